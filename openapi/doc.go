@@ -1,0 +1,8 @@
+// Package openapi holds the API's contract, openapi.yaml, and the Go code
+// generated from it: wire types, the chi strict server and the client. Edit the
+// contract and run make generate; a test fails when the two have drifted.
+package openapi
+
+//go:generate go tool oapi-codegen -config cfg.types.yaml openapi.yaml
+//go:generate go tool oapi-codegen -config cfg.server.yaml openapi.yaml
+//go:generate go tool oapi-codegen -config cfg.client.yaml openapi.yaml

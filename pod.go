@@ -1,0 +1,136 @@
+package husk
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// RestartPolicy says what happens to a container that has ended, and to a virtual machine that has died.
+type RestartPolicy string
+
+// The restart policies, with Kubernetes' meaning.
+const (
+	RestartAlways    RestartPolicy = "Always"
+	RestartOnFailure RestartPolicy = "OnFailure"
+	RestartNever     RestartPolicy = "Never"
+)
+
+// Resources is a size: of a pod's virtual machine, or of a node.
+type Resources struct {
+	CPUMillis int `json:"cpuMillis"` // 1000 is one core
+	MemoryMiB int `json:"memoryMiB"`
+}
+
+// PodSpec is what a tenant orders. It never changes; a pod is replaced, not edited.
+type PodSpec struct {
+	Containers         []Container   `json:"containers"`
+	Resources          Resources     `json:"resources"`
+	Volumes            []PodVolume   `json:"volumes,omitempty"`
+	RestartPolicy      RestartPolicy `json:"restartPolicy"`
+	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
+}
+
+// PodVolume gives a volume a name inside the pod.
+type PodVolume struct {
+	Name     string    `json:"name"`
+	VolumeID uuid.UUID `json:"volumeId"`
+}
+
+// Container is one OCI container of a pod. Nil Command and Args leave the image's own in force.
+type Container struct {
+	Name         string        `json:"name"`
+	Image        string        `json:"image"` // a reference or the id of one of the tenant's images
+	Command      []string      `json:"command,omitempty"`
+	Args         []string      `json:"args,omitempty"`
+	Env          []EnvVar      `json:"env,omitempty"`
+	WorkingDir   string        `json:"workingDir,omitempty"`
+	User         string        `json:"user,omitempty"`
+	Files        []File        `json:"files,omitempty"`
+	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
+}
+
+// EnvVar is one environment variable.
+type EnvVar struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// File is put into the container before it starts.
+type File struct {
+	Path          string `json:"path"`
+	Content       string `json:"content,omitempty"`
+	ContentBase64 string `json:"contentBase64,omitempty"`
+	Mode          string `json:"mode,omitempty"` // octal, such as 0644
+}
+
+// VolumeMount puts a volume of the pod into a container.
+type VolumeMount struct {
+	Volume    string `json:"volume"`
+	MountPath string `json:"mountPath"`
+	ReadOnly  bool   `json:"readOnly,omitempty"`
+}
+
+// Pod is one virtual machine: what was ordered and what is known of it.
+type Pod struct {
+	ID                  uuid.UUID
+	TenantID            uuid.UUID
+	Name                string
+	Labels              map[string]string
+	Spec                PodSpec
+	Generation          int64
+	CreatedAt           time.Time
+	DeletionRequestedAt *time.Time
+	Status              PodStatus
+}
+
+// PodStatus is what is known of a pod.
+type PodStatus struct {
+	Phase              Phase
+	Reason             string // one word for programs
+	Message            string // a sentence for people
+	ObservedGeneration int64
+	Address            string
+	NodeName           string
+	VMMOverheadMiB     int
+	Restarts           int // of the virtual machine itself
+	Containers         []ContainerStatus
+	Timeline           Timeline
+}
+
+// ContainerStatus is what husk-init says of one container.
+type ContainerStatus struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"` // Waiting, Running or Exited
+	Reason     string     `json:"reason,omitempty"`
+	Message    string     `json:"message,omitempty"`
+	ExitCode   *int       `json:"exitCode,omitempty"`
+	Restarts   int        `json:"restarts"`
+	StartedAt  *time.Time `json:"startedAt,omitempty"`
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+}
+
+// Timeline says when the pod reached each step of its latest start, by the clock of whoever took the step.
+type Timeline struct {
+	AcceptedAt       time.Time
+	PlacedAt         *time.Time
+	DomainStartingAt *time.Time
+	DomainStartedAt  *time.Time
+	GuestReadyAt     *time.Time
+	RunningAt        *time.Time
+}
+
+// PodReport is one thing an agent says about one pod on its node.
+type PodReport struct {
+	PodID            uuid.UUID
+	Generation       int64
+	Event            PhaseEvent
+	Reason           string
+	Message          string
+	Restarts         int
+	Containers       []ContainerStatus
+	DomainStartingAt *time.Time
+	DomainStartedAt  *time.Time
+	GuestReadyAt     *time.Time
+	RunningAt        *time.Time
+}
