@@ -79,7 +79,7 @@ func (p Phase) Next(e PhaseEvent) (Phase, bool) {
 	return next, ok
 }
 
-// Holds tells whether a pod of this phase holds its room on a node, or may hold it.
+// Holds tells whether a virtual machine of a pod of this phase may exist, so that its room on the node is still its own.
 func (p Phase) Holds() bool {
 	return slices.Contains([]Phase{PhaseStarting, PhaseRunning, PhaseUnknown, PhaseStopping}, p)
 }

@@ -38,6 +38,27 @@ func (e ContainerStatusState) Valid() bool {
 	}
 }
 
+// Defines values for DesiredPodState.
+const (
+	DesiredPodStateFinished DesiredPodState = "Finished"
+	DesiredPodStateGone     DesiredPodState = "Gone"
+	DesiredPodStateRunning  DesiredPodState = "Running"
+)
+
+// Valid indicates whether the value is a known member of the DesiredPodState enum.
+func (e DesiredPodState) Valid() bool {
+	switch e {
+	case DesiredPodStateFinished:
+		return true
+	case DesiredPodStateGone:
+		return true
+	case DesiredPodStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -438,13 +459,16 @@ type DesiredPod struct {
 	Resources     Resources     `json:"resources"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
 
-	// Stop The pod is to be stopped and reported as gone.
-	Stop                          bool               `json:"stop"`
+	// State Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+	State                         DesiredPodState    `json:"state"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	VmmOverheadMiB                int                `json:"vmmOverheadMiB"`
 	Volumes                       []DesiredVolume    `json:"volumes"`
 }
+
+// DesiredPodState Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
 type DesiredState struct {
@@ -583,6 +607,9 @@ type Lease struct {
 	// HeartbeatSeconds How often to send a heartbeat.
 	HeartbeatSeconds int `json:"heartbeatSeconds"`
 	LeaseSeconds     int `json:"leaseSeconds"`
+
+	// Resync The node had been taken for lost; report every pod again.
+	Resync bool `json:"resync"`
 }
 
 // Name An RFC 1123 label.
@@ -1087,122 +1114,124 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1D0Nbxs3ln+F0C3Q3e1Ykm3FaRwsFm6apm7z4YvTFrjEG1MzTxLrGXKW5EhWAwP3a+6H3S858JHzpeFI",
-	"Gltye4sFGmtIzuPj4/t+b770QpGkggPXqnf6pZdSSRPQIPGvF5lUQpp/RaBCyVLNBO+d9j7MgFxzuNV2",
-	"wDURE6JnQFI6BTKGiZDQ7wU9Zsb+OwO57AU9ThPonfZCu2TQU+EMEmrWTujta+BTPeudHg2HQU8vUzNS",
-	"acn4tHd3F/TOI0hSoYGHy59g2YTnDb0BRSiRkIJm5kcLEVNEwr8zUJooOilhmgGNQJZAVdY/MC9og+7J",
-	"k6CXMJ7/feiFNaFTOI/8SGPm4VeKsKiAJaV6VkLC3OygZwBnEqLeqZYZVCGaCJlQ3TvtZRkzI5swvGYJ",
-	"000IzjRJhMGFIAnlS8I0JKrtoGJco/reCCY0i3Xv9NCcUkJvWZIl+NcQ0eL+LABiXMMUJEJ0IaI2nKQi",
-	"WoeRFGc+DB8fgFOu2wDQ+HQdDDqf/zAwfhFxlrTSxhyfrgNjns9/CBh3ZrJKBVeAd/zdWaZnL6W09zwU",
-	"XANH2qFpGrOQGggHvykD5pfKa/4iYdI77f3HoOQfA/tUDSpL4vtWqJCT99+/ICdPR88ImEH9niEQKcYx",
-	"JGtgSO2Ir7vBkq/bDsiz0ZOnxC3ex3Nyc83SZxfnjuPQKELOQuMLKVKQmhn8TWisIOillZ++9MKYQU5u",
-	"G44j6IUSqIboTNdGR1TDgWYJ+KbEVOmfVbc5loS+eKiyJKWPJeRuQhW8q2JVMf4NQm1Wteh5gWM6IikH",
-	"aN3hvTVjVmHEie3AvGZKdwQF+WDtH+uAciRxV0BApaTLBph2rXY4f2V6dgmhBL1X6sLB5Xt2QX6dSakG",
-	"xJaU9YKmNGS689VLszcsjhn+UcikYVMmBb0EEiGXb9i3m4aubqx4RXUN7x4gnZ2FISi1cRcrnImEkM5u",
-	"yQ0siZ5RTUQKXFmFxorLiKkbRSiPCBd6xviUQKxQwanj48Yyr8YZJoIzLayWB7c0SWMwezt8dtQf9o/6",
-	"h6cnT795ZjZVXInGEnXqD3qZArmZLIoXuwkBgujFnuCaMm4X7UACVE5VU8K+hzSmISjUU3M1LBRJQrkV",
-	"t/k+K/re8dHTk288FyCht+d2+NGTkyYi3KpbwgBcy2UqGNc7BgP4fGue9pLPf6GyvuiTw6PmohMWw/as",
-	"8nsWQ33Rk1FzTcSEXyeSMAEJPARCucUYWVBFWJIKqSEi4yURsoZOqzwVJN2TMGVKy2Xf/dQPRTLgU8Zv",
-	"Tw/7R0e9oIrpw+HRaIOGH3QQXOWdqO/sZwXSwG2enk6lyNLA7MQsTBgvt2PGmN+zZAyyvwLqkY8krIb4",
-	"RmTOnNvqlH4pJ9UP69hDAAshbxiffsfkCpWOhs9OAqOwapBmk/8aeHXghiTPz38tC7jUVGeqIyOAW6Zf",
-	"iKgqqyrsf8I4U7Nuki8BpRytbisVzY6p01g9j5SmUis/hPisG4BKO0UMuBFmH3u/UqbNs6D3PuPc/uvl",
-	"LdMQVRC+/njsmhVgfSf1HSgz7aE8e3tps8rdNk64H+fy8qpLkIzG3ahAaZFesilvmdciPHdzo9ff4e3v",
-	"qNt3YI/LnkFttUKmV3abY35lK2uI6Dumbu5pTDTQlwoRt93K6B2Pq9rRWIgYKMfTKk645pzadGPwbYWC",
-	"q3J0Fe9as+m3oA0iu96bKJJOvayLGGNdkFTChN2SGOGvi8XDYf9kZFS9wdHIx0imVMOCLmvqYTHp0DeD",
-	"bWeQJDSsLzo8Oh0OK/8/3Cg2cOF85yWodu01KL4QUWc9PBURoVZh4yICwgEiRZgOyMJgGK+F1cMN5Ssi",
-	"QYl4DlFTEzca/aZ7WzEYUI90zHT7i99gw57bj6ZD1xXxTnoWmwIHSS26KqfPuD6p0FVFqG1JJq0Xmpf3",
-	"ZAuw81tlZa3IZAgbd/y+GFhK6AsRs3C5xczKYMf0W52ehCmiBRkDMcNSiJCMJDjVlioyFRxNuiZ/0hWH",
-	"5kZcapAJ43hIryQN4QIkE9ElhIJHLarHPEnezUHOgEbOQPaMQXbemZKsbNrsPsGtlH5Xx1Mr9ObQWz3Z",
-	"BuAlveR0H9iLWLtd5V5WD3wT8tZwm0vd3SeWiqgzPg1X81xMCXOm3LWsk98rKRbKsi+Yg1yScEb5FJ4b",
-	"E0vEkTFNOJTEKWGSKcvQNl7vlTMsYAjsztZgy1HFjqS+alPQWjRcO9wHnjOM7wdXLXR0smpYVkylj//6",
-	"x6dPt8Ph1dd/8V3gOY0z2Mop4N+fne/bHqq5XWWi0edImmnCuBYoGou75IJ/hGlijQWPHCy9+ytsEW71",
-	"c2cWEzfqW6rgZLRi+h6dHB2ORj5nZ3XSKr5Gz54Yk7mK9bOD/6IHvw8Pnn09uPr7P74Mg6M7L/4TZ0QW",
-	"AbDe8GRk6L+y2PCfH4cHT6++HPuXwEBOTe8ZgA4HNE37oeCT+gabpnT/7x//Nbj6y0bVCF/jO+gfgMYW",
-	"gg50rAqrOzcnxc1ms9HNaoFC6jHQzi7vijN4rf6UjzPEYKZPWOi4cFME0ylg1E8sOKkMJoyTi5dvnhMF",
-	"cm5UOhqGkGrCBRF61vTDDIeemLWxjSJ06nlU8xlIKFaXQMMZXiKEp66lz7RO1elgkLtln54+HY2O6wAc",
-	"e1/fFOCrQFCNfH7OpM5oTBIazhg3F0/pir47BsUic58VmWagDL6szxvR0MFpnp+MR0QXqKofmo+AznNX",
-	"YRfi6R7hiNgUlOfo3tk0h5jx7HZAk+hkRBLK2QTUysGpGT16cnJ6OH5C//e//+ch5lLpcVo9wGXFUcgU",
-	"4UKTSSZzEvUavMsuSCh8r34Ry36Hb5caVCuWCictygu1VBqSrbQIjxvrHNdyjiyzkV7Q+56yGAzSvoMY",
-	"8NnVVpZjua/ioEsn1/qglM3tQFg6EmENmfv0TucrnmV6ttleqYxtKm85xK2Y2Huo1V53j3Zb5h5tVvLa",
-	"A7E/CsY/iBvgnR3LKZOgulwmnb9mPax2WFB5w1q47xV4d2uf84oFWGg2xye13J6T4eibLbJ7GhB2z5mg",
-	"8bR64V9G312eeS60uaHz+sCjJ08On3mH3lgm2/zdahL5Eu9+uvBOz1SNByk29Q673XysNyj4DORmuAXM",
-	"rh/gxq/8KLzsnBtwA8vtb9c2WQy4oA+813QM8ZqITE35Pjn2hy+rEyqRwcpbgKqu9D3LlcwafVcF1A9i",
-	"QcREAzcmrgIeEUqKWX2vRIoNIGtcJitoqw0PmiD5MPrWWY3eJKXDw6NjEhuc1xWNBYzrQsKgumrjWAPn",
-	"6q8fD9y//p7/9Ld/ei2Vt87Y6XR3Y2FUtqiTfn4fnb67KlegvsukhzopG/qL4dh17eW1UNrLTja73nxK",
-	"zUqsrqJul4fjUb3XqzuGFF5IiIBr5075w9KUjDGy1VqrHhA7L2hNR2rb9951G7xn908iM9Od/la43/eS",
-	"fVfRXTYnavt0mdZ8vXrmaRcNJp+TXy/G5zRm0WeX7I3Zs/YXe9ZG2HKVpdYg+TyVlOvPCI/vBuLyn2ts",
-	"eJOAtxD5NrlN0Onh9ipaQIK/t/vvNrkewqlLnxcYrHUeYpWn+UfWZ0uQ22xp0m3JUuNCrVhHmU756JiM",
-	"o1IIN6YLi+jSDHNMPFPbTLAD1/Flt62V+EV50g64YJ3z7EJE99L3/zQobXG+m2ct+907E24JnuzGvLwQ",
-	"0cWM1o2IC+CRVQQuNZWN1JzLLAwBIhTWhX/jZ37DxYLjHJGmfk8Hvu493MM1cY8w82peVi1r7NCTixiJ",
-	"hDJ+2T2hqTKR8WmXmTAHv/eV6tLdShRdoEKd23jlocjiUFTlUCb5oaj8KILeVHC/IOkcHEcX6/uujrqK",
-	"j7ARRPAkxERb6mRl3lrd3R2sz2Nbn3TtsLr99hoZNrYaqMZH7VGvhHTXpqvlPOnxbkrzjiSM53/5wreP",
-	"n62wMU+g9BJVfUTOZbT22LvmClyISp7AOtayGmZYoQCHmjYSuE9WaWvKVVnL5oYQxjFw4lIQWhKwei2B",
-	"zIez5FWaao0lnBEFXGOa9URIkoJIY/AGEYw59bbN6hVjDGpFr7qyvTSXkhtIwkrTGmtaiTxwIAshI7sN",
-	"KaaS2gLHEu/nXGWTCQuNWfAGI1m9DQyt1Xc0a0bPmFYQTzBH3WXvEjqljPudSobjxYxv3PqHfNy2gT0f",
-	"aK7wwmWwCd6I8Zm/mzG+Dc4He3Tes/e5G6rXs9h9y+18UErINsrrvFKO2dGr4PIq8gW8OygLGjuJmMhz",
-	"QS81HceA+WHtlM2F/jwRGY/8FqKmLK4HnzQGojF0SFQWzgz38s2dMIhbalbFZGIVWoKDCFWEkpSuZpsa",
-	"Hb9fsON+WTXlvXpow/qqZM9iJfICCRs//0qRWEz7banwWb2+aTQc+a+hjlficm+FJt+34dL+UB1OxyLT",
-	"p+OY8puNtINP85cWYAb25H2E9J+Z0LRjks7PaQqSYAm3ek6GhMaxWKi8VsyTlFMrm6tWdtv/bZLvNg/W",
-	"NznoVIXX/c15ylzX99q7++re761oNN1e3VRo8fS9RYXVxMQS4ALdPmp5vxL/7ZJ9SJUy0nM7QyJTINsS",
-	"3dbfgGJmUL7Sv5WKDtyB+A1jUux3KLpSoFK2Ig/7xAyzqCaMh3EWucK8XAbegOQ23LLmrtTfbAjAMFSB",
-	"iTS2CUbBJZ7UIqtHT07qpPJk8/UolrLZhPlSo8Nno+PhqLLWyWiHVazvV42KMg3uLF7QparYz8UP7/j3",
-	"lMWZNIf8FuYgvQay1VXv5bXolCpbukbq5kQtd8tvUbQmrtqeEvv37e4oYf4Fi6S/mmPYUgLy71zurMOs",
-	"FU7rXJ92mTocmwJPFrd7bivwoB22BjUs6Ht3XDrq25vv0q7/cxp1P4EHYNVO9cJTMZU6iIJfZ85QS0Vk",
-	"Uy0hIphxqTSkRkAYAz2mGlsEGTaHlbiY0xyL8MaMWMyEYWBEC3FjVU8NaVMs2DTRe3s3H+4WbclwJVTd",
-	"KBKzsRGAtWDN+qjQiiuyvvosUzcHjDNNKFcLkGr7hbEEvtNmaz7DVYsgLpPPFZEZ3xaQFcqrnJ6X/O6R",
-	"JUaxkOtzW+ZXkeT1mXk8Gc7r1uI3MEt+LswQJ3u/BSq9ctaz1QKu2mI1kHxouJdJvj+Z1zWytTGZ1urY",
-	"22TTdhEz6dreV7bBx4wqEsaUJRARVr+mbbs3Ku6rtuKsRgYKClMbrzibUxbTMZqf5/xn9N90zKFdDWvm",
-	"sGybSGsJ6c8XzixRWhp1J8ffjDZmQPoCm26x9v3vXUtoq7XblZZQrTPvto/EzLloFsVEFJXF9cUwX7fl",
-	"t+cF3YWF4t7dLKCcF5ysc/8pNzWo7KGJGyxCCzPJ9PLSLGZ3PbYsuvjX9/kd//HXD3mrPQTUjitWnWmd",
-	"2g5mjE9Ek5W8xDo+V1NKG65fp+aIBe+TM9fujggZGZFp7BuS0AhHvXtx7kqaA8cLbW2zK3MWqAbNmCJn",
-	"F+f9T/wTx+wdRaiERis1V2JIjVo1joFchyKCa7NcQBboeTRWsnUbumLDmCYQIKjX+Pt1n7jYtx1nX5QX",
-	"JH7i1yt9G6+J4ISSi3eXH0iCLSHNWpWmkIpO4NTqcDQBbK+EQBa/jEW0JFM2d64A/M1qOP1PvPDanfZ+",
-	"yNRNL+jNQSpn+RtDCoMgKXCast5p77g/7B/bIrEZnv6gv4A4PsANDX5b3Kh+3spuarPezAVB37kRF71X",
-	"oF0O8ErHvqPhcGet+twbPN3xjHgyCFKg+9aD7O6Uf8ECwkrHvfIO9E4/XgU9lSUJlctc9mXjmIXmHcrK",
-	"wDlINlkSVEgU+ashqKdPDp/+zeCdThXqLpm5bWblwQwr2n5vRd8P7vkekeeK6nytBWM2hz2hTYoQg4uK",
-	"UPOWCnbSmGqjNjgMJaAlC1Urht645xsxpOFWD9KYshXceFpLrvRltW94ACJqWy98/oYjuN1huZ4UCegZ",
-	"ZOorYmAlTndqxYwwdHQ0KFTzVHirvc4yPSNH/SGxWYQkLHJhFcEcQkukJ09HzwIy6o/+Zp2K1WGhKHs6",
-	"GQCIkIQq8sOHDxdkTBULiQHFjLYUaDS/+imdK5XBB6esu+DItyJarqHi24PFYnFgXneQyRi44bxR/eh8",
-	"ubqfWbRFlmeeP/tZFdm6G2dUEi5r4t6tVEGYV9ENRQrNPJSNCajeNM9CQN+tNlG92yOnsOfnYxTEynrL",
-	"9fCijOx711+SaotVM+Ww65Sd8qWXtzZD1HdRJobiiZoJqQ8Mv4pIYXk2mToWKbbz9Pf28R/C0vHd+2Xp",
-	"IeWWxwXkQig9lUaDsaGJqJ2ZzQ8HNEoYH/wmGD+w0rPK1OootDZXWfm2LU/phsbVCrWtrtvh7l/fptgg",
-	"lgJDlQtOBI+XxGiku5BTdsOE2ldY9XIxY+EM1V3Mt0jokpizql4Bc4Cr52kGt0tvYzy+xRF7vA5FJYQH",
-	"j/jyvG/hLlBnXoQYcqZDXsSCJogrY7GJJZvRNvhiKz/urFiPwfoZ6ihEpwdgIUYDhyO/wwYPkCFXmwqt",
-	"gVv7SKsKzyMS5uIGol3g5D0kYm7ICV+MarLMeBHJ9+AiaLUm/BvdLbG0XTgD/i7w8Qp0cZG8m69+wOBj",
-	"2wmua7JeVAzdv8X6VY0erb29/iJ/cGMa8PtwVA4Z2Eb/d8HGgc7Xc3e1TyWnDH35qMBuMcAeQ0qTCZNK",
-	"74xt6AKBHpJYIwhdHK0r3lc+SGHRunsxWouDPrIMzSOMLQIUn+5WYFq/lO2rV6bNbmL37uQHX/JmYVuw",
-	"/OLUt2P6DjKWd2R7+KYtGOWmbZPvxT0Ze9t2hv/viCFn7zrf0UYGv+GiFl/+MFc0pTqc+dKfMVGOjCEW",
-	"C7IwR8HQr5Ap25vP0OIid5gaea9FFs6gOKxSLjfNdxtCr5zQvriEi9U/tmH7WFzC2pe0/FhLnlfSkTkM",
-	"aMoO8jYJrfLYfqJhr6p15WsV7d5XtTMBWcHc2cU5rm17mIoM88WZJNaho3Z+67zOtbdCE5ZLUR2QMYTU",
-	"3Deb22sAycOwN5Dq54Rab/1MqNwjj1n2sVAa7eYxkJgp7bpoWvYfNa+jlTbuEx77uY61b6I8stBufFpk",
-	"jWO/ELQW3buU5TynseeVF5jzXDG4H3B9B19uYLmVsK8c9jbC3qBmChqz4hMhna9A7caYM3ZhBT07vWpB",
-	"y26+UrlbrtXmQVTuxuSZAtcDVyC+LrRV65K6wWw7c/c9T+bK+4piDGRs7GM9Y60fMqMTDdL/IbODQ0/t",
-	"ehHpP/CG+tuAs44eW3xjyyrwxTZeGgubde+Db0GZLlvFeKCsN2TakF2+TwOvdmYtnGWlN8BuAj+LmYhX",
-	"ls6Tu425HhCqiBKCm/8yKzhggbinlmKMTpkXURc3zpBqheMg5c6qHSr9hmPZxHI/8qNc/5F1OdtsqeVc",
-	"saPRbpigUaZ16YnBlSu9r603rWxgs/a8bLs7m1PhVzTOnCc2H6lKR6y5gM8xP4AaxaGeCmBn4ReWMDPA",
-	"NralfFm2igpImQCZZzuYzZWuwKYC8t6BUTjjdk9AjdYwj6yErLQNWuMRRD+cGeacvFXE7TrQ8qNgPPej",
-	"jpeEGjLABMRmPMpHaGU5mZ8r2PqCy7yaax/nWquW2OpMR75vUIXGkI36xC6EEjTTNg8I7VgqAfVuLBFF",
-	"HTwC/JFNuZC7cmvjTUd5KYHG8RLN54DgGY3RTm89kLLYrNV+O7dD9u5ODZoVyPEyT5eqfqXKfYvWtdRs",
-	"UwWqrUm9X6C1LUAbytcehULZ6NNzj89drtheXLoF+lh+mDk95OVvd23GZf3TYaz8LAfBrschBCWzn7I5",
-	"8GrEOiBKuJvASebyz4rvcdE8/4zEYspQBcWzDWkcf6XKZDHUhaimZCJs7aVLAhnT8GYqRcajPim62hZO",
-	"JxpjBByNo7pkMXPhlikcjtDYjLSVZBFc0bZN/ZP6tKs9dB9ZMLl2sn55hDgNyHVxKNd43O5ArjH8f70L",
-	"4rYvKD9oN5EiQbKyhZs+Oq8xvsEX95HoLWzfnBJWUHr0iCg1ZD0GQ7XOKfPcqehTo4ehTVfRokbD0S79",
-	"6w7Hft7RZpq2IG34iEjbpS99DQY6Mgj3bfLC2M9rMB0iPV+gul4YUf4Pc7Gvbdclay1jmrLSEmhiDDmb",
-	"2HeggGuCzXzUqRUm7gsl7itM1zSKILoOzEoc94aDybVa8rB48IkX464TEbEJgwjzjsm1o8Br90mnJZnR",
-	"NAVu0/aQW4uJLQ+zCzOVF4/5mK2RUhe2fPsPUTPyurb8U/c2D8OvWeQ1Cdsp8C7tvdmGAg8s7wZojO7G",
-	"wbV7OaxO5/FvtCTp71WtyZvLYfdquNUDhP7AkmTHLFdDA3vSgVK7tCSIPnPiSTURDGuTN0S4L7Cpx59S",
-	"FSg7Gj6yIoBt//zsF6N8yJ9cRaCNJ2SSjmN4Xtw5psi16+W3E6XgHb6W5i1Y6gdcYbeDL1hNtiL6m9uo",
-	"FEVOQZPL81cfXr5/E1T6IUwlDYGk2OPLcdTL81c/nb9+bdmh22WrlDb2oy0pM8NmVCYxKE8A1IpiS4V7",
-	"U0PWHKjbR96vbxeHdalFWgkztR1bu4bhxcbwkbCxS92iZd/duM0F1kfWtIqczAexmLarGBcxNVYV3Gpj",
-	"YrstPSc/Xr57S2LG8zxCdPKY43IKB1Lz9Rne72u8yfXkeR4ZdF83Sdme3GsxVZsiFr9ixmdxCZ9jzucY",
-	"SAwTTUSmy1iGIc8ZRadkm+gslnmwAP8JIK2qYSJ1Lk6HGQ4Li7g2UKwx202MtysvMVXaGNsJ5cv178Xm",
-	"VSs+kU49dxqkY6PeWLV2fHz8zBKJc/KiBhi7yrm0ILJW4FgCStMkVZ0Rg8vNgEZ4uG49S5m1tR7m8clJ",
-	"er1eE9y/zgcDBGK6G88gjSxxiKlBPyVV8t8tp6n0cGr1JP5SNGD6w3R8V5W+LzV/n2p2pc7ZQzYOt3vS",
-	"ncvWWTnV5L9sUpl/ySt8/5Rac612/pEV57yg3M8CyvYJ13m7gevnVjtCAYiBNKNGWqfaTrNHi6rs5mHX",
-	"b/vgS962cQv/WUEJe9Nct8XoH+ZCy2HI6xxchb7vTrWpu21YHD4qFnep966htq5c45e8iejd1Ur4suwX",
-	"8PHKMBP3yUh8ksm4d9obIJNxMDTMQFtHjfmqLpuwXmc9s9/jy9Nk8CNwTUVJROp0taNAvWNAaWtWlkMJ",
-	"3VzuW+yqlPcWYJy8gHRWmZbj0SMOK70JitCQ4KGlTI4tmtIsjm3Wn1vO+TqbqxVtci2xClk0C3TFdSQS",
-	"UN2Pzc9asxCWHX1ley4poqgrW1I31UUwkNlcxFYd4oQkL5kuMZmX+91d3f1fAAAA//8=",
+	"1D0Nbxs3ln+F0C3Q3e1Ykm3FaRwsFm6apm7z4YvTFrgkG1MzTxLrGXKW5FhWgwD3a+6H3S858JHzzZE0",
+	"tuT2Fgs01pCcx8fH9/3efB6EIkkFB67V4PTzIKWSJqBB4l/PMqmENP+KQIWSpZoJPjgdvFsAueJwq+2A",
+	"KyJmRC+ApHQOZAozIWE4CAbMjP13BnI1CAacJjA4HYR2yWCgwgUk1Kyd0NuXwOd6MTg9Go+DgV6lZqTS",
+	"kvH54MuXYHAeQZIKDTxc/QSrNjyv6DUoQomEFDQzP1qImCIS/p2B0kTRWQnTAmgEsgSqsv6BeUEXdI8e",
+	"BYOE8fzvQy+sCZ3DeeRHGjMPv1KERQUsKdWLEhLmZgcDAziTEA1OtcygCtFMyITqwekgy5gZ2YbhJUuY",
+	"bkNwpkkiDC4ESShfEaYhUV0HFeMa1fdGMKNZrAenh+aUEnrLkizBv8aIFvdnARDjGuYgEaILEXXhJBXR",
+	"OoykOPN++HgHnHLdBYDGp+tg0Pn8+4Hxi4izpJM2bvDpOjBu8vn3AeOLmaxSwRXgHX9zlunFcyntPQ8F",
+	"18CRdmiaxiykBsLRb8qA+bnymr9ImA1OB/8xKvnHyD5Vo8qS+L4GFXLy9vtn5OTx5AkBM2g4MAQixTSG",
+	"ZA0MqR3xdT9Y8nW7AXkyefSYuMWHeE5urln67OLccRwaRchZaHwhRQpSM4O/GY0VBIO08tPnQRgzyMlt",
+	"w3EEg1AC1RCd6droiGo40CwB35SYKv2z6jfHktBnD1WWpPS+hNxNqIL3sVhVTH+DUJtVLXqe4ZieSMoB",
+	"Wnd4r82YJow4sRuYl0zpnqAgH6z9Yx1QjiS+FBBQKemqBaZdqxvOX5leXEIoQe+VunBw+Z5dkF9vUqoB",
+	"sSVlPaMpDZnuffXS7BWLY4Z/FDJp3JZJwSCBRMjVK/btpqHNjRWvqK7h3QOki7MwBKU27qLBmUgI6eKW",
+	"XMOK6AXVRKTAlVVorLiMmLpWhPKIcKEXjM8JxAoVnDo+ri3zap1hIjjTwmp5cEuTNAazt8MnR8Px8Gh4",
+	"eHry+JsnZlPFlWgtUaf+YJApkJvJonixmxAgiF7sCa4p43bRHiRA5Vy1JexbSGMagkI9NVfDQpEklFtx",
+	"m++zou8dHz0++cZzARJ6e26HHz06aSPCrbolDMC1XKWCcb1jMIDfbM3TnvObX6isL/ro8Ki96IzFsD2r",
+	"/J7FUF/0ZNJeEzHh14kkzEACD4FQbjFGllQRlqRCaojIdEWErKHTKk8FSQ8kzJnScjV0Pw1DkYz4nPHb",
+	"08Ph0dEgqGL6cHw02aDhBz0EV3kn6jv7WYE0cJunp3MpsjQwOzELE8bL7Zgx5vcsmYIcNkA98pGE1RBf",
+	"icyZc1ud0i/lpPphHXsIYCnkNePz75hsUOlk/OQkMAqrBmk2+a+RVwduSfL8/NeygEtNdaZ6MgK4ZfqZ",
+	"iKqyqsL+Z4wztegn+RJQytHqtlLR7Jg6jdXzSGkqtfJDiM/6Aai0U8SAG2H2fvArZdo8CwZvM87tv57f",
+	"Mg1RBeHrj8euWQHWd1LfgTLT7suzt5c2Te62ccLdOJeXV12CZDTuRwVKi/SSzXnHvA7huZsbvf4Ob39H",
+	"3b4De1z2DGqrFTK9stsc842trCGi75i6vqMx0UJfKkTcdSujNzyuakdTIWKgHE+rOOGac2rTjcG3FQqu",
+	"ytFVvGvNpl+DNojse2+iSDr1si5ijHVBUgkzdktihL8uFg/Hw5OJUfVGRxMfI5lTDUu6qqmHxaRD3wy2",
+	"nUGS0LC+6PjodDyu/P9wo9jAhfOdl6Datdeg+EJEvfXwVESEWoWNiwgIB4gUYTogS4NhvBZWDzeUr4gE",
+	"JeIbiNqauNHoN93bisGAeqRjpttf/BYb9tx+NB36roh30rPYHDhIatFVOX3G9UmFripCbUsy6bzQvLwn",
+	"W4Cd3yora0UmQ9i447fFwFJCX4iYhastZlYGV8Vxww6woviUXAOkhGmSpUPyvdNHTs0PC2oMgwiip/kY",
+	"RWIxt5QmM55bfUPyQnA4JYbfIlVKSMQNELgBubJ2oZiZBXEeGK0Z/1JkLjiai7miUKoHOSCDYGAW9+gJ",
+	"QekQ3eYsNciEcSSSF5KGcAGSiegSQsGjDtXnJkne3IBcAI2cge4Zg+KkNyVb2bjZfYNbKf2+jqdX6L2m",
+	"GTmKaUFeEmx+8QLLCWrXu9xMk+I2YW8Nu7vU/Z1yqYh6I9SwVQ9nkHDDlOMLdfJ/IcVSWf6JdErCBeVz",
+	"eGpsPBFHxjbiQJgiWpAp2oCZshx1I39pHGIBQ2B3tgZbjix2pHaoLg2xQ8W2w33gOcv8bnDVYlcnTcu2",
+	"Yqu9/9c/Pny4HY8/fv0X3w2+oXEGW3kl/Puz833bQz27r1A2CiVJM00Y1wJlc3GXXPTRMDlrrXgEcRle",
+	"aDgc4FY/dXY5caO+pQpOJg3b++jk6HAy8Xlbq5Oa+Jo8eWRs9irWzw7+ix78Pj548vXo49//8XkcHH3x",
+	"4j9xVmwRgRuMTyaG/iuLjf/5fnzw+OPnY/8SGEmqKV4j0OGIpukwFHxW32Dblh/+/f2/Rh//slE3w9f4",
+	"DvoHoLGFoAcdq8Lsz8WUuN5st7pZHVBIPQXa2+de8UavVeDycYYYzPQZC70qwLsFEDoHDDuKJSeVwYRx",
+	"cvH81VOiQN4YnZKGIaSacEGEXrQdQeOxJ2huBHuEXkWPbbAACcXqEmi4wEuE8NTNhIXWqTodjXK/8OPT",
+	"x5PJcR2AY+/r2xK8CQTVyOdvmNQZjUlCwwXj5uIpXVG4p6BYBKgAzTNQBl/W6Y5o6OG1z0/GI6ILVNUP",
+	"zUdA57mvsg/x9A+xRGwOynN0b2yeRcx4djuiSXQyIQnlbAaqcXBqQY8enZweTh/R//3v/7mPvVa6vJoH",
+	"uKp4KpkyKimZZTInUa/FveqDhML56xex7Hf4dqVBdWKp8BKjvFArpSHZSovw+NHOcS3nSTMbMYoyZTGq",
+	"yd9BDPjs41ama7mv4qBLXXJ9VMwmlyAsPYmwhsx9usfzFc8yvdhsMFXGtpW3HOJOTOw91muvu0e7LZOf",
+	"Nit53ZHgHwXj78Q18N6e7ZRJUH0uk85fsx5WOyyovGEt3HeK/Lu1z3nFBCw0m+OTWnLRyXjyzRbpRS0I",
+	"+ydt0HhevfDPo+8uz7y2byhv6gOPHj06fOIdem2ZbPt3q0nkS7z56cI7PVM1HqTY3DvsdvOxXqPgM5Cb",
+	"4RYwu36AG//oR+Fl7+SEa1htf7u2SaPABX3gvaRTiNeEhGrK98mxP35anVAJTVbeAlT1pe9FrmTW6Lsq",
+	"oH4QSyJmGrgxcRXwiFBSzBp6JVJsAFnrM5GgVjz0q5qoSi1oRKZgXkqvgZOZkCQWSj/NHUPWGEeP55wy",
+	"XoGj8Iw3DqcGVNDeeAGU7wBfOyPVm5R1eHh0TGJzxHW9ZgnTukwyJ1s1qaw99fGv7w/cv/6e//S3f3oN",
+	"o9fOturFKmJhNMSolzlwFxOiv+ZYnEGfSfd1yrbUJSMg6srSS6G0l3ttdvX5dKhGbLKi3ZeH49H012tX",
+	"hhSeSYiAa+e9+cPSssyF3WqtpsPFzgs606+69r13VQrv2d2T5sx0py4W4Ya9ZBtWVKXNiek+1akzP7Ge",
+	"adtHYcrn5NeL8Rsas+iTS27HbGH7iz1rI9u5ylJr/3yaS8r1J4THdwNx+U81NrxJn7AQ+Ta5TZDt/uYx",
+	"GlyCv7X77ze5HrKqS59nGJx2DmmVlzVE1kVMkNtsaUFuyVLjQotZR5lO1+mZfKRSCDemR4vo0gxzTDxT",
+	"20ywA9fxZbetRrykPGkHXLDOV3chojuZF38alHb4+s2zjv3unQl3xGp2Y81eiOhiQes2ywXwyCoCl5rK",
+	"VirSZRaGABEK68Kd8jO/5mLJcY5IU79jBV/3Fu7gCblDWL2Zh1bLkjv05F5GIqGMX/ZP4KpMZHzeZybc",
+	"gN/ZS3Xp3SWKLqtRX1UeiiwORVUOZZYfisqPIhjMu6LCvZMB0KP7tq9fsOKSbMUsPAlA0ZY6WZmnV/eu",
+	"B+vz9tYnmTusbr+9VkaRrX6q8VF71I0I8tr0vJwnPdxNad+RhPH8L1+0+OGzMzbmJZROqapLynmo1h57",
+	"39yEC1HJS1jHWppRjQYFONR0kcBdsmg7U8zK2j03hDCOcRqX8dCRcDboiJvenyU3aaozdHFGFHCNaeUz",
+	"IUkKIo3BG7Mw5tTrLqtXTDGGFr3oy/bSXEpuIAkrTWusqRHo4ECWQkZ2G1LMJbUFnSXez7nKZjMWGrPg",
+	"FQbOBhsYWqeratEO1jGtIJ5hTr7LVm75jir7NhwvZnzj1t/l47aNI/pAc4UmLmNP8FZI0fzdDilucD7Y",
+	"o/Oevc/dUL2exe47bue9MlC2UV5vKuWnPb0KLo0jX8C7g7KAs5eIiTwX9FLTaQyYtNZN2VzoTzOR8chv",
+	"IWrK4nqsS2PcGyOVRGXhwnAv39wZg7ijRlfMZlahJTiIUEUoSWkzu9bo+MOCHQ/LKjHv1UMb1lcVfBYr",
+	"kReE2HD9V5gGOOxK/c/q9VyT8cR/DXXcCAO+Fpp834VL+0N1OJ2KTJ9OY8qvN9IOPs1fWoAZ2JP3EdJ/",
+	"ZkLTnjlBP6cpSIIl6+opGRMax2KpiizJwfoywWolu/3fJvlu8359k4NeVYf935xn6PV9r727L+783opG",
+	"0+/VbYUWT99bRFnNgywBLtDto5a3jXBzn2RHqpSRntsZEpkC2ZVXt/4GFDOD8pX+rVR04B7EbxiTYr9D",
+	"0YUDlbKGPBwSM8yimjAexlnkChFzGXgNkttwy5q7Un+zIQDDUAXm7dimHwWXeFQL5B49OqmTyqPN16NY",
+	"yiYv5ktNDp9MjseTylonkx1W7b5tGhVl1t1ZvKQrVbGfix/e8O8pizNpDvk13ID0GshWV72T16JXZm7p",
+	"GqmbE7VUMb9F0Zkna3to7N+3u6MCgWcskv7qlXFHycu/c7mzDrNWOK1zfdpl6nBsCjxZ3O65jcK9dtgZ",
+	"1LCg791x6ahvb75Lu/7PadT/BO6BVTvVC0/FVOohCn5dOEMtFZHN7ISIYIKn0pDaWhBFYqqxJZJhc1h5",
+	"jCnUsQivzYjlQhgGRrQQ11b11JC2xYLNSr2zd/P+btGOhFpC1bUiMZsaAVgL1qyPCjVckfXVF5m6PmAc",
+	"C2nUEqTafmEs+e+12ZrPsGkRxGWuuyIy49sC0qC8yul5ye8OSWkUC9c+dSWaFTlln5jHk+G8bh1+A7Pk",
+	"p8IMcbL3W6DSK2c9Wy3gqi1WA8mHhjuZ5PuTeX0jWxtzd62OvU3ybh8xk67t9WUbmiyoImFMWQIRYfVr",
+	"2rV7o+K+6CoGa2WgoDC18YqzG8piOkXz85z/jP6bnim7zbBmDsu2ebuWkP584cwSpaVRd3L8zWRjwqUv",
+	"sOkW697/3rWErtq+XWkJ1br6fvtIzJyLdg1ORFFZXF9783VXOn1ewF5YKO7d7YL2m4KT9e635aYGlT20",
+	"cYM1b2EmmV5dmsXsrqeWRRf/+j6/4z/++i5vLYiA2nHFqgutU9uxjfGZaLOS50WmIlOEtly/Ts0RSz4k",
+	"Z669HxEyMiLT2DckoRGOevPs3JVwB44X2gpbV9YtUA1aMEXOLs6HH/gHjtk7ilAJrdZxrqKRGrVqGgO5",
+	"CkUEV2a5gCzR82isZOs2dLWNMU0gQFCv8PerIXGxbzvOviivf/zArxp9Kq+I4ISSizeX70iCLTDNWpUm",
+	"mIrO4NTqcDQBbCeFQBa/TEW0InN241wB+JvVcIYfeOG1Ox38kKnrQTC4Aamc5W8MKQyCpMBpygang+Ph",
+	"eHhsa9IWePqj4RLi+AA3NPptea2Geeu+uc16MxcEfedGXAxegHYpx40OhUfj8c5aE7o3eLoBGvFkEKRA",
+	"D60H2d0p/4IFhJUOg+UdGJy+/xgMVJYkVK5y2ZdNYxaadygrA29AstmKoEKiyF8NQT1+dPj4bwbvdK5Q",
+	"d8nMbTMrjxZYQPd7J/p+cM/3iDxXw+drpRizG9gT2qQIMbioCDVvqWAnjak2aoPDUAJaslB1YuiVe74R",
+	"Qxpu9SiNKWvgxtNKs9GH1r7hHoiobb3w+RuO4HaH1YFSJKAXkKmviIGVON2pEzPC0NHRqFDNU+EtLjvL",
+	"9IIcDcfEZhGSsMiFVQRzCC2RnjyePAnIZDj5m3UqVoeFouxhZQAgQhKqyA/v3l2QKVUsJAYUM9pSoNH8",
+	"6qd0rlQG75yy7oIj34potYaKbw+Wy+WBed1BJmPghvNG9aPz5ep+YtEWWZ55/uwnVWTrbpxRSbisiXu3",
+	"UgVhXkU3FCm081A2JqB60zwLAf2l2TT2yx45hT0/H6MgVtZbrocXZWLfu/6SVFvKmimHfafslC89v7UZ",
+	"or6LMjMUT9RCSH1g+FVECsuzzdSxJrKbp7+1j/8Qlo7v3i9LDym3PC4gF0LpuTQajA1NRN3M7OZwRKOE",
+	"8dFvgvEDKz2rTK2OQmtzlYV22/KUfmhsFsRtdd0Od//6LsUGsRQYqlxyIni8IkYj3YWcshsm1L7CqpfL",
+	"BQsXqO5ivkVCV8ScVfUKmANsnqcZ3C29jfH4Gkfs8ToUlRAePOLL8z6Nu0CdeRFiyJkOeRELmiCujMUm",
+	"lmxG2+izrfz4YsV6DNbPUEchOj0ACzFaOJysKRxjyNXmQmvg1j7SqsLziIQbcQ3RLnDy1vYvovbFqCbL",
+	"jBeRfA8ugk5rwr/R3RJL14Uz4O8CHy9AFxfJu/nqBxved53guqbyRcXQ3VvKf6zRo7W311/kd25MC34f",
+	"jsohI/thgy/BxoHO1/Pl4z6VnDL05aMCu8UAWxopTWZMKr0ztqELBHpIYo0gdHG0vnhvfIDDonX3YrQW",
+	"B31gGZpHGDsEKD7drcC0finbR7BMm93E7t3Jjz7nzcm2YPnFqW/H9B1kLO8Sd/9NWzDKTdum5ss7Mvau",
+	"7Yz/3xFDzt51vqONDH7DRS2+dGKuaEp1uPClP2OiHJlCLJZkaY6CoV8hU4CdBA0tLnOHqZH3WmThAorD",
+	"KuVy23y3IfTKCe2LS7hY/UMbtg/FJax9ScuP0+R5JT2Zw4im7CDvytApj+0nKfaqWle+ztHtfVU7E5AV",
+	"zJ1dnOPatmeryDBfnEliHTpq57fO61x7LTRhuRTVAZlCSM19s7m9BpA8DHsNqX5KqPXWL4TKPfKYZR8L",
+	"pdFungKJmcKEex4Ry/6j9nW00sZ9smQ/17H2DZgHFtqtT6mscewXgtaie5eynOc09rTyAnOeDYP7Htd3",
+	"9PkaVlsJ+8phbyPsDWrmoDErPhHS+QrUbow5YxdW0LPTqxZ07OYrlbvlOm0eROVuTJ45cD1yBeLrQlu1",
+	"pqwbzLYzd9/zZK68jSnGQKbGPtYL1vnhNjrTIP0fbjs49NSuF5H+A2+ovws46+ixxTe2rAJfbOOlsbBZ",
+	"9z74lpRVGsR4oKz3f9qQXb5PA692Zh2cpdEbYDeBn+VCxI2l8+RuY64HhCqihODmv8wKDlgi7qmlGKNT",
+	"5kXUxY0zpFrhOEi5i2pDTL/hWPbM3I/8KNd/YF3O9nbqOFdsbbQbJmiUaV16YnDlekNuRSoNbNael+2u",
+	"Z3Mq/IrGmfPE5iNV6Yg1FxC7PWGqUiMVwM7CL0phZoDto0v5quxMFZAyATLPdjCbK12BbQXkrQOjcMbt",
+	"noBarWEeWAlptA1a4xFEP5wZ5py8VcTtOtDyo2A896NOV4QaMsAExHY8ykdoZTmZnyvY+oLLvJprH+da",
+	"q5bY6kwnvm9uhcaQjYbELoQSNNM2DwjtWCoB9W4sEUUdPAL8kc25kLtya+NNR3kpgcbxCs3ngOAZTdFO",
+	"7zyQstis0347t0P27k4N2hXI8SpPl6p+lct9e9d18OxSBaqdUL1f3LUdR1vK1x6FQtlX1HOPz12u2F5c",
+	"ugX6WH6YOT3k5W9fuozL+qfSWPkZEoJNlkMISmY/ZzfAqxHrgCjhbgInmcs/K74/RvP8MxKLOUMVFM82",
+	"pHH8lSqTxVAXopqSmbC1ly4JZErD67kUGY+GpGiiWzidaIwRcDSO6pLFzIVbpnA4QmMz0hrJIrii7dL6",
+	"J/VpV1v2PrBgct1r/fIIcRqQq+JQrvC43YFcYfj/ahfEbV9QfsBvJkWCZGULN310XmN8o8/uo9hb2L45",
+	"JTRQevSAKDVkPQVDtc4p89Sp6HOjh6FNV9GiJuPJLv3rDsd+3tFlmnYgbfyASNulL30NBnoyCPct9sLY",
+	"z2swHSI9X9y6WhpR/g9zsa9s1yVrLWOastISaGIMOZvYd6CAY9dVrtWpFSbVHqyKXNEogugqMCtx3BsO",
+	"JldqxcPiwQdejLtKRMRmDCLMOyZXjgKv3CesVmRB0xS4TdtDbi1mtjzMLsxUXjzmY7ZGSl3Y8u0/RM3I",
+	"69ryT/vbPAy/ZpHXJGynwLu093YbCjywvBugMbpbB9ft5bA6nce/0ZGkv1e1Jm8uh82y4VaPEPoDS5I9",
+	"s1wNDexJB0rt0pIg+syJJ9VEMKxN3hDhvsCmHn9KVaDsaPjAigC2/fOzX4zyIX9yFYE2npBJOo3haXHn",
+	"mCJXrpffTpSCN/hamrdgqR9whd2OPmM1WUP0t7dRKYqcgyaX5y/ePX/7Kqj0Q5hLGgJJsceX46iX5y9+",
+	"On/50rJDt8tOKW3sR1tSZoYtqExiUJ4AqBXFlgr3poasOVC3j7xf3y4O61KLtBJm6jq2bg3Di43xA2Fj",
+	"l7pFx777cZsLrI+saRU5mY9iMe9WMS5iaqwquNXGxHZbekp+vHzzmsSM53mE6OQxx+UUDqTmqzO831d4",
+	"k+vJ8zwy6L5qk7I9uZdirjZFLH7FjM/iEj7FnM8pkBhmmohMl7EMQ54Lik7JLtFZLHNvAf4TQFpVw0Tq",
+	"XJwOMxyWFnFdoFhjtp8Y71ZeYqq0MbYTylfr34vNqxo+kV49d1qkY6PeWLV2fHz8xBKJc/KiBhi7yrm0",
+	"ILJO4FgCStMkVb0Rg8stgEZ4uG49S5m1te7n8clJer1eE9y9zgcDBGK+G88gjSxxCPxWJyVV8t8tp6n0",
+	"cOr0JP5SNGD6w3R8V5W+LzV/n2p2pc7ZQzYOt3vSncvWWTnV5L9sUpl/ySt8/5Rac612/oEV57yg3M8C",
+	"yvYJV3m7gaunVjtCAYiBNKNGWqfaTrNHi6rs9mHXb/voc962cQv/WUEJe9Nct8XoH+ZCy2HI6xxchb7v",
+	"TnWpu11YHD8oFnep966htr5c45e8ieiXj43wZdkv4P1Hw0zcFyrxSSbjwelghEzGwdAyA20dNearumzC",
+	"ep31wn7+L0+TwW/OtRUlEanTZkeBeseA0tasLIcSur3ct9hVKe8twDh5BumiMi3Ho0ccVnoTFKEhwUNL",
+	"mRxbNKVZHNusP7ec83W2Vyva5FpiFbJoFuiK60gkoLofm5+1ZiEsO/rK9lxSRFFXtqSuq4tgILO9iK06",
+	"xAlJXjJdYjIv9/vy8cv/BQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

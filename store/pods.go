@@ -1,0 +1,192 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/db"
+)
+
+func podOf(p db.Pod, nodeName string) husk.Pod {
+	return husk.Pod{
+		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: p.Spec, Generation: p.Generation,
+		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
+		Status: husk.PodStatus{
+			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
+			NodeName: nodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
+			Timeline: husk.Timeline{
+				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
+				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
+			},
+		},
+	}
+}
+
+// macOf derives a pod's MAC address from its id, so that it is the same for every start: locally administered, unicast.
+func macOf(pod ID) net.HardwareAddr {
+	h := sha256.Sum256(pod[:])
+	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
+}
+
+// CreatePod accepts an order for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
+// Codes: quota_exceeded, name_taken, image_not_found, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
+func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
+		tenant, err := q.LockTenant(ctx, tenantID)
+		if err != nil {
+			return husk.Pod{}, orNotFound(err, "tenant")
+		}
+		return creating(ctx, q, tenantID, idem, func() (ID, husk.Pod, error) {
+			id := uuid.New()
+			if err := checkPodQuota(ctx, q, tenant, spec.Resources); err != nil {
+				return id, husk.Pod{}, err
+			}
+			images, err := findImages(ctx, q, tenantID, spec)
+			if err != nil {
+				return id, husk.Pod{}, err
+			}
+			row, err := insertPod(ctx, q, tenantID, id, name, labels, spec)
+			if err != nil {
+				return id, husk.Pod{}, err
+			}
+			for i, c := range spec.Containers {
+				if err := q.UseImage(ctx, db.UseImageParams{TenantID: tenantID, PodID: id, Container: c.Name, ImageID: images[i]}); err != nil {
+					return id, husk.Pod{}, err
+				}
+			}
+			for i, v := range spec.Volumes {
+				if err := claimVolume(ctx, q, tenantID, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i)); err != nil {
+					return id, husk.Pod{}, err
+				}
+			}
+			return id, podOf(row, ""), record(ctx, q, tenantID, "pod", id, "Accepted", "")
+		})
+	})
+}
+
+func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, size husk.Resources) error {
+	use, err := q.PodUse(ctx, tenant.ID)
+	if err != nil {
+		return err
+	}
+	if err := checkQuota("", "pods", use.Pods, 1, tenant.QuotaPods); err != nil {
+		return err
+	}
+	if err := checkQuota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
+		return err
+	}
+	return checkQuota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
+}
+
+// findImages returns the tenant's image of every container, holding them against deletion until the transaction ends.
+func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
+	ids := make([]ID, 0, len(spec.Containers))
+	for i, c := range spec.Containers {
+		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
+				"no image was imported as %q; import it first", c.Image)
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, row.ID)
+	}
+	return ids, nil
+}
+
+func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {
+	network, err := q.TenantNetwork(ctx, tenantID)
+	if err != nil {
+		return db.Pod{}, err
+	}
+	address, err := q.FreeAddress(ctx, db.FreeAddressParams{TenantID: tenantID, NetworkID: network.ID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return db.Pod{}, husk.Errorf(husk.CodeQuotaExceeded, "", "the network %s has no free address; delete pods first", network.Cidr)
+	}
+	if err != nil {
+		return db.Pod{}, err
+	}
+	row, err := q.InsertPod(ctx, db.InsertPodParams{
+		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: spec, CpuMillis: spec.Resources.CPUMillis,
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: macOf(id),
+	})
+	if uniqueViolation(err, "pods_tenant_id_name_key") {
+		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
+	}
+	return row, err
+}
+
+func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID ID, field string) error {
+	row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: tenantID, ID: volumeID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return husk.Errorf(husk.CodeNotFound, field, "there is no such volume")
+	}
+	if err != nil {
+		return err
+	}
+	if row.State == husk.VolumeDeleting {
+		return husk.Errorf(husk.CodeConflict, field, "volume %q is being deleted", row.Name)
+	}
+	n, err := q.ClaimVolume(ctx, db.ClaimVolumeParams{TenantID: tenantID, VolumeID: volumeID, PodID: podID})
+	if err == nil && n == 0 {
+		return husk.Errorf(husk.CodeVolumeInUse, field, "volume %q is claimed by another pod; delete that pod first", row.Name)
+	}
+	return err
+}
+
+// Pod returns a pod. Codes: not_found.
+func (s *Store) Pod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
+		return podOf(row.Pod, row.NodeName), orNotFound(err, "pod")
+	})
+}
+
+// Pods lists a tenant's pods, oldest first; name narrows to one. Codes: invalid (cursor).
+func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, name *string) ([]husk.Pod, string, error) {
+	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.Pod], err error) {
+		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.PodsRow, error) {
+			return q.Pods(ctx, db.PodsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: name, Max: limit})
+		}, func(r db.PodsRow) husk.Pod { return podOf(r.Pod, r.NodeName) },
+			func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
+		return l, err
+	})
+	return l.items, l.next, err
+}
+
+// DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found.
+func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
+		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: tenantID, ID: id})
+		if err != nil {
+			return husk.Pod{}, orNotFound(err, "pod")
+		}
+		next, ok := row.Phase.Next(husk.EventDelete)
+		switch {
+		case !ok:
+			return husk.Pod{}, husk.Errorf(husk.CodeConflict, "", "pod %q cannot be deleted while %s", row.Name, row.Phase)
+		case row.Phase == husk.PhaseStopping:
+			return podOf(row, ""), nil
+		case next == husk.PhaseGone:
+			_, err = q.RemovePod(ctx, db.RemovePodParams{TenantID: tenantID, ID: id})
+		default:
+			if err = q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err == nil {
+				err = q.TouchNode(ctx, *row.NodeID)
+			}
+		}
+		if err != nil {
+			return husk.Pod{}, err
+		}
+		row.Phase = husk.PhaseStopping
+		return podOf(row, ""), record(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+	})
+}

@@ -1,0 +1,131 @@
+-- name: PodUse :one
+-- Ended pods keep their row and count as pods, but hold no cpu and memory.
+SELECT count(*)::integer AS pods,
+    COALESCE(sum(cpu_millis) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS cpu_millis,
+    COALESCE(sum(memory_mib) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS memory_mib
+FROM pods WHERE tenant_id = @tenant_id;
+
+-- name: TenantNetwork :one
+SELECT * FROM networks WHERE tenant_id = @tenant_id;
+
+-- name: FreeAddress :one
+-- The lowest free address; the first of the network is the gateway's.
+SELECT (base + o)::inet AS address FROM (
+    SELECT set_masklen(network(n.cidr)::inet, 32) AS base, broadcast(n.cidr)::inet - network(n.cidr)::inet AS size, n.tenant_id, n.id FROM networks n
+    WHERE n.tenant_id = @tenant_id AND n.id = @network_id
+) net, generate_series(2, net.size - 1) AS o
+WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address = net.base + o)
+ORDER BY o LIMIT 1;
+
+-- name: InsertPod :one
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac)
+RETURNING *;
+
+-- name: Pod :one
+SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: Pods :many
+SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods
+WHERE tenant_id = @tenant_id AND (created_at, id) > (@after_time::timestamptz, @after_id::uuid)
+  AND (sqlc.narg(name)::text IS NULL OR name = sqlc.narg(name))
+ORDER BY created_at, id LIMIT @max;
+
+-- name: LockPod :one
+SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
+
+-- name: SetPodStopping :exec
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', generation = generation + 1, deletion_requested_at = clock_timestamp()
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: TouchNode :exec
+SELECT touch_node(@node::uuid);
+
+-- name: RemovePod :execrows
+DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: PendingPods :many
+-- What waits for a place, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+SELECT p.tenant_id, p.id, p.labels, p.cpu_millis, p.memory_mib, p.created_at, p.reason, p.message,
+    COALESCE((SELECT v.name FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
+        WHERE c.tenant_id = p.tenant_id AND c.pod_id = p.id AND v.state <> 'Available' LIMIT 1), '')::text AS waits_for_volume,
+    COALESCE((SELECT i.reference || ' (' || i.state || ')' FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
+        WHERE u.tenant_id = p.tenant_id AND u.pod_id = p.id AND i.state <> 'Ready' LIMIT 1), '')::text AS waits_for_image
+FROM pods p WHERE p.phase = 'Pending' ORDER BY p.created_at, p.id LIMIT @max;
+
+-- name: PodDisks :many
+-- The disks of a pod for its key: clones of its images and its volumes.
+SELECT DISTINCT ('img-' || i.id)::text AS name, i.clone_id AS rbd_id, false AS writable
+FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id
+UNION ALL
+SELECT ('vol-' || v.id)::text, v.rbd_id, true
+FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
+
+-- name: SetPodReasons :exec
+-- Why each pod is not placed. Rows that already say so are left alone.
+UPDATE pods SET reason = r.reason, message = r.message
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason, unnest(@messages::text[]) AS message) r
+WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending' AND (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message);
+
+-- name: CommitPlacements :many
+-- One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
+-- and for a pod that is no longer pending; what it did is what it returns.
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
+), wanted AS (
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id,
+        unnest(@node_versions::bigint[]) AS node_version, unnest(@ceph_keys::bytea[]) AS ceph_key
+), pending AS (
+    SELECT w.*, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
+    WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
+    FOR UPDATE OF p
+), charged AS (
+    UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
+        allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
+        version = n.version + 1, desired_revision = n.desired_revision + 1
+    FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
+        FROM pending GROUP BY node_id, node_version) a
+    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
+    RETURNING n.id, n.vmm_overhead_mib
+)
+UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
+    ceph_key = w.ceph_key, placed_at = clock_timestamp()
+FROM pending w JOIN charged c ON c.id = w.node_id
+WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
+RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
+
+-- name: DesiredPods :many
+SELECT sqlc.embed(pods), networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+WHERE pods.node_id = @node_id::uuid ORDER BY pods.created_at, pods.id;
+
+-- name: ImagesOfNode :many
+SELECT u.tenant_id, u.pod_id, u.container, i.id, i.config FROM image_uses u
+JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
+JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
+WHERE p.node_id = @node_id::uuid;
+
+-- name: LockNodePod :one
+SELECT * FROM pods WHERE node_id = @node_id::uuid AND id = @id FOR UPDATE;
+
+-- name: UpdatePodStatus :exec
+UPDATE pods SET phase = @phase, reason = @reason, message = @message, observed_generation = @observed_generation, restarts = @restarts,
+    containers = @containers, domain_starting_at = @domain_starting_at, domain_started_at = @domain_started_at,
+    guest_ready_at = @guest_ready_at, running_at = @running_at
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: FreeNodeRoom :exec
+UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allocated_memory_mib = allocated_memory_mib - @memory_mib,
+    version = version + 1, desired_revision = desired_revision + 1 WHERE id = @id;
+
+-- name: ClearPodRoom :exec
+UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: PodsOfLostNode :many
+SELECT * FROM pods WHERE node_id = @node_id::uuid AND phase IN ('Starting', 'Running') FOR UPDATE;
+
+-- name: KeyedPodIDs :many
+-- The pods that may have a key in Ceph: pending ones too, since the key is made before the placement is committed.
+SELECT id FROM pods WHERE holds_room OR phase = 'Pending';
+
+-- name: PodPhases :many
+SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;

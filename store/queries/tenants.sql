@@ -1,0 +1,35 @@
+-- name: InsertTenant :one
+INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
+VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_images)
+RETURNING *;
+
+-- name: InsertNetwork :one
+INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES (@tenant_id, @id, @ordinal, @cidr) RETURNING *;
+
+-- name: FreeNetworkOrdinal :one
+-- The lowest number no network has.
+SELECT COALESCE(min(o), 0)::integer AS ordinal FROM (
+    SELECT 0 AS o WHERE NOT EXISTS (SELECT 1 FROM networks WHERE ordinal = 0)
+    UNION ALL
+    SELECT n.ordinal + 1 FROM networks n WHERE NOT EXISTS (SELECT 1 FROM networks m WHERE m.ordinal = n.ordinal + 1)
+) free;
+
+-- name: Tenant :one
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = @id;
+
+-- name: Tenants :many
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+WHERE (tenants.created_at, tenants.id) > (@after_time::timestamptz, @after_id::uuid)
+ORDER BY tenants.created_at, tenants.id LIMIT @max;
+
+-- name: UpdateTenantQuota :execrows
+UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
+    quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_images = @quota_images
+WHERE id = @id;
+
+-- name: DeleteTenant :execrows
+DELETE FROM tenants WHERE id = @id;
+
+-- name: LockTenant :one
+-- Orders of one tenant run one after the other: quota, names and addresses are checked under this lock.
+SELECT * FROM tenants WHERE id = @id FOR UPDATE;

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"husk"
+	"husk/store/db"
+)
+
+func tenantOf(t db.Tenant, cidr netip.Prefix) husk.Tenant {
+	return husk.Tenant{
+		ID: t.ID, Name: t.Name, NetworkCIDR: cidr.String(), CreatedAt: t.CreatedAt,
+		Quota: husk.Quota{
+			Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib,
+			Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib, Images: t.QuotaImages,
+		},
+	}
+}
+
+// CreateTenant makes a tenant and its network. Codes: name_taken, unavailable when the pod range is used up.
+func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string, quota husk.Quota) (husk.Tenant, error) {
+	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return husk.Tenant{}, err
+		}
+		return creating(ctx, q, uuid.Nil, idem, func() (ID, husk.Tenant, error) {
+			id := uuid.New()
+			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
+				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
+				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaImages: quota.Images,
+			})
+			if uniqueViolation(err, "tenants_name_key") {
+				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
+			}
+			if err != nil {
+				return id, husk.Tenant{}, err
+			}
+			ordinal, err := q.FreeNetworkOrdinal(ctx)
+			if err != nil {
+				return id, husk.Tenant{}, err
+			}
+			cidr, err := s.network(ordinal)
+			if err != nil {
+				return id, husk.Tenant{}, err
+			}
+			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: ordinal, Cidr: cidr}); err != nil {
+				return id, husk.Tenant{}, err
+			}
+			return id, tenantOf(row, cidr), nil
+		})
+	})
+}
+
+// network cuts the network of this number out of the pod range.
+func (s *Store) network(ordinal int) (netip.Prefix, error) {
+	if ordinal >= 1<<(s.cfg.NetworkPrefix-s.cfg.PodRange.Bits()) {
+		return netip.Prefix{}, husk.Errorf(husk.CodeUnavailable, "", "the pod range %s has no network left; give the server a larger one", s.cfg.PodRange)
+	}
+	base := s.cfg.PodRange.Masked().Addr().As4()
+	number := binary.BigEndian.Uint32(base[:]) + uint32(ordinal)<<(32-s.cfg.NetworkPrefix) //nolint:gosec // checked above
+	binary.BigEndian.PutUint32(base[:], number)
+	return netip.PrefixFrom(netip.AddrFrom4(base), s.cfg.NetworkPrefix), nil
+}
+
+// Tenant returns a tenant. Codes: not_found.
+func (s *Store) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
+	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) { return tenant(ctx, q, id) })
+}
+
+func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
+	row, err := q.Tenant(ctx, id)
+	return tenantOf(row.Tenant, row.Cidr), orNotFound(err, "tenant")
+}
+
+type list[T any] struct {
+	items []T
+	next  string
+}
+
+// Tenants lists tenants, oldest first. Codes: invalid (cursor).
+func (s *Store) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, error) {
+	l, err := inControl(ctx, s, func(q *db.Queries) (l list[husk.Tenant], err error) {
+		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.TenantsRow, error) {
+			return q.Tenants(ctx, db.TenantsParams{AfterTime: after.at, AfterID: after.id, Max: limit})
+		}, func(r db.TenantsRow) husk.Tenant { return tenantOf(r.Tenant, r.Cidr) },
+			func(t husk.Tenant) (time.Time, ID) { return t.CreatedAt, t.ID })
+		return l, err
+	})
+	return l.items, l.next, err
+}
+
+// SetQuota changes a tenant's limits. Codes: not_found.
+func (s *Store) SetQuota(ctx context.Context, id ID, quota husk.Quota) (husk.Tenant, error) {
+	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) {
+		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
+			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
+			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaImages: quota.Images,
+		}); err != nil {
+			return husk.Tenant{}, err
+		}
+		return tenant(ctx, q, id)
+	})
+}
+
+// DeleteTenant removes a tenant with its keys and its network. Codes: not_found, conflict when it still owns something.
+func (s *Store) DeleteTenant(ctx context.Context, id ID) error {
+	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+		n, err := q.DeleteTenant(ctx, id)
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
+			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes or images (%s); delete them first", pg.TableName)
+		}
+		if err == nil && n == 0 {
+			err = husk.NotFound("tenant")
+		}
+		return struct{}{}, err
+	})
+	return err
+}
