@@ -1,0 +1,56 @@
+package guest
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// Bounds of what travels on the channel.
+const (
+	// MaxFrame bounds every frame; the largest one is a spec with its files.
+	MaxFrame = 1 << 20
+	// maxReply bounds what the host reads from a guest in one frame.
+	maxReply = 256 << 10
+	// MaxLogLine is the longest piece of a log line in one entry.
+	MaxLogLine = 16 << 10
+	// maxLogBatch bounds the lines in one frame so that it stays below
+	// maxReply in base64 and with its field names.
+	maxLogBatch = 128 << 10
+)
+
+// writeFrame writes v as JSON behind its length, in one Write.
+func writeFrame(w io.Writer, v any, limit int) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(body) > limit {
+		return fmt.Errorf("frame of %d bytes: the limit is %d", len(body), limit)
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	_, err = w.Write(append(frame, body...))
+	return err
+}
+
+// readFrame reads one frame's body. A length beyond the limit is refused
+// before anything is allocated for it.
+func readFrame(r io.Reader, limit int) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n == 0 || n > uint32(limit) {
+		return nil, fmt.Errorf("frame of %d bytes: the limit is %d", n, limit)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r, body); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return body, nil
+}

@@ -1,0 +1,87 @@
+package guest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+)
+
+// The handshake finds a common beginning in two byte streams that may still
+// hold pieces of dead sessions.
+//
+//	host  → guest  hostMagic  version nonce      again every second until answered
+//	guest → host   guestMagic version nonce      the same nonce
+//
+// The guest looks for hostMagic in everything it receives, also within a
+// session: there it means that a new host has come, and the session is dropped.
+// The host discards everything until it sees its own nonce.
+//
+// The magics cannot occur inside a session by accident: they hold bytes that
+// are never part of JSON, and no quote, so that they cannot complete a JSON
+// text that was cut off either; the nonce is hexadecimal for the same reason.
+// Their first byte occurs in them once, which keeps the search simple.
+const (
+	hostMagic  = "\xffhusk-host\x00"
+	guestMagic = "\xfehusk-guest\x00"
+	nonceBytes = 16
+	nonceLen   = 2 * nonceBytes
+)
+
+func newNonce() string {
+	var b [nonceBytes]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func preamble(magic, nonce string) []byte {
+	return append(append([]byte(magic), ProtocolVersion), nonce...)
+}
+
+// preambleSeen is a preamble that was found.
+type preambleSeen struct {
+	version byte
+	nonce   string
+}
+
+// matcher looks for preambles in a stream, one byte after the other.
+type matcher struct {
+	magic string
+	have  int // bytes of the preamble matched so far
+	got   [1 + nonceLen]byte
+}
+
+// feed takes bytes up to the end of the first preamble in them. It returns how
+// many it took, and the preamble if there is one.
+func (m *matcher) feed(p []byte) (int, *preambleSeen) {
+	for i, c := range p {
+		if m.have < len(m.magic) {
+			switch c {
+			case m.magic[m.have]:
+				m.have++
+			case m.magic[0]:
+				m.have = 1
+			default:
+				m.have = 0
+			}
+			continue
+		}
+		at := m.have - len(m.magic)
+		if at > 0 && !isHex(c) {
+			m.have = 0
+			if c == m.magic[0] {
+				m.have = 1
+			}
+			continue
+		}
+		m.got[at] = c
+		m.have++
+		if at == len(m.got)-1 {
+			m.have = 0
+			return i + 1, &preambleSeen{version: m.got[0], nonce: string(m.got[1:])}
+		}
+	}
+	return len(p), nil
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+}

@@ -1,0 +1,95 @@
+//go:build linux
+
+package pid1
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where husk-init keeps what belongs to the pod.
+const (
+	stateDir   = "/run/husk"
+	imagesDir  = stateDir + "/images"  // a squashfs per image disk
+	volumesDir = stateDir + "/volumes" // a file system per volume
+	scratchDir = stateDir + "/scratch" // what containers write to their root
+	rootDir    = stateDir + "/root"    // a container's root, in its own mount namespace
+	cgroupDir  = "/sys/fs/cgroup"
+)
+
+type fsMount struct {
+	source, target, kind string
+	flags                uintptr
+	data                 string
+}
+
+const noExec = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// mountKernel mounts what loading modules and finding the console needs.
+func mountKernel() {
+	// pivot_root refuses to move the initial ramfs away. A bind mount of it on
+	// top of itself is a root like any other, so containers can pivot.
+	must("mkdir /mnt", os.MkdirAll("/mnt", 0o755))
+	must("bind root", unix.Mount("/", "/mnt", "", unix.MS_BIND, ""))
+	must("chdir /mnt", unix.Chdir("/mnt"))
+	must("move root", unix.Mount("/mnt", "/", "", unix.MS_MOVE, ""))
+	must("chroot", unix.Chroot("."))
+	must("chdir /", unix.Chdir("/"))
+	mountAll([]fsMount{
+		{"proc", "/proc", "proc", noExec, ""},
+		{"sysfs", "/sys", "sysfs", noExec, ""},
+		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755"},
+	})
+}
+
+func mountRest() {
+	mountAll([]fsMount{
+		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
+		{"cgroup2", cgroupDir, "cgroup2", noExec, ""},
+	})
+	for _, dir := range []string{imagesDir, volumesDir, scratchDir, rootDir} {
+		must("mkdir", os.MkdirAll(dir, 0o755))
+	}
+	// When the pod runs out of memory, the kernel must look for a culprit
+	// among the containers.
+	must("oom score", os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0))
+	if err := os.WriteFile(filepath.Join(cgroupDir, "cgroup.subtree_control"), []byte("+memory +pids +cpu"), 0); err != nil {
+		warn("cgroup controllers: %v", err) // then an OOM kill is not recognised as one
+	}
+}
+
+func mountAll(mounts []fsMount) {
+	for _, m := range mounts {
+		must("mkdir", os.MkdirAll(m.target, 0o755))
+		must("mount "+m.target, unix.Mount(m.source, m.target, m.kind, m.flags, m.data))
+	}
+}
+
+// openConsole makes the console standard input, output and error. The kernel
+// has done so already if the console's driver is built in; that of virtio has
+// just been loaded.
+func openConsole() {
+	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		if fd, err = unix.Open("/dev/null", unix.O_RDWR, 0); err != nil {
+			return
+		}
+	}
+	for std := range 3 {
+		if fd != std {
+			unix.Dup3(fd, std, 0)
+		}
+	}
+	if fd > 2 {
+		unix.Close(fd)
+	}
+}
+
+func must(what string, err error) {
+	if err != nil {
+		panic(fmt.Sprintf("husk-init: %s: %v", what, err))
+	}
+}

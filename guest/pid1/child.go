@@ -1,0 +1,171 @@
+//go:build linux
+
+package pid1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+)
+
+// ChildName is argv[0] of husk-init on its way to become a container.
+const ChildName = "husk-container"
+
+// Descriptors the child finds open beside the standard ones.
+const (
+	configFD  = 3
+	failureFD = 4
+)
+
+// Resource limits of containers; root may raise the soft one.
+const (
+	softFiles = 65536
+	hardFiles = 1 << 20
+)
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// childConfig is what PID 1 tells the child.
+type childConfig struct {
+	Container guest.Container
+	Etc       []guest.File
+	Hostname  string
+	Image     string          // where the image is mounted
+	Scratch   string          // directory for what the container writes
+	Writable  map[string]bool // volumes that may be written
+}
+
+// RunChild becomes the container that PID 1 describes. It runs in new mount,
+// PID, UTS and IPC namespaces and returns only by exec or by exiting after it
+// has reported why.
+func RunChild() {
+	// Namespaces, capabilities and exec are a thread's own affair.
+	runtime.LockOSThread()
+	unix.CloseOnExec(configFD)
+	unix.CloseOnExec(failureFD)
+	err := become()
+	var start *startError
+	if !errors.As(err, &start) {
+		start = &startError{Code: 126, Message: err.Error()}
+	}
+	if report, err := json.Marshal(start); err == nil {
+		unix.Write(failureFD, report)
+	}
+	os.Exit(start.Code)
+}
+
+func become() error {
+	b, err := io.ReadAll(os.NewFile(configFD, "config"))
+	if err != nil {
+		return err
+	}
+	var config childConfig
+	if err := json.Unmarshal(b, &config); err != nil {
+		return err
+	}
+	unix.Umask(0o022)
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
+		return err
+	}
+	if err := buildRoot(&config); err != nil {
+		return err
+	}
+	c := &config.Container
+	who, err := user.GetExecUserPath(c.User, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
+	if err != nil {
+		return &startError{126, fmt.Sprintf("user %q: %v", c.User, err)}
+	}
+	env := environment(c.Env, config.Hostname, who.Home)
+	limit := syscall.Rlimit{Cur: softFiles, Max: hardFiles}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	if err := becomeUser(who); err != nil {
+		return err
+	}
+	if err := unix.Chdir(workingDir(c)); err != nil {
+		return &startError{126, fmt.Sprintf("working directory %q: %v", c.WorkingDir, err)}
+	}
+	return execute(c.Args, env)
+}
+
+func workingDir(c *guest.Container) string {
+	if c.WorkingDir == "" {
+		return "/"
+	}
+	return c.WorkingDir
+}
+
+// environment is env with the last of equal names winning, and what every
+// container may expect to find.
+func environment(env []string, hostname, home string) []string {
+	all := append([]string{defaultPath, "HOSTNAME=" + hostname, "HOME=" + home}, env...)
+	at := map[string]int{}
+	var out []string
+	for _, e := range all {
+		name, _, _ := strings.Cut(e, "=")
+		if i, ok := at[name]; ok {
+			out[i] = e
+			continue
+		}
+		at[name] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
+// execute looks up the command as the container's user would, and becomes it.
+func execute(args, env []string) error {
+	path, err := lookPath(args[0], env)
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(path, args, env)
+	code := 126
+	if errors.Is(err, unix.ENOENT) {
+		code, err = 127, errors.New("no such file, or its interpreter is missing")
+	}
+	return &startError{code, fmt.Sprintf("exec: %q: %v", args[0], err)}
+}
+
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+			return "", &startError{127, fmt.Sprintf("exec: %q: no such file", name)}
+		}
+		return name, nil
+	}
+	i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") })
+	var denied error
+	for _, dir := range filepath.SplitList(strings.TrimPrefix(env[i], "PATH=")) {
+		path := filepath.Join("/", dir, name)
+		if !filepath.IsAbs(dir) {
+			path = "./" + filepath.Join(dir, name)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		if err := unix.Access(path, unix.X_OK); err != nil {
+			denied = &startError{126, fmt.Sprintf("exec: %q: %v", name, err)}
+			continue
+		}
+		return path, nil
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", &startError{127, fmt.Sprintf("exec: %q: not found in PATH", name)}
+}

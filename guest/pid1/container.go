@@ -1,0 +1,134 @@
+//go:build linux
+
+package pid1
+
+import (
+	"time"
+
+	"husk/guest"
+)
+
+// supervise runs one container until it has ended for good.
+func (p *pod) supervise(i int, spec guest.Spec) {
+	c := spec.Containers[i]
+	wait := newBackoff(spec.RestartBackoff)
+	for first := true; ; first = false {
+		began := time.Now()
+		proc, failed := p.begin(i, c, first)
+		var ended exit
+		switch {
+		case failed != nil && first:
+			// Spec and image cannot change: it can never start.
+			p.abort(c.Name, failed)
+			return
+		case failed != nil:
+			ended = exit{code: failed.Code}
+		case proc == nil: // stopped before it could start
+			return
+		default:
+			ended = proc.wait()
+			p.ended(i, c.Name, ended)
+		}
+		if !restarts(spec.RestartPolicy, ended) || !p.rest(i, wait.delay(time.Since(began))) {
+			return
+		}
+	}
+}
+
+// restarts says whether the policy wants another run after this one.
+func restarts(policy string, ended exit) bool {
+	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && ended.code != 0
+}
+
+// begin starts a run and publishes it; without error and process the pod is
+// being stopped.
+func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError) {
+	select {
+	case <-p.stop:
+		return nil, nil
+	default:
+	}
+	signal, err := guest.ParseSignal(c.StopSignal)
+	if err != nil { // validated before
+		return nil, &startError{Code: 126, Message: err.Error()}
+	}
+	proc, failed := p.machine.launch(c, p.rings[c.Name])
+	p.update(func() {
+		s := &p.status.Containers[i]
+		if !first {
+			s.Restarts++
+		}
+		s.NextRestartAt = time.Time{}
+		if failed != nil {
+			now, code := time.Now(), failed.Code
+			s.State, s.Reason, s.Message = guest.StateExited, guest.ReasonStartError, failed.Message
+			s.ExitCode, s.Signal, s.OOMKilled, s.LastExitCode = code, 0, false, &code
+			s.StartedAt, s.FinishedAt = time.Time{}, now
+			return
+		}
+		s.State, s.Reason, s.Message, s.StartedAt = guest.StateRunning, "", "", time.Now()
+		s.ExitCode, s.Signal, s.OOMKilled, s.FinishedAt = 0, 0, false, time.Time{}
+		p.running[c.Name] = &run{process: proc, stopSignal: signal}
+		select {
+		case <-p.stop: // while it was starting
+			proc.signal(signal)
+			if !time.Now().Before(p.killAt) {
+				proc.kill()
+			}
+		default:
+		}
+	})
+	return proc, failed
+}
+
+// ended publishes the end of a run.
+func (p *pod) ended(i int, name string, e exit) {
+	p.update(func() {
+		delete(p.running, name)
+		s := &p.status.Containers[i]
+		s.State, s.Message, s.FinishedAt = guest.StateExited, "", time.Now()
+		s.ExitCode, s.Signal, s.OOMKilled, s.LastExitCode = e.code, e.signal, e.oomKilled, &e.code
+		switch {
+		case e.oomKilled:
+			s.Reason = guest.ReasonOOMKilled
+		case e.code != 0:
+			s.Reason = guest.ReasonError
+		default:
+			s.Reason = guest.ReasonCompleted
+		}
+	})
+}
+
+// rest waits for the next restart. False: there will be none. The container is
+// then exited, as it was before.
+func (p *pod) rest(i int, d time.Duration) bool {
+	var before guest.ContainerStatus
+	p.update(func() {
+		s := &p.status.Containers[i]
+		before = *s
+		s.State, s.NextRestartAt = guest.StateWaiting, time.Now().Add(d)
+		// The reason of a start error stays visible while it is retried.
+		if s.Reason != guest.ReasonStartError {
+			s.Reason = guest.ReasonBackOff
+		}
+	})
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.stop:
+		p.update(func() { p.status.Containers[i] = before })
+		return false
+	}
+}
+
+// abort fails the pod because a container can never start, and ends the others.
+func (p *pod) abort(name string, e *startError) {
+	p.update(func() {
+		if !p.stopping {
+			p.status.Phase, p.status.Error = guest.PhaseFailed, "container "+name+": "+e.Message
+		}
+		p.endContainers(abortGrace)
+	})
+}

@@ -1,0 +1,45 @@
+//go:build linux
+
+package pid1
+
+import (
+	"bytes"
+	"io"
+	"time"
+
+	"husk/guest"
+)
+
+// copyLines reads a container's output to its end and adds it to the ring line
+// by line; longer ones in pieces of guest.MaxLogLine.
+func copyLines(out *ring, stream string, r io.Reader) {
+	buf := make([]byte, guest.MaxLogLine)
+	have := 0
+	add := func(line []byte, partial bool) {
+		out.add(guest.LogEntry{Time: time.Now(), Stream: stream, Partial: partial, Line: bytes.Clone(line)})
+	}
+	for {
+		n, err := r.Read(buf[have:])
+		have += n
+		rest := buf[:have]
+		for {
+			line, after, ok := bytes.Cut(rest, []byte{'\n'})
+			if !ok {
+				break
+			}
+			add(line, false)
+			rest = after
+		}
+		if len(rest) == len(buf) {
+			add(rest, true)
+			rest = nil
+		}
+		have = copy(buf, rest)
+		if err != nil {
+			if have > 0 {
+				add(buf[:have], false)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,291 @@
+//go:build linux
+
+package pid1
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+)
+
+// outputWait is how long a container's output may stay open after its last
+// process: only one who has passed the pipe on to another container needs it.
+const outputWait = 2 * time.Second
+
+// linux is the machine that is really there.
+type linux struct {
+	reap    *reaper
+	modules chan struct{} // closed when the late modules are loaded
+
+	mu      sync.Mutex
+	spec    guest.Spec
+	volumes []mountedVolume
+	runs    int
+}
+
+func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
+	select {
+	case <-l.modules:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spec = spec
+	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
+		return fmt.Errorf("hostname %s: %w", spec.Hostname, err)
+	}
+	if err := setUpNetwork(ctx, spec.Network); err != nil {
+		return err
+	}
+	// What containers write to their root is memory of the pod: half of it,
+	// so that a full disk is an error of its own and not the OOM killer.
+	if err := unix.Mount("tmpfs", scratchDir, "tmpfs", unix.MS_NODEV, "mode=0755,size=50%"); err != nil {
+		return fmt.Errorf("scratch space: %w", err)
+	}
+	mounted := map[string]bool{}
+	for _, c := range spec.Containers {
+		if mounted[c.ImageSerial] {
+			continue
+		}
+		mounted[c.ImageSerial] = true
+		if err := mountImage(ctx, c.ImageSerial); err != nil {
+			return err
+		}
+	}
+	for _, v := range spec.Volumes {
+		m, err := mountVolume(ctx, v)
+		if err != nil {
+			return err
+		}
+		l.volumes = append(l.volumes, m)
+	}
+	return nil
+}
+
+func (l *linux) launch(c guest.Container, out *ring) (process, *startError) {
+	p, err := l.fork(c, out)
+	var start *startError
+	if errors.As(err, &start) {
+		return nil, start
+	}
+	if err != nil {
+		return nil, &startError{Code: 126, Message: err.Error()}
+	}
+	return p, nil
+}
+
+// child is a running container.
+type child struct {
+	pid     int
+	died    <-chan unix.WaitStatus
+	group   cgroup
+	scratch string
+	outputs []*os.File
+	copying *sync.WaitGroup
+}
+
+// fork starts a container and returns once its command runs, or has failed to.
+func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
+	l.mu.Lock()
+	l.runs++
+	run := c.Name + "." + strconv.Itoa(l.runs)
+	spec, writable := l.spec, map[string]bool{}
+	l.mu.Unlock()
+	for _, v := range spec.Volumes {
+		writable[v.Name] = !v.ReadOnly
+	}
+	// Every run begins with the image as it is.
+	config := childConfig{
+		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
+		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
+	}
+	k := &child{scratch: config.Scratch, copying: new(sync.WaitGroup)}
+	defer func() {
+		if err != nil {
+			k.cleanUp()
+		}
+	}()
+	if k.group, err = newCgroup(run); err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	failure, err := l.clone(k, config, out)
+	if err != nil {
+		return nil, err
+	}
+	defer failure.Close()
+	// The pipe closes without a word when exec succeeds.
+	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
+	if err == nil && len(report) == 0 {
+		return k, nil
+	}
+	<-k.died
+	k.drain()
+	if err == nil {
+		start := new(startError)
+		if err = json.Unmarshal(report, start); err == nil {
+			err = start
+		}
+	}
+	return nil, err
+}
+
+// clone starts the child in its namespaces and returns the pipe on which it
+// reports why it cannot go on.
+func (l *linux) clone(k *child, config childConfig, out *ring) (*os.File, error) {
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	theirs = append(theirs, null)
+	pipe := func() (*os.File, error) {
+		r, w, err := os.Pipe()
+		if err == nil {
+			theirs = append(theirs, w)
+		}
+		return r, err
+	}
+	for range 2 {
+		r, err := pipe()
+		if err != nil {
+			return nil, err
+		}
+		k.outputs = append(k.outputs, r)
+	}
+	encoded, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := memoryFile(encoded)
+	if err != nil {
+		return nil, err
+	}
+	theirs = append(theirs, memory)
+	failure, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	group, err := k.group.open()
+	if err != nil {
+		failure.Close()
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	defer unix.Close(group)
+	attr := &syscall.ProcAttr{
+		Env: []string{},
+		Sys: &syscall.SysProcAttr{
+			Setsid:      true,
+			Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+			UseCgroupFD: true, CgroupFD: group,
+		},
+	}
+	for _, f := range theirs {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	k.pid, k.died, err = l.reap.start(func() (int, error) {
+		return syscall.ForkExec("/proc/self/exe", []string{ChildName}, attr)
+	})
+	if err != nil {
+		failure.Close()
+		return nil, fmt.Errorf("start container: %w", err)
+	}
+	for i, stream := range []string{guest.Stdout, guest.Stderr} {
+		k.copying.Go(func() { copyLines(out, stream, k.outputs[i]) })
+	}
+	return failure, nil
+}
+
+func memoryFile(content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("container", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "container")
+	if _, err := io.Copy(f, bytes.NewReader(content)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (k *child) signal(sig int) { unix.Kill(k.pid, unix.Signal(sig)) }
+func (k *child) kill()          { k.group.kill() }
+
+func (k *child) wait() exit {
+	ws := <-k.died
+	k.group.kill() // the kernel has done so already, with the PID namespace
+	k.drain()
+	e := exit{code: ws.ExitStatus()}
+	if ws.Signaled() {
+		e.signal = int(ws.Signal())
+		e.code = 128 + e.signal
+	}
+	// A shell reports a killed child by the same number.
+	e.oomKilled = e.code == 128+int(unix.SIGKILL) && k.group.oomKills() > 0
+	k.cleanUp()
+	return e
+}
+
+// drain waits for the container's output to end.
+func (k *child) drain() {
+	late := time.AfterFunc(outputWait, func() {
+		for _, f := range k.outputs {
+			f.Close()
+		}
+	})
+	k.copying.Wait()
+	late.Stop()
+}
+
+func (k *child) cleanUp() {
+	for _, f := range k.outputs {
+		f.Close()
+	}
+	if k.group.dir != "" {
+		k.group.remove()
+	}
+	os.RemoveAll(k.scratch)
+}
+
+func (l *linux) release() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unix.Sync()
+	var failed []error
+	for _, v := range l.volumes {
+		if err := v.unmount(); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	l.volumes = nil
+	return errors.Join(failed...)
+}
+
+func (l *linux) powerOff() {
+	unix.Sync()
+	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	panic(fmt.Sprintf("husk-init: power off: %v", err))
+}

@@ -1,0 +1,46 @@
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+
+	"husk/guest"
+)
+
+// machine is what a pod's life needs from the VM under it. Tests put a fake in
+// its place.
+type machine interface {
+	// prepare sets up hostname, network, image disks and volumes.
+	prepare(ctx context.Context, spec guest.Spec) error
+	// launch starts a container. An error means that its command did not run.
+	launch(c guest.Container, out *ring) (process, *startError)
+	// release syncs and unmounts the volumes. No container runs any more.
+	release() error
+	// powerOff does not return on a real machine.
+	powerOff()
+}
+
+// process is a running container.
+type process interface {
+	signal(sig int)
+	kill() // the whole container, at once
+	// wait returns when every process has ended and all output is in the ring.
+	// It is called once.
+	wait() exit
+}
+
+// exit is how a run ended.
+type exit struct {
+	code      int // 128+signal if killed
+	signal    int
+	oomKilled bool
+}
+
+// startError is why a container's command did not run.
+type startError struct {
+	Code    int    `json:"code"` // as a shell would exit: 127 not found, 126 otherwise
+	Message string `json:"message"`
+}
+
+func (e *startError) Error() string { return e.Message }

@@ -1,0 +1,108 @@
+//go:build linux
+
+package pid1
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// rtnetlink speaks the three rtnetlink messages a pod needs. A netlink library
+// would be a quarter of husk-init.
+type rtnetlink struct {
+	fd  int
+	seq uint32
+}
+
+func openNetlink() (*rtnetlink, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	return &rtnetlink{fd: fd}, nil
+}
+
+func (n *rtnetlink) close() { unix.Close(n.fd) }
+
+// linkUp brings an interface up and sets its MTU, unless that is 0.
+func (n *rtnetlink) linkUp(index, mtu int) error {
+	msg := bytesOf(&unix.IfInfomsg{Family: unix.AF_UNSPEC, Index: int32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
+	if mtu > 0 {
+		msg = attr(msg, unix.IFLA_MTU, binary.NativeEndian.AppendUint32(nil, uint32(mtu)))
+	}
+	return n.do(unix.RTM_NEWLINK, 0, msg)
+}
+
+func (n *rtnetlink) addAddress(index int, p netip.Prefix) error {
+	ip := p.Addr().AsSlice()
+	msg := bytesOf(&unix.IfAddrmsg{Family: family(p.Addr()), Prefixlen: uint8(p.Bits()), Index: uint32(index)})
+	msg = attr(msg, unix.IFA_LOCAL, ip)
+	msg = attr(msg, unix.IFA_ADDRESS, ip)
+	if p.Addr().Is6() {
+		// The platform gave the address to this pod alone: usable at once.
+		msg = attr(msg, unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, unix.IFA_F_NODAD))
+	}
+	return n.do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
+}
+
+// addDefaultRoute routes everything by a gateway that may lie outside the
+// interface's own subnet.
+func (n *rtnetlink) addDefaultRoute(index int, gateway netip.Addr) error {
+	msg := bytesOf(&unix.RtMsg{
+		Family: family(gateway), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT,
+		Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_UNICAST, Flags: unix.RTNH_F_ONLINK,
+	})
+	msg = attr(msg, unix.RTA_GATEWAY, gateway.AsSlice())
+	msg = attr(msg, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index)))
+	return n.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
+}
+
+// do sends one request and waits for the kernel's acknowledgement.
+func (n *rtnetlink) do(kind, flags uint16, body []byte) error {
+	n.seq++
+	head := unix.NlMsghdr{
+		Len: uint32(unix.SizeofNlMsghdr + len(body)), Type: kind, Seq: n.seq,
+		Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | flags,
+	}
+	if err := unix.Sendto(n.fd, append(bytesOf(&head), body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	buf := make([]byte, 8192)
+	size, _, err := unix.Recvfrom(n.fd, buf, 0)
+	if err != nil {
+		return err
+	}
+	if size < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(buf[4:]) != unix.NLMSG_ERROR {
+		return fmt.Errorf("unexpected answer from the kernel")
+	}
+	if errno := int32(binary.NativeEndian.Uint32(buf[unix.SizeofNlMsghdr:])); errno != 0 {
+		return unix.Errno(-errno)
+	}
+	return nil
+}
+
+func attr(msg []byte, kind uint16, value []byte) []byte {
+	msg = binary.NativeEndian.AppendUint16(msg, uint16(unix.SizeofRtAttr+len(value)))
+	msg = binary.NativeEndian.AppendUint16(msg, kind)
+	msg = append(msg, value...)
+	for len(msg)%unix.NLMSG_ALIGNTO != 0 {
+		msg = append(msg, 0)
+	}
+	return msg
+}
+
+func family(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// bytesOf copies a kernel structure as it lies in memory.
+func bytesOf[T any](v *T) []byte {
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...)
+}

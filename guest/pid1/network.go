@@ -1,0 +1,95 @@
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"husk/guest"
+)
+
+// setUpNetwork brings up loopback and the pod's card, if it has one.
+func setUpNetwork(ctx context.Context, n *guest.Network) error {
+	nl, err := openNetlink()
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	defer nl.close()
+	if err := nl.linkUp(1, 0); err != nil { // lo is always the first
+		return fmt.Errorf("network: loopback: %w", err)
+	}
+	if n == nil {
+		return nil
+	}
+	index, err := findCard(ctx, n.MAC)
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if err := nl.linkUp(index, n.MTU); err != nil {
+		return fmt.Errorf("network: card %s: %w", n.MAC, err)
+	}
+	if err := nl.addAddress(index, n.Address); err != nil {
+		return fmt.Errorf("network: address %s: %w", n.Address, err)
+	}
+	if n.Gateway.IsValid() {
+		if err := nl.addDefaultRoute(index, n.Gateway); err != nil {
+			return fmt.Errorf("network: gateway %s: %w", n.Gateway, err)
+		}
+	}
+	return nil
+}
+
+// findCard waits for the card with this hardware address.
+func findCard(ctx context.Context, mac string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, diskWait)
+	defer cancel()
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		cards, _ := filepath.Glob("/sys/class/net/*/address")
+		for _, c := range cards {
+			b, err := os.ReadFile(c)
+			if err != nil || !strings.EqualFold(strings.TrimSpace(string(b)), mac) {
+				continue
+			}
+			b, err = os.ReadFile(filepath.Join(filepath.Dir(c), "ifindex"))
+			if err == nil {
+				return strconv.Atoi(strings.TrimSpace(string(b)))
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return 0, errors.New("card " + mac + ": not attached")
+		}
+	}
+}
+
+// etcFiles are the files that tell a container about the pod's network.
+func etcFiles(spec guest.Spec) []guest.File {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if n := spec.Network; n != nil {
+		hosts += n.Address.Addr().String() + "\t" + spec.Hostname + "\n"
+	} else {
+		hosts += "127.0.1.1\t" + spec.Hostname + "\n"
+	}
+	files := []guest.File{
+		{Path: "/etc/hostname", Content: []byte(spec.Hostname + "\n")},
+		{Path: "/etc/hosts", Content: []byte(hosts)},
+	}
+	var resolv strings.Builder
+	if n := spec.Network; n != nil {
+		for _, a := range n.Nameservers {
+			resolv.WriteString("nameserver " + a.String() + "\n")
+		}
+		if len(n.Search) > 0 {
+			resolv.WriteString("search " + strings.Join(n.Search, " ") + "\n")
+		}
+	}
+	return append(files, guest.File{Path: "/etc/resolv.conf", Content: []byte(resolv.String())})
+}

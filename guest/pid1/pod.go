@@ -1,0 +1,280 @@
+//go:build linux
+
+package pid1
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"husk/guest"
+)
+
+const (
+	// abortGrace is what the other containers get to end in when the pod has
+	// failed because one of them can never start.
+	abortGrace = 10 * time.Second
+	// lastWord is how long a stopped guest waits for a host to read the final
+	// status before it powers off.
+	lastWord = 3 * time.Second
+	// lastBytes is what the answer to the host gets to leave the VM after the
+	// host has said that it has read the status.
+	lastBytes = 50 * time.Millisecond
+)
+
+// pod is the one pod of this boot. It implements guest.Handler.
+type pod struct {
+	machine machine
+	hello   func() guest.Hello
+	bootID  string
+
+	mu        sync.Mutex
+	status    guest.Status
+	changed   chan struct{} // closed and replaced at every change
+	canonical []byte        // the spec; nil until started
+	rings     map[string]*ring
+	running   map[string]*run // by container, while one runs
+	stopping  bool
+	stop      chan struct{} // closed when no container may be started any more
+	killTimer *time.Timer
+	killAt    time.Time
+	idle      chan struct{} // closed when every container has ended for good
+	delivered chan struct{} // closed when a host has read the final status
+}
+
+// run is a container's current process.
+type run struct {
+	process    process
+	stopSignal int
+}
+
+func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
+	idle := make(chan struct{})
+	close(idle)
+	return &pod{
+		machine: m, hello: hello, bootID: bootID,
+		status:    guest.Status{Revision: 1, BootID: bootID, Phase: guest.PhaseWaiting},
+		changed:   make(chan struct{}),
+		rings:     map[string]*ring{},
+		running:   map[string]*run{},
+		stop:      make(chan struct{}),
+		idle:      idle,
+		delivered: make(chan struct{}),
+	}
+}
+
+func (p *pod) Hello() guest.Hello {
+	h := p.hello()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.Protocol, h.BootID, h.Started = guest.ProtocolVersion, p.bootID, p.canonical != nil
+	return h
+}
+
+func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
+	canonical, err := spec.Canonical()
+	if err != nil {
+		return guest.Status{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.canonical != nil {
+		if !bytes.Equal(p.canonical, canonical) {
+			return guest.Status{}, &guest.CallError{Code: guest.CodeConflict, Message: "another spec was started in this boot"}
+		}
+		return p.snapshot(), nil
+	}
+	if p.stopping {
+		return guest.Status{}, &guest.CallError{Code: guest.CodeStopping, Message: "the guest is stopping"}
+	}
+	p.canonical = canonical
+	for _, c := range spec.Containers {
+		p.status.Containers = append(p.status.Containers, guest.ContainerStatus{Name: c.Name, State: guest.StateWaiting})
+		p.rings[c.Name] = newRing()
+	}
+	p.publish()
+	p.idle = make(chan struct{})
+	go p.live(spec)
+	return p.snapshot(), nil
+}
+
+// live is the pod's whole life: prepare, then watch every container until it
+// has ended for good.
+func (p *pod) live(spec guest.Spec) {
+	defer close(p.idle)
+	defer func() {
+		for _, r := range p.rings {
+			r.close()
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-p.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := p.machine.prepare(ctx, spec); err != nil {
+		p.update(func() {
+			if !p.stopping {
+				p.status.Phase, p.status.Error = guest.PhaseFailed, err.Error()
+			}
+		})
+		return
+	}
+	p.update(func() {
+		if !p.stopping {
+			p.status.Phase = guest.PhaseRunning
+		}
+	})
+	var all sync.WaitGroup
+	for i := range spec.Containers {
+		all.Go(func() {
+			p.supervise(i, spec)
+			p.rings[spec.Containers[i].Name].close()
+		})
+	}
+	all.Wait()
+	p.update(func() {
+		if p.status.Phase == guest.PhaseRunning {
+			p.status.Phase = outcome(p.status.Containers)
+		}
+	})
+}
+
+// outcome is the phase of a pod whose containers have all ended for good.
+func outcome(containers []guest.ContainerStatus) string {
+	for _, c := range containers {
+		if c.State != guest.StateExited || c.ExitCode != 0 {
+			return guest.PhaseFailed
+		}
+	}
+	return guest.PhaseSucceeded
+}
+
+// update changes the status and tells who waits for it.
+func (p *pod) update(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+	p.publish()
+}
+
+func (p *pod) publish() {
+	p.status.Revision++
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *pod) snapshot() guest.Status {
+	s := p.status
+	s.Containers = slices.Clone(s.Containers)
+	return s
+}
+
+func (p *pod) WaitStatus(ctx context.Context, after uint64) guest.Status {
+	for {
+		p.mu.Lock()
+		s, changed := p.snapshot(), p.changed
+		p.mu.Unlock()
+		if s.Revision > after {
+			return s
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return s
+		}
+	}
+}
+
+func (p *pod) Delivered(revision uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status.Stopped && revision == p.status.Revision {
+		select {
+		case <-p.delivered:
+		default:
+			close(p.delivered)
+		}
+	}
+}
+
+func (p *pod) Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
+	p.mu.Lock()
+	r := p.rings[container]
+	p.mu.Unlock()
+	if r == nil {
+		return &guest.CallError{Code: guest.CodeNotFound, Message: fmt.Sprintf("no container %q", container)}
+	}
+	return r.copyTo(ctx, after, follow, emit)
+}
+
+// Stop ends everything in the background, with a status to the last.
+func (p *pod) Stop(grace time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.stopping
+	if first {
+		p.stopping = true
+		if p.status.Phase == guest.PhaseWaiting || p.status.Phase == guest.PhaseRunning {
+			p.status.Phase = guest.PhaseStopping
+		}
+		p.publish()
+	}
+	p.endContainers(grace)
+	if first {
+		go p.shutDown(p.idle)
+	}
+	return nil
+}
+
+// endContainers signals what runs, lets nothing start again, and kills what is
+// left after grace. Called again, it can only shorten the grace. p.mu is held.
+func (p *pod) endContainers(grace time.Duration) {
+	at := time.Now().Add(grace)
+	select {
+	case <-p.stop:
+		if at.Before(p.killAt) {
+			p.killAt = at
+			p.killTimer.Reset(grace)
+		}
+		return
+	default:
+	}
+	close(p.stop)
+	for _, r := range p.running {
+		r.process.signal(r.stopSignal)
+	}
+	p.killAt = at
+	p.killTimer = time.AfterFunc(grace, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, r := range p.running {
+			r.process.kill()
+		}
+	})
+}
+
+func (p *pod) shutDown(idle <-chan struct{}) {
+	<-idle
+	err := p.machine.release()
+	p.update(func() {
+		p.killTimer.Stop()
+		if err != nil {
+			p.status.Error = err.Error()
+		}
+		p.status.Stopped = true
+	})
+	select {
+	case <-p.delivered:
+		<-time.After(lastBytes)
+	case <-time.After(lastWord):
+	}
+	p.machine.powerOff()
+}

@@ -1,0 +1,62 @@
+//go:build linux
+
+package pid1
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// reaper is the only one in PID 1 that waits for processes: its own children
+// and the orphans that every Linux process bequeaths to PID 1.
+type reaper struct {
+	mu   sync.Mutex
+	wait map[int]chan<- unix.WaitStatus
+}
+
+func newReaper() *reaper {
+	r := &reaper{wait: map[int]chan<- unix.WaitStatus{}}
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, unix.SIGCHLD)
+	go func() {
+		for range died {
+			r.collect()
+		}
+	}()
+	return r
+}
+
+func (r *reaper) collect() {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		r.mu.Lock()
+		if ch := r.wait[pid]; ch != nil {
+			ch <- ws // buffered
+			delete(r.wait, pid)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// start forks and registers the child before it can be collected.
+func (r *reaper) start(fork func() (int, error)) (int, <-chan unix.WaitStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pid, err := fork()
+	if err != nil {
+		return 0, nil, err
+	}
+	ch := make(chan unix.WaitStatus, 1)
+	r.wait[pid] = ch
+	return pid, ch, nil
+}

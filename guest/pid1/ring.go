@@ -1,0 +1,105 @@
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+	"sync"
+
+	"husk/guest"
+)
+
+const (
+	// ringBytes bounds the output kept per container. It is memory of the pod.
+	ringBytes = 1 << 20
+	// entryOverhead is what an entry costs beside its bytes.
+	entryOverhead = 96
+	// readBatch bounds what one reader takes at a time.
+	readBatch = 1024
+)
+
+// ring keeps the latest output of a container. Writers never wait: what no
+// reader has fetched in time is dropped, and the gap in the sequence tells so.
+type ring struct {
+	mu      sync.Mutex
+	entries []guest.LogEntry // entries[i].Seq == first+i
+	first   uint64
+	bytes   int
+	closed  bool
+	changed chan struct{} // closed and replaced at every change
+}
+
+func newRing() *ring { return &ring{first: 1, changed: make(chan struct{})} }
+
+// add takes over line.
+func (r *ring) add(e guest.LogEntry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.Seq = r.first + uint64(len(r.entries))
+	r.entries = append(r.entries, e)
+	r.bytes += len(e.Line) + entryOverhead
+	drop := 0
+	for r.bytes > ringBytes {
+		r.bytes -= len(r.entries[drop].Line) + entryOverhead
+		r.entries[drop] = guest.LogEntry{}
+		drop++
+	}
+	r.entries = r.entries[drop:]
+	r.first += uint64(drop)
+	r.wake()
+}
+
+// close tells followers that no more will come.
+func (r *ring) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.wake()
+}
+
+func (r *ring) wake() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// read returns some entries behind after; with none, a channel that is closed
+// when there may be some, or nil if there never will.
+func (r *ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.first + uint64(len(r.entries)) // the next sequence number
+	if after+1 >= end {
+		if r.closed {
+			return nil, nil
+		}
+		return nil, r.changed
+	}
+	from := max(after+1, r.first)
+	lost := from - (after + 1)
+	got := r.entries[from-r.first:]
+	got = append([]guest.LogEntry(nil), got[:min(len(got), readBatch)]...)
+	got[0].Dropped = lost
+	return got, nil
+}
+
+// copyTo hands entries behind after to emit, see guest.Handler.
+func (r *ring) copyTo(ctx context.Context, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
+	for {
+		got, more := r.read(after)
+		if len(got) > 0 {
+			if err := emit(got); err != nil {
+				return err
+			}
+			after = got[len(got)-1].Seq
+			continue
+		}
+		if !follow || more == nil {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

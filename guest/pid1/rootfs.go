@@ -1,0 +1,256 @@
+//go:build linux
+
+package pid1
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+)
+
+// buildRoot assembles the container's root file system in this process's own
+// mount namespace and makes it the root. Paths of the tenant are touched only
+// after that, when no symbolic link can lead out of it any more.
+func buildRoot(config *childConfig) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("mount namespace: %w", err)
+	}
+	volumes, err := openVolumes(config)
+	if err != nil {
+		return err
+	}
+	if err := mountOverlay(config.Image, config.Scratch); err != nil {
+		return fmt.Errorf("root file system: %w", err)
+	}
+	if err := pivot(rootDir); err != nil {
+		return fmt.Errorf("root file system: %w", err)
+	}
+	// The image may have symbolic links in place of these, to files that
+	// exist on the machine it was built on.
+	for _, f := range config.Etc {
+		os.Remove(f.Path)
+	}
+	// Before anything is mounted: a file goes into the container's own layer
+	// and neither into a volume nor into the kernel's file systems.
+	for _, f := range append(config.Etc, config.Container.Files...) {
+		if err := writeFile(f); err != nil {
+			return &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
+		}
+	}
+	if err := mountSystem(); err != nil {
+		return err
+	}
+	for i, m := range config.Container.Mounts {
+		if err := volumes[i].attach(m.Path); err != nil {
+			return &startError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
+		}
+	}
+	return nil
+}
+
+func mountOverlay(image, scratch string) error {
+	upper, work := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work")
+	for _, dir := range []string{upper, work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	var root unix.Stat_t // the upper directory's owner and mode are the root's
+	if err := unix.Stat(image, &root); err != nil {
+		return err
+	}
+	if err := unix.Chmod(upper, root.Mode&0o7777); err != nil {
+		return err
+	}
+	if err := unix.Chown(upper, int(root.Uid), int(root.Gid)); err != nil {
+		return err
+	}
+	return unix.Mount("overlay", rootDir, "overlay", 0, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
+}
+
+// pivot makes dir the root and lets go of the old one.
+func pivot(dir string) error {
+	if err := unix.Chdir(dir); err != nil {
+		return err
+	}
+	// With the same directory twice the old root lies on top of the new one.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("leave the old root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+func writeFile(f guest.File) error {
+	if err := os.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
+		return err
+	}
+	mode := f.Mode
+	if mode == 0 {
+		mode = 0o644
+	}
+	out, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if info, err := out.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("exists and is no regular file"))
+	}
+	if _, err := out.Write(f.Content); err != nil {
+		return err
+	}
+	if err := out.Chown(int(f.UID), int(f.GID)); err != nil {
+		return err
+	}
+	return unix.Fchmod(int(out.Fd()), mode)
+}
+
+func mountSystem() error {
+	// A cgroup namespace begins at the group one is in.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("cgroup namespace: %w", err)
+	}
+	for _, m := range []fsMount{
+		{"proc", "/proc", "proc", noExec, ""},
+		{"sysfs", "/sys", "sysfs", noExec | unix.MS_RDONLY, ""},
+		{"cgroup2", "/sys/fs/cgroup", "cgroup2", noExec | unix.MS_RDONLY, ""},
+		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755,size=64k"},
+		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
+		{"shm", "/dev/shm", "tmpfs", noExec, "mode=1777,size=50%"},
+		{"mqueue", "/dev/mqueue", "mqueue", noExec, ""},
+	} {
+		if err := os.MkdirAll(m.target, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	defer unix.Umask(unix.Umask(0))
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
+		if err := unix.Mknod("/dev/"+name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
+			return fmt.Errorf("device %s: %w", name, err)
+		}
+	}
+	if err := unix.Mknod("/dev/tty", unix.S_IFCHR|0o666, int(unix.Mkdev(5, 0))); err != nil {
+		return fmt.Errorf("device tty: %w", err)
+	}
+	for name, target := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+		"ptmx": "pts/ptmx",
+	} {
+		if err := os.Symlink(target, "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tree is a part of a volume that is not mounted anywhere yet.
+type tree struct {
+	fd    int
+	isDir bool
+}
+
+// openVolumes takes hold of what the container mounts while the volumes are
+// still in sight.
+func openVolumes(config *childConfig) ([]tree, error) {
+	var trees []tree
+	for _, m := range config.Container.Mounts {
+		t, err := openVolume(m, config.Writable[m.Volume])
+		if err != nil {
+			return nil, &startError{126, fmt.Sprintf("mount %s: volume %s: %v", m.Path, m.Volume, err)}
+		}
+		trees = append(trees, t)
+	}
+	return trees, nil
+}
+
+func openVolume(m guest.Mount, writable bool) (tree, error) {
+	root, err := unix.Open(filepath.Join(volumesDir, m.Volume), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return tree{}, err
+	}
+	defer unix.Close(root)
+	at, err := openSubPath(root, m.SubPath, writable)
+	if err != nil {
+		return tree{}, err
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return tree{}, err
+	}
+	t := tree{isDir: st.Mode&unix.S_IFMT == unix.S_IFDIR}
+	t.fd, err = unix.OpenTree(at, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return tree{}, err
+	}
+	if m.ReadOnly {
+		ro := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH, &ro); err != nil {
+			return tree{}, err
+		}
+	}
+	return t, nil
+}
+
+// openSubPath opens a path inside a volume, resolved as if the volume were the
+// root: no link in it leads elsewhere. Missing directories are made.
+func openSubPath(root int, sub string, writable bool) (int, error) {
+	inside := func(p string) (int, error) {
+		return unix.Openat2(root, p, &unix.OpenHow{
+			Flags:   unix.O_PATH | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	}
+	fd, err := inside(path.Clean("/" + sub))
+	if !errors.Is(err, unix.ENOENT) || !writable {
+		return fd, err
+	}
+	at := "/"
+	for name := range strings.SplitSeq(strings.Trim(path.Clean("/"+sub), "/"), "/") {
+		parent, err := inside(at)
+		if err != nil {
+			return -1, err
+		}
+		err = unix.Mkdirat(parent, name, 0o755)
+		unix.Close(parent)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return -1, err
+		}
+		at = path.Join(at, name)
+	}
+	return inside(at)
+}
+
+// attach mounts the tree, making the place for it if there is none.
+func (t tree) attach(target string) error {
+	if err := os.MkdirAll(path.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if t.isDir {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+	} else {
+		f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+	unix.Close(t.fd)
+	return err
+}

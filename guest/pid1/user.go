@@ -1,0 +1,52 @@
+//go:build linux
+
+package pid1
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+)
+
+// capabilities is what root in a container may do: Docker's default set
+// without CAP_MKNOD, since a device node made for a volume's disk would reach
+// around the file system that is mounted from it. Set-user-ID programs work as
+// usual (no_new_privs is not set): the wall around the tenant is the VM.
+var capabilities = []uintptr{
+	unix.CAP_AUDIT_WRITE, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL,
+	unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW, unix.CAP_SETFCAP, unix.CAP_SETGID, unix.CAP_SETPCAP,
+	unix.CAP_SETUID, unix.CAP_SYS_CHROOT,
+}
+
+// becomeUser takes on the container's identity for good. The bounding set
+// decides what root gets at exec; another user gets nothing.
+func becomeUser(who *user.ExecUser) error {
+	// Like a terminal, the output belongs to who writes to it: programs reopen
+	// it as /dev/stdout.
+	for _, fd := range []int{1, 2} {
+		if err := unix.Fchown(fd, who.Uid, who.Gid); err != nil {
+			return fmt.Errorf("output: %w", err)
+		}
+	}
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		if slices.Contains(capabilities, c) {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && err != unix.EINVAL {
+			return fmt.Errorf("capability %d: %w", c, err)
+		}
+	}
+	if err := syscall.Setgroups(who.Sgids); err != nil {
+		return fmt.Errorf("groups: %w", err)
+	}
+	if err := syscall.Setgid(who.Gid); err != nil {
+		return fmt.Errorf("group %d: %w", who.Gid, err)
+	}
+	if err := syscall.Setuid(who.Uid); err != nil {
+		return fmt.Errorf("user %d: %w", who.Uid, err)
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Port is the guest's end of the virtio-serial port. Read returns io.EOF when
+// no host is connected; after WaitHost it may succeed again.
+type Port interface {
+	io.ReadWriteCloser
+	SetWriteDeadline(time.Time) error
+	// WaitHost blocks until a host is connected (nil) or the port is closed.
+	WaitHost() error
+}
+
+// Handler answers the host's calls. Errors that are no *CallError are reported
+// as CodeInternal.
+type Handler interface {
+	Hello() Hello
+	Start(Spec) (Status, error)
+	// WaitStatus returns when the revision is above after, or ctx ends.
+	WaitStatus(ctx context.Context, after uint64) Status
+	// Delivered tells that the host has read the status of this revision.
+	Delivered(revision uint64)
+	// Logs calls emit with batches until it has caught up or, with follow,
+	// until no more can come or ctx ends.
+	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
+	Stop(grace time.Duration) error
+}
+
+// Serve speaks with one host after the other until the port fails or ctx ends.
+// A host that comes while another session is open takes over.
+func Serve(ctx context.Context, port Port, h Handler) error {
+	stop := context.AfterFunc(ctx, func() { port.Close() })
+	defer stop()
+	s := &server{port: port, handler: h}
+	defer s.drop()
+	find := matcher{magic: hostMagic}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := port.Read(buf)
+		for rest := buf[:n]; len(rest) > 0; {
+			took, seen := find.feed(rest)
+			// The session also sees the beginning of a preamble. It is about
+			// to be dropped, so that does not matter; holding bytes back that
+			// might become a preamble would delay what is none.
+			s.forward(rest[:took])
+			rest = rest[took:]
+			if seen != nil {
+				if err := s.restart(ctx, seen.nonce); err != nil {
+					return fmt.Errorf("channel: %w", err)
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			s.drop()
+			find = matcher{magic: hostMagic}
+			err = port.WaitHost()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("channel: %w", err)
+		}
+	}
+}
+
+// server holds the session of the moment. Only Serve's goroutine uses it.
+type server struct {
+	port    Port
+	handler Handler
+
+	in     *io.PipeWriter // to the session; nil without one
+	finish func()
+}
+
+func (s *server) forward(p []byte) {
+	if s.in != nil {
+		// Fails only when the session has ended by itself: its host will
+		// send a preamble.
+		s.in.Write(p)
+	}
+}
+
+func (s *server) drop() {
+	if s.in == nil {
+		return
+	}
+	s.in.Close()
+	s.finish()
+	s.in, s.finish = nil, nil
+}
+
+func (s *server) restart(ctx context.Context, nonce string) error {
+	s.drop()
+	s.port.SetWriteDeadline(time.Time{})
+	if _, err := s.port.Write(preamble(guestMagic, nonce)); err != nil {
+		return err
+	}
+	out, in := io.Pipe()
+	session, err := yamux.Server(&guestConn{port: s.port, in: out}, yamuxConfig(false))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serveSession(ctx, session, s.handler)
+	}()
+	s.in = in
+	s.finish = func() {
+		cancel()
+		session.Close()
+		<-done
+	}
+	return nil
+}
+
+// guestConn is one session's view of the port: closing it leaves the port open.
+type guestConn struct {
+	port Port
+	in   *io.PipeReader
+}
+
+func (c *guestConn) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *guestConn) Write(p []byte) (int, error) { return c.port.Write(p) }
+
+func (c *guestConn) Close() error {
+	c.in.Close()
+	// Frees a Write that waits for a host which does not read.
+	return c.port.SetWriteDeadline(time.Unix(1, 0))
+}
+
+func serveSession(ctx context.Context, session *yamux.Session, h Handler) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for {
+		stream, err := session.AcceptStream()
+		if err != nil {
+			return
+		}
+		calls.Go(func() {
+			defer stream.Close()
+			serveCall(ctx, stream, h)
+		})
+	}
+}
+
+func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
+	stream.SetDeadline(time.Now().Add(callTimeout))
+	body, err := readFrame(stream, MaxFrame)
+	if err != nil {
+		return
+	}
+	answer := func(r reply, err error) error {
+		r.Version = ProtocolVersion
+		if err != nil {
+			r = reply{Version: ProtocolVersion, Error: asCallError(err)}
+		}
+		stream.SetWriteDeadline(time.Now().Add(callTimeout))
+		return writeFrame(stream, r, maxReply)
+	}
+	req, err := decodeRequest(body)
+	if err != nil {
+		answer(reply{}, err)
+		return
+	}
+	switch req.Call {
+	case callHello:
+		hello := h.Hello()
+		answer(reply{Hello: &hello}, nil)
+	case callStart:
+		status, err := startChecked(h, req.Spec)
+		answer(reply{Status: &status}, err)
+	case callStatus:
+		wait := min(time.Duration(req.MaxWaitMillis)*time.Millisecond, MaxWait)
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		status := h.WaitStatus(ctx, req.AfterRevision)
+		cancel()
+		if answer(reply{Status: &status}, nil) == nil && hostHasRead(stream) {
+			h.Delivered(status.Revision)
+		}
+	case callLogs:
+		err := serveLogs(ctx, req, h, answer)
+		answer(reply{End: true}, err)
+	case callStop:
+		answer(reply{}, h.Stop(time.Duration(req.GraceMillis)*time.Millisecond))
+	default:
+		answer(reply{}, errorf(CodeInvalid, "call %q: unknown", clip(req.Call, maxName)))
+	}
+}
+
+func startChecked(h Handler, spec *Spec) (Status, error) {
+	if spec == nil {
+		return Status{}, errorf(CodeInvalid, "start: no spec")
+	}
+	if err := spec.Validate(); err != nil {
+		return Status{}, errorf(CodeInvalid, "%v", err)
+	}
+	return h.Start(*spec)
+}
+
+// hostHasRead waits for the host to close its side, which it does once it has
+// the answer.
+func hostHasRead(stream *yamux.Stream) bool {
+	stream.SetReadDeadline(time.Now().Add(callTimeout))
+	var one [1]byte
+	_, err := stream.Read(one[:])
+	return errors.Is(err, io.EOF)
+}
+
+// serveLogs sends entries in frames below the limit, and an empty frame as a
+// sign of life when there are none for a while.
+func serveLogs(ctx context.Context, req request, h Handler, answer func(reply, error) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex // one frame at a time
+	send := func(entries []LogEntry) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := answer(reply{Entries: entries}, nil); err != nil {
+			cancel() // the host has gone
+			return err
+		}
+		return nil
+	}
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	defer cancel()
+	if req.Follow {
+		beats.Go(func() {
+			tick := time.NewTicker(logHeartbeat)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					send(nil)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	return h.Logs(ctx, req.Container, req.AfterSeq, req.Follow, func(entries []LogEntry) error {
+		for len(entries) > 0 {
+			n := batch(entries)
+			if err := send(entries[:n]); err != nil {
+				return err
+			}
+			entries = entries[n:]
+		}
+		return nil
+	})
+}
+
+// logEntryCost is what an entry's fields need beside its line, roughly.
+const logEntryCost = 160
+
+// batch counts the entries that fit into one frame.
+func batch(entries []LogEntry) int {
+	size := 0
+	for i, e := range entries {
+		size += len(e.Line) + logEntryCost
+		if i > 0 && size > maxLogBatch {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+func asCallError(err error) *CallError {
+	var e *CallError
+	if errors.As(err, &e) {
+		return e
+	}
+	return errorf(CodeInternal, "%v", err)
+}

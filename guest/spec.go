@@ -1,0 +1,91 @@
+package guest
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Restart policies.
+const (
+	RestartAlways    = "Always"
+	RestartOnFailure = "OnFailure"
+	RestartNever     = "Never"
+)
+
+// Backoff between restarts of a container unless the spec says otherwise.
+const (
+	DefaultBackoffBase  = time.Second
+	DefaultBackoffMax   = 5 * time.Minute
+	DefaultBackoffReset = 10 * time.Minute // of a stable run
+)
+
+// Spec is everything a guest must know to run its pod. It is sent once per
+// boot and never changes.
+type Spec struct {
+	PodID          string      `json:"podID"`
+	Hostname       string      `json:"hostname"`
+	Generation     int64       `json:"generation"`
+	Network        *Network    `json:"network,omitempty"` // nil: loopback only
+	Volumes        []Volume    `json:"volumes,omitempty"`
+	Containers     []Container `json:"containers"`
+	RestartPolicy  string      `json:"restartPolicy"`
+	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
+}
+
+// Backoff is the delay before a restart: Base, doubled up to Max, starting
+// again at Base after a run of at least ResetAfter. Zero means the default.
+type Backoff struct {
+	BaseMillis       int64 `json:"baseMillis,omitempty"`
+	MaxMillis        int64 `json:"maxMillis,omitempty"`
+	ResetAfterMillis int64 `json:"resetAfterMillis,omitempty"`
+}
+
+// Network is the configuration of the pod's one network card.
+type Network struct {
+	MAC         string       `json:"mac"`
+	Address     netip.Prefix `json:"address"`
+	Gateway     netip.Addr   `json:"gateway,omitzero"` // none: only the own subnet is reachable
+	Nameservers []netip.Addr `json:"nameservers,omitempty"`
+	Search      []string     `json:"search,omitempty"`
+	MTU         int          `json:"mtu,omitempty"` // 0: the card's own
+}
+
+// Volume is a disk with a file system that containers mount.
+type Volume struct {
+	Name     string `json:"name"`
+	Serial   string `json:"serial"` // virtio-blk serial
+	FSType   string `json:"fsType"` // ext4
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Container is one container, its arguments already merged from image and pod.
+type Container struct {
+	Name        string   `json:"name"`
+	ImageSerial string   `json:"imageSerial"` // virtio-blk serial of the squashfs disk; containers may share one
+	Args        []string `json:"args"`        // Args[0] is looked up in the container's own PATH
+	Env         []string `json:"env,omitempty"`
+	WorkingDir  string   `json:"workingDir,omitempty"` // "": /
+	// User is "", "uid", "uid:gid", "name" or "name:group", resolved in the
+	// guest against the image's own /etc/passwd and /etc/group.
+	User       string  `json:"user,omitempty"`
+	StopSignal string  `json:"stopSignal,omitempty"` // "": SIGTERM
+	Files      []File  `json:"files,omitempty"`
+	Mounts     []Mount `json:"mounts,omitempty"`
+}
+
+// File is injected into a container's root file system before it starts.
+type File struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content,omitempty"`
+	Mode    uint32 `json:"mode,omitempty"` // permission bits; 0: 0644
+	UID     uint32 `json:"uid,omitempty"`
+	GID     uint32 `json:"gid,omitempty"`
+}
+
+// Mount puts a volume, or a part of it, into a container.
+type Mount struct {
+	Volume   string `json:"volume"`
+	Path     string `json:"path"`
+	SubPath  string `json:"subPath,omitempty"` // resolved inside the volume, made if missing
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}

@@ -1,0 +1,312 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"strings"
+	"unicode"
+)
+
+// Limits of a spec and of what a guest may answer.
+const (
+	maxContainers = 32
+	maxVolumes    = 32
+	maxName       = 63
+	maxSerial     = 20 // virtio-blk has no room for more
+	maxPath       = 4095
+	maxText       = 1024 // bytes of a message or reason
+	maxBootID     = 64
+	maxEntries    = 8192 // log entries per frame
+	maxExitCode   = 255
+	maxBackoff    = 24 * 60 * 60 * 1000 // milliseconds
+)
+
+// Validate says what is wrong with a spec. Both ends use it: the host for the
+// better message, the guest for its own safety.
+func (s *Spec) Validate() error {
+	if err := s.validate(); err != nil {
+		return fmt.Errorf("pod spec: %w", err)
+	}
+	return nil
+}
+
+func (s *Spec) validate() error {
+	if s.PodID == "" || len(s.PodID) > maxName {
+		return fmt.Errorf("podID %q: want 1 to %d bytes", s.PodID, maxName)
+	}
+	if err := checkHostname(s.Hostname); err != nil {
+		return err
+	}
+	switch s.RestartPolicy {
+	case RestartAlways, RestartOnFailure, RestartNever:
+	default:
+		return fmt.Errorf("restartPolicy %q: want %s, %s or %s", s.RestartPolicy, RestartAlways, RestartOnFailure, RestartNever)
+	}
+	for _, ms := range []int64{s.RestartBackoff.BaseMillis, s.RestartBackoff.MaxMillis, s.RestartBackoff.ResetAfterMillis} {
+		if ms < 0 || ms > maxBackoff {
+			return fmt.Errorf("restartBackoff of %d ms: want 0 to %d", ms, maxBackoff)
+		}
+	}
+	if s.Network != nil {
+		if err := s.Network.validate(); err != nil {
+			return fmt.Errorf("network: %w", err)
+		}
+	}
+	if len(s.Volumes) > maxVolumes {
+		return fmt.Errorf("%d volumes: the limit is %d", len(s.Volumes), maxVolumes)
+	}
+	volumes := map[string]bool{}
+	for _, v := range s.Volumes {
+		if err := checkName(v.Name); err != nil {
+			return fmt.Errorf("volume: %w", err)
+		}
+		if volumes[v.Name] {
+			return fmt.Errorf("volume %s: given twice", v.Name)
+		}
+		volumes[v.Name] = true
+		if err := checkSerial(v.Serial); err != nil {
+			return fmt.Errorf("volume %s: %w", v.Name, err)
+		}
+		if v.FSType != "ext4" {
+			return fmt.Errorf("volume %s: fsType %q: want ext4", v.Name, v.FSType)
+		}
+	}
+	if len(s.Containers) == 0 || len(s.Containers) > maxContainers {
+		return fmt.Errorf("%d containers: want 1 to %d", len(s.Containers), maxContainers)
+	}
+	names := map[string]bool{}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if err := checkName(c.Name); err != nil {
+			return fmt.Errorf("container: %w", err)
+		}
+		if names[c.Name] {
+			return fmt.Errorf("container %s: given twice", c.Name)
+		}
+		names[c.Name] = true
+		if err := c.validate(volumes); err != nil {
+			return fmt.Errorf("container %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (n *Network) validate() error {
+	if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != 6 {
+		return fmt.Errorf("mac %q: not an Ethernet address", n.MAC)
+	}
+	if !n.Address.IsValid() {
+		return errors.New("address is missing")
+	}
+	if n.Gateway.IsValid() && n.Gateway.Is4() != n.Address.Addr().Is4() {
+		return fmt.Errorf("gateway %s is of another family than %s", n.Gateway, n.Address)
+	}
+	if n.MTU < 0 || n.MTU > 65535 {
+		return fmt.Errorf("mtu %d: want 0 to 65535", n.MTU)
+	}
+	for _, a := range n.Nameservers {
+		if !a.IsValid() {
+			return errors.New("nameserver is missing")
+		}
+	}
+	for _, s := range n.Search {
+		if s == "" || strings.ContainsFunc(s, unicode.IsSpace) {
+			return fmt.Errorf("search domain %q: not a name", s)
+		}
+	}
+	return nil
+}
+
+func (c *Container) validate(volumes map[string]bool) error {
+	if err := checkSerial(c.ImageSerial); err != nil {
+		return err
+	}
+	if len(c.Args) == 0 || c.Args[0] == "" {
+		return errors.New("args: no command")
+	}
+	for _, s := range c.Args {
+		if strings.ContainsRune(s, 0) {
+			return errors.New("args: zero byte")
+		}
+	}
+	for _, s := range c.Env {
+		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.ContainsRune(s, 0) {
+			return fmt.Errorf("env %q: want NAME=value", clip(s, maxName))
+		}
+	}
+	if c.WorkingDir != "" {
+		if err := checkPath(c.WorkingDir); err != nil {
+			return fmt.Errorf("workingDir: %w", err)
+		}
+	}
+	if len(c.User) > maxText || strings.ContainsFunc(c.User, unicode.IsControl) {
+		return errors.New("user: not a name")
+	}
+	if _, err := ParseSignal(c.StopSignal); err != nil {
+		return err
+	}
+	mounts := map[string]bool{}
+	for _, m := range c.Mounts {
+		if !volumes[m.Volume] {
+			return fmt.Errorf("mount %s: no volume %q", m.Path, m.Volume)
+		}
+		if err := checkPath(m.Path); err != nil {
+			return fmt.Errorf("mount: %w", err)
+		}
+		p := path.Clean(m.Path)
+		if p == "/" {
+			return errors.New("mount: a volume cannot be the root")
+		}
+		if mounts[p] {
+			return fmt.Errorf("mount %s: given twice", p)
+		}
+		mounts[p] = true
+		if len(m.SubPath) > maxPath || strings.ContainsRune(m.SubPath, 0) {
+			return fmt.Errorf("mount %s: subPath: not a path", p)
+		}
+	}
+	for _, f := range c.Files {
+		if err := checkPath(f.Path); err != nil {
+			return fmt.Errorf("file: %w", err)
+		}
+		p := path.Clean(f.Path)
+		if p == "/" || strings.HasSuffix(f.Path, "/") {
+			return fmt.Errorf("file %s: is a directory", f.Path)
+		}
+		if f.Mode&^0o7777 != 0 {
+			return fmt.Errorf("file %s: mode %o: more than permission bits", f.Path, f.Mode)
+		}
+		// Files are part of the container, never of a volume.
+		for dir := p; dir != "/"; dir = path.Dir(dir) {
+			if mounts[dir] {
+				return fmt.Errorf("file %s: lies in the volume mounted at %s", f.Path, dir)
+			}
+		}
+	}
+	return nil
+}
+
+func checkName(s string) error {
+	if s == "" || len(s) > maxName || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || s[0] == '-' {
+		return fmt.Errorf("name %q: want 1 to %d of a-z, 0-9, -", clip(s, maxName), maxName)
+	}
+	return nil
+}
+
+func checkHostname(s string) error {
+	if s == "" || len(s) > maxName || s[0] == '-' || s[0] == '.' || strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
+	}) {
+		return fmt.Errorf("hostname %q: want 1 to %d of letters, digits, - and .", clip(s, maxName), maxName)
+	}
+	return nil
+}
+
+func checkSerial(s string) error {
+	if s == "" || len(s) > maxSerial || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '.' }) {
+		return fmt.Errorf("serial %q: want 1 to %d printable characters, no slash or dot", clip(s, maxName), maxSerial)
+	}
+	return nil
+}
+
+func checkPath(s string) error {
+	if !path.IsAbs(s) || len(s) > maxPath || strings.ContainsRune(s, 0) {
+		return fmt.Errorf("%q: not an absolute path", clip(s, maxName))
+	}
+	return nil
+}
+
+// check validates what a hostile guest answered. Text is made harmless, all
+// else is refused.
+func (r *reply) check() error {
+	if r.Error != nil {
+		r.Error.Code, r.Error.Message = printable(r.Error.Code), printable(r.Error.Message)
+	}
+	if h := r.Hello; h != nil {
+		if len(h.BootID) > maxBootID || h.InitUpMillis < 0 || h.UptimeMillis < 0 {
+			return errors.New("hello out of bounds")
+		}
+		h.BootID = printable(h.BootID)
+	}
+	if r.Status != nil {
+		if err := r.Status.check(); err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+	}
+	if len(r.Entries) > maxEntries {
+		return fmt.Errorf("%d log entries: the limit is %d", len(r.Entries), maxEntries)
+	}
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		if e.Stream != Stdout && e.Stream != Stderr {
+			return errors.New("log entry of an unknown stream")
+		}
+		if len(e.Line) > MaxLogLine {
+			return fmt.Errorf("log entry of %d bytes: the limit is %d", len(e.Line), MaxLogLine)
+		}
+	}
+	return nil
+}
+
+func (s *Status) check() error {
+	switch s.Phase {
+	case PhaseWaiting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseStopping:
+	default:
+		return errors.New("unknown phase")
+	}
+	if len(s.BootID) > maxBootID {
+		return errors.New("boot id is too long")
+	}
+	if len(s.Containers) > maxContainers {
+		return fmt.Errorf("%d containers: the limit is %d", len(s.Containers), maxContainers)
+	}
+	s.BootID, s.Error = printable(s.BootID), printable(s.Error)
+	seen := map[string]bool{}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if err := checkName(c.Name); err != nil {
+			return err
+		}
+		if seen[c.Name] {
+			return fmt.Errorf("container %s: given twice", c.Name)
+		}
+		seen[c.Name] = true
+		switch c.State {
+		case StateWaiting, StateRunning, StateExited:
+		default:
+			return fmt.Errorf("container %s: unknown state", c.Name)
+		}
+		if !exitCode(c.ExitCode) || c.LastExitCode != nil && !exitCode(*c.LastExitCode) ||
+			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 {
+			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
+		}
+		c.Reason, c.Message = printable(c.Reason), printable(c.Message)
+	}
+	return nil
+}
+
+func exitCode(n int) bool { return n >= 0 && n <= maxExitCode }
+
+// printable bounds a guest's text and takes out what a terminal would obey.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, clip(s, maxText))
+}
+
+// clip cuts s to at most n bytes, between runes.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// Canonical is the spec's one encoding, by which two specs are compared.
+func (s *Spec) Canonical() ([]byte, error) { return json.Marshal(s) }

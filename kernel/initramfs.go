@@ -1,0 +1,89 @@
+package kernel
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// WriteInitramfs writes a gzipped initramfs with the program init as /init and
+// the modules of the kernel whose /lib/modules directory is moduleDir. The same
+// input gives the same bytes.
+func WriteInitramfs(w io.Writer, init, moduleDir string) error {
+	set, err := readModules(moduleDir)
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	early, err := set.resolve(earlyModules, have)
+	if err != nil {
+		return err
+	}
+	late, err := set.resolve(lateModules, have)
+	if err != nil {
+		return err
+	}
+	zip, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	a := archive{cpio.NewWriter(zip)}
+	for _, dir := range []string{"dev", "mnt", "modules", "proc", "run", "sys"} {
+		if err := a.dir(dir); err != nil {
+			return err
+		}
+	}
+	for _, list := range []struct {
+		name  string
+		files []string
+	}{{"early", early}, {"late", late}} {
+		var lines strings.Builder
+		for _, file := range list.files {
+			to := "modules/" + path.Base(file)
+			if err := a.copy(to, filepath.Join(moduleDir, file), 0o600); err != nil {
+				return err
+			}
+			lines.WriteString("/" + to + "\n")
+		}
+		if err := a.file("modules/"+list.name, []byte(lines.String()), 0o600); err != nil {
+			return err
+		}
+	}
+	if err := a.copy("init", init, 0o755); err != nil {
+		return err
+	}
+	if err := a.w.Close(); err != nil {
+		return err
+	}
+	return zip.Close()
+}
+
+// archive writes a cpio archive in which everything belongs to root and is of
+// the same age.
+type archive struct{ w *cpio.Writer }
+
+func (a archive) dir(name string) error {
+	return a.w.WriteHeader(&cpio.Header{Name: name, Mode: cpio.TypeDir | 0o755, Links: 2})
+}
+
+func (a archive) file(name string, content []byte, mode cpio.FileMode) error {
+	err := a.w.WriteHeader(&cpio.Header{Name: name, Mode: cpio.TypeReg | mode, Links: 1, Size: int64(len(content))})
+	if err != nil {
+		return err
+	}
+	_, err = a.w.Write(content)
+	return err
+}
+
+func (a archive) copy(name, from string, mode cpio.FileMode) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return a.file(name, content, mode)
+}
