@@ -1,0 +1,159 @@
+package dev
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// podKeyPrefix is what the keys of pods are called; the server may touch no
+// others. Package ceph makes them.
+const podKeyPrefix = "client.husk-pod."
+
+// cephKeys are the users a new cluster is born with.
+func cephKeys() []cephKey {
+	return []cephKey{
+		{User: "mon.", caps: [][2]string{{"mon", "allow *"}}},
+		{User: "client.admin", caps: [][2]string{{"mon", "allow *"}, {"osd", "allow *"}, {"mgr", "allow *"}}},
+		{User: "mgr.a", caps: [][2]string{{"mon", "allow profile mgr"}, {"osd", "allow *"}}},
+		{User: "osd.0", caps: [][2]string{{"mon", "allow profile osd"}, {"mgr", "allow profile osd"}, {"osd", "allow *"}}},
+		{User: "client." + CephUser, caps: serverCaps()},
+	}
+}
+
+// serverCaps is all the server may do: RBD in its two pools, fence clients, and
+// make, change and delete the keys of pods, none of which may do more on the
+// mon than read. It may not list keys: that would show it the admin's.
+func serverCaps() [][2]string {
+	pod := fmt.Sprintf(`with entity prefix "%s"`, podKeyPrefix)
+	mon := []string{
+		"profile rbd",
+		`allow command "osd blocklist"`,
+		`allow command "osd blocklist ls"`,
+		`allow command "auth get" ` + pod,
+		`allow command "auth del" ` + pod,
+		`allow command "auth get-or-create" ` + pod + ` caps_mon="allow r"`,
+		`allow command "auth caps" ` + pod + ` caps_mon="allow r"`,
+	}
+	osd := fmt.Sprintf("profile rbd pool=%s, profile rbd pool=%s", ImagesPool, VolumesPool)
+	return [][2]string{{"mon", strings.Join(mon, ", ")}, {"osd", osd}}
+}
+
+// setup is what the mon is told at every start; each command changes nothing
+// the second time.
+func (s *Stack) setup(c cluster) []string {
+	commands := []string{
+		"osd new " + c.OSD + " 0",
+		// Clones of snapshots in another pool without the rules of protected
+		// snapshots (clone format 2) want clients of this age.
+		"osd set-require-min-compat-client mimic",
+		// It would make a pool of its own to remember disks that are files.
+		"config set mgr mgr/devicehealth/enable_monitoring false --force",
+	}
+	for _, pool := range []string{ImagesPool, VolumesPool} {
+		commands = append(commands, "osd pool create "+pool+" 8 8", "osd pool application enable "+pool+" rbd")
+	}
+	// Data of an older version may have other caps.
+	update := "auth caps client." + CephUser
+	for _, c := range serverCaps() {
+		update += fmt.Sprintf(" %s '%s'", c[0], c[1])
+	}
+	return append(commands, update)
+}
+
+// writeCephFiles writes ceph.conf and the keyrings, which follow from c.
+func (s *Stack) writeCephFiles(c cluster) error {
+	if err := os.WriteFile(s.CephConf(), []byte(s.cephConf(c)), 0o644); err != nil {
+		return err
+	}
+	files := map[string]string{
+		"client.admin":       s.CephAdminKeyring(),
+		"client." + CephUser: s.CephKeyring(),
+		"mgr.a":              s.dir.join("ceph", "mgr", "keyring"),
+		"osd.0":              s.dir.join("ceph", "osd", "keyring"),
+	}
+	for _, k := range c.Keys {
+		if path := files[k.User]; path != "" {
+			if err := writeFileAtomic(path, []byte(keyring(cephKey{User: k.User, Secret: k.Secret})), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cephConf is the whole configuration. What is here beyond the addresses either
+// lets one small machine be a healthy cluster or makes it start fast.
+func (s *Stack) cephConf(c cluster) string {
+	var out strings.Builder
+	section := func(name string, settings ...[2]string) {
+		fmt.Fprintf(&out, "[%s]\n", name)
+		for _, kv := range settings {
+			fmt.Fprintf(&out, "%s = %s\n", kv[0], kv[1])
+		}
+	}
+	dir := s.dir.join("ceph")
+	ip := s.cfg.Bind.String()
+	section("global",
+		[2]string{"fsid", c.FSID},
+		[2]string{"mon host", msgr2(c.Addr)},
+		[2]string{"mon initial members", "a"},
+		[2]string{"public addr", ip},
+		[2]string{"cluster addr", ip},
+		[2]string{"ms bind msgr1", "false"},
+		[2]string{"ms bind ipv4", fmt.Sprint(s.cfg.Bind.Is4())},
+		[2]string{"ms bind ipv6", fmt.Sprint(s.cfg.Bind.Is6())},
+		[2]string{"auth cluster required", "cephx"},
+		[2]string{"auth service required", "cephx"},
+		[2]string{"auth client required", "cephx"},
+		// Every client here knows the safe way; allowing the other is a warning.
+		[2]string{"auth allow insecure global id reclaim", "false"},
+		[2]string{"keyring", filepath.Join(dir, "$name.keyring")},
+		[2]string{"run dir", dir},
+		[2]string{"pid file", ""},
+		[2]string{"log to file", "false"},
+		[2]string{"log to stderr", "false"},
+		[2]string{"debug rocksdb", "1/5"}, // it narrates
+		// One copy on one disk is what this is; it is no cause for a warning.
+		[2]string{"osd pool default size", "1"},
+		[2]string{"osd pool default min size", "1"},
+		[2]string{"osd pool default pg autoscale mode", "off"},
+		[2]string{"osd crush chooseleaf type", "0"},
+		[2]string{"mon allow pool size one", "true"},
+		[2]string{"mon warn on pool no redundancy", "false"},
+		// The mon's disk is the machine's own; a third of it free is plenty.
+		[2]string{"mon data avail warn", "5"},
+		[2]string{"mon data avail crit", "2"},
+		// A second between changes of a map keeps a thousand OSDs calm.
+		[2]string{"paxos propose interval", "0.05"},
+		[2]string{"osd memory target", "939524096"}, // its minimum
+		[2]string{"osd op num shards", "2"},
+		[2]string{"bdev aio poll ms", "25"}, // every close of the device waits for one poll
+		[2]string{"bluestore fsck on mkfs", "false"},
+	)
+	section("mon",
+		[2]string{"mon data", filepath.Join(dir, "mon")},
+		[2]string{"keyring", filepath.Join(dir, "mon", "keyring")},
+		[2]string{"log to stderr", "true"},
+		[2]string{"mon cluster log to file", "false"},
+		[2]string{"mgr initial modules", ""},
+	)
+	section("mgr",
+		[2]string{"mgr data", filepath.Join(dir, "mgr")},
+		[2]string{"keyring", filepath.Join(dir, "mgr", "keyring")},
+		[2]string{"log to stderr", "true"},
+	)
+	section("osd",
+		[2]string{"osd data", filepath.Join(dir, "osd")},
+		[2]string{"keyring", filepath.Join(dir, "osd", "keyring")},
+		[2]string{"log to stderr", "true"},
+		[2]string{"osd objectstore", "bluestore"},
+		[2]string{"bluestore block create", "true"},
+		[2]string{"bluestore block size", fmt.Sprint(s.cfg.OSDSizeBytes)},
+	)
+	return out.String()
+}
+
+func msgr2(addr netip.AddrPort) string { return "[v2:" + addr.String() + "]" }

@@ -1,0 +1,226 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// spec is what it takes to run one daemon in the foreground.
+type spec struct {
+	name       string
+	path       string
+	args       []string
+	env        []string
+	credential *syscall.Credential // nil: ours
+	signal     syscall.Signal      // asks for a clean stop; also the parent-death signal
+	grace      time.Duration       // then SIGKILL
+}
+
+// child is a daemon under supervision.
+type child struct {
+	spec
+	stack *Stack
+	now   *running
+	stop  chan struct{} // closed: stop and do not restart
+	done  chan struct{} // closed: the supervising goroutine has ended
+}
+
+// running is one life of a child.
+type running struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error // how it ended; read after exited
+}
+
+// Restart backoff. A daemon that ran longer than the maximum starts afresh.
+const (
+	backoffMin = 200 * time.Millisecond
+	backoffMax = 30 * time.Second
+)
+
+// spawn starts a daemon and waits until probe says it is ready. Only then is it
+// supervised: a daemon that fails during the first start is an error of Start.
+func (s *Stack) spawn(ctx context.Context, sp spec, timeout time.Duration, probe func(context.Context) error) (*child, error) {
+	c := &child{spec: sp, stack: s, stop: make(chan struct{}), done: make(chan struct{})}
+	life, err := c.launch()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
+	}
+	c.now = life
+	if err := c.ready(ctx, life, timeout, probe); err != nil {
+		c.end(life)
+		close(c.done)
+		return nil, err
+	}
+	go c.supervise()
+	return c, nil
+}
+
+func (c *child) logPath() string { return c.stack.dir.join("log", c.name+".log") }
+
+// maxLog is how large a log grows before the next launch puts it aside.
+const maxLog = 16 << 20
+
+func (c *child) launch() (*running, error) {
+	if info, err := os.Stat(c.logPath()); err == nil && info.Size() > maxLog {
+		_ = os.Rename(c.logPath(), c.logPath()+".1")
+	}
+	log, err := os.OpenFile(c.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own copy
+	cmd := exec.Command(c.path, c.args...)
+	cmd.Dir = c.stack.dir.path
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig:  c.signal,
+		Setpgid:    true, // Ctrl-C reaches us, and we stop them in order
+		Credential: c.credential,
+	}
+	if err := c.stack.forker.start(cmd); err != nil {
+		return nil, err
+	}
+	life := &running{cmd: cmd, exited: make(chan struct{})}
+	rec, err := newRecord(c.name, cmd.Process.Pid, c.signal)
+	if err == nil {
+		err = rec.write(c.stack.dir.path)
+	}
+	go func() {
+		life.err = cmd.Wait()
+		close(life.exited)
+	}()
+	if err != nil {
+		c.end(life)
+		return nil, err
+	}
+	return life, nil
+}
+
+// ready polls until the probe succeeds, the daemon ends or time is up.
+func (c *child) ready(ctx context.Context, life *running, timeout time.Duration, probe func(context.Context) error) error {
+	err := poll(ctx, timeout, life.exited, probe)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errGone):
+		return fmt.Errorf("%s ended while starting (%v)%s", c.name, life.err, c.logTail())
+	case ctx.Err() != nil:
+		return fmt.Errorf("start %s: %w", c.name, ctx.Err())
+	default:
+		return fmt.Errorf("%s is not ready after %s: %w%s", c.name, timeout, err, c.logTail())
+	}
+}
+
+var errGone = errors.New("gone")
+
+// poll calls probe until it succeeds; it gives up with the probe's last error
+// when time is up and with errGone when gone closes.
+func poll(ctx context.Context, timeout time.Duration, gone <-chan struct{}, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	last := errors.New("not probed yet")
+	for {
+		if err := probe(ctx); err == nil {
+			return nil
+		} else if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-gone:
+			return errGone
+		case <-ctx.Done():
+			return last
+		case <-tick.C:
+		}
+	}
+}
+
+// logTail is the end of the daemon's log, for an error message.
+func (c *child) logTail() string {
+	data, err := os.ReadFile(c.logPath())
+	if err != nil || len(data) == 0 {
+		return "; nothing in " + c.logPath()
+	}
+	lines := strings.Split(string(bytes.TrimSpace(data)), "\n")
+	lines = lines[max(0, len(lines)-5):]
+	return fmt.Sprintf("; the end of %s:\n\t%s", c.logPath(), strings.Join(lines, "\n\t"))
+}
+
+// supervise owns the child from ready to stop.
+func (c *child) supervise() {
+	defer close(c.done)
+	backoff := backoffMin
+	for {
+		began := time.Now()
+		select {
+		case <-c.stop:
+			c.end(c.now)
+			return
+		case <-c.now.exited:
+		}
+		if time.Since(began) > backoffMax {
+			backoff = backoffMin
+		}
+		c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), restarting in %s; log: %s", c.now.err, backoff, c.logPath())})
+		for {
+			if !c.pause(backoff) {
+				return
+			}
+			backoff = min(2*backoff, backoffMax)
+			life, err := c.launch()
+			if err == nil {
+				c.now = life
+				break
+			}
+			c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), trying again in %s", err, backoff)})
+		}
+		c.stack.step(Step{Name: c.name, Kind: StepRestarted, Detail: fmt.Sprintf("as pid %d", c.now.cmd.Process.Pid)})
+	}
+}
+
+// pause waits for the backoff; false means that the child shall stop instead.
+func (c *child) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.stop:
+		c.forget()
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// end stops one life and returns when the process is gone.
+func (c *child) end(life *running) {
+	_ = life.cmd.Process.Signal(c.signal) // already gone is fine
+	timer := time.NewTimer(c.grace)
+	defer timer.Stop()
+	select {
+	case <-life.exited:
+	case <-timer.C:
+		c.stack.step(Step{Name: c.name, Kind: StepNote, Detail: fmt.Sprintf("did not stop within %s, killing it", c.grace)})
+		_ = life.cmd.Process.Kill()
+		<-life.exited
+	}
+	c.forget()
+}
+
+func (c *child) forget() { _ = os.Remove(recordPath(c.stack.dir.path, c.name)) }
+
+// shutdown stops the child and waits for it.
+func (c *child) shutdown() {
+	close(c.stop)
+	<-c.done
+}

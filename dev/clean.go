@@ -1,0 +1,29 @@
+package dev
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Clean ends what a killed predecessor left running, by recorded pid, and
+// removes the state directory. It is fine to call when nothing runs or nothing
+// is there, and refuses with *InUseError while a stack runs.
+func Clean(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	// A mistyped path must not cost anyone their home directory.
+	if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
+		return errors.New(path + " is not a state directory: it holds no lock file; not removing it")
+	}
+	d, err := openStateDir(path)
+	if err != nil {
+		return err
+	}
+	_, err = endLeftovers(d.path)
+	if err == nil {
+		err = os.RemoveAll(d.path)
+	}
+	return errors.Join(err, d.close())
+}

@@ -1,0 +1,49 @@
+package dev
+
+import (
+	"os/exec"
+	"runtime"
+)
+
+// A forker starts processes from one dedicated OS thread.
+//
+// Linux sends the parent-death signal when the *thread* that forked ends, and Go
+// moves goroutines between threads and ends idle ones as it likes. So all
+// children are forked by one goroutine that is wired to its thread for as long
+// as any of them shall live.
+type forker struct {
+	requests chan forkRequest
+	done     chan struct{}
+}
+
+type forkRequest struct {
+	cmd   *exec.Cmd
+	reply chan error
+}
+
+func newForker() *forker {
+	f := &forker{requests: make(chan forkRequest), done: make(chan struct{})}
+	go f.run()
+	return f
+}
+
+func (f *forker) run() {
+	// Never unlocked: the thread ends with this goroutine.
+	runtime.LockOSThread()
+	defer close(f.done)
+	for r := range f.requests {
+		r.reply <- r.cmd.Start()
+	}
+}
+
+func (f *forker) start(cmd *exec.Cmd) error {
+	reply := make(chan error, 1)
+	f.requests <- forkRequest{cmd, reply}
+	return <-reply
+}
+
+// close ends the thread and so signals every child that is still there.
+func (f *forker) close() {
+	close(f.requests)
+	<-f.done
+}

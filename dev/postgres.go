@@ -1,0 +1,205 @@
+package dev
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed roles.sql
+var rolesSQL string
+
+// postgresBin is where Debian keeps the server's programs; they are not in PATH.
+const postgresBin = "/usr/lib/postgresql/15/bin"
+
+const (
+	database  = "husk"
+	superuser = "postgres"
+	owner     = "husk_owner"
+)
+
+// postgres is a Postgres with its own data directory that listens on loopback
+// and on a unix socket in the state directory. Everyone needs a password.
+func (s *Stack) postgres() *part {
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(s.cfg.PostgresPort))
+	var initdb, server string
+	var cred *syscall.Credential
+	return &part{
+		name: "postgres",
+		check: func() (err error) {
+			var errs [3]error
+			initdb, errs[0] = lookPath("initdb", "postgresql-15", postgresBin)
+			server, errs[1] = lookPath("postgres", "postgresql-15", postgresBin)
+			errs[2] = portFree(addr, "postgres-port")
+			return errors.Join(errs[:]...)
+		},
+		start: func(ctx context.Context, p *part) (string, error) {
+			var err error
+			if cred, err = s.postgresUser(); err != nil {
+				return "", err
+			}
+			password, err := s.dir.secret("postgres-superuser")
+			if err != nil {
+				return "", err
+			}
+			if s.rolePassword, err = s.dir.secret("postgres-roles"); err != nil {
+				return "", err
+			}
+			if err := s.initdb(ctx, initdb, cred, password); err != nil {
+				return "", err
+			}
+			err = s.spawnIn(ctx, p, spec{
+				name: "postgres", path: server, args: s.postgresArgs(), credential: cred,
+				signal: syscall.SIGINT, // "fast": ends sessions, then a checkpoint
+				grace:  20 * time.Second,
+			}, 60*time.Second, s.postgresAnswers)
+			if err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("on %s, database %s", addr, database), s.postgresRoles(ctx)
+		},
+	}
+}
+
+// postgresUser is whom the server runs as: Postgres refuses to be root.
+func (s *Stack) postgresUser() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	if err := reachable(s.dir.join("postgres")); err != nil {
+		return nil, err
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("%w: apt-get install postgresql-15 makes the user", err)
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
+}
+
+// initdb makes the data directory once. It is made under another name and
+// renamed when whole, so a start that was killed halfway begins again.
+func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credential, password string) error {
+	home, data, half := s.dir.join("postgres"), s.dir.join("postgres", "data"), s.dir.join("postgres", "data.half")
+	if _, err := os.Stat(data); err == nil {
+		return nil
+	}
+	pwfile := s.dir.join("postgres", "pwfile")
+	err := errors.Join(
+		s.dir.mkdir("postgres", 0o700),
+		os.RemoveAll(half),
+		os.WriteFile(pwfile, []byte(password+"\n"), 0o600))
+	if err != nil {
+		return err
+	}
+	defer os.Remove(pwfile)
+	if cred != nil {
+		err = errors.Join(os.Chown(home, int(cred.Uid), int(cred.Gid)), os.Chown(pwfile, int(cred.Uid), int(cred.Gid)))
+		if err != nil {
+			return err
+		}
+	}
+	args := []string{
+		"--pgdata", half, "--username", superuser, "--pwfile", pwfile, "--auth=scram-sha-256",
+		"--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
+	}
+	if s.cfg.Throwaway {
+		args = append(args, "--no-sync")
+	}
+	if _, _, err := s.run(ctx, cred, "", initdb, args...); err != nil {
+		return err
+	}
+	return os.Rename(half, data)
+}
+
+// postgresArgs configures the server on its command line, so that a changed
+// flag of ours works on old data.
+func (s *Stack) postgresArgs() []string {
+	durable := "on"
+	if s.cfg.Throwaway {
+		durable = "off"
+	}
+	args := []string{"-D", s.dir.join("postgres", "data")}
+	for _, setting := range [][2]string{
+		{"listen_addresses", "127.0.0.1"},
+		{"port", strconv.Itoa(s.cfg.PostgresPort)},
+		{"unix_socket_directories", s.dir.join("postgres")},
+		{"fsync", durable},
+		{"synchronous_commit", durable},
+		{"full_page_writes", durable},
+		{"shared_buffers", "64MB"},
+		{"max_connections", "200"},
+		{"max_wal_size", "512MB"},
+		{"log_line_prefix", "%m [%p] %u@%d "},
+		{"timezone", "UTC"},
+	} {
+		args = append(args, "-c", setting[0]+"="+setting[1])
+	}
+	return args
+}
+
+func (s *Stack) postgresAnswers(ctx context.Context) error {
+	return s.asSuperuser(ctx, "postgres", func(*pgx.Conn) error { return nil })
+}
+
+// postgresRoles makes the roles and the database if they are not there yet.
+func (s *Stack) postgresRoles(ctx context.Context) error {
+	return s.asSuperuser(ctx, "postgres", func(c *pgx.Conn) error {
+		if _, err := c.Exec(ctx, "SELECT set_config('husk.role_password', $1, false)", s.rolePassword); err != nil {
+			return err
+		}
+		if _, err := c.Exec(ctx, rolesSQL); err != nil {
+			return fmt.Errorf("roles: %w", err)
+		}
+		var there bool
+		err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database).Scan(&there)
+		if err != nil || there {
+			return err
+		}
+		_, err = c.Exec(ctx, "CREATE DATABASE "+database+" OWNER "+owner)
+		return err
+	})
+}
+
+func (s *Stack) asSuperuser(ctx context.Context, db string, do func(*pgx.Conn) error) error {
+	url, err := s.SuperuserURL(db)
+	if err != nil {
+		return err
+	}
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	return do(c)
+}
+
+// PostgresURL is how a role (husk_owner, husk_control, husk_tenant) connects to
+// the database husk.
+func (s *Stack) PostgresURL(role string) string {
+	return s.postgresURL(role, s.rolePassword, database)
+}
+
+// SuperuserURL is how the superuser connects; only tests and repairs need it.
+func (s *Stack) SuperuserURL(db string) (string, error) {
+	password, err := s.dir.secret("postgres-superuser")
+	return s.postgresURL(superuser, password, db), err
+}
+
+func (s *Stack) postgresURL(role, password, db string) string {
+	return (&url.URL{
+		Scheme: "postgres", User: url.UserPassword(role, password),
+		Host: fmt.Sprintf("127.0.0.1:%d", s.cfg.PostgresPort), Path: "/" + db, RawQuery: "sslmode=disable",
+	}).String()
+}

@@ -1,0 +1,147 @@
+package dev
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A record names one running child on disk, so that the next start can end it
+// if this one could not. A pid alone may since belong to someone else; together
+// with the start time and the boot it cannot.
+type record struct {
+	Name   string         `json:"name"`
+	PID    int            `json:"pid"`
+	Start  uint64         `json:"start"` // clock ticks after boot, /proc/PID/stat field 22
+	Boot   string         `json:"boot"`
+	Signal syscall.Signal `json:"signal"` // what asks this daemon to stop cleanly
+}
+
+func newRecord(name string, pid int, sig syscall.Signal) (record, error) {
+	start, err := startTime(pid)
+	if err != nil {
+		return record{}, err
+	}
+	boot, err := bootID()
+	return record{Name: name, PID: pid, Start: start, Boot: boot, Signal: sig}, err
+}
+
+func recordPath(stateDir, name string) string {
+	return filepath.Join(stateDir, "run", name+".pid.json")
+}
+
+func (r record) write(stateDir string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(recordPath(stateDir, r.Name), data, 0o600)
+}
+
+// endLeftovers ends every recorded child that is still running and forgets all
+// records. It returns the names of those it had to end.
+func endLeftovers(stateDir string) ([]string, error) {
+	paths, err := filepath.Glob(recordPath(stateDir, "*"))
+	if err != nil {
+		return nil, err
+	}
+	var ended []string
+	var errs []error
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		var r record
+		// A record that cannot be read names nobody; it was torn while being
+		// written by something other than us.
+		if json.Unmarshal(data, &r) == nil {
+			was, err := r.end(10 * time.Second)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if was {
+				ended = append(ended, r.Name)
+			}
+		}
+		errs = append(errs, os.Remove(path))
+	}
+	return ended, errors.Join(errs...)
+}
+
+// end stops the recorded process, politely first, and reports whether it ran.
+func (r record) end(grace time.Duration) (bool, error) {
+	if boot, err := bootID(); err != nil || boot != r.Boot {
+		return false, err
+	}
+	// The pidfd is taken before the identity is checked, so the signals below
+	// can reach nobody else even if the pid is reused meanwhile.
+	fd, err := unix.PidfdOpen(r.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("leftover %s (pid %d): %w", r.Name, r.PID, err)
+	}
+	defer unix.Close(fd)
+	start, err := startTime(r.PID)
+	if errors.Is(err, os.ErrNotExist) || err == nil && start != r.Start {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, sig := range []syscall.Signal{r.Signal, unix.SIGKILL} {
+		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return true, fmt.Errorf("leftover %s (pid %d): %w", r.Name, r.PID, err)
+		}
+		if exited(fd, grace) {
+			return true, nil
+		}
+	}
+	return true, fmt.Errorf("leftover %s (pid %d) does not end", r.Name, r.PID)
+}
+
+// exited waits until the process of a pidfd is gone.
+func exited(fd int, within time.Duration) bool {
+	deadline := time.Now().Add(within)
+	for {
+		left := max(time.Until(deadline), 0)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		if err == nil || !errors.Is(err, unix.EINTR) || left == 0 {
+			return n > 0
+		}
+	}
+}
+
+func startTime(pid int) (uint64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, unix.ESRCH) {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The command name, in parentheses, may hold anything; count behind it.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat: unexpected form", pid)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
+}

@@ -1,0 +1,23 @@
+-- The roles that huskd logs in with. Run as superuser at every start, so it
+-- changes nothing the second time. The password comes in as a setting because
+-- DO takes no parameters.
+--
+-- husk_owner   owns the schema and migrates it
+-- husk_control the control loops and operators
+-- husk_tenant  requests of tenants, under row-level security
+--
+-- None may bypass row-level security; only the owner owns anything.
+DO $$
+DECLARE
+    role TEXT;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['husk_owner', 'husk_control', 'husk_tenant'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I', role);
+        END IF;
+        EXECUTE format(
+            'ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
+            role, current_setting('husk.role_password'));
+    END LOOP;
+END
+$$;

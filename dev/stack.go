@@ -1,0 +1,224 @@
+package dev
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Parts is a set of things that a stack can run.
+type Parts uint
+
+// The parts of a stack.
+const (
+	Postgres Parts = 1 << iota
+	Ceph
+	Libvirt
+	Registry
+
+	// Default is what huskd needs.
+	Default = Postgres | Ceph | Libvirt
+)
+
+// Config says what to run and where. The zero value of every field but StateDir
+// means its default.
+type Config struct {
+	StateDir string
+	Parts    Parts // Default
+
+	PostgresPort int // 15432
+	CephMonPort  int // 3300
+	RegistryPort int // 5000
+
+	// Bind is where Ceph's daemons listen: 127.0.0.1, or the address of a fabric
+	// bridge so that agents in other network namespaces reach them. Postgres and
+	// the registry stay on loopback.
+	Bind netip.Addr
+
+	// OSDSizeBytes is the size of the sparse file behind the OSD, 20 GiB. It
+	// counts at the first start only.
+	OSDSizeBytes int64
+
+	// RegistryUser and RegistryPassword, if set, are asked for by the registry.
+	RegistryUser, RegistryPassword string
+
+	// Throwaway is for tests that delete the data anyway: no fsync in Postgres,
+	// no ceph-mgr, and children are killed at once rather than stopped.
+	Throwaway bool
+
+	// Progress is told what happens; it may be called from several goroutines.
+	// See Lines.
+	Progress func(Step)
+}
+
+func (c Config) withDefaults() Config {
+	c.Parts = cmp.Or(c.Parts, Default)
+	c.PostgresPort = cmp.Or(c.PostgresPort, 15432)
+	c.CephMonPort = cmp.Or(c.CephMonPort, 3300)
+	c.RegistryPort = cmp.Or(c.RegistryPort, 5000)
+	c.OSDSizeBytes = cmp.Or(c.OSDSizeBytes, 20<<30)
+	if !c.Bind.IsValid() {
+		c.Bind = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if c.Progress == nil {
+		c.Progress = func(Step) {}
+	}
+	return c
+}
+
+// Stack is a set of running daemons.
+type Stack struct {
+	cfg    Config
+	dir    *stateDir
+	forker *forker
+	parts  []*part
+
+	stop     chan struct{}
+	stopOnce sync.Once
+	done     chan struct{}
+	err      error // of stopping; read after done
+
+	rolePassword string
+}
+
+// part is one service of the stack and its daemons in the order of their start.
+type part struct {
+	name     string
+	check    func() error // quick: binaries and ports
+	start    func(ctx context.Context, p *part) (detail string, err error)
+	children []*child
+}
+
+func (p *part) shutdown() {
+	for i := len(p.children) - 1; i >= 0; i-- {
+		p.children[i].shutdown()
+	}
+	p.children = nil
+}
+
+// Start brings up the parts, those that do not need each other in parallel, and
+// returns when all are ready. The stack runs until ctx ends or Stop is called;
+// after an error nothing of it runs.
+//
+// It returns *InUseError if another process holds the state directory.
+func Start(ctx context.Context, cfg Config) (*Stack, error) {
+	cfg = cfg.withDefaults()
+	dir, err := openStateDir(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{cfg: cfg, dir: dir, forker: newForker(), stop: make(chan struct{}), done: make(chan struct{})}
+	if err := s.up(ctx); err != nil {
+		return nil, errors.Join(err, s.down())
+	}
+	go s.waitAndStop(ctx)
+	return s, nil
+}
+
+func (s *Stack) up(ctx context.Context) error {
+	ended, err := endLeftovers(s.dir.path)
+	if len(ended) > 0 {
+		s.step(Step{Name: "dev", Kind: StepNote, Detail: "ended what an earlier run left behind: " + strings.Join(ended, ", ")})
+	}
+	if err != nil {
+		return err
+	}
+	for _, known := range []struct {
+		bit  Parts
+		part func() *part
+	}{{Postgres, s.postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
+		if s.cfg.Parts&known.bit != 0 {
+			s.parts = append(s.parts, known.part())
+		}
+	}
+	// All that is missing at once, before anything starts.
+	var missing []error
+	for _, p := range s.parts {
+		missing = append(missing, p.check())
+	}
+	if err := errors.Join(missing...); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range s.parts {
+		group.Go(func() error {
+			began := time.Now()
+			s.step(Step{Name: p.name, Kind: StepStarting})
+			detail, err := p.start(ctx, p)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			s.step(Step{Name: p.name, Kind: StepReady, Took: time.Since(began), Detail: detail})
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// waitAndStop waits for the reason to stop and stops.
+func (s *Stack) waitAndStop(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.stop:
+	}
+	s.err = s.down()
+	close(s.done)
+}
+
+// down stops the parts in parallel, each from its last child to its first.
+func (s *Stack) down() error {
+	var wg sync.WaitGroup
+	for _, p := range s.parts {
+		if len(p.children) == 0 {
+			continue
+		}
+		wg.Go(func() {
+			began := time.Now()
+			s.step(Step{Name: p.name, Kind: StepStopping})
+			p.shutdown()
+			s.step(Step{Name: p.name, Kind: StepStopped, Took: time.Since(began)})
+		})
+	}
+	wg.Wait()
+	s.forker.close()
+	return s.dir.close()
+}
+
+// Stop stops everything and returns when nothing runs any more or ctx ends.
+func (s *Stack) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() { close(s.stop) })
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Done is closed when everything has stopped.
+func (s *Stack) Done() <-chan struct{} { return s.done }
+
+// StateDir is the absolute path of the state directory.
+func (s *Stack) StateDir() string { return s.dir.path }
+
+func (s *Stack) step(step Step) { s.cfg.Progress(step) }
+
+// spawnIn starts a daemon as the next child of a part.
+func (s *Stack) spawnIn(ctx context.Context, p *part, sp spec, timeout time.Duration, probe func(context.Context) error) error {
+	if s.cfg.Throwaway {
+		sp.signal = syscall.SIGKILL
+	}
+	c, err := s.spawn(ctx, sp, timeout, probe)
+	if err == nil {
+		p.children = append(p.children, c)
+	}
+	return err
+}

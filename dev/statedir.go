@@ -1,0 +1,111 @@
+package dev
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxStateDir keeps unix socket paths below the kernel's limit of 107 bytes.
+const maxStateDir = 75
+
+// InUseError says that another process holds the state directory.
+type InUseError struct {
+	StateDir string
+	PID      string // as written by the holder, may be empty
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("state directory %s is in use by pid %s; stop that one first or pass another --state-dir", e.StateDir, e.PID)
+}
+
+// stateDir is a locked state directory. The lock is an flock, so the kernel
+// lets go of it however the holder ends.
+type stateDir struct {
+	path string
+	lock *os.File
+}
+
+func openStateDir(path string) (*stateDir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(path) > maxStateDir {
+		return nil, fmt.Errorf("state directory %s: path is longer than %d bytes, too long for the unix sockets in it; pass a shorter --state-dir", path, maxStateDir)
+	}
+	// Others may pass through (Postgres runs as its own user) but not list.
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return nil, err
+	}
+	d := &stateDir{path: path}
+	if d.lock, err = os.OpenFile(d.join("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(d.join("lock")) // only for the message
+		_ = d.lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &InUseError{StateDir: path, PID: strings.TrimSpace(string(holder))}
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := errors.Join(
+		d.lock.Truncate(0),
+		func() error { _, err := fmt.Fprintln(d.lock, os.Getpid()); return err }(),
+		d.mkdir("run", 0o711), d.mkdir("log", 0o711), d.mkdir("secrets", 0o700),
+	); err != nil {
+		_ = d.lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *stateDir) close() error { return d.lock.Close() }
+
+func (d *stateDir) join(elem ...string) string {
+	return filepath.Join(append([]string{d.path}, elem...)...)
+}
+
+func (d *stateDir) mkdir(name string, mode os.FileMode) error {
+	return os.MkdirAll(d.join(name), mode)
+}
+
+// secret returns the named random password, made at first use.
+func (d *stateDir) secret(name string) (string, error) {
+	path := d.join("secrets", name)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	raw := make([]byte, 24)
+	_, _ = rand.Read(raw) // never fails
+	value := hex.EncodeToString(raw)
+	return value, writeFileAtomic(path, []byte(value+"\n"), 0o600)
+}
+
+// writeFileAtomic leaves either the old file or the whole new one.
+func writeFileAtomic(path string, data []byte, mode os.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
