@@ -91,8 +91,11 @@ func (c *child) launch() (*running, error) {
 	}
 	life := &running{cmd: cmd, exited: make(chan struct{})}
 	rec, err := newRecord(c.name, cmd.Process.Pid, c.signal)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = rec.write(c.stack.dir.path)
+	case errors.Is(err, os.ErrNotExist):
+		err = nil // ended already, which whoever waits for it will report
 	}
 	go func() {
 		life.err = cmd.Wait()

@@ -125,6 +125,7 @@ func exited(fd int, within time.Duration) bool {
 	}
 }
 
+// startTime returns os.ErrNotExist for a process that has ended.
 func startTime(pid int) (uint64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, unix.ESRCH) {
@@ -137,6 +138,10 @@ func startTime(pid int) (uint64, error) {
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/%d/stat: unexpected form", pid)
+	}
+	// Where PID 1 does not reap, as in many containers, the dead stay listed.
+	if fields[0] == "Z" || fields[0] == "X" {
+		return 0, os.ErrNotExist
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }

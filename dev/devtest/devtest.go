@@ -1,0 +1,153 @@
+// Package devtest gives tests the real daemons: one Postgres, one Ceph and one
+// registry per test binary, started when the first test asks.
+//
+// Nothing is left behind however the binary ends: the daemons die with it (see
+// package dev), and a shell that waits for the binary's end on a pipe removes
+// the files. Packages that look for leaked goroutines use Main.
+package devtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"husk/dev"
+)
+
+// shared is a stack that all tests of a binary use.
+type shared struct {
+	once   sync.Once
+	config func() (dev.Config, error)
+	stack  *dev.Stack
+	err    error
+	dir    string
+	reaper *exec.Cmd
+	alive  io.Closer // the reaper's pipe
+}
+
+var (
+	postgres = &shared{config: func() (cfg dev.Config, err error) {
+		cfg.Parts = dev.Postgres
+		cfg.PostgresPort, err = freePort()
+		return cfg, err
+	}}
+	ceph = &shared{config: func() (cfg dev.Config, err error) {
+		cfg.Parts = dev.Ceph
+		cfg.CephMonPort, err = freePort()
+		return cfg, err
+	}}
+	registry = &shared{config: func() (cfg dev.Config, err error) {
+		cfg.Parts = dev.Registry
+		cfg.RegistryPort, err = freePort()
+		return cfg, err
+	}}
+	privateRegistry = &shared{config: func() (cfg dev.Config, err error) {
+		cfg.Parts = dev.Registry
+		cfg.RegistryUser, cfg.RegistryPassword = RegistryUser, RegistryPassword
+		cfg.RegistryPort, err = freePort()
+		return cfg, err
+	}}
+)
+
+// What PrivateRegistry asks for.
+const (
+	RegistryUser     = "someone"
+	RegistryPassword = "something"
+)
+
+// Ceph is the binary's cluster. Tests share its pools and so use names of their
+// own.
+func Ceph(t testing.TB) *dev.Stack { t.Helper(); return ceph.get(t) }
+
+// Registry is host:port of the binary's registry.
+func Registry(t testing.TB) string { t.Helper(); return registry.get(t).RegistryAddr() }
+
+// PrivateRegistry is host:port of a registry that asks for RegistryUser.
+func PrivateRegistry(t testing.TB) string { t.Helper(); return privateRegistry.get(t).RegistryAddr() }
+
+// Main runs the tests of a package, stops what they started and then fails if
+// goroutines are left: func TestMain(m *testing.M) { devtest.Main(m) }.
+func Main(m *testing.M) {
+	code := m.Run()
+	for _, s := range []*shared{postgres, ceph, registry, privateRegistry} {
+		if err := s.close(); err != nil {
+			fmt.Fprintln(os.Stderr, "devtest:", err)
+			code = max(code, 1)
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "devtest:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func (s *shared) get(t testing.TB) *dev.Stack {
+	t.Helper()
+	s.once.Do(func() { s.err = s.start() })
+	if s.err != nil {
+		t.Fatalf("devtest: %v", s.err)
+	}
+	return s.stack
+}
+
+func (s *shared) start() error {
+	cfg, err := s.config()
+	if err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "husk-test-"); err != nil {
+		return err
+	}
+	if err := s.startReaper(); err != nil {
+		return err
+	}
+	// Postgres runs as its own user.
+	if err := os.Chmod(s.dir, 0o711); err != nil {
+		return err
+	}
+	cfg.StateDir, cfg.Throwaway, cfg.OSDSizeBytes = s.dir, true, 8<<30
+	s.stack, err = dev.Start(context.Background(), cfg)
+	return err
+}
+
+// startReaper starts a shell that removes the directory once we are gone: it
+// reads a pipe whose other end only we hold.
+func (s *shared) startReaper() error {
+	const script = `cat >/dev/null; while ! rm -rf "$0" 2>/dev/null; do sleep 0.1; done`
+	s.reaper = exec.Command("/bin/sh", "-c", script, s.dir)
+	s.reaper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	alive, err := s.reaper.StdinPipe()
+	if err != nil {
+		return err
+	}
+	s.alive = alive
+	return s.reaper.Start()
+}
+
+func (s *shared) close() error {
+	var err error
+	if s.stack != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = s.stack.Stop(ctx)
+	}
+	if s.alive != nil {
+		_ = s.alive.Close()
+		_ = s.reaper.Wait()
+	}
+	return err
+}
+
+func freePort() (int, error) { return dev.FreePort(netip.MustParseAddr("127.0.0.1")) }
