@@ -70,11 +70,10 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 		s.ExitCode, s.Signal, s.OOMKilled, s.FinishedAt = 0, 0, false, time.Time{}
 		p.running[c.Name] = &run{process: proc, stopSignal: signal}
 		select {
-		case <-p.stop: // while it was starting
-			proc.signal(signal)
-			if !time.Now().Before(p.killAt) {
-				proc.kill()
-			}
+		case <-p.stop:
+			// It came to life after the others were told to end. It has done
+			// nothing yet, and most likely no handler for its signal either.
+			proc.kill()
 		default:
 		}
 	})
