@@ -150,7 +150,8 @@ func (s *Stack) moveMon(ctx context.Context, tools cephTools, addr netip.AddrPor
 	conf, monmap := s.CephConf(), s.dir.join("ceph", "monmap")
 	for _, cmd := range [][]string{
 		{tools.mon, "-c", conf, "-i", "a", "--extract-monmap", monmap},
-		{tools.monmaptool, "--rm", "a", "--addv", "a", msgr2(addr), monmap},
+		{tools.monmaptool, "--rm", "a", monmap},
+		{tools.monmaptool, "--addv", "a", msgr2(addr), monmap},
 		{tools.mon, "-c", conf, "-i", "a", "--inject-monmap", monmap},
 	} {
 		if _, _, err := s.run(ctx, nil, "", cmd[0], cmd[1:]...); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,6 +57,9 @@ func (s *Stack) postgres() *part {
 				return "", err
 			}
 			if err := s.initdb(ctx, initdb, cred, password); err != nil {
+				return "", err
+			}
+			if err := s.disownDeadPostmaster(); err != nil {
 				return "", err
 			}
 			err = s.spawnIn(ctx, p, spec{
@@ -121,6 +125,31 @@ func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credent
 		return err
 	}
 	return os.Rename(half, data)
+}
+
+// disownDeadPostmaster lets Postgres start where PID 1 does not reap, as in many
+// containers: a predecessor that was killed stays listed there as a zombie, and
+// Postgres takes that for running. Our own pid in the lock file means "stale" to
+// it, while it still checks the rest of the file: whether any of the old
+// backends holds the shared memory.
+func (s *Stack) disownDeadPostmaster() error {
+	path := s.dir.join("postgres", "data", "postmaster.pid")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, rest, _ := strings.Cut(string(data), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return nil // Postgres explains it better
+	}
+	if _, err := startTime(pid); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
 }
 
 // postgresArgs configures the server on its command line, so that a changed
