@@ -103,12 +103,12 @@ func sendPreambles(ctx context.Context, conn net.Conn) (*hostConn, error) {
 	buf := make([]byte, 32<<10)
 	var resend time.Time
 	for ctx.Err() == nil {
-		if now := time.Now(); !now.Before(resend) {
-			resend = now.Add(echoInterval)
-			conn.SetWriteDeadline(now.Add(writeTimeout))
+		if !time.Now().Before(resend) {
+			conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 			if _, err := conn.Write(preamble(hostMagic, nonce)); err != nil {
 				return nil, err
 			}
+			resend = time.Now().Add(echoInterval)
 		}
 		conn.SetReadDeadline(resend)
 		n, err := in.Read(buf)

@@ -39,7 +39,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 		return artifacts{}, err
 	}
 	builtDir = dir
-	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio.gz")}
+	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio")}
 	init := filepath.Join(dir, "husk-init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "husk/cmd/husk-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -15,7 +15,7 @@ import (
 func main() {
 	version := flag.String("kernel-version", "auto", "kernel whose modules to take; auto: the newest installed cloud kernel")
 	init := flag.String("init", "bin/husk-init", "static program to become /init")
-	out := flag.String("o", "build/initramfs.cpio.gz", "where to write the initramfs")
+	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")
 	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself, if anywhere")
 	flag.Parse()
 	if err := run(*version, *init, *out, *vmlinuz); err != nil {

@@ -1,0 +1,72 @@
+package guest
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestSpecsAreValidated(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*Spec)
+		want   string // part of the error; "": valid
+	}{
+		{"minimal", func(*Spec) {}, ""},
+		{"no containers", func(s *Spec) { s.Containers = nil }, "0 containers"},
+		{"no command", func(s *Spec) { s.Containers[0].Args = nil }, "no command"},
+		{"policy", func(s *Spec) { s.RestartPolicy = "always" }, `restartPolicy "always"`},
+		{"hostname", func(s *Spec) { s.Hostname = "a b" }, "hostname"},
+		{"name twice", func(s *Spec) { s.Containers = append(s.Containers, s.Containers[0]) }, "given twice"},
+		{"path in name", func(s *Spec) { s.Containers[0].Name = "../x" }, "name"},
+		{"path in serial", func(s *Spec) { s.Containers[0].ImageSerial = "../x" }, "serial"},
+		{"long serial", func(s *Spec) { s.Containers[0].ImageSerial = strings.Repeat("x", 21) }, "serial"},
+		{"env", func(s *Spec) { s.Containers[0].Env = []string{"=x"} }, "env"},
+		{"signal", func(s *Spec) { s.Containers[0].StopSignal = "SIGNOTHING" }, "signal"},
+		{"unknown volume", func(s *Spec) { s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}} }, "no volume"},
+		{"volume as root", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}
+			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/x/.."}}
+		}, "cannot be the root"},
+		{"file in a volume", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}
+			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
+			s.Containers[0].Files = []File{{Path: "/v/sub/../x"}}
+		}, "lies in the volume"},
+		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
+		{"relative file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "etc/x"}} }, "not an absolute path"},
+		{"set-user-ID file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "/x", Mode: 0o104755}} }, "mode"},
+		{"mac", func(s *Spec) { s.Network = &Network{MAC: "x", Address: netip.MustParsePrefix("10.0.0.1/8")} }, "mac"},
+		{"no address", func(s *Spec) { s.Network = &Network{MAC: "52:54:00:00:00:01"} }, "address"},
+		{"network", func(s *Spec) {
+			s.Network = &Network{MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("fd00::2/64"), Gateway: netip.MustParseAddr("fd00::1")}
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := validSpec()
+			tt.change(&s)
+			err := s.Validate()
+			switch {
+			case tt.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v; want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSignalsByName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{
+		"": 15, "9": 9, "SIGTERM": 15, "quit": 3, "SIGRTMIN+3": 37, "RTMAX-1": 63, "SIGRTMIN": 34,
+		"SIGRTMIN-1": 0, "SIGRTMIN3": 0, "0": 0, "65": 0, "SIG": 0, "nonsense": 0,
+	} {
+		got, err := ParseSignal(name)
+		if got != want || (err == nil) != (want != 0) {
+			t.Errorf("ParseSignal(%q) = %d, %v; want %d", name, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package kernel
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cavaliergopher/cpio"
+	"github.com/google/go-cmp/cmp"
+)
+
+// fakeModules is a kernel with everything the lists ask for, ext4 built in.
+func fakeModules(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{
+		"modules.builtin": "kernel/fs/ext4/ext4.ko\n",
+		"modules.dep": `kernel/virtio.ko: kernel/virtio_ring.ko
+kernel/virtio_ring.ko:
+kernel/virtio_pci.ko: kernel/virtio_pci_modern_dev.ko kernel/virtio.ko kernel/virtio_ring.ko
+kernel/virtio_pci_modern_dev.ko:
+kernel/virtio_blk.ko: kernel/virtio.ko kernel/virtio_ring.ko
+kernel/virtio_console.ko: kernel/virtio.ko kernel/virtio_ring.ko
+kernel/virtio_net.ko: kernel/net_failover.ko kernel/failover.ko kernel/virtio.ko kernel/virtio_ring.ko
+kernel/net_failover.ko: kernel/failover.ko
+kernel/failover.ko:
+kernel/squashfs.ko:
+kernel/overlay.ko:
+`,
+	}
+	for _, name := range []string{
+		"virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_blk", "virtio_console",
+		"virtio_net", "net_failover", "failover", "squashfs", "overlay",
+	} {
+		files["kernel/"+name+".ko"] = "module " + name
+	}
+	for name, content := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	set, err := readModules(fakeModules(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	early, err := set.resolve(earlyModules, have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := set.resolve(lateModules, have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var loaded []string
+	for _, file := range append(early, late...) {
+		name := moduleName(file)
+		for _, need := range set.needs[name] {
+			if !slices.Contains(loaded, need) {
+				t.Errorf("%s is loaded before %s", name, need)
+			}
+		}
+		if slices.Contains(loaded, name) {
+			t.Errorf("%s is loaded twice", name)
+		}
+		loaded = append(loaded, name)
+	}
+	if slices.Contains(loaded, "ext4") {
+		t.Error("ext4 is built in and yet loaded")
+	}
+}
+
+func TestUnknownModuleIsAnError(t *testing.T) {
+	t.Parallel()
+	set, err := readModules(fakeModules(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.resolve([]string{"nosuch"}, map[string]bool{}); err == nil || !strings.Contains(err.Error(), "module nosuch") {
+		t.Errorf("got %v; want an error that names the module", err)
+	}
+}
+
+func TestInitramfsIsTheSameEveryTime(t *testing.T) {
+	t.Parallel()
+	dir := fakeModules(t)
+	init := filepath.Join(t.TempDir(), "init")
+	if err := os.WriteFile(init, []byte("program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var one, two bytes.Buffer
+	for _, w := range []io.Writer{&one, &two} {
+		if err := WriteInitramfs(w, init, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(one.Bytes(), two.Bytes()) {
+		t.Error("two runs differ")
+	}
+	got := map[string]string{}
+	for r := cpio.NewReader(&one); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[h.Name] = string(b)
+	}
+	want := "/modules/virtio_pci_modern_dev.ko\n/modules/virtio_ring.ko\n/modules/virtio.ko\n/modules/virtio_pci.ko\n/modules/virtio_console.ko\n"
+	if diff := cmp.Diff(want, got["modules/early"]); diff != "" {
+		t.Errorf("modules/early (-want +got):\n%s", diff)
+	}
+	if got["init"] != "program" || got["modules/overlay.ko"] != "module overlay" {
+		t.Errorf("archive lacks content: %q", got)
+	}
+}
+
+func TestVersionsAreOrderedByNumber(t *testing.T) {
+	t.Parallel()
+	got := []string{"6.1.0-9-cloud", "6.12.0-1-cloud", "6.1.0-56-cloud", "6.1.0-10-cloud"}
+	slices.SortFunc(got, compareVersions)
+	if diff := cmp.Diff([]string{"6.1.0-9-cloud", "6.1.0-10-cloud", "6.1.0-56-cloud", "6.12.0-1-cloud"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+func TestCmdlineKeepsMitigations(t *testing.T) {
+	t.Parallel()
+	line := Cmdline("ttyS0")
+	if !strings.HasPrefix(line, "console=ttyS0 ") {
+		t.Errorf("no console in %q", line)
+	}
+	for _, bad := range []string{"mitigations=off", "nokaslr", "nopti", "nosmep", "nosmap", "spectre"} {
+		if strings.Contains(line, bad) {
+			t.Errorf("%q turns off %s", line, bad)
+		}
+	}
+	if strings.Contains(Cmdline(""), "console=") {
+		t.Error("a console without asking for one")
+	}
+}
