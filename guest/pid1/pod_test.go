@@ -1,0 +1,284 @@
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"husk/guest"
+)
+
+// fakeMachine runs containers that do what a test's script says.
+type fakeMachine struct {
+	mu       sync.Mutex
+	script   map[string][]fakeRun // by container, one per run; the last one repeats
+	launched map[string]int
+	prepared error
+	released error
+	off      chan struct{}
+}
+
+// fakeRun is what one run of a container does.
+type fakeRun struct {
+	fails *startError
+	lasts time.Duration // 0: until it is signalled or killed
+	ends  exit
+	// deaf ignores the stop signal.
+	deaf bool
+}
+
+func (m *fakeMachine) prepare(context.Context, guest.Spec) error { return m.prepared }
+func (m *fakeMachine) release() error                            { return m.released }
+func (m *fakeMachine) powerOff()                                 { close(m.off) }
+
+func (m *fakeMachine) launch(c guest.Container, _ *ring) (process, *startError) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	runs := m.script[c.Name]
+	r := runs[min(m.launched[c.Name], len(runs)-1)]
+	m.launched[c.Name]++
+	if r.fails != nil {
+		return nil, r.fails
+	}
+	return &fakeProcess{run: r, signalled: make(chan exit, 8)}, nil
+}
+
+type fakeProcess struct {
+	run       fakeRun
+	signalled chan exit
+}
+
+func (p *fakeProcess) signal(int) {
+	if !p.run.deaf {
+		p.signalled <- p.run.ends
+	}
+}
+func (p *fakeProcess) kill() { p.signalled <- exit{code: 137, signal: 9} }
+
+func (p *fakeProcess) wait() exit {
+	var timer <-chan time.Time
+	if p.run.lasts > 0 {
+		timer = time.After(p.run.lasts)
+	}
+	select {
+	case <-timer:
+		return p.run.ends
+	case e := <-p.signalled:
+		return e
+	}
+}
+
+func newFakePod(policy string, script map[string][]fakeRun, names ...string) (*pod, *fakeMachine, guest.Spec) {
+	m := &fakeMachine{script: script, launched: map[string]int{}, off: make(chan struct{})}
+	spec := guest.Spec{PodID: "p", Hostname: "p", RestartPolicy: policy}
+	for _, n := range names {
+		spec.Containers = append(spec.Containers, guest.Container{Name: n, ImageSerial: "i", Args: []string{"x"}})
+	}
+	return newPod(m, "boot", func() guest.Hello { return guest.Hello{} }), m, spec
+}
+
+func mustStart(t *testing.T, p *pod, spec guest.Spec) {
+	t.Helper()
+	if _, err := p.Start(spec); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func now(p *pod) guest.Status {
+	synctest.Wait()
+	return p.WaitStatus(context.Background(), 0)
+}
+
+// end stops the pod so that no goroutine is left.
+func end(p *pod, m *fakeMachine) {
+	p.Stop(0)
+	<-m.off
+}
+
+func TestPhaseFollowsPolicyAndExitCodes(t *testing.T) {
+	for _, tt := range []struct {
+		policy    string
+		codes     []int // of the runs, one second each
+		wantPhase string
+		wantRuns  int
+	}{
+		{guest.RestartNever, []int{0}, guest.PhaseSucceeded, 1},
+		{guest.RestartNever, []int{3}, guest.PhaseFailed, 1},
+		{guest.RestartOnFailure, []int{0}, guest.PhaseSucceeded, 1},
+		{guest.RestartOnFailure, []int{1, 1, 0}, guest.PhaseSucceeded, 3},
+		{guest.RestartAlways, []int{0}, guest.PhaseRunning, 7}, // after 1+2+4+8+16+32 s and 7 runs of 1 s
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var runs []fakeRun
+			for _, code := range tt.codes {
+				runs = append(runs, fakeRun{lasts: time.Second, ends: exit{code: code}})
+			}
+			p, m, spec := newFakePod(tt.policy, map[string][]fakeRun{"a": runs}, "a")
+			mustStart(t, p, spec)
+			time.Sleep(100 * time.Second)
+			s := now(p)
+			if s.Phase != tt.wantPhase || m.launched["a"] != tt.wantRuns || s.Containers[0].Restarts != tt.wantRuns-1 {
+				t.Errorf("%s %v: phase %s after %d runs, %d restarts; want %s after %d", tt.policy, tt.codes,
+					s.Phase, m.launched["a"], s.Containers[0].Restarts, tt.wantPhase, tt.wantRuns)
+			}
+			end(p, m)
+		})
+	}
+}
+
+func TestBackoffGrowsAndResets(t *testing.T) {
+	t.Parallel()
+	b := newBackoff(guest.Backoff{})
+	var got []time.Duration
+	for range 10 {
+		got = append(got, b.delay(time.Second))
+	}
+	got = append(got, b.delay(guest.DefaultBackoffReset), b.delay(0))
+	s := time.Second
+	want := []time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 300 * s, 1 * s, 2 * s}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("delays (-want +got):\n%s", diff)
+	}
+}
+
+func TestWaitingContainerSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{"a": {{lasts: time.Second, ends: exit{code: 5}}}}, "a")
+		mustStart(t, p, spec)
+		time.Sleep(1500 * time.Millisecond)
+		s := now(p)
+		c := s.Containers[0]
+		if c.State != guest.StateWaiting || c.Reason != guest.ReasonBackOff || c.LastExitCode == nil || *c.LastExitCode != 5 ||
+			!c.NextRestartAt.Equal(c.FinishedAt.Add(time.Second)) {
+			t.Errorf("container is %+v", c)
+		}
+		end(p, m)
+		if c := p.snapshot().Containers[0]; c.State != guest.StateExited || c.ExitCode != 5 || c.Reason != guest.ReasonError {
+			t.Errorf("stopped while waiting: %+v; want it exited as before", c)
+		}
+	})
+}
+
+func TestAFirstStartErrorFailsThePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{
+			"good": {{ends: exit{code: 0}}}, "deaf": {{deaf: true}}, "bad": {{fails: &startError{Code: 127, Message: "not found"}}},
+		}, "good", "deaf", "bad")
+		mustStart(t, p, spec)
+		time.Sleep(abortGrace)
+		s := now(p)
+		if s.Phase != guest.PhaseFailed || s.Error != "container bad: not found" {
+			t.Errorf("phase %s, error %q", s.Phase, s.Error)
+		}
+		for _, c := range s.Containers {
+			if c.State == guest.StateRunning {
+				t.Errorf("%s still runs", c.Name)
+			}
+		}
+		if c := s.Containers[2]; c.Reason != guest.ReasonStartError || c.ExitCode != 127 {
+			t.Errorf("bad is %+v", c)
+		}
+		end(p, m)
+	})
+}
+
+func TestALaterStartErrorIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartOnFailure, map[string][]fakeRun{"a": {
+			{lasts: time.Second, ends: exit{code: 1}}, {fails: &startError{Code: 126, Message: "no memory"}},
+			{lasts: time.Second, ends: exit{code: 0}},
+		}}, "a")
+		mustStart(t, p, spec)
+		time.Sleep(time.Minute)
+		if s := now(p); s.Phase != guest.PhaseSucceeded || s.Containers[0].Restarts != 2 {
+			t.Errorf("status is %+v", s)
+		}
+		end(p, m)
+	})
+}
+
+func TestStopWaitsForGraceThenKills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{"polite": {{ends: exit{code: 4}}}, "deaf": {{deaf: true}}}, "polite", "deaf")
+		mustStart(t, p, spec)
+		began := time.Now()
+		p.Stop(time.Hour)
+		time.Sleep(time.Minute)
+		if s := now(p); s.Phase != guest.PhaseStopping || s.Stopped || s.Containers[0].ExitCode != 4 || s.Containers[1].State != guest.StateRunning {
+			t.Errorf("within the grace period: %+v", s)
+		}
+		p.Stop(2 * time.Hour) // cannot prolong
+		p.Stop(time.Minute)   // can shorten
+		time.Sleep(time.Minute)
+		s := now(p)
+		if !s.Stopped || s.Containers[1].Signal != 9 || time.Since(began) > 3*time.Minute {
+			t.Errorf("after the grace period: %+v", s)
+		}
+		p.Delivered(s.Revision)
+		delivered := time.Now()
+		<-m.off
+		if since := time.Since(delivered); since > lastBytes {
+			t.Errorf("power off %v after the status was read", since)
+		}
+	})
+}
+
+func TestNobodyReadsTheLastStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, _ := newFakePod(guest.RestartAlways, nil)
+		m.released = errors.New("volume v: busy")
+		began := time.Now()
+		p.Stop(time.Second)
+		<-m.off
+		if since := time.Since(began); since != lastWord {
+			t.Errorf("power off after %v; want %v", since, lastWord)
+		}
+		if got := p.snapshot().Error; got != "volume v: busy" {
+			t.Errorf("error is %q", got)
+		}
+		var refused *guest.CallError
+		if _, err := p.Start(guest.Spec{}); !errors.As(err, &refused) || refused.Code != guest.CodeStopping {
+			t.Errorf("start after stop: %v", err)
+		}
+	})
+}
+
+func TestPrepareFailureFailsThePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartAlways, nil, "a")
+		m.prepared = errors.New("disk x: not attached")
+		mustStart(t, p, spec)
+		if s := now(p); s.Phase != guest.PhaseFailed || s.Error != "disk x: not attached" {
+			t.Errorf("status is %+v", s)
+		}
+		if err := p.Logs(t.Context(), "a", 0, true, nil); err != nil { // ends at once
+			t.Errorf("logs: %v", err)
+		}
+		end(p, m)
+	})
+}
+
+func TestStartIsIdempotent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartNever, map[string][]fakeRun{"a": {{}}}, "a")
+		mustStart(t, p, spec)
+		mustStart(t, p, spec)
+		if m.launched["a"] != 1 {
+			t.Errorf("launched %d times", m.launched["a"])
+		}
+		spec.Generation = 9
+		var refused *guest.CallError
+		if _, err := p.Start(spec); !errors.As(err, &refused) || refused.Code != guest.CodeConflict {
+			t.Errorf("another spec: %v; want a conflict", err)
+		}
+		end(p, m)
+	})
+}
