@@ -1,0 +1,518 @@
+package ceph
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ceph/go-ceph/rbd"
+	"github.com/google/go-cmp/cmp"
+
+	"husk/dev"
+	"husk/dev/devtest"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+var errBroken = errors.New("broken off here")
+
+func connect(t *testing.T) *Cluster {
+	t.Helper()
+	s := devtest.Ceph(t)
+	c, err := Connect(t.Context(), Config{
+		ConfFile: s.CephConf(), User: dev.CephUser, Keyring: s.CephKeyring(),
+		ImagesPool: dev.ImagesPool, VolumesPool: dev.VolumesPool, WorkDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func digest(t *testing.T) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(t.Name()))) }
+
+// name is a disk's or pod's name of this test's own.
+func name(t *testing.T, kind string) string {
+	return fmt.Sprintf("%s-%x", kind, sha256.Sum256([]byte(t.Name())))[:40]
+}
+
+// someFiles is an image of a few MiB that do not compress.
+func someFiles(_ context.Context, w io.Writer) error {
+	const size = 9 << 20
+	tw := tar.NewWriter(w)
+	if err := tw.WriteHeader(&tar.Header{Name: "data", Mode: 0o644, Size: size, Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(tw, rand.NewChaCha8([32]byte{1}), size); err != nil {
+		return err
+	}
+	if err := tw.WriteHeader(&tar.Header{Name: "bin/su", Mode: 0o4755, Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	return tw.Close()
+}
+
+// breakEverywhere runs an operation again and again, broken off one step later
+// each time, followed by a run that is not; it must succeed each time. Undo
+// brings back the state before the operation.
+func breakEverywhere(t *testing.T, c *Cluster, operation, undo func() error) {
+	t.Helper()
+	for n := 1; ; n++ {
+		var steps []string
+		c.after = func(step string) error {
+			if steps = append(steps, step); len(steps) == n {
+				return errBroken
+			}
+			return nil
+		}
+		err := operation()
+		c.after = func(string) error { return nil }
+		if err != nil && !errors.Is(err, errBroken) {
+			t.Fatalf("run up to %v: %v", steps, err)
+		}
+		whole := err == nil
+		for range 2 {
+			if err := operation(); err != nil {
+				t.Fatalf("again after %v: %v", steps, err)
+			}
+		}
+		for range 2 {
+			if err := undo(); err != nil {
+				t.Fatalf("undo after %v: %v", steps, err)
+			}
+		}
+		if whole {
+			if n < 3 {
+				t.Errorf("only %d steps: nothing was broken off", n)
+			}
+			return
+		}
+	}
+}
+
+func export(t *testing.T, pool, image string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "export")
+	run(t, "rbd", "-c", devtest.Ceph(t).CephConf(), "export", "--no-progress", pool+"/"+image, file)
+	return file
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func TestAnImageIsFilledOnceAndThenFound(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	began := time.Now()
+	first, err := c.ImportImage(t.Context(), digest(t), someFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("imported %d bytes in %s", first.SizeBytes, time.Since(began))
+	second, err := c.ImportImage(t.Context(), digest(t), func(context.Context, io.Writer) error {
+		return errors.New("filled again")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, second); diff != "" || !first.Complete {
+		t.Errorf("second import (-first +second):\n%s", diff)
+	}
+	listing := run(t, "unsquashfs", "-ll", export(t, dev.ImagesPool, first.Name+"@husk"))
+	for _, want := range []string{"-rwsr-xr-x root/root", "9437184", "squashfs-root/data"} {
+		if !strings.Contains(listing, want) {
+			t.Errorf("squashfs has no %q:\n%s", want, listing)
+		}
+	}
+}
+
+func TestAFailedFillLeavesNoWholeImage(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	_, err := c.ImportImage(t.Context(), digest(t), func(ctx context.Context, w io.Writer) error {
+		if _, err := io.CopyN(w, strings.NewReader(strings.Repeat("\x00", 10240)), 10240); err != nil {
+			return err
+		}
+		return errBroken // after what looks like the end of an empty archive
+	})
+	if !errors.Is(err, errBroken) {
+		t.Fatalf("import: %v", err)
+	}
+	if _, err := c.CloneForTenant(t.Context(), digest(t), name(t, "clone")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("clone of nothing: %v", err)
+	}
+	_, err = c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
+		_, err := io.WriteString(w, strings.Repeat("this is no tar archive", 1000))
+		return err
+	})
+	if err == nil {
+		t.Error("imported what is no tar archive")
+	}
+	if img, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil || !img.Complete {
+		t.Errorf("import after failures: %+v, %v", img, err)
+	}
+}
+
+func TestAnImportMayBreakAnywhere(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	breakEverywhere(t, c, func() error {
+		_, err := c.ImportImage(t.Context(), digest(t), someFiles)
+		return err
+	}, func() error { return c.RemoveImage(t.Context(), digest(t)) })
+}
+
+func TestRemovingAnImageMayBreakAnywhere(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	breakEverywhere(t, c, func() error {
+		hook := c.after
+		c.after = func(string) error { return nil }
+		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
+			return err
+		}
+		c.after = hook
+		return c.RemoveImage(t.Context(), digest(t))
+	}, func() error { return nil })
+	list, err := c.ListImages(t.Context())
+	if err != nil || slices.ContainsFunc(list, func(i ImportedImage) bool { return i.Digest == digest(t) }) {
+		t.Errorf("still listed: %v, %v", list, err)
+	}
+}
+
+func TestHalfImagesAreListedAsHalf(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	for _, at := range []string{"created", "renamed"} {
+		c.after = func(step string) error {
+			if step == at {
+				return errBroken
+			}
+			return nil
+		}
+		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+		list, err := c.ListImages(t.Context())
+		i := slices.IndexFunc(list, func(i ImportedImage) bool { return i.Digest == digest(t) })
+		if err != nil || i < 0 || list[i].Complete {
+			t.Errorf("broken off when %s: listed %+v, %v", at, list, err)
+		}
+	}
+}
+
+func TestAnImageWithClonesStays(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
+		t.Fatal(err)
+	}
+	clone := name(t, "clone")
+	breakEverywhere(t, c, func() error {
+		_, err := c.CloneForTenant(t.Context(), digest(t), clone)
+		return err
+	}, func() error { return c.RemoveDisk(t.Context(), clone) })
+
+	if _, err := c.CloneForTenant(t.Context(), digest(t), clone); err != nil {
+		t.Fatal(err)
+	}
+	var busy *BusyError
+	if err := c.RemoveImage(t.Context(), digest(t)); !errors.As(err, &busy) || !slices.Contains(busy.By, clone) {
+		t.Errorf("remove with a clone: %v", err)
+	}
+	var conflict *ConflictError
+	other := "sha256:" + strings.Repeat("0", 64)
+	if _, err := c.CloneForTenant(t.Context(), other, clone); !errors.As(err, &conflict) {
+		t.Errorf("clone of another image under a name in use: %v", err)
+	}
+}
+
+func TestAVolumeMayBreakAnywhere(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	breakEverywhere(t, c, func() error {
+		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
+		return err
+	}, func() error { return c.RemoveDisk(t.Context(), name(t, "vol")) })
+}
+
+func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	vol := name(t, "vol")
+	began := time.Now()
+	disk, err := c.CreateVolume(t.Context(), vol, 10<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("created in %s", time.Since(began))
+	if disk.SizeBytes != 10<<30 || disk.ID == "" || disk.Pool != dev.VolumesPool {
+		t.Errorf("disk: %+v", disk)
+	}
+	file := export(t, dev.VolumesPool, vol)
+	run(t, "/sbin/e2fsck", "-fn", file)
+	used := run(t, "rbd", "-c", devtest.Ceph(t).CephConf(), "du", "--format", "json", dev.VolumesPool+"/"+vol)
+	t.Log(used)
+	var conflict *ConflictError
+	if _, err := c.CreateVolume(t.Context(), vol, 1<<30); !errors.As(err, &conflict) {
+		t.Errorf("the same name in another size: %v", err)
+	}
+	disks, err := c.ListDisks(t.Context())
+	if err != nil || !slices.Contains(disks, vol) {
+		t.Errorf("not listed: %v, %v", disks, err)
+	}
+}
+
+func TestADiskInUseStays(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	vol := name(t, "vol")
+	if _, err := c.CreateVolume(t.Context(), vol, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	img, err := rbd.OpenImage(c.volumes, vol, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchers, err := c.Watchers(t.Context(), vol)
+	if err != nil || len(watchers) != 1 {
+		t.Errorf("watchers: %v, %v", watchers, err)
+	}
+	var busy *BusyError
+	if err := c.RemoveDisk(t.Context(), vol); !errors.As(err, &busy) {
+		t.Errorf("remove in use: %v", err)
+	}
+	if err := img.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.RemoveDisk(t.Context(), vol); err != nil {
+			t.Errorf("remove: %v", err)
+		}
+	}
+	if watchers, err := c.Watchers(t.Context(), vol); err != nil || len(watchers) != 0 {
+		t.Errorf("watchers of nothing: %v, %v", watchers, err)
+	}
+}
+
+func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	for _, bad := range []string{"", "a/b", "a b", `a"`, "a,allow *", "../x", "A", strings.Repeat("a", 97)} {
+		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
+			t.Errorf("volume %q was made", bad)
+		}
+		if _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
+			t.Errorf("key for pod %q was made", bad)
+		}
+		if _, err := c.ImportImage(t.Context(), bad, someFiles); err == nil {
+			t.Errorf("image %q was imported", bad)
+		}
+	}
+}
+
+// qemuIO runs commands on a disk as QEMU would with a pod's key.
+func qemuIO(t *testing.T, key Key, pool, disk string, readOnly bool, commands ...string) (string, error) {
+	t.Helper()
+	// The admin's keyring in ceph.conf is of no use to another user.
+	args := []string{"-f", "raw"}
+	if readOnly {
+		args = append(args, "-r")
+	}
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	target := fmt.Sprintf("rbd:%s/%s:id=%s:key=%s:conf=%s", pool, disk, key.User, key.Secret, devtest.Ceph(t).CephConf())
+	out, err := exec.CommandContext(t.Context(), "qemu-io", append(args, target)...).CombinedOutput()
+	return string(out), err
+}
+
+func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	ctx := t.Context()
+	if _, err := c.ImportImage(ctx, digest(t), someFiles); err != nil {
+		t.Fatal(err)
+	}
+	image, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
+	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
+	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	key, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("key made in %s", time.Since(began))
+
+	if out, err := qemuIO(t, key, mine.Pool, mine.Name, false, "write -P 7 1M 4k", "read -P 7 1M 4k"); err != nil || strings.Contains(out, "failed") {
+		t.Errorf("own volume: %v\n%s", err, out)
+	}
+	if out, err := qemuIO(t, key, image.Pool, image.Name, true, "read 0 1M"); err != nil || strings.Contains(out, "failed") {
+		t.Errorf("own image: %v\n%s", err, out)
+	}
+	if out, _ := qemuIO(t, key, image.Pool, image.Name, false, "write -P 7 1M 4k"); !strings.Contains(out, "Operation not permitted") {
+		t.Errorf("wrote the tenant's image:\n%s", out)
+	}
+	if out, _ := qemuIO(t, key, other.Pool, other.Name, true, "read 0 4k"); !strings.Contains(out, "Operation not permitted") {
+		t.Errorf("opened another's volume:\n%s", out)
+	}
+	for _, args := range [][]string{
+		{"rbd", "ls", dev.VolumesPool},
+		{"rados", "-p", dev.VolumesPool, "put", "rbd_data." + other.ID + ".0000000000000000", "/etc/hostname"},
+		{"rados", "-p", dev.VolumesPool, "get", "husk-pod-keys", "-"},
+		{"ceph", "osd", "blocklist", "add", "192.0.2.1:0/0"},
+		{"ceph", "auth", "ls"},
+	} {
+		if out, err := asUser(t, key, args...); err == nil {
+			t.Errorf("%v is allowed: %s", args, out)
+		}
+	}
+}
+
+// asUser runs one of Ceph's tools with a key.
+func asUser(t *testing.T, key Key, args ...string) (string, error) {
+	t.Helper()
+	keyring := filepath.Join(t.TempDir(), "keyring")
+	if err := os.WriteFile(keyring, fmt.Appendf(nil, "[client.%s]\nkey = %s\n", key.User, key.Secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args = append(args, "-c", devtest.Ceph(t).CephConf(), "-n", "client."+key.User, "--keyring", keyring)
+	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
+	return string(out), err
+}
+
+func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	ctx, pod := t.Context(), name(t, "pod")
+	disk := Disk{Pool: dev.VolumesPool, Name: "a", ID: "1"}
+	var keys []Key
+	for _, write := range []bool{false, false, true} {
+		key, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	if keys[0] != keys[1] || keys[1] != keys[2] {
+		t.Errorf("keys differ: %v", keys)
+	}
+	if list, err := c.ListPodKeys(ctx); err != nil || !slices.Contains(list, pod) {
+		t.Errorf("not listed: %v, %v", list, err)
+	}
+	breakEverywhere(t, c, func() error {
+		if _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
+			return err
+		}
+		return c.RemovePodKey(ctx, pod)
+	}, func() error { return c.RemovePodKey(ctx, pod) })
+	if list, err := c.ListPodKeys(ctx); err != nil || slices.Contains(list, pod) {
+		t.Errorf("still listed: %v, %v", list, err)
+	}
+	if out, err := asUser(t, keys[0], "ceph", "fsid"); err == nil {
+		t.Errorf("a removed key still connects: %s", out)
+	}
+}
+
+func TestTheServerCannotMakeItselfMorePowerful(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	for _, command := range []map[string]any{
+		{"prefix": "auth ls"},
+		{"prefix": "auth get", "entity": "client.admin"},
+		{"prefix": "auth get-or-create", "entity": "client.husk-pod.root", "caps": []string{"mon", "allow *"}},
+		{"prefix": "auth caps", "entity": "client.husk-server", "caps": []string{"mon", "allow *"}},
+		{"prefix": "osd pool delete", "pool": dev.VolumesPool},
+	} {
+		if out, err := c.monCommand(command); err == nil {
+			t.Errorf("%v is allowed: %s", command, out)
+		}
+	}
+}
+
+func TestAFencedClientCannotWriteFromThatMoment(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	ctx := t.Context()
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // the time in which a late write used to pass is short
+		fenceOnce(t, c, disk)
+	}
+}
+
+func fenceOnce(t *testing.T, c *Cluster, disk Disk) {
+	ctx := t.Context()
+	victim := connect(t)
+	img, err := rbd.OpenImage(victim.volumes, disk.Name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	if _, err := img.WriteAt([]byte("before"), 0); err != nil {
+		t.Fatal(err)
+	}
+	watchers, err := c.Watchers(ctx, disk.Name)
+	if err != nil || len(watchers) != 1 {
+		t.Fatalf("watchers: %v, %v", watchers, err)
+	}
+	addr := []string{watchers[0].Address}
+	began := time.Now()
+	if err := c.Fence(ctx, addr, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("fenced in %s", time.Since(began))
+	if _, err := img.WriteAt([]byte("after"), 0); err == nil {
+		t.Error("a fenced client wrote")
+	}
+	if list, err := c.Fenced(ctx); err != nil || !slices.Contains(list, addr[0]) {
+		t.Errorf("blocklist: %v, %v", list, err)
+	}
+	for range 2 {
+		if err := c.Unfence(ctx, addr); err != nil {
+			t.Errorf("unfence: %v", err)
+		}
+	}
+	if list, err := c.Fenced(ctx); err != nil || slices.Contains(list, addr[0]) {
+		t.Errorf("blocklist: %v, %v", list, err)
+	}
+}
+
+func TestAnAmbiguousIDIsRecognised(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	vol, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{
+		vol.ID: true, vol.ID[:len(vol.ID)-1]: false, vol.ID + "0": false, "zz": true,
+	} {
+		if got, err := prefixFree(c.volumes, id); err != nil || got != want {
+			t.Errorf("prefixFree(%s) beside %s: %t, %v", id, vol.ID, got, err)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package ceph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ceph/go-ceph/rados"
+	"github.com/ceph/go-ceph/rbd"
+)
+
+// recipe makes a disk in the volumes pool.
+type recipe struct {
+	check func(*rbd.Image) error // is a ready disk of this name the one meant?
+	make  func() error           // the RBD image
+	fill  func() error           // what is in it
+}
+
+// ensureDisk follows a recipe so that it may be broken off anywhere: metadata,
+// written last, says that a disk is ready, and one without it is made anew.
+func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
+	disk, err := c.readyDisk(name, r.check)
+	if !errors.Is(err, ErrNotFound) {
+		return disk, err
+	}
+	if err := c.remove(c.volumes, name); err != nil {
+		return Disk{}, err
+	}
+	if err := c.makeDisk(ctx, name, r.make); err != nil {
+		return Disk{}, fmt.Errorf("make %s: %w", name, err)
+	}
+	if err := r.fill(); err != nil {
+		return Disk{}, fmt.Errorf("fill %s: %w", name, err)
+	}
+	if err := c.step(ctx, "filled"); err != nil {
+		return Disk{}, err
+	}
+	if err := c.markReady(name); err != nil {
+		return Disk{}, fmt.Errorf("mark %s: %w", name, err)
+	}
+	if err := c.step(ctx, "ready"); err != nil {
+		return Disk{}, err
+	}
+	return c.readyDisk(name, r.check)
+}
+
+// makeDisk makes the RBD image, again if its ID would be ambiguous.
+func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) error {
+	for range 5 {
+		if err := make(); err != nil {
+			return err
+		}
+		if err := c.step(ctx, "made"); err != nil {
+			return err
+		}
+		img, err := rbd.OpenImageReadOnly(c.volumes, name, "")
+		if err != nil {
+			return err
+		}
+		id, err := img.GetId()
+		if err := errors.Join(err, img.Close()); err != nil {
+			return err
+		}
+		alone, err := prefixFree(c.volumes, id)
+		if alone || err != nil {
+			return err
+		}
+		if err := c.remove(c.volumes, name); err != nil {
+			return err
+		}
+	}
+	return errors.New("every ID was a prefix of another")
+}
+
+// prefixFree says whether no other image's ID begins with this one or the other
+// way round. Ceph limits a pod's key by object prefix, IDs vary in length, and
+// so a key for header "1a2b" would open header "1a2b3c" too. It is improbable,
+// and cheap to rule out: RBD keeps all IDs as sorted keys of one object.
+func prefixFree(io *rados.IOContext, id string) (bool, error) {
+	const directory, key = "rbd_directory", "id_"
+	longer, err := io.GetOmapValues(directory, key+id, key+id, 1)
+	if err != nil || len(longer) > 0 {
+		return false, err
+	}
+	var shorter []string
+	for n := 1; n < len(id); n++ {
+		shorter = append(shorter, key+id[:n])
+	}
+	op := rados.CreateReadOp()
+	defer op.Release()
+	values := op.GetOmapValuesByKeys(shorter)
+	if err := op.Operate(io, directory, rados.OperationNoFlag); err != nil {
+		return false, err
+	}
+	found, err := values.Next()
+	return found == nil, err
+}
+
+// readyDisk returns ErrNotFound for a disk that is not there or only half.
+func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, error) {
+	img, err := rbd.OpenImageReadOnly(c.volumes, name, "")
+	if notFound(err) {
+		return Disk{}, fmt.Errorf("disk %s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
+	}
+	defer img.Close()
+	state, err := img.GetMetadata(stateKey)
+	if notFound(err) || err == nil && state != stateReady {
+		return Disk{}, fmt.Errorf("disk %s is half made: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
+	}
+	if err := check(img); err != nil {
+		return Disk{}, err
+	}
+	id, err1 := img.GetId()
+	size, err2 := img.GetSize()
+	if err := errors.Join(err1, err2); err != nil {
+		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
+	}
+	return Disk{Pool: c.cfg.VolumesPool, Name: name, ID: id, SizeBytes: int64(size)}, nil
+}
+
+func (c *Cluster) markReady(name string) error {
+	img, err := rbd.OpenImage(c.volumes, name, "")
+	if err != nil {
+		return err
+	}
+	return errors.Join(img.SetMetadata(stateKey, stateReady), img.Close())
+}
+
+// Disk looks up a clone or volume that is whole; ErrNotFound otherwise.
+func (c *Cluster) Disk(ctx context.Context, name string) (Disk, error) {
+	if err := ctx.Err(); err != nil {
+		return Disk{}, err
+	}
+	return c.readyDisk(name, func(*rbd.Image) error { return nil })
+}
+
+// ListDisks names all clones and volumes, whole and half.
+func (c *Cluster) ListDisks(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	names, err := rbd.GetImageNames(c.volumes)
+	if err != nil {
+		return nil, fmt.Errorf("list pool %s: %w", c.cfg.VolumesPool, err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// RemoveDisk removes a clone or volume; one that is not there is fine. It
+// returns *BusyError while a client has it open. A client that died without
+// closing counts for up to 30 seconds.
+func (c *Cluster) RemoveDisk(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return c.remove(c.volumes, name)
+}
+
+// Watcher is a client that has a disk open for writing, or QEMU in any mode.
+type Watcher struct {
+	Address string // ip:0/nonce, as the blocklist wants it
+}
+
+// Watchers says who has a disk open. None is no proof that nobody writes: a
+// client that was stopped has lost its watch and may wake up. See Fence.
+func (c *Cluster) Watchers(ctx context.Context, name string) ([]Watcher, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	watchers, err := watchersOf(c.volumes, name)
+	if notFound(err) {
+		return nil, nil
+	}
+	return watchers, err
+}
+
+func watchersOf(io *rados.IOContext, name string) ([]Watcher, error) {
+	img, err := rbd.OpenImageReadOnly(io, name, "") // registers no watch itself
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	found, err := img.ListWatchers()
+	if err != nil {
+		return nil, fmt.Errorf("watchers of %s: %w", name, err)
+	}
+	var watchers []Watcher
+	for _, w := range found {
+		watchers = append(watchers, Watcher{Address: w.Addr})
+	}
+	return watchers, nil
+}

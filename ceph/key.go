@@ -1,0 +1,147 @@
+package ceph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ceph/go-ceph/rados"
+)
+
+// Key is a cephx user that one pod's QEMU logs in as.
+type Key struct {
+	User   string // without "client."
+	Secret string // base64
+}
+
+// Access is a disk that a pod attaches, and whether it may write the data.
+type Access struct {
+	Disk  Disk
+	Write bool
+}
+
+const (
+	podKeyPrefix = "husk-pod."
+
+	// keyIndex is an object whose omap names the pods that have a key. Ceph
+	// could list its users itself, but only together with everyone's secrets,
+	// the administrator's too.
+	keyIndex = "husk-pod-keys"
+)
+
+// podCaps lets a key read the images pool (the parents of clones) and reach the
+// objects of exactly these disks. QEMU opens even a read-only disk with a watch
+// on its header, hence "w" there; the data of a read-only disk stays "rx".
+func (c *Cluster) podCaps(disks []Access) string {
+	caps := []string{"profile rbd-read-only pool=" + c.cfg.ImagesPool}
+	allow := func(pool, rights, prefix string) {
+		caps = append(caps, fmt.Sprintf("allow %s pool=%s namespace=\"\" object_prefix %s", rights, pool, prefix))
+	}
+	sorted := slices.Clone(disks)
+	slices.SortFunc(sorted, func(a, b Access) int { return strings.Compare(a.Disk.ID, b.Disk.ID) })
+	for _, a := range sorted {
+		data := "rx"
+		if a.Write {
+			data = "rwx"
+		}
+		allow(a.Disk.Pool, "rx", "rbd_id."+a.Disk.Name)
+		allow(a.Disk.Pool, "rwx", "rbd_header."+a.Disk.ID)
+		allow(a.Disk.Pool, data, "rbd_data."+a.Disk.ID+".")
+		allow(a.Disk.Pool, data, "rbd_object_map."+a.Disk.ID)
+	}
+	allow(c.cfg.VolumesPool, "rx", "rbd_info")
+	return strings.Join(caps, ", ")
+}
+
+// CreatePodKey makes the pod's key, or changes what it may reach; the same call
+// again returns the same key.
+func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (Key, error) {
+	if err := checkName("pod", podID); err != nil {
+		return Key{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Key{}, err
+	}
+	// Indexed first: a key that nobody knows of would never be removed.
+	if err := c.volumes.SetOmap(keyIndex, map[string][]byte{podID: nil}); err != nil {
+		return Key{}, fmt.Errorf("index key of pod %s: %w", podID, err)
+	}
+	if err := c.step(ctx, "indexed"); err != nil {
+		return Key{}, err
+	}
+	user := podKeyPrefix + podID
+	caps := []string{"mon", "allow r", "osd", c.podCaps(disks)}
+	out, err := c.monCommand(map[string]any{"prefix": "auth get-or-create", "entity": "client." + user, "caps": caps})
+	if hasErrno(err, einval) { // exists with other caps
+		if _, err := c.monCommand(map[string]any{"prefix": "auth caps", "entity": "client." + user, "caps": caps}); err != nil {
+			return Key{}, fmt.Errorf("caps of pod %s: %w", podID, err)
+		}
+		out, err = c.monCommand(map[string]any{"prefix": "auth get", "entity": "client." + user})
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("key of pod %s: %w", podID, err)
+	}
+	var entities []struct{ Key string }
+	if err := json.Unmarshal(out, &entities); err != nil || len(entities) != 1 || entities[0].Key == "" {
+		return Key{}, errors.Join(fmt.Errorf("key of pod %s: unexpected answer", podID), err)
+	}
+	return Key{User: user, Secret: entities[0].Key}, nil
+}
+
+// RemovePodKey removes a pod's key; none is fine. Clients that are connected
+// with it keep their tickets until those expire, within the hour: end or fence
+// them first.
+func (c *Cluster) RemovePodKey(ctx context.Context, podID string) error {
+	if err := checkName("pod", podID); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := c.monCommand(map[string]any{"prefix": "auth del", "entity": "client." + podKeyPrefix + podID})
+	if err != nil && !notFound(err) {
+		return fmt.Errorf("remove key of pod %s: %w", podID, err)
+	}
+	if err := c.step(ctx, "deleted"); err != nil {
+		return err
+	}
+	if err := c.volumes.RmOmapKeys(keyIndex, []string{podID}); err != nil && !notFound(err) {
+		return fmt.Errorf("unindex key of pod %s: %w", podID, err)
+	}
+	return nil
+}
+
+// ListPodKeys returns the pods that have a key.
+func (c *Cluster) ListPodKeys(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	const page = 1000
+	all, err := c.volumes.GetAllOmapValues(keyIndex, "", "", page)
+	if err != nil && !errors.Is(err, rados.ErrNotFound) {
+		return nil, fmt.Errorf("list keys of pods: %w", err)
+	}
+	pods := make([]string, 0, len(all))
+	for pod := range all {
+		pods = append(pods, pod)
+	}
+	slices.Sort(pods)
+	return pods, nil
+}
+
+// monCommand sends one command to the mon and returns its JSON.
+func (c *Cluster) monCommand(command map[string]any) ([]byte, error) {
+	command["format"] = "json"
+	data, err := json.Marshal(command)
+	if err != nil {
+		return nil, err
+	}
+	out, status, err := c.conn.MonCommand(data)
+	if err != nil && status != "" {
+		err = fmt.Errorf("%w: %s", err, status)
+	}
+	return out, err
+}
