@@ -73,35 +73,42 @@ type VolumeMount struct {
 
 // Pod is one virtual machine: what was ordered and what is known of it.
 type Pod struct {
-	ID                  uuid.UUID
-	TenantID            uuid.UUID
-	Name                string
-	Labels              map[string]string
-	Spec                PodSpec
-	Generation          int64
-	CreatedAt           time.Time
-	DeletionRequestedAt *time.Time
-	Status              PodStatus
+	ID                  uuid.UUID         `json:"id"`
+	TenantID            uuid.UUID         `json:"-"`
+	Name                string            `json:"name"`
+	Labels              map[string]string `json:"labels"`
+	Generation          int64             `json:"generation"`
+	CreatedAt           time.Time         `json:"createdAt"`
+	DeletionRequestedAt *time.Time        `json:"deletionRequestedAt,omitempty"`
+	Spec                PodSpec           `json:"spec"`
+	Status              PodStatus         `json:"status"`
 }
 
 // PodStatus is what is known of a pod.
 type PodStatus struct {
-	Phase              Phase
-	Reason             string // one word for programs
-	Message            string // a sentence for people
-	ObservedGeneration int64
-	Address            string
-	NodeName           string
-	VMMOverheadMiB     int
-	Restarts           int // of the virtual machine itself
-	Containers         []ContainerStatus
-	Timeline           Timeline
+	Phase              Phase             `json:"phase"`
+	Reason             string            `json:"reason,omitempty"`  // one word for programs
+	Message            string            `json:"message,omitempty"` // a sentence for people
+	ObservedGeneration int64             `json:"observedGeneration"`
+	Address            string            `json:"address,omitempty"`
+	NodeName           string            `json:"nodeName,omitempty"`
+	VMMOverheadMiB     int               `json:"vmmOverheadMiB"`
+	Restarts           int               `json:"restarts"` // of the virtual machine itself
+	Containers         []ContainerStatus `json:"containers"`
+	Timeline           Timeline          `json:"timeline"`
 }
+
+// The states of a container.
+const (
+	ContainerWaiting = "Waiting"
+	ContainerRunning = "Running"
+	ContainerExited  = "Exited"
+)
 
 // ContainerStatus is what husk-init says of one container.
 type ContainerStatus struct {
 	Name       string     `json:"name"`
-	State      string     `json:"state"` // Waiting, Running or Exited
+	State      string     `json:"state"`
 	Reason     string     `json:"reason,omitempty"`
 	Message    string     `json:"message,omitempty"`
 	ExitCode   *int       `json:"exitCode,omitempty"`
@@ -112,25 +119,10 @@ type ContainerStatus struct {
 
 // Timeline says when the pod reached each step of its latest start, by the clock of whoever took the step.
 type Timeline struct {
-	AcceptedAt       time.Time
-	PlacedAt         *time.Time
-	DomainStartingAt *time.Time
-	DomainStartedAt  *time.Time
-	GuestReadyAt     *time.Time
-	RunningAt        *time.Time
-}
-
-// PodReport is one thing an agent says about one pod on its node.
-type PodReport struct {
-	PodID            uuid.UUID
-	Generation       int64
-	Event            PhaseEvent
-	Reason           string
-	Message          string
-	Restarts         int
-	Containers       []ContainerStatus
-	DomainStartingAt *time.Time
-	DomainStartedAt  *time.Time
-	GuestReadyAt     *time.Time
-	RunningAt        *time.Time
+	AcceptedAt       time.Time  `json:"acceptedAt"`
+	PlacedAt         *time.Time `json:"placedAt,omitempty"`
+	DomainStartingAt *time.Time `json:"domainStartingAt,omitempty"`
+	DomainStartedAt  *time.Time `json:"domainStartedAt,omitempty"`
+	GuestReadyAt     *time.Time `json:"guestReadyAt,omitempty"`
+	RunningAt        *time.Time `json:"runningAt,omitempty"`
 }

@@ -6,27 +6,28 @@ import (
 	"github.com/google/uuid"
 )
 
-// VolumeState is where a volume stands in its life. In use is not a state of it: that is a pod's claim.
+// VolumeState is where a volume stands in its life.
 type VolumeState string
 
 // The states of a volume.
 const (
 	VolumeCreating  VolumeState = "Creating"
 	VolumeAvailable VolumeState = "Available"
+	VolumeInUse     VolumeState = "InUse" // available and claimed by a pod; never stored
 	VolumeDeleting  VolumeState = "Deleting"
 )
 
 // Volume is an RBD image of a tenant with a file system on it.
 type Volume struct {
-	ID        uuid.UUID
-	TenantID  uuid.UUID
-	Name      string
-	Labels    map[string]string
-	SizeGiB   int
-	State     VolumeState
-	Message   string
-	PodID     *uuid.UUID // the pod that has claimed it
-	CreatedAt time.Time
+	ID        uuid.UUID         `json:"id"`
+	TenantID  uuid.UUID         `json:"-"`
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels"`
+	SizeGiB   int               `json:"sizeGiB"`
+	State     VolumeState       `json:"state"`
+	Message   string            `json:"message,omitempty"`
+	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that has claimed it
+	CreatedAt time.Time         `json:"createdAt"`
 }
 
 // RBDName is the name of the volume's RBD image.
@@ -45,16 +46,16 @@ const (
 
 // Image is a tenant's right to an imported OCI image, with a clone of its own.
 type Image struct {
-	ID        uuid.UUID
-	TenantID  uuid.UUID
-	Reference string
-	Digest    string // of the linux/amd64 manifest
-	State     ImageState
-	Message   string
-	Config    ImageConfig
-	SizeBytes int64
-	CreatedAt time.Time
-	ReadyAt   *time.Time
+	ID        uuid.UUID   `json:"id"`
+	TenantID  uuid.UUID   `json:"-"`
+	Reference string      `json:"reference"`
+	Digest    string      `json:"digest"` // of the linux/amd64 manifest
+	State     ImageState  `json:"state"`
+	Message   string      `json:"message,omitempty"`
+	Config    ImageConfig `json:"-"`
+	SizeBytes int64       `json:"sizeBytes,omitempty"`
+	CreatedAt time.Time   `json:"createdAt"`
+	ReadyAt   *time.Time  `json:"readyAt,omitempty"`
 }
 
 // CloneName is the name of the RBD clone through which the tenant's pods read the image.
@@ -72,12 +73,12 @@ type ImageConfig struct {
 
 // Quota is a tenant's upper limits. Zero allows nothing.
 type Quota struct {
-	Pods      int
-	CPUMillis int
-	MemoryMiB int
-	Volumes   int
-	VolumeGiB int
-	Images    int
+	Pods      int `json:"pods"`
+	CPUMillis int `json:"cpuMillis"`
+	MemoryMiB int `json:"memoryMiB"`
+	Volumes   int `json:"volumes"`
+	VolumeGiB int `json:"volumeGiB"`
+	Images    int `json:"images"`
 }
 
 // DefaultQuota is what a tenant gets whose creation names no quota.
@@ -85,11 +86,11 @@ var DefaultQuota = Quota{Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volum
 
 // Tenant is whoever is isolated, limited and billed.
 type Tenant struct {
-	ID          uuid.UUID
-	Name        string
-	Quota       Quota
-	NetworkCIDR string
-	CreatedAt   time.Time
+	ID          uuid.UUID `json:"id"`
+	Name        string    `json:"name"`
+	Quota       Quota     `json:"quota"`
+	NetworkCIDR string    `json:"networkCidr"`
+	CreatedAt   time.Time `json:"createdAt"`
 }
 
 // NodeState is what the server thinks of a node.
@@ -104,25 +105,25 @@ const (
 
 // Node is one bare-metal machine with an agent.
 type Node struct {
-	ID             uuid.UUID
-	Name           string
-	State          NodeState
-	Capacity       Resources
-	Allocated      Resources
-	VMMOverheadMiB int
-	Endpoint       string // where servers reach the agent
-	Certificate    string // PEM; the only one servers accept there
-	CreatedAt      time.Time
-	HeartbeatAt    *time.Time
+	ID             uuid.UUID  `json:"id"`
+	Name           string     `json:"name"`
+	State          NodeState  `json:"state"`
+	Capacity       Resources  `json:"capacity"`
+	Allocated      Resources  `json:"allocated"`
+	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
+	Endpoint       string     `json:"-"` // where servers reach the agent
+	Certificate    string     `json:"-"` // PEM; the only one servers accept there
+	CreatedAt      time.Time  `json:"createdAt"`
+	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
 }
 
 // Credential is a client id and secret of any kind of caller.
 type Credential struct {
-	ClientID  uuid.UUID
-	Secret    string // only set when it is made; kept as a hash
-	Name      string
-	CreatedAt time.Time
-	LastUsed  *time.Time
+	ClientID  uuid.UUID  `json:"clientId"`
+	Secret    string     `json:"clientSecret,omitempty"` // only set when it is made; kept as a hash
+	Name      string     `json:"name"`
+	CreatedAt time.Time  `json:"createdAt"`
+	LastUsed  *time.Time `json:"lastUsedAt,omitempty"`
 }
 
 // CallerKind tells tenants, operators and agents apart.

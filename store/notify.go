@@ -69,7 +69,9 @@ func (h *hub) hintAll() {
 }
 
 // WatchTenant hints that something of the tenant may have changed. Call the function when done.
-func (s *Store) WatchTenant(tenant ID) (<-chan struct{}, func()) { return s.hub.subscribe(topicTenant(tenant)) }
+func (s *Store) WatchTenant(tenant ID) (<-chan struct{}, func()) {
+	return s.hub.subscribe(topicTenant(tenant))
+}
 
 // WatchNode hints that what the node should run may have changed.
 func (s *Store) WatchNode(node ID) (<-chan struct{}, func()) { return s.hub.subscribe(topicNode(node)) }

@@ -13,6 +13,9 @@ import (
 )
 
 func volumeOf(v db.Volume, podID *ID) husk.Volume {
+	if podID != nil && v.State == husk.VolumeAvailable {
+		v.State = husk.VolumeInUse
+	}
 	return husk.Volume{
 		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, State: v.State, Message: v.Message,
 		PodID: podID, CreatedAt: v.CreatedAt,

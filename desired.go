@@ -1,0 +1,98 @@
+package husk
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// DesiredState is what a node should run, whole. Revision grows with every change; an agent refuses an older one.
+type DesiredState struct {
+	Revision int64        `json:"revision"`
+	Pods     []DesiredPod `json:"pods"`
+}
+
+// DesiredPodState is what a node should do with a pod.
+type DesiredPodState string
+
+// What a node can be asked for.
+const (
+	DesiredRunning  DesiredPodState = "Running"  // keep it up
+	DesiredFinished DesiredPodState = "Finished" // it has ended: keep its logs and run nothing
+	DesiredGone     DesiredPodState = "Gone"     // stop it, remove everything of it and report it as gone
+)
+
+// DesiredPod is a pod as its node needs to know it, with images and users resolved.
+type DesiredPod struct {
+	ID                 uuid.UUID          `json:"id"`
+	TenantID           uuid.UUID          `json:"tenantId"`
+	Name               string             `json:"name"`
+	Generation         int64              `json:"generation"`
+	State              DesiredPodState    `json:"state"`
+	Resources          Resources          `json:"resources"`
+	VMMOverheadMiB     int                `json:"vmmOverheadMiB"`
+	Network            DesiredNetwork     `json:"network"`
+	Disks              []DesiredDisk      `json:"disks"`
+	Ceph               CephAccess         `json:"ceph"`
+	Containers         []DesiredContainer `json:"containers"`
+	Volumes            []DesiredVolume    `json:"volumes"`
+	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
+	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
+}
+
+// DesiredNetwork is where the pod's interface belongs.
+type DesiredNetwork struct {
+	ID      uuid.UUID `json:"id"`
+	Address string    `json:"address"` // with prefix length
+	Gateway string    `json:"gateway"`
+	MAC     string    `json:"mac"`
+}
+
+// DesiredDisk is one RBD image to attach.
+type DesiredDisk struct {
+	Pool     string `json:"pool"`
+	Name     string `json:"name"`
+	Serial   string `json:"serial"` // how the guest finds it; at most 20 characters, as virtio-blk allows
+	ReadOnly bool   `json:"readOnly"`
+}
+
+// CephAccess is a cephx key that opens this pod's disks and nothing else.
+type CephAccess struct {
+	Monitors []string `json:"monitors"`
+	User     string   `json:"user"`
+	Key      string   `json:"key"`
+}
+
+// DesiredContainer is a container whose argument vector and environment are merged from image and pod.
+type DesiredContainer struct {
+	Name         string        `json:"name"`
+	ImageSerial  string        `json:"imageSerial"`
+	Args         []string      `json:"args"`
+	Env          []string      `json:"env"`
+	WorkingDir   string        `json:"workingDir"`
+	User         string        `json:"user"`
+	StopSignal   string        `json:"stopSignal"`
+	Files        []File        `json:"files"`
+	VolumeMounts []VolumeMount `json:"volumeMounts"`
+}
+
+// DesiredVolume names a disk inside the pod.
+type DesiredVolume struct {
+	Name   string `json:"name"`
+	Serial string `json:"serial"`
+}
+
+// PodReport is one thing an agent says about one pod on its node.
+type PodReport struct {
+	PodID            uuid.UUID         `json:"podId"`
+	Generation       int64             `json:"generation"`
+	Event            PhaseEvent        `json:"event"`
+	Reason           string            `json:"reason,omitempty"`
+	Message          string            `json:"message,omitempty"`
+	Restarts         int               `json:"restarts"`
+	Containers       []ContainerStatus `json:"containers"`
+	DomainStartingAt *time.Time        `json:"domainStartingAt,omitempty"`
+	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
+	GuestReadyAt     *time.Time        `json:"guestReadyAt,omitempty"`
+	RunningAt        *time.Time        `json:"runningAt,omitempty"`
+}

@@ -1,0 +1,152 @@
+// Package nodeagent makes one node run what it should. It speaks with the server only through the API, and with libvirt, the kernel's
+// network and the pods' guests.
+//
+// Flow: desired.go keeps the node's desired state current; reconcile.go compares it with the domains that exist and starts or ends a
+// worker per pod; each worker (worker.go) brings its own pod to where it should be, level-triggered, and may die at any line; what a
+// worker learns goes to report.go, which tells the server in batches. endpoint.go serves logs to the server.
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/nodeagent/network"
+	"husk/nodeagent/vm"
+)
+
+// Config is what an agent needs.
+type Config struct {
+	ServerURL string
+	JoinToken string // only until the node has joined
+	NodeName  string
+	StateDir  string
+	Listen    string // where servers reach the agent, host:port
+	PodRange  netip.Prefix
+	VM        vm.Config
+	Capacity  husk.Resources
+	// OverheadMiB is what one virtual machine costs the node beside its guest's memory.
+	OverheadMiB int
+	// BootTimeout is how long husk-init may take to answer before the machine is given up and started again.
+	BootTimeout time.Duration
+	// StopPodsOnExit ends the pods' machines, cleanly, when the agent is told to stop. Without it they run on and are adopted again.
+	StopPodsOnExit bool
+	Log            *slog.Logger
+}
+
+// Agent is the agent of one node.
+type Agent struct {
+	cfg     Config
+	log     *slog.Logger
+	id      *identity
+	server  *serverClient
+	vms     *vm.Manager
+	net     *network.Network
+	reports *reporter
+	metrics *metrics
+
+	mu      sync.Mutex
+	workers map[uuid.UUID]*worker
+	stopped bool // the node is going down; nothing new is started
+}
+
+// New joins the cluster if the node has not yet, and prepares the node's network.
+func New(ctx context.Context, cfg Config) (*Agent, error) {
+	for _, dir := range []string{cfg.StateDir, filepath.Join(cfg.StateDir, "pods"), cfg.VM.LogDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the state directory: %w", err)
+		}
+	}
+	id, err := loadIdentity(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	net, err := network.New(cfg.PodRange)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the network: %w", err)
+	}
+	a := &Agent{
+		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, vms: vm.New(cfg.VM), net: net, workers: map[uuid.UUID]*worker{},
+	}
+	a.server = newServerClient(cfg.ServerURL, id)
+	a.reports = newReporter(a.server, a.log)
+	a.metrics = newMetrics(a)
+	return a, nil
+}
+
+// Run works until ctx ends.
+func (a *Agent) Run(ctx context.Context) error {
+	endpoint, err := a.serveEndpoint()
+	if err != nil {
+		return err
+	}
+	var running sync.WaitGroup
+	loopCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	desired := make(chan husk.DesiredState, 1)
+	running.Go(func() { a.heartbeat(loopCtx) })
+	running.Go(func() { a.follow(loopCtx, desired) })
+	// Workers and reports outlive ctx for as long as it takes to stop in order.
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var reporting sync.WaitGroup
+	reporting.Go(func() { a.reports.run(workCtx) })
+	running.Go(func() { a.reconcile(loopCtx, workCtx, desired) })
+
+	<-ctx.Done()
+	running.Wait()
+	if a.cfg.StopPodsOnExit {
+		a.stopPods()
+	}
+	stopWork()
+	a.waitWorkers()
+	reporting.Wait()
+	return errors.Join(endpoint(), a.vms.Close())
+}
+
+// nodeStopGrace is how long pods have to end when the node goes down.
+const nodeStopGrace = 10 * time.Second
+
+// stopPods ends every machine of this node, all at the same time.
+func (a *Agent) stopPods() {
+	a.mu.Lock()
+	a.stopped = true
+	workers := make([]*worker, 0, len(a.workers))
+	for _, w := range a.workers {
+		workers = append(workers, w)
+	}
+	a.mu.Unlock()
+	for _, w := range workers {
+		w.park()
+	}
+	deadline := time.After(3 * nodeStopGrace)
+	for _, w := range workers {
+		select {
+		case <-w.parked:
+		case <-deadline:
+			a.log.Warn("a pod did not stop in time; its machine is left as it is", "pod", w.id)
+			return
+		}
+	}
+}
+
+func (a *Agent) waitWorkers() {
+	a.mu.Lock()
+	workers := make([]*worker, 0, len(a.workers))
+	for _, w := range a.workers {
+		workers = append(workers, w)
+	}
+	a.mu.Unlock()
+	for _, w := range workers {
+		<-w.done
+	}
+}

@@ -1,0 +1,97 @@
+package nodeagent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"husk"
+	"husk/openapi"
+)
+
+// follow keeps the desired state current. An older revision than one that was taken before is refused, also across restarts: a
+// stale order, replayed, must not bring back what was stopped.
+func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
+	known := int64(-1) // ask for the whole state at every start
+	floor, err := a.loadRevision()
+	if err != nil {
+		a.log.Error("the last revision cannot be read; orders are taken as they come", "error", err)
+	}
+	var wait backoff
+	for ctx.Err() == nil {
+		state, err := a.server.desired(ctx, known)
+		if err != nil {
+			if ctx.Err() == nil {
+				a.log.Warn("no desired state", "error", err)
+				wait.sleep(ctx)
+			}
+			continue
+		}
+		wait.reset()
+		if state.Revision < floor {
+			a.log.Error("refused a stale order", "revision", state.Revision, "known", floor)
+			wait.sleep(ctx)
+			continue
+		}
+		if state.Revision > floor {
+			floor = state.Revision
+			if err := writeFile(a.revisionFile(), []byte(fmt.Sprint(floor))); err != nil {
+				a.log.Error("the revision cannot be kept", "error", err)
+			}
+		}
+		known = state.Revision
+		select { // only the newest counts
+		case <-out:
+		default:
+		}
+		out <- state
+	}
+}
+
+func (a *Agent) revisionFile() string { return filepath.Join(a.cfg.StateDir, "revision") }
+
+func (a *Agent) loadRevision() (int64, error) {
+	raw, err := os.ReadFile(a.revisionFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, err
+	}
+	var revision int64
+	return revision, json.Unmarshal(raw, &revision)
+}
+
+// heartbeat renews the lease until ctx ends.
+func (a *Agent) heartbeat(ctx context.Context) {
+	interval := time.Second
+	for {
+		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
+			Endpoint: "https://" + a.cfg.Listen, Certificate: a.id.CertificatePEM,
+		})
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.log.Warn("heartbeat not taken", "error", err)
+			interval = time.Second
+		default:
+			interval = time.Duration(lease.HeartbeatSeconds) * time.Second
+			if lease.Resync {
+				a.reports.resync()
+			}
+			a.metrics.heartbeat.SetToCurrentTime()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(interval):
+		}
+	}
+}

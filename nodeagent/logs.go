@@ -1,0 +1,200 @@
+package nodeagent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"husk/guest"
+)
+
+// maxLogFile bounds a log file; there are at most two per container, the current one and the one before. Bytes.
+const maxLogFile = 10 << 20
+
+// logLine is one line as it is kept and as it is sent to readers who ask for JSON lines. Boot and seq say where to go on reading after a
+// restart of the agent: the file is its own bookmark.
+type logLine struct {
+	Time    time.Time `json:"time"`
+	Stream  string    `json:"stream"`
+	Line    string    `json:"line"`
+	Partial bool      `json:"partial,omitempty"`
+	Dropped uint64    `json:"dropped,omitempty"`
+	Boot    string    `json:"boot,omitempty"`
+	Seq     uint64    `json:"seq,omitempty"`
+}
+
+// containerLog keeps the output of one container on the node, so that it can be read when the machine is gone.
+type containerLog struct {
+	path string
+
+	mu      sync.Mutex
+	file    *os.File
+	size    int64
+	boot    string // of the last line
+	seq     uint64
+	ended   bool          // no more will come
+	changed chan struct{} // closed and replaced when something was appended
+	done    chan struct{} // closed when a pump has reached the end of the container's output
+	doneSet bool
+}
+
+func newContainerLog(path string) *containerLog {
+	return &containerLog{path: path, changed: make(chan struct{}), done: make(chan struct{})}
+}
+
+// open prepares for appending: a line that a crash has cut is removed, and the bookmark is read from the last line.
+func (l *containerLog) open() error {
+	if l.file != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return err
+	}
+	raw, err := os.ReadFile(l.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	whole := raw[:bytes.LastIndexByte(raw, '\n')+1]
+	last := whole
+	if len(whole) > 0 {
+		last = whole[bytes.LastIndexByte(whole[:len(whole)-1], '\n')+1:]
+	} else if last, err = lastLine(l.path + ".1"); err != nil {
+		return err
+	}
+	if len(last) > 0 {
+		var line logLine
+		if err := json.Unmarshal(last, &line); err != nil {
+			return fmt.Errorf("last line of %s: %w", l.path, err)
+		}
+		l.boot, l.seq = line.Boot, line.Seq
+	}
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // our own state
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(whole))); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	l.file, l.size = f, int64(len(whole))
+	return nil
+}
+
+func lastLine(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // our own state
+	if errors.Is(err, fs.ErrNotExist) || len(raw) == 0 {
+		return nil, nil
+	}
+	return raw[bytes.LastIndexByte(bytes.TrimRight(raw, "\n"), '\n')+1:], err
+}
+
+// bookmark returns the last entry that is kept of this boot of the guest.
+func (l *containerLog) bookmark(boot string) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.open(); err != nil {
+		return 0, fmt.Errorf("open log %s: %w", l.path, err)
+	}
+	if l.boot != boot {
+		return 0, nil
+	}
+	return l.seq, nil
+}
+
+func (l *containerLog) append(boot string, e guest.LogEntry) error {
+	raw, err := json.Marshal(logLine{
+		Time: e.Time, Stream: e.Stream, Line: string(e.Line), Partial: e.Partial, Dropped: e.Dropped, Boot: boot, Seq: e.Seq,
+	})
+	if err != nil {
+		return err
+	}
+	raw = append(raw, '\n')
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.open(); err != nil {
+		return err
+	}
+	if l.size+int64(len(raw)) > maxLogFile {
+		if err := l.rotate(); err != nil {
+			return fmt.Errorf("rotate log %s: %w", l.path, err)
+		}
+	}
+	n, err := l.file.Write(raw)
+	l.size += int64(n)
+	if err != nil {
+		return fmt.Errorf("append to log %s: %w", l.path, err)
+	}
+	l.boot, l.seq = boot, e.Seq
+	l.tellReaders()
+	return nil
+}
+
+func (l *containerLog) rotate() error {
+	err := errors.Join(l.file.Close(), os.Rename(l.path, l.path+".1"))
+	l.file = nil
+	if err != nil {
+		return err
+	}
+	boot, seq := l.boot, l.seq
+	err = l.open()
+	l.boot, l.seq = boot, seq
+	return err
+}
+
+func (l *containerLog) tellReaders() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// finished says that a pump has everything the container will ever say in this boot.
+func (l *containerLog) finished() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.doneSet {
+		l.doneSet = true
+		close(l.done)
+	}
+}
+
+func (l *containerLog) caughtUp() <-chan struct{} { return l.done }
+
+// close ends the log; readers who follow come to their end.
+func (l *containerLog) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.ended = true
+		l.tellReaders()
+	}
+	if l.file != nil {
+		_ = l.file.Close() //nolint:errcheck // nothing is buffered
+		l.file = nil
+	}
+}
+
+// state returns whether more may come, and a channel that is closed when something has.
+func (l *containerLog) state() (ended bool, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended, l.changed
+}
+
+// pump brings a container's output from the guest into its log.
+func (w *worker) pump(ctx context.Context, client *guest.Client, boot, container string, log *containerLog) {
+	after, err := log.bookmark(boot)
+	if err == nil {
+		err = client.Logs(ctx, container, after, true, func(e guest.LogEntry) error { return log.append(boot, e) })
+	}
+	switch {
+	case err == nil:
+		log.finished()
+	case ctx.Err() == nil:
+		w.log.Warn("the log of a container is not complete", "container", container, "error", err)
+	}
+}

@@ -1,0 +1,474 @@
+package nodeagent
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"husk"
+	"husk/guest"
+	"husk/nodeagent/network"
+	"husk/nodeagent/vm"
+)
+
+const (
+	// stopMargin is how long a guest may take beyond the grace period to unmount and power off, before the plug is pulled.
+	stopMargin = 20 * time.Second
+	// dialTimeout is how long a guest that is known to be up may take to answer a new agent.
+	dialTimeout = 30 * time.Second
+)
+
+// keepUp brings the machine up, or adopts the one that runs, and stays with it until it ends or the order changes.
+func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
+	port, err := portOf(order)
+	if err != nil {
+		return err
+	}
+	domain, running, err := w.agent.vms.Find(ctx, w.id)
+	if err != nil {
+		return err
+	}
+	// Also for a machine that runs: a restarted agent knows no ports yet.
+	if err := w.agent.net.Attach(port); err != nil {
+		return err
+	}
+	if !running && w.rec.Started {
+		if over, err := w.machineDied(ctx, order); over || err != nil {
+			return err
+		}
+	}
+	if !running {
+		if domain, err = w.start(ctx, order, port); err != nil {
+			w.report(order, husk.EventStarting, "StartFailed", "the machine cannot be started on its node at the moment; this is tried again", nil)
+			return err
+		}
+	} else if !w.rec.Started {
+		w.rec.Started = true // the agent died between the start and the note of it
+		if err := w.save(); err != nil {
+			return err
+		}
+	}
+	return w.attend(ctx, order, domain)
+}
+
+// machineDied decides what follows when the machine has ended by itself. over is true when the pod is.
+func (w *worker) machineDied(ctx context.Context, order husk.DesiredPod) (over bool, err error) {
+	w.agent.metrics.deaths.Inc()
+	if order.RestartPolicy == husk.RestartNever {
+		return true, w.end(order, husk.EventFailed, "MachineDied", "the virtual machine ended by itself: the guest crashed, or the node went down", nil)
+	}
+	w.rec.Started, w.rec.Restarts = false, w.rec.Restarts+1
+	w.rec.Timeline.RunningAt, w.rec.Timeline.GuestReadyAt = nil, nil
+	if err := w.save(); err != nil {
+		return false, err
+	}
+	delay := restartDelay(w.rec.Restarts)
+	w.log.Warn("the machine died", "restarts", w.rec.Restarts, "again_in", delay)
+	w.report(order, husk.EventStarting, "MachineDied", "the virtual machine ended by itself; it is started again", nil)
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-w.wake: // a new order; the next round decides anew
+		w.poke()
+		return true, nil
+	case <-time.After(delay):
+		return false, nil
+	}
+}
+
+// restartDelay is the wait before the nth start of a machine that died: 0, then 1 s doubled up to 5 minutes, as for containers.
+func restartDelay(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	return min(time.Second<<min(n-2, 20), 5*time.Minute)
+}
+
+func (w *worker) start(ctx context.Context, order husk.DesiredPod, port network.Port) (vm.Domain, error) {
+	spec, err := machineSpec(order, port, w.agent.net.MTU())
+	if err != nil {
+		return vm.Domain{}, err
+	}
+	w.rec.Generation = order.Generation
+	w.rec.Timeline = husk.Timeline{DomainStartingAt: now()}
+	w.report(order, husk.EventStarting, "", "", nil)
+	domain, err := w.agent.vms.Start(ctx, spec)
+	if err != nil {
+		return vm.Domain{}, err
+	}
+	w.rec.Timeline.DomainStartedAt = now()
+	w.rec.Started = true
+	w.log.Info("machine started", "took", time.Since(*w.rec.Timeline.DomainStartingAt))
+	return domain, w.save()
+}
+
+func now() *time.Time {
+	t := time.Now().UTC()
+	return &t
+}
+
+// attend speaks with the guest until it ends, the connection breaks, or the order changes.
+func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Domain) error {
+	timeout := dialTimeout
+	if w.rec.Timeline.GuestReadyAt == nil {
+		timeout = w.agent.cfg.BootTimeout
+	}
+	client, err := w.dial(ctx, domain, timeout)
+	if err != nil {
+		return w.noAnswer(ctx, order, err)
+	}
+	defer client.Close() //nolint:errcheck // the session is over either way
+	if w.rec.Timeline.GuestReadyAt == nil {
+		w.rec.Timeline.GuestReadyAt = now()
+	}
+	status, err := w.handOver(ctx, client, order)
+	if err != nil {
+		if call, ok := errors.AsType[*guest.CallError](err); ok && call.Code == guest.CodeInvalid {
+			return w.end(order, husk.EventFailed, "GuestRefused", call.Message, nil)
+		}
+		return fmt.Errorf("hand the pod to its guest: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var pumps sync.WaitGroup
+	defer func() { cancel(); pumps.Wait() }()
+	for name, log := range w.logs {
+		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
+	}
+	return w.watch(ctx, order, client, status, &pumps)
+}
+
+// handOver gives the guest its pod, unless an agent before this one has.
+func (w *worker) handOver(ctx context.Context, client *guest.Client, order husk.DesiredPod) (guest.Status, error) {
+	hello, err := client.Hello(ctx)
+	if err != nil {
+		return guest.Status{}, err
+	}
+	if hello.Started {
+		return client.WaitStatus(ctx, 0, time.Second)
+	}
+	spec, err := guestSpec(order, w.agent.net.MTU())
+	if err != nil {
+		return guest.Status{}, err
+	}
+	return client.Start(ctx, spec)
+}
+
+// watch follows the guest's status and passes it on.
+func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest.Client, status guest.Status, pumps *sync.WaitGroup) error {
+	updates := make(chan guest.Status)
+	failed := make(chan error, 1)
+	pumps.Go(func() {
+		for revision := status.Revision; ; {
+			s, err := client.WaitStatus(ctx, revision, guest.MaxWait/2)
+			if err != nil {
+				failed <- err
+				return
+			}
+			if s.Revision == revision {
+				continue
+			}
+			revision = s.Revision
+			select {
+			case updates <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for {
+		if done, err := w.apply(order, status); done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case status = <-updates:
+		case err := <-failed:
+			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
+		case <-w.wake:
+			w.poke()
+			return nil // the next round takes the new order
+		}
+	}
+}
+
+// apply passes one status on. done is true when the guest has nothing more to say.
+func (w *worker) apply(order husk.DesiredPod, s guest.Status) (done bool, err error) {
+	containers := containerStatuses(s.Containers)
+	switch s.Phase {
+	case guest.PhaseSucceeded:
+		w.drainLogs()
+		return true, w.end(order, husk.EventSucceeded, "Completed", "", containers)
+	case guest.PhaseFailed:
+		w.drainLogs()
+		reason, message := failureOf(s)
+		return true, w.end(order, husk.EventFailed, reason, message, containers)
+	case guest.PhaseRunning:
+		if allRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
+			w.rec.Timeline.RunningAt = now()
+			w.agent.metrics.starts.Observe(time.Since(*w.startedAt()).Seconds())
+			if err := w.save(); err != nil {
+				return true, err
+			}
+		}
+		if w.rec.Timeline.RunningAt != nil {
+			w.report(order, husk.EventRunning, "", "", containers)
+			return false, nil
+		}
+	}
+	w.report(order, husk.EventStarting, "", "", containers)
+	return false, nil
+}
+
+func (w *worker) startedAt() *time.Time {
+	if t := w.rec.Timeline.DomainStartingAt; t != nil {
+		return t
+	}
+	return w.rec.Timeline.GuestReadyAt
+}
+
+// drainTime is how long the last lines of a pod that has ended may take to arrive.
+const drainTime = 2 * time.Second
+
+// drainLogs waits until the pumps have caught up, so that the last words of a failed pod are kept.
+func (w *worker) drainLogs() {
+	deadline := time.After(drainTime)
+	for _, l := range w.logs {
+		select {
+		case <-l.caughtUp():
+		case <-deadline:
+			return
+		}
+	}
+}
+
+func allRunning(containers []guest.ContainerStatus) bool {
+	for _, c := range containers {
+		if c.State == guest.StateWaiting && c.StartedAt.IsZero() {
+			return false
+		}
+	}
+	return len(containers) > 0
+}
+
+func failureOf(s guest.Status) (reason, message string) {
+	if s.Error != "" {
+		return "GuestError", s.Error
+	}
+	for _, c := range s.Containers {
+		if c.State == guest.StateExited && c.ExitCode != 0 {
+			if c.Message != "" {
+				return c.Reason, fmt.Sprintf("container %s: %s", c.Name, c.Message)
+			}
+			return c.Reason, fmt.Sprintf("container %s ended with exit code %d", c.Name, c.ExitCode)
+		}
+	}
+	return guest.ReasonError, ""
+}
+
+// noAnswer decides what a guest means that does not come up: its machine has ended, or it hangs and is ended here.
+func (w *worker) noAnswer(ctx context.Context, order husk.DesiredPod, cause error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(cause, errNewOrder) {
+		w.poke()
+		return nil
+	}
+	if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
+		return errors.Join(errors.New("the machine has ended"), err)
+	}
+	w.report(order, husk.EventStarting, "GuestSilent", "the guest does not answer; its machine is started again", nil)
+	return errors.Join(fmt.Errorf("the guest does not answer: %w", cause), w.agent.vms.Destroy(ctx, w.id))
+}
+
+var errNewOrder = errors.New("there is a new order")
+
+// dial connects to the guest's channel and waits until husk-init answers.
+func (w *worker) dial(ctx context.Context, domain vm.Domain, timeout time.Duration) (*guest.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", domain.Channel)
+	if err != nil {
+		return nil, fmt.Errorf("open the guest channel: %w", err)
+	}
+	type dialed struct {
+		client *guest.Client
+		err    error
+	}
+	result := make(chan dialed, 1)
+	go func() {
+		client, err := guest.Dial(ctx, conn)
+		result <- dialed{client, err}
+	}()
+	select {
+	case r := <-result:
+		return r.client, r.err
+	case <-w.wake: // a pod may be deleted while it boots
+		cancel()
+		if r := <-result; r.client != nil {
+			return nil, errors.Join(errNewOrder, r.client.Close())
+		}
+		return nil, errNewOrder
+	}
+}
+
+// endMachine stops the machine: the guest is asked, and after grace and margin the plug is pulled. It returns when there is no
+// machine, at once when there was none.
+func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
+	domain, running, err := w.agent.vms.Find(ctx, w.id)
+	if err != nil {
+		return err
+	}
+	if running {
+		if err := w.askToStop(ctx, domain, grace); err != nil {
+			w.log.Warn("the guest does not stop; pulling the plug", "error", err)
+		}
+	}
+	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
+		return err
+	}
+	return w.agent.net.Detach(w.id)
+}
+
+func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, grace+stopMargin)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", domain.Channel)
+	if err != nil {
+		return err
+	}
+	dialCtx, stop := context.WithTimeout(ctx, stopMargin/2)
+	defer stop()
+	client, err := guest.Dial(dialCtx, conn)
+	if err != nil {
+		return fmt.Errorf("it does not answer: %w", err)
+	}
+	defer client.Close() //nolint:errcheck // the session is over either way
+	if err := client.Stop(ctx, grace); err != nil {
+		return err
+	}
+	// Reading the last status lets the guest power off at once.
+	for revision := uint64(0); ; {
+		s, err := client.WaitStatus(ctx, revision, stopMargin)
+		if err != nil || s.Stopped {
+			break
+		}
+		revision = s.Revision
+	}
+	for {
+		if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func portOf(order husk.DesiredPod) (network.Port, error) {
+	p := network.Port{PodID: order.ID, NetworkID: order.Network.ID}
+	var err1, err2, err3 error
+	p.Address, err1 = netip.ParsePrefix(order.Network.Address)
+	p.Gateway, err2 = netip.ParseAddr(order.Network.Gateway)
+	p.MAC, err3 = net.ParseMAC(order.Network.MAC)
+	return p, errors.Join(err1, err2, err3)
+}
+
+func machineSpec(order husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
+	spec := vm.Spec{
+		PodID: order.ID, TenantID: order.TenantID, Generation: order.Generation, CPUMillis: order.Resources.CPUMillis,
+		MemoryMiB: order.Resources.MemoryMiB, OverheadMiB: order.VMMOverheadMiB, CephUser: order.Ceph.User, CephKey: order.Ceph.Key,
+		Bridge: port.Bridge(), Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+	}
+	for _, m := range order.Ceph.Monitors {
+		host, p, err := net.SplitHostPort(m)
+		if err != nil {
+			return vm.Spec{}, fmt.Errorf("ceph monitor %q: %w", m, err)
+		}
+		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
+	}
+	for _, d := range order.Disks {
+		spec.Disks = append(spec.Disks, vm.Disk(d))
+	}
+	return spec, nil
+}
+
+func guestSpec(order husk.DesiredPod, mtu int) (guest.Spec, error) {
+	port, err := portOf(order)
+	if err != nil {
+		return guest.Spec{}, err
+	}
+	spec := guest.Spec{
+		PodID: order.ID.String(), Hostname: order.Name, Generation: 1, RestartPolicy: string(order.RestartPolicy),
+		Network: &guest.Network{
+			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: nameservers(), MTU: mtu,
+		},
+	}
+	for _, v := range order.Volumes {
+		spec.Volumes = append(spec.Volumes, guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"})
+	}
+	for _, c := range order.Containers {
+		gc := guest.Container{
+			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
+		}
+		for _, m := range c.VolumeMounts {
+			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, ReadOnly: m.ReadOnly})
+		}
+		for _, f := range c.Files {
+			gf, err := guestFile(f)
+			if err != nil {
+				return guest.Spec{}, fmt.Errorf("file %s of container %s: %w", f.Path, c.Name, err)
+			}
+			gc.Files = append(gc.Files, gf)
+		}
+		spec.Containers = append(spec.Containers, gc)
+	}
+	return spec, nil
+}
+
+func guestFile(f husk.File) (guest.File, error) {
+	content := []byte(f.Content)
+	if f.ContentBase64 != "" {
+		var err error
+		if content, err = base64.StdEncoding.DecodeString(f.ContentBase64); err != nil {
+			return guest.File{}, err
+		}
+	}
+	mode, err := strconv.ParseUint(strings.TrimPrefix(f.Mode, "0"), 8, 32)
+	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode)}, err
+}
+
+func containerStatuses(from []guest.ContainerStatus) []husk.ContainerStatus {
+	states := map[string]string{
+		guest.StateWaiting: husk.ContainerWaiting, guest.StateRunning: husk.ContainerRunning, guest.StateExited: husk.ContainerExited,
+	}
+	to := make([]husk.ContainerStatus, 0, len(from))
+	for _, c := range from {
+		s := husk.ContainerStatus{Name: c.Name, State: states[c.State], Reason: c.Reason, Message: clip(c.Message), Restarts: c.Restarts}
+		if !c.StartedAt.IsZero() {
+			s.StartedAt = &c.StartedAt
+		}
+		if !c.FinishedAt.IsZero() {
+			s.FinishedAt = &c.FinishedAt
+		}
+		if c.State == guest.StateExited {
+			s.ExitCode = &c.ExitCode
+		} else {
+			s.ExitCode = c.LastExitCode
+		}
+		to = append(to, s)
+	}
+	return to
+}

@@ -1,0 +1,45 @@
+package nodeagent
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are the agent's own numbers, for the operator.
+type metrics struct {
+	handler   http.Handler
+	heartbeat prometheus.Gauge
+	reconcile prometheus.Histogram
+	starts    prometheus.Histogram
+	deaths    prometheus.Counter
+}
+
+func newMetrics(a *Agent) *metrics {
+	m := &metrics{
+		heartbeat: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "husk_agent_last_heartbeat_timestamp_seconds", Help: "When the server took the latest heartbeat.",
+		}),
+		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "husk_agent_reconcile_duration_seconds", Help: "Time of one comparison of desired with actual state.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+		starts: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "husk_agent_pod_start_duration_seconds", Help: "Time from the decision to start a pod's machine until all its containers run.",
+			Buckets: prometheus.ExponentialBuckets(0.1, 1.5, 16),
+		}),
+		deaths: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "husk_agent_machine_deaths_total", Help: "Virtual machines that ended without being told to.",
+		}),
+	}
+	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods this node is in charge of."}, func() float64 {
+		return float64(len(a.workerIDs()))
+	})
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, pods, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return m
+}

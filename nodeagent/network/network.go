@@ -1,0 +1,198 @@
+// Package network connects pods on one node: a bridge per tenant network, and nftables rules that hold each tap to its own MAC and
+// IP address, keep networks apart, and let pods reach outside through masquerading. netlink and nftables only, no shelling out.
+//
+// The rules are a function of the ports that are attached: every change writes both tables anew in one atomic batch.
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/vishvananda/netlink"
+)
+
+// Names of what is ours on a node. Interface names have at most 15 characters.
+const (
+	bridgePrefix = "hkb"
+	tapPrefix    = "hkt"
+	tableName    = "husk"
+)
+
+// Port is a pod's place in a network.
+type Port struct {
+	PodID, NetworkID uuid.UUID
+	Address          netip.Prefix // the pod's, with the network's length
+	Gateway          netip.Addr   // the bridge's own address
+	MAC              net.HardwareAddr
+}
+
+// Bridge is the name of the port's bridge.
+func (p Port) Bridge() string { return bridgePrefix + shortID(p.NetworkID) }
+
+// Tap is the name of the port's tap device. libvirt makes and removes it.
+func (p Port) Tap() string { return tapPrefix + shortID(p.PodID) }
+
+func (p Port) equal(o Port) bool {
+	return p.NetworkID == o.NetworkID && p.Address == o.Address && p.Gateway == o.Gateway && p.MAC.String() == o.MAC.String()
+}
+
+func shortID(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "")[:12] }
+
+// Network holds the ports of this node.
+type Network struct {
+	podRange netip.Prefix
+	mtu      int
+
+	mu    sync.Mutex
+	ports map[uuid.UUID]Port
+}
+
+// vxlanOverhead is kept free in the pods' MTU, so that a network can span nodes later without changing its pods (RFC 7348).
+const vxlanOverhead = 50
+
+// New prepares the node: forwarding is switched on and the tables are written, empty.
+func New(podRange netip.Prefix) (*Network, error) {
+	mtu, err := uplinkMTU()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{podRange: podRange, mtu: mtu - vxlanOverhead, ports: map[uuid.UUID]Port{}}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil { //nolint:gosec // a sysctl
+		return nil, fmt.Errorf("switch on forwarding: %w", err)
+	}
+	return n, nil
+}
+
+// MTU is what pods' interfaces get, in bytes.
+func (n *Network) MTU() int { return n.mtu }
+
+// uplinkMTU is the MTU of the interface of the default route, or Ethernet's when there is none.
+func uplinkMTU() (int, error) {
+	const ethernet = 1500
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return 0, fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if r.Dst != nil && r.Dst.IP != nil && !r.Dst.IP.IsUnspecified() {
+			continue
+		}
+		link, err := netlink.LinkByIndex(r.LinkIndex)
+		if err != nil {
+			return 0, fmt.Errorf("find the interface of the default route: %w", err)
+		}
+		return min(link.Attrs().MTU, ethernet), nil
+	}
+	return ethernet, nil
+}
+
+// Attach makes the port's bridge and rules, before the tap exists: there is no moment at which a pod could send without them.
+func (n *Network) Attach(p Port) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if known, ok := n.ports[p.PodID]; ok && known.equal(p) && bridgeExists(p.Bridge()) {
+		return nil
+	}
+	if err := makeBridge(p, n.mtu); err != nil {
+		return fmt.Errorf("bridge %s: %w", p.Bridge(), err)
+	}
+	n.ports[p.PodID] = p
+	return n.writeRules()
+}
+
+// Detach removes a pod's rules, and its bridge when it was the last.
+func (n *Network) Detach(pod uuid.UUID) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.ports[pod]; !ok {
+		return nil
+	}
+	delete(n.ports, pod)
+	return errors.Join(n.writeRules(), n.removeUnusedBridges())
+}
+
+// Sync removes bridges of ours that no port uses and writes the rules. An agent calls it once it knows what its node should run.
+func (n *Network) Sync() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return errors.Join(n.writeRules(), n.removeUnusedBridges())
+}
+
+// Clear removes every bridge and table of ours.
+func Clear() error {
+	n := &Network{ports: map[uuid.UUID]Port{}}
+	return errors.Join(n.removeUnusedBridges(), removeTables())
+}
+
+func bridgeExists(name string) bool {
+	_, err := netlink.LinkByName(name)
+	return err == nil
+}
+
+func makeBridge(p Port, mtu int) error {
+	link, err := netlink.LinkByName(p.Bridge())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = p.Bridge(), mtu
+		// A fixed MAC: a bridge without one takes that of its lowest port, and would change with the pods.
+		attrs.HardwareAddr = append(net.HardwareAddr{0x02, 0xff}, p.NetworkID[:4]...)
+		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !os.IsExist(err) {
+			return fmt.Errorf("make it: %w", err)
+		}
+		link, err = netlink.LinkByName(p.Bridge())
+	}
+	if err != nil {
+		return err
+	}
+	// Pods have IPv4 only for now; the node must not be reachable by a link-local address that no rule knows.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+p.Bridge()+"/disable_ipv6", []byte("1"), 0o644); err != nil && !os.IsNotExist(err) { //nolint:gosec // a sysctl
+		return fmt.Errorf("switch off IPv6: %w", err)
+	}
+	gateway := &net.IPNet{IP: p.Gateway.AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}
+	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: gateway}); err != nil {
+		return fmt.Errorf("give it the address %s: %w", gateway, err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("switch it on: %w", err)
+	}
+	return nil
+}
+
+func (n *Network) removeUnusedBridges() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	used := map[string]bool{}
+	for _, p := range n.ports {
+		used[p.Bridge()] = true
+	}
+	var failures []error
+	for _, l := range links {
+		name := l.Attrs().Name
+		if l.Type() != "bridge" || !strings.HasPrefix(name, bridgePrefix) || used[name] {
+			continue
+		}
+		if err := netlink.LinkDel(l); err != nil {
+			failures = append(failures, fmt.Errorf("remove bridge %s: %w", name, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// sorted returns the ports in a fixed order, so that equal ports give equal rules.
+func (n *Network) sorted() []Port {
+	ports := make([]Port, 0, len(n.ports))
+	for _, p := range n.ports {
+		ports = append(ports, p)
+	}
+	slices.SortFunc(ports, func(a, b Port) int { return strings.Compare(a.Tap(), b.Tap()) })
+	return ports
+}

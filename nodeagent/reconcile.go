@@ -1,0 +1,187 @@
+package nodeagent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/nodeagent/vm"
+)
+
+// reconcileEvery is how often reality is looked at without a reason.
+const reconcileEvery = 5 * time.Second
+
+// plan is what differs between what should be and what is.
+type plan struct {
+	tell    []husk.DesiredPod // pods whose worker is to know this, new ones included
+	dismiss []uuid.UUID       // pods the server no longer names: their worker ends
+	orphans []uuid.UUID       // machines and directories that belong to no pod of this node
+}
+
+// diff compares. Orphans can be told only against an authoritative desired state, which is what desired is: it came from the server
+// since this agent started.
+func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Domain, dirs []uuid.UUID) plan {
+	var p plan
+	named := make(map[uuid.UUID]bool, len(desired.Pods))
+	for _, pod := range desired.Pods {
+		named[pod.ID] = true
+		p.tell = append(p.tell, pod)
+	}
+	for id := range workers {
+		if !named[id] {
+			p.dismiss = append(p.dismiss, id)
+		}
+	}
+	orphan := map[uuid.UUID]bool{}
+	for _, d := range domains {
+		orphan[d.PodID] = true
+	}
+	for _, id := range dirs {
+		orphan[id] = true
+	}
+	for id := range orphan {
+		if !named[id] {
+			p.orphans = append(p.orphans, id)
+		}
+	}
+	return p
+}
+
+// reconcile applies every new desired state, and looks again from time to time. ctx ends it; workers run under workCtx.
+func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.DesiredState) {
+	var desired *husk.DesiredState
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-states:
+			desired = &s
+		case <-time.After(reconcileEvery):
+		}
+		if desired == nil {
+			continue // nothing is touched before the server has said what should be
+		}
+		start := time.Now()
+		a.pass(ctx, workCtx, *desired)
+		a.metrics.reconcile.Observe(time.Since(start).Seconds())
+	}
+}
+
+func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
+	// Workers first: a new pod need not wait for libvirt to list what else there is.
+	workers := a.workerIDs()
+	for _, pod := range diff(desired, workers, nil, nil).tell {
+		a.tell(workCtx, pod)
+	}
+	domains, err := a.vms.List(ctx)
+	if err != nil {
+		a.log.Error("what runs here is not known", "error", err)
+		return
+	}
+	dirs, err := a.podDirs()
+	if err != nil {
+		a.log.Error("the state directory cannot be read", "error", err)
+	}
+	p := diff(desired, workers, domains, dirs)
+	for _, id := range p.dismiss {
+		a.dismiss(id)
+	}
+	for _, id := range p.orphans {
+		if err := a.destroy(ctx, id); err != nil {
+			a.log.Error("an orphan is left", "pod", id, "error", err)
+			continue
+		}
+		a.log.Info("removed an orphan", "pod", id)
+	}
+	if err := a.net.Sync(); err != nil {
+		a.log.Error("the network is not as it should be", "error", err)
+	}
+}
+
+func (a *Agent) workerIDs() map[uuid.UUID]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ids := make(map[uuid.UUID]bool, len(a.workers))
+	for id := range a.workers {
+		ids[id] = true
+	}
+	return ids
+}
+
+// tell hands a pod to its worker, and makes one when there is none.
+func (a *Agent) tell(workCtx context.Context, pod husk.DesiredPod) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return
+	}
+	w, ok := a.workers[pod.ID]
+	if !ok {
+		w = newWorker(a, pod)
+		a.workers[pod.ID] = w
+		go w.run(workCtx) // waitWorkers waits for it
+	}
+	w.tell(pod)
+}
+
+// dismiss ends the worker of a pod that the server no longer names; it has been reported as gone.
+func (a *Agent) dismiss(id uuid.UUID) {
+	a.mu.Lock()
+	w := a.workers[id]
+	delete(a.workers, id)
+	a.mu.Unlock()
+	w.cancel()
+	<-w.done
+	a.reports.forget(id)
+}
+
+// destroy removes everything of a pod from this node. It may be repeated.
+func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
+	if err := a.vms.Destroy(ctx, id); err != nil {
+		return err
+	}
+	if err := a.net.Detach(id); err != nil {
+		return err
+	}
+	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {
+		return err
+	}
+	return os.RemoveAll(a.podDir(id))
+}
+
+// removeAll removes a log and its rotated predecessors.
+func removeAll(log string) error {
+	files, err := filepath.Glob(log + "*")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Agent) podDir(id uuid.UUID) string {
+	return filepath.Join(a.cfg.StateDir, "pods", id.String())
+}
+
+func (a *Agent) podDirs() ([]uuid.UUID, error) {
+	entries, err := os.ReadDir(filepath.Join(a.cfg.StateDir, "pods"))
+	if err != nil {
+		return nil, fmt.Errorf("list pods' directories: %w", err)
+	}
+	ids := []uuid.UUID{}
+	for _, e := range entries {
+		if id, err := uuid.Parse(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,126 @@
+package nodeagent
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+)
+
+// reporter tells the server what became of pods: the latest of each, in batches, until it is told.
+type reporter struct {
+	server *serverClient
+	log    *slog.Logger
+	wake   chan struct{}
+
+	mu     sync.Mutex
+	latest map[uuid.UUID]husk.PodReport
+	dirty  map[uuid.UUID]bool
+}
+
+func newReporter(server *serverClient, log *slog.Logger) *reporter {
+	return &reporter{
+		server: server, log: log, wake: make(chan struct{}, 1), latest: map[uuid.UUID]husk.PodReport{}, dirty: map[uuid.UUID]bool{},
+	}
+}
+
+func (r *reporter) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// set records what is true of a pod now.
+func (r *reporter) set(report husk.PodReport) {
+	if report.Containers == nil {
+		report.Containers = []husk.ContainerStatus{}
+	}
+	r.mu.Lock()
+	if known, ok := r.latest[report.PodID]; !ok || !reflect.DeepEqual(known, report) {
+		r.latest[report.PodID] = report
+		r.dirty[report.PodID] = true
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// resync tells everything again: the server had taken the node for lost.
+func (r *reporter) resync() {
+	r.mu.Lock()
+	for id := range r.latest {
+		r.dirty[id] = true
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// forget drops a pod that the server no longer names.
+func (r *reporter) forget(pod uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.latest, pod)
+	delete(r.dirty, pod)
+}
+
+func (r *reporter) take() []husk.PodReport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	batch := make([]husk.PodReport, 0, len(r.dirty))
+	for id := range r.dirty {
+		batch = append(batch, r.latest[id])
+	}
+	clear(r.dirty)
+	return batch
+}
+
+func (r *reporter) giveBack(batch []husk.PodReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, report := range batch {
+		if _, ok := r.latest[report.PodID]; ok {
+			r.dirty[report.PodID] = true
+		}
+	}
+}
+
+// lastWords is how long the reports of an agent that stops may take.
+const lastWords = 2 * time.Second
+
+func (r *reporter) run(ctx context.Context) {
+	var wait backoff
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			defer cancel()
+			if batch := r.take(); len(batch) > 0 {
+				if err := r.server.report(last, batch); err != nil {
+					r.log.Warn("the last report was not taken; it is made anew at the next start", "pods", len(batch), "error", err)
+				}
+			}
+			return
+		case <-r.wake:
+		}
+		for batch := r.take(); len(batch) > 0; batch = r.take() {
+			if err := r.server.report(ctx, batch); err != nil {
+				r.giveBack(batch)
+				if ctx.Err() != nil {
+					break
+				}
+				r.log.Warn("report not taken; it is sent again", "pods", len(batch), "error", err)
+				wait.sleep(ctx)
+				continue
+			}
+			wait.reset()
+		}
+		if ctx.Err() != nil {
+			r.signal()
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package nodeagent
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// nameservers are the node's own, for pods to use through masquerading. Loopback ones are useless to a pod and left out.
+func nameservers() []netip.Addr {
+	raw, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return nil // a node without one resolves nothing, and neither do its pods
+	}
+	var servers []netip.Addr
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[1]); err == nil && a.Is4() && !a.IsLoopback() {
+			servers = append(servers, a)
+		}
+	}
+	return servers
+}

@@ -1,0 +1,327 @@
+// Package vm runs pods' virtual machines through libvirt. No libvirt type leaves it.
+//
+// A domain is transient: when it ends, nothing of it is left. Its UUID is the pod's id and its metadata carries the generation, so
+// that an agent that starts anew knows what runs without having to remember anything.
+package vm
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+)
+
+// Deadlines of libvirt calls. The C library cannot be interrupted, so a call that takes longer is left behind and the connection is
+// replaced; a libvirtd that hangs must not hang the agent.
+const (
+	callTimeout  = 10 * time.Second
+	startTimeout = 60 * time.Second
+)
+
+// ErrUnresponsive is returned when libvirt does not answer in time. What became of the call is unknown; it is not "stopped".
+var ErrUnresponsive = errors.New("libvirt does not answer")
+
+// Config says how virtual machines are made.
+type Config struct {
+	URI       string // qemu:///system
+	Emulate   bool   // TCG instead of KVM: no security boundary, for development only
+	Kernel    string // paths that QEMU's user can read
+	Initramfs string
+	Firmware  string // qboot
+	Cmdline   string
+	LogDir    string // consoles are logged here by virtlogd, which bounds and rotates them
+}
+
+// Spec is one virtual machine.
+type Spec struct {
+	PodID, TenantID uuid.UUID
+	Generation      int64
+	CPUMillis       int
+	MemoryMiB       int // the guest's
+	OverheadMiB     int // what the monitor may use beside it
+	Disks           []Disk
+	Monitors        []Address // Ceph's
+	CephUser        string
+	CephKey         string // base64
+	Bridge, Tap     string
+	MAC             string
+	MTU             int
+}
+
+// Disk is an RBD image.
+type Disk struct {
+	Pool, Name, Serial string
+	ReadOnly           bool
+}
+
+// Address is a host and a port.
+type Address struct{ Host, Port string }
+
+// Domain is a virtual machine that exists.
+type Domain struct {
+	PodID      uuid.UUID
+	Generation int64
+	Channel    string // path of the socket of the guest channel
+}
+
+// Manager speaks with one libvirt.
+type Manager struct {
+	cfg Config
+
+	mu   sync.Mutex
+	conn *libvirt.Connect
+}
+
+// New returns a manager; it connects when it is first used.
+func New(cfg Config) *Manager { return &Manager{cfg: cfg} }
+
+// Close ends the connection. Domains run on.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn == nil {
+		return nil
+	}
+	_, err := m.conn.Close()
+	m.conn = nil
+	return err
+}
+
+// call runs f with a live connection under a deadline.
+func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(*libvirt.Connect) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := make(chan outcome, 1)
+	go func() {
+		conn, err := m.connect()
+		if err != nil {
+			done <- outcome{err: fmt.Errorf("connect to libvirt at %s: %w", m.cfg.URI, err)}
+			return
+		}
+		value, err := f(conn)
+		if broken(err) {
+			m.drop(conn)
+		}
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		m.forget()
+		var zero T
+		return zero, fmt.Errorf("%w within %s", ErrUnresponsive, timeout)
+	}
+}
+
+func (m *Manager) connect() (*libvirt.Connect, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn != nil {
+		if alive, err := m.conn.IsAlive(); err == nil && alive {
+			return m.conn, nil
+		}
+		m.conn = nil // its last user releases it
+	}
+	conn, err := libvirt.NewConnect(m.cfg.URI)
+	if err != nil {
+		return nil, err
+	}
+	m.conn = conn
+	return conn, nil
+}
+
+// forget leaves a connection behind in which a call hangs; closing it would hang too.
+func (m *Manager) forget() {
+	if m.mu.TryLock() {
+		m.conn = nil
+		m.mu.Unlock()
+	}
+}
+
+func (m *Manager) drop(conn *libvirt.Connect) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn == conn {
+		m.conn = nil
+	}
+}
+
+func is(err error, code libvirt.ErrorNumber) bool {
+	e, ok := errors.AsType[libvirt.Error](err)
+	return ok && e.Code == code
+}
+
+// broken tells whether the connection itself is at fault.
+func broken(err error) bool {
+	e, ok := errors.AsType[libvirt.Error](err)
+	return ok && (e.Domain == libvirt.FROM_RPC || e.Code == libvirt.ERR_NO_CONNECT || e.Code == libvirt.ERR_INVALID_CONN)
+}
+
+// metadataURI names our element in a domain's metadata.
+const metadataURI = "urn:husk:pod:1"
+
+type metadata struct {
+	XMLName    xml.Name  `xml:"urn:husk:pod:1 pod"`
+	Generation int64     `xml:"generation,attr"`
+	Tenant     uuid.UUID `xml:"tenant,attr"`
+}
+
+// List returns our domains; those of others on the same libvirt are not ours to see.
+func (m *Manager) List(ctx context.Context) ([]Domain, error) {
+	return call(ctx, m, callTimeout, func(c *libvirt.Connect) ([]Domain, error) {
+		all, err := c.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_ACTIVE)
+		if err != nil {
+			return nil, fmt.Errorf("list domains: %w", err)
+		}
+		domains := make([]Domain, 0, len(all))
+		for i := range all {
+			d, ours, err := describe(&all[i])
+			err = errors.Join(err, all[i].Free())
+			if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) {
+				return nil, err
+			}
+			if ours {
+				domains = append(domains, d)
+			}
+		}
+		return domains, nil
+	})
+}
+
+// Find returns the domain of a pod, and false when there is none.
+func (m *Manager) Find(ctx context.Context, pod uuid.UUID) (Domain, bool, error) {
+	type found struct {
+		d  Domain
+		ok bool
+	}
+	f, err := call(ctx, m, callTimeout, func(c *libvirt.Connect) (found, error) {
+		dom, err := c.LookupDomainByUUID(pod[:])
+		if is(err, libvirt.ERR_NO_DOMAIN) {
+			return found{}, nil
+		}
+		if err != nil {
+			return found{}, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
+		}
+		defer dom.Free() //nolint:errcheck // it only drops a reference
+		d, ok, err := describe(dom)
+		if is(err, libvirt.ERR_NO_DOMAIN) {
+			return found{}, nil
+		}
+		return found{d, ok}, err
+	})
+	return f.d, f.ok, err
+}
+
+func describe(dom *libvirt.Domain) (Domain, bool, error) {
+	text, err := dom.GetXMLDesc(0)
+	if err != nil {
+		return Domain{}, false, fmt.Errorf("describe a domain: %w", err)
+	}
+	var x libvirtxml.Domain
+	if err := x.Unmarshal(text); err != nil {
+		return Domain{}, false, fmt.Errorf("read a domain's description: %w", err)
+	}
+	if x.Metadata == nil {
+		return Domain{}, false, nil
+	}
+	var meta metadata
+	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil {
+		return Domain{}, false, nil //nolint:nilerr // somebody else's metadata
+	}
+	d := Domain{Generation: meta.Generation}
+	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
+		return Domain{}, false, fmt.Errorf("uuid of domain %s: %w", x.Name, err)
+	}
+	for _, c := range x.Devices.Channels {
+		if c.Target != nil && c.Target.VirtIO != nil && c.Target.VirtIO.Name == channelName && c.Source != nil && c.Source.UNIX != nil {
+			d.Channel = c.Source.UNIX.Path
+		}
+	}
+	return d, true, nil
+}
+
+// Start makes the pod's domain, or returns the one that runs already. The Ceph key is handed over as an ephemeral, private secret.
+func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
+	if d, ok, err := m.Find(ctx, spec.PodID); err != nil || ok {
+		return d, err
+	}
+	text, err := domainXML(m.cfg, spec)
+	if err != nil {
+		return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
+	}
+	return call(ctx, m, startTimeout, func(c *libvirt.Connect) (Domain, error) {
+		if err := putSecret(c, spec); err != nil {
+			return Domain{}, fmt.Errorf("ceph secret of pod %s: %w", spec.PodID, err)
+		}
+		dom, err := c.DomainCreateXML(text, 0)
+		if err != nil {
+			return Domain{}, fmt.Errorf("start the domain of pod %s: %w", spec.PodID, err)
+		}
+		defer dom.Free() //nolint:errcheck // it only drops a reference
+		d, _, err := describe(dom)
+		return d, err
+	})
+}
+
+// Destroy ends the pod's domain at once, as pulling the plug, and removes its secret. It returns nil when there is none.
+func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
+	_, err := call(ctx, m, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
+		dom, err := c.LookupDomainByUUID(pod[:])
+		if err == nil {
+			err = dom.Destroy()
+			_ = dom.Free() //nolint:errcheck // it only drops a reference
+		}
+		if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) && !is(err, libvirt.ERR_OPERATION_INVALID) {
+			return struct{}{}, fmt.Errorf("end the domain of pod %s: %w", pod, err)
+		}
+		return struct{}{}, removeSecret(c, pod)
+	})
+	return err
+}
+
+// secretID derives the secret's UUID from the pod's.
+func secretID(pod uuid.UUID) uuid.UUID { return uuid.NewSHA1(pod, []byte("ceph")) }
+
+func putSecret(c *libvirt.Connect, spec Spec) error {
+	key, err := decodeKey(spec.CephKey)
+	if err != nil {
+		return err
+	}
+	x := libvirtxml.Secret{
+		Ephemeral: "yes", Private: "yes", UUID: secretID(spec.PodID).String(), Description: "ceph key of pod " + spec.PodID.String(),
+		Usage: &libvirtxml.SecretUsage{Type: "ceph", Name: "husk-" + spec.PodID.String()},
+	}
+	text, err := x.Marshal()
+	if err != nil {
+		return err
+	}
+	s, err := c.SecretDefineXML(text, 0)
+	if err != nil {
+		return err
+	}
+	defer s.Free() //nolint:errcheck // it only drops a reference
+	return s.SetValue(key, 0)
+}
+
+func removeSecret(c *libvirt.Connect, pod uuid.UUID) error {
+	s, err := c.LookupSecretByUUIDString(secretID(pod).String())
+	if err == nil {
+		err = s.Undefine()
+		_ = s.Free() //nolint:errcheck // it only drops a reference
+	}
+	if err != nil && !is(err, libvirt.ERR_NO_SECRET) {
+		return fmt.Errorf("remove the ceph secret of pod %s: %w", pod, err)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package vm
+
+import (
+	"encoding/base64"
+	"encoding/xml"
+	"fmt"
+	"path/filepath"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// channelName is the virtio-serial port that husk-init listens on (guest.PortName).
+const channelName = "husk.0"
+
+// hardLimitSlackMiB is added to guest memory and overhead for the cgroup's limit. The scheduler charges guest and overhead; the limit
+// is there to stop a monitor that has gone wild, not to kill one that is a little above the measured figure.
+const hardLimitSlackMiB = 64
+
+// tcgCacheMiB bounds the cache of translated code, which would otherwise grow to a gigabyte.
+const tcgCacheMiB = 64
+
+// lastSlot is the last slot of the root bus that is ours to give; the chipset sits at 31.
+const lastSlot = 28
+
+func decodeKey(key string) ([]byte, error) {
+	raw, err := base64.StdEncoding.DecodeString(key)
+	if err != nil {
+		return nil, fmt.Errorf("a ceph key is base64: %w", err)
+	}
+	return raw, nil
+}
+
+// domainXML describes a pod's machine: q35 without graphics, USB or HPET; virtio only; kernel and initramfs booted directly by qboot.
+// Devices sit on the root bus itself, for a root port per device costs boot time, unless there are too many.
+func domainXML(cfg Config, spec Spec) (string, error) {
+	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID})
+	if err != nil {
+		return "", err
+	}
+	slots := slots{spread: len(spec.Disks)+3 > lastSlot}
+	d := libvirtxml.Domain{
+		Type: "kvm", Name: "husk-" + spec.PodID.String(), UUID: spec.PodID.String(),
+		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
+		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"}, //nolint:gosec // the contract bounds it
+		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint((spec.CPUMillis + 999) / 1000)},
+		CPU:        &libvirtxml.DomainCPU{Mode: "host-model"},
+		OnPoweroff: "destroy", OnReboot: "destroy", OnCrash: "destroy",
+		MemoryTune: &libvirtxml.DomainMemoryTune{HardLimit: &libvirtxml.DomainMemoryTuneLimit{
+			Value: uint64(spec.MemoryMiB + spec.OverheadMiB + hardLimitSlackMiB), Unit: "MiB", //nolint:gosec // as above
+		}},
+		// The whole process is held to the pod's cpu: its threads for disks and emulation count too.
+		CPUTune: &libvirtxml.DomainCPUTune{
+			GlobalPeriod: &libvirtxml.DomainCPUTunePeriod{Value: 100_000},
+			GlobalQuota:  &libvirtxml.DomainCPUTuneQuota{Value: int64(spec.CPUMillis) * 100},
+		},
+		OS: &libvirtxml.DomainOS{
+			Type:   &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
+			Loader: &libvirtxml.DomainLoader{Type: "rom", Path: cfg.Firmware},
+			Kernel: cfg.Kernel, Initrd: cfg.Initramfs, Cmdline: cfg.Cmdline,
+		},
+		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
+		Clock:    &libvirtxml.DomainClock{Offset: "utc", Timer: []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}},
+		// Kernel and initramfs are shared by all pods and must stay root's: libvirt would give them to QEMU's user.
+		SecLabel: []libvirtxml.DomainSecLabel{{Type: "dynamic", Model: "dac", Relabel: "no"}},
+		Devices: &libvirtxml.DomainDeviceList{
+			Controllers: []libvirtxml.DomainController{
+				{Type: "usb", Model: "none"},
+				{Type: "virtio-serial", Index: new(uint), Address: slots.next()},
+			},
+			Interfaces: []libvirtxml.DomainInterface{{
+				MAC:     &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
+				Source:  &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: spec.Bridge}},
+				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap},
+				Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // ours
+				ROM:     &libvirtxml.DomainROM{Enabled: "no"},
+				Address: slots.next(),
+			}},
+			Channels: []libvirtxml.DomainChannel{{
+				Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
+				Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: channelName}},
+			}},
+			Consoles: []libvirtxml.DomainConsole{{
+				Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
+				Target: &libvirtxml.DomainConsoleTarget{Type: "virtio"},
+				Log:    &libvirtxml.DomainChardevLog{File: ConsoleLog(cfg.LogDir, spec.PodID.String()), Append: "on"},
+			}},
+			MemBalloon: &libvirtxml.DomainMemBalloon{Model: "none"},
+		},
+	}
+	if cfg.Emulate {
+		d.Type = "qemu"
+		d.CPU = &libvirtxml.DomainCPU{Mode: "maximum"}
+		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
+	}
+	for i, disk := range spec.Disks {
+		d.Devices.Disks = append(d.Devices.Disks, diskXML(spec, disk, i, slots.next()))
+	}
+	return d.Marshal()
+}
+
+// ConsoleLog is where a pod's console is logged.
+func ConsoleLog(dir, pod string) string { return filepath.Join(dir, pod+".console") }
+
+func diskXML(spec Spec, disk Disk, i int, address *libvirtxml.DomainAddress) libvirtxml.DomainDisk {
+	hosts := make([]libvirtxml.DomainDiskSourceHost, 0, len(spec.Monitors))
+	for _, m := range spec.Monitors {
+		hosts = append(hosts, libvirtxml.DomainDiskSourceHost{Name: m.Host, Port: m.Port})
+	}
+	x := libvirtxml.DomainDisk{
+		Device: "disk", Serial: disk.Serial, Address: address,
+		Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw", Cache: "writeback", Discard: "unmap"},
+		Source: &libvirtxml.DomainDiskSource{Network: &libvirtxml.DomainDiskSourceNetwork{
+			Protocol: "rbd", Name: disk.Pool + "/" + disk.Name, Hosts: hosts,
+			Auth: &libvirtxml.DomainDiskAuth{
+				Username: spec.CephUser, Secret: &libvirtxml.DomainDiskSecret{Type: "ceph", UUID: secretID(spec.PodID).String()},
+			},
+		}},
+		Target: &libvirtxml.DomainDiskTarget{Dev: diskName(i), Bus: "virtio"},
+	}
+	if disk.ReadOnly {
+		x.ReadOnly = &libvirtxml.DomainDiskReadOnly{}
+	}
+	return x
+}
+
+// diskName counts vda … vdz, vdaa …
+func diskName(i int) string {
+	name := ""
+	for i++; i > 0; i = (i - 1) / 26 {
+		name = string(rune('a'+(i-1)%26)) + name
+	}
+	return "vd" + name
+}
+
+// slots hands out addresses on the root bus, or none when libvirt is to spread the devices over root ports.
+type slots struct {
+	used   uint
+	spread bool
+}
+
+func (s *slots) next() *libvirtxml.DomainAddress {
+	if s.spread {
+		return nil
+	}
+	s.used++
+	zero := uint(0)
+	slot := s.used
+	return &libvirtxml.DomainAddress{PCI: &libvirtxml.DomainAddressPCI{Domain: &zero, Bus: &zero, Slot: &slot, Function: &zero}}
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"husk"
+	"husk/store"
+)
+
+// maxBody is the largest request body that is read, in bytes. A pod of 16 containers with files stays far below.
+const maxBody = 4 << 20
+
+// request is what is known of the request under way.
+type request struct {
+	id        string
+	operation string
+	caller    husk.Caller
+	body      []byte
+	basicUser string
+	basicPass string
+	hasBasic  bool
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		return r
+	}
+	return &request{}
+}
+
+// idempotency identifies the request under way for the store.
+func (r *request) idempotency(key *string) store.Idempotency {
+	k := ""
+	if key != nil {
+		k = *key
+	}
+	return store.NewIdempotency(k, r.operation, r.body)
+}
+
+// contract holds every request to openapi.yaml: the route exists, the token is good, the caller's kind may do this, and parameters
+// and body are what the contract says, in this order, so that nobody unknown learns anything from validation.
+func (s *Server) contract(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := requestOf(r.Context())
+		route, params, err := s.router.FindRoute(r)
+		if err != nil {
+			s.writeProblem(w, r, routeProblem(err))
+			return
+		}
+		req.operation = operationName(route.Operation.OperationID)
+		if err := s.admit(r, req); err != nil {
+			s.writeProblem(w, r, err)
+			return
+		}
+		if req.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				err = husk.Errorf(husk.CodeTooLarge, "", "the body is larger than %d bytes", maxBody)
+			} else {
+				err = husk.Errorf(husk.CodeInvalid, "", "the body could not be read to its end")
+			}
+			s.writeProblem(w, r, err)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(req.body))
+		if err := validate(r, route, params); err != nil {
+			s.writeProblem(w, r, badRequest(err))
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(req.body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit verifies the token and looks the caller up in the access table.
+func (s *Server) admit(r *http.Request, req *request) error {
+	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
+	rule := s.access[req.operation]
+	if rule.public() {
+		return nil
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
+	}
+	var err error
+	if req.caller, err = s.tokens.verify(r.Context(), token); err != nil {
+		return err
+	}
+	if !rule.allows(req.caller.Kind) {
+		return husk.Errorf(husk.CodeForbidden, "", "a token of kind %s may not do this", req.caller.Kind)
+	}
+	return nil
+}
+
+func validate(r *http.Request, route *routers.Route, params map[string]string) error {
+	return openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // admit has done it
+			SkipSettingDefaults: true,                                  // the body that is hashed for idempotency stays the body that was sent
+		},
+	})
+}
+
+func routeProblem(err error) error {
+	if errors.Is(err, routers.ErrMethodNotAllowed) {
+		return husk.Errorf(husk.CodeMethodNotAllowed, "", "this path does not have this method")
+	}
+	return errNoRoute
+}
+
+// badRequest turns what validation or decoding found into an error with the offending field.
+func badRequest(err error) error {
+	if e, ok := errors.AsType[*husk.Error](err); ok {
+		return e
+	}
+	field := ""
+	if e, ok := errors.AsType[*openapi3filter.RequestError](err); ok && e.Parameter != nil {
+		field = e.Parameter.Name
+		if e.Parameter.In == "path" {
+			// An id that is not even an id names nothing that exists.
+			return husk.NotFound(strings.TrimSuffix(e.Parameter.Name, "Id"))
+		}
+	}
+	schema, ok := errors.AsType[*openapi3.SchemaError](err)
+	if !ok {
+		if e, ok := errors.AsType[*openapi3filter.ParseError](err); ok {
+			return husk.Errorf(husk.CodeInvalid, field, "the request could not be read: %s", e.Error())
+		}
+		if e, ok := errors.AsType[*openapi3filter.RequestError](err); ok {
+			return husk.Errorf(husk.CodeInvalid, field, "%s", strings.TrimSpace(e.Reason+" "+errorText(e.Err)))
+		}
+		return husk.Errorf(husk.CodeInvalid, field, "the request could not be read: %s", err)
+	}
+	if path := fieldPath(schema.JSONPointer()); path != "" {
+		field = path
+	}
+	if name, unknown := unknownProperty(schema); unknown {
+		if field != "" {
+			name = field + "." + name
+		}
+		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
+	}
+	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// unknownProperty recognises the error that kin-openapi gives for additionalProperties: false.
+func unknownProperty(e *openapi3.SchemaError) (string, bool) {
+	name, ok := strings.CutPrefix(e.Reason, `property "`)
+	name, ok2 := strings.CutSuffix(name, `" is unsupported`)
+	return name, ok && ok2
+}
+
+// fieldPath writes a JSON pointer the way people do: spec.containers[0].name.
+func fieldPath(pointer []string) string {
+	var b strings.Builder
+	for _, p := range pointer {
+		if p != "" && strings.Trim(p, "0123456789") == "" {
+			b.WriteString("[" + p + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(p)
+	}
+	return b.String()
+}

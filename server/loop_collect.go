@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"husk/ceph"
+)
+
+// podCephUser is the cephx user of a pod. ceph makes the same name.
+func podCephUser(pod uuid.UUID) string { return ceph.PodUser(pod.String()) }
+
+// collectPass removes what nobody owns: keys of pods that are gone, clones, volumes and imports without a row, old idempotency keys.
+// What exists is listed before the rows are read. A thing that is seen and has no row has lost it, for rows are written first.
+func (s *Server) collectPass(ctx context.Context, _ int64) error {
+	_, err := s.store.ForgetIdempotencyKeys(ctx)
+	return errors.Join(err, s.collectKeys(ctx), s.collectDisks(ctx), s.collectBlobs(ctx))
+}
+
+func (s *Server) collectKeys(ctx context.Context) error {
+	keys, err := s.cluster.ListPodKeys(ctx)
+	if err != nil {
+		return err
+	}
+	owned, err := s.store.KeyedPods(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, pod := range keys {
+		if owned[pod] {
+			continue
+		}
+		if err := s.cluster.RemovePodKey(ctx, pod); err != nil {
+			failures = append(failures, fmt.Errorf("key of pod %s: %w", pod, err))
+			continue
+		}
+		s.log.Info("removed a key without a pod", "pod", pod)
+	}
+	return errors.Join(failures...)
+}
+
+func (s *Server) collectDisks(ctx context.Context) error {
+	disks, err := s.cluster.ListDisks(ctx)
+	if err != nil {
+		return err
+	}
+	volumes, err := s.store.VolumeNames(ctx)
+	if err != nil {
+		return err
+	}
+	clones, _, err := s.store.ImageNames(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, d := range disks {
+		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
+			continue // owned, or not ours to judge
+		}
+		if err := s.cluster.RemoveDisk(ctx, d); err != nil && !errors.Is(err, ceph.ErrBusy) {
+			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
+			continue
+		}
+		s.log.Info("removed a disk without an owner", "disk", d)
+	}
+	return errors.Join(failures...)
+}
+
+// collectBlobs removes imports that no image names. The row goes first: from then on an order imports anew, and what is left in Ceph
+// is half by definition.
+func (s *Server) collectBlobs(ctx context.Context) error {
+	unused, err := s.store.UnusedBlobs(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, digest := range unused {
+		if _, err := s.store.ForgetBlob(ctx, digest); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	stored, err := s.cluster.ListImages(ctx)
+	if err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	_, wanted, err := s.store.ImageNames(ctx)
+	if err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	for _, i := range stored {
+		if wanted[i.Digest] {
+			continue
+		}
+		if err := s.cluster.RemoveImage(ctx, i.Digest); err != nil && !errors.Is(err, ceph.ErrBusy) {
+			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
+			continue
+		}
+		s.log.Info("removed an import that no image names", "digest", i.Digest)
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"husk"
+	"husk/registry"
+	"husk/store"
+)
+
+const (
+	importWorkers  = 2 // imports at the same time; each runs a compressor
+	importAttempts = 5 // then the image is Failed and its owner decides
+	importTimeout  = 30 * time.Minute
+)
+
+// imagesPass imports what is ordered and removes what is deleted.
+func (s *Server) imagesPass(ctx context.Context, _ int64) error {
+	jobs, err := s.store.UnfinishedImages(ctx)
+	if err != nil {
+		return err
+	}
+	failures := make([]error, len(jobs))
+	var g errgroup.Group
+	g.SetLimit(importWorkers)
+	for i, job := range jobs {
+		g.Go(func() error {
+			step := s.importImage
+			if job.Image.State == husk.ImageDeleting {
+				step = s.removeImage
+			}
+			if err := step(ctx, job); err != nil && ctx.Err() == nil {
+				failures[i] = s.imageTrouble(ctx, job, err)
+			}
+			return nil
+		})
+	}
+	return errors.Join(append(failures, g.Wait())...)
+}
+
+func (s *Server) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
+	text, final := "the import did not finish; it is tried again", false
+	if shown, ok := errors.AsType[*husk.Error](registryProblem(err)); ok {
+		text, final = shown.Detail, shown.Code != husk.CodeRegistryUnreachable
+	}
+	if job.Attempts+1 >= importAttempts {
+		final = job.Image.State == husk.ImageImporting
+	}
+	return errors.Join(fmt.Errorf("image %s of tenant %s: %w", job.Image.ID, job.Image.TenantID, err),
+		s.store.ImageTrouble(ctx, job.Image, text, final))
+}
+
+// importImage brings the image into Ceph unless it is there, publishes it, and makes the tenant's clone. The order is staging,
+// snapshot, database; what a crash leaves half is recognised by the name and removed or finished by the next try.
+func (s *Server) importImage(ctx context.Context, job store.ImageJob) error {
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	size, here, err := s.store.BlobSize(ctx, job.Image.Digest)
+	if err != nil {
+		return err
+	}
+	if !here {
+		start := time.Now()
+		imported, err := s.cluster.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
+			// By digest, so that what is imported is what was resolved, even if the tag has moved.
+			resolved, err := registry.Resolve(ctx, job.Image.Reference, job.Image.Digest, registryAuth(job.Auth))
+			if err != nil {
+				return err
+			}
+			return resolved.Flatten(ctx, w)
+		})
+		if err != nil {
+			return err
+		}
+		size = imported.SizeBytes
+		if err := s.store.BlobImported(ctx, job.Image.Digest, size); err != nil {
+			return err
+		}
+		s.log.Info("image imported", "digest", job.Image.Digest, "bytes", size, "took", time.Since(start))
+	}
+	clone, err := s.cluster.CloneForTenant(ctx, job.Image.Digest, job.Image.CloneName())
+	if err != nil {
+		return err
+	}
+	return s.store.ImageMade(ctx, job.Image, size, clone.ID)
+}
+
+func (s *Server) removeImage(ctx context.Context, job store.ImageJob) error {
+	if err := s.cluster.RemoveDisk(ctx, job.Image.CloneName()); err != nil {
+		return err
+	}
+	return s.store.ImageRemoved(ctx, job.Image)
+}
+
+func registryAuth(a *store.RegistryAuth) *registry.Auth {
+	if a == nil {
+		return nil
+	}
+	return &registry.Auth{Username: a.Username, Password: a.Password}
+}
+
+// registryProblem says in our codes what a registry answered.
+func registryProblem(err error) error {
+	for _, p := range []struct {
+		is     error
+		code   husk.Code
+		detail string
+	}{
+		{registry.ErrBadReference, husk.CodeInvalid, "this is not an image reference"},
+		{registry.ErrNotFound, husk.CodeImageNotFound, "the registry has no such image"},
+		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry refuses these credentials, or needs some"},
+		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
+		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer"},
+	} {
+		if errors.Is(err, p.is) {
+			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"husk"
+	"husk/store"
+)
+
+// metrics are the server's own numbers, for the operator.
+type metrics struct {
+	handler    http.Handler
+	requests   *prometheus.HistogramVec
+	placements prometheus.Counter
+	conflicts  prometheus.Counter
+	loops      *prometheus.HistogramVec
+	leading    prometheus.Gauge
+}
+
+func newMetrics(s *store.Store) *metrics {
+	m := &metrics{
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "husk_http_request_duration_seconds", Help: "Time to answer a request, by operation and status. Streams count until they end.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}, []string{"operation", "status"}),
+		placements: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_placements_total", Help: "Pods placed by this server."}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "husk_scheduler_conflicts_total", Help: "Placements that the database refused because pod, node or leader had changed.",
+		}),
+		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "husk_loop_duration_seconds", Help: "Time of one pass of a control loop, by outcome.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"loop", "outcome"}),
+		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
+	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, platform{s}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	return m
+}
+
+// platform collects what Postgres knows: pods by phase, nodes with room.
+type platform struct{ store *store.Store }
+
+var (
+	podsDesc      = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
+	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
+	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What a node can hold, in cores and bytes.", []string{"node", "resource"}, nil)
+	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "What is placed on a node, in cores and bytes, overhead included.", []string{"node", "resource"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (p platform) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (p platform) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	phases, err := p.store.PodPhases(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(podsDesc, err)
+		return
+	}
+	for _, phase := range husk.Phases {
+		if phase != husk.PhaseGone {
+			ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(phases[phase]), string(phase))
+		}
+	}
+	nodes, err := p.store.Nodes(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(nodesDesc, err)
+		return
+	}
+	states := map[husk.NodeState]int{husk.NodeJoining: 0, husk.NodeReady: 0, husk.NodeLost: 0}
+	const mib = 1 << 20
+	for _, n := range nodes {
+		states[n.State]++
+		gauge := func(d *prometheus.Desc, r husk.Resources) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.CPUMillis)/1000, n.Name, "cpu")
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.MemoryMiB)*mib, n.Name, "memory")
+		}
+		gauge(capacityDesc, n.Capacity)
+		gauge(allocatedDesc, n.Allocated)
+	}
+	for state, n := range states {
+		ch <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(n), string(state))
+	}
+}
+
+// observe gives each request an id, counts it and logs it in one line; a panic in a handler is an internal error, not the end.
+func (s *Server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := &request{id: uuid.NewString(), operation: "none"}
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+		w.Header().Set("X-Request-Id", req.id)
+		start := time.Now()
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			if p := recover(); p != nil {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(p)
+				}
+				s.log.Error("panic", "request_id", req.id, "operation", req.operation, "panic", p)
+				s.writeProblem(rec, r, errPanic)
+			}
+			took := time.Since(start)
+			s.metrics.requests.WithLabelValues(req.operation, strconv.Itoa(rec.status)).Observe(took.Seconds())
+			s.log.Debug("request", "request_id", req.id, "operation", req.operation, "status", rec.status, "tenant", req.caller.TenantID, "took", took)
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+var errPanic = errors.New("a handler panicked")
+
+// recorder remembers the status for metrics and lets streams flush.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func unavailable(err error) error {
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not answer; try again"), err)
+}

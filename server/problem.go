@@ -1,0 +1,77 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"husk"
+	"husk/openapi"
+)
+
+// statusOf maps every code to its HTTP status. This is the only place that knows.
+var statusOf = map[husk.Code]int{
+	husk.CodeInvalid:              http.StatusUnprocessableEntity,
+	husk.CodeUnknownField:         http.StatusUnprocessableEntity,
+	husk.CodeTooLarge:             http.StatusRequestEntityTooLarge,
+	husk.CodeUnauthenticated:      http.StatusUnauthorized,
+	husk.CodeForbidden:            http.StatusForbidden,
+	husk.CodeNotFound:             http.StatusNotFound,
+	husk.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
+	husk.CodeNameTaken:            http.StatusConflict,
+	husk.CodeQuotaExceeded:        http.StatusForbidden,
+	husk.CodeVolumeInUse:          http.StatusConflict,
+	husk.CodeImageInUse:           http.StatusConflict,
+	husk.CodeImageNotFound:        http.StatusUnprocessableEntity,
+	husk.CodeImageUnsupported:     http.StatusUnprocessableEntity,
+	husk.CodeRegistryUnauthorized: http.StatusUnprocessableEntity,
+	husk.CodeRegistryUnreachable:  http.StatusBadGateway,
+	husk.CodeIdempotencyMismatch:  http.StatusUnprocessableEntity,
+	husk.CodeConflict:             http.StatusConflict,
+	husk.CodeLogsUnavailable:      http.StatusServiceUnavailable,
+	husk.CodeUnavailable:          http.StatusServiceUnavailable,
+	husk.CodeInternal:             http.StatusInternalServerError,
+}
+
+var errNoRoute = husk.Errorf(husk.CodeNotFound, "", "there is no such path")
+
+// writeProblem answers with an RFC 9457 problem. What may be shown is in a *husk.Error; everything else is internal: it goes to the
+// log under the request's id, and the caller learns only that id.
+func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	req := requestOf(r.Context())
+	shown, ok := errors.AsType[*husk.Error](err)
+	if !ok {
+		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+			return // the caller has gone; nobody reads an answer
+		}
+		shown = husk.Errorf(husk.CodeInternal, "", "something failed on our side; it is in the server's log under this request id")
+	}
+	status := statusOf[shown.Code]
+	if status >= http.StatusInternalServerError {
+		s.log.Error("request failed", "request_id", req.id, "operation", req.operation, "tenant", req.caller.TenantID, "error", err)
+	}
+	p := openapi.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(shown.Code)}
+	if shown.Detail != "" {
+		p.Detail = &shown.Detail
+	}
+	if shown.Field != "" {
+		p.Field = &shown.Field
+	}
+	if req.id != "" {
+		p.RequestID = &req.id
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	switch status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="husk"`)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(p); err != nil {
+		s.log.Debug("write problem", "request_id", req.id, "error", err)
+	}
+}

@@ -1,0 +1,121 @@
+// Package server is the central API and its control loops. It holds no state: run as many as you like over one Postgres; the one
+// that leads runs the loops.
+//
+// A request passes contract.go (route, token, access table, validation against openapi.yaml), reaches a thin handler in api_*.go
+// through the generated strict server, and calls the store. Every error becomes a problem in problem.go and nowhere else. Loops
+// (loop_*.go) take no input: each re-reads what there is to do, does it, and may be interrupted anywhere.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/go-chi/chi/v5"
+
+	"husk/ceph"
+	"husk/openapi"
+	"husk/store"
+)
+
+// Config is what a server needs.
+type Config struct {
+	Store   *store.Store
+	Cluster *ceph.Cluster
+	Issuer  string // of tokens; the same for every server of an installation
+	Log     *slog.Logger
+
+	// CephMonitors, ImagesPool and VolumesPool are handed to the agents.
+	CephMonitors            []string
+	ImagesPool, VolumesPool string
+
+	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
+	Lease, Heartbeat time.Duration
+}
+
+// Server serves the API.
+type Server struct {
+	store   *store.Store
+	cluster *ceph.Cluster
+	cfg     Config
+	log     *slog.Logger
+	tokens  *tokens
+	access  map[string]accessRule
+	spec    *openapi3.T
+	router  routers.Router
+	metrics *metrics
+	agents  *agentClients
+}
+
+// New prepares a server: signing keys, the contract, and a check that every operation has an entry in the access table.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Lease < 2*cfg.Heartbeat || cfg.Heartbeat < time.Second {
+		return nil, fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and that at least one second", cfg.Lease, cfg.Heartbeat)
+	}
+	spec, err := openapi.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("read the contract: %w", err)
+	}
+	router, err := gorillamux.NewRouter(spec)
+	if err != nil {
+		return nil, fmt.Errorf("route the contract: %w", err)
+	}
+	if err := checkAccessTable(spec, access); err != nil {
+		return nil, err
+	}
+	tokens, err := newTokens(ctx, cfg.Store, cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, access: access, spec: spec, router: router,
+		metrics: newMetrics(cfg.Store), agents: newAgentClients(),
+	}
+	return s, nil
+}
+
+// Handler returns the HTTP API.
+func (s *Server) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(s.observe, s.contract)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, errNoRoute) })
+	strict := openapi.NewStrictHandlerWithOptions(api{s}, nil, openapi.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, badRequest(err)) },
+		ResponseErrorHandlerFunc: s.writeProblem,
+	})
+	return openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
+		BaseRouter:       r,
+		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, badRequest(err)) },
+	})
+}
+
+// RunLoops takes part in the election and runs the control loops whenever this server leads. It returns when ctx ends.
+func (s *Server) RunLoops(ctx context.Context) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	holder := fmt.Sprintf("%s/%d", host, os.Getpid())
+	for ctx.Err() == nil {
+		err := s.store.Lead(ctx, holder, s.lead)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			s.log.Warn("not leading", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// api implements the generated strict server; its methods are spread over the api_*.go files.
+type api struct{ *Server }
+
+var _ openapi.StrictServerInterface = api{}
