@@ -1,0 +1,47 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// What can be wrong with an image; errors.Is tells which.
+var (
+	ErrBadReference = errors.New("bad image reference")
+	ErrNotFound     = errors.New("image not found")
+	ErrUnauthorized = errors.New("registry denies access")
+	ErrUnreachable  = errors.New("registry unreachable")
+	ErrNoPlatform   = errors.New("image has no linux/amd64 variant")
+	ErrTooLarge     = errors.New("image too large")
+	ErrBadImage     = errors.New("bad image")
+)
+
+// classify turns what talking to a registry ended in into one of the above.
+func classify(ref string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("image %s: %w", ref, err)
+		}
+	}
+	kind := ErrUnreachable
+	var answer *transport.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("image %s: %w", ref, err) // whoever cancelled knows
+	case errors.As(err, &answer):
+		switch answer.StatusCode {
+		case http.StatusNotFound:
+			kind = ErrNotFound
+		case http.StatusUnauthorized, http.StatusForbidden:
+			kind = ErrUnauthorized
+		}
+	}
+	return fmt.Errorf("image %s: %w: %w", ref, kind, err)
+}

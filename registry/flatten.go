@@ -1,0 +1,306 @@
+package registry
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Flatten writes the image's files as one tar stream: directories first,
+// parents before children, then each file with its further names (hard links)
+// right behind it. Modes, owners, times and extended attributes are kept;
+// devices are left out. What is written before an error is worthless.
+//
+// It reads the layers twice: once to learn which entries survive, once to copy
+// those. In between they lie in a temporary file, compressed as they came.
+//
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrTooLarge or
+// ErrBadImage, wrapped, or the error of w.
+func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
+	err := r.flatten(ctx, w)
+	var writing *writeError
+	if errors.As(err, &writing) {
+		return writing.err
+	}
+	return classify(r.Reference, err)
+}
+
+// writeError marks what is wrong at our end.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+
+func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
+	if r.SizeBytes > r.Limits.Bytes {
+		return fmt.Errorf("%w: %d bytes compressed", ErrTooLarge, r.SizeBytes)
+	}
+	spool, err := os.CreateTemp("", "husk-layers-*")
+	if err != nil {
+		return &writeError{err}
+	}
+	defer spool.Close()
+	// Nameless from here on: gone with us, however we end.
+	if err := os.Remove(spool.Name()); err != nil {
+		return &writeError{err}
+	}
+	layers, err := r.download(ctx, spool)
+	if err != nil {
+		return err
+	}
+	budget := r.Limits
+	t := newTree()
+	for i, layer := range layers {
+		t.layer = i
+		if err := eachEntry(ctx, layer, &budget, func(index int, h *tar.Header, _ io.Reader) error {
+			return t.apply(index, strip(h))
+		}); err != nil {
+			return err
+		}
+	}
+	dirs, files, err := t.survivors()
+	if err != nil {
+		return err
+	}
+	left := r.Limits.Bytes
+	for _, f := range files {
+		// Sparse files take little of the budget when read.
+		if left -= f.header.Size; left < 0 {
+			return fmt.Errorf("%w: too many bytes", ErrTooLarge)
+		}
+	}
+	return copyOut(ctx, w, layers, r.Limits, dirs, files)
+}
+
+// download fetches all layers, one behind the other, each checked against its
+// digest.
+func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionReader, error) {
+	c := newClient(r.repo, r.auth)
+	defer c.close()
+	var layers []*io.SectionReader
+	var at int64
+	for _, d := range r.layers {
+		if err := c.fetch(ctx, d, spool); err != nil {
+			return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
+		}
+		layers = append(layers, io.NewSectionReader(spool, at, d.Size))
+		at += d.Size
+	}
+	return layers, nil
+}
+
+func (c *client) fetch(ctx context.Context, d v1.Descriptor, w io.Writer) (err error) {
+	layer, err := remote.Layer(c.repo.Digest(d.Digest.String()), c.options(ctx)...)
+	if err != nil {
+		return err
+	}
+	body, err := layer.Compressed() // fails at its end if the digest differs
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	n, err := io.Copy(w, io.LimitReader(body, d.Size+1))
+	if err != nil && strings.Contains(err.Error(), "error verifying") {
+		return fmt.Errorf("%w: %w", ErrBadImage, err)
+	}
+	if err == nil && n != d.Size {
+		return fmt.Errorf("%w: %d bytes where the manifest says %d", ErrBadImage, n, d.Size)
+	}
+	return err
+}
+
+// eachEntry reads a layer and takes what it needs from the budget.
+func eachEntry(ctx context.Context, layer *io.SectionReader, budget *Limits, do func(index int, h *tar.Header, r io.Reader) error) error {
+	if _, err := layer.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	plain, err := decompress(bufio.NewReaderSize(layer, 256<<10))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadImage, err)
+	}
+	defer plain.Close()
+	entries := tar.NewReader(&budgetReader{ctx: ctx, r: plain, left: &budget.Bytes})
+	for index := 0; ; index++ {
+		h, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return badTar(err)
+		}
+		if budget.Entries--; budget.Entries < 0 {
+			return fmt.Errorf("%w: too many entries", ErrTooLarge)
+		}
+		// A sparse file is small in the archive and large where it goes.
+		if h.Size > budget.Bytes {
+			return fmt.Errorf("%w: %q has %d bytes", ErrTooLarge, h.Name, h.Size)
+		}
+		if err := do(index, h, entries); err != nil {
+			return err
+		}
+	}
+}
+
+func badTar(err error) error {
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBadImage, err)
+}
+
+// decompress recognises gzip and zstd by their first bytes: media types lie.
+func decompress(r *bufio.Reader) (io.ReadCloser, error) {
+	magic, err := r.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return gzip.NewReader(r)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	default:
+		return io.NopCloser(r), nil
+	}
+}
+
+// budgetReader ends what was packed small and is not.
+type budgetReader struct {
+	ctx  context.Context
+	r    io.Reader
+	left *int64
+}
+
+func (b *budgetReader) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := b.r.Read(p)
+	if *b.left -= int64(n); *b.left < 0 {
+		return n, fmt.Errorf("%w: too many bytes", ErrTooLarge)
+	}
+	return n, err
+}
+
+// strip keeps of a header what we pass on.
+func strip(h *tar.Header) *tar.Header {
+	kept := &tar.Header{
+		Typeflag: h.Typeflag, Name: h.Name, Linkname: h.Linkname, Size: h.Size, Mode: h.Mode & 0o7777,
+		Uid: owner(h.Uid), Gid: owner(h.Gid), ModTime: h.ModTime.Truncate(time.Second), Format: tar.FormatPAX,
+	}
+	for key, value := range h.PAXRecords {
+		const xattr = "SCHILY.xattr."
+		attr, ok := strings.CutPrefix(key, xattr)
+		if ok && (strings.HasPrefix(attr, "user.") || attr == "security.capability") {
+			if kept.PAXRecords == nil {
+				kept.PAXRecords = map[string]string{}
+			}
+			kept.PAXRecords[key] = value
+		}
+	}
+	return kept
+}
+
+// owner maps what is no user or group to nobody.
+func owner(id int) int {
+	const nobody = 65534
+	if id < 0 || id >= math.MaxUint32 {
+		return nobody
+	}
+	return id
+}
+
+// copyOut writes the survivors, in the order of the layers they come from.
+func copyOut(ctx context.Context, w io.Writer, layers []*io.SectionReader, budget Limits, dirs []*tar.Header, files map[[2]int]*file) error {
+	out := tar.NewWriter(w)
+	write := func(h *tar.Header) error {
+		h.Format = tar.FormatPAX
+		if err := out.WriteHeader(h); err != nil {
+			return &writeError{fmt.Errorf("write %q: %w", h.Name, err)}
+		}
+		return nil
+	}
+	for _, h := range dirs {
+		if err := write(h); err != nil {
+			return err
+		}
+	}
+	for i, layer := range layers {
+		err := eachEntry(ctx, layer, &budget, func(index int, _ *tar.Header, r io.Reader) error {
+			f := files[[2]int{i, index}]
+			if f == nil {
+				return nil
+			}
+			h := *f.header
+			h.Name = f.names[0]
+			switch h.Typeflag {
+			case tar.TypeSymlink, tar.TypeFifo:
+				h.Size = 0
+			default:
+				h.Typeflag, h.Linkname = tar.TypeReg, ""
+			}
+			if err := write(&h); err != nil {
+				return err
+			}
+			if h.Size > 0 {
+				if err := copyFile(out, r, h.Size); err != nil {
+					return err
+				}
+			}
+			for _, link := range f.names[1:] {
+				if err := write(&tar.Header{Typeflag: tar.TypeLink, Name: link, Linkname: f.names[0], Mode: h.Mode, Uid: h.Uid, Gid: h.Gid, ModTime: h.ModTime}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return &writeError{err}
+	}
+	return nil
+}
+
+// copyFile tells errors of the two ends apart.
+func copyFile(w io.Writer, r io.Reader, size int64) error {
+	read := &rememberingReader{r: r}
+	if _, err := io.CopyN(w, read, size); err != nil {
+		if read.err != nil {
+			return badTar(read.err)
+		}
+		return &writeError{err}
+	}
+	return nil
+}
+
+type rememberingReader struct {
+	r   io.Reader
+	err error
+}
+
+func (r *rememberingReader) Read(p []byte) (n int, err error) {
+	n, err = r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}

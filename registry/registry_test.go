@@ -1,0 +1,419 @@
+package registry
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"husk/dev/devtest"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+// entry is a line of a layer: "name", "name/" for a directory, "name -> target"
+// for a symbolic and "name => target" for a hard link, "name = content".
+func layer(t *testing.T, entries ...string) v1.Layer {
+	t.Helper()
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	for _, e := range entries {
+		h := &tar.Header{Typeflag: tar.TypeReg, Mode: 0o644}
+		var content string
+		if name, target, ok := strings.Cut(e, " -> "); ok {
+			h.Typeflag, h.Name, h.Linkname = tar.TypeSymlink, name, target
+		} else if name, target, ok := strings.Cut(e, " => "); ok {
+			h.Typeflag, h.Name, h.Linkname = tar.TypeLink, name, target
+		} else if name, text, ok := strings.Cut(e, " = "); ok {
+			h.Name, h.Size, content = name, int64(len(text)), text
+		} else if strings.HasSuffix(e, "/") {
+			h.Typeflag, h.Name, h.Mode = tar.TypeDir, e, 0o755
+		} else if name, ok := strings.CutPrefix(e, "device "); ok {
+			h.Typeflag, h.Name = tar.TypeBlock, name
+		} else {
+			h.Name = e
+		}
+		if err := tw.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(tw, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, buf.Bytes())
+}
+
+func opened(t *testing.T, data []byte) v1.Layer {
+	t.Helper()
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func image(t *testing.T, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	img, err := mutate.AppendLayers(empty.Image, layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err = mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: must(img.ConfigFile()).RootFS, Config: v1.Config{
+		Entrypoint: []string{"/bin/x"}, User: "7", ExposedPorts: map[string]struct{}{"80/tcp": {}, "443/tcp": {}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// push puts an image into the test registry under the test's own name.
+func push(t *testing.T, img v1.Image) string {
+	t.Helper()
+	ref := devtest.Registry(t) + "/" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + ":latest"
+	if err := remote.Write(must(name.ParseReference(ref)), img); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func flatten(t *testing.T, img v1.Image, limits Limits) ([]string, error) {
+	t.Helper()
+	r, err := Resolve(t.Context(), push(t, img), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Limits = limits
+	var buf bytes.Buffer
+	if err := r.Flatten(t.Context(), &buf); err != nil {
+		return nil, err
+	}
+	return listing(t, &buf), nil
+}
+
+// listing is the inverse of layer.
+func listing(t *testing.T, r io.Reader) []string {
+	t.Helper()
+	var lines []string
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return lines
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch h.Typeflag {
+		case tar.TypeSymlink:
+			lines = append(lines, h.Name+" -> "+h.Linkname)
+		case tar.TypeLink:
+			lines = append(lines, h.Name+" => "+h.Linkname)
+		case tar.TypeReg:
+			content := must(io.ReadAll(tr))
+			if len(content) > 0 {
+				lines = append(lines, h.Name+" = "+string(content))
+			} else {
+				lines = append(lines, h.Name)
+			}
+		default:
+			lines = append(lines, h.Name)
+		}
+	}
+}
+
+func TestFlatten(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		layers [][]string
+		want   []string
+		err    error
+	}{
+		{"upper layers win", [][]string{{"a = 1", "b = 1"}, {"a = 2"}}, []string{"b = 1", "a = 2"}, nil},
+		{"a whiteout hides one name", [][]string{{"d/", "d/a", "d/b"}, {"d/.wh.a"}}, []string{"d/", "d/b"}, nil},
+		{"a whiteout hides a directory", [][]string{{"d/", "d/a", "e"}, {".wh.d"}}, []string{"e"}, nil},
+		{"a whiteout leaves its own layer alone", [][]string{{"a = 1"}, {"a = 2", ".wh.a"}}, []string{"a = 2"}, nil},
+		{"an opaque directory hides all below", [][]string{{"d/", "d/a", "d/e/", "d/e/x"}, {"d/new", "d/.wh..wh..opq"}}, []string{"d/", "d/new"}, nil},
+		{"a hidden name may come back", [][]string{{"a = 1"}, {".wh.a"}, {"a = 3"}}, []string{"a = 3"}, nil},
+		{"a file replaces a directory", [][]string{{"d/", "d/a"}, {"d = file"}}, []string{"d = file"}, nil},
+		{"a hard link follows its file", [][]string{{"z = 1"}, {"a => z"}}, []string{"a = 1", "z => a"}, nil},
+		{"a hard link outlives its file", [][]string{{"a = 1"}, {"b => a", "c => a"}, {".wh.a"}}, []string{"b = 1", "c => b"}, nil},
+		{"a hard link keeps the old content", [][]string{{"a = 1", "b => a"}, {"a = 2"}}, []string{"b = 1", "a = 2"}, nil},
+		{"a link is followed inside the image", [][]string{{"usr/lib/", "lib -> usr/lib"}, {"lib/x = 1"}}, []string{"usr/", "usr/lib/", "lib -> usr/lib", "usr/lib/x = 1"}, nil},
+		{"a link to the outside stays inside", [][]string{{"up -> ../../.."}, {"up/x = 1"}}, []string{"up -> ../../..", "x = 1"}, nil},
+		{"names stay inside", [][]string{{"../../a = 1", "/b = 2", "./c = 3"}}, []string{"a = 1", "b = 2", "c = 3"}, nil},
+		{"devices are left out", [][]string{{"a", "b"}, {"device a"}}, []string{"b"}, nil},
+		{"weird names", [][]string{{"new\nline", "ü ", "-rf", `back\slash`}}, []string{"new\nline", "ü ", "-rf", `back\slash`}, nil},
+		{"links in circles", [][]string{{"a -> b", "b -> a", "a/x"}}, nil, ErrBadImage},
+		{"through a file", [][]string{{"a = 1", "a/x"}}, nil, ErrBadImage},
+		{"a dangling hard link", [][]string{{"a => nothing"}}, nil, ErrBadImage},
+		{"a hard link to a directory", [][]string{{"d/", "a => d"}}, nil, ErrBadImage},
+		{"too long a name", [][]string{{strings.Repeat("x", 300)}}, nil, ErrBadImage},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var layers []v1.Layer
+			for _, l := range tt.layers {
+				layers = append(layers, layer(t, l...))
+			}
+			got, err := flatten(t, image(t, layers...), DefaultLimits)
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("got %v, want %v", err, tt.err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFlattenKeepsModesOwnersAndAttributes(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	in := &tar.Header{
+		Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1234, Gid: 70000, Format: tar.FormatPAX,
+		PAXRecords: map[string]string{"SCHILY.xattr.user.x": "1", "SCHILY.xattr.security.capability": "\x01\x02", "SCHILY.xattr.trusted.overlay.opaque": "y"},
+	}
+	if err := errors.Join(tw.WriteHeader(in), tw.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resolve(t.Context(), push(t, image(t, opened(t, buf.Bytes()))), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := r.Flatten(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	h, err := tar.NewReader(&out).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"SCHILY.xattr.user.x": "1", "SCHILY.xattr.security.capability": "\x01\x02"}
+	if h.Mode != 0o4755 || h.Uid != 1234 || h.Gid != 70000 || !cmp.Equal(want, h.PAXRecords) {
+		t.Errorf("got %+v", h)
+	}
+}
+
+func TestFlattenIsBounded(t *testing.T) {
+	t.Parallel()
+	bomb := layer(t, "zeros = "+strings.Repeat("\x00", 1<<20))
+	many := layer(t, strings.Split(strings.Repeat("x ", 1000), " ")[:1000]...)
+	for name, tt := range map[string]struct {
+		layer  v1.Layer
+		limits Limits
+	}{
+		"bytes":   {bomb, Limits{Bytes: 1 << 19, Entries: 10}},
+		"entries": {many, Limits{Bytes: 1 << 30, Entries: 999}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := flatten(t, image(t, tt.layer), tt.limits); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestFlattenTellsItsWriterApart(t *testing.T) {
+	t.Parallel()
+	r, err := Resolve(t.Context(), push(t, image(t, layer(t, "a = 1"))), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	if err := r.Flatten(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full })); !errors.Is(err, full) || errors.Is(err, ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Flatten(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestResolveReadsTheConfig(t *testing.T) {
+	t.Parallel()
+	img := image(t, layer(t, "a"))
+	r, err := Resolve(t.Context(), push(t, img), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{Entrypoint: []string{"/bin/x"}, User: "7", ExposedPorts: []string{"443/tcp", "80/tcp"}}
+	if diff := cmp.Diff(want, r.Config); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	if r.Digest != must(img.Digest()).String() || !strings.HasSuffix(r.Reference, "@"+r.Digest) {
+		t.Errorf("digest %s, reference %s", r.Digest, r.Reference)
+	}
+}
+
+func TestResolveSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	private := devtest.PrivateRegistry(t)
+	owner := authn.FromConfig(authn.AuthConfig{Username: devtest.RegistryUser, Password: devtest.RegistryPassword})
+	if err := remote.Write(must(name.ParseReference(private+"/secret")), image(t, layer(t, "a")), remote.WithAuth(owner)); err != nil {
+		t.Fatal(err)
+	}
+	arm := must(mutate.ConfigFile(image(t, layer(t, "a")), &v1.ConfigFile{OS: "linux", Architecture: "arm64"}))
+	armOnly := devtest.Registry(t) + "/arm"
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: arm, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	for ref, err := range map[string]error{
+		armOnly + ":image": remote.Write(must(name.ParseReference(armOnly+":image")), arm),
+		armOnly + ":index": remote.WriteIndex(must(name.ParseReference(armOnly+":index")), index),
+	} {
+		if err != nil {
+			t.Fatalf("%s: %v", ref, err)
+		}
+	}
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	closed := l.Addr().String()
+	_ = l.Close()
+
+	for _, tt := range []struct {
+		ref  string
+		auth Auth
+		want error
+	}{
+		{"NOT A REFERENCE", Auth{}, ErrBadReference},
+		{devtest.Registry(t) + "/nothing", Auth{}, ErrNotFound},
+		{private + "/secret", Auth{}, ErrUnauthorized},
+		{private + "/secret", Auth{Username: devtest.RegistryUser, Password: "wrong"}, ErrUnauthorized},
+		{private + "/secret", Auth{Username: devtest.RegistryUser, Password: devtest.RegistryPassword}, nil},
+		{armOnly + ":image", Auth{}, ErrNoPlatform},
+		{armOnly + ":index", Auth{}, ErrNoPlatform},
+		{closed + "/x", Auth{}, ErrUnreachable},
+		{"10.0.0.1/x", Auth{}, ErrUnreachable}, // would be plain http
+	} {
+		t.Run(fmt.Sprint(tt.ref, tt.want), func(t *testing.T) {
+			t.Parallel()
+			if _, err := Resolve(t.Context(), tt.ref, tt.auth); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// hostile is a registry that answers with what a test wants.
+func hostile(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+func TestAnEndlessManifestIsCutOff(t *testing.T) {
+	t.Parallel()
+	host := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/" {
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		for {
+			if _, err := w.Write(bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+				return
+			}
+		}
+	})
+	if _, err := Resolve(t.Context(), host+"/x", Auth{}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestALayerThatDiffersFromItsDigestIsRefused(t *testing.T) {
+	t.Parallel()
+	r, err := Resolve(t.Context(), push(t, image(t, layer(t, "a = 1"))), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, answer := range map[string][]byte{
+		"other": bytes.Repeat([]byte("x"), int(r.layers[0].Size)), "short": []byte("x"), "long": make([]byte, 1<<20),
+	} {
+		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) })
+		forged := *r
+		forged.repo = must(name.NewRepository(host + "/x"))
+		if err := forged.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
+			t.Errorf("%s content: %v", what, err)
+		}
+	}
+}
+
+func TestRemoteRegistriesCannotLeadIntoTheHost(t *testing.T) {
+	t.Parallel()
+	reached := false
+	inside := hostile(t, func(http.ResponseWriter, *http.Request) { reached = true })
+	g := newGuard("registry.example")
+	defer g.close()
+	for _, url := range []string{"http://" + inside, "https://" + inside, "http://192.0.2.1/"} {
+		req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))
+		if resp, err := g.RoundTrip(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s was answered", url)
+		}
+	}
+	if reached {
+		t.Error("a service of the host was reached")
+	}
+}
+
+func FuzzTree(f *testing.F) {
+	f.Add("a\x00b/c\x00.wh.a", byte(0))
+	f.Fuzz(func(t *testing.T, names string, kinds byte) {
+		tr := newTree()
+		types := []byte{tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink}
+		for i, n := range strings.Split(names, "\x00") {
+			tr.layer = i / 3
+			err := tr.apply(i, &tar.Header{Name: n, Linkname: strings.ToLower(n), Typeflag: types[(int(kinds)+i)%len(types)]})
+			if err != nil && !errors.Is(err, ErrBadImage) {
+				t.Fatal(err)
+			}
+		}
+		dirs, files, err := tr.survivors()
+		if err != nil {
+			return
+		}
+		for _, f := range files {
+			for _, n := range f.names {
+				if n == "" || strings.HasPrefix(n, "/") || strings.Contains("/"+n+"/", "/../") {
+					t.Errorf("file %q", n)
+				}
+			}
+		}
+		for _, d := range dirs {
+			if strings.HasPrefix(d.Name, "/") || strings.Contains("/"+d.Name, "/../") {
+				t.Errorf("directory %q", d.Name)
+			}
+		}
+	})
+}

@@ -1,0 +1,229 @@
+package registry
+
+import (
+	"archive/tar"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A tree is the file system that the layers make, names and metadata only.
+// Layers are applied from the lowest up, as a container runtime would unpack
+// them, symbolic links in the way included, only that nothing is unpacked.
+type tree struct {
+	root  *node
+	layer int // being applied
+}
+
+// node is one name in one directory.
+type node struct {
+	layer    int              // that put the name here
+	children map[string]*node // of a directory, else nil
+	dir      *tar.Header      // of a directory
+	file     *file            // of anything else; shared by hard links
+}
+
+// file is content: one entry of one layer.
+type file struct {
+	header *tar.Header
+	layer  int
+	index  int      // of the entry in its layer
+	names  []string // that lead to it in the end; see survivors
+}
+
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMarker   = ".wh..wh..opq"
+	metaPrefix     = ".wh..wh." // of a storage driver, about itself
+
+	maxName  = 255 // what a directory entry can hold
+	maxPath  = 4095
+	maxLinks = 40 // symbolic links on one path, as in Linux
+)
+
+func newTree() *tree { return &tree{root: newDir(0, nil)} }
+
+func newDir(layer int, header *tar.Header) *node {
+	if header == nil { // implied by what is in it
+		header = &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}
+	}
+	return &node{layer: layer, dir: header, children: map[string]*node{}}
+}
+
+// apply adds one entry of the current layer. The header is kept.
+func (t *tree) apply(index int, h *tar.Header) error {
+	clean, err := cleanPath(h.Name)
+	if err != nil {
+		return err
+	}
+	if clean == "" {
+		return nil // the root itself
+	}
+	dirName, base := path.Split(clean)
+	if strings.HasPrefix(base, whiteoutPrefix) {
+		return t.whiteout(dirName, base)
+	}
+	parent, err := t.dir(dirName, true)
+	if err != nil {
+		return err
+	}
+	old := parent.children[base]
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if old != nil && old.children != nil {
+			old.dir, old.layer = h, t.layer
+			return nil
+		}
+		parent.children[base] = newDir(t.layer, h)
+	case tar.TypeLink:
+		target, err := t.lookup(h.Linkname)
+		if err != nil {
+			return err
+		}
+		if target == nil || target.file == nil {
+			return fmt.Errorf("%w: hard link %q to %q, which is no file", ErrBadImage, clean, h.Linkname)
+		}
+		parent.children[base] = &node{layer: t.layer, file: target.file}
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeFifo:
+		parent.children[base] = &node{layer: t.layer, file: &file{header: h, layer: t.layer, index: index}}
+	default:
+		// A device: no business of a container's image. It still hides what
+		// was there.
+		delete(parent.children, base)
+	}
+	return nil
+}
+
+// whiteout hides what lower layers put there, and nothing of this layer,
+// whichever comes first in it.
+func (t *tree) whiteout(dirName, base string) error {
+	parent, err := t.dir(dirName, false)
+	if err != nil || parent == nil {
+		return err
+	}
+	if base == opaqueMarker {
+		t.hideLower(parent)
+		return nil
+	}
+	if strings.HasPrefix(base, metaPrefix) {
+		return nil
+	}
+	name := strings.TrimPrefix(base, whiteoutPrefix)
+	if n := parent.children[name]; n != nil && t.hide(n) {
+		delete(parent.children, name)
+	}
+	return nil
+}
+
+// hide reports whether a name goes; a directory stays if this layer put
+// something into it.
+func (t *tree) hide(n *node) bool {
+	if n.children != nil {
+		t.hideLower(n)
+		return n.layer < t.layer && len(n.children) == 0
+	}
+	return n.layer < t.layer
+}
+
+func (t *tree) hideLower(dir *node) {
+	maps.DeleteFunc(dir.children, func(_ string, n *node) bool { return t.hide(n) })
+}
+
+// lookup finds what a path leads to; the last component is not followed.
+func (t *tree) lookup(name string) (*node, error) {
+	clean, err := cleanPath(name)
+	if err != nil {
+		return nil, err
+	}
+	dirName, base := path.Split(clean)
+	parent, err := t.dir(dirName, false)
+	if err != nil || parent == nil {
+		return nil, err
+	}
+	return parent.children[base], nil
+}
+
+// dir finds a directory, following symbolic links inside the tree. A missing
+// one is made, or is nil.
+func (t *tree) dir(name string, make bool) (*node, error) {
+	way := []*node{t.root}
+	todo := strings.Split(name, "/")
+	links := 0
+	for len(todo) > 0 {
+		part := todo[0]
+		todo = todo[1:]
+		here := way[len(way)-1]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			way = way[:max(1, len(way)-1)]
+			continue
+		}
+		next := here.children[part]
+		if next == nil {
+			if !make {
+				return nil, nil
+			}
+			if len(part) > maxName {
+				return nil, fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(part))
+			}
+			next = newDir(t.layer, nil)
+			here.children[part] = next
+		}
+		if next.children != nil {
+			way = append(way, next)
+			continue
+		}
+		if next.file.header.Typeflag != tar.TypeSymlink {
+			return nil, fmt.Errorf("%w: %q goes through a file", ErrBadImage, name)
+		}
+		if links++; links > maxLinks {
+			return nil, fmt.Errorf("%w: %q goes round in circles", ErrBadImage, name)
+		}
+		target := next.file.header.Linkname
+		if strings.HasPrefix(target, "/") {
+			way = way[:1]
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	return way[len(way)-1], nil
+}
+
+// cleanPath makes a name relative to the root and free of "..".
+func cleanPath(name string) (string, error) {
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	if len(clean) > maxPath || len(path.Base(clean)) > maxName+len(whiteoutPrefix) || strings.ContainsRune(clean, 0) {
+		return "", fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(name))
+	}
+	return clean, nil
+}
+
+// survivors walks the finished tree: it returns the directories, parents first,
+// and fills in the names of each file.
+func (t *tree) survivors() (dirs []*tar.Header, files map[[2]int]*file, err error) {
+	files = map[[2]int]*file{}
+	var walk func(string, *node)
+	walk = func(prefix string, dir *node) {
+		for _, base := range slices.Sorted(maps.Keys(dir.children)) {
+			n, name := dir.children[base], prefix+base
+			if len(name) > maxPath { // by way of symbolic links
+				err = fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(name))
+				return
+			}
+			if n.children != nil {
+				h := *n.dir
+				h.Name = name + "/"
+				dirs = append(dirs, &h)
+				walk(h.Name, n)
+				continue
+			}
+			n.file.names = append(n.file.names, name)
+			files[[2]int{n.file.layer, n.file.index}] = n.file
+		}
+	}
+	walk("", t.root)
+	return dirs, files, err
+}
