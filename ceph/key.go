@@ -32,6 +32,9 @@ const (
 	keyIndex = "husk-pod-keys"
 )
 
+// PodUser is the cephx user of a pod, without "client.".
+func PodUser(podID string) string { return podKeyPrefix + podID }
+
 // podCaps lets a key read the images pool (the parents of clones) and reach the
 // objects of exactly these disks. QEMU opens even a read-only disk with a watch
 // on its header, hence "w" there; the data of a read-only disk stays "rx".
@@ -72,7 +75,7 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 	if err := c.step(ctx, "indexed"); err != nil {
 		return Key{}, err
 	}
-	user := podKeyPrefix + podID
+	user := PodUser(podID)
 	caps := []string{"mon", "allow r", "osd", c.podCaps(disks)}
 	out, err := c.monCommand(map[string]any{"prefix": "auth get-or-create", "entity": "client." + user, "caps": caps})
 	if hasErrno(err, einval) { // exists with other caps

@@ -86,6 +86,10 @@ type Stack struct {
 	done     chan struct{}
 	err      error // of stopping; read after done
 
+	mu       sync.Mutex
+	programs []*child
+	stopping bool // no more programs
+
 	rolePassword string
 }
 
@@ -173,8 +177,10 @@ func (s *Stack) waitAndStop(ctx context.Context) {
 	close(s.done)
 }
 
-// down stops the parts in parallel, each from its last child to its first.
+// down stops the programs, then the parts in parallel, each from its last child
+// to its first.
 func (s *Stack) down() error {
+	s.stopPrograms()
 	var wg sync.WaitGroup
 	for _, p := range s.parts {
 		if len(p.children) == 0 {

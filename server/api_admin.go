@@ -14,7 +14,7 @@ const defaultJoinTokenLife = time.Hour
 func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObject) (openapi.CreateTenantResponseObject, error) {
 	quota := husk.DefaultQuota
 	if r.Body.Quota != nil {
-		quota = husk.Quota(*r.Body.Quota)
+		quota = quotaOf(*r.Body.Quota)
 	}
 	t, err := a.store.CreateTenant(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), r.Body.Name, quota)
 	if err != nil {
@@ -44,7 +44,7 @@ func (a api) GetTenant(ctx context.Context, r openapi.GetTenantRequestObject) (o
 
 // UpdateTenant changes a tenant's quota.
 func (a api) UpdateTenant(ctx context.Context, r openapi.UpdateTenantRequestObject) (openapi.UpdateTenantResponseObject, error) {
-	t, err := a.store.SetQuota(ctx, r.TenantID, husk.Quota(r.Body.Quota))
+	t, err := a.store.SetQuota(ctx, r.TenantID, quotaOf(r.Body.Quota))
 	if err != nil {
 		return nil, err
 	}
@@ -113,4 +113,8 @@ func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenReque
 	expiresAt := time.Now().Add(life)
 	token, err := a.store.CreateJoinToken(ctx, expiresAt)
 	return openapi.CreateJoinToken201JSONResponse{Token: token, ExpiresAt: expiresAt}, err
+}
+
+func quotaOf(q openapi.Quota) husk.Quota {
+	return husk.Quota{Pods: q.Pods, CPUMillis: q.CPUMillis, MemoryMiB: q.MemoryMiB, Volumes: q.Volumes, VolumeGiB: q.VolumeGiB, Images: q.Images}
 }

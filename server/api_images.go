@@ -22,7 +22,7 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	}
 	resolveCtx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	resolved, err := registry.Resolve(resolveCtx, r.Body.Reference, "", registryAuth(auth))
+	resolved, err := registry.Resolve(resolveCtx, r.Body.Reference, registryAuth(auth))
 	if err != nil {
 		return nil, registryProblem(err)
 	}

@@ -62,7 +62,7 @@ func (s *Server) collectDisks(ctx context.Context) error {
 		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
 			continue // owned, or not ours to judge
 		}
-		if err := s.cluster.RemoveDisk(ctx, d); err != nil && !errors.Is(err, ceph.ErrBusy) {
+		if err := s.cluster.RemoveDisk(ctx, d); err != nil && !busy(err) {
 			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
 			continue
 		}
@@ -96,7 +96,7 @@ func (s *Server) collectBlobs(ctx context.Context) error {
 		if wanted[i.Digest] {
 			continue
 		}
-		if err := s.cluster.RemoveImage(ctx, i.Digest); err != nil && !errors.Is(err, ceph.ErrBusy) {
+		if err := s.cluster.RemoveImage(ctx, i.Digest); err != nil && !busy(err) {
 			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
 			continue
 		}

@@ -69,7 +69,11 @@ func (s *Server) importImage(ctx context.Context, job store.ImageJob) error {
 		start := time.Now()
 		imported, err := s.cluster.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
 			// By digest, so that what is imported is what was resolved, even if the tag has moved.
-			resolved, err := registry.Resolve(ctx, job.Image.Reference, job.Image.Digest, registryAuth(job.Auth))
+			pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
+			if err != nil {
+				return err
+			}
+			resolved, err := registry.Resolve(ctx, pinned, registryAuth(job.Auth))
 			if err != nil {
 				return err
 			}
@@ -98,11 +102,11 @@ func (s *Server) removeImage(ctx context.Context, job store.ImageJob) error {
 	return s.store.ImageRemoved(ctx, job.Image)
 }
 
-func registryAuth(a *store.RegistryAuth) *registry.Auth {
+func registryAuth(a *store.RegistryAuth) registry.Auth {
 	if a == nil {
-		return nil
+		return registry.Auth{}
 	}
-	return &registry.Auth{Username: a.Username, Password: a.Password}
+	return registry.Auth{Username: a.Username, Password: a.Password}
 }
 
 // registryProblem says in our codes what a registry answered.
@@ -116,6 +120,7 @@ func registryProblem(err error) error {
 		{registry.ErrNotFound, husk.CodeImageNotFound, "the registry has no such image"},
 		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry refuses these credentials, or needs some"},
 		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
+		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer"},
 	} {

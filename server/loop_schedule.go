@@ -108,7 +108,7 @@ func (s *Server) podSecret(ctx context.Context, pod store.PodKey) (string, error
 	}
 	access := make([]ceph.Access, 0, len(disks))
 	for _, d := range disks {
-		access = append(access, ceph.Access{Disk: ceph.Disk{Name: d.Name, ID: d.RBDID}, Write: d.Writable})
+		access = append(access, ceph.Access{Disk: ceph.Disk{Pool: s.cfg.VolumesPool, Name: d.Name, ID: d.RBDID}, Write: d.Writable})
 	}
 	key, err := s.cluster.CreatePodKey(ctx, pod.ID.String(), access)
 	if err != nil {

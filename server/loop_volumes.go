@@ -53,8 +53,14 @@ func (s *Server) removeVolume(ctx context.Context, v husk.Volume) error {
 
 // troubleText is what a tenant is told of a failure below the platform: that it happened, and no word of how the platform is built.
 func troubleText(err error) string {
-	if errors.Is(err, ceph.ErrBusy) {
+	if busy(err) {
 		return "it is still attached somewhere; this is tried again"
 	}
 	return "the storage cluster did not do it; this is tried again"
+}
+
+// busy tells whether something still uses an RBD image.
+func busy(err error) bool {
+	_, ok := errors.AsType[*ceph.BusyError](err)
+	return ok
 }

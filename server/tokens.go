@@ -167,7 +167,7 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	caller, err := a.store.Authenticate(ctx, clientID, secret)
 	if husk.CodeOf(err) == husk.CodeUnauthenticated {
 		text := "unknown client or wrong secret"
-		return openapi.IssueToken401JSONResponse{OAuthErrorJSONResponse: openapi.OAuthErrorJSONResponse{Error: openapi.InvalidClient, ErrorDescription: &text}}, nil
+		return openapi.IssueToken401JSONResponse{Error: openapi.InvalidClient, ErrorDescription: &text}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"husk/dev"
+	"husk/nodeagent/network"
+	"husk/openapi"
+)
+
+type devFlags struct {
+	stateDir, envFile, api, agentListen, kernel, initramfs, podRange string
+	postgresPort, cephMonPort, registryPort                          int
+	cpuOvercommit                                                    float64
+	reserveMemoryMiB                                                 int
+	noAgent, clean                                                   bool
+	lease, heartbeat                                                 time.Duration
+}
+
+func devCommand() *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything on this machine: Postgres, Ceph, libvirt, a registry, the server and an agent",
+		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, an OCI registry, the server and an agent, as children of
+this process, with all data in one state directory. A second start goes on with the data of the first. SIGTERM stops everything.
+
+Pods are emulated where KVM cannot be used. That is for development: emulation is no security boundary.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.clean {
+				return cleanDev(f)
+			}
+			return runDev(cmd.Context(), f)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
+	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "where to write how to reach it, in shell syntax")
+	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
+	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
+	fs.StringVar(&f.kernel, "kernel", "build/vmlinuz", "kernel of the pods")
+	fs.StringVar(&f.initramfs, "initramfs", "build/initramfs.cpio.gz", "initramfs with husk-init")
+	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
+	fs.IntVar(&f.postgresPort, "postgres-port", 15432, "port of Postgres")
+	fs.IntVar(&f.cephMonPort, "ceph-mon-port", 16789, "port of Ceph's monitor")
+	fs.IntVar(&f.registryPort, "registry-port", 15000, "port of the registry")
+	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how often a core is offered")
+	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory kept for everything but pods")
+	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
+	fs.BoolVar(&f.clean, "clean", false, "remove the state directory and what an earlier run left, instead of starting")
+	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
+	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
+	return cmd
+}
+
+// devSecrets are made at the first start and kept.
+type devSecrets struct{ masterKeyFile, operatorID, operatorSecretFile, operatorSecret string }
+
+func runDev(ctx context.Context, f devFlags) (err error) {
+	began := time.Now()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, p := range []*string{&f.envFile, &f.kernel, &f.initramfs} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	stack, err := dev.Start(context.WithoutCancel(ctx), dev.Config{
+		StateDir: f.stateDir, Parts: dev.Default | dev.Registry, PostgresPort: f.postgresPort, CephMonPort: f.cephMonPort, RegistryPort: f.registryPort,
+		Progress: dev.Lines(os.Stderr),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopDev(stack, f)) }()
+	secrets, err := makeSecrets(stack.StateDir())
+	if err != nil {
+		return err
+	}
+	if err := stack.Run(ctx, serverProgram(self, stack, f, secrets)); err != nil {
+		return err
+	}
+	operator, err := operatorClient(ctx, f, secrets)
+	if err != nil {
+		return err
+	}
+	if !f.noAgent {
+		program, err := agentProgram(ctx, self, stack, f, operator)
+		if err != nil {
+			return err
+		}
+		if err := stack.Run(ctx, program); err != nil {
+			return err
+		}
+	}
+	key, err := demoTenant(ctx, stack.StateDir(), operator)
+	if err != nil {
+		return fmt.Errorf("make the demo tenant: %w", err)
+	}
+	if err := writeDevEnv(f, stack, secrets, key); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "husk is up after %.1f s: http://%s, settings in %s\n", time.Since(began).Seconds(), f.api, f.envFile)
+	<-ctx.Done()
+	return nil
+}
+
+// stopGrace is how long everything may take to stop; pods get a grace period of their own within it.
+const stopGrace = 2 * time.Minute
+
+func stopDev(stack *dev.Stack, f devFlags) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	err := stack.Stop(ctx)
+	if !f.noAgent {
+		err = errors.Join(err, network.Clear())
+	}
+	if e := os.Remove(f.envFile); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+func cleanDev(f devFlags) error {
+	if err := dev.Clean(f.stateDir); err != nil {
+		return err
+	}
+	return network.Clear()
+}
+
+// makeSecrets makes the installation's secrets, or reads those of an earlier start.
+func makeSecrets(dir string) (devSecrets, error) {
+	s := devSecrets{masterKeyFile: filepath.Join(dir, "master.key"), operatorSecretFile: filepath.Join(dir, "operator.secret")}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return s, err
+	}
+	_, err1 := keptFile(s.masterKeyFile, hex.EncodeToString(key))
+	secret, err2 := keptFile(s.operatorSecretFile, rand.Text()+rand.Text())
+	id, err3 := keptFile(filepath.Join(dir, "operator.id"), uuid.NewString())
+	s.operatorSecret, s.operatorID = secret, id
+	return s, errors.Join(err1, err2, err3)
+}
+
+// keptFile returns what the file holds, after writing the fallback into it if it is not there.
+func keptFile(name, fallback string) (string, error) {
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		if err := os.WriteFile(name+".new", []byte(fallback+"\n"), 0o600); err != nil {
+			return "", err
+		}
+		if err := os.Rename(name+".new", name); err != nil {
+			return "", err
+		}
+	}
+	return readSecret(name)
+}
+
+func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.Program {
+	return dev.Program{
+		Name: "server", Path: self, Grace: 15 * time.Second, Timeout: time.Minute,
+		Args: []string{
+			"server", "--listen", f.api, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
+			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
+			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
+			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
+		},
+		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password is no argument: everyone may read those
+		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+f.api+"/readyz") },
+	}
+}
+
+func ready(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
+func operatorClient(ctx context.Context, f devFlags, s devSecrets) (*openapi.ClientWithResponses, error) {
+	oauth := clientcredentials.Config{ClientID: s.operatorID, ClientSecret: s.operatorSecret, TokenURL: "http://" + f.api + "/oauth2/token"}
+	return openapi.NewClientWithResponses("http://"+f.api, openapi.WithHTTPClient(oauth.Client(ctx)))
+}
+
+func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags, operator *openapi.ClientWithResponses) (dev.Program, error) {
+	dir := filepath.Join(stack.StateDir(), "agent")
+	p := dev.Program{
+		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
+		Args: []string{
+			"agent", "--server", "http://" + f.api, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
+			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-overcommit", fmt.Sprint(f.cpuOvercommit),
+			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
+		},
+		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator) },
+	}
+	if _, err := os.Stat(filepath.Join(dir, "identity.json")); errors.Is(err, fs.ErrNotExist) {
+		resp, err := operator.CreateJoinTokenWithResponse(ctx, openapi.JoinTokenCreate{})
+		if err != nil {
+			return p, err
+		}
+		if resp.JSON201 == nil {
+			return p, fmt.Errorf("make a join token: %s: %s", resp.Status(), resp.Body)
+		}
+		p.Env = []string{"HUSKD_JOIN_TOKEN=" + resp.JSON201.Token}
+	}
+	return p, nil
+}
+
+// nodeReady tells whether a node has sent a heartbeat lately.
+func nodeReady(ctx context.Context, operator *openapi.ClientWithResponses) error {
+	resp, err := operator.ListNodesWithResponse(ctx)
+	if err != nil {
+		return err
+	}
+	if resp.JSON200 == nil {
+		return fmt.Errorf("list nodes: %s", resp.Status())
+	}
+	for _, n := range resp.JSON200.Items {
+		if n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && time.Since(*n.HeartbeatAt) < 30*time.Second {
+			return nil
+		}
+	}
+	return errors.New("no node is ready")
+}
+
+type apiKey struct{ id, secret string }
+
+const demoTenantName = "demo"
+
+// demoTenant makes the demo tenant and a key of it, or reads the key of an earlier start.
+func demoTenant(ctx context.Context, dir string, operator *openapi.ClientWithResponses) (apiKey, error) {
+	file := filepath.Join(dir, "demo.key")
+	if raw, err := readSecret(file); err == nil {
+		id, secret, _ := strings.Cut(raw, " ")
+		return apiKey{id, secret}, nil
+	}
+	idempotency := "dev-" + demoTenantName
+	quota := openapi.Quota{Pods: 50, CPUMillis: 32_000, MemoryMiB: 32_768, Volumes: 50, VolumeGiB: 200, Images: 50}
+	tenant, err := operator.CreateTenantWithResponse(ctx, &openapi.CreateTenantParams{IdempotencyKey: &idempotency},
+		openapi.TenantCreate{Name: demoTenantName, Quota: &quota})
+	if err != nil {
+		return apiKey{}, err
+	}
+	var id uuid.UUID
+	switch {
+	case tenant.JSON201 != nil:
+		id = tenant.JSON201.ID
+	case tenant.StatusCode() == http.StatusConflict:
+		if id, err = tenantNamed(ctx, operator, demoTenantName); err != nil {
+			return apiKey{}, err
+		}
+	default:
+		return apiKey{}, fmt.Errorf("%s: %s", tenant.Status(), tenant.Body)
+	}
+	key, err := operator.CreateAPIKeyWithResponse(ctx, id, openapi.APIKeyCreate{Name: "dev"})
+	if err != nil {
+		return apiKey{}, err
+	}
+	if key.JSON201 == nil {
+		return apiKey{}, fmt.Errorf("%s: %s", key.Status(), key.Body)
+	}
+	k := apiKey{key.JSON201.ClientID.String(), key.JSON201.ClientSecret}
+	_, err = keptFile(file, k.id+" "+k.secret)
+	return k, err
+}
+
+func tenantNamed(ctx context.Context, operator *openapi.ClientWithResponses, name string) (uuid.UUID, error) {
+	limit := 1000
+	resp, err := operator.ListTenantsWithResponse(ctx, &openapi.ListTenantsParams{Limit: &limit})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if resp.JSON200 != nil {
+		for _, t := range resp.JSON200.Items {
+			if t.Name == name {
+				return t.ID, nil
+			}
+		}
+	}
+	return uuid.Nil, fmt.Errorf("no tenant is named %q: %s", name, resp.Status())
+}
+
+func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {
+	if err := os.MkdirAll(filepath.Dir(f.envFile), 0o755); err != nil { //nolint:gosec // a build directory
+		return err
+	}
+	var b strings.Builder
+	for _, v := range [][2]string{
+		{"HUSK_API", "http://" + f.api}, {"HUSK_CLIENT_ID", key.id}, {"HUSK_CLIENT_SECRET", key.secret},
+		{"HUSK_ADMIN_CLIENT_ID", s.operatorID}, {"HUSK_ADMIN_CLIENT_SECRET", s.operatorSecret}, {"HUSK_STATE_DIR", stack.StateDir()},
+		{"HUSK_REGISTRY", stack.RegistryAddr()}, {"HUSK_CEPH_CONF", stack.CephConf()},
+	} {
+		fmt.Fprintf(&b, "export %s='%s'\n", v[0], v[1])
+	}
+	part := f.envFile + ".new"
+	if err := os.WriteFile(part, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, f.envFile)
+}

@@ -1,0 +1,53 @@
+// Command huskd is the daemon: the API server, the agent of a node, or everything on one machine for development.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "huskd:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has run
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "huskd",
+		Short: "Pods as virtual machines, for tenants who do not trust each other",
+		Long: `Pods as virtual machines, for tenants who do not trust each other.
+
+Every flag can also be given in the environment (--state-dir is HUSKD_STATE_DIR) or in the YAML file named by --config, with the
+flag's name as the key. A flag wins over the environment, and that over the file.`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return settle(cmd) },
+	}
+	cmd.PersistentFlags().String("config", "", "YAML file with settings")
+	cmd.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
+	cmd.AddCommand(serverCommand(), agentCommand(), devCommand())
+	return cmd
+}
+
+// logger writes JSON lines to standard error.
+func logger(cmd *cobra.Command, part string) (*slog.Logger, error) {
+	text, err := cmd.Flags().GetString("log-level")
+	if err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		return nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", text)
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("part", part), nil
+}

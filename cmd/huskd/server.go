@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"husk/ceph"
+	"husk/server"
+	"husk/store"
+)
+
+// defaultPodRange is the shared address space of RFC 6598 halved: it does not collide with what networks usually use.
+const defaultPodRange = "100.64.0.0/11"
+
+type serverFlags struct {
+	listen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
+	networkPrefix                                                                        int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                    string
+	cephMonitors                                                                         []string
+	lease, heartbeat                                                                     time.Duration
+}
+
+func serverCommand() *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Serve the API and, when leading, run the control loops",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "database-url", "master-key-file", "ceph-keyring", "ceph-monitors"); err != nil {
+				return err
+			}
+			return runServer(cmd, f)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address of the API")
+	fs.StringVar(&f.databaseURL, "database-url", "", "Postgres as postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
+	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that seals secrets in the database")
+	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
+	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range from which tenants' networks are cut")
+	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
+	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, made unless it exists")
+	fs.StringVar(&f.operatorSecretFile, "operator-secret-file", "", "file with the first operator's client secret")
+	fs.StringSliceVar(&f.cephMonitors, "ceph-monitors", nil, "Ceph's monitors as host:port, as nodes reach them")
+	fs.StringVar(&f.cephConf, "ceph-conf", "", "Ceph's configuration, if one is needed")
+	fs.StringVar(&f.cephUser, "ceph-user", "husk-server", "the server's Ceph user")
+	fs.StringVar(&f.cephKeyring, "ceph-keyring", "", "keyring of that user")
+	fs.StringVar(&f.imagesPool, "ceph-images-pool", "husk-images", "pool of imported images")
+	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
+	fs.StringVar(&f.workDir, "work-dir", "", "directory for images under import (default: the system's temporary directory)")
+	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
+	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
+	return cmd
+}
+
+func runServer(cmd *cobra.Command, f serverFlags) error {
+	ctx := cmd.Context()
+	log, err := logger(cmd, "server")
+	if err != nil {
+		return err
+	}
+	key, err := readSecret(f.masterKeyFile)
+	if err != nil {
+		return err
+	}
+	master, err := hex.DecodeString(key)
+	if err != nil {
+		return fmt.Errorf("--master-key-file: %s does not hold hexadecimal digits", f.masterKeyFile)
+	}
+	podRange, err := netip.ParsePrefix(f.podRange)
+	if err != nil {
+		return fmt.Errorf("--pod-range: %w", err)
+	}
+	// Listening comes first: an address in use is the commonest mistake, and should not wait for the database.
+	listener, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	defer listener.Close() //nolint:errcheck // Shutdown has closed it before
+	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKey: master, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := ensureOperator(ctx, st, f); err != nil {
+		return err
+	}
+	cluster, err := ceph.Connect(ctx, ceph.Config{
+		ConfFile: f.cephConf, MonHosts: f.cephMonitors, User: f.cephUser, Keyring: f.cephKeyring, ImagesPool: f.imagesPool,
+		VolumesPool: f.volumesPool, WorkDir: f.workDir,
+	})
+	if err != nil {
+		return fmt.Errorf("connect to ceph at %s: %w", strings.Join(f.cephMonitors, ","), err)
+	}
+	defer cluster.Close()
+	srv, err := server.New(ctx, server.Config{
+		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
+		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat,
+	})
+	if err != nil {
+		return err
+	}
+	return serve(ctx, srv, listener)
+}
+
+func ensureOperator(ctx context.Context, st *store.Store, f serverFlags) error {
+	if f.operatorID == "" {
+		return nil
+	}
+	id, err := uuid.Parse(f.operatorID)
+	if err != nil {
+		return fmt.Errorf("--operator-client-id: %w", err)
+	}
+	secret, err := readSecret(f.operatorSecretFile)
+	if err != nil {
+		return err
+	}
+	if len(secret) < 16 {
+		return fmt.Errorf("--operator-secret-file: %s holds fewer than 16 characters", f.operatorSecretFile)
+	}
+	return st.EnsureOperator(ctx, id, secret)
+}
+
+// drainTime is how long requests under way may take when the server stops. Streams are cut; their readers reconnect.
+const drainTime = 5 * time.Second
+
+func serve(ctx context.Context, srv *server.Server, listener net.Listener) error {
+	streams, cutStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutStreams()
+	hs := &http.Server{
+		Handler: srv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return streams },
+	}
+	var loops sync.WaitGroup
+	loops.Go(func() { srv.RunLoops(ctx) })
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the API: %w", err)
+	case <-ctx.Done():
+	}
+	time.AfterFunc(drainTime/2, cutStreams)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	err := hs.Shutdown(stopCtx)
+	loops.Wait()
+	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+)
+
+// Program is a daemon of the caller's own that stands on the stack.
+type Program struct {
+	Name  string
+	Path  string
+	Args  []string
+	Env   []string      // beside ours
+	Grace time.Duration // between SIGTERM and SIGKILL
+	// Ready succeeds when the program can be used; Timeout bounds the wait.
+	Ready   func(context.Context) error
+	Timeout time.Duration
+}
+
+// Run starts a program, waits until it is ready and supervises it like the
+// stack's own daemons. Programs are stopped before the parts, the last first.
+func (s *Stack) Run(ctx context.Context, p Program) error {
+	began := time.Now()
+	s.step(Step{Name: p.Name, Kind: StepStarting})
+	c, err := s.spawn(ctx, spec{name: p.Name, path: p.Path, args: p.Args, env: p.Env, signal: syscall.SIGTERM, grace: p.Grace}, p.Timeout, p.Ready)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	stopped := s.stopping
+	if !stopped {
+		s.programs = append(s.programs, c)
+	}
+	s.mu.Unlock()
+	if stopped {
+		c.shutdown()
+		return errors.New("the stack is stopping")
+	}
+	s.step(Step{Name: p.Name, Kind: StepReady, Took: time.Since(began)})
+	return nil
+}
+
+// stopPrograms stops them, the last first.
+func (s *Stack) stopPrograms() {
+	s.mu.Lock()
+	s.stopping = true
+	programs := s.programs
+	s.programs = nil
+	s.mu.Unlock()
+	for i := len(programs) - 1; i >= 0; i-- {
+		began := time.Now()
+		s.step(Step{Name: programs[i].name, Kind: StepStopping})
+		programs[i].shutdown()
+		s.step(Step{Name: programs[i].name, Kind: StepStopped, Took: time.Since(began)})
+	}
+}
