@@ -61,7 +61,7 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 		entry{name: "run/", mode: 0o755}, entry{name: "run/husk/", mode: 0o755},
 		entry{name: "run/husk/volumes/", mode: 0o755}, entry{name: "run/husk/volumes/data/", mode: 0o755},
 		entry{name: "etc/resolv.conf", link: "../run/resolve/stub"},
-		entry{name: "bin/wc", link: "busybox"}, entry{name: "bin/test", link: "busybox"}, entry{name: "bin/mkdir", link: "busybox"},
+		entry{name: "bin/wc", link: "busybox"}, entry{name: "bin/mkdir", link: "busybox"},
 	)
 	volume := makeVolume(t)
 	began := time.Now()
@@ -227,14 +227,18 @@ func TestCommandNotFoundFailsThePod(t *testing.T) {
 
 func TestContainerOutOfMemoryIsKilledAlone(t *testing.T) {
 	t.Parallel()
-	v := bootVM(t, "160", []disk{{makeImage(t), "image-1", true}})
+	v := bootVM(t, "160", []disk{{makeImage(t), "image-1", true}, {makeVolume(t), "volume-1", true}})
 	c := v.dial(t)
 	spec := guest.Spec{
 		PodID: "pod-3", Hostname: "pod-3", RestartPolicy: guest.RestartNever,
 		Containers: []guest.Container{
 			{Name: "hungry", ImageSerial: "image-1", Args: []string{"tail", "/dev/zero"}},
-			{Name: "modest", ImageSerial: "image-1", Args: []string{"sh", "-c", "while :; do sleep 0.1; done"}},
+			{
+				Name: "modest", ImageSerial: "image-1", Mounts: []guest.Mount{{Volume: "seed", Path: "/seed"}},
+				Args: []string{"sh", "-c", "test -d /seed/lost+found && ! echo x > /seed/x && echo read-only; while :; do sleep 0.1; done"},
+			},
 		},
+		Volumes: []guest.Volume{{Name: "seed", Serial: "volume-1", FSType: "ext4", ReadOnly: true}},
 	}
 	if _, err := c.Start(t.Context(), spec); err != nil {
 		t.Fatal(err)
@@ -246,6 +250,9 @@ func TestContainerOutOfMemoryIsKilledAlone(t *testing.T) {
 	if got := s.Containers[1]; got.State != guest.StateRunning {
 		t.Errorf("modest is %+v; want it running", got)
 	}
+	eventually(t, "modest has found its volume read-only", func() bool {
+		return logsOf(t, c, "modest")[guest.Stdout] == "read-only\n"
+	})
 	// A shell as PID 1 without a handler ignores SIGTERM: only SIGKILL ends it.
 	if err := c.Stop(t.Context(), 200*time.Millisecond); err != nil {
 		t.Fatal(err)

@@ -91,8 +91,9 @@ func (h *fakeHandler) Stop(grace time.Duration) error {
 type fakePort struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
-	conn   net.Conn // nil: no host
-	stale  []byte   // sent to the next host first
+	conn   net.Conn  // nil: no host
+	stale  []byte    // sent to the next host first
+	writes time.Time // deadline, of the port and not of one host
 	closed bool
 }
 
@@ -107,7 +108,11 @@ func (p *fakePort) connect(stale string) net.Conn {
 	host, guest := net.Pipe()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.conn != nil { // there is only one host at a time
+		p.conn.Close()
+	}
 	p.conn, p.stale = guest, []byte(stale)
+	guest.SetWriteDeadline(p.writes)
 	p.cond.Broadcast()
 	return host
 }
@@ -161,10 +166,13 @@ func (p *fakePort) Write(b []byte) (int, error) {
 }
 
 func (p *fakePort) SetWriteDeadline(t time.Time) error {
-	if conn, err := p.current(); err == nil {
-		return conn.SetWriteDeadline(t)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writes = t
+	if p.conn == nil {
+		return nil
 	}
-	return nil
+	return p.conn.SetWriteDeadline(t)
 }
 
 func (p *fakePort) WaitHost() error {

@@ -3,9 +3,11 @@
 package pid1
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,11 +70,21 @@ func mountAll(mounts []fsMount) {
 	}
 }
 
+// consoleWait is how long a virtio console may take to appear after its driver
+// was loaded.
+const consoleWait = time.Second
+
 // openConsole makes the console standard input, output and error. The kernel
 // has done so already if the console's driver is built in; that of virtio has
-// just been loaded.
+// just been loaded and registers its ports a little later.
 func openConsole() {
 	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
+	cmdline, _ := os.ReadFile("/proc/cmdline")
+	virtio := bytes.Contains(cmdline, []byte("console=hvc"))
+	for end := time.Now().Add(consoleWait); err != nil && virtio && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+		fd, err = unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
+	}
 	if err != nil {
 		if fd, err = unix.Open("/dev/null", unix.O_RDWR, 0); err != nil {
 			return
