@@ -90,7 +90,7 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 			{Name: "flaky", ImageSerial: "image-1", Args: sh(flaky), Mounts: []guest.Mount{data}},
 			{
 				Name: "probe", ImageSerial: "image-1", Args: sh(`until test -e /ro/seed; do sleep 0.05; done;`+probe, "zero", "one", "two words"),
-				Env: []string{"GREETING=no", "GREETING=good day"}, WorkingDir: "/tmp", User: "alice",
+				Env: []string{"GREETING=no", "GREETING=good day"}, WorkingDir: "/tmp", User: "app",
 				Files: []guest.File{
 					{Path: "/etc/app/config", Content: []byte("injected"), Mode: 0o400, UID: 1000},
 					{Path: "/escape/pwned", Content: []byte("inside")},
@@ -180,7 +180,7 @@ func guestAfterAgentDeath(t *testing.T, v *vm, c *guest.Client) *guest.Client {
 func checkProbe(t *testing.T, logs map[string]string) {
 	t.Helper()
 	for _, want := range []string{
-		"args zero one two words\n", "env good day /home/alice pod-1\n", "cwd /tmp\n", "id 1000:1000 groups 1000 50\n", "pid 1\n",
+		"args zero one two words\n", "env good day /home/app pod-1\n", "cwd /tmp\n", "id 1000:1000 groups 1000 50\n", "pid 1\n",
 		"host pod-1\n", "file injected\n", "escaped inside\n", "hosts 1\n", "nameserver 10.7.0.2\nsearch husk.internal\n",
 		"inet 10.7.0.9/24", "mtu 1400", "default via 10.7.0.1 dev eth0", "rootmount overlay / overlay rw",
 		"volume is read-only\n", "seen seed\n", "root is writable\n", "dev-stdout\n",

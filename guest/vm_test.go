@@ -257,8 +257,8 @@ func makeImage(t *testing.T, more ...entry) string {
 	entries := []entry{
 		{name: "bin/", mode: 0o755}, {name: "etc/", mode: 0o755}, {name: "tmp/", mode: 0o1777},
 		{name: "bin/busybox", content: string(busybox), mode: 0o755},
-		{name: "etc/passwd", content: "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n", mode: 0o644},
-		{name: "etc/group", content: "root:x:0:\nalice:x:1000:\nstaff:x:50:alice\n", mode: 0o644},
+		{name: "etc/passwd", content: "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", mode: 0o644},
+		{name: "etc/group", content: "root:x:0:\napp:x:1000:\nstaff:x:50:app\n", mode: 0o644},
 	}
 	for _, applet := range []string{"sh", "cat", "echo", "id", "sleep", "wget", "httpd", "tail", "ls", "hostname", "ip", "mount", "su", "grep", "env", "test"} {
 		entries = append(entries, entry{name: "bin/" + applet, link: "busybox"})
