@@ -55,6 +55,9 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 			return err
 		}
 	}
+	if err := w.agent.vms.Limit(ctx, w.id, order.Resources.MemoryMiB+order.VMMOverheadMiB); err != nil {
+		return err
+	}
 	return w.attend(ctx, order, domain)
 }
 

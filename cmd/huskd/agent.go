@@ -46,7 +46,7 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks; the same as the server's")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "libvirt to use")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
-	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio.gz", "initramfs with husk-init")
+	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio", "initramfs with husk-init")
 	fs.StringVar(&f.firmware, "firmware", "/usr/share/qemu/qboot.rom", "firmware that boots the kernel")
 	fs.BoolVar(&f.allowEmulation, "allow-emulation", false, "run without KVM where there is none; emulation is no security boundary")
 	fs.BoolVar(&f.stopPodsOnExit, "stop-pods-on-exit", false, "stop the pods' machines when the agent is told to stop; without it they run on")

@@ -54,7 +54,7 @@ Pods are emulated where KVM cannot be used. That is for development: emulation i
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
 	fs.StringVar(&f.kernel, "kernel", "build/vmlinuz", "kernel of the pods")
-	fs.StringVar(&f.initramfs, "initramfs", "build/initramfs.cpio.gz", "initramfs with husk-init")
+	fs.StringVar(&f.initramfs, "initramfs", "build/initramfs.cpio", "initramfs with husk-init")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
 	fs.IntVar(&f.postgresPort, "postgres-port", 15432, "port of Postgres")
 	fs.IntVar(&f.cephMonPort, "ceph-mon-port", 16789, "port of Ceph's monitor")

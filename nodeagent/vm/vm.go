@@ -251,11 +251,8 @@ func describe(dom *libvirt.Domain) (Domain, bool, error) {
 	return d, true, nil
 }
 
-// Start makes the pod's domain, or returns the one that runs already. The Ceph key is handed over as an ephemeral, private secret.
+// Start makes the pod's domain. The Ceph key is handed over as an ephemeral, private secret.
 func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
-	if d, ok, err := m.Find(ctx, spec.PodID); err != nil || ok {
-		return d, err
-	}
 	text, err := domainXML(m.cfg, spec)
 	if err != nil {
 		return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
@@ -272,6 +269,25 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 		d, _, err := describe(dom)
 		return d, err
 	})
+}
+
+// Limit holds a domain's memory, guest and monitor together, by its cgroup. It is not part of the domain's description, for with a limit
+// there libvirt also wants to raise how much memory QEMU may lock, which it does not need and containers of a node may forbid.
+func (m *Manager) Limit(ctx context.Context, pod uuid.UUID, mib int) error {
+	_, err := call(ctx, m, callTimeout, func(c *libvirt.Connect) (struct{}, error) {
+		dom, err := c.LookupDomainByUUID(pod[:])
+		if err != nil {
+			return struct{}{}, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
+		}
+		defer dom.Free()                                                               //nolint:errcheck // it only drops a reference
+		limit := uint64(mib+hardLimitSlackMiB) << 10                                   //nolint:gosec // the contract bounds it
+		params := libvirt.DomainMemoryParameters{HardLimitSet: true, HardLimit: limit} // KiB
+		if err := dom.SetMemoryParameters(&params, libvirt.DOMAIN_AFFECT_LIVE); err != nil {
+			return struct{}{}, fmt.Errorf("limit the memory of pod %s: %w", pod, err)
+		}
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // Destroy ends the pod's domain at once, as pulling the plug, and removes its secret. It returns nil when there is none.

@@ -22,6 +22,9 @@ const tcgCacheMiB = 64
 // lastSlot is the last slot of the root bus that is ours to give; the chipset sits at 31.
 const lastSlot = 28
 
+// qemuUser is the unprivileged user and group that Debian's libvirt runs QEMU as.
+const qemuUser = "libvirt-qemu:libvirt-qemu"
+
 func decodeKey(key string) ([]byte, error) {
 	raw, err := base64.StdEncoding.DecodeString(key)
 	if err != nil {
@@ -45,9 +48,6 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint((spec.CPUMillis + 999) / 1000)},
 		CPU:        &libvirtxml.DomainCPU{Mode: "host-model"},
 		OnPoweroff: "destroy", OnReboot: "destroy", OnCrash: "destroy",
-		MemoryTune: &libvirtxml.DomainMemoryTune{HardLimit: &libvirtxml.DomainMemoryTuneLimit{
-			Value: uint64(spec.MemoryMiB + spec.OverheadMiB + hardLimitSlackMiB), Unit: "MiB", //nolint:gosec // as above
-		}},
 		// The whole process is held to the pod's cpu: its threads for disks and emulation count too.
 		CPUTune: &libvirtxml.DomainCPUTune{
 			GlobalPeriod: &libvirtxml.DomainCPUTunePeriod{Value: 100_000},
@@ -61,7 +61,7 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		Clock:    &libvirtxml.DomainClock{Offset: "utc", Timer: []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}},
 		// Kernel and initramfs are shared by all pods and must stay root's: libvirt would give them to QEMU's user.
-		SecLabel: []libvirtxml.DomainSecLabel{{Type: "dynamic", Model: "dac", Relabel: "no"}},
+		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: qemuUser}},
 		Devices: &libvirtxml.DomainDeviceList{
 			Controllers: []libvirtxml.DomainController{
 				{Type: "usb", Model: "none"},
