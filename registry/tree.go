@@ -58,6 +58,9 @@ func (t *tree) apply(index int, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	if len(h.Linkname) > maxPath { // longer ones cannot exist, and take long to follow
+		return fmt.Errorf("%w: link of %d bytes", ErrBadImage, len(h.Linkname))
+	}
 	if clean == "" {
 		return nil // the root itself
 	}
