@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -108,4 +109,23 @@ func writeFileAtomic(path string, data []byte, mode os.FileMode) error {
 		_ = os.Remove(tmp.Name())
 	}
 	return err
+}
+
+// Holder returns the process that holds a state directory, or 0 when none does.
+func Holder(path string) int {
+	f, err := os.Open(filepath.Join(path, "lock"))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
+		return 0 // nobody does, and closing lets go of it again
+	}
+	raw := make([]byte, 32)
+	n, _ := f.Read(raw) // an empty file is nobody
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw[:n])))
+	if err != nil {
+		return 0
+	}
+	return pid
 }

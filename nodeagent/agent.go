@@ -74,6 +74,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the network: %w", err)
 	}
+	cfg.VM.Node = id.NodeID
 	a := &Agent{
 		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, vms: vm.New(cfg.VM), net: net, workers: map[uuid.UUID]*worker{},
 	}

@@ -27,7 +27,7 @@ type devFlags struct {
 	postgresPort, cephMonPort, registryPort                          int
 	cpuOvercommit                                                    float64
 	reserveMemoryMiB                                                 int
-	noAgent, clean                                                   bool
+	noAgent, detach                                                  bool
 	lease, heartbeat                                                 time.Duration
 }
 
@@ -42,14 +42,24 @@ this process, with all data in one state directory. A second start goes on with 
 Pods are emulated where KVM cannot be used. That is for development: emulation is no security boundary.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.clean {
-				return cleanDev(f)
+			if f.detach {
+				return detachDev(cmd.Context(), f)
 			}
 			return runDev(cmd.Context(), f)
 		},
 	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "stop", Short: "Stop what runs in the state directory and wait until it has ended", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return stopRunningDev(cmd.Context(), f) },
+		},
+		&cobra.Command{
+			Use: "clean", Short: "Stop, remove the state directory, and remove what a killed run left", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return cleanDev(cmd.Context(), f) },
+		},
+	)
+	cmd.PersistentFlags().StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
 	fs := cmd.Flags()
-	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
 	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "where to write how to reach it, in shell syntax")
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
@@ -62,7 +72,7 @@ Pods are emulated where KVM cannot be used. That is for development: emulation i
 	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how often a core is offered")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory kept for everything but pods")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
-	fs.BoolVar(&f.clean, "clean", false, "remove the state directory and what an earlier run left, instead of starting")
+	fs.BoolVar(&f.detach, "detach", false, "go on in the background once everything is up; fine to call when it runs already")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
 	return cmd
@@ -138,13 +148,6 @@ func stopDev(stack *dev.Stack, f devFlags) error {
 	return err
 }
 
-func cleanDev(f devFlags) error {
-	if err := dev.Clean(f.stateDir); err != nil {
-		return err
-	}
-	return network.Clear()
-}
-
 // makeSecrets makes the installation's secrets, or reads those of an earlier start.
 func makeSecrets(dir string) (devSecrets, error) {
 	s := devSecrets{masterKeyFile: filepath.Join(dir, "master.key"), operatorSecretFile: filepath.Join(dir, "operator.secret")}
@@ -208,8 +211,10 @@ func operatorClient(ctx context.Context, f devFlags, s devSecrets) (*openapi.Cli
 	return openapi.NewClientWithResponses("http://"+f.api, openapi.WithHTTPClient(oauth.Client(ctx)))
 }
 
+func agentDir(stack *dev.Stack) string { return filepath.Join(stack.StateDir(), "agent") }
+
 func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags, operator *openapi.ClientWithResponses) (dev.Program, error) {
-	dir := filepath.Join(stack.StateDir(), "agent")
+	dir, began := agentDir(stack), time.Now()
 	p := dev.Program{
 		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
 		Args: []string{
@@ -217,7 +222,7 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-overcommit", fmt.Sprint(f.cpuOvercommit),
 			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
 		},
-		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator) },
+		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}
 	if _, err := os.Stat(filepath.Join(dir, "identity.json")); errors.Is(err, fs.ErrNotExist) {
 		resp, err := operator.CreateJoinTokenWithResponse(ctx, openapi.JoinTokenCreate{})
@@ -232,8 +237,8 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 	return p, nil
 }
 
-// nodeReady tells whether a node has sent a heartbeat lately.
-func nodeReady(ctx context.Context, operator *openapi.ClientWithResponses) error {
+// nodeReady tells whether a node has sent a heartbeat since then.
+func nodeReady(ctx context.Context, operator *openapi.ClientWithResponses, since time.Time) error {
 	resp, err := operator.ListNodesWithResponse(ctx)
 	if err != nil {
 		return err
@@ -242,7 +247,7 @@ func nodeReady(ctx context.Context, operator *openapi.ClientWithResponses) error
 		return fmt.Errorf("list nodes: %s", resp.Status())
 	}
 	for _, n := range resp.JSON200.Items {
-		if n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && time.Since(*n.HeartbeatAt) < 30*time.Second {
+		if n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && n.HeartbeatAt.After(since) {
 			return nil
 		}
 	}

@@ -29,9 +29,10 @@ var ErrUnresponsive = errors.New("libvirt does not answer")
 
 // Config says how virtual machines are made.
 type Config struct {
-	URI       string // qemu:///system
-	Emulate   bool   // TCG instead of KVM: no security boundary, for development only
-	Kernel    string // paths that QEMU's user can read
+	Node      uuid.UUID // domains of another agent on the same libvirt are not ours
+	URI       string    // qemu:///system
+	Emulate   bool      // TCG instead of KVM: no security boundary, for development only
+	Kernel    string    // paths that QEMU's user can read
 	Initramfs string
 	Firmware  string // qboot
 	Cmdline   string
@@ -175,6 +176,7 @@ type metadata struct {
 	XMLName    xml.Name  `xml:"urn:husk:pod:1 pod"`
 	Generation int64     `xml:"generation,attr"`
 	Tenant     uuid.UUID `xml:"tenant,attr"`
+	Node       uuid.UUID `xml:"node,attr"`
 }
 
 // List returns our domains; those of others on the same libvirt are not ours to see.
@@ -186,7 +188,7 @@ func (m *Manager) List(ctx context.Context) ([]Domain, error) {
 		}
 		domains := make([]Domain, 0, len(all))
 		for i := range all {
-			d, ours, err := describe(&all[i])
+			d, ours, err := m.describe(&all[i])
 			err = errors.Join(err, all[i].Free())
 			if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) {
 				return nil, err
@@ -214,7 +216,7 @@ func (m *Manager) Find(ctx context.Context, pod uuid.UUID) (Domain, bool, error)
 			return found{}, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
 		}
 		defer dom.Free() //nolint:errcheck // it only drops a reference
-		d, ok, err := describe(dom)
+		d, ok, err := m.describe(dom)
 		if is(err, libvirt.ERR_NO_DOMAIN) {
 			return found{}, nil
 		}
@@ -223,7 +225,7 @@ func (m *Manager) Find(ctx context.Context, pod uuid.UUID) (Domain, bool, error)
 	return f.d, f.ok, err
 }
 
-func describe(dom *libvirt.Domain) (Domain, bool, error) {
+func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	text, err := dom.GetXMLDesc(0)
 	if err != nil {
 		return Domain{}, false, fmt.Errorf("describe a domain: %w", err)
@@ -236,8 +238,8 @@ func describe(dom *libvirt.Domain) (Domain, bool, error) {
 		return Domain{}, false, nil
 	}
 	var meta metadata
-	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil {
-		return Domain{}, false, nil //nolint:nilerr // somebody else's metadata
+	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil || meta.Node != m.cfg.Node {
+		return Domain{}, false, nil //nolint:nilerr // somebody else's
 	}
 	d := Domain{Generation: meta.Generation}
 	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
@@ -266,7 +268,7 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 			return Domain{}, fmt.Errorf("start the domain of pod %s: %w", spec.PodID, err)
 		}
 		defer dom.Free() //nolint:errcheck // it only drops a reference
-		d, _, err := describe(dom)
+		d, _, err := m.describe(dom)
 		return d, err
 	})
 }

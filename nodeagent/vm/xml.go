@@ -36,7 +36,7 @@ func decodeKey(key string) ([]byte, error) {
 // domainXML describes a pod's machine: q35 without graphics, USB or HPET; virtio only; kernel and initramfs booted directly by qboot.
 // Devices sit on the root bus itself, for a root port per device costs boot time, unless there are too many.
 func domainXML(cfg Config, spec Spec) (string, error) {
-	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID})
+	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
 		return "", err
 	}

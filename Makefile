@@ -1,0 +1,65 @@
+# Husk's tasks. `make help` lists them.
+
+export GOFLAGS := -tags=pacific
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO_FILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './web/node_modules/*')
+DEV := bin/huskd dev
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: build ## Install what is missing, build, start everything and run the main job on it
+	@$(DEV) --detach
+	@bin/demo
+
+.PHONY: down
+down: ## Stop everything; the data stays
+	@if [ -x bin/huskd ]; then $(DEV) stop; fi
+
+.PHONY: clean
+clean: ## Stop everything and remove all data and everything built
+	@if [ -x bin/huskd ]; then $(DEV) clean; fi
+	rm -rf bin build
+
+.PHONY: deps
+deps: ## Install the Debian packages and the Go toolchain that are missing
+	@./deps.sh
+
+.PHONY: build
+build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
+
+bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml
+	@. ./deps.env && go build -o $@ ./cmd/huskd
+
+bin/husk: $(GO_FILES) go.mod
+	@. ./deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk
+
+bin/demo: $(GO_FILES) go.mod
+	@. ./deps.env && CGO_ENABLED=0 go build -o $@ ./test/demo
+
+bin/husk-init: $(GO_FILES) go.mod
+	@. ./deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-init
+
+build/initramfs.cpio: bin/husk-init $(wildcard kernel/*.go kernel/*/*.go)
+	@. ./deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -o $@ -vmlinuz-out build/vmlinuz
+
+.PHONY: generate
+generate: deps ## Generate code from openapi.yaml, and from the SQL where sqlc is installed
+	. ./deps.env && go generate ./openapi
+	@if command -v sqlc >/dev/null; then sqlc generate; else echo "sqlc is not installed; store/db is left as it is (go install github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1)"; fi
+
+.PHONY: test
+test: build ## Run every test, unit to end-to-end, against the real parts
+	@. ./deps.env && ./test/run
+
+.PHONY: bench
+bench: build ## Measure a pod's way from order to running, beside plain QEMU
+	@. ./deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
+
+.PHONY: lint
+lint: deps ## Check formatting, vet and run the linters
+	@. ./deps.env && ./test/lint

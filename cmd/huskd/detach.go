@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"husk/dev"
+	"husk/nodeagent"
+)
+
+// upLine begins the line that says that everything is up.
+const upLine = "husk is up"
+
+// detachDev starts this command again in the background, shows its progress, and returns when it is up or has failed.
+func detachDev(ctx context.Context, f devFlags) error {
+	if pid := dev.Holder(f.stateDir); pid != 0 {
+		fmt.Fprintf(os.Stderr, "%s already, as process %d\n", upLine, pid)
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(filepath.Dir(f.envFile), "dev.log")
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // a build directory
+		return err
+	}
+	log, err := os.Create(name) //nolint:gosec // beside the file the caller named
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // it was only read
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return strings.HasPrefix(a, "--detach") })
+	cmd := exec.Command(self, args...) //nolint:gosec,noctx // ourselves, and it outlives this call
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	reader, err := os.Open(name) //nolint:gosec // as above
+	if err != nil {
+		return err
+	}
+	defer reader.Close() //nolint:errcheck // it was only read
+	up, err := follow(ctx, bufio.NewReader(reader), ended)
+	if err == nil && !up {
+		err = fmt.Errorf("huskd dev ended before it was up; its output is in %s", name)
+	}
+	return err
+}
+
+// follow copies lines until the one that says that everything is up, or until the writer has ended.
+func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, err error) {
+	var last bool
+	for {
+		line, err := r.ReadString('\n')
+		fmt.Fprint(os.Stderr, line)
+		switch {
+		case strings.HasPrefix(line, upLine):
+			return true, nil
+		case err == nil:
+			continue
+		case !errors.Is(err, io.EOF):
+			return false, err
+		case last:
+			return false, nil
+		}
+		select {
+		case <-ended:
+			last = true // what it wrote before it ended is still to be read
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// stopRunningDev asks the process that holds the state directory to stop, and waits until it has.
+func stopRunningDev(ctx context.Context, f devFlags) error {
+	pid := dev.Holder(f.stateDir)
+	if pid == 0 {
+		fmt.Fprintln(os.Stderr, "nothing runs in", f.stateDir)
+		return nil
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop process %d: %w", pid, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopGrace+10*time.Second)
+	defer cancel()
+	for {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintln(os.Stderr, "stopped")
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process %d did not stop within %s", pid, stopGrace)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// cleanDev stops, ends what a killed run left, and removes all data. Machines outlive a killed run; libvirt is asked for them.
+func cleanDev(ctx context.Context, f devFlags) error {
+	if err := stopRunningDev(ctx, f); err != nil {
+		return err
+	}
+	if _, err := os.Stat(f.stateDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	stack, err := dev.Start(ctx, dev.Config{StateDir: f.stateDir, Parts: dev.Libvirt})
+	if err != nil {
+		return err
+	}
+	err = nodeagent.Purge(ctx, agentDir(stack), stack.LibvirtURI())
+	return errors.Join(err, stack.Stop(ctx), dev.Clean(f.stateDir))
+}
