@@ -144,6 +144,21 @@ func TestAnImageIsFilledOnceAndThenFound(t *testing.T) {
 	}
 }
 
+func TestPaddingBehindTheArchiveIsFine(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	img, err := c.ImportImage(t.Context(), digest(t), func(ctx context.Context, w io.Writer) error {
+		if err := someFiles(ctx, w); err != nil {
+			return err
+		}
+		_, err := w.Write(make([]byte, 1<<20)) // more than a pipe holds
+		return err
+	})
+	if err != nil || !img.Complete {
+		t.Errorf("import: %+v, %v", img, err)
+	}
+}
+
 func TestAFailedFillLeavesNoWholeImage(t *testing.T) {
 	t.Parallel()
 	c := connect(t)

@@ -116,21 +116,22 @@ func squash(ctx context.Context, path string, fill func(context.Context, io.Writ
 		return err
 	}
 	fillErr := fill(ctx, stdin)
+	if errors.Is(fillErr, unix.EPIPE) {
+		// sqfstar reads up to the end mark of the archive and not the padding
+		// behind it; or it failed. Its exit says which.
+		fillErr = nil
+	}
 	if fillErr != nil {
 		// What was written may look like a whole, smaller image.
 		_ = cmd.Process.Kill()
 	}
-	closeErr := stdin.Close()
+	_ = stdin.Close() // EPIPE as above, or nothing
 	waitErr := cmd.Wait()
-	switch {
-	case fillErr != nil && !errors.Is(fillErr, unix.EPIPE):
+	if fillErr != nil {
 		return fillErr
-	case waitErr != nil:
+	}
+	if waitErr != nil {
 		return fmt.Errorf("sqfstar: %w: %s", waitErr, strings.TrimSpace(diagnostics.String()))
-	case fillErr != nil:
-		return fillErr
-	case closeErr != nil && !errors.Is(closeErr, os.ErrClosed):
-		return closeErr
 	}
 	return nil
 }
