@@ -30,36 +30,36 @@ deps: ## Install the Debian packages and the Go toolchain that are missing
 	@./deps.sh
 
 .PHONY: build
-build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
+build: deps bin/huskd bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
 
 bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml
-	@. ./deps.env && go build -o $@ ./cmd/huskd
+	@. build/deps.env && go build -o $@ ./cmd/huskd
 
 bin/husk: $(GO_FILES) go.mod
-	@. ./deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk
+	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk
 
 bin/demo: $(GO_FILES) go.mod
-	@. ./deps.env && CGO_ENABLED=0 go build -o $@ ./test/demo
+	@. build/deps.env && CGO_ENABLED=0 go build -o $@ ./test/demo
 
 bin/husk-init: $(GO_FILES) go.mod
-	@. ./deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-init
+	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-init
 
 build/initramfs.cpio: bin/husk-init $(wildcard kernel/*.go kernel/*/*.go)
-	@. ./deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -o $@ -vmlinuz-out build/vmlinuz
+	@. build/deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -o $@ -vmlinuz-out build/vmlinuz
 
 .PHONY: generate
-generate: deps ## Generate code from openapi.yaml, and from the SQL where sqlc is installed
-	. ./deps.env && go generate ./openapi
-	@if command -v sqlc >/dev/null; then sqlc generate; else echo "sqlc is not installed; store/db is left as it is (go install github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1)"; fi
+generate: deps ## Generate code from openapi.yaml and from the SQL
+	. build/deps.env && go generate ./openapi
+	. build/deps.env && go tool -modfile=tools/go.mod sqlc generate
 
 .PHONY: test
 test: build ## Run every test, unit to end-to-end, against the real parts
-	@. ./deps.env && ./test/run
+	@. build/deps.env && ./test/run
 
 .PHONY: bench
 bench: build ## Measure a pod's way from order to running, beside plain QEMU
-	@. ./deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
+	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
 lint: deps ## Check formatting, vet and run the linters
-	@. ./deps.env && ./test/lint
+	@. build/deps.env && ./test/lint
