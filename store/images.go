@@ -34,7 +34,7 @@ func (s *Store) CreateImage(ctx context.Context, tenantID ID, idem Idempotency, 
 		if err != nil {
 			return husk.Image{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.Image, error) {
+		image, err := creating(ctx, q, tenantID, idem, func() (ID, husk.Image, error) {
 			row, err := q.FindImage(ctx, db.FindImageParams{TenantID: tenantID, Reference: reference, Digest: digest})
 			known := err == nil
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -73,6 +73,8 @@ func (s *Store) CreateImage(ctx context.Context, tenantID ID, idem Idempotency, 
 			}
 			return id, imageOf(row), record(ctx, q, tenantID, "image", id, "ImportRequested", reference)
 		})
+		image.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
+		return image, err
 	})
 }
 

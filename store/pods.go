@@ -44,7 +44,7 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.Pod, error) {
+		pod, err := creating(ctx, q, tenantID, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
 			if err := checkPodQuota(ctx, q, tenant, spec.Resources); err != nil {
 				return id, husk.Pod{}, err
@@ -69,6 +69,8 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 			}
 			return id, podOf(row, ""), record(ctx, q, tenantID, "pod", id, "Accepted", "")
 		})
+		pod.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
+		return pod, err
 	})
 }
 

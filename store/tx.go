@@ -36,7 +36,7 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 	for attempt := 0; ; attempt++ {
 		result, err := once(ctx, pool, f)
 		if err == nil || !temporary(err) {
-			return result, err
+			return result, storable(err)
 		}
 		wait := min(retryBase<<min(attempt, 10), retryMax)
 		wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
@@ -83,6 +83,15 @@ func connectionLost(err error) bool {
 		}
 	}
 	return false
+}
+
+// storable turns Postgres' refusal of a text into what it is: the caller's fault. JSON may carry a zero character, and a query
+// parameter any bytes; Postgres keeps neither.
+func storable(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "22021" || pg.Code == "22P05") {
+		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text has a zero character or is not UTF-8"), err)
+	}
+	return err
 }
 
 // uniqueViolation tells whether err breaks the named unique constraint.

@@ -29,7 +29,7 @@ func (s *Store) CreateVolume(ctx context.Context, tenantID ID, idem Idempotency,
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.Volume, error) {
+		volume, err := creating(ctx, q, tenantID, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
 			use, err := q.VolumeUse(ctx, tenantID)
 			if err != nil {
@@ -50,6 +50,8 @@ func (s *Store) CreateVolume(ctx context.Context, tenantID ID, idem Idempotency,
 			}
 			return id, volumeOf(row, nil), record(ctx, q, tenantID, "volume", id, "Created", "")
 		})
+		volume.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
+		return volume, err
 	})
 }
 

@@ -114,10 +114,11 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock FROM tenants WHERE id = $1 FOR UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
-// Orders of one tenant run one after the other: quota, names and addresses are checked under this lock.
+// Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
+// or else a deletion that holds a volume and writes an event would deadlock with an order that wants the volume.
 func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) {
 	row := q.db.QueryRow(ctx, lockTenant, id)
 	var i Tenant

@@ -31,5 +31,6 @@ WHERE id = @id;
 DELETE FROM tenants WHERE id = @id;
 
 -- name: LockTenant :one
--- Orders of one tenant run one after the other: quota, names and addresses are checked under this lock.
-SELECT * FROM tenants WHERE id = @id FOR UPDATE;
+-- Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
+-- or else a deletion that holds a volume and writes an event would deadlock with an order that wants the volume.
+SELECT * FROM tenants WHERE id = @id FOR NO KEY UPDATE;

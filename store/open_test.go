@@ -1,0 +1,242 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/dev/devtest"
+	"husk/store"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+// patience is how long a test waits for something that happens elsewhere.
+const patience = 30 * time.Second
+
+// house is a store on a migrated database of its own, with short ways to fill it. What it does goes through the store's methods, so
+// that tests start from what the server would find.
+type house struct {
+	*store.Store
+	t   testing.TB
+	url devtest.URL
+}
+
+func open(t testing.TB) house {
+	t.Helper()
+	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	return house{openAt(t, url), t, url}
+}
+
+func openAt(t testing.TB, url devtest.URL) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKey: bytes.Repeat([]byte{7}, 32),
+		PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+var serial atomic.Int64
+
+// named makes a name that no other object of this test binary has.
+func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)) }
+
+// once is the identity of a request that is never repeated.
+func once() store.Idempotency { return store.NewIdempotency("", "test", nil) }
+
+func must[T any](t testing.TB, v T, err error) T {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (h house) tenant() husk.Tenant { h.t.Helper(); return h.tenantWith(husk.DefaultQuota) }
+
+func (h house) tenantWith(q husk.Quota) husk.Tenant {
+	h.t.Helper()
+	v, err := h.CreateTenant(h.t.Context(), once(), named("tenant"), q)
+	return must(h.t, v, err)
+}
+
+// image is an import that is complete.
+func (h house) image(tenant husk.Tenant) husk.Image {
+	h.t.Helper()
+	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
+	i, err := h.CreateImage(h.t.Context(), tenant.ID, once(), "registry.example.com/"+named("image")+":1", digest, husk.ImageConfig{Cmd: []string{"true"}}, nil)
+	must(h.t, i, err)
+	if err := h.ImageMade(h.t.Context(), i, 1<<20, "abc"); err != nil {
+		h.t.Fatal(err)
+	}
+	i, err = h.Image(h.t.Context(), tenant.ID, i.ID)
+	return must(h.t, i, err)
+}
+
+// volume is a volume whose RBD image is made.
+func (h house) volume(tenant husk.Tenant) husk.Volume {
+	h.t.Helper()
+	v, err := h.CreateVolume(h.t.Context(), tenant.ID, once(), named("volume"), map[string]string{}, 1)
+	must(h.t, v, err)
+	if err := h.VolumeMade(h.t.Context(), v, "def"); err != nil {
+		h.t.Fatal(err)
+	}
+	v, err = h.Volume(h.t.Context(), tenant.ID, v.ID)
+	return must(h.t, v, err)
+}
+
+var small = husk.Resources{CPUMillis: 500, MemoryMiB: 128}
+
+func specOf(image husk.Image, volumes ...husk.Volume) husk.PodSpec {
+	spec := husk.PodSpec{
+		Containers: []husk.Container{{Name: "main", Image: image.Reference}}, Resources: small, RestartPolicy: husk.RestartAlways, GracePeriodSeconds: 1,
+	}
+	for i, v := range volumes {
+		spec.Volumes = append(spec.Volumes, husk.PodVolume{Name: fmt.Sprintf("v%d", i), VolumeID: v.ID})
+	}
+	return spec
+}
+
+func (h house) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
+	h.t.Helper()
+	p, err := h.CreatePod(h.t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, spec)
+	return must(h.t, p, err)
+}
+
+const overhead = 50 // MiB of a virtual machine beside its guest's memory
+
+// node is one that has joined and is Ready, with room for so many small pods.
+func (h house) node(pods int) husk.Node {
+	h.t.Helper()
+	token, err := h.CreateJoinToken(h.t.Context(), time.Now().Add(time.Hour))
+	must(h.t, token, err)
+	id, _, err := h.RegisterNode(h.t.Context(), token, named("node"))
+	must(h.t, id, err)
+	n := husk.Node{ID: id, Capacity: husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}, VMMOverheadMiB: overhead}
+	h.beat(n)
+	return h.look(id)
+}
+
+func (h house) beat(n husk.Node) bool {
+	h.t.Helper()
+	resync, err := h.Heartbeat(h.t.Context(), n)
+	return must(h.t, resync, err)
+}
+
+func (h house) look(node store.ID) husk.Node {
+	h.t.Helper()
+	n, err := h.Node(h.t.Context(), node)
+	return must(h.t, n, err)
+}
+
+// version is what a placement on the node must name.
+func (h house) version(node store.ID) int64 {
+	h.t.Helper()
+	rooms, err := h.NodeRooms(h.t.Context())
+	for _, r := range must(h.t, rooms, err) {
+		if r.Node.ID == node {
+			return r.Version
+		}
+	}
+	h.t.Fatalf("node %s has no room", node)
+	return 0
+}
+
+// epoch is the one of the present leader. A database that nobody has led has 0.
+func (h house) epoch() int64 {
+	h.t.Helper()
+	return queryOne[int64](h, store.RoleControl, "SELECT epoch FROM leadership")
+}
+
+func keyOf(p husk.Pod) store.PodKey { return store.PodKey{TenantID: p.TenantID, ID: p.ID} }
+
+// place puts pods on a node and fails the test unless all of them got there.
+func (h house) place(node store.ID, pods ...husk.Pod) {
+	h.t.Helper()
+	var batch []store.Placement
+	for _, p := range pods {
+		batch = append(batch, store.Placement{Pod: keyOf(p), Node: node, NodeVersion: h.version(node), CephKey: "key of " + p.Name})
+	}
+	placed, err := h.CommitPlacements(h.t.Context(), h.epoch(), batch)
+	if err != nil || len(placed) != len(pods) {
+		h.t.Fatalf("placed %d of %d pods: %v", len(placed), len(pods), err)
+	}
+}
+
+// say reports one event of a pod from its node, at the pod's present generation.
+func (h house) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
+	h.t.Helper()
+	generation := queryOne[int64](h, store.RoleControl, "SELECT coalesce(max(generation), 0) FROM pods WHERE id = $1", p.ID)
+	if err := h.Report(h.t.Context(), node, []husk.PodReport{{PodID: p.ID, Generation: generation, Event: e}}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// phase is the pod's phase, and Gone when it has no row.
+func (h house) phase(p husk.Pod) husk.Phase {
+	h.t.Helper()
+	now, err := h.Pod(h.t.Context(), p.TenantID, p.ID)
+	if husk.CodeOf(err) == husk.CodeNotFound {
+		return husk.PhaseGone
+	}
+	return must(h.t, now, err).Status.Phase
+}
+
+func (h house) connect(role string) *pgx.Conn {
+	h.t.Helper()
+	c, err := pgx.Connect(h.t.Context(), h.url(role))
+	must(h.t, c, err)
+	h.t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
+
+// queryOne reads one value past the store.
+func queryOne[T any](h house, role, sql string, args ...any) T {
+	h.t.Helper()
+	c := h.connect(role)
+	var v T
+	if err := c.QueryRow(h.t.Context(), sql, args...).Scan(&v); err != nil {
+		h.t.Fatalf("%s: %v", sql, err)
+	}
+	_ = c.Close(h.t.Context())
+	return v
+}
+
+func wantCode(t testing.TB, err error, code husk.Code) {
+	t.Helper()
+	if husk.CodeOf(err) != code {
+		t.Errorf("the error is %v, want the code %q", err, code)
+	}
+}
+
+// eventually polls, since what happens in another process or goroutine gives no other sign.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for tick := time.NewTicker(10 * time.Millisecond); ; {
+		if ok() {
+			tick.Stop()
+			return
+		}
+		if time.Now().After(deadline) {
+			tick.Stop()
+			t.Fatalf("%s did not happen within %s", what, patience)
+		}
+		<-tick.C
+	}
+}

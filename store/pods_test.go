@@ -1,0 +1,545 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store"
+)
+
+// together runs f n times at once and returns the errors.
+func together(n int, f func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = f(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return errs
+}
+
+// codes counts errors by code; "" counts successes.
+func codes(errs []error) map[husk.Code]int {
+	n := map[husk.Code]int{}
+	for _, err := range errs {
+		n[husk.CodeOf(err)]++
+	}
+	return n
+}
+
+func TestAnOrderIsRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, other := h.tenant(), h.tenant()
+	image, foreignImage := h.image(tenant), h.image(other)
+	free, used, foreign := h.volume(tenant), h.volume(tenant), h.volume(other)
+	leaving := h.volume(tenant)
+	v, err := h.DeleteVolume(t.Context(), tenant.ID, leaving.ID)
+	must(t, v, err)
+	first := h.order(tenant, specOf(image, used))
+	unknown := free
+	unknown.ID = uuid.New()
+	unmade := image
+	unmade.Reference = "registry.example.com/nowhere:1"
+	byForeignID := image
+	byForeignID.Reference = foreignImage.ID.String()
+
+	for name, c := range map[string]struct {
+		name  string
+		spec  husk.PodSpec
+		code  husk.Code
+		field string
+	}{
+		"by a name that is taken":                          {first.Name, specOf(image), husk.CodeNameTaken, "name"},
+		"with an image nobody imported":                    {"a", specOf(unmade), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with another tenant's image":                      {"a", specOf(foreignImage), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with the id of another tenant's image":            {"a", specOf(byForeignID), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with a volume that another pod has":               {"a", specOf(image, free, used), husk.CodeVolumeInUse, "spec.volumes[1].volumeId"},
+		"with another tenant's volume, as if unknown":      {"a", specOf(image, foreign), husk.CodeNotFound, "spec.volumes[0].volumeId"},
+		"with an unknown volume":                           {"a", specOf(image, unknown), husk.CodeNotFound, "spec.volumes[0].volumeId"},
+		"with a volume that is being deleted":              {"a", specOf(image, leaving), husk.CodeConflict, "spec.volumes[0].volumeId"},
+		"with a free volume that a later failure releases": {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := h.CreatePod(t.Context(), tenant.ID, once(), c.name, map[string]string{}, c.spec)
+			e, ok := errors.AsType[*husk.Error](err)
+			if !ok || e.Code != c.code || e.Field != c.field {
+				t.Errorf("the error is %v, want %s about %s", err, c.code, c.field)
+			}
+		})
+	}
+	pods, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 10}, nil)
+	if must(t, pods, err); len(pods) != 1 {
+		t.Errorf("refused orders left %d pods", len(pods)-1)
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM volume_claims"); n != 1 {
+		t.Errorf("refused orders left %d claims", n-1)
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM events WHERE kind = 'pod'"); n != 1 {
+		t.Errorf("refused orders left %d events", n-1)
+	}
+}
+
+func TestAPodIsOrderedByTheImagesIDToo(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	image.Reference = image.ID.String()
+	h.order(tenant, specOf(image))
+}
+
+func TestAQuotaHolds(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	roomy := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Images: 10}
+	for name, c := range map[string]struct {
+		limit func(q *husk.Quota)
+		field string
+		fits  int
+	}{
+		"of no pods":            {func(q *husk.Quota) { q.Pods = 0 }, "", 0},
+		"of two pods":           {func(q *husk.Quota) { q.Pods = 2 }, "", 2},
+		"of no cpu":             {func(q *husk.Quota) { q.CPUMillis = 0 }, "spec.resources.cpuMillis", 0},
+		"of exactly enough cpu": {func(q *husk.Quota) { q.CPUMillis = 3 * small.CPUMillis }, "spec.resources.cpuMillis", 3},
+		"of a little less cpu":  {func(q *husk.Quota) { q.CPUMillis = 3*small.CPUMillis - 1 }, "spec.resources.cpuMillis", 2},
+		"of no memory":          {func(q *husk.Quota) { q.MemoryMiB = 0 }, "spec.resources.memoryMiB", 0},
+		"of exactly the memory": {func(q *husk.Quota) { q.MemoryMiB = 2 * small.MemoryMiB }, "spec.resources.memoryMiB", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := house{h.Store, t, h.url}
+			quota := roomy
+			c.limit(&quota)
+			tenant := h.tenantWith(quota)
+			image := h.image(tenant)
+			for range c.fits {
+				h.order(tenant, specOf(image))
+			}
+			_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image))
+			if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeQuotaExceeded || e.Field != c.field {
+				t.Errorf("pod %d: %v", c.fits+1, err)
+			}
+		})
+	}
+	t.Run("of volumes and images", func(t *testing.T) {
+		t.Parallel()
+		h := house{h.Store, t, h.url}
+		quota := roomy
+		quota.Volumes, quota.VolumeGiB, quota.Images = 2, 5, 1
+		tenant := h.tenantWith(quota)
+		make := func(gib int) error {
+			_, err := h.CreateVolume(t.Context(), tenant.ID, once(), named("volume"), map[string]string{}, gib)
+			return err
+		}
+		wantCode(t, make(6), husk.CodeQuotaExceeded)
+		wantCode(t, make(4), "")
+		wantCode(t, make(2), husk.CodeQuotaExceeded)
+		wantCode(t, make(1), "")
+		wantCode(t, make(1), husk.CodeQuotaExceeded)
+		h.image(tenant)
+		_, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/second:1", "sha256:1", husk.ImageConfig{}, nil)
+		wantCode(t, err, husk.CodeQuotaExceeded)
+	})
+}
+
+func TestFiftyOrdersAtOnceFillAQuotaOfFiveExactly(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	quota := husk.DefaultQuota
+	quota.CPUMillis = 5 * small.CPUMillis
+	tenant := h.tenantWith(quota)
+	spec := specOf(h.image(tenant))
+	errs := together(50, func(i int) error {
+		_, err := h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		return err
+	})
+	want := map[husk.Code]int{"": 5, husk.CodeQuotaExceeded: 45}
+	if diff := cmp.Diff(want, codes(errs)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	distinct := queryOne[int](h, store.RoleControl, "SELECT count(DISTINCT (network_id, address, mac)) FROM pods")
+	if distinct != 5 {
+		t.Errorf("5 pods have %d addresses", distinct)
+	}
+}
+
+func TestOneVolumeGoesToOneOfManyPods(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	spec := specOf(h.image(tenant), h.volume(tenant))
+	errs := together(20, func(i int) error {
+		_, err := h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		return err
+	})
+	if diff := cmp.Diff(map[husk.Code]int{"": 1, husk.CodeVolumeInUse: 19}, codes(errs)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+func TestAddressesAreDistinctAndReusedLowestFirst(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	spec := specOf(h.image(tenant))
+	pods := make([]husk.Pod, 12)
+	for _, err := range together(len(pods), func(i int) (err error) {
+		pods[i], err = h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		return err
+	}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]husk.Pod{}
+	for _, p := range pods {
+		if q, twice := seen[p.Status.Address]; twice {
+			t.Errorf("%s and %s have the address %s", p.Name, q.Name, p.Status.Address)
+		}
+		seen[p.Status.Address] = p
+	}
+	prefix := strings.TrimSuffix(tenant.NetworkCIDR, "0/24")
+	for i := range pods {
+		if _, ok := seen[fmt.Sprintf("%s%d", prefix, i+2)]; !ok {
+			t.Errorf("the address %s%d was left out", prefix, i+2)
+		}
+	}
+	for _, taken := range []string{prefix + "0", prefix + "1"} {
+		if _, ok := seen[taken]; ok {
+			t.Errorf("the network's or the gateway's address %s was given to a pod", taken)
+		}
+	}
+	p, err := h.DeletePod(t.Context(), tenant.ID, seen[prefix+"5"].ID)
+	must(t, p, err)
+	if again := h.order(tenant, spec); again.Status.Address != prefix+"5" {
+		t.Errorf("the freed address was not reused; got %s", again.Status.Address)
+	}
+}
+
+func TestAFullNetworkTakesNoPod(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	quota := husk.DefaultQuota
+	quota.Pods, quota.CPUMillis = 1000, 1000*small.CPUMillis
+	tenant := h.tenantWith(quota)
+	image := h.image(tenant)
+	h.order(tenant, specOf(image))
+	// Rows by hand, since the way through the store takes seconds for a whole network.
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
+		SELECT tenant_id, gen_random_uuid(), 'filler-' || o, '{}', spec, 0, 0, network_id, set_masklen(network(address)::inet, 32) + (o - 2), mac
+		FROM pods, generate_series(3, 254) o`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	wantCode(t, err, husk.CodeQuotaExceeded)
+}
+
+func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, other := h.tenant(), h.tenant()
+	spec := specOf(h.image(tenant))
+	idem := store.NewIdempotency("key-1", "CreatePod", []byte(`{"a":1}`))
+	order := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
+		return h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{"a": "b"}, spec)
+	}
+	first, err := order(tenant, idem, spec)
+	must(t, first, err)
+	second, err := order(tenant, idem, spec)
+	must(t, second, err)
+	if diff := cmp.Diff(first, second, cmpopts.EquateApproxTime(0), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("the repetition differs (-first +second):\n%s", diff)
+	}
+	_, err = order(tenant, store.NewIdempotency("key-1", "CreatePod", []byte(`{"a":2}`)), spec)
+	wantCode(t, err, husk.CodeIdempotencyMismatch)
+	_, err = order(tenant, store.NewIdempotency("key-1", "CreateVolume", []byte(`{"a":1}`)), spec)
+	wantCode(t, err, husk.CodeIdempotencyMismatch)
+	_, err = order(tenant, store.NewIdempotency("key-2", "CreatePod", []byte(`{"a":1}`)), spec)
+	wantCode(t, err, husk.CodeNameTaken)
+	// Another tenant's key of the same text is another key.
+	third, err := order(other, idem, specOf(h.image(other)))
+	if must(t, third, err); third.ID == first.ID {
+		t.Error("two tenants share an idempotency key")
+	}
+	// The key outlives the pod: a late repetition does not bring it back.
+	gone, err := h.DeletePod(t.Context(), tenant.ID, first.ID)
+	must(t, gone, err)
+	fourth, err := order(tenant, idem, spec)
+	must(t, fourth, err)
+	if h.phase(fourth) != husk.PhaseGone {
+		t.Error("a repetition after the deletion made the pod again")
+	}
+}
+
+func TestARefusedOrderDoesNotUseUpItsKey(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	quota := husk.DefaultQuota
+	quota.Pods = 0
+	tenant := h.tenantWith(quota)
+	spec := specOf(h.image(tenant))
+	idem := store.NewIdempotency("key", "CreatePod", nil)
+	_, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+	wantCode(t, err, husk.CodeQuotaExceeded)
+	quota.Pods = 1
+	changed, err := h.SetQuota(t.Context(), tenant.ID, quota)
+	must(t, changed, err)
+	_, err = h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+	wantCode(t, err, "")
+}
+
+func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	spec := specOf(h.image(tenant))
+	idem := store.NewIdempotency("key", "CreatePod", nil)
+	ids := make([]store.ID, 30)
+	for _, err := range together(len(ids), func(i int) error {
+		p, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+		ids[i] = p.ID
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Errorf("repetitions made %s and %s", ids[0], id)
+		}
+	}
+	tenants := make([]store.ID, 10)
+	for _, err := range together(len(tenants), func(i int) error {
+		made, err := h.CreateTenant(t.Context(), idem, "the-tenant", husk.DefaultQuota)
+		tenants[i] = made.ID
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range tenants {
+		if id != tenants[0] {
+			t.Errorf("repetitions made the tenants %s and %s", tenants[0], id)
+		}
+	}
+}
+
+func TestOldIdempotencyKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	h.volume(tenant)
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE tenant_id = $1", tenant.ID); err != nil {
+		t.Fatal(err)
+	}
+	n, err := h.ForgetIdempotencyKeys(t.Context())
+	if must(t, n, err); n != 1 {
+		t.Errorf("forgot %d keys, want the volume's only", n)
+	}
+}
+
+func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	var all []store.ID
+	for range 7 {
+		all = append(all, h.order(tenant, specOf(image)).ID)
+	}
+	var got []store.ID
+	page := store.Page{Limit: 2}
+	for n := 0; ; n++ {
+		pods, next, err := h.Pods(t.Context(), tenant.ID, page, nil)
+		for _, p := range must(t, pods, err) {
+			got = append(got, p.ID)
+		}
+		if n == 0 {
+			// One that was shown goes and one comes: neither moves what is left.
+			gone, err := h.DeletePod(t.Context(), tenant.ID, all[0])
+			must(t, gone, err)
+			all = append(all, h.order(tenant, specOf(image)).ID)
+		}
+		if next == "" {
+			break
+		}
+		page.Cursor = next
+	}
+	if diff := cmp.Diff(all, got); diff != "" {
+		t.Errorf("pages (-want +got):\n%s", diff)
+	}
+	for _, cursor := range []string{"x", "!", "MjAyNg", strings.Repeat("A", 200)} {
+		_, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 2, Cursor: cursor}, nil)
+		wantCode(t, err, husk.CodeInvalid)
+	}
+}
+
+func TestTextThatPostgresCannotKeepIsTheCallersFault(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "a", map[string]string{"a": "\x00"}, specOf(image))
+	wantCode(t, err, husk.CodeInvalid)
+	image.Reference = "a\x00b"
+	_, err = h.CreatePod(t.Context(), tenant.ID, once(), "b", map[string]string{}, specOf(image))
+	wantCode(t, err, husk.CodeInvalid)
+	bad := "\xff"
+	_, _, err = h.Images(t.Context(), tenant.ID, store.Page{Limit: 1}, &bad)
+	wantCode(t, err, husk.CodeInvalid)
+}
+
+func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, "key")
+	must(t, key, err)
+	v := h.volume(tenant)
+	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
+	v, err = h.DeleteVolume(t.Context(), tenant.ID, v.ID)
+	must(t, v, err)
+	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
+	v.TenantID = tenant.ID
+	if err := h.VolumeRemoved(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), "")
+	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeNotFound)
+	_, err = h.Authenticate(t.Context(), key.ClientID, key.Secret)
+	wantCode(t, err, husk.CodeUnauthenticated)
+	_, err = h.CreateVolume(t.Context(), tenant.ID, once(), "v", map[string]string{}, 1)
+	wantCode(t, err, husk.CodeNotFound)
+	if again := h.tenant(); again.NetworkCIDR != tenant.NetworkCIDR {
+		t.Errorf("the freed network %s was not reused; got %s", tenant.NetworkCIDR, again.NetworkCIDR)
+	}
+}
+
+func TestNetworksOfTenantsDoNotOverlapAndRunOut(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, err := range together(8, func(i int) error {
+		_, err := h.CreateTenant(t.Context(), once(), fmt.Sprintf("t%d", i), husk.DefaultQuota)
+		return err
+	}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM networks a JOIN networks b ON a.cidr && b.cidr AND a.id <> b.id"); n != 0 {
+		t.Errorf("%d networks overlap", n)
+	}
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `WITH t AS (INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
+		SELECT gen_random_uuid(), 'filler-' || o, 0, 0, 0, 0, 0, 0 FROM generate_series(8, 255) o RETURNING id, name)
+		INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, id, substr(name, 8)::int, ('10.64.' || substr(name, 8) || '.0/24')::cidr FROM t`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.CreateTenant(t.Context(), once(), "no-room", husk.DefaultQuota)
+	wantCode(t, err, husk.CodeUnavailable)
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM tenants WHERE name = 'no-room'"); n != 0 {
+		t.Error("a tenant without a network was left behind")
+	}
+}
+
+func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	auth := &store.RegistryAuth{Username: "someone", Password: "something"}
+	order := func() (husk.Image, error) {
+		return h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/a:1", "sha256:1", husk.ImageConfig{}, auth)
+	}
+	first, err := order()
+	must(t, first, err)
+	jobs, err := h.UnfinishedImages(t.Context())
+	if must(t, jobs, err); len(jobs) != 1 || jobs[0].Auth == nil || *jobs[0].Auth != *auth {
+		t.Errorf("the jobs are %+v", jobs)
+	}
+	second, err := order()
+	if must(t, second, err); second.ID != first.ID {
+		t.Error("the same reference and digest is another image")
+	}
+	if err := h.ImageTrouble(t.Context(), first, "no", true); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := h.Image(t.Context(), tenant.ID, first.ID); got.State != husk.ImageFailed || got.Message != "no" {
+		t.Errorf("the image is %+v", got)
+	}
+	third, err := order()
+	if must(t, third, err); third.ID != first.ID || third.State != husk.ImageImporting || third.Message != "" {
+		t.Errorf("the repeated import is %+v", third)
+	}
+	gone, err := h.DeleteImage(t.Context(), tenant.ID, first.ID)
+	must(t, gone, err)
+	if err := h.ImageMade(t.Context(), first, 1, "x"); err != nil { // an import that ends after the deletion
+		t.Fatal(err)
+	}
+	if got, _ := h.Image(t.Context(), tenant.ID, first.ID); got.State != husk.ImageDeleting {
+		t.Errorf("a late import brought the image back: %+v", got)
+	}
+	_, err = order()
+	wantCode(t, err, husk.CodeConflict)
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM images WHERE registry_auth IS NOT NULL"); n != 0 {
+		t.Error("a registry login is kept after the import")
+	}
+}
+
+func TestAnImageInUseStays(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	pod := h.order(tenant, specOf(image))
+	_, err := h.DeleteImage(t.Context(), tenant.ID, image.ID)
+	wantCode(t, err, husk.CodeImageInUse)
+	gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	must(t, gone, err)
+	_, err = h.DeleteImage(t.Context(), tenant.ID, image.ID)
+	wantCode(t, err, "")
+}
+
+// Ordering a pod and deleting what it needs meet in the same instant: one of the two wins, never both.
+func TestAnOrderAndADeletionOfWhatItNeedsDoNotBothSucceed(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	for range 10 {
+		image, volume := h.image(tenant), h.volume(tenant)
+		errs := together(3, func(i int) error {
+			var err error
+			switch i {
+			case 0:
+				_, err = h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+			case 1:
+				_, err = h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+			case 2:
+				_, err = h.DeleteImage(t.Context(), tenant.ID, image.ID)
+			}
+			return err
+		})
+		if errs[0] == nil && (errs[1] == nil || errs[2] == nil) {
+			t.Errorf("the pod was accepted and what it needs is deleted: %v", errs)
+		}
+		for _, err := range errs {
+			if husk.CodeOf(err) == husk.CodeInternal {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"husk"
+	"husk/store"
+)
+
+// furnished makes two tenants that each have a row in every table that belongs to tenants.
+func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
+	h := open(t)
+	tenants := make([]husk.Tenant, 2)
+	node := h.node(10)
+	for i := range tenants {
+		tenants[i] = h.tenant()
+		pod := h.order(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
+		h.place(node.ID, pod)
+		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, "key")
+		must(t, key, err)
+	}
+	return h, tenants[0], tenants[1]
+}
+
+// tenantTables reads from the catalogue which tables have tenants' rows, so that a new one cannot be forgotten.
+func tenantTables(h house) []string {
+	h.t.Helper()
+	rows, err := h.connect(store.RoleOwner).Query(h.t.Context(), `SELECT c.table_name FROM information_schema.columns c
+		JOIN information_schema.tables t USING (table_schema, table_name)
+		WHERE c.table_schema = 'public' AND c.column_name = 'tenant_id' AND t.table_type = 'BASE TABLE' ORDER BY 1`)
+	must(h.t, rows, err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if must(h.t, tables, err); len(tables) < 9 {
+		h.t.Fatalf("only %v have a tenant_id", tables)
+	}
+	return tables
+}
+
+// onlyOperators are the tables with a tenant_id that a tenant's request may not even read.
+var onlyOperators = map[string]bool{"credentials": true}
+
+// as runs f in a transaction of the tenants' role with husk.tenant set like this, and rolls it back.
+func as(t *testing.T, c *pgx.Conn, setting string, f func(tx pgx.Tx)) {
+	t.Helper()
+	tx, err := c.Begin(t.Context())
+	must(t, tx, err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "SELECT set_config('husk.tenant', $1, true)", setting); err != nil {
+		t.Fatal(err)
+	}
+	f(tx)
+}
+
+func denied(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "42501" // insufficient_privilege, which a policy's refusal is too
+}
+
+func TestAForgottenWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
+	t.Parallel()
+	h, mine, theirs := furnished(t)
+	c := h.connect(store.RoleTenant)
+	for _, table := range tenantTables(h) {
+		total := queryOne[int](h, store.RoleControl, fmt.Sprintf("SELECT count(DISTINCT tenant_id) FROM %s WHERE tenant_id = ANY($1)", table), []uuid.UUID{mine.ID, theirs.ID})
+		if total != 2 && table != "idempotency_keys" {
+			t.Errorf("%s holds rows of %d tenants, so this test proves nothing there", table, total)
+		}
+		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+			var foreign, own int
+			err := tx.QueryRow(t.Context(), fmt.Sprintf("SELECT count(*) FILTER (WHERE tenant_id <> $1), count(*) FILTER (WHERE tenant_id = $1) FROM %s", table), mine.ID).Scan(&foreign, &own)
+			switch {
+			case onlyOperators[table]:
+				if !denied(err) {
+					t.Errorf("%s can be read by a tenant's request: %v", table, err)
+				}
+			case err != nil:
+				t.Errorf("%s: %v", table, err)
+			case foreign != 0 || own == 0:
+				t.Errorf("%s shows %d foreign and %d own rows", table, foreign, own)
+			}
+		})
+	}
+}
+
+func TestNobodyIsShownNothing(t *testing.T) {
+	t.Parallel()
+	h, mine, theirs := furnished(t)
+	c := h.connect(store.RoleTenant)
+	for _, table := range append(tenantTables(h), "tenants") {
+		if onlyOperators[table] {
+			continue
+		}
+		count := func(what string, q interface {
+			QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+		},
+		) {
+			var n int
+			if err := q.QueryRow(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil || n != 0 {
+				t.Errorf("%s shows %d rows %s: %v", table, n, what, err)
+			}
+		}
+		fresh := h.connect(store.RoleTenant)
+		count("on a connection that never named a tenant", fresh)
+		// After a transaction with SET LOCAL the setting is an empty string, not NULL.
+		as(t, c, mine.ID.String(), func(pgx.Tx) {})
+		count("after a transaction that named a tenant", c)
+		as(t, c, "", func(tx pgx.Tx) { count("with an empty tenant", tx) })
+		as(t, c, uuid.NewString(), func(tx pgx.Tx) { count("to a tenant that does not exist", tx) })
+		_ = fresh.Close(t.Context())
+	}
+	as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+		var n int
+		if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM tenants WHERE id = $1", theirs.ID).Scan(&n); err != nil || n != 0 {
+			t.Errorf("a tenant sees %d rows of another in tenants: %v", n, err)
+		}
+	})
+}
+
+func TestAWrongTenantIDInAQueryReachesNothing(t *testing.T) {
+	t.Parallel()
+	h, mine, theirs := furnished(t)
+	c := h.connect(store.RoleTenant)
+	for _, table := range tenantTables(h) {
+		for _, sql := range []string{
+			"SELECT 1 FROM %s WHERE tenant_id = $1",
+			"UPDATE %s SET tenant_id = tenant_id WHERE tenant_id = $1",
+			"DELETE FROM %s WHERE tenant_id = $1",
+			"SELECT 1 FROM %s WHERE tenant_id = $1 FOR UPDATE",
+		} {
+			as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+				tag, err := tx.Exec(t.Context(), fmt.Sprintf(sql, table), theirs.ID)
+				if err != nil && !denied(err) {
+					t.Errorf("%s: %v", fmt.Sprintf(sql, table), err)
+				}
+				if tag.RowsAffected() != 0 {
+					t.Errorf("%s reached %d foreign rows", fmt.Sprintf(sql, table), tag.RowsAffected())
+				}
+			})
+		}
+		// Neither may a row be given away or put into another tenant.
+		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+			tag, err := tx.Exec(t.Context(), fmt.Sprintf("UPDATE %s SET tenant_id = $1", table), theirs.ID)
+			if !denied(err) {
+				t.Errorf("a row of %s was given to another tenant: %d rows, %v", table, tag.RowsAffected(), err)
+			}
+		})
+	}
+	as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+		_, err := tx.Exec(t.Context(), "INSERT INTO events (tenant_id, kind, object_id, reason) VALUES ($1, 'pod', $2, 'Forged')", theirs.ID, uuid.New())
+		if !denied(err) {
+			t.Errorf("a tenant could write another's event: %v", err)
+		}
+	})
+}
+
+// A foreign key is checked past row-level security, so it must carry the tenant.
+func TestNoForeignKeyReachesIntoAnotherTenant(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `
+		SELECT con.conname::text FROM pg_constraint con
+		WHERE con.contype = 'f'
+		  AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = con.confrelid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+		  AND NOT EXISTS (SELECT 1 FROM unnest(con.conkey, con.confkey) k (mine, theirs)
+		      JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.mine AND a.attname = 'tenant_id'
+		      JOIN pg_attribute b ON b.attrelid = con.confrelid AND b.attnum = k.theirs AND b.attname = 'tenant_id')`)
+	must(t, rows, err)
+	loose, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(must(t, loose, err)) > 0 {
+		t.Errorf("foreign keys without the tenant: %v", loose)
+	}
+}
+
+// A primary or unique key without the tenant would tell a tenant by its violation that another one has this value.
+func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `
+		SELECT i.indexrelid::regclass::text FROM pg_index i
+		WHERE i.indisunique AND i.indrelid IN (SELECT a.attrelid FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid
+		      WHERE a.attname = 'tenant_id' AND r.relkind = 'r' AND r.relnamespace = 'public'::regnamespace)
+		  AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = 'tenant_id' AND a.attnum = ANY (i.indkey::smallint[]))
+		  AND has_table_privilege('husk_tenant', i.indrelid, 'INSERT') ORDER BY 1`)
+	must(t, rows, err)
+	leaks, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(must(t, leaks, err)) > 0 {
+		t.Errorf("unique without the tenant: %v", leaks)
+	}
+}
+
+func TestEveryTableIsBehindRowSecurity(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+		AND relname <> 'schema_version' AND NOT (relrowsecurity AND (relforcerowsecurity OR NOT has_table_privilege('husk_tenant', oid, 'INSERT'))) ORDER BY 1`)
+	must(t, rows, err)
+	open, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(must(t, open, err)) > 0 {
+		t.Errorf("tables without (forced) row-level security: %v", open)
+	}
+	for role, may := range map[string]bool{store.RoleTenant: false, store.RoleControl: false, store.RoleOwner: false} {
+		if got := queryOne[bool](h, store.RoleOwner, "SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = $1", role); got != may {
+			t.Errorf("%s may bypass row-level security", role)
+		}
+	}
+}
+
+// What a tenant's request cannot do at all, whoever it speaks for.
+func TestATenantsRequestHasNoOtherRights(t *testing.T) {
+	t.Parallel()
+	h, mine, _ := furnished(t)
+	c := h.connect(store.RoleTenant)
+	for _, sql := range []string{
+		"SELECT * FROM nodes", "SELECT * FROM credentials", "SELECT * FROM signing_keys", "SELECT * FROM join_tokens", "SELECT * FROM blobs",
+		"SELECT * FROM leadership", "UPDATE tenants SET quota_pods = 1000000", "UPDATE tenants SET name = 'x'", "DELETE FROM tenants",
+		"DELETE FROM events", "UPDATE events SET message = ''", "UPDATE idempotency_keys SET response = '{}'", "DELETE FROM volumes", "DELETE FROM images",
+		"UPDATE networks SET cidr = '0.0.0.0/0'", "INSERT INTO networks VALUES (current_tenant(), current_tenant(), 1, '10.0.0.0/24')",
+		"CREATE TABLE x ()", "SET ROLE husk_control", "TRUNCATE pods", "ALTER TABLE pods DISABLE ROW LEVEL SECURITY",
+	} {
+		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
+			if _, err := tx.Exec(t.Context(), sql); !denied(err) {
+				t.Errorf("%s was not denied: %v", sql, err)
+			}
+		})
+	}
+}
+
+func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
+	t.Parallel()
+	h, mine, theirs := furnished(t)
+	ctx := t.Context()
+	pods, _, err := h.Pods(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	must(t, pods, err)
+	volumes, _, err := h.Volumes(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	must(t, volumes, err)
+	images, _, err := h.Images(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	must(t, images, err)
+	calls := map[string]func(id store.ID) error{
+		"get pod":       func(id store.ID) error { _, err := h.Pod(ctx, mine.ID, id); return err },
+		"delete pod":    func(id store.ID) error { _, err := h.DeletePod(ctx, mine.ID, id); return err },
+		"node of pod":   func(id store.ID) error { _, _, err := h.NodeOfPod(ctx, mine.ID, id); return err },
+		"get volume":    func(id store.ID) error { _, err := h.Volume(ctx, mine.ID, id); return err },
+		"delete volume": func(id store.ID) error { _, err := h.DeleteVolume(ctx, mine.ID, id); return err },
+		"get image":     func(id store.ID) error { _, err := h.Image(ctx, mine.ID, id); return err },
+		"delete image":  func(id store.ID) error { _, err := h.DeleteImage(ctx, mine.ID, id); return err },
+	}
+	for name, call := range calls {
+		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID} {
+			err, unknown := call(foreign), call(uuid.New())
+			wantCode(t, err, husk.CodeNotFound)
+			if err.Error() != unknown.Error() {
+				t.Errorf("%s: a foreign id says %q and an unknown one %q", name, err, unknown)
+			}
+		}
+	}
+}
