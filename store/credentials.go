@@ -22,11 +22,12 @@ func credentialOf(c db.Credential) husk.Credential {
 
 // CreateTenantKey makes an API key of a tenant and returns it with its secret, which is not kept. Codes: not_found (tenant).
 func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, name string) (husk.Credential, error) {
+	id, secret := uuid.New(), NewSecret() // the same in every try, so that a lost answer of a commit leaves no second key
 	return inControl(ctx, s, func(q *db.Queries) (husk.Credential, error) {
 		if _, err := tenant(ctx, q, tenantID); err != nil {
 			return husk.Credential{}, err
 		}
-		return insertCredential(ctx, q, db.InsertCredentialParams{Kind: husk.CallerTenant, TenantID: &tenantID, Name: name}, "")
+		return insertCredential(ctx, q, db.InsertCredentialParams{ClientID: id, Kind: husk.CallerTenant, TenantID: &tenantID, Name: name}, secret)
 	})
 }
 

@@ -77,8 +77,8 @@ func (s *Store) RegisterNode(ctx context.Context, token, name string) (ID, husk.
 	return r.id, r.c, err
 }
 
-// Heartbeat renews a node's lease and records what it reports of itself. It returns whether the node had not been Ready, so that
-// the agent reports every pod again. Codes: not_found.
+// Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
+// every pod again: the node had not been Ready, or that answer was lost and pods are still Unknown. Codes: not_found.
 func (s *Store) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
 	return inControl(ctx, s, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
@@ -88,8 +88,8 @@ func (s *Store) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err er
 		if err != nil {
 			return false, orNotFound(err, "node")
 		}
-		if was == husk.NodeReady {
-			return false, nil
+		if was.State == husk.NodeReady {
+			return was.HasUnknownPods, nil
 		}
 		return true, q.Notify(ctx, topicWork)
 	})

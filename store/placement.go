@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -237,13 +239,29 @@ func (s *Store) KeyedPods(ctx context.Context) (map[string]bool, error) {
 // Report applies what an agent says about pods of its own node. Reports about other pods, and events that do not apply in the pod's
 // phase, are dropped: they are late.
 func (s *Store) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
+	var failures []error
 	for _, r := range reports {
+		r = storableReport(r)
 		_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
-		if err != nil {
-			return wrap(err, "report of pod %s", r.PodID)
+		failures = append(failures, wrap(err, "report of pod %s", r.PodID))
+		if ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
+			break // the others would wait in vain as long
 		}
 	}
-	return nil
+	return errors.Join(failures...)
+}
+
+// storableReport drops what Postgres keeps in no text. Some of these words come from a guest, who must not be able to hold up what
+// the node says of its other pods.
+func storableReport(r husk.PodReport) husk.PodReport {
+	clean := func(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "") }
+	r.Reason, r.Message = clean(r.Reason), clean(r.Message)
+	r.Containers = slices.Clone(r.Containers)
+	for i := range r.Containers {
+		c := &r.Containers[i]
+		c.Name, c.State, c.Reason, c.Message = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message)
+	}
+	return r
 }
 
 func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) error {

@@ -176,19 +176,24 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 		switch {
 		case !ok:
 			return husk.Pod{}, husk.Errorf(husk.CodeConflict, "", "pod %q cannot be deleted while %s", row.Name, row.Phase)
-		case row.Phase == husk.PhaseStopping:
-			return podOf(row, ""), nil
 		case next == husk.PhaseGone:
-			_, err = q.RemovePod(ctx, db.RemovePodParams{TenantID: tenantID, ID: id})
-		default:
-			if err = q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err == nil {
-				err = q.TouchNode(ctx, *row.NodeID)
+			if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: tenantID, ID: id}); err != nil {
+				return husk.Pod{}, err
+			}
+			row.Phase = husk.PhaseStopping
+			return podOf(row, ""), record(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+		case row.Phase != husk.PhaseStopping:
+			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err != nil {
+				return husk.Pod{}, err
+			}
+			if err := q.TouchNode(ctx, *row.NodeID); err != nil {
+				return husk.Pod{}, err
+			}
+			if err := record(ctx, q, tenantID, "pod", id, "DeletionRequested", ""); err != nil {
+				return husk.Pod{}, err
 			}
 		}
-		if err != nil {
-			return husk.Pod{}, err
-		}
-		row.Phase = husk.PhaseStopping
-		return podOf(row, ""), record(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+		now, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
+		return podOf(now.Pod, now.NodeName), err
 	})
 }

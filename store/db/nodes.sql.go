@@ -44,7 +44,7 @@ UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint =
         ('Ready', GREATEST($3::integer, n.allocated_cpu_millis), GREATEST($4::integer, n.allocated_memory_mib), $5::integer) THEN 1 ELSE 0 END
 FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = $6 FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state
+RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
 
 type HeartbeatParams struct {
@@ -56,9 +56,14 @@ type HeartbeatParams struct {
 	ID             uuid.UUID
 }
 
+type HeartbeatRow struct {
+	State          husk.NodeState
+	HasUnknownPods bool
+}
+
 // Capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
 // The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
-func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (husk.NodeState, error) {
+func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
 		arg.Endpoint,
 		arg.Certificate,
@@ -67,13 +72,13 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (husk.Node
 		arg.VmmOverheadMib,
 		arg.ID,
 	)
-	var state husk.NodeState
-	err := row.Scan(&state)
-	return state, err
+	var i HeartbeatRow
+	err := row.Scan(&i.State, &i.HasUnknownPods)
+	return i, err
 }
 
 const insertJoinToken = `-- name: InsertJoinToken :exec
-INSERT INTO join_tokens (hash, expires_at) VALUES ($1, $2)
+INSERT INTO join_tokens (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
 `
 
 type InsertJoinTokenParams struct {
@@ -81,6 +86,7 @@ type InsertJoinTokenParams struct {
 	ExpiresAt time.Time
 }
 
+// A commit whose outcome is unknown is tried again with the same token.
 func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams) error {
 	_, err := q.db.Exec(ctx, insertJoinToken, arg.Hash, arg.ExpiresAt)
 	return err

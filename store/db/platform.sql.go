@@ -95,6 +95,7 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 const insertCredential = `-- name: InsertCredential :one
 INSERT INTO credentials (client_id, kind, tenant_id, node_id, name, secret_hash)
 VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (client_id) DO UPDATE SET name = EXCLUDED.name WHERE credentials.secret_hash = EXCLUDED.secret_hash AND credentials.kind = EXCLUDED.kind
 RETURNING client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at
 `
 
@@ -107,6 +108,7 @@ type InsertCredentialParams struct {
 	SecretHash []byte
 }
 
+// A commit whose outcome is unknown is tried again with the same id and secret.
 func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialParams) (Credential, error) {
 	row := q.db.QueryRow(ctx, insertCredential,
 		arg.ClientID,

@@ -595,8 +595,8 @@ func (q *Queries) PodPhases(ctx context.Context) ([]PodPhasesRow, error) {
 
 const podUse = `-- name: PodUse :one
 SELECT count(*)::integer AS pods,
-    COALESCE(sum(cpu_millis) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS cpu_millis,
-    COALESCE(sum(memory_mib) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS memory_mib
+    COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS cpu_millis,
+    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS memory_mib
 FROM pods WHERE tenant_id = $1
 `
 
@@ -606,7 +606,7 @@ type PodUseRow struct {
 	MemoryMib int
 }
 
-// Ended pods keep their row and count as pods, but hold no cpu and memory.
+// Ended pods keep their row and count as pods, but hold no cpu and memory, also while they are being deleted.
 func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, error) {
 	row := q.db.QueryRow(ctx, podUse, tenantID)
 	var i PodUseRow

@@ -1,5 +1,6 @@
 -- name: InsertJoinToken :exec
-INSERT INTO join_tokens (hash, expires_at) VALUES (@hash, @expires_at);
+-- A commit whose outcome is unknown is tried again with the same token.
+INSERT INTO join_tokens (hash, expires_at) VALUES (@hash, @expires_at) ON CONFLICT (hash) DO NOTHING;
 
 -- name: LockJoinToken :one
 SELECT * FROM join_tokens WHERE hash = @hash AND expires_at > now() FOR UPDATE;
@@ -38,7 +39,7 @@ UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint =
         ('Ready', GREATEST(@cpu_millis::integer, n.allocated_cpu_millis), GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer) THEN 1 ELSE 0 END
 FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = @id FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state;
+RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
 
 -- name: SetNodeLost :execrows
 -- Only if no heartbeat came since the one that was judged.

@@ -1,8 +1,8 @@
 -- name: PodUse :one
--- Ended pods keep their row and count as pods, but hold no cpu and memory.
+-- Ended pods keep their row and count as pods, but hold no cpu and memory, also while they are being deleted.
 SELECT count(*)::integer AS pods,
-    COALESCE(sum(cpu_millis) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS cpu_millis,
-    COALESCE(sum(memory_mib) FILTER (WHERE phase NOT IN ('Succeeded', 'Failed')), 0)::integer AS memory_mib
+    COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS cpu_millis,
+    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS memory_mib
 FROM pods WHERE tenant_id = @tenant_id;
 
 -- name: TenantNetwork :one

@@ -1,0 +1,502 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store"
+)
+
+// to brings a placed pod into a phase by events that lead there.
+func (h house) to(phase husk.Phase, node husk.Node, p husk.Pod) {
+	h.t.Helper()
+	switch phase {
+	case husk.PhaseStarting:
+	case husk.PhaseRunning:
+		h.say(node.ID, p, husk.EventRunning)
+	case husk.PhaseSucceeded:
+		h.say(node.ID, p, husk.EventSucceeded)
+	case husk.PhaseFailed:
+		h.say(node.ID, p, husk.EventFailed)
+	case husk.PhaseUnknown:
+		if lost, _, err := h.MarkLost(h.t.Context(), h.epoch(), h.look(node.ID)); err != nil || !lost {
+			h.t.Fatalf("node not lost: %v", err)
+		}
+	case husk.PhaseStopping:
+		p, err := h.DeletePod(h.t.Context(), p.TenantID, p.ID)
+		must(h.t, p, err)
+	default:
+		h.t.Fatalf("no way to %s is known", phase)
+	}
+	if got := h.phase(p); got != phase {
+		h.t.Fatalf("the pod is %s, want %s", got, phase)
+	}
+}
+
+func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
+	t.Parallel()
+	for _, phase := range husk.Phases {
+		if phase == husk.PhasePending || phase == husk.PhaseGone {
+			continue
+		}
+		t.Run(string(phase), func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			tenant, node := h.tenant(), h.node(3)
+			image, volume := h.image(tenant), h.volume(tenant)
+			pod, neighbour := h.order(tenant, specOf(image, volume)), h.order(tenant, specOf(image))
+			h.place(node.ID, pod, neighbour)
+			h.to(phase, node, pod)
+			revision, err := h.DesiredRevision(t.Context(), node.ID)
+			must(t, revision, err)
+
+			for range 2 { // a repeated deletion changes nothing
+				gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+				if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping || gone.Generation != 2 || gone.DeletionRequestedAt == nil || gone.Status.NodeName != node.Name {
+					t.Errorf("the deletion answers %+v", gone)
+				}
+			}
+			after, err := h.DesiredRevision(t.Context(), node.ID)
+			if must(t, after, err); phase != husk.PhaseStopping && after == revision {
+				t.Error("the node is not told of the deletion")
+			}
+			held := phase != husk.PhaseSucceeded && phase != husk.PhaseFailed
+			wantRoom := 1
+			if held {
+				wantRoom = 2 // until the node says that nothing runs
+				_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+				wantCode(t, err, husk.CodeVolumeInUse)
+			}
+			h.wantAllocated(node.ID, wantRoom)
+
+			for range 2 { // the report may come twice
+				h.say(node.ID, pod, husk.EventGone)
+			}
+			if got := h.phase(pod); got != husk.PhaseGone {
+				t.Errorf("the pod is %s", got)
+			}
+			h.wantAllocated(node.ID, 1)
+			h.order(tenant, specOf(image, volume))
+			if keyed, err := h.KeyedPods(t.Context()); must(t, keyed, err)[pod.ID.String()] {
+				t.Error("the pod's key would be kept")
+			}
+		})
+	}
+}
+
+// wantAllocated says how many small pods a node is charged for.
+func (h house) wantAllocated(node store.ID, pods int) {
+	h.t.Helper()
+	want := husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}
+	if diff := cmp.Diff(want, h.look(node).Allocated); diff != "" {
+		h.t.Errorf("the node is charged for another room than %d pods (-want +got):\n%s", pods, diff)
+	}
+}
+
+func TestAPendingPodGoesAtOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image, volume := h.image(tenant), h.volume(tenant)
+	pod := h.order(tenant, specOf(image, volume))
+	gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping {
+		t.Errorf("the deletion answers %s, which is not in the contract", gone.Status.Phase)
+	}
+	if h.phase(pod) != husk.PhaseGone {
+		t.Error("the pod is still there")
+	}
+	_, err = h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	wantCode(t, err, husk.CodeNotFound)
+	_, err = h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+	wantCode(t, err, "")
+}
+
+func TestAnEndedPodHoldsNoQuotaWhileItIsDeleted(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	quota := husk.DefaultQuota
+	quota.CPUMillis, quota.MemoryMiB = 2*small.CPUMillis, 2*small.MemoryMiB
+	tenant, node := h.tenantWith(quota), h.node(5)
+	image := h.image(tenant)
+	ended, running := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	h.place(node.ID, ended, running)
+	h.to(husk.PhaseSucceeded, node, ended)
+	h.to(husk.PhaseStopping, node, ended)
+	h.order(tenant, specOf(image))
+	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	wantCode(t, err, husk.CodeQuotaExceeded)
+	// A running pod that is stopping still has its room.
+	h.to(husk.PhaseStopping, node, running)
+	_, err = h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	wantCode(t, err, husk.CodeQuotaExceeded)
+	h.say(node.ID, running, husk.EventGone)
+	h.order(tenant, specOf(image))
+}
+
+func TestAPlacementIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(h house, p *store.Placement)
+		fails bool
+	}{
+		"of a leader whose epoch has passed":  {func(h house, _ *store.Placement) { h.lead() }, false},
+		"on a node that changed meanwhile":    {func(h house, p *store.Placement) { h.beat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}}) }, false},
+		"on a node that is lost":              {func(h house, p *store.Placement) { _, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.look(p.Node)); p.NodeVersion++ }, false},
+		"on a node that does not exist":       {func(_ house, p *store.Placement) { p.Node = uuid.New() }, false},
+		"of a pod that was deleted meanwhile": {func(h house, p *store.Placement) { _, _ = h.DeletePod(h.t.Context(), p.Pod.TenantID, p.Pod.ID) }, false},
+		"of a pod that is placed already":     {func(h house, p *store.Placement) { h.place(h.node(1).ID, husk.Pod{ID: p.Pod.ID, TenantID: p.Pod.TenantID}) }, false},
+		"of a pod under another tenant":       {func(h house, p *store.Placement) { p.Pod.TenantID = h.tenant().ID }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			tenant, node := h.tenant(), h.node(2)
+			pod := h.order(tenant, specOf(h.image(tenant)))
+			epoch := h.epoch()
+			placement := store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID), CephKey: "key"}
+			c.spoil(h, &placement)
+			placed, err := h.CommitPlacements(t.Context(), epoch, []store.Placement{placement})
+			if must(t, placed, err); len(placed) != 0 {
+				t.Errorf("placed %v", placed)
+			}
+			h.wantAllocated(node.ID, 0)
+		})
+	}
+}
+
+// lead takes the leadership once, as another server does.
+func (h house) lead() {
+	h.t.Helper()
+	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE leadership SET epoch = epoch + 1"); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	stays, changes := h.node(3), h.node(3)
+	var batch []store.Placement
+	for i := range 6 {
+		node := stays
+		if i%2 == 1 {
+			node = changes
+		}
+		pod := h.order(tenant, specOf(image))
+		batch = append(batch, store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID), CephKey: "key"})
+	}
+	gone, err := h.DeletePod(t.Context(), tenant.ID, batch[2].Pod.ID)
+	must(t, gone, err)
+	h.place(changes.ID, h.order(tenant, specOf(image)))
+	placed, err := h.CommitPlacements(t.Context(), h.epoch(), batch)
+	must(t, placed, err)
+	if len(placed) != 2 {
+		t.Errorf("placed %v, want the two that are left for the unchanged node", placed)
+	}
+	h.wantAllocated(stays.ID, 2)
+	h.wantAllocated(changes.ID, 1)
+	revision, pods, err := h.Desired(t.Context(), stays.ID)
+	must(t, revision, err)
+	for _, p := range pods {
+		if p.CephKey != "key" || len(p.Images) != 1 || p.Network.CIDR != tenant.NetworkCIDR || !strings.HasPrefix(p.Network.MAC, "02:") {
+			t.Errorf("the node is told %+v", p)
+		}
+	}
+	if len(pods) != 2 {
+		t.Errorf("the node is told of %d pods", len(pods))
+	}
+}
+
+// The scheduler would not do this; the database is the last to say no.
+func TestABatchAboveANodesCapacityIsRefusedWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	image := h.image(tenant)
+	var batch []store.Placement
+	for range 3 {
+		batch = append(batch, store.Placement{Pod: keyOf(h.order(tenant, specOf(image))), Node: node.ID, NodeVersion: h.version(node.ID)})
+	}
+	if placed, err := h.CommitPlacements(t.Context(), h.epoch(), batch); err == nil || len(placed) != 0 {
+		t.Errorf("placed %v, %v", placed, err)
+	}
+	h.wantAllocated(node.ID, 0)
+}
+
+func TestManySchedulersFillTheLastRoomOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	image := h.image(tenant)
+	version, epoch := h.version(node.ID), h.epoch()
+	batch := make([]store.Placement, 20)
+	for i := range batch {
+		batch[i] = store.Placement{Pod: keyOf(h.order(tenant, specOf(image))), Node: node.ID, NodeVersion: version}
+	}
+	placed := make([]int, len(batch))
+	for _, err := range together(len(batch), func(i int) error {
+		p, err := h.CommitPlacements(t.Context(), epoch, batch[i:i+1])
+		placed[i] = len(p)
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	total := 0
+	for _, n := range placed {
+		total += n
+	}
+	if total != 1 {
+		t.Errorf("%d pods got the last place", total)
+	}
+	h.wantAllocated(node.ID, 1)
+}
+
+func TestReportsThatAreLateOrForeignAreDropped(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node, other := h.tenant(), h.node(3), h.node(3)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.say(node.ID, pod, husk.EventRunning) // not placed yet
+	if got := h.phase(pod); got != husk.PhasePending {
+		t.Errorf("a report made an unplaced pod %s", got)
+	}
+	h.place(node.ID, pod)
+	h.say(other.ID, pod, husk.EventFailed)
+	if got := h.phase(pod); got != husk.PhaseStarting {
+		t.Errorf("another node made the pod %s", got)
+	}
+	h.say(node.ID, husk.Pod{ID: uuid.New()}, husk.EventRunning)
+	h.say(node.ID, pod, husk.EventGone) // nobody asked for that
+	if got := h.phase(pod); got != husk.PhaseStarting {
+		t.Errorf("the agent alone made the pod %s", got)
+	}
+	h.say(node.ID, pod, husk.EventSucceeded)
+	h.say(node.ID, pod, husk.EventRunning)
+	if got := h.phase(pod); got != husk.PhaseSucceeded {
+		t.Errorf("a late report made an ended pod %s", got)
+	}
+	h.to(husk.PhaseStopping, node, pod)
+	h.say(node.ID, pod, husk.EventStopping) // observes generation 2
+	report := husk.PodReport{PodID: pod.ID, Generation: 1, Event: husk.EventStopping, Message: "late"}
+	if err := h.Report(t.Context(), node.ID, []husk.PodReport{report}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := h.Pod(t.Context(), tenant.ID, pod.ID); got.Status.Message != "" || got.Status.ObservedGeneration != 2 {
+		t.Errorf("a report of an older generation was taken: %+v", got.Status)
+	}
+}
+
+// Every pair of phase and event, through the database.
+func TestReportsFollowThePhaseTable(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image := h.image(tenant)
+	for _, phase := range husk.Phases {
+		if phase == husk.PhasePending || phase == husk.PhaseGone {
+			continue
+		}
+		for _, e := range husk.PhaseEvents {
+			if e == husk.EventPlaced || e == husk.EventDelete || e == husk.EventNodeLost {
+				continue // not an agent's to say
+			}
+			node := h.node(1)
+			pod := h.order(tenant, specOf(image))
+			h.place(node.ID, pod)
+			h.to(phase, node, pod)
+			want, ok := phase.Next(e)
+			if !ok {
+				want = phase
+			}
+			h.say(node.ID, pod, e)
+			if got := h.phase(pod); got != want {
+				t.Errorf("%s makes a pod that is %s %s, want %s", e, phase, got, want)
+			}
+			charged := 0
+			if want.Holds() {
+				charged = 1
+			}
+			h.wantAllocated(node.ID, charged)
+		}
+	}
+}
+
+func TestAReportIsKeptWhole(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	at := func(s int) *time.Time { v := time.Date(2024, 5, 6, 7, 8, s, 9000, time.UTC); return &v }
+	code := 3
+	report := husk.PodReport{
+		PodID: pod.ID, Generation: 1, Event: husk.EventFailed, Reason: "Exited", Message: "it ended", Restarts: 2,
+		Containers:       []husk.ContainerStatus{{Name: "main", State: husk.ContainerExited, Reason: "Error", ExitCode: &code, Restarts: 4, StartedAt: at(5), FinishedAt: at(6)}},
+		DomainStartingAt: at(1), DomainStartedAt: at(2), GuestReadyAt: at(3), RunningAt: at(4),
+	}
+	if err := h.Report(t.Context(), node.ID, []husk.PodReport{report}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	must(t, got, err)
+	want := husk.PodStatus{
+		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, NodeName: node.Name,
+		VMMOverheadMiB: overhead, Restarts: 2, Containers: report.Containers, Timeline: husk.Timeline{
+			AcceptedAt: pod.CreatedAt, PlacedAt: got.Status.Timeline.PlacedAt, DomainStartingAt: at(1), DomainStartedAt: at(2), GuestReadyAt: at(3), RunningAt: at(4),
+		},
+	}
+	if diff := cmp.Diff(want, got.Status); diff != "" {
+		t.Errorf("the status (-want +got):\n%s", diff)
+	}
+}
+
+// A guest's words reach the report; they must not hold up what the node says of its other pods.
+func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	image := h.image(tenant)
+	hostile, honest := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	h.place(node.ID, hostile, honest)
+	err := h.Report(t.Context(), node.ID, []husk.PodReport{
+		{PodID: hostile.ID, Generation: 1, Event: husk.EventRunning, Message: "a\x00b\xff", Containers: []husk.ContainerStatus{{Name: "main", Message: "\x00\xfe"}}},
+		{PodID: honest.ID, Generation: 1, Event: husk.EventRunning},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []husk.Pod{hostile, honest} {
+		if got := h.phase(p); got != husk.PhaseRunning {
+			t.Errorf("the pod is %s", got)
+		}
+	}
+	got, err := h.Pod(t.Context(), tenant.ID, hostile.ID)
+	if must(t, got, err); got.Status.Message != "ab\uFFFD" {
+		t.Errorf("the message is %q", got.Status.Message)
+	}
+}
+
+func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/slow:1", "sha256:1", husk.ImageConfig{}, nil)
+	must(t, image, err)
+	volume, err := h.CreateVolume(t.Context(), tenant.ID, once(), "data", map[string]string{}, 1)
+	must(t, volume, err)
+	pod := h.order(tenant, specOf(image, volume))
+	waits := func() string {
+		pending, err := h.PendingPods(t.Context(), 10)
+		if must(t, pending, err); len(pending) != 1 {
+			t.Fatalf("%d pods are pending", len(pending))
+		}
+		return pending[0].WaitsFor
+	}
+	if got := waits(); got != "volume data is not made yet" {
+		t.Errorf("the pod waits for %q", got)
+	}
+	if err := h.VolumeMade(t.Context(), volume, "123"); err != nil {
+		t.Fatal(err)
+	}
+	if got := waits(); got != "image registry.example.com/slow:1 (Importing) is not imported" {
+		t.Errorf("the pod waits for %q", got)
+	}
+	if err := h.ImageMade(t.Context(), image, 1, "456"); err != nil {
+		t.Fatal(err)
+	}
+	if got := waits(); got != "" {
+		t.Errorf("the pod waits for %q", got)
+	}
+	disks, err := h.PodDisks(t.Context(), keyOf(pod))
+	must(t, disks, err)
+	want := []store.Disk{{Name: image.CloneName(), RBDID: "456"}, {Name: volume.RBDName(), RBDID: "123", Writable: true}}
+	if diff := cmp.Diff(want, disks); diff != "" {
+		t.Errorf("the disks (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusalIsTheOwnersToRead(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	for range 2 {
+		if err := h.Refuse(t.Context(), []store.Refusal{{Pod: keyOf(pod), Reason: "NoNode", Message: "none"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	if must(t, got, err); got.Status.Reason != "NoNode" || got.Status.Message != "none" {
+		t.Errorf("the status is %+v", got.Status)
+	}
+	node := h.node(1)
+	h.place(node.ID, pod)
+	got, err = h.Pod(t.Context(), tenant.ID, pod.ID)
+	if must(t, got, err); got.Status.Reason != "" || got.Status.Message != "" || got.Status.NodeName != node.Name {
+		t.Errorf("the status of a placed pod is %+v", got.Status)
+	}
+	if err := h.Refuse(t.Context(), []store.Refusal{{Pod: keyOf(pod), Reason: "NoNode", Message: "late"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ = h.Pod(t.Context(), tenant.ID, pod.ID); got.Status.Reason != "" {
+		t.Error("a late refusal was written to a placed pod")
+	}
+	phases, err := h.PodPhases(t.Context())
+	if diff := cmp.Diff(map[husk.Phase]int{husk.PhaseStarting: 1}, must(t, phases, err)); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+}
+
+// Everything at once on one node: whatever the interleaving, the books balance in the end.
+func TestTheBooksBalanceAfterManyLivesAtOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(50)
+	image := h.image(tenant)
+	pods := make([]husk.Pod, 20)
+	for i := range pods {
+		pods[i] = h.order(tenant, specOf(image))
+	}
+	h.place(node.ID, pods...)
+	for _, err := range together(4*len(pods), func(i int) error {
+		p := pods[i%len(pods)]
+		switch i / len(pods) {
+		case 0:
+			_, err := h.DeletePod(t.Context(), tenant.ID, p.ID)
+			if husk.CodeOf(err) == husk.CodeNotFound {
+				err = nil // gone already
+			}
+			return err
+		case 1:
+			return h.Report(t.Context(), node.ID, []husk.PodReport{{PodID: p.ID, Generation: 1, Event: husk.EventFailed}})
+		case 2:
+			_, err := h.Heartbeat(t.Context(), husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: overhead})
+			return err
+		default:
+			return h.Report(t.Context(), node.ID, []husk.PodReport{{PodID: p.ID, Generation: 2, Event: husk.EventGone}})
+		}
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	left := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods WHERE holds_room")
+	h.wantAllocated(node.ID, left)
+	for _, p := range pods {
+		h.say(node.ID, p, husk.EventGone)
+	}
+	h.wantAllocated(node.ID, 0)
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods"); n != 0 {
+		t.Errorf("%d pods are left", n)
+	}
+}
