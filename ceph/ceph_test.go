@@ -162,7 +162,7 @@ func TestPaddingBehindTheArchiveIsFine(t *testing.T) {
 func TestAFailedFillLeavesNoWholeImage(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	_, err := c.ImportImage(t.Context(), digest(t), func(ctx context.Context, w io.Writer) error {
+	_, err := c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
 		if _, err := io.CopyN(w, strings.NewReader(strings.Repeat("\x00", 10240)), 10240); err != nil {
 			return err
 		}

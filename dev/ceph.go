@@ -142,7 +142,7 @@ func (s *Stack) saveCluster(c cluster) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(s.dir.join("ceph", "cluster.json"), data, 0o600)
+	return writeFileAtomic(s.dir.join("ceph", "cluster.json"), data)
 }
 
 // moveMon gives the mon another address: it is stored in the monmap.

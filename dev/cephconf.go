@@ -56,11 +56,11 @@ func (s *Stack) setup(c cluster) []string {
 		commands = append(commands, "osd pool create "+pool+" 8 8", "osd pool application enable "+pool+" rbd")
 	}
 	// Data of an older version may have other caps.
-	update := "auth caps client." + CephUser
+	update := []string{"auth caps client." + CephUser}
 	for _, c := range serverCaps() {
-		update += fmt.Sprintf(" %s '%s'", c[0], c[1])
+		update = append(update, fmt.Sprintf("%s '%s'", c[0], c[1]))
 	}
-	return append(commands, update)
+	return append(commands, strings.Join(update, " "))
 }
 
 // writeCephFiles writes ceph.conf and the keyrings, which follow from c.
@@ -76,7 +76,7 @@ func (s *Stack) writeCephFiles(c cluster) error {
 	}
 	for _, k := range c.Keys {
 		if path := files[k.User]; path != "" {
-			if err := writeFileAtomic(path, []byte(keyring(cephKey{User: k.User, Secret: k.Secret})), 0o600); err != nil {
+			if err := writeFileAtomic(path, []byte(keyring(cephKey{User: k.User, Secret: k.Secret}))); err != nil {
 				return err
 			}
 		}

@@ -76,8 +76,8 @@ func (c *child) launch() (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the child has its own copy
-	cmd := exec.Command(c.path, c.args...)
+	defer log.Close()                      // the child has its own copy
+	cmd := exec.Command(c.path, c.args...) //nolint:noctx // it is stopped in order, not when a context ends
 	cmd.Dir = c.stack.dir.path
 	cmd.Env = append(os.Environ(), c.env...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -115,7 +115,7 @@ func (c *child) ready(ctx context.Context, life *running, timeout time.Duration,
 	case err == nil:
 		return nil
 	case errors.Is(err, errGone):
-		return fmt.Errorf("%s ended while starting (%v)%s", c.name, life.err, c.logTail())
+		return fmt.Errorf("%s ended while starting (%w)%s", c.name, life.err, c.logTail())
 	case ctx.Err() != nil:
 		return fmt.Errorf("start %s: %w", c.name, ctx.Err())
 	default:

@@ -144,7 +144,7 @@ func (s *Stack) disownDeadPostmaster() error {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	pid, err := strconv.Atoi(first)
 	if err != nil {
-		return nil // Postgres explains it better
+		return nil //nolint:nilerr // Postgres explains it better
 	}
 	if _, err := startTime(pid); !errors.Is(err, os.ErrNotExist) {
 		return err

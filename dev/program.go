@@ -3,6 +3,7 @@ package dev
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -49,10 +50,10 @@ func (s *Stack) stopPrograms() {
 	programs := s.programs
 	s.programs = nil
 	s.mu.Unlock()
-	for i := len(programs) - 1; i >= 0; i-- {
+	for _, program := range slices.Backward(programs) {
 		began := time.Now()
-		s.step(Step{Name: programs[i].name, Kind: StepStopping})
-		programs[i].shutdown()
-		s.step(Step{Name: programs[i].name, Kind: StepStopped, Took: time.Since(began)})
+		s.step(Step{Name: program.name, Kind: StepStopping})
+		program.shutdown()
+		s.step(Step{Name: program.name, Kind: StepStopped, Took: time.Since(began)})
 	}
 }

@@ -44,7 +44,7 @@ func (r record) write(stateDir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(recordPath(stateDir, r.Name), data, 0o600)
+	return writeFileAtomic(recordPath(stateDir, r.Name), data)
 }
 
 // endLeftovers ends every recorded child that is still running and forgets all

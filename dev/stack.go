@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,8 +103,8 @@ type part struct {
 }
 
 func (p *part) shutdown() {
-	for i := len(p.children) - 1; i >= 0; i-- {
-		p.children[i].shutdown()
+	for _, v := range slices.Backward(p.children) {
+		v.shutdown()
 	}
 	p.children = nil
 }

@@ -91,17 +91,18 @@ func (d *stateDir) secret(name string) (string, error) {
 	raw := make([]byte, 24)
 	_, _ = rand.Read(raw) // never fails
 	value := hex.EncodeToString(raw)
-	return value, writeFileAtomic(path, []byte(value+"\n"), 0o600)
+	return value, writeFileAtomic(path, []byte(value+"\n"))
 }
 
-// writeFileAtomic leaves either the old file or the whole new one.
-func writeFileAtomic(path string, data []byte, mode os.FileMode) error {
+// writeFileAtomic leaves either the old file or the whole new one, readable
+// by us alone.
+func writeFileAtomic(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(0o600), tmp.Sync(), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}

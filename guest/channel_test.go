@@ -68,7 +68,7 @@ func (h *fakeHandler) Delivered(revision uint64) {
 	h.delivered = append(h.delivered, revision)
 }
 
-func (h *fakeHandler) Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error {
+func (h *fakeHandler) Logs(ctx context.Context, container string, _ uint64, follow bool, emit func([]LogEntry) error) error {
 	if container != "a" {
 		return errorf(CodeNotFound, "no container %q", container)
 	}
@@ -378,7 +378,7 @@ func (c *cutConn) detach() {
 	c.mu.Lock()
 	c.detached = true
 	c.mu.Unlock()
-	c.Conn.SetReadDeadline(time.Unix(1, 0))
+	c.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (c *cutConn) Close() error {

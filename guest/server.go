@@ -283,8 +283,7 @@ func batch(entries []LogEntry) int {
 }
 
 func asCallError(err error) *CallError {
-	var e *CallError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*CallError](err); ok {
 		return e
 	}
 	return errorf(CodeInternal, "%v", err)

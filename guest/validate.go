@@ -200,7 +200,7 @@ func checkHostname(s string) error {
 	if s == "" || len(s) > maxName || s[0] == '-' || s[0] == '.' || strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
 	}) {
-		return fmt.Errorf("hostname %q: want 1 to %d of letters, digits, - and .", clip(s, maxName), maxName)
+		return fmt.Errorf("hostname %q: want 1 to %d of letters, digits, dashes and dots", clip(s, maxName), maxName)
 	}
 	return nil
 }

@@ -255,7 +255,9 @@ func makeImage(t *testing.T, more ...entry) string {
 		t.Fatal(err)
 	}
 	entries := []entry{
-		{name: "bin/", mode: 0o755}, {name: "etc/", mode: 0o755}, {name: "tmp/", mode: 0o1777},
+		{name: "bin/", mode: 0o755},
+		{name: "etc/", mode: 0o755},
+		{name: "tmp/", mode: 0o1777},
 		{name: "bin/busybox", content: string(busybox), mode: 0o755},
 		{name: "etc/passwd", content: "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", mode: 0o644},
 		{name: "etc/group", content: "root:x:0:\napp:x:1000:\nstaff:x:50:app\n", mode: 0o644},

@@ -31,8 +31,7 @@ import (
 // ErrBadImage, wrapped, or the error of w.
 func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
 	err := r.flatten(ctx, w)
-	var writing *writeError
-	if errors.As(err, &writing) {
+	if writing, ok := errors.AsType[*writeError](err); ok {
 		return writing.err
 	}
 	return classify(r.Reference, err)

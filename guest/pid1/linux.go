@@ -78,8 +78,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 
 func (l *linux) launch(c guest.Container, out *ring) (process, *startError) {
 	p, err := l.fork(c, out)
-	var start *startError
-	if errors.As(err, &start) {
+	if start, ok := errors.AsType[*startError](err); ok {
 		return nil, start
 	}
 	if err != nil {

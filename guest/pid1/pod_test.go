@@ -193,7 +193,8 @@ func TestAFirstStartErrorFailsThePod(t *testing.T) {
 func TestALaterStartErrorIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartOnFailure, map[string][]fakeRun{"a": {
-			{lasts: time.Second, ends: exit{code: 1}}, {fails: &startError{Code: 126, Message: "no memory"}},
+			{lasts: time.Second, ends: exit{code: 1}},
+			{fails: &startError{Code: 126, Message: "no memory"}},
 			{lasts: time.Second, ends: exit{code: 0}},
 		}}, "a")
 		mustStart(t, p, spec)

@@ -30,7 +30,8 @@ func main() {
 	defer stop()
 	if err := run(ctx, *registry, *cache, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "push:", err)
-		os.Exit(1)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has run
 	}
 }
 
