@@ -36,7 +36,7 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 	for attempt := 0; ; attempt++ {
 		result, err := once(ctx, pool, f)
 		if err == nil || !temporary(err) {
-			return result, storable(err)
+			return result, explained(err)
 		}
 		wait := min(retryBase<<min(attempt, 10), retryMax)
 		wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
@@ -85,11 +85,16 @@ func connectionLost(err error) bool {
 	return false
 }
 
-// storable turns Postgres' refusal of a text into what it is: the caller's fault. JSON may carry a zero character, and a query
-// parameter any bytes; Postgres keeps neither.
-func storable(err error) error {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "22021" || pg.Code == "22P05") {
+// explained gives a code to what Postgres refuses for a reason that is not ours. Text is the caller's fault: JSON may carry a zero
+// character, and a query parameter any bytes; Postgres keeps neither. A statement that was cancelled, say by its time limit behind a
+// lock, may be tried again later.
+func explained(err error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case ok && (pg.Code == "22021" || pg.Code == "22P05"):
 		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text has a zero character or is not UTF-8"), err)
+	case ok && pg.Code == "57014":
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database took too long; try again with the same Idempotency-Key"), err)
 	}
 	return err
 }

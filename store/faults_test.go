@@ -1,0 +1,280 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/dev/devtest"
+	"husk/store"
+)
+
+// terminate ends every session of the test's database that the condition names, and returns how many.
+func (h house) terminate(super *pgx.Conn, condition string) int {
+	h.t.Helper()
+	var n int
+	err := super.QueryRow(h.t.Context(), `SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+		WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND `+condition).Scan(&n)
+	return must(h.t, n, err)
+}
+
+const holdsTheLead = "EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.objid = 7207102 AND l.granted)"
+
+func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	super := h.connect("postgres")
+	ctx, cancel := context.WithCancel(t.Context())
+	type leader struct {
+		who   int
+		epoch int64
+		ctx   context.Context
+	}
+	leads := make(chan leader)
+	var wg sync.WaitGroup
+	ended := make([]error, 2)
+	for who := range 2 {
+		wg.Go(func() {
+			ended[who] = h.Lead(ctx, fmt.Sprint("server-", who), func(ctx context.Context, epoch int64) {
+				leads <- leader{who, epoch, ctx}
+				<-ctx.Done()
+			})
+		})
+	}
+	defer wg.Wait()
+	defer cancel()
+	next := func() leader {
+		select {
+		case l := <-leads:
+			return l
+		case <-time.After(patience):
+			t.Fatal("nobody leads")
+			return leader{}
+		}
+	}
+	first := next()
+	select {
+	case l := <-leads:
+		t.Fatalf("servers %d and %d lead at once", first.who, l.who)
+	case <-time.After(1500 * time.Millisecond): // the second tries every second
+	}
+	if n := h.terminate(super, holdsTheLead); n != 1 {
+		t.Fatalf("%d sessions hold the lead", n)
+	}
+	second := next()
+	if second.who == first.who || second.epoch != first.epoch+1 {
+		t.Errorf("server %d leads in epoch %d after server %d in %d", second.who, second.epoch, first.who, first.epoch)
+	}
+	select {
+	case <-first.ctx.Done():
+	case <-time.After(patience):
+		t.Error("the first leader does not learn that it has lost the lead")
+	}
+	// What the first may still have in hand does nothing.
+	tenant, node := h.tenant(), h.node(1)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	late := []store.Placement{{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)}}
+	if placed, err := h.CommitPlacements(t.Context(), first.epoch, late); err != nil || len(placed) != 0 {
+		t.Errorf("a leader of the past placed %v, %v", placed, err)
+	}
+	if placed, err := h.CommitPlacements(t.Context(), second.epoch, late); err != nil || len(placed) != 1 {
+		t.Errorf("the leader placed %v, %v", placed, err)
+	}
+	cancel()
+	wg.Wait()
+	if ended[first.who] == nil {
+		t.Error("losing the lead is no error")
+	}
+}
+
+func TestLeadingEndsWithItsWork(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for range 2 { // and leaves the lead free
+		if err := h.Lead(t.Context(), "server", func(context.Context, int64) {}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Connections die in the middle of orders. Every order is answered, and each pod is accepted once and deleted once.
+func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	super := h.connect("postgres")
+	tenant := h.tenant()
+	spec := specOf(h.image(tenant))
+	const deaths, workers = 25, 4
+	var lives atomic.Int64
+	storm := make(chan struct{})
+	var made [workers][]store.ID
+	finished := make(chan []error)
+	go func() {
+		finished <- together(workers, func(w int) error {
+			for i := 0; ; i++ {
+				select {
+				case <-storm:
+					return nil
+				default:
+				}
+				idem := store.NewIdempotency(fmt.Sprintf("%d-%d", w, i), "CreatePod", nil)
+				name := fmt.Sprintf("p-%d-%d", w, i)
+				pod, err := h.CreatePod(t.Context(), tenant.ID, idem, name, map[string]string{}, spec)
+				if err != nil {
+					return fmt.Errorf("order %s: %w", name, err)
+				}
+				made[w] = append(made[w], pod.ID)
+				again, err := h.CreatePod(t.Context(), tenant.ID, idem, name, map[string]string{}, spec)
+				if err != nil || again.ID != pod.ID {
+					return fmt.Errorf("order %s made %s and %s: %w", name, pod.ID, again.ID, err)
+				}
+				// A deletion whose commit was not confirmed is repeated and finds nothing, which is what was asked for.
+				if _, err := h.DeletePod(t.Context(), tenant.ID, pod.ID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
+					return fmt.Errorf("deletion of %s: %w", name, err)
+				}
+				lives.Add(1)
+			}
+		})
+	}()
+	begun, pause := time.Now(), time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	for killed, seen := 0, int64(0); killed < deaths; {
+		if time.Since(begun) > 2*patience {
+			t.Errorf("only %d of %d sessions were terminated; does nothing succeed any more?", killed, deaths)
+			break
+		}
+		if lives.Load() == seen {
+			<-pause.C
+			continue // let something succeed between two deaths
+		}
+		seen = lives.Load()
+		// One that works: the others go on, so that its end meets every step of an order.
+		killed += h.terminate(super, `a.pid = (SELECT pid FROM pg_stat_activity
+			WHERE datname = current_database() AND usename = 'husk_tenant' AND state <> 'idle' ORDER BY random() LIMIT 1)`)
+	}
+	close(storm)
+	for _, err := range <-finished {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	pods := 0
+	for _, ids := range made {
+		pods += len(ids)
+	}
+	t.Logf("%d sessions were terminated during %d lives", deaths, pods)
+	for want, sql := range map[string]string{
+		"pods are left":                   "SELECT count(*) FROM pods",
+		"pods were not accepted once":     "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'Accepted' GROUP BY object_id HAVING count(*) <> 1) x",
+		"pods were not deleted once":      "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested' GROUP BY object_id HAVING count(*) <> 1) x",
+		"pods were accepted and not told": fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'Accepted'", pods),
+		"pods were deleted and not told":  fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested'", pods),
+	} {
+		if n := queryOne[int](h, store.RoleControl, sql); n != 0 {
+			t.Errorf("%d %s", n, want)
+		}
+	}
+}
+
+func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	super := h.connect("postgres")
+	tenant, node := h.tenant(), h.node(5)
+	image := h.image(tenant)
+	ofTenant, done := h.WatchTenant(tenant.ID)
+	defer done()
+	ofOther, done := h.WatchTenant(h.tenant().ID)
+	defer done()
+	ofNode, done := h.WatchNode(node.ID)
+	defer done()
+	work, done := h.WatchWork()
+	defer done()
+	arrives := func(what string, hint <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-hint:
+		case <-time.After(patience):
+			t.Fatalf("no hint to %s", what)
+		}
+	}
+	drain := func() {
+		for _, hint := range []<-chan struct{}{ofTenant, ofOther, ofNode, work} {
+			select {
+			case <-hint:
+			default:
+			}
+		}
+	}
+	// The listener may still be connecting, and hints everyone once it has. So repeat what hints until it comes through.
+	listening := func() bool {
+		return queryOne[bool](h, "postgres", "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN husk' AND wait_event = 'ClientRead')")
+	}
+	eventually(t, "listening", listening)
+	for _, after := range []string{"at first", "after a lost connection"} {
+		drain()
+		pod := h.order(tenant, specOf(image))
+		arrives("the tenant of an order "+after, ofTenant)
+		arrives("the loops of an order "+after, work)
+		h.place(node.ID, pod)
+		arrives("the node of a placement "+after, ofNode)
+		arrives("the tenant of a placement "+after, ofTenant)
+		drain()
+		gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+		must(t, gone, err)
+		arrives("the node of a deletion "+after, ofNode)
+		if n := h.terminate(super, "a.query = 'LISTEN husk'"); n != 1 {
+			t.Fatalf("%d sessions listen", n)
+		}
+		eventually(t, "listening again", listening)
+		arrives("everyone, since nobody knows what was missed", ofOther)
+	}
+}
+
+func TestServersThatStartTogetherMigrateOnce(t *testing.T) {
+	t.Parallel()
+	url := devtest.Postgres(t)
+	for _, err := range together(4, func(int) error { return store.Migrate(t.Context(), url(store.RoleOwner)) }) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	h := house{openAt(t, url), t, url} // which migrates once more
+	if n := queryOne[int](h, store.RoleOwner, "SELECT count(*) FROM leadership"); n != 1 {
+		t.Errorf("leadership has %d rows", n)
+	}
+	if n := queryOne[int](h, store.RoleOwner, "SELECT count(*) FROM schema_version"); n != 1 {
+		t.Errorf("schema_version has %d rows", n)
+	}
+}
+
+func TestACancelledStatementIsUnavailable(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	super := h.connect("postgres")
+	tx, err := h.connect(store.RoleOwner).Begin(t.Context())
+	must(t, tx, err)
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE tenants"); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error)
+	go func() {
+		_, err := h.Tenant(t.Context(), store.ID{})
+		answer <- err
+	}()
+	eventually(t, "cancelling the statement that waits", func() bool {
+		var n int
+		err := super.QueryRow(t.Context(), "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
+		return must(t, n, err) == 1
+	})
+	wantCode(t, <-answer, husk.CodeUnavailable)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

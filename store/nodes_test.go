@@ -1,0 +1,253 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store"
+)
+
+func (h house) joinToken(life time.Duration) string {
+	h.t.Helper()
+	token, err := h.CreateJoinToken(h.t.Context(), time.Now().Add(life))
+	return must(h.t, token, err)
+}
+
+func TestAJoinTokenAdmitsOneNode(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	ctx := t.Context()
+	token := h.joinToken(time.Hour)
+	id, first, err := h.RegisterNode(ctx, token, "metal-1")
+	must(t, id, err)
+	caller, err := h.Authenticate(ctx, first.ClientID, first.Secret)
+	if want := (husk.Caller{Kind: husk.CallerAgent, ClientID: first.ClientID, NodeID: id}); must(t, caller, err) != want {
+		t.Errorf("the credential is of %+v, want %+v", caller, want)
+	}
+
+	// The answer was lost: the same token and name again give a new credential and end the first one.
+	again, second, err := h.RegisterNode(ctx, token, "metal-1")
+	if must(t, again, err); again != id {
+		t.Error("the repetition made another node")
+	}
+	_, err = h.Authenticate(ctx, first.ClientID, first.Secret)
+	wantCode(t, err, husk.CodeUnauthenticated)
+	caller, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	must(t, caller, err)
+
+	_, _, err = h.RegisterNode(ctx, token, "metal-2")
+	wantCode(t, err, husk.CodeUnauthenticated)
+
+	// After a heartbeat the node has arrived, and nobody can take its place with the token.
+	h.beat(husk.Node{ID: id})
+	_, _, err = h.RegisterNode(ctx, token, "metal-1")
+	wantCode(t, err, husk.CodeUnauthenticated)
+	caller, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	must(t, caller, err)
+
+	_, _, err = h.RegisterNode(ctx, h.joinToken(-time.Second), "metal-3")
+	wantCode(t, err, husk.CodeUnauthenticated)
+	_, _, err = h.RegisterNode(ctx, "made up", "metal-3")
+	wantCode(t, err, husk.CodeUnauthenticated)
+	fresh := h.joinToken(time.Hour)
+	_, _, err = h.RegisterNode(ctx, fresh, "metal-1")
+	wantCode(t, err, husk.CodeNameTaken)
+	_, _, err = h.RegisterNode(ctx, fresh, "metal-3") // a refusal does not use the token up
+	wantCode(t, err, "")
+
+	if err := h.DeleteNode(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	wantCode(t, err, husk.CodeUnauthenticated)
+	_, _, err = h.RegisterNode(ctx, token, "metal-1") // the token does not come back with its node's end
+	wantCode(t, err, husk.CodeUnauthenticated)
+}
+
+func TestManyRegistrationsWithOneTokenMakeOneNode(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	token := h.joinToken(time.Hour)
+	ids := make([]store.ID, 10)
+	for _, err := range together(len(ids), func(i int) (err error) {
+		ids[i], _, err = h.RegisterNode(t.Context(), token, "metal")
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Errorf("one token made the nodes %s and %s", ids[0], id)
+		}
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM credentials"); n != 1 {
+		t.Errorf("%d credentials are valid", n)
+	}
+}
+
+func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeConflict)
+	h.to(husk.PhaseStopping, node, pod)
+	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeConflict)
+	h.say(node.ID, pod, husk.EventGone)
+	wantCode(t, h.DeleteNode(t.Context(), node.ID), "")
+	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeNotFound)
+	_, err := h.Heartbeat(t.Context(), husk.Node{ID: node.ID})
+	wantCode(t, err, husk.CodeNotFound)
+	_, _, err = h.Desired(t.Context(), node.ID)
+	wantCode(t, err, husk.CodeNotFound)
+	_, err = h.Node(t.Context(), uuid.New())
+	wantCode(t, err, husk.CodeNotFound)
+}
+
+func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(4)
+	image := h.image(tenant)
+	starting, running, ended, stopping := h.order(tenant, specOf(image)), h.order(tenant, specOf(image)), h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	h.place(node.ID, starting, running, ended, stopping)
+	h.to(husk.PhaseRunning, node, running)
+	h.to(husk.PhaseSucceeded, node, ended)
+	h.to(husk.PhaseStopping, node, stopping)
+
+	judged := h.look(node.ID)
+	if h.beat(node) {
+		t.Error("a node that was ready is asked to report again")
+	}
+	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), judged); err != nil || lost {
+		t.Errorf("a node whose heartbeat came meanwhile was taken for lost: %v", err)
+	}
+	if lost, _, err := h.MarkLost(t.Context(), h.epoch()+1, h.look(node.ID)); err != nil || lost {
+		t.Errorf("a leader of another epoch took a node for lost: %v", err)
+	}
+	lost, pods, err := h.MarkLost(t.Context(), h.epoch(), h.look(node.ID))
+	if err != nil || !lost || pods != 2 {
+		t.Errorf("lost %v with %d pods: %v", lost, pods, err)
+	}
+	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), h.look(node.ID)); err != nil || lost {
+		t.Errorf("a lost node was lost again: %v", err)
+	}
+	for p, want := range map[*husk.Pod]husk.Phase{
+		&starting: husk.PhaseUnknown, &running: husk.PhaseUnknown, &ended: husk.PhaseSucceeded, &stopping: husk.PhaseStopping,
+	} {
+		if got := h.phase(*p); got != want {
+			t.Errorf("a pod is %s, want %s", got, want)
+		}
+	}
+	h.wantAllocated(node.ID, 3) // what may run still has its room
+
+	if !h.beat(node) {
+		t.Error("a node that was lost is not asked to report again")
+	}
+	if !h.beat(node) {
+		t.Error("a node whose answer was lost is not asked again")
+	}
+	h.say(node.ID, running, husk.EventRunning)
+	h.say(node.ID, starting, husk.EventStarting)
+	if h.beat(node) {
+		t.Error("a node whose pods are known is asked again")
+	}
+	if got := h.look(node.ID); got.State != husk.NodeReady {
+		t.Errorf("the node is %s", got.State)
+	}
+}
+
+func TestANodeThatShrinksKeepsItsPodsAndGetsNoNewOnes(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	version := h.version(node.ID)
+	h.beat(node)
+	if h.version(node.ID) != version {
+		t.Error("a heartbeat that changes nothing spoils placements under way")
+	}
+	h.beat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
+	got := h.look(node.ID)
+	if got.Capacity != got.Allocated || h.version(node.ID) == version {
+		t.Errorf("the shrunken node is %+v", got)
+	}
+	h.to(husk.PhaseStopping, node, pod)
+	h.say(node.ID, pod, husk.EventGone)
+	h.beat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
+	if got := h.look(node.ID).Capacity; got != (husk.Resources{CPUMillis: 1, MemoryMiB: 1}) {
+		t.Errorf("the empty node has the capacity %+v", got)
+	}
+}
+
+func TestAPodKeepsTheOverheadItWasChargedWith(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(4)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	h.beat(husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: 3 * overhead})
+	h.to(husk.PhaseStopping, node, pod)
+	h.say(node.ID, pod, husk.EventGone)
+	h.wantAllocated(node.ID, 0)
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	ctx := t.Context()
+	tenant, other := h.tenant(), h.tenant()
+	key, err := h.CreateTenantKey(ctx, tenant.ID, "ci")
+	must(t, key, err)
+	_, err = h.CreateTenantKey(ctx, uuid.New(), "ci")
+	wantCode(t, err, husk.CodeNotFound)
+	_, err = h.Authenticate(ctx, key.ClientID, key.Secret+"x")
+	wantCode(t, err, husk.CodeUnauthenticated)
+	_, unknown := h.Authenticate(ctx, uuid.New(), key.Secret)
+	if err.Error() != unknown.Error() {
+		t.Errorf("a wrong secret says %q and an unknown id %q", err, unknown)
+	}
+	caller, err := h.Authenticate(ctx, key.ClientID, key.Secret)
+	if want := (husk.Caller{Kind: husk.CallerTenant, ClientID: key.ClientID, TenantID: tenant.ID}); must(t, caller, err) != want {
+		t.Errorf("the key is of %+v, want %+v", caller, want)
+	}
+	wantCode(t, h.DeleteTenantKey(ctx, other.ID, key.ClientID), husk.CodeNotFound)
+	keys, err := h.TenantKeys(ctx, tenant.ID)
+	if must(t, keys, err); len(keys) != 1 || keys[0].Secret != "" || keys[0].LastUsed == nil {
+		t.Errorf("the keys are %+v", keys)
+	}
+	wantCode(t, h.DeleteTenantKey(ctx, tenant.ID, key.ClientID), "")
+	_, err = h.Authenticate(ctx, key.ClientID, key.Secret)
+	wantCode(t, err, husk.CodeUnauthenticated)
+}
+
+func TestTheFirstOperatorIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	id := uuid.New()
+	for _, err := range together(5, func(int) error { return h.EnsureOperator(t.Context(), id, "first") }) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.EnsureOperator(t.Context(), id, "other"); err != nil { // what is there stays
+		t.Error(err)
+	}
+	caller, err := h.Authenticate(t.Context(), id, "first")
+	if must(t, caller, err); caller.Kind != husk.CallerOperator {
+		t.Errorf("the caller is %+v", caller)
+	}
+	tenant := h.tenant()
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, "key")
+	must(t, key, err)
+	if err := h.EnsureOperator(t.Context(), key.ClientID, "takeover"); err == nil {
+		t.Error("a tenant's key became an operator")
+	}
+}

@@ -1,0 +1,95 @@
+package store_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"husk"
+	"husk/store"
+)
+
+func TestASealedValueDoesNotOpenInAnotherRow(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	image := h.image(tenant)
+	a, b := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	h.place(node.ID, a, b)
+	revision, pods, err := h.Desired(t.Context(), node.ID)
+	must(t, revision, err)
+	for i, p := range []husk.Pod{a, b} {
+		if pods[i].CephKey != "key of "+p.Name {
+			t.Errorf("the key of %s is %q", p.Name, pods[i].CephKey)
+		}
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods WHERE position('key of'::bytea IN ceph_key) > 0"); n != 0 {
+		t.Error("keys are kept in the clear")
+	}
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE pods SET ceph_key = (SELECT ceph_key FROM pods WHERE id = $1) WHERE id = $2", a.ID, b.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Desired(t.Context(), node.ID); err == nil || !strings.Contains(err.Error(), b.ID.String()) {
+		t.Errorf("a key opened in another row: %v", err)
+	}
+}
+
+func TestSigningKeysAreSharedAndSealed(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	made := make(chan struct{}, 10)
+	keys := make([]store.SigningKey, 5)
+	for _, err := range together(len(keys), func(i int) error {
+		got, err := h.SigningKeys(t.Context(), func() (store.SigningKey, error) {
+			made <- struct{}{}
+			return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
+		})
+		if err == nil {
+			keys[i] = got[0]
+		}
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, k := range keys {
+		if k.ID != "kid" || !bytes.Equal(k.Private, []byte("private seed")) {
+			t.Errorf("the key is %+v", k)
+		}
+	}
+	if len(made) != 1 {
+		t.Errorf("%d keys were made", len(made))
+	}
+	// A server with another master key must not go on with a key it cannot read.
+	other, err := store.Open(t.Context(), store.Config{
+		URL: h.url(store.RoleOwner), MasterKey: bytes.Repeat([]byte{8}, 32), PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	must(t, other, err)
+	defer other.Close()
+	if _, err := other.SigningKeys(t.Context(), nil); err == nil {
+		t.Error("a signing key opened with another master key")
+	}
+}
+
+func TestAStoreRefusesABadConfigurationWithTheReason(t *testing.T) {
+	t.Parallel()
+	good := store.Config{URL: "postgres://:x@127.0.0.1:1/none", MasterKey: make([]byte, 32), PodRange: netip.MustParsePrefix("10.0.0.0/16"), NetworkPrefix: 24}
+	for want, change := range map[string]func(*store.Config){
+		"32 bytes, not 5":              func(c *store.Config) { c.MasterKey = []byte("short") },
+		"cannot cut networks of /8":    func(c *store.Config) { c.NetworkPrefix = 8 },
+		"cannot cut networks of /30":   func(c *store.Config) { c.NetworkPrefix = 30 },
+		"the pod range fd00::/16":      func(c *store.Config) { c.PodRange = netip.MustParsePrefix("fd00::/16") },
+		"must be given as a URL":       func(c *store.Config) { c.URL = "host=localhost" },
+		"connect to postgres as husk_": func(*store.Config) {},
+	} {
+		c := good
+		change(&c)
+		if _, err := store.Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+}
