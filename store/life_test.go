@@ -145,13 +145,20 @@ func TestAPlacementIsRefused(t *testing.T) {
 		spoil func(h house, p *store.Placement)
 		fails bool
 	}{
-		"of a leader whose epoch has passed":  {func(h house, _ *store.Placement) { h.lead() }, false},
-		"on a node that changed meanwhile":    {func(h house, p *store.Placement) { h.beat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}}) }, false},
-		"on a node that is lost":              {func(h house, p *store.Placement) { _, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.look(p.Node)); p.NodeVersion++ }, false},
+		"of a leader whose epoch has passed": {func(h house, _ *store.Placement) { h.lead() }, false},
+		"on a node that changed meanwhile": {func(h house, p *store.Placement) {
+			h.beat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
+		}, false},
+		"on a node that is lost": {func(h house, p *store.Placement) {
+			_, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.look(p.Node))
+			p.NodeVersion++
+		}, false},
 		"on a node that does not exist":       {func(_ house, p *store.Placement) { p.Node = uuid.New() }, false},
 		"of a pod that was deleted meanwhile": {func(h house, p *store.Placement) { _, _ = h.DeletePod(h.t.Context(), p.Pod.TenantID, p.Pod.ID) }, false},
-		"of a pod that is placed already":     {func(h house, p *store.Placement) { h.place(h.node(1).ID, husk.Pod{ID: p.Pod.ID, TenantID: p.Pod.TenantID}) }, false},
-		"of a pod under another tenant":       {func(h house, p *store.Placement) { p.Pod.TenantID = h.tenant().ID }, false},
+		"of a pod that is placed already": {func(h house, p *store.Placement) {
+			h.place(h.node(1).ID, husk.Pod{ID: p.Pod.ID, TenantID: p.Pod.TenantID})
+		}, false},
+		"of a pod under another tenant": {func(h house, p *store.Placement) { p.Pod.TenantID = h.tenant().ID }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -369,7 +376,7 @@ func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
 	hostile, honest := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
 	h.place(node.ID, hostile, honest)
 	err := h.Report(t.Context(), node.ID, []husk.PodReport{
-		{PodID: hostile.ID, Generation: 1, Event: husk.EventRunning, Message: "a\x00b\xff", Containers: []husk.ContainerStatus{{Name: "main", Message: "\x00\xfe"}}},
+		{PodID: hostile.ID, Generation: 1, Event: husk.EventRunning, Message: "a\x00b\xff", Containers: []husk.ContainerStatus{{Name: "main", Message: "\x00\xfe" + strings.Repeat("x", 1<<20)}}},
 		{PodID: honest.ID, Generation: 1, Event: husk.EventRunning},
 	})
 	if err != nil {
@@ -381,8 +388,8 @@ func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
 		}
 	}
 	got, err := h.Pod(t.Context(), tenant.ID, hostile.ID)
-	if must(t, got, err); got.Status.Message != "ab\uFFFD" {
-		t.Errorf("the message is %q", got.Status.Message)
+	if must(t, got, err); got.Status.Message != "ab\uFFFD" || len(got.Status.Containers[0].Message) > 4200 {
+		t.Errorf("the message is %q, and that of the container has %d bytes", got.Status.Message, len(got.Status.Containers[0].Message))
 	}
 }
 

@@ -251,10 +251,15 @@ func (s *Store) Report(ctx context.Context, node ID, reports []husk.PodReport) e
 	return errors.Join(failures...)
 }
 
-// storableReport drops what Postgres keeps in no text. Some of these words come from a guest, who must not be able to hold up what
+// maxReportedText bounds a word of a report, in bytes. It is the contract's limit of a pod's message.
+const maxReportedText = 4096
+
+// storableReport drops what Postgres keeps in no text, and cuts what is too long. Some of these words come from a guest, who must not be able to hold up what
 // the node says of its other pods.
 func storableReport(r husk.PodReport) husk.PodReport {
-	clean := func(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "") }
+	clean := func(s string) string {
+		return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReportedText)], "\uFFFD"), "\x00", "")
+	}
 	r.Reason, r.Message = clean(r.Reason), clean(r.Message)
 	r.Containers = slices.Clone(r.Containers)
 	for i := range r.Containers {

@@ -1,0 +1,191 @@
+package openapi_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+
+	"husk/openapi"
+)
+
+func TestGeneratedCodeIsUpToDate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	inputs, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range inputs {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The commands are those of doc.go, run elsewhere; the tool is the one that go.mod names.
+	out, err := exec.CommandContext(t.Context(), "go", "tool", "-n", "oapi-codegen").Output()
+	if err != nil {
+		t.Fatalf("go tool: %v", err)
+	}
+	tool := strings.TrimSpace(string(out))
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(doc)) {
+		args, ok := strings.CutPrefix(strings.TrimSpace(line), "//go:generate go tool oapi-codegen ")
+		if !ok {
+			continue
+		}
+		n++
+		cmd := exec.CommandContext(t.Context(), tool, strings.Fields(args)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("oapi-codegen %s: %v\n%s", args, err, out)
+		}
+	}
+	generated, err := filepath.Glob(filepath.Join(dir, "*.gen.go"))
+	if err != nil || len(generated) != n || n == 0 {
+		t.Fatalf("%d commands made %d files: %v", n, len(generated), err)
+	}
+	for _, path := range generated {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Base(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(want) != string(got) {
+			t.Errorf("%s has drifted from openapi.yaml: run make generate", filepath.Base(path))
+		}
+	}
+}
+
+func spec(t *testing.T) *openapi3.T {
+	t.Helper()
+	s, err := openapi.GetSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTheContractIsValid(t *testing.T) {
+	t.Parallel()
+	s := spec(t)
+	if err := s.Validate(t.Context(), openapi3.EnableExamplesValidation()); err != nil {
+		t.Error(err)
+	}
+}
+
+type operation struct {
+	where string
+	*openapi3.Operation
+	path *openapi3.PathItem
+}
+
+func operations(s *openapi3.T) []operation {
+	var all []operation
+	for path, item := range s.Paths.Map() {
+		for method, op := range item.Operations() {
+			all = append(all, operation{fmt.Sprint(method, " ", path), op, item})
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.where, b.where) })
+	return all
+}
+
+func TestEveryOperationIsWhole(t *testing.T) {
+	t.Parallel()
+	s := spec(t)
+	seen := map[string]string{}
+	tags := map[string]bool{}
+	for _, tag := range s.Tags {
+		tags[tag.Name] = true
+	}
+	for _, op := range operations(s) {
+		if op.OperationID == "" || op.Summary == "" || strings.HasSuffix(op.Summary, ".") {
+			t.Errorf("%s needs an operationId and a summary without a full stop", op.where)
+		}
+		if seen[op.OperationID] != "" {
+			t.Errorf("%s and %s are both %s", op.where, seen[op.OperationID], op.OperationID)
+		}
+		seen[op.OperationID] = op.where
+		if len(op.Tags) != 1 || !tags[op.Tags[0]] {
+			t.Errorf("%s needs one of the tags that are explained", op.where)
+		}
+		problem := op.Responses.Default()
+		if problem == nil || problem.Value.Content["application/problem+json"] == nil {
+			t.Errorf("%s does not say that its errors are problems", op.where)
+		}
+	}
+}
+
+// An agent or tenant that sends a field we do not know has made a mistake that must not pass in silence.
+func TestEveryObjectRefusesUnknownFields(t *testing.T) {
+	t.Parallel()
+	for name, schema := range spec(t).Components.Schemas {
+		v := schema.Value
+		if v.Type.Is("object") && v.AdditionalProperties.Schema == nil && (v.AdditionalProperties.Has == nil || *v.AdditionalProperties.Has) {
+			t.Errorf("%s takes unknown fields", name)
+		}
+	}
+}
+
+// Whatever a caller may send has a limit, so that nobody fills memory or the database with one request.
+func TestEveryTextAndListThatIsSentHasALimit(t *testing.T) {
+	t.Parallel()
+	var unbounded []string
+	seen := map[*openapi3.Schema]bool{}
+	var walk func(at string, ref *openapi3.SchemaRef)
+	walk = func(at string, ref *openapi3.SchemaRef) {
+		if ref == nil || seen[ref.Value] {
+			return
+		}
+		v := ref.Value
+		seen[v] = true
+		switch {
+		case v.Type.Is("string") && v.MaxLength == nil && v.Format == "" && v.Enum == nil && v.Pattern == "":
+			unbounded = append(unbounded, at)
+		case v.Type.Is("array") && v.MaxItems == nil:
+			unbounded = append(unbounded, at)
+		}
+		walk(at+"[]", v.Items)
+		walk(at+".*", v.AdditionalProperties.Schema)
+		for name, p := range v.Properties {
+			walk(at+"."+name, p)
+		}
+	}
+	for _, op := range operations(spec(t)) {
+		for _, p := range slices.Concat(op.Parameters, op.path.Parameters) {
+			walk(op.OperationID+" "+p.Value.Name, p.Value.Schema)
+		}
+		if op.RequestBody != nil {
+			for _, media := range op.RequestBody.Value.Content {
+				walk(op.OperationID, media.Schema)
+			}
+		}
+	}
+	slices.Sort(unbounded)
+	want := []string{
+		"GetPodLogs Accept",     // a header, which net/http bounds
+		"IssueToken.grant_type", // compared and never kept
+		// Words of an agent about its pods. A limit here would refuse the whole batch for one guest's long word; the store cuts them.
+		"ReportStatus.pods[].containers[].message", "ReportStatus.pods[].containers[].name", "ReportStatus.pods[].containers[].reason",
+	}
+	if diff := cmp.Diff(want, unbounded); diff != "" {
+		t.Errorf("without a limit (-known +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,122 @@
+package husk_test
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"husk"
+)
+
+var update = flag.Bool("update", false, "rewrite the files that are made from code")
+
+// What follows each event, phase by phase. "" means that the event is dropped. Written out so that a change of the table is a change
+// of this page too.
+var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
+	"Pending": {
+		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
+		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "",
+	},
+	"Starting": {
+		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+	},
+	"Running": {
+		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+	},
+	"Succeeded": {
+		"placed": "", "starting": "", "running": "", "succeeded": "Succeeded", "failed": "",
+		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "",
+	},
+	"Failed": {
+		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "Failed",
+		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "",
+	},
+	"Unknown": {
+		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+	},
+	"Stopping": {
+		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
+		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone",
+	},
+	"Gone": {
+		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
+		"node-lost": "", "delete": "", "stopping": "", "gone": "",
+	},
+}
+
+func TestEveryEventInEveryPhase(t *testing.T) {
+	t.Parallel()
+	got := map[husk.Phase]map[husk.PhaseEvent]husk.Phase{}
+	for _, phase := range husk.Phases {
+		got[phase] = map[husk.PhaseEvent]husk.Phase{}
+		for _, e := range husk.PhaseEvents {
+			next, ok := phase.Next(e)
+			if ok != (next != "") {
+				t.Errorf("%s in %s says %q and %v", e, phase, next, ok)
+			}
+			got[phase][e] = next
+		}
+	}
+	if diff := cmp.Diff(wantNext, got); diff != "" {
+		t.Errorf("the phase table (-want +got):\n%s", diff)
+	}
+}
+
+func TestRoomOnceGivenBackIsNeverHeldAgain(t *testing.T) {
+	t.Parallel()
+	for _, from := range husk.Phases {
+		for _, e := range husk.PhaseEvents {
+			to, ok := from.Next(e)
+			// Stopping is entered from both sides: whether the room is held is then kept in the pod's row.
+			if ok && !from.Holds() && to.Holds() && from != husk.PhasePending && to != husk.PhaseStopping {
+				t.Errorf("%s takes a pod that had given back its room from %s to %s", e, from, to)
+			}
+		}
+	}
+}
+
+func TestAPodCanAlwaysBeDeletedAndThenGoes(t *testing.T) {
+	t.Parallel()
+	for _, phase := range husk.Phases {
+		if phase == husk.PhaseGone {
+			continue
+		}
+		next, ok := phase.Next(husk.EventDelete)
+		if ok && next == husk.PhaseStopping {
+			next, ok = next.Next(husk.EventGone)
+		}
+		if !ok || next != husk.PhaseGone {
+			t.Errorf("a pod that is %s cannot go: %q", phase, next)
+		}
+	}
+}
+
+const phasesDoc = "docs/pod-phases.md"
+
+func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
+	t.Parallel()
+	want := "# The phases of a pod\n\n" +
+		"Made from the table in `phase.go`; `go test . -update` writes it anew. An event that has no arrow from a phase is late or does not\n" +
+		"apply there, and is dropped. `placed` and `node-lost` come from the server's loops, `delete` from the tenant, the others from the node's\n" +
+		"agent.\n\n```mermaid\n" + husk.PhaseDiagram() + "```\n"
+	if *update {
+		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // documentation is for everyone
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(phasesDoc, []byte(want), 0o644); err != nil { //nolint:gosec // documentation is for everyone
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(phasesDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("%s has drifted; go test . -update writes it anew (-want +got):\n%s", phasesDoc, diff)
+	}
+}
