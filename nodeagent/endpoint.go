@@ -1,7 +1,6 @@
 package nodeagent
 
 import (
-	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -10,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,86 +160,6 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 	if err := streamLog(r.Context(), log, tail, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
 		a.log.Warn("a log was not read to its end", "pod", id, "error", err)
 	}
-}
-
-// streamLog writes the last tail lines (all when negative) and, with follow, those that come, until the log ends.
-func streamLog(ctx context.Context, log *containerLog, tail int, follow bool, out lineWriter) error {
-	ended, changed := log.state() // before reading, so that nothing can come unnoticed in between
-	lines, err := readLog(log.path)
-	if err != nil {
-		return err
-	}
-	var last logLine
-	if n := len(lines); n > 0 {
-		last = lines[n-1]
-	}
-	if tail >= 0 && len(lines) > tail {
-		lines = lines[len(lines)-tail:]
-	}
-	for {
-		for _, l := range lines {
-			if err := out.write(l); err != nil {
-				return err
-			}
-		}
-		if err := out.flush(); err != nil || !follow || ended {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		}
-		ended, changed = log.state()
-		all, err := readLog(log.path)
-		if err != nil {
-			return err
-		}
-		lines = behind(all, last)
-		if len(all) > 0 {
-			last = all[len(all)-1]
-		}
-	}
-}
-
-// behind returns the lines after the given one. When that was rotated away, everything is newer.
-func behind(lines []logLine, last logLine) []logLine {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if lines[i].Boot == last.Boot && lines[i].Seq == last.Seq {
-			return lines[i+1:]
-		}
-	}
-	return lines
-}
-
-// readLog reads the current file and the one before it.
-func readLog(path string) ([]logLine, error) {
-	var lines []logLine
-	for _, name := range []string{path + ".1", path} {
-		f, err := os.Open(name) //nolint:gosec // our own state
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		r := bufio.NewReader(f)
-		for {
-			raw, err := r.ReadBytes('\n')
-			if err != nil {
-				break // the end, or a line that is being written
-			}
-			var l logLine
-			if err := json.Unmarshal(raw, &l); err != nil {
-				return nil, errors.Join(fmt.Errorf("log %s: %w", name, err), f.Close())
-			}
-			lines = append(lines, l)
-		}
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return lines, nil
 }
 
 // lineWriter writes lines the way the reader asked for.

@@ -1,0 +1,178 @@
+package nodeagent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// logReader reads a container's log from its beginning and goes on where it stopped, also over a rotation.
+type logReader struct {
+	path string
+	file *os.File
+	in   *bufio.Reader
+	part []byte // a line that is still being written
+}
+
+// close lets go of the file.
+func (r *logReader) close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+// next hands every line that came since the last call to emit.
+func (r *logReader) next(emit func(logLine) error) error {
+	for {
+		if r.file == nil {
+			if err := r.open(emit); err != nil || r.file == nil {
+				return err
+			}
+		}
+		if err := r.drain(emit); err != nil {
+			return err
+		}
+		rotated, err := r.rotated()
+		if err != nil || !rotated {
+			return err
+		}
+		if err := r.file.Close(); err != nil {
+			return err
+		}
+		r.file, r.part = nil, nil
+		if r.file, err = openIfThere(r.path); err != nil || r.file == nil {
+			return err
+		}
+		r.in = bufio.NewReader(r.file)
+	}
+}
+
+// open opens the current file and reads the one before it. In this order nothing is missed when a rotation comes in between.
+func (r *logReader) open(emit func(logLine) error) error {
+	current, err := openIfThere(r.path)
+	if err != nil {
+		return err
+	}
+	before, err := openIfThere(r.path + ".1")
+	if err != nil {
+		return err
+	}
+	if before != nil && (current == nil || !sameFile(current, before)) {
+		old := logReader{path: r.path, file: before, in: bufio.NewReader(before)}
+		if err := errors.Join(old.drain(emit), old.close()); err != nil {
+			return err
+		}
+	} else if before != nil {
+		if err := before.Close(); err != nil {
+			return err
+		}
+	}
+	if current != nil {
+		r.file, r.in = current, bufio.NewReader(current)
+	}
+	return nil
+}
+
+func (r *logReader) drain(emit func(logLine) error) error {
+	for {
+		raw, err := r.in.ReadBytes('\n')
+		r.part = append(r.part, raw...)
+		if err != nil {
+			return nil //nolint:nilerr // the end for now; the rest of the line is read with the next call
+		}
+		var l logLine
+		if err := json.Unmarshal(r.part, &l); err != nil {
+			return fmt.Errorf("log %s: %w", r.path, err)
+		}
+		r.part = r.part[:0]
+		if err := emit(l); err != nil {
+			return err
+		}
+	}
+}
+
+// rotated tells whether the path names another file by now.
+func (r *logReader) rotated() (bool, error) {
+	now, err := os.Stat(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // deleted with its pod, or in the middle of a rotation
+	}
+	if err != nil {
+		return false, err
+	}
+	mine, err := r.file.Stat()
+	return err == nil && !os.SameFile(now, mine), err
+}
+
+func openIfThere(path string) (*os.File, error) {
+	f, err := os.Open(path) //nolint:gosec // our own state
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nothing was logged yet
+	}
+	return f, err
+}
+
+func sameFile(a, b *os.File) bool {
+	x, err1 := a.Stat()
+	y, err2 := b.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// streamLog writes the last tail lines (all when negative) and, with follow, those that come, until the log ends.
+func streamLog(ctx context.Context, log *containerLog, tail int, follow bool, out lineWriter) error {
+	r := logReader{path: log.path}
+	defer r.close()               //nolint:errcheck // it was only read
+	ended, changed := log.state() // before reading, so that nothing can come unnoticed in between
+	last := newRing(tail)
+	if err := r.next(last.add); err != nil {
+		return err
+	}
+	for _, l := range last.lines() {
+		if err := out.write(l); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := out.flush(); err != nil || !follow || ended {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+		ended, changed = log.state()
+		if err := r.next(out.write); err != nil {
+			return err
+		}
+	}
+}
+
+// ring keeps the last n lines, or all when n is negative.
+type ring struct {
+	n    int
+	kept []logLine
+	from int
+}
+
+func newRing(n int) *ring { return &ring{n: n} }
+
+func (r *ring) add(l logLine) error {
+	switch {
+	case r.n < 0 || len(r.kept) < r.n:
+		r.kept = append(r.kept, l)
+	case r.n > 0:
+		r.kept[r.from] = l
+		r.from = (r.from + 1) % r.n
+	}
+	return nil
+}
+
+func (r *ring) lines() []logLine {
+	return append(r.kept[r.from:len(r.kept):len(r.kept)], r.kept[:r.from]...)
+}

@@ -1,0 +1,123 @@
+package nodeagent
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"husk/guest"
+)
+
+func entry(seq uint64, text string) guest.LogEntry {
+	return guest.LogEntry{Seq: seq, Time: time.Unix(int64(seq), 0), Stream: guest.Stdout, Line: []byte(text)}
+}
+
+func read(t *testing.T, log *containerLog, tail int) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	if err := streamLog(t.Context(), log, tail, false, lineWriter{w: rec, c: http.NewResponseController(deadlines{rec})}); err != nil {
+		t.Fatal(err)
+	}
+	return rec.Body.String()
+}
+
+// deadlines accepts what a recorder does not know.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }
+
+func TestALogIsReadWholeAndByItsTail(t *testing.T) {
+	t.Parallel()
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	defer log.close()
+	if got := read(t, log, -1); got != "" {
+		t.Errorf("a log that does not exist yet reads %q", got)
+	}
+	for i := range uint64(5) {
+		if err := log.append("boot", entry(i+1, fmt.Sprintf("line %d", i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tail, want := range map[int]string{
+		-1: "line 1\nline 2\nline 3\nline 4\nline 5\n", 0: "", 2: "line 4\nline 5\n", 5: "line 1\nline 2\nline 3\nline 4\nline 5\n",
+		9: "line 1\nline 2\nline 3\nline 4\nline 5\n",
+	} {
+		if got := read(t, log, tail); got != want {
+			t.Errorf("tail %d reads %q, want %q", tail, got, want)
+		}
+	}
+}
+
+func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
+	log := newContainerLog(path)
+	for i := range uint64(3) {
+		if err := log.append("boot", entry(i+1, "x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The crash came in the middle of a line.
+	if _, err := log.file.WriteString(`{"time":"2026`); err != nil {
+		t.Fatal(err)
+	}
+	log.close()
+	again := newContainerLog(path)
+	defer again.close()
+	if seq, err := again.bookmark("boot"); err != nil || seq != 3 {
+		t.Errorf("the bookmark is %d (%v), want 3", seq, err)
+	}
+	if seq, err := again.bookmark("another boot"); err != nil || seq != 0 {
+		t.Errorf("the bookmark of another boot is %d (%v), want 0", seq, err)
+	}
+	if err := again.append("boot", entry(4, "y")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, again, -1); got != "x\nx\nx\ny\n" {
+		t.Errorf("the log reads %q", got)
+	}
+}
+
+func TestAFloodIsBoundedAndReadersFollowOverTheRotation(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
+	log := newContainerLog(path)
+	defer log.close()
+	r := logReader{path: path}
+	defer r.close() //nolint:errcheck // it was only read
+	line := strings.Repeat("x", 15<<10)
+	var next uint64
+	for seq := uint64(1); seq <= 2000; seq++ {
+		if err := log.append("boot", entry(seq, line)); err != nil {
+			t.Fatal(err)
+		}
+		if seq%100 != 0 {
+			continue
+		}
+		err := r.next(func(l logLine) error {
+			if next++; l.Seq != next {
+				return fmt.Errorf("line %d came when %d was due", l.Seq, next)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if next != 2000 {
+		t.Errorf("the reader has %d lines of 2000", next)
+	}
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) != 2 {
+		t.Errorf("the files are %v (%v), want two", files, err)
+	}
+	var buf bytes.Buffer
+	if buf.WriteString(read(t, log, 1)); buf.Len() != len(line)+1 {
+		t.Errorf("the last line has %d bytes", buf.Len())
+	}
+}

@@ -1,0 +1,71 @@
+package nodeagent
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/nodeagent/vm"
+)
+
+func TestThePlanIsTheDifference(t *testing.T) {
+	t.Parallel()
+	wanted, dismissed, orphan, leftover := uuid.New(), uuid.New(), uuid.New(), uuid.New()
+	pod := husk.DesiredPod{ID: wanted, State: husk.DesiredRunning}
+	for _, c := range []struct {
+		name    string
+		desired []husk.DesiredPod
+		workers []uuid.UUID
+		domains []uuid.UUID
+		dirs    []uuid.UUID
+		want    plan
+	}{
+		{name: "nothing is wanted and nothing is there"},
+		{name: "a new pod", desired: []husk.DesiredPod{pod}, want: plan{tell: []husk.DesiredPod{pod}}},
+		{
+			name: "a machine that runs and is wanted is adopted, not touched", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{wanted},
+			dirs: []uuid.UUID{wanted}, want: plan{tell: []husk.DesiredPod{pod}},
+		},
+		{name: "a pod the server no longer names", workers: []uuid.UUID{dismissed}, want: plan{dismiss: []uuid.UUID{dismissed}}},
+		{
+			name: "machines and directories of nobody", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{orphan, wanted},
+			dirs: []uuid.UUID{leftover, orphan}, want: plan{tell: []husk.DesiredPod{pod}, orphans: []uuid.UUID{orphan, leftover}},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			workers := map[uuid.UUID]bool{}
+			for _, id := range c.workers {
+				workers[id] = true
+			}
+			domains := []vm.Domain{}
+			for _, id := range c.domains {
+				domains = append(domains, vm.Domain{PodID: id})
+			}
+			got := diff(husk.DesiredState{Pods: c.desired}, workers, domains, c.dirs)
+			byID := cmpopts.SortSlices(func(a, b uuid.UUID) bool { return slices.Compare(a[:], b[:]) < 0 })
+			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(plan{}), byID, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("plan (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestRestartsWaitLongerEachTime(t *testing.T) {
+	t.Parallel()
+	last := restartDelay(1)
+	if last != 0 {
+		t.Errorf("the first restart waits %s", last)
+	}
+	for n := 2; n < 100; n++ {
+		if d := restartDelay(n); d < last || d > 5*60e9 {
+			t.Fatalf("restart %d waits %s after %s", n, d, last)
+		} else {
+			last = d
+		}
+	}
+}

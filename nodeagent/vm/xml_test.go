@@ -1,0 +1,81 @@
+package vm
+
+import (
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirtxml"
+)
+
+func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, string) {
+	t.Helper()
+	spec := Spec{
+		PodID: uuid.New(), TenantID: uuid.New(), Generation: 3, CPUMillis: 1500, MemoryMiB: 256, OverheadMiB: 192, CephUser: "pod", CephKey: "c2VjcmV0",
+		Monitors: []Address{{"192.0.2.1", "6789"}}, Bridge: "hkb0", Tap: "hkt0", MAC: "02:00:00:00:00:01", MTU: 1450,
+	}
+	for i := range disks {
+		spec.Disks = append(spec.Disks, Disk{Pool: "volumes", Name: fmt.Sprintf("disk-%d", i), Serial: fmt.Sprint(i), ReadOnly: i == 0})
+	}
+	text, err := domainXML(Config{Node: uuid.New(), Emulate: emulate, Kernel: "/k", Initramfs: "/i", Firmware: "/f"}, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d libvirtxml.Domain
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d, text
+}
+
+func TestAMachineHasItsPodsSizeAndNothingBesides(t *testing.T) {
+	t.Parallel()
+	d, text := describeIt(t, false, 2)
+	if d.Type != "kvm" || d.VCPU.Value != 2 || d.Memory.Value != 256 || d.CPUTune.GlobalQuota.Value != 150_000 {
+		t.Errorf("1500 millis and 256 MiB became %s with %d processors, %d MiB and a quota of %d", d.Type, d.VCPU.Value, d.Memory.Value, d.CPUTune.GlobalQuota.Value)
+	}
+	for _, never := range []string{"<video", "<graphics", "<sound", "<tpm", "<input", "c2VjcmV0"} {
+		if strings.Contains(text, never) {
+			t.Errorf("the description has %s:\n%s", never, text)
+		}
+	}
+	if d.Devices.Disks[0].ReadOnly == nil || d.Devices.Disks[1].ReadOnly != nil {
+		t.Error("the image must be read-only and the volume must not")
+	}
+	if d.SecLabel[0].Relabel != "no" {
+		t.Error("kernel and initramfs would be given to QEMU's user")
+	}
+}
+
+func TestEmulationIsToldApart(t *testing.T) {
+	t.Parallel()
+	if d, _ := describeIt(t, true, 1); d.Type != "qemu" || d.Features.TCG == nil {
+		t.Errorf("an emulated machine is described as %s", d.Type)
+	}
+}
+
+func TestDevicesSitOnTheRootBusWhileTheyFit(t *testing.T) {
+	t.Parallel()
+	few, _ := describeIt(t, false, 20)
+	seen := map[uint]bool{}
+	for _, disk := range few.Devices.Disks {
+		slot := *disk.Address.PCI.Slot
+		if seen[slot] || slot == 0 || slot > lastSlot {
+			t.Errorf("slot %d is taken twice or not ours", slot)
+		}
+		seen[slot] = true
+	}
+	many, _ := describeIt(t, false, 32)
+	if many.Devices.Disks[0].Address != nil {
+		t.Error("more devices than slots must be left to libvirt to spread")
+	}
+	names := map[string]bool{}
+	for _, disk := range many.Devices.Disks {
+		names[disk.Target.Dev] = true
+	}
+	if len(names) != 32 || !names["vdz"] || !names["vdaa"] {
+		t.Errorf("the disks are named %v", names)
+	}
+}
