@@ -1,0 +1,172 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"husk/scheduler"
+)
+
+func anySize(t *rapid.T, most int, label string) scheduler.Resources {
+	return scheduler.Resources{CPUMillis: rapid.IntRange(0, most).Draw(t, label+" cpu"), MemoryMiB: rapid.IntRange(0, most).Draw(t, label+" memory")}
+}
+
+func anySnapshot(t *rapid.T) ([]scheduler.Node, []scheduler.Pod) {
+	nodes := make([]scheduler.Node, rapid.IntRange(0, 8).Draw(t, "nodes"))
+	for i := range nodes {
+		capacity := anySize(t, 100, "capacity")
+		nodes[i] = scheduler.Node{
+			ID: fmt.Sprint("node-", i), Ready: rapid.IntRange(0, 9).Draw(t, "ready") > 0, Capacity: capacity,
+			Overhead: scheduler.Resources{MemoryMiB: rapid.IntRange(0, 5).Draw(t, "overhead")},
+			Allocated: scheduler.Resources{
+				CPUMillis: rapid.IntRange(0, capacity.CPUMillis).Draw(t, "used cpu"), MemoryMiB: rapid.IntRange(0, capacity.MemoryMiB).Draw(t, "used memory"),
+			},
+		}
+		if rapid.Bool().Draw(t, "empty") {
+			nodes[i].Allocated = scheduler.Resources{}
+		}
+	}
+	pods := make([]scheduler.Pod, rapid.IntRange(0, 20).Draw(t, "pods"))
+	for i := range pods {
+		pods[i] = scheduler.Pod{ID: fmt.Sprint("pod-", i), Size: anySize(t, 40, "pod")}
+	}
+	return nodes, pods
+}
+
+// books replays a plan and returns what each node is charged then. It fails on a placement that makes no sense.
+func books(t *rapid.T, nodes []scheduler.Node, pods []scheduler.Pod, plan scheduler.Plan) map[string]scheduler.Resources {
+	sizes := map[string]scheduler.Resources{}
+	for _, p := range pods {
+		sizes[p.ID] = p.Size
+	}
+	used := map[string]scheduler.Resources{}
+	byID := map[string]scheduler.Node{}
+	for _, n := range nodes {
+		used[n.ID], byID[n.ID] = n.Allocated, n
+	}
+	for _, p := range plan.Placements {
+		n, known := byID[p.NodeID]
+		if !known || !n.Ready {
+			t.Fatalf("%s is placed on %s, which is not a ready node", p.PodID, p.NodeID)
+		}
+		u := used[p.NodeID]
+		u.CPUMillis += sizes[p.PodID].CPUMillis + n.Overhead.CPUMillis
+		u.MemoryMiB += sizes[p.PodID].MemoryMiB + n.Overhead.MemoryMiB
+		used[p.NodeID] = u
+	}
+	return used
+}
+
+func TestNoNodeIsFilledAboveItsCapacity(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		used := books(t, nodes, pods, scheduler.Schedule(nodes, pods))
+		for _, n := range nodes {
+			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
+				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
+			}
+		}
+	})
+}
+
+func TestEveryPodIsPlacedOrRefusedOnce(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		plan := scheduler.Schedule(nodes, pods)
+		var want, got []string
+		for _, p := range pods {
+			want = append(want, p.ID)
+		}
+		for _, p := range plan.Placements {
+			got = append(got, p.PodID)
+		}
+		for _, r := range plan.Refusals {
+			got = append(got, r.PodID)
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("pods (-given +answered):\n%s", diff)
+		}
+	})
+}
+
+func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		nodesBefore, podsBefore := slices.Clone(nodes), slices.Clone(pods)
+		first := scheduler.Schedule(nodes, pods)
+		if diff := cmp.Diff(nodesBefore, nodes) + cmp.Diff(podsBefore, pods); diff != "" {
+			t.Fatalf("the input was changed:\n%s", diff)
+		}
+		// The order of the nodes is the database's business and must not matter.
+		shuffled := slices.Clone(nodes)
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) //nolint:gosec // a shuffle
+		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		if diff := cmp.Diff(first.Placements, scheduler.Schedule(shuffled, pods).Placements); diff != "" {
+			t.Fatalf("the plan depends on the order of nodes:\n%s", diff)
+		}
+	})
+}
+
+func TestARefusedPodFitsNowhere(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		plan := scheduler.Schedule(nodes, pods)
+		used := books(t, nodes, pods, plan)
+		sizes := map[string]scheduler.Resources{}
+		for _, p := range pods {
+			sizes[p.ID] = p.Size
+		}
+		for _, r := range plan.Refusals {
+			never := true
+			ready := 0
+			for _, n := range nodes {
+				if !n.Ready {
+					continue
+				}
+				ready++
+				size, u := sizes[r.PodID], used[n.ID]
+				cpu, memory := size.CPUMillis+n.Overhead.CPUMillis, size.MemoryMiB+n.Overhead.MemoryMiB
+				if cpu <= n.Capacity.CPUMillis-u.CPUMillis && memory <= n.Capacity.MemoryMiB-u.MemoryMiB {
+					t.Fatalf("%s is refused and fits on %s even after everything else", r.PodID, n.ID)
+				}
+				never = never && (cpu > n.Capacity.CPUMillis || memory > n.Capacity.MemoryMiB)
+			}
+			if r.NeverFits != (never && ready > 0) || r.Nodes != len(nodes) || r.NotReady != len(nodes)-ready || r.Message() == "" {
+				t.Fatalf("the refusal is wrong: %+v", r)
+			}
+		}
+	})
+}
+
+func BenchmarkSchedule(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a benchmark
+	nodes := make([]scheduler.Node, 1000)
+	for i := range nodes {
+		nodes[i] = scheduler.Node{
+			ID: fmt.Sprintf("node-%04d", i), Ready: true, Capacity: scheduler.Resources{CPUMillis: 64_000, MemoryMiB: 262_144},
+			Overhead:  scheduler.Resources{MemoryMiB: 64},
+			Allocated: scheduler.Resources{CPUMillis: r.IntN(64_000), MemoryMiB: r.IntN(262_144)},
+		}
+	}
+	pods := make([]scheduler.Pod, 1000)
+	for i := range pods {
+		pods[i] = scheduler.Pod{ID: fmt.Sprint("pod-", i), Size: scheduler.Resources{CPUMillis: 100 + r.IntN(8000), MemoryMiB: 128 + r.IntN(16_384)}}
+	}
+	for b.Loop() {
+		if plan := scheduler.Schedule(nodes, pods); len(plan.Placements) == 0 {
+			b.Fatal("nothing was placed")
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(pods)), "ns/pod")
+}
