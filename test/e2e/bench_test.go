@@ -3,9 +3,11 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,8 @@ import (
 	"husk/openapi"
 )
 
+const benchMemoryMiB = 160
+
 // BenchmarkPodStart measures a pod's way from order to running with its image imported, and in the same run, turn by turn, the floor:
 // plain QEMU with the same kernel, initramfs and size, to husk-init's first line. What Husk adds is the difference of the medians, once
 // with libvirt's own start and once without.
@@ -24,10 +28,12 @@ func BenchmarkPodStart(b *testing.B) {
 	busybox := tn.importImage(b, "busybox")
 	steps := map[string][]time.Duration{}
 	note := func(step string, d time.Duration) { steps[step] = append(steps[step], d) }
+	overhead := 0
 	for b.Loop() {
 		note("floor: qemu to husk-init", plainBoot(b))
 		pod := tn.order(b, "bench-"+uuid.NewString()[:8], func(s *openapi.PodSpec) {
-			s.TerminationGracePeriodSeconds = ptr(1)
+			s.Resources.MemoryMiB = benchMemoryMiB
+			s.TerminationGracePeriodSeconds = ptr(0)
 			s.Containers = []openapi.Container{shell(busybox, "exec sleep 1000000")}
 		})
 		t := tn.wait(b, pod.ID, openapi.PodPhaseRunning).Status.Timeline
@@ -42,6 +48,7 @@ func BenchmarkPodStart(b *testing.B) {
 			note(s.name, s.at.Sub(last))
 			last = *s.at
 		}
+		overhead = max(overhead, overheadMiB(b, qemu(pod.ID.String()), benchMemoryMiB))
 		note("total", t.RunningAt.Sub(t.AcceptedAt))
 		note("total without libvirt", t.RunningAt.Sub(t.AcceptedAt)-t.DomainStartedAt.Sub(*t.DomainStartingAt))
 		tn.deletePod(b, pod.ID)
@@ -64,6 +71,7 @@ func BenchmarkPodStart(b *testing.B) {
 	b.ReportMetric(float64((median("total") - floor).Milliseconds()), "ms/added")
 	b.ReportMetric(float64((median("total without libvirt") - floor).Milliseconds()), "ms/added-without-libvirt")
 	b.ReportMetric(median("total").Seconds()/floor.Seconds(), "x-floor")
+	b.ReportMetric(float64(overhead), "MiB-overhead-max")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -74,7 +82,7 @@ func plainBoot(b *testing.B) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.CommandContext(b.Context(), "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", "160", "-smp", "1", //nolint:gosec // ours
+	cmd := exec.CommandContext(b.Context(), "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(benchMemoryMiB), "-smp", "1", //nolint:gosec // ours
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
 		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
 		"-device", "virtio-serial-pci", "-chardev", "stdio,id=c", "-device", "virtconsole,chardev=c")
@@ -98,4 +106,29 @@ func plainBoot(b *testing.B) time.Duration {
 	}
 	b.Fatal("plain QEMU ended before husk-init was up")
 	return 0
+}
+
+// overheadMiB is what a machine's process holds in memory beside its guest's memory, which is the one mapping of exactly that size.
+func overheadMiB(b *testing.B, pid, guestMiB int) int {
+	b.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var total, guest, size, rss int
+	for line := range strings.Lines(string(raw)) {
+		if n, _ := fmt.Sscanf(line, "Size: %d kB", &size); n == 1 {
+			continue
+		}
+		if n, _ := fmt.Sscanf(line, "Rss: %d kB", &rss); n == 1 {
+			total += rss
+			if size == guestMiB<<10 {
+				guest += rss
+			}
+		}
+	}
+	if guest == 0 {
+		b.Fatalf("process %d has no mapping of %d MiB for its guest's memory", pid, guestMiB)
+	}
+	return (total - guest) >> 10
 }

@@ -122,6 +122,9 @@ func (s *stack) stop() error {
 	if domains := s.virsh("list", "--all", "--name"); domains != "" {
 		left = fmt.Errorf("tests left domains: %s", domains)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	left = errors.Join(left, until(ctx, s.poolsAreEmpty))
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return errors.Join(left, err)
 	}
@@ -139,6 +142,25 @@ func (s *stack) stop() error {
 		}
 	}
 	return errors.Join(left, os.RemoveAll(s.dir))
+}
+
+// poolsAreEmpty tells whether every image, clone, volume and key of the tests is gone from Ceph; the server collects them in the background.
+func (s *stack) poolsAreEmpty() error {
+	conf := s.env["HUSK_CEPH_CONF"]
+	for _, what := range []struct{ name, command string }{
+		{"images", "rbd -c " + conf + " ls husk-images"},
+		{"disks", "rbd -c " + conf + " ls husk-volumes"},
+		{"keys", "ceph -c " + conf + " auth ls 2>/dev/null | grep '^client.husk-pod' || true"},
+	} {
+		out, err := exec.Command("sh", "-c", what.command).Output() //nolint:gosec,noctx // ours
+		if err != nil {
+			return fmt.Errorf("%s: %w", what.command, err)
+		}
+		if text := strings.TrimSpace(string(out)); text != "" {
+			return fmt.Errorf("tests left %s in ceph: %s", what.name, text)
+		}
+	}
+	return nil
 }
 
 func (s *stack) client(id, secret string) *openapi.ClientWithResponses {
