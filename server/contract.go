@@ -3,14 +3,17 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
+	"github.com/google/uuid"
 
 	"husk"
 	"husk/store"
@@ -63,12 +66,7 @@ func (s *Server) contract(next http.Handler) http.Handler {
 			s.writeProblem(w, r, err)
 			return
 		}
-		if req.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-				err = husk.Errorf(husk.CodeTooLarge, "", "the body is larger than %d bytes", maxBody)
-			} else {
-				err = husk.Errorf(husk.CodeInvalid, "", "the body could not be read to its end")
-			}
+		if req.body, err = readBody(w, r); err != nil {
 			s.writeProblem(w, r, err)
 			return
 		}
@@ -82,6 +80,35 @@ func (s *Server) contract(next http.Handler) http.Handler {
 	})
 }
 
+// readBody reads a body up to its limit, and JSON as a whole: decoders stop after the first value and would pass what is behind it.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		drain(w, r)
+		return nil, husk.Errorf(husk.CodeTooLarge, "", "the body is larger than %d bytes", maxBody)
+	}
+	if err != nil {
+		return nil, husk.Errorf(husk.CodeInvalid, "", "the body could not be read to its end")
+	}
+	if len(body) > 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") && !json.Valid(body) {
+		return nil, husk.Errorf(husk.CodeInvalid, "", "the body is not one JSON value")
+	}
+	return body, nil
+}
+
+// drain reads the rest of a body that is too large. Most clients read no answer before they have sent everything, so that one who
+// is cut off learns of a broken connection and not of the limit. What is still too large or too slow then is cut off.
+func drain(w http.ResponseWriter, r *http.Request) {
+	const most, patience = 32 << 20, 10 * time.Second
+	c := http.NewResponseController(w)
+	if c.SetReadDeadline(time.Now().Add(patience)) != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, r.Body, most); errors.Is(err, io.EOF) {
+		_ = c.SetReadDeadline(time.Time{}) //nolint:errcheck // it could be set a moment ago
+	}
+}
+
 // admit verifies the token and looks the caller up in the access table.
 func (s *Server) admit(r *http.Request, req *request) error {
 	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
@@ -89,8 +116,8 @@ func (s *Server) admit(r *http.Request, req *request) error {
 	if rule.public() {
 		return nil
 	}
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
 	}
 	var err error
@@ -109,8 +136,17 @@ func validate(r *http.Request, route *routers.Route, params map[string]string) e
 		Options: &openapi3filter.Options{
 			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // admit has done it
 			SkipSettingDefaults: true,                                  // the body that is hashed for idempotency stays the body that was sent
+			// kin-openapi leaves this format to us; what it let pass would fail in decoding, where the field is not known.
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(checkID))},
 		},
 	})
+}
+
+func checkID(id string) error {
+	if _, err := uuid.Parse(id); err != nil || len(id) != 36 {
+		return errors.New("this is not a UUID")
+	}
+	return nil
 }
 
 func routeProblem(err error) error {
@@ -130,7 +166,7 @@ func badRequest(err error) error {
 		field = e.Parameter.Name
 		if e.Parameter.In == "path" {
 			// An id that is not even an id names nothing that exists.
-			return husk.NotFound(strings.TrimSuffix(e.Parameter.Name, "Id"))
+			return husk.NotFound(kindOf(e.Parameter.Name))
 		}
 	}
 	schema, ok := errors.AsType[*openapi3.SchemaError](err)
@@ -153,6 +189,14 @@ func badRequest(err error) error {
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
+}
+
+// kindOf names what a path parameter is the id of, in the words that the store uses.
+func kindOf(parameter string) string {
+	if parameter == "keyId" {
+		return "API key"
+	}
+	return strings.TrimSuffix(parameter, "Id")
 }
 
 func errorText(err error) string {

@@ -106,6 +106,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		req := &request{id: uuid.NewString(), operation: "none"}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 		w.Header().Set("X-Request-Id", req.id)
+		w.Header().Set("Cache-Control", "no-store") // tokens must not be kept (RFC 6749, 5.1), and nothing else here may be either
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {

@@ -1,0 +1,298 @@
+package server
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+)
+
+// whoMay says by the path who may call an operation, apart from the server's own table.
+func whoMay(op operation) husk.CallerKind {
+	switch {
+	case op.path == "/v1/agent/register":
+		return ""
+	case strings.HasPrefix(op.path, "/v1/admin/"), op.path == "/metrics":
+		return husk.CallerOperator
+	case strings.HasPrefix(op.path, "/v1/agent/"):
+		return husk.CallerAgent
+	case strings.HasPrefix(op.path, "/v1/"):
+		return husk.CallerTenant
+	default:
+		return ""
+	}
+}
+
+func TestEveryOperationForEveryCaller(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	_, agent := s.node()
+	tokens := map[husk.CallerKind]string{
+		"nobody": "", "garbage": "garbage", husk.CallerTenant: s.tenant().token, husk.CallerOperator: s.operator(), husk.CallerAgent: agent,
+	}
+	all := operations(s.spec)
+	if len(all) < 30 {
+		t.Fatalf("the contract has only %d operations", len(all))
+	}
+	for _, op := range all {
+		may := whoMay(op)
+		for who, token := range tokens {
+			var body any
+			if op.method == "POST" || op.method == "PATCH" {
+				body = map[string]any{}
+			}
+			a := s.call(op.method, op.path, token, body)
+			switch {
+			case may == "" || may == who:
+				if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden || a.status >= 500 {
+					t.Errorf("%s by %s: %d %s", op.id, who, a.status, a.body)
+				}
+			case who == "nobody" || who == "garbage":
+				wantProblem(t, a, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
+				if a.header.Get("WWW-Authenticate") == "" {
+					t.Errorf("%s by %s: no WWW-Authenticate", op.id, who)
+				}
+			default:
+				wantProblem(t, a, http.StatusForbidden, husk.CodeForbidden, "")
+			}
+		}
+	}
+}
+
+func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
+	t.Parallel()
+	spec, err := openapi.GetSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(map[string]accessRule){
+		"GET /v1/pods (ListPods) has no access rule":                               func(a map[string]accessRule) { delete(a, "ListPods") },
+		"CreatePod) is public in one of contract and access table only":            func(a map[string]accessRule) { a["CreatePod"] = public },
+		"IssueToken) is public in one of contract and access table only":           func(a map[string]accessRule) { a["IssueToken"] = tenants },
+		"access table: LaunchRocket has an access rule but is not in the contract": func(a map[string]accessRule) { a["LaunchRocket"] = operators },
+	} {
+		table := maps.Clone(access)
+		change(table)
+		if err := checkAccessTable(spec, table); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+}
+
+// forge signs claims as we do, except for what spoil changes.
+func (s site) forge(spoil func(c jwt.MapClaims, token *jwt.Token) any) string {
+	s.t.Helper()
+	keys, err := s.tokens.current(s.t.Context(), false)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	now := time.Now()
+	c := jwt.MapClaims{
+		"iss": issuer, "aud": tokenAudience, "sub": uuid.NewString(), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Minute).Unix(), "kind": "operator",
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
+	token.Header["kid"] = keys[0].ID
+	var key any = ed25519.NewKeyFromSeed(keys[0].Private)
+	if other := spoil(c, token); other != nil {
+		key = other
+	}
+	signed, err := token.SignedString(key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return signed
+}
+
+func TestForgedTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if a := s.call("GET", "/v1/admin/tenants", s.forge(func(jwt.MapClaims, *jwt.Token) any { return nil }), nil); a.status != 200 {
+		t.Fatalf("the token that all forgeries start from is refused itself: %s", a.body)
+	}
+	keys, err := s.tokens.current(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(keys[0].Public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-time.Hour).Unix()
+	good := s.forge(func(jwt.MapClaims, *jwt.Token) any { return nil })
+	head, rest, _ := strings.Cut(good, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	nodeToken, err := s.tokens.issue(t.Context(), husk.Caller{Kind: husk.CallerOperator}, NodeAudience(uuid.New()), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func() string {
+		raw, err := base64.RawURLEncoding.DecodeString(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c map[string]any
+		if err := json.Unmarshal(raw, &c); err != nil {
+			t.Fatal(err)
+		}
+		c["sub"] = uuid.NewString()
+		if raw, err = json.Marshal(c); err != nil {
+			t.Fatal(err)
+		}
+		return head + "." + base64.RawURLEncoding.EncodeToString(raw) + "." + signature
+	}()
+	for name, token := range map[string]string{
+		"alg none": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any {
+			token.Method, token.Header["alg"] = jwt.SigningMethodNone, "none"
+			return jwt.UnsafeAllowNoneSignatureType
+		}),
+		"HS256 with the public key": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any {
+			token.Method, token.Header["alg"] = jwt.SigningMethodHS256, "HS256"
+			return keys[0].Public
+		}),
+		"HS256 with the public key in PEM": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any {
+			token.Method, token.Header["alg"] = jwt.SigningMethodHS256, "HS256"
+			return asPEM
+		}),
+		"another's key":         s.forge(func(jwt.MapClaims, *jwt.Token) any { return stranger }),
+		"another audience":      s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["aud"] = "other"; return nil }),
+		"no audience":           s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "aud"); return nil }),
+		"the audience of nodes": nodeToken,
+		"another issuer":        s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iss"] = "https://evil.example.com"; return nil }),
+		"no issuer":             s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "iss"); return nil }),
+		"expired":               s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = past; return nil }),
+		"never expiring":        s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "exp"); return nil }),
+		"not valid yet":         s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["nbf"] = time.Now().Add(time.Hour).Unix(); return nil }),
+		"issued in the future":  s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iat"] = time.Now().Add(time.Hour).Unix(); return nil }),
+		"no key id":             s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { delete(token.Header, "kid"); return nil }),
+		"an unknown key id":     s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = "x"; return nil }),
+		"a key id that is none": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = 5; return nil }),
+		"a key of its own": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any {
+			token.Header["kid"] = "x"
+			token.Header["jwk"] = map[string]any{"kty": "OKP"}
+			return stranger
+		}),
+		"no subject":           s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "sub"); return nil }),
+		"an unknown kind":      s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["kind"] = "emperor"; return nil }),
+		"an operator's tenant": s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["tenant"] = uuid.NewString(); return nil }),
+		"a tenant's without":   s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["kind"] = "tenant"; return nil }),
+		"changed claims":       changed,
+		"no signature":         head + "." + payload + ".",
+		"too few parts":        head + "." + payload,
+		"nothing":              " ",
+		"a long one":           strings.Repeat("a", 20_000),
+	} {
+		a := s.call("GET", "/v1/admin/tenants", token, nil)
+		if name == "an unknown kind" && a.status == http.StatusForbidden {
+			continue // it may do nothing
+		}
+		if a.status != http.StatusUnauthorized || a.problem.Code != string(husk.CodeUnauthenticated) {
+			t.Errorf("a token with %s is answered %d %s", name, a.status, a.body)
+		}
+	}
+}
+
+func TestTheSchemeOfAuthorizationIsAWordInAnyCase(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	for header, status := range map[string]int{"bearer ": 200, "BEARER ": 200, "Basic ": 401, "": 401} {
+		r := s.request("GET", "/v1/admin/tenants", "", nil, "Authorization", header+s.operator())
+		if a := s.send(r); a.status != status {
+			t.Errorf("%q is answered %d", header, a.status)
+		}
+	}
+}
+
+func TestATokenComesForClientCredentials(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "ci"}), 201)
+	ask := func(form url.Values, basic ...string) answer {
+		t.Helper()
+		r := s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		if len(basic) == 2 {
+			r.SetBasicAuth(basic[0], basic[1])
+		}
+		return s.send(r)
+	}
+	grant := url.Values{"grant_type": {"client_credentials"}}
+	inForm := url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}
+	for name, a := range map[string]answer{"in the form": ask(inForm), "as basic authentication": ask(grant, key.ClientID.String(), key.ClientSecret)} {
+		token := as[openapi.Token](t, a, 200)
+		if a := s.call("GET", "/v1/pods", token.AccessToken, nil); a.status != 200 {
+			t.Errorf("the token that was asked for %s is refused: %s", name, a.body)
+		}
+		if a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("the token asked for %s may be cached", name)
+		}
+	}
+	type oauthError struct {
+		Error string `json:"error"`
+	}
+	for name, c := range map[string]struct {
+		a      answer
+		status int
+		code   string
+	}{
+		"a wrong secret":    {ask(grant, key.ClientID.String(), "wrong"), 401, "invalid_client"},
+		"an unknown client": {ask(grant, uuid.NewString(), key.ClientSecret), 401, "invalid_client"},
+		"no client":         {ask(grant), 400, "invalid_request"},
+		"no secret":         {ask(grant, key.ClientID.String(), ""), 400, "invalid_request"},
+		"another grant":     {ask(url.Values{"grant_type": {"password"}}), 400, "unsupported_grant_type"},
+	} {
+		if got := as[oauthError](t, c.a, c.status); got.Error != c.code {
+			t.Errorf("%s is answered %s", name, c.a.body)
+		}
+	}
+	if a := s.call("DELETE", "/v1/admin/tenants/"+c.id.String()+"/api-keys/"+key.ClientID.String(), s.operator(), nil); a.status != 204 {
+		t.Errorf("revoking answers %d", a.status)
+	}
+	if a := ask(inForm); a.status != 401 {
+		t.Errorf("a revoked key still gets tokens: %d", a.status)
+	}
+}
+
+func TestTheKeySetVerifiesOurTokens(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	set := as[openapi.KeySet](t, s.call("GET", "/.well-known/jwks.json", "", nil), 200)
+	_, err := jwt.Parse(s.operator(), func(token *jwt.Token) (any, error) {
+		for _, k := range set.Keys {
+			if k.Kid == token.Header["kid"] {
+				return mustDecode(t, k.X), nil
+			}
+		}
+		t.Fatalf("the key set %+v lacks the key %v", set, token.Header["kid"])
+		return nil, nil
+	}, jwt.WithValidMethods([]string{"EdDSA"}))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func mustDecode(t *testing.T, x string) ed25519.PublicKey {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}

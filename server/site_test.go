@@ -1,0 +1,328 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/dev/devtest"
+	"husk/openapi"
+	"husk/store"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+const (
+	patience = 30 * time.Second
+	issuer   = "https://husk.example.com"
+)
+
+// site is a server over HTTP with a database of its own. It has no Ceph: the API only writes down what is wanted.
+type site struct {
+	*Server
+	t   testing.TB
+	url string
+	web *http.Client // holds every answer to the contract
+}
+
+func open(t testing.TB) site {
+	t.Helper()
+	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	st, err := store.Open(t.Context(), store.Config{
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKey: make([]byte, 32), PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	s, err := New(t.Context(), Config{
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	httpServer := httptest.NewServer(s.Handler())
+	t.Cleanup(httpServer.Close)
+	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}}
+}
+
+// contractual fails the test when an answer is not what the contract says.
+type contractual struct {
+	t    testing.TB
+	s    *Server
+	next http.RoundTripper
+}
+
+func (c contractual) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil && resp.StatusCode != http.StatusNoContent {
+		c.t.Errorf("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
+	}
+	if media == "text/event-stream" {
+		return resp, nil
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if err := c.check(r, resp, media, body); err != nil {
+		c.t.Errorf("%s %s answers %s %s, which is not in the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
+	}
+	return resp, nil
+}
+
+func (c contractual) check(r *http.Request, resp *http.Response, media string, body []byte) error {
+	if media == "application/problem+json" {
+		var p openapi.Problem
+		if err := json.Unmarshal(body, &p); err != nil {
+			return err
+		}
+		if p.Status != resp.StatusCode || p.Code == "" || p.RequestID == nil || resp.Header.Get("X-Request-Id") != *p.RequestID || p.Title == "" {
+			return fmt.Errorf("the problem does not fit its answer: %+v", p)
+		}
+		if _, known := statusOf[husk.Code(p.Code)]; !known {
+			return fmt.Errorf("the code %q is unknown", p.Code)
+		}
+		var v any
+		if err := json.Unmarshal(body, &v); err != nil {
+			return err
+		}
+		return c.s.spec.Components.Schemas["Problem"].Value.VisitJSON(v)
+	}
+	route, params, err := c.s.router.FindRoute(r)
+	if err != nil {
+		return err
+	}
+	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
+		Status:                 resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewReader(body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status  int
+	header  http.Header
+	body    string
+	problem openapi.Problem
+}
+
+// as decodes an answer of this status, and fails the test for any other.
+func as[T any](t testing.TB, a answer, status int) T {
+	t.Helper()
+	var v T
+	if a.status != status {
+		t.Fatalf("the answer is %d %s, want %d", a.status, a.body, status)
+	}
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("%s: %v", a.body, err)
+	}
+	return v
+}
+
+// wantProblem checks status, code and field of a problem.
+func wantProblem(t testing.TB, a answer, status int, code husk.Code, field string) {
+	t.Helper()
+	got := ""
+	if a.problem.Field != nil {
+		got = *a.problem.Field
+	}
+	if a.status != status || a.problem.Code != string(code) || got != field {
+		t.Errorf("the answer is %d %s, want %d %s about %q", a.status, a.body, status, code, field)
+	}
+}
+
+// request sends a request; body may be a string that is sent as it is, or a value that becomes JSON.
+func (s site) request(method, path, token string, body any, headers ...string) *http.Request {
+	s.t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		raw, err := json.Marshal(b)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		reader = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func (s site) send(r *http.Request) answer {
+	s.t.Helper()
+	resp, err := s.web.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: string(raw)}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
+		if err := json.Unmarshal(raw, &a.problem); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return a
+}
+
+func (s site) call(method, path, token string, body any, headers ...string) answer {
+	s.t.Helper()
+	return s.send(s.request(method, path, token, body, headers...))
+}
+
+func (s site) token(c husk.Caller) string {
+	s.t.Helper()
+	if c.ClientID == uuid.Nil {
+		c.ClientID = uuid.New()
+	}
+	token, err := s.tokens.issue(s.t.Context(), c, tokenAudience, time.Minute)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return token
+}
+
+func (s site) operator() string { s.t.Helper(); return s.token(husk.Caller{Kind: husk.CallerOperator}) }
+
+var serial atomic.Int64
+
+func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)) }
+
+// tenancy is a tenant with a token and an image that is ready.
+type tenancy struct {
+	id    uuid.UUID
+	token string
+	image husk.Image
+}
+
+func (s site) tenant() tenancy {
+	s.t.Helper()
+	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant")}), 201)
+	config := husk.ImageConfig{Entrypoint: []string{"/bin/server"}, Cmd: []string{"--quiet"}, Env: []string{"A=image"}, WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT"}
+	image, err := s.store.CreateImage(s.t.Context(), made.ID, store.NewIdempotency("", "test", nil), "registry.example.com/web:1", "sha256:"+named("digest"), config, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
+		s.t.Fatal(err)
+	}
+	return tenancy{made.ID, s.token(husk.Caller{Kind: husk.CallerTenant, TenantID: made.ID}), image}
+}
+
+// body is an order for a pod that is good.
+func (c tenancy) body(name string) map[string]any {
+	return map[string]any{"name": name, "spec": map[string]any{
+		"containers": []any{map[string]any{"name": "main", "image": c.image.Reference}}, "resources": map[string]any{"cpuMillis": 500, "memoryMiB": 128},
+	}}
+}
+
+func (s site) order(c tenancy) openapi.Pod {
+	s.t.Helper()
+	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
+}
+
+// node joins over the API, and returns its id and its agent's token.
+func (s site) node() (uuid.UUID, string) {
+	s.t.Helper()
+	join := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
+	c := as[openapi.NodeCredential](s.t, s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": named("node")}), 201)
+	token := s.token(husk.Caller{Kind: husk.CallerAgent, NodeID: c.NodeID})
+	lease := as[openapi.Lease](s.t, s.call("POST", "/v1/agent/heartbeat", token, heartbeatBody), 200)
+	if lease.LeaseSeconds != 30 || lease.HeartbeatSeconds != 10 || !lease.Resync {
+		s.t.Errorf("the lease is %+v", lease)
+	}
+	return c.NodeID, token
+}
+
+var heartbeatBody = map[string]any{
+	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443", "certificate": "none",
+}
+
+// place does what the scheduler loop does.
+func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
+	s.t.Helper()
+	rooms, err := s.store.NodeRooms(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range rooms {
+		if r.Node.ID != node {
+			continue
+		}
+		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx"}})
+		if err != nil || len(placed) != 1 {
+			s.t.Fatalf("placed %v: %v", placed, err)
+		}
+	}
+}
+
+func (s site) report(token string, pod uuid.UUID, generation int, event husk.PhaseEvent) {
+	s.t.Helper()
+	a := s.call("POST", "/v1/agent/status", token, map[string]any{"pods": []any{map[string]any{
+		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
+	}}})
+	if a.status != http.StatusNoContent {
+		s.t.Fatalf("the report is answered %d %s", a.status, a.body)
+	}
+}
+
+// operations lists the contract: a request for each operation, with ids that name nothing.
+type operation struct{ id, method, path string }
+
+func operations(spec *openapi3.T) []operation {
+	var all []operation
+	for path, item := range spec.Paths.Map() {
+		for _, param := range []string{"podId", "volumeId", "imageId", "tenantId", "nodeId", "keyId"} {
+			path = strings.ReplaceAll(path, "{"+param+"}", uuid.NewString())
+		}
+		for method, op := range item.Operations() {
+			all = append(all, operation{operationName(op.OperationID), method, path})
+		}
+	}
+	return all
+}
