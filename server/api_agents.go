@@ -185,7 +185,7 @@ func mergeEnv(image []string, pod []husk.EnvVar) []string {
 		env = append(env, name+"="+value)
 	}
 	for _, e := range image {
-		if name, value, ok := strings.Cut(e, "="); ok {
+		if name, value, ok := strings.Cut(e, "="); ok && name != "" {
 			set(name, value)
 		}
 	}

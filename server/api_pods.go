@@ -43,6 +43,9 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	if err != nil {
 		return nil, err
 	}
+	if r.Body.Spec.TerminationGracePeriodSeconds == nil { // 0 is an answer too: no grace
+		spec.GracePeriodSeconds = defaultGracePeriod
+	}
 	if err := completeSpec(&spec); err != nil {
 		return nil, err
 	}
@@ -97,9 +100,6 @@ func labelsOf(l *openapi.Labels) map[string]string {
 func completeSpec(spec *husk.PodSpec) error {
 	if spec.RestartPolicy == "" {
 		spec.RestartPolicy = husk.RestartAlways
-	}
-	if spec.GracePeriodSeconds == 0 {
-		spec.GracePeriodSeconds = defaultGracePeriod
 	}
 	volumes := map[string]bool{}
 	volumeIDs := map[store.ID]bool{}

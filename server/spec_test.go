@@ -1,0 +1,217 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store"
+)
+
+func TestASpecIsCompleted(t *testing.T) {
+	t.Parallel()
+	spec := husk.PodSpec{Containers: []husk.Container{{Name: "a", Image: "x", Files: []husk.File{{Path: "/etc/a"}, {Path: "/etc/b", Mode: "0600"}}}}}
+	if err := completeSpec(&spec); err != nil {
+		t.Fatal(err)
+	}
+	want := husk.PodSpec{
+		RestartPolicy: husk.RestartAlways,
+		Containers:    []husk.Container{{Name: "a", Image: "x", Files: []husk.File{{Path: "/etc/a", Mode: "0644"}, {Path: "/etc/b", Mode: "0600"}}}},
+	}
+	if diff := cmp.Diff(want, spec); diff != "" {
+		t.Errorf("the spec (-want +got):\n%s", diff)
+	}
+}
+
+func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
+	t.Parallel()
+	one, two := uuid.New(), uuid.New()
+	mount := func(volume, path string) husk.VolumeMount { return husk.VolumeMount{Volume: volume, MountPath: path} }
+	container := func(change func(c *husk.Container)) husk.PodSpec {
+		c := husk.Container{Name: "a", Image: "x"}
+		change(&c)
+		return husk.PodSpec{Containers: []husk.Container{c}, Volumes: []husk.PodVolume{{Name: "data", VolumeID: one}}}
+	}
+	for name, c := range map[string]struct {
+		spec  husk.PodSpec
+		code  husk.Code
+		field string
+	}{
+		"two containers of a name": {husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}, {Name: "a"}}}, husk.CodeInvalid, "spec.containers[2].name"},
+		"two volumes of a name":    {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "v", VolumeID: two}}}, husk.CodeInvalid, "spec.volumes[1].name"},
+		"one volume twice":         {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
+		"a mount of no volume":     {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
+		"two mounts at one path":   {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},
+		"a mount over the root":    {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount that goes up":     {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount with a slash":     {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a file with a zero byte":  {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
+		"a file with two contents": {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", Content: "x", ContentBase64: "eA=="}} }), husk.CodeInvalid, "spec.containers[0].files[0]"},
+		"a file that is no base64": {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", ContentBase64: "eA="}} }), husk.CodeInvalid, "spec.containers[0].files[0].contentBase64"},
+		"a zero byte in a command": {container(func(c *husk.Container) { c.Command = []string{"a\x00"} }), husk.CodeInvalid, "spec.containers[0]"},
+		"a zero byte in a value":   {container(func(c *husk.Container) { c.Env = []husk.EnvVar{{Name: "A", Value: "\x00"}} }), husk.CodeInvalid, "spec.containers[0]"},
+		"more than a guest takes":  {container(func(c *husk.Container) { c.Args = []string{strings.Repeat("x", maxSpecBytes+1)} }), husk.CodeTooLarge, "spec.containers"},
+	} {
+		err := completeSpec(&c.spec)
+		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != c.code || e.Field != c.field {
+			t.Errorf("%s: the error is %v, want %s about %s", name, err, c.code, c.field)
+		}
+	}
+}
+
+func TestTheEnvironmentIsTheImagesUnderThePods(t *testing.T) {
+	t.Parallel()
+	const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for name, c := range map[string]struct {
+		image []string
+		pod   []husk.EnvVar
+		want  []string
+	}{
+		"nothing":                 {nil, nil, []string{path}},
+		"the image's path":        {[]string{"PATH=/bin"}, nil, []string{"PATH=/bin"}},
+		"the pod's over all":      {[]string{"PATH=/bin", "A=1"}, []husk.EnvVar{{Name: "PATH", Value: "/x"}, {Name: "A", Value: "2"}}, []string{"PATH=/x", "A=2"}},
+		"a value with signs":      {[]string{"A=b=c"}, []husk.EnvVar{{Name: "B", Value: "=d="}}, []string{path, "A=b=c", "B==d="}},
+		"names that begin alike":  {[]string{"A=1", "AB=2"}, []husk.EnvVar{{Name: "A", Value: "3"}}, []string{path, "AB=2", "A=3"}},
+		"a name twice":            {nil, []husk.EnvVar{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}, []string{path, "A=2"}},
+		"an empty value":          {[]string{"A=1"}, []husk.EnvVar{{Name: "A"}}, []string{path, "A="}},
+		"what is no variable":     {[]string{"A", ""}, nil, []string{path}},
+		"an image's line of none": {[]string{"=x"}, nil, []string{path}},
+	} {
+		if diff := cmp.Diff(c.want, mergeEnv(c.image, c.pod)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestAContainerIsTheImagesUnderThePods(t *testing.T) {
+	t.Parallel()
+	image := store.DesiredImage{ID: uuid.MustParse("00112233-4455-6677-8899-aabbccddeeff"), Config: husk.ImageConfig{
+		Entrypoint: []string{"/entry"}, Cmd: []string{"cmd"}, WorkingDir: "/image", User: "image", StopSignal: "SIGQUIT",
+	}}
+	for name, c := range map[string]struct {
+		command, args, want []string
+	}{
+		"nothing":                      {nil, nil, []string{"/entry", "cmd"}},
+		"arguments":                    {nil, []string{"a"}, []string{"/entry", "a"}},
+		"no arguments, said so":        {nil, []string{}, []string{"/entry"}},
+		"a command":                    {[]string{"/c"}, nil, []string{"/c"}},
+		"a command and arguments":      {[]string{"/c"}, []string{"a"}, []string{"/c", "a"}},
+		"an empty command, and so all": {[]string{}, nil, []string{}},
+	} {
+		got := desiredContainer(husk.Container{Command: c.command, Args: c.args}, image)
+		if diff := cmp.Diff(c.want, append([]string{}, got.Args...)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	want := husk.DesiredContainer{
+		Name: "a", ImageSerial: "img0011223344556677", Args: []string{"/entry", "cmd"}, Env: mergeEnv(nil, nil), WorkingDir: "/image", User: "image",
+		StopSignal: "SIGQUIT", Files: []husk.File{}, VolumeMounts: []husk.VolumeMount{},
+	}
+	if diff := cmp.Diff(want, desiredContainer(husk.Container{Name: "a"}, image)); diff != "" {
+		t.Errorf("the container (-want +got):\n%s", diff)
+	}
+	want.WorkingDir, want.User = "/pod", "pod"
+	if diff := cmp.Diff(want, desiredContainer(husk.Container{Name: "a", WorkingDir: "/pod", User: "pod"}, image)); diff != "" {
+		t.Errorf("the container (-want +got):\n%s", diff)
+	}
+	if len(want.ImageSerial) > 20 {
+		t.Errorf("virtio-blk cuts the serial %s", want.ImageSerial)
+	}
+}
+
+func TestWhatANodeIsToDoInEachPhase(t *testing.T) {
+	t.Parallel()
+	want := map[husk.Phase]husk.DesiredPodState{
+		husk.PhaseStarting: husk.DesiredRunning, husk.PhaseRunning: husk.DesiredRunning, husk.PhaseUnknown: husk.DesiredRunning,
+		husk.PhaseSucceeded: husk.DesiredFinished, husk.PhaseFailed: husk.DesiredFinished, husk.PhaseStopping: husk.DesiredGone,
+	}
+	got := map[husk.Phase]husk.DesiredPodState{}
+	for _, phase := range husk.Phases {
+		if phase != husk.PhasePending && phase != husk.PhaseGone { // those are on no node
+			got[phase] = desiredStateOf(phase)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestANodeIsSilentOnceItsHeartbeatHasNotMovedForALease(t *testing.T) {
+	t.Parallel()
+	const lease = 30 * time.Second
+	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	// What the database says of the time is compared for change only, so it may as well be years off.
+	stamp := func(s int) *time.Time { v := start.AddDate(-5, 0, 0).Add(time.Duration(s) * time.Second); return &v }
+	a := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}
+	b := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}
+	lost := husk.Node{ID: uuid.New(), State: husk.NodeLost, HeartbeatAt: stamp(0)}
+	joining := husk.Node{ID: uuid.New(), State: husk.NodeJoining}
+	w := newNodeWatch(lease)
+	silent := func(after time.Duration, nodes ...husk.Node) string {
+		names := map[store.ID]string{a.ID: "a", b.ID: "b", lost.ID: "lost", joining.ID: "joining"}
+		text := ""
+		for _, n := range w.silent(nodes, start.Add(after)) {
+			text += names[n.ID]
+		}
+		return text
+	}
+	for _, step := range []struct {
+		after time.Duration
+		beats int // of b
+		want  string
+	}{
+		{0, 0, ""}, // every node has a fresh lease when a server begins to lead, however old its heartbeat
+		{20 * time.Second, 20, ""},
+		{30 * time.Second, 20, ""}, // exactly a lease is not more than a lease
+		{31 * time.Second, 20, "a"},
+		{51 * time.Second, 20, "ab"},
+		{52 * time.Second, 52, "a"},  // b is back
+		{53 * time.Second, 10, "a"},  // a clock that went back is a heartbeat all the same
+		{84 * time.Second, 10, "ab"}, // and counts from when it was seen
+	} {
+		b.HeartbeatAt = stamp(step.beats)
+		if got := silent(step.after, a, b, lost, joining); got != step.want {
+			t.Errorf("after %s %q are silent, want %q", step.after, got, step.want)
+		}
+	}
+	a.State = husk.NodeLost
+	silent(90*time.Second, a)
+	a.State = husk.NodeReady
+	if got := silent(100*time.Second, a); got != "" {
+		t.Errorf("a node that came back has no fresh lease: %s", got)
+	}
+	if len(w.seen) != 1 {
+		t.Errorf("%d nodes are remembered after the others are gone", len(w.seen))
+	}
+}
+
+func TestLogsAreOfAContainerThatIsSaid(t *testing.T) {
+	t.Parallel()
+	name := func(s string) *string { return &s }
+	one := husk.Pod{Spec: husk.PodSpec{Containers: []husk.Container{{Name: "a"}}}}
+	two := husk.Pod{Spec: husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}}}}
+	for _, c := range []struct {
+		pod   husk.Pod
+		asked *string
+		want  string
+	}{{one, nil, "a"}, {one, name("a"), "a"}, {one, name("x"), ""}, {two, nil, ""}, {two, name("b"), "b"}} {
+		got, err := chooseContainer(c.pod, c.asked)
+		if got != c.want || (err == nil) != (c.want != "") || err != nil && husk.CodeOf(err) != husk.CodeInvalid {
+			t.Errorf("%d containers, asked for %v: %q, %v", len(c.pod.Spec.Containers), c.asked, got, err)
+		}
+	}
+}
+
+func TestALeaseThatIsTooShortIsRefusedAtStart(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Config{{Lease: 10 * time.Second, Heartbeat: 6 * time.Second}, {Lease: time.Second, Heartbeat: 500 * time.Millisecond}} {
+		if _, err := New(t.Context(), c); err == nil || !strings.Contains(err.Error(), "at least twice the heartbeat") {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+}
