@@ -1,0 +1,285 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"husk"
+	"husk/ceph"
+	"husk/dev"
+	"husk/dev/devtest"
+	"husk/openapi"
+)
+
+// withCeph is a site whose loops can do what they are for. Its pools are shared with other tests of this binary, so the collector,
+// which removes what this site's database does not know, runs in one test only.
+func withCeph(t *testing.T) site {
+	t.Helper()
+	s := open(t)
+	stack := devtest.Ceph(t)
+	cluster, err := ceph.Connect(t.Context(), ceph.Config{
+		ConfFile: stack.CephConf(), User: dev.CephUser, Keyring: stack.CephKeyring(), ImagesPool: dev.ImagesPool, VolumesPool: dev.VolumesPool, WorkDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	s.cluster = cluster
+	return s
+}
+
+// pushed is a reference to a small image of this test's own in a real registry.
+func pushed(t *testing.T) string {
+	t.Helper()
+	img, err := random.Image(1<<10, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err = mutate.ConfigFile(img, config(t, img)); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(devtest.Registry(t) + "/" + named("image") + ":1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img, remote.WithContext(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return ref.Name()
+}
+
+func config(t *testing.T, img v1.Image) *v1.ConfigFile {
+	t.Helper()
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.OS, c.Architecture, c.Config = "linux", "amd64", v1.Config{Cmd: []string{"/run"}, Env: []string{"A=b"}}
+	return c
+}
+
+// An order goes through every loop, each run by hand and twice, since a pass may be repeated anywhere.
+func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
+	t.Parallel()
+	s := withCeph(t)
+	ctx := t.Context()
+	pass := func(passes ...func(context.Context, int64) error) {
+		t.Helper()
+		for _, p := range passes {
+			for range 2 {
+				if err := p(ctx, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	c := s.tenant()
+	_, agent := s.node()
+	reference := pushed(t)
+	image := as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
+	volume := as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}), 201)
+	body := c.body("web")
+	spec := body["spec"].(map[string]any)
+	spec["containers"].([]any)[0].(map[string]any)["image"] = reference
+	spec["volumes"] = []any{map[string]any{"name": "disk", "volumeId": volume.ID}}
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, body), 201)
+	look := func() openapi.Pod {
+		t.Helper()
+		return as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
+	}
+
+	pass(s.schedulePass)
+	if now := look(); now.Status.Phase != "Pending" || *now.Status.Reason != "Waiting" || !strings.Contains(*now.Status.Message, "volume data") {
+		t.Errorf("before its volume is made the pod is %+v", now.Status)
+	}
+	pass(s.volumesPass, s.schedulePass)
+	if now := look(); now.Status.Phase != "Pending" || !strings.Contains(*now.Status.Message, reference) {
+		t.Errorf("before its image is imported the pod is %+v", now.Status)
+	}
+	pass(s.imagesPass)
+	ready := as[openapi.Image](t, s.call("GET", "/v1/images/"+image.ID.String(), c.token, nil), 200)
+	if ready.State != "Ready" || ready.SizeBytes == nil || ready.ReadyAt == nil {
+		t.Errorf("the image is %+v", ready)
+	}
+	pass(s.schedulePass)
+	if now := look(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
+		t.Errorf("the pod is %+v", now.Status)
+	}
+	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
+		t.Errorf("the keys are %v: %v", keys, err)
+	}
+	desired := as[openapi.DesiredState](t, s.call("GET", "/v1/agent/desired", agent, nil), 200)
+	if len(desired.Pods) != 1 || desired.Pods[0].Ceph.Key == "" || !slices.Equal(desired.Pods[0].Containers[0].Args, []string{"/run"}) {
+		t.Errorf("the node is told %+v", desired)
+	}
+
+	// What nobody owns goes, and what somebody owns stays.
+	orphan, err := s.cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
+		t.Fatal(err)
+	}
+	pass(s.collectPass)
+	disks := func() []string {
+		t.Helper()
+		d, err := s.cluster.ListDisks(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	clone, rbd := husk.Image{ID: image.ID}.CloneName(), husk.Volume{ID: volume.ID}.RBDName()
+	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
+		t.Errorf("after collecting the disks are %v", d)
+	}
+	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, pod.ID.String()) {
+		t.Errorf("after collecting the keys are %v: %v", keys, err)
+	}
+
+	s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil)
+	s.report(agent, pod.ID, 2, husk.EventGone)
+	s.call("DELETE", "/v1/volumes/"+volume.ID.String(), c.token, nil)
+	s.call("DELETE", "/v1/images/"+image.ID.String(), c.token, nil)
+	pass(s.volumesPass, s.imagesPass, s.collectPass)
+	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
+		t.Errorf("after the deletion the disks are %v", d)
+	}
+	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, pod.ID.String()) {
+		t.Errorf("after the deletion the keys are %v: %v", keys, err)
+	}
+	if stored, err := s.cluster.ListImages(ctx); err != nil || slices.ContainsFunc(stored, func(i ceph.ImportedImage) bool { return i.Digest == image.Digest }) {
+		t.Errorf("after the deletion the imports are %v: %v", stored, err)
+	}
+	for _, path := range []string{"/v1/volumes/" + volume.ID.String(), "/v1/images/" + image.ID.String()} {
+		wantProblem(t, s.call("GET", path, c.token, nil), http.StatusNotFound, husk.CodeNotFound, "")
+	}
+}
+
+func TestAPodThatFitsNowhereSaysWhy(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	pod := s.order(c)
+	if err := s.schedulePass(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
+	if now.Status.Reason == nil || *now.Status.Reason != "NoNode" || now.Status.Message == nil {
+		t.Errorf("the pod is %+v", now.Status)
+	}
+}
+
+func TestANodeThatStaysSilentIsLost(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod := s.order(c)
+	s.place(node, c, pod.ID)
+	watch := newNodeWatch(s.cfg.Lease)
+	if err := s.nodesPass(t.Context(), 0, watch); err != nil {
+		t.Fatal(err)
+	}
+	for id, h := range watch.seen { // a lease ago
+		watch.seen[id] = heartbeat{h.stamp, h.moved.Add(-s.cfg.Lease - time.Second)}
+	}
+	if err := s.nodesPass(t.Context(), 0, watch); err != nil {
+		t.Fatal(err)
+	}
+	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil), 200); n.State != "Lost" {
+		t.Errorf("the node is %s", n.State)
+	}
+	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Status.Phase != "Unknown" {
+		t.Errorf("the pod is %s", now.Status.Phase)
+	}
+	if lease := as[openapi.Lease](t, s.call("POST", "/v1/agent/heartbeat", agent, heartbeatBody), 200); !lease.Resync {
+		t.Error("the agent is not asked to report again")
+	}
+}
+
+func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	private := devtest.PrivateRegistry(t) + "/any:1"
+	for name, w := range map[string]struct {
+		body   map[string]any
+		status int
+		code   husk.Code
+	}{
+		"no reference":                   {map[string]any{"reference": "Not A Reference"}, 422, husk.CodeInvalid},
+		"an unknown image":               {map[string]any{"reference": devtest.Registry(t) + "/none:1"}, 422, husk.CodeImageNotFound},
+		"no credentials":                 {map[string]any{"reference": private}, 422, husk.CodeRegistryUnauthorized},
+		"wrong credentials":              {map[string]any{"reference": private, "registryAuth": map[string]any{"username": "a", "password": "b"}}, 422, husk.CodeRegistryUnauthorized},
+		"no registry":                    {map[string]any{"reference": "127.0.0.1:1/none:1"}, 502, husk.CodeRegistryUnreachable},
+		"good credentials, but no image": {map[string]any{"reference": private, "registryAuth": map[string]any{"username": devtest.RegistryUser, "password": devtest.RegistryPassword}}, 422, husk.CodeImageNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site{s.Server, t, s.url, s.web}
+			wantProblem(t, s.call("POST", "/v1/images", c.token, w.body), w.status, w.code, "reference")
+		})
+	}
+	images := as[openapi.ImageList](t, s.call("GET", "/v1/images", c.token, nil), 200)
+	if len(images.Items) != 1 || images.Items[0].ID != c.image.ID {
+		raw, _ := json.Marshal(images)
+		t.Errorf("refused imports left %s", raw)
+	}
+}
+
+// The one who leads does all of it, and stops when told to.
+func TestTheLeaderRunsTheLoops(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	pod := s.order(c)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	events := s.watch(t.Context(), c, "")
+	until(t, events, "added "+pod.Name+" Pending")
+	until(t, events, "synced")
+	go func() {
+		defer close(stopped)
+		// As lead does, with the one loop that needs no Ceph as long as no node is there.
+		_ = s.store.Lead(ctx, "test", func(ctx context.Context, epoch int64) {
+			s.run(ctx, epoch, loop{"schedule", time.Hour, true, s.schedulePass})
+		})
+	}()
+	// The watch may show a pod before or after the loop has said why it waits.
+	told := func(p openapi.Pod) {
+		t.Helper()
+		for deadline := time.After(patience); ; {
+			select {
+			case e, ok := <-events:
+				if !ok {
+					t.Fatal("the watch ends")
+				}
+				if e.pod.ID == p.ID && e.pod.Status.Reason != nil && *e.pod.Status.Reason == "NoNode" {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("pod %s is not told why it waits", p.Name)
+			}
+		}
+	}
+	told(pod)
+	told(s.order(c)) // the hint wakes the loop, whose next pass is an hour off
+	cancel()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Error("the loops do not stop")
+	}
+}
