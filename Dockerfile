@@ -2,6 +2,28 @@
 # docs/operations.md.
 ARG BASE=debian:bookworm-slim
 
+FROM ${BASE} AS postgres
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends postgresql-15 \
+ && rm -rf /var/lib/apt/lists/* /var/lib/postgresql/15 \
+ && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data
+COPY dev/roles.sql deploy/postgres.sh /usr/local/lib/husk/
+USER postgres
+VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
+EXPOSE 5432
+ENTRYPOINT ["bash", "/usr/local/lib/husk/postgres.sh"]
+
+FROM ${BASE} AS prometheus
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends prometheus \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o prometheus -g prometheus /prometheus
+USER prometheus
+VOLUME /prometheus
+EXPOSE 9090
+ENTRYPOINT ["prometheus", "--config.file=/etc/prometheus/husk.yml", "--storage.tsdb.path=/prometheus"]
+
 FROM ${BASE} AS go
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev pkg-config golang-go librados-dev librbd-dev libvirt-dev \
@@ -33,25 +55,3 @@ ENV HUSKD_LISTEN=0.0.0.0:8080 HUSKD_WORK_DIR=/var/lib/husk/work
 EXPOSE 8080
 ENTRYPOINT ["huskd"]
 CMD ["server"]
-
-FROM ${BASE} AS postgres
-RUN apt-get update \
- && apt-get install -y --no-install-recommends postgresql-15 \
- && rm -rf /var/lib/apt/lists/* /var/lib/postgresql/15 \
- && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data
-COPY dev/roles.sql deploy/postgres.sh /usr/local/lib/husk/
-USER postgres
-VOLUME /var/lib/postgresql/data
-STOPSIGNAL SIGINT
-EXPOSE 5432
-ENTRYPOINT ["bash", "/usr/local/lib/husk/postgres.sh"]
-
-FROM ${BASE} AS prometheus
-RUN apt-get update \
- && apt-get install -y --no-install-recommends prometheus \
- && rm -rf /var/lib/apt/lists/* \
- && install -d -o prometheus -g prometheus /prometheus
-USER prometheus
-VOLUME /prometheus
-EXPOSE 9090
-ENTRYPOINT ["prometheus", "--config.file=/etc/prometheus/husk.yml", "--storage.tsdb.path=/prometheus"]

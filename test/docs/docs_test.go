@@ -1,0 +1,180 @@
+package docs_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"husk/test/docs"
+)
+
+var update = flag.Bool("update", false, "write the tables that are made from the code")
+
+func TestBlocksAreWhatIsMeantToBeRun(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "page.md")
+	page := "# Title\n\n```sh\necho one\n# not a title\n```\ntext with ```sh in it\n```console\n$ not run\n```\n````md\n```sh\ninner\n```\n````\n- item\n\n  ```sh\n  echo two\n  ```\n"
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := docs.Blocks(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"echo one\n# not a title\n", "  echo two\n"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestABlockThatIsNotClosedIsNamed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(file, []byte("a\n\n```sh\necho\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := docs.Blocks(file); err == nil || !strings.HasSuffix(err.Error(), "page.md:3: the block is not closed") {
+		t.Error(err)
+	}
+	if _, err := docs.Blocks(file + ".none"); err == nil {
+		t.Error("a file that is not there has blocks")
+	}
+}
+
+func TestTheDocumentationsBlocksAreClosed(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append(pages, "../../README.md", "../../CONTRIBUTING.md") {
+		if _, err := docs.Blocks(page); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestLinksLeadSomewhere looks at the relative links of all pages.
+func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	var pages []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/decisions/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	for _, page := range pages {
+		raw, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rest := range strings.Split(string(raw), "](")[1:] {
+			link, _, _ := strings.Cut(rest, ")")
+			link, _, _ = strings.Cut(link, "#")
+			if link == "" || strings.Contains(link, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link)); err != nil {
+				t.Errorf("%s: link to %s: %v", page, link, err)
+			}
+		}
+	}
+}
+
+// TestTheTableOfProblemCodesIsTheCodes makes the table of docs/api.md from the comments in error.go and the statuses in server/problem.go.
+func TestTheTableOfProblemCodesIsTheCodes(t *testing.T) {
+	t.Parallel()
+	const file, begin, end = "../../docs/api.md", "<!-- codes -->\n", "<!-- end of codes -->\n"
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(raw), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no table between %q and %q", file, begin, end)
+	}
+	want := codeTable(t)
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("go test ./test/docs -update writes the table anew:\n%s", diff)
+	}
+}
+
+func codeTable(t *testing.T) string {
+	t.Helper()
+	statuses := statuses(t)
+	var b strings.Builder
+	b.WriteString("| code | status | meaning |\n|---|---|---|\n")
+	ast.Inspect(parse(t, "../../error.go"), func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Code") {
+			return true
+		}
+		lit, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok {
+			return true
+		}
+		code, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := spec.Names[0].Name
+		if statuses[name] == 0 {
+			t.Errorf("%s has no status in server/problem.go", name)
+		}
+		fmt.Fprintf(&b, "| `%s` | %d | %s |\n", code, statuses[name], strings.TrimSpace(spec.Comment.Text()))
+		return true
+	})
+	return b.String()
+}
+
+// statuses reads the map statusOf: by name of the code.
+func statuses(t *testing.T) map[string]int {
+	t.Helper()
+	numbers := map[string]int{}
+	for n := 100; n < 600; n++ {
+		if text := http.StatusText(n); text != "" {
+			numbers["Status"+strings.NewReplacer(" ", "", "-", "").Replace(text)] = n
+		}
+	}
+	found := map[string]int{}
+	ast.Inspect(parse(t, "../../server/problem.go"), func(n ast.Node) bool {
+		kv, ok := n.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		code, ok1 := kv.Key.(*ast.SelectorExpr)
+		status, ok2 := kv.Value.(*ast.SelectorExpr)
+		if ok1 && ok2 && strings.HasPrefix(code.Sel.Name, "Code") {
+			found[code.Sel.Name] = numbers[status.Sel.Name]
+		}
+		return true
+	})
+	return found
+}
+
+func parse(t *testing.T, file string) *ast.File {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
