@@ -70,7 +70,7 @@ func (a api) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestObject) 
 		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so nothing was logged: %s", pod.Name, pod.Status.Message)
 	}
 	r.Params.Container = &container
-	resp, err := a.askAgent(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) })
+	resp, err := a.askAgent(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) }) //nolint:bodyclose // proxied closes it
 	if err != nil {
 		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which keeps this log, does not answer; try again", node.Name), err)
 	}

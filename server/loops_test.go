@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -234,8 +233,7 @@ func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
 	}
 	images := as[openapi.ImageList](t, s.call("GET", "/v1/images", c.token, nil), 200)
 	if len(images.Items) != 1 || images.Items[0].ID != c.image.ID {
-		raw, _ := json.Marshal(images)
-		t.Errorf("refused imports left %s", raw)
+		t.Errorf("refused imports left %+v", images.Items)
 	}
 }
 

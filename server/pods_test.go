@@ -169,7 +169,7 @@ func (s site) watch(ctx context.Context, c tenancy, query string) <-chan event {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		s.t.Fatalf("the watch is answered %s", resp.Status)
 	}
 	events := make(chan event, 100)

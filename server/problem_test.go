@@ -238,7 +238,7 @@ func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
 		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not answer"), errors.New("secret")), 502},
 	} {
 		w := httptest.NewRecorder()
-		s.writeProblem(w, httptest.NewRequest("GET", "/", nil), c.err)
+		s.writeProblem(w, httptest.NewRequest(http.MethodGet, "/", nil), c.err)
 		if w.Code != c.status || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%s is answered %d %s", name, w.Code, w.Body)
 		}

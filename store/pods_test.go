@@ -447,7 +447,7 @@ func TestNetworksOfTenantsDoNotOverlapAndRunOut(t *testing.T) {
 	}
 	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `WITH t AS (INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
 		SELECT gen_random_uuid(), 'filler-' || o, 0, 0, 0, 0, 0, 0 FROM generate_series(8, 255) o RETURNING id, name)
-		INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, id, substr(name, 8)::int, ('10.64.' || substr(name, 8) || '.0/24')::cidr FROM t`); err != nil {
+		INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, gen_random_uuid(), substr(name, 8)::int, ('10.64.' || substr(name, 8) || '.0/24')::cidr FROM t`); err != nil {
 		t.Fatal(err)
 	}
 	_, err := h.CreateTenant(t.Context(), once(), "no-room", husk.DefaultQuota)
