@@ -129,6 +129,9 @@ func (s *Stack) cephConf(c cluster) string {
 		// A second between changes of a map keeps a thousand OSDs calm.
 		[2]string{"paxos propose interval", "0.05"},
 		[2]string{"osd memory target", "939524096"}, // its minimum
+		// There is no other OSD to hear from. The lease under which a PG serves is 0.8 times this, and one that runs out in a stall
+		// of the machine (16 s by default) leaves the PG of a lone OSD "laggy": its requests wait for ever.
+		[2]string{"osd heartbeat grace", "3600"},
 		[2]string{"osd op num shards", "2"},
 		[2]string{"bdev aio poll ms", "25"}, // every close of the device waits for one poll
 		[2]string{"bluestore fsck on mkfs", "false"},

@@ -181,7 +181,8 @@ func (w *worker) end(order husk.DesiredPod, event husk.PhaseEvent, reason, messa
 		return fmt.Errorf("write down how the pod ended: %w", err)
 	}
 	w.log.Info("pod ended", "event", event, "reason", reason)
-	return w.finish(context.Background(), order)
+	w.poke() // the next round finishes it, when this one has let go of the guest's channel
+	return nil
 }
 
 // finish makes sure that nothing of an ended pod runs any more, and says how it ended. Its logs stay until it is deleted.

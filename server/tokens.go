@@ -153,7 +153,11 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	refuse := func(code openapi.OAuthErrorError, text string) openapi.IssueToken400JSONResponse {
 		return openapi.IssueToken400JSONResponse{OAuthErrorJSONResponse: openapi.OAuthErrorJSONResponse{Error: code, ErrorDescription: &text}}
 	}
-	if r.Body.GrantType != "client_credentials" {
+	switch grant := valueOf(r.Body.GrantType); grant {
+	case "client_credentials":
+	case "":
+		return refuse(openapi.InvalidRequest, "grant_type is needed"), nil
+	default:
 		return refuse(openapi.UnsupportedGrantType, "only client_credentials is supported"), nil
 	}
 	id, secret := valueOf(r.Body.ClientID), valueOf(r.Body.ClientSecret)

@@ -43,9 +43,8 @@ type Config struct {
 type Spec struct {
 	PodID, TenantID uuid.UUID
 	Generation      int64
-	CPUMillis       int
+	CPUs            int
 	MemoryMiB       int // the guest's
-	OverheadMiB     int // what the monitor may use beside it
 	Disks           []Disk
 	Monitors        []Address // Ceph's
 	CephUser        string
@@ -273,19 +272,37 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 	})
 }
 
-// Limit holds a domain's memory, guest and monitor together, by its cgroup. It is not part of the domain's description, for with a limit
-// there libvirt also wants to raise how much memory QEMU may lock, which it does not need and containers of a node may forbid.
-func (m *Manager) Limit(ctx context.Context, pod uuid.UUID, mib int) error {
+// LimitMemory holds a domain's memory, guest and monitor together, by its cgroup. It is not part of the domain's description, for with a
+// limit there libvirt also wants to raise how much memory QEMU may lock, which it does not need and a node may forbid.
+func (m *Manager) LimitMemory(ctx context.Context, pod uuid.UUID, mib int) error {
+	params := libvirt.DomainMemoryParameters{HardLimitSet: true, HardLimit: uint64(mib+hardLimitSlackMiB) << 10} //nolint:gosec // KiB; the contract bounds it
+	return m.change(ctx, pod, "limit the memory", func(dom *libvirt.Domain) error {
+		return dom.SetMemoryParameters(&params, libvirt.DOMAIN_AFFECT_LIVE)
+	})
+}
+
+// cpuPeriod is the time in which a pod may use its share of cpu, in microseconds.
+const cpuPeriod = 100_000
+
+// LimitCPU holds the whole process to the pod's cpu: its threads for disks and emulation count too.
+func (m *Manager) LimitCPU(ctx context.Context, pod uuid.UUID, millis int) error {
+	params := libvirt.DomainSchedulerParameters{
+		GlobalPeriodSet: true, GlobalPeriod: cpuPeriod, GlobalQuotaSet: true, GlobalQuota: int64(millis) * cpuPeriod / 1000,
+	}
+	return m.change(ctx, pod, "limit the cpu", func(dom *libvirt.Domain) error {
+		return dom.SetSchedulerParametersFlags(&params, libvirt.DOMAIN_AFFECT_LIVE)
+	})
+}
+
+func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func(*libvirt.Domain) error) error {
 	_, err := call(ctx, m, callTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
 		if err != nil {
 			return struct{}{}, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
 		}
-		defer dom.Free()                                                               //nolint:errcheck // it only drops a reference
-		limit := uint64(mib+hardLimitSlackMiB) << 10                                   //nolint:gosec // the contract bounds it
-		params := libvirt.DomainMemoryParameters{HardLimitSet: true, HardLimit: limit} // KiB
-		if err := dom.SetMemoryParameters(&params, libvirt.DOMAIN_AFFECT_LIVE); err != nil {
-			return struct{}{}, fmt.Errorf("limit the memory of pod %s: %w", pod, err)
+		defer dom.Free() //nolint:errcheck // it only drops a reference
+		if err := f(dom); err != nil {
+			return struct{}{}, fmt.Errorf("%s of pod %s: %w", what, pod, err)
 		}
 		return struct{}{}, nil
 	})

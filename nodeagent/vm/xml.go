@@ -44,15 +44,10 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 	d := libvirtxml.Domain{
 		Type: "kvm", Name: "husk-" + spec.PodID.String(), UUID: spec.PodID.String(),
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
-		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"}, //nolint:gosec // the contract bounds it
-		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint((spec.CPUMillis + 999) / 1000)},
+		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"},  //nolint:gosec // the contract bounds it
+		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint(spec.CPUs)}, //nolint:gosec // as above
 		CPU:        &libvirtxml.DomainCPU{Mode: "host-model"},
 		OnPoweroff: "destroy", OnReboot: "destroy", OnCrash: "destroy",
-		// The whole process is held to the pod's cpu: its threads for disks and emulation count too.
-		CPUTune: &libvirtxml.DomainCPUTune{
-			GlobalPeriod: &libvirtxml.DomainCPUTunePeriod{Value: 100_000},
-			GlobalQuota:  &libvirtxml.DomainCPUTuneQuota{Value: int64(spec.CPUMillis) * 100},
-		},
 		OS: &libvirtxml.DomainOS{
 			Type:   &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
 			Loader: &libvirtxml.DomainLoader{Type: "rom", Path: cfg.Firmware},

@@ -13,7 +13,7 @@ import (
 func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, string) {
 	t.Helper()
 	spec := Spec{
-		PodID: uuid.New(), TenantID: uuid.New(), Generation: 3, CPUMillis: 1500, MemoryMiB: 256, OverheadMiB: 192, CephUser: "pod", CephKey: "c2VjcmV0",
+		PodID: uuid.New(), TenantID: uuid.New(), Generation: 3, CPUs: 2, MemoryMiB: 256, CephUser: "pod", CephKey: "c2VjcmV0",
 		Monitors: []Address{{"192.0.2.1", "6789"}}, Bridge: "hkb0", Tap: "hkt0", MAC: "02:00:00:00:00:01", MTU: 1450,
 	}
 	for i := range disks {
@@ -33,8 +33,8 @@ func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, strin
 func TestAMachineHasItsPodsSizeAndNothingBesides(t *testing.T) {
 	t.Parallel()
 	d, text := describeIt(t, false, 2)
-	if d.Type != "kvm" || d.VCPU.Value != 2 || d.Memory.Value != 256 || d.CPUTune.GlobalQuota.Value != 150_000 {
-		t.Errorf("1500 millis and 256 MiB became %s with %d processors, %d MiB and a quota of %d", d.Type, d.VCPU.Value, d.Memory.Value, d.CPUTune.GlobalQuota.Value)
+	if d.Type != "kvm" || d.VCPU.Value != 2 || d.Memory.Value != 256 {
+		t.Errorf("2 processors and 256 MiB became %s with %d processors and %d MiB", d.Type, d.VCPU.Value, d.Memory.Value)
 	}
 	for _, never := range []string{"<video", "<graphics", "<sound", "<tpm", "<input", "c2VjcmV0"} {
 		if strings.Contains(text, never) {
