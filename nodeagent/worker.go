@@ -223,9 +223,11 @@ func (w *worker) stopForNode(ctx context.Context, order husk.DesiredPod) error {
 	}
 	if order.RestartPolicy != husk.RestartNever && w.rec.Started {
 		w.rec.Started = false // an orderly stop is no death
+		w.rec.Timeline = husk.Timeline{}
 		if err := w.save(); err != nil {
 			return err
 		}
+		w.report(order, husk.EventStarting, "NodeStopped", "the node was stopped; the pod starts again when it is back", nil)
 	}
 	close(w.parked)
 	return nil
