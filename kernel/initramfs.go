@@ -19,15 +19,6 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 	if err != nil {
 		return err
 	}
-	have := map[string]bool{}
-	early, err := set.resolve(earlyModules, have)
-	if err != nil {
-		return err
-	}
-	late, err := set.resolve(lateModules, have)
-	if err != nil {
-		return err
-	}
 	a := archive{cpio.NewWriter(w)}
 	for _, dir := range []string{"dev", "mnt", "modules", "proc", "run", "sys"} {
 		if err := a.dir(dir); err != nil {
@@ -40,14 +31,20 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 	if err := a.file("dev/null", nil, 0o600); err != nil {
 		return err
 	}
-	for _, list := range []struct {
-		name  string
-		files []string
-	}{{"early", early}, {"late", late}} {
+	have := map[string]bool{}
+	for _, list := range moduleLists {
+		files, err := set.resolve(list.modules, have)
+		if err != nil {
+			return err
+		}
 		var lines strings.Builder
-		for _, file := range list.files {
+		for _, file := range files {
 			to := "modules/" + path.Base(file)
-			if err := a.copy(to, filepath.Join(moduleDir, file), 0o600); err != nil {
+			module, err := os.ReadFile(filepath.Join(moduleDir, file))
+			if err != nil {
+				return err
+			}
+			if err := a.file(to, slim(module), 0o600); err != nil {
 				return err
 			}
 			lines.WriteString("/" + to + "\n")

@@ -12,15 +12,18 @@ import (
 	"strings"
 )
 
-// Modules by name. husk-init loads the early ones before it can talk to its
-// host, so there should be few; the late ones it loads meanwhile. Names that a
-// kernel has neither as a module nor built in are an error unless they are in
-// optional.
-var (
-	earlyModules = []string{"virtio_pci", "virtio_console"}
-	lateModules  = []string{"virtio_blk", "squashfs", "overlay", "ext4", "virtio_net", "virtio_rng"}
-	optional     = []string{"virtio_rng"}
-)
+// moduleLists are the modules by name. husk-init loads the early ones before it
+// can talk to its host, so there should be few; the late ones it loads
+// meanwhile, and those for volumes when the pod has one. A name that a kernel
+// has neither as a module nor built in is an error.
+var moduleLists = []struct {
+	name    string
+	modules []string
+}{
+	{"early", []string{"virtio_pci", "virtio_console"}},
+	{"late", []string{"virtio_blk", "squashfs", "overlay", "virtio_net"}},
+	{"volume", []string{"ext4"}},
+}
 
 // moduleSet is what a kernel offers, by module name.
 type moduleSet struct {
@@ -87,9 +90,6 @@ func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, err
 		}
 		file, ok := s.path[name]
 		if !ok {
-			if slices.Contains(optional, name) {
-				return nil
-			}
 			return fmt.Errorf("module %s: the kernel in %s does not have it", name, s.dir)
 		}
 		have[name] = true

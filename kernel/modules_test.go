@@ -58,16 +58,15 @@ func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := map[string]bool{}
-	early, err := set.resolve(earlyModules, have)
-	if err != nil {
-		t.Fatal(err)
+	var files, loaded []string
+	for _, list := range moduleLists {
+		more, err := set.resolve(list.modules, have)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, more...)
 	}
-	late, err := set.resolve(lateModules, have)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var loaded []string
-	for _, file := range append(early, late...) {
+	for _, file := range files {
 		name := moduleName(file)
 		for _, need := range set.needs[name] {
 			if !slices.Contains(loaded, need) {

@@ -35,6 +35,7 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 	if err != nil {
 		return err
 	}
+	w.adopted = running
 	// Also for a machine that runs: a restarted agent knows no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
@@ -159,12 +160,14 @@ const bootBurst = 20 * time.Second
 
 // handOver gives the guest its pod, unless an agent before this one has.
 func (w *worker) handOver(ctx context.Context, client *guest.Client, order husk.DesiredPod) (guest.Status, error) {
-	hello, err := client.Hello(ctx)
-	if err != nil {
-		return guest.Status{}, err
-	}
-	if hello.Started {
-		return client.WaitStatus(ctx, 0, time.Second)
+	if w.adopted { // a machine of our own is asked nothing: the round trip counts
+		hello, err := client.Hello(ctx)
+		if err != nil {
+			return guest.Status{}, err
+		}
+		if hello.Started {
+			return client.WaitStatus(ctx, 0, time.Second)
+		}
 	}
 	spec, err := guestSpec(order, w.agent.net.MTU())
 	if err != nil {

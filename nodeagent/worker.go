@@ -42,8 +42,9 @@ type worker struct {
 	order   husk.DesiredPod
 	parking bool
 
-	rec  record
-	logs map[string]*containerLog
+	adopted bool // the machine ran before this round; its guest may have the pod already
+	rec     record
+	logs    map[string]*containerLog
 }
 
 func newWorker(a *Agent, order husk.DesiredPod) *worker {

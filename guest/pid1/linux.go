@@ -66,6 +66,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			return err
 		}
 	}
+	if len(spec.Volumes) > 0 {
+		loadModules(volumeModules)
+	}
 	for _, v := range spec.Volumes {
 		m, err := mountVolume(ctx, v)
 		if err != nil {

@@ -17,6 +17,8 @@ import (
 const (
 	earlyModules = "/modules/early"
 	lateModules  = "/modules/late"
+	// What mounting volumes takes; a pod without any saves the time.
+	volumeModules = "/modules/volume"
 )
 
 // loadModules loads the modules of a list. A kernel may have all of them built
