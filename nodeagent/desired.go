@@ -69,7 +69,7 @@ func (a *Agent) loadRevision() (int64, error) {
 
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
-	interval := time.Second
+	var interval time.Duration
 	for {
 		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,

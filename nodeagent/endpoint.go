@@ -121,7 +121,7 @@ func (s *serverAuth) key(ctx context.Context, t *jwt.Token) (any, error) {
 func problem(w http.ResponseWriter, e *husk.Error, status int) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(openapi.Problem{ //nolint:errcheck // the server has gone
+	_ = json.NewEncoder(w).Encode(openapi.Problem{ //nolint:errcheck,errchkjson // the server has gone
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(e.Code), Detail: &e.Detail,
 	})
 }

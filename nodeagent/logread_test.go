@@ -58,7 +58,7 @@ func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
 	log := newContainerLog(path)
 	for i := range uint64(3) {
-		if err := log.append("boot", entry(i+1, "x")); err != nil {
+		if err := log.append("boot", entry(i+1, string(rune('a'+i)))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
 	if err := again.append("boot", entry(4, "y")); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, again, -1); got != "x\nx\nx\ny\n" {
+	if got := read(t, again, -1); got != "a\nb\nc\ny\n" {
 		t.Errorf("the log reads %q", got)
 	}
 }

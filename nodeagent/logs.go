@@ -62,7 +62,7 @@ func (l *containerLog) open() error {
 		return err
 	}
 	whole := raw[:bytes.LastIndexByte(raw, '\n')+1]
-	last := whole
+	var last []byte
 	if len(whole) > 0 {
 		last = whole[bytes.LastIndexByte(whole[:len(whole)-1], '\n')+1:]
 	} else if last, err = lastLine(l.path + ".1"); err != nil {

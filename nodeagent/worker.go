@@ -152,15 +152,13 @@ func (w *worker) save() error {
 }
 
 // report tells the server something about this pod.
-func (w *worker) report(order husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) husk.PodReport {
+func (w *worker) report(order husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
 	t := w.rec.Timeline
-	r := husk.PodReport{
+	w.agent.reports.set(husk.PodReport{
 		PodID: w.id, Generation: order.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
-	}
-	w.agent.reports.set(r)
-	return r
+	})
 }
 
 // clip keeps a message within what the contract allows; guests can be talkative.

@@ -58,7 +58,7 @@ func problemOf(w http.ResponseWriter, status int, code, field, detail string) {
 	if field != "" {
 		p.Field = &field
 	}
-	_ = json.NewEncoder(w).Encode(p)
+	_ = json.NewEncoder(w).Encode(p) //nolint:errchkjson // the client has gone
 }
 
 func TestMistakesInTheCommandLineExitWith2(t *testing.T) {

@@ -55,7 +55,7 @@ func TestAWatchThatWasCutRepeatsAndLosesNothing(t *testing.T) {
 
 func TestAWatchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	husk(t, func(w http.ResponseWriter, r *http.Request) {
+	husk(t, func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
 		<-r.Context().Done()
 	}, "version")

@@ -124,8 +124,7 @@ func kvmUsable() error {
 	if err != nil {
 		return err
 	}
-	flags := strings.Fields(string(info))
-	for _, flag := range flags {
+	for flag := range strings.FieldsSeq(string(info)) {
 		if flag == "vmx" || flag == "svm" {
 			f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 			if err != nil {

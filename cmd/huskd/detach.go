@@ -79,7 +79,7 @@ func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, 
 			return false, nil
 		}
 		select {
-		case <-ended:
+		case <-ended: //nolint:errcheck // how it ended is in its output
 			last = true // what it wrote before it ended is still to be read
 		case <-ctx.Done():
 			return false, ctx.Err()

@@ -317,9 +317,14 @@ func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {
 	}
 	var b strings.Builder
 	for _, v := range [][2]string{
-		{"HUSK_API", "http://" + f.api}, {"HUSK_CLIENT_ID", key.id}, {"HUSK_CLIENT_SECRET", key.secret},
-		{"HUSK_ADMIN_CLIENT_ID", s.operatorID}, {"HUSK_ADMIN_CLIENT_SECRET", s.operatorSecret}, {"HUSK_STATE_DIR", stack.StateDir()},
-		{"HUSK_REGISTRY", stack.RegistryAddr()}, {"HUSK_CEPH_CONF", stack.CephConf()},
+		{"HUSK_API", "http://" + f.api},
+		{"HUSK_CLIENT_ID", key.id},
+		{"HUSK_CLIENT_SECRET", key.secret},
+		{"HUSK_ADMIN_CLIENT_ID", s.operatorID},
+		{"HUSK_ADMIN_CLIENT_SECRET", s.operatorSecret},
+		{"HUSK_STATE_DIR", stack.StateDir()},
+		{"HUSK_REGISTRY", stack.RegistryAddr()},
+		{"HUSK_CEPH_CONF", stack.CephConf()},
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", v[0], v[1])
 	}

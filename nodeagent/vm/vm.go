@@ -168,9 +168,7 @@ func broken(err error) bool {
 	return ok && (e.Domain == libvirt.FROM_RPC || e.Code == libvirt.ERR_NO_CONNECT || e.Code == libvirt.ERR_INVALID_CONN)
 }
 
-// metadataURI names our element in a domain's metadata.
-const metadataURI = "urn:husk:pod:1"
-
+// metadata is our element in a domain's description.
 type metadata struct {
 	XMLName    xml.Name  `xml:"urn:husk:pod:1 pod"`
 	Generation int64     `xml:"generation,attr"`

@@ -119,7 +119,7 @@ func diskXML(spec Spec, disk Disk, i int, address *libvirtxml.DomainAddress) lib
 	return x
 }
 
-// diskName counts vda … vdz, vdaa …
+// diskName counts: vda to vdz, then vdaa and so on.
 func diskName(i int) string {
 	name := ""
 	for i++; i > 0; i = (i - 1) / 26 {

@@ -33,7 +33,7 @@ func BenchmarkPodStart(b *testing.B) {
 		note("floor: qemu to husk-init", plainBoot(b))
 		pod := tn.order(b, "bench-"+uuid.NewString()[:8], func(s *openapi.PodSpec) {
 			s.Resources.MemoryMiB = benchMemoryMiB
-			s.TerminationGracePeriodSeconds = ptr(0)
+			s.TerminationGracePeriodSeconds = new(0)
 			s.Containers = []openapi.Container{shell(busybox, "exec sleep 1000000")}
 		})
 		t := tn.wait(b, pod.ID, openapi.PodPhaseRunning).Status.Timeline
@@ -42,8 +42,11 @@ func BenchmarkPodStart(b *testing.B) {
 			name string
 			at   *time.Time
 		}{
-			{"accept to placed", t.PlacedAt}, {"to asking libvirt", t.DomainStartingAt}, {"to domain started", t.DomainStartedAt},
-			{"to husk-init up", t.GuestReadyAt}, {"to containers running", t.RunningAt},
+			{"accept to placed", t.PlacedAt},
+			{"to asking libvirt", t.DomainStartingAt},
+			{"to domain started", t.DomainStartedAt},
+			{"to husk-init up", t.GuestReadyAt},
+			{"to containers running", t.RunningAt},
 		} {
 			note(s.name, s.at.Sub(last))
 			last = *s.at

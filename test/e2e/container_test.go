@@ -23,17 +23,17 @@ exec sleep 1000000`
 	pod := tn.order(t, "containers", func(s *openapi.PodSpec) {
 		s.Volumes = &[]openapi.PodVolume{data}
 		main := openapi.Container{
-			Name: "main", Image: busybox, Command: &[]string{"sh", "-c", script}, Args: &[]string{"zero", "one"}, WorkingDir: ptr("/var/www"),
-			User: ptr("user"), Env: &[]openapi.EnvVar{{Name: "GREETING", Value: "hello <&> \"you\""}},
-			Files:        &[]openapi.File{{Path: "/etc/husk/note", Content: ptr("put here"), Mode: ptr("0640")}},
-			VolumeMounts: &[]openapi.VolumeMount{{Volume: "data", MountPath: "/ro", ReadOnly: ptr(true)}},
+			Name: "main", Image: busybox, Command: &[]string{"sh", "-c", script}, Args: &[]string{"zero", "one"}, WorkingDir: new("/var/www"),
+			User: new("user"), Env: &[]openapi.EnvVar{{Name: "GREETING", Value: "hello <&> \"you\""}},
+			Files:        &[]openapi.File{{Path: "/etc/husk/note", Content: new("put here"), Mode: new("0640")}},
+			VolumeMounts: &[]openapi.VolumeMount{{Volume: "data", MountPath: "/ro", ReadOnly: new(true)}},
 		}
-		main.Files = &[]openapi.File{{Path: "/etc/husk/note", Content: ptr("put here"), Mode: ptr("0644")}}
+		main.Files = &[]openapi.File{{Path: "/etc/husk/note", Content: new("put here"), Mode: new("0644")}}
 		other := openapi.Container{Name: "other", Image: busybox, Command: &[]string{"httpd", "-f", "-p", "127.0.0.1:8000", "-h", "/var/www"}}
 		s.Containers = []openapi.Container{other, main}
 	})
 	tn.wait(t, pod.ID, openapi.PodPhaseRunning)
-	main := &openapi.GetPodLogsParams{Container: ptr("main")}
+	main := &openapi.GetPodLogsParams{Container: new("main")}
 	eventually(t, 30*time.Second, func() error {
 		if log := tn.logs(t, pod.ID, main); !strings.Contains(log, "on-stderr") {
 			return errNotYet
@@ -51,10 +51,10 @@ exec sleep 1000000`
 	if strings.Contains(log, "wrote to a read-only mount") {
 		t.Errorf("a read-only mount can be written:\n%s", log)
 	}
-	if tail := tn.logs(t, pod.ID, &openapi.GetPodLogsParams{Container: ptr("main"), Tail: ptr(0)}); tail != "" {
+	if tail := tn.logs(t, pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Tail: new(0)}); tail != "" {
 		t.Errorf("tail=0 gives %q", tail)
 	}
-	ndjson := tn.logs(t, pod.ID, &openapi.GetPodLogsParams{Container: ptr("main"), Accept: ptr("application/x-ndjson")})
+	ndjson := tn.logs(t, pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Accept: new("application/x-ndjson")})
 	if !strings.Contains(ndjson, `"stream":"stderr","line":"on-stderr"`) {
 		t.Errorf("JSON lines do not tell streams apart:\n%s", ndjson)
 	}
@@ -66,7 +66,7 @@ func TestAnOddImageArrivesWhole(t *testing.T) {
 	image := tn.importImage(t, "torture")
 	pod := tn.order(t, "torture", func(s *openapi.PodSpec) {
 		s.Resources.MemoryMiB = 256
-		s.RestartPolicy = ptr(openapi.Never)
+		s.RestartPolicy = new(openapi.Never)
 		s.Containers = []openapi.Container{{Name: "main", Image: image}}
 	})
 	tn.wait(t, pod.ID, openapi.PodPhaseSucceeded)
@@ -135,7 +135,7 @@ func TestDeletionIsClean(t *testing.T) {
 		c := shell(busybox, script)
 		c.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/data"}}
 		s.Containers = []openapi.Container{c}
-		s.TerminationGracePeriodSeconds = ptr(20)
+		s.TerminationGracePeriodSeconds = new(20)
 	}
 	first := tn.order(t, "first", func(s *openapi.PodSpec) {
 		mount(s, `trap 'echo "said goodbye" > /data/last; exit 0' TERM; echo ready; while :; do sleep 0.1; done`)

@@ -42,23 +42,28 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 			http.StatusUnprocessableEntity, "image_not_found", "spec.containers[0].image",
 		},
 		{
-			"unknown image in the registry", "/v1/images", openapi.ImageImport{Reference: tn.env["HUSK_REGISTRY"] + "/nothing:1"},
+			"unknown image in the registry", "/v1/images",
+			openapi.ImageImport{Reference: tn.env["HUSK_REGISTRY"] + "/nothing:1"},
 			http.StatusUnprocessableEntity, "image_not_found", "reference",
 		},
 		{
-			"no image reference at all", "/v1/images", openapi.ImageImport{Reference: "UPPER CASE"},
+			"no image reference at all", "/v1/images",
+			openapi.ImageImport{Reference: "UPPER CASE"},
 			http.StatusUnprocessableEntity, "invalid", "reference",
 		},
 		{
-			"a registry that does not answer", "/v1/images", openapi.ImageImport{Reference: "127.0.0.1:1/nothing:1"},
+			"a registry that does not answer", "/v1/images",
+			openapi.ImageImport{Reference: "127.0.0.1:1/nothing:1"},
 			http.StatusBadGateway, "registry_unreachable", "reference",
 		},
 		{
-			"a registry that wants a login", "/v1/images", openapi.ImageImport{Reference: privateRegistry(t) + "/busybox:latest"},
+			"a registry that wants a login", "/v1/images",
+			openapi.ImageImport{Reference: privateRegistry(t) + "/busybox:latest"},
 			http.StatusUnprocessableEntity, "registry_unauthorized", "reference",
 		},
 		{
-			"an unknown field", "/v1/volumes", map[string]any{"name": "v", "sizeGiB": 1, "colour": "red"},
+			"an unknown field", "/v1/volumes",
+			map[string]any{"name": "v", "sizeGiB": 1, "colour": "red"},
 			http.StatusUnprocessableEntity, "unknown_field", "colour",
 		},
 		{

@@ -22,7 +22,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 			writer := shell(busybox, "echo "+line+" >> /data/index.html; sync; sleep 1000000")
 			writer.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/data"}}
 			server := openapi.Container{Name: "nginx", Image: nginx}
-			server.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/usr/share/nginx/html", ReadOnly: ptr(true)}}
+			server.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/usr/share/nginx/html", ReadOnly: new(true)}}
 			s.Containers = []openapi.Container{writer, server}
 		}
 	}
@@ -31,7 +31,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	if status := tn.rbd(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); !strings.Contains(status, "watcher=") {
 		t.Errorf("nobody has the volume open: %s", status)
 	}
-	log := tn.logs(t, first.ID, &openapi.GetPodLogsParams{Container: ptr("nginx")})
+	log := tn.logs(t, first.ID, &openapi.GetPodLogsParams{Container: new("nginx")})
 	if !strings.Contains(log, "GET / HTTP/1.1") {
 		t.Errorf("nginx' log does not have our request:\n%s", log)
 	}
@@ -59,7 +59,7 @@ func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 	spec := func(s *openapi.PodSpec) {
 		s.Resources.MemoryMiB = 384
 		s.Volumes = &[]openapi.PodVolume{data}
-		s.TerminationGracePeriodSeconds = ptr(30)
+		s.TerminationGracePeriodSeconds = new(30)
 		s.Containers = []openapi.Container{{
 			Name: "main", Image: image, VolumeMounts: &[]openapi.VolumeMount{{Volume: "pgdata", MountPath: "/var/lib/postgresql/data"}},
 			Env: &[]openapi.EnvVar{{Name: "POSTGRES_PASSWORD", Value: "secret"}},

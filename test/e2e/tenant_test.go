@@ -129,7 +129,7 @@ func (tn *tenant) order(t testing.TB, name string, change func(*openapi.PodSpec)
 	spec := openapi.PodSpec{
 		Resources:                     openapi.Resources{CPUMillis: 1000, MemoryMiB: 160},
 		Containers:                    []openapi.Container{{Name: "main"}},
-		TerminationGracePeriodSeconds: ptr(2),
+		TerminationGracePeriodSeconds: new(2),
 	}
 	change(&spec)
 	created, err := tn.api.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: name, Spec: spec})
@@ -235,8 +235,6 @@ func page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
 func shell(image, script string) openapi.Container {
 	return openapi.Container{Name: "main", Image: image, Command: &[]string{"sh", "-c", script}}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func value(s *string) string {
 	if s == nil {
