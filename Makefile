@@ -30,7 +30,7 @@ deps: ## Install the Debian packages and the Go toolchain that are missing
 	@./deps.sh
 
 .PHONY: build
-build: deps bin/huskd bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
+build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
 
 bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml
 	@. build/deps.env && go build -o $@ ./cmd/huskd
