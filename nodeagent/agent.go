@@ -57,6 +57,8 @@ type Agent struct {
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker
 	stopped bool // the node is going down; nothing new is started
+
+	adopted bool // what ran before this agent is attached; only reconcile reads and writes it
 }
 
 // New joins the cluster if the node has not yet, and prepares the node's network.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
 )
 
@@ -73,6 +74,13 @@ func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.Desir
 }
 
 func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
+	if !a.adopted {
+		if err := a.adopt(ctx, desired); err != nil {
+			a.log.Error("what runs here cannot be adopted yet", "error", err)
+			return
+		}
+		a.adopted = true
+	}
 	// Workers first: a new pod need not wait for libvirt to list what else there is.
 	workers := a.workerIDs()
 	for _, pod := range diff(desired, workers, nil, nil).tell {
@@ -98,9 +106,33 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 		}
 		a.log.Info("removed an orphan", "pod", id)
 	}
-	if err := a.net.Sync(); err != nil {
+	if err := a.net.RemoveUnused(); err != nil {
 		a.log.Error("the network is not as it should be", "error", err)
 	}
+}
+
+// adopt attaches the machines that run and should, before anything is changed.
+func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
+	domains, err := a.vms.List(ctx)
+	if err != nil {
+		return err
+	}
+	runs := map[uuid.UUID]bool{}
+	for _, d := range domains {
+		runs[d.PodID] = true
+	}
+	var ports []network.Port
+	for _, pod := range desired.Pods {
+		if !runs[pod.ID] {
+			continue
+		}
+		port, err := portOf(pod)
+		if err != nil {
+			return fmt.Errorf("pod %s: %w", pod.ID, err)
+		}
+		ports = append(ports, port)
+	}
+	return a.net.Adopt(ports)
 }
 
 func (a *Agent) workerIDs() map[uuid.UUID]bool {

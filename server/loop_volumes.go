@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"husk"
 	"husk/ceph"
 )
@@ -16,24 +18,34 @@ func (s *Server) volumesPass(ctx context.Context, _ int64) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
-	for _, v := range volumes {
+	failures := make([]error, len(volumes))
+	var g errgroup.Group
+	g.SetLimit(volumeWorkers)
+	for i, v := range volumes {
+		g.Go(func() error {
+			failures[i] = s.finishVolume(ctx, v)
+			return nil
+		})
+	}
+	return errors.Join(append(failures, g.Wait())...)
+}
+
+// volumeWorkers is how many volumes are made or removed at the same time, so that one that hangs in Ceph does not hold up the others.
+const volumeWorkers = 4
+
+func (s *Server) finishVolume(ctx context.Context, v husk.Volume) error {
+	step := s.makeVolume
+	if v.State == husk.VolumeDeleting {
+		step = s.removeVolume
+	}
+	if err := step(ctx, v); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		step := s.makeVolume
-		if v.State == husk.VolumeDeleting {
-			step = s.removeVolume
-		}
-		err := step(ctx, v)
-		if err == nil {
-			s.log.Info("volume done", "tenant", v.TenantID, "volume", v.ID, "was", v.State)
-			continue
-		}
-		failures = append(failures, fmt.Errorf("volume %s: %w", v.ID, err))
-		failures = append(failures, s.store.VolumeTrouble(ctx, v, troubleText(err)))
+		return errors.Join(fmt.Errorf("volume %s: %w", v.ID, err), s.store.VolumeTrouble(ctx, v, troubleText(err)))
 	}
-	return errors.Join(failures...)
+	s.log.Info("volume done", "tenant", v.TenantID, "volume", v.ID, "was", v.State)
+	return nil
 }
 
 func (s *Server) makeVolume(ctx context.Context, v husk.Volume) error {

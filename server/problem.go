@@ -48,7 +48,7 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		shown = husk.Errorf(husk.CodeInternal, "", "something failed on our side; it is in the server's log under this request id")
 	}
 	status := statusOf[shown.Code]
-	if status >= http.StatusInternalServerError {
+	if bare, _ := err.(*husk.Error); status >= http.StatusInternalServerError && bare == nil { //nolint:errorlint // one without a cause tells the caller all there is
 		s.log.Error("request failed", "request_id", req.id, "operation", req.operation, "tenant", req.caller.TenantID, "error", err)
 	}
 	p := openapi.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(shown.Code)}

@@ -57,7 +57,7 @@ type Network struct {
 // vxlanOverhead is kept free in the pods' MTU, so that a network can span nodes later without changing its pods (RFC 7348).
 const vxlanOverhead = 50
 
-// New prepares the node: forwarding is switched on and the tables are written, empty.
+// New prepares the node: forwarding is switched on. Rules and bridges of an agent before this one stay until it is known what runs.
 func New(podRange netip.Prefix) (*Network, error) {
 	mtu, err := uplinkMTU()
 	if err != nil {
@@ -100,10 +100,23 @@ func (n *Network) Attach(p Port) error {
 	if known, ok := n.ports[p.PodID]; ok && known.equal(p) && bridgeExists(p.Bridge()) {
 		return nil
 	}
-	if err := makeBridge(p, n.mtu); err != nil {
-		return fmt.Errorf("bridge %s: %w", p.Bridge(), err)
+	return n.attach(p)
+}
+
+// Adopt attaches the ports of machines that run already, all in one change of the rules, so that none is without them meanwhile.
+func (n *Network) Adopt(ports []Port) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.attach(ports...)
+}
+
+func (n *Network) attach(ports ...Port) error {
+	for _, p := range ports {
+		if err := makeBridge(p, n.mtu); err != nil {
+			return fmt.Errorf("bridge %s: %w", p.Bridge(), err)
+		}
+		n.ports[p.PodID] = p
 	}
-	n.ports[p.PodID] = p
 	return n.writeRules()
 }
 
@@ -118,11 +131,11 @@ func (n *Network) Detach(pod uuid.UUID) error {
 	return errors.Join(n.writeRules(), n.removeUnusedBridges())
 }
 
-// Sync removes bridges of ours that no port uses and writes the rules. An agent calls it once it knows what its node should run.
-func (n *Network) Sync() error {
+// RemoveUnused removes bridges of ours that no port uses. An agent calls it once it knows what its node should run.
+func (n *Network) RemoveUnused() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return errors.Join(n.writeRules(), n.removeUnusedBridges())
+	return n.removeUnusedBridges()
 }
 
 // Clear removes every bridge and table of ours.
@@ -174,10 +187,14 @@ func (n *Network) removeUnusedBridges() error {
 	for _, p := range n.ports {
 		used[p.Bridge()] = true
 	}
+	plugged := map[int]bool{} // a bridge with a tap in it has a machine, known or not
+	for _, l := range links {
+		plugged[l.Attrs().MasterIndex] = true
+	}
 	var failures []error
 	for _, l := range links {
 		name := l.Attrs().Name
-		if l.Type() != "bridge" || !strings.HasPrefix(name, bridgePrefix) || used[name] {
+		if l.Type() != "bridge" || !strings.HasPrefix(name, bridgePrefix) || used[name] || plugged[l.Attrs().Index] {
 			continue
 		}
 		if err := netlink.LinkDel(l); err != nil {

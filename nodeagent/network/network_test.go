@@ -226,10 +226,23 @@ func TestWhatNobodyUsesIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bridgeExists(m.port.Bridge()) {
-		t.Error("a starting agent removed a bridge before it knew what should be there")
+	if err := again.RemoveUnused(); err != nil {
+		t.Fatal(err)
 	}
-	if err := again.Attach(m.port); err != nil {
+	if !bridgeExists(m.port.Bridge()) {
+		t.Error("a starting agent removed a bridge with a machine in it")
+	}
+	if err := again.Adopt([]Port{m.port}); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach("", m.port.Address.Addr()); err != nil {
+		t.Errorf("an adopted machine is not reached: %v", err)
+	}
+	tap, err := netlink.LinkByName(m.port.Tap())
+	if err == nil {
+		err = netlink.LinkDel(tap) // as libvirt does when the machine ends
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

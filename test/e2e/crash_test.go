@@ -97,6 +97,9 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	if after := qemu(pod.ID.String()); after != before {
 		t.Errorf("the machine was process %d and is %d", before, after)
 	}
+	if _, err := page(t.Context(), pod, "/"); err != nil {
+		t.Errorf("the pod does not answer any more: %v", err)
+	}
 }
 
 // A machine that dies is started again, unless its pod says never.
