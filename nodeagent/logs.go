@@ -152,6 +152,15 @@ func (l *containerLog) tellReaders() {
 	l.changed = make(chan struct{})
 }
 
+// begin says that the output of a boot is being read from here on.
+func (l *containerLog) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doneSet {
+		l.done, l.doneSet = make(chan struct{}), false
+	}
+}
+
 // finished says that a pump has everything the container will ever say in this boot.
 func (l *containerLog) finished() {
 	l.mu.Lock()
@@ -162,7 +171,12 @@ func (l *containerLog) finished() {
 	}
 }
 
-func (l *containerLog) caughtUp() <-chan struct{} { return l.done }
+// caughtUp is closed when all output of this boot is kept.
+func (l *containerLog) caughtUp() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done
+}
 
 // close ends the log; readers who follow come to their end.
 func (l *containerLog) close() {

@@ -149,6 +149,7 @@ func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Do
 	var pumps sync.WaitGroup
 	defer func() { cancel(); pumps.Wait() }()
 	for name, log := range w.logs {
+		log.begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
 	return w.watch(ctx, order, client, status, &pumps)

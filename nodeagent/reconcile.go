@@ -154,9 +154,9 @@ func (a *Agent) tell(workCtx context.Context, pod husk.DesiredPod) {
 	}
 	w, ok := a.workers[pod.ID]
 	if !ok {
-		w = newWorker(a, pod)
+		w = newWorker(workCtx, a, pod)
 		a.workers[pod.ID] = w
-		go w.run(workCtx) // waitWorkers waits for it
+		go w.run() // waitWorkers waits for it
 	}
 	w.tell(pod)
 }

@@ -33,6 +33,7 @@ type worker struct {
 	agent  *Agent
 	id     uuid.UUID
 	log    *slog.Logger
+	ctx    context.Context //nolint:containedctx // the worker's own life, which dismiss ends
 	cancel context.CancelFunc
 	done   chan struct{} // closed: the worker has ended
 	parked chan struct{} // closed: the machine was stopped because the node goes down
@@ -47,10 +48,13 @@ type worker struct {
 	logs    map[string]*containerLog
 }
 
-func newWorker(a *Agent, order husk.DesiredPod) *worker {
+// newWorker makes a worker whose run ends with ctx or by cancel.
+func newWorker(ctx context.Context, a *Agent, order husk.DesiredPod) *worker {
+	ctx, cancel := context.WithCancel(ctx)
 	w := &worker{
+		ctx: ctx, cancel: cancel,
 		agent: a, id: order.ID, log: a.log.With("tenant", order.TenantID, "pod", order.ID), order: order, done: make(chan struct{}),
-		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{}, cancel: func() {},
+		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{},
 	}
 	for _, c := range order.Containers {
 		w.logs[c.Name] = newContainerLog(filepath.Join(a.podDir(order.ID), "logs", c.Name+".jsonl"))
@@ -89,9 +93,9 @@ func (w *worker) current() (husk.DesiredPod, bool) {
 	return w.order, w.parking
 }
 
-func (w *worker) run(ctx context.Context) {
+func (w *worker) run() {
+	ctx := w.ctx
 	defer close(w.done)
-	ctx, w.cancel = context.WithCancel(ctx)
 	defer w.cancel()
 	defer w.closeLogs()
 	if err := w.load(); err != nil {
