@@ -59,8 +59,8 @@ func agentCommand() *cobra.Command {
 	return cmd
 }
 
-// Overheads of a monitor beside the guest's memory, in MiB, as measured by make bench: QEMU 7.2 with librbd and two disks. Emulation adds
-// its cache of translated code.
+// Overheads of a monitor beside the guest's memory, in MiB: QEMU 7.2 with librbd. make bench measured 149 with emulation and one disk, of
+// which up to 64 are its cache of translated code; the figure with KVM is that without the cache, and not measured (docs/operations.md).
 const (
 	overheadKVM       = 128
 	overheadEmulation = 192
