@@ -143,7 +143,7 @@ func TestDeletionIsClean(t *testing.T) {
 	tn.wait(t, first.ID, openapi.PodPhaseRunning)
 	tn.says(t, first.ID, "ready")
 	tn.deletePod(t, first.ID)
-	second := tn.order(t, "second", func(s *openapi.PodSpec) { mount(s, "cat /data/last; exec sleep 1000000") })
+	second := tn.order(t, "second", func(s *openapi.PodSpec) { mount(s, "trap exit TERM; cat /data/last; while :; do sleep 0.1; done") })
 	tn.wait(t, second.ID, openapi.PodPhaseRunning)
 	tn.says(t, second.ID, "said goodbye")
 }
