@@ -11,6 +11,15 @@ packages=(
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
   docker-registry busybox-static nftables iproute2 procps curl jq               # for demo and tests
 )
+# Go: any version from 1.21 on fetches the one that go.mod asks for by itself. Debian 12's own is older; it can still fetch a newer one,
+# which the module proxy serves as a module, and which then runs from the module cache.
+want=$(awk '$1 == "go" {print $2}' go.mod)
+new_enough() { [ -x "$1" ] && "$1" version | grep -qE ' go1\.(2[1-9]|[3-9][0-9])'; }
+for go in "$(command -v go)" /usr/local/go/bin/go ""; do
+  if new_enough "$go"; then break; fi
+done
+if [ -z "$go" ]; then packages+=(golang-go); fi
+
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
@@ -26,24 +35,15 @@ if ((${#missing[@]})); then
   apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# Go: any version from 1.21 on fetches the one that go.mod asks for by itself. Debian 12's own is older; it can still fetch a newer one,
-# which the module proxy serves as a module.
-want=$(awk '$1 == "go" {print $2}' go.mod)
-go=$(command -v go || { [ -x /usr/local/go/bin/go ] && echo /usr/local/go/bin/go; } || true)
-new_enough() { [ -n "$1" ] && "$1" version | grep -qE ' go1\.(2[1-9]|[3-9][0-9])'; }
-if ! new_enough "$go"; then
-  if [ -z "$go" ]; then
-    apt-get update -q
-    apt-get install -q -y --no-install-recommends golang-go
-    go=$(command -v go)
-  fi
-  echo "fetching go $want"
+if [ -z "$go" ]; then
   module=golang.org/toolchain@v0.0.1-go$want.linux-amd64
-  (cd / && GOFLAGS=-mod=mod "$go" mod download "$module")
-  cp -r "$("$go" env GOMODCACHE)/$module" /usr/local/go
-  chmod -R u+w /usr/local/go
-  chmod +x /usr/local/go/bin/* /usr/local/go/pkg/tool/*/*
-  go=/usr/local/go/bin/go
+  root=$(/usr/bin/go env GOMODCACHE)/$module
+  go=$root/bin/go
+  if [ ! -x "$go" ]; then
+    echo "fetching go $want"
+    (cd / && GOFLAGS=-mod=mod /usr/bin/go mod download "$module")
+    chmod +x "$root"/pkg/tool/*/* "$root"/bin/* # a module's files are not programs
+  fi
 fi
 
 mkdir -p build
