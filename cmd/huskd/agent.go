@@ -108,7 +108,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange,
 		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
-			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: f.firmware,
+			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
 			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"),
 		},
 	})
@@ -168,26 +168,27 @@ func memoryTotalMiB() (int, error) {
 	return 0, errors.New("/proc/meminfo has no MemTotal")
 }
 
-type bootFiles struct{ kernel, initramfs string }
+type bootFiles struct{ kernel, initramfs, firmware string }
 
-// installBootFiles copies kernel and initramfs into the state directory: QEMU runs as a user of its own and can often not enter the
-// directory in which they were built, and a build must not change what a running agent boots.
+// installBootFiles copies what a machine boots from into the state directory: QEMU runs as a user of its own and can often not enter the
+// directory in which they were built, a build must not change what a running agent boots, and Debian's AppArmor rules for libvirt
+// refuse firmware from QEMU's own directory.
 func installBootFiles(f agentFlags) (bootFiles, error) {
 	dir := filepath.Join(f.stateDir, "boot")
-	b := bootFiles{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initramfs")}
+	b := bootFiles{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "firmware")}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // QEMU's user reads them
 		return b, err
 	}
 	if err := os.Chmod(f.stateDir, 0o711); err != nil { //nolint:gosec // QEMU's user passes through
 		return b, err
 	}
-	return b, errors.Join(copyFile(b.kernel, f.kernel), copyFile(b.initramfs, f.initramfs))
+	return b, errors.Join(copyFile(b.kernel, f.kernel), copyFile(b.initramfs, f.initramfs), copyFile(b.firmware, f.firmware))
 }
 
 func copyFile(to, from string) error {
 	in, err := os.Open(from) //nolint:gosec // the operator names it
 	if err != nil {
-		return fmt.Errorf("boot file: %w; make build makes it", err)
+		return fmt.Errorf("boot file: %w; make build makes kernel and initramfs, QEMU brings the firmware", err)
 	}
 	defer in.Close() //nolint:errcheck // it was only read
 	raw, err := io.ReadAll(in)

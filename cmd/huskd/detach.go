@@ -101,7 +101,8 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	ctx, cancel := context.WithTimeout(ctx, stopGrace+10*time.Second)
 	defer cancel()
 	for {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, fs.ErrNotExist) {
+		// The lock ends with the process; its entry in /proc may not, where nobody reaps it.
+		if dev.Holder(f.stateDir) != pid {
 			fmt.Fprintln(os.Stderr, "stopped")
 			return nil
 		}

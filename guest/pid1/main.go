@@ -18,6 +18,11 @@ import (
 // panic: the kernel's command line makes that the end of the VM, and the
 // console holds the reason.
 func Main() {
+	if os.Getpid() != 1 {
+		// It would mount over whatever system this is.
+		fmt.Fprintln(os.Stderr, "husk-init: this is the first process of a pod's machine; it does nothing elsewhere")
+		os.Exit(1)
+	}
 	// The heap is a few hundred kilobytes and the pod pays for it.
 	debug.SetGCPercent(50)
 	mountKernel()
