@@ -1,0 +1,114 @@
+package nodeagent
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"husk"
+	"husk/guest"
+	"husk/nodeagent/network"
+	"husk/nodeagent/vm"
+)
+
+// What the server says of a pod, in the words of the network, of libvirt and of the guest; and back.
+
+func portOf(order husk.DesiredPod) (network.Port, error) {
+	p := network.Port{PodID: order.ID, NetworkID: order.Network.ID}
+	var err1, err2, err3 error
+	p.Address, err1 = netip.ParsePrefix(order.Network.Address)
+	p.Gateway, err2 = netip.ParseAddr(order.Network.Gateway)
+	p.MAC, err3 = net.ParseMAC(order.Network.MAC)
+	return p, errors.Join(err1, err2, err3)
+}
+
+func machineSpec(order husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
+	spec := vm.Spec{
+		PodID: order.ID, TenantID: order.TenantID, Generation: order.Generation, CPUs: (order.Resources.CPUMillis + 999) / 1000,
+		MemoryMiB: order.Resources.MemoryMiB, CephUser: order.Ceph.User, CephKey: order.Ceph.Key,
+		Bridge: port.Bridge(), Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+	}
+	for _, m := range order.Ceph.Monitors {
+		host, p, err := net.SplitHostPort(m)
+		if err != nil {
+			return vm.Spec{}, fmt.Errorf("ceph monitor %q: %w", m, err)
+		}
+		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
+	}
+	for _, d := range order.Disks {
+		spec.Disks = append(spec.Disks, vm.Disk(d))
+	}
+	return spec, nil
+}
+
+func guestSpec(order husk.DesiredPod, mtu int) (guest.Spec, error) {
+	port, err := portOf(order)
+	if err != nil {
+		return guest.Spec{}, err
+	}
+	spec := guest.Spec{
+		PodID: order.ID.String(), Hostname: order.Name, Generation: 1, RestartPolicy: string(order.RestartPolicy),
+		Network: &guest.Network{
+			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: nameservers(), MTU: mtu,
+		},
+	}
+	for _, v := range order.Volumes {
+		spec.Volumes = append(spec.Volumes, guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"})
+	}
+	for _, c := range order.Containers {
+		gc := guest.Container{
+			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
+		}
+		for _, m := range c.VolumeMounts {
+			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, ReadOnly: m.ReadOnly})
+		}
+		for _, f := range c.Files {
+			gf, err := guestFile(f)
+			if err != nil {
+				return guest.Spec{}, fmt.Errorf("file %s of container %s: %w", f.Path, c.Name, err)
+			}
+			gc.Files = append(gc.Files, gf)
+		}
+		spec.Containers = append(spec.Containers, gc)
+	}
+	return spec, nil
+}
+
+func guestFile(f husk.File) (guest.File, error) {
+	content := []byte(f.Content)
+	if f.ContentBase64 != "" {
+		var err error
+		if content, err = base64.StdEncoding.DecodeString(f.ContentBase64); err != nil {
+			return guest.File{}, err
+		}
+	}
+	mode, err := strconv.ParseUint(strings.TrimPrefix(f.Mode, "0"), 8, 32)
+	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode)}, err
+}
+
+func containerStatuses(from []guest.ContainerStatus) []husk.ContainerStatus {
+	states := map[string]string{
+		guest.StateWaiting: husk.ContainerWaiting, guest.StateRunning: husk.ContainerRunning, guest.StateExited: husk.ContainerExited,
+	}
+	to := make([]husk.ContainerStatus, 0, len(from))
+	for _, c := range from {
+		s := husk.ContainerStatus{Name: c.Name, State: states[c.State], Reason: c.Reason, Message: clip(c.Message), Restarts: c.Restarts}
+		if !c.StartedAt.IsZero() {
+			s.StartedAt = &c.StartedAt
+		}
+		if !c.FinishedAt.IsZero() {
+			s.FinishedAt = &c.FinishedAt
+		}
+		if c.State == guest.StateExited {
+			s.ExitCode = &c.ExitCode
+		} else {
+			s.ExitCode = c.LastExitCode
+		}
+		to = append(to, s)
+	}
+	return to
+}
