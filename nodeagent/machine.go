@@ -96,7 +96,6 @@ func (w *worker) start(ctx context.Context, order husk.DesiredPod, port network.
 	if err != nil {
 		return vm.Domain{}, err
 	}
-	w.rec.Generation = order.Generation
 	w.rec.Timeline = husk.Timeline{DomainStartingAt: now()}
 	w.report(order, husk.EventStarting, "", "", nil)
 	domain, err := w.agent.vms.Start(ctx, spec)

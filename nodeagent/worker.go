@@ -19,7 +19,6 @@ import (
 
 // record is what an agent must remember of a pod across its own death, beside what libvirt and the guest know.
 type record struct {
-	Generation int64 `json:"generation"`
 	// Started: the machine has run. When it is missing later, it has died; it is not waiting for its first start.
 	Started  bool            `json:"started"`
 	Restarts int             `json:"restarts"` // of the machine
