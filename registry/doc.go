@@ -8,5 +8,6 @@
 // are kept compressed in a temporary file while a tree of names in memory
 // (tree.go) finds out which entries survive.
 //
-// The package imports nothing of ours and knows nothing of Ceph.
+// The package imports egress, which says where a registry may lead, and knows
+// nothing of Ceph.
 package registry

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"husk/egress"
 )
 
 // What can be wrong with an image; errors.Is tells which.
@@ -15,6 +17,7 @@ var (
 	ErrNotFound     = errors.New("image not found")
 	ErrUnauthorized = errors.New("registry denies access")
 	ErrUnreachable  = errors.New("registry unreachable")
+	ErrForbidden    = errors.New("registry at a forbidden address")
 	ErrNoPlatform   = errors.New("image has no linux/amd64 variant")
 	ErrTooLarge     = errors.New("image too large")
 	ErrBadImage     = errors.New("bad image")
@@ -25,16 +28,21 @@ func classify(ref string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
+	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("image %s: %w", ref, err)
 		}
 	}
 	kind := ErrUnreachable
 	var answer *transport.Error
+	refused, isRefused := errors.AsType[*egress.RefusedError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("image %s: %w", ref, err) // whoever cancelled knows
+	case isRefused && refused.Obvious():
+		// A name that leads to a forbidden address stays unreachable, as one
+		// that leads nowhere: who names it must not learn what DNS answers.
+		kind = ErrForbidden
 	case errors.As(err, &answer):
 		switch answer.StatusCode {
 		case http.StatusNotFound:

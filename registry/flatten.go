@@ -27,8 +27,8 @@ import (
 // It reads the layers twice: once to learn which entries survive, once to copy
 // those. In between they lie in a temporary file, compressed as they came.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrTooLarge or
-// ErrBadImage, wrapped, or the error of w.
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
+// ErrTooLarge or ErrBadImage, wrapped, or the error of w.
 func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
 	err := r.flatten(ctx, w)
 	if writing, ok := errors.AsType[*writeError](err); ok {
@@ -86,7 +86,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 // download fetches all layers, one behind the other, each checked against its
 // digest.
 func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionReader, error) {
-	c := newClient(r.repo, r.auth)
+	c := newClient(r.policy, r.repo, r.auth)
 	defer c.close()
 	var layers []*io.SectionReader
 	var at int64

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"husk/egress"
 )
 
 // Auth is how to log in to a registry; the zero value is anonymous.
@@ -41,6 +43,7 @@ type Resolved struct {
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
 
+	policy egress.Policy
 	repo   name.Repository
 	auth   Auth
 	layers []v1.Descriptor
@@ -62,14 +65,19 @@ const (
 
 // Resolve finds the linux/amd64 manifest that a reference stands for now.
 //
+// It connects, now and in Flatten, to what the policy allows: the registry, the
+// server that gives it tokens, and wherever these redirect to.
+//
 // It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable,
-// ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped.
-func Resolve(ctx context.Context, reference string, auth Auth) (*Resolved, error) {
+// ErrForbidden, ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden
+// is for a host that was given as an address; a name that leads to a forbidden
+// address is ErrUnreachable, and egress.RefusedError below it has the details.
+func Resolve(ctx context.Context, policy egress.Policy, reference string, auth Auth) (*Resolved, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q", ErrBadReference, reference)
 	}
-	c := newClient(ref.Context(), auth)
+	c := newClient(policy, ref.Context(), auth)
 	defer c.close()
 	r, err := c.resolve(ctx, ref)
 	return r, classify(reference, err)
@@ -77,13 +85,14 @@ func Resolve(ctx context.Context, reference string, auth Auth) (*Resolved, error
 
 // client talks to one registry for the time of one call.
 type client struct {
-	repo  name.Repository
-	auth  Auth
-	guard *guard
+	policy egress.Policy
+	repo   name.Repository
+	auth   Auth
+	guard  *guard
 }
 
-func newClient(repo name.Repository, auth Auth) *client {
-	return &client{repo: repo, auth: auth, guard: newGuard(repo.RegistryStr())}
+func newClient(policy egress.Policy, repo name.Repository, auth Auth) *client {
+	return &client{policy: policy, repo: repo, auth: auth, guard: newGuard(policy)}
 }
 
 func (c *client) close() { c.guard.close() }
@@ -91,7 +100,7 @@ func (c *client) close() { c.guard.close() }
 var platform = v1.Platform{OS: "linux", Architecture: "amd64"}
 
 func (c *client) options(ctx context.Context) []remote.Option {
-	var login authn.Authenticator = authn.Anonymous
+	login := authn.Anonymous
 	if c.auth != (Auth{}) {
 		login = authn.FromConfig(authn.AuthConfig{Username: c.auth.Username, Password: c.auth.Password, RegistryToken: c.auth.Token})
 	}
@@ -138,7 +147,7 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 	}
 	r := &Resolved{
 		Reference: c.repo.Digest(digest.String()).Name(), Digest: digest.String(), Config: configOf(file.Config),
-		Limits: DefaultLimits, repo: c.repo, auth: c.auth, layers: manifest.Layers,
+		Limits: DefaultLimits, policy: c.policy, repo: c.repo, auth: c.auth, layers: manifest.Layers,
 	}
 	for _, l := range manifest.Layers {
 		if l.Size < 0 || l.Size > DefaultLimits.Bytes {

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
-	"syscall"
 	"time"
+
+	"husk/egress"
 )
 
 const (
@@ -18,51 +17,22 @@ const (
 	// errors. Registries themselves take manifests up to 4 MiB.
 	maxDocument = 4 << 20
 
-	connectTimeout = 10 * time.Second
-	answerTimeout  = 30 * time.Second
-	stallTimeout   = 60 * time.Second // without a byte of a body
+	stallTimeout = 60 * time.Second // without a byte of a body
 )
 
-// guard is the http.RoundTripper for one registry. Tenants name registries, so
-// it must not lead them into the host: plain HTTP goes to loopback only, and
-// loopback and link-local addresses are reached only where the reference itself
-// names loopback, never by redirect or by DNS.
+// guard is the http.RoundTripper for one call: where it may lead is for the
+// policy of package egress to say, and what comes back is bounded here.
 type guard struct {
-	base *http.Transport
+	base *egress.Transport
 }
 
-func newGuard(registryHost string) *guard {
-	toLoopback := isLoopback(registryHost)
-	dialer := &net.Dialer{Timeout: connectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		addr, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		ip := addr.Addr().Unmap()
-		if !toLoopback && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast()) {
-			return fmt.Errorf("%s leads to %s, an address of the host", registryHost, ip)
-		}
-		return nil
-	}}
-	return &guard{base: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    connectTimeout,
-		ResponseHeaderTimeout:  answerTimeout,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    4,
-	}}
-}
+func newGuard(policy egress.Policy) *guard { return &guard{base: policy.Transport()} }
 
 // close lets go of kept connections.
 func (g *guard) close() { g.base.CloseIdleConnections() }
 
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && !isLoopback(req.URL.Host) {
-		return nil, fmt.Errorf("%s: only a registry on loopback may speak plain http", req.URL.Host)
-	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := g.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -122,17 +92,4 @@ func isBlob(req *http.Request) bool {
 		req = req.Response.Request
 	}
 	return strings.Contains(req.URL.Path, "/blobs/")
-}
-
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }

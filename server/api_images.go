@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"husk"
@@ -22,7 +23,10 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	}
 	resolveCtx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	resolved, err := registry.Resolve(resolveCtx, r.Body.Reference, registryAuth(auth))
+	resolved, err := registry.Resolve(resolveCtx, a.cfg.Egress, r.Body.Reference, registryAuth(auth))
+	if errors.Is(err, registry.ErrForbidden) { // the caller's mistake or their attempt, and the operator decides which
+		a.log.Warn("registry at a forbidden address", "request_id", req.id, "tenant", req.caller.TenantID, "error", err)
+	}
 	if err != nil {
 		return nil, registryProblem(err)
 	}

@@ -73,7 +73,7 @@ func (s *Server) importImage(ctx context.Context, job store.ImageJob) error {
 			if err != nil {
 				return err
 			}
-			resolved, err := registry.Resolve(ctx, pinned, registryAuth(job.Auth))
+			resolved, err := registry.Resolve(ctx, s.cfg.Egress, pinned, registryAuth(job.Auth))
 			if err != nil {
 				return err
 			}
@@ -122,7 +122,8 @@ func registryProblem(err error) error {
 		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
 		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer"},
+		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer, or its name leads to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {
 			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)

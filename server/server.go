@@ -21,6 +21,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"husk/ceph"
+	"husk/egress"
 	"husk/openapi"
 	"husk/store"
 )
@@ -31,6 +32,9 @@ type Config struct {
 	Cluster *ceph.Cluster
 	Issuer  string // of tokens; the same for every server of an installation
 	Log     *slog.Logger
+
+	// Egress says where the server may be led by what tenants name.
+	Egress egress.Policy
 
 	// CephMonitors, ImagesPool and VolumesPool are handed to the agents.
 	CephMonitors            []string

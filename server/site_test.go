@@ -22,6 +22,7 @@ import (
 
 	"husk"
 	"husk/dev/devtest"
+	"husk/egress"
 	"husk/openapi"
 	"husk/store"
 )
@@ -55,6 +56,7 @@ func open(t testing.TB) site {
 	s, err := New(t.Context(), Config{
 		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -183,6 +183,7 @@ func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
 			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
 			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
+			"--allow-egress", "127.0.0.0/8,::1/128", // our registry
 		},
 		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password is no argument: everyone may read those
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+f.api+"/readyz") },

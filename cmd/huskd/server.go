@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/ceph"
+	"husk/egress"
 	"husk/server"
 	"husk/store"
 )
@@ -27,7 +28,7 @@ type serverFlags struct {
 	listen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
 	networkPrefix                                                                        int
 	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                    string
-	cephMonitors                                                                         []string
+	cephMonitors, allowEgress                                                            []string
 	lease, heartbeat                                                                     time.Duration
 }
 
@@ -60,6 +61,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.imagesPool, "ceph-images-pool", "husk-images", "pool of imported images")
 	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
 	fs.StringVar(&f.workDir, "work-dir", "", "directory for images under import (default: the system's temporary directory)")
+	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "blocks of addresses (CIDR) that registries named by tenants may be at beside the public Internet; also in plain HTTP")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
 	return cmd
@@ -82,6 +84,10 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	podRange, err := netip.ParsePrefix(f.podRange)
 	if err != nil {
 		return fmt.Errorf("--pod-range: %w", err)
+	}
+	policy, err := egress.Parse(f.allowEgress)
+	if err != nil {
+		return fmt.Errorf("--allow-egress: %w", err)
 	}
 	// Listening comes first: an address in use is the commonest mistake, and should not wait for the database.
 	listener, err := net.Listen("tcp", f.listen)
@@ -107,7 +113,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
-		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat,
+		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, Egress: policy,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"husk/dev/devtest"
+	"husk/egress"
 	"husk/registry"
 	"husk/test/images"
 )
@@ -52,7 +54,7 @@ func pull(t *testing.T, name string) (*registry.Resolved, string) {
 		t.Fatal(err)
 	}
 	t.Logf("pushed again in %s", time.Since(began))
-	r, err := registry.Resolve(t.Context(), refs[name], registry.Auth{})
+	r, err := registry.Resolve(t.Context(), egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, refs[name], registry.Auth{})
 	if err != nil {
 		t.Fatal(err)
 	}
