@@ -1,0 +1,253 @@
+package idtoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"husk/egress"
+)
+
+const (
+	wellKnown = "/.well-known/openid-configuration"
+	keysPath  = "/keys"
+)
+
+func TestAFloodOfUnknownKeysCostsTheIssuerNothing(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, "1", "EdDSA")
+	i := startIssuer(t, s)
+	c := newClock()
+	v := New(Config{Egress: local, Now: c.now})
+	flood := func() {
+		var all sync.WaitGroup
+		for n := range 1000 {
+			all.Go(func() {
+				forged := s
+				forged.id = fmt.Sprint("unknown", n)
+				_, err := v.Verify(t.Context(), i.url, client, forged.sign(t, forged.header(), with(i.url, c.now(), nil)))
+				wantReason(t, "unknown key", err, "does not publish")
+			})
+		}
+		all.Wait()
+	}
+	flood()
+	if d, k := i.count(wellKnown), i.count(keysPath); d != 1 || k != 1 {
+		t.Errorf("the first flood asks for discovery %d times and for keys %d times", d, k)
+	}
+	c.move(askInterval)
+	flood()
+	if d, k := i.count(wellKnown), i.count(keysPath); d != 1 || k != 2 {
+		t.Errorf("after the second, discovery was asked for %d times and keys %d times", d, k)
+	}
+}
+
+func TestANewKeyIsPickedUpAndAnOldOneForgotten(t *testing.T) {
+	t.Parallel()
+	before, after := newSigner(t, "before", "EdDSA"), newSigner(t, "after", "EdDSA")
+	i := startIssuer(t, before)
+	c := newClock()
+	v := New(Config{Egress: local, Now: c.now})
+	verify := func(s signer) error {
+		_, err := v.Verify(t.Context(), i.url, client, s.sign(t, s.header(), with(i.url, c.now(), nil)))
+		return err
+	}
+	if err := verify(before); err != nil {
+		t.Fatal(err)
+	}
+	i.publish(after)
+	wantReason(t, "a new key at once", verify(after), "does not publish")
+	if err := verify(before); err != nil {
+		t.Errorf("the old key while it is kept: %v", err)
+	}
+	c.move(askInterval)
+	if err := verify(after); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+	wantReason(t, "the old key", verify(before), "does not publish")
+	if n := i.count(wellKnown); n != 1 {
+		t.Errorf("discovery was asked for %d times", n)
+	}
+}
+
+func TestKeysOutliveAnIssuerThatIsDownForAnHour(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, "1", "EdDSA")
+	i := startIssuer(t, s)
+	c := newClock()
+	v := New(Config{Egress: local, Now: c.now})
+	verify := func(s signer) error {
+		_, err := v.Verify(t.Context(), i.url, client, s.sign(t, s.header(), with(i.url, c.now(), nil)))
+		return err
+	}
+	down := func(status int) { i.change(func() { i.status = status }) }
+	if err := verify(s); err != nil {
+		t.Fatal(err)
+	}
+	down(http.StatusServiceUnavailable)
+	c.move(keysUsable - time.Second)
+	if err := verify(s); err != nil {
+		t.Errorf("within the hour: %v", err)
+	}
+	unknown := s
+	unknown.id = "unknown"
+	if gone, ok := errors.AsType[*IssuerError](verify(unknown)); !ok || gone.Misconfigured {
+		t.Errorf("a key that may be new, while the issuer is down: %v", verify(unknown))
+	}
+	asked := i.count(keysPath)
+	c.move(time.Second)
+	for range 10 {
+		if gone, ok := errors.AsType[*IssuerError](verify(s)); !ok || gone.Misconfigured || !strings.Contains(gone.Reason, "does not answer") {
+			t.Errorf("after the hour: %v", verify(s))
+		}
+	}
+	if n := i.count(keysPath) - asked; n > 1 {
+		t.Errorf("an issuer that is down was asked %d times in a second", n)
+	}
+	down(0)
+	c.move(askInterval)
+	if err := verify(s); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+}
+
+func TestKeysThatMoveAreFoundAgain(t *testing.T) {
+	t.Parallel()
+	s, moved := newSigner(t, "1", "EdDSA"), newSigner(t, "2", "EdDSA")
+	i := startIssuer(t, s)
+	c := newClock()
+	v := New(Config{Egress: local, Now: c.now})
+	if err := v.Check(t.Context(), i.url); err != nil {
+		t.Fatal(err)
+	}
+	i.publish(moved)
+	i.change(func() { i.keysPath = "/moved" })
+	verify := func() error {
+		c.move(askInterval)
+		_, err := v.Verify(t.Context(), i.url, client, moved.sign(t, moved.header(), with(i.url, c.now(), nil)))
+		return err
+	}
+	if _, ok := errors.AsType[*IssuerError](verify()); !ok {
+		t.Error("the keys were found where they are no more")
+	}
+	if err := verify(); err != nil {
+		t.Errorf("where they are now: %v", err)
+	}
+}
+
+func TestACallerWhoHangsUpDoesNotUseUpTheTurnOfOthers(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, "1", "EdDSA")
+	i := startIssuer(t, s)
+	v := New(Config{Egress: local})
+	gone, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	i.change(func() { i.onAsk = hangUp })
+	raw := s.sign(t, s.header(), with(i.url, time.Now(), nil))
+	if _, err := v.Verify(gone, i.url, client, raw); err != nil {
+		t.Errorf("the caller who goes meanwhile: %v", err)
+	}
+	if _, err := v.Verify(t.Context(), i.url, client, raw); err != nil {
+		t.Errorf("the next: %v", err)
+	}
+	src := v.source("https://issuer.example.com")
+	src.turn <- struct{}{} // another asks, and takes long
+	if _, err := v.keys(gone, src, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("who waits and has gone: %v", err)
+	}
+}
+
+func TestOnlySoManyIssuersAreKept(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	v := New(Config{Egress: local, Now: c.now})
+	for n := range maxIssuers + 10 {
+		c.move(time.Second)
+		v.source(fmt.Sprintf("https://issuer%d.example.com", n))
+		v.source("https://issuer0.example.com")
+	}
+	if n := len(v.sources); n != maxIssuers {
+		t.Errorf("%d issuers are kept", n)
+	}
+	if v.sources["https://issuer0.example.com"] == nil || v.sources["https://issuer1.example.com"] != nil {
+		t.Error("not the one that was unused for longest was forgotten")
+	}
+}
+
+func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, "1", "EdDSA")
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	other := startIssuer(t, s)
+	made := func(change func(*issuer)) string {
+		i := startIssuer(t, s)
+		i.change(func() { change(i) })
+		return i.url
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(other.url, "http://"), ":")
+	for what, tt := range map[string]struct {
+		issuer        string
+		want          string
+		misconfigured bool
+	}{
+		"no URL":              {"::", "not a URL", true},
+		"nothing":             {"", "not a URL", true},
+		"another scheme":      {"file:///etc/passwd", "not a URL that begins with https", true},
+		"a user":              {"https://user@issuer.example.com", "a user, a query", true},
+		"a query":             {"https://issuer.example.com/?a=b", "a user, a query", true},
+		"a fragment":          {"https://issuer.example.com/#", "a user, a query", true},
+		"too long":            {"https://issuer.example.com/" + strings.Repeat("x", 600), "longer than 512", true},
+		"a forbidden address": {"https://10.0.0.5", "does not connect to", true},
+		"metadata":            {"http://169.254.169.254/latest", "does not connect to", true},
+		"another loopback":    {"http://127.0.0.2:" + port, "does not connect to", true},
+		"nobody there":        {closed.URL, "does not answer", false},
+		"no discovery":        {other.url + "/nothing", "status 404", true},
+		"of another issuer":   {made(func(i *issuer) { i.document = `{"issuer":"` + other.url + `","jwks_uri":"` + other.url + `/keys"}` }), "to the letter", true},
+		"a slash too many":    {other.url + "/", "to the letter", true},
+		"no JSON":             {made(func(i *issuer) { i.document = "<html>" }), "not JSON", true},
+		"ambiguous":           {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","issuer":"x"}` }), "not JSON", true},
+		"huge discovery":      {made(func(i *issuer) { i.document = strings.Repeat(" ", 2<<20) }), "longer than", true},
+		"no URL of keys":      {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `"}` }), "jwks_uri", true},
+		"keys inside": {made(func(i *issuer) {
+			i.document = `{"issuer":"` + i.url + `","jwks_uri":"http://127.0.0.2:` + port + `/keys"}`
+		}), "does not connect to", true},
+		"keys in a file":       {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
+		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "cannot be used", true},
+		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "cannot be used", true},
+		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "cannot be used", true},
+		"keys not answered":    {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
+		"keys forbidden":       {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			err := New(Config{Egress: local}).Check(t.Context(), tt.issuer)
+			got, ok := errors.AsType[*IssuerError](err)
+			if !ok || got.Misconfigured != tt.misconfigured || !strings.Contains(got.Reason, tt.want) {
+				t.Errorf("got %+v (%v), want %q", got, err, tt.want)
+			}
+		})
+	}
+	// What was refused by its address was not asked.
+	if n := other.count(keysPath); n != 0 {
+		t.Errorf("keys were asked for %d times", n)
+	}
+}
+
+func TestAnIssuerThatIsOnlyReachedByNameTellsNothingOfItsAddress(t *testing.T) {
+	t.Parallel()
+	name := "https://issuer.example.com"
+	inside := unreachable(name, &egress.RefusedError{Host: "issuer.example.com", Why: "a private address"})
+	outside := unreachable(name, errors.New("no such host"))
+	a, _ := errors.AsType[*IssuerError](inside)
+	b, _ := errors.AsType[*IssuerError](outside)
+	if a.Reason != b.Reason || a.Misconfigured != b.Misconfigured {
+		t.Errorf("inside %+v, outside %+v", a, b)
+	}
+}

@@ -1,0 +1,107 @@
+package idtoken
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"husk/egress"
+	"husk/strictjson"
+)
+
+const (
+	askTimeout  = 10 * time.Second // for each of the two documents
+	maxDocument = 1 << 20          // bytes of each
+	maxIssuer   = 512              // bytes of an issuer's URL
+)
+
+// checkIssuer looks at the form of an issuer (OpenID Connect Discovery §3): a URL with neither query nor fragment. Whether it may do
+// without TLS is for the policy to say when its address is known.
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil:
+		return misconfigured(issuer, "it is not a URL", err)
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.Opaque != "":
+		return misconfigured(issuer, "it is not a URL that begins with https://", nil)
+	case u.User != nil, u.RawQuery != "", u.ForceQuery, strings.Contains(issuer, "#"):
+		return misconfigured(issuer, "its URL has a user, a query or a fragment, which an issuer has not", nil)
+	case len(issuer) > maxIssuer:
+		return misconfigured(issuer[:maxIssuer]+"…", fmt.Sprintf("its URL is longer than %d bytes", maxIssuer), nil)
+	}
+	return nil
+}
+
+// discover asks an issuer where its keys are (OpenID Connect Discovery §4).
+func discover(ctx context.Context, client *http.Client, issuer string) (keysURL string, err error) {
+	data, err := read(ctx, client, issuer, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return "", err
+	}
+	var doc struct {
+		Issuer  string `json:"issuer"`
+		KeysURL string `json:"jwks_uri"`
+	}
+	if err := errors.Join(strictjson.Check(data, maxDepth), json.Unmarshal(data, &doc)); err != nil {
+		return "", misconfigured(issuer, "its discovery document is not JSON that can be used", err)
+	}
+	// Otherwise one issuer could speak for another (§4.3).
+	if doc.Issuer != issuer {
+		return "", misconfigured(issuer, fmt.Sprintf("its discovery document is of issuer %.*q; the two must be the same to the letter", maxIssuer, doc.Issuer), nil)
+	}
+	if u, err := url.Parse(doc.KeysURL); err != nil || u.Host == "" {
+		return "", misconfigured(issuer, "its discovery document has no URL of keys (jwks_uri)", err)
+	}
+	return doc.KeysURL, nil
+}
+
+// readKeys asks for the keys.
+func readKeys(ctx context.Context, client *http.Client, issuer, keysURL string) ([]key, error) {
+	data, err := read(ctx, client, issuer, keysURL)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, misconfigured(issuer, "its keys (jwks_uri) cannot be used", err)
+	}
+	return keys, nil
+}
+
+// read gets one document. It returns an *IssuerError.
+func read(ctx context.Context, client *http.Client, issuer, from string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return nil, misconfigured(issuer, "it names a URL that cannot be used", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req)
+	if errors.Is(err, egress.ErrRedirect) {
+		return nil, misconfigured(issuer, "it redirects too often, or from https to http", err)
+	}
+	if err != nil {
+		return nil, unreachable(issuer, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		err := fmt.Errorf("%s answers %s", from, resp.Status)
+		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
+			return nil, unreachable(issuer, err)
+		}
+		return nil, misconfigured(issuer, fmt.Sprintf("it answers with status %d where its discovery document and keys should be", resp.StatusCode), err)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil {
+		return nil, unreachable(issuer, err)
+	}
+	if len(data) > maxDocument {
+		return nil, misconfigured(issuer, fmt.Sprintf("its answers are longer than %d bytes", maxDocument), fmt.Errorf("read %s", from))
+	}
+	return data, nil
+}
