@@ -73,16 +73,42 @@ type ImageConfig struct {
 
 // Quota is a tenant's upper limits. Zero allows nothing.
 type Quota struct {
-	Pods      int `json:"pods"`
-	CPUMillis int `json:"cpuMillis"`
-	MemoryMiB int `json:"memoryMiB"`
-	Volumes   int `json:"volumes"`
-	VolumeGiB int `json:"volumeGiB"`
-	Images    int `json:"images"`
+	Pods              int `json:"pods"`
+	CPUMillis         int `json:"cpuMillis"`
+	MemoryMiB         int `json:"memoryMiB"`
+	Volumes           int `json:"volumes"`
+	VolumeGiB         int `json:"volumeGiB"`
+	Snapshots         int `json:"snapshots"`
+	Networks          int `json:"networks"`
+	Addresses         int `json:"addresses"`
+	Images            int `json:"images"`
+	RequestsPerSecond int `json:"requestsPerSecond"` // of the API, with bursts of twice as many
 }
 
 // DefaultQuota is what a tenant gets whose creation names no quota.
-var DefaultQuota = Quota{Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Images: 100}
+var DefaultQuota = Quota{
+	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 1, Addresses: 100, Images: 100,
+	RequestsPerSecond: 100,
+}
+
+// ResourceUse is what a tenant has in use of its quota.
+type ResourceUse struct {
+	Pods      int64 `json:"pods"`
+	CPUMillis int64 `json:"cpuMillis"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	Volumes   int64 `json:"volumes"`
+	VolumeGiB int64 `json:"volumeGiB"`
+	Snapshots int64 `json:"snapshots"`
+	Networks  int64 `json:"networks"`
+	Addresses int64 `json:"addresses"`
+	Images    int64 `json:"images"`
+}
+
+// QuotaUse is a tenant's limits and what is in use of them. Use may be above a limit that was lowered.
+type QuotaUse struct {
+	Limits Quota       `json:"limits"`
+	Used   ResourceUse `json:"used"`
+}
 
 // Tenant is whoever is isolated, limited and billed.
 type Tenant struct {
@@ -115,31 +141,4 @@ type Node struct {
 	Certificate    string     `json:"-"` // PEM; the only one servers accept there
 	CreatedAt      time.Time  `json:"createdAt"`
 	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
-}
-
-// Credential is a client id and secret of any kind of caller.
-type Credential struct {
-	ClientID  uuid.UUID  `json:"clientId"`
-	Secret    string     `json:"clientSecret,omitempty"` // only set when it is made; kept as a hash
-	Name      string     `json:"name"`
-	CreatedAt time.Time  `json:"createdAt"`
-	LastUsed  *time.Time `json:"lastUsedAt,omitempty"`
-}
-
-// CallerKind tells tenants, operators and agents apart.
-type CallerKind string
-
-// The kinds of callers.
-const (
-	CallerTenant   CallerKind = "tenant"
-	CallerOperator CallerKind = "operator"
-	CallerAgent    CallerKind = "agent"
-)
-
-// Caller is who a verified token speaks for.
-type Caller struct {
-	Kind     CallerKind
-	ClientID uuid.UUID
-	TenantID uuid.UUID // of a tenant's key
-	NodeID   uuid.UUID // of an agent
 }

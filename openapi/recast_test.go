@@ -106,8 +106,8 @@ func TestVocabularyAndContractDoNotDrift(t *testing.T) {
 	both[husk.Resources, openapi.Capacity](t)
 	both[husk.Resources, openapi.Resources](t)
 	// A credential is shown with its secret once, and with its last use later.
-	through[openapi.APIKeyWithSecret, husk.Credential](t)
-	through[openapi.APIKey, husk.Credential](t)
+	through[openapi.APIKeyWithSecret, husk.APIKey](t)
+	through[openapi.APIKey, husk.APIKey](t)
 	both[husk.DesiredState, openapi.DesiredState](t)
 	both[husk.PodReport, openapi.PodReport](t)
 }

@@ -17,6 +17,30 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AuditEntryActorKind.
+const (
+	AuditEntryActorKindNode           AuditEntryActorKind = "node"
+	AuditEntryActorKindOperator       AuditEntryActorKind = "operator"
+	AuditEntryActorKindServiceAccount AuditEntryActorKind = "serviceAccount"
+	AuditEntryActorKindUser           AuditEntryActorKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditEntryActorKind enum.
+func (e AuditEntryActorKind) Valid() bool {
+	switch e {
+	case AuditEntryActorKindNode:
+		return true
+	case AuditEntryActorKindOperator:
+		return true
+	case AuditEntryActorKindServiceAccount:
+		return true
+	case AuditEntryActorKindUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ContainerStatusState.
 const (
 	ContainerStatusStateExited  ContainerStatusState = "Exited"
@@ -68,6 +92,24 @@ const (
 func (e HealthStatus) Valid() bool {
 	switch e {
 	case Ok:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for IdentityKind.
+const (
+	IdentityKindOperator IdentityKind = "operator"
+	IdentityKindTenant   IdentityKind = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the IdentityKind enum.
+func (e IdentityKind) Valid() bool {
+	switch e {
+	case IdentityKindOperator:
+		return true
+	case IdentityKindTenant:
 		return true
 	default:
 		return false
@@ -182,7 +224,9 @@ func (e NodeState) Valid() bool {
 // Defines values for OAuthErrorError.
 const (
 	InvalidClient        OAuthErrorError = "invalid_client"
+	InvalidGrant         OAuthErrorError = "invalid_grant"
 	InvalidRequest       OAuthErrorError = "invalid_request"
+	InvalidScope         OAuthErrorError = "invalid_scope"
 	UnsupportedGrantType OAuthErrorError = "unsupported_grant_type"
 )
 
@@ -191,9 +235,61 @@ func (e OAuthErrorError) Valid() bool {
 	switch e {
 	case InvalidClient:
 		return true
+	case InvalidGrant:
+		return true
 	case InvalidRequest:
 		return true
+	case InvalidScope:
+		return true
 	case UnsupportedGrantType:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ObjectKind.
+const (
+	ObjectKindAPIKey         ObjectKind = "apiKey"
+	ObjectKindCertificate    ObjectKind = "certificate"
+	ObjectKindImage          ObjectKind = "image"
+	ObjectKindJoinToken      ObjectKind = "joinToken"
+	ObjectKindNode           ObjectKind = "node"
+	ObjectKindOidcIssuer     ObjectKind = "oidcIssuer"
+	ObjectKindPod            ObjectKind = "pod"
+	ObjectKindServiceAccount ObjectKind = "serviceAccount"
+	ObjectKindSigningKey     ObjectKind = "signingKey"
+	ObjectKindTenant         ObjectKind = "tenant"
+	ObjectKindUser           ObjectKind = "user"
+	ObjectKindVolume         ObjectKind = "volume"
+)
+
+// Valid indicates whether the value is a known member of the ObjectKind enum.
+func (e ObjectKind) Valid() bool {
+	switch e {
+	case ObjectKindAPIKey:
+		return true
+	case ObjectKindCertificate:
+		return true
+	case ObjectKindImage:
+		return true
+	case ObjectKindJoinToken:
+		return true
+	case ObjectKindNode:
+		return true
+	case ObjectKindOidcIssuer:
+		return true
+	case ObjectKindPod:
+		return true
+	case ObjectKindServiceAccount:
+		return true
+	case ObjectKindSigningKey:
+		return true
+	case ObjectKindTenant:
+		return true
+	case ObjectKindUser:
+		return true
+	case ObjectKindVolume:
 		return true
 	default:
 		return false
@@ -284,6 +380,48 @@ func (e RestartPolicy) Valid() bool {
 	}
 }
 
+// Defines values for Role.
+const (
+	Developer Role = "developer"
+	Owner     Role = "owner"
+	Viewer    Role = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case Developer:
+		return true
+	case Owner:
+		return true
+	case Viewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SigningKeyState.
+const (
+	Published SigningKeyState = "Published"
+	Retired   SigningKeyState = "Retired"
+	Signing   SigningKeyState = "Signing"
+)
+
+// Valid indicates whether the value is a known member of the SigningKeyState enum.
+func (e SigningKeyState) Valid() bool {
+	switch e {
+	case Published:
+		return true
+	case Retired:
+		return true
+	case Signing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TokenTokenType.
 const (
 	Bearer TokenTokenType = "Bearer"
@@ -325,14 +463,27 @@ func (e VolumeState) Valid() bool {
 
 // APIKey defines model for APIKey.
 type APIKey struct {
-	ClientID   openapi_types.UUID `json:"clientId"`
-	CreatedAt  time.Time          `json:"createdAt"`
-	LastUsedAt *time.Time         `json:"lastUsedAt,omitempty"`
-	Name       string             `json:"name"`
+	ClientID  openapi_types.UUID `json:"clientId"`
+	CreatedAt time.Time          `json:"createdAt"`
+	ExpiresAt *time.Time         `json:"expiresAt,omitempty"`
+
+	// LastUsedAt When it last got a token, to the minute.
+	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name             Name               `json:"name"`
+	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
 }
 
 // APIKeyCreate defines model for APIKeyCreate.
 type APIKeyCreate struct {
+	// ExpiresInSeconds Without it the key is good until it is revoked.
+	//
+	// Example: 7776000
+	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
@@ -346,10 +497,61 @@ type APIKeyList struct {
 
 // APIKeyWithSecret defines model for APIKeyWithSecret.
 type APIKeyWithSecret struct {
-	ClientID     openapi_types.UUID `json:"clientId"`
-	ClientSecret string             `json:"clientSecret"`
-	CreatedAt    time.Time          `json:"createdAt"`
-	Name         string             `json:"name"`
+	ClientID openapi_types.UUID `json:"clientId"`
+
+	// ClientSecret Example: 6HTAQ5LVNOFW3BQ2YJ4GWJ6E6LVRB2XMZPO3KQ5TUZEJVQ4DS2HA
+	ClientSecret string     `json:"clientSecret"`
+	CreatedAt    time.Time  `json:"createdAt"`
+	ExpiresAt    *time.Time `json:"expiresAt,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name             Name               `json:"name"`
+	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
+}
+
+// AuditEntry One change that was made. Entries are never changed.
+type AuditEntry struct {
+	ActorID openapi_types.UUID `json:"actorId"`
+
+	// ActorKind Example: user
+	ActorKind AuditEntryActorKind `json:"actorKind"`
+
+	// ActorName Example: dev@example.com
+	ActorName string `json:"actorName"`
+
+	// Address Where the request came from.
+	//
+	// Example: 192.0.2.10
+	Address *string            `json:"address,omitempty"`
+	At      time.Time          `json:"at"`
+	ID      openapi_types.UUID `json:"id"`
+
+	// KeyID The API key with which the actor got its token.
+	KeyID *openapi_types.UUID `json:"keyId,omitempty"`
+
+	// ObjectID Of the object that was changed; absent for a login.
+	ObjectID *string `json:"objectId,omitempty"`
+
+	// ObjectKind Example: pod
+	ObjectKind *ObjectKind `json:"objectKind,omitempty"`
+
+	// Operation The operationId, as in this contract.
+	//
+	// Example: createPod
+	Operation string              `json:"operation"`
+	RequestID string              `json:"requestId"`
+	TenantID  *openapi_types.UUID `json:"tenantId,omitempty"`
+}
+
+// AuditEntryActorKind Example: user
+type AuditEntryActorKind string
+
+// AuditList defines model for AuditList.
+type AuditList struct {
+	Items      []AuditEntry `json:"items"`
+	NextCursor *string      `json:"nextCursor,omitempty"`
 }
 
 // Capacity defines model for Capacity.
@@ -490,6 +692,36 @@ type EnvVar struct {
 	Value string `json:"value"`
 }
 
+// Event Something that happened to an object.
+type Event struct {
+	At time.Time          `json:"at"`
+	ID openapi_types.UUID `json:"id"`
+
+	// Kind Example: pod
+	Kind ObjectKind `json:"kind"`
+
+	// Message A sentence for people.
+	Message  *string            `json:"message,omitempty"`
+	ObjectID openapi_types.UUID `json:"objectId"`
+
+	// Reason One word for programs.
+	//
+	// Example: Running
+	Reason string `json:"reason"`
+}
+
+// EventList defines model for EventList.
+type EventList struct {
+	Items      []Event `json:"items"`
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// EventStream Server-sent events; the data of each is one object as JSON.
+//
+// Example: event: synced
+// data: {}
+type EventStream = string
+
 // File A file put into the container before it starts.
 type File struct {
 	// Content Text; or use contentBase64.
@@ -524,6 +756,33 @@ type Heartbeat struct {
 	// VmmOverheadMiB What one virtual machine costs the node beside its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
+
+// Identity defines model for Identity.
+type Identity struct {
+	// ExpiresAt When the token ends.
+	ExpiresAt time.Time `json:"expiresAt"`
+
+	// ID Of the service account, the user or the operator.
+	ID openapi_types.UUID `json:"id"`
+
+	// Kind Example: tenant
+	Kind IdentityKind `json:"kind"`
+
+	// Name Example: ci
+	Name string `json:"name"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role     *Role               `json:"role,omitempty"`
+	TenantID *openapi_types.UUID `json:"tenantId,omitempty"`
+
+	// TenantName Example: acme
+	TenantName *string `json:"tenantName,omitempty"`
+}
+
+// IdentityKind Example: tenant
+type IdentityKind string
 
 // Image defines model for Image.
 type Image struct {
@@ -612,6 +871,25 @@ type Lease struct {
 	Resync bool `json:"resync"`
 }
 
+// LoginOption defines model for LoginOption.
+type LoginOption struct {
+	// ClientID Example: husk
+	ClientID string `json:"clientId"`
+
+	// Issuer Example: https://login.example.com
+	Issuer string `json:"issuer"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+}
+
+// LoginOptions defines model for LoginOptions.
+type LoginOptions struct {
+	Issuers []LoginOption `json:"issuers"`
+}
+
 // Name An RFC 1123 label.
 //
 // Example: web
@@ -661,6 +939,54 @@ type OAuthError struct {
 
 // OAuthErrorError defines model for OAuthError.Error.
 type OAuthErrorError string
+
+// OIDCIssuer defines model for OIDCIssuer.
+type OIDCIssuer struct {
+	// ClientID Example: husk
+	ClientID  string             `json:"clientId"`
+	CreatedAt time.Time          `json:"createdAt"`
+	ID        openapi_types.UUID `json:"id"`
+
+	// Issuer Example: https://login.example.com
+	Issuer string `json:"issuer"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name         Name          `json:"name"`
+	RoleMappings []RoleMapping `json:"roleMappings"`
+}
+
+// OIDCIssuerCreate defines model for OIDCIssuerCreate.
+type OIDCIssuerCreate struct {
+	// ClientID The audience that its ID tokens must have.
+	//
+	// Example: husk
+	ClientID string `json:"clientId"`
+
+	// Issuer Example: https://login.example.com
+	Issuer string `json:"issuer"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name         Name           `json:"name"`
+	RoleMappings *[]RoleMapping `json:"roleMappings,omitempty"`
+}
+
+// OIDCIssuerList defines model for OIDCIssuerList.
+type OIDCIssuerList struct {
+	Items      []OIDCIssuer `json:"items"`
+	NextCursor *string      `json:"nextCursor,omitempty"`
+}
+
+// OIDCIssuerUpdate defines model for OIDCIssuerUpdate.
+type OIDCIssuerUpdate struct {
+	RoleMappings []RoleMapping `json:"roleMappings"`
+}
+
+// ObjectKind Example: pod
+type ObjectKind string
 
 // Pod defines model for Pod.
 type Pod struct {
@@ -799,18 +1125,127 @@ type Problem struct {
 
 // Quota Upper limits; 0 allows nothing.
 type Quota struct {
+	// Addresses Of networks; every pod has one.
+	//
+	// Example: 64
+	Addresses int `json:"addresses"`
+
+	// CPUMillis 1000 is one core.
+	//
+	// Example: 8000
 	CPUMillis int `json:"cpuMillis"`
-	Images    int `json:"images"`
+
+	// Images Example: 20
+	Images int `json:"images"`
+
+	// MemoryMiB Example: 16384
 	MemoryMiB int `json:"memoryMiB"`
-	Pods      int `json:"pods"`
+
+	// Networks Example: 1
+	Networks int `json:"networks"`
+
+	// Pods Example: 20
+	Pods int `json:"pods"`
+
+	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	//
+	// Example: 100
+	RequestsPerSecond int `json:"requestsPerSecond"`
+
+	// Snapshots Of volumes.
+	//
+	// Example: 20
+	Snapshots int `json:"snapshots"`
+
+	// VolumeGiB Example: 200
 	VolumeGiB int `json:"volumeGiB"`
-	Volumes   int `json:"volumes"`
+
+	// Volumes Example: 20
+	Volumes int `json:"volumes"`
+}
+
+// QuotaChange The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+type QuotaChange struct {
+	// Addresses Of networks; every pod has one.
+	//
+	// Example: 64
+	Addresses *int `json:"addresses,omitempty"`
+
+	// CPUMillis 1000 is one core.
+	//
+	// Example: 8000
+	CPUMillis *int `json:"cpuMillis,omitempty"`
+
+	// Images Example: 20
+	Images *int `json:"images,omitempty"`
+
+	// MemoryMiB Example: 16384
+	MemoryMiB *int `json:"memoryMiB,omitempty"`
+
+	// Networks Example: 1
+	Networks *int `json:"networks,omitempty"`
+
+	// Pods Example: 20
+	Pods *int `json:"pods,omitempty"`
+
+	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	//
+	// Example: 100
+	RequestsPerSecond *int `json:"requestsPerSecond,omitempty"`
+
+	// Snapshots Of volumes.
+	//
+	// Example: 20
+	Snapshots *int `json:"snapshots,omitempty"`
+
+	// VolumeGiB Example: 200
+	VolumeGiB *int `json:"volumeGiB,omitempty"`
+
+	// Volumes Example: 20
+	Volumes *int `json:"volumes,omitempty"`
+}
+
+// QuotaUse Limits and what is in use of them. Use may be above a limit that was lowered; that only stops new orders.
+type QuotaUse struct {
+	// Limits Upper limits; 0 allows nothing.
+	Limits Quota       `json:"limits"`
+	Used   ResourceUse `json:"used"`
 }
 
 // RegistryAuth defines model for RegistryAuth.
 type RegistryAuth struct {
 	Password string `json:"password"`
 	Username string `json:"username"`
+}
+
+// ResourceUse defines model for ResourceUse.
+type ResourceUse struct {
+	// Addresses Example: 16
+	Addresses int64 `json:"addresses"`
+
+	// CPUMillis Example: 2000
+	CPUMillis int64 `json:"cpuMillis"`
+
+	// Images Example: 5
+	Images int64 `json:"images"`
+
+	// MemoryMiB Example: 4096
+	MemoryMiB int64 `json:"memoryMiB"`
+
+	// Networks Example: 0
+	Networks int64 `json:"networks"`
+
+	// Pods Example: 5
+	Pods int64 `json:"pods"`
+
+	// Snapshots Example: 5
+	Snapshots int64 `json:"snapshots"`
+
+	// VolumeGiB Example: 50
+	VolumeGiB int64 `json:"volumeGiB"`
+
+	// Volumes Example: 5
+	Volumes int64 `json:"volumes"`
 }
 
 // Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
@@ -826,6 +1261,90 @@ type Resources struct {
 
 // RestartPolicy defines model for RestartPolicy.
 type RestartPolicy string
+
+// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+//
+// Example: developer
+type Role string
+
+// RoleMapping A claim of the ID token that gives a role. The highest role of all mappings that fit counts.
+type RoleMapping struct {
+	// Claim Example: groups
+	Claim string `json:"claim"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role Role `json:"role"`
+
+	// TenantID Which tenant; only for the installation's issuers.
+	TenantID *openapi_types.UUID `json:"tenantId,omitempty"`
+
+	// Value What the claim is, or one of its elements.
+	//
+	// Example: platform-team
+	Value string `json:"value"`
+}
+
+// ServiceAccount Who a program is in the tenant. Its API keys can be replaced one by one.
+type ServiceAccount struct {
+	CreatedAt time.Time          `json:"createdAt"`
+	ID        openapi_types.UUID `json:"id"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role Role `json:"role"`
+}
+
+// ServiceAccountCreate defines model for ServiceAccountCreate.
+type ServiceAccountCreate struct {
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role Role `json:"role"`
+}
+
+// ServiceAccountList defines model for ServiceAccountList.
+type ServiceAccountList struct {
+	Items      []ServiceAccount `json:"items"`
+	NextCursor *string          `json:"nextCursor,omitempty"`
+}
+
+// ServiceAccountUpdate defines model for ServiceAccountUpdate.
+type ServiceAccountUpdate struct {
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role Role `json:"role"`
+}
+
+// SigningKey defines model for SigningKey.
+type SigningKey struct {
+	CreatedAt time.Time `json:"createdAt"`
+	Kid       string    `json:"kid"`
+
+	// State Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+	State SigningKeyState `json:"state"`
+}
+
+// SigningKeyState Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+type SigningKeyState string
+
+// SigningKeyList defines model for SigningKeyList.
+type SigningKeyList struct {
+	Items []SigningKey `json:"items"`
+}
 
 // StatusReport defines model for StatusReport.
 type StatusReport struct {
@@ -852,8 +1371,24 @@ type TenantCreate struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Quota Upper limits; 0 allows nothing.
-	Quota *Quota `json:"quota,omitempty"`
+	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	Quota *QuotaChange `json:"quota,omitempty"`
+}
+
+// TenantKeyCreate defines model for TenantKeyCreate.
+type TenantKeyCreate struct {
+	// ExpiresInSeconds Without it the key is good until it is revoked.
+	//
+	// Example: 7776000
+	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// ServiceAccount Example: owner
+	ServiceAccount *string `json:"serviceAccount,omitempty"`
 }
 
 // TenantList defines model for TenantList.
@@ -864,8 +1399,8 @@ type TenantList struct {
 
 // TenantUpdate defines model for TenantUpdate.
 type TenantUpdate struct {
-	// Quota Upper limits; 0 allows nothing.
-	Quota Quota `json:"quota"`
+	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	Quota QuotaChange `json:"quota"`
 }
 
 // Timeline When the pod reached each step of its latest start, by the clock of whoever took the step.
@@ -889,12 +1424,80 @@ type Token struct {
 	AccessToken string `json:"access_token"`
 
 	// ExpiresIn Seconds.
-	ExpiresIn int            `json:"expires_in"`
+	ExpiresIn int `json:"expires_in"`
+
+	// IssuedTokenType Of a token exchange (RFC 8693, 2.2.1).
+	//
+	// Example: urn:ietf:params:oauth:token-type:access_token
+	IssuedTokenType *string `json:"issued_token_type,omitempty"`
+
+	// Scope The tenant that the token is good for.
+	//
+	// Example: tenant:acme
+	Scope     *string        `json:"scope,omitempty"`
 	TokenType TokenTokenType `json:"token_type"`
 }
 
 // TokenTokenType defines model for Token.TokenType.
 type TokenTokenType string
+
+// User A person, known by an OIDC issuer.
+type User struct {
+	CreatedAt time.Time          `json:"createdAt"`
+	Disabled  bool               `json:"disabled"`
+	Email     *string            `json:"email,omitempty"`
+	ID        openapi_types.UUID `json:"id"`
+
+	// Issuer Example: https://login.example.com
+	Issuer      string     `json:"issuer"`
+	LastLoginAt *time.Time `json:"lastLoginAt,omitempty"`
+
+	// Mapped The role comes from the issuer's mappings and is looked up at every login.
+	Mapped bool    `json:"mapped"`
+	Name   *string `json:"name,omitempty"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role    Role    `json:"role"`
+	Subject *string `json:"subject,omitempty"`
+}
+
+// UserCreate defines model for UserCreate.
+type UserCreate struct {
+	// Email Example: dev@example.com
+	Email *string `json:"email,omitempty"`
+
+	// Issuer Example: https://login.example.com
+	Issuer string `json:"issuer"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role Role `json:"role"`
+
+	// Subject The issuer's name for the user; give this or email.
+	//
+	// Example: 248289761001
+	Subject *string `json:"subject,omitempty"`
+}
+
+// UserList defines model for UserList.
+type UserList struct {
+	Items      []User  `json:"items"`
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// UserUpdate defines model for UserUpdate.
+type UserUpdate struct {
+	// Disabled Shut out, whatever a role mapping says.
+	Disabled *bool `json:"disabled,omitempty"`
+
+	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	//
+	// Example: developer
+	Role *Role `json:"role,omitempty"`
+}
 
 // Volume defines model for Volume.
 type Volume struct {
@@ -954,8 +1557,20 @@ type Cursor = string
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // ImageID defines model for ImageId.
 type ImageID = openapi_types.UUID
+
+// IssuerID defines model for IssuerId.
+type IssuerID = openapi_types.UUID
+
+// KeyID defines model for KeyId.
+type KeyID = openapi_types.UUID
+
+// LabelSelector defines model for LabelSelector.
+type LabelSelector = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -963,8 +1578,14 @@ type Limit = int
 // PodID defines model for PodId.
 type PodID = openapi_types.UUID
 
+// ServiceAccountID defines model for ServiceAccountId.
+type ServiceAccountID = openapi_types.UUID
+
 // TenantID defines model for TenantId.
 type TenantID = openapi_types.UUID
+
+// UserID defines model for UserId.
+type UserID = openapi_types.UUID
 
 // VolumeID defines model for VolumeId.
 type VolumeID = openapi_types.UUID
@@ -976,7 +1597,75 @@ type IssueTokenFormdataBody struct {
 
 	// GrantType Example: client_credentials
 	GrantType *string `form:"grant_type,omitempty" json:"grant_type,omitempty"`
-	Scope     *string `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// RequestedTokenType Example: urn:ietf:params:oauth:token-type:access_token
+	RequestedTokenType *string `form:"requested_token_type,omitempty" json:"requested_token_type,omitempty"`
+
+	// Scope Example: tenant:acme
+	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// SubjectToken The ID token.
+	SubjectToken *string `form:"subject_token,omitempty" json:"subject_token,omitempty"`
+
+	// SubjectTokenType Example: urn:ietf:params:oauth:token-type:id_token
+	SubjectTokenType *string `form:"subject_token_type,omitempty" json:"subject_token_type,omitempty"`
+}
+
+// AdminListAuditParams defines parameters for AdminListAudit.
+type AdminListAuditParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// TenantID Only entries of this tenant.
+	TenantID *openapi_types.UUID `form:"tenantId,omitempty" json:"tenantId,omitempty"`
+}
+
+// CreateJoinTokenParams defines parameters for CreateJoinToken.
+type CreateJoinTokenParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteNodeParams defines parameters for DeleteNode.
+type DeleteNodeParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// AdminListOIDCIssuersParams defines parameters for AdminListOIDCIssuers.
+type AdminListOIDCIssuersParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AdminCreateOIDCIssuerParams defines parameters for AdminCreateOIDCIssuer.
+type AdminCreateOIDCIssuerParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdminDeleteOIDCIssuerParams defines parameters for AdminDeleteOIDCIssuer.
+type AdminDeleteOIDCIssuerParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// AdminUpdateOIDCIssuerParams defines parameters for AdminUpdateOIDCIssuer.
+type AdminUpdateOIDCIssuerParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// RotateSigningKeyParams defines parameters for RotateSigningKey.
+type RotateSigningKeyParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
@@ -994,6 +1683,24 @@ type CreateTenantParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteTenantParams defines parameters for DeleteTenant.
+type DeleteTenantParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateTenantParams defines parameters for UpdateTenant.
+type UpdateTenantParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// CreateAPIKeyParams defines parameters for CreateAPIKey.
+type CreateAPIKeyParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetDesiredStateParams defines parameters for GetDesiredState.
 type GetDesiredStateParams struct {
 	// After Answer when the revision is above this.
@@ -1001,6 +1708,33 @@ type GetDesiredStateParams struct {
 
 	// WaitSeconds Answer with what there is after this long.
 	WaitSeconds *int `form:"waitSeconds,omitempty" json:"waitSeconds,omitempty"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Kind Only events of objects of this kind.
+	Kind *ObjectKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// ObjectID Only events of this object.
+	ObjectID *openapi_types.UUID `form:"objectId,omitempty" json:"objectId,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
 // ListImagesParams defines parameters for ListImages.
@@ -1013,12 +1747,48 @@ type ListImagesParams struct {
 
 	// Reference Only images imported by this reference.
 	Reference *string `form:"reference,omitempty" json:"reference,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
 // ImportImageParams defines parameters for ImportImage.
 type ImportImageParams struct {
 	// IdempotencyKey Makes a repetition of this request safe.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteImageParams defines parameters for DeleteImage.
+type DeleteImageParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListOIDCIssuersParams defines parameters for ListOIDCIssuers.
+type ListOIDCIssuersParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateOIDCIssuerParams defines parameters for CreateOIDCIssuer.
+type CreateOIDCIssuerParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteOIDCIssuerParams defines parameters for DeleteOIDCIssuer.
+type DeleteOIDCIssuerParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateOIDCIssuerParams defines parameters for UpdateOIDCIssuer.
+type UpdateOIDCIssuerParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListPodsParams defines parameters for ListPods.
@@ -1034,12 +1804,21 @@ type ListPodsParams struct {
 
 	// Watch Stream changes as server-sent events.
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
 }
 
 // CreatePodParams defines parameters for CreatePod.
 type CreatePodParams struct {
 	// IdempotencyKey Makes a repetition of this request safe.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeletePodParams defines parameters for DeletePod.
+type DeletePodParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // GetPodLogsParams defines parameters for GetPodLogs.
@@ -1058,6 +1837,66 @@ type GetPodLogsParams struct {
 	Accept     *string `json:"Accept,omitempty"`
 }
 
+// ListServiceAccountsParams defines parameters for ListServiceAccounts.
+type ListServiceAccountsParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateServiceAccountParams defines parameters for CreateServiceAccount.
+type CreateServiceAccountParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteServiceAccountParams defines parameters for DeleteServiceAccount.
+type DeleteServiceAccountParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateServiceAccountParams defines parameters for UpdateServiceAccount.
+type UpdateServiceAccountParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// CreateServiceAccountKeyParams defines parameters for CreateServiceAccountKey.
+type CreateServiceAccountKeyParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListUsersParams defines parameters for ListUsers.
+type ListUsersParams struct {
+	// Limit At most so many items.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateUserParams defines parameters for CreateUser.
+type CreateUserParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteUserParams defines parameters for DeleteUser.
+type DeleteUserParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateUserParams defines parameters for UpdateUser.
+type UpdateUserParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListVolumesParams defines parameters for ListVolumes.
 type ListVolumesParams struct {
 	// Limit At most so many items.
@@ -1068,6 +1907,12 @@ type ListVolumesParams struct {
 
 	// Name Only the volume of this name.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
 // CreateVolumeParams defines parameters for CreateVolume.
@@ -1076,11 +1921,23 @@ type CreateVolumeParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteVolumeParams defines parameters for DeleteVolume.
+type DeleteVolumeParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // IssueTokenFormdataRequestBody defines body for IssueToken for application/x-www-form-urlencoded ContentType.
 type IssueTokenFormdataRequestBody IssueTokenFormdataBody
 
 // CreateJoinTokenJSONRequestBody defines body for CreateJoinToken for application/json ContentType.
 type CreateJoinTokenJSONRequestBody = JoinTokenCreate
+
+// AdminCreateOIDCIssuerJSONRequestBody defines body for AdminCreateOIDCIssuer for application/json ContentType.
+type AdminCreateOIDCIssuerJSONRequestBody = OIDCIssuerCreate
+
+// AdminUpdateOIDCIssuerJSONRequestBody defines body for AdminUpdateOIDCIssuer for application/json ContentType.
+type AdminUpdateOIDCIssuerJSONRequestBody = OIDCIssuerUpdate
 
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = TenantCreate
@@ -1089,7 +1946,7 @@ type CreateTenantJSONRequestBody = TenantCreate
 type UpdateTenantJSONRequestBody = TenantUpdate
 
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
-type CreateAPIKeyJSONRequestBody = APIKeyCreate
+type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
@@ -1103,8 +1960,29 @@ type ReportStatusJSONRequestBody = StatusReport
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
+// CreateOIDCIssuerJSONRequestBody defines body for CreateOIDCIssuer for application/json ContentType.
+type CreateOIDCIssuerJSONRequestBody = OIDCIssuerCreate
+
+// UpdateOIDCIssuerJSONRequestBody defines body for UpdateOIDCIssuer for application/json ContentType.
+type UpdateOIDCIssuerJSONRequestBody = OIDCIssuerUpdate
+
 // CreatePodJSONRequestBody defines body for CreatePod for application/json ContentType.
 type CreatePodJSONRequestBody = PodCreate
+
+// CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
+type CreateServiceAccountJSONRequestBody = ServiceAccountCreate
+
+// UpdateServiceAccountJSONRequestBody defines body for UpdateServiceAccount for application/json ContentType.
+type UpdateServiceAccountJSONRequestBody = ServiceAccountUpdate
+
+// CreateServiceAccountKeyJSONRequestBody defines body for CreateServiceAccountKey for application/json ContentType.
+type CreateServiceAccountKeyJSONRequestBody = APIKeyCreate
+
+// CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
+type CreateUserJSONRequestBody = UserCreate
+
+// UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
+type UpdateUserJSONRequestBody = UserUpdate
 
 // CreateVolumeJSONRequestBody defines body for CreateVolume for application/json ContentType.
 type CreateVolumeJSONRequestBody = VolumeCreate
@@ -1114,124 +1992,199 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1D0Nbxs3ln+F0C3Q3e1Ykm3FaRwsFm6apm7z4YvTFrgkG1MzTxLrGXKW5FhWgwD3a+6H3S858JHzzZE0",
-	"tuT2Fgs01pCcx8fH9/3efB6EIkkFB67V4PTzIKWSJqBB4l/PMqmENP+KQIWSpZoJPjgdvFsAueJwq+2A",
-	"KyJmRC+ApHQOZAozIWE4CAbMjP13BnI1CAacJjA4HYR2yWCgwgUk1Kyd0NuXwOd6MTg9Go+DgV6lZqTS",
-	"kvH54MuXYHAeQZIKDTxc/QSrNjyv6DUoQomEFDQzP1qImCIS/p2B0kTRWQnTAmgEsgSqsv6BeUEXdI8e",
-	"BYOE8fzvQy+sCZ3DeeRHGjMPv1KERQUsKdWLEhLmZgcDAziTEA1OtcygCtFMyITqwekgy5gZ2YbhJUuY",
-	"bkNwpkkiDC4ESShfEaYhUV0HFeMa1fdGMKNZrAenh+aUEnrLkizBv8aIFvdnARDjGuYgEaILEXXhJBXR",
-	"OoykOPN++HgHnHLdBYDGp+tg0Pn8+4Hxi4izpJM2bvDpOjBu8vn3AeOLmaxSwRXgHX9zlunFcyntPQ8F",
-	"18CRdmiaxiykBsLRb8qA+bnymr9ImA1OB/8xKvnHyD5Vo8qS+L4GFXLy9vtn5OTx5AkBM2g4MAQixTSG",
-	"ZA0MqR3xdT9Y8nW7AXkyefSYuMWHeE5urln67OLccRwaRchZaHwhRQpSM4O/GY0VBIO08tPnQRgzyMlt",
-	"w3EEg1AC1RCd6droiGo40CwB35SYKv2z6jfHktBnD1WWpPS+hNxNqIL3sVhVTH+DUJtVLXqe4ZieSMoB",
-	"Wnd4r82YJow4sRuYl0zpnqAgH6z9Yx1QjiS+FBBQKemqBaZdqxvOX5leXEIoQe+VunBw+Z5dkF9vUqoB",
-	"sSVlPaMpDZnuffXS7BWLY4Z/FDJp3JZJwSCBRMjVK/btpqHNjRWvqK7h3QOki7MwBKU27qLBmUgI6eKW",
-	"XMOK6AXVRKTAlVVorLiMmLpWhPKIcKEXjM8JxAoVnDo+ri3zap1hIjjTwmp5cEuTNAazt8MnR8Px8Gh4",
-	"eHry+JsnZlPFlWgtUaf+YJApkJvJonixmxAgiF7sCa4p43bRHiRA5Vy1JexbSGMagkI9NVfDQpEklFtx",
-	"m++zou8dHz0++cZzARJ6e26HHz06aSPCrbolDMC1XKWCcb1jMIDfbM3TnvObX6isL/ro8Ki96IzFsD2r",
-	"/J7FUF/0ZNJeEzHh14kkzEACD4FQbjFGllQRlqRCaojIdEWErKHTKk8FSQ8kzJnScjV0Pw1DkYz4nPHb",
-	"08Ph0dEgqGL6cHw02aDhBz0EV3kn6jv7WYE0cJunp3MpsjQwOzELE8bL7Zgx5vcsmYIcNkA98pGE1RBf",
-	"icyZc1ud0i/lpPphHXsIYCnkNePz75hsUOlk/OQkMAqrBmk2+a+RVwduSfL8/NeygEtNdaZ6MgK4ZfqZ",
-	"iKqyqsL+Z4wztegn+RJQytHqtlLR7Jg6jdXzSGkqtfJDiM/6Aai0U8SAG2H2fvArZdo8CwZvM87tv57f",
-	"Mg1RBeHrj8euWQHWd1LfgTLT7suzt5c2Te62ccLdOJeXV12CZDTuRwVKi/SSzXnHvA7huZsbvf4Ob39H",
-	"3b4De1z2DGqrFTK9stsc842trCGi75i6vqMx0UJfKkTcdSujNzyuakdTIWKgHE+rOOGac2rTjcG3FQqu",
-	"ytFVvGvNpl+DNojse2+iSDr1si5ijHVBUgkzdktihL8uFg/Hw5OJUfVGRxMfI5lTDUu6qqmHxaRD3wy2",
-	"nUGS0LC+6PjodDyu/P9wo9jAhfOdl6Datdeg+EJEvfXwVESEWoWNiwgIB4gUYTogS4NhvBZWDzeUr4gE",
-	"JeIbiNqauNHoN93bisGAeqRjpttf/BYb9tx+NB36roh30rPYHDhIatFVOX3G9UmFripCbUsy6bzQvLwn",
-	"W4Cd3yora0UmQ9i447fFwFJCX4iYhastZlYGV8Vxww6woviUXAOkhGmSpUPyvdNHTs0PC2oMgwiip/kY",
-	"RWIxt5QmM55bfUPyQnA4JYbfIlVKSMQNELgBubJ2oZiZBXEeGK0Z/1JkLjiai7miUKoHOSCDYGAW9+gJ",
-	"QekQ3eYsNciEcSSSF5KGcAGSiegSQsGjDtXnJkne3IBcAI2cge4Zg+KkNyVb2bjZfYNbKf2+jqdX6L2m",
-	"GTmKaUFeEmx+8QLLCWrXu9xMk+I2YW8Nu7vU/Z1yqYh6I9SwVQ9nkHDDlOMLdfJ/IcVSWf6JdErCBeVz",
-	"eGpsPBFHxjbiQJgiWpAp2oCZshx1I39pHGIBQ2B3tgZbjix2pHaoLg2xQ8W2w33gOcv8bnDVYlcnTcu2",
-	"Yqu9/9c/Pny4HY8/fv0X3w2+oXEGW3kl/Puz833bQz27r1A2CiVJM00Y1wJlc3GXXPTRMDlrrXgEcRle",
-	"aDgc4FY/dXY5caO+pQpOJg3b++jk6HAy8Xlbq5Oa+Jo8eWRs9irWzw7+ix78Pj548vXo49//8XkcHH3x",
-	"4j9xVmwRgRuMTyaG/iuLjf/5fnzw+OPnY/8SGEmqKV4j0OGIpukwFHxW32Dblh/+/f2/Rh//slE3w9f4",
-	"DvoHoLGFoAcdq8Lsz8WUuN5st7pZHVBIPQXa2+de8UavVeDycYYYzPQZC70qwLsFEDoHDDuKJSeVwYRx",
-	"cvH81VOiQN4YnZKGIaSacEGEXrQdQeOxJ2huBHuEXkWPbbAACcXqEmi4wEuE8NTNhIXWqTodjXK/8OPT",
-	"x5PJcR2AY+/r2xK8CQTVyOdvmNQZjUlCwwXj5uIpXVG4p6BYBKgAzTNQBl/W6Y5o6OG1z0/GI6ILVNUP",
-	"zUdA57mvsg/x9A+xRGwOynN0b2yeRcx4djuiSXQyIQnlbAaqcXBqQY8enZweTh/R//3v/7mPvVa6vJoH",
-	"uKp4KpkyKimZZTInUa/FveqDhML56xex7Hf4dqVBdWKp8BKjvFArpSHZSovw+NHOcS3nSTMbMYoyZTGq",
-	"yd9BDPjs41ama7mv4qBLXXJ9VMwmlyAsPYmwhsx9usfzFc8yvdhsMFXGtpW3HOJOTOw91muvu0e7LZOf",
-	"Nit53ZHgHwXj78Q18N6e7ZRJUH0uk85fsx5WOyyovGEt3HeK/Lu1z3nFBCw0m+OTWnLRyXjyzRbpRS0I",
-	"+ydt0HhevfDPo+8uz7y2byhv6gOPHj06fOIdem2ZbPt3q0nkS7z56cI7PVM1HqTY3DvsdvOxXqPgM5Cb",
-	"4RYwu36AG//oR+Fl7+SEa1htf7u2SaPABX3gvaRTiNeEhGrK98mxP35anVAJTVbeAlT1pe9FrmTW6Lsq",
-	"oH4QSyJmGrgxcRXwiFBSzBp6JVJsAFnrM5GgVjz0q5qoSi1oRKZgXkqvgZOZkCQWSj/NHUPWGEeP55wy",
-	"XoGj8Iw3DqcGVNDeeAGU7wBfOyPVm5R1eHh0TGJzxHW9ZgnTukwyJ1s1qaw99fGv7w/cv/6e//S3f3oN",
-	"o9fOturFKmJhNMSolzlwFxOiv+ZYnEGfSfd1yrbUJSMg6srSS6G0l3ttdvX5dKhGbLKi3ZeH49H012tX",
-	"hhSeSYiAa+e9+cPSssyF3WqtpsPFzgs606+69r13VQrv2d2T5sx0py4W4Ya9ZBtWVKXNiek+1akzP7Ge",
-	"adtHYcrn5NeL8Rsas+iTS27HbGH7iz1rI9u5ylJr/3yaS8r1J4THdwNx+U81NrxJn7AQ+Ta5TZDt/uYx",
-	"GlyCv7X77ze5HrKqS59nGJx2DmmVlzVE1kVMkNtsaUFuyVLjQotZR5lO1+mZfKRSCDemR4vo0gxzTDxT",
-	"20ywA9fxZbetRrykPGkHXLDOV3chojuZF38alHb4+s2zjv3unQl3xGp2Y81eiOhiQes2ywXwyCoCl5rK",
-	"VirSZRaGABEK68Kd8jO/5mLJcY5IU79jBV/3Fu7gCblDWL2Zh1bLkjv05F5GIqGMX/ZP4KpMZHzeZybc",
-	"gN/ZS3Xp3SWKLqtRX1UeiiwORVUOZZYfisqPIhjMu6LCvZMB0KP7tq9fsOKSbMUsPAlA0ZY6WZmnV/eu",
-	"B+vz9tYnmTusbr+9VkaRrX6q8VF71I0I8tr0vJwnPdxNad+RhPH8L1+0+OGzMzbmJZROqapLynmo1h57",
-	"39yEC1HJS1jHWppRjQYFONR0kcBdsmg7U8zK2j03hDCOcRqX8dCRcDboiJvenyU3aaozdHFGFHCNaeUz",
-	"IUkKIo3BG7Mw5tTrLqtXTDGGFr3oy/bSXEpuIAkrTWusqRHo4ECWQkZ2G1LMJbUFnSXez7nKZjMWGrPg",
-	"FQbOBhsYWqeratEO1jGtIJ5hTr7LVm75jir7NhwvZnzj1t/l47aNI/pAc4UmLmNP8FZI0fzdDilucD7Y",
-	"o/Oevc/dUL2exe47bue9MlC2UV5vKuWnPb0KLo0jX8C7g7KAs5eIiTwX9FLTaQyYtNZN2VzoTzOR8chv",
-	"IWrK4nqsS2PcGyOVRGXhwnAv39wZg7ijRlfMZlahJTiIUEUoSWkzu9bo+MOCHQ/LKjHv1UMb1lcVfBYr",
-	"kReE2HD9V5gGOOxK/c/q9VyT8cR/DXXcCAO+Fpp834VL+0N1OJ2KTJ9OY8qvN9IOPs1fWoAZ2JP3EdJ/",
-	"ZkLTnjlBP6cpSIIl6+opGRMax2KpiizJwfoywWolu/3fJvlu8359k4NeVYf935xn6PV9r727L+783opG",
-	"0+/VbYUWT99bRFnNgywBLtDto5a3jXBzn2RHqpSRntsZEpkC2ZVXt/4GFDOD8pX+rVR04B7EbxiTYr9D",
-	"0YUDlbKGPBwSM8yimjAexlnkChFzGXgNkttwy5q7Un+zIQDDUAXm7dimHwWXeFQL5B49OqmTyqPN16NY",
-	"yiYv5ktNDp9MjseTylqVA7t/1e7bplFRZt2dxUu6UhX7ufjhDf+esjiT5pBfww1Ir4FsddU7eS16ZeaW",
-	"rpG6OVFLFfNbFJ15sraHxv59uzsqEHjGIumvXhl3lLz8O5c76zBrhdM616ddpg7HpsCTxe2e2yjca4ed",
-	"QQ0L+t4dl4769ua7tOv/nEb9T+AeWLVTvfBUTKUeouDXhTPUUhHZzE6ICCZ4Kg2prQVRJKYaWyIZNoeV",
-	"x5hCHYvw2oxYLoRhYEQLcW1VTw1pWyzYrNQ7ezfv7xbtSKglVF0rErOpEYC1YM36qFDDFVlffZGp6wPG",
-	"sZBGLUGq7RfGkv9em635DJsWQVzmuisiM74tIA3Kq5yel/zukJRGsXDtU1eiWZFT9ol5PBnO69bhNzBL",
-	"firMECd7vwUqvXLWs9UCrtpiNZB8aLiTSb4/mdc3srUxd9fq2Nsk7/YRM+naXl+2ocmCKhLGlCUQEVa/",
-	"pl27Nyrui65isFYGCgpTG684u6EsplM0P8/5z+i/6Zmy2wxr5rBsm7drCenPF84sUVoadSfH30w2Jlz6",
-	"Aptuse79711L6Krt25WWUK2r77ePxMy5aNfgRBSVxfW1N193pdPnBeyFheLe3S5ovyk4We9+W25qUNlD",
-	"GzdY8xZmkunVpVnM7npqWXTxr+/zO/7jr+/y1oIIqB1XrLrQOrUd2xifiTYreV5kKjJFaMv169QcseRD",
-	"cuba+xEhIyMyjX1DEhrhqDfPzl0Jd+B4oa2wdWXdAtWgBVPk7OJ8+IF/4Ji9owiV0God5yoaqVGrpjGQ",
-	"q1BEcGWWC8gSPY/GSrZuQ1fbGNMEAgT1Cn+/GhIX+7bj7Ivy+scP/KrRp/KKCE4ouXhz+Y4k2ALTrFVp",
-	"gqnoDE6tDkcTwHZSCGTxy1REKzJnN84VgL9ZDWf4gRdeu9PBD5m6HgSDG5DKWf7GkMIgSAqcpmxwOjge",
-	"jofHtiZtgac/Gi4hjg9wQ6PfltdqmLfum9usN3NB0HduxMXgBWiXctzoUHg0Hu+sNaF7g6cboBFPBkEK",
-	"9NB6kN2d8i9YQFjpMFjegcHp+4/BQGVJQuUql33ZNGaheYeyMvAGJJutCCokivzVENTjR4eP/2bwTucK",
-	"dZfM3Daz8miBBXS/d6LvB/d8j8hzNXy+Vooxu4E9oU2KEIOLilDzlgp20phqozY4DCWgJQtVJ4Zeuecb",
-	"MaThVo/SmLIGbjytNBt9aO0b7oGI2tYLn7/hCG53WB0oRQJ6AZn6ihhYidOdOjEjDB0djQrVPBXe4rKz",
-	"TC/I0XBMbBYhCYtcWEUwh9AS6cnjyZOATIaTv1mnYnVYKMoeVgYAIiShivzw7t0FmVLFQmJAMaMtBRrN",
-	"r35K50pl8M4p6y448q2IVmuo+PZguVwemNcdZDIGbjhvVD86X67uJxZtkeWZ589+UkW27sYZlYTLmrh3",
-	"K1UQ5lV0Q5FCOw/Fm4DaFMNfmq1hv+yRH9hT8rEDYiW65W14HSb2veuvQrVxrJly2HfKTrnP81ubB+q7",
-	"DjND10QthNQHhitFpLAv26wbKx+7Ofdb+/gPYdz47v0y7pByy8kCciGUnkujp9gARNTNsm4ORzRKGB/9",
-	"Jhg/sDKyyrrqKLSWVVlOty3n6IfGZtnbVtftcPev71JfEEuBocolJ4LHK2L0zl1II7thQu0rrBK5XLBw",
-	"gUotZlUkdEXMWVWvgDnA5nmawd0y2piIr3HEHq9DUe/gwSO+PO/GuAvUmRchhpyBkJeqoKHhilVs+shm",
-	"tI0+2/qOL1Z4x2C9CXUUomsDsNyihcPJmvIwhlxtLrQGbq0grSo8j0i4EdcQ7QInb22XImpfjMqwzHgR",
-	"r/fgIui0Gfwb3S2xdF04A/4u8PECdHGRvJuvfpbhfdcJrmsdX9QF3b1x/McaPVqrev1FfufGtOD34agc",
-	"MrKfL/gSbBzoPDpfPu5TySkDXD4qsFsMsHGR0mTGpNI7Yxu6QKCHJNYIQhct64v3xmc2LFp3L0Zr0c4H",
-	"lqF5HLFDgOLT3QpM632y3QLL5NhN7N6d/Ohz3oJsC5ZfnPp2TN9BxvJecPfftAWj3LRtXb68I2Pv2s74",
-	"/x0x5Oxd5zvayOA3XNTieybmiqZUhwtfkjOmw5EpxGJJluYoGHoPMgXYL9DQ4jJ3ixp5r0UWLqA4rFIu",
-	"t410GyivnNC+uISLyD+0YftQXMLal7T8BE2ePdKTOYxoyg7y3gud8th+eGKvqnXlGxzdPla1MwFZwdzZ",
-	"xTmubTuzigyzwpkk1m2jdn7rvC6010ITlktRHZAphNTcN5vBawDJg63XkOqnhFqf/EKo3O+OufSxUBrt",
-	"5imQmClMq+cRsew/al9HK23ch0n2cx1rX3p5YKHd+mDKGvd9IWgtuncpy3lOY08rLzDn2TC473F9R5+v",
-	"YbWVsK8c9jbC3qBmDhpz3xMhna9A7caYM3ZhBT07vWpBx26+UrlbrtPmQVTuxuSZA9cjVwa+LoBVa726",
-	"wWw7c/c9T9nKm5VipGNq7GO9YJ2fZ6MzDdL/ebaDQ0+FehHPP/AG9LuAs44eW2JjiyfwxTYqGgubW++D",
-	"b0lZpQ2MB8p6l6cNOeT7NPBqZ9bBWRodAHYT3lkuRNxYOk/hNuZ6QKgiSghu/sus4IAl4p5aijE6ZV4q",
-	"Xdw4Q6oVjoOUu6i2vfQbjmVnzP3Ij3L9B9blbAenjnPFBka7YYJGmdalJwZXrrfdVqTSpmbtedkeejZz",
-	"wq9onDlPbD5SlY5YcwGxpxMmJDUC/nYWfjcK4/+2Wy7lq7L/VEDKNMc8p8FsrnQFthWQtw6Mwhm3ewJq",
-	"NYB5YCWk0RxojUcQ/XBmmHPyVhG360DLj4Lx3I86XRFqyADTDNvxKB+hlUVjfq5gqwgu85qtfZxrrSZi",
-	"qzOd+L6sFRpDNhoSuxBK0EzbbB+0Y6kE1LuxEBR18AjwRzbnQu7KrY03HeWlBBrHKzSfA4JnNEU7vfNA",
-	"ypKyTvvt3A7Zuzs1aNcZx6s8Kar67S33hV3Xp7NLFaj2O/V+V9f2FW0pX3sUCmX3UM89PncZYXtx6Rbo",
-	"Y/lh5vSQF7l96TIu6x9EY+XHRgi2Ug4hKJn9nN0Ar0asA6KEuwmcZC7LrPjKGM2zzEgs5gxVUDzbkMbx",
-	"V6pMCUNdiGpKZsJWWLpUjykNr+dSZDwakqJVbuF0ojFGwNE4qksWMxdumcLhCI3NO2ukhOCKthfrn9Sn",
-	"XW3M+8CCyfWo9csjxGlAropDucLjdgdyheH/q10Qt31B+Zm+mRQJkpUtz/TReY3xjT67T19vYfvmlNBA",
-	"6dEDotSQ9RQM1TqnzFOnos+NHoY2XUWLmownu/SvOxz7eUeXadqBtPEDIm2XvvQ1GOjJINwX1wtjP6+0",
-	"dIj0fFframlE+T/Mxb6yvZWstYzJyEpLoIkx5Gz63oECjr1VuVanVphUO60qckWjCKKrwKzEcW84mFyp",
-	"FQ+LBx94Me4qERGbMYgwu5hcOQq8ch+qWpEFTVPgNjkPubWY2SIwuzBTeYmYj9kaKXVhi7T/EDUjr17L",
-	"P+Bv8zD8mkVeebCdAu+S29vNJvDA8p5/xuhuHVy3l8PqdB7/Rkcq/l7VmryFHGYGwq0eIfQHliR75rIa",
-	"GtiTDpTapSVB9JkTT6qJYFiBvCHCfYGtO/6UqkDZt/CBFQFs7udnvxjlQ/7k6v5sPCGTdBrD0+LOMUWu",
-	"XMe+nSgFb/C1NG+0Uj/gCrsdfcaasYbob2+jUvo4B00uz1+8e/72VVDpejCXNASSYicvx1Evz1/8dP7y",
-	"pWWHbpedUtrYj7ZwzAxbUJnEoDwBUCuKLRXuTQ1Zc6BuH3lXvl0c1qUWaSXM1HVs3RqGFxvjB8LGLnWL",
-	"jn334zYXWAVZ0ypyMh/FYt6tYlzE1FhVcKuNie229JT8ePnmNYkZz/MI0cljjsspHEjNV2d4v6/wJtdT",
-	"5Hlk0H3VJmV7ci/FXG2KWPyKGZ/FJXyKOZ9TIDHMNBGZLmMZhjwXFJ2SXaKzWObeAvwngLSqhonUuTgd",
-	"ZjgsLeK6QLHGbD8x3q28xFRpY2wnlK/WvxdbVDV8Ir0667RIx0a9sTbt+Pj4iSUS5+RFDTB29XFpQWSd",
-	"wLEElKZJqnojBpdbAI3wcN16ljJra93P45OT9Hq9Jrh7NQ8GCMR8N55BGlniEPhFTkqq5L9bTlPp1NTp",
-	"SfylaLP0h+n4rvZ8X2r+PtXsSjWzh2wcbvekO5cNsnKqyX/ZpDL/ktfx/im15lqF/AMrznnZuJ8FlE0S",
-	"rvKmAldPrXaEAhADaUaNtE61nWaPFrXX7cOu3/bR57w54xb+s4IS9qa5bovRP8yFlsOQ1zm4OnzfnepS",
-	"d7uwOH5QLO5S711DbX25xi95q9AvHxvhy7IrwPuPhpm471Dik0zGg9PBCJmMg6FlBtpqacxXddmE9Wrq",
-	"hf3IX54mg1+WaytKIlKnzb4B9b4Apa1ZWQ4ldHu5b7F3Ut5BgHHyDNJFZVqOR484rHQgKEJDgoeWMjk2",
-	"YkqzOLZZf2455+tsr1Y0w7XEKmTREtAV15FIQHU/Nj9rzUJYdvSV7aykiKKubEldVxfBQGZ7EVt1iBOS",
-	"vDC6xGRe7vfl45f/CwAA//8=",
+	"7L2Lchs38i/8Kvj4bVU2uxR1sSzHVG39j+LYjuKbItnxORt7JXAGJBHOALMDDCnG5arzNOfBzpOcQjfm",
+	"Sgw5w4uk/DdVqYrFmQEa6Eaju/HrxpeOJ8NICia06vS/dMaM+iyGfz5/T0fm/z5TXswjzaXo9DvPxlSM",
+	"mCKzMRNsymKix4zIwW/M08SXTJ2SoYzJ+XDvDdXeuNfpdpQ3ZiE1Lel5xDr9jtIxF6PO169fu52IxjRk",
+	"2nb5LImVjBc7fT9m5EawW40v3BA5hH4jOmJkwIYyZqYnbt79d8LieafbETQ0nXnYZJGMkN6+ZmKkx53+",
+	"0cFBd4GsbufcZ2EkNRPe/BWbL9Lzhk6YIpTELGKamx+RIq5IzP6dMKWJosOcJpzVnKhC+3umgzrqHj/u",
+	"dkIu0r8PnbQOYabdk+YBtwhXJKQ+I1IEc8KHBZ59o4jhs3kDyJdiCdWWqUsncyW5IR2xc99NLjcPv1GE",
+	"+xkREdXjnARuv+52zDzzmPmdvo4TVqRoKOOQ6k6/kyTcvOmgQamExbVEwNOlVKTfb0bGKzavo2HC5t8o",
+	"4gWcCV1PxwQa2IyI13TAgisWME+7Vt47IzEoKorMuB4b2VGMBOYz1SVcgDCpudD01iyCV8mAxYJppgzR",
+	"7JaGUWC6pFH0jxkbdDVnsfnqr8NYCt0lA+pNvu3+fx4VFJataw0HJRprpO/wwL2WX/OQ68WBnWkSSrNO",
+	"JQmpmBOuWajqlEgAbRQ79tmQJoGGbruGDB4mYUpEyIX9MyOIC81GLAaKLqRfx/dI+ssEL4IvN2P4FYun",
+	"3GNnnicToesIUfgWofjaMqJUtcHN6HvPBK2nS8PTZeTo9PvNyPig6jVEopbrh0RtQTv8IoMkrNWUU3i6",
+	"jIhp+v0mZHw1H6tICsVgg353lujx8zhGVeFJoZmAxUWjKOAeNRTu/6YMmV8K3fwlZsNOv/P/7+fGxj4+",
+	"VfuFJqG/yjIV5PLFM3Ly5PgpYealXsesoFgOAhYuoSHCN/7ejpa03XpCnh4/fkJs4z3gk/3WNH12cW7N",
+	"Ber7YBbQ4CKWEYs1N/M3pIFi3U5U+OlLB5U88rnKjphR32jglHEV9nQ7XsyoZv6ZLn3tU832NA9ZkybY",
+	"bcRjppY0sfBJQJX+oNJuy/P0ccwE4ZqYd8hIakKJlhMmukRL2CpCLhINRsZ69KJ4L+fjW/OO4Y1D17Wc",
+	"46/F5fNrzi1LSNel/nKufM7awz3UEIVS8gzeaSkrllfn4op5UvjKMf1cj2WiDQc02hHGtBtJ6ZNEaB6Y",
+	"B2ClTuWE+aUt+smTJyewfWUzxIU+Oe4UtrdHh48fmXeKe9zJweIm14ZLlQmGD+un7TVXuuWkwc5e+scy",
+	"ouwa/ppRQOOYzhfIxLbq6TR8uGJezPQW1cHi8oeX835yc+vkx/dnPz9+/cvbdy8+Pvr+56P/9dPxy48/",
+	"nTw/ef3L5fdH//PNPy/ePXr18+P3H/75/Kdffj7+4erox7POWgpmGwpl22u68RouTeAGSzrxuX4udLxa",
+	"+VfN68xH02OqyYyip9YjpjVunMyYEXS08T1Ys2WRocYsbigx8O4rLuBtJswC/rUy3k4XDJhOt2M6oWhy",
+	"C+nDsswlzL7j7uGtZWj+us+m/8P+1fNk6PzS92OmlHNPiRnos9S79mjIyDCWYdnJOHx61DvoHfUOD5zt",
+	"t5BI3mw6J/Uu3NnFOahfcJpmY+6B60RgemBj5Frh1ljaC+t6QmFzdfau6M/nYmTF5ZTQgTJe5FDGhJJA",
+	"jjh0WNNBKhpLLbb8za+pkHA0sxanIXt87ncJVegwckWM3RZTT5cZiMvsQjqnwDIf52DhqS74De30AbxC",
+	"dac4luJK6WYrrCjdRXpqdcLut6tc8yxsWd1OHjJzhd+a7mjPaEQ9rlsbtlHyhgcBhz8yc8FpLYQslPH8",
+	"Df9+1atVTZ51UWzDOQYWjc88z6qXFhr6jHgsGt/CUoa1JSMmbLAMvXWfq4kiVPhESD3mYkRYoNiimp6g",
+	"a7AguKEUXMtYlfTlr7ku6588+e6pGVQmEIuyX+E76OaVHM86zhS+IdE5e1JoygU22kIEaDxyqPNLFgXU",
+	"YwrUVhry82QYUoHObDrOQnTn0dGTk+8cOiGkt+f4+tHjk8WJsK02pIGZdRRJLvSWyWBi2nhFPxfTX2hc",
+	"bvTx4dFio0MesOaK4gUPWLnRk+PFNmEm3Io8ZkMWM+ExQgXOGGwzPIxkrJlPBnMi49J08rJ/0YnZiCsd",
+	"z3sFO2BfjLi47R/2jo7Q0cjDeUfHK6LJ7ezGdE2UR/ZBsdjQbZ72R7FMoq4ZiWk4jW3iWGUMvyfhgMW9",
+	"CqlHLpHA+MsbY1E159Iv+UdlZj1yCMBMxhMuRj/wuCKlxwdPT7qdiGrNYjPIf+2v3AOt5Yv8X6oCrjTV",
+	"iWrtuHL9zJiQuVIqqP8hF1yN23kZIVPKymqtWDgsCGrjQY5HStNYKzeF8KwdgUpb/z61sj9Srs2zbucy",
+	"EQL/9fyWa1a0H5azB9ssEOvi1A9Mmc821dnNd5uqdlv5wXqay6mrrljMadBOCpSW0RUfiZrvajbP7azo",
+	"5Wu4+Rq14+4iu5AHpdayPb0w2nTmK0NZIkQ/cDVpKT+10x5JGdStShuByx4OpAwYFdbftxwuHTWuWjHQ",
+	"W9Gjx+nK+loy6LdMm4lsu25qvVfjAEYxG/JbEgD9Faf1oHdybEy9/aNjlyIZUc1mdF52p9OPDjdwXkPq",
+	"lRs9OOofHBT+O2zoOtmR56Ri20um2Hh4be3wSPrGgTRbspA+I4IxXxGuu+hiw7JAO9xIviIxUzKYugIm",
+	"xqJftW4LDgPYkVaZNl/4C2rYsfrBdWjbIqxJR2MjJgqe+EIQd3FTaygmtQta5OukAdnpqsK9Viaxx1aO",
+	"+DJ7Md+hL2TAvXmDLwsvF7fjih+AW3GfTBiLCNckiXrkhbVH+uaHMTWOgc/80/QdRQI5QkmLE5F6fT3y",
+	"UgrWJ0bfglTGLJRTRtiUxXP0C+XQNAjfMWM1w1+KjCzoIjUUcvMgJaTT7ZjGHXZCq7iHeTkOuQAheRlT",
+	"j12wmEu/cJqwKCXTMHw3ZfGYUd866I53YDtpLcm4N66OtcNQ8mNdq9ML8l6yjKzELFCeC2y68LqoCUrL",
+	"Ox9MVeJWzd4SdXel25/1RNJvPaFGrTo0Q8ymXDkjdC9jObO4DpBTGzU8NT6eDHzjGwmAD2lJBuADJgo1",
+	"6kr9UmFiRkMXR7ZktqxYbMnsUHUWYo2Jja+7yLOe+Xp0lWBdJ1XPtuCr/fqvf3z6dHtw8Pnvf3Gt4CkN",
+	"EtYoKuEeH37vHN40PUdvvitfyZChboPY2JhGERPMN+JiJAjadhxY7CAQ3zpuXXAgq5aGYkJDpGMoYxIx",
+	"GQWstyomv5LC3PdcPAKaydjHzmI5imlYwU7lG0IDa2yCIeuMtqxniHHXMn7nkWoUr50FqaH5Kx0zGi7O",
+	"8RWLpyzeg3MQZl5Up2BH+lRTsysz6o0Joh/TcxSqyE9X796WGQHf9omaC4/5n4T5vE++fP0kPgkXy8Fz",
+	"bWvmGheNRIkmXFjERLY7WairMRvQ/3eYtjkcphLCY7f61Ea6iH3re6rYyXElmnV0cnR4fOw6Ci5+VNVA",
+	"x08fH31X1mNne/+ke78f7D39+/7nv/3jy0H36KtTo4U2LpRB6joHJ8dmRyk0dvBfvx7sPfn85ZG7CUA+",
+	"lVyZfaa9fRpFPU+KYXmAi9Gx3t9+/df+57+sXF/QjUv4fmQ0QApaLB+VBdJSw09OVkeC7Fc1VMR6wGhr",
+	"yEHhfGepS5S+Z4TBfD7kntOofj9mhI4Y4PTkTJDCy4QLcvH8zSkADI2XRj2PRZoISaQeL4ZWD1yoTmMq",
+	"+xCnrzsrTluPYWXrlJ7yah5rHan+/n560vKk/+T4+FGZgEfO7hdt4ioRVIMymfJYJzQgIfXGXJiFp3TB",
+	"hR0wxX0GLsUoYcrMFx5jwTS0OAdLOeMwerOpKjPNJUDnPhO6/UFfCfDhQIOZ4cJBt/GjVC3yq2brdx52",
+	"V+CpXfgxsbF8nR07y7jR2fqkgodAX6MIgCghH7LHta5y4UCbO20BGaw8t7iUNuzZzr8zLy+iL6jnmuKK",
+	"FFnLgRd8rJy1TnlJT4vaKJvNEYs+HzGla2Uj4CK53aehf3JMQir4kKnKwldjevT4pH84eEz/7//+P026",
+	"5OvBM2ttzI/jeeFsiSsipCbDJE5V4MqWzQvzTSYxO85zO038d/b9XDNVO8vZuR/YK2quNAudfmENJeXD",
+	"lfJJyTm0bc9KzEA73c4LygMIhPzAAgbPPrfFblqepePOBCmPHixHeWHqCtDWUuhLk73LA9G0xbNEj1eH",
+	"yArvLrrrKcW1M7FzjwHVy848hp8kF+/NtrTJdtdsJ9NpN8tpxddWad2M7i1CiK3l/eiklM1ycnD8XYN8",
+	"lgUK24PgaTAqKoDn/g9XZ85opxdPyy8ePX58+NT56oS7gWITNHDSJt69unB+nqiSTlJ85HztdjVbJ2CY",
+	"GcrN60gYtt+FgX92T+FVa+zwhM2br64mKGdo0EUeZI0tAQGUnMOTR27ETPGDAhil0Aujqq18j1MnqBYi",
+	"/6OcETnUxjCVRDHhE0qyr3rOk5LAELI0Sh4zNRee2xUCU39MfTJgplNqLOGhjEkglT5NjwIw/ApnXCNa",
+	"gmhmZ6EV5pSI6i4OPCPKyUA54uJdlJ4WrQlQL/hSiZo4bXhIlay8a/0uxKKuAAVvlkiQEdDN6V4xHW2h",
+	"LdhB83VXnPmVJx+2bRfJqZHvTFM6PDx6hDmaZct3xgZlq8KszWLQBiM2n//6657919/Sn779L2fo5a2N",
+	"3rRS9oE0PqjfKuCwTpCiffJCtorOth+jXgJIqRjAZosvm7+vpdLO/Wf18ZzLCq7giQrxg5w5jljCcvvY",
+	"iMKzmEEQAU9c7irvZXGqpc/WgYLb77q1OSJ14965MQzrbP2sJPO5NfjpGkq/DdAyM3ZX11lwGb+1CWDl",
+	"3NM2Jm/6Tbq8uJjSgPvXFsAP+bP4C/K68MMopqW/lScjs2ISoZIIPWB85xroda1Q6P66pKZXWYxIsXMS",
+	"zn94dp7tqTvbtrcQpVkzZHKHBgPG4d7QKOJi1HwlXuYfVaDfBSFfgmSoNUwq9KxSt7korOUIFgXCEb5P",
+	"fA5HoHCuy7Ui5z9gEFeRMFGajOmUVcLpKEut6pe053eh+ceVeiPf/cGkoZWFmnN751tNQcfsLPiS9/Eh",
+	"8tsL712zqtSfczyl7Ll0o4kgkQ0BRRm63iZTdvNzhIX8SxpxLAuUJmJy3ztPxUTxkTEO8YXfsiDWwvFO",
+	"vp4idz5dExDm9oP3EL6V4hL33s0aK0MeK4WqANxsAU0qrRjlI8SIgOW7Zrx6zZ0tyGImS91DfKttUnTE",
+	"vJXFLaR/ZV6zDkeimnyALy7bx+ywKni8XFIscd1lJ9cX0l9rD3swU1qDJTPPasa7cy1egwXcjvq+kP7F",
+	"mJYjpBdM+Oi0XmkaL6S6XCWex5gPjmV2mPNBTIScCfhGomb+7NZUl2yNc5c1YNvVPKfSRnHoyO3zZUi5",
+	"uGqfIFT4kItRqwoLU+aGPlCdYx2IorMiqljlTIkzpqgCU4YpU1TKim5nVIc6bg02B3zD5YpTy2UHqAsI",
+	"HkeCid8ai1fGmnSX54UtT2K2s9p8eAsZK1jcq6RHkdUVhPLS9K9UJ93dSllcIyEX6V8uNPLdo/9X4t7z",
+	"I7DiAZg9D1vK9rbY9wtZwL0vUy1VjE9FAuzU1InAOlmatSlMeWk6+wrhApxCi6ivSWjq1KAIN1fJVZna",
+	"ApjXGOVv6yK0cgCIMv9lW7UXpbvkCpHA3XQzmPC5UMlwyD3jRb4BGFlnhUKrPRgbL0LXuFYsGELOt82G",
+	"XTipKozbaLyAi5VDf5++1xRV5yLNFjKwGWFSLADszN+LADtnoLxsxJf0M7DIKQuuUHlxuWazUbNaN8p4",
+	"aGLMTgvFBFtGxG3aQNqAcwR5Ob5WW47vWLBXmg4CBklS9ZIupL4eykQ4N3efacqDckRJAyoUcFZEJd6Y",
+	"1LjEQ86CmoiYHA7RwCXwEqGKUBLRajansfl7mXru5VVJVhW0qeitQMmsuCqAWb+BtLNeXap5Uq4fcnxw",
+	"7F6WOqiAkN5KTV7UzSX+UEISDmSi+4OAislK2YGnaacZmV3kvEuQfk6kpi0R8x+iiMUEKrSqU3JAaBDI",
+	"mcqy8jo1m1wNtM1uaOq0cCA/plld5GweTo4rVV8PVlsKpYI45Z5NC2kCgmerWWd9fXewUGO2WYeYElvi",
+	"39FBe7pL1Xmylg5PHn13vBZZ6RyXm2tPV5oht9Hg7BpUFyxGc7AW8Xh2cW5TjQdJrDSGlGaAQlZQQ9hI",
+	"X8CMVWTYqMexTEZl7XB4sAaFStBIjaV2C6w1P0vdrDMP2M7LCpOP1pS8glG8AVWLDhJoD2fRp2LeZj6W",
+	"4uwVBK9b0ALZMnHJQq2SwjL4LVXVe0Anh1j4LUu11GOp7DkLjRkJ2FATmUCKz7xLZExGDMweHhPrpWD1",
+	"fcTVQww5LfD+p7b7U9v9qe3+uNrOrWs+qLaK5jUqGWNEz+D8Fhz2RDF7DBL2yAfFSEjnZMAIHcgpIxRV",
+	"U15AMpAzFjP/1Ja9E8EcahsYp39GZOyz2JF/iOptlVuCdh6CbP2mYSAzDQsYSOzONuTS1pcVRHybDHyq",
+	"lHG5m0UfE8XiumTv5WZy9mU379I9lHwi1grsVET08KTbJIRRUuTFtXLQ6HOHWn7c6EO3IsbZb/C5U+82",
+	"I3lB1TYjuKS6Wn7rVkiPD1p83L7bu7Wvlom0WsOSUvx3ll0EBMHJSlyoR8xrOATChRckvi34mMaCJiwW",
+	"CJFdUrq0he3yuLSBHD0+KSv9xy0MDiwSkTZ1fPj0+NHBcaGtgg7avDrqZTW4nudinwUzOleFc6Tsh3fi",
+	"BeVBEhu99dbYj86Dokub6liTIGu2IB8iHdTasn1CyZSzGYtJzKivuoQSn01ZYBhEaKCk3XxgewM4ATMv",
+	"CSJnIn3DZx734ZYqaboonoNh2x0jUbbRTrcDn5ZBE8XHzlGlUJLW9WQDysNUcFNUFW6yIz7Fe6VkYKV3",
+	"zEdjpjT8Yr6hgRFvBKLgN0OuCeBGXNUATFfl+A3UuFQVnNbKi5vWT1mt8h3qYMPzU7QphmnVUKE0DQII",
+	"qH6j7C1MqlH+blYTpSZejDPOFXhTUONhCKcXLGAhsxNXQMsEVJsu9zSjKxBnh6tLzRsGpBTaWXStwPKt",
+	"PC1l6uNYEpqGSq2xlzuHPXKuVVqOXBGPCizlAwVwfZiPwTx1+baO91kTLNMWt9dMNJfAWKCRVZDLMpfW",
+	"gqzcycCKY1o9jp1DUSrCvTNUSrmftYGFa015/VzncL1tg+0apzzWFL+7SAaBLXQ3ZTEfctxIfTLjQUAU",
+	"HwmipBQ9YsfQh99Uj1wybcbdRw2ef4tXzAhp9zSsd8cVxLSKe3DWcSebH8h1gVZX10DBBMpmSdv59O9e",
+	"zHNOr5+ogWfca6GdWlWMyyFVZRhCqeCKm/ja+m14ddvdY0o33GPqCls+437srrp6gKVaV/bw7/Q8q0Ew",
+	"ZMnehM2U6Vol98iLnW9RzUdoI+aN73vCAfx5U1b93UdlRw1dmKIhm/6yvXTPdrzbucK1+mZn9gS2v5Yd",
+	"sfG6wAacVBWgNa2cBHtkFEkf62IxHwvfKc2i1CUKqIbbizWNNdyEgP6T9CbmjdlY4p3PUk4QmqBZ5LqQ",
+	"ymPR+mjYzWG0NeXICFUTRQI+mPJYN69DVYWullsfJ2qyxwUU9lWzqsu6tGH0wNoMtoQxrSJGgrxSoCJx",
+	"IpoSUpG8Avec4rdGyRQKhbSv68qgZBVPrrlwFW8EDe7GmUGYwMeWr1O0ysKxEU3rj93ay9b+evniGfnu",
+	"5OmjLjnqHfUOvy2HAJJY9DnTwz5cT676kiZ63Ic29kwn/dKAXIgcSBNdcoMtxm7yymjp1jPEkmXVYmN9",
+	"dwEvm2ybDTy1r79nNHbG4xysLg4jb6zEEpcYfFANUlAXSrizWEnRJQD6N9qFCvLu/IdnNtqzkwCEzxUd",
+	"BMx33y7AQosVezD5qwFVGmpEbDLokEYRqwGyQSjRkyFTcIMeBt/SO8+z2KJxA43nJo31Q5KI0LRGSXaF",
+	"XA0Vhdmtv4ilRTRRJSh0qzdyv5hNaQM6diYKcrDKcjaSvZ7NGS7gDhdvPSwdDZYLej3abXrsplHdAh+W",
+	"XJoPNyelMd1EsfgUotp4YZqMCUxSWcUdHX939N3TJyeHB3DjRKsEYmfBlGWhL8PdnRumoBx3Zpaa1tcy",
+	"SouqsLLHjhMAHXUBLwA2Hp5CpAqBKDpXrqJELaOUC4NZC/p8fzGDthmHKytA4lnqOiUg2ziOWWqUM68j",
+	"Ld6u8KSE+YRr18HLSpIU/z09w25Q5hGULIb+zqaUB0Y2O93OufgAOPsNCz1W01NT2poGDlEwH15aaj7F",
+	"ObzIgtOWl+lzJajaxurHv3NVWXcHyLaUZfH+rXbjCM03F4uVxX0KwbjlFcX/XpN2mF10lQVubN+LenWa",
+	"acbWtc+yigP5GBbnBuJJXhJzPb8yjeGoB+g6ZP96keqAnz6+NxIDbxpC8b2sVWOUdL6aRrkYykVV8zwD",
+	"mHIFJ/zlFB4bfpAz0SNnqY9kz/kj6SO81bz17tm5veqpm6IB0VbF658khCeMrXF2cd77JD4JqBiE92gb",
+	"p+/p8eMnJMKEFXvzCSUKk05uPOmzG9Oc2QdZzOBwFNM97B0oAQ1ZF0i9gd9vesTmMON72FF6T8oncXPu",
+	"szCSmglvvveKzW+IFISSi3dX70lIJ0xBWzGLmAa5JIoOWR9jK8aSym6Qzn4ZSH9ugQLZbxh56OEtBJji",
+	"0fkRy7FMWawscqV30DuwNzYLGvFOv/Ood9B7hJX2x8D9/d6MBcEeDGgfCrr0v3RGzBVusEyyJd7tcT1e",
+	"Vy41CbjSzO8TIYHegNFYWMBCCvQg7JYrPHwvXBLd6XdeMl2qxwc5a5EUFr92dHBQuemARlHAPWhg/zeb",
+	"PYfro0UxPoXS6zBty8CEgr+qephvZFeyu6uM9v00Taq48jr9Xz8b0zoMaTy3OXiYpGj8LMIFMXJo2EpH",
+	"Clz2BBfz7Z4V4j0jtObRZ9NuiYG/zSaql06I5eLCVNtKozucZNtDzfQaCVdMb38qwbhJBgH3EPgAwgdn",
+	"lfO0khGEgZ48PnzybYsZHsNlD7/XzumP9vkOZ9TeN+GY0bOAT9mO5jKWHqT+KkJNL4UpSyEzy6YtZDrm",
+	"nqqdtjf2+cpp0+xW70cB5ZUJq1oIC3Nje9hgdkrzkaXlGf1nRwfXW8RwKRJL1DfE0EqsGd1uuiDkeLSf",
+	"hUwj6Sx5f5boMTnqHRAsHkW8rP6iIlCXDmX85Mnx0y457h1/C755CgbCjab4jSfzi48NicZlp4r8+P79",
+	"BRlQxT1i6DJvo+D2PmH5IUdo9dtCxnW/DHaTw0rkz6Ya3EDc9B825vn27M3zG7sR8/TidWWcUxrYPUTh",
+	"nleWJKiUlBZFshkP30t/vmT53e7NZrM9QH0lccCE4YVfFi9X9bRr7jcodJhW9rpWWcHKlV8UagqW75PA",
+	"lgosW5JYuhAYXz/CvZLgLOJdF7qu3OriagIDTPkxweJmkUpQ9ZoYdICWt7jOLHC/6QwsxjbKRrnxW7/u",
+	"cEtAeXftCARN9XTivnY7x9jvcsVXKLcJnxy2/WSrG9DzVL0UlZXRL5SosYz1ntmRfJKdZKzey82Pxu6m",
+	"YPujRZsexYCzQQWb4QGp5iHk6WU55PbKOwkmPKZF9YD8fbiXo942uMTH92IaQN+7NQ08KnBb7JILqfQo",
+	"Nv4NAu/9lvvf9HCf+iEX+zTxua6d0DPzzmuu9Bm8ZlyZmIZMQ32RX93jy1/Zh0SpztfuyhdtIMK8Wa3L",
+	"EcwJEzrmaZE54yki8Bbqxnb6nX8nDGpxYJyneJVpztNVVRk+71BmYO4g0uMQm+c4ti4RbMaUJkMeK70N",
+	"G+rjOM2BtVlqVMxhs+/iudSs6vkYVjcSmd8kF3to4hdNp7LkYGTvp0L9xHaiU3DsAfH3uamt0Y431ds+",
+	"Gm0rh9vvvs59g2nuGiU8EwgHNWzbhnzggLOzezAQZ5A/IIUt7xLSOTHMbiYlnQQjNddY5aNbKiPCc3Ze",
+	"h1yFVHvjTkWuBDZUo4rMAnoLb+xwqWa1xh3sgM7JYA5ncNvggOkIJtoGytIy8RBws4XisfxN+zUKze5/",
+	"wYLrX9HaCxiG2svzCucA7C3WTG25RodvgI8O7Xm85K4ODqbFSGrNBAYXtSoYHjkmcPMpvsRLwil2DCGK",
+	"OBGZjdFQsIuC7EkxDLgHe2EM0BkILF7b8n6foXifOxRk53inwlunR8z4e3iNiW+Lgz1/T0d1TdrX9uEd",
+	"2+RGjHjJdKZXWs/6568Lkuke4TeKcD+zC+A+0cwsyO4eKGv3VkZCaYlJ7nt7hetJlhtQeUVmtXszapfW",
+	"TKVStkPe7DC7cMX5Nk0aUJh6ecy4qbbs1tgtwDDcGwuFuh+o9bJQo/6OzZdiKfOa6H6GPLsvzfM+TpSu",
+	"xMPAtUW4VREvaPahDKFlz3DXMXyMl3ptjLXcFKIhu4arqap2EdBznQiADNsj+ibGUlH77H/Bf6zY6UG0",
+	"cbvfRLRbbfovIfFxR1wUkoQyZmvs4q22bpi3l0yXJu0O9OvDXVPpbm6zrDdWx8v3+lUCaWUfJDIC2XSz",
+	"EEFdWxP9Xapziz+74yDnH0H0MJ/DaIIME1kE0qntqeyV6qKkj+21EXvpJZG1PmyexrhTT7aSmFl/OryD",
+	"0FNmp+UHw5DtamNGrS20Mt1m5gAIAaUoYqmpZr7NpQkVC6ZMYXEHGUD6vUpPpSvpszZT31CWf0+omMOm",
+	"soibuISerorXg2zBKNyRZVZMlq1lfY+cQxJelOYLEygb4mF9WEhGxj/RVMITWcguUABh3FxS3tAJeOds",
+	"BkCFTFRUK1lZWM1NDKjigt3/MuFNoiQl5jczftLaf4UyJFynQgcJkIhl2mawww4tn9IxVSRgdFI6Jmgd",
+	"8Wjkhk/YfJkXPuHLXfAVFwZUXHB7Sr1U37637/yhne5CxqdrOeMQd+VwZxO4kWONHur79FKmB+lPl7K6",
+	"79iXTrNta84BsiOvezO8svMC9JghZF24pGA3vnITTW4FdP9LevLXQJOvK4etI955BdnRllxhHEDOCKwf",
+	"ObuvqHY2kztWfg93ZaTecHbh3K493vfpCXfJ463iUrDe6IAFclYtU1otNAr2npaJN2YF/EV6WrJoCqN7",
+	"upU1tCslfj8e9INX4tZ7ztHlafGTe3GaFzX3Po34ah/67OJ81/4zdrHKd96akVXgSIoeRdCmTNLq5Ahv",
+	"VHeuX5xO+AvAhmU0g8WJFSK72eUiRifOxhLznL0J84lMdD8rB2M0E5RZlNk1HFD/GquvkJtyNZabrkUn",
+	"WPzYJ5HlbWDxRqhOydOSWEJqRJS5EKxoyiCHH7YpmtfnuWNrFCfnI9djezP7kvSCzBJECd0mOEWkq+G0",
+	"0IHhbwUQsxMFBqrxmt1mV/itZ4xmKm3/y4TNG1mnmWg2szENE8yiW4g0eJAtHsvQrIpC5hT+JuSMSLGd",
+	"yMNUTorsulMltdpFf2XmvZMHD0ZM6H17V+2y5J0f8JUrm9G6NPhxBkli+dURMZtyxSUAXrEEvB5zVQda",
+	"pEONtw9nqzNjyd6hqxJWmoy658xGrSMOQV5U52hb6BhhlUYd19E3o1yntb6cVBYrM5+sKsW/y1BJiWc1",
+	"WqtyTfF2ElZmY7MPlZpOD8iE9FmXUAX1Hs3/7SYFZZj1mKLEmP0yva81Wz1GVBusnpJkjxmN9YBRXQ/P",
+	"/DF7ZTfbV97+HVvgrxnc9Ofme2AebkfhGedJ57AjaBmUcAxlHxHTZgF9DflZj590oekzJkPtCDKWhh6s",
+	"LROzU/OjceK4tteKpBd1Zxd3lUUmhnscMDPZbfGl+P30TZXjRI2OOCVIH/MrCbX4lZkZqF0yYEMZMzhm",
+	"yUbQJXl5rzRn2Mxvjgl0nMZYMjJQ3fZl2DRt77dAIOYd22Cm/2fZFCxD9kHE3bxmwaPFidt2QsJPEqrJ",
+	"4/2Pc0KNGEBZkMXskDayngf9FoXdDPM30y3KEiZ24x5bSuyuCnV+cZ9bCWKF1qv03rxdyFCp3mwj+XHY",
+	"eJfMk7HP/B7BhsCgSDRm7mc3WxmXBy7nBPfHZ/AjHwkZb+t4CRQbmA8xo0Ewh+hQF28XGIAxvA7zXcrN",
+	"KtENNdvS1JY7zGr5D0gu4aKYmlOXYgLTvRy+Djdyq9q6CM/hMYj2hEWQ/EsOj4lP56pHPkKS68xI4j/M",
+	"4roBmwvSZKWvTo1/As3jBSPBHBwmckN9n/k3i1uMmVXs794Sn3C0ckgw6zFPgZpw4dfZ6uZZyUhfivmB",
+	"hl+ZT76upAKrjMEXdZ3j05bZV93Fa2pjRsNsaRvLGcAHe8qwDwmqd1VQEzmclJpiMDtdoCBBdoF2Mbse",
+	"6N9TMMaWDeHEONc6TMqOzoBlTGBacbGPaRQxAfmgqWAWVrldwcuXeX5tlXOZL1/J7qV6nt4zeS9L1RbI",
+	"4aHZuFI8EeI7WMyEx+rENXuhU4uDODr+z1oywMk7WDLnttDRTpZMJglpOaVsDekxCwvrJb+/qw0KDkqN",
+	"pqKDQCIlg2mO4ermftiIT5kopnZ3iZLWcBTEWmNIJxSkyMKEUAITajMZUfZoEHyj8mpIEEmhmpKhxEuh",
+	"bWGLAfUmo9g4rj1yDrNg7LX0CJIGkMQNYduy02e+haJFYN4ZapzlJ6BFYN1Djd0DcUjnXfuMOC916F3z",
+	"sEtuMqbcALstQ24gg/3mPo8nkTAA94IwghVJbcghnjdcNA3C/IuhfdPedSkzA35JhEoiXMjQEBJynQia",
+	"6LGM+e/V34t5HAVUxfKjAxzN/hf4f6MTgjXlvx6+cnSHImjUwICZVY6D9E9tQHSER4ZMFANCxwfH9ymT",
+	"KdzGymRTGVwUJS6uE6i82RZhk/J6t/vtUo49BHjNmtO/RkIJrsL8vKhRpuefSZ5bTh4oFUCsySlKo57r",
+	"WE82icyYJGrCELIAUXsphnyUIGtTa6pXAyL4M0f0v3WOaCGm1Vjq2kJcF22R9jmha2SD3kMiKII4EmV2",
+	"dY8KKGSKVTjTrBsEDyHeyRaRLBZ8vbtE0hUsXjuX9M80UsfOXmDFOizYTcron9mi/1nZopsr9abY1/Qi",
+	"yWaRT7CF0BfC2t4YBCNy6Ajw9S0Sk2XlwKlKDzi6piUBCw5PQW7UXHjZg08ie+8mlD4fcuZDsW5yY720",
+	"G9OYHrO5DQBjliVEgOQQS/llxyv2JjRXAMcYeBd4F/69RGrTS9rS8wws5+QOjKaF/Jud19ta8fccmV09",
+	"P3A1whULmKd37UhcSP8OArlGnHbkiUTYdE3sNr2rtX0i3IX0H6rHcCH9+3EVzJzUbCWQpwL6z16fB5rJ",
+	"T2JjHp9ma5orcnPBhM/F6F4Dme+AXGpoaiQtm/sMC/HL4r/xJoc8AtU4MGko3v8C19tUnIlFFhVuRxwx",
+	"Ta7OX75/fvmmm/LmG6iY7TESsZhL3+5GV+cvX52/fo1bieVgbRSQXAJKBI4HFBnTOAyYcpwGomuz1gq7",
+	"iwDpEjG3M6C0BPvkPkX4SssIF1mab9hYmLeUWYgM3OXWtIQND8EvWmPC2/tCF3B3VRbrLK74/UCO6i3V",
+	"i4BygSX4B3Nih3xKfrp695YEXKRVLQEaCPUk0AyChX1zBmr8BhR2uVK88A0bb5z3lhhrQo7UKij+R0gU",
+	"yvTRKRQyHTC4J5/IROcgfbPexhSgrHUWWNbMxnbgK8aiojUvIwuMtTMj2Awnro4UPGdtbQ3W2MABVZoo",
+	"SUIq5sv71ZQHVXSCvQrr4KByC/dBk3SEC0xqgxuDHj169BSFxEKDwZEI7K1FUSZktcTxkClNw0i1nhho",
+	"Dldv3h5KZqmtzYpFpyK9/DqN7voXbwCyXY62g/GkPgqHHME1EqQo/i1Vv9Ee14mg2eVzGyun7Nrvui3j",
+	"Z5vNurNNAzr44M4wAP8Uc6kTtbW0kuwYJMibL6dztzgPsfNoUyv3bK7lioJVpTzMP/jBVnkwdYdbV+Vc",
+	"1F35lpWU1/UOtlzOZXmUD9XPLFN5Py5nZaZqtGuFUQBXMGaDkGnCI5mzh1GdpULqHZ5aLXUkqxpn/0s5",
+	"vbvRYdWmYr3mgRVUscMKGdUTqW0n0ma1XarZ8FmOdVodYL2zqg28sYXJvyMd3XBNPgR/be21t4n/dlVZ",
+	"R8uKwrxHAc7QljLw8TykVqTdlV+2uhB3vbHcz+nYH06Is9IwFZrskdmuTspWaqTmG0iz2jFlxjyMMjI7",
+	"si9dvGxeXebOdVZjg/YBl21Bfv9Zs6VdzZatapTtW6ZrVHBxCewftZhLioG8L93Qur4LIMyWbgIf1B8e",
+	"omuGULevwPB2tKkkansQXNMWsRCMtAR3jtSx14vC6ftgDtm7IeUBob4fM2Uz3/MvwCOHUt+c+XV4XTMz",
+	"D3XvMLTdz84Bs1KzWxgedaGOm0dFites+Aj3ZbOe+aHRhShHdbce0+3brxsEQmD57H8x/2u0kawnsGtE",
+	"OuwszsaYclVAyRHqhwiMD5mC7L7cgxTsVmOaIOQUqnGiiUq8ccaURMP1IIz6W42PJGo9rGj7uIdlwE71",
+	"+LK19xACG+vOdvvd/4NaxOXuJoaxhYW1my3gfuIVD1kMs9CEIcTGI8AqAHWjU0NCJvpe8LyIrtpuMYNf",
+	"bJv3iJHFYe0SJtsOpvrfueIBsvsOkLJWrnbkG0yz1mvwsulSWetUE2l/qNY7Unc/9rudmRr1bRcyV+QG",
+	"yONidHOKeD5ARkFdPmNHYyGAB3GMOU153Uhydmyz2773v+A/Gtnt6wrrXQBQm4rLHy5HP6U9vVTap6Xa",
+	"9stlaBlguq3TkHF/xzvGch4+BNeh5ULexHf4xa7OPBA4G0sa8lrD7EV2C+yEC0gI8mgQsJgMEk2ggKHD",
+	"Ovs4lmfh+U7LMaSWaw1zkcguSDh6Plbc0/sltlPfD3LwIfysIkYnYLGu5wRWyol+6QwYjVkMW/5n88hY",
+	"bcjiJA46/c4+6D/bU40DaBOFC3cM2mv+jMnRK1TWTvTYYTxeSF/1yZTHOqEBCak3BshySH0wed89Oy8k",
+	"NBSaA+zjYnPfB9KbpPYP4YI8Y9G48Fkq9Q57+9l5ViIqqxmVXcInoERhlAQBxjRtc7b2xWJrhnFmT/dl",
+	"Vpcxvaahv4A362Iwt1uqrnCaiRMCDou9ZoLp6NddF67wta0L56a5WEyyxDzfujOO7sD7h7Up47TSdhRQ",
+	"PZRxSHzJip1jFfolDQkjuN/YVU8UxUMYqibFRqCm6WIjPzIa6DF8EDIdc68kMJYiEOnbPU+GoRSL64WL",
+	"KQ2gOCLWFjIz7VEsOzSU8YD7PpguMdXsGjiDl/lJeR3QGAqjFGoVXTPhSR/vggqZHksfcoNoEMgZs51k",
+	"sNwuQLVjQYPO56//LwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

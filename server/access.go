@@ -10,54 +10,103 @@ import (
 	"husk"
 )
 
-// accessRule says which kinds of callers may do an operation. An empty rule is public.
-type accessRule []husk.CallerKind
-
-func (r accessRule) public() bool                     { return len(r) == 0 }
-func (r accessRule) allows(kind husk.CallerKind) bool { return slices.Contains(r, kind) }
+// accessRule says who may do an operation.
+type accessRule struct {
+	public bool
+	kinds  []husk.CallerKind
+	role   husk.Role // the lowest that a tenant's caller needs
+}
 
 var (
-	public    = accessRule{}
-	tenants   = accessRule{husk.CallerTenant}
-	operators = accessRule{husk.CallerOperator}
-	agents    = accessRule{husk.CallerAgent}
+	public     = accessRule{public: true}
+	viewers    = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleViewer}
+	developers = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleDeveloper}
+	owners     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleOwner}
+	operators  = accessRule{kinds: []husk.CallerKind{husk.CallerOperator}}
+	agents     = accessRule{kinds: []husk.CallerKind{husk.CallerAgent}}
+	people     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant, husk.CallerOperator}, role: husk.RoleViewer}
 )
+
+// refuse says why a caller may not do what the rule is for, and returns nil when it may.
+func (r accessRule) refuse(c husk.Caller) error {
+	switch {
+	case !slices.Contains(r.kinds, c.Kind):
+		return husk.Errorf(husk.CodeForbidden, "", "a token of kind %s may not do this", c.Kind)
+	case c.Kind == husk.CallerTenant && !c.Role.Includes(r.role):
+		return husk.Errorf(husk.CodeForbidden, "", "this needs the role %s; the token has %s", r.role, c.Role)
+	default:
+		return nil
+	}
+}
 
 // access is the one table that says who may do what, by operationId. A server does not start when the contract has an operation
 // that is missing here.
 var access = map[string]accessRule{
-	"IssueToken": public,
-	"GetKeySet":  public,
-	"Healthz":    public,
-	"Readyz":     public,
-	"Metrics":    operators,
+	"IssueToken":      public, // the credentials are in the body
+	"GetKeySet":       public,
+	"GetLoginOptions": public,
+	"Healthz":         public,
+	"Readyz":          public,
+	"Metrics":         operators,
+	"WhoAmI":          people,
 
-	"ListPods":     tenants,
-	"CreatePod":    tenants,
-	"GetPod":       tenants,
-	"DeletePod":    tenants,
-	"GetPodLogs":   tenants,
-	"ListVolumes":  tenants,
-	"CreateVolume": tenants,
-	"GetVolume":    tenants,
-	"DeleteVolume": tenants,
-	"ListImages":   tenants,
-	"ImportImage":  tenants,
-	"GetImage":     tenants,
-	"DeleteImage":  tenants,
+	"ListPods":     viewers,
+	"CreatePod":    developers,
+	"GetPod":       viewers,
+	"DeletePod":    developers,
+	"GetPodLogs":   viewers,
+	"ListVolumes":  viewers,
+	"CreateVolume": developers,
+	"GetVolume":    viewers,
+	"DeleteVolume": developers,
+	"ListImages":   viewers,
+	"ImportImage":  developers,
+	"GetImage":     viewers,
+	"DeleteImage":  developers,
+	"GetQuota":     viewers,
+	"ListEvents":   viewers,
 
-	"ListTenants":     operators,
-	"CreateTenant":    operators,
-	"GetTenant":       operators,
-	"UpdateTenant":    operators,
-	"DeleteTenant":    operators,
-	"ListAPIKeys":     operators,
-	"CreateAPIKey":    operators,
-	"DeleteAPIKey":    operators,
-	"ListNodes":       operators,
-	"GetNode":         operators,
-	"DeleteNode":      operators,
-	"CreateJoinToken": operators,
+	"ListServiceAccounts":     owners,
+	"CreateServiceAccount":    owners,
+	"GetServiceAccount":       owners,
+	"UpdateServiceAccount":    owners,
+	"DeleteServiceAccount":    owners,
+	"ListServiceAccountKeys":  owners,
+	"CreateServiceAccountKey": owners,
+	"DeleteServiceAccountKey": owners,
+	"ListUsers":               owners,
+	"CreateUser":              owners,
+	"GetUser":                 owners,
+	"UpdateUser":              owners,
+	"DeleteUser":              owners,
+	"ListOIDCIssuers":         owners,
+	"CreateOIDCIssuer":        owners,
+	"GetOIDCIssuer":           owners,
+	"UpdateOIDCIssuer":        owners,
+	"DeleteOIDCIssuer":        owners,
+	"ListAudit":               owners,
+
+	"ListTenants":           operators,
+	"CreateTenant":          operators,
+	"GetTenant":             operators,
+	"UpdateTenant":          operators,
+	"DeleteTenant":          operators,
+	"ListAPIKeys":           operators,
+	"CreateAPIKey":          operators,
+	"DeleteAPIKey":          operators,
+	"AdminListOIDCIssuers":  operators,
+	"AdminCreateOIDCIssuer": operators,
+	"AdminGetOIDCIssuer":    operators,
+	"AdminUpdateOIDCIssuer": operators,
+	"AdminDeleteOIDCIssuer": operators,
+	"AdminListAudit":        operators,
+	"ListSigningKeys":       operators,
+	"RotateSigningKey":      operators,
+	"DeleteSigningKey":      operators,
+	"ListNodes":             operators,
+	"GetNode":               operators,
+	"DeleteNode":            operators,
+	"CreateJoinToken":       operators,
 
 	"RegisterNode":    public, // the join token is the credential
 	"Heartbeat":       agents,
@@ -78,8 +127,11 @@ func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 				missing = append(missing, fmt.Sprintf("%s %s (%s) has no access rule", method, path, id))
 				continue
 			}
-			if declaredPublic := op.Security != nil && len(*op.Security) == 0; declaredPublic != rule.public() {
+			if declaredPublic := op.Security != nil && len(*op.Security) == 0; declaredPublic != rule.public {
 				missing = append(missing, fmt.Sprintf("%s %s (%s) is public in one of contract and access table only", method, path, id))
+			}
+			if slices.Contains(rule.kinds, husk.CallerTenant) && !slices.Contains(husk.Roles, rule.role) {
+				missing = append(missing, fmt.Sprintf("%s %s (%s) names no role for tenants", method, path, id))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/store"
 )
 
 const defaultJoinTokenLife = time.Hour
@@ -14,13 +15,14 @@ const defaultJoinTokenLife = time.Hour
 func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObject) (openapi.CreateTenantResponseObject, error) {
 	quota := husk.DefaultQuota
 	if r.Body.Quota != nil {
-		quota = quotaOf(*r.Body.Quota)
+		quota = changeQuota(*r.Body.Quota)(quota)
 	}
 	t, err := a.store.CreateTenant(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), r.Body.Name, quota)
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.CreateTenant201JSONResponse](t)
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.CreateTenant201JSONResponse{Body: body, Headers: openapi.CreateTenant201ResponseHeaders{ETag: tag(t)}}, err
 }
 
 // ListTenants lists.
@@ -39,16 +41,18 @@ func (a api) GetTenant(ctx context.Context, r openapi.GetTenantRequestObject) (o
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.GetTenant200JSONResponse](t)
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.GetTenant200JSONResponse{Body: body, Headers: openapi.GetTenant200ResponseHeaders{ETag: tag(t)}}, err
 }
 
 // UpdateTenant changes a tenant's quota.
 func (a api) UpdateTenant(ctx context.Context, r openapi.UpdateTenantRequestObject) (openapi.UpdateTenantResponseObject, error) {
-	t, err := a.store.SetQuota(ctx, r.TenantID, quotaOf(r.Body.Quota))
+	t, err := a.store.SetQuota(ctx, r.TenantID, changeQuota(r.Body.Quota))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.UpdateTenant200JSONResponse](t)
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.UpdateTenant200JSONResponse{Body: body, Headers: openapi.UpdateTenant200ResponseHeaders{ETag: tag(t)}}, err
 }
 
 // DeleteTenant removes a tenant that owns nothing.
@@ -56,9 +60,17 @@ func (a api) DeleteTenant(ctx context.Context, r openapi.DeleteTenantRequestObje
 	return openapi.DeleteTenant204Response{}, a.store.DeleteTenant(ctx, r.TenantID)
 }
 
-// CreateAPIKey makes an API key and shows its secret.
+// defaultAccount is the service account of a key for which an operator names none.
+const defaultAccount = "owner"
+
+// CreateAPIKey makes an API key for a tenant's owner and shows its secret.
 func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
-	key, err := a.store.CreateTenantKey(ctx, r.TenantID, r.Body.Name)
+	account := defaultAccount
+	if r.Body.ServiceAccount != nil {
+		account = *r.Body.ServiceAccount
+	}
+	idem := requestOf(ctx).idempotency(r.Params.IdempotencyKey)
+	key, err := a.store.CreateTenantKey(ctx, r.TenantID, idem, account, r.Body.Name, lifeOf(r.Body.ExpiresInSeconds))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +108,8 @@ func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (opena
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.GetNode200JSONResponse](n)
+	body, err := openapi.Recast[openapi.Node](n)
+	return openapi.GetNode200JSONResponse{Body: body, Headers: openapi.GetNode200ResponseHeaders{ETag: tag(n)}}, err
 }
 
 // DeleteNode forgets a node that runs nothing.
@@ -110,11 +123,63 @@ func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenReque
 	if r.Body.ExpiresInSeconds != nil {
 		life = time.Duration(*r.Body.ExpiresInSeconds) * time.Second
 	}
-	expiresAt := time.Now().Add(life)
-	token, err := a.store.CreateJoinToken(ctx, expiresAt)
-	return openapi.CreateJoinToken201JSONResponse{Token: token, ExpiresAt: expiresAt}, err
+	token, err := a.store.CreateJoinToken(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), life)
+	return openapi.CreateJoinToken201JSONResponse{Token: token.Token, ExpiresAt: token.ExpiresAt}, err
 }
 
-func quotaOf(q openapi.Quota) husk.Quota {
-	return husk.Quota{Pods: q.Pods, CPUMillis: q.CPUMillis, MemoryMiB: q.MemoryMiB, Volumes: q.Volumes, VolumeGiB: q.VolumeGiB, Images: q.Images}
+// changeQuota sets the limits that are given and leaves the others.
+func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
+	return func(q husk.Quota) husk.Quota {
+		for _, limit := range []struct {
+			from *int
+			to   *int
+		}{
+			{c.Pods, &q.Pods}, {c.CPUMillis, &q.CPUMillis}, {c.MemoryMiB, &q.MemoryMiB}, {c.Volumes, &q.Volumes}, {c.VolumeGiB, &q.VolumeGiB},
+			{c.Snapshots, &q.Snapshots}, {c.Networks, &q.Networks}, {c.Addresses, &q.Addresses}, {c.Images, &q.Images},
+			{c.RequestsPerSecond, &q.RequestsPerSecond},
+		} {
+			if limit.from != nil {
+				*limit.to = *limit.from
+			}
+		}
+		return q
+	}
+}
+
+// ListSigningKeys lists the keys that sign tokens.
+func (a api) ListSigningKeys(ctx context.Context, _ openapi.ListSigningKeysRequestObject) (openapi.ListSigningKeysResponseObject, error) {
+	keys, err := a.tokens.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := openapi.ListSigningKeys200JSONResponse{Items: []openapi.SigningKey{}}
+	for _, k := range keys {
+		out.Items = append(out.Items, shownKey(k, keys))
+	}
+	return out, nil
+}
+
+// RotateSigningKey makes a new key that signs.
+func (a api) RotateSigningKey(ctx context.Context, r openapi.RotateSigningKeyRequestObject) (openapi.RotateSigningKeyResponseObject, error) {
+	key, err := a.store.RotateSigningKey(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), keyPublishedFor, makeSigningKey)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.RotateSigningKey201JSONResponse(shownKey(key, []store.SigningKey{key})), nil
+}
+
+// DeleteSigningKey removes a key that has leaked.
+func (a api) DeleteSigningKey(ctx context.Context, r openapi.DeleteSigningKeyRequestObject) (openapi.DeleteSigningKeyResponseObject, error) {
+	return openapi.DeleteSigningKey204Response{}, a.store.DeleteSigningKey(ctx, r.Kid)
+}
+
+func shownKey(k store.SigningKey, all []store.SigningKey) openapi.SigningKey {
+	state := openapi.Retired
+	switch now := time.Now(); {
+	case k.SignsFrom.After(now):
+		state = openapi.Published
+	case signing(all, now).ID == k.ID:
+		state = openapi.Signing
+	}
+	return openapi.SigningKey{Kid: k.ID, State: state, CreatedAt: k.CreatedAt}
 }

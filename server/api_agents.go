@@ -17,11 +17,11 @@ import (
 
 // RegisterNode admits a node by its join token.
 func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObject) (openapi.RegisterNodeResponseObject, error) {
-	id, c, err := a.store.RegisterNode(ctx, r.Body.Token, r.Body.Name)
+	id, clientID, secret, err := a.store.RegisterNode(ctx, r.Body.Token, r.Body.Name)
 	if err != nil {
 		return nil, err
 	}
-	return openapi.RegisterNode201JSONResponse{NodeID: id, ClientID: c.ClientID, ClientSecret: c.Secret}, nil
+	return openapi.RegisterNode201JSONResponse{NodeID: id, ClientID: clientID, ClientSecret: secret}, nil
 }
 
 // Heartbeat renews the lease of the node whose token this is.

@@ -38,12 +38,20 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.ImportImage201JSONResponse](image)
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.ImportImage201JSONResponse{Body: body, Headers: openapi.ImportImage201ResponseHeaders{ETag: tag(image)}}, err
 }
 
-// ListImages lists.
+// ListImages lists or watches.
 func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) (openapi.ListImagesResponseObject, error) {
-	images, next, err := a.store.Images(ctx, requestOf(ctx).caller.TenantID, pageOf(r.Params.Limit, r.Params.Cursor), r.Params.Reference)
+	tenant := tenantOf(ctx)
+	read := func(p store.Page) ([]husk.Image, string, error) {
+		return a.store.Images(ctx, tenant, p, r.Params.Reference)
+	}
+	if valueOf(r.Params.Watch) {
+		return watch[husk.Image, openapi.Image]{server: a.Server, ctx: ctx, tenant: tenant, read: read, id: func(i husk.Image) store.ID { return i.ID }}, nil
+	}
+	images, next, err := read(pageOf(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
 		return nil, err
 	}
@@ -53,18 +61,20 @@ func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) 
 
 // GetImage returns one image.
 func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (openapi.GetImageResponseObject, error) {
-	image, err := a.store.Image(ctx, requestOf(ctx).caller.TenantID, r.ImageID)
+	image, err := a.store.Image(ctx, tenantOf(ctx), r.ImageID)
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.GetImage200JSONResponse](image)
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: tag(image)}}, err
 }
 
 // DeleteImage asks for an image to be removed.
 func (a api) DeleteImage(ctx context.Context, r openapi.DeleteImageRequestObject) (openapi.DeleteImageResponseObject, error) {
-	image, err := a.store.DeleteImage(ctx, requestOf(ctx).caller.TenantID, r.ImageID)
+	image, err := a.store.DeleteImage(ctx, tenantOf(ctx), r.ImageID)
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Recast[openapi.DeleteImage202JSONResponse](image)
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.DeleteImage202JSONResponse{Body: body, Headers: openapi.DeleteImage202ResponseHeaders{ETag: tag(image)}}, err
 }

@@ -3,10 +3,10 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -17,16 +17,23 @@ import (
 
 	"husk"
 	"husk/store"
+	"husk/strictjson"
 )
 
 // maxBody is the largest request body that is read, in bytes. A pod of 16 containers with files stays far below.
 const maxBody = 4 << 20
 
+// maxDepth is how deep objects and arrays may nest in a body. A pod needs eight.
+const maxDepth = 32
+
 // request is what is known of the request under way.
 type request struct {
 	id        string
 	operation string
+	path      string
+	address   netip.Addr
 	caller    husk.Caller
+	expires   time.Time // of the token
 	body      []byte
 	basicUser string
 	basicPass string
@@ -48,11 +55,11 @@ func (r *request) idempotency(key *string) store.Idempotency {
 	if key != nil {
 		k = *key
 	}
-	return store.NewIdempotency(k, r.operation, r.body)
+	return store.NewIdempotency(k, r.operation, r.path, r.body)
 }
 
-// contract holds every request to openapi.yaml: the route exists, the token is good, the caller's kind may do this, and parameters
-// and body are what the contract says, in this order, so that nobody unknown learns anything from validation.
+// contract holds every request to openapi.yaml: the route exists, the token is good, the caller's kind and role may do this, it is not
+// one too many, and parameters and body are what the contract says, in this order, so that nobody unknown learns anything from validation.
 func (s *Server) contract(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := requestOf(r.Context())
@@ -61,18 +68,28 @@ func (s *Server) contract(next http.Handler) http.Handler {
 			s.writeProblem(w, r, routeProblem(err))
 			return
 		}
-		req.operation = operationName(route.Operation.OperationID)
+		req.operation, req.path, req.address = operationName(route.Operation.OperationID), r.URL.Path, addressOf(r, s.cfg.TrustedProxies)
 		if err := s.admit(r, req); err != nil {
 			s.writeProblem(w, r, err)
 			return
 		}
+		ctx := store.WithRequest(r.Context(), store.Request{
+			ID: req.id, Operation: req.operation, Caller: req.caller, Address: req.address, IfMatch: r.Header.Get("If-Match"),
+		})
+		if !streams(req.operation, r) {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + writeTimeout)) //nolint:errcheck // a writer without deadlines is one of a test
+		}
+		r = r.WithContext(ctx)
 		if req.body, err = readBody(w, r); err != nil {
 			s.writeProblem(w, r, err)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.body))
 		if err := validate(r, route, params); err != nil {
-			s.writeProblem(w, r, badRequest(err))
+			s.writeProblem(w, r, s.badRequest(err))
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.body))
@@ -80,8 +97,20 @@ func (s *Server) contract(next http.Handler) http.Handler {
 	})
 }
 
-// readBody reads a body up to its limit, and JSON as a whole: decoders stop after the first value and would pass what is behind it.
+// requestTimeout bounds what a request that is no stream may take: longer than the longest wait inside, for a registry.
+const requestTimeout = 30 * time.Second
+
+// streams tells requests that stay open on purpose.
+func streams(operation string, r *http.Request) bool {
+	return operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
+}
+
+// readBody reads a body up to its limit. JSON must mean one thing to every decoder: one value, and each name once.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		// A few compressed bytes can stand for gigabytes, and no body of ours is large.
+		return nil, husk.Errorf(husk.CodeUnsupportedEncoding, "Content-Encoding", "send the body as it is; %q is not unpacked", encoding)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		drain(w, r)
@@ -90,8 +119,10 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, husk.Errorf(husk.CodeInvalid, "", "the body could not be read to its end")
 	}
-	if len(body) > 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") && !json.Valid(body) {
-		return nil, husk.Errorf(husk.CodeInvalid, "", "the body is not one JSON value")
+	if len(body) > 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		if err := strictjson.Check(body, maxDepth); err != nil {
+			return nil, husk.Errorf(husk.CodeInvalid, "", "the body: %s", err)
+		}
 	}
 	return body, nil
 }
@@ -109,25 +140,80 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit verifies the token and looks the caller up in the access table.
+// admit verifies the token, looks the caller up in the access table, and counts the request.
 func (s *Server) admit(r *http.Request, req *request) error {
 	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
 	rule := s.access[req.operation]
-	if rule.public() {
-		return nil
+	if rule.public {
+		if req.operation == "Healthz" || req.operation == "Readyz" {
+			return nil
+		}
+		return s.limit(r.Context(), s.addresses, addressKey(req.address))
 	}
+	err := s.authenticate(r, req)
+	if husk.CodeOf(err) == husk.CodeUnauthenticated {
+		// Whoever guesses is slowed down like whoever logs in.
+		if tooMany := s.limit(r.Context(), s.addresses, addressKey(req.address)); tooMany != nil {
+			return tooMany
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if req.caller.Kind == husk.CallerTenant {
+		if err := s.limit(r.Context(), s.tenants, req.caller.TenantID.String()); err != nil {
+			return err
+		}
+	}
+	return rule.refuse(req.caller)
+}
+
+func (s *Server) authenticate(r *http.Request, req *request) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
 	}
 	var err error
-	if req.caller, err = s.tokens.verify(r.Context(), token); err != nil {
+	if req.caller, req.expires, err = s.tokens.verify(r.Context(), token); err != nil {
 		return err
 	}
-	if !rule.allows(req.caller.Kind) {
-		return husk.Errorf(husk.CodeForbidden, "", "a token of kind %s may not do this", req.caller.Kind)
+	if req.caller.Kind != husk.CallerOperator {
+		return nil // the store looks in the same transaction whether a tenant's caller is still who the token says
 	}
-	return nil
+	there, err := s.store.OperatorExists(r.Context(), req.caller.ID)
+	if err == nil && !there {
+		err = husk.Errorf(husk.CodeUnauthenticated, "", "this operator's credential was removed")
+	}
+	return err
+}
+
+// limit refuses a request that is one too many. A limiter that cannot be asked lets pass: what is behind it will say what is wrong.
+func (s *Server) limit(ctx context.Context, l *limiter, key string) error {
+	wait, err := l.allow(ctx, key)
+	if err != nil {
+		s.log.Warn("the rate limit could not be asked; the request goes on", "error", err)
+		return nil
+	}
+	if wait == 0 {
+		return nil
+	}
+	s.metrics.limited.Inc()
+	return &rateLimited{wait}
+}
+
+// rateLimited is a problem that says how long to wait.
+type rateLimited struct{ wait time.Duration }
+
+// Error implements error.
+func (r *rateLimited) Error() string { return "too many requests" }
+
+// As shows it as a problem.
+func (r *rateLimited) As(target any) bool {
+	shown, ok := target.(**husk.Error)
+	if ok {
+		*shown = husk.Errorf(husk.CodeRateLimited, "", "too many requests; go on after %d s", retryAfter(r.wait))
+	}
+	return ok
 }
 
 func validate(r *http.Request, route *routers.Route, params map[string]string) error {
@@ -157,7 +243,7 @@ func routeProblem(err error) error {
 }
 
 // badRequest turns what validation or decoding found into an error with the offending field.
-func badRequest(err error) error {
+func (s *Server) badRequest(err error) error {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		return e
 	}
@@ -186,6 +272,9 @@ func badRequest(err error) error {
 		if field != "" {
 			name = field + "." + name
 		}
+		if s.readOnly[name] {
+			return husk.Errorf(husk.CodeReadOnlyField, name, "only Husk sets this field; leave it out")
+		}
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
@@ -193,10 +282,14 @@ func badRequest(err error) error {
 
 // kindOf names what a path parameter is the id of, in the words that the store uses.
 func kindOf(parameter string) string {
-	if parameter == "keyId" {
+	switch parameter {
+	case "keyId":
 		return "API key"
+	case "serviceAccountId":
+		return "service account"
+	default:
+		return strings.TrimSuffix(parameter, "Id")
 	}
-	return strings.TrimSuffix(parameter, "Id")
 }
 
 func errorText(err error) string {
@@ -211,6 +304,19 @@ func unknownProperty(e *openapi3.SchemaError) (string, bool) {
 	name, ok := strings.CutPrefix(e.Reason, `property "`)
 	name, ok2 := strings.CutSuffix(name, `" is unsupported`)
 	return name, ok && ok2
+}
+
+// readOnlyProperties returns what the contract marks as set by Husk alone, by name.
+func readOnlyProperties(spec *openapi3.T) map[string]bool {
+	names := map[string]bool{}
+	for _, schema := range spec.Components.Schemas {
+		for name, property := range schema.Value.Properties {
+			if property.Value.ReadOnly {
+				names[name] = true
+			}
+		}
+	}
+	return names
 }
 
 // fieldPath writes a JSON pointer the way people do: spec.containers[0].name.

@@ -14,11 +14,26 @@ import (
 // podCephUser is the cephx user of a pod. ceph makes the same name.
 func podCephUser(pod uuid.UUID) string { return ceph.PodUser(pod.String()) }
 
-// collectPass removes what nobody owns: keys of pods that are gone, clones, volumes and imports without a row, old idempotency keys.
+// collectPass removes what nobody owns: keys of pods that are gone, clones, volumes and imports without a row, and what is kept for a time only.
 // What exists is listed before the rows are read. A thing that is seen and has no row has lost it, for rows are written first.
 func (s *Server) collectPass(ctx context.Context, _ int64) error {
-	_, err := s.store.ForgetIdempotencyKeys(ctx)
-	return errors.Join(err, s.collectKeys(ctx), s.collectDisks(ctx), s.collectBlobs(ctx))
+	var failures []error
+	for _, forget := range []func(context.Context) (int64, error){
+		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets,
+	} {
+		_, err := forget(ctx)
+		failures = append(failures, err)
+	}
+	return errors.Join(errors.Join(failures...), s.collectKeys(ctx), s.collectDisks(ctx), s.collectBlobs(ctx))
+}
+
+// signingKeysPass rotates the keys that sign tokens.
+func (s *Server) signingKeysPass(ctx context.Context, epoch int64) error {
+	changed, err := s.store.TendSigningKeys(ctx, epoch, s.cfg.SigningKeyLife, keyPublishedFor, tokenLife+2*tokenLeeway+keyPublishedFor, makeSigningKey)
+	if changed {
+		s.log.Info("rotated the keys that sign tokens")
+	}
+	return err
 }
 
 func (s *Server) collectKeys(ctx context.Context) error {

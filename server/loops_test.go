@@ -227,7 +227,7 @@ func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
 		"good credentials, but no image": {map[string]any{"reference": private, "registryAuth": map[string]any{"username": devtest.RegistryUser, "password": devtest.RegistryPassword}}, 422, husk.CodeImageNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site{s.Server, t, s.url, s.web}
+			s := site{s.Server, t, s.url, s.web, s.operatorID}
 			wantProblem(t, s.call("POST", "/v1/images", c.token, w.body), w.status, w.code, "reference")
 		})
 	}

@@ -24,6 +24,8 @@ type metrics struct {
 	conflicts  prometheus.Counter
 	loops      *prometheus.HistogramVec
 	leading    prometheus.Gauge
+	limited    prometheus.Counter
+	watchers   prometheus.Gauge
 }
 
 func newMetrics(s *store.Store) *metrics {
@@ -41,8 +43,10 @@ func newMetrics(s *store.Store) *metrics {
 		}, []string{"loop", "outcome"}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
 	}
+	m.limited = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address made too many."})
+	m.watchers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, platform{s}, collectors.NewGoCollector(),
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, platform{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"husk"
 	"husk/openapi"
@@ -14,9 +15,12 @@ import (
 var statusOf = map[husk.Code]int{
 	husk.CodeInvalid:              http.StatusUnprocessableEntity,
 	husk.CodeUnknownField:         http.StatusUnprocessableEntity,
+	husk.CodeReadOnlyField:        http.StatusUnprocessableEntity,
 	husk.CodeTooLarge:             http.StatusRequestEntityTooLarge,
+	husk.CodeUnsupportedEncoding:  http.StatusUnsupportedMediaType,
 	husk.CodeUnauthenticated:      http.StatusUnauthorized,
 	husk.CodeForbidden:            http.StatusForbidden,
+	husk.CodeRateLimited:          http.StatusTooManyRequests,
 	husk.CodeNotFound:             http.StatusNotFound,
 	husk.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
 	husk.CodeNameTaken:            http.StatusConflict,
@@ -28,6 +32,8 @@ var statusOf = map[husk.Code]int{
 	husk.CodeRegistryUnauthorized: http.StatusUnprocessableEntity,
 	husk.CodeRegistryUnreachable:  http.StatusBadGateway,
 	husk.CodeIdempotencyMismatch:  http.StatusUnprocessableEntity,
+	husk.CodePreconditionFailed:   http.StatusPreconditionFailed,
+	husk.CodeIssuerUnreachable:    http.StatusBadGateway,
 	husk.CodeConflict:             http.StatusConflict,
 	husk.CodeLogsUnavailable:      http.StatusServiceUnavailable,
 	husk.CodeUnavailable:          http.StatusServiceUnavailable,
@@ -41,6 +47,9 @@ var errNoRoute = husk.Errorf(husk.CodeNotFound, "", "there is no such path")
 func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	req := requestOf(r.Context())
 	shown, ok := errors.AsType[*husk.Error](err)
+	if !ok && errors.Is(err, context.DeadlineExceeded) && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		shown, ok = husk.Errorf(husk.CodeUnavailable, "", "the request took longer than %s; try again", requestTimeout), true
+	}
 	if !ok {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			return // the caller has gone; nobody reads an answer
@@ -67,6 +76,10 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	switch status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="husk"`)
+	case http.StatusTooManyRequests:
+		if limited, ok := errors.AsType[*rateLimited](err); ok {
+			h.Set("Retry-After", strconv.Itoa(retryAfter(limited.wait)))
+		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}

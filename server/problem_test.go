@@ -58,7 +58,7 @@ func TestABadOrderSaysWhichFieldIsToBlame(t *testing.T) {
 		"a body nested too deep":         {strings.Repeat("[", 20_000), husk.CodeInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site{s.Server, t, s.url, s.web}
+			s := site{s.Server, t, s.url, s.web, s.operatorID}
 			a := s.call("POST", "/v1/pods", c.token, w.body)
 			status := http.StatusUnprocessableEntity
 			if w.code == husk.CodeNotFound {
@@ -259,7 +259,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 			t.Errorf("%s has the status %d", code, status)
 		}
 	}
-	if len(statusOf) != 20 {
+	if len(statusOf) != 25 {
 		t.Errorf("%d codes have a status; is a new one missing here or there?", len(statusOf))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 	"husk/ceph"
 	"husk/egress"
+	"husk/idtoken"
 	"husk/openapi"
 	"husk/store"
 )
@@ -40,6 +42,16 @@ type Config struct {
 	CephMonitors            []string
 	ImagesPool, VolumesPool string
 
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	// LoginsPerSecond is how many logins, and requests whose token does not verify, one address may send; 0 means 20. Bursts are five
+	// times that.
+	LoginsPerSecond float64
+
+	// SigningKeyLife is how long a key signs tokens before the next takes over; 0 means 30 days.
+	SigningKeyLife time.Duration
+
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
 	Lease, Heartbeat time.Duration
 }
@@ -56,6 +68,10 @@ type Server struct {
 	router  routers.Router
 	metrics *metrics
 	agents  *agentClients
+
+	readOnly           map[string]bool // names of properties that only answers have
+	tenants, addresses *limiter
+	idTokens           *idtoken.Verifier
 }
 
 // New prepares a server: signing keys, the contract, and a check that every operation has an entry in the access table.
@@ -74,13 +90,20 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkAccessTable(spec, access); err != nil {
 		return nil, err
 	}
+	if cfg.LoginsPerSecond == 0 {
+		cfg.LoginsPerSecond = 20
+	}
+	if cfg.SigningKeyLife == 0 {
+		cfg.SigningKeyLife = 30 * 24 * time.Hour
+	}
 	tokens, err := newTokens(ctx, cfg.Store, cfg.Issuer)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), agents: newAgentClients(),
+		metrics: newMetrics(cfg.Store), agents: newAgentClients(), readOnly: readOnlyProperties(spec),
+		tenants: newTenantLimiter(cfg.Store), addresses: newAddressLimiter(cfg.Store, cfg.LoginsPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}
 	return s, nil
 }
@@ -91,12 +114,12 @@ func (s *Server) Handler() http.Handler {
 	r.Use(s.observe, s.contract)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, errNoRoute) })
 	strict := openapi.NewStrictHandlerWithOptions(api{s}, nil, openapi.StrictHTTPServerOptions{
-		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, badRequest(err)) },
+		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
 		ResponseErrorHandlerFunc: s.writeProblem,
 	})
 	return openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
 		BaseRouter:       r,
-		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, badRequest(err)) },
+		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
 	})
 }
 

@@ -40,13 +40,15 @@ type site struct {
 	t   testing.TB
 	url string
 	web *http.Client // holds every answer to the contract
+
+	operatorID uuid.UUID
 }
 
 func open(t testing.TB) site {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	st, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 6, MasterKey: make([]byte, 32), PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -54,16 +56,20 @@ func open(t testing.TB) site {
 	}
 	t.Cleanup(st.Close)
 	s, err := New(t.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second, LoginsPerSecond: 10_000,
 		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	operator := uuid.New()
+	if err := st.EnsureOperator(t.Context(), operator, "a secret of the operator"); err != nil {
+		t.Fatal(err)
+	}
 	httpServer := httptest.NewServer(s.Handler())
 	t.Cleanup(httpServer.Close)
-	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}}
+	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}, operator}
 }
 
 // contractual fails the test when an answer is not what the contract says.
@@ -219,9 +225,6 @@ func (s site) call(method, path, token string, body any, headers ...string) answ
 
 func (s site) token(c husk.Caller) string {
 	s.t.Helper()
-	if c.ClientID == uuid.Nil {
-		c.ClientID = uuid.New()
-	}
 	token, err := s.tokens.issue(s.t.Context(), c, tokenAudience, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
@@ -229,7 +232,10 @@ func (s site) token(c husk.Caller) string {
 	return token
 }
 
-func (s site) operator() string { s.t.Helper(); return s.token(husk.Caller{Kind: husk.CallerOperator}) }
+func (s site) operator() string {
+	s.t.Helper()
+	return s.token(husk.Caller{Kind: husk.CallerOperator, ID: s.operatorID, Name: "first-operator"})
+}
 
 var serial atomic.Int64
 
@@ -238,22 +244,44 @@ func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)
 // tenancy is a tenant with a token and an image that is ready.
 type tenancy struct {
 	id    uuid.UUID
+	owner husk.Caller // the service account that token speaks for
 	token string
 	image husk.Image
 }
 
 func (s site) tenant() tenancy {
 	s.t.Helper()
-	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant")}), 201)
+	quota := map[string]any{"requestsPerSecond": 100_000} // tests are busier than tenants
+	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant"), "quota": quota}), 201)
 	config := husk.ImageConfig{Entrypoint: []string{"/bin/server"}, Cmd: []string{"--quiet"}, Env: []string{"A=image"}, WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT"}
-	image, err := s.store.CreateImage(s.t.Context(), made.ID, store.NewIdempotency("", "test", nil), "registry.example.com/web:1", "sha256:"+named("digest"), config, nil)
+	image, err := s.store.CreateImage(s.t.Context(), made.ID, store.NewIdempotency("", "test", "/v1/test", nil), "registry.example.com/web:1", "sha256:"+named("digest"), config, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
 		s.t.Fatal(err)
 	}
-	return tenancy{made.ID, s.token(husk.Caller{Kind: husk.CallerTenant, TenantID: made.ID}), image}
+	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", "test", 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	owner, err := s.store.Authenticate(s.t.Context(), key.ClientID, key.Secret)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return tenancy{made.ID, owner, s.token(owner), image}
+}
+
+// with makes a service account of a role in the tenant and returns a token of it.
+func (s site) with(c tenancy, role husk.Role) string {
+	s.t.Helper()
+	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": role}), 201)
+	key := as[openapi.APIKeyWithSecret](s.t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "key"}), 201)
+	caller, err := s.store.Authenticate(s.t.Context(), key.ClientID, key.ClientSecret)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.token(caller)
 }
 
 // body is an order for a pod that is good.
@@ -319,7 +347,7 @@ type operation struct{ id, method, path string }
 func operations(spec *openapi3.T) []operation {
 	var all []operation
 	for path, item := range spec.Paths.Map() {
-		for _, param := range []string{"podId", "volumeId", "imageId", "tenantId", "nodeId", "keyId"} {
+		for _, param := range []string{"podId", "volumeId", "imageId", "tenantId", "nodeId", "keyId", "serviceAccountId", "userId", "issuerId", "kid"} {
 			path = strings.ReplaceAll(path, "{"+param+"}", uuid.NewString())
 		}
 		for method, op := range item.Operations() {

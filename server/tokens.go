@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,32 +17,42 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/store"
+	"husk/strictjson"
 )
 
 const (
 	tokenLife     = 15 * time.Minute
 	tokenAudience = "husk"
+	tokenLeeway   = 5 * time.Second
 	// keysKept is how long the signing keys are used before they are read again. An unknown key id is looked up at most this often,
 	// so that a flood of them costs the database nothing.
 	keysKept = 10 * time.Second
+	// keyPublishedFor is how long a new key is known to every server before the first token of it appears.
+	keyPublishedFor = 6 * keysKept
+	// maxToken is far above what a token of ours takes, in bytes.
+	maxToken = 8 << 10
 )
 
 // claims are ours beside the registered ones.
 type claims struct {
 	jwt.RegisteredClaims
 	Kind   husk.CallerKind `json:"kind"`
+	Name   string          `json:"name,omitempty"`
 	Tenant *uuid.UUID      `json:"tenant,omitempty"`
+	Role   husk.Role       `json:"role,omitempty"`
+	Key    *uuid.UUID      `json:"key,omitempty"` // the API key of a service account
 	Node   *uuid.UUID      `json:"node,omitempty"`
 }
 
 // tokens issues and verifies JWTs, signed with Ed25519.
 type tokens struct {
-	store  *store.Store
-	issuer string
-	parser *jwt.Parser
+	store   *store.Store
+	issuer  string
+	parser  *jwt.Parser
+	changed <-chan struct{} // hints that the keys were rotated or removed
 
 	mu     sync.Mutex
-	keys   []store.SigningKey // newest first; the newest signs
+	keys   []store.SigningKey // the one that signs last first
 	readAt time.Time
 }
 
@@ -49,11 +60,12 @@ func newTokens(ctx context.Context, s *store.Store, issuer string) (*tokens, err
 	if issuer == "" {
 		return nil, errors.New("the issuer of tokens must be given")
 	}
-	t := &tokens{store: s, issuer: issuer, parser: jwt.NewParser(
+	changed, _ := s.WatchSigningKeys() // for as long as the store is open
+	t := &tokens{store: s, issuer: issuer, changed: changed, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(tokenAudience),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(5*time.Second),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithNotBeforeRequired(), jwt.WithLeeway(tokenLeeway),
 	)}
-	if _, err := t.current(ctx, true); err != nil {
+	if _, err := t.current(ctx); err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
 	return t, nil
@@ -67,11 +79,17 @@ func makeSigningKey() (store.SigningKey, error) {
 	return store.SigningKey{ID: rand.Text(), Private: private.Seed(), Public: public}, nil
 }
 
-// current returns the keys, reading them again when asked to and the last reading is old.
-func (t *tokens) current(ctx context.Context, reread bool) ([]store.SigningKey, error) {
+// current returns the keys, reading them again when they have changed or the last reading is old. A key that another server has
+// made is known here before it signs: it is published for longer than the keys are kept.
+func (t *tokens) current(ctx context.Context) ([]store.SigningKey, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !reread || time.Since(t.readAt) < keysKept {
+	select {
+	case <-t.changed:
+		t.readAt = time.Time{}
+	default:
+	}
+	if time.Since(t.readAt) < keysKept {
 		return t.keys, nil
 	}
 	keys, err := t.store.SigningKeys(ctx, makeSigningKey)
@@ -82,110 +100,110 @@ func (t *tokens) current(ctx context.Context, reread bool) ([]store.SigningKey, 
 	return keys, nil
 }
 
+// signing picks the key that signs now: the newest whose time has come. The first key ever signs at once.
+func signing(keys []store.SigningKey, now time.Time) store.SigningKey {
+	for _, k := range keys {
+		if !k.SignsFrom.After(now) {
+			return k
+		}
+	}
+	return keys[len(keys)-1]
+}
+
 // issue makes a token for a caller. audience is tokenAudience for callers of the API.
 func (t *tokens) issue(ctx context.Context, caller husk.Caller, audience string, life time.Duration) (string, error) {
-	keys, err := t.current(ctx, false)
+	keys, err := t.current(ctx)
 	if err != nil {
 		return "", err
 	}
 	now := time.Now()
-	c := claims{Kind: caller.Kind, RegisteredClaims: jwt.RegisteredClaims{
-		Issuer: t.issuer, Subject: caller.ClientID.String(), Audience: jwt.ClaimStrings{audience}, ID: rand.Text(),
+	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, RegisteredClaims: jwt.RegisteredClaims{
+		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{audience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
 	if caller.TenantID != uuid.Nil {
 		c.Tenant = &caller.TenantID
 	}
+	if caller.KeyID != uuid.Nil {
+		c.Key = &caller.KeyID
+	}
 	if caller.NodeID != uuid.Nil {
 		c.Node = &caller.NodeID
 	}
+	key := signing(keys, now)
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
-	token.Header["kid"] = keys[0].ID
-	return token.SignedString(ed25519.NewKeyFromSeed(keys[0].Private))
+	token.Header["kid"] = key.ID
+	return token.SignedString(ed25519.NewKeyFromSeed(key.Private))
 }
 
-// verify returns who a token speaks for. Codes: unauthenticated.
-func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, error) {
+// verify returns who a token speaks for, and until when. Codes: unauthenticated, unavailable.
+func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time, error) {
+	refuse := func(reason string) (husk.Caller, time.Time, error) {
+		return husk.Caller{}, time.Time{}, husk.Errorf(husk.CodeUnauthenticated, "", "%s; get a new one from /oauth2/token", reason)
+	}
+	if len(raw) > maxToken {
+		return refuse("the token is too long to be one of ours")
+	}
+	if err := unambiguous(raw); err != nil {
+		return refuse("the token can be read in two ways")
+	}
 	var c claims
 	_, err := t.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {
+		// Only kid is looked at, and only compared. Where else a header may point to (jku, x5u, jwk, x5c) is not our business.
 		kid, _ := token.Header["kid"].(string)
-		for _, reread := range []bool{false, true} {
-			keys, err := t.current(ctx, reread)
-			if err != nil {
-				return nil, err
-			}
-			for _, k := range keys {
-				if k.ID == kid {
-					return ed25519.PublicKey(k.Public), nil
-				}
+		keys, err := t.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			if k.ID == kid {
+				return ed25519.PublicKey(k.Public), nil
 			}
 		}
 		return nil, errors.New("unknown key id")
 	})
-	if err != nil {
-		if husk.CodeOf(err) == husk.CodeUnavailable {
-			return husk.Caller{}, err
+	switch {
+	case husk.CodeOf(err) == husk.CodeUnavailable:
+		return husk.Caller{}, time.Time{}, err
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return refuse("the token has expired")
+	case err != nil:
+		return refuse("the token does not verify")
+	}
+	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role}
+	if caller.ID, err = uuid.Parse(c.Subject); err != nil {
+		return refuse("the token's subject is not one of ours")
+	}
+	for from, to := range map[*uuid.UUID]*uuid.UUID{c.Tenant: &caller.TenantID, c.Key: &caller.KeyID, c.Node: &caller.NodeID} {
+		if from != nil {
+			*to = *from
 		}
-		reason := "the token does not verify"
-		if errors.Is(err, jwt.ErrTokenExpired) {
-			reason = "the token has expired"
-		}
-		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "%s; get a new one from /oauth2/token", reason)
-	}
-	caller := husk.Caller{Kind: c.Kind}
-	if caller.ClientID, err = uuid.Parse(c.Subject); err != nil {
-		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token's subject is not one of ours")
-	}
-	if c.Tenant != nil {
-		caller.TenantID = *c.Tenant
-	}
-	if c.Node != nil {
-		caller.NodeID = *c.Node
 	}
 	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) || (caller.Kind == husk.CallerAgent) != (c.Node != nil) {
-		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token names no tenant or node that goes with its kind")
+		return refuse("the token names no tenant or node that goes with its kind")
 	}
-	return caller, nil
+	return caller, c.ExpiresAt.Time, nil
 }
 
-// IssueToken implements the client credentials grant.
-func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) (openapi.IssueTokenResponseObject, error) {
-	refuse := func(code openapi.OAuthErrorError, text string) openapi.IssueToken400JSONResponse {
-		return openapi.IssueToken400JSONResponse{OAuthErrorJSONResponse: openapi.OAuthErrorJSONResponse{Error: code, ErrorDescription: &text}}
+// unambiguous refuses a token whose header or claims name something twice: two readers could take different values.
+func unambiguous(raw string) error {
+	head, rest, _ := strings.Cut(raw, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	for _, part := range []string{head, payload} {
+		plain, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			return nil //nolint:nilerr // the parser says what is wrong with it
+		}
+		if err := strictjson.Check(plain, maxDepth); err != nil {
+			return err
+		}
 	}
-	switch grant := valueOf(r.Body.GrantType); grant {
-	case "client_credentials":
-	case "":
-		return refuse(openapi.InvalidRequest, "grant_type is needed"), nil
-	default:
-		return refuse(openapi.UnsupportedGrantType, "only client_credentials is supported"), nil
-	}
-	id, secret := valueOf(r.Body.ClientID), valueOf(r.Body.ClientSecret)
-	if req := requestOf(ctx); req.hasBasic {
-		id, secret = req.basicUser, req.basicPass
-	}
-	clientID, err := uuid.Parse(id)
-	if err != nil || secret == "" {
-		return refuse(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed"), nil //nolint:nilerr // the answer says it
-	}
-	caller, err := a.store.Authenticate(ctx, clientID, secret)
-	if husk.CodeOf(err) == husk.CodeUnauthenticated {
-		text := "unknown client or wrong secret"
-		return openapi.IssueToken401JSONResponse{Error: openapi.InvalidClient, ErrorDescription: &text}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	token, err := a.tokens.issue(ctx, caller, tokenAudience, tokenLife)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.IssueToken200JSONResponse{AccessToken: token, TokenType: openapi.Bearer, ExpiresIn: int(tokenLife.Seconds())}, nil
+	return nil
 }
 
 // GetKeySet publishes the public keys.
 func (a api) GetKeySet(ctx context.Context, _ openapi.GetKeySetRequestObject) (openapi.GetKeySetResponseObject, error) {
-	keys, err := a.tokens.current(ctx, true)
+	keys, err := a.tokens.current(ctx)
 	if err != nil {
 		return nil, err
 	}

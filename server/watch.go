@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"time"
 
-	"husk"
 	"husk/openapi"
 	"husk/store"
 )
@@ -16,61 +15,90 @@ import (
 // watchPing is how often a quiet stream carries a comment, so that proxies keep it and a dead reader is noticed.
 const watchPing = 15 * time.Second
 
-// podWatch streams a tenant's pods as server-sent events. It holds no database connection: hints come from the one listener of the
-// process, and each hint makes it read the list again and send the difference to what it sent before. Nothing can be lost that way.
-type podWatch struct {
-	server *Server
-	ctx    context.Context //nolint:containedctx // the generated interface hands none on
-	tenant store.ID
-	name   *string
+// watch streams a tenant's objects as server-sent events. It holds no database connection: hints come from the one listener of the
+// process, and each hint makes it read the list again and send the difference to what it sent before. Nothing can be lost that way,
+// and a reader who comes back after a restart gets the whole list again.
+type watch[Ours, Wire any] struct {
+	server     *Server
+	ctx        context.Context //nolint:containedctx // the generated interface hands none on
+	tenant     store.ID
+	appendOnly bool // what is no longer read is not deleted but old
+	read       func(store.Page) ([]Ours, string, error)
+	id         func(Ours) store.ID
 }
 
 // VisitListPodsResponse streams until the reader leaves.
-func (p podWatch) VisitListPodsResponse(w http.ResponseWriter) error {
-	hint, done := p.server.store.WatchTenant(p.tenant)
+func (s watch[Ours, Wire]) VisitListPodsResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListVolumesResponse streams until the reader leaves.
+func (s watch[Ours, Wire]) VisitListVolumesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListImagesResponse streams until the reader leaves.
+func (s watch[Ours, Wire]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListEventsResponse streams until the reader leaves.
+func (s watch[Ours, Wire]) VisitListEventsResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
+	hint, done := s.server.store.WatchTenant(s.tenant)
 	defer done()
-	sent := map[store.ID]husk.Pod{}
-	order, err := p.read()
+	sent := map[store.ID]Ours{}
+	now, err := allPages(s.read)
 	if err != nil {
 		return err
 	}
+	s.server.metrics.watchers.Inc()
+	defer s.server.metrics.watchers.Dec()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	out := eventStream{w, http.NewResponseController(w)}
-	if p.send(out, sent, order) != nil || out.event("synced", "{}") != nil {
+	if s.send(out, sent, now) != nil || out.event("synced", "{}") != nil || out.flush() != nil {
 		return nil //nolint:nilerr // the reader has gone; the header is sent, so there is nobody to tell
 	}
 	ping := time.NewTicker(watchPing)
 	defer ping.Stop()
 	for {
 		select {
-		case <-p.ctx.Done():
+		case <-s.ctx.Done():
 			return nil
 		case <-ping.C:
-			err = out.comment("ping")
-		case <-hint:
-			if order, err = p.read(); err == nil {
-				err = p.send(out, sent, order)
+			// A quiet reader's token may have been revoked meanwhile, so it reads too.
+			if err = out.comment("ping"); err == nil {
+				err = s.again(out, sent)
 			}
+		case <-hint:
+			err = s.again(out, sent)
 		}
 		if err != nil {
-			p.server.log.Debug("watch ends", "tenant", p.tenant, "error", err)
+			s.server.log.Debug("watch ends", "tenant", s.tenant, "error", err)
 			return nil
 		}
 	}
 }
 
-func (p podWatch) read() ([]husk.Pod, error) {
-	var all []husk.Pod
-	page := store.Page{Limit: 1000}
+func (s watch[Ours, Wire]) again(out eventStream, sent map[store.ID]Ours) error {
+	now, err := allPages(s.read)
+	if err != nil {
+		return err
+	}
+	if err := s.send(out, sent, now); err != nil {
+		return err
+	}
+	return out.flush()
+}
+
+// allPages reads a list to its end.
+func allPages[T any](read func(store.Page) ([]T, string, error)) ([]T, error) {
+	var all []T
+	page := store.Page{Limit: maxLimit}
 	for {
-		pods, next, err := p.server.store.Pods(p.ctx, p.tenant, page, p.name)
+		items, next, err := read(page)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, pods...)
+		all = append(all, items...)
 		if next == "" {
 			return all, nil
 		}
@@ -79,44 +107,40 @@ func (p podWatch) read() ([]husk.Pod, error) {
 }
 
 // send writes what differs from what was sent, and remembers it.
-func (p podWatch) send(out eventStream, sent map[store.ID]husk.Pod, now []husk.Pod) error {
+func (s watch[Ours, Wire]) send(out eventStream, sent map[store.ID]Ours, now []Ours) error {
 	here := make(map[store.ID]bool, len(now))
-	for _, pod := range now {
-		here[pod.ID] = true
-		before, known := sent[pod.ID]
+	for _, object := range now {
+		id := s.id(object)
+		here[id] = true
+		before, known := sent[id]
 		kind := "added"
 		if known {
-			if reflect.DeepEqual(before, pod) {
+			if reflect.DeepEqual(before, object) {
 				continue
 			}
 			kind = "modified"
 		}
-		if err := out.pod(kind, pod); err != nil {
+		if err := sendObject[Wire](out, kind, object); err != nil {
 			return err
 		}
-		sent[pod.ID] = pod
+		sent[id] = object
 	}
-	for id, pod := range sent {
-		if !here[id] {
-			if err := out.pod("deleted", pod); err != nil {
+	for id, object := range sent {
+		if here[id] {
+			continue
+		}
+		if !s.appendOnly {
+			if err := sendObject[Wire](out, "deleted", object); err != nil {
 				return err
 			}
-			delete(sent, id)
 		}
+		delete(sent, id)
 	}
 	return nil
 }
 
-// eventStream writes server-sent events (WHATWG HTML, section 9.2) and flushes each. A reader who does not read is cut off.
-type eventStream struct {
-	w http.ResponseWriter
-	c *http.ResponseController
-}
-
-const writeTimeout = 30 * time.Second
-
-func (e eventStream) pod(kind string, pod husk.Pod) error {
-	wire, err := openapi.Recast[openapi.Pod](pod)
+func sendObject[Wire any](out eventStream, kind string, object any) error {
+	wire, err := openapi.Recast[Wire](object)
 	if err != nil {
 		return err
 	}
@@ -124,21 +148,34 @@ func (e eventStream) pod(kind string, pod husk.Pod) error {
 	if err != nil {
 		return err
 	}
-	return e.event(kind, string(data))
+	return out.event(kind, string(data))
 }
+
+// eventStream writes server-sent events (WHATWG HTML, section 9.2). A reader who does not read is cut off.
+type eventStream struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+}
+
+const writeTimeout = 30 * time.Second
 
 func (e eventStream) event(kind, data string) error {
 	return e.write("event: %s\ndata: %s\n\n", kind, data)
 }
 
-func (e eventStream) comment(text string) error { return e.write(": %s\n\n", text) }
+func (e eventStream) comment(text string) error {
+	if err := e.write(": %s\n\n", text); err != nil {
+		return err
+	}
+	return e.flush()
+}
 
 func (e eventStream) write(format string, args ...any) error {
 	if err := e.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(e.w, format, args...); err != nil {
-		return err
-	}
-	return e.c.Flush()
+	_, err := fmt.Fprintf(e.w, format, args...)
+	return err
 }
+
+func (e eventStream) flush() error { return e.c.Flush() }

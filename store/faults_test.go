@@ -123,7 +123,7 @@ func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
 					return nil
 				default:
 				}
-				idem := store.NewIdempotency(fmt.Sprintf("%d-%d", w, i), "CreatePod", nil)
+				idem := store.NewIdempotency(fmt.Sprintf("%d-%d", w, i), "CreatePod", "/v1/test", nil)
 				name := fmt.Sprintf("p-%d-%d", w, i)
 				pod, err := h.CreatePod(t.Context(), tenant.ID, idem, name, map[string]string{}, spec)
 				if err != nil {

@@ -18,19 +18,44 @@ import (
 // that settles a commit whose outcome the server itself does not know.
 type Idempotency struct {
 	Key  string
-	Hash [sha256.Size]byte // of the operation and the body
+	Hash [sha256.Size]byte // of operation, path and body
 }
 
-// NewIdempotency makes the identity of a request. The operation is part of it: one key is good for one operation.
-func NewIdempotency(key, operation string, body []byte) Idempotency {
+// NewIdempotency makes the identity of a request. Operation and path are part of it: one key is good for one thing.
+func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	if key == "" {
 		key = "server:" + uuid.NewString()
 	}
 	h := sha256.New()
-	h.Write([]byte(operation))
-	h.Write([]byte{0})
+	h.Write([]byte(operation + "\x00" + path + "\x00"))
 	h.Write(body)
 	return Idempotency{Key: key, Hash: [sha256.Size]byte(h.Sum(nil))}
+}
+
+// creatingSecret is creating for an answer with a secret: what is kept of it is sealed with the tenant's key.
+func creatingSecret[T any](ctx context.Context, s *Store, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
+	var result T
+	owner := "idempotency key " + idem.Key
+	sealed, err := creating(ctx, q, tenantID, idem, func() (ID, []byte, error) {
+		id, made, err := create()
+		if err != nil {
+			return id, nil, err
+		}
+		plain, err := json.Marshal(made)
+		if err != nil {
+			return id, nil, err
+		}
+		sealed, err := s.sealFor(ctx, q, tenantID, plain, owner)
+		return id, sealed, err
+	})
+	if err != nil {
+		return result, err
+	}
+	plain, err := s.openFor(ctx, q, tenantID, sealed, owner)
+	if err != nil {
+		return result, wrap(err, "the answer kept for an idempotency key")
+	}
+	return result, json.Unmarshal(plain, &result)
 }
 
 // creating runs create once for an idempotency key, and answers every repetition with what the first run returned. The caller holds

@@ -44,13 +44,13 @@ func (s *Store) CreateImage(ctx context.Context, tenantID ID, idem Idempotency, 
 			case known && row.State == husk.ImageDeleting:
 				return row.ID, husk.Image{}, husk.Errorf(husk.CodeConflict, "reference", "image %q is being deleted; import it again when it is gone", reference)
 			case known && row.State != husk.ImageFailed:
-				return row.ID, imageOf(row), nil
+				return row.ID, imageOf(row), audit(ctx, q, tenantID, "image", row.ID.String())
 			}
 			id := uuid.New()
 			if known {
 				id = row.ID
 			}
-			sealed, err := s.sealAuth(auth, id)
+			sealed, err := s.sealAuth(ctx, q, tenantID, auth, id)
 			if err != nil {
 				return id, husk.Image{}, err
 			}
@@ -71,14 +71,14 @@ func (s *Store) CreateImage(ctx context.Context, tenantID ID, idem Idempotency, 
 			if err != nil {
 				return id, husk.Image{}, err
 			}
-			return id, imageOf(row), record(ctx, q, tenantID, "image", id, "ImportRequested", reference)
+			return id, imageOf(row), ordered(ctx, q, tenantID, "image", id, "ImportRequested", reference)
 		})
 		image.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
 		return image, err
 	})
 }
 
-func (s *Store) sealAuth(auth *RegistryAuth, image ID) ([]byte, error) {
+func (s *Store) sealAuth(ctx context.Context, q *db.Queries, tenantID ID, auth *RegistryAuth, image ID) ([]byte, error) {
 	if auth == nil {
 		return nil, nil
 	}
@@ -86,8 +86,10 @@ func (s *Store) sealAuth(auth *RegistryAuth, image ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.seal.seal(plain, "registry login of image "+image.String()), nil
+	return s.sealFor(ctx, q, tenantID, plain, registryAuthOwner(image))
 }
+
+func registryAuthOwner(image ID) string { return "registry login of image " + image.String() }
 
 // Image returns an image. Codes: not_found.
 func (s *Store) Image(ctx context.Context, tenantID, id ID) (husk.Image, error) {
@@ -108,12 +110,15 @@ func (s *Store) Images(ctx context.Context, tenantID ID, page Page, reference *s
 	return l.items, l.next, err
 }
 
-// DeleteImage marks an image for deletion; a control loop removes it. Codes: not_found, image_in_use.
+// DeleteImage marks an image for deletion; a control loop removes it. Codes: not_found, image_in_use, precondition_failed.
 func (s *Store) DeleteImage(ctx context.Context, tenantID, id ID) (husk.Image, error) {
 	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.LockImage(ctx, db.LockImageParams{TenantID: tenantID, ID: id})
 		if err != nil {
 			return husk.Image{}, orNotFound(err, "image")
+		}
+		if err := ifMatch(ctx, imageOf(row)); err != nil {
+			return husk.Image{}, err
 		}
 		used, err := q.ImageIsUsed(ctx, db.ImageIsUsedParams{TenantID: tenantID, ImageID: id})
 		if err != nil {
@@ -126,7 +131,7 @@ func (s *Store) DeleteImage(ctx context.Context, tenantID, id ID) (husk.Image, e
 			if err := q.SetImageDeleting(ctx, db.SetImageDeletingParams{TenantID: tenantID, ID: id}); err != nil {
 				return husk.Image{}, err
 			}
-			if err := record(ctx, q, tenantID, "image", id, "DeletionRequested", ""); err != nil {
+			if err := ordered(ctx, q, tenantID, "image", id, "DeletionRequested", ""); err != nil {
 				return husk.Image{}, err
 			}
 		}
@@ -153,7 +158,7 @@ func (s *Store) UnfinishedImages(ctx context.Context) ([]ImageJob, error) {
 		for _, r := range rows {
 			job := ImageJob{Image: imageOf(r), Attempts: r.Attempts}
 			if r.RegistryAuth != nil {
-				plain, err := s.seal.open(r.RegistryAuth, "registry login of image "+r.ID.String())
+				plain, err := s.openFor(ctx, q, r.TenantID, r.RegistryAuth, registryAuthOwner(r.ID))
 				if err != nil {
 					return nil, wrap(err, "registry login of image %s", r.ID)
 				}

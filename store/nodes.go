@@ -20,21 +20,36 @@ func nodeOf(n db.Node) husk.Node {
 	}
 }
 
-// CreateJoinToken makes a token with which one node may join, and returns it; only its hash is kept.
-func (s *Store) CreateJoinToken(ctx context.Context, expiresAt time.Time) (string, error) {
-	token := NewSecret()
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(token), ExpiresAt: expiresAt})
+// JoinToken is a token with which one node may join.
+type JoinToken struct {
+	Token     string
+	ExpiresAt time.Time
+}
+
+// CreateJoinToken makes a token with which one node may join, and returns it; its hash is kept, and the token sealed for a day in case
+// the request is repeated. Codes: idempotency_mismatch.
+func (s *Store) CreateJoinToken(ctx context.Context, idem Idempotency, life time.Duration) (JoinToken, error) {
+	return inControl(ctx, s, func(q *db.Queries) (JoinToken, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return JoinToken{}, err
+		}
+		return creatingSecret(ctx, s, q, platform, idem, func() (ID, JoinToken, error) {
+			t := JoinToken{NewSecret(), time.Now().Add(life)}
+			id := uuid.New()
+			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(t.Token), ExpiresAt: t.ExpiresAt}); err != nil {
+				return id, t, err
+			}
+			return id, t, audit(ctx, q, platform, "joinToken", id.String())
+		})
 	})
-	return token, err
 }
 
 // RegisterNode admits a node by its join token and gives it a credential. The same token with the same name again, as long as the
 // node has sent no heartbeat, replaces the credential: the first answer was lost. Codes: unauthenticated, name_taken.
-func (s *Store) RegisterNode(ctx context.Context, token, name string) (ID, husk.Credential, error) {
+func (s *Store) RegisterNode(ctx context.Context, token, name string) (id, clientID ID, secret string, err error) {
 	type registered struct {
-		id ID
-		c  husk.Credential
+		id, clientID ID
+		secret       string
 	}
 	r, err := inControl(ctx, s, func(q *db.Queries) (registered, error) {
 		refused := husk.Errorf(husk.CodeUnauthenticated, "token", "the join token is unknown, expired or used; ask an operator for a new one")
@@ -71,10 +86,10 @@ func (s *Store) RegisterNode(ctx context.Context, token, name string) (ID, husk.
 				return registered{}, err
 			}
 		}
-		c, err := insertCredential(ctx, q, db.InsertCredentialParams{Kind: husk.CallerAgent, NodeID: &node.ID, Name: name}, "")
-		return registered{node.ID, c}, err
+		clientID, secret, err := insertCredential(ctx, q, db.InsertCredentialParams{Kind: husk.CallerAgent, NodeID: &node.ID, Name: name})
+		return registered{node.ID, clientID, secret}, err
 	})
-	return r.id, r.c, err
+	return r.id, r.clientID, r.secret, err
 }
 
 // Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
@@ -124,11 +139,16 @@ func (s *Store) Nodes(ctx context.Context) ([]husk.Node, error) {
 	})
 }
 
-// DeleteNode forgets a node that has no pods, and its credential with it. Codes: not_found, conflict.
+// DeleteNode forgets a node that has no pods, and its credential with it. Codes: not_found, conflict,
+// precondition_failed.
 func (s *Store) DeleteNode(ctx context.Context, id ID) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
-		if _, err := q.LockNode(ctx, id); err != nil {
+		row, err := q.LockNode(ctx, id)
+		if err != nil {
 			return struct{}{}, orNotFound(err, "node")
+		}
+		if err := ifMatch(ctx, nodeOf(row)); err != nil {
+			return struct{}{}, err
 		}
 		busy, err := q.NodeHasPods(ctx, id)
 		if err != nil {
@@ -137,8 +157,10 @@ func (s *Store) DeleteNode(ctx context.Context, id ID) error {
 		if busy {
 			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "the node still has pods; delete them first")
 		}
-		_, err = q.DeleteNode(ctx, id)
-		return struct{}{}, err
+		if _, err = q.DeleteNode(ctx, id); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, audit(ctx, q, platform, "node", id.String())
 	})
 	return err
 }

@@ -12,8 +12,8 @@ import (
 
 func (h house) joinToken(life time.Duration) string {
 	h.t.Helper()
-	token, err := h.CreateJoinToken(h.t.Context(), time.Now().Add(life))
-	return must(h.t, token, err)
+	token, err := h.CreateJoinToken(h.t.Context(), once(), life)
+	return must(h.t, token, err).Token
 }
 
 func TestAJoinTokenAdmitsOneNode(t *testing.T) {
@@ -21,49 +21,49 @@ func TestAJoinTokenAdmitsOneNode(t *testing.T) {
 	h := open(t)
 	ctx := t.Context()
 	token := h.joinToken(time.Hour)
-	id, first, err := h.RegisterNode(ctx, token, "metal-1")
+	id, first, firstSecret, err := h.RegisterNode(ctx, token, "metal-1")
 	must(t, id, err)
-	caller, err := h.Authenticate(ctx, first.ClientID, first.Secret)
-	if want := (husk.Caller{Kind: husk.CallerAgent, ClientID: first.ClientID, NodeID: id}); must(t, caller, err) != want {
+	caller, err := h.Authenticate(ctx, first, firstSecret)
+	if want := (husk.Caller{Kind: husk.CallerAgent, ID: first, Name: "metal-1", NodeID: id}); must(t, caller, err) != want {
 		t.Errorf("the credential is of %+v, want %+v", caller, want)
 	}
 
 	// The answer was lost: the same token and name again give a new credential and end the first one.
-	again, second, err := h.RegisterNode(ctx, token, "metal-1")
+	again, second, secondSecret, err := h.RegisterNode(ctx, token, "metal-1")
 	if must(t, again, err); again != id {
 		t.Error("the repetition made another node")
 	}
-	_, err = h.Authenticate(ctx, first.ClientID, first.Secret)
+	_, err = h.Authenticate(ctx, first, firstSecret)
 	wantCode(t, err, husk.CodeUnauthenticated)
-	caller, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	caller, err = h.Authenticate(ctx, second, secondSecret)
 	must(t, caller, err)
 
-	_, _, err = h.RegisterNode(ctx, token, "metal-2")
+	_, _, _, err = h.RegisterNode(ctx, token, "metal-2")
 	wantCode(t, err, husk.CodeUnauthenticated)
 
 	// After a heartbeat the node has arrived, and nobody can take its place with the token.
 	h.beat(husk.Node{ID: id})
-	_, _, err = h.RegisterNode(ctx, token, "metal-1")
+	_, _, _, err = h.RegisterNode(ctx, token, "metal-1")
 	wantCode(t, err, husk.CodeUnauthenticated)
-	caller, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	caller, err = h.Authenticate(ctx, second, secondSecret)
 	must(t, caller, err)
 
-	_, _, err = h.RegisterNode(ctx, h.joinToken(-time.Second), "metal-3")
+	_, _, _, err = h.RegisterNode(ctx, h.joinToken(-time.Second), "metal-3")
 	wantCode(t, err, husk.CodeUnauthenticated)
-	_, _, err = h.RegisterNode(ctx, "made up", "metal-3")
+	_, _, _, err = h.RegisterNode(ctx, "made up", "metal-3")
 	wantCode(t, err, husk.CodeUnauthenticated)
 	fresh := h.joinToken(time.Hour)
-	_, _, err = h.RegisterNode(ctx, fresh, "metal-1")
+	_, _, _, err = h.RegisterNode(ctx, fresh, "metal-1")
 	wantCode(t, err, husk.CodeNameTaken)
-	_, _, err = h.RegisterNode(ctx, fresh, "metal-3") // a refusal does not use the token up
+	_, _, _, err = h.RegisterNode(ctx, fresh, "metal-3") // a refusal does not use the token up
 	wantCode(t, err, "")
 
 	if err := h.DeleteNode(ctx, id); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.Authenticate(ctx, second.ClientID, second.Secret)
+	_, err = h.Authenticate(ctx, second, secondSecret)
 	wantCode(t, err, husk.CodeUnauthenticated)
-	_, _, err = h.RegisterNode(ctx, token, "metal-1") // the token does not come back with its node's end
+	_, _, _, err = h.RegisterNode(ctx, token, "metal-1") // the token does not come back with its node's end
 	wantCode(t, err, husk.CodeUnauthenticated)
 }
 
@@ -73,7 +73,7 @@ func TestManyRegistrationsWithOneTokenMakeOneNode(t *testing.T) {
 	token := h.joinToken(time.Hour)
 	ids := make([]store.ID, 10)
 	for _, err := range together(len(ids), func(i int) (err error) {
-		ids[i], _, err = h.RegisterNode(t.Context(), token, "metal")
+		ids[i], _, _, err = h.RegisterNode(t.Context(), token, "metal")
 		return err
 	}) {
 		if err != nil {
@@ -204,9 +204,9 @@ func TestCredentials(t *testing.T) {
 	h := open(t)
 	ctx := t.Context()
 	tenant, other := h.tenant(), h.tenant()
-	key, err := h.CreateTenantKey(ctx, tenant.ID, "ci")
+	key, err := h.CreateTenantKey(ctx, tenant.ID, once(), "owner", "ci", 0)
 	must(t, key, err)
-	_, err = h.CreateTenantKey(ctx, uuid.New(), "ci")
+	_, err = h.CreateTenantKey(ctx, uuid.New(), once(), "owner", "ci", 0)
 	wantCode(t, err, husk.CodeNotFound)
 	_, err = h.Authenticate(ctx, key.ClientID, key.Secret+"x")
 	wantCode(t, err, husk.CodeUnauthenticated)
@@ -215,12 +215,12 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("a wrong secret says %q and an unknown id %q", err, unknown)
 	}
 	caller, err := h.Authenticate(ctx, key.ClientID, key.Secret)
-	if want := (husk.Caller{Kind: husk.CallerTenant, ClientID: key.ClientID, TenantID: tenant.ID}); must(t, caller, err) != want {
+	if want := (husk.Caller{Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Name: "owner", Role: husk.RoleOwner, TenantID: tenant.ID}); must(t, caller, err) != want {
 		t.Errorf("the key is of %+v, want %+v", caller, want)
 	}
 	wantCode(t, h.DeleteTenantKey(ctx, other.ID, key.ClientID), husk.CodeNotFound)
 	keys, err := h.TenantKeys(ctx, tenant.ID)
-	if must(t, keys, err); len(keys) != 1 || keys[0].Secret != "" || keys[0].LastUsed == nil {
+	if must(t, keys, err); len(keys) != 1 || keys[0].Secret != "" || keys[0].LastUsedAt == nil {
 		t.Errorf("the keys are %+v", keys)
 	}
 	wantCode(t, h.DeleteTenantKey(ctx, tenant.ID, key.ClientID), "")
@@ -245,9 +245,13 @@ func TestTheFirstOperatorIsMadeOnce(t *testing.T) {
 		t.Errorf("the caller is %+v", caller)
 	}
 	tenant := h.tenant()
-	key, err := h.CreateTenantKey(t.Context(), tenant.ID, "key")
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", "key", 0)
 	must(t, key, err)
-	if err := h.EnsureOperator(t.Context(), key.ClientID, "takeover"); err == nil {
-		t.Error("a tenant's key became an operator")
+	if err := h.EnsureOperator(t.Context(), key.ClientID, "takeover"); err != nil {
+		t.Error(err)
+	}
+	caller, err = h.Authenticate(t.Context(), key.ClientID, key.Secret)
+	if must(t, caller, err); caller.Kind != husk.CallerTenant {
+		t.Errorf("a tenant's key became an operator: %+v", caller)
 	}
 }

@@ -12,7 +12,10 @@ import (
 )
 
 // Topics that can be hinted at. A hint says "look again"; the truth is always re-read.
-const topicWork = "work" // something for the control loops
+const (
+	topicWork        = "work"         // something for the control loops
+	topicSigningKeys = "signing-keys" // the keys that sign tokens have changed
+)
 
 func topicTenant(id ID) string { return "tenant:" + id.String() }
 func topicNode(id ID) string   { return "node:" + id.String() }
@@ -79,6 +82,11 @@ func (s *Store) WatchNode(node ID) (<-chan struct{}, func()) { return s.hub.subs
 // WatchWork hints that there may be work for the control loops.
 func (s *Store) WatchWork() (<-chan struct{}, func()) { return s.hub.subscribe(topicWork) }
 
+// WatchSigningKeys hints that the keys that sign tokens may have changed.
+func (s *Store) WatchSigningKeys() (<-chan struct{}, func()) {
+	return s.hub.subscribe(topicSigningKeys)
+}
+
 // notifyTenant hints that something of the tenant changed. The payload stands in one place for this and for the SQL functions.
 func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {
 	return q.Notify(ctx, topicTenant(tenant))
@@ -126,7 +134,7 @@ func (s *Store) listenOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n.Payload == topicWork || strings.Contains(n.Payload, ":") {
+		if n.Payload == topicWork || n.Payload == topicSigningKeys || strings.Contains(n.Payload, ":") {
 			s.hub.hint(n.Payload)
 		}
 	}

@@ -41,7 +41,7 @@ func open(t testing.TB) house {
 func openAt(t testing.TB, url devtest.URL) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 6, MasterKey: bytes.Repeat([]byte{7}, 32),
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{bytes.Repeat([]byte{7}, 32)},
 		PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -57,7 +57,7 @@ var serial atomic.Int64
 func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)) }
 
 // once is the identity of a request that is never repeated.
-func once() store.Idempotency { return store.NewIdempotency("", "test", nil) }
+func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
 
 func must[T any](t testing.TB, v T, err error) T {
 	t.Helper()
@@ -123,9 +123,9 @@ const overhead = 50 // MiB of a virtual machine beside its guest's memory
 // node is one that has joined and is Ready, with room for so many small pods.
 func (h house) node(pods int) husk.Node {
 	h.t.Helper()
-	token, err := h.CreateJoinToken(h.t.Context(), time.Now().Add(time.Hour))
+	token, err := h.CreateJoinToken(h.t.Context(), once(), time.Hour)
 	must(h.t, token, err)
-	id, _, err := h.RegisterNode(h.t.Context(), token, named("node"))
+	id, _, _, err := h.RegisterNode(h.t.Context(), token.Token, named("node"))
 	must(h.t, id, err)
 	n := husk.Node{ID: id, Capacity: husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}, VMMOverheadMiB: overhead}
 	h.beat(n)

@@ -58,5 +58,9 @@ func paged[Row, T any](p Page, query func(after position, limit int) ([]Row, err
 		return items, "", nil
 	}
 	at, id := where(items[len(items)-1])
-	return items, base64.RawURLEncoding.EncodeToString([]byte(at.UTC().Format(time.RFC3339Nano) + " " + id.String())), nil
+	return items, cursorAt(at, id), nil
+}
+
+func cursorAt(at time.Time, id ID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(at.UTC().Format(time.RFC3339Nano) + " " + id.String()))
 }

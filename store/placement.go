@@ -91,9 +91,16 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 		p.PodIds = append(p.PodIds, pl.Pod.ID)
 		p.NodeIds = append(p.NodeIds, pl.Node)
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
-		p.CephKeys = append(p.CephKeys, s.seal.seal([]byte(pl.CephKey), sealedKeyOwner(pl.Pod.ID)))
 	}
 	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+		p.CephKeys = nil
+		for _, pl := range batch {
+			sealed, err := s.sealFor(ctx, q, pl.Pod.TenantID, []byte(pl.CephKey), sealedKeyOwner(pl.Pod.ID))
+			if err != nil {
+				return nil, err
+			}
+			p.CephKeys = append(p.CephKeys, sealed)
+		}
 		rows, err := q.CommitPlacements(ctx, p)
 		if err != nil {
 			return nil, err
@@ -202,7 +209,7 @@ func (s *Store) Desired(ctx context.Context, node ID) (int64, []DesiredPod, erro
 		}
 		d := desired{revision: revision, pods: []DesiredPod{}}
 		for _, r := range rows {
-			key, err := s.seal.open(r.Pod.CephKey, sealedKeyOwner(r.Pod.ID))
+			key, err := s.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID))
 			if err != nil {
 				return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
 			}

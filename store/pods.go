@@ -67,7 +67,7 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 					return id, husk.Pod{}, err
 				}
 			}
-			return id, podOf(row, ""), record(ctx, q, tenantID, "pod", id, "Accepted", "")
+			return id, podOf(row, ""), ordered(ctx, q, tenantID, "pod", id, "Accepted", "")
 		})
 		pod.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
 		return pod, err
@@ -80,6 +80,9 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, size hu
 		return err
 	}
 	if err := checkQuota("", "pods", use.Pods, 1, tenant.QuotaPods); err != nil {
+		return err
+	}
+	if err := checkQuota("", "addresses", use.Pods, 1, tenant.QuotaAddresses); err != nil { // one each, as long as the row is there
 		return err
 	}
 	if err := checkQuota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
@@ -153,11 +156,11 @@ func (s *Store) Pod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
 	})
 }
 
-// Pods lists a tenant's pods, oldest first; name narrows to one. Codes: invalid (cursor).
-func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, name *string) ([]husk.Pod, string, error) {
+// Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
+func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, filter Filter) ([]husk.Pod, string, error) {
 	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.Pod], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.PodsRow, error) {
-			return q.Pods(ctx, db.PodsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: name, Max: limit})
+			return q.Pods(ctx, db.PodsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
 		}, func(r db.PodsRow) husk.Pod { return podOf(r.Pod, r.NodeName) },
 			func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 		return l, err
@@ -165,12 +168,20 @@ func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, name *string) 
 	return l.items, l.next, err
 }
 
-// DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found.
+// DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found,
+// conflict, precondition_failed.
 func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
 	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
 		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: tenantID, ID: id})
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "pod")
+		}
+		was, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
+		if err != nil {
+			return husk.Pod{}, err
+		}
+		if err := ifMatch(ctx, podOf(was.Pod, was.NodeName)); err != nil {
+			return husk.Pod{}, err
 		}
 		next, ok := row.Phase.Next(husk.EventDelete)
 		switch {
@@ -181,7 +192,7 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 				return husk.Pod{}, err
 			}
 			row.Phase = husk.PhaseStopping
-			return podOf(row, ""), record(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+			return podOf(row, ""), ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
 		case row.Phase != husk.PhaseStopping:
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err != nil {
 				return husk.Pod{}, err
@@ -189,7 +200,7 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 			if err := q.TouchNode(ctx, *row.NodeID); err != nil {
 				return husk.Pod{}, err
 			}
-			if err := record(ctx, q, tenantID, "pod", id, "DeletionRequested", ""); err != nil {
+			if err := ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", ""); err != nil {
 				return husk.Pod{}, err
 			}
 		}

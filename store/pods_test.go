@@ -81,7 +81,7 @@ func TestAnOrderIsRefused(t *testing.T) {
 			}
 		})
 	}
-	pods, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 10}, nil)
+	pods, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 10}, store.Filter{})
 	if must(t, pods, err); len(pods) != 1 {
 		t.Errorf("refused orders left %d pods", len(pods)-1)
 	}
@@ -105,7 +105,7 @@ func TestAPodIsOrderedByTheImagesIDToo(t *testing.T) {
 func TestAQuotaHolds(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	roomy := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Images: 10}
+	roomy := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
 	for name, c := range map[string]struct {
 		limit func(q *husk.Quota)
 		field string
@@ -253,7 +253,7 @@ func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
 	h := open(t)
 	tenant, other := h.tenant(), h.tenant()
 	spec := specOf(h.image(tenant))
-	idem := store.NewIdempotency("key-1", "CreatePod", []byte(`{"a":1}`))
+	idem := store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":1}`))
 	order := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
 		return h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{"a": "b"}, spec)
 	}
@@ -264,11 +264,11 @@ func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
 	if diff := cmp.Diff(first, second, cmpopts.EquateApproxTime(0), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the repetition differs (-first +second):\n%s", diff)
 	}
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreatePod", []byte(`{"a":2}`)), spec)
+	_, err = order(tenant, store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":2}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreateVolume", []byte(`{"a":1}`)), spec)
+	_, err = order(tenant, store.NewIdempotency("key-1", "CreateVolume", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-2", "CreatePod", []byte(`{"a":1}`)), spec)
+	_, err = order(tenant, store.NewIdempotency("key-2", "CreatePod", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeNameTaken)
 	// Another tenant's key of the same text is another key.
 	third, err := order(other, idem, specOf(h.image(other)))
@@ -292,11 +292,11 @@ func TestARefusedOrderDoesNotUseUpItsKey(t *testing.T) {
 	quota.Pods = 0
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
-	idem := store.NewIdempotency("key", "CreatePod", nil)
+	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
 	_, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	quota.Pods = 1
-	changed, err := h.SetQuota(t.Context(), tenant.ID, quota)
+	changed, err := h.SetQuota(t.Context(), tenant.ID, func(husk.Quota) husk.Quota { return quota })
 	must(t, changed, err)
 	_, err = h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
 	wantCode(t, err, "")
@@ -307,7 +307,7 @@ func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant))
-	idem := store.NewIdempotency("key", "CreatePod", nil)
+	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
 	ids := make([]store.ID, 30)
 	for _, err := range together(len(ids), func(i int) error {
 		p, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
@@ -366,7 +366,7 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 	var got []store.ID
 	page := store.Page{Limit: 2}
 	for n := 0; ; n++ {
-		pods, next, err := h.Pods(t.Context(), tenant.ID, page, nil)
+		pods, next, err := h.Pods(t.Context(), tenant.ID, page, store.Filter{})
 		for _, p := range must(t, pods, err) {
 			got = append(got, p.ID)
 		}
@@ -385,7 +385,7 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 		t.Errorf("pages (-want +got):\n%s", diff)
 	}
 	for _, cursor := range []string{"x", "!", "MjAyNg", strings.Repeat("A", 200)} {
-		_, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 2, Cursor: cursor}, nil)
+		_, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 2, Cursor: cursor}, store.Filter{})
 		wantCode(t, err, husk.CodeInvalid)
 	}
 }
@@ -409,7 +409,7 @@ func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	key, err := h.CreateTenantKey(t.Context(), tenant.ID, "key")
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", "key", 0)
 	must(t, key, err)
 	v := h.volume(tenant)
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
@@ -445,8 +445,9 @@ func TestNetworksOfTenantsDoNotOverlapAndRunOut(t *testing.T) {
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM networks a JOIN networks b ON a.cidr && b.cidr AND a.id <> b.id"); n != 0 {
 		t.Errorf("%d networks overlap", n)
 	}
-	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `WITH t AS (INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
-		SELECT gen_random_uuid(), 'filler-' || o, 0, 0, 0, 0, 0, 0 FROM generate_series(8, 255) o RETURNING id, name)
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `WITH t AS (INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images,
+		quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		SELECT gen_random_uuid(), 'filler-' || o, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(8, 255) o RETURNING id, name)
 		INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, gen_random_uuid(), substr(name, 8)::int, ('10.64.' || substr(name, 8) || '.0/24')::cidr FROM t`); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -23,8 +24,16 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		tenants[i] = h.tenant()
 		pod := h.order(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
 		h.place(node.ID, pod)
-		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, "key")
+		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", "key", 0)
 		must(t, key, err)
+		// What a request does is written down with its author.
+		ctx := store.WithRequest(t.Context(), store.Request{ID: "request", Operation: "CreateUser", Caller: husk.Caller{
+			Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Name: "owner", Role: husk.RoleOwner, TenantID: tenants[i].ID,
+		}})
+		user, err := h.CreateUser(ctx, tenants[i].ID, once(), husk.User{Issuer: "https://login.example.com", Subject: "7", Role: husk.RoleViewer})
+		must(t, user, err)
+		issuer, err := h.CreateIssuer(ctx, tenants[i].ID, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
+		must(t, issuer, err)
 	}
 	return h, tenants[0], tenants[1]
 }
@@ -190,7 +199,11 @@ func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 		  AND has_table_privilege('husk_tenant', i.indrelid, 'INSERT') ORDER BY 1`)
 	must(t, rows, err)
 	leaks, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if len(must(t, leaks, err)) > 0 {
+	// Of random values that only the server makes, so that nobody can try whether one is taken.
+	leaks = slices.DeleteFunc(must(t, leaks, err), func(name string) bool {
+		return slices.Contains([]string{"api_keys_client_id_key", "audit_pkey", "oidc_issuers_pkey"}, name)
+	})
+	if len(leaks) > 0 {
 		t.Errorf("unique without the tenant: %v", leaks)
 	}
 }
@@ -236,9 +249,9 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	t.Parallel()
 	h, mine, theirs := furnished(t)
 	ctx := t.Context()
-	pods, _, err := h.Pods(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	pods, _, err := h.Pods(ctx, theirs.ID, store.Page{Limit: 10}, store.Filter{})
 	must(t, pods, err)
-	volumes, _, err := h.Volumes(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	volumes, _, err := h.Volumes(ctx, theirs.ID, store.Page{Limit: 10}, store.Filter{})
 	must(t, volumes, err)
 	images, _, err := h.Images(ctx, theirs.ID, store.Page{Limit: 10}, nil)
 	must(t, images, err)

@@ -65,7 +65,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	}
 	// A server with another master key must not go on with a key it cannot read.
 	other, err := store.Open(t.Context(), store.Config{
-		URL: h.url(store.RoleOwner), MasterKey: bytes.Repeat([]byte{8}, 32), PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		URL: h.url(store.RoleOwner), MasterKeys: [][]byte{bytes.Repeat([]byte{8}, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, other, err)
@@ -77,9 +77,9 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 
 func TestAStoreRefusesABadConfigurationWithTheReason(t *testing.T) {
 	t.Parallel()
-	good := store.Config{URL: "postgres://:x@127.0.0.1:1/none", MasterKey: make([]byte, 32), PodRange: netip.MustParsePrefix("10.0.0.0/16"), NetworkPrefix: 24}
+	good := store.Config{URL: "postgres://:x@127.0.0.1:1/none", MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.0.0.0/16"), NetworkPrefix: 24}
 	for want, change := range map[string]func(*store.Config){
-		"32 bytes, not 5":              func(c *store.Config) { c.MasterKey = []byte("short") },
+		"32 bytes; number 1 has 5":     func(c *store.Config) { c.MasterKeys = [][]byte{[]byte("short")} },
 		"cannot cut networks of /8":    func(c *store.Config) { c.NetworkPrefix = 8 },
 		"cannot cut networks of /30":   func(c *store.Config) { c.NetworkPrefix = 30 },
 		"the pod range fd00::/16":      func(c *store.Config) { c.PodRange = netip.MustParsePrefix("fd00::/16") },

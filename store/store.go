@@ -16,11 +16,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 
+	"husk"
 	"husk/migrations"
 	"husk/store/db"
 )
@@ -36,7 +38,7 @@ const (
 type Config struct {
 	URL           string       // postgres://host/db with the password that all three roles share; the user is put in per role
 	MaxConns      int32        // per role; 0 means 16
-	MasterKey     []byte       // 32 bytes that seal secrets at rest
+	MasterKeys    [][]byte     // each 32 bytes; the first seals, the others still open what they sealed
 	PodRange      netip.Prefix // from which tenants' networks are cut
 	NetworkPrefix int          // length of a tenant network's prefix
 	Log           *slog.Logger
@@ -45,7 +47,8 @@ type Config struct {
 // Store is the database.
 type Store struct {
 	tenant, control *pgxpool.Pool
-	seal            *sealer
+	seal            *sealer // with the master keys
+	tenantSeals     tenantSeals
 	cfg             Config
 
 	hub      *hub
@@ -55,7 +58,7 @@ type Store struct {
 
 // Open migrates the schema if this process is the first to, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	seal, err := newSealer(cfg.MasterKey)
+	seal, err := newSealer(cfg.MasterKeys...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +77,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if s.control, err = s.pool(ctx, RoleControl); err != nil {
 		s.tenant.Close()
+		return nil, err
+	}
+	if err := s.prepareTenantKeys(ctx); err != nil {
+		s.tenant.Close()
+		s.control.Close()
 		return nil, err
 	}
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,12 +175,24 @@ func inControl[T any](ctx context.Context, s *Store, f func(q *db.Queries) (T, e
 	return retry(ctx, s.control, f)
 }
 
-// inTenant runs a transaction that sees one tenant's rows.
+// inTenant runs a transaction that sees one tenant's rows. When it is a tenant's request, whoever makes it must still be who the
+// token says. Codes: unauthenticated.
 func inTenant[T any](ctx context.Context, s *Store, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
+	p := db.BeginTenantParams{Tenant: tenant}
+	if r, ok := requestOf(ctx); ok && r.Caller.Kind == husk.CallerTenant {
+		p.Subject, p.ClaimedRole = &r.Caller.ID, string(r.Caller.Role)
+		if r.Caller.KeyID != uuid.Nil {
+			p.Key = &r.Caller.KeyID
+		}
+	}
 	return retry(ctx, s.tenant, func(q *db.Queries) (T, error) {
-		if err := q.SetTenant(ctx, tenant.String()); err != nil {
-			var zero T
+		var zero T
+		valid, err := q.BeginTenant(ctx, p)
+		if err != nil {
 			return zero, err
+		}
+		if !valid {
+			return zero, husk.Errorf(husk.CodeUnauthenticated, "", "whoever this token was made for was revoked or has another role now; get a new token")
 		}
 		return f(q)
 	})

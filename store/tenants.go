@@ -17,10 +17,7 @@ import (
 func tenantOf(t db.Tenant, cidr netip.Prefix) husk.Tenant {
 	return husk.Tenant{
 		ID: t.ID, Name: t.Name, NetworkCIDR: cidr.String(), CreatedAt: t.CreatedAt,
-		Quota: husk.Quota{
-			Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib,
-			Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib, Images: t.QuotaImages,
-		},
+		Quota: quotaOf(t),
 	}
 }
 
@@ -30,11 +27,12 @@ func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string,
 		if err := q.LockOperators(ctx); err != nil {
 			return husk.Tenant{}, err
 		}
-		return creating(ctx, q, uuid.Nil, idem, func() (ID, husk.Tenant, error) {
+		return creating(ctx, q, platform, idem, func() (ID, husk.Tenant, error) {
 			id := uuid.New()
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
-				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaImages: quota.Images,
+				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
+				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond,
 			})
 			if uniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -53,7 +51,10 @@ func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string,
 			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: ordinal, Cidr: cidr}); err != nil {
 				return id, husk.Tenant{}, err
 			}
-			return id, tenantOf(row, cidr), nil
+			if err := s.newTenantKey(ctx, q, id); err != nil {
+				return id, husk.Tenant{}, err
+			}
+			return id, tenantOf(row, cidr), audit(ctx, q, id, "tenant", id.String())
 		})
 	})
 }
@@ -96,30 +97,59 @@ func (s *Store) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, 
 	return l.items, l.next, err
 }
 
-// SetQuota changes a tenant's limits. Codes: not_found.
-func (s *Store) SetQuota(ctx context.Context, id ID, quota husk.Quota) (husk.Tenant, error) {
+// SetQuota changes a tenant's limits by change, which is given what they are. Codes: not_found, precondition_failed.
+func (s *Store) SetQuota(ctx context.Context, id ID, change func(husk.Quota) husk.Quota) (husk.Tenant, error) {
 	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) {
+		row, err := lockTenant(ctx, q, id)
+		if err != nil {
+			return husk.Tenant{}, err
+		}
+		quota := change(quotaOf(row))
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
-			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaImages: quota.Images,
+			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
+			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond,
 		}); err != nil {
+			return husk.Tenant{}, err
+		}
+		if err := audit(ctx, q, id, "tenant", id.String()); err != nil {
 			return husk.Tenant{}, err
 		}
 		return tenant(ctx, q, id)
 	})
 }
 
-// DeleteTenant removes a tenant with its keys and its network. Codes: not_found, conflict when it still owns something.
+func lockTenant(ctx context.Context, q *db.Queries, id ID) (db.Tenant, error) {
+	row, err := q.LockTenantNetwork(ctx, id)
+	if err != nil {
+		return row.Tenant, orNotFound(err, "tenant")
+	}
+	return row.Tenant, ifMatch(ctx, tenantOf(row.Tenant, row.Cidr))
+}
+
+// DeleteTenant removes a tenant with its accounts, keys and network. Codes: not_found, conflict when it still owns something,
+// precondition_failed.
 func (s *Store) DeleteTenant(ctx context.Context, id ID) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
-		n, err := q.DeleteTenant(ctx, id)
+		if _, err := lockTenant(ctx, q, id); err != nil {
+			return struct{}{}, err
+		}
+		_, err := q.DeleteTenant(ctx, id)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
 			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes or images (%s); delete them first", pg.TableName)
 		}
-		if err == nil && n == 0 {
-			err = husk.NotFound("tenant")
+		if err != nil {
+			return struct{}{}, err
 		}
-		return struct{}{}, err
+		return struct{}{}, audit(ctx, q, id, "tenant", id.String())
 	})
 	return err
+}
+
+// TenantName returns a tenant's name, for a caller of that tenant. Codes: not_found.
+func (s *Store) TenantName(ctx context.Context, id ID) (string, error) {
+	return inTenant(ctx, s, id, func(q *db.Queries) (string, error) {
+		name, err := q.TenantName(ctx, id)
+		return name, orNotFound(err, "tenant")
+	})
 }

@@ -48,7 +48,7 @@ func (s *Store) CreateVolume(ctx context.Context, tenantID ID, idem Idempotency,
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
-			return id, volumeOf(row, nil), record(ctx, q, tenantID, "volume", id, "Created", "")
+			return id, volumeOf(row, nil), ordered(ctx, q, tenantID, "volume", id, "Created", "")
 		})
 		volume.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
 		return volume, err
@@ -63,11 +63,11 @@ func (s *Store) Volume(ctx context.Context, tenantID, id ID) (husk.Volume, error
 	})
 }
 
-// Volumes lists a tenant's volumes, oldest first; name narrows to one. Codes: invalid (cursor).
-func (s *Store) Volumes(ctx context.Context, tenantID ID, page Page, name *string) ([]husk.Volume, string, error) {
+// Volumes lists a tenant's volumes, oldest first. Codes: invalid (cursor).
+func (s *Store) Volumes(ctx context.Context, tenantID ID, page Page, filter Filter) ([]husk.Volume, string, error) {
 	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.Volume], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.VolumesRow, error) {
-			return q.Volumes(ctx, db.VolumesParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: name, Max: limit})
+			return q.Volumes(ctx, db.VolumesParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
 		}, func(r db.VolumesRow) husk.Volume { return volumeOf(r.Volume, r.PodID) },
 			func(v husk.Volume) (time.Time, ID) { return v.CreatedAt, v.ID })
 		return l, err
@@ -75,12 +75,19 @@ func (s *Store) Volumes(ctx context.Context, tenantID ID, page Page, name *strin
 	return l.items, l.next, err
 }
 
-// DeleteVolume marks a volume for deletion; a control loop removes it. Codes: not_found, volume_in_use.
+// DeleteVolume marks a volume for deletion; a control loop removes it. Codes: not_found, volume_in_use, precondition_failed.
 func (s *Store) DeleteVolume(ctx context.Context, tenantID, id ID) (husk.Volume, error) {
 	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Volume, error) {
 		row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: tenantID, ID: id})
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "volume")
+		}
+		was, err := q.Volume(ctx, db.VolumeParams{TenantID: tenantID, ID: id})
+		if err != nil {
+			return husk.Volume{}, err
+		}
+		if err := ifMatch(ctx, volumeOf(was.Volume, was.PodID)); err != nil {
+			return husk.Volume{}, err
 		}
 		pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: tenantID, VolumeID: id})
 		if err == nil {
@@ -93,7 +100,7 @@ func (s *Store) DeleteVolume(ctx context.Context, tenantID, id ID) (husk.Volume,
 			if err := q.SetVolumeDeleting(ctx, db.SetVolumeDeletingParams{TenantID: tenantID, ID: id}); err != nil {
 				return husk.Volume{}, err
 			}
-			if err := record(ctx, q, tenantID, "volume", id, "DeletionRequested", ""); err != nil {
+			if err := ordered(ctx, q, tenantID, "volume", id, "DeletionRequested", ""); err != nil {
 				return husk.Volume{}, err
 			}
 		}
@@ -153,18 +160,18 @@ func (s *Store) VolumeNames(ctx context.Context) (map[string]bool, error) {
 	})
 }
 
+// ordered is record for what a request asked for: the author is written down too.
+func ordered(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
+	if err := audit(ctx, q, tenantID, kind, id.String()); err != nil {
+		return err
+	}
+	return record(ctx, q, tenantID, kind, id, reason, message)
+}
+
 // record writes an event and wakes whoever may care.
 func record(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
 	if err := q.InsertEvent(ctx, db.InsertEventParams{TenantID: tenantID, Kind: kind, ObjectID: id, Reason: reason, Message: message}); err != nil {
 		return err
 	}
 	return notifyWork(ctx, q, tenantID)
-}
-
-// checkQuota refuses an order that would lift use above the limit.
-func checkQuota(field, what string, used, more, limit int) error {
-	if used+more <= limit {
-		return nil
-	}
-	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were asked for", limit, what, used, more)
 }

@@ -30,7 +30,7 @@ var deletables = []deletable{
 			return p.ID, err
 		},
 		delete: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (*http.Response, error) {
-			return c.DeletePod(ctx, id)
+			return c.DeletePod(ctx, id, nil)
 		},
 		state: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (string, error) {
 			p, err := answer[openapi.Pod](c.GetPod(ctx, id))
@@ -44,7 +44,7 @@ var deletables = []deletable{
 			return v.ID, err
 		},
 		delete: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (*http.Response, error) {
-			return c.DeleteVolume(ctx, id)
+			return c.DeleteVolume(ctx, id, nil)
 		},
 		state: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (string, error) {
 			v, err := answer[openapi.Volume](c.GetVolume(ctx, id))
@@ -58,7 +58,7 @@ var deletables = []deletable{
 			return i.ID, err
 		},
 		delete: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (*http.Response, error) {
-			return c.DeleteImage(ctx, id)
+			return c.DeleteImage(ctx, id, nil)
 		},
 		state: func(ctx context.Context, c *openapi.Client, id uuid.UUID) (string, error) {
 			i, err := answer[openapi.Image](c.GetImage(ctx, id))

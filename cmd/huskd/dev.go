@@ -226,7 +226,7 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}
 	if _, err := os.Stat(filepath.Join(dir, "identity.json")); errors.Is(err, fs.ErrNotExist) {
-		resp, err := operator.CreateJoinTokenWithResponse(ctx, openapi.JoinTokenCreate{})
+		resp, err := operator.CreateJoinTokenWithResponse(ctx, nil, openapi.JoinTokenCreate{})
 		if err != nil {
 			return p, err
 		}
@@ -267,7 +267,8 @@ func demoTenant(ctx context.Context, dir string, operator *openapi.ClientWithRes
 		return apiKey{id, secret}, nil
 	}
 	idempotency := "dev-" + demoTenantName
-	quota := openapi.Quota{Pods: 50, CPUMillis: 32_000, MemoryMiB: 32_768, Volumes: 50, VolumeGiB: 200, Images: 50}
+	limit := func(n int) *int { return &n }
+	quota := openapi.QuotaChange{Pods: limit(50), CPUMillis: limit(32_000), MemoryMiB: limit(32_768), Volumes: limit(50), VolumeGiB: limit(200), Images: limit(50)}
 	tenant, err := operator.CreateTenantWithResponse(ctx, &openapi.CreateTenantParams{IdempotencyKey: &idempotency},
 		openapi.TenantCreate{Name: demoTenantName, Quota: &quota})
 	if err != nil {
@@ -284,7 +285,7 @@ func demoTenant(ctx context.Context, dir string, operator *openapi.ClientWithRes
 	default:
 		return apiKey{}, fmt.Errorf("%s: %s", tenant.Status(), tenant.Body)
 	}
-	key, err := operator.CreateAPIKeyWithResponse(ctx, id, openapi.APIKeyCreate{Name: "dev"})
+	key, err := operator.CreateAPIKeyWithResponse(ctx, id, nil, openapi.TenantKeyCreate{Name: "dev"})
 	if err != nil {
 		return apiKey{}, err
 	}

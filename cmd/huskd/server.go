@@ -28,7 +28,9 @@ type serverFlags struct {
 	listen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
 	networkPrefix                                                                        int
 	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                    string
-	cephMonitors, allowEgress                                                            []string
+	cephMonitors, allowEgress, trustedProxies                                            []string
+	signingKeyLife                                                                       time.Duration
+	loginsPerSecond                                                                      float64
 	lease, heartbeat                                                                     time.Duration
 }
 
@@ -48,8 +50,11 @@ func serverCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address of the API")
 	fs.StringVar(&f.databaseURL, "database-url", "", "Postgres as postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
-	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that seals secrets in the database")
+	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that wraps the keys of secrets in the database; older keys may follow, one a line")
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
+	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before the next takes over")
+	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "how many logins, and requests whose token does not verify, one address may send; bursts are five times that")
+	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "blocks of addresses (CIDR) of proxies whose X-Forwarded-For is believed")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range from which tenants' networks are cut")
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
 	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, made unless it exists")
@@ -73,13 +78,15 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return err
 	}
-	key, err := readSecret(f.masterKeyFile)
+	masters, err := masterKeys(f.masterKeyFile)
 	if err != nil {
 		return err
 	}
-	master, err := hex.DecodeString(key)
-	if err != nil {
-		return fmt.Errorf("--master-key-file: %s does not hold hexadecimal digits", f.masterKeyFile)
+	proxies := make([]netip.Prefix, len(f.trustedProxies))
+	for i, p := range f.trustedProxies {
+		if proxies[i], err = netip.ParsePrefix(p); err != nil {
+			return fmt.Errorf("--trusted-proxies: %w", err)
+		}
 	}
 	podRange, err := netip.ParsePrefix(f.podRange)
 	if err != nil {
@@ -95,7 +102,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer listener.Close() //nolint:errcheck // Shutdown has closed it before
-	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKey: master, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
+	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
 	if err != nil {
 		return err
 	}
@@ -114,11 +121,29 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, Egress: policy,
+		TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {
 		return err
 	}
 	return serve(ctx, srv, listener)
+}
+
+// masterKeys reads the keys, one a line: the first seals, those after it were used before.
+func masterKeys(file string) ([][]byte, error) {
+	text, err := readSecret(file)
+	if err != nil {
+		return nil, err
+	}
+	var keys [][]byte
+	for line := range strings.FieldsSeq(text) {
+		key, err := hex.DecodeString(line)
+		if err != nil {
+			return nil, fmt.Errorf("--master-key-file: %s does not hold hexadecimal digits", file)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 func ensureOperator(ctx context.Context, st *store.Store, f serverFlags) error {

@@ -13,6 +13,32 @@ import (
 	"husk"
 )
 
+type ApiKey struct {
+	TenantID         uuid.UUID
+	ClientID         uuid.UUID
+	ServiceAccountID uuid.UUID
+	Name             string
+	SecretHash       []byte
+	CreatedAt        time.Time
+	ExpiresAt        *time.Time
+	LastUsedAt       *time.Time
+}
+
+type Audit struct {
+	ID         uuid.UUID
+	At         time.Time
+	TenantID   *uuid.UUID
+	Operation  string
+	ObjectKind string
+	ObjectID   string
+	ActorKind  string
+	ActorID    uuid.UUID
+	ActorName  string
+	KeyID      *uuid.UUID
+	Address    *netip.Addr
+	RequestID  string
+}
+
 type Blob struct {
 	Digest    string
 	SizeBytes int64
@@ -22,7 +48,6 @@ type Blob struct {
 type Credential struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
-	TenantID   *uuid.UUID
 	NodeID     *uuid.UUID
 	Name       string
 	SecretHash []byte
@@ -32,12 +57,12 @@ type Credential struct {
 
 type Event struct {
 	TenantID uuid.UUID
-	ID       int64
 	Kind     string
 	ObjectID uuid.UUID
 	Reason   string
 	Message  string
 	At       time.Time
+	ID       uuid.UUID
 }
 
 type IdempotencyKey struct {
@@ -110,6 +135,16 @@ type Node struct {
 	CreatedAt          time.Time
 }
 
+type OidcIssuer struct {
+	ID           uuid.UUID
+	TenantID     *uuid.UUID
+	Name         string
+	Issuer       string
+	ClientID     string
+	RoleMappings []husk.RoleMapping
+	CreatedAt    time.Time
+}
+
 type Pod struct {
 	TenantID            uuid.UUID
 	ID                  uuid.UUID
@@ -141,24 +176,65 @@ type Pod struct {
 	DeletionRequestedAt *time.Time
 }
 
+type RateBucket struct {
+	Key     string
+	Tokens  float64
+	Granted float64
+	At      time.Time
+}
+
+type ServiceAccount struct {
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	Name      string
+	Role      husk.Role
+	CreatedAt time.Time
+}
+
 type SigningKey struct {
 	Kid        string
 	PrivateKey []byte
 	PublicKey  []byte
 	CreatedAt  time.Time
+	SignsFrom  time.Time
 }
 
 type Tenant struct {
-	ID             uuid.UUID
-	Name           string
-	QuotaPods      int
-	QuotaCpuMillis int
-	QuotaMemoryMib int
-	QuotaVolumes   int
-	QuotaVolumeGib int
-	QuotaImages    int
-	CreatedAt      time.Time
-	OrderLock      bool
+	ID                     uuid.UUID
+	Name                   string
+	QuotaPods              int
+	QuotaCpuMillis         int
+	QuotaMemoryMib         int
+	QuotaVolumes           int
+	QuotaVolumeGib         int
+	QuotaImages            int
+	CreatedAt              time.Time
+	OrderLock              bool
+	QuotaSnapshots         int
+	QuotaNetworks          int
+	QuotaAddresses         int
+	QuotaRequestsPerSecond int
+}
+
+type TenantKey struct {
+	TenantID  uuid.UUID
+	MasterID  string
+	Wrapped   []byte
+	CreatedAt time.Time
+}
+
+type User struct {
+	TenantID    uuid.UUID
+	ID          uuid.UUID
+	Issuer      string
+	Subject     *string
+	Email       string
+	Name        string
+	Role        husk.Role
+	Mapped      bool
+	Disabled    bool
+	CreatedAt   time.Time
+	LastLoginAt *time.Time
 }
 
 type Volume struct {

@@ -40,21 +40,13 @@ func (q *Queries) CredentialExists(ctx context.Context, arg CredentialExistsPara
 	return exists, err
 }
 
-const deleteTenantCredential = `-- name: DeleteTenantCredential :execrows
-DELETE FROM credentials WHERE tenant_id = $1::uuid AND client_id = $2
+const deleteSigningKey = `-- name: DeleteSigningKey :exec
+DELETE FROM signing_keys WHERE kid = $1
 `
 
-type DeleteTenantCredentialParams struct {
-	TenantID uuid.UUID
-	ClientID uuid.UUID
-}
-
-func (q *Queries) DeleteTenantCredential(ctx context.Context, arg DeleteTenantCredentialParams) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteTenantCredential, arg.TenantID, arg.ClientID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+func (q *Queries) DeleteSigningKey(ctx context.Context, kid string) error {
+	_, err := q.db.Exec(ctx, deleteSigningKey, kid)
+	return err
 }
 
 const findIdempotencyKey = `-- name: FindIdempotencyKey :one
@@ -92,65 +84,25 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
-const insertCredential = `-- name: InsertCredential :one
-INSERT INTO credentials (client_id, kind, tenant_id, node_id, name, secret_hash)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (client_id) DO UPDATE SET name = EXCLUDED.name WHERE credentials.secret_hash = EXCLUDED.secret_hash AND credentials.kind = EXCLUDED.kind
-RETURNING client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at
+const insertCredential = `-- name: InsertCredential :exec
+INSERT INTO credentials (client_id, kind, node_id, name, secret_hash) VALUES ($1, $2, $3, $4, $5)
 `
 
 type InsertCredentialParams struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
-	TenantID   *uuid.UUID
 	NodeID     *uuid.UUID
 	Name       string
 	SecretHash []byte
 }
 
-// A commit whose outcome is unknown is tried again with the same id and secret.
-func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialParams) (Credential, error) {
-	row := q.db.QueryRow(ctx, insertCredential,
+func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialParams) error {
+	_, err := q.db.Exec(ctx, insertCredential,
 		arg.ClientID,
 		arg.Kind,
-		arg.TenantID,
 		arg.NodeID,
 		arg.Name,
 		arg.SecretHash,
-	)
-	var i Credential
-	err := row.Scan(
-		&i.ClientID,
-		&i.Kind,
-		&i.TenantID,
-		&i.NodeID,
-		&i.Name,
-		&i.SecretHash,
-		&i.CreatedAt,
-		&i.LastUsedAt,
-	)
-	return i, err
-}
-
-const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES ($1, $2, $3, $4, $5)
-`
-
-type InsertEventParams struct {
-	TenantID uuid.UUID
-	Kind     string
-	ObjectID uuid.UUID
-	Reason   string
-	Message  string
-}
-
-func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error {
-	_, err := q.db.Exec(ctx, insertEvent,
-		arg.TenantID,
-		arg.Kind,
-		arg.ObjectID,
-		arg.Reason,
-		arg.Message,
 	)
 	return err
 }
@@ -179,19 +131,33 @@ func (q *Queries) InsertIdempotencyKey(ctx context.Context, arg InsertIdempotenc
 	return err
 }
 
-const insertSigningKey = `-- name: InsertSigningKey :exec
-INSERT INTO signing_keys (kid, private_key, public_key) VALUES ($1, $2, $3)
+const insertSigningKey = `-- name: InsertSigningKey :one
+INSERT INTO signing_keys (kid, private_key, public_key, signs_from) VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING kid, private_key, public_key, created_at, signs_from
 `
 
 type InsertSigningKeyParams struct {
 	Kid        string
 	PrivateKey []byte
 	PublicKey  []byte
+	SignsAfter float64
 }
 
-func (q *Queries) InsertSigningKey(ctx context.Context, arg InsertSigningKeyParams) error {
-	_, err := q.db.Exec(ctx, insertSigningKey, arg.Kid, arg.PrivateKey, arg.PublicKey)
-	return err
+func (q *Queries) InsertSigningKey(ctx context.Context, arg InsertSigningKeyParams) (SigningKey, error) {
+	row := q.db.QueryRow(ctx, insertSigningKey,
+		arg.Kid,
+		arg.PrivateKey,
+		arg.PublicKey,
+		arg.SignsAfter,
+	)
+	var i SigningKey
+	err := row.Scan(
+		&i.Kid,
+		&i.PrivateKey,
+		&i.PublicKey,
+		&i.CreatedAt,
+		&i.SignsFrom,
+	)
+	return i, err
 }
 
 const lockOperators = `-- name: LockOperators :exec
@@ -213,17 +179,8 @@ func (q *Queries) Notify(ctx context.Context, payload string) error {
 	return err
 }
 
-const setTenant = `-- name: SetTenant :exec
-SELECT set_config('husk.tenant', $1::text, true)
-`
-
-func (q *Queries) SetTenant(ctx context.Context, tenant string) error {
-	_, err := q.db.Exec(ctx, setTenant, tenant)
-	return err
-}
-
 const signingKeys = `-- name: SigningKeys :many
-SELECT kid, private_key, public_key, created_at FROM signing_keys ORDER BY created_at DESC
+SELECT kid, private_key, public_key, created_at, signs_from FROM signing_keys ORDER BY signs_from DESC, created_at DESC, kid
 `
 
 func (q *Queries) SigningKeys(ctx context.Context) ([]SigningKey, error) {
@@ -240,6 +197,7 @@ func (q *Queries) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 			&i.PrivateKey,
 			&i.PublicKey,
 			&i.CreatedAt,
+			&i.SignsFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -262,41 +220,8 @@ func (q *Queries) TakeLeadership(ctx context.Context, holder string) (int64, err
 	return epoch, err
 }
 
-const tenantCredentials = `-- name: TenantCredentials :many
-SELECT client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at FROM credentials WHERE tenant_id = $1::uuid ORDER BY created_at
-`
-
-func (q *Queries) TenantCredentials(ctx context.Context, tenantID uuid.UUID) ([]Credential, error) {
-	rows, err := q.db.Query(ctx, tenantCredentials, tenantID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Credential{}
-	for rows.Next() {
-		var i Credential
-		if err := rows.Scan(
-			&i.ClientID,
-			&i.Kind,
-			&i.TenantID,
-			&i.NodeID,
-			&i.Name,
-			&i.SecretHash,
-			&i.CreatedAt,
-			&i.LastUsedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const useCredential = `-- name: UseCredential :one
-UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at
+UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, node_id, name, secret_hash, created_at, last_used_at
 `
 
 type UseCredentialParams struct {
@@ -310,7 +235,6 @@ func (q *Queries) UseCredential(ctx context.Context, arg UseCredentialParams) (C
 	err := row.Scan(
 		&i.ClientID,
 		&i.Kind,
-		&i.TenantID,
 		&i.NodeID,
 		&i.Name,
 		&i.SecretHash,

@@ -617,8 +617,8 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 const pods = `-- name: Pods :many
 SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, node_name(pods.node_id)::text AS node_name FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
-  AND ($4::text IS NULL OR name = $4)
-ORDER BY created_at, id LIMIT $5
+  AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
+ORDER BY created_at, id LIMIT $6
 `
 
 type PodsParams struct {
@@ -626,6 +626,7 @@ type PodsParams struct {
 	AfterTime time.Time
 	AfterID   uuid.UUID
 	Name      *string
+	Selector  []byte
 	Max       int
 }
 
@@ -640,6 +641,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
 		arg.AfterTime,
 		arg.AfterID,
 		arg.Name,
+		arg.Selector,
 		arg.Max,
 	)
 	if err != nil {

@@ -70,20 +70,26 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 }
 
 const insertTenant = `-- name: InsertTenant :one
-INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock
+INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
+    quota_networks, quota_addresses, quota_images, quota_requests_per_second)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+    $9, $10, $11, $12)
+RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second
 `
 
 type InsertTenantParams struct {
-	ID             uuid.UUID
-	Name           string
-	QuotaPods      int
-	QuotaCpuMillis int
-	QuotaMemoryMib int
-	QuotaVolumes   int
-	QuotaVolumeGib int
-	QuotaImages    int
+	ID                     uuid.UUID
+	Name                   string
+	QuotaPods              int
+	QuotaCpuMillis         int
+	QuotaMemoryMib         int
+	QuotaVolumes           int
+	QuotaVolumeGib         int
+	QuotaSnapshots         int
+	QuotaNetworks          int
+	QuotaAddresses         int
+	QuotaImages            int
+	QuotaRequestsPerSecond int
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Tenant, error) {
@@ -95,7 +101,11 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		arg.QuotaMemoryMib,
 		arg.QuotaVolumes,
 		arg.QuotaVolumeGib,
+		arg.QuotaSnapshots,
+		arg.QuotaNetworks,
+		arg.QuotaAddresses,
 		arg.QuotaImages,
+		arg.QuotaRequestsPerSecond,
 	)
 	var i Tenant
 	err := row.Scan(
@@ -109,12 +119,16 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		&i.QuotaImages,
 		&i.CreatedAt,
 		&i.OrderLock,
+		&i.QuotaSnapshots,
+		&i.QuotaNetworks,
+		&i.QuotaAddresses,
+		&i.QuotaRequestsPerSecond,
 	)
 	return i, err
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock FROM tenants WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
@@ -133,12 +147,102 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 		&i.QuotaImages,
 		&i.CreatedAt,
 		&i.OrderLock,
+		&i.QuotaSnapshots,
+		&i.QuotaNetworks,
+		&i.QuotaAddresses,
+		&i.QuotaRequestsPerSecond,
+	)
+	return i, err
+}
+
+const lockTenantNetwork = `-- name: LockTenantNetwork :one
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
+`
+
+type LockTenantNetworkRow struct {
+	Tenant Tenant
+	Cidr   netip.Prefix
+}
+
+// As Tenant, with the row locked.
+func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTenantNetworkRow, error) {
+	row := q.db.QueryRow(ctx, lockTenantNetwork, id)
+	var i LockTenantNetworkRow
+	err := row.Scan(
+		&i.Tenant.ID,
+		&i.Tenant.Name,
+		&i.Tenant.QuotaPods,
+		&i.Tenant.QuotaCpuMillis,
+		&i.Tenant.QuotaMemoryMib,
+		&i.Tenant.QuotaVolumes,
+		&i.Tenant.QuotaVolumeGib,
+		&i.Tenant.QuotaImages,
+		&i.Tenant.CreatedAt,
+		&i.Tenant.OrderLock,
+		&i.Tenant.QuotaSnapshots,
+		&i.Tenant.QuotaNetworks,
+		&i.Tenant.QuotaAddresses,
+		&i.Tenant.QuotaRequestsPerSecond,
+		&i.Cidr,
+	)
+	return i, err
+}
+
+const quotaUse = `-- name: QuotaUse :one
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second,
+    (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
+    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
+    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
+    (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
+    (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
+    (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
+    (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images
+FROM tenants t WHERE t.id = $1
+`
+
+type QuotaUseRow struct {
+	Tenant    Tenant
+	Pods      int64
+	CpuMillis int64
+	MemoryMib int64
+	Volumes   int64
+	VolumeGib int64
+	Networks  int64
+	Images    int64
+}
+
+// Ended pods keep their row and their address, but hold no cpu and memory.
+func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, error) {
+	row := q.db.QueryRow(ctx, quotaUse, id)
+	var i QuotaUseRow
+	err := row.Scan(
+		&i.Tenant.ID,
+		&i.Tenant.Name,
+		&i.Tenant.QuotaPods,
+		&i.Tenant.QuotaCpuMillis,
+		&i.Tenant.QuotaMemoryMib,
+		&i.Tenant.QuotaVolumes,
+		&i.Tenant.QuotaVolumeGib,
+		&i.Tenant.QuotaImages,
+		&i.Tenant.CreatedAt,
+		&i.Tenant.OrderLock,
+		&i.Tenant.QuotaSnapshots,
+		&i.Tenant.QuotaNetworks,
+		&i.Tenant.QuotaAddresses,
+		&i.Tenant.QuotaRequestsPerSecond,
+		&i.Pods,
+		&i.CpuMillis,
+		&i.MemoryMib,
+		&i.Volumes,
+		&i.VolumeGib,
+		&i.Networks,
+		&i.Images,
 	)
 	return i, err
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -160,13 +264,17 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 		&i.Tenant.QuotaImages,
 		&i.Tenant.CreatedAt,
 		&i.Tenant.OrderLock,
+		&i.Tenant.QuotaSnapshots,
+		&i.Tenant.QuotaNetworks,
+		&i.Tenant.QuotaAddresses,
+		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `
@@ -202,6 +310,10 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 			&i.Tenant.QuotaImages,
 			&i.Tenant.CreatedAt,
 			&i.Tenant.OrderLock,
+			&i.Tenant.QuotaSnapshots,
+			&i.Tenant.QuotaNetworks,
+			&i.Tenant.QuotaAddresses,
+			&i.Tenant.QuotaRequestsPerSecond,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -216,18 +328,23 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 
 const updateTenantQuota = `-- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = $1, quota_cpu_millis = $2, quota_memory_mib = $3,
-    quota_volumes = $4, quota_volume_gib = $5, quota_images = $6
-WHERE id = $7
+    quota_volumes = $4, quota_volume_gib = $5, quota_snapshots = $6, quota_networks = $7,
+    quota_addresses = $8, quota_images = $9, quota_requests_per_second = $10
+WHERE id = $11
 `
 
 type UpdateTenantQuotaParams struct {
-	QuotaPods      int
-	QuotaCpuMillis int
-	QuotaMemoryMib int
-	QuotaVolumes   int
-	QuotaVolumeGib int
-	QuotaImages    int
-	ID             uuid.UUID
+	QuotaPods              int
+	QuotaCpuMillis         int
+	QuotaMemoryMib         int
+	QuotaVolumes           int
+	QuotaVolumeGib         int
+	QuotaSnapshots         int
+	QuotaNetworks          int
+	QuotaAddresses         int
+	QuotaImages            int
+	QuotaRequestsPerSecond int
+	ID                     uuid.UUID
 }
 
 func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaParams) (int64, error) {
@@ -237,7 +354,11 @@ func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaPa
 		arg.QuotaMemoryMib,
 		arg.QuotaVolumes,
 		arg.QuotaVolumeGib,
+		arg.QuotaSnapshots,
+		arg.QuotaNetworks,
+		arg.QuotaAddresses,
 		arg.QuotaImages,
+		arg.QuotaRequestsPerSecond,
 		arg.ID,
 	)
 	if err != nil {

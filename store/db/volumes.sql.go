@@ -297,7 +297,8 @@ SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
-ORDER BY volumes.created_at, volumes.id LIMIT $5
+  AND ($5::jsonb IS NULL OR labels_match(volumes.labels, $5::jsonb))
+ORDER BY volumes.created_at, volumes.id LIMIT $6
 `
 
 type VolumesParams struct {
@@ -305,6 +306,7 @@ type VolumesParams struct {
 	AfterTime time.Time
 	AfterID   uuid.UUID
 	Name      *string
+	Selector  []byte
 	Max       int
 }
 
@@ -319,6 +321,7 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 		arg.AfterTime,
 		arg.AfterID,
 		arg.Name,
+		arg.Selector,
 		arg.Max,
 	)
 	if err != nil {

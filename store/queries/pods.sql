@@ -28,7 +28,7 @@ SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods WH
 -- name: Pods :many
 SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods
 WHERE tenant_id = @tenant_id AND (created_at, id) > (@after_time::timestamptz, @after_id::uuid)
-  AND (sqlc.narg(name)::text IS NULL OR name = sqlc.narg(name))
+  AND (sqlc.narg(name)::text IS NULL OR name = sqlc.narg(name)) AND (sqlc.narg(selector)::jsonb IS NULL OR labels_match(labels, sqlc.narg(selector)::jsonb))
 ORDER BY created_at, id LIMIT @max;
 
 -- name: LockPod :one

@@ -1,6 +1,8 @@
 -- name: InsertTenant :one
-INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images)
-VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_images)
+INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
+    quota_networks, quota_addresses, quota_images, quota_requests_per_second)
+VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_snapshots,
+    @quota_networks, @quota_addresses, @quota_images, @quota_requests_per_second)
 RETURNING *;
 
 -- name: InsertNetwork :one
@@ -24,7 +26,8 @@ ORDER BY tenants.created_at, tenants.id LIMIT @max;
 
 -- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
-    quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_images = @quota_images
+    quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_snapshots = @quota_snapshots, quota_networks = @quota_networks,
+    quota_addresses = @quota_addresses, quota_images = @quota_images, quota_requests_per_second = @quota_requests_per_second
 WHERE id = @id;
 
 -- name: DeleteTenant :execrows
@@ -34,3 +37,19 @@ DELETE FROM tenants WHERE id = @id;
 -- Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
 -- or else a deletion that holds a volume and writes an event would deadlock with an order that wants the volume.
 SELECT * FROM tenants WHERE id = @id FOR NO KEY UPDATE;
+
+-- name: LockTenantNetwork :one
+-- As Tenant, with the row locked.
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = @id FOR UPDATE OF tenants;
+
+-- name: QuotaUse :one
+-- Ended pods keep their row and their address, but hold no cpu and memory.
+SELECT sqlc.embed(t),
+    (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
+    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
+    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
+    (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
+    (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
+    (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
+    (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images
+FROM tenants t WHERE t.id = @id;

@@ -15,6 +15,7 @@ SELECT sqlc.embed(volumes), volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = @tenant_id AND (volumes.created_at, volumes.id) > (@after_time::timestamptz, @after_id::uuid)
   AND (sqlc.narg(name)::text IS NULL OR volumes.name = sqlc.narg(name))
+  AND (sqlc.narg(selector)::jsonb IS NULL OR labels_match(volumes.labels, sqlc.narg(selector)::jsonb))
 ORDER BY volumes.created_at, volumes.id LIMIT @max;
 
 -- name: LockVolume :one

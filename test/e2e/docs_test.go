@@ -55,7 +55,7 @@ func (tn *tenant) removeImages(t *testing.T) {
 			return err
 		}
 		for _, i := range images.JSON200.Items {
-			if _, err := tn.api.DeleteImageWithResponse(ctx, i.ID); err != nil {
+			if _, err := tn.api.DeleteImageWithResponse(ctx, i.ID, nil); err != nil {
 				return err
 			}
 		}

@@ -97,7 +97,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		})
 	}
 	t.Run("a quota of zero", func(t *testing.T) {
-		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, openapi.TenantUpdate{}); err != nil {
+		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{Pods: limit(0), Volumes: limit(0), Images: limit(0)}}); err != nil {
 			t.Fatal(err)
 		}
 		for path, body := range map[string]any{
@@ -108,14 +108,14 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 				t.Errorf("POST %s: %d %s", path, status, p.Code)
 			}
 		}
-		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, openapi.TenantUpdate{Quota: generousQuota}); err != nil {
+		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: generousQuota}); err != nil {
 			t.Fatal(err)
 		}
 	})
 	t.Run("not enough capacity", func(t *testing.T) {
 		big := generousQuota
-		big.MemoryMiB = 2_000_000
-		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, openapi.TenantUpdate{Quota: big}); err != nil {
+		big.MemoryMiB = limit(2_000_000)
+		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: big}); err != nil {
 			t.Fatal(err)
 		}
 		waiting := tn.order(t, "huge", func(s *openapi.PodSpec) {

@@ -25,7 +25,11 @@ type tenant struct {
 	api *openapi.ClientWithResponses
 }
 
-var generousQuota = openapi.Quota{Pods: 20, CPUMillis: 16_000, MemoryMiB: 8192, Volumes: 10, VolumeGiB: 100, Images: 10}
+var generousQuota = openapi.QuotaChange{
+	Pods: limit(20), CPUMillis: limit(16_000), MemoryMiB: limit(8192), Volumes: limit(10), VolumeGiB: limit(100), Images: limit(10), RequestsPerSecond: limit(1000),
+}
+
+func limit(n int) *int { return &n }
 
 func newTenant(t testing.TB) *tenant {
 	t.Helper()
@@ -35,7 +39,7 @@ func newTenant(t testing.TB) *tenant {
 		t.Fatalf("create a tenant: %v: %s", err, created.Body)
 	}
 	id := created.JSON201.ID
-	key, err := s.operator.CreateAPIKeyWithResponse(t.Context(), id, openapi.APIKeyCreate{Name: "test"})
+	key, err := s.operator.CreateAPIKeyWithResponse(t.Context(), id, nil, openapi.TenantKeyCreate{Name: "test"})
 	if err != nil || key.JSON201 == nil {
 		t.Fatalf("create an API key: %v", err)
 	}
@@ -57,7 +61,7 @@ func (tn *tenant) remove(t testing.TB) {
 		for _, p := range pods.JSON200.Items {
 			owned = append(owned, p.ID.String())
 			if p.DeletionRequestedAt == nil {
-				_, err = tn.api.DeletePodWithResponse(ctx, p.ID)
+				_, err = tn.api.DeletePodWithResponse(ctx, p.ID, nil)
 			}
 		}
 		if n := len(pods.JSON200.Items); n > 0 {
@@ -69,15 +73,15 @@ func (tn *tenant) remove(t testing.TB) {
 			return err
 		}
 		for _, v := range volumes.JSON200.Items {
-			_, err = tn.api.DeleteVolumeWithResponse(ctx, v.ID)
+			_, err = tn.api.DeleteVolumeWithResponse(ctx, v.ID, nil)
 		}
 		for _, i := range images.JSON200.Items {
-			_, err = tn.api.DeleteImageWithResponse(ctx, i.ID)
+			_, err = tn.api.DeleteImageWithResponse(ctx, i.ID, nil)
 		}
 		if n := len(volumes.JSON200.Items) + len(images.JSON200.Items); n > 0 {
 			return errors.Join(err, fmt.Errorf("%d volumes and images are left: %s %s", n, volumes.Body, images.Body))
 		}
-		resp, err := tn.operator.DeleteTenantWithResponse(ctx, tn.id)
+		resp, err := tn.operator.DeleteTenantWithResponse(ctx, tn.id, nil)
 		if err == nil && resp.StatusCode() != http.StatusNoContent {
 			err = errors.New(resp.Status())
 		}
@@ -176,7 +180,7 @@ func (tn *tenant) wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) opena
 
 func (tn *tenant) deletePod(t testing.TB, id uuid.UUID) {
 	t.Helper()
-	if _, err := tn.api.DeletePodWithResponse(t.Context(), id); err != nil {
+	if _, err := tn.api.DeletePodWithResponse(t.Context(), id, nil); err != nil {
 		t.Fatalf("delete pod %s: %v", id, err)
 	}
 	eventually(t, time.Minute, func() error {

@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/idtoken"
+	"husk/openapi"
+	"husk/store"
+)
+
+// What OAuth 2.0 calls things: RFC 6749 and RFC 8693.
+const (
+	grantClientCredentials = "client_credentials"
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token"
+	typeJWT                = "urn:ietf:params:oauth:token-type:jwt"
+	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token"
+	scopeTenant            = "tenant:"
+)
+
+// oauthRefusal is an error as OAuth 2.0 wants it.
+type oauthRefusal struct {
+	code openapi.OAuthErrorError
+	text string
+}
+
+// Error implements error.
+func (r *oauthRefusal) Error() string { return string(r.code) + ": " + r.text }
+
+func refuseLogin(code openapi.OAuthErrorError, format string, args ...any) error {
+	return &oauthRefusal{code, fmt.Sprintf(format, args...)}
+}
+
+// IssueToken exchanges credentials for a token.
+func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) (openapi.IssueTokenResponseObject, error) {
+	var granted grant
+	var err error
+	switch g := valueOf(r.Body.GrantType); g {
+	case grantClientCredentials:
+		granted, err = a.clientCredentials(ctx, *r.Body)
+	case grantTokenExchange:
+		granted, err = a.tokenExchange(ctx, *r.Body)
+	case "":
+		err = refuseLogin(openapi.InvalidRequest, "grant_type is needed")
+	default:
+		err = refuseLogin(openapi.UnsupportedGrantType, "only %s and %s are supported", grantClientCredentials, grantTokenExchange)
+	}
+	if refused, ok := errors.AsType[*oauthRefusal](err); ok {
+		body := openapi.OAuthErrorJSONResponse{Error: refused.code, ErrorDescription: &refused.text}
+		if refused.code == openapi.InvalidClient {
+			return openapi.IssueToken401JSONResponse(body), nil
+		}
+		return openapi.IssueToken400JSONResponse{OAuthErrorJSONResponse: body}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.tokens.issue(ctx, granted.caller, tokenAudience, tokenLife)
+	if err != nil {
+		return nil, err
+	}
+	answer := openapi.IssueToken200JSONResponse{AccessToken: token, TokenType: openapi.Bearer, ExpiresIn: int(tokenLife.Seconds())}
+	if granted.exchanged {
+		answer.IssuedTokenType = pointer(typeAccessToken)
+		answer.Scope = pointer(scopeTenant + granted.tenant)
+	}
+	return answer, nil
+}
+
+// grant is whom a token is for.
+type grant struct {
+	caller    husk.Caller
+	exchanged bool
+	tenant    string // its name, for an exchange
+}
+
+func (a api) clientCredentials(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
+	id, secret := valueOf(form.ClientID), valueOf(form.ClientSecret)
+	if req := requestOf(ctx); req.hasBasic {
+		id, secret = req.basicUser, req.basicPass
+	}
+	clientID, err := uuid.Parse(id)
+	if err != nil || secret == "" {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed")
+	}
+	caller, err := a.store.Authenticate(ctx, clientID, secret)
+	if husk.CodeOf(err) == husk.CodeUnauthenticated {
+		return grant{}, refuseLogin(openapi.InvalidClient, "unknown client or wrong secret")
+	}
+	return grant{caller: caller}, err
+}
+
+// tokenExchange admits a person by an ID token: whoever configured the issuer vouches for it, by a user that was admitted or by a
+// mapping from claims to roles. What is refused says the same for a tenant that does not exist and for one that is not open.
+func (a api) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
+	raw := valueOf(form.SubjectToken)
+	if t := valueOf(form.SubjectTokenType); raw == "" || t != typeIDToken && t != typeJWT {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "subject_token and subject_token_type %s are needed", typeIDToken)
+	}
+	if t := valueOf(form.RequestedTokenType); t != "" && t != typeAccessToken {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "only a token of type %s can be had", typeAccessToken)
+	}
+	tenantID, err := a.tenantOfScope(ctx, valueOf(form.Scope))
+	if err != nil {
+		return grant{}, err
+	}
+	var said jwt.RegisteredClaims // not verified yet: it only says whom to ask
+	if _, _, err := jwt.NewParser().ParseUnverified(raw, &said); err != nil || said.Issuer == "" {
+		return grant{}, refuseLogin(openapi.InvalidGrant, "the subject token is not an ID token")
+	}
+	configured, err := a.store.IssuersOf(ctx, said.Issuer, tenantID)
+	if err != nil {
+		return grant{}, err
+	}
+	login, err := a.verifyLogin(ctx, raw, configured)
+	if err != nil {
+		return grant{}, err
+	}
+	caller, tenant, err := a.store.LogIn(ctx, login, tenantID)
+	switch {
+	case errors.Is(err, store.ErrWhichTenant):
+		return grant{}, refuseLogin(openapi.InvalidScope, "this identity opens several tenants; say which with scope=tenant:NAME")
+	case husk.CodeOf(err) == husk.CodeUnauthenticated:
+		return grant{}, refuseLogin(openapi.InvalidGrant, "this identity has no role there")
+	}
+	return grant{caller, true, tenant}, err
+}
+
+// tenantOfScope finds the tenant that a scope names, nil when it names none. One that does not exist is the zero id: nobody has a role
+// there, and the answer is the same as for a tenant that is not open.
+func (a api) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, error) {
+	var found *uuid.UUID
+	for word := range strings.FieldsSeq(scope) {
+		name, ok := strings.CutPrefix(word, scopeTenant)
+		if !ok || found != nil {
+			return nil, refuseLogin(openapi.InvalidScope, "the scope is tenant:NAME, once")
+		}
+		id, err := a.store.TenantByWord(ctx, name)
+		if err != nil && husk.CodeOf(err) != husk.CodeNotFound {
+			return nil, err
+		}
+		found = &id
+	}
+	return found, nil
+}
+
+// verifyLogin holds an ID token against each configuration of its issuer; they differ by client id.
+func (a api) verifyLogin(ctx context.Context, raw string, configured []husk.OIDCIssuer) (store.Login, error) {
+	var login store.Login
+	refusal := refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here vouches for the subject token")
+	checked := map[string]bool{}
+	for _, i := range configured {
+		good, known := checked[i.ClientID]
+		if !known {
+			c, err := a.idTokens.Verify(ctx, i.Issuer, i.ClientID, raw)
+			if unusable, ok := errors.AsType[*idtoken.IssuerError](err); ok {
+				return login, errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be asked: %s; try again", i.Issuer, unusable.Reason), unusable)
+			}
+			if refused, ok := errors.AsType[*idtoken.RefusedError](err); ok {
+				refusal = refuseLogin(openapi.InvalidGrant, "the subject token is refused: %s", refused.Reason)
+			} else if err != nil {
+				return login, err
+			}
+			good = err == nil
+			checked[i.ClientID] = good
+			if good {
+				login.Issuer, login.Subject, login.Name, login.Claims = c.Issuer, c.Subject, c.Name, c.Raw
+				if c.EmailVerified {
+					login.VerifiedEmail = c.Email
+				}
+			}
+		}
+		if good {
+			login.VouchedBy = append(login.VouchedBy, i)
+		}
+	}
+	if len(login.VouchedBy) == 0 {
+		return login, refusal
+	}
+	return login, nil
+}
+
+// GetLoginOptions tells how people log in: the installation's issuers.
+func (a api) GetLoginOptions(ctx context.Context, _ openapi.GetLoginOptionsRequestObject) (openapi.GetLoginOptionsResponseObject, error) {
+	issuers, _, err := a.store.Issuers(ctx, uuid.Nil, store.Page{Limit: maxLimit})
+	if err != nil {
+		return nil, err
+	}
+	options := openapi.GetLoginOptions200JSONResponse{Issuers: []openapi.LoginOption{}}
+	for _, i := range issuers {
+		options.Issuers = append(options.Issuers, openapi.LoginOption{Name: i.Name, Issuer: i.Issuer, ClientID: i.ClientID})
+	}
+	return options, nil
+}
+
+// WhoAmI says who the token speaks for.
+func (a api) WhoAmI(ctx context.Context, _ openapi.WhoAmIRequestObject) (openapi.WhoAmIResponseObject, error) {
+	req := requestOf(ctx)
+	who := openapi.WhoAmI200JSONResponse{Kind: openapi.IdentityKind(req.caller.Kind), ID: req.caller.ID, Name: req.caller.Name, ExpiresAt: req.expires}
+	if req.caller.Kind == husk.CallerTenant {
+		name, err := a.store.TenantName(ctx, req.caller.TenantID)
+		if err != nil {
+			return nil, err
+		}
+		who.TenantID, who.TenantName, who.Role = &req.caller.TenantID, &name, pointer(openapi.Role(req.caller.Role))
+	}
+	return who, nil
+}
+
+func pointer[T any](v T) *T { return &v }

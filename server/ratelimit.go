@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk/store"
+)
+
+// limiter is a token bucket that all servers share. The bucket is in Postgres; each server takes a tenth of a second's worth at a time,
+// so that a busy tenant costs ten statements a second and an idle one none, and so that what several servers let through together is
+// the limit and not its multiple.
+type limiter struct {
+	take func(ctx context.Context, key string) (granted, perSecond float64, err error)
+
+	mu      sync.Mutex
+	buckets map[string]*bucket
+}
+
+// bucket is what this server holds of one key.
+type bucket struct {
+	mu      sync.Mutex
+	left    float64
+	takenAt time.Time
+	emptyTo time.Time // until when the shared bucket has nothing
+}
+
+const (
+	bucketKept    = time.Second // what was taken and not used is given up after this
+	bucketsKept   = 10_000
+	slowestRefill = time.Second
+)
+
+func newTenantLimiter(s *store.Store) *limiter {
+	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
+		tenant, err := uuid.Parse(key)
+		if err != nil {
+			return 0, 0, err
+		}
+		granted, perSecond, err := s.TakeTenantTokens(ctx, tenant)
+		return granted, float64(perSecond), err
+	}}
+}
+
+// newAddressLimiter counts requests that no tenant answers for, logins and tokens that do not verify, by address.
+func newAddressLimiter(s *store.Store, perSecond float64) *limiter {
+	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
+		granted, err := s.TakeTokens(ctx, "address:"+key, perSecond, 5*perSecond, max(1, perSecond/4))
+		return granted, perSecond, err
+	}}
+}
+
+// addressKey is what an address is limited as: IPv6 by /64, which is what one customer gets.
+func addressKey(a netip.Addr) string {
+	if a.Is4() {
+		return a.String()
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return "unknown" // all who have no address share one bucket
+	}
+	return p.String()
+}
+
+// allow takes one request from the key's bucket. When there is none it says how long to wait.
+func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, err error) {
+	b := l.bucket(key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Sub(b.takenAt) > bucketKept {
+		b.left = 0
+	}
+	if b.left >= 1 {
+		b.left--
+		return 0, nil
+	}
+	if now.Before(b.emptyTo) {
+		return b.emptyTo.Sub(now), nil
+	}
+	granted, perSecond, err := l.take(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	b.takenAt = now
+	if granted >= 1 {
+		b.left = granted - 1
+		return 0, nil
+	}
+	wait = slowestRefill
+	if perSecond > 0 {
+		wait = min(time.Duration(float64(time.Second)/perSecond), slowestRefill)
+	}
+	b.emptyTo = now.Add(wait)
+	return wait, nil
+}
+
+func (l *limiter) bucket(key string) *bucket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b, ok := l.buckets[key]; ok {
+		return b
+	}
+	if len(l.buckets) >= bucketsKept { // who was forgotten asks Postgres again, where the truth is
+		clear(l.buckets)
+	}
+	b := &bucket{}
+	l.buckets[key] = b
+	return b
+}
+
+// retryAfter is the header of that name: whole seconds, at least one.
+func retryAfter(wait time.Duration) int { return int(math.Max(1, math.Ceil(wait.Seconds()))) }

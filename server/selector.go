@@ -1,0 +1,44 @@
+package server
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// maxRequirements bounds what one selector may ask of every row.
+const maxRequirements = 32
+
+func filterOf(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter, error) {
+	f := store.Filter{Name: name}
+	if selector == nil {
+		return f, nil
+	}
+	parsed, err := labels.Parse(*selector)
+	if err != nil {
+		return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "%s", err)
+	}
+	requirements, selectable := parsed.Requirements()
+	if !selectable || len(requirements) > maxRequirements {
+		return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "a selector has at most %d requirements", maxRequirements)
+	}
+	for _, r := range requirements {
+		op, ok := selectorOps[r.Operator()]
+		if !ok {
+			return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "the operator %q is not supported", r.Operator())
+		}
+		f.Labels = append(f.Labels, store.Requirement{Key: r.Key(), Op: op, Values: slices.Sorted(slices.Values(r.Values().UnsortedList()))})
+	}
+	return f, nil
+}
+
+var selectorOps = map[selection.Operator]store.SelectorOp{
+	selection.Equals: store.OpIn, selection.DoubleEquals: store.OpIn, selection.In: store.OpIn,
+	selection.NotEquals: store.OpNotIn, selection.NotIn: store.OpNotIn,
+	selection.Exists: store.OpExists, selection.DoesNotExist: store.OpAbsent,
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+
+	"husk/store/db"
+)
+
+// Envelope encryption: each tenant has a key of its own that seals its secrets, and that key is kept wrapped by the master key. A
+// secret's additional data name tenant and owner. A new master key rewraps the tenants' keys and touches no secret.
+
+// tenantSeals remembers the opened keys.
+type tenantSeals struct {
+	mu   sync.Mutex
+	byID map[ID]*sealer
+}
+
+func wrapOwner(tenantID ID) string { return "key of tenant " + tenantID.String() }
+
+// newTenantKey makes and wraps the key of a new tenant.
+func (s *Store) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) error {
+	key := make([]byte, keySize)
+	if _, err := rand.Read(key); err != nil {
+		return err
+	}
+	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.id, Wrapped: s.seal.seal(key, wrapOwner(tenantID))})
+}
+
+// tenantSeal returns what seals a tenant's secrets, or the platform's. q may be of the tenant or of control.
+func (s *Store) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*sealer, error) {
+	if tenantID == platform {
+		return s.seal, nil
+	}
+	s.tenantSeals.mu.Lock()
+	known := s.tenantSeals.byID[tenantID]
+	s.tenantSeals.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	row, err := q.TenantKey(ctx, tenantID)
+	if err != nil {
+		return nil, wrap(err, "key of tenant %s", tenantID)
+	}
+	key, err := s.seal.open(row.Wrapped, wrapOwner(tenantID))
+	if err != nil {
+		return nil, wrap(err, "key of tenant %s", tenantID)
+	}
+	seal, err := newSealer(key)
+	if err != nil {
+		return nil, err
+	}
+	s.tenantSeals.mu.Lock()
+	defer s.tenantSeals.mu.Unlock()
+	if s.tenantSeals.byID == nil {
+		s.tenantSeals.byID = map[ID]*sealer{}
+	}
+	s.tenantSeals.byID[tenantID] = seal
+	return seal, nil
+}
+
+// sealFor seals a secret of a tenant.
+func (s *Store) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []byte, owner string) ([]byte, error) {
+	seal, err := s.tenantSeal(ctx, q, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	return seal.seal(plain, tenantID.String()+" "+owner), nil
+}
+
+// openFor opens a secret of a tenant. What was sealed before tenants had keys was sealed with the master key.
+func (s *Store) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
+	seal, err := s.tenantSeal(ctx, q, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := seal.open(sealed, tenantID.String()+" "+owner)
+	if err != nil {
+		if old, e := s.seal.open(sealed, owner); e == nil {
+			return old, nil
+		}
+	}
+	return plain, err
+}
+
+// prepareTenantKeys gives a key to tenants that have none, and rewraps those under a master key that is not the first any more.
+func (s *Store) prepareTenantKeys(ctx context.Context) error {
+	for {
+		n, err := inControl(ctx, s, func(q *db.Queries) (int, error) {
+			if err := q.LockOperators(ctx); err != nil {
+				return 0, err
+			}
+			without, err := q.TenantsWithoutKey(ctx)
+			if err != nil {
+				return 0, err
+			}
+			for _, id := range without {
+				if err := s.newTenantKey(ctx, q, id); err != nil {
+					return 0, err
+				}
+			}
+			old, err := q.TenantKeysNotUnder(ctx, s.seal.id)
+			if err != nil {
+				return 0, err
+			}
+			for _, k := range old {
+				key, err := s.seal.open(k.Wrapped, wrapOwner(k.TenantID))
+				if err != nil {
+					return 0, wrap(err, "key of tenant %s", k.TenantID)
+				}
+				if err := q.RewrapTenantKey(ctx, db.RewrapTenantKeyParams{
+					TenantID: k.TenantID, MasterID: s.seal.id, Wrapped: s.seal.seal(key, wrapOwner(k.TenantID)),
+				}); err != nil {
+					return 0, err
+				}
+			}
+			return len(without) + len(old), nil
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}

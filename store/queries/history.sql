@@ -1,0 +1,20 @@
+-- name: InsertEvent :exec
+INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES (@tenant_id, @kind, @object_id, @reason, @message);
+
+-- name: Events :many
+SELECT * FROM events
+WHERE tenant_id = @tenant_id AND (at, id) > (@after_time::timestamptz, @after_id::uuid)
+  AND (sqlc.narg(kind)::text IS NULL OR kind = sqlc.narg(kind)) AND (sqlc.narg(object_id)::uuid IS NULL OR object_id = sqlc.narg(object_id))
+ORDER BY at, id LIMIT @max;
+
+-- name: ForgetEvents :execrows
+DELETE FROM events WHERE at < now() - interval '14 days';
+
+-- name: InsertAuditEntry :exec
+INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id)
+VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_kind, @actor_id, @actor_name, sqlc.narg(key_id), sqlc.narg(address), @request_id);
+
+-- name: AuditEntries :many
+SELECT * FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid)
+  AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id))
+ORDER BY at DESC, id DESC LIMIT @max;

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"husk"
+	"husk/store/db"
+)
+
+// SigningKey is a key that signs tokens.
+type SigningKey struct {
+	ID        string
+	Private   []byte // Ed25519 seed
+	Public    []byte
+	CreatedAt time.Time
+	SignsFrom time.Time // by Postgres' clock, as CreatedAt
+}
+
+func signingKeyOwner(id string) string { return "signing key " + id }
+
+// SigningKeys returns the keys that sign tokens, the one that signs last first. make is called for the first one ever; servers that
+// start together agree on it.
+func (s *Store) SigningKeys(ctx context.Context, make func() (SigningKey, error)) ([]SigningKey, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]SigningKey, error) {
+		keys, err := s.signingKeys(ctx, q)
+		if err != nil || len(keys) > 0 {
+			return keys, err
+		}
+		if err := q.LockOperators(ctx); err != nil {
+			return nil, err
+		}
+		if keys, err = s.signingKeys(ctx, q); err != nil || len(keys) > 0 {
+			return keys, err
+		}
+		key, err := s.addSigningKey(ctx, q, make, 0)
+		return []SigningKey{key}, err
+	})
+}
+
+func (s *Store) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, error) {
+	rows, err := q.SigningKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := []SigningKey{}
+	for _, r := range rows {
+		private, err := s.seal.open(r.PrivateKey, signingKeyOwner(r.Kid))
+		if err != nil {
+			return nil, wrap(err, "signing key %s", r.Kid)
+		}
+		keys = append(keys, SigningKey{ID: r.Kid, Private: private, Public: r.PublicKey, CreatedAt: r.CreatedAt, SignsFrom: r.SignsFrom})
+	}
+	return keys, nil
+}
+
+func (s *Store) addSigningKey(ctx context.Context, q *db.Queries, make func() (SigningKey, error), signsAfter time.Duration) (SigningKey, error) {
+	key, err := make()
+	if err != nil {
+		return key, err
+	}
+	row, err := q.InsertSigningKey(ctx, db.InsertSigningKeyParams{
+		Kid: key.ID, PrivateKey: s.seal.seal(key.Private, signingKeyOwner(key.ID)), PublicKey: key.Public, SignsAfter: signsAfter.Seconds(),
+	})
+	key.CreatedAt, key.SignsFrom = row.CreatedAt, row.SignsFrom
+	return key, err
+}
+
+// RotateSigningKey adds a key that signs once signsAfter has passed, so that every server knows it before it meets a token of it.
+// Codes: idempotency_mismatch.
+func (s *Store) RotateSigningKey(ctx context.Context, idem Idempotency, signsAfter time.Duration, make func() (SigningKey, error)) (SigningKey, error) {
+	return inControl(ctx, s, func(q *db.Queries) (SigningKey, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return SigningKey{}, err
+		}
+		return creating(ctx, q, platform, idem, func() (ID, SigningKey, error) {
+			key, err := s.addSigningKey(ctx, q, make, signsAfter)
+			if err != nil {
+				return platform, key, err
+			}
+			key.Private = nil // what is kept for a repetition is not sealed
+			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
+				return platform, key, err
+			}
+			return platform, key, q.Notify(ctx, topicSigningKeys)
+		})
+	})
+}
+
+// DeleteSigningKey removes a key: nothing that it signed verifies any more. The last key that signs stays. Codes: not_found,
+// conflict.
+func (s *Store) DeleteSigningKey(ctx context.Context, id string) error {
+	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return struct{}{}, err
+		}
+		keys, err := s.signingKeys(ctx, q)
+		if err != nil {
+			return struct{}{}, err
+		}
+		found, others := false, 0
+		for _, k := range keys {
+			if k.ID == id {
+				found = true
+			} else if !k.SignsFrom.After(time.Now()) {
+				others++
+			}
+		}
+		switch {
+		case !found:
+			return struct{}{}, husk.NotFound("signing key")
+		case others == 0:
+			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "no other key signs yet; make a new one and remove this one when the new one signs")
+		}
+		if err := q.DeleteSigningKey(ctx, id); err != nil {
+			return struct{}{}, err
+		}
+		if err := audit(ctx, q, platform, "signingKey", id); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, q.Notify(ctx, topicSigningKeys)
+	})
+	return err
+}
+
+// TendSigningKeys makes a new key when the one that signs is older than life, and removes those that were replaced longer ago than
+// tokens live. It returns whether anything changed.
+func (s *Store) TendSigningKeys(ctx context.Context, epoch int64, life, signsAfter, tokenLife time.Duration, make func() (SigningKey, error)) (bool, error) {
+	return inControl(ctx, s, func(q *db.Queries) (bool, error) {
+		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
+			return false, ignoreNoRows(err)
+		}
+		if err := q.LockOperators(ctx); err != nil {
+			return false, err
+		}
+		keys, err := s.signingKeys(ctx, q)
+		if err != nil || len(keys) == 0 {
+			return false, err
+		}
+		changed := false
+		now := time.Now()
+		for i, k := range keys[1:] { // each was replaced by the one before it, when that began to sign
+			if now.Sub(keys[i].SignsFrom) > tokenLife {
+				if err := q.DeleteSigningKey(ctx, k.ID); err != nil {
+					return false, err
+				}
+				changed = true
+			}
+		}
+		if now.Sub(keys[0].SignsFrom) > life {
+			if _, err := s.addSigningKey(ctx, q, make, signsAfter); err != nil {
+				return false, err
+			}
+			changed = true
+		}
+		if !changed {
+			return false, nil
+		}
+		return true, q.Notify(ctx, topicSigningKeys)
+	})
+}

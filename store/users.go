@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/db"
+)
+
+func userOf(u db.User) husk.User {
+	out := husk.User{
+		ID: u.ID, Issuer: u.Issuer, Email: u.Email, Name: u.Name, Role: u.Role, Mapped: u.Mapped, Disabled: u.Disabled,
+		CreatedAt: u.CreatedAt, LastLoginAt: u.LastLoginAt,
+	}
+	if u.Subject != nil {
+		out.Subject = *u.Subject
+	}
+	return out
+}
+
+// CreateUser admits a person whom an issuer knows, by subject or, until the first login, by a verified email address. Codes: name_taken,
+// quota_exceeded, idempotency_mismatch.
+func (s *Store) CreateUser(ctx context.Context, tenantID ID, idem Idempotency, user husk.User) (husk.User, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
+		if _, err := q.LockTenant(ctx, tenantID); err != nil {
+			return husk.User{}, orNotFound(err, "tenant")
+		}
+		return creating(ctx, q, tenantID, idem, func() (ID, husk.User, error) {
+			row, err := insertUser(ctx, q, tenantID, user)
+			if err != nil {
+				return uuid.Nil, husk.User{}, err
+			}
+			return row.ID, userOf(row), audit(ctx, q, tenantID, "user", row.ID.String())
+		})
+	})
+}
+
+func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User) (db.User, error) {
+	n, err := q.CountUsers(ctx, tenantID)
+	if err == nil {
+		err = checkQuota("", "users", n, 1, maxUsers)
+	}
+	if err != nil {
+		return db.User{}, err
+	}
+	p := db.InsertUserParams{
+		TenantID: tenantID, ID: uuid.New(), Issuer: user.Issuer, Email: user.Email, Name: user.Name, Role: user.Role, Mapped: user.Mapped,
+		LastLoginAt: user.LastLoginAt,
+	}
+	if user.Subject != "" {
+		p.Subject = &user.Subject
+	}
+	row, err := q.InsertUser(ctx, p)
+	if uniqueViolation(err, "users_by_subject") || uniqueViolation(err, "users_by_invitation") {
+		return row, husk.Errorf(husk.CodeNameTaken, "", "the tenant has this user already")
+	}
+	return row, err
+}
+
+// User returns a user. Codes: not_found.
+func (s *Store) User(ctx context.Context, tenantID, id ID) (husk.User, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
+		row, err := q.User(ctx, db.UserParams{TenantID: tenantID, ID: id})
+		return userOf(row), orNotFound(err, "user")
+	})
+}
+
+// Users lists, oldest first. Codes: invalid (cursor).
+func (s *Store) Users(ctx context.Context, tenantID ID, page Page) ([]husk.User, string, error) {
+	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.User], err error) {
+		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.User, error) {
+			return q.Users(ctx, db.UsersParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Max: limit})
+		}, userOf, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
+		return l, err
+	})
+	return l.items, l.next, err
+}
+
+// UpdateUser changes a user's role, which then comes from no mapping any more, or shuts the user out or in again; nil leaves as it is.
+// Codes: not_found, precondition_failed.
+func (s *Store) UpdateUser(ctx context.Context, tenantID, id ID, role *husk.Role, disabled *bool) (husk.User, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
+		row, err := lockUser(ctx, q, tenantID, id)
+		if err != nil {
+			return husk.User{}, err
+		}
+		p := db.UpdateUserParams{TenantID: tenantID, ID: id, Role: row.Role, Mapped: row.Mapped, Disabled: row.Disabled}
+		if role != nil {
+			p.Role, p.Mapped = *role, false
+		}
+		if disabled != nil {
+			p.Disabled = *disabled
+		}
+		if row, err = q.UpdateUser(ctx, p); err != nil {
+			return husk.User{}, err
+		}
+		return userOf(row), audit(ctx, q, tenantID, "user", id.String())
+	})
+}
+
+// DeleteUser removes a user. Codes: not_found, precondition_failed.
+func (s *Store) DeleteUser(ctx context.Context, tenantID, id ID) error {
+	_, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (struct{}, error) {
+		if _, err := lockUser(ctx, q, tenantID, id); err != nil {
+			return struct{}{}, err
+		}
+		if err := q.DeleteUser(ctx, db.DeleteUserParams{TenantID: tenantID, ID: id}); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, audit(ctx, q, tenantID, "user", id.String())
+	})
+	return err
+}
+
+func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, error) {
+	row, err := q.LockUser(ctx, db.LockUserParams{TenantID: tenantID, ID: id})
+	if err != nil {
+		return row, orNotFound(err, "user")
+	}
+	return row, ifMatch(ctx, userOf(row))
+}
+
+// TenantByWord returns the id of the tenant of this id or name. Codes: not_found.
+func (s *Store) TenantByWord(ctx context.Context, word string) (ID, error) {
+	return inControl(ctx, s, func(q *db.Queries) (ID, error) {
+		row, err := q.TenantByWord(ctx, word)
+		return row.ID, orNotFound(err, "tenant")
+	})
+}
+
+// IssuersOf returns the configured issuers that an ID token of this issuer may be held against: the installation's and, when a tenant
+// is asked for, that tenant's.
+func (s *Store) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
+		rows, err := q.IssuersOfToken(ctx, db.IssuersOfTokenParams{Issuer: issuer, TenantID: tenantID})
+		return convertAll(rows, issuerOf), err
+	})
+}
+
+// Login is what a verified ID token says of a person, and which issuers vouch for it.
+type Login struct {
+	Issuer, Subject, Name string
+	VerifiedEmail         string // empty when the issuer has not verified it
+	Claims                map[string]any
+	VouchedBy             []husk.OIDCIssuer
+}
+
+// roleIn returns the highest role that the mappings give in a tenant, and "" for none.
+func (l Login) roleIn(tenantID ID) husk.Role {
+	role := husk.Role("")
+	for _, i := range l.VouchedBy {
+		for _, m := range i.RoleMappings {
+			in := i.TenantID
+			if m.TenantID != nil && i.TenantID == uuid.Nil {
+				in = *m.TenantID
+			}
+			if in == tenantID && m.Fits(l.Claims) && (role == "" || m.Role.Includes(role)) {
+				role = m.Role
+			}
+		}
+	}
+	return role
+}
+
+// mappedTenants returns the tenants in which a mapping gives a role.
+func (l Login) mappedTenants() []ID {
+	var ids []ID
+	for _, i := range l.VouchedBy {
+		for _, m := range i.RoleMappings {
+			if m.TenantID != nil && i.TenantID == uuid.Nil && m.Fits(l.Claims) && !slices.Contains(ids, *m.TenantID) {
+				ids = append(ids, *m.TenantID)
+			}
+		}
+	}
+	return ids
+}
+
+// ErrWhichTenant is the answer to a login that opens several tenants and names none.
+var ErrWhichTenant = errors.New("the login opens several tenants")
+
+// LogIn admits a person to a tenant, or to the only one that is open when none is named, and makes the user at the first login that a
+// mapping admits. It returns the tenant's name too. Codes: unauthenticated; and ErrWhichTenant.
+func (s *Store) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller, string, error) {
+	type admitted struct {
+		caller husk.Caller
+		tenant string
+	}
+	a, err := inControl(ctx, s, func(q *db.Queries) (admitted, error) {
+		in, err := chooseTenant(ctx, q, l, tenantID)
+		if err != nil {
+			return admitted{}, err
+		}
+		refused := husk.Errorf(husk.CodeUnauthenticated, "", "this identity has no role in that tenant")
+		tenant, err := q.LockTenant(ctx, in)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return admitted{}, refused
+		}
+		if err != nil {
+			return admitted{}, err
+		}
+		user, err := logIn(ctx, q, l, in, refused)
+		if err != nil {
+			return admitted{}, err
+		}
+		caller := husk.Caller{Kind: husk.CallerTenant, ID: user.ID, Name: user.Email, Role: user.Role, TenantID: in}
+		if caller.Name == "" {
+			caller.Name = *user.Subject
+		}
+		if r, ok := requestOf(ctx); ok {
+			r.Caller = caller
+			if err := audit(WithRequest(ctx, r), q, in, "user", user.ID.String()); err != nil {
+				return admitted{}, err
+			}
+		}
+		return admitted{caller, tenant.Name}, nil
+	})
+	return a.caller, a.tenant, err
+}
+
+func chooseTenant(ctx context.Context, q *db.Queries, l Login, tenantID *ID) (ID, error) {
+	if tenantID != nil {
+		return *tenantID, nil
+	}
+	open := l.mappedTenants()
+	known, err := q.TenantsOfUser(ctx, db.TenantsOfUserParams{Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	for _, id := range known {
+		if !slices.Contains(open, id) {
+			open = append(open, id)
+		}
+	}
+	switch len(open) {
+	case 0:
+		return uuid.Nil, husk.Errorf(husk.CodeUnauthenticated, "", "this identity has no role in any tenant")
+	case 1:
+		return open[0], nil
+	default:
+		return uuid.Nil, ErrWhichTenant
+	}
+}
+
+func logIn(ctx context.Context, q *db.Queries, l Login, in ID, refused *husk.Error) (db.User, error) {
+	role := l.roleIn(in)
+	user, err := q.FindUser(ctx, db.FindUserParams{TenantID: in, Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
+	if errors.Is(err, pgx.ErrNoRows) {
+		if role == "" {
+			return user, refused
+		}
+		now := time.Now()
+		return insertUser(ctx, q, in, husk.User{
+			Issuer: l.Issuer, Subject: l.Subject, Email: l.VerifiedEmail, Name: l.Name, Role: role, Mapped: true, LastLoginAt: &now,
+		})
+	}
+	if err != nil {
+		return user, err
+	}
+	if !user.Mapped {
+		role = user.Role
+	}
+	if user.Disabled || role == "" {
+		return user, refused
+	}
+	email := l.VerifiedEmail
+	if email == "" {
+		email = user.Email
+	}
+	return q.LogInUser(ctx, db.LogInUserParams{TenantID: in, ID: user.ID, Subject: &l.Subject, Email: email, Name: l.Name, Role: role})
+}
