@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -31,36 +32,49 @@ func collect[L, T any](fetch func(cursor *openapi.Cursor) (*http.Response, error
 // pageSize is how many items are asked for at once.
 var pageSize openapi.Limit = 1000
 
-func listPods(ctx context.Context, c *openapi.Client, name *string) ([]openapi.Pod, error) {
-	return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
-		return c.ListPods(ctx, &openapi.ListPodsParams{Limit: &pageSize, Cursor: cursor, Name: name})
-	}, func(l openapi.PodList) ([]openapi.Pod, *string) { return l.Items, l.NextCursor })
+// kindNames are the words by which each kind is called before a slash and behind get, delete and wait; the first is the kind's own.
+var kindNames = [][]string{
+	{"pod", "pods", "po"}, {"volume", "volumes", "vol"}, {"image", "images", "img"}, {"event", "events", "ev"},
+	{"service-account", "service-accounts", "sa"}, {"api-key", "api-keys", "key"}, {"user", "users"}, {"issuer", "issuers"},
 }
 
-func listVolumes(ctx context.Context, c *openapi.Client, name *string) ([]openapi.Volume, error) {
-	return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
-		return c.ListVolumes(ctx, &openapi.ListVolumesParams{Limit: &pageSize, Cursor: cursor, Name: name})
-	}, func(l openapi.VolumeList) ([]openapi.Volume, *string) { return l.Items, l.NextCursor })
+// kindOf finds the kind that a word means.
+func kindOf(word string) (string, bool) {
+	for _, words := range kindNames {
+		if slices.Contains(words, word) {
+			return words[0], true
+		}
+	}
+	return "", false
 }
 
-func listImages(ctx context.Context, c *openapi.Client, reference *string) ([]openapi.Image, error) {
-	return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
-		return c.ListImages(ctx, &openapi.ListImagesParams{Limit: &pageSize, Cursor: cursor, Reference: reference})
-	}, func(l openapi.ImageList) ([]openapi.Image, *string) { return l.Items, l.NextCursor })
+// bare is a name without its kind: pod/web is web. An image's reference has slashes of its own, so only words for the kind count.
+func bare(kind, arg string) string {
+	word, name, ok := strings.Cut(arg, "/")
+	if k, known := kindOf(word); ok && known && k == kind && name != "" {
+		return name
+	}
+	return arg
 }
 
 // findPod finds a pod by id or name.
 func findPod(ctx context.Context, c *openapi.Client, name string) (openapi.Pod, error) {
 	return find(name, "pod", isName,
 		func(id uuid.UUID) (openapi.Pod, error) { return answer[openapi.Pod](c.GetPod(ctx, id)) },
-		func() ([]openapi.Pod, error) { return listPods(ctx, c, &name) })
+		func() ([]openapi.Pod, error) {
+			l, err := answer[openapi.PodList](c.ListPods(ctx, &openapi.ListPodsParams{Name: &name}))
+			return l.Items, err
+		})
 }
 
 // findVolume finds a volume by id or name.
 func findVolume(ctx context.Context, c *openapi.Client, name string) (openapi.Volume, error) {
 	return find(name, "volume", isName,
 		func(id uuid.UUID) (openapi.Volume, error) { return answer[openapi.Volume](c.GetVolume(ctx, id)) },
-		func() ([]openapi.Volume, error) { return listVolumes(ctx, c, &name) })
+		func() ([]openapi.Volume, error) {
+			l, err := answer[openapi.VolumeList](c.ListVolumes(ctx, &openapi.ListVolumesParams{Name: &name}))
+			return l.Items, err
+		})
 }
 
 // findImage finds an image by id or reference; of several imported by the same reference it is the newest.
@@ -74,7 +88,7 @@ func findImage(ctx context.Context, c *openapi.Client, reference string) (openap
 // typing mistake is "no such pod" and not a complaint about a filter.
 func find[T any](text, kind string, possible func(string) bool, byID func(uuid.UUID) (T, error), byName func() ([]T, error)) (T, error) {
 	var none T
-	if id, err := uuid.Parse(text); err == nil && len(text) == len(id.String()) {
+	if id, ok := parseID(text); ok {
 		v, err := byID(id)
 		if isNotFound(err) {
 			return none, noSuch(kind, text)
@@ -92,6 +106,34 @@ func find[T any](text, kind string, possible func(string) bool, byID func(uuid.U
 		return none, noSuch(kind, text)
 	}
 	return items[len(items)-1], nil
+}
+
+// findListed finds an object of a kind that cannot be asked for by name, in the list of all.
+func findListed[T any](text, kind string, items []T, err error, called func(T) []string) (T, error) {
+	var none T
+	if err != nil {
+		return none, err
+	}
+	var found []T
+	for _, item := range items {
+		if slices.Contains(called(item), text) {
+			found = append(found, item)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return none, noSuch(kind, text)
+	case 1:
+		return found[0], nil
+	default:
+		return none, usagef("%d %ss are called %q; use the id, which -o wide shows", len(found), kind, text)
+	}
+}
+
+// parseID reads a UUID in its usual form.
+func parseID(text string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(text)
+	return id, err == nil && len(text) == len(id.String())
 }
 
 // isName tells whether the text has the form of a name, an RFC 1123 label.

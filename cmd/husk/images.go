@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -32,52 +33,57 @@ var imageView = view[openapi.Image]{
 	},
 }
 
-func imagesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "images", Short: "List imported images", Args: cobra.NoArgs}
-	output := outputFlag(cmd, "table")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		format, err := output()
-		if err != nil {
-			return err
-		}
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		images, err := listImages(cmd.Context(), c, nil)
-		if err != nil {
-			return err
-		}
-		return imageView.show(cmd.OutOrStdout(), format, images)
-	}
+var images = resource[openapi.Image]{
+	view: imageView, plural: "images", aliases: []string{"image", "img"}, short: "List imported images, or watch them",
+	id:     func(i openapi.Image) string { return i.ID.String() },
+	find:   findImage,
+	ifNone: "husk image import REFERENCE imports one",
+	list: func(ctx context.Context, c *openapi.Client, _ query) ([]openapi.Image, error) {
+		return listImages(ctx, c, nil)
+	},
+	watch: func(ctx context.Context, c *openapi.Client, _ query) (*http.Response, error) {
+		yes := true
+		return c.ListImages(ctx, &openapi.ListImagesParams{Watch: &yes})
+	},
+}
+
+func listImages(ctx context.Context, c *openapi.Client, reference *string) ([]openapi.Image, error) {
+	return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
+		return c.ListImages(ctx, &openapi.ListImagesParams{Limit: &pageSize, Cursor: cursor, Reference: reference})
+	}, func(l openapi.ImageList) ([]openapi.Image, *string) { return l.Items, l.NextCursor })
+}
+
+func imagesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, images)
+	cmd.AddCommand(importCommand(a), deleteKind(a, "image", "delete"))
 	return cmd
 }
 
-func imageCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "image", Short: "Import images"}
-	load := &cobra.Command{
-		Use:   "import REFERENCE",
-		Short: "Import an image from a registry",
+func importCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "import REFERENCE",
+		Aliases: []string{"pull"},
+		Short:   "Import an image from a registry",
 		Example: `  husk image import registry.example.com/nginx:1.22 --wait
   husk image import registry.example.com/private:1 --username me --password-stdin < password`,
 		Args: cobra.ExactArgs(1),
 	}
-	fs := load.Flags()
+	fs := cmd.Flags()
 	username := fs.String("username", "", "user at the registry")
 	passwordStdin := fs.Bool("password-stdin", false, "read the password from standard input")
 	doWait := fs.Bool("wait", false, "wait until the image is ready")
 	timeout := fs.Duration("timeout", 10*time.Minute, "how long to wait")
-	output := outputFlag(load, "text")
-	load.RunE = func(cmd *cobra.Command, args []string) error {
-		format, err := output()
+	output := a.outputFlags(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
 		if err != nil {
 			return err
 		}
 		order := openapi.ImageImport{Reference: args[0]}
-		if order.RegistryAuth, err = registryAuth(*username, *passwordStdin, cmd.InOrStdin()); err != nil {
+		if order.RegistryAuth, err = registryAuth(*username, *passwordStdin, a.in); err != nil {
 			return err
 		}
-		c, err := connect()
+		c, err := a.connect()
 		if err != nil {
 			return err
 		}
@@ -86,18 +92,13 @@ func imageCommand() *cobra.Command {
 			return err
 		}
 		if *doWait {
-			if image, err = waitImage(cmd.Context(), c, image, *timeout, cmd.ErrOrStderr()); err != nil {
+			if image, err = a.waitImage(cmd.Context(), c, image, *timeout); err != nil {
 				return err
 			}
 		}
-		if format == "text" {
-			fmt.Fprintf(cmd.OutOrStdout(), "image %s is %s\n", image.Reference, image.State)
-			return nil
-		}
-		return imageView.one(cmd.OutOrStdout(), format, image)
+		return imageView.done(p, image, strings.ToLower(string(image.State)))
 	}
-	cmd.AddCommand(load)
-	return group(cmd)
+	return cmd
 }
 
 func registryAuth(username string, stdin bool, in io.Reader) (*openapi.RegistryAuth, error) {
@@ -119,9 +120,9 @@ func importImage(ctx context.Context, c *openapi.Client, order openapi.ImageImpo
 }
 
 // waitImage waits until an image is ready, and fails with the reason when its import does.
-func waitImage(ctx context.Context, c *openapi.Client, image openapi.Image, timeout time.Duration, progress io.Writer) (openapi.Image, error) {
+func (a *app) waitImage(ctx context.Context, c *openapi.Client, image openapi.Image, timeout time.Duration) (openapi.Image, error) {
 	what := "image " + image.Reference
-	err := until(ctx, timeout, what, progress, func() (bool, string, error) {
+	err := a.until(ctx, timeout, what, func() (bool, string, error) {
 		var err error
 		if image, err = answer[openapi.Image](c.GetImage(ctx, image.ID)); err != nil {
 			return false, "", err

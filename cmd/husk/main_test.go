@@ -16,8 +16,8 @@ import (
 	"husk/openapi"
 )
 
-// husk runs the command line against an API that answers as the test says; what the real one answers, the end-to-end tests see.
-func husk(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, errs string) {
+// call runs the command line against an API that answers as the test says; what the real one answers, the end-to-end tests see.
+func call(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, errs string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/oauth2/token" {
@@ -36,10 +36,21 @@ func husk(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, er
 		api(w, r)
 	}))
 	t.Cleanup(s.Close)
+	alone(t)
 	t.Setenv("HUSK_API", s.URL)
 	t.Setenv("HUSK_CLIENT_ID", "id")
 	t.Setenv("HUSK_CLIENT_SECRET", "secret")
 	return command(t, args...)
+}
+
+// alone keeps the contexts and the environment of whoever runs the tests out of them.
+func alone(t *testing.T) {
+	t.Helper()
+	for _, name := range append(environment, "HUSK_CONTEXT") {
+		t.Setenv(name, "")
+	}
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 }
 
 func command(t *testing.T, args ...string) (code int, out, errs string) {
@@ -65,30 +76,51 @@ func TestMistakesInTheCommandLineExitWith2(t *testing.T) {
 	for _, args := range [][]string{
 		{"nope"},
 		{"run"},
-		{"run", "a", "b"},
-		{"run", "a", "--memory", "12"},
+		{"run", "--memory", "12", "a"},
+		{"run", "--wait=walking", "a"},
+		{"run", "-d", "--rm", "a"},
+		{"run", "-p", "80:80", "a"},
+		{"run", "-it", "a"},
+		{"run", "-v", "/srv:/srv", "a"},
+		{"run", "-o", "json", "a"},
 		{"pods", "--output", "xml"},
 		{"pods", "--what"},
-		{"pods", "extra"},
-		{"volume"},
-		{"volume", "nope"},
+		{"pods", "a", "-l", "b"},
+		{"get"},
+		{"get", "nodes"},
+		{"apply"},
+		{"wait", "volume/a", "--for", "running"},
+		{"service-account", "create", "a"},
+		{"user", "create", "a", "--role", "owner"},
+		{"context"},
+		{"login"},
+		{"login", "husk.example.com"},
 		{"volume", "create", "data"},
 		{"delete", "pod"},
 		{"delete", "node", "a"},
 		{"image", "import", "a", "--username", "me"},
 		{"logs", "a", "--tail", "-1"},
 	} {
-		code, _, errs := husk(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%v asked for %s", args, r.URL) }, args...)
+		code, _, errs := call(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%v asked for %s", args, r.URL) }, args...)
 		if code != exitUsage || !strings.HasPrefix(errs, "husk: ") {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)
 		}
 	}
 }
 
-func TestAMissingEnvironmentIsNamed(t *testing.T) {
-	t.Setenv("HUSK_API", "")
+func TestHalfAnEnvironmentIsAMistake(t *testing.T) {
+	alone(t)
+	t.Setenv("HUSK_CLIENT_ID", "id")
 	code, _, errs := command(t, "pods")
 	if code != exitUsage || !strings.Contains(errs, "HUSK_API is not set") {
+		t.Errorf("exit code %d, %q", code, errs)
+	}
+}
+
+func TestWithoutALoginTheLoginIsNamed(t *testing.T) {
+	alone(t)
+	code, _, errs := command(t, "pods")
+	if code != exitRefused || !strings.Contains(errs, "husk login URL") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
 }
@@ -100,12 +132,12 @@ func TestAProblemIsOneLineAndAnExitCode(t *testing.T) {
 		want        string
 		exit        int
 	}{
-		{http.StatusForbidden, "quota_exceeded", "sizeGiB", "husk: why (quota_exceeded, field sizeGiB)\n", exitRefused},
-		{http.StatusConflict, "name_taken", "", "husk: why (name_taken)\n", exitRefused},
+		{http.StatusForbidden, "quota_exceeded", "sizeGiB", "husk: why (quota_exceeded, field sizeGiB)\n", exitLimit},
+		{http.StatusConflict, "name_taken", "", "husk: why (name_taken)\n", exitConflict},
 		{http.StatusUnprocessableEntity, "image_not_found", "", "husk: why (image_not_found)\n", exitNotFound},
 		{http.StatusInternalServerError, "internal", "", "husk: why (internal)\n", exitUnavailable},
 	} {
-		code, out, errs := husk(t, func(w http.ResponseWriter, _ *http.Request) { problemOf(w, c.status, c.code, c.field, "why") },
+		code, out, errs := call(t, func(w http.ResponseWriter, _ *http.Request) { problemOf(w, c.status, c.code, c.field, "why") },
 			"volume", "create", "data", "--size", "1Gi")
 		if code != c.exit || errs != c.want || out != "" {
 			t.Errorf("%s: exit code %d, %q; want %d, %q", c.code, code, errs, c.exit, c.want)
@@ -114,7 +146,7 @@ func TestAProblemIsOneLineAndAnExitCode(t *testing.T) {
 }
 
 func TestControlCharactersOfOthersNeverReachTheTerminal(t *testing.T) {
-	_, _, errs := husk(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, _, errs := call(t, func(w http.ResponseWriter, _ *http.Request) {
 		problemOf(w, http.StatusConflict, "conflict", "", "a\x1b[2Jb\nc")
 	}, "volume", "create", "data", "--size", "1Gi")
 	if errs != "husk: a [2Jb c (conflict)\n" {
@@ -123,7 +155,7 @@ func TestControlCharactersOfOthersNeverReachTheTerminal(t *testing.T) {
 }
 
 func TestWrongCredentialsAreRefused(t *testing.T) {
-	husk(t, func(http.ResponseWriter, *http.Request) {}, "version")
+	call(t, func(http.ResponseWriter, *http.Request) {}, "version")
 	t.Setenv("HUSK_CLIENT_SECRET", "wrong")
 	code, _, errs := command(t, "pods")
 	if code != exitRefused || !strings.Contains(errs, "unknown client or wrong secret (invalid_client)") || strings.Count(errs, "\n") != 1 {
@@ -132,8 +164,8 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 }
 
 func TestWhoDoesNotSpeakHuskIsNotBelieved(t *testing.T) {
-	code, _, errs := husk(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, "pods")
-	if code != exitUnavailable || !strings.Contains(errs, "is HUSK_API right?") {
+	code, _, errs := call(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, "pods")
+	if code != exitUnavailable || !strings.Contains(errs, "is the URL right?") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
 }
@@ -141,7 +173,7 @@ func TestWhoDoesNotSpeakHuskIsNotBelieved(t *testing.T) {
 func TestALostAnswerIsAskedForAgainWithTheSameKey(t *testing.T) {
 	var calls atomic.Int32
 	var keys, bodies [attempts]string
-	code, out, errs := husk(t, func(w http.ResponseWriter, r *http.Request) {
+	code, out, errs := call(t, func(w http.ResponseWriter, r *http.Request) {
 		n := calls.Add(1)
 		var body bytes.Buffer
 		_, _ = body.ReadFrom(r.Body)
@@ -158,7 +190,7 @@ func TestALostAnswerIsAskedForAgainWithTheSameKey(t *testing.T) {
 			fmt.Fprint(w, `{"name":"data"}`)
 		}
 	}, "volume", "create", "data", "--size", "1Gi")
-	if code != exitOK || out != "volume data created\n" || calls.Load() != 3 {
+	if code != exitOK || out != "volume/data created\n" || calls.Load() != 3 {
 		t.Errorf("exit code %d after %d calls, %q, %q", code, calls.Load(), out, errs)
 	}
 	if keys[0] == "" || keys[0] != keys[1] || keys[1] != keys[2] || bodies[0] == "" || bodies[0] != bodies[2] {
@@ -166,13 +198,13 @@ func TestALostAnswerIsAskedForAgainWithTheSameKey(t *testing.T) {
 	}
 }
 
-func TestNobodyListeningExitsWith5(t *testing.T) {
+func TestNobodyListeningExitsWith7(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	husk(t, func(http.ResponseWriter, *http.Request) {}, "version")
+	call(t, func(http.ResponseWriter, *http.Request) {}, "version")
 	t.Setenv("HUSK_API", "http://"+l.Addr().String())
 	if code, _, errs := command(t, "pods"); code != exitUnavailable {
 		t.Errorf("exit code %d, %q", code, errs)
@@ -180,14 +212,14 @@ func TestNobodyListeningExitsWith5(t *testing.T) {
 }
 
 func TestEveryPageOfAListIsRead(t *testing.T) {
-	_, out, errs := husk(t, func(w http.ResponseWriter, r *http.Request) {
+	_, out, errs := call(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("cursor") == "" {
 			fmt.Fprint(w, `{"items":[{"name":"a"}],"nextCursor":"next"}`)
 			return
 		}
 		fmt.Fprint(w, `{"items":[{"name":"b"}]}`)
 	}, "volumes", "-o", "name")
-	if out != "a\nb\n" {
+	if out != "volume/a\nvolume/b\n" {
 		t.Errorf("%q, %q", out, errs)
 	}
 }
@@ -195,14 +227,14 @@ func TestEveryPageOfAListIsRead(t *testing.T) {
 func TestEmptyListsAreStillLists(t *testing.T) {
 	empty := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[]}`) }
 	for format, want := range map[string]string{"json": "{\n  \"items\": []\n}\n", "yaml": "items: []\n", "name": ""} {
-		if _, out, errs := husk(t, empty, "volumes", "-o", format); out != want {
+		if _, out, errs := call(t, empty, "volumes", "-o", format); out != want {
 			t.Errorf("%s: %q, %q", format, out, errs)
 		}
 	}
 }
 
 func TestDeleteGoesOnAfterOneThatCannotBeDeleted(t *testing.T) {
-	code, out, errs := husk(t, func(w http.ResponseWriter, r *http.Request) {
+	code, out, errs := call(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodDelete:
 			w.WriteHeader(http.StatusAccepted)
@@ -213,7 +245,7 @@ func TestDeleteGoesOnAfterOneThatCannotBeDeleted(t *testing.T) {
 			fmt.Fprint(w, `{"items":[]}`)
 		}
 	}, "delete", "volume", "a", "b")
-	if code != exitNotFound || out != "volume b is being deleted\n" || errs != "husk: there is no volume \"a\" (not_found)\n" {
+	if code != exitNotFound || out != "volume/b is being deleted\n" || errs != "husk: there is no volume \"a\" (not_found)\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 }

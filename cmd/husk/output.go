@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -31,68 +30,99 @@ type column[T any] struct {
 
 var formats = []string{"table", "wide", "json", "yaml", "name"}
 
-// outputFlag adds -o and returns a function that reads and checks it.
-func outputFlag(cmd *cobra.Command, preset string) func() (string, error) {
+// printer is how the output was asked for.
+type printer struct {
+	out       io.Writer
+	format    string
+	noHeaders bool
+}
+
+func (p printer) table() *table { return &table{out: p.out, color: colorful(p.out)} }
+
+// tabular tells whether people read this, and not programs.
+func (p printer) tabular() bool { return p.format == "table" || p.format == "wide" }
+
+// outputFlags adds -o and returns a function that reads and checks it. The preset may be a format that cannot be asked for.
+func (a *app) outputFlags(cmd *cobra.Command, preset string) func() (printer, error) {
 	format := cmd.Flags().StringP("output", "o", preset, strings.Join(formats, ", "))
-	return func() (string, error) {
+	noHeaders := cmd.Flags().Bool("no-headers", false, "leave the line of headers of a table out")
+	a.completeWords(cmd, "output", formats...)
+	return func() (printer, error) {
 		if !slices.Contains(formats, *format) && *format != preset {
-			return "", usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
+			return printer{}, usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
 		}
-		return *format, nil
+		return printer{a.out, *format, *noHeaders}, nil
 	}
 }
 
 // show prints a list.
-func (v view[T]) show(w io.Writer, format string, items []T) error {
-	switch format {
+func (v view[T]) show(p printer, items []T) error {
+	switch p.format {
 	case "json":
-		if items == nil {
-			items = []T{}
-		}
-		return writeJSON(w, map[string]any{"items": items})
+		return writeJSON(p.out, map[string]any{"items": notNil(items)})
 	case "yaml":
-		if items == nil {
-			items = []T{}
-		}
-		return writeYAML(w, map[string]any{"items": items})
+		return writeYAML(p.out, map[string]any{"items": notNil(items)})
 	case "name":
 		for _, item := range items {
-			fmt.Fprintln(w, v.name(item))
+			if _, err := fmt.Fprintln(p.out, v.ref(item)); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	v.header(t, format)
-	for _, item := range items {
-		v.row(t, format, item)
+	var rows [][]string
+	if !p.noHeaders {
+		rows = append(rows, v.header(p.format))
 	}
-	return t.Flush()
+	for _, item := range items {
+		rows = append(rows, v.row(p.format, item))
+	}
+	return p.table().rows(rows...)
+}
+
+func notNil[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
 }
 
 // one prints a single object, which json and yaml show without a list around it.
-func (v view[T]) one(w io.Writer, format string, item T) error {
-	switch format {
+func (v view[T]) one(p printer, item T) error {
+	switch p.format {
 	case "json":
-		return writeJSON(w, item)
+		return writeJSON(p.out, item)
 	case "yaml":
-		return writeYAML(w, item)
+		return writeYAML(p.out, item)
 	default:
-		return v.show(w, format, []T{item})
+		return v.show(p, []T{item})
 	}
 }
 
-func (v view[T]) header(w io.Writer, format string, before ...string) {
-	cells := before
+// ref is how an object is called on a command line: pod/web.
+func (v view[T]) ref(item T) string { return v.kind + "/" + clean(v.name(item)) }
+
+// done prints what was done with an object, or the object if its form was asked for.
+func (v view[T]) done(p printer, item T, what string) error {
+	if p.format != "text" {
+		return v.one(p, item)
+	}
+	_, err := fmt.Fprintln(p.out, v.ref(item), what)
+	return err
+}
+
+func (v view[T]) header(format string) []string {
+	var cells []string
 	for _, c := range v.columns {
 		if !c.wide || format == "wide" {
 			cells = append(cells, c.title)
 		}
 	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	return cells
 }
 
-func (v view[T]) row(w io.Writer, format string, item T, before ...string) {
-	cells := before
+func (v view[T]) row(format string, item T) []string {
+	var cells []string
 	for _, c := range v.columns {
 		if !c.wide || format == "wide" {
 			text := clean(c.text(item))
@@ -102,7 +132,7 @@ func (v view[T]) row(w io.Writer, format string, item T, before ...string) {
 			cells = append(cells, text)
 		}
 	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	return cells
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -143,10 +173,10 @@ func plain(n *yaml.Node) {
 	}
 }
 
-// clean makes text from elsewhere safe for a terminal and a table's cell: no control characters.
+// clean makes text from elsewhere safe for a terminal and a table's cell: no control characters, and none that turn the text around.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r
@@ -159,6 +189,15 @@ func value[T any](p *T) T {
 		return none
 	}
 	return *p
+}
+
+// given is a pointer to what was given, or nil for what is zero.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
 }
 
 // age says how long ago something was, in its largest unit.
@@ -174,4 +213,18 @@ func age(since time.Time) string {
 	default:
 		return fmt.Sprintf("%dd", int(d.Hours())/24)
 	}
+}
+
+func ageOf(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return age(*t)
+}
+
+func moment(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format(time.RFC3339)
 }

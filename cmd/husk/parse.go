@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path"
@@ -9,9 +11,12 @@ import (
 	"husk/openapi"
 )
 
-var units = map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+// units are powers of 1024, with the letters that kubectl's users and docker's users type; docker means powers of 1024 by m and g too.
+var units = map[string]int64{
+	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40,
+}
 
-// parseSize reads a size such as 256Mi or 1.5Gi and returns how often it holds the unit, which must come out even.
+// parseSize reads a size such as 256Mi, 256m or 1.5Gi and returns how often it holds the unit, which must come out even.
 func parseSize(flag, text, unit string) (int, error) {
 	for suffix, factor := range units {
 		number, ok := strings.CutSuffix(text, suffix)
@@ -58,7 +63,7 @@ func parseEnv(items []string) ([]openapi.EnvVar, error) {
 	for _, item := range items {
 		name, value, given := strings.Cut(item, "=")
 		if name == "" {
-			return nil, usagef("--env: %q is not NAME=VALUE", item)
+			return nil, usagef("--env: NAME=VALUE is needed, and the name is missing")
 		}
 		if !given {
 			v, ok := os.LookupEnv(name)
@@ -70,6 +75,59 @@ func parseEnv(items []string) ([]openapi.EnvVar, error) {
 		vars = append(vars, openapi.EnvVar{Name: name, Value: value})
 	}
 	return vars, nil
+}
+
+// maxEnvFile bounds what is read of an environment file, in bytes; a pod takes less.
+const maxEnvFile = 1 << 20
+
+// parseEnvFile reads lines as docker does: NAME=VALUE as it stands, without quotes; NAME alone passes this environment's value on where
+// there is one; lines that begin with # are comments.
+func parseEnvFile(file string) ([]openapi.EnvVar, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--env-file: %w", err)}
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxEnvFile+1))
+	if err != nil || len(raw) > maxEnvFile {
+		return nil, usagef("--env-file: %s cannot be read, or is above %d bytes", file, maxEnvFile)
+	}
+	var vars []openapi.EnvVar
+	number := 0
+	for line := range strings.Lines(string(raw)) {
+		number++
+		line = strings.TrimRight(line, "\r\n")
+		if text := strings.TrimSpace(line); text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		name, value, given := strings.Cut(strings.TrimLeft(line, " \t"), "=")
+		if name == "" || strings.ContainsAny(name, " \t") {
+			return nil, usagef("--env-file: %s:%d is not NAME=VALUE", file, number) // not the line itself, which may hold a secret
+		}
+		if !given {
+			if value, given = os.LookupEnv(name); !given {
+				continue
+			}
+		}
+		vars = append(vars, openapi.EnvVar{Name: name, Value: value})
+	}
+	return vars, nil
+}
+
+// parseLabels reads K=V.
+func parseLabels(items []string) (*openapi.Labels, error) {
+	if len(items) == 0 {
+		return nil, nil //nolint:nilnil // no labels is what was asked for
+	}
+	labels := openapi.Labels{}
+	for _, item := range items {
+		name, value, _ := strings.Cut(item, "=")
+		if name == "" {
+			return nil, usagef("--label: %q is not NAME=VALUE", item)
+		}
+		labels[name] = value
+	}
+	return &labels, nil
 }
 
 // mount is one -v: which volume (name or id) goes where.
@@ -84,6 +142,9 @@ func parseMounts(items []string) ([]mount, error) {
 	for _, item := range items {
 		volume, rest, _ := strings.Cut(item, ":")
 		where, mode, hasMode := strings.Cut(rest, ":")
+		if strings.HasPrefix(item, "/") || strings.HasPrefix(item, ".") {
+			return nil, usagef("--volume: %q names a directory of this machine, and pods run elsewhere; make a volume with husk volume create and write VOLUME:/path", item)
+		}
 		if volume == "" || !path.IsAbs(where) || where == "/" || (hasMode && mode != "ro" && mode != "rw") {
 			return nil, usagef("--volume: %q is not VOLUME:/path or VOLUME:/path:ro", item)
 		}
@@ -92,15 +153,18 @@ func parseMounts(items []string) ([]mount, error) {
 	return mounts, nil
 }
 
+// restartPolicies are docker's words, and the API's own.
+var restartPolicies = map[string]openapi.RestartPolicy{
+	"no": openapi.Never, "never": openapi.Never, "on-failure": openapi.OnFailure, "onfailure": openapi.OnFailure,
+	"always": openapi.Always, "unless-stopped": openapi.Always,
+}
+
 // parseRestart reads a restart policy in any case.
 func parseRestart(text string) (openapi.RestartPolicy, error) {
-	policies := []openapi.RestartPolicy{openapi.Always, openapi.OnFailure, openapi.Never}
-	for _, p := range policies {
-		if strings.EqualFold(text, string(p)) {
-			return p, nil
-		}
+	if p, ok := restartPolicies[strings.ToLower(text)]; ok {
+		return p, nil
 	}
-	return "", usagef("--restart: %q is not Always, OnFailure or Never", text)
+	return "", usagef("--restart: %q is not no, on-failure or always", text)
 }
 
 // baseName makes a name out of an image's reference: registry.example.com/team/nginx:1.22 is nginx.

@@ -21,6 +21,8 @@ func TestASizeIsAWholeNumberOfItsUnit(t *testing.T) {
 		{"0.5Ti", "Gi", 512},
 		{"10Gi", "Gi", 10},
 		{"2048Ki", "Mi", 2},
+		{"256m", "Mi", 256},
+		{"1g", "Mi", 1024},
 	} {
 		got, err := parseSize("--memory", c.text, c.unit)
 		if err != nil || got != c.want {
@@ -109,17 +111,17 @@ func TestAPodIsNamedAfterItsImage(t *testing.T) {
 
 func TestTheCommandLineBecomesAnOrder(t *testing.T) {
 	t.Parallel()
-	f := runFlags{name: "web", cpus: "1", memory: "1Gi", restart: "onfailure", user: "app", workdir: "/srv", env: []string{"A=b"}, volumes: []string{"data:/data:ro"}}
-	got, mounts, err := f.order("registry.example.com/nginx:1.22", []string{"nginx", "-g", "daemon off;"})
+	f := runFlags{name: "web", cpus: "1", memory: "1Gi", restart: "onfailure", user: "app", workdir: "/srv", entrypoint: "/bin/start", labels: []string{"app=web"}, env: []string{"A=b"}, volumes: []string{"data:/data:ro"}}
+	got, mounts, err := f.order("registry.example.com/nginx:1.22", []string{"--", "-g", "daemon off;"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	user, workdir, policy := "app", "/srv", openapi.OnFailure
-	want := openapi.PodCreate{Name: "web", Spec: openapi.PodSpec{
+	want := openapi.PodCreate{Name: "web", Labels: &openapi.Labels{"app": "web"}, Spec: openapi.PodSpec{
 		Resources:     openapi.Resources{CPUMillis: 1000, MemoryMiB: 1024},
 		RestartPolicy: &policy,
 		Containers: []openapi.Container{{
-			Name: "nginx", Image: "registry.example.com/nginx:1.22", Command: &[]string{"nginx", "-g", "daemon off;"},
+			Name: "nginx", Image: "registry.example.com/nginx:1.22", Command: &[]string{"/bin/start"}, Args: &[]string{"-g", "daemon off;"},
 			Env: &[]openapi.EnvVar{{Name: "A", Value: "b"}}, User: &user, WorkingDir: &workdir,
 		}},
 	}}

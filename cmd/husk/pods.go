@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +28,7 @@ var podView = view[openapi.Pod]{
 		{"MEMORY", false, func(p openapi.Pod) string { return fmt.Sprintf("%dMi", p.Spec.Resources.MemoryMiB) }},
 		{"AGE", false, func(p openapi.Pod) string { return age(p.CreatedAt) }},
 		{"NODE", true, func(p openapi.Pod) string { return value(p.Status.NodeName) }},
+		{"LABELS", true, func(p openapi.Pod) string { return labelsText(p.Labels) }},
 		{"ID", true, func(p openapi.Pod) string { return p.ID.String() }},
 		{"IMAGES", true, func(p openapi.Pod) string {
 			var refs []string
@@ -61,73 +65,71 @@ func cores(millis int) string {
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%d.%03d", millis/1000, millis%1000), "0"), ".")
 }
 
-func podsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "pods",
-		Short: "List pods, or watch them",
-		Args:  cobra.NoArgs,
-	}
-	output := outputFlag(cmd, "table")
-	watch := cmd.Flags().BoolP("watch", "w", false, "go on with every change")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		format, err := output()
-		if err != nil {
-			return err
-		}
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		if *watch {
-			return watchPods(cmd.Context(), c, cmd.OutOrStdout(), format)
-		}
-		pods, err := listPods(cmd.Context(), c, nil)
-		if err != nil {
-			return err
-		}
-		return podView.show(cmd.OutOrStdout(), format, pods)
-	}
-	return cmd
+var pods = resource[openapi.Pod]{
+	view: podView, plural: "pods", aliases: []string{"po"}, short: "List pods, or watch them", labels: true,
+	id:     func(p openapi.Pod) string { return p.ID.String() },
+	find:   findPod,
+	ifNone: "husk run IMAGE orders one",
+	list: func(ctx context.Context, c *openapi.Client, q query) ([]openapi.Pod, error) {
+		return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
+			return c.ListPods(ctx, &openapi.ListPodsParams{Limit: &pageSize, Cursor: cursor, LabelSelector: q.selector})
+		}, func(l openapi.PodList) ([]openapi.Pod, *string) { return l.Items, l.NextCursor })
+	},
+	watch: func(ctx context.Context, c *openapi.Client, q query) (*http.Response, error) {
+		yes := true
+		return c.ListPods(ctx, &openapi.ListPodsParams{Watch: &yes, LabelSelector: q.selector})
+	},
 }
 
-func podCommand() *cobra.Command {
+func podsCommand(a *app) *cobra.Command { return listCommand(a, pods) }
+
+func podCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "pod NAME|ID",
-		Short: "Show everything about one pod",
-		Args:  cobra.ExactArgs(1),
+		Use:               "pod NAME|ID",
+		Aliases:           []string{"describe", "inspect"},
+		Short:             "Show everything about one pod, and what happened to it",
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: a.completeNames("pod"),
 	}
-	output := outputFlag(cmd, "text")
+	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		format, err := output()
+		p, err := output()
 		if err != nil {
 			return err
 		}
-		c, err := connect()
+		if len(args) == 2 { // husk describe pod web
+			if kind, _ := kindOf(args[0]); kind != "pod" {
+				return usagef("one pod is needed; %q is not a kind that can be described", args[0])
+			}
+			args = args[1:]
+		}
+		c, err := a.connect()
 		if err != nil {
 			return err
 		}
-		pod, err := findPod(cmd.Context(), c, args[0])
+		pod, err := findPod(cmd.Context(), c, bare("pod", args[0]))
 		if err != nil {
 			return err
 		}
-		if format == "text" {
-			return describePod(cmd.OutOrStdout(), pod)
+		if p.format != "text" {
+			return podView.one(p, pod)
 		}
-		return podView.one(cmd.OutOrStdout(), format, pod)
+		happened, err := listEvents(cmd.Context(), c, &openapi.ListEventsParams{ObjectID: &pod.ID})
+		if err != nil {
+			return err
+		}
+		return describePod(p.out, pod, happened)
 	}
 	return cmd
 }
 
 // describePod prints what a person wants to know of a pod, and above all why it does not run.
-func describePod(w io.Writer, p openapi.Pod) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, clean(text))
-		}
-	}
+func describePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
+	var f facts
+	line := f.add
 	line("Name:", p.Name)
 	line("ID:", p.ID.String())
+	line("Labels:", labelsText(p.Labels))
 	line("Phase:", string(p.Status.Phase))
 	line("Reason:", value(p.Status.Reason))
 	line("Message:", value(p.Status.Message))
@@ -144,7 +146,7 @@ func describePod(w io.Writer, p openapi.Pod) error {
 		states[s.Name] = s
 	}
 	for _, c := range p.Spec.Containers {
-		fmt.Fprintln(t)
+		f.gap()
 		line("Container "+c.Name+":", c.Image)
 		line("  Command:", strings.Join(append(value(c.Command), value(c.Args)...), " "))
 		s := states[c.Name]
@@ -163,5 +165,20 @@ func describePod(w io.Writer, p openapi.Pod) error {
 			line("  Mount:", m.Volume+" at "+m.MountPath+mode)
 		}
 	}
-	return t.Flush()
+	if len(happened) > 0 {
+		f.gap()
+	}
+	for _, e := range happened {
+		line(e.At.Format(time.RFC3339), state(e.Reason, e.Message))
+	}
+	return f.print(w)
+}
+
+// labelsText writes labels as people select them.
+func labelsText(labels map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		parts = append(parts, k+"="+labels[k])
+	}
+	return strings.Join(parts, ",")
 }

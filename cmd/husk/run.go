@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,65 +15,111 @@ import (
 )
 
 type runFlags struct {
-	name, cpus, memory, restart, user, workdir string
-	env, volumes                               []string
-	wait                                       bool
-	timeout                                    time.Duration
+	name, cpus, memory, restart, user, workdir, entrypoint, wait string
+	env, envFiles, volumes, labels, publish                      []string
+	remove, detach, interactive, tty                             bool
+	timeout                                                      time.Duration
 }
 
-func runCommand() *cobra.Command {
+func runCommand(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run IMAGE [-- COMMAND ARG…]",
-		Short: "Order a pod of one container",
-		Long: `Order a pod of one container. IMAGE is a reference or the id of an imported image; a reference that was not imported yet is
-imported first. What stands behind -- replaces the image's entrypoint and command.`,
-		Example: `  husk run registry.example.com/nginx:1.22 --name web -m 256Mi --wait
-  husk run registry.example.com/postgres:15 -v data:/var/lib/postgresql -e POSTGRES_PASSWORD
-  husk run registry.example.com/busybox:1 --restart Never -- sh -c 'echo hello'`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if images := cmd.ArgsLenAtDash(); images != 1 && (images != -1 || len(args) != 1) {
-				return errors.New("one image is needed, and -- before a command")
+		Use:   "run [flags] IMAGE [ARG…]",
+		Short: "Order a pod of one container, and follow its output",
+		Long: `Order a pod of one container, and follow its output until it has ended; husk then exits with the container's exit code. Ctrl-C leaves the pod
+running, unless --rm is given.
+
+IMAGE is a reference or the id of an imported image; a reference that was not imported yet is imported first. What stands behind IMAGE goes to
+the container, in the place of the image's own arguments (a -- right behind IMAGE is left out), so flags of husk stand before it.
+
+With -d husk prints the pod's name and does not wait; with --wait it waits until the pod runs, or with --wait=succeeded until it has ended well,
+and then prints its name.`,
+		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
+  husk run -d --name web -m 256m --restart always registry.example.com/nginx:1.22
+  husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("an image is needed")
 			}
 			return nil
 		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return a.named(cmd, "image"), cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 	fs := cmd.Flags()
+	fs.SetInterspersed(false) // what stands behind the image is the container's
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: made from the image's)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
-	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, its kernel included")
+	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, its kernel included, such as 256m or 1g")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "NAME=VALUE; NAME alone passes this environment's value on; may be repeated")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "a file of lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "VOLUME:/path or VOLUME:/path:ro; may be repeated")
-	fs.StringVar(&f.restart, "restart", "Always", "Always, OnFailure or Never")
-	fs.StringVar(&f.user, "user", "", "user or user:group (default: the image's)")
-	fs.StringVar(&f.workdir, "workdir", "", "working directory (default: the image's)")
-	fs.BoolVar(&f.wait, "wait", false, "wait until the pod runs or has ended")
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "NAME=VALUE; may be repeated")
+	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "not there yet: a pod has an address of its own and all its ports are open in the tenant's network")
+	fs.StringVar(&f.entrypoint, "entrypoint", "", "the program, in the place of the image's entrypoint")
+	fs.StringVar(&f.restart, "restart", "no", "no, on-failure or always")
+	fs.StringVarP(&f.user, "user", "u", "", "user or user:group (default: the image's)")
+	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
+	fs.BoolVar(&f.remove, "rm", false, "delete the pod when it has ended, and on Ctrl-C")
+	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and leave it to itself")
+	fs.StringVar(&f.wait, "wait", "", "leave the pod to itself when it is running or has succeeded")
+	fs.Lookup("wait").NoOptDefVal = "running"
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait, for the image and for the pod each")
-	output := outputFlag(cmd, "text")
+	fs.BoolVarP(&f.interactive, "interactive", "i", false, "")
+	fs.BoolVarP(&f.tty, "tty", "t", false, "")
+	for _, missing := range []string{"interactive", "tty"} { // what docker's users type, so that they are told
+		if err := fs.MarkHidden(missing); err != nil {
+			panic(err) // a flag that was made three lines above
+		}
+	}
+	a.completeWords(cmd, "restart", "no", "on-failure", "always")
+	a.completeWords(cmd, "wait", "running", "succeeded")
+	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		format, err := output()
+		p, err := output()
 		if err != nil {
 			return err
+		}
+		if err := f.check(); err != nil {
+			return err
+		}
+		if p.format != "text" && !f.leaves() {
+			return usagef("--output is for -d and --wait; else the container's own output is printed")
 		}
 		order, mounts, err := f.order(args[0], args[1:])
 		if err != nil {
 			return err
 		}
-		c, err := connect()
+		c, err := a.connect()
 		if err != nil {
 			return err
 		}
-		pod, err := f.run(cmd.Context(), c, order, mounts, cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		if format == "text" {
-			fmt.Fprintf(cmd.OutOrStdout(), "pod %s is %s\n", pod.Name, describePhase(pod))
-			return nil
-		}
-		return podView.one(cmd.OutOrStdout(), format, pod)
+		return a.run(cmd.Context(), c, f, order, mounts, p)
 	}
 	return cmd
+}
+
+// leaves tells whether the pod is left to itself.
+func (f runFlags) leaves() bool { return f.detach || f.wait != "" }
+
+// check refuses what cannot be, before anything is done.
+func (f runFlags) check() error {
+	switch {
+	case len(f.publish) > 0:
+		return usagef("--publish: Husk does not publish ports yet. A pod has an address of its own, at which all its ports are open to the tenant's " +
+			"other pods; leave -p out, and husk pod NAME shows the address")
+	case f.interactive || f.tty:
+		return usagef("--interactive, --tty: there is no way to type into a pod yet; leave -i and -t out")
+	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
+		return usagef("--wait: %q is not running or succeeded", f.wait)
+	case f.remove && f.leaves() && f.wait != "succeeded":
+		return usagef("--rm: nobody would be there to delete the pod; leave -d and --wait out, or say --wait=succeeded")
+	}
+	return nil
 }
 
 // order makes the order out of the command line; the volumes are still names.
@@ -87,7 +133,7 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 	if err != nil {
 		return fail(err)
 	}
-	env, err := parseEnv(f.env)
+	env, err := f.environment()
 	if err != nil {
 		return fail(err)
 	}
@@ -95,11 +141,15 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 	if err != nil {
 		return fail(err)
 	}
+	labels, err := parseLabels(f.labels)
+	if err != nil {
+		return fail(err)
+	}
 	policy, err := parseRestart(f.restart)
 	if err != nil {
 		return fail(err)
 	}
-	container := openapi.Container{Name: baseName(image), Image: image}
+	container := openapi.Container{Name: baseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir)}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"
 	}
@@ -107,21 +157,46 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 	if name == "" {
 		name = container.Name + "-" + suffix()
 	}
+	if f.entrypoint != "" {
+		container.Command = &[]string{f.entrypoint}
+	}
+	if len(command) > 0 && command[0] == "--" { // as kubectl's users write it
+		command = command[1:]
+	}
 	if len(command) > 0 {
-		container.Command = &command
+		container.Args = &command
 	}
 	if len(env) > 0 {
 		container.Env = &env
 	}
-	if f.user != "" {
-		container.User = &f.user
-	}
-	if f.workdir != "" {
-		container.WorkingDir = &f.workdir
-	}
-	return openapi.PodCreate{Name: name, Spec: openapi.PodSpec{
+	return openapi.PodCreate{Name: name, Labels: labels, Spec: openapi.PodSpec{
 		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy,
 	}}, mounts, nil
+}
+
+// environment joins the files and the flags; what comes later wins, and flags come last.
+func (f runFlags) environment() ([]openapi.EnvVar, error) {
+	var all []openapi.EnvVar
+	for _, file := range f.envFiles {
+		vars, err := parseEnvFile(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, vars...)
+	}
+	vars, err := parseEnv(f.env)
+	if err != nil {
+		return nil, err
+	}
+	var joined []openapi.EnvVar
+	for _, v := range append(all, vars...) {
+		if i := slices.IndexFunc(joined, func(e openapi.EnvVar) bool { return e.Name == v.Name }); i >= 0 {
+			joined[i].Value = v.Value
+			continue
+		}
+		joined = append(joined, v)
+	}
+	return joined, nil
 }
 
 // suffix tells pods of one image apart.
@@ -134,28 +209,65 @@ func suffix() string {
 	return string(b)
 }
 
-func (f runFlags) run(ctx context.Context, c *openapi.Client, order openapi.PodCreate, mounts []mount, progress io.Writer) (openapi.Pod, error) {
+// run orders the pod and stays with it for as long as was asked for.
+func (a *app) run(ctx context.Context, c *openapi.Client, f runFlags, order openapi.PodCreate, mounts []mount, p printer) (err error) {
 	if err := mountVolumes(ctx, c, &order.Spec, mounts); err != nil {
-		return openapi.Pod{}, err
+		return err
 	}
-	if err := f.haveImage(ctx, c, order.Spec.Containers[0].Image, progress); err != nil {
-		return openapi.Pod{}, err
+	if err := a.haveImage(ctx, c, order.Spec.Containers[0].Image, f.timeout); err != nil {
+		return err
 	}
-	pod, err := answer[openapi.Pod](c.CreatePod(ctx, &openapi.CreatePodParams{IdempotencyKey: newKey()}, order))
-	if err != nil || !f.wait {
-		return pod, err
+	pod, err := createPod(ctx, c, order)
+	if err != nil {
+		return err
 	}
-	what := "pod " + pod.Name
-	err = until(ctx, f.timeout, what, progress, func() (bool, string, error) {
+	if f.remove {
+		defer func() { err = errors.Join(err, a.remove(ctx, c, pod)) }()
+	} else {
+		defer func() {
+			if ctx.Err() != nil && !f.detach {
+				a.hint("\n%s goes on; husk logs -f %s follows it, husk delete %s ends it", podView.ref(pod), pod.Name, podView.ref(pod))
+			}
+		}()
+	}
+	if !f.leaves() {
+		return a.attend(ctx, c, pod, f.timeout)
+	}
+	if f.wait != "" {
+		if pod, err = a.waitPod(ctx, c, pod, f.wait, f.timeout); err != nil {
+			return err
+		}
+	}
+	if p.format != "text" {
+		return podView.one(p, pod)
+	}
+	_, err = fmt.Fprintln(p.out, clean(pod.Name))
+	return err
+}
+
+func createPod(ctx context.Context, c *openapi.Client, order openapi.PodCreate) (openapi.Pod, error) {
+	return answer[openapi.Pod](c.CreatePod(ctx, &openapi.CreatePodParams{IdempotencyKey: newKey()}, order))
+}
+
+// ended tells whether a pod's containers have ended for good.
+func ended(p openapi.Pod) bool {
+	return p.Status.Phase == openapi.PodPhaseSucceeded || p.Status.Phase == openapi.PodPhaseFailed
+}
+
+// waitPod waits until a pod runs or has succeeded. One that has succeeded has run.
+func (a *app) waitPod(ctx context.Context, c *openapi.Client, pod openapi.Pod, goal string, timeout time.Duration) (openapi.Pod, error) {
+	err := a.until(ctx, timeout, podView.ref(pod), func() (bool, string, error) {
 		var err error
 		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
 			return false, "", err
 		}
-		switch pod.Status.Phase {
+		switch pod.Status.Phase { //nolint:exhaustive // the others are on their way
 		case openapi.PodPhaseFailed, openapi.PodPhaseStopping:
-			return false, "", fmt.Errorf("%s is %s", what, state(describePhase(pod), pod.Status.Message))
-		case openapi.PodPhaseRunning, openapi.PodPhaseSucceeded:
-			return true, string(pod.Status.Phase), nil
+			return false, "", fmt.Errorf("%s is %s", podView.ref(pod), state(describePhase(pod), pod.Status.Message))
+		case openapi.PodPhaseSucceeded:
+			return true, describePhase(pod), nil
+		case openapi.PodPhaseRunning:
+			return goal == "running", describePhase(pod), nil
 		default:
 			return false, state(string(pod.Status.Phase), pod.Status.Message), nil
 		}
@@ -163,12 +275,86 @@ func (f runFlags) run(ctx context.Context, c *openapi.Client, order openapi.PodC
 	return pod, err
 }
 
-// haveImage imports a reference that is not here, and waits until it is ready.
-func (f runFlags) haveImage(ctx context.Context, c *openapi.Client, image string, progress io.Writer) error {
-	known, err := findImage(ctx, c, image)
-	_, idErr := uuid.Parse(image)
+// attend waits for a pod's start, follows its log, and ends as its container does.
+func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, timeout time.Duration) error {
+	err := a.until(ctx, timeout, podView.ref(pod), func() (bool, string, error) {
+		var err error
+		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
+			return false, "", err
+		}
+		return ended(pod) || pod.Status.Phase == openapi.PodPhaseRunning, state(string(pod.Status.Phase), pod.Status.Message), nil
+	})
+	if err != nil {
+		return err
+	}
+	if pod.Status.Phase == openapi.PodPhaseFailed && containerCode(pod) == nil { // it never ran, so there is no log
+		return fmt.Errorf("%s is %s", podView.ref(pod), state(describePhase(pod), pod.Status.Message))
+	}
+	f := follower{pod: pod, print: printTo(a.out, a.errs)}
+	for attempt := 1; ; attempt++ {
+		if err := f.follow(ctx, c); err != nil {
+			return err
+		}
+		// The log has ended. Either the pod has too, or will be said to in a moment, or the container starts again.
+		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
+			return err
+		}
+		if ended(pod) {
+			return podEnd(pod)
+		}
+		if err := wait(ctx, min(backoff(attempt), time.Second)); err != nil {
+			return err
+		}
+	}
+}
+
+// containerCode is the exit code of a pod's first container that did not end well, or of any.
+func containerCode(pod openapi.Pod) *int {
+	var code *int
+	for _, s := range pod.Status.Containers {
+		if s.ExitCode != nil && (code == nil || *code == 0) {
+			code = s.ExitCode
+		}
+	}
+	return code
+}
+
+// podEnd passes on how a pod has ended.
+func podEnd(pod openapi.Pod) error {
+	code := containerCode(pod)
 	switch {
-	case isNotFound(err) && idErr != nil, err == nil && known.State == openapi.ImageStateFailed:
+	case pod.Status.Phase == openapi.PodPhaseSucceeded:
+		return nil
+	case code != nil && *code != 0:
+		return containerExit{*code}
+	default:
+		return fmt.Errorf("%s is %s", podView.ref(pod), state(describePhase(pod), pod.Status.Message))
+	}
+}
+
+// removeTime is how long a pod that was run with --rm may take to go.
+const removeTime = 2 * time.Minute
+
+// remove deletes a pod, after an interruption too; a second one ends the program.
+func (a *app) remove(ctx context.Context, c *openapi.Client, pod openapi.Pod) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	o := podObject(c, pod)
+	if _, err := answer[struct{}](o.delete(ctx)); err != nil {
+		if isNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("%s is not deleted, husk delete %s does it: %w", o.ref, o.ref, err)
+	}
+	return a.untilGone(ctx, o, removeTime)
+}
+
+// haveImage imports a reference that is not here, and waits until it is ready.
+func (a *app) haveImage(ctx context.Context, c *openapi.Client, image string, timeout time.Duration) error {
+	known, err := findImage(ctx, c, image)
+	_, isID := parseID(image)
+	switch {
+	case isNotFound(err) && !isID, err == nil && known.State == openapi.ImageStateFailed:
 		if err == nil {
 			image = known.Reference
 		}
@@ -178,7 +364,7 @@ func (f runFlags) haveImage(ctx context.Context, c *openapi.Client, image string
 	case err != nil:
 		return err
 	}
-	_, err = waitImage(ctx, c, known, f.timeout, progress)
+	_, err = a.waitImage(ctx, c, known, timeout)
 	return err
 }
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -22,80 +24,72 @@ var volumeView = view[openapi.Volume]{
 			}
 			return v.PodID.String()
 		}},
+		{"LABELS", true, func(v openapi.Volume) string { return labelsText(v.Labels) }},
 		{"ID", true, func(v openapi.Volume) string { return v.ID.String() }},
 		{"MESSAGE", true, func(v openapi.Volume) string { return value(v.Message) }},
 	},
 }
 
-func volumesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "volumes", Short: "List volumes", Args: cobra.NoArgs}
-	output := outputFlag(cmd, "table")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		format, err := output()
-		if err != nil {
-			return err
-		}
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		volumes, err := listVolumes(cmd.Context(), c, nil)
-		if err != nil {
-			return err
-		}
-		return volumeView.show(cmd.OutOrStdout(), format, volumes)
-	}
+var volumes = resource[openapi.Volume]{
+	view: volumeView, plural: "volumes", aliases: []string{"volume", "vol"}, short: "List volumes, or watch them", labels: true,
+	id:     func(v openapi.Volume) string { return v.ID.String() },
+	find:   findVolume,
+	ifNone: "husk volume create NAME --size 10Gi makes one",
+	list: func(ctx context.Context, c *openapi.Client, q query) ([]openapi.Volume, error) {
+		return collect(func(cursor *openapi.Cursor) (*http.Response, error) {
+			return c.ListVolumes(ctx, &openapi.ListVolumesParams{Limit: &pageSize, Cursor: cursor, LabelSelector: q.selector})
+		}, func(l openapi.VolumeList) ([]openapi.Volume, *string) { return l.Items, l.NextCursor })
+	},
+	watch: func(ctx context.Context, c *openapi.Client, q query) (*http.Response, error) {
+		yes := true
+		return c.ListVolumes(ctx, &openapi.ListVolumesParams{Watch: &yes, LabelSelector: q.selector})
+	},
+}
+
+func volumesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, volumes)
+	cmd.AddCommand(createVolumeCommand(a), deleteKind(a, "volume", "delete"))
 	return cmd
 }
 
-func volumeCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "volume", Short: "Create volumes"}
-	create := &cobra.Command{
+func createVolumeCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:     "create NAME --size SIZE",
 		Short:   "Create a volume with an empty file system",
 		Example: "  husk volume create data --size 10Gi",
 		Args:    cobra.ExactArgs(1),
 	}
-	size := create.Flags().String("size", "", "size in whole GiB, such as 10Gi")
-	output := outputFlag(create, "text")
-	create.RunE = func(cmd *cobra.Command, args []string) error {
-		format, err := output()
+	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi")
+	labels := cmd.Flags().StringArray("label", nil, "NAME=VALUE; may be repeated")
+	output := a.outputFlags(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
 		if err != nil {
 			return err
 		}
 		if *size == "" {
 			return usagef("--size is needed, such as --size 10Gi")
 		}
-		gib, err := parseSize("--size", *size, "Gi")
+		order := openapi.VolumeCreate{Name: args[0]}
+		if order.SizeGiB, err = parseSize("--size", *size, "Gi"); err != nil {
+			return err
+		}
+		if order.Labels, err = parseLabels(*labels); err != nil {
+			return err
+		}
+		c, err := a.connect()
 		if err != nil {
 			return err
 		}
-		c, err := connect()
+		volume, err := createVolume(cmd.Context(), c, order)
 		if err != nil {
 			return err
 		}
-		volume, err := answer[openapi.Volume](c.CreateVolume(cmd.Context(), &openapi.CreateVolumeParams{IdempotencyKey: newKey()},
-			openapi.VolumeCreate{Name: args[0], SizeGiB: gib}))
-		if err != nil {
-			return err
-		}
-		if format == "text" {
-			fmt.Fprintf(cmd.OutOrStdout(), "volume %s created\n", volume.Name)
-			return nil
-		}
-		return volumeView.one(cmd.OutOrStdout(), format, volume)
-	}
-	cmd.AddCommand(create)
-	return group(cmd)
-}
-
-// group is a command that does nothing itself: without one of its own commands, or with a wrong one, the line is wrong.
-func group(cmd *cobra.Command) *cobra.Command {
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usagef("there is no command %q", cmd.CommandPath()+" "+args[0])
-		}
-		return usagef("%s needs a command: %s", cmd.CommandPath(), cmd.Commands()[0].Use)
+		return volumeView.done(p, volume, "created")
 	}
 	return cmd
+}
+
+func createVolume(ctx context.Context, c *openapi.Client, order openapi.VolumeCreate) (openapi.Volume, error) {
+	return answer[openapi.Volume](c.CreateVolume(ctx, &openapi.CreateVolumeParams{IdempotencyKey: newKey()}, order))
 }

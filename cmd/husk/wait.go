@@ -3,31 +3,32 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 )
 
-// until asks until it is done, and prints each state that differs from the one before.
-func until(ctx context.Context, timeout time.Duration, what string, progress io.Writer, ask func() (done bool, state string, err error)) error {
+// until asks until it is done, and shows each state that differs from the one before.
+func (a *app) until(ctx context.Context, timeout time.Duration, what string, ask func() (done bool, state string, err error)) error {
 	deadline := time.Now().Add(timeout)
 	pause := 50 * time.Millisecond
-	last := ""
+	p := a.progress()
+	defer p.done()
+	first := true
 	for {
 		done, state, err := ask()
 		if err != nil {
 			return err
 		}
-		if state != last && (!done || last != "") {
-			fmt.Fprintf(progress, "%s: %s\n", clean(what), clean(state))
-			last = state
+		if !done || !first && !p.live { // what was so from the start is not worth a line
+			p.say(clean(what + ": " + state))
 		}
 		if done {
 			return nil
 		}
+		first = false
 		if time.Now().Add(pause).After(deadline) {
-			return fmt.Errorf("%s is still %s after %s", what, state, timeout)
+			return timeoutError{fmt.Sprintf("%s is still %s after %s", what, state, timeout)}
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := p.wait(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(pause*3/2, time.Second)

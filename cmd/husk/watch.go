@@ -4,15 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"husk/openapi"
 )
 
-// event is one server-sent event of the watch: added, modified, deleted, or synced without a pod.
+// event is one server-sent event of the watch: added, modified, deleted, or synced without an object.
 type event struct {
 	kind string
 	data []byte
@@ -47,36 +48,56 @@ func events(r io.Reader, take func(event) error) error {
 }
 
 // watcher prints changes. It remembers what it printed, so that a stream that was cut and opened again repeats and loses nothing.
-type watcher struct {
-	out     io.Writer
-	format  string
-	printed map[string]string // by id: the pod's JSON
-	last    map[string]openapi.Pod
+type watcher[T any] struct {
+	resource resource[T]
+	view     view[T]
+	printer  printer
+	table    *table
+	wanted   []string
+
+	headed  bool
+	printed map[string]string // by id: the object's JSON
+	rows    map[string]string // by id: its row, without its age
+	last    map[string]T
 	seen    map[string]bool // since the stream was opened; nil once it is synced
 }
 
-// watchPods prints pods and their changes until ctx ends; a cut stream is opened again.
-func watchPods(ctx context.Context, c *openapi.Client, out io.Writer, format string) error {
-	w := &watcher{out: out, format: format, printed: map[string]string{}, last: map[string]openapi.Pod{}}
-	yes := true
+// watchChanges prints objects and their changes until ctx ends; a stream that breaks is opened again.
+func watchChanges[T any](ctx context.Context, a *app, c *openapi.Client, r resource[T], p printer, q query, wanted []string) error {
+	w := &watcher[T]{
+		resource: r, view: r.viewFor(ctx, c, p), printer: p, table: p.table(), wanted: wanted,
+		printed: map[string]string{}, rows: map[string]string{}, last: map[string]T{},
+	}
+	lost := false
 	for attempt := 1; ; attempt++ {
-		resp, err := c.ListPods(ctx, &openapi.ListPodsParams{Watch: &yes})
-		if err := checked(resp, err); err != nil {
+		resp, err := r.watch(ctx, c, q)
+		err = checked(resp, err)
+		if _, unreachable := errors.AsType[unreachableError](err); err != nil && (!unreachable && exitCode(err) != exitUnavailable || attempt == 1 && !lost) {
 			return err
 		}
-		w.seen = map[string]bool{}
-		err = events(resp.Body, func(e event) error {
-			attempt = 1
-			return w.take(e)
-		})
-		resp.Body.Close()
+		if err == nil {
+			if lost {
+				a.hint("the watch goes on")
+			}
+			w.seen = map[string]bool{}
+			err = events(resp.Body, func(e event) error {
+				attempt = 1
+				return w.take(e)
+			})
+			resp.Body.Close()
+			lost = false
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if _, broken := err.(printError); broken { //nolint:errorlint // ours, and never wrapped
-			return err
+		if broken, ok := errors.AsType[printError](err); ok {
+			return broken.error
 		}
-		if err := backoff(ctx, min(attempt, attempts)); err != nil {
+		if !lost && attempt > 1 { // a server that restarts is met again at once, and nobody needs to know
+			a.hint("the connection is lost; trying again")
+			lost = true
+		}
+		if err := wait(ctx, backoff(attempt)); err != nil {
 			return err
 		}
 	}
@@ -85,63 +106,104 @@ func watchPods(ctx context.Context, c *openapi.Client, out io.Writer, format str
 // printError is a failure that opening the stream again would not mend.
 type printError struct{ error }
 
-func (w *watcher) take(e event) error {
+func (w *watcher[T]) take(e event) error {
 	if e.kind == "synced" {
-		for id, pod := range w.last {
-			if !w.seen[id] {
-				if err := w.print("deleted", pod); err != nil {
-					return err
-				}
-			}
-		}
-		w.seen = nil
+		return w.synced()
+	}
+	var item T
+	if err := json.Unmarshal(e.data, &item); err != nil {
+		return printError{fmt.Errorf("the watch sent what is not a %s: %w", w.resource.kind, err)}
+	}
+	if !w.resource.match(item, w.wanted) {
 		return nil
 	}
-	var pod openapi.Pod
-	if err := json.Unmarshal(e.data, &pod); err != nil {
-		return printError{fmt.Errorf("the watch sent what is not a pod: %w", err)}
-	}
-	id := pod.ID.String()
+	id := w.resource.id(item)
+	kind := e.kind
 	if w.seen != nil {
 		w.seen[id] = true
 		if w.printed[id] == string(e.data) {
 			return nil
 		}
 	}
+	if _, known := w.printed[id]; known && kind == "added" { // again, by a stream that was opened again
+		kind = "modified"
+	}
 	w.printed[id] = string(e.data)
-	return w.print(e.kind, pod)
+	return w.print(kind, item)
 }
 
-func (w *watcher) print(kind string, pod openapi.Pod) error {
-	id := pod.ID.String()
-	first := len(w.last) == 0 && kind == "added"
+// synced finds what was deleted while no stream was open.
+func (w *watcher[T]) synced() error {
+	var gone []string
+	for id := range w.last {
+		if !w.seen[id] && !w.resource.history {
+			gone = append(gone, id)
+		}
+	}
+	slices.Sort(gone)
+	for _, id := range gone {
+		if err := w.print("deleted", w.last[id]); err != nil {
+			return err
+		}
+	}
+	w.seen = nil
+	return nil
+}
+
+func (w *watcher[T]) print(kind string, item T) error {
+	id := w.resource.id(item)
+	before := w.rows[id]
 	if kind == "deleted" {
 		delete(w.printed, id)
 		delete(w.last, id)
+		delete(w.rows, id)
 	} else {
-		w.last[id] = pod
+		w.last[id] = item
 	}
 	var err error
-	switch w.format {
+	switch w.printer.format {
 	case "json":
-		e := json.NewEncoder(w.out)
+		e := json.NewEncoder(w.printer.out)
 		e.SetEscapeHTML(false)
-		err = e.Encode(map[string]any{"type": kind, "object": pod})
+		err = e.Encode(map[string]any{"type": kind, "object": item})
 	case "yaml":
-		fmt.Fprintln(w.out, "---")
-		err = writeYAML(w.out, map[string]any{"type": kind, "object": pod})
-	case "name":
-		_, err = fmt.Fprintln(w.out, kind, pod.Name)
-	default:
-		t := tabwriter.NewWriter(w.out, 10, 0, 3, ' ', 0)
-		if first {
-			podView.header(t, w.format, "EVENT")
+		if _, err = fmt.Fprintln(w.printer.out, "---"); err == nil {
+			err = writeYAML(w.printer.out, map[string]any{"type": kind, "object": item})
 		}
-		podView.row(t, w.format, pod, kind)
-		err = t.Flush()
+	case "name":
+		_, err = fmt.Fprintln(w.printer.out, kind, w.view.ref(item))
+	default:
+		row := w.view.row(w.printer.format, item)
+		if kind != "deleted" {
+			w.rows[id] = strings.Join(w.lasting(row), "\x00")
+			if kind == "modified" && w.rows[id] == before {
+				return nil // what has changed is in none of the columns
+			}
+		}
+		err = w.row(kind, row)
 	}
 	if err != nil {
 		return printError{err}
 	}
 	return nil
+}
+
+func (w *watcher[T]) row(kind string, row []string) error {
+	var rows [][]string
+	if !w.headed && !w.printer.noHeaders {
+		rows = append(rows, append([]string{"EVENT"}, w.view.header(w.printer.format)...))
+	}
+	w.headed = true
+	return w.table.rows(append(rows, append([]string{kind}, row...))...)
+}
+
+// lasting is a row without its age, which changes by itself.
+func (w *watcher[T]) lasting(row []string) []string {
+	var out []string
+	for i, title := range w.view.header(w.printer.format) {
+		if title != "AGE" {
+			out = append(out, row[i])
+		}
+	}
+	return out
 }

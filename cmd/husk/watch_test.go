@@ -31,7 +31,7 @@ func TestAWatchThatWasCutRepeatsAndLosesNothing(t *testing.T) {
 	}
 	send := func(w http.ResponseWriter, kind, data string) { fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, data) }
 	var streams atomic.Int32
-	_, out, _ := husk(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, out, _ := call(t, func(w http.ResponseWriter, _ *http.Request) {
 		switch streams.Add(1) {
 		case 1:
 			send(w, "added", pod(1, "stays", "Running"))
@@ -47,7 +47,7 @@ func TestAWatchThatWasCutRepeatsAndLosesNothing(t *testing.T) {
 			problemOf(w, http.StatusUnauthorized, "unauthenticated", "", "enough")
 		}
 	}, "pods", "--watch", "-o", "name")
-	want := "added stays\nadded goes\nadded changes\nadded changes\ndeleted goes\nadded comes\n"
+	want := "added pod/stays\nadded pod/goes\nadded pod/changes\nmodified pod/changes\ndeleted pod/goes\nadded pod/comes\n"
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
@@ -55,7 +55,7 @@ func TestAWatchThatWasCutRepeatsAndLosesNothing(t *testing.T) {
 
 func TestAWatchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	husk(t, func(_ http.ResponseWriter, r *http.Request) {
+	call(t, func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
 		<-r.Context().Done()
 	}, "version")

@@ -1,0 +1,240 @@
+// Package config keeps what the command line remembers between calls: the contexts, each a Husk to talk to and a way to log in there,
+// and a cache of short-lived tokens apart from them.
+//
+// Both hold secrets, so their files are 0600 in directories that are 0700, and each is replaced as a whole by a rename. The package
+// knows no network and no command line.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+	"gopkg.in/yaml.v3"
+)
+
+// Config is the file config.yaml.
+type Config struct {
+	CurrentContext string             `yaml:"currentContext,omitempty"`
+	Contexts       map[string]Context `yaml:"contexts,omitempty"`
+}
+
+// Context is one Husk and who one is there: an API key, or a person whom an OIDC issuer knows. One that was logged out has neither
+// secret.
+type Context struct {
+	API    string  `yaml:"api"`
+	Tenant string  `yaml:"tenant,omitempty"`
+	APIKey *APIKey `yaml:"apiKey,omitempty"`
+	OIDC   *OIDC   `yaml:"oidc,omitempty"`
+}
+
+// APIKey is the credential of a service account.
+type APIKey struct {
+	ClientID     string `yaml:"clientId"`
+	ClientSecret string `yaml:"clientSecret,omitempty"`
+}
+
+// OIDC is a person's login: the refresh token gets ID tokens, which get tokens of Husk.
+type OIDC struct {
+	Issuer       string `yaml:"issuer"`
+	ClientID     string `yaml:"clientId"`
+	RefreshToken string `yaml:"refreshToken,omitempty"`
+}
+
+// LoggedIn tells whether there is a secret to get tokens with.
+func (c Context) LoggedIn() bool {
+	return c.APIKey != nil && c.APIKey.ClientSecret != "" || c.OIDC != nil && c.OIDC.RefreshToken != ""
+}
+
+// LoggedOut is the context without its secrets, so that a later login need not be told the rest again.
+func (c Context) LoggedOut() Context {
+	if c.APIKey != nil {
+		c.APIKey = &APIKey{ClientID: c.APIKey.ClientID}
+	}
+	if c.OIDC != nil {
+		c.OIDC = &OIDC{Issuer: c.OIDC.Issuer, ClientID: c.OIDC.ClientID}
+	}
+	return c
+}
+
+// Names lists the contexts in order.
+func (c Config) Names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
+
+// Store is where the files are.
+type Store struct {
+	Dir      string // of config.yaml
+	CacheDir string // of the tokens; empty when there is nowhere to keep them
+}
+
+// Default is the store of the user: XDG_CONFIG_HOME and XDG_CACHE_HOME, or .config and .cache at home.
+func Default() (Store, error) {
+	dir, err := base("XDG_CONFIG_HOME", ".config")
+	if err != nil {
+		return Store{}, err
+	}
+	cache, err := base("XDG_CACHE_HOME", ".cache")
+	if err != nil {
+		return Store{}, err
+	}
+	return Store{Dir: dir, CacheDir: cache}, nil
+}
+
+func base(variable, under string) (string, error) {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) { // the specification says to ignore a relative one
+		return filepath.Join(dir, "husk"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no place for contexts: %w; set HOME or %s", err, variable)
+	}
+	return filepath.Join(home, under, "husk"), nil
+}
+
+// File is the path of config.yaml.
+func (s Store) File() string { return filepath.Join(s.Dir, "config.yaml") }
+
+// maxFile bounds what is read of a file, in bytes; a context takes some hundred.
+const maxFile = 1 << 20
+
+// Load reads the contexts. That there is no file yet is no error.
+func (s Store) Load() (Config, error) {
+	raw, err := readSmall(s.File())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, nil
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("%s cannot be understood: %s", s.File(), withoutValues(err))
+	}
+	for name, context := range c.Contexts {
+		if err := CheckName(name); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", s.File(), err)
+		}
+		if context.APIKey != nil && context.OIDC != nil {
+			return Config{}, fmt.Errorf("%s: context %s has both apiKey and oidc; keep one", s.File(), name)
+		}
+	}
+	if c.CurrentContext != "" {
+		if _, ok := c.Contexts[c.CurrentContext]; !ok {
+			return Config{}, fmt.Errorf("%s: currentContext is %q, which is not among the contexts", s.File(), c.CurrentContext)
+		}
+	}
+	return c, nil
+}
+
+// withoutValues keeps of a decoder's complaint what holds no value of the file: a value may be a secret.
+func withoutValues(err error) string {
+	bad, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err.Error() // the syntax is wrong; that names a line only
+	}
+	var lines []string
+	for _, e := range bad.Errors {
+		line, rest, _ := strings.Cut(e, ": ")
+		if field, _, ok := strings.Cut(strings.TrimPrefix(rest, "field "), " not found in type"); ok && strings.HasPrefix(rest, "field ") {
+			lines = append(lines, fmt.Sprintf("%s: there is no key %q", line, field))
+			continue
+		}
+		if strings.Contains(rest, "already defined") {
+			lines = append(lines, line+": a key is there twice")
+			continue
+		}
+		lines = append(lines, line+": the value is of another kind than it must be")
+	}
+	return strings.Join(lines, ", ")
+}
+
+// Update changes the contexts under a lock, so that two commands at once lose nothing of each other's.
+func (s Store) Update(change func(*Config) error) error {
+	if err := privateDir(s.Dir); err != nil {
+		return err
+	}
+	unlock, err := lockedfile.MutexAt(filepath.Join(s.Dir, "config.lock")).Lock()
+	if err != nil {
+		return fmt.Errorf("lock the contexts: %w", err)
+	}
+	defer unlock()
+	c, err := s.Load()
+	if err != nil {
+		return err
+	}
+	if c.Contexts == nil {
+		c.Contexts = map[string]Context{}
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := e.Encode(c); err != nil {
+		return err
+	}
+	return replace(s.File(), out.Bytes())
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// CheckName says whether a context may have this name, which is also a file's in the cache.
+func CheckName(name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("%q cannot name a context: use letters, digits, dots, dashes and underscores, at most 63, with a letter or digit first", name)
+	}
+	return nil
+}
+
+func readSmall(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(raw) > maxFile {
+		err = fmt.Errorf("%s is above %d bytes", file, maxFile)
+	}
+	return raw, err
+}
+
+// privateDir makes a directory that nobody else may look into. One that is there already is closed to others too.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// replace writes a file that is there as a whole or not at all.
+func replace(file string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"husk"
+	"husk/openapi"
+)
+
+// logLine is one line of a container's output, as application/x-ndjson has it.
+type logLine struct {
+	Time    time.Time `json:"time"`
+	Stream  string    `json:"stream"`
+	Line    string    `json:"line"`
+	Partial bool      `json:"partial"` // the line goes on in the next one
+	Dropped uint64    `json:"dropped"` // so many lines before it are lost
+}
+
+// text is the line as the container wrote it.
+func (l logLine) text() string {
+	if l.Partial {
+		return l.Line
+	}
+	return l.Line + "\n"
+}
+
+// follower reads a log as it grows. It knows how far it has come, so that one that breaks off is opened again and no line is printed
+// twice: a time of its own stands at each line.
+type follower struct {
+	pod       openapi.Pod
+	container *string
+	tail      *int // of the first time only
+	print     func(logLine) error
+
+	last  time.Time
+	count int // of lines that have this very time
+	read  bool
+}
+
+// maxLogLine bounds one line of the stream; the agent cuts lines far below.
+const maxLogLine = 1 << 20
+
+// once reads until the log ends, or its connection does, which is an error.
+func (f *follower) once(ctx context.Context, c *openapi.Client) error {
+	yes, accept := true, "application/x-ndjson"
+	params := openapi.GetPodLogsParams{Container: f.container, Follow: &yes, Accept: &accept}
+	if !f.read {
+		params.Tail = f.tail
+	}
+	resp, err := c.GetPodLogs(ctx, f.pod.ID, &params)
+	if err := checked(resp, err); err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	again, skip := 0, f.read
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxLogLine)
+	for lines.Scan() {
+		var l logLine
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return fmt.Errorf("the log of pod %s is not what the contract says: %w", f.pod.Name, err)
+		}
+		if skip && l.Time.Before(f.last) {
+			continue
+		}
+		if skip && l.Time.Equal(f.last) {
+			if again++; again <= f.count {
+				continue
+			}
+		}
+		if err := f.print(l); err != nil {
+			return printError{err}
+		}
+		f.read = true
+		if l.Time.Equal(f.last) {
+			f.count++
+		} else {
+			f.last, f.count = l.Time, 1
+		}
+	}
+	if err := lines.Err(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, bufio.ErrTooLong) {
+			return fmt.Errorf("the log of pod %s has a line above %d bytes", f.pod.Name, maxLogLine)
+		}
+		return unreachableError{fmt.Errorf("the log of pod %s broke off: %w", f.pod.Name, err)}
+	}
+	return nil
+}
+
+// patience is how often a log that breaks off, or is not there, is asked for in a row before its reader is told.
+const patience = 12 // about 40 s with backoff: a node's agent that is replaced is back by then
+
+// follow reads until the log ends; a connection that breaks is opened again.
+func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
+	for attempt := 1; ; attempt++ {
+		before := f.count
+		last := f.last
+		err := f.once(ctx, c)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if broken, ok := errors.AsType[printError](err); ok {
+			return broken.error
+		}
+		if !f.last.Equal(last) || f.count != before {
+			attempt = 1 // it had come further
+		}
+		if attempt >= patience || !passes(err) {
+			return err
+		}
+		if err := wait(ctx, backoff(attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+// passes tells whether a log may be there soon.
+func passes(err error) bool {
+	_, unreachable := errors.AsType[unreachableError](err)
+	return unreachable || hasCode(err, husk.CodeLogsUnavailable) || hasCode(err, husk.CodeUnavailable)
+}
+
+// printTo writes what containers wrote to the same streams here.
+func printTo(out, errs io.Writer) func(logLine) error {
+	return func(l logLine) error {
+		w := out
+		if l.Stream == "stderr" {
+			w = errs
+		}
+		_, err := io.WriteString(w, l.text())
+		return err
+	}
+}

@@ -1,0 +1,244 @@
+package manifest
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decoder puts a YAML tree into structs by their JSON names. It goes on after a mistake, so that a person sees all of them at once.
+type decoder struct {
+	file     string
+	problems Problems
+	visited  int
+	// reason explains a field that the structs do not have, by its path without indexes; it may be nil or return "".
+	reason func(path string) string
+}
+
+const (
+	// maxNodes bounds what is decoded of one document. Aliases may make a small file a big tree.
+	maxNodes = 100_000
+	maxDepth = 32
+)
+
+func (d *decoder) err() error {
+	if len(d.problems) == 0 {
+		return nil
+	}
+	return d.problems
+}
+
+func (d *decoder) fail(node *yaml.Node, path, format string, args ...any) {
+	where := fmt.Sprintf("%s:%d: ", d.file, node.Line)
+	if path != "" {
+		where += path + ": "
+	}
+	d.problems = append(d.problems, where+fmt.Sprintf(format, args...))
+}
+
+// strict decodes a whole document; fields that the struct lacks are mistakes.
+func (d *decoder) strict(node *yaml.Node, into any) {
+	d.decode(node, reflect.ValueOf(into).Elem(), "", true, 0)
+}
+
+// loose decodes what the struct has and looks no further.
+func (d *decoder) loose(node *yaml.Node, into any) {
+	if resolve(node).Kind != yaml.MappingNode {
+		d.fail(node, "", "this is not an object with fields")
+		return
+	}
+	d.decode(node, reflect.ValueOf(into).Elem(), "", false, 0)
+}
+
+func resolve(node *yaml.Node) *yaml.Node {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	return node
+}
+
+// scalar is a type with a form of its own in a document.
+type scalar interface {
+	// set takes the text; what is wrong with it comes back as a sentence without the text.
+	set(text string) error
+}
+
+func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
+	node = resolve(node)
+	if d.visited++; d.visited > maxNodes || depth > maxDepth {
+		if d.visited <= maxNodes+1 || depth == maxDepth+1 {
+			d.fail(node, path, "the document is too large or too deep")
+		}
+		d.visited = maxNodes + 1
+		return
+	}
+	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
+		return
+	}
+	if into.Kind() == reflect.Pointer {
+		if into.IsNil() {
+			into.Set(reflect.New(into.Type().Elem()))
+		}
+		into = into.Elem()
+	}
+	if into.CanAddr() {
+		switch v := into.Addr().Interface().(type) {
+		case scalar:
+			if node.Kind != yaml.ScalarNode {
+				d.fail(node, path, "one value is needed here")
+			} else if err := v.set(node.Value); err != nil {
+				d.fail(node, path, "%s", err)
+			}
+			return
+		case encoding.TextUnmarshaler:
+			if node.Kind != yaml.ScalarNode || v.UnmarshalText([]byte(node.Value)) != nil {
+				d.fail(node, path, "this is not a %s", strings.ToLower(into.Type().Name()))
+			}
+			return
+		}
+	}
+	switch into.Kind() { //nolint:exhaustive // the structs of this package and the contract have no other kinds
+	case reflect.Struct:
+		d.object(node, into, path, strict, depth)
+	case reflect.Map:
+		d.mapping(node, into, path, strict, depth)
+	case reflect.Slice:
+		d.list(node, into, path, strict, depth)
+	default:
+		d.value(node, into, path)
+	}
+}
+
+// fields are the settable fields of a struct by their JSON names, those of embedded structs included.
+func fields(into reflect.Value) map[string]reflect.Value {
+	out := map[string]reflect.Value{}
+	for i := range into.NumField() {
+		f := into.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			for n, v := range fields(into.Field(i)) {
+				out[n] = v
+			}
+		case name != "" && name != "-" && f.IsExported():
+			out[name] = into.Field(i)
+		}
+	}
+	return out
+}
+
+func (d *decoder) object(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
+	known := fields(into)
+	d.pairs(node, path, func(key, value *yaml.Node) {
+		at := join(path, key.Value)
+		field, ok := known[key.Value]
+		switch {
+		case ok:
+			d.decode(value, field, at, strict, depth+1)
+		case strict:
+			d.unknown(key, at)
+		}
+	})
+}
+
+var indexes = regexp.MustCompile(`\[\d+\]`)
+
+func (d *decoder) unknown(key *yaml.Node, path string) {
+	if d.reason != nil {
+		if why := d.reason(indexes.ReplaceAllString(path, "[]")); why != "" {
+			d.fail(key, path, "%s", why)
+			return
+		}
+		d.fail(key, path, "Husk has no counterpart of this field; leave it out")
+		return
+	}
+	d.fail(key, path, "there is no such field")
+}
+
+// pairs walks an object's fields and refuses one that is there twice.
+func (d *decoder) pairs(node *yaml.Node, path string, take func(key, value *yaml.Node)) {
+	if node.Kind != yaml.MappingNode {
+		d.fail(node, path, "an object with fields is needed here")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := resolve(node.Content[i])
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			d.fail(key, path, "a field's name is one word")
+		case key.Tag == "!!merge":
+			d.fail(key, path, "<< is not understood; write the fields out")
+		case seen[key.Value]:
+			d.fail(key, join(path, key.Value), "this field is there twice")
+		default:
+			seen[key.Value] = true
+			take(key, node.Content[i+1])
+		}
+	}
+}
+
+func (d *decoder) mapping(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
+	into.Set(reflect.MakeMap(into.Type()))
+	d.pairs(node, path, func(key, value *yaml.Node) {
+		v := reflect.New(into.Type().Elem()).Elem()
+		d.decode(value, v, join(path, key.Value), strict, depth+1)
+		into.SetMapIndex(reflect.ValueOf(key.Value).Convert(into.Type().Key()), v)
+	})
+}
+
+func (d *decoder) list(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
+	if node.Kind != yaml.SequenceNode {
+		d.fail(node, path, "a list is needed here")
+		return
+	}
+	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
+	for i, item := range node.Content {
+		d.decode(item, into.Index(i), fmt.Sprintf("%s[%d]", path, i), strict, depth+1)
+	}
+}
+
+func (d *decoder) value(node *yaml.Node, into reflect.Value, path string) {
+	if node.Kind != yaml.ScalarNode {
+		d.fail(node, path, "one value is needed here")
+		return
+	}
+	switch into.Kind() { //nolint:exhaustive // as in decode
+	case reflect.String:
+		if node.Tag != "!!str" && node.Tag != "!!timestamp" {
+			d.fail(node, path, "text is needed here; put %s in quotes", node.Value)
+			return
+		}
+		into.SetString(node.Value)
+	case reflect.Bool:
+		if node.Tag != "!!bool" || node.Value != "true" && node.Value != "false" {
+			d.fail(node, path, "true or false is needed here")
+			return
+		}
+		into.SetBool(node.Value == "true")
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(node.Value, 10, 64)
+		if node.Tag != "!!int" || err != nil || into.OverflowInt(n) {
+			d.fail(node, path, "a whole number is needed here")
+			return
+		}
+		into.SetInt(n)
+	default:
+		panic("manifest: no document has a " + into.Type().String()) // a field that was added to a struct, and not here
+	}
+}
+
+func join(path, name string) string {
+	if strings.ContainsAny(name, ".[] ") {
+		name = strconv.Quote(name)
+	}
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}

@@ -1,0 +1,137 @@
+package manifest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"husk/openapi"
+)
+
+// What the API fills in where an order says nothing.
+const (
+	defaultGraceSeconds = 30
+	defaultFileMode     = "0644"
+)
+
+// DiffPod says in which fields an order and a pod that is there differ: their paths, in order. Defaults count as said.
+func DiffPod(want openapi.PodCreate, have openapi.Pod) []string {
+	return diff(completed(want.Labels, want.Spec), completed(&have.Labels, have.Spec))
+}
+
+// DiffVolume says in which fields an order and a volume that is there differ.
+func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
+	got := openapi.VolumeCreate{Name: have.Name, SizeGiB: have.SizeGiB, Labels: &have.Labels}
+	return diff(tree(want), tree(got))
+}
+
+func diff(want, have any) []string {
+	var paths []string
+	compare(want, have, "", &paths)
+	return paths
+}
+
+// completed is what an order comes to with the API's defaults, as a tree.
+func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
+	if spec.RestartPolicy == nil {
+		always := openapi.Always
+		spec.RestartPolicy = &always
+	}
+	if spec.TerminationGracePeriodSeconds == nil {
+		grace := defaultGraceSeconds
+		spec.TerminationGracePeriodSeconds = &grace
+	}
+	spec.Containers = slices.Clone(spec.Containers)
+	for i, c := range spec.Containers {
+		if c.Files == nil {
+			continue
+		}
+		files := slices.Clone(*c.Files)
+		for j := range files {
+			if files[j].Mode == nil || *files[j].Mode == "" {
+				mode := defaultFileMode
+				files[j].Mode = &mode
+			}
+		}
+		spec.Containers[i].Files = &files
+	}
+	return tree(map[string]any{"labels": labels, "spec": spec})
+}
+
+// tree is a value as JSON has it, without what says nothing: empty texts, lists and objects, false and null.
+func tree(v any) any {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // types of the contract, which all have a JSON form
+	}
+	var t any
+	if err := json.Unmarshal(raw, &t); err != nil {
+		panic(err) // what was marshalled a line above
+	}
+	return pruned(t)
+}
+
+func pruned(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, item := range v {
+			if item = pruned(item); item == nil {
+				delete(v, k)
+			} else {
+				v[k] = item
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		for i := range v {
+			if _, isText := v[i].(string); !isText { // an empty argument is one
+				v[i] = pruned(v[i])
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case string:
+		if v == "" {
+			return nil
+		}
+	case bool:
+		if !v {
+			return nil
+		}
+	}
+	return v
+}
+
+func compare(want, have any, path string, paths *[]string) {
+	a, isMap := want.(map[string]any)
+	b, alsoMap := have.(map[string]any)
+	if isMap && alsoMap {
+		keys := map[string]bool{}
+		for k := range a {
+			keys[k] = true
+		}
+		for k := range b {
+			keys[k] = true
+		}
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			compare(a[k], b[k], join(path, k), paths)
+		}
+		return
+	}
+	l, isList := want.([]any)
+	m, alsoList := have.([]any)
+	if isList && alsoList && len(l) == len(m) {
+		for i := range l {
+			compare(l[i], m[i], fmt.Sprintf("%s[%d]", path, i), paths)
+		}
+		return
+	}
+	if !reflect.DeepEqual(want, have) {
+		*paths = append(*paths, path)
+	}
+}

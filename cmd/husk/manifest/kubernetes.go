@@ -1,0 +1,269 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"husk/openapi"
+)
+
+// What a Kubernetes Pod may have here. The names are Kubernetes'; everything else is refused with its path.
+type (
+	kubernetesPod struct {
+		header
+
+		Metadata struct {
+			Name   string            `json:"name"`
+			Labels map[string]string `json:"labels"`
+		} `json:"metadata"`
+		Spec struct {
+			Containers                    []kubernetesContainer  `json:"containers"`
+			RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
+			TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
+			Volumes                       []kubernetesVolume     `json:"volumes"`
+		} `json:"spec"`
+	}
+	kubernetesContainer struct {
+		Name       string   `json:"name"`
+		Image      string   `json:"image"`
+		Command    []string `json:"command"`
+		Args       []string `json:"args"`
+		WorkingDir string   `json:"workingDir"`
+		Env        []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"env"`
+		Resources struct {
+			Limits   kubernetesSize `json:"limits"`
+			Requests kubernetesSize `json:"requests"`
+		} `json:"resources"`
+		VolumeMounts []struct {
+			Name      string `json:"name"`
+			MountPath string `json:"mountPath"`
+			ReadOnly  bool   `json:"readOnly"`
+		} `json:"volumeMounts"`
+	}
+	kubernetesSize struct {
+		CPU    cpuQuantity    `json:"cpu"`
+		Memory memoryQuantity `json:"memory"`
+	}
+	kubernetesVolume struct {
+		Name  string `json:"name"`
+		Claim *struct {
+			ClaimName string `json:"claimName"`
+			ReadOnly  bool   `json:"readOnly"`
+		} `json:"persistentVolumeClaim"`
+	}
+)
+
+// The size of a pod none of whose containers says what it needs: what husk run takes too.
+const (
+	defaultCPUMillis = 500
+	defaultMemoryMiB = 256
+)
+
+const elsewhere = "Husk decides where a pod runs; leave it out"
+
+// kubernetesReasons say what to do instead of fields that people bring along.
+var kubernetesReasons = map[string]string{
+	"metadata.namespace":                         "there are no namespaces; the tenant is that of the login, choose it with --context",
+	"metadata.annotations":                       "there are no annotations; use labels",
+	"metadata.generateName":                      "give a name; husk run makes one by itself",
+	"status":                                     "only Husk says how a pod is; leave it out",
+	"spec.initContainers":                        "there are no init containers yet",
+	"spec.ephemeralContainers":                   "there are no ephemeral containers",
+	"spec.nodeName":                              elsewhere,
+	"spec.nodeSelector":                          elsewhere,
+	"spec.affinity":                              elsewhere,
+	"spec.tolerations":                           elsewhere,
+	"spec.topologySpreadConstraints":             elsewhere,
+	"spec.priorityClassName":                     elsewhere,
+	"spec.hostNetwork":                           "a pod is a machine of its own, with its own network; leave it out",
+	"spec.hostPID":                               "a pod is a machine of its own; leave it out",
+	"spec.hostIPC":                               "a pod is a machine of its own; leave it out",
+	"spec.runtimeClassName":                      "every pod is a virtual machine; leave it out",
+	"spec.serviceAccountName":                    "pods get no credentials of Husk; leave it out",
+	"spec.serviceAccount":                        "pods get no credentials of Husk; leave it out",
+	"spec.automountServiceAccountToken":          "pods get no credentials of Husk; leave it out",
+	"spec.imagePullSecrets":                      "import the image with its login first: husk image import REFERENCE --username NAME --password-stdin",
+	"spec.securityContext":                       "say as whom each container runs with user, in a document of husk/v1",
+	"spec.containers[].securityContext":          "say as whom the container runs with user, in a document of husk/v1",
+	"spec.containers[].ports":                    "all ports of a pod are open to the tenant's other pods; leave it out",
+	"spec.containers[].env[].valueFrom":          "only value is taken; put the value here",
+	"spec.containers[].envFrom":                  "only env with values is taken; put the variables there",
+	"spec.containers[].imagePullPolicy":          "an image is imported once and never pulled; leave it out",
+	"spec.containers[].livenessProbe":            "there are no health checks yet",
+	"spec.containers[].readinessProbe":           "there are no health checks yet",
+	"spec.containers[].startupProbe":             "there are no health checks yet",
+	"spec.containers[].lifecycle":                "there are no hooks; containers are stopped by the image's stop signal",
+	"spec.containers[].volumeMounts[].subPath":   "a volume is mounted whole",
+	"spec.containers[].resources.claims":         "only cpu and memory can be asked for",
+	"spec.volumes[].configMap":                   "there are no config maps; put the files into containers[].files of a document of husk/v1",
+	"spec.volumes[].secret":                      "there are no secrets; put the files into containers[].files of a document of husk/v1",
+	"spec.volumes[].projected":                   "put the files into containers[].files of a document of husk/v1",
+	"spec.volumes[].downwardAPI":                 "put the files into containers[].files of a document of husk/v1",
+	"spec.volumes[].emptyDir":                    "a container's own file system may be written to; leave the volume out, or make one with husk volume create",
+	"spec.volumes[].hostPath":                    "a pod is a machine of its own and sees no host; make a volume with husk volume create and name it by persistentVolumeClaim.claimName",
+	"spec.volumes[].nfs":                         "make a volume with husk volume create and name it by persistentVolumeClaim.claimName",
+	"spec.volumes[].csi":                         "make a volume with husk volume create and name it by persistentVolumeClaim.claimName",
+	"spec.volumes[].ephemeral":                   "make a volume with husk volume create and name it by persistentVolumeClaim.claimName",
+	"spec.containers[].resources.limits.":        "only cpu and memory can be asked for",
+	"spec.containers[].resources.requests.":      "only cpu and memory can be asked for",
+	"spec.containers[].terminationMessagePath":   "messages are the container's log; leave it out",
+	"spec.containers[].terminationMessagePolicy": "messages are the container's log; leave it out",
+	"spec.containers[].stdin":                    "there is no way to type into a pod yet",
+	"spec.containers[].tty":                      "there is no way to type into a pod yet",
+}
+
+func kubernetesReason(path string) string {
+	if why, ok := kubernetesReasons[path]; ok {
+		return why
+	}
+	parent := path[:strings.LastIndexByte(path, '.')+1]
+	return kubernetesReasons[parent]
+}
+
+// translate makes an order of a Kubernetes Pod.
+func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
+	d.checkName(node, "metadata.name", p.Metadata.Name)
+	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Metadata.Name, Spec: openapi.PodSpec{
+		RestartPolicy: p.Spec.RestartPolicy, TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds,
+	}}}
+	if len(p.Metadata.Labels) > 0 {
+		labels := openapi.Labels(p.Metadata.Labels)
+		out.Labels = &labels
+	}
+	readOnly := map[string]bool{}
+	var volumes []openapi.PodVolume
+	for i, v := range p.Spec.Volumes {
+		if v.Claim == nil || v.Claim.ClaimName == "" {
+			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "name a volume by persistentVolumeClaim.claimName")
+			continue
+		}
+		volumes = append(volumes, openapi.PodVolume{Name: v.Name})
+		out.VolumeNames[v.Name] = v.Claim.ClaimName
+		readOnly[v.Name] = v.Claim.ReadOnly
+	}
+	if volumes != nil {
+		out.Spec.Volumes = &volumes
+	}
+	if len(p.Spec.Containers) == 0 {
+		d.fail(node, "spec.containers", "a pod has at least one container")
+	}
+	for _, c := range p.Spec.Containers {
+		out.Spec.Containers = append(out.Spec.Containers, c.translate(readOnly))
+	}
+	out.Spec.Resources = p.size(d, node)
+	return &out
+}
+
+func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Container {
+	out := openapi.Container{Name: c.Name, Image: c.Image}
+	if c.WorkingDir != "" {
+		out.WorkingDir = &c.WorkingDir
+	}
+	// Kubernetes puts variables in the place of $(NAME), in each value those that stand above it.
+	values := map[string]string{}
+	var env []openapi.EnvVar
+	for _, e := range c.Env {
+		value := expandVariables(e.Value, values)
+		values[e.Name] = value
+		env = append(env, openapi.EnvVar{Name: e.Name, Value: value})
+	}
+	if env != nil {
+		out.Env = &env
+	}
+	for from, to := range map[*[]string]**[]string{&c.Command: &out.Command, &c.Args: &out.Args} {
+		if *from == nil {
+			continue
+		}
+		words := make([]string, len(*from))
+		for i, word := range *from {
+			words[i] = expandVariables(word, values)
+		}
+		*to = &words
+	}
+	var mounts []openapi.VolumeMount
+	for _, m := range c.VolumeMounts {
+		mount := openapi.VolumeMount{Volume: m.Name, MountPath: m.MountPath}
+		if m.ReadOnly || readOnly[m.Name] {
+			yes := true
+			mount.ReadOnly = &yes
+		}
+		mounts = append(mounts, mount)
+	}
+	if mounts != nil {
+		out.VolumeMounts = &mounts
+	}
+	return out
+}
+
+// size is that of the virtual machine: what the containers may use together, which is their limits, and requests where there is no
+// limit. If none of them says anything it is the default.
+func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
+	var cpu, memory int64
+	var silentCPU, silentMemory []string
+	for i, c := range p.Spec.Containers {
+		path := fmt.Sprintf("spec.containers[%d].resources", i)
+		r := c.Resources
+		if n := max(int64(r.Limits.CPU), 0); n > 0 || r.Requests.CPU > 0 {
+			if n == 0 {
+				n = int64(r.Requests.CPU)
+			}
+			cpu += n
+		} else {
+			silentCPU = append(silentCPU, path+".limits.cpu")
+		}
+		if n := int64(r.Limits.Memory); n > 0 || r.Requests.Memory > 0 {
+			if n == 0 {
+				n = int64(r.Requests.Memory)
+			}
+			memory += n
+		} else {
+			silentMemory = append(silentMemory, path+".limits.memory")
+		}
+	}
+	if cpu == 0 {
+		cpu = defaultCPUMillis
+	} else {
+		for _, path := range silentCPU {
+			d.fail(node, path, "the other containers say what they need; the machine is the sum, so this one must too")
+		}
+	}
+	mib := (memory + 1<<20 - 1) >> 20
+	if memory == 0 {
+		mib = defaultMemoryMiB
+	} else {
+		for _, path := range silentMemory {
+			d.fail(node, path, "the other containers say what they need; the machine is the sum, so this one must too")
+		}
+	}
+	return openapi.Resources{CPUMillis: int(cpu), MemoryMiB: int(mib)}
+}
+
+// expandVariables puts values in the place of $(NAME); $$ is one $, and a name that is not known stays as it is.
+func expandVariables(text string, values map[string]string) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "$")
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		name, after, closed := strings.Cut(strings.TrimPrefix(rest, "("), ")")
+		value, known := values[name]
+		switch {
+		case strings.HasPrefix(rest, "$"):
+			out.WriteByte('$')
+			text = rest[1:]
+		case strings.HasPrefix(rest, "(") && closed && known:
+			out.WriteString(value)
+			text = after
+		default:
+			out.WriteByte('$')
+			text = rest
+		}
+	}
+}

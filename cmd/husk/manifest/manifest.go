@@ -1,0 +1,197 @@
+// Package manifest reads the documents of husk apply: the API's own orders in YAML or JSON, and Kubernetes' v1 Pod where its fields have a
+// counterpart. It is strict: what it does not know, it names with its place and refuses, and drops nothing.
+//
+// A file is split into documents (documents.go), each is decoded into small structs of this package by decode.go, and a Kubernetes Pod
+// is translated by kubernetes.go. diff.go says in what an order and a pod differ. Nothing here talks to the API.
+package manifest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+	"gopkg.in/yaml.v3"
+
+	"husk/openapi"
+)
+
+// Document is one order. Exactly one of Pod, Volume and Image is there.
+type Document struct {
+	Where  string // web.yaml:12
+	Pod    *Pod
+	Volume *openapi.VolumeCreate
+	Image  *openapi.ImageImport
+}
+
+// Pod is an order for a pod, with the volumes that it calls by name.
+type Pod struct {
+	openapi.PodCreate
+	// VolumeNames says which volumes are meant where the order has no id, by the name of the volume inside the pod.
+	VolumeNames map[string]string
+}
+
+// APIVersion is of our own documents.
+const APIVersion = "husk/v1"
+
+// Kind is the object's kind as the command line calls it.
+func (d Document) Kind() string {
+	switch {
+	case d.Pod != nil:
+		return "pod"
+	case d.Volume != nil:
+		return "volume"
+	default:
+		return "image"
+	}
+}
+
+// Name is the object's name, or an image's reference.
+func (d Document) Name() string {
+	switch {
+	case d.Pod != nil:
+		return d.Pod.Name
+	case d.Volume != nil:
+		return d.Volume.Name
+	default:
+		return d.Image.Reference
+	}
+}
+
+// Ref is how messages call the object: pod/web.
+func (d Document) Ref() string { return d.Kind() + "/" + d.Name() }
+
+// header is what every document begins with.
+type header struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// The documents of apiVersion husk/v1: the header and the body that creates the object.
+type (
+	podDocument struct {
+		header
+
+		Name   string          `json:"name"`
+		Labels *openapi.Labels `json:"labels"`
+		Spec   podSpec         `json:"spec"`
+	}
+	// podSpec is the API's, except that a volume may be called by its name, which a file can know, in the place of its id.
+	podSpec struct {
+		Containers                    []openapi.Container    `json:"containers"`
+		Resources                     openapi.Resources      `json:"resources"`
+		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
+		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
+		Volumes                       []podVolume            `json:"volumes"`
+	}
+	podVolume struct {
+		Name       string    `json:"name"`
+		VolumeID   uuid.UUID `json:"volumeId"`
+		VolumeName string    `json:"volumeName"`
+	}
+	volumeDocument struct {
+		header
+		openapi.VolumeCreate
+	}
+	imageDocument struct {
+		header
+		openapi.ImageImport
+	}
+)
+
+// read makes an order of one document.
+func read(file string, node *yaml.Node) (Document, error) {
+	doc := Document{Where: fmt.Sprintf("%s:%d", file, node.Line)}
+	d := &decoder{file: file}
+	var h header
+	d.loose(node, &h)
+	if d.err() != nil {
+		return doc, d.err()
+	}
+	switch {
+	case h.APIVersion == "" || h.Kind == "":
+		d.fail(node, "", "apiVersion and kind are needed: %s with Pod, Volume or Image, or v1 with Pod", APIVersion)
+	case h.APIVersion == "v1" && h.Kind == "Pod":
+		var p kubernetesPod
+		d.reason = kubernetesReason
+		d.strict(node, &p)
+		if d.err() == nil {
+			doc.Pod = p.translate(d, node)
+		}
+	case h.APIVersion == APIVersion && h.Kind == "Pod":
+		var p podDocument
+		d.strict(node, &p)
+		doc.Pod = p.order(d, node)
+	case h.APIVersion == APIVersion && h.Kind == "Volume":
+		var v volumeDocument
+		d.strict(node, &v)
+		d.checkName(node, "name", v.Name)
+		doc.Volume = &v.VolumeCreate
+	case h.APIVersion == APIVersion && h.Kind == "Image":
+		var i imageDocument
+		d.strict(node, &i)
+		if i.Reference == "" {
+			d.fail(node, "reference", "a reference is needed, such as registry.example.com/nginx:1.22")
+		}
+		doc.Image = &i.ImageImport
+	case h.APIVersion == APIVersion:
+		d.fail(node, "kind", "%q is not Pod, Volume or Image", h.Kind)
+	default:
+		d.fail(node, "kind", "a %s of %s has no counterpart; Husk takes Pod, Volume and Image of %s, and Pod of v1", h.Kind, h.APIVersion, APIVersion)
+	}
+	return doc, d.err()
+}
+
+// order is the document as the API takes it.
+func (p podDocument) order(d *decoder, node *yaml.Node) *Pod {
+	d.checkName(node, "name", p.Name)
+	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
+		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds,
+	}}}
+	var volumes []openapi.PodVolume
+	for i, v := range p.Spec.Volumes {
+		if (v.VolumeID == uuid.Nil) == (v.VolumeName == "") {
+			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "give volumeName or volumeId, one of them")
+			continue
+		}
+		if v.VolumeName != "" {
+			out.VolumeNames[v.Name] = v.VolumeName
+		}
+		volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.VolumeID})
+	}
+	if volumes != nil {
+		out.Spec.Volumes = &volumes
+	}
+	return &out
+}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (d *decoder) checkName(node *yaml.Node, path, name string) {
+	switch {
+	case name == "":
+		d.fail(node, path, "a name is needed")
+	case !nameForm.MatchString(name):
+		d.fail(node, path, "%q is not a name: small letters, digits and dashes, at most 63, with a letter or digit at both ends", name)
+	}
+}
+
+// Problems are all that is wrong with some documents, one for each line.
+type Problems []string
+
+// Error implements error.
+func (p Problems) Error() string { return strings.Join(p, "; ") }
+
+// Unwrap gives each problem as an error of its own.
+func (p Problems) Unwrap() []error {
+	var errs []error
+	for _, text := range p {
+		errs = append(errs, problem(text))
+	}
+	return errs
+}
+
+type problem string
+
+func (p problem) Error() string { return string(p) }
