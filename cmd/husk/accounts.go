@@ -54,7 +54,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 	create := &cobra.Command{
 		Use:     "create NAME --role ROLE",
 		Short:   "Create a service account",
-		Long:    "Create a service account. It has no API key yet: husk api-key create makes one.",
+		Long:    "Create a service account. It has no API key yet; husk api-key create makes one.",
 		Example: "  husk service-account create ci --role developer",
 		Args:    cobra.ExactArgs(1),
 	}

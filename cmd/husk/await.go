@@ -45,7 +45,8 @@ func waitCommand(a *app) *cobra.Command {
   volume   available (the default), deleted
   image    ready (the default), deleted
 
-What cannot come to that any more is a failure; what has not in time exits with 124.`,
+What cannot come to that any more is a failure; what has not in time exits with
+124.`,
 		Example: `  husk wait pod/web
   husk wait pod/job --for ended --timeout 1h`,
 		Args:              cobra.MinimumNArgs(1),

@@ -29,13 +29,13 @@ var exitMeanings = []struct {
 	meaning string
 }{
 	{exitOK, "done"},
-	{exitFailure, "failed: a pod or image that was waited for has failed, a file or an answer cannot be read"},
-	{exitUsage, "the command line or a document is wrong, or the API finds a value in it wrong"},
+	{exitFailure, "failed: what was waited for has failed, or a file or an answer cannot be read"},
+	{exitUsage, "the command line, a document or a value in it is wrong"},
 	{exitNotFound, "there is no such object or image"},
 	{exitRefused, "not logged in, or not allowed"},
 	{exitConflict, "the object is in use, has changed meanwhile, or its name is taken"},
 	{exitLimit, "the quota or the rate limit is reached"},
-	{exitUnavailable, "the API, the network, a registry or an issuer does not answer or has trouble of its own"},
+	{exitUnavailable, "the API, the network, a registry or an issuer is down or in trouble"},
 	{exitTimeout, "what was waited for has not happened in time"},
 	{exitInterrupted, "interrupted"},
 }
@@ -83,7 +83,8 @@ func exitCodesTopic() *cobra.Command {
 		Use:   "exit-codes",
 		Short: "What the exit codes mean",
 		Long: "What the exit codes mean.\n\n" + exitCodesText() + `
-husk run, unless -d or --wait is given, exits with the code of the container when that has ended; such a code may be any number. What keeps it
-from getting there exits with a code of the table.`,
+husk run, unless -d or --wait is given, exits with the code of the container when
+that has ended; such a code may be any number. What keeps it from getting there
+exits with a code of the table.`,
 	}
 }

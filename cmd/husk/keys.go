@@ -100,7 +100,7 @@ func createKeyCommand(a *app) *cobra.Command {
 		Use:   "create NAME --service-account ACCOUNT",
 		Short: "Create an API key and show its secret, once",
 		Example: `  husk api-key create laptop --service-account ci --expires-in 90d
-  husk api-key create ci --service-account ci -o json | jq -r .clientSecret | vault-of-yours put husk`,
+  husk api-key create ci --service-account ci -o json`,
 		Args: cobra.ExactArgs(1),
 	}
 	account := cmd.Flags().String("service-account", "", "whose key it is")

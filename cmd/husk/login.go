@@ -31,15 +31,18 @@ func loginCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login [URL]",
 		Short: "Log in to a Husk, with an API key or in a browser, and make it the current context",
-		Long: `Log in to a Husk and make it the current context. URL is the API's; without it the context is logged in again that is the current one or
-that --context names.
+		Long: `Log in to a Husk and make it the current context. URL is the API's; without it
+the context is logged in again that is the current one or that --context names.
 
-With --client-id the login is an API key, whose secret comes from standard input or is asked for on the terminal; it is never an argument. With
---issuer, or where the installation has an issuer and you have no key, it is a login in a browser: husk prints a URL and a code, and waits. A
-tenant's own issuer is named by --issuer and --oidc-client-id; the installation's are found.
+With --client-id the login is an API key, whose secret comes from standard input
+or is asked for on the terminal; it is never an argument. With --issuer, or
+where the installation has an issuer and you have no key, it is a login in a
+browser: husk prints a URL and a code, and waits. A tenant's own issuer is named
+by --issuer and --oidc-client-id; the installation's are found.
 
-The context is kept in ~/.config/husk/config.yaml (XDG_CONFIG_HOME is respected), which only you can read. Its name is the tenant's unless
---context gives one.`,
+The context is kept in ~/.config/husk/config.yaml (XDG_CONFIG_HOME is
+respected), which only you can read. Its name is the tenant's unless --context
+gives one.`,
 		Example: `  husk login https://husk.example.com
   husk login https://husk.example.com --tenant acme
   husk login https://husk.example.com --context ci --client-id 4f5c0f0e-6d5e-4c7b-8d3c-0c8a4f1f2f11 --client-secret-stdin < secret`,
@@ -363,8 +366,10 @@ func logoutCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout",
 		Short: "Forget the credentials of a context, the current one if none is named",
-		Long: `Forget the credentials of a context, the current one if --context names none. Its URL and tenant stay, so that husk login logs in again. A
-refresh token is given back to its issuer; an API key is not deleted, husk api-key delete does that.`,
+		Long: `Forget the credentials of a context, the current one if --context names none.
+Its URL and tenant stay, so that husk login logs in again. A refresh token is
+given back to its issuer; an API key is not deleted, husk api-key delete does
+that.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, c, err := loadContexts()

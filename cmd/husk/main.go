@@ -70,15 +70,16 @@ func root(a *app) *cobra.Command {
 		Short: "Order pods, volumes and images",
 		Long: `Order pods, volumes and images. Every pod is a virtual machine of its own.
 
-Log in with "husk login URL"; that makes a context, and "husk context" lists and changes them. In the place of a context, the environment may
-say it all, and then wins over the contexts:
+Log in with "husk login URL"; that makes a context, and "husk context" lists and
+changes them. In the place of a context, the environment may say it all, and
+then wins over the contexts:
 
   HUSK_API            URL of the API
   HUSK_CLIENT_ID      client id of an API key
   HUSK_CLIENT_SECRET  its secret
 
-HUSK_CONTEXT chooses a context, and the flag --context wins over all of these. NO_COLOR, with any value, turns colors off; they are only
-used on a terminal.`,
+HUSK_CONTEXT chooses a context, and the flag --context wins over all of these.
+NO_COLOR, with any value, turns colors off; they are only used on a terminal.`,
 		SilenceUsage: true, SilenceErrors: true,
 		// What fails before this runs is a mistake in the command line.
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },

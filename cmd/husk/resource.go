@@ -127,7 +127,8 @@ func (r resource[T]) match(item T, wanted []string) bool {
 
 // getCommand is kubectl's way to the same lists.
 func getCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "get", Short: "List objects of a kind, or show some by name or id"}
+	cmd := &cobra.Command{Use: "get", Short: "List objects of a kind, or show some by name or id", Long: `List objects of a kind, or show some by name or id, as the commands that are
+called like the kinds do: husk get pods is husk pods.`}
 	cmd.AddCommand(
 		listCommand(a, pods), listCommand(a, volumes), listCommand(a, images), eventsList(a), quotaList(a),
 		listCommand(a, serviceAccounts), keysList(a), listCommand(a, users), listCommand(a, issuers), auditList(a),

@@ -26,14 +26,18 @@ func runCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] IMAGE [ARG…]",
 		Short: "Order a pod of one container, and follow its output",
-		Long: `Order a pod of one container, and follow its output until it has ended; husk then exits with the container's exit code. Ctrl-C leaves the pod
-running, unless --rm is given.
+		Long: `Order a pod of one container, and follow its output until it has ended; husk
+then exits with the container's exit code. Ctrl-C leaves the pod running, unless
+--rm is given.
 
-IMAGE is a reference or the id of an imported image; a reference that was not imported yet is imported first. What stands behind IMAGE goes to
-the container, in the place of the image's own arguments (a -- right behind IMAGE is left out), so flags of husk stand before it.
+IMAGE is a reference or the id of an imported image; a reference that was not
+imported yet is imported first. What stands behind IMAGE goes to the container,
+in the place of the image's own arguments (a -- right behind IMAGE is left out),
+so flags of husk stand before it.
 
-With -d husk prints the pod's name and does not wait; with --wait it waits until the pod runs, or with --wait=succeeded until it has ended well,
-and then prints its name.`,
+With -d husk prints the pod's name and does not wait; with --wait it waits until
+the pod runs, or with --wait=succeeded until it has ended well, and then prints
+its name.`,
 		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
   husk run -d --name web -m 256m --restart always registry.example.com/nginx:1.22
   husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,

@@ -88,8 +88,9 @@ func createUserCommand(a *app) *cobra.Command {
 		Use:     "create EMAIL|SUBJECT --issuer URL --role ROLE",
 		Aliases: []string{"admit"},
 		Short:   "Admit a user of an OIDC issuer",
-		Long: `Admit a user of an OIDC issuer. The user is named by an email address that the issuer has verified, or by the issuer's own name for
-the user, the subject; what has an @ in it is taken for an email address unless --subject is given.`,
+		Long: `Admit a user of an OIDC issuer. The user is named by an email address that the
+issuer has verified, or by the issuer's own name for the user, the subject; what
+has an @ in it is taken for an email address unless --subject is given.`,
 		Example: "  husk user create dev@example.com --issuer https://login.example.com --role developer",
 		Args:    cobra.ExactArgs(1),
 	}
