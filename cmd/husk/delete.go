@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -258,11 +259,28 @@ func selected(ctx context.Context, c *openapi.Client, word, selector string) ([]
 	return refs, nil
 }
 
-// deleteAll deletes one after the other; one that cannot be deleted does not keep the others. Then it waits for all, if it is to.
+// deleteAll deletes one after the other; one that cannot be deleted does not keep the others. Pods come first, and are waited for before
+// the volumes and images that they may use. What is left is waited for at the end, if that was asked for.
 func (a *app) deleteAll(ctx context.Context, c *openapi.Client, refs []ref, d deletion) error {
+	refs = slices.Clone(refs)
+	slices.SortStableFunc(refs, func(x, y ref) int { return deleteOrder(x) - deleteOrder(y) })
 	var failures []error
 	var going []object
-	for _, r := range refs {
+	waitForThem := func() {
+		for _, o := range going {
+			if err := a.untilGone(ctx, o, d.timeout); err != nil {
+				failures = append(failures, err)
+				continue
+			}
+			fmt.Fprintln(a.out, o.ref, "deleted")
+		}
+		going = nil
+	}
+	used := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // by pods, perhaps
+	for i, r := range refs {
+		if i > 0 && deleteOrder(r) != deleteOrder(refs[i-1]) {
+			waitForThem()
+		}
 		o, err := finders[r.kind](ctx, c, r.name)
 		if err == nil {
 			_, err = answer[struct{}](o.delete(ctx))
@@ -273,20 +291,22 @@ func (a *app) deleteAll(ctx context.Context, c *openapi.Client, refs []ref, d de
 			failures = append(failures, err)
 		case o.look == nil:
 			fmt.Fprintln(a.out, o.ref, "deleted")
-		case !d.wait:
-			fmt.Fprintln(a.out, o.ref, "is being deleted")
-		default:
+		case d.wait || used && deleteOrder(r) == 0:
 			going = append(going, o)
+		default:
+			fmt.Fprintln(a.out, o.ref, "is being deleted")
 		}
 	}
-	for _, o := range going {
-		if err := a.untilGone(ctx, o, d.timeout); err != nil {
-			failures = append(failures, err)
-			continue
-		}
-		fmt.Fprintln(a.out, o.ref, "deleted")
-	}
+	waitForThem()
 	return errors.Join(failures...)
+}
+
+// deleteOrder puts what uses others before them.
+func deleteOrder(r ref) int {
+	if r.kind == "pod" {
+		return 0
+	}
+	return 1
 }
 
 // untilGone waits until an object answers that there is none.

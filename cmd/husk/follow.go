@@ -47,9 +47,9 @@ type follower struct {
 const maxLogLine = 1 << 20
 
 // once reads until the log ends, or its connection does, which is an error.
-func (f *follower) once(ctx context.Context, c *openapi.Client) error {
-	yes, accept := true, "application/x-ndjson"
-	params := openapi.GetPodLogsParams{Container: f.container, Follow: &yes, Accept: &accept}
+func (f *follower) once(ctx context.Context, c *openapi.Client, follow bool) error {
+	accept := "application/x-ndjson"
+	params := openapi.GetPodLogsParams{Container: f.container, Follow: &follow, Accept: &accept}
 	if !f.read {
 		params.Tail = f.tail
 	}
@@ -104,7 +104,7 @@ func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
 	for attempt := 1; ; attempt++ {
 		before := f.count
 		last := f.last
-		err := f.once(ctx, c)
+		err := f.once(ctx, c, true)
 		if err == nil {
 			return nil
 		}
@@ -124,6 +124,93 @@ func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
 			return err
 		}
 	}
+}
+
+// toTheEnd follows until the container has ended for good, and returns the pod as it is then. How a stream ends says little: it may end
+// with the agent behind it, and may stay open when nothing more can come. So the pod is looked at meanwhile, and when the container is
+// over the rest is read.
+func (f *follower) toTheEnd(ctx context.Context, c *openapi.Client) (openapi.Pod, error) {
+	for attempt := 1; ; attempt++ {
+		last, count := f.last, f.count
+		pod, err := f.whileRunning(ctx, c)
+		if err != nil {
+			return f.pod, err
+		}
+		f.pod = pod
+		if f.over() {
+			err := f.once(ctx, c, false)
+			if broken, ok := errors.AsType[printError](err); ok {
+				return pod, broken.error
+			}
+			if ctx.Err() != nil {
+				return pod, ctx.Err()
+			}
+			return pod, nil // the log may have gone with the pod
+		}
+		if !f.last.Equal(last) || f.count != count {
+			attempt = 1
+		}
+		if err := wait(ctx, backoff(attempt)); err != nil {
+			return pod, err
+		}
+	}
+}
+
+// lookEvery is how often the pod is looked at beside its log.
+const lookEvery = time.Second
+
+// whileRunning follows until the stream ends or the container is over, and returns the pod as it was last seen.
+func (f *follower) whileRunning(ctx context.Context, c *openapi.Client) (openapi.Pod, error) {
+	streaming, stop := context.WithCancel(ctx)
+	defer stop()
+	type look struct {
+		pod openapi.Pod
+		err error
+	}
+	looked := make(chan look, 1)
+	pod, container := f.pod, f.container
+	go func() {
+		for {
+			seen, err := answer[openapi.Pod](c.GetPod(ctx, pod.ID))
+			if _, unreachable := errors.AsType[unreachableError](err); unreachable && streaming.Err() == nil && ctx.Err() == nil {
+				err = nil // the stream may still be there
+			} else if err != nil || isOver(seen, container) || streaming.Err() != nil {
+				stop()
+				looked <- look{seen, err}
+				return
+			}
+			_ = wait(streaming, lookEvery) //nolint:errcheck // its end is looked at in the next round
+		}
+	}()
+	err := f.follow(streaming, c)
+	stopped := streaming.Err() != nil
+	stop()
+	seen := <-looked
+	switch {
+	case ctx.Err() != nil:
+		return pod, ctx.Err()
+	case err != nil && !stopped:
+		return pod, err
+	default:
+		return seen.pod, seen.err
+	}
+}
+
+// over tells whether the container writes no more.
+func (f *follower) over() bool { return isOver(f.pod, f.container) }
+
+func isOver(pod openapi.Pod, container *string) bool {
+	if ended(pod) || pod.Status.Phase == openapi.PodPhaseStopping {
+		return true
+	}
+	for _, s := range pod.Status.Containers {
+		if container != nil && s.Name != *container || s.State != openapi.ContainerStatusStateExited {
+			continue
+		}
+		policy := value(pod.Spec.RestartPolicy)
+		return policy == openapi.Never || policy == openapi.OnFailure && value(s.ExitCode) == 0
+	}
+	return false
 }
 
 // passes tells whether a log may be there soon.

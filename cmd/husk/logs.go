@@ -49,7 +49,11 @@ func logsCommand(a *app) *cobra.Command {
 		}
 		if *follow {
 			f := follower{pod: pod, container: given(*container), tail: tail, print: a.printLine(*timestamps)}
-			return f.follow(cmd.Context(), c)
+			_, err := f.toTheEnd(cmd.Context(), c)
+			if f.read && isNotFound(err) { // deleted while it was followed
+				return nil
+			}
+			return err
 		}
 		return a.printLog(cmd.Context(), c, pod, openapi.GetPodLogsParams{Container: given(*container), Tail: tail, Timestamps: timestamps})
 	}

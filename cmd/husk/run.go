@@ -295,21 +295,21 @@ func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, ti
 		return fmt.Errorf("%s is %s", podView.ref(pod), state(describePhase(pod), pod.Status.Message))
 	}
 	f := follower{pod: pod, print: printTo(a.out, a.errs)}
-	for attempt := 1; ; attempt++ {
-		if err := f.follow(ctx, c); err != nil {
-			return err
-		}
-		// The log has ended. Either the pod has too, or will be said to in a moment, or the container starts again.
-		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
-			return err
-		}
-		if ended(pod) {
-			return podEnd(pod)
+	if pod, err = f.toTheEnd(ctx, c); err != nil {
+		return err
+	}
+	for attempt := 1; !ended(pod); attempt++ { // the container has; the pod is said to in a moment
+		if pod.Status.Phase == openapi.PodPhaseStopping {
+			return fmt.Errorf("%s was deleted meanwhile", podView.ref(pod))
 		}
 		if err := wait(ctx, min(backoff(attempt), time.Second)); err != nil {
 			return err
 		}
+		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
+			return err
+		}
 	}
+	return podEnd(pod)
 }
 
 // containerCode is the exit code of a pod's first container that did not end well, or of any.

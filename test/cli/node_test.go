@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// node is an agent over the API, without machines: its containers know a few words, which are their arguments.
+//
+//	say TEXT         prints TEXT and ends with 0
+//	fail CODE TEXT   prints TEXT on standard error and ends with CODE
+//	stay TEXT        prints TEXT and runs until the pod is deleted
+//
+// It also does what the server's loops do in Ceph: volumes and images are gone, and volumes there, at once, pods are placed as they come.
+type node struct {
+	store *store.Store
+	id    uuid.UUID
+	api   *openapi.Client
+
+	mu   sync.Mutex
+	pods map[uuid.UUID]*ran
+}
+
+// ran is a pod as the node remembers it.
+type ran struct {
+	line, stream string
+	at           time.Time
+	event        husk.PhaseEvent
+	code         int
+}
+
+func startNode(t *testing.T, s *site) {
+	t.Helper()
+	token, err := s.store.CreateJoinToken(t.Context(), store.NewIdempotency("", "test", "", nil), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, clientID, secret, err := s.store.RegisterNode(t.Context(), token.Token, "node-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	oauth := clientcredentials.Config{ClientID: clientID.String(), ClientSecret: secret, TokenURL: s.url + "/oauth2/token"}
+	api, err := openapi.NewClient(s.url, openapi.WithHTTPClient(oauth.Client(t.Context())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{store: s.store, id: id, api: api, pods: map[uuid.UUID]*ran{}}
+	certificate, pair := selfSigned(t, id)
+	logs := httptest.NewUnstartedServer(http.HandlerFunc(n.logs))
+	logs.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	logs.StartTLS()
+	t.Cleanup(logs.Close)
+	n.call(t, func() (*http.Response, error) {
+		return api.Heartbeat(t.Context(), openapi.Heartbeat{
+			Capacity: openapi.Capacity{CPUMillis: 64_000, MemoryMiB: 65_536}, VmmOverheadMiB: 64, Endpoint: logs.URL, Certificate: certificate,
+		})
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := n.round(ctx); err != nil && ctx.Err() == nil {
+				t.Log("node:", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+}
+
+func (n *node) call(t *testing.T, do func() (*http.Response, error)) {
+	t.Helper()
+	resp, err := do()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(resp.Body)
+		t.Fatalf("%s: %s", resp.Status, b.String())
+	}
+}
+
+// round does once what server and node do all the time.
+func (n *node) round(ctx context.Context) error {
+	volumes, err := n.store.UnfinishedVolumes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if v.State == husk.VolumeDeleting {
+			err = n.store.VolumeRemoved(ctx, v)
+		} else {
+			err = n.store.VolumeMade(ctx, v, "rbd-"+v.ID.String())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	images, err := n.store.UnfinishedImages(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		if i.Image.State == husk.ImageDeleting {
+			if err := n.store.ImageRemoved(ctx, i.Image); err != nil {
+				return err
+			}
+		}
+	}
+	pending, err := n.store.PendingPods(ctx, 100)
+	if err != nil {
+		return err
+	}
+	rooms, err := n.store.NodeRooms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pending {
+		if p.WaitsFor == "" && len(rooms) == 1 {
+			if _, err := n.store.CommitPlacements(ctx, 0, []store.Placement{{
+				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version, CephKey: "cephx",
+			}}); err != nil {
+				return err
+			}
+			break // the node's version is another now
+		}
+	}
+	_, desired, err := n.store.Desired(ctx, n.id)
+	if err != nil {
+		return err
+	}
+	var reports []husk.PodReport
+	for _, d := range desired {
+		reports = append(reports, n.act(d))
+	}
+	if len(reports) == 0 {
+		return nil
+	}
+	return n.store.Report(ctx, n.id, reports)
+}
+
+// act runs what a pod's containers are, and says how that is.
+func (n *node) act(d store.DesiredPod) husk.PodReport {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	report := husk.PodReport{PodID: d.Pod.ID, Generation: d.Pod.Generation, Containers: []husk.ContainerStatus{}}
+	if d.Pod.DeletionRequestedAt != nil {
+		delete(n.pods, d.Pod.ID)
+		report.Event = husk.EventGone
+		return report
+	}
+	r := n.pods[d.Pod.ID]
+	if r == nil {
+		r = start(d.Pod.Spec.Containers[0].Args)
+		n.pods[d.Pod.ID] = r
+	}
+	report.Event = r.event
+	status := husk.ContainerStatus{Name: d.Pod.Spec.Containers[0].Name, State: husk.ContainerRunning, StartedAt: &r.at}
+	if r.event != husk.EventRunning {
+		status.State, status.ExitCode = husk.ContainerExited, &r.code
+	}
+	if r.event == husk.EventFailed {
+		report.Reason, report.Message = "ContainerFailed", fmt.Sprintf("container %s ended with exit code %d", status.Name, r.code)
+	}
+	report.Containers = append(report.Containers, status)
+	return report
+}
+
+func start(args []string) *ran {
+	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning}
+	words := append(args, "", "", "")
+	switch words[0] {
+	case "say":
+		r.line, r.event = words[1], husk.EventSucceeded
+	case "fail":
+		r.code, _ = strconv.Atoi(words[1])
+		r.line, r.stream, r.event = words[2], "stderr", husk.EventFailed
+	case "stay":
+		r.line = words[1]
+	}
+	return r
+}
+
+// logs answers as an agent does; a log that is followed stays open as long as the pod.
+func (n *node) logs(w http.ResponseWriter, r *http.Request) {
+	id, err := uuid.Parse(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v1/pods/"), "/logs"))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	n.mu.Lock()
+	ran := n.pods[id]
+	n.mu.Unlock()
+	if ran == nil {
+		http.NotFound(w, r)
+		return
+	}
+	asJSON := r.Header.Get("Accept") == "application/x-ndjson"
+	if asJSON {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		_ = json.NewEncoder(w).Encode(map[string]any{"time": ran.at, "stream": ran.stream, "line": ran.line})
+	} else {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, ran.line)
+	}
+	if r.URL.Query().Get("follow") == "true" {
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+}
+
+func selfSigned(t *testing.T, node uuid.UUID) (string, tls.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{node.String()}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
