@@ -112,12 +112,11 @@ type Node struct {
 	Allocated      Resources  `json:"allocated"`
 	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
 	Endpoint       string     `json:"-"` // where servers reach the agent
-	Certificate    string     `json:"-"` // PEM; the only one servers accept there
 	CreatedAt      time.Time  `json:"createdAt"`
 	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
 }
 
-// Credential is a client id and secret of any kind of caller.
+// Credential is a client id and secret of a tenant or an operator.
 type Credential struct {
 	ClientID  uuid.UUID  `json:"clientId"`
 	Secret    string     `json:"clientSecret,omitempty"` // only set when it is made; kept as a hash
@@ -136,7 +135,7 @@ const (
 	CallerAgent    CallerKind = "agent"
 )
 
-// Caller is who a verified token speaks for.
+// Caller is who a verified token, or the verified certificate of a node, speaks for.
 type Caller struct {
 	Kind     CallerKind
 	ClientID uuid.UUID

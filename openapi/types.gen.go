@@ -367,6 +367,15 @@ type CephAccess struct {
 	User     string   `json:"user"`
 }
 
+// CertificateRenewal defines model for CertificateRenewal.
+type CertificateRenewal struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+}
+
+// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+type CertificateRequest = string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -513,9 +522,6 @@ type HealthStatus string
 type Heartbeat struct {
 	Capacity Capacity `json:"capacity"`
 
-	// Certificate The agent's own certificate in PEM; servers accept no other.
-	Certificate string `json:"certificate"`
-
 	// Endpoint Where servers reach the agent.
 	//
 	// Example: https://192.0.2.7:7443
@@ -564,12 +570,17 @@ type ImageList struct {
 // JoinToken defines model for JoinToken.
 type JoinToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
-	Token     string    `json:"token"`
+
+	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server.
+	Token string `json:"token"`
 }
 
 // JoinTokenCreate defines model for JoinTokenCreate.
 type JoinTokenCreate struct {
 	ExpiresInSeconds *int `json:"expiresInSeconds,omitempty"`
+
+	// NodeID The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
 }
 
 // Key defines model for Key.
@@ -632,11 +643,29 @@ type Node struct {
 // NodeState defines model for Node.State.
 type NodeState string
 
-// NodeCredential defines model for NodeCredential.
-type NodeCredential struct {
-	ClientID     openapi_types.UUID `json:"clientId"`
-	ClientSecret string             `json:"clientSecret"`
-	NodeID       openapi_types.UUID `json:"nodeId"`
+// NodeCertificate defines model for NodeCertificate.
+type NodeCertificate struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt time.Time  `json:"expiresAt"`
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+
+	// Serial In hexadecimal digits.
+	Serial string `json:"serial"`
+}
+
+// NodeCertificateList defines model for NodeCertificateList.
+type NodeCertificateList struct {
+	Items []NodeCertificate `json:"items"`
+}
+
+// NodeIdentity defines model for NodeIdentity.
+type NodeIdentity struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string             `json:"certificate"`
+	NodeID      openapi_types.UUID `json:"nodeId"`
 }
 
 // NodeList defines model for NodeList.
@@ -646,6 +675,9 @@ type NodeList struct {
 
 // NodeRegistration defines model for NodeRegistration.
 type NodeRegistration struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
@@ -811,6 +843,15 @@ type Quota struct {
 type RegistryAuth struct {
 	Password string `json:"password"`
 	Username string `json:"username"`
+}
+
+// RenewedCertificate defines model for RenewedCertificate.
+type RenewedCertificate struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string `json:"certificate"`
 }
 
 // Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
@@ -1091,6 +1132,9 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyCreate
 
+// RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
+type RenewCertificateJSONRequestBody = CertificateRenewal
+
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
 
@@ -1114,124 +1158,135 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1D0Nbxs3ln+F0C3Q3e1Ykm3FaRwsFm6apm7z4YvTFrgkG1MzTxLrGXKW5FhWgwD3a+6H3S858JHzzZE0",
-	"tuT2Fgs01pCcx8fH9/3efB6EIkkFB67V4PTzIKWSJqBB4l/PMqmENP+KQIWSpZoJPjgdvFsAueJwq+2A",
-	"KyJmRC+ApHQOZAozIWE4CAbMjP13BnI1CAacJjA4HYR2yWCgwgUk1Kyd0NuXwOd6MTg9Go+DgV6lZqTS",
-	"kvH54MuXYHAeQZIKDTxc/QSrNjyv6DUoQomEFDQzP1qImCIS/p2B0kTRWQnTAmgEsgSqsv6BeUEXdI8e",
-	"BYOE8fzvQy+sCZ3DeeRHGjMPv1KERQUsKdWLEhLmZgcDAziTEA1OtcygCtFMyITqwekgy5gZ2YbhJUuY",
-	"bkNwpkkiDC4ESShfEaYhUV0HFeMa1fdGMKNZrAenh+aUEnrLkizBv8aIFvdnARDjGuYgEaILEXXhJBXR",
-	"OoykOPN++HgHnHLdBYDGp+tg0Pn8+4Hxi4izpJM2bvDpOjBu8vn3AeOLmaxSwRXgHX9zlunFcyntPQ8F",
-	"18CRdmiaxiykBsLRb8qA+bnymr9ImA1OB/8xKvnHyD5Vo8qS+L4GFXLy9vtn5OTx5AkBM2g4MAQixTSG",
-	"ZA0MqR3xdT9Y8nW7AXkyefSYuMWHeE5urln67OLccRwaRchZaHwhRQpSM4O/GY0VBIO08tPnQRgzyMlt",
-	"w3EEg1AC1RCd6droiGo40CwB35SYKv2z6jfHktBnD1WWpPS+hNxNqIL3sVhVTH+DUJtVLXqe4ZieSMoB",
-	"Wnd4r82YJow4sRuYl0zpnqAgH6z9Yx1QjiS+FBBQKemqBaZdqxvOX5leXEIoQe+VunBw+Z5dkF9vUqoB",
-	"sSVlPaMpDZnuffXS7BWLY4Z/FDJp3JZJwSCBRMjVK/btpqHNjRWvqK7h3QOki7MwBKU27qLBmUgI6eKW",
-	"XMOK6AXVRKTAlVVorLiMmLpWhPKIcKEXjM8JxAoVnDo+ri3zap1hIjjTwmp5cEuTNAazt8MnR8Px8Gh4",
-	"eHry+JsnZlPFlWgtUaf+YJApkJvJonixmxAgiF7sCa4p43bRHiRA5Vy1JexbSGMagkI9NVfDQpEklFtx",
-	"m++zou8dHz0++cZzARJ6e26HHz06aSPCrbolDMC1XKWCcb1jMIDfbM3TnvObX6isL/ro8Ki96IzFsD2r",
-	"/J7FUF/0ZNJeEzHh14kkzEACD4FQbjFGllQRlqRCaojIdEWErKHTKk8FSQ8kzJnScjV0Pw1DkYz4nPHb",
-	"08Ph0dEgqGL6cHw02aDhBz0EV3kn6jv7WYE0cJunp3MpsjQwOzELE8bL7Zgx5vcsmYIcNkA98pGE1RBf",
-	"icyZc1ud0i/lpPphHXsIYCnkNePz75hsUOlk/OQkMAqrBmk2+a+RVwduSfL8/NeygEtNdaZ6MgK4ZfqZ",
-	"iKqyqsL+Z4wztegn+RJQytHqtlLR7Jg6jdXzSGkqtfJDiM/6Aai0U8SAG2H2fvArZdo8CwZvM87tv57f",
-	"Mg1RBeHrj8euWQHWd1LfgTLT7suzt5c2Te62ccLdOJeXV12CZDTuRwVKi/SSzXnHvA7huZsbvf4Ob39H",
-	"3b4De1z2DGqrFTK9stsc842trCGi75i6vqMx0UJfKkTcdSujNzyuakdTIWKgHE+rOOGac2rTjcG3FQqu",
-	"ytFVvGvNpl+DNojse2+iSDr1si5ijHVBUgkzdktihL8uFg/Hw5OJUfVGRxMfI5lTDUu6qqmHxaRD3wy2",
-	"nUGS0LC+6PjodDyu/P9wo9jAhfOdl6Datdeg+EJEvfXwVESEWoWNiwgIB4gUYTogS4NhvBZWDzeUr4gE",
-	"JeIbiNqauNHoN93bisGAeqRjpttf/BYb9tx+NB36roh30rPYHDhIatFVOX3G9UmFripCbUsy6bzQvLwn",
-	"W4Cd3yora0UmQ9i447fFwFJCX4iYhastZlYGV8Vxww6woviUXAOkhGmSpUPyvdNHTs0PC2oMgwiip/kY",
-	"RWIxt5QmM55bfUPyQnA4JYbfIlVKSMQNELgBubJ2oZiZBXEeGK0Z/1JkLjiai7miUKoHOSCDYGAW9+gJ",
-	"QekQ3eYsNciEcSSSF5KGcAGSiegSQsGjDtXnJkne3IBcAI2cge4Zg+KkNyVb2bjZfYNbKf2+jqdX6L2m",
-	"GTmKaUFeEmx+8QLLCWrXu9xMk+I2YW8Nu7vU/Z1yqYh6I9SwVQ9nkHDDlOMLdfJ/IcVSWf6JdErCBeVz",
-	"eGpsPBFHxjbiQJgiWpAp2oCZshx1I39pHGIBQ2B3tgZbjix2pHaoLg2xQ8W2w33gOcv8bnDVYlcnTcu2",
-	"Yqu9/9c/Pny4HY8/fv0X3w2+oXEGW3kl/Puz833bQz27r1A2CiVJM00Y1wJlc3GXXPTRMDlrrXgEcRle",
-	"aDgc4FY/dXY5caO+pQpOJg3b++jk6HAy8Xlbq5Oa+Jo8eWRs9irWzw7+ix78Pj548vXo49//8XkcHH3x",
-	"4j9xVmwRgRuMTyaG/iuLjf/5fnzw+OPnY/8SGEmqKV4j0OGIpukwFHxW32Dblh/+/f2/Rh//slE3w9f4",
-	"DvoHoLGFoAcdq8Lsz8WUuN5st7pZHVBIPQXa2+de8UavVeDycYYYzPQZC70qwLsFEDoHDDuKJSeVwYRx",
-	"cvH81VOiQN4YnZKGIaSacEGEXrQdQeOxJ2huBHuEXkWPbbAACcXqEmi4wEuE8NTNhIXWqTodjXK/8OPT",
-	"x5PJcR2AY+/r2xK8CQTVyOdvmNQZjUlCwwXj5uIpXVG4p6BYBKgAzTNQBl/W6Y5o6OG1z0/GI6ILVNUP",
-	"zUdA57mvsg/x9A+xRGwOynN0b2yeRcx4djuiSXQyIQnlbAaqcXBqQY8enZweTh/R//3v/7mPvVa6vJoH",
-	"uKp4KpkyKimZZTInUa/FveqDhML56xex7Hf4dqVBdWKp8BKjvFArpSHZSovw+NHOcS3nSTMbMYoyZTGq",
-	"yd9BDPjs41ama7mv4qBLXXJ9VMwmlyAsPYmwhsx9usfzFc8yvdhsMFXGtpW3HOJOTOw91muvu0e7LZOf",
-	"Nit53ZHgHwXj78Q18N6e7ZRJUH0uk85fsx5WOyyovGEt3HeK/Lu1z3nFBCw0m+OTWnLRyXjyzRbpRS0I",
-	"+ydt0HhevfDPo+8uz7y2byhv6gOPHj06fOIdem2ZbPt3q0nkS7z56cI7PVM1HqTY3DvsdvOxXqPgM5Cb",
-	"4RYwu36AG//oR+Fl7+SEa1htf7u2SaPABX3gvaRTiNeEhGrK98mxP35anVAJTVbeAlT1pe9FrmTW6Lsq",
-	"oH4QSyJmGrgxcRXwiFBSzBp6JVJsAFnrM5GgVjz0q5qoSi1oRKZgXkqvgZOZkCQWSj/NHUPWGEeP55wy",
-	"XoGj8Iw3DqcGVNDeeAGU7wBfOyPVm5R1eHh0TGJzxHW9ZgnTukwyJ1s1qaw99fGv7w/cv/6e//S3f3oN",
-	"o9fOturFKmJhNMSolzlwFxOiv+ZYnEGfSfd1yrbUJSMg6srSS6G0l3ttdvX5dKhGbLKi3ZeH49H012tX",
-	"hhSeSYiAa+e9+cPSssyF3WqtpsPFzgs606+69r13VQrv2d2T5sx0py4W4Ya9ZBtWVKXNiek+1akzP7Ge",
-	"adtHYcrn5NeL8Rsas+iTS27HbGH7iz1rI9u5ylJr/3yaS8r1J4THdwNx+U81NrxJn7AQ+Ta5TZDt/uYx",
-	"GlyCv7X77ze5HrKqS59nGJx2DmmVlzVE1kVMkNtsaUFuyVLjQotZR5lO1+mZfKRSCDemR4vo0gxzTDxT",
-	"20ywA9fxZbetRrykPGkHXLDOV3chojuZF38alHb4+s2zjv3unQl3xGp2Y81eiOhiQes2ywXwyCoCl5rK",
-	"VirSZRaGABEK68Kd8jO/5mLJcY5IU79jBV/3Fu7gCblDWL2Zh1bLkjv05F5GIqGMX/ZP4KpMZHzeZybc",
-	"gN/ZS3Xp3SWKLqtRX1UeiiwORVUOZZYfisqPIhjMu6LCvZMB0KP7tq9fsOKSbMUsPAlA0ZY6WZmnV/eu",
-	"B+vz9tYnmTusbr+9VkaRrX6q8VF71I0I8tr0vJwnPdxNad+RhPH8L1+0+OGzMzbmJZROqapLynmo1h57",
-	"39yEC1HJS1jHWppRjQYFONR0kcBdsmg7U8zK2j03hDCOcRqX8dCRcDboiJvenyU3aaozdHFGFHCNaeUz",
-	"IUkKIo3BG7Mw5tTrLqtXTDGGFr3oy/bSXEpuIAkrTWusqRHo4ECWQkZ2G1LMJbUFnSXez7nKZjMWGrPg",
-	"FQbOBhsYWqeratEO1jGtIJ5hTr7LVm75jir7NhwvZnzj1t/l47aNI/pAc4UmLmNP8FZI0fzdDilucD7Y",
-	"o/Oevc/dUL2exe47bue9MlC2UV5vKuWnPb0KLo0jX8C7g7KAs5eIiTwX9FLTaQyYtNZN2VzoTzOR8chv",
-	"IWrK4nqsS2PcGyOVRGXhwnAv39wZg7ijRlfMZlahJTiIUEUoSWkzu9bo+MOCHQ/LKjHv1UMb1lcVfBYr",
-	"kReE2HD9V5gGOOxK/c/q9VyT8cR/DXXcCAO+Fpp834VL+0N1OJ2KTJ9OY8qvN9IOPs1fWoAZ2JP3EdJ/",
-	"ZkLTnjlBP6cpSIIl6+opGRMax2KpiizJwfoywWolu/3fJvlu8359k4NeVYf935xn6PV9r727L+783opG",
-	"0+/VbYUWT99bRFnNgywBLtDto5a3jXBzn2RHqpSRntsZEpkC2ZVXt/4GFDOD8pX+rVR04B7EbxiTYr9D",
-	"0YUDlbKGPBwSM8yimjAexlnkChFzGXgNkttwy5q7Un+zIQDDUAXm7dimHwWXeFQL5B49OqmTyqPN16NY",
-	"yiYv5ktNDp9MjseTylqVA7t/1e7bplFRZt2dxUu6UhX7ufjhDf+esjiT5pBfww1Ir4FsddU7eS16ZeaW",
-	"rpG6OVFLFfNbFJ15sraHxv59uzsqEHjGIumvXhl3lLz8O5c76zBrhdM616ddpg7HpsCTxe2e2yjca4ed",
-	"QQ0L+t4dl4769ua7tOv/nEb9T+AeWLVTvfBUTKUeouDXhTPUUhHZzE6ICCZ4Kg2prQVRJKYaWyIZNoeV",
-	"x5hCHYvw2oxYLoRhYEQLcW1VTw1pWyzYrNQ7ezfv7xbtSKglVF0rErOpEYC1YM36qFDDFVlffZGp6wPG",
-	"sZBGLUGq7RfGkv9em635DJsWQVzmuisiM74tIA3Kq5yel/zukJRGsXDtU1eiWZFT9ol5PBnO69bhNzBL",
-	"firMECd7vwUqvXLWs9UCrtpiNZB8aLiTSb4/mdc3srUxd9fq2Nsk7/YRM+naXl+2ocmCKhLGlCUQEVa/",
-	"pl27Nyrui65isFYGCgpTG684u6EsplM0P8/5z+i/6Zmy2wxr5rBsm7drCenPF84sUVoadSfH30w2Jlz6",
-	"Aptuse79711L6Krt25WWUK2r77ePxMy5aNfgRBSVxfW1N193pdPnBeyFheLe3S5ovyk4We9+W25qUNlD",
-	"GzdY8xZmkunVpVnM7npqWXTxr+/zO/7jr+/y1oIIqB1XrLrQOrUd2xifiTYreV5kKjJFaMv169QcseRD",
-	"cuba+xEhIyMyjX1DEhrhqDfPzl0Jd+B4oa2wdWXdAtWgBVPk7OJ8+IF/4Ji9owiV0God5yoaqVGrpjGQ",
-	"q1BEcGWWC8gSPY/GSrZuQ1fbGNMEAgT1Cn+/GhIX+7bj7Ivy+scP/KrRp/KKCE4ouXhz+Y4k2ALTrFVp",
-	"gqnoDE6tDkcTwHZSCGTxy1REKzJnN84VgL9ZDWf4gRdeu9PBD5m6HgSDG5DKWf7GkMIgSAqcpmxwOjge",
-	"jofHtiZtgac/Gi4hjg9wQ6PfltdqmLfum9usN3NB0HduxMXgBWiXctzoUHg0Hu+sNaF7g6cboBFPBkEK",
-	"9NB6kN2d8i9YQFjpMFjegcHp+4/BQGVJQuUql33ZNGaheYeyMvAGJJutCCokivzVENTjR4eP/2bwTucK",
-	"dZfM3Daz8miBBXS/d6LvB/d8j8hzNXy+Vooxu4E9oU2KEIOLilDzlgp20phqozY4DCWgJQtVJ4Zeuecb",
-	"MaThVo/SmLIGbjytNBt9aO0b7oGI2tYLn7/hCG53WB0oRQJ6AZn6ihhYidOdOjEjDB0djQrVPBXe4rKz",
-	"TC/I0XBMbBYhCYtcWEUwh9AS6cnjyZOATIaTv1mnYnVYKMoeVgYAIiShivzw7t0FmVLFQmJAMaMtBRrN",
-	"r35K50pl8M4p6y448q2IVmuo+PZguVwemNcdZDIGbjhvVD86X67uJxZtkeWZ589+UkW27sYZlYTLmrh3",
-	"K1UQ5lV0Q5FCOw/Fm4DaFMNfmq1hv+yRH9hT8rEDYiW65W14HSb2veuvQrVxrJly2HfKTrnP81ubB+q7",
-	"DjND10QthNQHhitFpLAv26wbKx+7Ofdb+/gPYdz47v0y7pByy8kCciGUnkujp9gARNTNsm4ORzRKGB/9",
-	"Jhg/sDKyyrrqKLSWVVlOty3n6IfGZtnbVtftcPev71JfEEuBocolJ4LHK2L0zl1II7thQu0rrBK5XLBw",
-	"gUotZlUkdEXMWVWvgDnA5nmawd0y2piIr3HEHq9DUe/gwSO+PO/GuAvUmRchhpyBkJeqoKHhilVs+shm",
-	"tI0+2/qOL1Z4x2C9CXUUomsDsNyihcPJmvIwhlxtLrQGbq0grSo8j0i4EdcQ7QInb22XImpfjMqwzHgR",
-	"r/fgIui0Gfwb3S2xdF04A/4u8PECdHGRvJuvfpbhfdcJrmsdX9QF3b1x/McaPVqrev1FfufGtOD34agc",
-	"MrKfL/gSbBzoPDpfPu5TySkDXD4qsFsMsHGR0mTGpNI7Yxu6QKCHJNYIQhct64v3xmc2LFp3L0Zr0c4H",
-	"lqF5HLFDgOLT3QpM632y3QLL5NhN7N6d/Ohz3oJsC5ZfnPp2TN9BxvJecPfftAWj3LRtXb68I2Pv2s74",
-	"/x0x5Oxd5zvayOA3XNTieybmiqZUhwtfkjOmw5EpxGJJluYoGHoPMgXYL9DQ4jJ3ixp5r0UWLqA4rFIu",
-	"t410GyivnNC+uISLyD+0YftQXMLal7T8BE2ePdKTOYxoyg7y3gud8th+eGKvqnXlGxzdPla1MwFZwdzZ",
-	"xTmubTuzigyzwpkk1m2jdn7rvC6010ITlktRHZAphNTcN5vBawDJg63XkOqnhFqf/EKo3O+OufSxUBrt",
-	"5imQmClMq+cRsew/al9HK23ch0n2cx1rX3p5YKHd+mDKGvd9IWgtuncpy3lOY08rLzDn2TC473F9R5+v",
-	"YbWVsK8c9jbC3qBmDhpz3xMhna9A7caYM3ZhBT07vWpBx26+UrlbrtPmQVTuxuSZA9cjVwa+LoBVa726",
-	"wWw7c/c9T9nKm5VipGNq7GO9YJ2fZ6MzDdL/ebaDQ0+FehHPP/AG9LuAs44eW2JjiyfwxTYqGgubW++D",
-	"b0lZpQ2MB8p6l6cNOeT7NPBqZ9bBWRodAHYT3lkuRNxYOk/hNuZ6QKgiSghu/sus4IAl4p5aijE6ZV4q",
-	"Xdw4Q6oVjoOUu6i2vfQbjmVnzP3Ij3L9B9blbAenjnPFBka7YYJGmdalJwZXrrfdVqTSpmbtedkeejZz",
-	"wq9onDlPbD5SlY5YcwGxpxMmJDUC/nYWfjcK4/+2Wy7lq7L/VEDKNMc8p8FsrnQFthWQtw6Mwhm3ewJq",
-	"NYB5YCWk0RxojUcQ/XBmmHPyVhG360DLj4Lx3I86XRFqyADTDNvxKB+hlUVjfq5gqwgu85qtfZxrrSZi",
-	"qzOd+L6sFRpDNhoSuxBK0EzbbB+0Y6kE1LuxEBR18AjwRzbnQu7KrY03HeWlBBrHKzSfA4JnNEU7vfNA",
-	"ypKyTvvt3A7Zuzs1aNcZx6s8Kar67S33hV3Xp7NLFaj2O/V+V9f2FW0pX3sUCmX3UM89PncZYXtx6Rbo",
-	"Y/lh5vSQF7l96TIu6x9EY+XHRgi2Ug4hKJn9nN0Ar0asA6KEuwmcZC7LrPjKGM2zzEgs5gxVUDzbkMbx",
-	"V6pMCUNdiGpKZsJWWLpUjykNr+dSZDwakqJVbuF0ojFGwNE4qksWMxdumcLhCI3NO2ukhOCKthfrn9Sn",
-	"XW3M+8CCyfWo9csjxGlAropDucLjdgdyheH/q10Qt31B+Zm+mRQJkpUtz/TReY3xjT67T19vYfvmlNBA",
-	"6dEDotSQ9RQM1TqnzFOnos+NHoY2XUWLmownu/SvOxz7eUeXadqBtPEDIm2XvvQ1GOjJINwX1wtjP6+0",
-	"dIj0fFframlE+T/Mxb6yvZWstYzJyEpLoIkx5Gz63oECjr1VuVanVphUO60qckWjCKKrwKzEcW84mFyp",
-	"FQ+LBx94Me4qERGbMYgwu5hcOQq8ch+qWpEFTVPgNjkPubWY2SIwuzBTeYmYj9kaKXVhi7T/EDUjr17L",
-	"P+Bv8zD8mkVeebCdAu+S29vNJvDA8p5/xuhuHVy3l8PqdB7/Rkcq/l7VmryFHGYGwq0eIfQHliR75rIa",
-	"GtiTDpTapSVB9JkTT6qJYFiBvCHCfYGtO/6UqkDZt/CBFQFs7udnvxjlQ/7k6v5sPCGTdBrD0+LOMUWu",
-	"XMe+nSgFb/C1NG+0Uj/gCrsdfcaasYbob2+jUvo4B00uz1+8e/72VVDpejCXNASSYicvx1Evz1/8dP7y",
-	"pWWHbpedUtrYj7ZwzAxbUJnEoDwBUCuKLRXuTQ1Zc6BuH3lXvl0c1qUWaSXM1HVs3RqGFxvjB8LGLnWL",
-	"jn334zYXWAVZ0ypyMh/FYt6tYlzE1FhVcKuNie229JT8ePnmNYkZz/MI0cljjsspHEjNV2d4v6/wJtdT",
-	"5Hlk0H3VJmV7ci/FXG2KWPyKGZ/FJXyKOZ9TIDHMNBGZLmMZhjwXFJ2SXaKzWObeAvwngLSqhonUuTgd",
-	"ZjgsLeK6QLHGbD8x3q28xFRpY2wnlK/WvxdbVDV8Ir0667RIx0a9sTbt+Pj4iSUS5+RFDTB29XFpQWSd",
-	"wLEElKZJqnojBpdbAI3wcN16ljJra93P45OT9Hq9Jrh7NQ8GCMR8N55BGlniEPhFTkqq5L9bTlPp1NTp",
-	"SfylaLP0h+n4rvZ8X2r+PtXsSjWzh2wcbvekO5cNsnKqyX/ZpDL/ktfx/im15lqF/AMrznnZuJ8FlE0S",
-	"rvKmAldPrXaEAhADaUaNtE61nWaPFrXX7cOu3/bR57w54xb+s4IS9qa5bovRP8yFlsOQ1zm4OnzfnepS",
-	"d7uwOH5QLO5S711DbX25xi95q9AvHxvhy7IrwPuPhpm471Dik0zGg9PBCJmMg6FlBtpqacxXddmE9Wrq",
-	"hf3IX54mg1+WaytKIlKnzb4B9b4Apa1ZWQ4ldHu5b7F3Ut5BgHHyDNJFZVqOR484rHQgKEJDgoeWMjk2",
-	"YkqzOLZZf2455+tsr1Y0w7XEKmTREtAV15FIQHU/Nj9rzUJYdvSV7aykiKKubEldVxfBQGZ7EVt1iBOS",
-	"vDC6xGRe7vfl45f/CwAA//8=",
+	"1H2Nbhs31uirEPoWyLfbsST/pnGw+OC6aeo2P75x2gI3ycbUzJHEeoacHXIsq0GA+zT3we6TXPCQnF+O",
+	"pLElt7tYoLGGwzk8PDz/5/DLIBRJKjhwJQenXwYpzWgCCjL86zzPpMj0vyKQYcZSxQQfnA7ez4Fcc7hT",
+	"ZsA1EVOi5kBSOgMyganIYDgIBkyP/XcO2XIQDDhNYHA6CM2UwUCGc0ionjuhd6+Az9R8cHowHgcDtUz1",
+	"SKkyxmeDr1+DwUUESSoU8HD5Myzb8LymNyAJJRmkoJj+0UDEJMng3zlIRSSdljDNgUaQlUBV5t/TH+iC",
+	"7vg4GCSMu7/3vbAmdAYXkR9pTD98IgmLClhSquYlJMy+HQw04CyDaHCqshyqEE1FllA1OB3kOdMj2zC8",
+	"YglTbQjOFEmExoUgCeVLwhQksmujYpyj+t0IpjSP1eB0X+9SQu9Ykif41xjRYv8sAGJcwQwyhOhSRF04",
+	"SUW0CiMpvvkwfLwHTrnqAkDh01UwKPf+w8D4VcR50kkbt/h0FRi37v2HgPFVvyxTwSXgGX97lqv5iywz",
+	"5zwUXAFH2qFpGrOQaghHv0sN5pfKZ/6WwXRwOvivUck/RuapHFWmxO81qJCTdz+ck5OnR88I6EHDgSaQ",
+	"TExiSFbAkJoR3/SDxc3bDcizo+OnxE4+xH2y7+qpzy4vLMehUYSchcaXmUghU0zjb0pjCcEgrfz0ZRDG",
+	"DBy5rdmOYBBmQBVEZ6o2OqIK9hRLwPdKTKX6RfZ7x5DQFw9VlqT0oYTcvlAF71Mxq5j8DqHSsxr0nOOY",
+	"nkhyAK3avDd6TBNGfLEbmFdMqp6gIB+s/WMVUJYkvhYQ0CyjyxaYZq5uOH9jan4FYQZqp9SFg8vvbIP8",
+	"epNSDYgNKeucpjRkqvfRS/PXLI4Z/lHIpHFbJgWDBBKRLV+z79YNbS6s+ER1Du8aIJ2fhSFIuXYVDc5E",
+	"Qkjnd+QGlkTNqSIiBS6NQmPEZcTkjSSUR4QLNWd8RiCWqODU8XFjmFdrDxPBmRJGy4M7mqQx6LXtPzsY",
+	"jocHw/3Tk6ffPtOLKo5Ea4o69QeDXEK2niyKD9sXAgTRj71Msanm/vAOOCxo3JcWqhOgFrjuaJ+332jt",
+	"fnvIWuCLbzd3+fLn8yvyX/vjQktlnFy+eE0WTM0J5eTF+fdXZ0gFgpPLvYPjkyF5y+MlKtv6ZyaJojfA",
+	"yTQTCWHqOT6RkN1CRiQoSeAWsiXRR04TR0WZ1Wrb2HO6zwVXlHGzlz2wTbOZbK/xHaQxDUEiXE77DUWS",
+	"UG60HEdeFcgOD56efOuBLKF3F2b4wfFJm/7srBvCAFxly1QwrrYMBvDbjUXJC377K83qkx7vH7QnnbIY",
+	"NpdQP7AY6pOeHLXnREz4VdEMppABD0ETIY4jCyoJS1KRKYjIZElEVkOn0VkLTjLIYMakypZD+9MwFMmI",
+	"zxi/O90fHhw0SfHgaI1hFfTQF0pWVF/ZLxIyDbd+ejrLRJ4GeiV6Yn3wiuXoMfr3PJlA1jw1Bz6SMIr5",
+	"a5FbK3qjXfq1fKm+WYceAliI7Ibx2fcsa1Dp0fjZSaDtBAWZXuS/Rl7To6VAuf33Mi/HAq4UVbnsyQjg",
+	"jqlzEVVVhIrUnTLO5LyfwpGAlJZWN1VG9IqpNRQ8j6SimZJ+CPFZPwClsvovcK1DfBj8RpnSz4LBu5xz",
+	"868Xd0xBVEH46u0xc1aA9e3U9yD1aw/l2ZsL+SZ3W/vC/TiXl1ddQcaMErA5FUgl0is24x3vdegs2znR",
+	"q8/w5mfUrjsw22X2oDZboUpVVusw31jKCiL6nsmbe9pwLfSlQsRdpzLSGkzl4USIGCjH3Sp2uOYTXHdi",
+	"8GuFXSEduopvrVj0G1AakX3PTRRlVquvixht1JE0gym7IzHCXxeL++PhyZHWsEcHRz5GMqMKFnRZ08qL",
+	"l/Z9b7DN7MCEhvVJxwen43Hl//trxQZO7FZegmrmXoHiSxH1Nn9SERFqFDYuIiAcIJKEqcCoxngsjPmj",
+	"KV+SDKSIbyFqG0DakFqv9hd2GuqRlplufvBbbNhz+tFi6zsjnknPZDPgkFGDrsruM65OKnRVEWobkknn",
+	"geblOdkAbHeqjKwVeRbC2hW/KwaWEvpSxCxcbvBmZXBVHDfsACOKT8kNQEqYInk6JD9YfeRU/zCn2jCI",
+	"IHruxkgSi5mhtCznztgekpeCwynR/BapMoNE3IIxtow5LqZ6QnwPtNaMf0kyExwNMacolOqBA2QQDPTk",
+	"Hj0hKP3Qm+ylgixhHInkZUZDuISMiegKQsGjDtXnNkne3kI2BxpZv4hnDIqT3pRsZON6rxkupXS3W55e",
+	"ofeaZmQppgV5SbDu4AWGE9SOd7mYJsWtw94Kdnel+vtCUxH1Rqhmqx7OkMEtk5Yv1Mn/ZSYW0vBP4xQI",
+	"55TP4Lm28UQcaduIA3oUBJmgDZhLw1HX8pfGJhYwBGZlK7BlyWJLaofs0hA7VGwz3AeetczvB1ctZHjS",
+	"tGwrttqHf/3z48e78fjTN3/zneBbGuewkVfCvz7zvm95qGf3FcpaoSRprgjjSqBsLs6SDfpqJmesFY8g",
+	"LqM6DYcD3Knn1i4ndtR3VMLJUcP2Pjg52D868jm5qy818XX07Fjb7FWsn+39b7r3x3jv2TejT//455dx",
+	"cPDVi//EWrFF4HMwPjnS9F+ZbPw/H8Z7Tz99OfRPgQG8muI1AhWOaJoOQ8Gn9QW2bfnhPz78a/Tpb2t1",
+	"M/yMb6N/BBobCHrQsSzMfiemxM16u9W+1QFFpiZAe4c6KkGAlQqcG4cWaoRuPY9yPofMOUe1ykjDOVIx",
+	"nYHxApabNFcqlaejkfOHPz19enR0WN+tw/G4tlnuHe9JbgnWJmhUIfu9ZZnKaUwSGs4Z1+dBqooePAHJ",
+	"IkC9ZJaDVE8kMSEIPCo9YhgOYR7JWSDQt5MXzmnYZxf7h5giNvO6zN+aPJOY8fxuRJPo5IgklLMpyMYG",
+	"yjk9OD453Z8c0//3f/7vQwyn0vfU3LJlxWXIpNYNyTTP1Nw4Db2m77IPEgovrF/WsT/gu6UC2Ymlwl2L",
+	"jFsupYJkI3HucWhd4FzWpaUXojVWymLUV7+HGPDZp41syHJdxUaXSt3qqKBJrkFYehJhDZm79FO7Gc9y",
+	"NV9vuVTGtrUoB3EnJnYe6zbH3aNmlslf67Wt7kj4T4Lx9+IGeG8Xc8oykH0Ok3KfaWo1EsPSAaFkmsex",
+	"Mem02aZP0NWPZ3sHxycuva0S+3M/MS4VjWO0E55IQnM1FxlTS4wsLOasKmLIDdcaeBmhG66V6wbqoLLg",
+	"lWi8VyKGnfuCV0zDQuM5PKnlep2Mj75dl+0VDLSo6spyQjGmLQy9XjKh4U1AFnMhHY5iIRXKtwqyn6PV",
+	"InI0ojX6EC0ksVl/HBY4bY23dSZhtbDXP7+HxrMqb3wRfX915rXXw+y2PvDg+Hj/mXfojZFH7d+N9uOm",
+	"ePvzpff1XNbYtWQz77C79af1BrUCDbkebgAz8we48E9+FF71zmO5geXmjGiTjBuc0AfeKzqBeEUYq2Yw",
+	"nBz6Y77VFyrh1MpXgMq+Z2/uFOPa2auemR/FgoipAq4PjQQeEUqKt4Ze4R1rQFb6eTKQSx6uOKBzGpEJ",
+	"6I+a7AKR4cF87pxZxoGAXtoZZbwCR+HNb2xODaigvfACKN8GvrGGtTd/b3//4JDEeovrKuACJnXxrXe2",
+	"agYaG/DTf3/Ys//6h/vp7//jNebeWHuwF6uIhWZhUR8T5j5mzz2U7GIP+rz0UEdyS7PUwquuV74StaSa",
+	"VVbUGjOHVVyIhYJZmj7l5njMoNWKqCaFSo7P7i2ie6g8GdyKm56B7MKBVj9qF5zM4Y5GELKExiRiM2Z8",
+	"PGtcAi4UVy54nS7TQOzONdzmRt4/rfMNaj3AVf+sxUJt9LPkHnqnzSDzGqBhnV79rP9JTfNaNV2p5a1X",
+	"umrOSfNeHZ6ggoMu5D4KLTyQAKxFV4TmHj1dsV+iVGEVra/B8ZklLpN3s5zIeqVBHwvFveNkBuO3NGbR",
+	"Z5s2idUS5heTaqwVVi7z1Pg/Ps8yytVnhMcnVnD6z7XjsE5JNhD5FrlJtPvh7jF0uAhusd3v5XrsuM4F",
+	"zjFLxEaGpGM2kYnVEBShG3qQNtQT4kI1X0WuVoHvSdwyhXBteYiIrvQwq5nkcpMXzMBVyoZdViNwWZWC",
+	"CFywyml+KaJ72fN/GZR2BN30s4717pzDdwRNt+PNuhTR5ZzWDfFL4JHRbq8UzVo5gVd5GAJEqIEW7tRf",
+	"+A0XC47viDT1O1bxc+/gHp7Qe+S3NBNCa+mq+54k6EgklPGr/pmUlRcZn/VSkG/BH/ShquKCk3RRTb+Q",
+	"5aZkxabIyqZM3aZItxXBYNaVntE7KwdjOO/6xgUqIYlW8NCTiRdtmC9SJszWqwSC1Qm0q4tsLFY3X14r",
+	"tc9Uf9b4qNnqRirHyjxZx5Me76S0z0jCuPvLl7bx+GlSaxOESi9w1QdsXcIrt71vktClqCQIrWItzThm",
+	"gwIsarpI4D7p7J25nmXtsh2ijSWmJLGpRx2Zn4OOBIaHs+QmTXWGLs+IBK6wvmMqMpKCSGPotPHedLly",
+	"xATDGNHLvmwvdVJyDUkYaVpjTY1AJweyEFlklpGJWUZNQXuJ9wsu8+mUhdoseI2h8sEahtbpf523w/NM",
+	"SYinWBxjywZaDtHKujXHixlfu/T3btymmQM+0GyhnU2dFbyVRKD/bicRrPGoma3z7r3Ph1Y9nsXqO07n",
+	"g1LBNlFebyvl9z1dFjafyk3gXUFZwN5LxESeA3ql6CQGDEN2UzYX6vNU5DzyW4iKsrge61aY/4KZCkTm",
+	"4VxzL9+7UwZxR/ROTKdGoSU4iFBJKElpM81d6/jDgh0PyypZ79FDG9YXLzyLpXCVWSZi+gTzcYddNTh5",
+	"vZ71aHzkP4YqbqQBvBGK/NCFS/NDdTidiFydTmLKb9aHcPVT99ECzMDsvI+Q/lcuFO2ZnPdLmkJGsGWH",
+	"fE7GhMaxWMgiXXmwuky62snD/G+dfDcJ+L6Xg15V1/2/7FJl+37XnN2X9/5uRaPp9+m2Qou77y0iryYk",
+	"lwAX6PZRy7tGukmfrGMqpZaemxkSuYSsK8F19Qko3gzKT/qXwmEB0f3DKv+BbvTu6vK1LvF3VZOhB6/Q",
+	"IEr2R4EDo8M21Ich0cMMZRLGwziPbAG1UxluIOMm5LqCtdS/rM+Llj8CExtNj6iCqR7XEk0Ojk/qJ+t4",
+	"PTcppjJJ126qo/1nR4fjo8pcFfp+eJOHd00brMwWPosXdCkr7obih7f8B8riPNO7/AZuIfP6E4xqfy8n",
+	"T6+KgtKTVLe+ah0C/AZYZ36/abm0e1f4lgqbzlmU+avuxh2lev92YnoVZo0sX+UpNtPU4VgXfDa43XHX",
+	"nQetsLNHjwF9535eS307c/Wa+X9Jo/478ACsmle98FQsyx6i4Le5tWtTEZmEeIgI5sVLBampYZMkpgo7",
+	"6Gk2h3mNmAsZi/BGj1jMhWZgRAlxYzR1BWlbLNAwhPT+zuCHe5HbQtB4hKm8kSRmEy0Aa7Gt1UG0hue2",
+	"Pvs8lzd7jGMBoFxAJjefGFuV9FpszcXaNKDiskZHkiznmwLSoLzK7nnJ7x45vBQLbj8XEeiujJfPzOP4",
+	"sU7KDjeLnvJzYbVZ2fsd0MwrZz1LLeCqTVYDyYeGe3kwdifz+gYC15Y6GJNkk1qHPmImXdka0vS/mlNJ",
+	"wpiyBCLC1AaJvqY+4mVXEWsrCw2FqQnvnN1SFtMJWusX/Bd0d/WscGhGgR0sm5Y5GEL660V/S5SWNvDJ",
+	"4bdHa9t/+uLAdrLu9e9cS+iqSd6WllDtB9JvHYl+57JdOxhRVBZX1wx+01V95BpvFBaK/Xa7Ecdtwcl6",
+	"t2e0rwaVNbRxg6mGYa5t2ys9mVn1xLDo4l8/uDP+02/vXSdaBNSMK2adK5W6aMX5Kuv8jSCm9W9AJrkq",
+	"POJtY10/ef/qiswpj+Sc3kBArJu98ENe7+2hArEXM6mAXw/J2xT42eUFORyOkWFxQTSA6MI1TKtYQZJr",
+	"Y3tPIXeorUKjhvGpaAP/osi5ZpLQlr/fKmtiwYfkzPa0JSKLtODXVhpJaISj3p5f2AYageXopr+Bbaoh",
+	"UJmbM0nOLi+GH/lHjilbktAMWv1SbT051crhJAZyHYoIrvV0AVmgu1nb+sZXbCvLY5pAgKBe4+/XQ2IT",
+	"Hsw48yFXff6RXzeaM18TwQkll2+v3tsKED1XpfOzpFM4NXtFE9MmD4EsfpmIaElm7NY6NPA3o6cNP/LC",
+	"VXs6+DGXN4NgcAuZtP4LbQ5i5CsFTlM2OB0cDsfDQ1MRPEcaHg0XEMd7uKDR74sbOXT9amemQkIfc/Q3",
+	"aaE3eAnKFk802vIejMdb68drv+Bpgfve9hGUoIYmbGA5g3/CAsJKW93yJA9OP3wKBjJPEpotnQTPJzEL",
+	"9TekkeS3kLHp0lTwSPLfmqCeHu8//bvGO51J1MByzTP0zKM5li//0Ym+H+3zHSLPVlD7+gfH7BZ2hLZM",
+	"hBhRloTqr1Swk8ZUaeXHYigBlbFQdmLotX2+FkMK7tQojSlr4MbTP7rRfN184QGIqC29YLCaI9jVof80",
+	"EwmoOeTyCdGwEqsBdmJGaDo6GBUGRiq8FcVnuZqTg+GYmNRREmaASdw0lgQTRw2Rnjw9ehaQo+HR341r",
+	"tDosFGUHQQ0AERmhkvz4/v0lmVDJQnQs69GGArUoqO/ShZQ5vLcmh42IfSei5QoqvttbLBZ7+nN7eRYD",
+	"15w3qm+dr2/wZxZtkO/revZ+lkXn4LVvVLJsa0qLnamCMK+6HooU2slH4w1K+OoaiMpy+LpDfmB2yccO",
+	"iNFLDG/D43Bkvrv6KFS7petX9vu+slXu8+LOJP/6joNWZCiRc5FprecWIlJYyW3WjeXu3Zz7nXn8pzBu",
+	"/PZuGXdIueFkAbkUUs0yraeYMErUzbJu90c0Shgf/S4Y3zMyssq66ig09mFZQ70p5+iHxmZx8UbHbX/7",
+	"n+9SXxBLgabKBSeCx0ui9c5tSCOzYEJtuTEqkaakWyu1mEqT0CXRe1U9AnoDm/upB3fLaG3ovsEROzwO",
+	"RQWNB4/4cdcLdxuo0x9CDFkDwRXdoaFhy+5MztB6tI2+mIqhr0Z4x2AsuzoK0UEDWMDTwuHRikJXhlxt",
+	"JpQCbqygeum5tiywim4bWHlnusRRWwSv1eEs50WahgcbQafV4F/qdsml68iZYvuH4+MlqOIoeRdfvY3o",
+	"w4pQe+eNKUWt2f3vS/m0giJHVUqpk2ejflJJG27AK4nQtjU929EHodVZ1wJecKNgIo1ozVJilwRnaGtu",
+	"YxkSEpBeqLTuhaaE1YTbqG+UGx+P2iEwJvkWD4KeyrWhq6dl0G5yWMk8Vy9yuwejWaDacU6qKAywx55U",
+	"ZMoyqYbkLbccwMQUIkJJIrje4pmocaWtsWPV3FT8/MLkBMoctblV2P/rHUbj5FotV9/bMS34fXgsh4zM",
+	"FVpfg7UDrZv466dd2hxl1NxHamaJDQrbGtkUCPSQxAq91Ibg++K9cdWbQev2tdpaCsUjq7QuOaFDn8Wn",
+	"29VfjTPYtE4uCxTWaV9250dfXD/WDTSwYtc3EzIWMuYa4z580QaMctHm+pzFPbWsruWM/+OIwelayq1o",
+	"LYNfc1CLO/X0EU2pCue+QhNMSSYTiMWCLPRWMHTm5RKw05bE5k02SoFdt0QezqHYrFJJbus3JvumskO7",
+	"4hI2zeex/UyPxSWMu4eW1yC6lLSezGFEU7bnmjp1ymNz+dlONbTKPXDdIQ+5NQFZwdzZ5QXOHRQNy9Qc",
+	"WGZ7zMmtnzqvR/uNUIQ5KaoCMoGQ6vNmopcaEJfBcQOpek6oCZGZHmwYBsN6JmzEFlJOJkAwxBnhATXs",
+	"P2ofRyNt7OV4uzmOtdsGH1loty7tWxFNKwStQfc2ZTl3NPa88gG9nw3/1wOO7+jLDSw3EvaVzd5E2GvU",
+	"zEBhYDwRmXXdyS0alCV6tnrUgo7VPJHOS95p8yAqt2PyzICrUaP4wM8BjCMapIZMy3yp6FJrWCIiOVcs",
+	"JsyZnTIgkvEQTMDfnv6ELvHQC+n1KnBYnNfKFHZx1D2X/z2y/PVUo6w387cSVPjSTmT58Onrp6Y2V9Rz",
+	"Uq0sQVZzpNh+7KpBCXbXq6dDk1WFOyCV2YYvq7IWarcdrHEOnFmp4rKN3f0AGN6eiFtDfl0XUdOpgsx/",
+	"EfXevqcXTZGKtufNResCznj3TZaPKZPED5uTEQtTReeDb0FZpYuhB8p6A9U11WK7dCPU9qyDmBu9fh6H",
+	"nPWHF3MRNz7vKpT0+wGhkkghuP4vMyoMLHB/qKEqTd+uccpK6p5Xu9H7XRhlw/rdsLdy/kfmaqZJacfe",
+	"Y4/Ox9pz5K/VFDz8ev3GHEkq3RpX7qnpum2SB/1C8cx6zd1IWUbxOKakicw0Ja6226fhjTFBmUKlGHPo",
+	"piIbkneQYgZvI7fMfAPv5cVUM8OGKV9+5AXZBVVpW2TQaWxUJQk5b/lqVb09q5m64pnH7LWmuDarLcJF",
+	"26flVtu7R9bMa30XV0Ss0DVthm0/9v+TYNwF9iZLQjVxYf5+O0XCR75l8bqfH5nyvCtXO76LbawVG260",
+	"hUe+q3ZDkUUQ4fkQmUL5niuTgIo0rOlV257YkALt0MgQMZtxkT0ovNST/SCPQYmfAY3jJbqZAoL7OEF/",
+	"VuemleXvnX6OCzNk52GHoN0TJV66XN7qhb2I7eJOgS5lpno3Q0k3rTsQWkbKDkVWedOB53Bf2ETmnYQ+",
+	"CvQxt5mOHlxB/tdghQlW3qLMyhsKCV70EkJQCo4ZuwVeTbQKiBT2tHCS2+To4mpiWgSQYzFjqETj3oY0",
+	"jp/IMpMZtTmqKJkK0w3CZihqoTbLRM6jISmu9SicszTGxC10ItRFlH4X7pjE4QiNT+CYGc29EX/R2E/1",
+	"EpFHllX2Pg2/kEKcBuS62JRr3G67IdeYtXa9DeI2Hyjv9sZEBErczSU+Oq8xvtEX/O9GPiJHCQ2UHjwi",
+	"SjVZT0BTrXVePrcGxExrgGiVlpWa5Gh8tM04lMWxn3d0GdcdSBs/ItK2GXNagYGeDMKQ3aBwirk2BxaR",
+	"nst4rxdalP9TH+xr0wfS2PtYQyNVBjTRZqbJOt9DRwm2F5SnRphUrzqQ5JpGEUTXWoMHbjwqejC5lkse",
+	"Fg8+8mLcdSIiNmUQYVEMubYUeG1vt12SOU1TsCk/yK3F1FRgm4mZdPXZPmarpdSlaSjzp6gZrnQc7XSt",
+	"zGH6oF+zcGV/m+n0trKs3RgLN8z1J6bSs3Hdfhqj03k8NB11cDtVa1y7W0xohzs1Quj3DEn2LMHQNLAj",
+	"HSg1U2cE0ad3PKnmL2P7jzWZIJfYZuwvqQqUPZYfWRHARsR+9ovRcORPtujexN3yjE5ieF6cOSbJte0u",
+	"vBWl4C1+lrqmcPUNrrDb0Rcs2P66Kt3xffVuUElmoMjVxcv3L969Dioth2YZDYGk2HXUctSri5c/X7x6",
+	"ZdihXWWnlLY+GFRHJZnTLIlBehIFjCg2VLgzNWTFhtp1uA7C29isK3dLWeTSXbzb1q1heLExfiRsbFO3",
+	"6Fh3P25ziS0IalqFI/NRLGbdKsZlTLVVBXdKm9h2Sc/JT1dv35CYcZf+jo4gvV1W4UBqvj7D832NJ7le",
+	"2cUjje7rNimbnXulQVoTc/kNCxWKQ/i8iOrBVBGRqzIao8lzTtEd2iU6i2keLMB/BkiraphIrbvUYobD",
+	"wiCuCxRjzPYT493KS0yl0sZ2Qvly9XexnWbDJ9KrC2CLdGwB+rsfzsnh4eEzQyTWq4saYGzLutOCyDqB",
+	"YwlIRZNU9kYMTmeK4sv5DGXW5nqYx8eR9Gq9Jrh/ESqGL8RsO7kE1Nz+GIuZSUivkv92OU2lq2SnJ/HX",
+	"oiXkn6bj28Yvu1Lzd6lmV1qJeMjG4nZHunPZzNNRjftlncr8q2ui8ZfUmmvtaR5ZcXY9W/wsoOxQdO06",
+	"+lw/N9oRCkAMymk10jjVtpplXTQ+aW92/bSPvrhG0hv4zwpK2JnmuilG/zQXmoPBlefZJji+M9Wl7nZh",
+	"cfyoWNym3ruC2vpyjV9dW/Ovn1pxNNeSx4bPzN35+CTP4sHpYIRMxsLQMgNNkw93m3K7CcjcXEjuEn3w",
+	"Fuy2oiQiedpsd1NvZ1PampXpUEK3p/sOGxe6xjeMk3NI55XXHB494rDSOKcIDQkeGsrk2AUxzePYZMfa",
+	"6ayvsz1b0bjfEKvIin68tiacRAKq6zF5jCsmwtrEJ6bOUBJJbbWtvKlOgoHM9iSmWB5fSFw/jxKTrkr9",
+	"66ev/z8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -6,6 +6,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 )
 
 const defaultJoinTokenLife = time.Hour
@@ -104,15 +105,18 @@ func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) 
 	return openapi.DeleteNode204Response{}, a.store.DeleteNode(ctx, r.NodeID)
 }
 
-// CreateJoinToken makes a token with which one node may join.
+// CreateJoinToken makes a token with which one node may join, or come back.
 func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenRequestObject) (openapi.CreateJoinTokenResponseObject, error) {
 	life := defaultJoinTokenLife
 	if r.Body.ExpiresInSeconds != nil {
 		life = time.Duration(*r.Body.ExpiresInSeconds) * time.Second
 	}
 	expiresAt := time.Now().Add(life)
-	token, err := a.store.CreateJoinToken(ctx, expiresAt)
-	return openapi.CreateJoinToken201JSONResponse{Token: token, ExpiresAt: expiresAt}, err
+	secret, err := a.store.CreateJoinToken(ctx, expiresAt, r.Body.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(secret, a.authority.Root()), ExpiresAt: expiresAt}, nil
 }
 
 func quotaOf(q openapi.Quota) husk.Quota {

@@ -27,10 +27,12 @@ type request struct {
 	id        string
 	operation string
 	caller    husk.Caller
-	body      []byte
-	basicUser string
-	basicPass string
-	hasBasic  bool
+	// certificate is the serial of the one that an agent has shown.
+	certificate string
+	body        []byte
+	basicUser   string
+	basicPass   string
+	hasBasic    bool
 }
 
 type requestKey struct{}
@@ -109,12 +111,15 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit verifies the token and looks the caller up in the access table.
+// admit verifies the token, or the certificate of an agent, and looks the caller up in the access table.
 func (s *Server) admit(r *http.Request, req *request) error {
 	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
 	rule := s.access[req.operation]
 	if rule.public() {
 		return nil
+	}
+	if rule.allows(husk.CallerAgent) {
+		return s.admitAgent(r, req)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {

@@ -3,9 +3,11 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -23,6 +25,7 @@ import (
 	"husk"
 	"husk/dev/devtest"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
@@ -39,6 +42,8 @@ type site struct {
 	t   testing.TB
 	url string
 	web *http.Client // holds every answer to the contract
+	// agentURL is where agents call, with mutual TLS.
+	agentURL string
 }
 
 func open(t testing.TB) site {
@@ -53,7 +58,7 @@ func open(t testing.TB) site {
 	}
 	t.Cleanup(st.Close)
 	s, err := New(t.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second, NodeCertificateLife: time.Hour,
 		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 	})
 	if err != nil {
@@ -61,7 +66,13 @@ func open(t testing.TB) site {
 	}
 	httpServer := httptest.NewServer(s.Handler())
 	t.Cleanup(httpServer.Close)
-	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}}
+	tlsServer := httptest.NewUnstartedServer(s.Handler())
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are refused on purpose
+	tlsServer.Listener = tls.NewListener(tlsServer.Listener, s.AgentTLS())
+	tlsServer.Start()
+	t.Cleanup(tlsServer.Close)
+	web := &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}
+	return site{s, t, httpServer.URL, web, "https://" + tlsServer.Listener.Addr().String()}
 }
 
 // contractual fails the test when an answer is not what the contract says.
@@ -220,7 +231,7 @@ func (s site) token(c husk.Caller) string {
 	if c.ClientID == uuid.Nil {
 		c.ClientID = uuid.New()
 	}
-	token, err := s.tokens.issue(s.t.Context(), c, tokenAudience, time.Minute)
+	token, err := s.tokens.issue(s.t.Context(), c, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -266,21 +277,60 @@ func (s site) order(c tenancy) openapi.Pod {
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
 }
 
-// node joins over the API, and returns its id and its agent's token.
-func (s site) node() (uuid.UUID, string) {
+// node joins over the API and sends a heartbeat. It returns the node's id and the site as the node's agent reaches it.
+func (s site) node() (uuid.UUID, site) {
 	s.t.Helper()
-	join := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
-	c := as[openapi.NodeCredential](s.t, s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": named("node")}), 201)
-	token := s.token(husk.Caller{Kind: husk.CallerAgent, NodeID: c.NodeID})
-	lease := as[openapi.Lease](s.t, s.call("POST", "/v1/agent/heartbeat", token, heartbeatBody), 200)
+	id, agent := s.join(named("node"), map[string]any{})
+	lease := as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200)
 	if lease.LeaseSeconds != 30 || lease.HeartbeatSeconds != 10 || !lease.Resync {
 		s.t.Errorf("the lease is %+v", lease)
 	}
-	return c.NodeID, token
+	return id, agent
+}
+
+// join makes a join token as this order says, and registers with it as an agent does: knowing the server by the token only.
+func (s site) join(name string, order map[string]any) (uuid.UUID, site) {
+	s.t.Helper()
+	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), order), 201).Token
+	id, agent, _ := s.register(token, name)
+	return id, agent
+}
+
+// register returns the node, the site as its agent reaches it, and the agent's key and certificate.
+func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
+	s.t.Helper()
+	_, fingerprint, err := pki.SplitJoinToken(token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, request, err := pki.NewRequest()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	made := as[openapi.NodeIdentity](s.t, s.over(pki.JoinClient(fingerprint)).call("POST", "/v1/agent/register", "",
+		map[string]any{"token": token, "name": name, "certificateRequest": request}), 201)
+	cert, err := pki.NodeCertificate(s.authority.Root(), made.NodeID.String(), made.Certificate, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if made.Authority != s.authority.Root().PEM() {
+		s.t.Errorf("the node is told of the authority %s", made.Authority)
+	}
+	h := &pki.NodeHolder{}
+	h.Replace(cert)
+	return made.NodeID, s.over(pki.AgentClient(s.authority.Root(), h)), h
+}
+
+// over is the site as it is reached at the agents' listener.
+func (s site) over(config *tls.Config) site {
+	transport := &http.Transport{TLSClientConfig: config}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	s.url, s.web = s.agentURL, &http.Client{Transport: contractual{s.t, s.Server, transport}}
+	return s
 }
 
 var heartbeatBody = map[string]any{
-	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443", "certificate": "none",
+	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
 }
 
 // place does what the scheduler loop does.
@@ -301,9 +351,9 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	}
 }
 
-func (s site) report(token string, pod uuid.UUID, generation int, event husk.PhaseEvent) {
+func (s site) report(agent site, pod uuid.UUID, generation int, event husk.PhaseEvent) {
 	s.t.Helper()
-	a := s.call("POST", "/v1/agent/status", token, map[string]any{"pods": []any{map[string]any{
+	a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
 		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
 	}}})
 	if a.status != http.StatusNoContent {

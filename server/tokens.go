@@ -31,7 +31,6 @@ type claims struct {
 	jwt.RegisteredClaims
 	Kind   husk.CallerKind `json:"kind"`
 	Tenant *uuid.UUID      `json:"tenant,omitempty"`
-	Node   *uuid.UUID      `json:"node,omitempty"`
 }
 
 // tokens issues and verifies JWTs, signed with Ed25519.
@@ -82,22 +81,19 @@ func (t *tokens) current(ctx context.Context, reread bool) ([]store.SigningKey, 
 	return keys, nil
 }
 
-// issue makes a token for a caller. audience is tokenAudience for callers of the API.
-func (t *tokens) issue(ctx context.Context, caller husk.Caller, audience string, life time.Duration) (string, error) {
+// issue makes a token for a tenant or an operator.
+func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Duration) (string, error) {
 	keys, err := t.current(ctx, false)
 	if err != nil {
 		return "", err
 	}
 	now := time.Now()
 	c := claims{Kind: caller.Kind, RegisteredClaims: jwt.RegisteredClaims{
-		Issuer: t.issuer, Subject: caller.ClientID.String(), Audience: jwt.ClaimStrings{audience}, ID: rand.Text(),
+		Issuer: t.issuer, Subject: caller.ClientID.String(), Audience: jwt.ClaimStrings{tokenAudience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
 	if caller.TenantID != uuid.Nil {
 		c.Tenant = &caller.TenantID
-	}
-	if caller.NodeID != uuid.Nil {
-		c.Node = &caller.NodeID
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
 	token.Header["kid"] = keys[0].ID
@@ -132,6 +128,9 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, error) {
 		}
 		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "%s; get a new one from /oauth2/token", reason)
 	}
+	if c.Kind != husk.CallerTenant && c.Kind != husk.CallerOperator { // an agent has a certificate
+		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token's kind is not one of ours")
+	}
 	caller := husk.Caller{Kind: c.Kind}
 	if caller.ClientID, err = uuid.Parse(c.Subject); err != nil {
 		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token's subject is not one of ours")
@@ -139,11 +138,8 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, error) {
 	if c.Tenant != nil {
 		caller.TenantID = *c.Tenant
 	}
-	if c.Node != nil {
-		caller.NodeID = *c.Node
-	}
-	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) || (caller.Kind == husk.CallerAgent) != (c.Node != nil) {
-		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token names no tenant or node that goes with its kind")
+	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) {
+		return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "the token names no tenant that goes with its kind")
 	}
 	return caller, nil
 }
@@ -176,7 +172,7 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.tokens.issue(ctx, caller, tokenAudience, tokenLife)
+	token, err := a.tokens.issue(ctx, caller, tokenLife)
 	if err != nil {
 		return nil, err
 	}

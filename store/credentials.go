@@ -101,9 +101,6 @@ func (s *Store) Authenticate(ctx context.Context, clientID ID, secret string) (h
 		if row.TenantID != nil {
 			caller.TenantID = *row.TenantID
 		}
-		if row.NodeID != nil {
-			caller.NodeID = *row.NodeID
-		}
 		return caller, nil
 	})
 }

@@ -93,17 +93,16 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 }
 
 const insertCredential = `-- name: InsertCredential :one
-INSERT INTO credentials (client_id, kind, tenant_id, node_id, name, secret_hash)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO credentials (client_id, kind, tenant_id, name, secret_hash)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (client_id) DO UPDATE SET name = EXCLUDED.name WHERE credentials.secret_hash = EXCLUDED.secret_hash AND credentials.kind = EXCLUDED.kind
-RETURNING client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at
+RETURNING client_id, kind, tenant_id, name, secret_hash, created_at, last_used_at
 `
 
 type InsertCredentialParams struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
 	TenantID   *uuid.UUID
-	NodeID     *uuid.UUID
 	Name       string
 	SecretHash []byte
 }
@@ -114,7 +113,6 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 		arg.ClientID,
 		arg.Kind,
 		arg.TenantID,
-		arg.NodeID,
 		arg.Name,
 		arg.SecretHash,
 	)
@@ -123,7 +121,6 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 		&i.ClientID,
 		&i.Kind,
 		&i.TenantID,
-		&i.NodeID,
 		&i.Name,
 		&i.SecretHash,
 		&i.CreatedAt,
@@ -263,7 +260,7 @@ func (q *Queries) TakeLeadership(ctx context.Context, holder string) (int64, err
 }
 
 const tenantCredentials = `-- name: TenantCredentials :many
-SELECT client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at FROM credentials WHERE tenant_id = $1::uuid ORDER BY created_at
+SELECT client_id, kind, tenant_id, name, secret_hash, created_at, last_used_at FROM credentials WHERE tenant_id = $1::uuid ORDER BY created_at
 `
 
 func (q *Queries) TenantCredentials(ctx context.Context, tenantID uuid.UUID) ([]Credential, error) {
@@ -279,7 +276,6 @@ func (q *Queries) TenantCredentials(ctx context.Context, tenantID uuid.UUID) ([]
 			&i.ClientID,
 			&i.Kind,
 			&i.TenantID,
-			&i.NodeID,
 			&i.Name,
 			&i.SecretHash,
 			&i.CreatedAt,
@@ -296,7 +292,7 @@ func (q *Queries) TenantCredentials(ctx context.Context, tenantID uuid.UUID) ([]
 }
 
 const useCredential = `-- name: UseCredential :one
-UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, tenant_id, node_id, name, secret_hash, created_at, last_used_at
+UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, tenant_id, name, secret_hash, created_at, last_used_at
 `
 
 type UseCredentialParams struct {
@@ -311,7 +307,6 @@ func (q *Queries) UseCredential(ctx context.Context, arg UseCredentialParams) (C
 		&i.ClientID,
 		&i.Kind,
 		&i.TenantID,
-		&i.NodeID,
 		&i.Name,
 		&i.SecretHash,
 		&i.CreatedAt,

@@ -36,8 +36,8 @@ INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES (@tenant
 
 -- name: InsertCredential :one
 -- A commit whose outcome is unknown is tried again with the same id and secret.
-INSERT INTO credentials (client_id, kind, tenant_id, node_id, name, secret_hash)
-VALUES (@client_id, @kind, sqlc.narg(tenant_id), sqlc.narg(node_id), @name, @secret_hash)
+INSERT INTO credentials (client_id, kind, tenant_id, name, secret_hash)
+VALUES (@client_id, @kind, sqlc.narg(tenant_id), @name, @secret_hash)
 ON CONFLICT (client_id) DO UPDATE SET name = EXCLUDED.name WHERE credentials.secret_hash = EXCLUDED.secret_hash AND credentials.kind = EXCLUDED.kind
 RETURNING *;
 
