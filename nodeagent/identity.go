@@ -54,7 +54,7 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	return id, id.keep(file)
 }
 
-// readIdentity reads an identity that can be used.
+// readIdentity reads an identity that can be used. With an error comes what could be read, if anything.
 func readIdentity(file string) (*identity, error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // our own state
 	if err != nil {
@@ -65,9 +65,18 @@ func readIdentity(file string) (*identity, error) {
 		return nil, fmt.Errorf("%s is damaged: %w", file, err)
 	}
 	if err := id.verify(); err != nil {
-		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
+		return &id, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
 	return &id, nil
+}
+
+// NeedsToken tells whether an agent with this state must join, and as which node it has joined before, if it has.
+func NeedsToken(stateDir string) (needed bool, node *uuid.UUID) {
+	id, err := readIdentity(identityFile(stateDir))
+	if id != nil && id.NodeID != uuid.Nil {
+		node = &id.NodeID
+	}
+	return err != nil, node
 }
 
 // verify holds the parts of the identity to each other and to the present time.

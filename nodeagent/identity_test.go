@@ -162,6 +162,9 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 	if _, err := os.Stat(revisionFile(cfg.StateDir)); err == nil {
 		t.Error("the revision of an earlier node is kept")
 	}
+	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {
+		t.Errorf("a node that has joined needs a token: %v, for node %v", needed, node)
+	}
 	again := load(t, cfg)
 	if again.CertificatePEM != id.CertificatePEM || a.joins != 2 {
 		t.Errorf("a node that has joined has joined again: %d", a.joins)
@@ -226,6 +229,9 @@ func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
 		cfg := a.config(t)
 		if err := os.WriteFile(identityFile(cfg.StateDir), []byte(kept), 0o600); err != nil {
 			t.Fatal(err)
+		}
+		if needed, node := NeedsToken(cfg.StateDir); !needed || (node == nil) != (what == "damaged") {
+			t.Errorf("an identity that is %s needs a token: %v, for node %v", what, needed, node)
 		}
 		without := cfg
 		without.JoinToken = ""

@@ -18,17 +18,18 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"husk/dev"
+	"husk/nodeagent"
 	"husk/nodeagent/network"
 	"husk/openapi"
 )
 
 type devFlags struct {
 	stateDir, envFile, api, apiForAgents, agentListen, kernel, initramfs, podRange string
-	postgresPort, cephMonPort, registryPort                          int
-	cpuOvercommit                                                    float64
-	reserveMemoryMiB                                                 int
-	noAgent, detach                                                  bool
-	lease, heartbeat                                                 time.Duration
+	postgresPort, cephMonPort, registryPort                                        int
+	cpuOvercommit                                                                  float64
+	reserveMemoryMiB                                                               int
+	noAgent, detach                                                                bool
+	lease, heartbeat                                                               time.Duration
 }
 
 func devCommand() *cobra.Command {
@@ -225,8 +226,9 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 		},
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}
-	if _, err := os.Stat(filepath.Join(dir, "identity.json")); errors.Is(err, fs.ErrNotExist) {
-		resp, err := operator.CreateJoinTokenWithResponse(ctx, openapi.JoinTokenCreate{})
+	// Beside the first start, a token is needed when the certificate has expired while nothing ran.
+	if needed, node := nodeagent.NeedsToken(dir); needed {
+		resp, err := operator.CreateJoinTokenWithResponse(ctx, openapi.JoinTokenCreate{NodeID: node})
 		if err != nil {
 			return p, err
 		}

@@ -27,10 +27,10 @@ const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
 	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
-	networkPrefix                                                                        int
-	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                    string
-	cephMonitors                                                                         []string
-	lease, heartbeat, nodeCertificateLife                                                time.Duration
+	networkPrefix                                                                                     int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                 string
+	cephMonitors                                                                                      []string
+	lease, heartbeat, nodeCertificateLife                                                             time.Duration
 }
 
 func serverCommand() *cobra.Command {
