@@ -72,7 +72,7 @@ func (a *authority) config(t *testing.T) Config {
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // a test's own types
 }
 
 func (a *authority) register(w http.ResponseWriter, r *http.Request) {

@@ -37,11 +37,8 @@ func newMetrics(a *Agent) *metrics {
 	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods this node is in charge of."}, func() float64 {
 		return float64(len(a.workerIDs()))
 	})
-	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "husk_agent_certificate_expiry_timestamp_seconds", Help: "When the node's certificate expires. It is renewed in the last third of its life.",
-	}, func() float64 { return float64(a.holder.Expiry().Unix()) })
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, pods, expiry, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, pods, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

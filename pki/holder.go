@@ -23,14 +23,6 @@ type NodeHolder struct {
 // Replace puts another certificate in, which is presented from the next handshake on.
 func (h *NodeHolder) Replace(cert *tls.Certificate) { h.current.Store(cert) }
 
-// Expiry is when the certificate that is presented now expires.
-func (h *NodeHolder) Expiry() time.Time {
-	if c := h.current.Load(); c != nil {
-		return c.Leaf.NotAfter
-	}
-	return time.Time{}
-}
-
 func (h *NodeHolder) certificate() (*tls.Certificate, error) {
 	if c := h.current.Load(); c != nil {
 		return c, nil

@@ -108,6 +108,9 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	node, agent := s.node()
+	if metrics := s.call("GET", "/metrics", s.operator(), nil); !strings.Contains(metrics.body, `husk_node_certificate_expiry_timestamp_seconds{node="node-`) {
+		t.Error("the metrics do not say when the certificate expires")
+	}
 	key, renewed := agent.renew()
 	cert, err := pki.NodeCertificate(s.authority.Root(), node.String(), renewed.Certificate, key)
 	if err != nil {
@@ -173,7 +176,7 @@ func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 	placed := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200)
 	for _, event := range []husk.PhaseEvent{husk.EventRunning, husk.EventFailed, husk.EventStopping, husk.EventGone} {
 		s.report(stranger, pod.ID, 1, event)
-		if now := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200); now.Status.Phase != placed.Status.Phase || now.Status.Containers != nil && len(now.Status.Containers) > 0 {
+		if now := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200); now.Status.Phase != placed.Status.Phase || len(now.Status.Containers) > 0 {
 			t.Errorf("after another node said %s the pod is %+v", event, now.Status)
 		}
 	}

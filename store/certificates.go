@@ -109,6 +109,18 @@ func (s *Store) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCerti
 	})
 }
 
+// CertificateExpiries says by the node's name when the last of its certificates expires, without those that were revoked.
+func (s *Store) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
+	return inControl(ctx, s, func(q *db.Queries) (map[string]time.Time, error) {
+		rows, err := q.CertificateExpiries(ctx)
+		expiries := make(map[string]time.Time, len(rows))
+		for _, r := range rows {
+			expiries[r.Name] = r.ExpiresAt
+		}
+		return expiries, err
+	})
+}
+
 // RevokeNodeCertificates ends every certificate of a node: its agent is refused from the next request on. Codes: not_found.
 func (s *Store) RevokeNodeCertificates(ctx context.Context, node ID) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {

@@ -36,8 +36,16 @@ func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
 	if must(t, list, err); len(list) != 3 || list[0].Serial != first || list[0].RevokedAt != nil || list[0].CreatedAt.IsZero() || !list[0].ExpiresAt.After(time.Now()) {
 		t.Errorf("the certificates are %+v", list)
 	}
+	expiries, err := h.CertificateExpiries(ctx)
+	if left := time.Until(must(t, expiries, err)[h.look(node).Name]); len(expiries) != 2 || left < 59*time.Minute || left > time.Hour {
+		t.Errorf("the certificates expire at %v", expiries)
+	}
 	for range 2 {
 		wantCode(t, h.RevokeNodeCertificates(ctx, node), "")
+	}
+	expiries, err = h.CertificateExpiries(ctx)
+	if _, ok := must(t, expiries, err)[h.look(node).Name]; ok || len(expiries) != 1 {
+		t.Errorf("after revoking, certificates expire at %v", expiries)
 	}
 	h.wantRefused(node, first)
 	h.wantRefused(node, second.Serial)
@@ -83,8 +91,8 @@ func TestWhatExpiredLongAgoIsForgotten(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	node, serial := h.joined(named("node"))
-	for _, ago := range []time.Duration{29, 31} {
-		_, err := h.RenewCertificate(t.Context(), node, serial, func(store.ID) (store.IssuedCertificate, error) { return issued(-ago * 24 * time.Hour), nil })
+	for _, ago := range []time.Duration{29 * 24 * time.Hour, 31 * 24 * time.Hour} {
+		_, err := h.RenewCertificate(t.Context(), node, serial, func(store.ID) (store.IssuedCertificate, error) { return issued(-ago), nil })
 		if err != nil {
 			t.Fatal(err)
 		}

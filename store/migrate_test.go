@@ -63,8 +63,8 @@ func TestNodesSurviveTheirAgentsCredentials(t *testing.T) {
 	s.exec(`INSERT INTO join_tokens VALUES ('\x01', now(), '00000000-0000-4000-8000-000000000002', now())`)
 	s.exec(`INSERT INTO credentials (client_id, kind, tenant_id, node_id, name, secret_hash) VALUES
 		('00000000-0000-4000-8000-000000000003', 'agent', NULL, '00000000-0000-4000-8000-000000000002', 'metal-1', '\x01'),
-		('00000000-0000-4000-8000-000000000004', 'operator', NULL, NULL, 'first-operator', '\x02'),
 		('00000000-0000-4000-8000-000000000005', 'tenant', '00000000-0000-4000-8000-000000000001', NULL, 'ci', '\x03')`)
+	s.exec(`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000004', 'operator', 'first-operator', '\x02')`)
 	s.migrate(2)
 	s.want(`SELECT string_agg(name || ' ' || state || ' ' || endpoint, ',') FROM nodes`, "metal-1 Ready https://192.0.2.7:7443")
 	s.want(`SELECT string_agg(kind, ',' ORDER BY kind) FROM credentials`, "operator,tenant")

@@ -28,6 +28,37 @@ func (q *Queries) CertificateAuthority(ctx context.Context) (CertificateAuthorit
 	return i, err
 }
 
+const certificateExpiries = `-- name: CertificateExpiries :many
+SELECT n.name, max(c.expires_at)::timestamptz AS expires_at FROM nodes n JOIN node_certificates c ON c.node_id = n.id
+WHERE c.revoked_at IS NULL GROUP BY n.name ORDER BY n.name
+`
+
+type CertificateExpiriesRow struct {
+	Name      string
+	ExpiresAt time.Time
+}
+
+// When the best certificate of each node that has one expires.
+func (q *Queries) CertificateExpiries(ctx context.Context) ([]CertificateExpiriesRow, error) {
+	rows, err := q.db.Query(ctx, certificateExpiries)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CertificateExpiriesRow{}
+	for rows.Next() {
+		var i CertificateExpiriesRow
+		if err := rows.Scan(&i.Name, &i.ExpiresAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const forgetExpiredNodeCertificates = `-- name: ForgetExpiredNodeCertificates :exec
 DELETE FROM node_certificates WHERE node_id = $1 AND expires_at < now() - interval '30 days'
 `

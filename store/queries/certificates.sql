@@ -19,3 +19,8 @@ UPDATE node_certificates SET revoked_at = now() WHERE node_id = @node_id AND rev
 -- name: ForgetExpiredNodeCertificates :exec
 -- What has expired is refused anyway. A month is left to look into what happened.
 DELETE FROM node_certificates WHERE node_id = @node_id AND expires_at < now() - interval '30 days';
+
+-- name: CertificateExpiries :many
+-- When the best certificate of each node that has one expires.
+SELECT n.name, max(c.expires_at)::timestamptz AS expires_at FROM nodes n JOIN node_certificates c ON c.node_id = n.id
+WHERE c.revoked_at IS NULL GROUP BY n.name ORDER BY n.name;
