@@ -172,6 +172,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RevokeNodeCertificates Revoke every certificate of a node
+	//
+	// Its agent is refused from the next request on. The node comes back with a join token that names it.
+	//
+	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+	RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListNodeCertificates List the certificates that were issued to a node
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	//
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
@@ -309,6 +321,24 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RenewCertificateWithBody Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenewCertificate Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 	//
 	// Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
@@ -330,7 +360,8 @@ type ClientInterface interface {
 
 	// RegisterNodeWithBody Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -339,7 +370,8 @@ type ClientInterface interface {
 
 	// RegisterNode Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -874,6 +906,38 @@ func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEdit
 	return c.Client.Do(req)
 }
 
+// RevokeNodeCertificates Revoke every certificate of a node
+//
+// Its agent is refused from the next request on. The node comes back with a join token that names it.
+//
+// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNodeCertificates List the certificates that were issued to a node
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AdminListOIDCIssuers List the installation's OIDC issuers
 //
 // Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
@@ -1221,6 +1285,44 @@ func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyI
 	return c.Client.Do(req)
 }
 
+// RenewCertificateWithBody Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *Client) RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewCertificateRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenewCertificate Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewCertificateRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 //
 // Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
@@ -1272,7 +1374,8 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 
 // RegisterNodeWithBody Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1291,7 +1394,8 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 
 // RegisterNode Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2512,6 +2616,74 @@ func NewGetNodeRequest(server string, nodeID openapi_types.UUID) (*http.Request,
 	return req, nil
 }
 
+// NewRevokeNodeCertificatesRequest constructs an http.Request for the RevokeNodeCertificates method
+func NewRevokeNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/certificates", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListNodeCertificatesRequest constructs an http.Request for the ListNodeCertificates method
+func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/certificates", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewAdminListOIDCIssuersRequest constructs an http.Request for the AdminListOIDCIssuers method
 func NewAdminListOIDCIssuersRequest(server string, params *AdminListOIDCIssuersParams) (*http.Request, error) {
 	var err error
@@ -3280,6 +3452,46 @@ func NewDeleteAPIKeyRequest(server string, tenantID TenantID, keyID KeyID) (*htt
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewRenewCertificateRequest calls the generic RenewCertificate builder with application/json body
+func NewRenewCertificateRequest(server string, body RenewCertificateJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenewCertificateRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRenewCertificateRequestWithBody constructs an http.Request for the RenewCertificate method, with any body, and a specified content type
+func NewRenewCertificateRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/certificate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -5590,6 +5802,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
 
+	// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
+	//
+	// Its agent is refused from the next request on. The node comes back with a join token that names it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+	RevokeNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeNodeCertificatesResponse, error)
+
+	// ListNodeCertificatesWithResponse List the certificates that were issued to a node
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
+
 	// AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5749,6 +5977,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
+	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
+
+	// RenewCertificateWithResponse Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
+
 	// GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5772,7 +6018,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNodeWithBodyWithResponse Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5781,7 +6028,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNodeWithResponse Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6690,6 +6938,95 @@ func (r GetNodeResponse) ContentType() string {
 	return ""
 }
 
+type RevokeNodeCertificatesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeNodeCertificatesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeNodeCertificatesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeNodeCertificatesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeNodeCertificatesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeNodeCertificatesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNodeCertificatesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeCertificateList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNodeCertificatesResponse) GetJSON200() *NodeCertificateList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNodeCertificatesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNodeCertificatesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNodeCertificatesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNodeCertificatesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNodeCertificatesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type AdminListOIDCIssuersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7472,6 +7809,54 @@ func (r DeleteAPIKeyResponse) ContentType() string {
 	return ""
 }
 
+type RenewCertificateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RenewedCertificate
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenewCertificateResponse) GetJSON200() *RenewedCertificate {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenewCertificateResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenewCertificateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenewCertificateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenewCertificateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenewCertificateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetDesiredStateResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7572,13 +7957,13 @@ type RegisterNodeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *NodeCredential
+	JSON201 *NodeIdentity
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r RegisterNodeResponse) GetJSON201() *NodeCredential {
+func (r RegisterNodeResponse) GetJSON201() *NodeIdentity {
 	return r.JSON201
 }
 
@@ -9605,6 +9990,34 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, nodeID op
 	return ParseGetNodeResponse(rsp)
 }
 
+// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
+//
+// Its agent is refused from the next request on. The node comes back with a join token that names it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+func (c *ClientWithResponses) RevokeNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeNodeCertificatesResponse, error) {
+	rsp, err := c.RevokeNodeCertificates(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeNodeCertificatesResponse(rsp)
+}
+
+// ListNodeCertificatesWithResponse List the certificates that were issued to a node
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error) {
+	rsp, err := c.ListNodeCertificates(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNodeCertificatesResponse(rsp)
+}
+
 // AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9890,6 +10303,36 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, tena
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
+// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *ClientWithResponses) RenewCertificateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error) {
+	rsp, err := c.RenewCertificateWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewCertificateResponse(rsp)
+}
+
+// RenewCertificateWithResponse Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *ClientWithResponses) RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error) {
+	rsp, err := c.RenewCertificate(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewCertificateResponse(rsp)
+}
+
 // GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9931,7 +10374,8 @@ func (c *ClientWithResponses) HeartbeatWithResponse(ctx context.Context, body He
 
 // RegisterNodeWithBodyWithResponse Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9946,7 +10390,8 @@ func (c *ClientWithResponses) RegisterNodeWithBodyWithResponse(ctx context.Conte
 
 // RegisterNodeWithResponse Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10986,6 +11431,68 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 	return response, nil
 }
 
+// ParseRevokeNodeCertificatesResponse parses an HTTP response from a RevokeNodeCertificatesWithResponse call
+func ParseRevokeNodeCertificatesResponse(rsp *http.Response) (*RevokeNodeCertificatesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeNodeCertificatesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNodeCertificatesResponse parses an HTTP response from a ListNodeCertificatesWithResponse call
+func ParseListNodeCertificatesResponse(rsp *http.Response) (*ListNodeCertificatesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNodeCertificatesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeCertificateList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseAdminListOIDCIssuersResponse parses an HTTP response from a AdminListOIDCIssuersWithResponse call
 func ParseAdminListOIDCIssuersResponse(rsp *http.Response) (*AdminListOIDCIssuersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11576,6 +12083,39 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	return response, nil
 }
 
+// ParseRenewCertificateResponse parses an HTTP response from a RenewCertificateWithResponse call
+func ParseRenewCertificateResponse(rsp *http.Response) (*RenewCertificateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenewCertificateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RenewedCertificate
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetDesiredStateResponse parses an HTTP response from a GetDesiredStateWithResponse call
 func ParseGetDesiredStateResponse(rsp *http.Response) (*GetDesiredStateResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11657,7 +12197,7 @@ func ParseRegisterNodeResponse(rsp *http.Response) (*RegisterNodeResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest NodeCredential
+		var dest NodeIdentity
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

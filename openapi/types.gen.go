@@ -569,6 +569,15 @@ type CephAccess struct {
 	User     string   `json:"user"`
 }
 
+// CertificateRenewal defines model for CertificateRenewal.
+type CertificateRenewal struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+}
+
+// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+type CertificateRequest = string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -745,9 +754,6 @@ type HealthStatus string
 type Heartbeat struct {
 	Capacity Capacity `json:"capacity"`
 
-	// Certificate The agent's own certificate in PEM; servers accept no other.
-	Certificate string `json:"certificate"`
-
 	// Endpoint Where servers reach the agent.
 	//
 	// Example: https://192.0.2.7:7443
@@ -823,12 +829,17 @@ type ImageList struct {
 // JoinToken defines model for JoinToken.
 type JoinToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
-	Token     string    `json:"token"`
+
+	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server.
+	Token string `json:"token"`
 }
 
 // JoinTokenCreate defines model for JoinTokenCreate.
 type JoinTokenCreate struct {
 	ExpiresInSeconds *int `json:"expiresInSeconds,omitempty"`
+
+	// NodeID The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
 }
 
 // Key defines model for Key.
@@ -910,11 +921,29 @@ type Node struct {
 // NodeState defines model for Node.State.
 type NodeState string
 
-// NodeCredential defines model for NodeCredential.
-type NodeCredential struct {
-	ClientID     openapi_types.UUID `json:"clientId"`
-	ClientSecret string             `json:"clientSecret"`
-	NodeID       openapi_types.UUID `json:"nodeId"`
+// NodeCertificate defines model for NodeCertificate.
+type NodeCertificate struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt time.Time  `json:"expiresAt"`
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+
+	// Serial In hexadecimal digits.
+	Serial string `json:"serial"`
+}
+
+// NodeCertificateList defines model for NodeCertificateList.
+type NodeCertificateList struct {
+	Items []NodeCertificate `json:"items"`
+}
+
+// NodeIdentity defines model for NodeIdentity.
+type NodeIdentity struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string             `json:"certificate"`
+	NodeID      openapi_types.UUID `json:"nodeId"`
 }
 
 // NodeList defines model for NodeList.
@@ -924,6 +953,9 @@ type NodeList struct {
 
 // NodeRegistration defines model for NodeRegistration.
 type NodeRegistration struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
@@ -1216,6 +1248,15 @@ type QuotaUse struct {
 type RegistryAuth struct {
 	Password string `json:"password"`
 	Username string `json:"username"`
+}
+
+// RenewedCertificate defines model for RenewedCertificate.
+type RenewedCertificate struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string `json:"certificate"`
 }
 
 // ResourceUse defines model for ResourceUse.
@@ -1948,6 +1989,9 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
+// RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
+type RenewCertificateJSONRequestBody = CertificateRenewal
+
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
 
@@ -1992,199 +2036,210 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lchs38i/8Kvj4bVU2uxR1sSzHVG39j+LYjuKbItnxORt7JXAGJBHOALMDDCnG5arzNOfBzpOcQjfm",
-	"Sgw5w4uk/DdVqYrFmQEa6Eaju/HrxpeOJ8NICia06vS/dMaM+iyGfz5/T0fm/z5TXswjzaXo9DvPxlSM",
-	"mCKzMRNsymKix4zIwW/M08SXTJ2SoYzJ+XDvDdXeuNfpdpQ3ZiE1Lel5xDr9jtIxF6PO169fu52IxjRk",
-	"2nb5LImVjBc7fT9m5EawW40v3BA5hH4jOmJkwIYyZqYnbt79d8LieafbETQ0nXnYZJGMkN6+ZmKkx53+",
-	"0cFBd4GsbufcZ2EkNRPe/BWbL9Lzhk6YIpTELGKamx+RIq5IzP6dMKWJosOcJpzVnKhC+3umgzrqHj/u",
-	"dkIu0r8PnbQOYabdk+YBtwhXJKQ+I1IEc8KHBZ59o4jhs3kDyJdiCdWWqUsncyW5IR2xc99NLjcPv1GE",
-	"+xkREdXjnARuv+52zDzzmPmdvo4TVqRoKOOQ6k6/kyTcvOmgQamExbVEwNOlVKTfb0bGKzavo2HC5t8o",
-	"4gWcCV1PxwQa2IyI13TAgisWME+7Vt47IzEoKorMuB4b2VGMBOYz1SVcgDCpudD01iyCV8mAxYJppgzR",
-	"7JaGUWC6pFH0jxkbdDVnsfnqr8NYCt0lA+pNvu3+fx4VFJataw0HJRprpO/wwL2WX/OQ68WBnWkSSrNO",
-	"JQmpmBOuWajqlEgAbRQ79tmQJoGGbruGDB4mYUpEyIX9MyOIC81GLAaKLqRfx/dI+ssEL4IvN2P4FYun",
-	"3GNnnicToesIUfgWofjaMqJUtcHN6HvPBK2nS8PTZeTo9PvNyPig6jVEopbrh0RtQTv8IoMkrNWUU3i6",
-	"jIhp+v0mZHw1H6tICsVgg353lujx8zhGVeFJoZmAxUWjKOAeNRTu/6YMmV8K3fwlZsNOv/P/7+fGxj4+",
-	"VfuFJqG/yjIV5PLFM3Ly5PgpYealXsesoFgOAhYuoSHCN/7ejpa03XpCnh4/fkJs4z3gk/3WNH12cW7N",
-	"Ber7YBbQ4CKWEYs1N/M3pIFi3U5U+OlLB5U88rnKjphR32jglHEV9nQ7XsyoZv6ZLn3tU832NA9ZkybY",
-	"bcRjppY0sfBJQJX+oNJuy/P0ccwE4ZqYd8hIakKJlhMmukRL2CpCLhINRsZ69KJ4L+fjW/OO4Y1D17Wc",
-	"46/F5fNrzi1LSNel/nKufM7awz3UEIVS8gzeaSkrllfn4op5UvjKMf1cj2WiDQc02hHGtBtJ6ZNEaB6Y",
-	"B2ClTuWE+aUt+smTJyewfWUzxIU+Oe4UtrdHh48fmXeKe9zJweIm14ZLlQmGD+un7TVXuuWkwc5e+scy",
-	"ouwa/ppRQOOYzhfIxLbq6TR8uGJezPQW1cHi8oeX835yc+vkx/dnPz9+/cvbdy8+Pvr+56P/9dPxy48/",
-	"nTw/ef3L5fdH//PNPy/ePXr18+P3H/75/Kdffj7+4erox7POWgpmGwpl22u68RouTeAGSzrxuX4udLxa",
-	"+VfN68xH02OqyYyip9YjpjVunMyYEXS08T1Ys2WRocYsbigx8O4rLuBtJswC/rUy3k4XDJhOt2M6oWhy",
-	"C+nDsswlzL7j7uGtZWj+us+m/8P+1fNk6PzS92OmlHNPiRnos9S79mjIyDCWYdnJOHx61DvoHfUOD5zt",
-	"t5BI3mw6J/Uu3NnFOahfcJpmY+6B60RgemBj5Frh1ljaC+t6QmFzdfau6M/nYmTF5ZTQgTJe5FDGhJJA",
-	"jjh0WNNBKhpLLbb8za+pkHA0sxanIXt87ncJVegwckWM3RZTT5cZiMvsQjqnwDIf52DhqS74De30AbxC",
-	"dac4luJK6WYrrCjdRXpqdcLut6tc8yxsWd1OHjJzhd+a7mjPaEQ9rlsbtlHyhgcBhz8yc8FpLYQslPH8",
-	"Df9+1atVTZ51UWzDOQYWjc88z6qXFhr6jHgsGt/CUoa1JSMmbLAMvXWfq4kiVPhESD3mYkRYoNiimp6g",
-	"a7AguKEUXMtYlfTlr7ku6588+e6pGVQmEIuyX+E76OaVHM86zhS+IdE5e1JoygU22kIEaDxyqPNLFgXU",
-	"YwrUVhry82QYUoHObDrOQnTn0dGTk+8cOiGkt+f4+tHjk8WJsK02pIGZdRRJLvSWyWBi2nhFPxfTX2hc",
-	"bvTx4dFio0MesOaK4gUPWLnRk+PFNmEm3Io8ZkMWM+ExQgXOGGwzPIxkrJlPBnMi49J08rJ/0YnZiCsd",
-	"z3sFO2BfjLi47R/2jo7Q0cjDeUfHK6LJ7ezGdE2UR/ZBsdjQbZ72R7FMoq4ZiWk4jW3iWGUMvyfhgMW9",
-	"CqlHLpHA+MsbY1E159Iv+UdlZj1yCMBMxhMuRj/wuCKlxwdPT7qdiGrNYjPIf+2v3AOt5Yv8X6oCrjTV",
-	"iWrtuHL9zJiQuVIqqP8hF1yN23kZIVPKymqtWDgsCGrjQY5HStNYKzeF8KwdgUpb/z61sj9Srs2zbucy",
-	"EQL/9fyWa1a0H5azB9ssEOvi1A9Mmc821dnNd5uqdlv5wXqay6mrrljMadBOCpSW0RUfiZrvajbP7azo",
-	"5Wu4+Rq14+4iu5AHpdayPb0w2nTmK0NZIkQ/cDVpKT+10x5JGdStShuByx4OpAwYFdbftxwuHTWuWjHQ",
-	"W9Gjx+nK+loy6LdMm4lsu25qvVfjAEYxG/JbEgD9Faf1oHdybEy9/aNjlyIZUc1mdF52p9OPDjdwXkPq",
-	"lRs9OOofHBT+O2zoOtmR56Ri20um2Hh4be3wSPrGgTRbspA+I4IxXxGuu+hiw7JAO9xIviIxUzKYugIm",
-	"xqJftW4LDgPYkVaZNl/4C2rYsfrBdWjbIqxJR2MjJgqe+EIQd3FTaygmtQta5OukAdnpqsK9Viaxx1aO",
-	"+DJ7Md+hL2TAvXmDLwsvF7fjih+AW3GfTBiLCNckiXrkhbVH+uaHMTWOgc/80/QdRQI5QkmLE5F6fT3y",
-	"UgrWJ0bfglTGLJRTRtiUxXP0C+XQNAjfMWM1w1+KjCzoIjUUcvMgJaTT7ZjGHXZCq7iHeTkOuQAheRlT",
-	"j12wmEu/cJqwKCXTMHw3ZfGYUd866I53YDtpLcm4N66OtcNQ8mNdq9ML8l6yjKzELFCeC2y68LqoCUrL",
-	"Ox9MVeJWzd4SdXel25/1RNJvPaFGrTo0Q8ymXDkjdC9jObO4DpBTGzU8NT6eDHzjGwmAD2lJBuADJgo1",
-	"6kr9UmFiRkMXR7ZktqxYbMnsUHUWYo2Jja+7yLOe+Xp0lWBdJ1XPtuCr/fqvf3z6dHtw8Pnvf3Gt4CkN",
-	"EtYoKuEeH37vHN40PUdvvitfyZChboPY2JhGERPMN+JiJAjadhxY7CAQ3zpuXXAgq5aGYkJDpGMoYxIx",
-	"GQWstyomv5LC3PdcPAKaydjHzmI5imlYwU7lG0IDa2yCIeuMtqxniHHXMn7nkWoUr50FqaH5Kx0zGi7O",
-	"8RWLpyzeg3MQZl5Up2BH+lRTsysz6o0Joh/TcxSqyE9X796WGQHf9omaC4/5n4T5vE++fP0kPgkXy8Fz",
-	"bWvmGheNRIkmXFjERLY7WairMRvQ/3eYtjkcphLCY7f61Ea6iH3re6rYyXElmnV0cnR4fOw6Ci5+VNVA",
-	"x08fH31X1mNne/+ke78f7D39+/7nv/3jy0H36KtTo4U2LpRB6joHJ8dmRyk0dvBfvx7sPfn85ZG7CUA+",
-	"lVyZfaa9fRpFPU+KYXmAi9Gx3t9+/df+57+sXF/QjUv4fmQ0QApaLB+VBdJSw09OVkeC7Fc1VMR6wGhr",
-	"yEHhfGepS5S+Z4TBfD7kntOofj9mhI4Y4PTkTJDCy4QLcvH8zSkADI2XRj2PRZoISaQeL4ZWD1yoTmMq",
-	"+xCnrzsrTluPYWXrlJ7yah5rHan+/n560vKk/+T4+FGZgEfO7hdt4ioRVIMymfJYJzQgIfXGXJiFp3TB",
-	"hR0wxX0GLsUoYcrMFx5jwTS0OAdLOeMwerOpKjPNJUDnPhO6/UFfCfDhQIOZ4cJBt/GjVC3yq2brdx52",
-	"V+CpXfgxsbF8nR07y7jR2fqkgodAX6MIgCghH7LHta5y4UCbO20BGaw8t7iUNuzZzr8zLy+iL6jnmuKK",
-	"FFnLgRd8rJy1TnlJT4vaKJvNEYs+HzGla2Uj4CK53aehf3JMQir4kKnKwldjevT4pH84eEz/7//+P026",
-	"5OvBM2ttzI/jeeFsiSsipCbDJE5V4MqWzQvzTSYxO85zO038d/b9XDNVO8vZuR/YK2quNAudfmENJeXD",
-	"lfJJyTm0bc9KzEA73c4LygMIhPzAAgbPPrfFblqepePOBCmPHixHeWHqCtDWUuhLk73LA9G0xbNEj1eH",
-	"yArvLrrrKcW1M7FzjwHVy848hp8kF+/NtrTJdtdsJ9NpN8tpxddWad2M7i1CiK3l/eiklM1ycnD8XYN8",
-	"lgUK24PgaTAqKoDn/g9XZ85opxdPyy8ePX58+NT56oS7gWITNHDSJt69unB+nqiSTlJ85HztdjVbJ2CY",
-	"GcrN60gYtt+FgX92T+FVa+zwhM2br64mKGdo0EUeZI0tAQGUnMOTR27ETPGDAhil0Aujqq18j1MnqBYi",
-	"/6OcETnUxjCVRDHhE0qyr3rOk5LAELI0Sh4zNRee2xUCU39MfTJgplNqLOGhjEkglT5NjwIw/ApnXCNa",
-	"gmhmZ6EV5pSI6i4OPCPKyUA54uJdlJ4WrQlQL/hSiZo4bXhIlay8a/0uxKKuAAVvlkiQEdDN6V4xHW2h",
-	"LdhB83VXnPmVJx+2bRfJqZHvTFM6PDx6hDmaZct3xgZlq8KszWLQBiM2n//6657919/Sn779L2fo5a2N",
-	"3rRS9oE0PqjfKuCwTpCiffJCtorOth+jXgJIqRjAZosvm7+vpdLO/Wf18ZzLCq7giQrxg5w5jljCcvvY",
-	"iMKzmEEQAU9c7irvZXGqpc/WgYLb77q1OSJ14965MQzrbP2sJPO5NfjpGkq/DdAyM3ZX11lwGb+1CWDl",
-	"3NM2Jm/6Tbq8uJjSgPvXFsAP+bP4C/K68MMopqW/lScjs2ISoZIIPWB85xroda1Q6P66pKZXWYxIsXMS",
-	"zn94dp7tqTvbtrcQpVkzZHKHBgPG4d7QKOJi1HwlXuYfVaDfBSFfgmSoNUwq9KxSt7korOUIFgXCEb5P",
-	"fA5HoHCuy7Ui5z9gEFeRMFGajOmUVcLpKEut6pe053eh+ceVeiPf/cGkoZWFmnN751tNQcfsLPiS9/Eh",
-	"8tsL712zqtSfczyl7Ll0o4kgkQ0BRRm63iZTdvNzhIX8SxpxLAuUJmJy3ztPxUTxkTEO8YXfsiDWwvFO",
-	"vp4idz5dExDm9oP3EL6V4hL33s0aK0MeK4WqANxsAU0qrRjlI8SIgOW7Zrx6zZ0tyGImS91DfKttUnTE",
-	"vJXFLaR/ZV6zDkeimnyALy7bx+ywKni8XFIscd1lJ9cX0l9rD3swU1qDJTPPasa7cy1egwXcjvq+kP7F",
-	"mJYjpBdM+Oi0XmkaL6S6XCWex5gPjmV2mPNBTIScCfhGomb+7NZUl2yNc5c1YNvVPKfSRnHoyO3zZUi5",
-	"uGqfIFT4kItRqwoLU+aGPlCdYx2IorMiqljlTIkzpqgCU4YpU1TKim5nVIc6bg02B3zD5YpTy2UHqAsI",
-	"HkeCid8ai1fGmnSX54UtT2K2s9p8eAsZK1jcq6RHkdUVhPLS9K9UJ93dSllcIyEX6V8uNPLdo/9X4t7z",
-	"I7DiAZg9D1vK9rbY9wtZwL0vUy1VjE9FAuzU1InAOlmatSlMeWk6+wrhApxCi6ivSWjq1KAIN1fJVZna",
-	"ApjXGOVv6yK0cgCIMv9lW7UXpbvkCpHA3XQzmPC5UMlwyD3jRb4BGFlnhUKrPRgbL0LXuFYsGELOt82G",
-	"XTipKozbaLyAi5VDf5++1xRV5yLNFjKwGWFSLADszN+LADtnoLxsxJf0M7DIKQuuUHlxuWazUbNaN8p4",
-	"aGLMTgvFBFtGxG3aQNqAcwR5Ob5WW47vWLBXmg4CBklS9ZIupL4eykQ4N3efacqDckRJAyoUcFZEJd6Y",
-	"1LjEQ86CmoiYHA7RwCXwEqGKUBLRajansfl7mXru5VVJVhW0qeitQMmsuCqAWb+BtLNeXap5Uq4fcnxw",
-	"7F6WOqiAkN5KTV7UzSX+UEISDmSi+4OAislK2YGnaacZmV3kvEuQfk6kpi0R8x+iiMUEKrSqU3JAaBDI",
-	"mcqy8jo1m1wNtM1uaOq0cCA/plld5GweTo4rVV8PVlsKpYI45Z5NC2kCgmerWWd9fXewUGO2WYeYElvi",
-	"39FBe7pL1Xmylg5PHn13vBZZ6RyXm2tPV5oht9Hg7BpUFyxGc7AW8Xh2cW5TjQdJrDSGlGaAQlZQQ9hI",
-	"X8CMVWTYqMexTEZl7XB4sAaFStBIjaV2C6w1P0vdrDMP2M7LCpOP1pS8glG8AVWLDhJoD2fRp2LeZj6W",
-	"4uwVBK9b0ALZMnHJQq2SwjL4LVXVe0Anh1j4LUu11GOp7DkLjRkJ2FATmUCKz7xLZExGDMweHhPrpWD1",
-	"fcTVQww5LfD+p7b7U9v9qe3+uNrOrWs+qLaK5jUqGWNEz+D8Fhz2RDF7DBL2yAfFSEjnZMAIHcgpIxRV",
-	"U15AMpAzFjP/1Ja9E8EcahsYp39GZOyz2JF/iOptlVuCdh6CbP2mYSAzDQsYSOzONuTS1pcVRHybDHyq",
-	"lHG5m0UfE8XiumTv5WZy9mU379I9lHwi1grsVET08KTbJIRRUuTFtXLQ6HOHWn7c6EO3IsbZb/C5U+82",
-	"I3lB1TYjuKS6Wn7rVkiPD1p83L7bu7Wvlom0WsOSUvx3ll0EBMHJSlyoR8xrOATChRckvi34mMaCJiwW",
-	"CJFdUrq0he3yuLSBHD0+KSv9xy0MDiwSkTZ1fPj0+NHBcaGtgg7avDrqZTW4nudinwUzOleFc6Tsh3fi",
-	"BeVBEhu99dbYj86Dokub6liTIGu2IB8iHdTasn1CyZSzGYtJzKivuoQSn01ZYBhEaKCk3XxgewM4ATMv",
-	"CSJnIn3DZx734ZYqaboonoNh2x0jUbbRTrcDn5ZBE8XHzlGlUJLW9WQDysNUcFNUFW6yIz7Fe6VkYKV3",
-	"zEdjpjT8Yr6hgRFvBKLgN0OuCeBGXNUATFfl+A3UuFQVnNbKi5vWT1mt8h3qYMPzU7QphmnVUKE0DQII",
-	"qH6j7C1MqlH+blYTpSZejDPOFXhTUONhCKcXLGAhsxNXQMsEVJsu9zSjKxBnh6tLzRsGpBTaWXStwPKt",
-	"PC1l6uNYEpqGSq2xlzuHPXKuVVqOXBGPCizlAwVwfZiPwTx1+baO91kTLNMWt9dMNJfAWKCRVZDLMpfW",
-	"gqzcycCKY1o9jp1DUSrCvTNUSrmftYGFa015/VzncL1tg+0apzzWFL+7SAaBLXQ3ZTEfctxIfTLjQUAU",
-	"HwmipBQ9YsfQh99Uj1wybcbdRw2ef4tXzAhp9zSsd8cVxLSKe3DWcSebH8h1gVZX10DBBMpmSdv59O9e",
-	"zHNOr5+ogWfca6GdWlWMyyFVZRhCqeCKm/ja+m14ddvdY0o33GPqCls+437srrp6gKVaV/bw7/Q8q0Ew",
-	"ZMnehM2U6Vol98iLnW9RzUdoI+aN73vCAfx5U1b93UdlRw1dmKIhm/6yvXTPdrzbucK1+mZn9gS2v5Yd",
-	"sfG6wAacVBWgNa2cBHtkFEkf62IxHwvfKc2i1CUKqIbbizWNNdyEgP6T9CbmjdlY4p3PUk4QmqBZ5LqQ",
-	"ymPR+mjYzWG0NeXICFUTRQI+mPJYN69DVYWullsfJ2qyxwUU9lWzqsu6tGH0wNoMtoQxrSJGgrxSoCJx",
-	"IpoSUpG8Avec4rdGyRQKhbSv68qgZBVPrrlwFW8EDe7GmUGYwMeWr1O0ysKxEU3rj93ay9b+evniGfnu",
-	"5OmjLjnqHfUOvy2HAJJY9DnTwz5cT676kiZ63Ic29kwn/dKAXIgcSBNdcoMtxm7yymjp1jPEkmXVYmN9",
-	"dwEvm2ybDTy1r79nNHbG4xysLg4jb6zEEpcYfFANUlAXSrizWEnRJQD6N9qFCvLu/IdnNtqzkwCEzxUd",
-	"BMx33y7AQosVezD5qwFVGmpEbDLokEYRqwGyQSjRkyFTcIMeBt/SO8+z2KJxA43nJo31Q5KI0LRGSXaF",
-	"XA0Vhdmtv4ilRTRRJSh0qzdyv5hNaQM6diYKcrDKcjaSvZ7NGS7gDhdvPSwdDZYLej3abXrsplHdAh+W",
-	"XJoPNyelMd1EsfgUotp4YZqMCUxSWcUdHX939N3TJyeHB3DjRKsEYmfBlGWhL8PdnRumoBx3Zpaa1tcy",
-	"SouqsLLHjhMAHXUBLwA2Hp5CpAqBKDpXrqJELaOUC4NZC/p8fzGDthmHKytA4lnqOiUg2ziOWWqUM68j",
-	"Ld6u8KSE+YRr18HLSpIU/z09w25Q5hGULIb+zqaUB0Y2O93OufgAOPsNCz1W01NT2poGDlEwH15aaj7F",
-	"ObzIgtOWl+lzJajaxurHv3NVWXcHyLaUZfH+rXbjCM03F4uVxX0KwbjlFcX/XpN2mF10lQVubN+LenWa",
-	"acbWtc+yigP5GBbnBuJJXhJzPb8yjeGoB+g6ZP96keqAnz6+NxIDbxpC8b2sVWOUdL6aRrkYykVV8zwD",
-	"mHIFJ/zlFB4bfpAz0SNnqY9kz/kj6SO81bz17tm5veqpm6IB0VbF658khCeMrXF2cd77JD4JqBiE92gb",
-	"p+/p8eMnJMKEFXvzCSUKk05uPOmzG9Oc2QdZzOBwFNM97B0oAQ1ZF0i9gd9vesTmMON72FF6T8oncXPu",
-	"szCSmglvvveKzW+IFISSi3dX70lIJ0xBWzGLmAa5JIoOWR9jK8aSym6Qzn4ZSH9ugQLZbxh56OEtBJji",
-	"0fkRy7FMWawscqV30DuwNzYLGvFOv/Ood9B7hJX2x8D9/d6MBcEeDGgfCrr0v3RGzBVusEyyJd7tcT1e",
-	"Vy41CbjSzO8TIYHegNFYWMBCCvQg7JYrPHwvXBLd6XdeMl2qxwc5a5EUFr92dHBQuemARlHAPWhg/zeb",
-	"PYfro0UxPoXS6zBty8CEgr+qephvZFeyu6uM9v00Taq48jr9Xz8b0zoMaTy3OXiYpGj8LMIFMXJo2EpH",
-	"Clz2BBfz7Z4V4j0jtObRZ9NuiYG/zSaql06I5eLCVNtKozucZNtDzfQaCVdMb38qwbhJBgH3EPgAwgdn",
-	"lfO0khGEgZ48PnzybYsZHsNlD7/XzumP9vkOZ9TeN+GY0bOAT9mO5jKWHqT+KkJNL4UpSyEzy6YtZDrm",
-	"nqqdtjf2+cpp0+xW70cB5ZUJq1oIC3Nje9hgdkrzkaXlGf1nRwfXW8RwKRJL1DfE0EqsGd1uuiDkeLSf",
-	"hUwj6Sx5f5boMTnqHRAsHkW8rP6iIlCXDmX85Mnx0y457h1/C755CgbCjab4jSfzi48NicZlp4r8+P79",
-	"BRlQxT1i6DJvo+D2PmH5IUdo9dtCxnW/DHaTw0rkz6Ya3EDc9B825vn27M3zG7sR8/TidWWcUxrYPUTh",
-	"nleWJKiUlBZFshkP30t/vmT53e7NZrM9QH0lccCE4YVfFi9X9bRr7jcodJhW9rpWWcHKlV8UagqW75PA",
-	"lgosW5JYuhAYXz/CvZLgLOJdF7qu3OriagIDTPkxweJmkUpQ9ZoYdICWt7jOLHC/6QwsxjbKRrnxW7/u",
-	"cEtAeXftCARN9XTivnY7x9jvcsVXKLcJnxy2/WSrG9DzVL0UlZXRL5SosYz1ntmRfJKdZKzey82Pxu6m",
-	"YPujRZsexYCzQQWb4QGp5iHk6WU55PbKOwkmPKZF9YD8fbiXo942uMTH92IaQN+7NQ08KnBb7JILqfQo",
-	"Nv4NAu/9lvvf9HCf+iEX+zTxua6d0DPzzmuu9Bm8ZlyZmIZMQ32RX93jy1/Zh0SpztfuyhdtIMK8Wa3L",
-	"EcwJEzrmaZE54yki8Bbqxnb6nX8nDGpxYJyneJVpztNVVRk+71BmYO4g0uMQm+c4ti4RbMaUJkMeK70N",
-	"G+rjOM2BtVlqVMxhs+/iudSs6vkYVjcSmd8kF3to4hdNp7LkYGTvp0L9xHaiU3DsAfH3uamt0Y431ds+",
-	"Gm0rh9vvvs59g2nuGiU8EwgHNWzbhnzggLOzezAQZ5A/IIUt7xLSOTHMbiYlnQQjNddY5aNbKiPCc3Ze",
-	"h1yFVHvjTkWuBDZUo4rMAnoLb+xwqWa1xh3sgM7JYA5ncNvggOkIJtoGytIy8RBws4XisfxN+zUKze5/",
-	"wYLrX9HaCxiG2svzCucA7C3WTG25RodvgI8O7Xm85K4ODqbFSGrNBAYXtSoYHjkmcPMpvsRLwil2DCGK",
-	"OBGZjdFQsIuC7EkxDLgHe2EM0BkILF7b8n6foXifOxRk53inwlunR8z4e3iNiW+Lgz1/T0d1TdrX9uEd",
-	"2+RGjHjJdKZXWs/6568Lkuke4TeKcD+zC+A+0cwsyO4eKGv3VkZCaYlJ7nt7hetJlhtQeUVmtXszapfW",
-	"TKVStkPe7DC7cMX5Nk0aUJh6ecy4qbbs1tgtwDDcGwuFuh+o9bJQo/6OzZdiKfOa6H6GPLsvzfM+TpSu",
-	"xMPAtUW4VREvaPahDKFlz3DXMXyMl3ptjLXcFKIhu4arqap2EdBznQiADNsj+ibGUlH77H/Bf6zY6UG0",
-	"cbvfRLRbbfovIfFxR1wUkoQyZmvs4q22bpi3l0yXJu0O9OvDXVPpbm6zrDdWx8v3+lUCaWUfJDIC2XSz",
-	"EEFdWxP9Xapziz+74yDnH0H0MJ/DaIIME1kE0qntqeyV6qKkj+21EXvpJZG1PmyexrhTT7aSmFl/OryD",
-	"0FNmp+UHw5DtamNGrS20Mt1m5gAIAaUoYqmpZr7NpQkVC6ZMYXEHGUD6vUpPpSvpszZT31CWf0+omMOm",
-	"soibuISerorXg2zBKNyRZVZMlq1lfY+cQxJelOYLEygb4mF9WEhGxj/RVMITWcguUABh3FxS3tAJeOds",
-	"BkCFTFRUK1lZWM1NDKjigt3/MuFNoiQl5jczftLaf4UyJFynQgcJkIhl2mawww4tn9IxVSRgdFI6Jmgd",
-	"8Wjkhk/YfJkXPuHLXfAVFwZUXHB7Sr1U37637/yhne5CxqdrOeMQd+VwZxO4kWONHur79FKmB+lPl7K6",
-	"79iXTrNta84BsiOvezO8svMC9JghZF24pGA3vnITTW4FdP9LevLXQJOvK4etI955BdnRllxhHEDOCKwf",
-	"ObuvqHY2kztWfg93ZaTecHbh3K493vfpCXfJ463iUrDe6IAFclYtU1otNAr2npaJN2YF/EV6WrJoCqN7",
-	"upU1tCslfj8e9INX4tZ7ztHlafGTe3GaFzX3Po34ah/67OJ81/4zdrHKd96akVXgSIoeRdCmTNLq5Ahv",
-	"VHeuX5xO+AvAhmU0g8WJFSK72eUiRifOxhLznL0J84lMdD8rB2M0E5RZlNk1HFD/GquvkJtyNZabrkUn",
-	"WPzYJ5HlbWDxRqhOydOSWEJqRJS5EKxoyiCHH7YpmtfnuWNrFCfnI9djezP7kvSCzBJECd0mOEWkq+G0",
-	"0IHhbwUQsxMFBqrxmt1mV/itZ4xmKm3/y4TNG1mnmWg2szENE8yiW4g0eJAtHsvQrIpC5hT+JuSMSLGd",
-	"yMNUTorsulMltdpFf2XmvZMHD0ZM6H17V+2y5J0f8JUrm9G6NPhxBkli+dURMZtyxSUAXrEEvB5zVQda",
-	"pEONtw9nqzNjyd6hqxJWmoy658xGrSMOQV5U52hb6BhhlUYd19E3o1yntb6cVBYrM5+sKsW/y1BJiWc1",
-	"WqtyTfF2ElZmY7MPlZpOD8iE9FmXUAX1Hs3/7SYFZZj1mKLEmP0yva81Wz1GVBusnpJkjxmN9YBRXQ/P",
-	"/DF7ZTfbV97+HVvgrxnc9Ofme2AebkfhGedJ57AjaBmUcAxlHxHTZgF9DflZj590oekzJkPtCDKWhh6s",
-	"LROzU/OjceK4tteKpBd1Zxd3lUUmhnscMDPZbfGl+P30TZXjRI2OOCVIH/MrCbX4lZkZqF0yYEMZMzhm",
-	"yUbQJXl5rzRn2Mxvjgl0nMZYMjJQ3fZl2DRt77dAIOYd22Cm/2fZFCxD9kHE3bxmwaPFidt2QsJPEqrJ",
-	"4/2Pc0KNGEBZkMXskDayngf9FoXdDPM30y3KEiZ24x5bSuyuCnV+cZ9bCWKF1qv03rxdyFCp3mwj+XHY",
-	"eJfMk7HP/B7BhsCgSDRm7mc3WxmXBy7nBPfHZ/AjHwkZb+t4CRQbmA8xo0Ewh+hQF28XGIAxvA7zXcrN",
-	"KtENNdvS1JY7zGr5D0gu4aKYmlOXYgLTvRy+Djdyq9q6CM/hMYj2hEWQ/EsOj4lP56pHPkKS68xI4j/M",
-	"4roBmwvSZKWvTo1/As3jBSPBHBwmckN9n/k3i1uMmVXs794Sn3C0ckgw6zFPgZpw4dfZ6uZZyUhfivmB",
-	"hl+ZT76upAKrjMEXdZ3j05bZV93Fa2pjRsNsaRvLGcAHe8qwDwmqd1VQEzmclJpiMDtdoCBBdoF2Mbse",
-	"6N9TMMaWDeHEONc6TMqOzoBlTGBacbGPaRQxAfmgqWAWVrldwcuXeX5tlXOZL1/J7qV6nt4zeS9L1RbI",
-	"4aHZuFI8EeI7WMyEx+rENXuhU4uDODr+z1oywMk7WDLnttDRTpZMJglpOaVsDekxCwvrJb+/qw0KDkqN",
-	"pqKDQCIlg2mO4ermftiIT5kopnZ3iZLWcBTEWmNIJxSkyMKEUAITajMZUfZoEHyj8mpIEEmhmpKhxEuh",
-	"bWGLAfUmo9g4rj1yDrNg7LX0CJIGkMQNYduy02e+haJFYN4ZapzlJ6BFYN1Djd0DcUjnXfuMOC916F3z",
-	"sEtuMqbcALstQ24gg/3mPo8nkTAA94IwghVJbcghnjdcNA3C/IuhfdPedSkzA35JhEoiXMjQEBJynQia",
-	"6LGM+e/V34t5HAVUxfKjAxzN/hf4f6MTgjXlvx6+cnSHImjUwICZVY6D9E9tQHSER4ZMFANCxwfH9ymT",
-	"KdzGymRTGVwUJS6uE6i82RZhk/J6t/vtUo49BHjNmtO/RkIJrsL8vKhRpuefSZ5bTh4oFUCsySlKo57r",
-	"WE82icyYJGrCELIAUXsphnyUIGtTa6pXAyL4M0f0v3WOaCGm1Vjq2kJcF22R9jmha2SD3kMiKII4EmV2",
-	"dY8KKGSKVTjTrBsEDyHeyRaRLBZ8vbtE0hUsXjuX9M80UsfOXmDFOizYTcron9mi/1nZopsr9abY1/Qi",
-	"yWaRT7CF0BfC2t4YBCNy6Ajw9S0Sk2XlwKlKDzi6piUBCw5PQW7UXHjZg08ie+8mlD4fcuZDsW5yY720",
-	"G9OYHrO5DQBjliVEgOQQS/llxyv2JjRXAMcYeBd4F/69RGrTS9rS8wws5+QOjKaF/Jud19ta8fccmV09",
-	"P3A1whULmKd37UhcSP8OArlGnHbkiUTYdE3sNr2rtX0i3IX0H6rHcCH9+3EVzJzUbCWQpwL6z16fB5rJ",
-	"T2JjHp9ma5orcnPBhM/F6F4Dme+AXGpoaiQtm/sMC/HL4r/xJoc8AtU4MGko3v8C19tUnIlFFhVuRxwx",
-	"Ta7OX75/fvmmm/LmG6iY7TESsZhL3+5GV+cvX52/fo1bieVgbRSQXAJKBI4HFBnTOAyYcpwGomuz1gq7",
-	"iwDpEjG3M6C0BPvkPkX4SssIF1mab9hYmLeUWYgM3OXWtIQND8EvWmPC2/tCF3B3VRbrLK74/UCO6i3V",
-	"i4BygSX4B3Nih3xKfrp695YEXKRVLQEaCPUk0AyChX1zBmr8BhR2uVK88A0bb5z3lhhrQo7UKij+R0gU",
-	"yvTRKRQyHTC4J5/IROcgfbPexhSgrHUWWNbMxnbgK8aiojUvIwuMtTMj2Awnro4UPGdtbQ3W2MABVZoo",
-	"SUIq5sv71ZQHVXSCvQrr4KByC/dBk3SEC0xqgxuDHj169BSFxEKDwZEI7K1FUSZktcTxkClNw0i1nhho",
-	"Dldv3h5KZqmtzYpFpyK9/DqN7voXbwCyXY62g/GkPgqHHME1EqQo/i1Vv9Ee14mg2eVzGyun7Nrvui3j",
-	"Z5vNurNNAzr44M4wAP8Uc6kTtbW0kuwYJMibL6dztzgPsfNoUyv3bK7lioJVpTzMP/jBVnkwdYdbV+Vc",
-	"1F35lpWU1/UOtlzOZXmUD9XPLFN5Py5nZaZqtGuFUQBXMGaDkGnCI5mzh1GdpULqHZ5aLXUkqxpn/0s5",
-	"vbvRYdWmYr3mgRVUscMKGdUTqW0n0ma1XarZ8FmOdVodYL2zqg28sYXJvyMd3XBNPgR/be21t4n/dlVZ",
-	"R8uKwrxHAc7QljLw8TykVqTdlV+2uhB3vbHcz+nYH06Is9IwFZrskdmuTspWaqTmG0iz2jFlxjyMMjI7",
-	"si9dvGxeXebOdVZjg/YBl21Bfv9Zs6VdzZatapTtW6ZrVHBxCewftZhLioG8L93Qur4LIMyWbgIf1B8e",
-	"omuGULevwPB2tKkkansQXNMWsRCMtAR3jtSx14vC6ftgDtm7IeUBob4fM2Uz3/MvwCOHUt+c+XV4XTMz",
-	"D3XvMLTdz84Bs1KzWxgedaGOm0dFites+Aj3ZbOe+aHRhShHdbce0+3brxsEQmD57H8x/2u0kawnsGtE",
-	"OuwszsaYclVAyRHqhwiMD5mC7L7cgxTsVmOaIOQUqnGiiUq8ccaURMP1IIz6W42PJGo9rGj7uIdlwE71",
-	"+LK19xACG+vOdvvd/4NaxOXuJoaxhYW1my3gfuIVD1kMs9CEIcTGI8AqAHWjU0NCJvpe8LyIrtpuMYNf",
-	"bJv3iJHFYe0SJtsOpvrfueIBsvsOkLJWrnbkG0yz1mvwsulSWetUE2l/qNY7Unc/9rudmRr1bRcyV+QG",
-	"yONidHOKeD5ARkFdPmNHYyGAB3GMOU153Uhydmyz2773v+A/Gtnt6wrrXQBQm4rLHy5HP6U9vVTap6Xa",
-	"9stlaBlguq3TkHF/xzvGch4+BNeh5ULexHf4xa7OPBA4G0sa8lrD7EV2C+yEC0gI8mgQsJgMEk2ggKHD",
-	"Ovs4lmfh+U7LMaSWaw1zkcguSDh6Plbc0/sltlPfD3LwIfysIkYnYLGu5wRWyol+6QwYjVkMW/5n88hY",
-	"bcjiJA46/c4+6D/bU40DaBOFC3cM2mv+jMnRK1TWTvTYYTxeSF/1yZTHOqEBCak3BshySH0wed89Oy8k",
-	"NBSaA+zjYnPfB9KbpPYP4YI8Y9G48Fkq9Q57+9l5ViIqqxmVXcInoERhlAQBxjRtc7b2xWJrhnFmT/dl",
-	"Vpcxvaahv4A362Iwt1uqrnCaiRMCDou9ZoLp6NddF67wta0L56a5WEyyxDzfujOO7sD7h7Up47TSdhRQ",
-	"PZRxSHzJip1jFfolDQkjuN/YVU8UxUMYqibFRqCm6WIjPzIa6DF8EDIdc68kMJYiEOnbPU+GoRSL64WL",
-	"KQ2gOCLWFjIz7VEsOzSU8YD7PpguMdXsGjiDl/lJeR3QGAqjFGoVXTPhSR/vggqZHksfcoNoEMgZs51k",
-	"sNwuQLVjQYPO56//LwAA//8=",
+	"7H0Lcxs5kuZfwXE3wtMzFPWwJLflmNhT+9Vqv9SW3b6btkcCq0ASzSqgpoASxXY44n7N/bD7JRfIRD2J",
+	"KlbxIal3emMjpi2igASQSGQmvsz82vNkGEnBhFa9k6+9CaM+i+E/n3+gY/O/PlNezCPNpeid9J5OqBgz",
+	"RWYTJtg1i4meMCKHvzFPE18y9YSMZEzORjtvqPYmg16/p7wJC6npSc8j1jvpKR1zMe59+/at34toTEOm",
+	"7ZBPk1jJeHHQDxNGrgS70djgisgRjBvRMSNDNpIxMyNx0/ZfCYvnvX5P0NAM5mGXRTJCevOaibGe9E4O",
+	"9vb6C2T1e2c+CyOpmfDmr9h8kZ43dMoUoSRmEdPc/BEp4orE7F8JU5ooOsppwlXNiSr0v2MGqKPu6Kjf",
+	"C7lI/73vpHUEK+1eNA92i3BFQuozIkUwJ3xU2LMHiph9Ni2AfCkaqLab2riYS8kN6Zid+W5yufnxgSLc",
+	"z4iIqJ7kJHD7db9n1pnHzO+d6DhhRYpGMg6p7p30koSblg4alEpYXEsE/NpIRfr9emS8YvM6GqZs/kAR",
+	"L+BM6Ho6ptDBekS8pkMWXLCAedp18t4ZjkFWUWTG9cTwjmIkMJ+pPuECmEnNhaY35hC8SoYsFkwzZYhm",
+	"NzSMAjMkjaK/z9iwrzmLzVd/GcVS6D4ZUm/6Xf9/eFRQOLauMxyUaKzhvv0991l+zUOuFyd2qkkozTmV",
+	"JKRiTrhmoaoTIgH0URzYZyOaBBqG7RsyeJiEKREhF/afGUFcaDZmMVB0Lv26fY+k38R4EXy53oZfsPia",
+	"e+zU82QidB0hClsRis2aiFLVDtej7wMTtJ4uDb82kaPT79cj46OqlxCJapYPidqAdPhFBklYKymv4dcm",
+	"Iq7T79ch45v5WEVSKAYX9LvTRE+exzGKCk8KzQQcLhpFAfeooXD3N2XI/FoY5j9jNuqd9P5jN1c2dvFX",
+	"tVvoEsarHFNB3r94So4fHT4mzDQa9MwJiuUwYGEDDRG2+Fs3WtJ+6wl5fHj0iNjOB7BP9lvT9en5mVUX",
+	"qO+DWkCD81hGLNbcrN+IBor1e1HhT197KORxn6vbETPqGwmcblxle/o9L2ZUM/9Ul772qWY7moesTRfs",
+	"JuIxUw1dLHwSUKU/qnTY8jp9mjBBuCamDRlLTSjRcspEn2gJV0XIRaJByViNXmTv5n18a9qYvXHIuo5r",
+	"/K14fH7Nd8sS0neJv3xXvmT94R1qiEIueQptOvKK3aszccE8KXzlWH6uJzLRZgc06hFGtRtL6ZNEaB6Y",
+	"H0BLvZZT5peu6EePHh3D9ZWtEBf6+LBXuN4e7h89NG2Kd9zx3uIl12WXKgsMH9Yv22uudMdFg5u99B9N",
+	"RNkz/C2jgMYxnS+QiX3V02n24YJ5MdMbFAeLxx8a5+Pk6tbxjx9Ofz56/cvbdy8+Pfzh54P//dPhy08/",
+	"HT8/fv3L+x8O/tebf5y/e/jq56MPH//x/Kdffj58dnHw42lvJQGzCYGy6TPd+gyXFnCNI534XD8XOl4u",
+	"/KvqdWaj6QnVZEbRUhsQ0xs3RmbMCBra2A7ObJllqFGLW3IMtH3FBbRmwhzgXyvz7fVBgen1e2YQiiq3",
+	"kD4cy5zDbBv3CG/thubNfXb9P+2/Bp4MnV/6fsyUct4pMQN5llrXHg0ZGcUyLBsZ+48PBnuDg8H+nrP/",
+	"DhzJ2y3ntN6EOz0/A/ELRtNswj0wnQgsD1yMXCu8Gkt3Yd1IyGyuwd4V7fmcjSy7PCF0qIwVOZIxoSSQ",
+	"Yw4D1gyQskajxpa3/JYyCUc1a3EZsp/P/D6hCg1GrojR22Lq6fIG4jE7l84lsJuPa7Dwqy7YDd3kATSh",
+	"ulecS/Gk9LMTVuTuIj21MmH711UueRaurH4vd5m53G9tb7SnNKIe150V2yh5w4OAwz8ydcGpLYQslPH8",
+	"Df9hWdOqJM+GKPbhnAOLJqeeZ8VLBwl9SjwWTW7gKMPZkhET1lmG1rrP1VQRKnwipJ5wMSYsUGxRTE/R",
+	"NFhg3FAKrmWsSvLy11yWnRw/+v6xmVTGEIu8X9l3kM1LdzwbOBP4hkT36sWaj4xtxd4zwWY06MoLxQ7g",
+	"1Cxj7KeLXyzs/mKTpcRnY1d3+fzV0wvyH/t72RXDBTl//gbFNxXk+dNnF6fABVKQ852Do+MBAedYQc3W",
+	"dMoEXEuE6yfoGGOxubsV04qYW3xOjI4xQKW66Lracwi8p1JoygXuZYfVpvHYcYu+Z1FAPaaArtTT6skw",
+	"pAJ9CCl7FSh7ePDo+HsHZSG9OcPmB0fHi/xne21JAzPiK5Jc6A2TwcR1a0H6XFz/QuNyp0f7B4udjnjA",
+	"2svnFzxg5U6PDxf7hJVw358xG7GYCY8ZJoR2cLvzMJKxZj4ZzomMS8vJy2ZdL2ZjrnQ8HxTUr10x5uLm",
+	"ZH9wcFBlxYPDJU78bup6KorKM/uoWGzoNr+ejGOZRH0zE9Nx6lLGucoY/p6EQxZXT82BiyXQ7fXGKLLt",
+	"d+mX/KPyZj10MMBMxlMuxs94XOHSw73Hx/1eRLVmsZnkP3eXqh7W4MD9dwqvVARcaKoT1dlfwPVTo7nn",
+	"d0Hh1h1xwdWkm3EXMqUsr9ayhUNxo9YN5/hJaRpr5aYQfutGoNLWrZIaN58o1+a3fu99IgT+1/MbrllR",
+	"bWveHuyzQKxrp54xZT5bV2a3v+Sr0m3pB6tJLqesumAxRyWgPRcoLaMLPhY139XoLJs50c1nuP0ZtfPu",
+	"43bhHpR6y1SpwmzTla9MpYGJnnE17cg/tcseSRnUnUrr+Mx+HEoZMCqsm8XucOmFd9mJgdGKjhRcrmys",
+	"hkm/ZdosZNdzU+s0MIpbFLMRvyEB0F/xFewNjg+Nhr17cOgSJGOq2YzOy16M9KP9NXwGIfXKne4dnOzt",
+	"Ff5/v6XFameek4p9NyyxMay7mj+R9I3dbq5kIX1GBGO+Ilz3UTWGY4Hmj+F8RWKmZHDt8lMZQ2q52p/Z",
+	"aaBHWmHa/uAviGHH6QeLrWuPcCYdnY2ZKDhAFnzni5daSzapPdAiPyctyE5PFd61Mok9tnTG77OG+Q19",
+	"LgPuzVt8WWhcvI4rdgBexSdkylhEuCZJNCAvrD5yYv4wocYw8Jn/JG2jSCDHyGlxIlJje0BeSsFOiJG3",
+	"wJUxC+U1Q2MLzXE5Mh3Cd8xozfAvRcYW65IqCrl6kBLS6/dM5w49oZO7yTSOQy6ASV7G1GPnLObSLzzi",
+	"LHLJdRi+u2bxhFHf+kUcbeA66czJeDcuf+KAqeSv6VamF/i9pBlZjlmgPGfY9OD1URKUjnc+mSrHLVu9",
+	"BnF3obs/sUXS77ygRqw6JEPMrrlyOkZfxnJm4TToFEBn7RNj48nAN7aRANSWlmQINmCiUKIulS+VTcxo",
+	"6OPMGlbLssWG1A5VpyHWqNjY3EWetcxXo6uEpjuuWrYFW+3Xf/798+ebvb0vf/tP1wm+pkHCWnkl3PPD",
+	"753Tu07hC+1v5QsZMpRt4JKc0ChigvmGXQwHQd+Od6ItvH90fi4oGJBVTUMxocHTMZIxiZiMAjZY9hSy",
+	"lMLc9lx8eZvJ2MfBYjmOaViBrOUXQgttbIovBRlt2cjwtFC78Vt/IED22trbAHR/oWNGw8U1vgDn5w48",
+	"PzHTUKFT1KeamluZUW9CEHSaPl9RRX66ePe2vBHw7QlRc+Ex/7Mwn5+Qr98+i8/CteVguXZVc42JRqJE",
+	"Ey4sUCW7nSzC2KgNaP87VNschVRx4bEb/cR6uoht9QNV7Piw4s06OD7YPzx0vcAXP6pKoMPHRwffl+XY",
+	"6c4/6M7vezuP/7b75a9//7rXP/jmlGih9QtlSMbe3vGhuVEKne391697O4++fH3o7gIAZyVTZpdpb5dG",
+	"0cCTYlSe4KJ3bPDXX/+5++U/l54vGMbFfD8yGiAFHY6PyhxpqeInp8s9QfarGipiPWS0M9Kj8KzWaBKl",
+	"7cDn44OjvO6NHJ8bjBFG0/fmMROVR9aJ1pE62d1NX5genTw6PHxY3q2He3ulzUq/cd6NC6pqlTSq4Yxf",
+	"81gnNCAh9SZcmPOgdMGyHDLFfQaa/jhhSj9QBB/14Kh0eBVMF8yhi2YL6NrJM58J3f2hswR4caDhzATh",
+	"od8YNKoW+VZzBzsf+yvw3D78MbFOdZ09u8u4FbZgWsGDoNJfBICUkB/Zz7U2a+FBnzsvZRksfUB4L63/",
+	"sZuhZRovok+o51riCt/YK5wXjJ18a538kj7bdDn16yM2fT52PmJa3gi4SG52aegfH5KQCj5iqiIA1IQe",
+	"HB2f7A+P6P/7P/+3zZB8NXhqrbL3aTIvPPJwZax5MkpiPcFnnqU9mwbzdRYxe1dzWy/8d/bDXDNVu8rZ",
+	"AxwoDmquNAudBloNJeVXjvKTxRn0bR8tzER7/d4LygPwSDxjAYPfvnTFrto9S+edMVJuxjej3DB0B2jr",
+	"yPSlxd7my2Ta42miJ8t9VYW2i3ZzSnHtSmxddUfxsjXV/SfJxQdzLa1z3bW7yXQ6zKLJ58VM9wkloyQI",
+	"0IlHhQ8n7OLH052Do+M01q+A9kj/xIXSNAjAM/RAEZroiYy5nsNbcgFyZ1QgMhVypgqYjMHS+wCpXnYJ",
+	"ZMu4QUS31cgfHpeCi473Dr9fFl6ESM06TCKoWVqSoZkvhF71yWwiVbpGgVSISyws9hPwUxUw5ajKhDYE",
+	"UrAZdNtC0fjmWL3u8RI0GBdl5XP/2cWp00PrxdflhgdHR/uPnU2n3I0pnKIumHbx7tW58/NElcS34mNn",
+	"s5vlp3UKWquh3DRHwrD/Pkz8i3sJLzrDzKds3l4QtQHEQ4cu8iDAsAG4UDJojx+6UT7FDwoAmsIojKqu",
+	"Z2+SGm610RQ/yhmRI210eEkUEz6hJPtq4HzdCQwhjZ79mKm58BoO6IT6ZMjMoIgnkzEczCfp8wW6jOFd",
+	"bkxLaN7s/bayOSWi+osTz4hybqAcc/EuSl+4VoxlKJifiZo6zR2Iqq20tWYnwpaX4MfXiznJCOjndC9Z",
+	"jq5wHByg/bkrrvzS1xrbt4vk1B5yRrTt7x88xHDespEwY8OyAmbOZtHRhF6mL3/5dcf+11/TP333X053",
+	"0Vvrceok7ANpLiG/i5NkFcfKCnEu2Sk63bxfvQFEU7EVjPpRthReyxIQtslPs8SRUrSEMxMhd67km+Nw",
+	"tDSbEoYVCrjcjdvQmwhKsjFyncBn2aNX+aidCTJhN9RnHg9pQHw+5uhFXuJ0TOEz+YSXaaOVhd26jVLd",
+	"yNXj5t6C3rqSAy5T/GuSYLS3HCzq2/ns5JX51X15Pyjpzk3d5Xp6t2gV+12Znn5hDeoW91Z4YU0GsDY5",
+	"XUXZ2EiIQTdwc2bXLk8p4zIsrWhtGcdQjr3vYmOm36R3BhfXNOD+pQ11gPwB+BfUfAp/GMe09G/lycjQ",
+	"nAiVROgBwzaXQK/r2oHhL0vHZZkZhBQ7F+Hs2dOzTFHcmi66AS/tii7TW9SC0Q//hkYRF+P2x/x9/lEl",
+	"BqPA+Q2Qolptu0LPMh0iZ4WVPC9FhliU5TTxOWARAGDBtSJnz9DzoUiYKE0m9JpVntWQlzrlb+q+34Xu",
+	"jyr5lr7/g3FDJ7Mr3+2t32MFGbM152s+xsfI7868t71VpfGc8ylFD6cXTQSBvIjsy8JcbDB5P39HXIg/",
+	"pxHHtGhpIDr3vbOUTRQfG4sHG/yWObHLClHpwTJyxxO3QUNv/vEOnm+ksDf9ep2VsceVRH0QZWCRhSpV",
+	"fH3E+hEw51Z8r1rxZgsyR2CjzwNbdU0KETFvaXIf6V+YZtaKTlSbD7Bh0z1mp1UBxhYtNiCu3wQhOZf+",
+	"SnfYvVnSGlCn+a1mvluX4jWg3M2I73Ppn09o2e1/zoSPnpgLTeOFmLOLxPMY88Fbkj3mfhRTIWcCvpEo",
+	"mb+4JdV7tsK76wrxE9WAw9JFse8IsvVlSLm46B6pV/iQi3EnZ841c0OgqC48+Ck6K8L7Vb4pcbYpqrAp",
+	"o3RTVLoV/d64Dv7fOeoDEE3vl6AWmgAUC1A6R6SX3xkUW45C7zcHaDYncbCr2n56C6FjmNywJEdxqyuh",
+	"Ao1xmKlMur2TsnhGQi7Sf7nCAm4/DGdpAEr+5lx8cbYP0I3b3jUI5VwWAlCaREsV1VfhALs0dSywSrh0",
+	"bSxhnprTNiFcgFFoQ1tqIgt7NXDe9UVylac2gKo3SvnbumcHOQTQhP+yq9iL0ltyCUvgbboeXv9MqGQ0",
+	"4p6xIt8AcLS3RKDVvvZOFsGqXCsWjCD5gg1LX3h+LczbSLyAi6VT/5C2a4ujdZFmE7nY0EwpFiC15t+L",
+	"kFrn609ZiS/JZ9giJy+43n+KxzVbjZrTulboURtl9rqQTLWju93G76QdOGeQpyPtdOX4jgN7oekwYACC",
+	"qud0IfXlSCbCebn7TFMelD1KGtDhgLMkKvEmpMYkHnEW1HjE5GiECi6BRoQqQklEq2HVRucfZOJ5kGdl",
+	"WpbQqyK3AiWz5NKA13oA8Z+DupwPSTl/0uHeoftY6qACQnwrNXlRt5b4hxKSeCgTfTIMqJguB5DNwVeO",
+	"g2Zk9nHnXYz0cyI17Ri68jGKWEwgQ7V6QvYIDQI5U1l4bK/mkquBttoLTT0poEwmNMsLn63D8WEl6/Xe",
+	"ck2hlBCsPLLpIY0E8mw2/2ys7/cWcmy3GxBj00v7d7DXne5SdrKsp/3jh98frkRWusbl7rrTlYaqrjU5",
+	"ewbVOYtRHaxFPJ+en9mY/2ESK40upRlEISjIoW64L2BGKzLbqCexTMZl6bC/twKFStBITaR2M6xVP0vD",
+	"rLIO2M/LyiYfrMh5BaV4DaoWDSSQHs6kd8UA6nwuxdUrMF6/IAWyY+LihVohhWVAOoqqDxCdEGLiyyzm",
+	"WQMAFd5ZaMxIwEaayARi7eZ9ImMyZqD28JhYKwWrjyAYFXzIaYGLP6Xdn9LuT2n3x5V2blnzUXUVNK9R",
+	"yBglegbvt2CwJyrF/4QD8lExEtI5GTJCh/KaEYqiKU+gG8gZi5n/xKb9FMEc4hMUQN5l7LPYEQiM4m2Z",
+	"WYJ6HiLH/bZuILMMC8BeHM525JLW7ysRMV1SYVCljMndzvuYKBbXZV1oVpOzL/v5kO6pCDZj/uq4wT8g",
+	"Tqw+5elSzFeRb1byg1VO9P5xv43Hp3TvFUXLXqvPHbfYUasP3fcWMmuLz53XVDuSF26mdgSXJH3Hb93y",
+	"+2ivw8fdh71ddbSJpdUKiqfiv2fHGn25FTfagJhmOAXChRckvk1Um7rOpiwWCJNvyHTdQdU7Kt23B0fH",
+	"5TvyqIN+hslt0q4O9x8fPtw7LPRVENnrJ9N+X32LyHNInAYzOleFZ7fsD+/EC8qDJDaC661Rt53vau9t",
+	"ZHhNBgFzY/vgGKJW9T8hlFxzNmMxiRn1VZ9Q4rNrFpgNIjRQ0t7VoA0A+oKZRoLImUhb+MzjPhQ1lGaI",
+	"4rMh9t0zHGU77fV78GkZY1L82TmrFHnTOf14QHmYMm4KQkOdZMyvsQyhDCz3Tvh4wpSGv5hvaGDYG3E7",
+	"+M2IawIwG1cWEzNU2d0FuXlVBda2tM7f6hH+1X2HGE74/QmqYKM023H5ZrbhL63SHWS5nGrc67jiXIHx",
+	"CblpRvDYwwIWMrtwBXBRQLUZckczugSgt7+8MonZgJRCu4quE1gu4taRpz5NJKGpZ9nqxrktPSBnWqXV",
+	"KxTxqMAUZJC424f1GM5TC3nj8KgVsUVdYY7tWLMB9QOdLEOolndpJYTPrUysOKfl89g6cqfC3FsD8ZTH",
+	"WRmHudKS1691jm7celBUXdhzTdLO82QY2ASd1yzmI44XqU9mPAiI4mNBlJRiQOwcTuBvakDeM23mfYIS",
+	"PP8WK5IJae80zNPJFbgAi3dwNnAvWx+Id4Nel+duwiDqdjku8uXfPpvnO7160AxCAlYCh3XKdJkj0Mqo",
+	"jVLlCjfxtXknsdLn7UNw17xj6hLyPuV+7M4WvYcpppeO8K/0+a+F76jhbsJuynQt43vci61fUe1naB8Y",
+	"WpcHxAn8WVixvlRe2VBDE6aoyKZ/2VzId7e927rAtfJma/oE9r+SHrH2ucAOnFQVkEidjAT7whZJH9MJ",
+	"Mh8TdirNotQkCqiGYveaxhqy7qD9JL2paTGbSKhcqKWcIpJDs8hVv9Bj0erg4fVRx47wL0AQUzVVJODD",
+	"ax7r9mn7qkjfcu+TRE13uICE5GpWNVkbO0YLrFMIexGSWwXYBHmGU0XiRLQlpMJ5hd1zst8KGaYoFAC4",
+	"zKJr66L5L7lwJZ0FCe6G5YGbwMeeL1Nwz8IrG03TNd7Y2px/ef/iKfn++PHDPjkYHAz2vyu7AJJYnHCm",
+	"RycRjWmoTiRN9OQE+tgxg5yUJuQCMEFUbUPBc/Td5NmX0qtnhBkeq7kZT9z5Dm3AcjbxVL/+gdHY6Y9z",
+	"bHVxGnlnpS1xscFH1SJid6H0BIuVFH1I3SWMdKGCvDt79tR6e7bigPC5osOA+e6qKCy00Lp7E+4bUKUh",
+	"T8w6kw5pFLEa3B+4Ej0ZMoWV7cD5BlQ/ULlv0ZiBxnKTRvshSURomqcoqzhaQ0VhdesLSHXwJqoEmW75",
+	"Re4Xg0+tQ8euRIEPlmnOhrNX0znDBZjmYpHc0ktqOf/hw+1GE6/r1S3swyJTZQwEFd9Sn26iWPwEvNpY",
+	"X1PGBBapLOIODr8/+P7xo+P9PaiU0yne2pk0qcn1ZXZ364opCMetqaWm95WU0qIorNyxkwQwWn2AV4CO",
+	"h68QqUAgis6VKzFZRy/lwmRWQorfnc+ga4Dm0oS5+Ja6SsbcLoZjFknmDINJi04ofClhPuHa9fCylCTF",
+	"f0/fsFtkxQUhi66/02vKA8ObvX7vTHyEsIQ18+JWo3lT2to6DpEx718Ub77EORrLYvka0ojWxPPazurn",
+	"v3VRWVe7aFPCslg3sNs8QvPN+WJFBJ+CM665EsLfaqI0swJ9mePGjr0oV68zydg5/2GWoCGfw+LagD/J",
+	"S2Ku5xemM5z1EE2H7L9epDLgp08fDMdAS0Motst6NUpJGnX2tAkw9VaSCaM+i/tkmOgssmkRP2V++fD6",
+	"gkyo8NWETlmfWJMpix+52tkBw34n4EozcTUg7yImTs/PyMPBHgg0IYkhEDQSFGrZDMJEJzTY0SAdSrMw",
+	"S8PFSC4S/zxDFXMFOIVy3JZ1osiZGJDT1NKzaIVI+ohpNq3ePT2zhfb6KQQUNW4svifByWI0ptPzs8Fn",
+	"8VlAmigFeGpjuj4+PHpEIoxSsnWnKFEYaXTlSZ9dme7Mbc5iBk+8GONjK1AFNGR9IPUK/n41IDZwHdvh",
+	"QGmVqs/i6sxnYSQ1E9585xWbXxEpCCXn7y4+2LzBpq+YRUzD6SKKjtgJ7pXRB6dsjkRmfxlKf27hDtnf",
+	"0H8ywBowGNfT+xFz8FyzWFn8zWBvsAcRjBETNOK9k97Dwd7gIdY5mQAP7w5mLAh2YEK7kMXn5GtvzJxl",
+	"wnGTHsCmpaADmL25joGt/BMiJNAbMBoLC7tI4SqE3XCFEAIsrsClMFdt7yXTpcyiEKgYSWFReAd7e5U6",
+	"MzSKAsP8XIrd32zIJJ7yDmlFFXKvQ0EvwysKVrcaYJCZlUfuoTLad9PYuKL86J38+sUYCGFI47kNvMTI",
+	"VGMtmsNs+NBsKx0rcDwkKJJudiwT7ximNT99Mf2WNvC32VQN0gWxu7iw1DZn8hYX2Y5Qs7yGwxXTm19K",
+	"UNGSYcA9hG8A88GL6zxNXwXOrEdH+4++67DCEyi183vtmv5of9/iitpqP44VPQ34NdvSWsbSg3hvRagZ",
+	"pbBkKfCnadlCpmPuqdple2N/X7psmt3o3SigvLJgVT1nYW3sCGusTmk9srvUyD87O0Avx1CSjiXqATG0",
+	"EmsMdFsucJwe7GaO30g665ycJnpCDgZ7BDOGES9mkDiUBopAMkLk8eNHh4/75HBw+B3c5ymkCS+a4jee",
+	"zMvOGxKJjAlV5McPH87JkCruAfDbtEbGHXzGnFMOB/F3hTD7kzJkT44q/ksbX3IF3t+/W8/t29M3z6/s",
+	"Rcw1MdeWIsqY2DSwd4jCO6/MSZAeK82EZcNcfpD+vOH43ezMZrMdwK4lccCE2Qu/zF6ulHmX3G+R8jJN",
+	"53aJJR5afVFIJFkuIoQ9FbasIZp4wb2/up9+KcGZ377OAV9Or+LsAt1klzUlMj4UOKhSMc6acc09rrIK",
+	"3G+7AosemrJpYazvb1u8EpDfXTcCQYMjXbhv/d4hjtss+Ao5VuGT/a6fbPQCep6Kl6KwMvKFEjWRsbFj",
+	"rqHqp32PWX6Xmz8avZuC7o8abfqgBMYGFWyGz7yahxCcmSUOsAVHJajwGAs3APJ3oRhTvW7wHn++E9UA",
+	"xt6uauBRgddin5xLpcexsW8wfMDveP9d7+9SP+RilyY+17ULemravOZKn0IzY8rENGQaksr86p5f3mQX",
+	"ouN63/pLG1p3imlZTcYSzAkTOuZpZkFjKSJ8GJIF9056/0oYJGBBb1WxkHS+p8tScXzZIs/A2oG/ysE2",
+	"z3FufSLYjClNRjxWehM61KdJGvhsQxOpmMNl38fXtVnV8jFb3YplfpNc7KCKX1SdypyD/smfCkkzu7FO",
+	"wbAH3OKXtrpGt72p1lRqda3sb374OvMNlrlvhPBMIKjVbNsm+AMnnCEQQEHESlZS2Jw+IZ0Ts9ntuKSX",
+	"oKfmElO79Eu5Y3i+nZchVyHV3qRX4SuBHdWIInOA3kKLLR7VLHu9YztgcDKcw0viJnbADAQLbR1lacEL",
+	"cLjZkheY86j7GYVud79iCv9vqO0FDN2e5XWF1wz2FhPldjyjozewjw7pedhQdYiDajGWWjOBzsVyHbAC",
+	"tnH9RX7PQoy5xopkRhDGici0jJasXWRlT4pRwD24DWOAAIFr8dJmdfwCORvdziC7yltl3zpJkpZOQx83",
+	"DP38Ax3XdWmb7UIb2+VaG/GS6UyydF71L98WeLM22pn7mWYA9ZwzxSCrZ1GW753UhIZDtltk4fKJq9Ro",
+	"0crC/gDGC77sHPEi2I0m9qojUmC0HTAvQmOG1JumjnUjnIthemaiyj4nVDVjc6IqNVQcovRwacB66oLf",
+	"4Ak1XVkMTyUynq7OLo2XSPMibPZAVovk1JzP4hL3iQz8XBsk74QVXYh98wkloRSGBcayJE43di3p6qZj",
+	"sgo00VQCtuA6u3P/DrPkvrdTqJvWbA/lWfXV9q2ibRonlWoHDua006zw5CYZreEJqK3y068xQ2DDUNUt",
+	"FFu4p8bIQp2RW7ZGiuUoah7rMjjsXakRH+JE6Yp7GzxVeH8UQcxGrcxgoxZYsoodEzPqXxrbK7dsaMgu",
+	"oWZm1cwBei4TAXEMFjfUxvYpSp/dr/gfSxR3YG3U3tdh7U46/EuIxt7SLgpJQhmzFVTyTno4rNtLpkuL",
+	"dgvy9f6eqVQ1d6ci6i6Om+/6ZQxpeR84MgLedG8hIk03xvrbFOcWFHvLbxZ/BNbDIDMjCTKgdhHdqzYn",
+	"speKi5I8tqV/dtLq1bXWRB5bvVVDohItXg/22IInOdPTcpwHhOBbF3BnDa1Mt1k5MCkhP04sNdXMtwF+",
+	"oWLBNVNoA8sAcoKoFGRSiem36UMMZfn3hIo5XCoOixhGuiiWeNqAUrglzawYwV+79QNyBi6FKE1iQCCX",
+	"kYc5viFDAv4TVSUEWEDIE/oM1ueUN3TKbKX+KZvnrKI68crCaW6jQBUP7O7XKW/j9CxtfjvlJ83fWnC6",
+	"cJ0yXe7O2ajn0k4tX9IJVSRgdFp69evsvmxlhk/ZvMkKn/JmE3xJ0ZeKCW5BJ43y9oNt84c2ugth6K7j",
+	"jFPclsGdLeBahjVaqB/Swnr30p4upZq4ZVs6TQFQ86yXvWDfmeKVPf+hxQwe5UKhme3Yym0kuWXQ3a/p",
+	"Q34LSb4qH3Z+wMqzgI83ZArjBPKNwBzAs7t6ospWcsvC7/6ejNQazoqGbtvi/ZACVkoWbxVmhjmjhyyQ",
+	"s2qq6WqyaND3tEy8CSvAqdKnz0VVGM3TjZyhbQnxu7Gg770Qt9ZzHiySZmS6E6N5UXLv0ogvt6FPz8+2",
+	"bT/jEMts540pWYUdScHgiMGWSVphAtHK6tbli9MIfwFQz4xm0DgxbW0/KxBlZOJsIjH5gjdlPpGJPsly",
+	"VBnJBLlfZRYKBzUMMCUUuSqniLrqW7CRhYN+FlkYFmaUhZS5PM3TJ6RGgKgLkI6qDO7w/VZF86Rht6yN",
+	"4uJ84npygSD5hmihTBNEDt0k1kykp+FJYQCzvxV821YEGIjGS3aTlWFdTRnNRNru1ymbt9JOM9Zsp2Oa",
+	"TTCHbsHT4EEKi1iG5lQUAiHxb0LOiBQbRGTk23WrQmq5if7KrHsvdx6MmdC7lWIIbjmHaGqmmEAdT2k6",
+	"r+bWs/mF+kRx4dn8IBgBmpbxCKRyQmwEmz0tlU3YhiQpjAAj0uC2tSJHdYzlmJaNIOO/LkZx//rl25eq",
+	"9p4VpaRG+WVxCVU0ZCMZY6HKIifYXS9yumGrVpLHFexgeCRlG08qrQgtkaGtCi8gpwmcYjjzSIYNd8iY",
+	"2xbTbwo0fYZNLmwOiUbP3inSldW2itk1V1xCcAbWqDFcXwewpyMNr205t2T7urPvyj2Zpn/YceZ/qCMO",
+	"AclU55EhMDAeSKNr1NE3o1yn2TWdVBZrIRwvqxW0TT9gac9qzpDdegLJQW7rFJmBZxOjiJWGT1+Izfd9",
+	"QhVkYTb/a7U0KI6gJxS5yhyrtOh8m0NVvD5K3D9hNNZDRnV9uMGPWZPtSN28/1sWtq8ZlCt280Zgfrwt",
+	"ngCxX0yLAaOD1IohYTPiuC2IfSVBWlTYXEI1YwTI+kQm0tCDWeFi9sT8kYsxJM6F+mkY/lKoUFpmqxgK",
+	"VmFOEbe6kMaspS1VHhshIFOFjMkwtiUv0kLI1JtmD0MzaqPdRjIekPcwG+ZXUk7gGGYdIUeZvaComH8W",
+	"2YT7RT0kS6xhNqR4x5KnC5DNjK4J9bOuCwBehz313s42Q6tv/jiZrm29MIxxuGV76C2gR5nQhlMbAPPw",
+	"9oXNNh/a95OE6jLINXNCDXNBmrDFOMsuJyj3ty8eITOvAmgcU6SgBlBKkVI9KnndY7f4xYztF2nZ4W2w",
+	"TCn/fCt2cZhX75knY5/5cBZlrEHdSTTmwMkKgwqpsbY5eB58PDB8LGS81stuR2kLIhUUoJjRIJiD87aP",
+	"FYmGYKtuSle14ntNmdoYSHqLMaT/BqGcXBQDYesCOmG5m4PF2DUrP7gvZJUSGtE5UxZBqg2yf0h8OlcD",
+	"8glSSswMJ/7dHMAr0AghKYX01RNCBYHusShZMAd/Brmivs/8q0Xz2awqjndnYcY4WzkimGMgDziecuHX",
+	"WRvmt5KZ0QjJg45fmU++LaUCM5PCF3WD468dY50Xxr3QMaNhdrSNXg/YoB2wjpGgemMLJZHDzKpJILfV",
+	"AwocZA9oH3PZAP07CubYsSNcGOdZh0XZEkRDxgSWFQ/7hEYRExhxYxmzcMrtCW4+5nmpS+cxbz7J7qN6",
+	"lpbyvpOjatPR8dBcXCncD+FXLGbCY3XsmjXo1cKUDg7/vY4M7OQtHJkzm1ZwK0cm44Q0eWF2hvSEhYXz",
+	"ktf87AJShfTkKesgzk/J4DqHWPZzm27Mr5koJlLpEyWtcimI1caQTkj/lHnxIW02ZEI0rOzRIHig8tyD",
+	"4AuimpKRDAKAbKKXxdib49iYzANyBqtg9LUUIUADSJkCrypl69F8CykCQb0z1DiTPUGPsHX39WkNiEM6",
+	"b9uMxHWpA9ebH/vkKtuUK9huuyFXkC/m6i7RA0gYYO+BGUGLpNbZEc9bHpoWr3CLL2+mv8tS4BT8JREq",
+	"ifAgQ0dIyGUibP3p36t/L4ZZFUBPzS97OJvdr/C/rR7wVuT/enTZwS2yoBEDQ2ZOOU7Sf2LdtWN80WeC",
+	"5DViyOHe4V3yZIqGszzZlgcXWYmLywSydXcFwKV7vd37tnHH7gP6bcXlXyHeC09h/pzbKhD7zxjsDcf2",
+	"lNIN14T8pa7QVbQnG+NpVBI1Zb7Ne62Ikdp8nODWptrUoAbj82cI93/rEO6CT6s113VFoC/qIt1DtlcI",
+	"1r6DOG3EWCXK3OoeFZA2HHNep0FxiO1DOKJN2VxMr357cd5LtnjlUO8/o7wdN3thK1bZgu1EdP8ZzP3v",
+	"Fcy9vlBvC01Pi0+383yCLmRhW1BJA51gRI4cDr4TC5RmWfENqtIHjr7pSSC0DF5BrtRceNkPn0XW7iqU",
+	"Ph9x5kNpDHJlrbQr05mesLl1AGMQNHiA5AgT52bPK7Z6qsuBYxS8c+nfmac2Leyavmdg8kS3YzQt/tPu",
+	"Cd/Wl7ljz+zy9YFyShcsYJ7etiFxLv1bcOQadtqSJRJh1zW+27S+e/c41XPp31eL4Vz6d2MqmDWpuUog",
+	"jAzkny25C5LJT2KjHj/JzjRX5OqcCZ+L8Z06Mt8BudTQ1Ipb1rcZFvyXxf/Gukm5B6q1Y9JQvPsVSuJ9",
+	"a0ogCdDqvKLymGlycfbyw/P3b/rp3jyA+hQeIxGLufTtbXRx9vLV2evXeJXYHaz1Alq4GjwPKDKhcRgw",
+	"5XgNRNNmpRN2Gw7SBja3K6C0BP3kLln4QssID1kaDtyamTcU+IsbuM2rqWEb7oNdtMKCd7eFzqHeZebr",
+	"LJ743UCO6zXV84BygQVvhnNip/yE/HTx7i0JuEhzSAN8ENK9oBoEB/vqFMT4FQjscl0W4ZttvHJWCTPa",
+	"hByrZcEEnyCOL5NHT7IoGTaC0q15mIE5bxMKINo6DSzrZm098BVjUVGbl5EF2dqVEWyGC1dHCr6zdtYG",
+	"a3TggCpNlCQhFfPmcTXlQRWdYMtn7sH/LQlYWKDh3FYzfP/iKXn48OFjZBKLBQZDIrA1AqOMyWqJ4yFT",
+	"moaR6rww0B2e3rw/5MxSX+uVZkhZurl4VX/1MleAu5fjzcTZUR+ZQ44x23GR/TuKfiM9LhNBs4K1awsn",
+	"jCVvCDn62Qabb+3SgAE+uuMfwD7FVAeJYpuqOpY9gwR59+VsCx3eQ+w62sjnHRsKvSSfXClM+g/+sFWe",
+	"TN3j1kU5VHxbtmUlIn21hy2XcVme5X21M8tU3o3JWVmpGula2SiAK9iSuTYemczZ/UieVCH1Fl+tGg3J",
+	"qsTZ/VrOvtDqsWpdtl7xwQqSTGICm+qL1Kbj3LPUS9VkFVkKhDR5x2pvVWtYYwuLf0syuuWZvA/22spn",
+	"bx377aJyjppyNn1ABs7QljLw8T2klqXdiZk2ehC3fbHczevYH46Js8xNFZrsk9m2XsqWSqT2F0i71E7l",
+	"jbkfWZ62pF+69rJ98qdbl1mtFdp7nFUJ9/vPlErdUiptVKJsXjNdIcGSi2H/qLmWUgzkXcmGzumXAGHW",
+	"eAl8VH94iK6ZQt29AtPb0qWSqM1BcE1fxEIw0gz5OVLHFvPGnBZziN4NKQ8I9f2YqUI2CYviMxY5ZOLn",
+	"zK/D65qVua93h6Htbm4OWJWa28LsUR/SLHpUpHjNio1wVzrrqR8aWYh8JEcVWGc/TUqycf11DUcIHJ/d",
+	"r+Z/Wl0kqzHsCp4Ou4qzCYZcFVByhPohAuPL1R6z2pAQJggxhWqSaKISb5JtSqKheg+j/kb9I4laDSva",
+	"3e9hN2Crcrzp7N0Hx8aqq9399v+oFnG52/FhbOBgbecKuBt/xX1mw8w1YQix/gjQCkDc6FSRkIm+Ezwv",
+	"oqs2m8zgF9vnHWJkcVrbhMl2g6n+d854gNt9C0hZy1dbsg2us95r8LLpUVnpVRNpv6/aO1J3N/q7XZka",
+	"8W0PMlfkCsjjYnz1BPF8gIyCHH9Gj8ZEAPfiGfM63etWnLNlnd2OvfsV/6OV3r4qs94GALUtu/zhYvRT",
+	"2qnwwffo01LpiWYeagJMdzUast3f8o3RvIf3wXToeJDXsR1+saczdwTOJpKGvFYxe5EVaZ5yAQFBHg0C",
+	"FpNhogkkMHRoZ58m8jQ822o6hiVpQJHIPnA4Wj6W3dPyL5vJ7wcx+OB+VhGjU9BYVzMCF3JNDhmNWZyl",
+	"mAStDbc4iYPeSW8X5J8dqcYAtIHChRKgtgqnUTkGhdzgiZ44lMdz6asTcs1jndCAhNSbAGQZUuPKEXn3",
+	"9KwQ0FDoDrCPi939EEhvmuo/hAvylEWTwmcp1zv07adnWYqoLGdUViMTk7FHSRCgT9N2Z3NfLPZmNs7c",
+	"6b7M8jKmVVROFvBmfXTm9kvZFZ5k7ISAw+KoGWM6xnXnhSt8bfPCuWkuJpMsbZ5vzRnHcGD9w9mUcZoH",
+	"PAqoHsk4JL5kxcGxSERDR8Iw7gN76omi+AhD1bTYCeQ0XezkR0YDPYEPQqZj7pUYxlIELH2z48kwlGLx",
+	"vHBxTQNIjoi5hcxKexTTDo1kPOS+D6pLTDW7hJ3BWptSXgY0hsQohVxFl0x40sdSbSHTE+lDbBANAjlj",
+	"dpAMltsHqHYsaND78u3/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -6,6 +6,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
@@ -117,14 +118,17 @@ func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) 
 	return openapi.DeleteNode204Response{}, a.store.DeleteNode(ctx, r.NodeID)
 }
 
-// CreateJoinToken makes a token with which one node may join.
+// CreateJoinToken makes a token with which one node may join, or come back.
 func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenRequestObject) (openapi.CreateJoinTokenResponseObject, error) {
 	life := defaultJoinTokenLife
 	if r.Body.ExpiresInSeconds != nil {
 		life = time.Duration(*r.Body.ExpiresInSeconds) * time.Second
 	}
-	token, err := a.store.CreateJoinToken(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), life)
-	return openapi.CreateJoinToken201JSONResponse{Token: token.Token, ExpiresAt: token.ExpiresAt}, err
+	token, err := a.store.CreateJoinToken(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), life, r.Body.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(token.Secret, a.authority.Root()), ExpiresAt: token.ExpiresAt}, nil
 }
 
 // changeQuota sets the limits that are given and leaves the others.

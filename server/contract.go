@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,12 @@ type request struct {
 	address   netip.Addr
 	caller    husk.Caller
 	expires   time.Time // of the token
-	body      []byte
-	basicUser string
-	basicPass string
-	hasBasic  bool
+	// certificate is the serial of the one that an agent has shown.
+	certificate string
+	body        []byte
+	basicUser   string
+	basicPass   string
+	hasBasic    bool
 }
 
 type requestKey struct{}
@@ -140,7 +143,7 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit verifies the token, looks the caller up in the access table, and counts the request.
+// admit verifies the token, or the certificate of an agent, and looks the caller up in the access table, and counts the request.
 func (s *Server) admit(r *http.Request, req *request) error {
 	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
 	rule := s.access[req.operation]
@@ -169,6 +172,9 @@ func (s *Server) admit(r *http.Request, req *request) error {
 }
 
 func (s *Server) authenticate(r *http.Request, req *request) error {
+	if slices.Contains(s.access[req.operation].kinds, husk.CallerAgent) {
+		return s.admitAgent(r, req)
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")

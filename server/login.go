@@ -62,7 +62,7 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.tokens.issue(ctx, granted.caller, tokenAudience, tokenLife)
+	token, err := a.tokens.issue(ctx, granted.caller, tokenLife)
 	if err != nil {
 		return nil, err
 	}

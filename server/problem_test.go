@@ -58,7 +58,8 @@ func TestABadOrderSaysWhichFieldIsToBlame(t *testing.T) {
 		"a body nested too deep":         {strings.Repeat("[", 20_000), husk.CodeInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site{s.Server, t, s.url, s.web, s.operatorID}
+			s := s
+			s.t = t
 			a := s.call("POST", "/v1/pods", c.token, w.body)
 			status := http.StatusUnprocessableEntity
 			if w.code == husk.CodeNotFound {

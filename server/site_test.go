@@ -3,9 +3,11 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -24,6 +26,7 @@ import (
 	"husk/dev/devtest"
 	"husk/egress"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
@@ -42,6 +45,8 @@ type site struct {
 	web *http.Client // holds every answer to the contract
 
 	operatorID uuid.UUID
+	// agentURL is where agents call, with mutual TLS.
+	agentURL string
 }
 
 func open(t testing.TB) site {
@@ -57,7 +62,8 @@ func open(t testing.TB) site {
 	t.Cleanup(st.Close)
 	s, err := New(t.Context(), Config{
 		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second, LoginsPerSecond: 10_000,
-		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+		NodeCertificateLife: time.Hour,
+		CephMonitors:        []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
@@ -69,7 +75,13 @@ func open(t testing.TB) site {
 	}
 	httpServer := httptest.NewServer(s.Handler())
 	t.Cleanup(httpServer.Close)
-	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}, operator}
+	tlsServer := httptest.NewUnstartedServer(s.Handler())
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are refused on purpose
+	tlsServer.Listener = tls.NewListener(tlsServer.Listener, s.AgentTLS())
+	tlsServer.Start()
+	t.Cleanup(tlsServer.Close)
+	web := &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}
+	return site{s, t, httpServer.URL, web, operator, "https://" + tlsServer.Listener.Addr().String()}
 }
 
 // contractual fails the test when an answer is not what the contract says.
@@ -225,7 +237,7 @@ func (s site) call(method, path, token string, body any, headers ...string) answ
 
 func (s site) token(c husk.Caller) string {
 	s.t.Helper()
-	token, err := s.tokens.issue(s.t.Context(), c, tokenAudience, time.Minute)
+	token, err := s.tokens.issue(s.t.Context(), c, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -296,21 +308,60 @@ func (s site) order(c tenancy) openapi.Pod {
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
 }
 
-// node joins over the API, and returns its id and its agent's token.
-func (s site) node() (uuid.UUID, string) {
+// node joins over the API and sends a heartbeat. It returns the node's id and the site as the node's agent reaches it.
+func (s site) node() (uuid.UUID, site) {
 	s.t.Helper()
-	join := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
-	c := as[openapi.NodeCredential](s.t, s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": named("node")}), 201)
-	token := s.token(husk.Caller{Kind: husk.CallerAgent, NodeID: c.NodeID})
-	lease := as[openapi.Lease](s.t, s.call("POST", "/v1/agent/heartbeat", token, heartbeatBody), 200)
+	id, agent := s.join(named("node"), map[string]any{})
+	lease := as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200)
 	if lease.LeaseSeconds != 30 || lease.HeartbeatSeconds != 10 || !lease.Resync {
 		s.t.Errorf("the lease is %+v", lease)
 	}
-	return c.NodeID, token
+	return id, agent
+}
+
+// join makes a join token as this order says, and registers with it as an agent does: knowing the server by the token only.
+func (s site) join(name string, order map[string]any) (uuid.UUID, site) {
+	s.t.Helper()
+	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), order), 201).Token
+	id, agent, _ := s.register(token, name)
+	return id, agent
+}
+
+// register returns the node, the site as its agent reaches it, and the agent's key and certificate.
+func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
+	s.t.Helper()
+	_, fingerprint, err := pki.SplitJoinToken(token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, request, err := pki.NewRequest()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	made := as[openapi.NodeIdentity](s.t, s.over(pki.JoinClient(fingerprint)).call("POST", "/v1/agent/register", "",
+		map[string]any{"token": token, "name": name, "certificateRequest": request}), 201)
+	cert, err := pki.NodeCertificate(s.authority.Root(), made.NodeID.String(), made.Certificate, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if made.Authority != s.authority.Root().PEM() {
+		s.t.Errorf("the node is told of the authority %s", made.Authority)
+	}
+	h := &pki.NodeHolder{}
+	h.Replace(cert)
+	return made.NodeID, s.over(pki.AgentClient(s.authority.Root(), h)), h
+}
+
+// over is the site as it is reached at the agents' listener.
+func (s site) over(config *tls.Config) site {
+	transport := &http.Transport{TLSClientConfig: config}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	s.url, s.web = s.agentURL, &http.Client{Transport: contractual{s.t, s.Server, transport}}
+	return s
 }
 
 var heartbeatBody = map[string]any{
-	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443", "certificate": "none",
+	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
 }
 
 // place does what the scheduler loop does.
@@ -331,9 +382,9 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	}
 }
 
-func (s site) report(token string, pod uuid.UUID, generation int, event husk.PhaseEvent) {
+func (s site) report(agent site, pod uuid.UUID, generation int, event husk.PhaseEvent) {
 	s.t.Helper()
-	a := s.call("POST", "/v1/agent/status", token, map[string]any{"pods": []any{map[string]any{
+	a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
 		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
 	}}})
 	if a.status != http.StatusNoContent {

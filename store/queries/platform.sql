@@ -32,7 +32,7 @@ VALUES (@tenant_id, @key, @request_hash, @object_id, @response);
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours';
 
 -- name: InsertCredential :exec
-INSERT INTO credentials (client_id, kind, node_id, name, secret_hash) VALUES (@client_id, @kind, sqlc.narg(node_id), @name, @secret_hash);
+INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES (@client_id, @kind, @name, @secret_hash);
 
 -- name: UseCredential :one
 UPDATE credentials SET last_used_at = now() WHERE client_id = @client_id AND secret_hash = @secret_hash RETURNING *;
