@@ -59,6 +59,9 @@ type Config struct {
 	NodeCertificateLife time.Duration
 }
 
+// MaxHeaderBytes is how much of a request's header an HTTP server before Handler should read: several times what a token takes.
+const MaxHeaderBytes = 32 << 10
+
 // Server serves the API.
 type Server struct {
 	store     *store.Store

@@ -45,6 +45,7 @@ type site struct {
 	web *http.Client // holds every answer to the contract
 
 	operatorID uuid.UUID
+	database   devtest.URL // by role
 	// agentURL is where agents call, with mutual TLS.
 	agentURL string
 }
@@ -81,7 +82,7 @@ func open(t testing.TB) site {
 	tlsServer.Start()
 	t.Cleanup(tlsServer.Close)
 	web := &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}
-	return site{s, t, httpServer.URL, web, operator, "https://" + tlsServer.Listener.Addr().String()}
+	return site{s, t, httpServer.URL, web, operator, url, "https://" + tlsServer.Listener.Addr().String()}
 }
 
 // contractual fails the test when an answer is not what the contract says.

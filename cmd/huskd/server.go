@@ -182,7 +182,7 @@ func serve(ctx context.Context, srv *server.Server, listener, agentListener net.
 	defer cutStreams()
 	hs := &http.Server{
 		Handler: srv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return streams },
+		MaxHeaderBytes: server.MaxHeaderBytes, BaseContext: func(net.Listener) context.Context { return streams },
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), // handshakes that fail
 	}
 	var loops sync.WaitGroup
