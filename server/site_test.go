@@ -53,25 +53,31 @@ type site struct {
 func open(t testing.TB) site {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	s := site{t: t, operatorID: uuid.New(), database: url}.another()
+	if err := s.store.EnsureOperator(t.Context(), s.operatorID, "a secret of the operator"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// another is another server on the same database.
+func (s site) another() site {
+	t := s.t
+	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		URL: s.database(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
-	s, err := New(t.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second, LoginsPerSecond: 10_000,
-		NodeCertificateLife: time.Hour,
-		CephMonitors:        []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+	s.Server, err = New(t.Context(), Config{
+		Store: st, Issuer: issuer, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	operator := uuid.New()
-	if err := st.EnsureOperator(t.Context(), operator, "a secret of the operator"); err != nil {
 		t.Fatal(err)
 	}
 	httpServer := httptest.NewServer(s.Handler())
@@ -81,8 +87,9 @@ func open(t testing.TB) site {
 	tlsServer.Listener = tls.NewListener(tlsServer.Listener, s.AgentTLS())
 	tlsServer.Start()
 	t.Cleanup(tlsServer.Close)
-	web := &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}
-	return site{s, t, httpServer.URL, web, operator, url, "https://" + tlsServer.Listener.Addr().String()}
+	s.url, s.agentURL = httpServer.URL, "https://"+tlsServer.Listener.Addr().String()
+	s.web = &http.Client{Transport: contractual{t, s.Server, httpServer.Client().Transport}}
+	return s
 }
 
 // contractual fails the test when an answer is not what the contract says.
