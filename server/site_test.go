@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,15 @@ import (
 	"husk/store"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(serveEnv); url != "" {
+		if err := serveForTests(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	devtest.Main(m)
+}
 
 const (
 	patience = 30 * time.Second
