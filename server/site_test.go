@@ -70,19 +70,22 @@ func open(t testing.TB) site {
 }
 
 // another is another server on the same database.
-func (s site) another() site {
+func (s site) another() site { s.t.Helper(); return s.logging(slog.NewTextHandler(s.t.Output(), nil)) }
+
+// logging is another server, whose log goes there.
+func (s site) logging(handler slog.Handler) site {
 	t := s.t
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{
 		URL: s.database(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(handler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
 	s.Server, err = New(t.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(handler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
@@ -392,7 +395,7 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 		if r.Node.ID != node {
 			continue
 		}
-		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx"}})
+		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx-secret"}})
 		if err != nil || len(placed) != 1 {
 			s.t.Fatalf("placed %v: %v", placed, err)
 		}
