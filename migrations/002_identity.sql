@@ -91,6 +91,9 @@ CREATE INDEX events_by_object ON events (tenant_id, object_id, at);
 CREATE INDEX events_by_time ON events (tenant_id, at, id);
 CREATE INDEX events_by_age ON events (at);
 
+-- Lists are ordered by age, and so are addresses given out.
+CREATE INDEX pods_by_age ON pods (tenant_id, created_at, id);
+
 -- Signing keys: a new one is published some time before it signs, and verifies some time after the next has taken over.
 ALTER TABLE signing_keys ADD COLUMN signs_from timestamptz;
 UPDATE signing_keys SET signs_from = created_at;

@@ -257,7 +257,7 @@ func (s site) call(method, path, token string, body any, headers ...string) answ
 
 func (s site) token(c husk.Caller) string {
 	s.t.Helper()
-	token, err := s.tokens.issue(s.t.Context(), c, time.Minute)
+	token, err := s.tokens.issue(s.t.Context(), c, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}
