@@ -292,7 +292,7 @@ func TestAMegabyteOfDotsIsNotEvenRead(t *testing.T) {
 	hs.Config.MaxHeaderBytes = MaxHeaderBytes
 	hs.Start()
 	t.Cleanup(hs.Close)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", hs.URL+"/v1/pods", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, hs.URL+"/v1/pods", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,8 +138,15 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			from *int
 			to   *int
 		}{
-			{c.Pods, &q.Pods}, {c.CPUMillis, &q.CPUMillis}, {c.MemoryMiB, &q.MemoryMiB}, {c.Volumes, &q.Volumes}, {c.VolumeGiB, &q.VolumeGiB},
-			{c.Snapshots, &q.Snapshots}, {c.Networks, &q.Networks}, {c.Addresses, &q.Addresses}, {c.Images, &q.Images},
+			{c.Pods, &q.Pods},
+			{c.CPUMillis, &q.CPUMillis},
+			{c.MemoryMiB, &q.MemoryMiB},
+			{c.Volumes, &q.Volumes},
+			{c.VolumeGiB, &q.VolumeGiB},
+			{c.Snapshots, &q.Snapshots},
+			{c.Networks, &q.Networks},
+			{c.Addresses, &q.Addresses},
+			{c.Images, &q.Images},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 		} {
 			if limit.from != nil {

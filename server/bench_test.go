@@ -205,7 +205,7 @@ func benchSite(b *testing.B) site {
 	}
 	b.Cleanup(st.Close)
 	s, err := New(b.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
 	})
 	if err != nil {

@@ -204,17 +204,17 @@ func (s *Server) limit(ctx context.Context, l *limiter, key string) error {
 		return nil
 	}
 	s.metrics.limited.Inc()
-	return &rateLimited{wait}
+	return &rateLimitedError{wait}
 }
 
-// rateLimited is a problem that says how long to wait.
-type rateLimited struct{ wait time.Duration }
+// rateLimitedError is a problem that says how long to wait.
+type rateLimitedError struct{ wait time.Duration }
 
 // Error implements error.
-func (r *rateLimited) Error() string { return "too many requests" }
+func (r *rateLimitedError) Error() string { return "too many requests" }
 
 // As shows it as a problem.
-func (r *rateLimited) As(target any) bool {
+func (r *rateLimitedError) As(target any) bool {
 	shown, ok := target.(**husk.Error)
 	if ok {
 		*shown = husk.Errorf(husk.CodeRateLimited, "", "too many requests; go on after %d s", retryAfter(r.wait))

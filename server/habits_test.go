@@ -35,8 +35,10 @@ func (s site) orders(c tenancy, provider string) map[string]order {
 		"CreateVolume":            {path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1}, other: map[string]any{"name": "data", "sizeGiB": 2}},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
-		"CreateUser": {path: "/v1/users", body: map[string]any{"issuer": provider, "subject": "7", "role": "viewer"},
-			other: map[string]any{"issuer": provider, "subject": "8", "role": "viewer"}},
+		"CreateUser": {
+			path: "/v1/users", body: map[string]any{"issuer": provider, "subject": "7", "role": "viewer"},
+			other: map[string]any{"issuer": provider, "subject": "8", "role": "viewer"},
+		},
 		"CreateOIDCIssuer":      {path: "/v1/oidc-issuers", body: issuer("a"), other: issuer("b")},
 		"AdminCreateOIDCIssuer": {path: "/v1/admin/oidc-issuers", body: issuer("a"), other: issuer("b"), operator: true},
 		"CreateTenant":          {path: "/v1/admin/tenants", body: name("made-once"), other: name("made-once-more"), operator: true},
@@ -119,7 +121,7 @@ func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
 		"/v1/pods":             s.call("POST", "/v1/pods", c.token, c.body("web")),
 		"/v1/volumes":          s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}),
 		"/v1/service-accounts": s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}),
-		"/v1/users":            s.call("POST", "/v1/users", c.token, map[string]any{"issuer": p.Issuer, "subject": "7", "role": "viewer"}),
+		"/v1/users":            s.call("POST", "/v1/users", c.token, map[string]any{"issuer": "https://login.example.com", "subject": "7", "role": "viewer"}),
 		"/v1/oidc-issuers":     s.call("POST", "/v1/oidc-issuers", c.token, map[string]any{"name": "login", "issuer": p.Issuer, "clientId": "husk"}),
 		"/v1/admin/tenants":    s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant")}),
 	}
@@ -155,7 +157,7 @@ func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
 	as[openapi.Image](t, s.call("GET", "/v1/images/"+c.image.ID.String(), c.token, nil), 200)
 	wantProblem(t, s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", `"never"`), 412, husk.CodePreconditionFailed, "If-Match")
 	if a := s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", "*"); a.status != 202 {
-		t.Errorf("deleting whatever it is is answered %d", a.status)
+		t.Errorf("an ETag of * is answered %d", a.status)
 	}
 }
 

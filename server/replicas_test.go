@@ -242,7 +242,7 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 				switch resp.StatusCode {
-				case 200:
+				case http.StatusOK:
 					passed.Add(1)
 				case http.StatusTooManyRequests:
 					if resp.Header.Get("Retry-After") == "" {
@@ -354,7 +354,7 @@ func (f *follower) once(ctx context.Context, url, token string) {
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		return
 	}
 	defer resp.Body.Close()

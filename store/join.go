@@ -68,11 +68,9 @@ func (s *Store) RegisterNode(ctx context.Context, token, name string, issue Issu
 		if err != nil {
 			return registered{}, err
 		}
-		if r, ok := requestOf(ctx); ok { // the token was the caller's only identity; now it is this node
-			r.Caller = husk.Caller{Kind: husk.CallerAgent, ID: id, NodeID: id, Name: name}
-			ctx = WithRequest(ctx, r)
-		}
-		return registered{id, c}, audit(ctx, q, platform, "node", id.String())
+		// The token was the caller's only identity; now it is this node.
+		node := husk.Caller{Kind: husk.CallerAgent, ID: id, NodeID: id, Name: name}
+		return registered{id, c}, audit(asCaller(ctx, node), q, platform, "node", id.String())
 	})
 	return r.id, r.c, err
 }

@@ -107,9 +107,9 @@ func TestTenantsKeepTheirKeysWhenTheyGetServiceAccounts(t *testing.T) {
 	s.exec(`INSERT INTO signing_keys (kid, private_key, public_key) VALUES ('k', '\x01', '\x02')`)
 	s.migrate(2)
 	s = s.as(store.RoleControl)
-	s.want(`SELECT string_agg(k.name || ' ' || a.name || ' ' || a.role || ' ' || (k.last_used_at IS NOT NULL), ',' ORDER BY k.name)
+	s.want(`SELECT string_agg(k.name || ' ' || a.name || '/' || a.role || ' ' || (k.last_used_at IS NOT NULL), ',' ORDER BY k.name)
 		FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
-		WHERE k.secret_hash IN (sha256('one'), sha256('two'))`, "ci owner owner true,laptop owner owner false")
+		WHERE k.secret_hash IN (sha256('one'), sha256('two'))`, "ci owner/owner true,laptop owner/owner false")
 	s.want(`SELECT string_agg(kind || ' ' || name, ',') FROM credentials`, "operator first-operator")
 	s.want(`SELECT string_agg(name || ' ' || quota_pods || ' ' || quota_addresses, ',' ORDER BY name) FROM tenants`, "acme 7 7,without 1 1")
 	s.want(`SELECT string_agg(reason, ',' ORDER BY at) FROM events`, "Accepted,Placed")

@@ -78,7 +78,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 						return nil
 					}
 					var valid bool
-					if err := tx.QueryRow(ctx, "SELECT begin_tenant($1, NULL, NULL, '')", tenant).Scan(&valid); err != nil || !valid {
+					if err := tx.QueryRow(ctx, "SELECT begin_tenant($1, caller => NULL, caller_key => NULL, caller_role => '')", tenant).Scan(&valid); err != nil || !valid {
 						return err
 					}
 					look(ctx, tx, tenant, own[tenant])
