@@ -61,5 +61,6 @@ bench: build ## Measure a pod's way from order to running, beside plain QEMU
 	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: deps ## Check formatting, vet and run the linters
+lint: ## Check formatting, vet and run the linters, of the API's contract too
+	@./deps.sh lint
 	@. build/deps.env && ./test/lint
