@@ -62,5 +62,6 @@ bench: build ## Measure the API beside its statements alone, and a pod's way fro
 	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: deps ## Check formatting, vet and run the linters
+lint: ## Check formatting, vet and run the linters, of the API's contract too
+	@./deps.sh lint
 	@. build/deps.env && ./test/lint

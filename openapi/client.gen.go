@@ -93,22 +93,28 @@ type ClientInterface interface {
 
 	// GetLoginOptions How people log in here
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetKeySet The public keys that verify tokens (RFC 7517)
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Healthz The process is alive
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Metrics The server's own metrics in Prometheus' text format
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with GET /metrics (the `Metrics` operationId).
 	Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -117,6 +123,7 @@ type ClientInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -127,6 +134,7 @@ type ClientInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -135,15 +143,21 @@ type ClientInterface interface {
 
 	// Readyz The process can serve, Postgres included
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminListAudit Who changed what anywhere, from where
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateJoinTokenWithBody Create a token with which one node may join
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -152,6 +166,8 @@ type ClientInterface interface {
 
 	// CreateJoinToken Create a token with which one node may join
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -159,37 +175,49 @@ type ClientInterface interface {
 
 	// ListNodes List nodes with capacity and allocation
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteNode Remove a node that runs nothing
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with DELETE /v1/admin/nodes/{nodeId} (the `DeleteNode` operationId).
 	DeleteNode(ctx context.Context, nodeID openapi_types.UUID, params *DeleteNodeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetNode Get one node
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeNodeCertificates Revoke every certificate of a node
 	//
-	// Its agent is refused from the next request on. The node comes back with a join token that names it.
+	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
 	//
 	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 	RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNodeCertificates List the certificates that were issued to a node
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 	AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -198,6 +226,8 @@ type ClientInterface interface {
 
 	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -205,15 +235,21 @@ type ClientInterface interface {
 
 	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 	AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminGetOIDCIssuer Get one of the installation's OIDC issuers
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/oidc-issuers/{issuerId} (the `AdminGetOIDCIssuer` operationId).
 	AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminUpdateOIDCIssuerWithBody Change an issuer's role mappings
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -222,6 +258,8 @@ type ClientInterface interface {
 
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -229,27 +267,35 @@ type ClientInterface interface {
 
 	// ListSigningKeys List the keys that sign tokens
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 	ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateSigningKey Make a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 	//
 	// Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 	RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteSigningKey Remove a signing key that has leaked
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 	DeleteSigningKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenants List tenants
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 	ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTenantWithBody Create a tenant with its network
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -258,6 +304,8 @@ type ClientInterface interface {
 
 	// CreateTenant Create a tenant with its network
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -265,17 +313,21 @@ type ClientInterface interface {
 
 	// DeleteTenant Delete a tenant that owns nothing
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 	DeleteTenant(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTenant Get one tenant
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId} (the `GetTenant` operationId).
 	GetTenant(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateTenantWithBody Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -284,7 +336,7 @@ type ClientInterface interface {
 
 	// UpdateTenant Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -293,13 +345,15 @@ type ClientInterface interface {
 
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKeyWithBody Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -309,7 +363,7 @@ type ClientInterface interface {
 	// CreateAPIKey Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -318,12 +372,14 @@ type ClientInterface interface {
 
 	// DeleteAPIKey Revoke an API key
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RenewCertificateWithBody Get the node another certificate before the present one expires
 	//
-	// The present one stays good until it expires, since this answer may be lost.
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -332,7 +388,7 @@ type ClientInterface interface {
 
 	// RenewCertificate Get the node another certificate before the present one expires
 	//
-	// The present one stays good until it expires, since this answer may be lost.
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -341,10 +397,14 @@ type ClientInterface interface {
 
 	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 	//
+	// For the node's agent.
+	//
 	// Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 	GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HeartbeatWithBody Renew the node's lease and report its capacity
+	//
+	// For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -352,6 +412,8 @@ type ClientInterface interface {
 	HeartbeatWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Heartbeat Renew the node's lease and report its capacity
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -361,7 +423,7 @@ type ClientInterface interface {
 	// RegisterNodeWithBody Join a node by a one-time token
 	//
 	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -371,7 +433,7 @@ type ClientInterface interface {
 	// RegisterNode Join a node by a one-time token
 	//
 	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -380,12 +442,16 @@ type ClientInterface interface {
 
 	// ReportStatusWithBody Report what really runs, in a batch
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReportStatus Report what really runs, in a batch
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -394,19 +460,21 @@ type ClientInterface interface {
 
 	// ListAudit Who changed what in this tenant, from where
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEvents List or watch what happened to objects
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListImages List imported images, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images (the `ListImages` operationId).
 	ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -414,7 +482,7 @@ type ClientInterface interface {
 	// ImportImageWithBody Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -424,7 +492,7 @@ type ClientInterface interface {
 	// ImportImage Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -433,22 +501,28 @@ type ClientInterface interface {
 
 	// DeleteImage Delete an image
 	//
+	// For developers and owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 	DeleteImage(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetImage Get one image
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
 	ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -457,7 +531,7 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -466,15 +540,21 @@ type ClientInterface interface {
 
 	// DeleteOIDCIssuer Trust an OIDC issuer no more
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 	DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOIDCIssuer Get one OIDC issuer
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/oidc-issuers/{issuerId} (the `GetOIDCIssuer` operationId).
 	GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateOIDCIssuerWithBody Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -482,6 +562,8 @@ type ClientInterface interface {
 	UpdateOIDCIssuerWithBody(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateOIDCIssuer Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -491,12 +573,14 @@ type ClientInterface interface {
 	// ListPods List pods, or watch them
 	//
 	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
 	ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePodWithBody Order a pod
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -505,6 +589,8 @@ type ClientInterface interface {
 
 	// CreatePod Order a pod
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -512,34 +598,42 @@ type ClientInterface interface {
 
 	// DeletePod Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 	DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPod Get one pod
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPodLogs Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQuota The tenant's limits and what is in use
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Corresponds with GET /v1/quota (the `GetQuota` operationId).
 	GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListServiceAccounts List service accounts
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/service-accounts (the `ListServiceAccounts` operationId).
 	ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateServiceAccountWithBody Create a service account
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -548,6 +642,8 @@ type ClientInterface interface {
 
 	// CreateServiceAccount Create a service account
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -555,17 +651,21 @@ type ClientInterface interface {
 
 	// DeleteServiceAccount Delete a service account with its API keys
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 	DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetServiceAccount Get one service account
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId} (the `GetServiceAccount` operationId).
 	GetServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateServiceAccountWithBody Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -574,7 +674,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccount Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -583,10 +683,14 @@ type ClientInterface interface {
 
 	// ListServiceAccountKeys List a service account's API keys, without their secrets
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -595,6 +699,8 @@ type ClientInterface interface {
 
 	// CreateServiceAccountKey Create an API key; its secret is shown only here
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -602,17 +708,21 @@ type ClientInterface interface {
 
 	// DeleteServiceAccountKey Revoke an API key at once
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsers List users
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateUserWithBody Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -621,7 +731,7 @@ type ClientInterface interface {
 
 	// CreateUser Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -630,17 +740,21 @@ type ClientInterface interface {
 
 	// DeleteUser Delete a user
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Get one user
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateUserWithBody Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -649,7 +763,7 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -658,12 +772,14 @@ type ClientInterface interface {
 
 	// ListVolumes List volumes, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 	ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateVolumeWithBody Create a volume
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -672,6 +788,8 @@ type ClientInterface interface {
 
 	// CreateVolume Create a volume
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -679,17 +797,21 @@ type ClientInterface interface {
 
 	// DeleteVolume Delete a volume and its data
 	//
+	// For developers and owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 	DeleteVolume(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetVolume Get one volume
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WhoAmI Who the token speaks for
 	//
-	// For every kind of caller but agents.
+	// For everyone with a token.
 	//
 	// Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -697,7 +819,7 @@ type ClientInterface interface {
 
 // GetLoginOptions How people log in here
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 //
 // Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -714,6 +836,8 @@ func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEdito
 
 // GetKeySet The public keys that verify tokens (RFC 7517)
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetKeySetRequest(c.Server)
@@ -729,6 +853,8 @@ func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // Healthz The process is alive
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /healthz (the `Healthz` operationId).
 func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHealthzRequest(c.Server)
@@ -743,6 +869,8 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 }
 
 // Metrics The server's own metrics in Prometheus' text format
+//
+// For operators of the platform.
 //
 // Corresponds with GET /metrics (the `Metrics` operationId).
 func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -761,6 +889,7 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -781,6 +910,7 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -799,6 +929,8 @@ func (c *Client) IssueTokenWithFormdataBody(ctx context.Context, body IssueToken
 
 // Readyz The process can serve, Postgres included
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReadyzRequest(c.Server)
@@ -814,6 +946,8 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 
 // AdminListAudit Who changed what anywhere, from where
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminListAuditRequest(c.Server, params)
@@ -828,6 +962,8 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 }
 
 // CreateJoinTokenWithBody Create a token with which one node may join
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -846,6 +982,8 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 
 // CreateJoinToken Create a token with which one node may join
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -863,6 +1001,8 @@ func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenPar
 
 // ListNodes List nodes with capacity and allocation
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodesRequest(c.Server)
@@ -877,6 +1017,8 @@ func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (
 }
 
 // DeleteNode Remove a node that runs nothing
+//
+// For operators of the platform.
 //
 // Corresponds with DELETE /v1/admin/nodes/{nodeId} (the `DeleteNode` operationId).
 func (c *Client) DeleteNode(ctx context.Context, nodeID openapi_types.UUID, params *DeleteNodeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -893,6 +1035,8 @@ func (c *Client) DeleteNode(ctx context.Context, nodeID openapi_types.UUID, para
 
 // GetNode Get one node
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, nodeID)
@@ -908,7 +1052,7 @@ func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEdit
 
 // RevokeNodeCertificates Revoke every certificate of a node
 //
-// Its agent is refused from the next request on. The node comes back with a join token that names it.
+// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
 //
 // Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -925,6 +1069,8 @@ func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_type
 
 // ListNodeCertificates List the certificates that were issued to a node
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
@@ -940,6 +1086,8 @@ func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.
 
 // AdminListOIDCIssuers List the installation's OIDC issuers
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminListOIDCIssuersRequest(c.Server, params)
@@ -954,6 +1102,8 @@ func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDC
 }
 
 // AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -972,6 +1122,8 @@ func (c *Client) AdminCreateOIDCIssuerWithBody(ctx context.Context, params *Admi
 
 // AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -989,6 +1141,8 @@ func (c *Client) AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateO
 
 // AdminDeleteOIDCIssuer Trust an OIDC issuer no more
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 func (c *Client) AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminDeleteOIDCIssuerRequest(c.Server, issuerID, params)
@@ -1004,6 +1158,8 @@ func (c *Client) AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 
 // AdminGetOIDCIssuer Get one of the installation's OIDC issuers
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/oidc-issuers/{issuerId} (the `AdminGetOIDCIssuer` operationId).
 func (c *Client) AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminGetOIDCIssuerRequest(c.Server, issuerID)
@@ -1018,6 +1174,8 @@ func (c *Client) AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqE
 }
 
 // AdminUpdateOIDCIssuerWithBody Change an issuer's role mappings
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1036,6 +1194,8 @@ func (c *Client) AdminUpdateOIDCIssuerWithBody(ctx context.Context, issuerID Iss
 
 // AdminUpdateOIDCIssuer Change an issuer's role mappings
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -1053,6 +1213,8 @@ func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 
 // ListSigningKeys List the keys that sign tokens
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSigningKeysRequest(c.Server)
@@ -1068,7 +1230,7 @@ func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEdito
 
 // RotateSigningKey Make a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 //
 // Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1085,6 +1247,8 @@ func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyP
 
 // DeleteSigningKey Remove a signing key that has leaked
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 func (c *Client) DeleteSigningKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteSigningKeyRequest(c.Server, kid)
@@ -1100,6 +1264,8 @@ func (c *Client) DeleteSigningKey(ctx context.Context, kid string, reqEditors ..
 
 // ListTenants List tenants
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListTenantsRequest(c.Server, params)
@@ -1114,6 +1280,8 @@ func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, req
 }
 
 // CreateTenantWithBody Create a tenant with its network
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1132,6 +1300,8 @@ func (c *Client) CreateTenantWithBody(ctx context.Context, params *CreateTenantP
 
 // CreateTenant Create a tenant with its network
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -1149,6 +1319,8 @@ func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, b
 
 // DeleteTenant Delete a tenant that owns nothing
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 func (c *Client) DeleteTenant(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteTenantRequest(c.Server, tenantID, params)
@@ -1163,6 +1335,8 @@ func (c *Client) DeleteTenant(ctx context.Context, tenantID TenantID, params *De
 }
 
 // GetTenant Get one tenant
+//
+// For operators of the platform.
 //
 // Corresponds with GET /v1/admin/tenants/{tenantId} (the `GetTenant` operationId).
 func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1179,7 +1353,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ..
 
 // UpdateTenantWithBody Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1198,7 +1372,7 @@ func (c *Client) UpdateTenantWithBody(ctx context.Context, tenantID TenantID, pa
 
 // UpdateTenant Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1217,6 +1391,8 @@ func (c *Client) UpdateTenant(ctx context.Context, tenantID TenantID, params *Up
 
 // ListAPIKeys List a tenant's API keys, without their secrets
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAPIKeysRequest(c.Server, tenantID)
@@ -1233,7 +1409,7 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 // CreateAPIKeyWithBody Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1253,7 +1429,7 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 // CreateAPIKey Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1272,6 +1448,8 @@ func (c *Client) CreateAPIKey(ctx context.Context, tenantID TenantID, params *Cr
 
 // DeleteAPIKey Revoke an API key
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, tenantID, keyID)
@@ -1287,7 +1465,7 @@ func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyI
 
 // RenewCertificateWithBody Get the node another certificate before the present one expires
 //
-// The present one stays good until it expires, since this answer may be lost.
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1306,7 +1484,7 @@ func (c *Client) RenewCertificateWithBody(ctx context.Context, contentType strin
 
 // RenewCertificate Get the node another certificate before the present one expires
 //
-// The present one stays good until it expires, since this answer may be lost.
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1325,6 +1503,8 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 
 // GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 //
+// For the node's agent.
+//
 // Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 func (c *Client) GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDesiredStateRequest(c.Server, params)
@@ -1339,6 +1519,8 @@ func (c *Client) GetDesiredState(ctx context.Context, params *GetDesiredStatePar
 }
 
 // HeartbeatWithBody Renew the node's lease and report its capacity
+//
+// For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1356,6 +1538,8 @@ func (c *Client) HeartbeatWithBody(ctx context.Context, contentType string, body
 }
 
 // Heartbeat Renew the node's lease and report its capacity
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1375,7 +1559,7 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 // RegisterNodeWithBody Join a node by a one-time token
 //
 // A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1395,7 +1579,7 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 // RegisterNode Join a node by a one-time token
 //
 // A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1414,6 +1598,8 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 
 // ReportStatusWithBody Report what really runs, in a batch
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
@@ -1430,6 +1616,8 @@ func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, b
 }
 
 // ReportStatus Report what really runs, in a batch
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1448,6 +1636,8 @@ func (c *Client) ReportStatus(ctx context.Context, body ReportStatusJSONRequestB
 
 // ListAudit Who changed what in this tenant, from where
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, params)
@@ -1463,7 +1653,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 
 // ListEvents List or watch what happened to objects
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1480,7 +1670,7 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 
 // ListImages List imported images, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images (the `ListImages` operationId).
 func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1498,7 +1688,7 @@ func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEd
 // ImportImageWithBody Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1518,7 +1708,7 @@ func (c *Client) ImportImageWithBody(ctx context.Context, params *ImportImagePar
 // ImportImage Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1537,6 +1727,8 @@ func (c *Client) ImportImage(ctx context.Context, params *ImportImageParams, bod
 
 // DeleteImage Delete an image
 //
+// For developers and owners of the tenant.
+//
 // Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteImageRequest(c.Server, imageID, params)
@@ -1551,6 +1743,8 @@ func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *Delet
 }
 
 // GetImage Get one image
+//
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1567,6 +1761,8 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 
 // ListOIDCIssuers List the tenant's own OIDC issuers
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
 func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListOIDCIssuersRequest(c.Server, params)
@@ -1582,7 +1778,7 @@ func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersPar
 
 // CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1601,7 +1797,7 @@ func (c *Client) CreateOIDCIssuerWithBody(ctx context.Context, params *CreateOID
 
 // CreateOIDCIssuer Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1620,6 +1816,8 @@ func (c *Client) CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerP
 
 // DeleteOIDCIssuer Trust an OIDC issuer no more
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 func (c *Client) DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteOIDCIssuerRequest(c.Server, issuerID, params)
@@ -1635,6 +1833,8 @@ func (c *Client) DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 
 // GetOIDCIssuer Get one OIDC issuer
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/oidc-issuers/{issuerId} (the `GetOIDCIssuer` operationId).
 func (c *Client) GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetOIDCIssuerRequest(c.Server, issuerID)
@@ -1649,6 +1849,8 @@ func (c *Client) GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditor
 }
 
 // UpdateOIDCIssuerWithBody Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1666,6 +1868,8 @@ func (c *Client) UpdateOIDCIssuerWithBody(ctx context.Context, issuerID IssuerID
 }
 
 // UpdateOIDCIssuer Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1685,7 +1889,7 @@ func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 // ListPods List pods, or watch them
 //
 // With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods (the `ListPods` operationId).
 func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1701,6 +1905,8 @@ func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditor
 }
 
 // CreatePodWithBody Order a pod
+//
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1719,6 +1925,8 @@ func (c *Client) CreatePodWithBody(ctx context.Context, params *CreatePodParams,
 
 // CreatePod Order a pod
 //
+// For developers and owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -1736,7 +1944,7 @@ func (c *Client) CreatePod(ctx context.Context, params *CreatePodParams, body Cr
 
 // DeletePod Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1753,6 +1961,8 @@ func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodPa
 
 // GetPod Get one pod
 //
+// For viewers, developers and owners of the tenant.
+//
 // Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodRequest(c.Server, podID)
@@ -1768,7 +1978,7 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 
 // GetPodLogs Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1785,6 +1995,8 @@ func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogs
 
 // GetQuota The tenant's limits and what is in use
 //
+// For viewers, developers and owners of the tenant.
+//
 // Corresponds with GET /v1/quota (the `GetQuota` operationId).
 func (c *Client) GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetQuotaRequest(c.Server)
@@ -1800,6 +2012,8 @@ func (c *Client) GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // ListServiceAccounts List service accounts
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/service-accounts (the `ListServiceAccounts` operationId).
 func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServiceAccountsRequest(c.Server, params)
@@ -1814,6 +2028,8 @@ func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAcc
 }
 
 // CreateServiceAccountWithBody Create a service account
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1832,6 +2048,8 @@ func (c *Client) CreateServiceAccountWithBody(ctx context.Context, params *Creat
 
 // CreateServiceAccount Create a service account
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -1849,6 +2067,8 @@ func (c *Client) CreateServiceAccount(ctx context.Context, params *CreateService
 
 // DeleteServiceAccount Delete a service account with its API keys
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 func (c *Client) DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteServiceAccountRequest(c.Server, serviceAccountID, params)
@@ -1863,6 +2083,8 @@ func (c *Client) DeleteServiceAccount(ctx context.Context, serviceAccountID Serv
 }
 
 // GetServiceAccount Get one service account
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/service-accounts/{serviceAccountId} (the `GetServiceAccount` operationId).
 func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1879,7 +2101,7 @@ func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID Service
 
 // UpdateServiceAccountWithBody Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1898,7 +2120,7 @@ func (c *Client) UpdateServiceAccountWithBody(ctx context.Context, serviceAccoun
 
 // UpdateServiceAccount Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1917,6 +2139,8 @@ func (c *Client) UpdateServiceAccount(ctx context.Context, serviceAccountID Serv
 
 // ListServiceAccountKeys List a service account's API keys, without their secrets
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServiceAccountKeysRequest(c.Server, serviceAccountID)
@@ -1931,6 +2155,8 @@ func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID Se
 }
 
 // CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1949,6 +2175,8 @@ func (c *Client) CreateServiceAccountKeyWithBody(ctx context.Context, serviceAcc
 
 // CreateServiceAccountKey Create an API key; its secret is shown only here
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -1966,6 +2194,8 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 
 // DeleteServiceAccountKey Revoke an API key at once
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteServiceAccountKeyRequest(c.Server, serviceAccountID, keyID)
@@ -1980,6 +2210,8 @@ func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID S
 }
 
 // ListUsers List users
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/users (the `ListUsers` operationId).
 func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1996,7 +2228,7 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 
 // CreateUserWithBody Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2015,7 +2247,7 @@ func (c *Client) CreateUserWithBody(ctx context.Context, params *CreateUserParam
 
 // CreateUser Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2034,6 +2266,8 @@ func (c *Client) CreateUser(ctx context.Context, params *CreateUserParams, body 
 
 // DeleteUser Delete a user
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteUserRequest(c.Server, userID, params)
@@ -2048,6 +2282,8 @@ func (c *Client) DeleteUser(ctx context.Context, userID UserID, params *DeleteUs
 }
 
 // GetUser Get one user
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2064,7 +2300,7 @@ func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...Reque
 
 // UpdateUserWithBody Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2083,7 +2319,7 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, userID UserID, params *
 
 // UpdateUser Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2102,7 +2338,7 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 
 // ListVolumes List volumes, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2118,6 +2354,8 @@ func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, req
 }
 
 // CreateVolumeWithBody Create a volume
+//
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2136,6 +2374,8 @@ func (c *Client) CreateVolumeWithBody(ctx context.Context, params *CreateVolumeP
 
 // CreateVolume Create a volume
 //
+// For developers and owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -2153,6 +2393,8 @@ func (c *Client) CreateVolume(ctx context.Context, params *CreateVolumeParams, b
 
 // DeleteVolume Delete a volume and its data
 //
+// For developers and owners of the tenant.
+//
 // Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 func (c *Client) DeleteVolume(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteVolumeRequest(c.Server, volumeID, params)
@@ -2167,6 +2409,8 @@ func (c *Client) DeleteVolume(ctx context.Context, volumeID VolumeID, params *De
 }
 
 // GetVolume Get one volume
+//
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2183,7 +2427,7 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 
 // WhoAmI Who the token speaks for
 //
-// For every kind of caller but agents.
+// For everyone with a token.
 //
 // Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 func (c *Client) WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5705,7 +5949,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetLoginOptionsWithResponse How people log in here
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5714,6 +5958,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
@@ -5721,12 +5967,16 @@ type ClientWithResponsesInterface interface {
 
 	// HealthzWithResponse The process is alive
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	HealthzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HealthzResponse, error)
 
 	// MetricsWithResponse The server's own metrics in Prometheus' text format
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5737,6 +5987,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5747,6 +5998,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5755,12 +6007,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReadyzWithResponse The process can serve, Postgres included
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	ReadyzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadyzResponse, error)
 
 	// AdminListAuditWithResponse Who changed what anywhere, from where
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5769,12 +6025,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithBodyWithResponse(ctx context.Context, params *CreateJoinTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
 	// CreateJoinTokenWithResponse Create a token with which one node may join
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5783,12 +6043,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListNodesWithResponse List nodes with capacity and allocation
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodesResponse, error)
 
 	// DeleteNodeWithResponse Remove a node that runs nothing
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5797,6 +6061,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetNodeWithResponse Get one node
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
@@ -5804,7 +6070,7 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
 	//
-	// Its agent is refused from the next request on. The node comes back with a join token that names it.
+	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5813,12 +6079,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListNodeCertificatesWithResponse List the certificates that were issued to a node
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
 
 	// AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5827,12 +6097,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithBodyWithResponse(ctx context.Context, params *AdminCreateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdminCreateOIDCIssuerResponse, error)
 
 	// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5841,12 +6115,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 	AdminDeleteOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*AdminDeleteOIDCIssuerResponse, error)
 
 	// AdminGetOIDCIssuerWithResponse Get one of the installation's OIDC issuers
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5855,12 +6133,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminUpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuerWithBodyWithResponse(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdminUpdateOIDCIssuerResponse, error)
 
 	// AdminUpdateOIDCIssuerWithResponse Change an issuer's role mappings
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5869,6 +6151,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListSigningKeysWithResponse List the keys that sign tokens
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
@@ -5876,7 +6160,7 @@ type ClientWithResponsesInterface interface {
 
 	// RotateSigningKeyWithResponse Make a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5885,12 +6169,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSigningKeyWithResponse Remove a signing key that has leaked
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 	DeleteSigningKeyWithResponse(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*DeleteSigningKeyResponse, error)
 
 	// ListTenantsWithResponse List tenants
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5899,12 +6187,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateTenantWithBodyWithResponse Create a tenant with its network
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithBodyWithResponse(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateTenantResponse, error)
 
 	// CreateTenantWithResponse Create a tenant with its network
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5913,12 +6205,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteTenantWithResponse Delete a tenant that owns nothing
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 	DeleteTenantWithResponse(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*DeleteTenantResponse, error)
 
 	// GetTenantWithResponse Get one tenant
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5927,7 +6223,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithBodyWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5936,7 +6232,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5944,6 +6240,8 @@ type ClientWithResponsesInterface interface {
 	UpdateTenantWithResponse(ctx context.Context, tenantID TenantID, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateTenantResponse, error)
 
 	// ListAPIKeysWithResponse List a tenant's API keys, without their secrets
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5953,7 +6251,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5963,7 +6261,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithResponse Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5972,6 +6270,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
@@ -5979,7 +6279,7 @@ type ClientWithResponsesInterface interface {
 
 	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
 	//
-	// The present one stays good until it expires, since this answer may be lost.
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5988,7 +6288,7 @@ type ClientWithResponsesInterface interface {
 
 	// RenewCertificateWithResponse Get the node another certificate before the present one expires
 	//
-	// The present one stays good until it expires, since this answer may be lost.
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5997,6 +6297,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
 	//
+	// For the node's agent.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
@@ -6004,12 +6306,16 @@ type ClientWithResponsesInterface interface {
 
 	// HeartbeatWithBodyWithResponse Renew the node's lease and report its capacity
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	HeartbeatWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HeartbeatResponse, error)
 
 	// HeartbeatWithResponse Renew the node's lease and report its capacity
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6019,7 +6325,7 @@ type ClientWithResponsesInterface interface {
 	// RegisterNodeWithBodyWithResponse Join a node by a one-time token
 	//
 	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6029,7 +6335,7 @@ type ClientWithResponsesInterface interface {
 	// RegisterNodeWithResponse Join a node by a one-time token
 	//
 	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6038,12 +6344,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReportStatusWithBodyWithResponse Report what really runs, in a batch
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportStatusResponse, error)
 
 	// ReportStatusWithResponse Report what really runs, in a batch
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6052,6 +6362,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditWithResponse Who changed what in this tenant, from where
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
@@ -6059,7 +6371,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListEventsWithResponse List or watch what happened to objects
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6068,7 +6380,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListImagesWithResponse List imported images, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6078,7 +6390,7 @@ type ClientWithResponsesInterface interface {
 	// ImportImageWithBodyWithResponse Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6088,7 +6400,7 @@ type ClientWithResponsesInterface interface {
 	// ImportImageWithResponse Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6097,12 +6409,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteImageWithResponse Delete an image
 	//
+	// For developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 	DeleteImageWithResponse(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*DeleteImageResponse, error)
 
 	// GetImageWithResponse Get one image
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6111,6 +6427,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
@@ -6118,7 +6436,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6127,7 +6445,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6136,12 +6454,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 	DeleteOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*DeleteOIDCIssuerResponse, error)
 
 	// GetOIDCIssuerWithResponse Get one OIDC issuer
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6150,12 +6472,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 	//
+	// For owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
 	UpdateOIDCIssuerWithBodyWithResponse(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateOIDCIssuerResponse, error)
 
 	// UpdateOIDCIssuerWithResponse Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6165,7 +6491,7 @@ type ClientWithResponsesInterface interface {
 	// ListPodsWithResponse List pods, or watch them
 	//
 	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6174,12 +6500,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreatePodWithBodyWithResponse Order a pod
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
 	CreatePodWithBodyWithResponse(ctx context.Context, params *CreatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePodResponse, error)
 
 	// CreatePodWithResponse Order a pod
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6188,7 +6518,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeletePodWithResponse Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6197,6 +6527,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodWithResponse Get one pod
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
@@ -6204,7 +6536,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodLogsWithResponse Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6213,12 +6545,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetQuotaWithResponse The tenant's limits and what is in use
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/quota (the `GetQuota` operationId).
 	GetQuotaWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetQuotaResponse, error)
 
 	// ListServiceAccountsWithResponse List service accounts
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6227,12 +6563,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateServiceAccountWithBodyWithResponse Create a service account
 	//
+	// For owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
 	CreateServiceAccountWithBodyWithResponse(ctx context.Context, params *CreateServiceAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceAccountResponse, error)
 
 	// CreateServiceAccountWithResponse Create a service account
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6241,12 +6581,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteServiceAccountWithResponse Delete a service account with its API keys
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 	DeleteServiceAccountWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*DeleteServiceAccountResponse, error)
 
 	// GetServiceAccountWithResponse Get one service account
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6255,7 +6599,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithBodyWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6264,7 +6608,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6273,12 +6617,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListServiceAccountKeysWithResponse List a service account's API keys, without their secrets
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeysWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*ListServiceAccountKeysResponse, error)
 
 	// CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6287,12 +6635,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, body CreateServiceAccountKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceAccountKeyResponse, error)
 
 	// DeleteServiceAccountKeyWithResponse Revoke an API key at once
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6301,6 +6653,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListUsersWithResponse List users
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
@@ -6308,7 +6662,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6317,7 +6671,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithResponse Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6326,12 +6680,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteUserWithResponse Delete a user
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 	DeleteUserWithResponse(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
 
 	// GetUserWithResponse Get one user
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6340,7 +6698,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6349,7 +6707,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithResponse Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6358,7 +6716,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListVolumesWithResponse List volumes, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6367,12 +6725,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateVolumeWithBodyWithResponse Create a volume
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
 	CreateVolumeWithBodyWithResponse(ctx context.Context, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error)
 
 	// CreateVolumeWithResponse Create a volume
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6381,12 +6743,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteVolumeWithResponse Delete a volume and its data
 	//
+	// For developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 	DeleteVolumeWithResponse(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*DeleteVolumeResponse, error)
 
 	// GetVolumeWithResponse Get one volume
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6395,7 +6761,7 @@ type ClientWithResponsesInterface interface {
 
 	// WhoAmIWithResponse Who the token speaks for
 	//
-	// For every kind of caller but agents.
+	// For everyone with a token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9815,7 +10181,7 @@ func (r WhoAmIResponse) ContentType() string {
 
 // GetLoginOptionsWithResponse How people log in here
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9830,6 +10196,8 @@ func (c *ClientWithResponses) GetLoginOptionsWithResponse(ctx context.Context, r
 
 // GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
@@ -9843,6 +10211,8 @@ func (c *ClientWithResponses) GetKeySetWithResponse(ctx context.Context, reqEdit
 
 // HealthzWithResponse The process is alive
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /healthz (the `Healthz` operationId).
@@ -9855,6 +10225,8 @@ func (c *ClientWithResponses) HealthzWithResponse(ctx context.Context, reqEditor
 }
 
 // MetricsWithResponse The server's own metrics in Prometheus' text format
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9871,6 +10243,7 @@ func (c *ClientWithResponses) MetricsWithResponse(ctx context.Context, reqEditor
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9887,6 +10260,7 @@ func (c *ClientWithResponses) IssueTokenWithBodyWithResponse(ctx context.Context
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9901,6 +10275,8 @@ func (c *ClientWithResponses) IssueTokenWithFormdataBodyWithResponse(ctx context
 
 // ReadyzWithResponse The process can serve, Postgres included
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
@@ -9913,6 +10289,8 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 }
 
 // AdminListAuditWithResponse Who changed what anywhere, from where
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9927,6 +10305,8 @@ func (c *ClientWithResponses) AdminListAuditWithResponse(ctx context.Context, pa
 
 // CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -9939,6 +10319,8 @@ func (c *ClientWithResponses) CreateJoinTokenWithBodyWithResponse(ctx context.Co
 }
 
 // CreateJoinTokenWithResponse Create a token with which one node may join
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9953,6 +10335,8 @@ func (c *ClientWithResponses) CreateJoinTokenWithResponse(ctx context.Context, p
 
 // ListNodesWithResponse List nodes with capacity and allocation
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
@@ -9965,6 +10349,8 @@ func (c *ClientWithResponses) ListNodesWithResponse(ctx context.Context, reqEdit
 }
 
 // DeleteNodeWithResponse Remove a node that runs nothing
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9979,6 +10365,8 @@ func (c *ClientWithResponses) DeleteNodeWithResponse(ctx context.Context, nodeID
 
 // GetNodeWithResponse Get one node
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
@@ -9992,7 +10380,7 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, nodeID op
 
 // RevokeNodeCertificatesWithResponse Revoke every certificate of a node
 //
-// Its agent is refused from the next request on. The node comes back with a join token that names it.
+// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10007,6 +10395,8 @@ func (c *ClientWithResponses) RevokeNodeCertificatesWithResponse(ctx context.Con
 
 // ListNodeCertificatesWithResponse List the certificates that were issued to a node
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
@@ -10019,6 +10409,8 @@ func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Conte
 }
 
 // AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10033,6 +10425,8 @@ func (c *ClientWithResponses) AdminListOIDCIssuersWithResponse(ctx context.Conte
 
 // AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -10045,6 +10439,8 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithBodyWithResponse(ctx cont
 }
 
 // AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10059,6 +10455,8 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithResponse(ctx context.Cont
 
 // AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
@@ -10071,6 +10469,8 @@ func (c *ClientWithResponses) AdminDeleteOIDCIssuerWithResponse(ctx context.Cont
 }
 
 // AdminGetOIDCIssuerWithResponse Get one of the installation's OIDC issuers
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10085,6 +10485,8 @@ func (c *ClientWithResponses) AdminGetOIDCIssuerWithResponse(ctx context.Context
 
 // AdminUpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -10097,6 +10499,8 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithBodyWithResponse(ctx cont
 }
 
 // AdminUpdateOIDCIssuerWithResponse Change an issuer's role mappings
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10111,6 +10515,8 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithResponse(ctx context.Cont
 
 // ListSigningKeysWithResponse List the keys that sign tokens
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
@@ -10124,7 +10530,7 @@ func (c *ClientWithResponses) ListSigningKeysWithResponse(ctx context.Context, r
 
 // RotateSigningKeyWithResponse Make a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10139,6 +10545,8 @@ func (c *ClientWithResponses) RotateSigningKeyWithResponse(ctx context.Context, 
 
 // DeleteSigningKeyWithResponse Remove a signing key that has leaked
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
@@ -10151,6 +10559,8 @@ func (c *ClientWithResponses) DeleteSigningKeyWithResponse(ctx context.Context, 
 }
 
 // ListTenantsWithResponse List tenants
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10165,6 +10575,8 @@ func (c *ClientWithResponses) ListTenantsWithResponse(ctx context.Context, param
 
 // CreateTenantWithBodyWithResponse Create a tenant with its network
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -10177,6 +10589,8 @@ func (c *ClientWithResponses) CreateTenantWithBodyWithResponse(ctx context.Conte
 }
 
 // CreateTenantWithResponse Create a tenant with its network
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10191,6 +10605,8 @@ func (c *ClientWithResponses) CreateTenantWithResponse(ctx context.Context, para
 
 // DeleteTenantWithResponse Delete a tenant that owns nothing
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
@@ -10203,6 +10619,8 @@ func (c *ClientWithResponses) DeleteTenantWithResponse(ctx context.Context, tena
 }
 
 // GetTenantWithResponse Get one tenant
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10217,7 +10635,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantI
 
 // UpdateTenantWithBodyWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10232,7 +10650,7 @@ func (c *ClientWithResponses) UpdateTenantWithBodyWithResponse(ctx context.Conte
 
 // UpdateTenantWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10246,6 +10664,8 @@ func (c *ClientWithResponses) UpdateTenantWithResponse(ctx context.Context, tena
 }
 
 // ListAPIKeysWithResponse List a tenant's API keys, without their secrets
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10261,7 +10681,7 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, tenan
 // CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10277,7 +10697,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // CreateAPIKeyWithResponse Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10292,6 +10712,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, tena
 
 // DeleteAPIKeyWithResponse Revoke an API key
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
@@ -10305,7 +10727,7 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, tena
 
 // RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
 //
-// The present one stays good until it expires, since this answer may be lost.
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10320,7 +10742,7 @@ func (c *ClientWithResponses) RenewCertificateWithBodyWithResponse(ctx context.C
 
 // RenewCertificateWithResponse Get the node another certificate before the present one expires
 //
-// The present one stays good until it expires, since this answer may be lost.
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10335,6 +10757,8 @@ func (c *ClientWithResponses) RenewCertificateWithResponse(ctx context.Context, 
 
 // GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
 //
+// For the node's agent.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
@@ -10348,6 +10772,8 @@ func (c *ClientWithResponses) GetDesiredStateWithResponse(ctx context.Context, p
 
 // HeartbeatWithBodyWithResponse Renew the node's lease and report its capacity
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
@@ -10360,6 +10786,8 @@ func (c *ClientWithResponses) HeartbeatWithBodyWithResponse(ctx context.Context,
 }
 
 // HeartbeatWithResponse Renew the node's lease and report its capacity
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10375,7 +10803,7 @@ func (c *ClientWithResponses) HeartbeatWithResponse(ctx context.Context, body He
 // RegisterNodeWithBodyWithResponse Join a node by a one-time token
 //
 // A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10391,7 +10819,7 @@ func (c *ClientWithResponses) RegisterNodeWithBodyWithResponse(ctx context.Conte
 // RegisterNodeWithResponse Join a node by a one-time token
 //
 // A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked.
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10406,6 +10834,8 @@ func (c *ClientWithResponses) RegisterNodeWithResponse(ctx context.Context, body
 
 // ReportStatusWithBodyWithResponse Report what really runs, in a batch
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
@@ -10418,6 +10848,8 @@ func (c *ClientWithResponses) ReportStatusWithBodyWithResponse(ctx context.Conte
 }
 
 // ReportStatusWithResponse Report what really runs, in a batch
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10432,6 +10864,8 @@ func (c *ClientWithResponses) ReportStatusWithResponse(ctx context.Context, body
 
 // ListAuditWithResponse Who changed what in this tenant, from where
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/audit (the `ListAudit` operationId).
@@ -10445,7 +10879,7 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 
 // ListEventsWithResponse List or watch what happened to objects
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10460,7 +10894,7 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 
 // ListImagesWithResponse List imported images, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10476,7 +10910,7 @@ func (c *ClientWithResponses) ListImagesWithResponse(ctx context.Context, params
 // ImportImageWithBodyWithResponse Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10492,7 +10926,7 @@ func (c *ClientWithResponses) ImportImageWithBodyWithResponse(ctx context.Contex
 // ImportImageWithResponse Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10507,6 +10941,8 @@ func (c *ClientWithResponses) ImportImageWithResponse(ctx context.Context, param
 
 // DeleteImageWithResponse Delete an image
 //
+// For developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
@@ -10519,6 +10955,8 @@ func (c *ClientWithResponses) DeleteImageWithResponse(ctx context.Context, image
 }
 
 // GetImageWithResponse Get one image
+//
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10533,6 +10971,8 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 
 // ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
@@ -10546,7 +10986,7 @@ func (c *ClientWithResponses) ListOIDCIssuersWithResponse(ctx context.Context, p
 
 // CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10561,7 +11001,7 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithBodyWithResponse(ctx context.C
 
 // CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10576,6 +11016,8 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithResponse(ctx context.Context, 
 
 // DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
@@ -10588,6 +11030,8 @@ func (c *ClientWithResponses) DeleteOIDCIssuerWithResponse(ctx context.Context, 
 }
 
 // GetOIDCIssuerWithResponse Get one OIDC issuer
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10602,6 +11046,8 @@ func (c *ClientWithResponses) GetOIDCIssuerWithResponse(ctx context.Context, iss
 
 // UpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 //
+// For owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
@@ -10614,6 +11060,8 @@ func (c *ClientWithResponses) UpdateOIDCIssuerWithBodyWithResponse(ctx context.C
 }
 
 // UpdateOIDCIssuerWithResponse Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10629,7 +11077,7 @@ func (c *ClientWithResponses) UpdateOIDCIssuerWithResponse(ctx context.Context, 
 // ListPodsWithResponse List pods, or watch them
 //
 // With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10644,6 +11092,8 @@ func (c *ClientWithResponses) ListPodsWithResponse(ctx context.Context, params *
 
 // CreatePodWithBodyWithResponse Order a pod
 //
+// For developers and owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -10656,6 +11106,8 @@ func (c *ClientWithResponses) CreatePodWithBodyWithResponse(ctx context.Context,
 }
 
 // CreatePodWithResponse Order a pod
+//
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10670,7 +11122,7 @@ func (c *ClientWithResponses) CreatePodWithResponse(ctx context.Context, params 
 
 // DeletePodWithResponse Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10685,6 +11137,8 @@ func (c *ClientWithResponses) DeletePodWithResponse(ctx context.Context, podID P
 
 // GetPodWithResponse Get one pod
 //
+// For viewers, developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
@@ -10698,7 +11152,7 @@ func (c *ClientWithResponses) GetPodWithResponse(ctx context.Context, podID PodI
 
 // GetPodLogsWithResponse Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10713,6 +11167,8 @@ func (c *ClientWithResponses) GetPodLogsWithResponse(ctx context.Context, podID 
 
 // GetQuotaWithResponse The tenant's limits and what is in use
 //
+// For viewers, developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/quota (the `GetQuota` operationId).
@@ -10725,6 +11181,8 @@ func (c *ClientWithResponses) GetQuotaWithResponse(ctx context.Context, reqEdito
 }
 
 // ListServiceAccountsWithResponse List service accounts
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10739,6 +11197,8 @@ func (c *ClientWithResponses) ListServiceAccountsWithResponse(ctx context.Contex
 
 // CreateServiceAccountWithBodyWithResponse Create a service account
 //
+// For owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -10751,6 +11211,8 @@ func (c *ClientWithResponses) CreateServiceAccountWithBodyWithResponse(ctx conte
 }
 
 // CreateServiceAccountWithResponse Create a service account
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10765,6 +11227,8 @@ func (c *ClientWithResponses) CreateServiceAccountWithResponse(ctx context.Conte
 
 // DeleteServiceAccountWithResponse Delete a service account with its API keys
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
@@ -10777,6 +11241,8 @@ func (c *ClientWithResponses) DeleteServiceAccountWithResponse(ctx context.Conte
 }
 
 // GetServiceAccountWithResponse Get one service account
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10791,7 +11257,7 @@ func (c *ClientWithResponses) GetServiceAccountWithResponse(ctx context.Context,
 
 // UpdateServiceAccountWithBodyWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10806,7 +11272,7 @@ func (c *ClientWithResponses) UpdateServiceAccountWithBodyWithResponse(ctx conte
 
 // UpdateServiceAccountWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10821,6 +11287,8 @@ func (c *ClientWithResponses) UpdateServiceAccountWithResponse(ctx context.Conte
 
 // ListServiceAccountKeysWithResponse List a service account's API keys, without their secrets
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
@@ -10833,6 +11301,8 @@ func (c *ClientWithResponses) ListServiceAccountKeysWithResponse(ctx context.Con
 }
 
 // CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10847,6 +11317,8 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithBodyWithResponse(ctx co
 
 // CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -10859,6 +11331,8 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithResponse(ctx context.Co
 }
 
 // DeleteServiceAccountKeyWithResponse Revoke an API key at once
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10873,6 +11347,8 @@ func (c *ClientWithResponses) DeleteServiceAccountKeyWithResponse(ctx context.Co
 
 // ListUsersWithResponse List users
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/users (the `ListUsers` operationId).
@@ -10886,7 +11362,7 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 
 // CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10901,7 +11377,7 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 
 // CreateUserWithResponse Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10916,6 +11392,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 
 // DeleteUserWithResponse Delete a user
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
@@ -10928,6 +11406,8 @@ func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, userID
 }
 
 // GetUserWithResponse Get one user
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10942,7 +11422,7 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, userID Us
 
 // UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10957,7 +11437,7 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 
 // UpdateUserWithResponse Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10972,7 +11452,7 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, userID
 
 // ListVolumesWithResponse List volumes, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10987,6 +11467,8 @@ func (c *ClientWithResponses) ListVolumesWithResponse(ctx context.Context, param
 
 // CreateVolumeWithBodyWithResponse Create a volume
 //
+// For developers and owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -10999,6 +11481,8 @@ func (c *ClientWithResponses) CreateVolumeWithBodyWithResponse(ctx context.Conte
 }
 
 // CreateVolumeWithResponse Create a volume
+//
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11013,6 +11497,8 @@ func (c *ClientWithResponses) CreateVolumeWithResponse(ctx context.Context, para
 
 // DeleteVolumeWithResponse Delete a volume and its data
 //
+// For developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
@@ -11025,6 +11511,8 @@ func (c *ClientWithResponses) DeleteVolumeWithResponse(ctx context.Context, volu
 }
 
 // GetVolumeWithResponse Get one volume
+//
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11039,7 +11527,7 @@ func (c *ClientWithResponses) GetVolumeWithResponse(ctx context.Context, volumeI
 
 // WhoAmIWithResponse Who the token speaks for
 //
-// For every kind of caller but agents.
+// For everyone with a token.
 //
 // Returns a wrapper object for the known response body format(s).
 //

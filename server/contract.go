@@ -72,6 +72,7 @@ func (s *Server) contract(next http.Handler) http.Handler {
 			return
 		}
 		req.operation, req.path, req.address = operationName(route.Operation.OperationID), r.URL.Path, addressOf(r, s.cfg.TrustedProxies)
+		s.deprecations[req.operation].tell(w.Header())
 		if err := s.admit(r, req); err != nil {
 			s.writeProblem(w, r, err)
 			return

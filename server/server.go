@@ -77,6 +77,7 @@ type Server struct {
 	agents    *agentClients
 
 	readOnly           map[string]bool // names of properties that only answers have
+	deprecations       map[string]deprecation
 	tenants, addresses *limiter
 	idTokens           *idtoken.Verifier
 }
@@ -103,6 +104,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkAccessTable(spec, access); err != nil {
 		return nil, err
 	}
+	deprecations, err := deprecationsOf(spec)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.LoginsPerSecond == 0 {
 		cfg.LoginsPerSecond = 20
 	}
@@ -119,7 +124,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), readOnly: readOnlyProperties(spec),
+		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), readOnly: readOnlyProperties(spec), deprecations: deprecations,
 		tenants: newTenantLimiter(cfg.Store), addresses: newAddressLimiter(cfg.Store, cfg.LoginsPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}
 	return s, nil

@@ -149,6 +149,9 @@ func (c contractual) check(r *http.Request, resp *http.Response, media string, b
 		if _, known := statusOf[husk.Code(p.Code)]; !known {
 			return fmt.Errorf("the code %q is unknown", p.Code)
 		}
+		if err := c.listed(r, p.Code); err != nil {
+			return err
+		}
 		var v any
 		if err := json.Unmarshal(body, &v); err != nil {
 			return err
