@@ -36,5 +36,5 @@ BEGIN
         EXECUTE format('CREATE POLICY control ON %I TO husk_control USING (true) WITH CHECK (true)', t);
     END LOOP;
 END $$;
-GRANT SELECT, INSERT ON certificate_authority TO husk_control;
+GRANT SELECT, INSERT, UPDATE ON certificate_authority TO husk_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON node_certificates TO husk_control;

@@ -65,7 +65,7 @@ func (a api) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestObject) 
 	if err != nil {
 		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which keeps this log, does not answer; try again", node.Name), err)
 	}
-	return proxied{resp}, nil
+	return proxied{resp, func() error { _, err := a.store.Pod(ctx, tenant, r.PodID); return err }}, nil
 }
 
 func chooseContainer(pod husk.Pod, asked *string) (string, error) {
@@ -105,7 +105,13 @@ func (s *Server) askAgent(ctx context.Context, node husk.Node, call func(*openap
 }
 
 // proxied hands an agent's stream on, line by line as it comes.
-type proxied struct{ resp *http.Response }
+type proxied struct {
+	resp  *http.Response
+	again func() error // whether the reader may still read
+}
+
+// readAgain is how often a log that is followed asks whether its reader may still read.
+const readAgain = 15 * time.Second
 
 // VisitGetPodLogsResponse copies until the agent or the reader ends it.
 func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
@@ -116,6 +122,22 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 	h.Set("X-Content-Type-Options", "nosniff") // a tenant's log must never become a page
 	w.WriteHeader(http.StatusOK)
 	c := http.NewResponseController(w)
+	ended, watching := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(readAgain):
+			}
+			if code := husk.CodeOf(p.again()); code == husk.CodeUnauthenticated || code == husk.CodeNotFound {
+				_ = p.resp.Body.Close() //nolint:errcheck // whoever copies sees that it is closed
+				return
+			}
+		}
+	}()
+	defer func() { close(ended); <-watching }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := p.resp.Body.Read(buf)

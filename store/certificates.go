@@ -39,7 +39,10 @@ func (s *Store) CertificateAuthority(ctx context.Context, make func() (Authority
 		if err != nil {
 			return Authority{}, err
 		}
-		key, err := s.seal.open(row.PrivateKey, authorityOwner)
+		key, old, err := s.seal.openNoting(row.PrivateKey, authorityOwner)
+		if err == nil && old {
+			err = q.ResealCertificateAuthority(ctx, s.seal.seal(key, authorityOwner))
+		}
 		return Authority{row.Certificate, key}, wrap(err, "key of the certificate authority")
 	})
 }

@@ -144,6 +144,15 @@ func (q *Queries) NodeCertificates(ctx context.Context, nodeID uuid.UUID) ([]Nod
 	return items, nil
 }
 
+const resealCertificateAuthority = `-- name: ResealCertificateAuthority :exec
+UPDATE certificate_authority SET private_key = $1
+`
+
+func (q *Queries) ResealCertificateAuthority(ctx context.Context, privateKey []byte) error {
+	_, err := q.db.Exec(ctx, resealCertificateAuthority, privateKey)
+	return err
+}
+
 const revokeNodeCertificates = `-- name: RevokeNodeCertificates :exec
 UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL
 `

@@ -177,6 +177,20 @@ func (q *Queries) Notify(ctx context.Context, payload string) error {
 	return err
 }
 
+const resealSigningKey = `-- name: ResealSigningKey :exec
+UPDATE signing_keys SET private_key = $1 WHERE kid = $2
+`
+
+type ResealSigningKeyParams struct {
+	PrivateKey []byte
+	Kid        string
+}
+
+func (q *Queries) ResealSigningKey(ctx context.Context, arg ResealSigningKeyParams) error {
+	_, err := q.db.Exec(ctx, resealSigningKey, arg.PrivateKey, arg.Kid)
+	return err
+}
+
 const signingKeys = `-- name: SigningKeys :many
 SELECT kid, private_key, public_key, created_at, signs_from FROM signing_keys ORDER BY signs_from DESC, created_at DESC, kid
 `

@@ -24,3 +24,6 @@ DELETE FROM node_certificates WHERE node_id = @node_id AND expires_at < now() - 
 -- When the best certificate of each node that has one expires.
 SELECT n.name, max(c.expires_at)::timestamptz AS expires_at FROM nodes n JOIN node_certificates c ON c.node_id = n.id
 WHERE c.revoked_at IS NULL GROUP BY n.name ORDER BY n.name;
+
+-- name: ResealCertificateAuthority :exec
+UPDATE certificate_authority SET private_key = @private_key;

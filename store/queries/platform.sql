@@ -11,6 +11,9 @@ SELECT * FROM signing_keys ORDER BY signs_from DESC, created_at DESC, kid;
 -- name: InsertSigningKey :one
 INSERT INTO signing_keys (kid, private_key, public_key, signs_from) VALUES (@kid, @private_key, @public_key, clock_timestamp() + make_interval(secs => @signs_after)) RETURNING *;
 
+-- name: ResealSigningKey :exec
+UPDATE signing_keys SET private_key = @private_key WHERE kid = @kid;
+
 -- name: DeleteSigningKey :exec
 DELETE FROM signing_keys WHERE kid = @kid;
 
