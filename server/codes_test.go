@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,45 +10,16 @@ import (
 	"husk/openapi"
 )
 
-// listed tells whether the contract says that whatever this request is for may answer with this problem code. Every problem that any test
-// of the server meets is held to it.
-func (c contractual) listed(r *http.Request, code string) error {
-	allowed := textsOf(c.s.spec.Extensions["x-common-problem-codes"])
-	operation := "a path that is not there"
-	if route, _, err := c.s.router.FindRoute(r); err != nil {
-		allowed = append(allowed, string(husk.CodeNotFound))
-	} else {
-		operation = route.Operation.OperationID
-		allowed = append(allowed, textsOf(route.Operation.Extensions["x-problem-codes"])...)
-	}
-	if slices.Contains(allowed, code) {
-		return nil
-	}
-	return fmt.Errorf("%s answers with the code %s; the contract lists only %s", operation, code, strings.Join(allowed, ", "))
-}
-
-func textsOf(list any) []string {
-	items, ok := list.([]any)
-	if !ok {
-		return nil
-	}
-	var texts []string
-	for _, item := range items {
-		texts = append(texts, fmt.Sprint(item))
-	}
-	return texts
-}
-
 func TestACodeThatTheContractDoesNotListIsNoticed(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	c := contractual{t, s.Server, nil}
+	c := contractual(t, nil)
 	for path, want := range map[string]map[husk.Code]bool{
 		"/v1/pods":  {husk.CodeNameTaken: true, husk.CodeUnavailable: true, husk.CodeIssuerUnreachable: false},
 		"/v1/volts": {husk.CodeNotFound: true, husk.CodeNameTaken: false},
 	} {
 		for code, listed := range want {
-			if err := c.listed(s.request(http.MethodPost, path, "", nil), string(code)); (err == nil) != listed {
+			if err := c.Listed(s.request(http.MethodPost, path, "", nil), string(code)); (err == nil) != listed {
 				t.Errorf("%s with %s: %v", path, code, err)
 			}
 		}

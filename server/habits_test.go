@@ -332,3 +332,25 @@ func TestEventsTellAnObjectsStory(t *testing.T) {
 	}
 	_ = other
 }
+
+func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	refused := 0
+	for range 10 * outboundPerSecond {
+		a := s.call("POST", "/v1/images", c.token, map[string]any{"reference": "127.0.0.1:1/web:1"})
+		if a.status == http.StatusTooManyRequests {
+			refused++
+			if a.problem.Code != string(husk.CodeRateLimited) || a.header.Get("Retry-After") == "" {
+				t.Errorf("one too many is answered %s", a.body)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("a tenant made the server ask a registry without end")
+	}
+	if a := s.call("GET", "/v1/pods", c.token, nil); a.status != 200 {
+		t.Errorf("other requests are answered %d", a.status)
+	}
+}

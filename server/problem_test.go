@@ -96,7 +96,7 @@ func TestALargeBodyIsRefusedAndTheConnectionSurvives(t *testing.T) {
 	c := s.tenant()
 	transport := &http.Transport{MaxConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
-	s.web = &http.Client{Transport: contractual{t, s.Server, transport}}
+	s.web = &http.Client{Transport: contractual(t, transport)}
 	reused := 0
 	trace := func(r *http.Request) *http.Request {
 		return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {

@@ -76,10 +76,11 @@ type Server struct {
 	metrics   *metrics
 	agents    *agentClients
 
-	readOnly           map[string]bool // names of properties that only answers have
-	deprecations       map[string]deprecation
-	tenants, addresses *limiter
-	idTokens           *idtoken.Verifier
+	readOnly     map[string]bool // names of properties that only answers have
+	deprecations map[string]deprecation
+	// tenants counts requests by tenant, addresses logins by address, and outbound what tenants make this server ask of others.
+	tenants, addresses, outbound *limiter
+	idTokens                     *idtoken.Verifier
 }
 
 // minCertificateLife leaves an agent a few tries. Lives this short are for tests.
@@ -125,7 +126,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
 		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), readOnly: readOnlyProperties(spec), deprecations: deprecations,
-		tenants: newTenantLimiter(cfg.Store), addresses: newAddressLimiter(cfg.Store, cfg.LoginsPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
+		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
+		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}
 	return s, nil
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/google/uuid"
 
 	"husk"
@@ -29,6 +27,7 @@ import (
 	"husk/openapi"
 	"husk/pki"
 	"husk/store"
+	"husk/test/contract"
 )
 
 func TestMain(m *testing.M) {
@@ -100,73 +99,18 @@ func (s site) logging(handler slog.Handler) site {
 	tlsServer.Start()
 	t.Cleanup(tlsServer.Close)
 	s.url, s.agentURL = httpServer.URL, "https://"+tlsServer.Listener.Addr().String()
-	s.web = &http.Client{Transport: contractual{t, s.Server, httpServer.Client().Transport}}
+	s.web = &http.Client{Transport: contractual(t, httpServer.Client().Transport)}
 	return s
 }
 
-// contractual fails the test when an answer is not what the contract says.
-type contractual struct {
-	t    testing.TB
-	s    *Server
-	next http.RoundTripper
-}
-
-func (c contractual) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
+// contractual holds answers to the contract: a bad one fails the test.
+func contractual(t testing.TB, next http.RoundTripper) *contract.Transport {
+	t.Helper()
+	c, err := contract.New(next, t.Errorf)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil && resp.StatusCode != http.StatusNoContent {
-		c.t.Errorf("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
-	}
-	if media == "text/event-stream" {
-		return resp, nil
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if err := resp.Body.Close(); err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	if err := c.check(r, resp, media, body); err != nil {
-		c.t.Errorf("%s %s answers %s %s, which is not in the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
-	}
-	return resp, nil
-}
-
-func (c contractual) check(r *http.Request, resp *http.Response, media string, body []byte) error {
-	if media == "application/problem+json" {
-		var p openapi.Problem
-		if err := json.Unmarshal(body, &p); err != nil {
-			return err
-		}
-		if p.Status != resp.StatusCode || p.Code == "" || p.RequestID == nil || resp.Header.Get("X-Request-Id") != *p.RequestID || p.Title == "" {
-			return fmt.Errorf("the problem does not fit its answer: %+v", p)
-		}
-		if _, known := statusOf[husk.Code(p.Code)]; !known {
-			return fmt.Errorf("the code %q is unknown", p.Code)
-		}
-		if err := c.listed(r, p.Code); err != nil {
-			return err
-		}
-		var v any
-		if err := json.Unmarshal(body, &v); err != nil {
-			return err
-		}
-		return c.s.spec.Components.Schemas["Problem"].Value.VisitJSON(v)
-	}
-	route, params, err := c.s.router.FindRoute(r)
-	if err != nil {
-		return err
-	}
-	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
-		Status:                 resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewReader(body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
+	return c
 }
 
 // answer is a response that was read to its end.
@@ -379,7 +323,7 @@ func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
 func (s site) over(config *tls.Config) site {
 	transport := &http.Transport{TLSClientConfig: config}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	s.url, s.web = s.agentURL, &http.Client{Transport: contractual{s.t, s.Server, transport}}
+	s.url, s.web = s.agentURL, &http.Client{Transport: contractual(s.t, transport)}
 	return s
 }
 
