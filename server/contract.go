@@ -80,11 +80,15 @@ func (s *Server) contract(next http.Handler) http.Handler {
 		ctx := store.WithRequest(r.Context(), store.Request{
 			ID: req.id, Operation: req.operation, Caller: req.caller, Address: req.address, IfMatch: r.Header.Get("If-Match"),
 		})
+		until := time.Time{} // the deadline of the request before on this connection must not end a stream
 		if !streams(req.operation, r) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + writeTimeout)) //nolint:errcheck // a writer without deadlines is one of a test
+			until = time.Now().Add(requestTimeout + writeTimeout)
+		}
+		if err := http.NewResponseController(w).SetWriteDeadline(until); err != nil {
+			s.log.Debug("the connection takes no deadline", "request_id", req.id, "error", err)
 		}
 		r = r.WithContext(ctx)
 		if req.body, err = readBody(w, r); err != nil {
