@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -352,5 +353,31 @@ func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
 	}
 	if a := s.call("GET", "/v1/pods", c.token, nil); a.status != 200 {
 		t.Errorf("other requests are answered %d", a.status)
+	}
+}
+
+// Whoever guesses secrets from one address is slowed down, whichever server is asked.
+func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const perSecond = 5
+	one, two := newLimiter(s.store, "address", perSecond), newLimiter(s.another().store, "address", perSecond)
+	began, passed := time.Now(), 0
+	for i := range 300 {
+		l := []*limiter{one, two}[i%2]
+		wait, err := l.allow(t.Context(), "192.0.2.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wait == 0 {
+			passed++
+		}
+	}
+	// The burst, and what has come in since; a limiter takes a fourth of a second's worth at a time.
+	if most := 5*perSecond + int(perSecond*time.Since(began).Seconds()) + 1; passed > most || passed < 5*perSecond-2 {
+		t.Errorf("%d logins passed at once, at most %d may", passed, most)
+	}
+	if wait, err := one.allow(t.Context(), "192.0.2.2"); wait != 0 || err != nil {
+		t.Errorf("another address waits %s: %v", wait, err)
 	}
 }

@@ -76,6 +76,16 @@ func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
 		t.Errorf("the users are %+v", users)
 	}
 
+	logins := 0
+	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit", owner, nil), 200).Items {
+		if e.Operation == "issueToken" && e.ActorKind == "user" && e.ActorName != "" {
+			logins++
+		}
+	}
+	if logins != 2 {
+		t.Errorf("%d logins are written down", logins)
+	}
+
 	// Nobody vouches: no group, another client's token, another tenant, one that does not exist, a tenant that nobody named.
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Stranger), scope), "invalid_grant")
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.OtherClient, oidcprovider.Owner), scope), "invalid_grant")

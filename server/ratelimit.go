@@ -54,7 +54,7 @@ const outboundPerSecond = 5
 // newLimiter counts what no quota is about, by whatever the keys are. Bursts are five times the rate.
 func newLimiter(s *store.Store, what string, perSecond float64) *limiter {
 	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
-		granted, err := s.TakeTokens(ctx, what+":"+key, perSecond, 5*perSecond, max(1, perSecond/4))
+		granted, err := s.TakeTokens(ctx, what+":"+key, perSecond, 5*perSecond, math.Ceil(perSecond/4))
 		return granted, perSecond, err
 	}}
 }
