@@ -51,7 +51,7 @@ RUN apt-get update \
  && install -d -o husk /var/lib/husk/work
 COPY --from=build /out/huskd /usr/bin/huskd
 USER husk
-ENV HUSKD_LISTEN=0.0.0.0:8080 HUSKD_WORK_DIR=/var/lib/husk/work
-EXPOSE 8080
+ENV HUSKD_LISTEN=0.0.0.0:8080 HUSKD_AGENT_LISTEN=0.0.0.0:8443 HUSKD_WORK_DIR=/var/lib/husk/work
+EXPOSE 8080 8443
 ENTRYPOINT ["huskd"]
 CMD ["server"]

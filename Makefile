@@ -57,9 +57,11 @@ test: build ## Run every test, unit to end-to-end, against the real parts
 	@. build/deps.env && ./test/run
 
 .PHONY: bench
-bench: build ## Measure a pod's way from order to running, beside plain QEMU
+bench: build ## Measure the API beside its statements alone, and a pod's way from order to running beside plain QEMU
+	@. build/deps.env && go test ./server -run '^$$' -bench . -benchtime 1x -timeout 20m
 	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: deps ## Check formatting, vet and run the linters
+lint: ## Check formatting, vet and run the linters, of the API's contract too
+	@./deps.sh lint
 	@. build/deps.env && ./test/lint

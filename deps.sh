@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Husk is built and run with on Debian 12, and writes build/deps.env with the way to Go. Quick when nothing is missing.
+# With the argument lint also what only the linters need.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,6 +20,10 @@ for go in "$(command -v go)" /usr/local/go/bin/go ""; do
   if new_enough "$go"; then break; fi
 done
 if [ -z "$go" ]; then packages+=(golang-go); fi
+
+# Node runs the linter of openapi.yaml. Any version from 18 on will do, and Debian 12 has one.
+node_major() { node --version | sed 's/^v\([0-9]*\).*/\1/'; }
+if [ "${1:-}" = lint ] && ! { command -v npm && command -v node && (($(node_major) >= 18)); } > /dev/null; then packages+=(nodejs npm); fi
 
 missing=()
 for p in "${packages[@]}"; do

@@ -138,7 +138,6 @@ type Node struct {
 	Allocated      Resources  `json:"allocated"`
 	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
 	Endpoint       string     `json:"-"` // where servers reach the agent
-	Certificate    string     `json:"-"` // PEM; the only one servers accept there
 	CreatedAt      time.Time  `json:"createdAt"`
 	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
 }

@@ -367,6 +367,11 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 	if _, err := c.ImportImage(ctx, digest(t), someFiles); err != nil {
 		t.Fatal(err)
 	}
+	foreign := "sha256:" + strings.Repeat("f", 60) + "0bad" // of another tenant
+	if _, err := c.ImportImage(ctx, foreign, someFiles); err != nil {
+		t.Fatal(err)
+	}
+	foreignID := importID(t, c, foreign)
 	image, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
 	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
 	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
@@ -394,6 +399,10 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"rbd", "ls", dev.VolumesPool},
+		{"rbd", "ls", dev.ImagesPool},
+		{"rados", "-p", dev.ImagesPool, "ls"},
+		{"rados", "-p", dev.ImagesPool, "get", "rbd_data." + foreignID + ".0000000000000000", "-"},
+		{"rados", "-p", dev.ImagesPool, "get", "rbd_header." + foreignID, "-"},
 		{"rados", "-p", dev.VolumesPool, "put", "rbd_data." + other.ID + ".0000000000000000", "/etc/hostname"},
 		{"rados", "-p", dev.VolumesPool, "get", "husk-pod-keys", "-"},
 		{"ceph", "osd", "blocklist", "add", "192.0.2.1:0/0"},
@@ -403,6 +412,27 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 			t.Errorf("%v is allowed: %s", args, out)
 		}
 	}
+}
+
+// importID is RBD's id of an import, and checks that it has data that could be stolen.
+func importID(t *testing.T, c *Cluster, digest string) string {
+	t.Helper()
+	image, err := imageName(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := rbd.OpenImageReadOnly(c.images, image, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := img.GetId()
+	if err := errors.Join(err, img.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.images.Stat("rbd_data." + id + ".0000000000000000"); err != nil {
+		t.Fatalf("the import of %s has no data: %v", digest, err)
+	}
+	return id
 }
 
 // asUser runs one of Ceph's tools with a key.
@@ -421,7 +451,10 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx, pod := t.Context(), name(t, "pod")
-	disk := Disk{Pool: dev.VolumesPool, Name: "a", ID: "1"}
+	disk, err := c.CreateVolume(ctx, name(t, "a"), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var keys []Key
 	for _, write := range []bool{false, false, true} {
 		key, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ceph/go-ceph/rados"
+	"github.com/ceph/go-ceph/rbd"
 )
 
 // Key is a cephx user that one pod's QEMU logs in as.
@@ -35,13 +36,22 @@ const (
 // PodUser is the cephx user of a pod, without "client.".
 func PodUser(podID string) string { return podKeyPrefix + podID }
 
-// podCaps lets a key read the images pool (the parents of clones) and reach the
-// objects of exactly these disks. QEMU opens even a read-only disk with a watch
-// on its header, hence "w" there; the data of a read-only disk stays "rx".
-func (c *Cluster) podCaps(disks []Access) string {
-	caps := []string{"profile rbd-read-only pool=" + c.cfg.ImagesPool}
+// podCaps lets a key reach the objects of exactly these disks, and read those of the imports that they are clones of: another tenant's
+// import is as far away as its volumes. QEMU opens even a read-only disk with a watch on its header, hence "w" there; the data of a
+// read-only disk stays "rx". Of an import librbd needs header, data and object map, and asks the
+// directory what the id is called.
+func (c *Cluster) podCaps(disks []Access, parents []string) string {
+	var caps []string
 	allow := func(pool, rights, prefix string) {
 		caps = append(caps, fmt.Sprintf("allow %s pool=%s namespace=\"\" object_prefix %s", rights, pool, prefix))
+	}
+	if len(parents) > 0 {
+		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // the name of an id that one knows; no list
+	}
+	for _, id := range parents {
+		allow(c.cfg.ImagesPool, "rx", "rbd_header."+id)
+		allow(c.cfg.ImagesPool, "rx", "rbd_data."+id+".")
+		allow(c.cfg.ImagesPool, "rx", "rbd_object_map."+id)
 	}
 	sorted := slices.Clone(disks)
 	slices.SortFunc(sorted, func(a, b Access) int { return strings.Compare(a.Disk.ID, b.Disk.ID) })
@@ -56,7 +66,35 @@ func (c *Cluster) podCaps(disks []Access) string {
 		allow(a.Disk.Pool, data, "rbd_object_map."+a.Disk.ID)
 	}
 	allow(c.cfg.VolumesPool, "rx", "rbd_info")
+	allow(c.cfg.ImagesPool, "rx", "rbd_info")
 	return strings.Join(caps, ", ")
+}
+
+// parentsOf returns the ids of the imports that disks are clones of, sorted and each once.
+func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
+	var ids []string
+	for _, a := range disks {
+		if a.Write {
+			continue // a volume has no parent
+		}
+		img, err := rbd.OpenImageReadOnly(c.volumes, a.Disk.Name, "")
+		if err != nil {
+			return nil, fmt.Errorf("disk %s: %w", a.Disk.Name, err)
+		}
+		parent, err := img.GetParent()
+		none := notFound(err)
+		if none {
+			err = nil
+		}
+		if err := errors.Join(err, img.Close()); err != nil {
+			return nil, fmt.Errorf("parent of %s: %w", a.Disk.Name, err)
+		}
+		if !none && !slices.Contains(ids, parent.Image.ImageID) {
+			ids = append(ids, parent.Image.ImageID)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // CreatePodKey makes the pod's key, or changes what it may reach; the same call
@@ -68,6 +106,10 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 	if err := ctx.Err(); err != nil {
 		return Key{}, err
 	}
+	parents, err := c.parentsOf(disks)
+	if err != nil {
+		return Key{}, fmt.Errorf("key of pod %s: %w", podID, err)
+	}
 	// Indexed first: a key that nobody knows of would never be removed.
 	if err := c.volumes.SetOmap(keyIndex, map[string][]byte{podID: nil}); err != nil {
 		return Key{}, fmt.Errorf("index key of pod %s: %w", podID, err)
@@ -76,7 +118,7 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 		return Key{}, err
 	}
 	user := PodUser(podID)
-	caps := []string{"mon", "allow r", "osd", c.podCaps(disks)}
+	caps := []string{"mon", "allow r", "osd", c.podCaps(disks, parents)}
 	out, err := c.monCommand(map[string]any{"prefix": "auth get-or-create", "entity": "client." + user, "caps": caps})
 	if hasErrno(err, einval) { // exists with other caps
 		if _, err := c.monCommand(map[string]any{"prefix": "auth caps", "entity": "client." + user, "caps": caps}); err != nil {

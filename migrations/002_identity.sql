@@ -91,6 +91,9 @@ CREATE INDEX events_by_object ON events (tenant_id, object_id, at);
 CREATE INDEX events_by_time ON events (tenant_id, at, id);
 CREATE INDEX events_by_age ON events (at);
 
+-- Lists are ordered by age, and so are addresses given out.
+CREATE INDEX pods_by_age ON pods (tenant_id, created_at, id);
+
 -- Signing keys: a new one is published some time before it signs, and verifies some time after the next has taken over.
 ALTER TABLE signing_keys ADD COLUMN signs_from timestamptz;
 UPDATE signing_keys SET signs_from = created_at;
@@ -148,16 +151,16 @@ GRANT SELECT ON tenant_keys TO husk_tenant;
 
 -- The first statement of every transaction of a tenant: whose rows it sees, and whether its token still stands for what it says. A
 -- revoked key, a user who was shut out and a role that was changed count from the next request on.
-CREATE FUNCTION begin_tenant(tenant uuid, subject uuid, key uuid, claimed_role text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM set_config('husk.tenant', tenant::text, true);
-    IF subject IS NULL THEN -- a loop's own transaction, or a handler's for an agent or an operator
+    PERFORM set_config('husk.tenant', for_tenant::text, true);
+    IF caller IS NULL THEN -- a loop's own transaction, or a handler's for an agent or an operator
         RETURN true;
-    ELSIF key IS NULL THEN
-        RETURN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = tenant AND u.id = subject AND u.role = claimed_role AND NOT u.disabled);
+    ELSIF caller_key IS NULL THEN
+        RETURN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = for_tenant AND u.id = caller AND u.role = caller_role AND NOT u.disabled);
     END IF;
     RETURN EXISTS (SELECT 1 FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
-        WHERE k.tenant_id = tenant AND k.client_id = key AND a.id = subject AND a.role = claimed_role
+        WHERE k.tenant_id = for_tenant AND k.client_id = caller_key AND a.id = caller AND a.role = caller_role
           AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()));
 END $$;
 

@@ -3,7 +3,8 @@
 //
 // Flow: desired.go keeps the node's desired state current; reconcile.go compares it with the domains that exist and starts or ends a
 // worker per pod; each worker (worker.go) brings its own pod to where it should be, level-triggered, and may die at any line; what a
-// worker learns goes to report.go, which tells the server in batches. endpoint.go serves logs to the server.
+// worker learns goes to report.go, which tells the server in batches. endpoint.go serves logs to the server. The node joins in join.go, and
+// shows from then on the certificate in its identity.go, which renew.go replaces in time.
 package nodeagent
 
 import (
@@ -22,12 +23,13 @@ import (
 	"husk"
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
+	"husk/pki"
 )
 
 // Config is what an agent needs.
 type Config struct {
-	ServerURL string
-	JoinToken string // only until the node has joined
+	ServerURL string // https://, where the server listens for agents
+	JoinToken string // only until the node has joined, or when it must join again
 	NodeName  string
 	StateDir  string
 	Listen    string // where servers reach the agent, host:port
@@ -47,7 +49,8 @@ type Config struct {
 type Agent struct {
 	cfg     Config
 	log     *slog.Logger
-	id      *identity
+	id      *identity // as it was at the start; its certificate is renewed in holder
+	holder  *pki.NodeHolder
 	server  *serverClient
 	vms     *vm.Manager
 	net     *network.Network
@@ -63,6 +66,9 @@ type Agent struct {
 
 // New joins the cluster if the node has not yet, and prepares the node's network.
 func New(ctx context.Context, cfg Config) (*Agent, error) {
+	if err := checkServerURL(cfg.ServerURL); err != nil {
+		return nil, err
+	}
 	for _, dir := range []string{cfg.StateDir, filepath.Join(cfg.StateDir, "pods"), cfg.VM.LogDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the state directory: %w", err)
@@ -78,9 +84,10 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	cfg.VM.Node = id.NodeID
 	a := &Agent{
-		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, vms: vm.New(cfg.VM), net: net, workers: map[uuid.UUID]*worker{},
+		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, holder: &pki.NodeHolder{}, vms: vm.New(cfg.VM), net: net, workers: map[uuid.UUID]*worker{},
 	}
-	a.server = newServerClient(cfg.ServerURL, id)
+	a.holder.Replace(id.cert)
+	a.server = newServerClient(cfg.ServerURL, id.root, a.holder)
 	a.reports = newReporter(a.server, a.log)
 	a.metrics = newMetrics(a)
 	return a, nil
@@ -96,6 +103,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	loopCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	desired := make(chan husk.DesiredState, 1)
+	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), log: a.log, id: a.id}
+	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	// Workers and reports outlive ctx for as long as it takes to stop in order.
@@ -113,6 +122,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopWork()
 	a.waitWorkers()
 	reporting.Wait()
+	a.server.close()
 	return errors.Join(endpoint(), a.vms.Close())
 }
 

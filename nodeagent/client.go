@@ -2,34 +2,80 @@ package nodeagent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/oauth2/clientcredentials"
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 )
 
-// serverClient is the API as the agent sees it. Tokens are fetched and renewed by the OAuth2 library.
+// serverClient is the API as the agent sees it, over mutual TLS.
 type serverClient struct {
-	api *openapi.ClientWithResponses
+	api         *openapi.ClientWithResponses
+	connections *connections
 }
 
 // pollWait is how long a request for the desired state stays open.
 const pollWait = 25 * time.Second
 
-func newServerClient(url string, id *identity) *serverClient {
-	oauth := clientcredentials.Config{ClientID: id.ClientID.String(), ClientSecret: id.ClientSecret, TokenURL: url + "/oauth2/token"}
-	client := oauth.Client(context.Background()) //nolint:contextcheck // it lives as long as the agent; calls bring their own context
-	client.Timeout = pollWait + 15*time.Second
-	api, err := openapi.NewClientWithResponses(url, openapi.WithHTTPClient(client))
+func newServerClient(url string, root *pki.Root, holder *pki.NodeHolder) *serverClient {
+	c := &connections{config: pki.AgentClient(root, holder)}
+	c.renew()
+	api, err := openapi.NewClientWithResponses(url, openapi.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
 	if err != nil {
 		panic(err) // only an option can fail, and ours does not
 	}
-	return &serverClient{api}
+	return &serverClient{api, c}
+}
+
+// connections are the agent's to the server. A connection is admitted by the certificate that it was made with, so there are new ones
+// for a new certificate.
+type connections struct {
+	config  *tls.Config
+	current atomic.Pointer[http.Transport]
+}
+
+// renew lets requests under way end and makes new connections for the others.
+func (c *connections) renew() {
+	if old := c.current.Swap(newTransport(c.config)); old != nil {
+		old.CloseIdleConnections() // and those that become idle, since the old transport gets no more requests
+	}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *connections) RoundTrip(r *http.Request) (*http.Response, error) {
+	return c.current.Load().RoundTrip(r)
+}
+
+func newTransport(config *tls.Config) *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+	}
+}
+
+// reconnect makes the next request show the certificate that the holder has now.
+func (s *serverClient) reconnect() { s.connections.renew() }
+
+// close ends connections that nothing uses.
+func (s *serverClient) close() { s.connections.current.Load().CloseIdleConnections() }
+
+// renew asks for another certificate of this node.
+func (s *serverClient) renew(ctx context.Context, request string) (openapi.RenewedCertificate, error) {
+	resp, err := s.api.RenewCertificateWithResponse(ctx, openapi.CertificateRenewal{CertificateRequest: request})
+	if err != nil {
+		return openapi.RenewedCertificate{}, fmt.Errorf("ask for a certificate: %w", err)
+	}
+	if resp.JSON200 == nil {
+		return openapi.RenewedCertificate{}, refused("another certificate", resp.HTTPResponse, resp.Body)
+	}
+	return *resp.JSON200, nil
 }
 
 // desired waits for a desired state above the revision that is known, or for the poll to run out.
@@ -69,18 +115,6 @@ func (s *serverClient) report(ctx context.Context, reports []husk.PodReport) err
 		return refused("a status report", resp.HTTPResponse, resp.Body)
 	}
 	return nil
-}
-
-// keySet returns the public keys with which the server signs, by id.
-func (s *serverClient) keySet(ctx context.Context) ([]openapi.Key, error) {
-	resp, err := s.api.GetKeySetWithResponse(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the server's keys: %w", err)
-	}
-	if resp.JSON200 == nil {
-		return nil, refused("its keys", resp.HTTPResponse, resp.Body)
-	}
-	return resp.JSON200.Keys, nil
 }
 
 var errRefused = errors.New("the server refuses")

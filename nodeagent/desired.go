@@ -40,7 +40,7 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 		}
 		if state.Revision > floor {
 			floor = state.Revision
-			if err := writeFile(a.revisionFile(), []byte(fmt.Sprint(floor))); err != nil {
+			if err := writeFile(revisionFile(a.cfg.StateDir), []byte(fmt.Sprint(floor))); err != nil {
 				a.log.Error("the revision cannot be kept", "error", err)
 			}
 		}
@@ -53,10 +53,10 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 	}
 }
 
-func (a *Agent) revisionFile() string { return filepath.Join(a.cfg.StateDir, "revision") }
+func revisionFile(stateDir string) string { return filepath.Join(stateDir, "revision") }
 
 func (a *Agent) loadRevision() (int64, error) {
-	raw, err := os.ReadFile(a.revisionFile())
+	raw, err := os.ReadFile(revisionFile(a.cfg.StateDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return -1, nil
 	}
@@ -73,7 +73,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	for {
 		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
-			Endpoint: "https://" + a.cfg.Listen, Certificate: a.id.CertificatePEM,
+			Endpoint: "https://" + a.cfg.Listen,
 		})
 		switch {
 		case ctx.Err() != nil:

@@ -1,47 +1,38 @@
 package nodeagent
 
 import (
-	"context"
-	"crypto/ed25519"
-	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 )
 
-// serveEndpoint serves what servers ask of this node, over TLS with the certificate that the heartbeat reports: logs of its pods, as the
-// operation getPodLogs of the contract, and the agent's metrics. It returns a function that ends it.
+// serveEndpoint serves what servers ask of this node: logs of its pods, as the operation getPodLogs of the contract, and the agent's
+// metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
 func (a *Agent) serveEndpoint() (func() error, error) {
-	cert, err := a.id.tlsCertificate()
-	if err != nil {
-		return nil, fmt.Errorf("the agent's certificate: %w", err)
-	}
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for servers: %w; is another agent running on this node?", err)
 	}
 	r := chi.NewRouter()
-	r.Use(newServerAuth(a.server, a.id.NodeID).require)
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
 	r.Method(http.MethodGet, "/metrics", a.metrics.handler)
 	srv := &http.Server{
-		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13},
+		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, TLSConfig: pki.AgentListener(a.id.root, a.holder),
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeTLS(listener, "", "") }()
@@ -52,70 +43,6 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 		}
 		return err
 	}, nil
-}
-
-// serverAuth admits servers only: a token that the installation's key signed, for this node.
-type serverAuth struct {
-	server *serverClient
-	parser *jwt.Parser
-
-	mu     sync.Mutex
-	keys   map[string]ed25519.PublicKey
-	readAt time.Time
-}
-
-// keysKept bounds how often an unknown key id makes the agent ask for the keys again.
-const keysKept = 10 * time.Second
-
-func newServerAuth(server *serverClient, node uuid.UUID) *serverAuth {
-	return &serverAuth{server: server, parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience("node:"+node.String()), jwt.WithExpirationRequired(),
-		jwt.WithLeeway(30*time.Second),
-	)}
-}
-
-func (s *serverAuth) require(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if ok {
-			_, err := s.parser.Parse(raw, func(t *jwt.Token) (any, error) { return s.key(r.Context(), t) })
-			ok = err == nil
-		}
-		if !ok {
-			problem(w, husk.Errorf(husk.CodeUnauthenticated, "", "only this installation's servers may ask a node"), http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (s *serverAuth) key(ctx context.Context, t *jwt.Token) (any, error) {
-	kid, _ := t.Header["kid"].(string)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if key, ok := s.keys[kid]; ok {
-		return key, nil
-	}
-	if time.Since(s.readAt) < keysKept {
-		return nil, errors.New("unknown key id")
-	}
-	published, err := s.server.keySet(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.readAt = time.Now()
-	s.keys = map[string]ed25519.PublicKey{}
-	for _, k := range published {
-		raw, err := base64.RawURLEncoding.DecodeString(k.X)
-		if err != nil || len(raw) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("key %s is not an Ed25519 key", k.Kid)
-		}
-		s.keys[k.Kid] = raw
-	}
-	if key, ok := s.keys[kid]; ok {
-		return key, nil
-	}
-	return nil, errors.New("unknown key id")
 }
 
 func problem(w http.ResponseWriter, e *husk.Error, status int) {

@@ -2,117 +2,102 @@ package nodeagent
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/google/uuid"
 
-	"husk/openapi"
+	"husk/pki"
 )
 
 // identity is who the node is: kept in the state directory, readable by root only.
 type identity struct {
 	NodeID         uuid.UUID `json:"nodeId"`
-	ClientID       uuid.UUID `json:"clientId"`
-	ClientSecret   string    `json:"clientSecret"`
 	CertificatePEM string    `json:"certificate"`
 	KeyPEM         string    `json:"key"`
+	AuthorityPEM   string    `json:"authority"`
+
+	cert *tls.Certificate // what the above says, once it was verified
+	root *pki.Root
 }
 
-// certificateLife is long: the certificate is pinned by the server, not trusted by an authority, and a new one is reported by the
-// next heartbeat.
-const certificateLife = 10 * 365 * 24 * time.Hour
+func identityFile(stateDir string) string { return filepath.Join(stateDir, "identity.json") }
 
-// loadIdentity reads the identity, or joins with the token when there is none yet. A join whose answer was lost is repeated with the
-// same token.
+// loadIdentity reads the identity, or joins with the token when there is none that can be used. A join whose answer was lost is
+// repeated with the same token.
 func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
-	file := filepath.Join(cfg.StateDir, "identity.json")
-	raw, err := os.ReadFile(file) //nolint:gosec // our own state
-	if err == nil {
-		var id identity
-		if err := json.Unmarshal(raw, &id); err != nil {
-			return nil, fmt.Errorf("%s is damaged; remove it and join anew: %w", file, err)
-		}
-		return &id, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if cfg.JoinToken == "" {
+	file := identityFile(cfg.StateDir)
+	id, err := readIdentity(file)
+	switch {
+	case err == nil:
+		return id, nil
+	case errors.Is(err, fs.ErrNotExist) && cfg.JoinToken == "":
 		return nil, errors.New("this node has not joined yet; give it a join token (POST /v1/admin/join-tokens)")
+	case errors.Is(err, fs.ErrNotExist):
+	case cfg.JoinToken == "":
+		return nil, fmt.Errorf("%w; join again with a token that re-admits this node (POST /v1/admin/join-tokens with its nodeId)", err)
+	default:
+		cfg.Log.Warn("joining again", "reason", err)
 	}
-	id, err := join(ctx, cfg)
+	if id, err = join(ctx, cfg); err != nil {
+		return nil, err
+	}
+	// Orders are numbered per node, and this may be another node than the one whose revision was kept.
+	if err := os.Remove(revisionFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return id, id.keep(file)
+}
+
+// readIdentity reads an identity that can be used. With an error comes what could be read, if anything.
+func readIdentity(file string) (*identity, error) {
+	raw, err := os.ReadFile(file) //nolint:gosec // our own state
 	if err != nil {
 		return nil, err
 	}
-	if id.CertificatePEM, id.KeyPEM, err = selfSigned(id.NodeID); err != nil {
-		return nil, fmt.Errorf("make a certificate: %w", err)
+	var id identity
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", file, err)
 	}
-	if raw, err = json.Marshal(id); err != nil {
-		return nil, err
+	if err := id.verify(); err != nil {
+		return &id, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
-	return id, writeFile(file, raw)
+	return &id, nil
 }
 
-func join(ctx context.Context, cfg Config) (*identity, error) {
-	client, err := openapi.NewClientWithResponses(cfg.ServerURL)
-	if err != nil {
-		return nil, fmt.Errorf("server url: %w", err)
+// NeedsToken tells whether an agent with this state must join, and as which node it has joined before, if it has.
+func NeedsToken(stateDir string) (needed bool, node *uuid.UUID) {
+	id, err := readIdentity(identityFile(stateDir))
+	if id != nil && id.NodeID != uuid.Nil {
+		node = &id.NodeID
 	}
-	var wait backoff
-	for {
-		resp, err := client.RegisterNodeWithResponse(ctx, openapi.NodeRegistration{Token: cfg.JoinToken, Name: cfg.NodeName})
-		switch {
-		case err == nil && resp.JSON201 != nil:
-			c := resp.JSON201
-			return &identity{NodeID: c.NodeID, ClientID: c.ClientID, ClientSecret: c.ClientSecret}, nil
-		case err == nil && resp.StatusCode() < 500:
-			return nil, fmt.Errorf("join as %q: %s: %s", cfg.NodeName, resp.Status(), resp.Body)
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		}
-		cfg.Log.Info("the server does not answer yet", "server", cfg.ServerURL, "error", err)
-		wait.sleep(ctx)
-	}
+	return err != nil, node
 }
 
-func selfSigned(node uuid.UUID) (certificate, key string, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
+// verify holds the parts of the identity to each other and to the present time.
+func (i *identity) verify() (err error) {
+	if i.AuthorityPEM == "" {
+		return errors.New("it is of an agent from before nodes had certificates of the installation's authority")
 	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: node.String()}, DNSNames: []string{node.String()},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(certificateLife), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	if i.root, err = pki.ParseRoot(i.AuthorityPEM); err != nil {
+		return err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, private.Public(), private)
-	if err != nil {
-		return "", "", err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return "", "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})), nil
+	i.cert, err = pki.NodeCertificate(i.root, i.NodeID.String(), i.CertificatePEM, i.KeyPEM)
+	return err
 }
 
-func (i *identity) tlsCertificate() (tls.Certificate, error) {
-	return tls.X509KeyPair([]byte(i.CertificatePEM), []byte(i.KeyPEM))
+// keep writes the identity. Key and certificate are one file, so that a crash leaves the old pair or the new one.
+func (i *identity) keep(file string) error {
+	raw, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	return writeFile(file, raw)
 }
 
 // writeFile replaces a file so that after a crash it is the old or the new one, whole.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
@@ -15,7 +14,7 @@ import (
 // Purge ends every machine of the node whose state is in stateDir and removes its network, for a node that is to be forgotten. The
 // server is not told. It is fine to call when nothing is there.
 func Purge(ctx context.Context, stateDir, libvirtURI string) error {
-	raw, err := os.ReadFile(filepath.Join(stateDir, "identity.json")) //nolint:gosec // the operator names it
+	raw, err := os.ReadFile(identityFile(stateDir)) //nolint:gosec // the operator names it
 	if errors.Is(err, fs.ErrNotExist) {
 		return network.Clear()
 	}

@@ -93,22 +93,28 @@ type ClientInterface interface {
 
 	// GetLoginOptions How people log in here
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetKeySet The public keys that verify tokens (RFC 7517)
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Healthz The process is alive
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Metrics The server's own metrics in Prometheus' text format
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with GET /metrics (the `Metrics` operationId).
 	Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -117,6 +123,7 @@ type ClientInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -127,6 +134,7 @@ type ClientInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -135,15 +143,21 @@ type ClientInterface interface {
 
 	// Readyz The process can serve, Postgres included
 	//
+	// For everyone; no token is needed.
+	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminListAudit Who changed what anywhere, from where
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateJoinTokenWithBody Create a token with which one node may join
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -152,6 +166,8 @@ type ClientInterface interface {
 
 	// CreateJoinToken Create a token with which one node may join
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -159,25 +175,49 @@ type ClientInterface interface {
 
 	// ListNodes List nodes with capacity and allocation
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteNode Remove a node that runs nothing
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with DELETE /v1/admin/nodes/{nodeId} (the `DeleteNode` operationId).
 	DeleteNode(ctx context.Context, nodeID openapi_types.UUID, params *DeleteNodeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetNode Get one node
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RevokeNodeCertificates Revoke every certificate of a node
+	//
+	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+	RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListNodeCertificates List the certificates that were issued to a node
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AdminListOIDCIssuers List the installation's OIDC issuers
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 	AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -186,6 +226,8 @@ type ClientInterface interface {
 
 	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -193,15 +235,21 @@ type ClientInterface interface {
 
 	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 	AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminGetOIDCIssuer Get one of the installation's OIDC issuers
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/oidc-issuers/{issuerId} (the `AdminGetOIDCIssuer` operationId).
 	AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminUpdateOIDCIssuerWithBody Change an issuer's role mappings
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -210,6 +258,8 @@ type ClientInterface interface {
 
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -217,27 +267,35 @@ type ClientInterface interface {
 
 	// ListSigningKeys List the keys that sign tokens
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 	ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateSigningKey Make a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 	//
 	// Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 	RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteSigningKey Remove a signing key that has leaked
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 	DeleteSigningKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenants List tenants
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 	ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTenantWithBody Create a tenant with its network
+	//
+	// For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -246,6 +304,8 @@ type ClientInterface interface {
 
 	// CreateTenant Create a tenant with its network
 	//
+	// For operators of the platform.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -253,17 +313,21 @@ type ClientInterface interface {
 
 	// DeleteTenant Delete a tenant that owns nothing
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 	DeleteTenant(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTenant Get one tenant
+	//
+	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId} (the `GetTenant` operationId).
 	GetTenant(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateTenantWithBody Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -272,7 +336,7 @@ type ClientInterface interface {
 
 	// UpdateTenant Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -281,13 +345,15 @@ type ClientInterface interface {
 
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKeyWithBody Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -297,7 +363,7 @@ type ClientInterface interface {
 	// CreateAPIKey Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -306,15 +372,39 @@ type ClientInterface interface {
 
 	// DeleteAPIKey Revoke an API key
 	//
+	// For operators of the platform.
+	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RenewCertificateWithBody Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenewCertificate Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+	//
+	// For the node's agent.
 	//
 	// Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 	GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HeartbeatWithBody Renew the node's lease and report its capacity
+	//
+	// For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -323,6 +413,8 @@ type ClientInterface interface {
 
 	// Heartbeat Renew the node's lease and report its capacity
 	//
+	// For the node's agent.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
@@ -330,7 +422,8 @@ type ClientInterface interface {
 
 	// RegisterNodeWithBody Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -339,7 +432,8 @@ type ClientInterface interface {
 
 	// RegisterNode Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -348,12 +442,16 @@ type ClientInterface interface {
 
 	// ReportStatusWithBody Report what really runs, in a batch
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReportStatus Report what really runs, in a batch
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -362,19 +460,21 @@ type ClientInterface interface {
 
 	// ListAudit Who changed what in this tenant, from where
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEvents List or watch what happened to objects
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListImages List imported images, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images (the `ListImages` operationId).
 	ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -382,7 +482,7 @@ type ClientInterface interface {
 	// ImportImageWithBody Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -392,7 +492,7 @@ type ClientInterface interface {
 	// ImportImage Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -401,22 +501,28 @@ type ClientInterface interface {
 
 	// DeleteImage Delete an image
 	//
+	// For developers and owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 	DeleteImage(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetImage Get one image
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
 	ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -425,7 +531,7 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -434,15 +540,21 @@ type ClientInterface interface {
 
 	// DeleteOIDCIssuer Trust an OIDC issuer no more
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 	DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOIDCIssuer Get one OIDC issuer
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/oidc-issuers/{issuerId} (the `GetOIDCIssuer` operationId).
 	GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateOIDCIssuerWithBody Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -450,6 +562,8 @@ type ClientInterface interface {
 	UpdateOIDCIssuerWithBody(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateOIDCIssuer Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -459,12 +573,14 @@ type ClientInterface interface {
 	// ListPods List pods, or watch them
 	//
 	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
 	ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePodWithBody Order a pod
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -473,6 +589,8 @@ type ClientInterface interface {
 
 	// CreatePod Order a pod
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -480,34 +598,42 @@ type ClientInterface interface {
 
 	// DeletePod Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 	DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPod Get one pod
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPodLogs Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQuota The tenant's limits and what is in use
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Corresponds with GET /v1/quota (the `GetQuota` operationId).
 	GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListServiceAccounts List service accounts
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/service-accounts (the `ListServiceAccounts` operationId).
 	ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateServiceAccountWithBody Create a service account
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -516,6 +642,8 @@ type ClientInterface interface {
 
 	// CreateServiceAccount Create a service account
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -523,17 +651,21 @@ type ClientInterface interface {
 
 	// DeleteServiceAccount Delete a service account with its API keys
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 	DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetServiceAccount Get one service account
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId} (the `GetServiceAccount` operationId).
 	GetServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateServiceAccountWithBody Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -542,7 +674,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccount Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -551,10 +683,14 @@ type ClientInterface interface {
 
 	// ListServiceAccountKeys List a service account's API keys, without their secrets
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -563,6 +699,8 @@ type ClientInterface interface {
 
 	// CreateServiceAccountKey Create an API key; its secret is shown only here
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -570,17 +708,21 @@ type ClientInterface interface {
 
 	// DeleteServiceAccountKey Revoke an API key at once
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsers List users
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateUserWithBody Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -589,7 +731,7 @@ type ClientInterface interface {
 
 	// CreateUser Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -598,17 +740,21 @@ type ClientInterface interface {
 
 	// DeleteUser Delete a user
 	//
+	// For owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Get one user
+	//
+	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateUserWithBody Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -617,7 +763,7 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -626,12 +772,14 @@ type ClientInterface interface {
 
 	// ListVolumes List volumes, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 	ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateVolumeWithBody Create a volume
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -640,6 +788,8 @@ type ClientInterface interface {
 
 	// CreateVolume Create a volume
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -647,17 +797,21 @@ type ClientInterface interface {
 
 	// DeleteVolume Delete a volume and its data
 	//
+	// For developers and owners of the tenant.
+	//
 	// Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 	DeleteVolume(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetVolume Get one volume
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WhoAmI Who the token speaks for
 	//
-	// For every kind of caller but agents.
+	// For everyone with a token.
 	//
 	// Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -665,7 +819,7 @@ type ClientInterface interface {
 
 // GetLoginOptions How people log in here
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 //
 // Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -682,6 +836,8 @@ func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEdito
 
 // GetKeySet The public keys that verify tokens (RFC 7517)
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetKeySetRequest(c.Server)
@@ -697,6 +853,8 @@ func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // Healthz The process is alive
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /healthz (the `Healthz` operationId).
 func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHealthzRequest(c.Server)
@@ -711,6 +869,8 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 }
 
 // Metrics The server's own metrics in Prometheus' text format
+//
+// For operators of the platform.
 //
 // Corresponds with GET /metrics (the `Metrics` operationId).
 func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -729,6 +889,7 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -749,6 +910,7 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -767,6 +929,8 @@ func (c *Client) IssueTokenWithFormdataBody(ctx context.Context, body IssueToken
 
 // Readyz The process can serve, Postgres included
 //
+// For everyone; no token is needed.
+//
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReadyzRequest(c.Server)
@@ -782,6 +946,8 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 
 // AdminListAudit Who changed what anywhere, from where
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminListAuditRequest(c.Server, params)
@@ -796,6 +962,8 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 }
 
 // CreateJoinTokenWithBody Create a token with which one node may join
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -814,6 +982,8 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 
 // CreateJoinToken Create a token with which one node may join
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -831,6 +1001,8 @@ func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenPar
 
 // ListNodes List nodes with capacity and allocation
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodesRequest(c.Server)
@@ -845,6 +1017,8 @@ func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (
 }
 
 // DeleteNode Remove a node that runs nothing
+//
+// For operators of the platform.
 //
 // Corresponds with DELETE /v1/admin/nodes/{nodeId} (the `DeleteNode` operationId).
 func (c *Client) DeleteNode(ctx context.Context, nodeID openapi_types.UUID, params *DeleteNodeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -861,6 +1035,8 @@ func (c *Client) DeleteNode(ctx context.Context, nodeID openapi_types.UUID, para
 
 // GetNode Get one node
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, nodeID)
@@ -874,7 +1050,43 @@ func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEdit
 	return c.Client.Do(req)
 }
 
+// RevokeNodeCertificates Revoke every certificate of a node
+//
+// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNodeCertificates List the certificates that were issued to a node
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AdminListOIDCIssuers List the installation's OIDC issuers
+//
+// For operators of the platform.
 //
 // Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -890,6 +1102,8 @@ func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDC
 }
 
 // AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -908,6 +1122,8 @@ func (c *Client) AdminCreateOIDCIssuerWithBody(ctx context.Context, params *Admi
 
 // AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -925,6 +1141,8 @@ func (c *Client) AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateO
 
 // AdminDeleteOIDCIssuer Trust an OIDC issuer no more
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 func (c *Client) AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminDeleteOIDCIssuerRequest(c.Server, issuerID, params)
@@ -940,6 +1158,8 @@ func (c *Client) AdminDeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 
 // AdminGetOIDCIssuer Get one of the installation's OIDC issuers
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/oidc-issuers/{issuerId} (the `AdminGetOIDCIssuer` operationId).
 func (c *Client) AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminGetOIDCIssuerRequest(c.Server, issuerID)
@@ -954,6 +1174,8 @@ func (c *Client) AdminGetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqE
 }
 
 // AdminUpdateOIDCIssuerWithBody Change an issuer's role mappings
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -972,6 +1194,8 @@ func (c *Client) AdminUpdateOIDCIssuerWithBody(ctx context.Context, issuerID Iss
 
 // AdminUpdateOIDCIssuer Change an issuer's role mappings
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -989,6 +1213,8 @@ func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 
 // ListSigningKeys List the keys that sign tokens
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSigningKeysRequest(c.Server)
@@ -1004,7 +1230,7 @@ func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEdito
 
 // RotateSigningKey Make a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 //
 // Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1021,6 +1247,8 @@ func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyP
 
 // DeleteSigningKey Remove a signing key that has leaked
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 func (c *Client) DeleteSigningKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteSigningKeyRequest(c.Server, kid)
@@ -1036,6 +1264,8 @@ func (c *Client) DeleteSigningKey(ctx context.Context, kid string, reqEditors ..
 
 // ListTenants List tenants
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListTenantsRequest(c.Server, params)
@@ -1050,6 +1280,8 @@ func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, req
 }
 
 // CreateTenantWithBody Create a tenant with its network
+//
+// For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1068,6 +1300,8 @@ func (c *Client) CreateTenantWithBody(ctx context.Context, params *CreateTenantP
 
 // CreateTenant Create a tenant with its network
 //
+// For operators of the platform.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -1085,6 +1319,8 @@ func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, b
 
 // DeleteTenant Delete a tenant that owns nothing
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 func (c *Client) DeleteTenant(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteTenantRequest(c.Server, tenantID, params)
@@ -1099,6 +1335,8 @@ func (c *Client) DeleteTenant(ctx context.Context, tenantID TenantID, params *De
 }
 
 // GetTenant Get one tenant
+//
+// For operators of the platform.
 //
 // Corresponds with GET /v1/admin/tenants/{tenantId} (the `GetTenant` operationId).
 func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1115,7 +1353,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ..
 
 // UpdateTenantWithBody Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1134,7 +1372,7 @@ func (c *Client) UpdateTenantWithBody(ctx context.Context, tenantID TenantID, pa
 
 // UpdateTenant Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1153,6 +1391,8 @@ func (c *Client) UpdateTenant(ctx context.Context, tenantID TenantID, params *Up
 
 // ListAPIKeys List a tenant's API keys, without their secrets
 //
+// For operators of the platform.
+//
 // Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAPIKeysRequest(c.Server, tenantID)
@@ -1169,7 +1409,7 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 // CreateAPIKeyWithBody Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1189,7 +1429,7 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 // CreateAPIKey Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1208,6 +1448,8 @@ func (c *Client) CreateAPIKey(ctx context.Context, tenantID TenantID, params *Cr
 
 // DeleteAPIKey Revoke an API key
 //
+// For operators of the platform.
+//
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, tenantID, keyID)
@@ -1221,7 +1463,47 @@ func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyI
 	return c.Client.Do(req)
 }
 
+// RenewCertificateWithBody Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *Client) RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewCertificateRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenewCertificate Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewCertificateRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+//
+// For the node's agent.
 //
 // Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 func (c *Client) GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1237,6 +1519,8 @@ func (c *Client) GetDesiredState(ctx context.Context, params *GetDesiredStatePar
 }
 
 // HeartbeatWithBody Renew the node's lease and report its capacity
+//
+// For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1255,6 +1539,8 @@ func (c *Client) HeartbeatWithBody(ctx context.Context, contentType string, body
 
 // Heartbeat Renew the node's lease and report its capacity
 //
+// For the node's agent.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
@@ -1272,7 +1558,8 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 
 // RegisterNodeWithBody Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1291,7 +1578,8 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 
 // RegisterNode Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1310,6 +1598,8 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 
 // ReportStatusWithBody Report what really runs, in a batch
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
@@ -1326,6 +1616,8 @@ func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, b
 }
 
 // ReportStatus Report what really runs, in a batch
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1344,6 +1636,8 @@ func (c *Client) ReportStatus(ctx context.Context, body ReportStatusJSONRequestB
 
 // ListAudit Who changed what in this tenant, from where
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, params)
@@ -1359,7 +1653,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 
 // ListEvents List or watch what happened to objects
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1376,7 +1670,7 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 
 // ListImages List imported images, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images (the `ListImages` operationId).
 func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1394,7 +1688,7 @@ func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEd
 // ImportImageWithBody Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1414,7 +1708,7 @@ func (c *Client) ImportImageWithBody(ctx context.Context, params *ImportImagePar
 // ImportImage Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1433,6 +1727,8 @@ func (c *Client) ImportImage(ctx context.Context, params *ImportImageParams, bod
 
 // DeleteImage Delete an image
 //
+// For developers and owners of the tenant.
+//
 // Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteImageRequest(c.Server, imageID, params)
@@ -1447,6 +1743,8 @@ func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *Delet
 }
 
 // GetImage Get one image
+//
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1463,6 +1761,8 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 
 // ListOIDCIssuers List the tenant's own OIDC issuers
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
 func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListOIDCIssuersRequest(c.Server, params)
@@ -1478,7 +1778,7 @@ func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersPar
 
 // CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1497,7 +1797,7 @@ func (c *Client) CreateOIDCIssuerWithBody(ctx context.Context, params *CreateOID
 
 // CreateOIDCIssuer Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1516,6 +1816,8 @@ func (c *Client) CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerP
 
 // DeleteOIDCIssuer Trust an OIDC issuer no more
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 func (c *Client) DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteOIDCIssuerRequest(c.Server, issuerID, params)
@@ -1531,6 +1833,8 @@ func (c *Client) DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 
 // GetOIDCIssuer Get one OIDC issuer
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/oidc-issuers/{issuerId} (the `GetOIDCIssuer` operationId).
 func (c *Client) GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetOIDCIssuerRequest(c.Server, issuerID)
@@ -1545,6 +1849,8 @@ func (c *Client) GetOIDCIssuer(ctx context.Context, issuerID IssuerID, reqEditor
 }
 
 // UpdateOIDCIssuerWithBody Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1562,6 +1868,8 @@ func (c *Client) UpdateOIDCIssuerWithBody(ctx context.Context, issuerID IssuerID
 }
 
 // UpdateOIDCIssuer Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1581,7 +1889,7 @@ func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 // ListPods List pods, or watch them
 //
 // With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods (the `ListPods` operationId).
 func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1597,6 +1905,8 @@ func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditor
 }
 
 // CreatePodWithBody Order a pod
+//
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1615,6 +1925,8 @@ func (c *Client) CreatePodWithBody(ctx context.Context, params *CreatePodParams,
 
 // CreatePod Order a pod
 //
+// For developers and owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -1632,7 +1944,7 @@ func (c *Client) CreatePod(ctx context.Context, params *CreatePodParams, body Cr
 
 // DeletePod Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1649,6 +1961,8 @@ func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodPa
 
 // GetPod Get one pod
 //
+// For viewers, developers and owners of the tenant.
+//
 // Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodRequest(c.Server, podID)
@@ -1664,7 +1978,7 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 
 // GetPodLogs Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1681,6 +1995,8 @@ func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogs
 
 // GetQuota The tenant's limits and what is in use
 //
+// For viewers, developers and owners of the tenant.
+//
 // Corresponds with GET /v1/quota (the `GetQuota` operationId).
 func (c *Client) GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetQuotaRequest(c.Server)
@@ -1696,6 +2012,8 @@ func (c *Client) GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // ListServiceAccounts List service accounts
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/service-accounts (the `ListServiceAccounts` operationId).
 func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServiceAccountsRequest(c.Server, params)
@@ -1710,6 +2028,8 @@ func (c *Client) ListServiceAccounts(ctx context.Context, params *ListServiceAcc
 }
 
 // CreateServiceAccountWithBody Create a service account
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1728,6 +2048,8 @@ func (c *Client) CreateServiceAccountWithBody(ctx context.Context, params *Creat
 
 // CreateServiceAccount Create a service account
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -1745,6 +2067,8 @@ func (c *Client) CreateServiceAccount(ctx context.Context, params *CreateService
 
 // DeleteServiceAccount Delete a service account with its API keys
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 func (c *Client) DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteServiceAccountRequest(c.Server, serviceAccountID, params)
@@ -1759,6 +2083,8 @@ func (c *Client) DeleteServiceAccount(ctx context.Context, serviceAccountID Serv
 }
 
 // GetServiceAccount Get one service account
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/service-accounts/{serviceAccountId} (the `GetServiceAccount` operationId).
 func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1775,7 +2101,7 @@ func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID Service
 
 // UpdateServiceAccountWithBody Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1794,7 +2120,7 @@ func (c *Client) UpdateServiceAccountWithBody(ctx context.Context, serviceAccoun
 
 // UpdateServiceAccount Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1813,6 +2139,8 @@ func (c *Client) UpdateServiceAccount(ctx context.Context, serviceAccountID Serv
 
 // ListServiceAccountKeys List a service account's API keys, without their secrets
 //
+// For owners of the tenant.
+//
 // Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServiceAccountKeysRequest(c.Server, serviceAccountID)
@@ -1827,6 +2155,8 @@ func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID Se
 }
 
 // CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1845,6 +2175,8 @@ func (c *Client) CreateServiceAccountKeyWithBody(ctx context.Context, serviceAcc
 
 // CreateServiceAccountKey Create an API key; its secret is shown only here
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -1862,6 +2194,8 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 
 // DeleteServiceAccountKey Revoke an API key at once
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteServiceAccountKeyRequest(c.Server, serviceAccountID, keyID)
@@ -1876,6 +2210,8 @@ func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID S
 }
 
 // ListUsers List users
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/users (the `ListUsers` operationId).
 func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1892,7 +2228,7 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 
 // CreateUserWithBody Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1911,7 +2247,7 @@ func (c *Client) CreateUserWithBody(ctx context.Context, params *CreateUserParam
 
 // CreateUser Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1930,6 +2266,8 @@ func (c *Client) CreateUser(ctx context.Context, params *CreateUserParams, body 
 
 // DeleteUser Delete a user
 //
+// For owners of the tenant.
+//
 // Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteUserRequest(c.Server, userID, params)
@@ -1944,6 +2282,8 @@ func (c *Client) DeleteUser(ctx context.Context, userID UserID, params *DeleteUs
 }
 
 // GetUser Get one user
+//
+// For owners of the tenant.
 //
 // Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1960,7 +2300,7 @@ func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...Reque
 
 // UpdateUserWithBody Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1979,7 +2319,7 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, userID UserID, params *
 
 // UpdateUser Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1998,7 +2338,7 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 
 // ListVolumes List volumes, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2014,6 +2354,8 @@ func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, req
 }
 
 // CreateVolumeWithBody Create a volume
+//
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2032,6 +2374,8 @@ func (c *Client) CreateVolumeWithBody(ctx context.Context, params *CreateVolumeP
 
 // CreateVolume Create a volume
 //
+// For developers and owners of the tenant.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -2049,6 +2393,8 @@ func (c *Client) CreateVolume(ctx context.Context, params *CreateVolumeParams, b
 
 // DeleteVolume Delete a volume and its data
 //
+// For developers and owners of the tenant.
+//
 // Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 func (c *Client) DeleteVolume(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteVolumeRequest(c.Server, volumeID, params)
@@ -2063,6 +2409,8 @@ func (c *Client) DeleteVolume(ctx context.Context, volumeID VolumeID, params *De
 }
 
 // GetVolume Get one volume
+//
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2079,7 +2427,7 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 
 // WhoAmI Who the token speaks for
 //
-// For every kind of caller but agents.
+// For everyone with a token.
 //
 // Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 func (c *Client) WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2495,6 +2843,74 @@ func NewGetNodeRequest(server string, nodeID openapi_types.UUID) (*http.Request,
 	}
 
 	operationPath := fmt.Sprintf("/v1/admin/nodes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeNodeCertificatesRequest constructs an http.Request for the RevokeNodeCertificates method
+func NewRevokeNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/certificates", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListNodeCertificatesRequest constructs an http.Request for the ListNodeCertificates method
+func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/certificates", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3280,6 +3696,46 @@ func NewDeleteAPIKeyRequest(server string, tenantID TenantID, keyID KeyID) (*htt
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewRenewCertificateRequest calls the generic RenewCertificate builder with application/json body
+func NewRenewCertificateRequest(server string, body RenewCertificateJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenewCertificateRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRenewCertificateRequestWithBody constructs an http.Request for the RenewCertificate method, with any body, and a specified content type
+func NewRenewCertificateRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/certificate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -5493,7 +5949,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetLoginOptionsWithResponse How people log in here
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5502,6 +5958,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
@@ -5509,12 +5967,16 @@ type ClientWithResponsesInterface interface {
 
 	// HealthzWithResponse The process is alive
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	HealthzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HealthzResponse, error)
 
 	// MetricsWithResponse The server's own metrics in Prometheus' text format
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5525,6 +5987,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5535,6 +5998,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5543,12 +6007,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReadyzWithResponse The process can serve, Postgres included
 	//
+	// For everyone; no token is needed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	ReadyzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadyzResponse, error)
 
 	// AdminListAuditWithResponse Who changed what anywhere, from where
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5557,12 +6025,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithBodyWithResponse(ctx context.Context, params *CreateJoinTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
 	// CreateJoinTokenWithResponse Create a token with which one node may join
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5571,12 +6043,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListNodesWithResponse List nodes with capacity and allocation
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodesResponse, error)
 
 	// DeleteNodeWithResponse Remove a node that runs nothing
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5585,12 +6061,34 @@ type ClientWithResponsesInterface interface {
 
 	// GetNodeWithResponse Get one node
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
 
+	// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
+	//
+	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+	RevokeNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeNodeCertificatesResponse, error)
+
+	// ListNodeCertificatesWithResponse List the certificates that were issued to a node
+	//
+	// For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
+
 	// AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5599,12 +6097,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithBodyWithResponse(ctx context.Context, params *AdminCreateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdminCreateOIDCIssuerResponse, error)
 
 	// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5613,12 +6115,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
 	AdminDeleteOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *AdminDeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*AdminDeleteOIDCIssuerResponse, error)
 
 	// AdminGetOIDCIssuerWithResponse Get one of the installation's OIDC issuers
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5627,12 +6133,16 @@ type ClientWithResponsesInterface interface {
 
 	// AdminUpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuerWithBodyWithResponse(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdminUpdateOIDCIssuerResponse, error)
 
 	// AdminUpdateOIDCIssuerWithResponse Change an issuer's role mappings
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5641,6 +6151,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListSigningKeysWithResponse List the keys that sign tokens
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
@@ -5648,7 +6160,7 @@ type ClientWithResponsesInterface interface {
 
 	// RotateSigningKeyWithResponse Make a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5657,12 +6169,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSigningKeyWithResponse Remove a signing key that has leaked
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
 	DeleteSigningKeyWithResponse(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*DeleteSigningKeyResponse, error)
 
 	// ListTenantsWithResponse List tenants
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5671,12 +6187,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateTenantWithBodyWithResponse Create a tenant with its network
 	//
+	// For operators of the platform.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithBodyWithResponse(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateTenantResponse, error)
 
 	// CreateTenantWithResponse Create a tenant with its network
+	//
+	// For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5685,12 +6205,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteTenantWithResponse Delete a tenant that owns nothing
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
 	DeleteTenantWithResponse(ctx context.Context, tenantID TenantID, params *DeleteTenantParams, reqEditors ...RequestEditorFn) (*DeleteTenantResponse, error)
 
 	// GetTenantWithResponse Get one tenant
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5699,7 +6223,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithBodyWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5708,7 +6232,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs.
+	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5716,6 +6240,8 @@ type ClientWithResponsesInterface interface {
 	UpdateTenantWithResponse(ctx context.Context, tenantID TenantID, params *UpdateTenantParams, body UpdateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateTenantResponse, error)
 
 	// ListAPIKeysWithResponse List a tenant's API keys, without their secrets
+	//
+	// For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5725,7 +6251,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5735,7 +6261,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithResponse Create an API key; its secret is shown only here
 	//
 	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there.
+	// with the role owner if it is not there. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5744,12 +6270,34 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
+	// For operators of the platform.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
+	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
+
+	// RenewCertificateWithResponse Get the node another certificate before the present one expires
+	//
+	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+	RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
+
 	// GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
+	//
+	// For the node's agent.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5758,12 +6306,16 @@ type ClientWithResponsesInterface interface {
 
 	// HeartbeatWithBodyWithResponse Renew the node's lease and report its capacity
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	HeartbeatWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HeartbeatResponse, error)
 
 	// HeartbeatWithResponse Renew the node's lease and report its capacity
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5772,7 +6324,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNodeWithBodyWithResponse Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5781,7 +6334,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNodeWithResponse Join a node by a one-time token
 	//
-	// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5790,12 +6344,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReportStatusWithBodyWithResponse Report what really runs, in a batch
 	//
+	// For the node's agent.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportStatusResponse, error)
 
 	// ReportStatusWithResponse Report what really runs, in a batch
+	//
+	// For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5804,6 +6362,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditWithResponse Who changed what in this tenant, from where
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
@@ -5811,7 +6371,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListEventsWithResponse List or watch what happened to objects
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5820,7 +6380,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListImagesWithResponse List imported images, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5830,7 +6390,7 @@ type ClientWithResponsesInterface interface {
 	// ImportImageWithBodyWithResponse Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5840,7 +6400,7 @@ type ClientWithResponsesInterface interface {
 	// ImportImageWithResponse Import an image from a registry
 	//
 	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image.
+	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5849,12 +6409,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteImageWithResponse Delete an image
 	//
+	// For developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
 	DeleteImageWithResponse(ctx context.Context, imageID ImageID, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*DeleteImageResponse, error)
 
 	// GetImageWithResponse Get one image
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5863,6 +6427,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
@@ -5870,7 +6436,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5879,7 +6445,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once.
+	// The issuer is asked for its configuration at once. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5888,12 +6454,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 	DeleteOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*DeleteOIDCIssuerResponse, error)
 
 	// GetOIDCIssuerWithResponse Get one OIDC issuer
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5902,12 +6472,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 	//
+	// For owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
 	UpdateOIDCIssuerWithBodyWithResponse(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateOIDCIssuerResponse, error)
 
 	// UpdateOIDCIssuerWithResponse Change an issuer's role mappings
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5917,7 +6491,7 @@ type ClientWithResponsesInterface interface {
 	// ListPodsWithResponse List pods, or watch them
 	//
 	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5926,12 +6500,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreatePodWithBodyWithResponse Order a pod
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
 	CreatePodWithBodyWithResponse(ctx context.Context, params *CreatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePodResponse, error)
 
 	// CreatePodWithResponse Order a pod
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5940,7 +6518,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeletePodWithResponse Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5949,6 +6527,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodWithResponse Get one pod
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
@@ -5956,7 +6536,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodLogsWithResponse Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5965,12 +6545,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetQuotaWithResponse The tenant's limits and what is in use
 	//
+	// For viewers, developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/quota (the `GetQuota` operationId).
 	GetQuotaWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetQuotaResponse, error)
 
 	// ListServiceAccountsWithResponse List service accounts
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5979,12 +6563,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateServiceAccountWithBodyWithResponse Create a service account
 	//
+	// For owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
 	CreateServiceAccountWithBodyWithResponse(ctx context.Context, params *CreateServiceAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceAccountResponse, error)
 
 	// CreateServiceAccountWithResponse Create a service account
+	//
+	// For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5993,12 +6581,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteServiceAccountWithResponse Delete a service account with its API keys
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 	DeleteServiceAccountWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*DeleteServiceAccountResponse, error)
 
 	// GetServiceAccountWithResponse Get one service account
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6007,7 +6599,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithBodyWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6016,7 +6608,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6025,12 +6617,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListServiceAccountKeysWithResponse List a service account's API keys, without their secrets
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeysWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*ListServiceAccountKeysResponse, error)
 
 	// CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+	//
+	// For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6039,12 +6635,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
 	//
+	// For owners of the tenant.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, body CreateServiceAccountKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceAccountKeyResponse, error)
 
 	// DeleteServiceAccountKeyWithResponse Revoke an API key at once
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6053,6 +6653,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListUsersWithResponse List users
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
@@ -6060,7 +6662,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6069,7 +6671,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithResponse Admit a user of an OIDC issuer, with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6078,12 +6680,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteUserWithResponse Delete a user
 	//
+	// For owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 	DeleteUserWithResponse(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
 
 	// GetUserWithResponse Get one user
+	//
+	// For owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6092,7 +6698,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6101,7 +6707,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithResponse Change a user's role, or shut the user out
 	//
-	// Tokens with the old role are refused from now on.
+	// Tokens with the old role are refused from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6110,7 +6716,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListVolumesWithResponse List volumes, or watch them
 	//
-	// With `watch=true`, as for pods.
+	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6119,12 +6725,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateVolumeWithBodyWithResponse Create a volume
 	//
+	// For developers and owners of the tenant.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
 	CreateVolumeWithBodyWithResponse(ctx context.Context, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error)
 
 	// CreateVolumeWithResponse Create a volume
+	//
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6133,12 +6743,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteVolumeWithResponse Delete a volume and its data
 	//
+	// For developers and owners of the tenant.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
 	DeleteVolumeWithResponse(ctx context.Context, volumeID VolumeID, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*DeleteVolumeResponse, error)
 
 	// GetVolumeWithResponse Get one volume
+	//
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6147,7 +6761,7 @@ type ClientWithResponsesInterface interface {
 
 	// WhoAmIWithResponse Who the token speaks for
 	//
-	// For every kind of caller but agents.
+	// For everyone with a token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6684,6 +7298,95 @@ func (r GetNodeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetNodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeNodeCertificatesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeNodeCertificatesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeNodeCertificatesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeNodeCertificatesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeNodeCertificatesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeNodeCertificatesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNodeCertificatesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeCertificateList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNodeCertificatesResponse) GetJSON200() *NodeCertificateList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNodeCertificatesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNodeCertificatesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNodeCertificatesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNodeCertificatesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNodeCertificatesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7472,6 +8175,54 @@ func (r DeleteAPIKeyResponse) ContentType() string {
 	return ""
 }
 
+type RenewCertificateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RenewedCertificate
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenewCertificateResponse) GetJSON200() *RenewedCertificate {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenewCertificateResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenewCertificateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenewCertificateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenewCertificateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenewCertificateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetDesiredStateResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7572,13 +8323,13 @@ type RegisterNodeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *NodeCredential
+	JSON201 *NodeIdentity
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r RegisterNodeResponse) GetJSON201() *NodeCredential {
+func (r RegisterNodeResponse) GetJSON201() *NodeIdentity {
 	return r.JSON201
 }
 
@@ -9430,7 +10181,7 @@ func (r WhoAmIResponse) ContentType() string {
 
 // GetLoginOptionsWithResponse How people log in here
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists.
+// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9445,6 +10196,8 @@ func (c *ClientWithResponses) GetLoginOptionsWithResponse(ctx context.Context, r
 
 // GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
@@ -9458,6 +10211,8 @@ func (c *ClientWithResponses) GetKeySetWithResponse(ctx context.Context, reqEdit
 
 // HealthzWithResponse The process is alive
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /healthz (the `Healthz` operationId).
@@ -9470,6 +10225,8 @@ func (c *ClientWithResponses) HealthzWithResponse(ctx context.Context, reqEditor
 }
 
 // MetricsWithResponse The server's own metrics in Prometheus' text format
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9486,6 +10243,7 @@ func (c *ClientWithResponses) MetricsWithResponse(ctx context.Context, reqEditor
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9502,6 +10260,7 @@ func (c *ClientWithResponses) IssueTokenWithBodyWithResponse(ctx context.Context
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9516,6 +10275,8 @@ func (c *ClientWithResponses) IssueTokenWithFormdataBodyWithResponse(ctx context
 
 // ReadyzWithResponse The process can serve, Postgres included
 //
+// For everyone; no token is needed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
@@ -9528,6 +10289,8 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 }
 
 // AdminListAuditWithResponse Who changed what anywhere, from where
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9542,6 +10305,8 @@ func (c *ClientWithResponses) AdminListAuditWithResponse(ctx context.Context, pa
 
 // CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
@@ -9554,6 +10319,8 @@ func (c *ClientWithResponses) CreateJoinTokenWithBodyWithResponse(ctx context.Co
 }
 
 // CreateJoinTokenWithResponse Create a token with which one node may join
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9568,6 +10335,8 @@ func (c *ClientWithResponses) CreateJoinTokenWithResponse(ctx context.Context, p
 
 // ListNodesWithResponse List nodes with capacity and allocation
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
@@ -9580,6 +10349,8 @@ func (c *ClientWithResponses) ListNodesWithResponse(ctx context.Context, reqEdit
 }
 
 // DeleteNodeWithResponse Remove a node that runs nothing
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9594,6 +10365,8 @@ func (c *ClientWithResponses) DeleteNodeWithResponse(ctx context.Context, nodeID
 
 // GetNodeWithResponse Get one node
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
@@ -9605,7 +10378,39 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, nodeID op
 	return ParseGetNodeResponse(rsp)
 }
 
+// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
+//
+// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
+func (c *ClientWithResponses) RevokeNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeNodeCertificatesResponse, error) {
+	rsp, err := c.RevokeNodeCertificates(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeNodeCertificatesResponse(rsp)
+}
+
+// ListNodeCertificatesWithResponse List the certificates that were issued to a node
+//
+// For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
+func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error) {
+	rsp, err := c.ListNodeCertificates(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNodeCertificatesResponse(rsp)
+}
+
 // AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9620,6 +10425,8 @@ func (c *ClientWithResponses) AdminListOIDCIssuersWithResponse(ctx context.Conte
 
 // AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
@@ -9632,6 +10439,8 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithBodyWithResponse(ctx cont
 }
 
 // AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9646,6 +10455,8 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithResponse(ctx context.Cont
 
 // AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/oidc-issuers/{issuerId} (the `AdminDeleteOIDCIssuer` operationId).
@@ -9658,6 +10469,8 @@ func (c *ClientWithResponses) AdminDeleteOIDCIssuerWithResponse(ctx context.Cont
 }
 
 // AdminGetOIDCIssuerWithResponse Get one of the installation's OIDC issuers
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9672,6 +10485,8 @@ func (c *ClientWithResponses) AdminGetOIDCIssuerWithResponse(ctx context.Context
 
 // AdminUpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
@@ -9684,6 +10499,8 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithBodyWithResponse(ctx cont
 }
 
 // AdminUpdateOIDCIssuerWithResponse Change an issuer's role mappings
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9698,6 +10515,8 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithResponse(ctx context.Cont
 
 // ListSigningKeysWithResponse List the keys that sign tokens
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
@@ -9711,7 +10530,7 @@ func (c *ClientWithResponses) ListSigningKeysWithResponse(ctx context.Context, r
 
 // RotateSigningKeyWithResponse Make a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more.
+// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9726,6 +10545,8 @@ func (c *ClientWithResponses) RotateSigningKeyWithResponse(ctx context.Context, 
 
 // DeleteSigningKeyWithResponse Remove a signing key that has leaked
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/signing-keys/{kid} (the `DeleteSigningKey` operationId).
@@ -9738,6 +10559,8 @@ func (c *ClientWithResponses) DeleteSigningKeyWithResponse(ctx context.Context, 
 }
 
 // ListTenantsWithResponse List tenants
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9752,6 +10575,8 @@ func (c *ClientWithResponses) ListTenantsWithResponse(ctx context.Context, param
 
 // CreateTenantWithBodyWithResponse Create a tenant with its network
 //
+// For operators of the platform.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
@@ -9764,6 +10589,8 @@ func (c *ClientWithResponses) CreateTenantWithBodyWithResponse(ctx context.Conte
 }
 
 // CreateTenantWithResponse Create a tenant with its network
+//
+// For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9778,6 +10605,8 @@ func (c *ClientWithResponses) CreateTenantWithResponse(ctx context.Context, para
 
 // DeleteTenantWithResponse Delete a tenant that owns nothing
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/tenants/{tenantId} (the `DeleteTenant` operationId).
@@ -9790,6 +10619,8 @@ func (c *ClientWithResponses) DeleteTenantWithResponse(ctx context.Context, tena
 }
 
 // GetTenantWithResponse Get one tenant
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9804,7 +10635,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantI
 
 // UpdateTenantWithBodyWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9819,7 +10650,7 @@ func (c *ClientWithResponses) UpdateTenantWithBodyWithResponse(ctx context.Conte
 
 // UpdateTenantWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs.
+// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9833,6 +10664,8 @@ func (c *ClientWithResponses) UpdateTenantWithResponse(ctx context.Context, tena
 }
 
 // ListAPIKeysWithResponse List a tenant's API keys, without their secrets
+//
+// For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9848,7 +10681,7 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, tenan
 // CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9864,7 +10697,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // CreateAPIKeyWithResponse Create an API key; its secret is shown only here
 //
 // For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there.
+// with the role owner if it is not there. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9879,6 +10712,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, tena
 
 // DeleteAPIKeyWithResponse Revoke an API key
 //
+// For operators of the platform.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
@@ -9890,7 +10725,39 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, tena
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
+// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *ClientWithResponses) RenewCertificateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error) {
+	rsp, err := c.RenewCertificateWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewCertificateResponse(rsp)
+}
+
+// RenewCertificateWithResponse Get the node another certificate before the present one expires
+//
+// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
+func (c *ClientWithResponses) RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error) {
+	rsp, err := c.RenewCertificate(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewCertificateResponse(rsp)
+}
+
 // GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
+//
+// For the node's agent.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9905,6 +10772,8 @@ func (c *ClientWithResponses) GetDesiredStateWithResponse(ctx context.Context, p
 
 // HeartbeatWithBodyWithResponse Renew the node's lease and report its capacity
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
@@ -9917,6 +10786,8 @@ func (c *ClientWithResponses) HeartbeatWithBodyWithResponse(ctx context.Context,
 }
 
 // HeartbeatWithResponse Renew the node's lease and report its capacity
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9931,7 +10802,8 @@ func (c *ClientWithResponses) HeartbeatWithResponse(ctx context.Context, body He
 
 // RegisterNodeWithBodyWithResponse Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9946,7 +10818,8 @@ func (c *ClientWithResponses) RegisterNodeWithBodyWithResponse(ctx context.Conte
 
 // RegisterNodeWithResponse Join a node by a one-time token
 //
-// A token registers one node name; repeated with the same token and name before any heartbeat, it answers with a new credential.
+// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
+// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9961,6 +10834,8 @@ func (c *ClientWithResponses) RegisterNodeWithResponse(ctx context.Context, body
 
 // ReportStatusWithBodyWithResponse Report what really runs, in a batch
 //
+// For the node's agent.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
@@ -9973,6 +10848,8 @@ func (c *ClientWithResponses) ReportStatusWithBodyWithResponse(ctx context.Conte
 }
 
 // ReportStatusWithResponse Report what really runs, in a batch
+//
+// For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9987,6 +10864,8 @@ func (c *ClientWithResponses) ReportStatusWithResponse(ctx context.Context, body
 
 // ListAuditWithResponse Who changed what in this tenant, from where
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/audit (the `ListAudit` operationId).
@@ -10000,7 +10879,7 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 
 // ListEventsWithResponse List or watch what happened to objects
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`.
+// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10015,7 +10894,7 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 
 // ListImagesWithResponse List imported images, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10031,7 +10910,7 @@ func (c *ClientWithResponses) ListImagesWithResponse(ctx context.Context, params
 // ImportImageWithBodyWithResponse Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10047,7 +10926,7 @@ func (c *ClientWithResponses) ImportImageWithBodyWithResponse(ctx context.Contex
 // ImportImageWithResponse Import an image from a registry
 //
 // The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image.
+// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10062,6 +10941,8 @@ func (c *ClientWithResponses) ImportImageWithResponse(ctx context.Context, param
 
 // DeleteImageWithResponse Delete an image
 //
+// For developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/images/{imageId} (the `DeleteImage` operationId).
@@ -10074,6 +10955,8 @@ func (c *ClientWithResponses) DeleteImageWithResponse(ctx context.Context, image
 }
 
 // GetImageWithResponse Get one image
+//
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10088,6 +10971,8 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 
 // ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/oidc-issuers (the `ListOIDCIssuers` operationId).
@@ -10101,7 +10986,7 @@ func (c *ClientWithResponses) ListOIDCIssuersWithResponse(ctx context.Context, p
 
 // CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10116,7 +11001,7 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithBodyWithResponse(ctx context.C
 
 // CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once.
+// The issuer is asked for its configuration at once. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10131,6 +11016,8 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithResponse(ctx context.Context, 
 
 // DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
@@ -10143,6 +11030,8 @@ func (c *ClientWithResponses) DeleteOIDCIssuerWithResponse(ctx context.Context, 
 }
 
 // GetOIDCIssuerWithResponse Get one OIDC issuer
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10157,6 +11046,8 @@ func (c *ClientWithResponses) GetOIDCIssuerWithResponse(ctx context.Context, iss
 
 // UpdateOIDCIssuerWithBodyWithResponse Change an issuer's role mappings
 //
+// For owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
@@ -10169,6 +11060,8 @@ func (c *ClientWithResponses) UpdateOIDCIssuerWithBodyWithResponse(ctx context.C
 }
 
 // UpdateOIDCIssuerWithResponse Change an issuer's role mappings
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10184,7 +11077,7 @@ func (c *ClientWithResponses) UpdateOIDCIssuerWithResponse(ctx context.Context, 
 // ListPodsWithResponse List pods, or watch them
 //
 // With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod.
+// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10199,6 +11092,8 @@ func (c *ClientWithResponses) ListPodsWithResponse(ctx context.Context, params *
 
 // CreatePodWithBodyWithResponse Order a pod
 //
+// For developers and owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/pods (the `CreatePod` operationId).
@@ -10211,6 +11106,8 @@ func (c *ClientWithResponses) CreatePodWithBodyWithResponse(ctx context.Context,
 }
 
 // CreatePodWithResponse Order a pod
+//
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10225,7 +11122,7 @@ func (c *ClientWithResponses) CreatePodWithResponse(ctx context.Context, params 
 
 // DeletePodWithResponse Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless.
+// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10240,6 +11137,8 @@ func (c *ClientWithResponses) DeletePodWithResponse(ctx context.Context, podID P
 
 // GetPodWithResponse Get one pod
 //
+// For viewers, developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
@@ -10253,7 +11152,7 @@ func (c *ClientWithResponses) GetPodWithResponse(ctx context.Context, podID PodI
 
 // GetPodLogsWithResponse Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10268,6 +11167,8 @@ func (c *ClientWithResponses) GetPodLogsWithResponse(ctx context.Context, podID 
 
 // GetQuotaWithResponse The tenant's limits and what is in use
 //
+// For viewers, developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/quota (the `GetQuota` operationId).
@@ -10280,6 +11181,8 @@ func (c *ClientWithResponses) GetQuotaWithResponse(ctx context.Context, reqEdito
 }
 
 // ListServiceAccountsWithResponse List service accounts
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10294,6 +11197,8 @@ func (c *ClientWithResponses) ListServiceAccountsWithResponse(ctx context.Contex
 
 // CreateServiceAccountWithBodyWithResponse Create a service account
 //
+// For owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
@@ -10306,6 +11211,8 @@ func (c *ClientWithResponses) CreateServiceAccountWithBodyWithResponse(ctx conte
 }
 
 // CreateServiceAccountWithResponse Create a service account
+//
+// For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10320,6 +11227,8 @@ func (c *ClientWithResponses) CreateServiceAccountWithResponse(ctx context.Conte
 
 // DeleteServiceAccountWithResponse Delete a service account with its API keys
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
@@ -10332,6 +11241,8 @@ func (c *ClientWithResponses) DeleteServiceAccountWithResponse(ctx context.Conte
 }
 
 // GetServiceAccountWithResponse Get one service account
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10346,7 +11257,7 @@ func (c *ClientWithResponses) GetServiceAccountWithResponse(ctx context.Context,
 
 // UpdateServiceAccountWithBodyWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10361,7 +11272,7 @@ func (c *ClientWithResponses) UpdateServiceAccountWithBodyWithResponse(ctx conte
 
 // UpdateServiceAccountWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10376,6 +11287,8 @@ func (c *ClientWithResponses) UpdateServiceAccountWithResponse(ctx context.Conte
 
 // ListServiceAccountKeysWithResponse List a service account's API keys, without their secrets
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
@@ -10388,6 +11301,8 @@ func (c *ClientWithResponses) ListServiceAccountKeysWithResponse(ctx context.Con
 }
 
 // CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+//
+// For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10402,6 +11317,8 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithBodyWithResponse(ctx co
 
 // CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
 //
+// For owners of the tenant.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
@@ -10414,6 +11331,8 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithResponse(ctx context.Co
 }
 
 // DeleteServiceAccountKeyWithResponse Revoke an API key at once
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10428,6 +11347,8 @@ func (c *ClientWithResponses) DeleteServiceAccountKeyWithResponse(ctx context.Co
 
 // ListUsersWithResponse List users
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/users (the `ListUsers` operationId).
@@ -10441,7 +11362,7 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 
 // CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10456,7 +11377,7 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 
 // CreateUserWithResponse Admit a user of an OIDC issuer, with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified.
+// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10471,6 +11392,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 
 // DeleteUserWithResponse Delete a user
 //
+// For owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
@@ -10483,6 +11406,8 @@ func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, userID
 }
 
 // GetUserWithResponse Get one user
+//
+// For owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10497,7 +11422,7 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, userID Us
 
 // UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10512,7 +11437,7 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 
 // UpdateUserWithResponse Change a user's role, or shut the user out
 //
-// Tokens with the old role are refused from now on.
+// Tokens with the old role are refused from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10527,7 +11452,7 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, userID
 
 // ListVolumesWithResponse List volumes, or watch them
 //
-// With `watch=true`, as for pods.
+// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10542,6 +11467,8 @@ func (c *ClientWithResponses) ListVolumesWithResponse(ctx context.Context, param
 
 // CreateVolumeWithBodyWithResponse Create a volume
 //
+// For developers and owners of the tenant.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/volumes (the `CreateVolume` operationId).
@@ -10554,6 +11481,8 @@ func (c *ClientWithResponses) CreateVolumeWithBodyWithResponse(ctx context.Conte
 }
 
 // CreateVolumeWithResponse Create a volume
+//
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10568,6 +11497,8 @@ func (c *ClientWithResponses) CreateVolumeWithResponse(ctx context.Context, para
 
 // DeleteVolumeWithResponse Delete a volume and its data
 //
+// For developers and owners of the tenant.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/volumes/{volumeId} (the `DeleteVolume` operationId).
@@ -10580,6 +11511,8 @@ func (c *ClientWithResponses) DeleteVolumeWithResponse(ctx context.Context, volu
 }
 
 // GetVolumeWithResponse Get one volume
+//
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10594,7 +11527,7 @@ func (c *ClientWithResponses) GetVolumeWithResponse(ctx context.Context, volumeI
 
 // WhoAmIWithResponse Who the token speaks for
 //
-// For every kind of caller but agents.
+// For everyone with a token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10981,6 +11914,68 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeNodeCertificatesResponse parses an HTTP response from a RevokeNodeCertificatesWithResponse call
+func ParseRevokeNodeCertificatesResponse(rsp *http.Response) (*RevokeNodeCertificatesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeNodeCertificatesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNodeCertificatesResponse parses an HTTP response from a ListNodeCertificatesWithResponse call
+func ParseListNodeCertificatesResponse(rsp *http.Response) (*ListNodeCertificatesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNodeCertificatesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeCertificateList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -11576,6 +12571,39 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	return response, nil
 }
 
+// ParseRenewCertificateResponse parses an HTTP response from a RenewCertificateWithResponse call
+func ParseRenewCertificateResponse(rsp *http.Response) (*RenewCertificateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenewCertificateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RenewedCertificate
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetDesiredStateResponse parses an HTTP response from a GetDesiredStateWithResponse call
 func ParseGetDesiredStateResponse(rsp *http.Response) (*GetDesiredStateResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11657,7 +12685,7 @@ func ParseRegisterNodeResponse(rsp *http.Response) (*RegisterNodeResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest NodeCredential
+		var dest NodeIdentity
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

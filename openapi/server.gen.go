@@ -52,6 +52,12 @@ type ServerInterface interface {
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// RevokeNodeCertificates Revoke every certificate of a node
+	// (DELETE /v1/admin/nodes/{nodeId}/certificates)
+	RevokeNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// ListNodeCertificates List the certificates that were issued to a node
+	// (GET /v1/admin/nodes/{nodeId}/certificates)
+	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams)
@@ -100,6 +106,9 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID)
+	// RenewCertificate Get the node another certificate before the present one expires
+	// (POST /v1/agent/certificate)
+	RenewCertificate(w http.ResponseWriter, r *http.Request)
 	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 	// (GET /v1/agent/desired)
 	GetDesiredState(w http.ResponseWriter, r *http.Request, params GetDesiredStateParams)
@@ -289,6 +298,18 @@ func (_ Unimplemented) GetNode(w http.ResponseWriter, r *http.Request, nodeID op
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// RevokeNodeCertificates Revoke every certificate of a node
+// (DELETE /v1/admin/nodes/{nodeId}/certificates)
+func (_ Unimplemented) RevokeNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListNodeCertificates List the certificates that were issued to a node
+// (GET /v1/admin/nodes/{nodeId}/certificates)
+func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // AdminListOIDCIssuers List the installation's OIDC issuers
 // (GET /v1/admin/oidc-issuers)
 func (_ Unimplemented) AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams) {
@@ -382,6 +403,12 @@ func (_ Unimplemented) CreateAPIKey(w http.ResponseWriter, r *http.Request, tena
 // DeleteAPIKey Revoke an API key
 // (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 func (_ Unimplemented) DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RenewCertificate Get the node another certificate before the present one expires
+// (POST /v1/agent/certificate)
+func (_ Unimplemented) RenewCertificate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -893,6 +920,58 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetNode(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeNodeCertificates operation middleware
+func (siw *ServerInterfaceWrapper) RevokeNodeCertificates(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeNodeCertificates(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListNodeCertificates operation middleware
+func (siw *ServerInterfaceWrapper) ListNodeCertificates(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListNodeCertificates(w, r, nodeID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1511,6 +1590,20 @@ func (siw *ServerInterfaceWrapper) DeleteAPIKey(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAPIKey(w, r, tenantID, keyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RenewCertificate operation middleware
+func (siw *ServerInterfaceWrapper) RenewCertificate(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RenewCertificate(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3500,10 +3593,19 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.GetNode)
 	})
 	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}/certificates", wrapper.RevokeNodeCertificates)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/certificates", wrapper.ListNodeCertificates)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/admin/join-tokens", wrapper.CreateJoinToken)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/register", wrapper.RegisterNode)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/agent/certificate", wrapper.RenewCertificate)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/heartbeat", wrapper.Heartbeat)
@@ -3974,6 +4076,78 @@ type GetNodedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeNodeCertificatesRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type RevokeNodeCertificatesResponseObject interface {
+	VisitRevokeNodeCertificatesResponse(w http.ResponseWriter) error
+}
+
+type RevokeNodeCertificates204Response struct {
+}
+
+func (response RevokeNodeCertificates204Response) VisitRevokeNodeCertificatesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitRevokeNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodeCertificatesRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type ListNodeCertificatesResponseObject interface {
+	VisitListNodeCertificatesResponse(w http.ResponseWriter) error
+}
+
+type ListNodeCertificates200JSONResponse NodeCertificateList
+
+func (response ListNodeCertificates200JSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4655,6 +4829,45 @@ func (response DeleteAPIKeydefaultApplicationProblemPlusJSONResponse) VisitDelet
 	return err
 }
 
+type RenewCertificateRequestObject struct {
+	Body *RenewCertificateJSONRequestBody
+}
+
+type RenewCertificateResponseObject interface {
+	VisitRenewCertificateResponse(w http.ResponseWriter) error
+}
+
+type RenewCertificate200JSONResponse RenewedCertificate
+
+func (response RenewCertificate200JSONResponse) VisitRenewCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenewCertificatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RenewCertificatedefaultApplicationProblemPlusJSONResponse) VisitRenewCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetDesiredStateRequestObject struct {
 	Params GetDesiredStateParams
 }
@@ -4741,7 +4954,7 @@ type RegisterNodeResponseObject interface {
 	VisitRegisterNodeResponse(w http.ResponseWriter) error
 }
 
-type RegisterNode201JSONResponse NodeCredential
+type RegisterNode201JSONResponse NodeIdentity
 
 func (response RegisterNode201JSONResponse) VisitRegisterNodeResponse(w http.ResponseWriter) error {
 
@@ -6593,6 +6806,12 @@ type StrictServerInterface interface {
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// RevokeNodeCertificates Revoke every certificate of a node
+	// (DELETE /v1/admin/nodes/{nodeId}/certificates)
+	RevokeNodeCertificates(ctx context.Context, request RevokeNodeCertificatesRequestObject) (RevokeNodeCertificatesResponseObject, error)
+	// ListNodeCertificates List the certificates that were issued to a node
+	// (GET /v1/admin/nodes/{nodeId}/certificates)
+	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(ctx context.Context, request AdminListOIDCIssuersRequestObject) (AdminListOIDCIssuersResponseObject, error)
@@ -6641,6 +6860,9 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// RenewCertificate Get the node another certificate before the present one expires
+	// (POST /v1/agent/certificate)
+	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
 	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
 	// (GET /v1/agent/desired)
 	GetDesiredState(ctx context.Context, request GetDesiredStateRequestObject) (GetDesiredStateResponseObject, error)
@@ -7083,6 +7305,58 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, nodeID 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
 		if err := validResponse.VisitGetNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeNodeCertificates operation middleware
+func (sh *strictHandler) RevokeNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request RevokeNodeCertificatesRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeNodeCertificates(ctx, request.(RevokeNodeCertificatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeNodeCertificates")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeNodeCertificatesResponseObject); ok {
+		if err := validResponse.VisitRevokeNodeCertificatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListNodeCertificates operation middleware
+func (sh *strictHandler) ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request ListNodeCertificatesRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNodeCertificates(ctx, request.(ListNodeCertificatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNodeCertificates")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListNodeCertificatesResponseObject); ok {
+		if err := validResponse.VisitListNodeCertificatesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7538,6 +7812,37 @@ func (sh *strictHandler) DeleteAPIKey(w http.ResponseWriter, r *http.Request, te
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteAPIKeyResponseObject); ok {
 		if err := validResponse.VisitDeleteAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RenewCertificate operation middleware
+func (sh *strictHandler) RenewCertificate(w http.ResponseWriter, r *http.Request) {
+	var request RenewCertificateRequestObject
+
+	var body RenewCertificateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RenewCertificate(ctx, request.(RenewCertificateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenewCertificate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RenewCertificateResponseObject); ok {
+		if err := validResponse.VisitRenewCertificateResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

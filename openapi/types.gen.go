@@ -569,6 +569,15 @@ type CephAccess struct {
 	User     string   `json:"user"`
 }
 
+// CertificateRenewal defines model for CertificateRenewal.
+type CertificateRenewal struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+}
+
+// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+type CertificateRequest = string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -745,9 +754,6 @@ type HealthStatus string
 type Heartbeat struct {
 	Capacity Capacity `json:"capacity"`
 
-	// Certificate The agent's own certificate in PEM; servers accept no other.
-	Certificate string `json:"certificate"`
-
 	// Endpoint Where servers reach the agent.
 	//
 	// Example: https://192.0.2.7:7443
@@ -789,8 +795,6 @@ type Image struct {
 	CreatedAt time.Time `json:"createdAt"`
 
 	// Digest Of the linux/amd64 manifest.
-	//
-	// Example: sha256:1b5a…
 	Digest string             `json:"digest"`
 	ID     openapi_types.UUID `json:"id"`
 
@@ -823,12 +827,17 @@ type ImageList struct {
 // JoinToken defines model for JoinToken.
 type JoinToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
-	Token     string    `json:"token"`
+
+	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server.
+	Token string `json:"token"`
 }
 
 // JoinTokenCreate defines model for JoinTokenCreate.
 type JoinTokenCreate struct {
 	ExpiresInSeconds *int `json:"expiresInSeconds,omitempty"`
+
+	// NodeID The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
 }
 
 // Key defines model for Key.
@@ -910,11 +919,29 @@ type Node struct {
 // NodeState defines model for Node.State.
 type NodeState string
 
-// NodeCredential defines model for NodeCredential.
-type NodeCredential struct {
-	ClientID     openapi_types.UUID `json:"clientId"`
-	ClientSecret string             `json:"clientSecret"`
-	NodeID       openapi_types.UUID `json:"nodeId"`
+// NodeCertificate defines model for NodeCertificate.
+type NodeCertificate struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt time.Time  `json:"expiresAt"`
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+
+	// Serial In hexadecimal digits.
+	Serial string `json:"serial"`
+}
+
+// NodeCertificateList defines model for NodeCertificateList.
+type NodeCertificateList struct {
+	Items []NodeCertificate `json:"items"`
+}
+
+// NodeIdentity defines model for NodeIdentity.
+type NodeIdentity struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string             `json:"certificate"`
+	NodeID      openapi_types.UUID `json:"nodeId"`
 }
 
 // NodeList defines model for NodeList.
@@ -924,6 +951,9 @@ type NodeList struct {
 
 // NodeRegistration defines model for NodeRegistration.
 type NodeRegistration struct {
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	CertificateRequest CertificateRequest `json:"certificateRequest"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
@@ -1216,6 +1246,15 @@ type QuotaUse struct {
 type RegistryAuth struct {
 	Password string `json:"password"`
 	Username string `json:"username"`
+}
+
+// RenewedCertificate defines model for RenewedCertificate.
+type RenewedCertificate struct {
+	// Authority The certificate of the installation's authority in PEM.
+	Authority string `json:"authority"`
+
+	// Certificate The node's certificate in PEM.
+	Certificate string `json:"certificate"`
 }
 
 // ResourceUse defines model for ResourceUse.
@@ -1833,8 +1872,10 @@ type GetPodLogsParams struct {
 	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
 
 	// Timestamps Put the RFC 3339 time before each line of plain text.
-	Timestamps *bool   `form:"timestamps,omitempty" json:"timestamps,omitempty"`
-	Accept     *string `json:"Accept,omitempty"`
+	Timestamps *bool `form:"timestamps,omitempty" json:"timestamps,omitempty"`
+
+	// Accept Plain text or JSON lines.
+	Accept *string `json:"Accept,omitempty"`
 }
 
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
@@ -1948,6 +1989,9 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
+// RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
+type RenewCertificateJSONRequestBody = CertificateRenewal
+
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
 
@@ -1992,199 +2036,227 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lchs38i/8Kvj4bVU2uxR1sSzHVG39j+LYjuKbItnxORt7JXAGJBHOALMDDCnG5arzNOfBzpOcQjfm",
-	"Sgw5w4uk/DdVqYrFmQEa6Eaju/HrxpeOJ8NICia06vS/dMaM+iyGfz5/T0fm/z5TXswjzaXo9DvPxlSM",
-	"mCKzMRNsymKix4zIwW/M08SXTJ2SoYzJ+XDvDdXeuNfpdpQ3ZiE1Lel5xDr9jtIxF6PO169fu52IxjRk",
-	"2nb5LImVjBc7fT9m5EawW40v3BA5hH4jOmJkwIYyZqYnbt79d8LieafbETQ0nXnYZJGMkN6+ZmKkx53+",
-	"0cFBd4GsbufcZ2EkNRPe/BWbL9Lzhk6YIpTELGKamx+RIq5IzP6dMKWJosOcJpzVnKhC+3umgzrqHj/u",
-	"dkIu0r8PnbQOYabdk+YBtwhXJKQ+I1IEc8KHBZ59o4jhs3kDyJdiCdWWqUsncyW5IR2xc99NLjcPv1GE",
-	"+xkREdXjnARuv+52zDzzmPmdvo4TVqRoKOOQ6k6/kyTcvOmgQamExbVEwNOlVKTfb0bGKzavo2HC5t8o",
-	"4gWcCV1PxwQa2IyI13TAgisWME+7Vt47IzEoKorMuB4b2VGMBOYz1SVcgDCpudD01iyCV8mAxYJppgzR",
-	"7JaGUWC6pFH0jxkbdDVnsfnqr8NYCt0lA+pNvu3+fx4VFJataw0HJRprpO/wwL2WX/OQ68WBnWkSSrNO",
-	"JQmpmBOuWajqlEgAbRQ79tmQJoGGbruGDB4mYUpEyIX9MyOIC81GLAaKLqRfx/dI+ssEL4IvN2P4FYun",
-	"3GNnnicToesIUfgWofjaMqJUtcHN6HvPBK2nS8PTZeTo9PvNyPig6jVEopbrh0RtQTv8IoMkrNWUU3i6",
-	"jIhp+v0mZHw1H6tICsVgg353lujx8zhGVeFJoZmAxUWjKOAeNRTu/6YMmV8K3fwlZsNOv/P/7+fGxj4+",
-	"VfuFJqG/yjIV5PLFM3Ly5PgpYealXsesoFgOAhYuoSHCN/7ejpa03XpCnh4/fkJs4z3gk/3WNH12cW7N",
-	"Ber7YBbQ4CKWEYs1N/M3pIFi3U5U+OlLB5U88rnKjphR32jglHEV9nQ7XsyoZv6ZLn3tU832NA9ZkybY",
-	"bcRjppY0sfBJQJX+oNJuy/P0ccwE4ZqYd8hIakKJlhMmukRL2CpCLhINRsZ69KJ4L+fjW/OO4Y1D17Wc",
-	"46/F5fNrzi1LSNel/nKufM7awz3UEIVS8gzeaSkrllfn4op5UvjKMf1cj2WiDQc02hHGtBtJ6ZNEaB6Y",
-	"B2ClTuWE+aUt+smTJyewfWUzxIU+Oe4UtrdHh48fmXeKe9zJweIm14ZLlQmGD+un7TVXuuWkwc5e+scy",
-	"ouwa/ppRQOOYzhfIxLbq6TR8uGJezPQW1cHi8oeX835yc+vkx/dnPz9+/cvbdy8+Pvr+56P/9dPxy48/",
-	"nTw/ef3L5fdH//PNPy/ePXr18+P3H/75/Kdffj7+4erox7POWgpmGwpl22u68RouTeAGSzrxuX4udLxa",
-	"+VfN68xH02OqyYyip9YjpjVunMyYEXS08T1Ys2WRocYsbigx8O4rLuBtJswC/rUy3k4XDJhOt2M6oWhy",
-	"C+nDsswlzL7j7uGtZWj+us+m/8P+1fNk6PzS92OmlHNPiRnos9S79mjIyDCWYdnJOHx61DvoHfUOD5zt",
-	"t5BI3mw6J/Uu3NnFOahfcJpmY+6B60RgemBj5Frh1ljaC+t6QmFzdfau6M/nYmTF5ZTQgTJe5FDGhJJA",
-	"jjh0WNNBKhpLLbb8za+pkHA0sxanIXt87ncJVegwckWM3RZTT5cZiMvsQjqnwDIf52DhqS74De30AbxC",
-	"dac4luJK6WYrrCjdRXpqdcLut6tc8yxsWd1OHjJzhd+a7mjPaEQ9rlsbtlHyhgcBhz8yc8FpLYQslPH8",
-	"Df9+1atVTZ51UWzDOQYWjc88z6qXFhr6jHgsGt/CUoa1JSMmbLAMvXWfq4kiVPhESD3mYkRYoNiimp6g",
-	"a7AguKEUXMtYlfTlr7ku6588+e6pGVQmEIuyX+E76OaVHM86zhS+IdE5e1JoygU22kIEaDxyqPNLFgXU",
-	"YwrUVhry82QYUoHObDrOQnTn0dGTk+8cOiGkt+f4+tHjk8WJsK02pIGZdRRJLvSWyWBi2nhFPxfTX2hc",
-	"bvTx4dFio0MesOaK4gUPWLnRk+PFNmEm3Io8ZkMWM+ExQgXOGGwzPIxkrJlPBnMi49J08rJ/0YnZiCsd",
-	"z3sFO2BfjLi47R/2jo7Q0cjDeUfHK6LJ7ezGdE2UR/ZBsdjQbZ72R7FMoq4ZiWk4jW3iWGUMvyfhgMW9",
-	"CqlHLpHA+MsbY1E159Iv+UdlZj1yCMBMxhMuRj/wuCKlxwdPT7qdiGrNYjPIf+2v3AOt5Yv8X6oCrjTV",
-	"iWrtuHL9zJiQuVIqqP8hF1yN23kZIVPKymqtWDgsCGrjQY5HStNYKzeF8KwdgUpb/z61sj9Srs2zbucy",
-	"EQL/9fyWa1a0H5azB9ssEOvi1A9Mmc821dnNd5uqdlv5wXqay6mrrljMadBOCpSW0RUfiZrvajbP7azo",
-	"5Wu4+Rq14+4iu5AHpdayPb0w2nTmK0NZIkQ/cDVpKT+10x5JGdStShuByx4OpAwYFdbftxwuHTWuWjHQ",
-	"W9Gjx+nK+loy6LdMm4lsu25qvVfjAEYxG/JbEgD9Faf1oHdybEy9/aNjlyIZUc1mdF52p9OPDjdwXkPq",
-	"lRs9OOofHBT+O2zoOtmR56Ri20um2Hh4be3wSPrGgTRbspA+I4IxXxGuu+hiw7JAO9xIviIxUzKYugIm",
-	"xqJftW4LDgPYkVaZNl/4C2rYsfrBdWjbIqxJR2MjJgqe+EIQd3FTaygmtQta5OukAdnpqsK9Viaxx1aO",
-	"+DJ7Md+hL2TAvXmDLwsvF7fjih+AW3GfTBiLCNckiXrkhbVH+uaHMTWOgc/80/QdRQI5QkmLE5F6fT3y",
-	"UgrWJ0bfglTGLJRTRtiUxXP0C+XQNAjfMWM1w1+KjCzoIjUUcvMgJaTT7ZjGHXZCq7iHeTkOuQAheRlT",
-	"j12wmEu/cJqwKCXTMHw3ZfGYUd866I53YDtpLcm4N66OtcNQ8mNdq9ML8l6yjKzELFCeC2y68LqoCUrL",
-	"Ox9MVeJWzd4SdXel25/1RNJvPaFGrTo0Q8ymXDkjdC9jObO4DpBTGzU8NT6eDHzjGwmAD2lJBuADJgo1",
-	"6kr9UmFiRkMXR7ZktqxYbMnsUHUWYo2Jja+7yLOe+Xp0lWBdJ1XPtuCr/fqvf3z6dHtw8Pnvf3Gt4CkN",
-	"EtYoKuEeH37vHN40PUdvvitfyZChboPY2JhGERPMN+JiJAjadhxY7CAQ3zpuXXAgq5aGYkJDpGMoYxIx",
-	"GQWstyomv5LC3PdcPAKaydjHzmI5imlYwU7lG0IDa2yCIeuMtqxniHHXMn7nkWoUr50FqaH5Kx0zGi7O",
-	"8RWLpyzeg3MQZl5Up2BH+lRTsysz6o0Joh/TcxSqyE9X796WGQHf9omaC4/5n4T5vE++fP0kPgkXy8Fz",
-	"bWvmGheNRIkmXFjERLY7WairMRvQ/3eYtjkcphLCY7f61Ea6iH3re6rYyXElmnV0cnR4fOw6Ci5+VNVA",
-	"x08fH31X1mNne/+ke78f7D39+/7nv/3jy0H36KtTo4U2LpRB6joHJ8dmRyk0dvBfvx7sPfn85ZG7CUA+",
-	"lVyZfaa9fRpFPU+KYXmAi9Gx3t9+/df+57+sXF/QjUv4fmQ0QApaLB+VBdJSw09OVkeC7Fc1VMR6wGhr",
-	"yEHhfGepS5S+Z4TBfD7kntOofj9mhI4Y4PTkTJDCy4QLcvH8zSkADI2XRj2PRZoISaQeL4ZWD1yoTmMq",
-	"+xCnrzsrTluPYWXrlJ7yah5rHan+/n560vKk/+T4+FGZgEfO7hdt4ioRVIMymfJYJzQgIfXGXJiFp3TB",
-	"hR0wxX0GLsUoYcrMFx5jwTS0OAdLOeMwerOpKjPNJUDnPhO6/UFfCfDhQIOZ4cJBt/GjVC3yq2brdx52",
-	"V+CpXfgxsbF8nR07y7jR2fqkgodAX6MIgCghH7LHta5y4UCbO20BGaw8t7iUNuzZzr8zLy+iL6jnmuKK",
-	"FFnLgRd8rJy1TnlJT4vaKJvNEYs+HzGla2Uj4CK53aehf3JMQir4kKnKwldjevT4pH84eEz/7//+P026",
-	"5OvBM2ttzI/jeeFsiSsipCbDJE5V4MqWzQvzTSYxO85zO038d/b9XDNVO8vZuR/YK2quNAudfmENJeXD",
-	"lfJJyTm0bc9KzEA73c4LygMIhPzAAgbPPrfFblqepePOBCmPHixHeWHqCtDWUuhLk73LA9G0xbNEj1eH",
-	"yArvLrrrKcW1M7FzjwHVy848hp8kF+/NtrTJdtdsJ9NpN8tpxddWad2M7i1CiK3l/eiklM1ycnD8XYN8",
-	"lgUK24PgaTAqKoDn/g9XZ85opxdPyy8ePX58+NT56oS7gWITNHDSJt69unB+nqiSTlJ85HztdjVbJ2CY",
-	"GcrN60gYtt+FgX92T+FVa+zwhM2br64mKGdo0EUeZI0tAQGUnMOTR27ETPGDAhil0Aujqq18j1MnqBYi",
-	"/6OcETnUxjCVRDHhE0qyr3rOk5LAELI0Sh4zNRee2xUCU39MfTJgplNqLOGhjEkglT5NjwIw/ApnXCNa",
-	"gmhmZ6EV5pSI6i4OPCPKyUA54uJdlJ4WrQlQL/hSiZo4bXhIlay8a/0uxKKuAAVvlkiQEdDN6V4xHW2h",
-	"LdhB83VXnPmVJx+2bRfJqZHvTFM6PDx6hDmaZct3xgZlq8KszWLQBiM2n//6657919/Sn779L2fo5a2N",
-	"3rRS9oE0PqjfKuCwTpCiffJCtorOth+jXgJIqRjAZosvm7+vpdLO/Wf18ZzLCq7giQrxg5w5jljCcvvY",
-	"iMKzmEEQAU9c7irvZXGqpc/WgYLb77q1OSJ14965MQzrbP2sJPO5NfjpGkq/DdAyM3ZX11lwGb+1CWDl",
-	"3NM2Jm/6Tbq8uJjSgPvXFsAP+bP4C/K68MMopqW/lScjs2ISoZIIPWB85xroda1Q6P66pKZXWYxIsXMS",
-	"zn94dp7tqTvbtrcQpVkzZHKHBgPG4d7QKOJi1HwlXuYfVaDfBSFfgmSoNUwq9KxSt7korOUIFgXCEb5P",
-	"fA5HoHCuy7Ui5z9gEFeRMFGajOmUVcLpKEut6pe053eh+ceVeiPf/cGkoZWFmnN751tNQcfsLPiS9/Eh",
-	"8tsL712zqtSfczyl7Ll0o4kgkQ0BRRm63iZTdvNzhIX8SxpxLAuUJmJy3ztPxUTxkTEO8YXfsiDWwvFO",
-	"vp4idz5dExDm9oP3EL6V4hL33s0aK0MeK4WqANxsAU0qrRjlI8SIgOW7Zrx6zZ0tyGImS91DfKttUnTE",
-	"vJXFLaR/ZV6zDkeimnyALy7bx+ywKni8XFIscd1lJ9cX0l9rD3swU1qDJTPPasa7cy1egwXcjvq+kP7F",
-	"mJYjpBdM+Oi0XmkaL6S6XCWex5gPjmV2mPNBTIScCfhGomb+7NZUl2yNc5c1YNvVPKfSRnHoyO3zZUi5",
-	"uGqfIFT4kItRqwoLU+aGPlCdYx2IorMiqljlTIkzpqgCU4YpU1TKim5nVIc6bg02B3zD5YpTy2UHqAsI",
-	"HkeCid8ai1fGmnSX54UtT2K2s9p8eAsZK1jcq6RHkdUVhPLS9K9UJ93dSllcIyEX6V8uNPLdo/9X4t7z",
-	"I7DiAZg9D1vK9rbY9wtZwL0vUy1VjE9FAuzU1InAOlmatSlMeWk6+wrhApxCi6ivSWjq1KAIN1fJVZna",
-	"ApjXGOVv6yK0cgCIMv9lW7UXpbvkCpHA3XQzmPC5UMlwyD3jRb4BGFlnhUKrPRgbL0LXuFYsGELOt82G",
-	"XTipKozbaLyAi5VDf5++1xRV5yLNFjKwGWFSLADszN+LADtnoLxsxJf0M7DIKQuuUHlxuWazUbNaN8p4",
-	"aGLMTgvFBFtGxG3aQNqAcwR5Ob5WW47vWLBXmg4CBklS9ZIupL4eykQ4N3efacqDckRJAyoUcFZEJd6Y",
-	"1LjEQ86CmoiYHA7RwCXwEqGKUBLRajansfl7mXru5VVJVhW0qeitQMmsuCqAWb+BtLNeXap5Uq4fcnxw",
-	"7F6WOqiAkN5KTV7UzSX+UEISDmSi+4OAislK2YGnaacZmV3kvEuQfk6kpi0R8x+iiMUEKrSqU3JAaBDI",
-	"mcqy8jo1m1wNtM1uaOq0cCA/plld5GweTo4rVV8PVlsKpYI45Z5NC2kCgmerWWd9fXewUGO2WYeYElvi",
-	"39FBe7pL1Xmylg5PHn13vBZZ6RyXm2tPV5oht9Hg7BpUFyxGc7AW8Xh2cW5TjQdJrDSGlGaAQlZQQ9hI",
-	"X8CMVWTYqMexTEZl7XB4sAaFStBIjaV2C6w1P0vdrDMP2M7LCpOP1pS8glG8AVWLDhJoD2fRp2LeZj6W",
-	"4uwVBK9b0ALZMnHJQq2SwjL4LVXVe0Anh1j4LUu11GOp7DkLjRkJ2FATmUCKz7xLZExGDMweHhPrpWD1",
-	"fcTVQww5LfD+p7b7U9v9qe3+uNrOrWs+qLaK5jUqGWNEz+D8Fhz2RDF7DBL2yAfFSEjnZMAIHcgpIxRV",
-	"U15AMpAzFjP/1Ja9E8EcahsYp39GZOyz2JF/iOptlVuCdh6CbP2mYSAzDQsYSOzONuTS1pcVRHybDHyq",
-	"lHG5m0UfE8XiumTv5WZy9mU379I9lHwi1grsVET08KTbJIRRUuTFtXLQ6HOHWn7c6EO3IsbZb/C5U+82",
-	"I3lB1TYjuKS6Wn7rVkiPD1p83L7bu7Wvlom0WsOSUvx3ll0EBMHJSlyoR8xrOATChRckvi34mMaCJiwW",
-	"CJFdUrq0he3yuLSBHD0+KSv9xy0MDiwSkTZ1fPj0+NHBcaGtgg7avDrqZTW4nudinwUzOleFc6Tsh3fi",
-	"BeVBEhu99dbYj86Dokub6liTIGu2IB8iHdTasn1CyZSzGYtJzKivuoQSn01ZYBhEaKCk3XxgewM4ATMv",
-	"CSJnIn3DZx734ZYqaboonoNh2x0jUbbRTrcDn5ZBE8XHzlGlUJLW9WQDysNUcFNUFW6yIz7Fe6VkYKV3",
-	"zEdjpjT8Yr6hgRFvBKLgN0OuCeBGXNUATFfl+A3UuFQVnNbKi5vWT1mt8h3qYMPzU7QphmnVUKE0DQII",
-	"qH6j7C1MqlH+blYTpSZejDPOFXhTUONhCKcXLGAhsxNXQMsEVJsu9zSjKxBnh6tLzRsGpBTaWXStwPKt",
-	"PC1l6uNYEpqGSq2xlzuHPXKuVVqOXBGPCizlAwVwfZiPwTx1+baO91kTLNMWt9dMNJfAWKCRVZDLMpfW",
-	"gqzcycCKY1o9jp1DUSrCvTNUSrmftYGFa015/VzncL1tg+0apzzWFL+7SAaBLXQ3ZTEfctxIfTLjQUAU",
-	"HwmipBQ9YsfQh99Uj1wybcbdRw2ef4tXzAhp9zSsd8cVxLSKe3DWcSebH8h1gVZX10DBBMpmSdv59O9e",
-	"zHNOr5+ogWfca6GdWlWMyyFVZRhCqeCKm/ja+m14ddvdY0o33GPqCls+437srrp6gKVaV/bw7/Q8q0Ew",
-	"ZMnehM2U6Vol98iLnW9RzUdoI+aN73vCAfx5U1b93UdlRw1dmKIhm/6yvXTPdrzbucK1+mZn9gS2v5Yd",
-	"sfG6wAacVBWgNa2cBHtkFEkf62IxHwvfKc2i1CUKqIbbizWNNdyEgP6T9CbmjdlY4p3PUk4QmqBZ5LqQ",
-	"ymPR+mjYzWG0NeXICFUTRQI+mPJYN69DVYWullsfJ2qyxwUU9lWzqsu6tGH0wNoMtoQxrSJGgrxSoCJx",
-	"IpoSUpG8Avec4rdGyRQKhbSv68qgZBVPrrlwFW8EDe7GmUGYwMeWr1O0ysKxEU3rj93ay9b+evniGfnu",
-	"5OmjLjnqHfUOvy2HAJJY9DnTwz5cT676kiZ63Ic29kwn/dKAXIgcSBNdcoMtxm7yymjp1jPEkmXVYmN9",
-	"dwEvm2ybDTy1r79nNHbG4xysLg4jb6zEEpcYfFANUlAXSrizWEnRJQD6N9qFCvLu/IdnNtqzkwCEzxUd",
-	"BMx33y7AQosVezD5qwFVGmpEbDLokEYRqwGyQSjRkyFTcIMeBt/SO8+z2KJxA43nJo31Q5KI0LRGSXaF",
-	"XA0Vhdmtv4ilRTRRJSh0qzdyv5hNaQM6diYKcrDKcjaSvZ7NGS7gDhdvPSwdDZYLej3abXrsplHdAh+W",
-	"XJoPNyelMd1EsfgUotp4YZqMCUxSWcUdHX939N3TJyeHB3DjRKsEYmfBlGWhL8PdnRumoBx3Zpaa1tcy",
-	"SouqsLLHjhMAHXUBLwA2Hp5CpAqBKDpXrqJELaOUC4NZC/p8fzGDthmHKytA4lnqOiUg2ziOWWqUM68j",
-	"Ld6u8KSE+YRr18HLSpIU/z09w25Q5hGULIb+zqaUB0Y2O93OufgAOPsNCz1W01NT2poGDlEwH15aaj7F",
-	"ObzIgtOWl+lzJajaxurHv3NVWXcHyLaUZfH+rXbjCM03F4uVxX0KwbjlFcX/XpN2mF10lQVubN+LenWa",
-	"acbWtc+yigP5GBbnBuJJXhJzPb8yjeGoB+g6ZP96keqAnz6+NxIDbxpC8b2sVWOUdL6aRrkYykVV8zwD",
-	"mHIFJ/zlFB4bfpAz0SNnqY9kz/kj6SO81bz17tm5veqpm6IB0VbF658khCeMrXF2cd77JD4JqBiE92gb",
-	"p+/p8eMnJMKEFXvzCSUKk05uPOmzG9Oc2QdZzOBwFNM97B0oAQ1ZF0i9gd9vesTmMON72FF6T8oncXPu",
-	"szCSmglvvveKzW+IFISSi3dX70lIJ0xBWzGLmAa5JIoOWR9jK8aSym6Qzn4ZSH9ugQLZbxh56OEtBJji",
-	"0fkRy7FMWawscqV30DuwNzYLGvFOv/Ood9B7hJX2x8D9/d6MBcEeDGgfCrr0v3RGzBVusEyyJd7tcT1e",
-	"Vy41CbjSzO8TIYHegNFYWMBCCvQg7JYrPHwvXBLd6XdeMl2qxwc5a5EUFr92dHBQuemARlHAPWhg/zeb",
-	"PYfro0UxPoXS6zBty8CEgr+qephvZFeyu6uM9v00Taq48jr9Xz8b0zoMaTy3OXiYpGj8LMIFMXJo2EpH",
-	"Clz2BBfz7Z4V4j0jtObRZ9NuiYG/zSaql06I5eLCVNtKozucZNtDzfQaCVdMb38qwbhJBgH3EPgAwgdn",
-	"lfO0khGEgZ48PnzybYsZHsNlD7/XzumP9vkOZ9TeN+GY0bOAT9mO5jKWHqT+KkJNL4UpSyEzy6YtZDrm",
-	"nqqdtjf2+cpp0+xW70cB5ZUJq1oIC3Nje9hgdkrzkaXlGf1nRwfXW8RwKRJL1DfE0EqsGd1uuiDkeLSf",
-	"hUwj6Sx5f5boMTnqHRAsHkW8rP6iIlCXDmX85Mnx0y457h1/C755CgbCjab4jSfzi48NicZlp4r8+P79",
-	"BRlQxT1i6DJvo+D2PmH5IUdo9dtCxnW/DHaTw0rkz6Ya3EDc9B825vn27M3zG7sR8/TidWWcUxrYPUTh",
-	"nleWJKiUlBZFshkP30t/vmT53e7NZrM9QH0lccCE4YVfFi9X9bRr7jcodJhW9rpWWcHKlV8UagqW75PA",
-	"lgosW5JYuhAYXz/CvZLgLOJdF7qu3OriagIDTPkxweJmkUpQ9ZoYdICWt7jOLHC/6QwsxjbKRrnxW7/u",
-	"cEtAeXftCARN9XTivnY7x9jvcsVXKLcJnxy2/WSrG9DzVL0UlZXRL5SosYz1ntmRfJKdZKzey82Pxu6m",
-	"YPujRZsexYCzQQWb4QGp5iHk6WU55PbKOwkmPKZF9YD8fbiXo942uMTH92IaQN+7NQ08KnBb7JILqfQo",
-	"Nv4NAu/9lvvf9HCf+iEX+zTxua6d0DPzzmuu9Bm8ZlyZmIZMQ32RX93jy1/Zh0SpztfuyhdtIMK8Wa3L",
-	"EcwJEzrmaZE54yki8Bbqxnb6nX8nDGpxYJyneJVpztNVVRk+71BmYO4g0uMQm+c4ti4RbMaUJkMeK70N",
-	"G+rjOM2BtVlqVMxhs+/iudSs6vkYVjcSmd8kF3to4hdNp7LkYGTvp0L9xHaiU3DsAfH3uamt0Y431ds+",
-	"Gm0rh9vvvs59g2nuGiU8EwgHNWzbhnzggLOzezAQZ5A/IIUt7xLSOTHMbiYlnQQjNddY5aNbKiPCc3Ze",
-	"h1yFVHvjTkWuBDZUo4rMAnoLb+xwqWa1xh3sgM7JYA5ncNvggOkIJtoGytIy8RBws4XisfxN+zUKze5/",
-	"wYLrX9HaCxiG2svzCucA7C3WTG25RodvgI8O7Xm85K4ODqbFSGrNBAYXtSoYHjkmcPMpvsRLwil2DCGK",
-	"OBGZjdFQsIuC7EkxDLgHe2EM0BkILF7b8n6foXifOxRk53inwlunR8z4e3iNiW+Lgz1/T0d1TdrX9uEd",
-	"2+RGjHjJdKZXWs/6568Lkuke4TeKcD+zC+A+0cwsyO4eKGv3VkZCaYlJ7nt7hetJlhtQeUVmtXszapfW",
-	"TKVStkPe7DC7cMX5Nk0aUJh6ecy4qbbs1tgtwDDcGwuFuh+o9bJQo/6OzZdiKfOa6H6GPLsvzfM+TpSu",
-	"xMPAtUW4VREvaPahDKFlz3DXMXyMl3ptjLXcFKIhu4arqap2EdBznQiADNsj+ibGUlH77H/Bf6zY6UG0",
-	"cbvfRLRbbfovIfFxR1wUkoQyZmvs4q22bpi3l0yXJu0O9OvDXVPpbm6zrDdWx8v3+lUCaWUfJDIC2XSz",
-	"EEFdWxP9Xapziz+74yDnH0H0MJ/DaIIME1kE0qntqeyV6qKkj+21EXvpJZG1PmyexrhTT7aSmFl/OryD",
-	"0FNmp+UHw5DtamNGrS20Mt1m5gAIAaUoYqmpZr7NpQkVC6ZMYXEHGUD6vUpPpSvpszZT31CWf0+omMOm",
-	"soibuISerorXg2zBKNyRZVZMlq1lfY+cQxJelOYLEygb4mF9WEhGxj/RVMITWcguUABh3FxS3tAJeOds",
-	"BkCFTFRUK1lZWM1NDKjigt3/MuFNoiQl5jczftLaf4UyJFynQgcJkIhl2mawww4tn9IxVSRgdFI6Jmgd",
-	"8Wjkhk/YfJkXPuHLXfAVFwZUXHB7Sr1U37637/yhne5CxqdrOeMQd+VwZxO4kWONHur79FKmB+lPl7K6",
-	"79iXTrNta84BsiOvezO8svMC9JghZF24pGA3vnITTW4FdP9LevLXQJOvK4etI955BdnRllxhHEDOCKwf",
-	"ObuvqHY2kztWfg93ZaTecHbh3K493vfpCXfJ463iUrDe6IAFclYtU1otNAr2npaJN2YF/EV6WrJoCqN7",
-	"upU1tCslfj8e9INX4tZ7ztHlafGTe3GaFzX3Po34ah/67OJ81/4zdrHKd96akVXgSIoeRdCmTNLq5Ahv",
-	"VHeuX5xO+AvAhmU0g8WJFSK72eUiRifOxhLznL0J84lMdD8rB2M0E5RZlNk1HFD/GquvkJtyNZabrkUn",
-	"WPzYJ5HlbWDxRqhOydOSWEJqRJS5EKxoyiCHH7YpmtfnuWNrFCfnI9djezP7kvSCzBJECd0mOEWkq+G0",
-	"0IHhbwUQsxMFBqrxmt1mV/itZ4xmKm3/y4TNG1mnmWg2szENE8yiW4g0eJAtHsvQrIpC5hT+JuSMSLGd",
-	"yMNUTorsulMltdpFf2XmvZMHD0ZM6H17V+2y5J0f8JUrm9G6NPhxBkli+dURMZtyxSUAXrEEvB5zVQda",
-	"pEONtw9nqzNjyd6hqxJWmoy658xGrSMOQV5U52hb6BhhlUYd19E3o1yntb6cVBYrM5+sKsW/y1BJiWc1",
-	"WqtyTfF2ElZmY7MPlZpOD8iE9FmXUAX1Hs3/7SYFZZj1mKLEmP0yva81Wz1GVBusnpJkjxmN9YBRXQ/P",
-	"/DF7ZTfbV97+HVvgrxnc9Ofme2AebkfhGedJ57AjaBmUcAxlHxHTZgF9DflZj590oekzJkPtCDKWhh6s",
-	"LROzU/OjceK4tteKpBd1Zxd3lUUmhnscMDPZbfGl+P30TZXjRI2OOCVIH/MrCbX4lZkZqF0yYEMZMzhm",
-	"yUbQJXl5rzRn2Mxvjgl0nMZYMjJQ3fZl2DRt77dAIOYd22Cm/2fZFCxD9kHE3bxmwaPFidt2QsJPEqrJ",
-	"4/2Pc0KNGEBZkMXskDayngf9FoXdDPM30y3KEiZ24x5bSuyuCnV+cZ9bCWKF1qv03rxdyFCp3mwj+XHY",
-	"eJfMk7HP/B7BhsCgSDRm7mc3WxmXBy7nBPfHZ/AjHwkZb+t4CRQbmA8xo0Ewh+hQF28XGIAxvA7zXcrN",
-	"KtENNdvS1JY7zGr5D0gu4aKYmlOXYgLTvRy+Djdyq9q6CM/hMYj2hEWQ/EsOj4lP56pHPkKS68xI4j/M",
-	"4roBmwvSZKWvTo1/As3jBSPBHBwmckN9n/k3i1uMmVXs794Sn3C0ckgw6zFPgZpw4dfZ6uZZyUhfivmB",
-	"hl+ZT76upAKrjMEXdZ3j05bZV93Fa2pjRsNsaRvLGcAHe8qwDwmqd1VQEzmclJpiMDtdoCBBdoF2Mbse",
-	"6N9TMMaWDeHEONc6TMqOzoBlTGBacbGPaRQxAfmgqWAWVrldwcuXeX5tlXOZL1/J7qV6nt4zeS9L1RbI",
-	"4aHZuFI8EeI7WMyEx+rENXuhU4uDODr+z1oywMk7WDLnttDRTpZMJglpOaVsDekxCwvrJb+/qw0KDkqN",
-	"pqKDQCIlg2mO4ermftiIT5kopnZ3iZLWcBTEWmNIJxSkyMKEUAITajMZUfZoEHyj8mpIEEmhmpKhxEuh",
-	"bWGLAfUmo9g4rj1yDrNg7LX0CJIGkMQNYduy02e+haJFYN4ZapzlJ6BFYN1Djd0DcUjnXfuMOC916F3z",
-	"sEtuMqbcALstQ24gg/3mPo8nkTAA94IwghVJbcghnjdcNA3C/IuhfdPedSkzA35JhEoiXMjQEBJynQia",
-	"6LGM+e/V34t5HAVUxfKjAxzN/hf4f6MTgjXlvx6+cnSHImjUwICZVY6D9E9tQHSER4ZMFANCxwfH9ymT",
-	"KdzGymRTGVwUJS6uE6i82RZhk/J6t/vtUo49BHjNmtO/RkIJrsL8vKhRpuefSZ5bTh4oFUCsySlKo57r",
-	"WE82icyYJGrCELIAUXsphnyUIGtTa6pXAyL4M0f0v3WOaCGm1Vjq2kJcF22R9jmha2SD3kMiKII4EmV2",
-	"dY8KKGSKVTjTrBsEDyHeyRaRLBZ8vbtE0hUsXjuX9M80UsfOXmDFOizYTcron9mi/1nZopsr9abY1/Qi",
-	"yWaRT7CF0BfC2t4YBCNy6Ajw9S0Sk2XlwKlKDzi6piUBCw5PQW7UXHjZg08ie+8mlD4fcuZDsW5yY720",
-	"G9OYHrO5DQBjliVEgOQQS/llxyv2JjRXAMcYeBd4F/69RGrTS9rS8wws5+QOjKaF/Jud19ta8fccmV09",
-	"P3A1whULmKd37UhcSP8OArlGnHbkiUTYdE3sNr2rtX0i3IX0H6rHcCH9+3EVzJzUbCWQpwL6z16fB5rJ",
-	"T2JjHp9ma5orcnPBhM/F6F4Dme+AXGpoaiQtm/sMC/HL4r/xJoc8AtU4MGko3v8C19tUnIlFFhVuRxwx",
-	"Ta7OX75/fvmmm/LmG6iY7TESsZhL3+5GV+cvX52/fo1bieVgbRSQXAJKBI4HFBnTOAyYcpwGomuz1gq7",
-	"iwDpEjG3M6C0BPvkPkX4SssIF1mab9hYmLeUWYgM3OXWtIQND8EvWmPC2/tCF3B3VRbrLK74/UCO6i3V",
-	"i4BygSX4B3Nih3xKfrp695YEXKRVLQEaCPUk0AyChX1zBmr8BhR2uVK88A0bb5z3lhhrQo7UKij+R0gU",
-	"yvTRKRQyHTC4J5/IROcgfbPexhSgrHUWWNbMxnbgK8aiojUvIwuMtTMj2Awnro4UPGdtbQ3W2MABVZoo",
-	"SUIq5sv71ZQHVXSCvQrr4KByC/dBk3SEC0xqgxuDHj169BSFxEKDwZEI7K1FUSZktcTxkClNw0i1nhho",
-	"Dldv3h5KZqmtzYpFpyK9/DqN7voXbwCyXY62g/GkPgqHHME1EqQo/i1Vv9Ee14mg2eVzGyun7Nrvui3j",
-	"Z5vNurNNAzr44M4wAP8Uc6kTtbW0kuwYJMibL6dztzgPsfNoUyv3bK7lioJVpTzMP/jBVnkwdYdbV+Vc",
-	"1F35lpWU1/UOtlzOZXmUD9XPLFN5Py5nZaZqtGuFUQBXMGaDkGnCI5mzh1GdpULqHZ5aLXUkqxpn/0s5",
-	"vbvRYdWmYr3mgRVUscMKGdUTqW0n0ma1XarZ8FmOdVodYL2zqg28sYXJvyMd3XBNPgR/be21t4n/dlVZ",
-	"R8uKwrxHAc7QljLw8TykVqTdlV+2uhB3vbHcz+nYH06Is9IwFZrskdmuTspWaqTmG0iz2jFlxjyMMjI7",
-	"si9dvGxeXebOdVZjg/YBl21Bfv9Zs6VdzZatapTtW6ZrVHBxCewftZhLioG8L93Qur4LIMyWbgIf1B8e",
-	"omuGULevwPB2tKkkansQXNMWsRCMtAR3jtSx14vC6ftgDtm7IeUBob4fM2Uz3/MvwCOHUt+c+XV4XTMz",
-	"D3XvMLTdz84Bs1KzWxgedaGOm0dFites+Aj3ZbOe+aHRhShHdbce0+3brxsEQmD57H8x/2u0kawnsGtE",
-	"OuwszsaYclVAyRHqhwiMD5mC7L7cgxTsVmOaIOQUqnGiiUq8ccaURMP1IIz6W42PJGo9rGj7uIdlwE71",
-	"+LK19xACG+vOdvvd/4NaxOXuJoaxhYW1my3gfuIVD1kMs9CEIcTGI8AqAHWjU0NCJvpe8LyIrtpuMYNf",
-	"bJv3iJHFYe0SJtsOpvrfueIBsvsOkLJWrnbkG0yz1mvwsulSWetUE2l/qNY7Unc/9rudmRr1bRcyV+QG",
-	"yONidHOKeD5ARkFdPmNHYyGAB3GMOU153Uhydmyz2773v+A/Gtnt6wrrXQBQm4rLHy5HP6U9vVTap6Xa",
-	"9stlaBlguq3TkHF/xzvGch4+BNeh5ULexHf4xa7OPBA4G0sa8lrD7EV2C+yEC0gI8mgQsJgMEk2ggKHD",
-	"Ovs4lmfh+U7LMaSWaw1zkcguSDh6Plbc0/sltlPfD3LwIfysIkYnYLGu5wRWyol+6QwYjVkMW/5n88hY",
-	"bcjiJA46/c4+6D/bU40DaBOFC3cM2mv+jMnRK1TWTvTYYTxeSF/1yZTHOqEBCak3BshySH0wed89Oy8k",
-	"NBSaA+zjYnPfB9KbpPYP4YI8Y9G48Fkq9Q57+9l5ViIqqxmVXcInoERhlAQBxjRtc7b2xWJrhnFmT/dl",
-	"Vpcxvaahv4A362Iwt1uqrnCaiRMCDou9ZoLp6NddF67wta0L56a5WEyyxDzfujOO7sD7h7Up47TSdhRQ",
-	"PZRxSHzJip1jFfolDQkjuN/YVU8UxUMYqibFRqCm6WIjPzIa6DF8EDIdc68kMJYiEOnbPU+GoRSL64WL",
-	"KQ2gOCLWFjIz7VEsOzSU8YD7PpguMdXsGjiDl/lJeR3QGAqjFGoVXTPhSR/vggqZHksfcoNoEMgZs51k",
-	"sNwuQLVjQYPO56//LwAA//8=",
+	"7L0Jc+M2ljj+VfDXblVvdiRZkmX56Jrav9NX3KfTdqdnk+6xIRKSEJMAhwAtK1393X+F98BTpCTqsJ2d",
+	"TE1V2iIJPAAP7z6+NRzpB1IwoVXj5FtjwqjLQvjni0s6Nv91mXJCHmguReOk8WxCxZgpMp0wwW5ZSPSE",
+	"ETn8nTmauJKpp2QkQ3I2ar2j2pm0G82GcibMp2YkPQtY46ShdMjFuPH9+/dmI6Ah9Zm2Uz6LQiXD+Ukv",
+	"J4xcC3an8YVrIkcwb0DHjAzZSIbMzMTNu/+KWDhrNBuC+mYyB4fMguHTu7dMjPWkcdLrdJpzYDUbZy7z",
+	"A6mZcGZv2Gwennf0hilCScgCprn5ESHiioTsXxFTmig6SmHCXU2ByozfMhNUQXdw0Gz4XMR/d0thHcFO",
+	"l2+aA6dFuCI+dRmRwpsRPsqc2RNFzDmbNwB8KRZAbQ914WYuBdenY3bmloPLzcMninDXAMHuqB945nt2",
+	"QI+cgdtvHY563VZ/uH/cOnY6rHXk7g8H9GDU7R0exFAHVE9SmLmdrtkwB8ND5jZOdBix7BJGMvSpbpw0",
+	"ooibN0uAVipiYSXU8LQE7EN2POw6fbd1QPePWv1RZ9A67rmHLdZxjkaD4T496B5XgB1PuBncb9isCugb",
+	"NnuiiONxJvQc4LTfdQfsaNTaHx72Wn3n+KB1xDq0dTg6dnvOwbA72O+XA34DM24G9Vs6ZN4F85ijy4jB",
+	"B4PEiL2KTLmeGHRWjHjmM9UkXAB+q5nQ9M7cyzfRkIWCaaYKqwyCv0/ZsKk5C81X/zUKpdBNMqTOzQ/N",
+	"/8+hggIlKSMrXg7GigvR7ZSTl7fc53p+Yaea+NKQDkl8KmaEa+arKrrmwRjZiV02opGnYdqmAYP7kR8D",
+	"4XNh/0wA4kKzMQsBonPpViFKIN0S1B4eusejfdprdfvOUavPOsPW0WhgML3rHLLjnrvf2S/HkACm2gxD",
+	"Llh4yx126jgyEroKcoVvEYqvlayi4x4OD0b7TuuYHfVb/W5v0KL77lHLGYy6wx7rHPcPDstXoYoQbLag",
+	"SyZo9UI0PC2Bf3/UdXr0mLUGw47b6jsHB61jeshaPfdo1BkOnC7rV9xTHU+4GdyfVDVZjFQpUXSORj16",
+	"ODxoDTrufqvPusetYd8ZtI7pPuuODt3O0UGvHOZIbYEk/iK9yK9kQLfwtATq497xcX/ERq1B/+Cg1WeH",
+	"+y3a7x+2Bscjpzdi+4dH/UE51LfxhJvA/d18rAIpFANB6cNppCcvwhDpoyOFZgIoCg0CjzvULGnvd2XW",
+	"9S0zzX+GbNQ4afzHXir07eFTtZcZEuYr0CZBPr58RgaH/WPCzEvthiEboRx6zF8AQ4Bv/K0eLPG41YCY",
+	"m0ns4G04WPutGfr0/MyKbdR1QTyj3nkoAxZqbvZvRD3Fmo0g89O3BrJCRIzicYSMuobtxAdXOJ5mwwkZ",
+	"1cw91bmvXapZS3OfrTIEuwt4yNSCIeY+8ajSn1Q8bX6fPk+YIFwT8w4ZS00o0fKGiSbREvijz0WkQdhb",
+	"D15E78Xn+N68Y86mhF7X3OPv2evzW3paFpBmGUVOT+VrMh4KDgYoxJJn8E5NXLFndSYumCOFq0q2n+uJ",
+	"jLQ5AY3SlhGxx1K6JBKae+YBaAu38oblac3h4eEAeHayQ1zogaHjCU/f7x7sm3eyjH3QmefsdU6psMHw",
+	"YfW2veVK19w0EGdy/1gElL3D3xMIaBjS2RyYOFY1nOYcLpgTMr1FcjB//eHldJ6Ubwx+ujz9+eDtL+8/",
+	"vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf/Hxw+enXF69/+bn//KL302ljLQKzDYKy7Tu98h3O",
+	"beAGVzpyuX4hdLic+Bd1ikRX1hOqyZSixtwmZjRulP2QETR44HtwZ/MoQ40usCLGwLtvuIC3mTAX+LfC",
+	"ehtNkHgazYaZhKKeIaQL1zLFMPtO+Qzv7YGmr7vs9v+3f7Ud6Zd+6bohU6qUp4QM6Fls5XCoz8golH5e",
+	"Wuoe99qddq/d7ZSOXwMj+WrbeVOt6J6enwH5BU1xOuEO6IsEtgcYI9cKWWOOF1bNhMhWNtmHrF0lRSOL",
+	"Lk8JHSqja49kSCjx5JjDhBUTxKixUGJL3/weIwlHMWt+G5LHZ26TUIVaMlfEyG0hdXRBSIdrdi5Lt8Ae",
+	"Pu7B3FOdUWXq0QN4hepGdi3Zm9JMblgWu7PwVNKE3bOrlPLMsaxmIzVdlplBV+Voz2hAHa5rC7ZB9I57",
+	"Hoc/EnGhVFrwmS/D2Tv+47JXi5Q8mSI7RukaWDA5dRxLXmpQ6FPisGByB1cZ7pYMmLBGSzRRuFzdKEKF",
+	"S4TUEy7GhHmKzZPpG1QN5hDXl4JrGaocvfwtpWUng8OjY7OoBCHmcb9w7kCbl554MnFC8A2I5bsXaj4y",
+	"uhX7yASbUq8uLmQHgFuzDLGfzX8xd/rzrywFPpm7eMrnb55dkP/odhIWwwU5f/EOyTcV5MWz5xengAVS",
+	"kPNW72DQJmARzIjZmt4wAWyJcP0UrYEsNLxbMa2I4eIzYmSMNgrVWXtdp4TgPZNCUy7wLGvsNg3HJVz0",
+	"Iws86jAFcMUWb0f6PhUgVCTolYFsv3c4OCqBzKd3Z/h672Awj3921BVhYIZ8BZILvWUwmLhdmZC+ELe/",
+	"0DA/6EG3Nz/oiHtsdfr8knssP+igPz8m7EQ5/wzZiIVMOMwgIbwH3J37gQw1c8lwRmSY286iCSlkY650",
+	"OGtnxK89Mebi7qTb7vWKqNjrL3Gm1BPXY1KUX9knxUIDt3l6Mg5lFDTNSszAsR0d1ypD+D3yhyws3ppe",
+	"GUqg2eudEWRXP6Vf0o/yh7VfggBTGd5wMX7OwwKW9jvHg2YjoFqz0Czyn3tLRQ+rcOD5lxKvmARcaKoj",
+	"VdtewPUzI7mnvCDDdUdccDWpp9z5TCmLq5VoUSK4UWuGK3mkNA21KocQntUDUGlrVomVm8+Ua/Os2fgY",
+	"CYH/enHHNcuKbYuPB8fMAFt2Us+ZMp9tSrNXZ/JF6rb0g/UoVymtumAhRyFgdSxQWgYXfCwqvquQWbZz",
+	"oxff4dXvqF13E48LzyA3WiJKZVYb73xhKQuQ6DlXNzXxp3LbAym9qltpDZ/Jw6GUHqPCmlnsCec87ctu",
+	"DMyWNaTgdiVzLVj0e6bNRta9N5VGAyO4BSEb8TviAfwFW0GnPegbCXuv1y8jJGOq2ZTO8laM+KPuBjYD",
+	"nzr5QTu9k04n8//uihqrXXkKKo69YIuNYl1X/Qmka/R2w5KFdBkRjLmKcN1E0RiuBao/BvMVCZmS3m2Z",
+	"ncooUsvF/kRPAznSEtPVL/4cGS65/aCx1R0R7mTJYGMmMgaQOdv5PFNbEU0qL7RI78kKYMe3CnmtjEKH",
+	"LV3xx+TFlEOfS487sxW+zLycZccFPQBZ8Qm5YSwgXJMoaJOXVh45MT9MqFEMXOY+jd9RxJNjxLQwErGy",
+	"3SavpGAnxNBbwMqQ+fKWobKF6rgcmQHhO2akZvhLkbGNOYoFhVQ8iAFpNBtm8BI5oZa5ybwc+lwAkrwK",
+	"qcPOWcilm3HizGPJre9/uGXhhFHX2kVK3gF2UhuTkTcud3HAUlJ/vaXpGXzPSUYWY+YgTxE2vnhNpAS5",
+	"650upohxy3ZvAbm70PVdbIF0a2+oIasllCFkt1yVGkZfhXJqY4jQKIDG2qdGx5Oea3QjAdFzWpIh6ICR",
+	"Qoq6lL4UDjGBoYkrW7BbFi22JHaoKgmxQsTG18vAs5r5enDlohoHRc02o6v99s+/f/ly1+l8/dt/lt3g",
+	"W+pFbCWrRPn68PvS5d3G4Qurc+UL6TOkbWCSnNAgYIK5Bl0MBsHYJX6iHfg/arsLMgpkUdJQTGiwdIxk",
+	"SAImA4+1l7lClkKY6p7znrepDF2cLJTjkPqFOL2UIawgjd2gpyCBLZkZXAuVB79zBwGi1858AzD8hQ4Z",
+	"9ef3+AKMny1wPzHzokKjqEs1NVyZUWdCMPg3dl9RRV5ffHhfCMM1354QNRMOc78I8/kJ+fb9i/giyo4c",
+	"NNe6Yq5R0UgQacKFDVRJuJON9DZiA+r/JaJtGoVUMOGxO/3UWrqIfetHqtigX7Bm9Qa9br9f5oHPflSk",
+	"QP3jg95Rno6dtn6lrT86reO/7X39779/6zR730spmm/tQkn4ZqMzgKi9zGCd//mt0zr8+m2/fAgIOMup",
+	"MntMO3s0CNqOFKP8AuetY+3//u2fe1//c+n9gmnKkO8nRj2EoMb1UYkhLRb85M1yS5D9qgKKUA8ZrR3p",
+	"kXGrLVSJ4vfA5uOCobzKR47uBqOE0djfPGai4GSdaB2ok7292MN0eHLY7+/nT2u/08kdVvxNKW+cE1WL",
+	"oFENd/yWhzqiHvGpM+HC3AelM5rlkCnuMpD0xxFT+oki6NSDq1LDKxhvWIksmmxg2UmeuUzo+o7OXMBL",
+	"STScWSA4+o1Coyoj3yp4cKmzvxBi3IQfI2tU14nbXYYrxRbcFOJBUOjPBoDkIj+Sx5U6a8ahz0uZsvSW",
+	"OhA+Smt/rKdomZfno0+oU7bFBbyxLJxnlJ30aEvxJXbb1Ln1m0dsunxc6sS0uOFxEd3tUd8d9IlPBR8x",
+	"BQRg6bh8vRjUSonu82SW8eRwZVR2MopCPUFfztKRzQuzTXYqcZ6Vqyj8D/bjTDNVuZWJlw2kAzVTmvml",
+	"WlgFJHlXRt4vcQZjW8+EWWij2XhJuQdmh+fMY/Dsa90AVXtm8boTbEl19cWhbJgnBbDVxOzcZu/S/RiP",
+	"eBrpyXKDVObdeeU4hrhyJ3YunyMN2Zl8/lpycWl4zyY8bTV2peNp5vU6J2S6SSgZRZ6HljoqXLhhFz+d",
+	"tnoHgzixMhPSEf/EhdLU88D880QRGumJDLmegcM4E1dn5BxyI+RUZQIv2kuJPkK9jNIn27jFsG0rdu8P",
+	"cmlTg07/aFniFIZjVgUegiylJRma9UJSWZNMJ1LFe+RJhcGHmc1+CsaoTOA4yiu+zTcVbArDriBNfC/Z",
+	"vfpJEdQbZ2nlC/f5xWmpGdYJb/Mv9g4Ouselr97w8sDBGxT44iE+vDkv/TxSOfKt+Lj0tbvlt/UGRFMD",
+	"uXkdAcPxm7Dwr+VbeFE7lvyGzVYnRKtEvcOAZeBB6uSC6ISc1jrYLw/lyX6QiZLJzMKoqnv3JrF2Vpky",
+	"8ZOcEjnSRlCXRDHhEkqSr9qlLhzPALLQfB8yNRPOggs6oS4ZMjMpBo3JEC7m09hHgXZhcL6NaS5kN3HS",
+	"Fg4nB1RzfuEJUKUHKMdcfAhiN9aaCQsZHTNSN6U6DSQYF961uiXGJi8JEt8ssSQBoJnCvWQ76sbc4ASr",
+	"37vszi91ydixy0COlZ7StLVut7ePicp5U8CUDfMCmLmbWWsSmpK+/tdvLfuv/45/+uF/Sm1C761ZqRax",
+	"96RhQm4dS8g61pM1klmSW3S6feP5gkiZgq5gxI+8pvBW5qJdFxljllhLsupuoiKkFpT0cEqsKYtVCYMK",
+	"meDbrSvK28g8solwtSLMEs9W/qqdCTJhd9RlDvepR1w+5mgqXmJZjGNk0gUvk0YLG7tzHaV4kOsnx70H",
+	"uXUtK1si+FdUHFldc7Ch3aW+JSePr+XM+0lOdl40XCqn10tJsd/l4Wlm9qBqc+8FFzZEAKuT03WEja3k",
+	"EdSLYE702uX1e8oUS0taV0xWyCfY19Ex429insHFLfW4e2XzGaBIAP6Ckk/mh3FIc38rRwYG5kioKEAL",
+	"GL5zBfCWsR2Y/ip3XZapQQhx6SacPX92lgiKO5NFt2CKXdNkeo9SMBrb39Eg4GK8+jX/mH5USLTIYP6C",
+	"uKFKabsAzzIZIkWFtSwvWYSYp+U0cjkEHEAUBdeKnD1Hy4cifqQ0mdBbVvCdIS7VKpZV/7wzwx8Uilsd",
+	"/cmwoZbalZ72zvlYhsbszPiazvEpcOsj730fVW6+0vXkUoRjRhNAti6G7yW5LDZjvJk6C+eSzGnAsQZd",
+	"nG3OXecsRhPFx0bjwRd+T4zYeYEo55UMypOGVwl53r6HDtw3UlhOv9lg+QDjQlVESCWw4YMqFnxdDOgj",
+	"oM6t6a9ak7N5iSFwoc0D36pb+SFgztIKPtK9MK9ZLTpSq3yALy7iY3ZZhejXrMYGwDUXxYmcS3ctHvZo",
+	"trQictM8q1jvzql4ReTtdsj3uXTPJzRv9j9nwkVLzIWm4Vxi2UXkOIy5YC1JnLmfxI2QUwHfSKTMX8sp",
+	"1Ue2ht91jSSJYlZhjlF0SzJpXelTLi7qp+NlPuRiXMuYc8vK45yozjj8FJ1mY/hVeihhcigqcyij+FBU",
+	"fBTNxrgqxr92ageELX1cErWwKIBiLl6uJJ3LrR35mk81by7OwlxcqcHu6urLm8sPwyqMOTqKR13IB1iY",
+	"bBnTpPu7KfN3xOci/qss9v/+c22WZpmkPuesx9k6oBcee91Mk3OZyTJZRFqKoXsFDLBbU4UC6+REVyYM",
+	"pkVH7SuEC1AKbf5KRfpgoyJmd3OSXMSpLYTOG6H8fZXbQQ4haMJ9VZfsBTGXXIISyE03C8o/Eyoajbhj",
+	"tMh3EB3aWELQKr29k/mIVK4V80ZQYcHmns+5XzPrNhTP42Lp0i/j91YNli0DzVZrsfmXUszFzZq/5+Nm",
+	"S70/eSE+R5/hiEpxocz/k72uyW5U3NaN8otWEWZvMyVWa5rbbZJOPEDpCtKao7VYjltyYS80HXoMgqCq",
+	"MV1IfTWSkShl7i7TlHt5i5KGEHCIsyQqciakQiUeceZVWMTkaIQCLoGXCFWEkoAWc6eNzN9OyHM7Lb20",
+	"rGpXgW55SiZlsyFe6wkkebarCjtE+SJJ/U6//FpqrxCE+F5q8rJqL/GHXLjwUEb6ZOhRcbM8gGwGtnKc",
+	"NAGziSdfhkg/R1LTmvkpn4KAhQRqb6unpEOo58mpSnJgGxVMriK01TI09TQTZTKhSRH+ZB8G/UI9785y",
+	"SSFX9Ss/sxkhTvdxbOuEZK6jzlz18NUmxAT03Pn1OvXhzpUgS0bqDvaP+muBFe9xfrj6cMX5qBstzt5B",
+	"dc5CFAcrI55Pz89sYv8wCpVGk9IUUg0UVIc32OcxIxWZY9STUEbjPHXodtaAUAkaqInU5Qhrxc/cNOvs",
+	"A47zqnDIvTUxLyMUbwDVvIIE1KO0sl02SzpdS3b3MojXzFCB5JqU4UIlkcKeKzVJ1SWkIPhY3TJJbNYQ",
+	"gAp+Fhoy4rGRJjKChLpZk8iQjBmIPTwkVkvBVi8YjAo25LibyF/U7i9q9xe1+/NSu3Ja80nVJTRvkcgY",
+	"IXoK/ltQ2CMVx//4bfJJMeLTGRkyQofylhGKpCmtkuvJKQuZ+9TW9hTeDPITFIS8y9BlYUm2L5K3ZWoJ",
+	"ynkYOe6uagYy2zAX2IvT2YHKqPXHQkZMnXoXVCmjcq9mfYwUC6tKKywWk5Mvm+mU5UsRbMrc9eMG/4Rx",
+	"YtV1TZfGfGXxZi07WOFGdwfNVSw+Ob6XJS2dlT4v4WIHK31YzrcQWVf4vJRNrQbyHGdaDeAcpa/5bTn9",
+	"PujU+Lj+tPcrji5CabWG4Kn4H8m1RltuwYzWJuY1XALhwvEi11ajjU1nNywUGCa/oJx1DVHvIMdveweD",
+	"PI88qCGfYQWbeKh+97i/3+lnxsqQ7M0rZn8s+iLSQhGn3pTOVMbtlvzwQbyk3ItCQ7jeG3G71K/20aZ/",
+	"V5QJMBzbBcMQtaL/CaHklrMpC0nIqKuahBKX3TLPHBChnpKWV4M0ANEXzLwkiJyK+A2XOdyFDpLSTJF1",
+	"G+LYDYNRdtBGswGf5mNMso9LVxVH3tSuMe5R7seIGwehoUwy5rfY81F6FnsnfDxhSsMv5hvqGfTGuB38",
+	"ZsQ1gTCbslIlZqq8uQsK8KpCWNvSporrp/EXzx1yOOH5UxTBRnFJ4zxntukvK9U0SAo2VZjXcce5AuUT",
+	"CtCMwNnDPOYzu3GZ4CKPajNlSzO6JECvu7z9iDmAGEK7i2U3MN9triZOfZ5IQmPLspWNU126Tc60iltU",
+	"KOJQgXXGoDq3C/sxnMUa8tbDo9aMLaob5rgaai6I+oFBlkWo5k9prQife1lYdk3L17HzyJ0Ccu8siCc/",
+	"z9pxmGttefVep9GNO0+Kqkp7rqjMeR4NPVuF85aFfMSRkbpkyj2PKD4WREkp2sSu4QR+U23ykWmz7hOk",
+	"4Om32HZMSMvTsBgnV2ACzPLgZOJGsj+Q7wajLi/QhEnUq9W4SLd/92ienvT6STMYErBWcFitcpZpBFo+",
+	"aiPXnqIc+Mrikthh9P5DcDfkMVVVd59xNywvCd3BOtJLZ/hX7P5bwXa0gDfhMHm4luE9nsXOWdTqK7QO",
+	"hpV7AOIC/uqeWN0PL6+ooQqTFWTjX7aX8l3v7HZOcC292Zk8geOvJUdsfC9wgFKoMpFItZQE62ELpIs1",
+	"A5mLVTmVZkGsEnlUG3UTzAFQdQf1J+ncmDemEwntCbWUNxjJoVlQ1qTQYcH6wcObRx2XpH9BBDFVN4p4",
+	"fHjLQ716bb5ipG9+9EmkblpcQNVxNS2qrAsHRg2sVgp7NiS3GGDjpWVMFQkjsSogBczLnF4p+q1RYYpC",
+	"lf+rJLu2Kpv/iouyyrJAwcvD8sBM4OLIV3Fwz5yXjcY1Ge9sA87/+vjyGTkaHO83Sa/da3d/yJsAolCc",
+	"cKZHJwENqa9OJI305ATGaJlJTnILKgtggqzaBY3W0XaTVl+KWc8IyzgWCzCelBc1tAnLycJj+fpHRsNS",
+	"e1zJUWeXkQ6WO5IyNPikVsjYnesvwUIlRRNKdwlDXaggH86eP7PWnp0YIFyu6NBjbnnrE+bb0LpHk+7r",
+	"UaWhTswmi/ZpELCKuD8wJTrSZwrb14HxDaB+olLbolEDjeYmjfRDooDQuE5R0la0AorM7lZ3iaphTVQR",
+	"It1yRu5mk0+tQcfuRAYPlknOBrPXkzn9uTDN+U64OU9qvv7h/m6ziTe16mbOYR6pEgSCtm6xTTdSLHwK",
+	"Vm1soilDApuUJ3G9/lHv6Phw0O1AO5xa+dalRZMWmb7M6e5cMAXiuDOx1Iy+llCaJYUFHjuJIEarCeEV",
+	"IOOhFyImCETRmSorTFbTSjm3mLUixR/OZlA3QXNpwVz0pa5TMbeO4phkkpWmwcSdJRR6SphLuC5zvCwF",
+	"SfE/Yh/2ClVxgcii6e/0lnLP4Gaj2TgTnyAtYcO6uMVs3hi2VQ2HiJiPL4s33eI0GsvG8i0oI1qRz2sH",
+	"q17/zkllVYOibRHLbHPAeuvwzTfn820PXArGuMXtDv5WkaWZdOFLDDd27nm6eptQxtr1D5MCDeka5vcG",
+	"7ElOFHI9uzCD4aqHqDok/3oZ04DXny8NxsCbBlB8LxnVCCVx1tmzRQFT7yWZMOqysEmGkU4ym+bjp8yT",
+	"y7cXZEKFqyb0hjWJVZmS/JHrVgsU+5bHlWbiuk0+BEycnp+R/XYHCJqQxAAIEgkStWQFfqQj6rU0UIfc",
+	"KszWcDGS88C/SKKKuYI4hXzeljWiyKlok9NY07PRCoF0MabZvPXh2ZntpteMQ0BR4sYOexKMLEZiOj0/",
+	"a38RXwSUiVIQT21U1+P+wSEJMEvJNpeiRGGm0bUjXXZthjPcnIUMXLyY42PbTHnUZ00A9Rp+v24Tm7iO",
+	"7+FEcSuqL+L6zGV+IDUTzqz1hs2uiRSEkvMPF5e2brAZK2QB03C7iKIjdoJnZeTBGzZDIJNfhtKd2XCH",
+	"5De0n8ByMU7ALERBZEfcqx/iRfA925JQkWnItWYibSlxQq7vWnZzWjDGNeCCPZqmeexI35ei8FaCYKGU",
+	"0GdBKvZFYCC7mFVD0TYjmtVTOIFrEJbIdDKL9wjz+IQkcxvZJohSydhPFMmgXDwSRLF8EQ71PIPGxJWO",
+	"2qMBb/suYXeBR7nAjQyZ0s2k4nYAAT2A/LcsVFyKOGomCJkD853k91fb6FotyViaf1zH7zL3umm28Yu4",
+	"vmulP7aoBlwzW6AioZi+xvmtNSw9d7z1ilw/T2e/RkvM8WH/4Acc5QLHsBaag+P+D23s/IOJXo2fsCiT",
+	"XU7jpNFtd9odSGkNmKABb5w09tud9j52t5kAUdtrT5nntQDD96Cs08m3xpiVNofHW/sEUCWOQoHrYOQz",
+	"oDPuCRESENhjNBQ2DieOXyLsjiut2uSl0XbM4UrBnqZOUSPpQYWCdtJ0g0thpLPGK6ZzxWghtzWQwgZu",
+	"9jqdQv8hGgQex53c+91m2SJjqFGJViHBK9Hp8hE5GUONamNeomVh5VMlsO/F6ZRZltM4+e2r0Sl9n4Yz",
+	"m6uLyczEk2ND/w3pMgdPxwpsVRFyscLVNuOYcXNH/Pv0RrXjDSk957UOxxbm3uGx2BkqDsSQUcX09jcf",
+	"9IBo6HEHY4QAocGtP4trpMF9PDzoHv5Q40wm0LTpjy2ewk92xB2ege00VXIGpx6/ZTva/VA6UIZAEWpm",
+	"yWxyHI+2aKN9pkPuqIUbHTf4SUpHxQPP7/I7O9zSXdbsTu8B+5kvw3jlMQrpxV0g4OnmF0X5uX2202+w",
+	"07m9TcRFQ9HtTkGAfgitFVmknhCzEGL13XpbD76B3l7i2whkab+e00hPSK/dIVgUjzghg9q41FME6m3i",
+	"DRsc9o+bpN/u/wBcO47aQ1kq+40j/URKNiASGRKqyE+Xl+dkSBV3ILfBvI2XoP0Fy6qV+EB+yFSSOMlH",
+	"pcpRwURvU6iuwcHxd+uceH/67sW1lTW5NogmFFHmYlPPckXV/iKW3nbAkzwmQpG4uB6cTfb6UbqzBbf9",
+	"rjWdTlsQwRmFHhPmuLJVQtEjhQXpDFFIcOVUxPvdyMSU4nldcQMN7XfdATsatfaHh71W3zk+aB2xDm0d",
+	"jo7dnnMw7A72+0ndwyvshdI4aQx+ujz9+eDtL+8/vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf",
+	"/Hxw+enXF69/+bn//KL302mj2ciUYT2Jx8ygAGA6elTm1lF9gNml5SYo93nBK+jzQvdXjD6NxMlVcFFZ",
+	"M3Hs7Guw2evJ8JXDP/DXLz/9cdZ9z8/Uma+DX5+dDc5+f8FHP7fZ7PUf7ucz/oGfzd4/H88+PL/Zf//7",
+	"i+m75/DY6Xli6L/suP947RUnWAx9xmPHrZMQ6U1KjMpqiF5xd4UawHPnvMIX2R3PtU6bP93q8gpz/s71",
+	"HZdLAU4cmVUeyXy9qdIh8ghRZoOM0bXQJ9PatRaPuM4uJMjQXKHQc9FskrO16DBi33cojFymOFtUVNAC",
+	"E2/c92ajj/MuZpOZotPwSbfuJ1sVfV7EzCjL2gw3okRNZKhbRhZySeKgXip3YtzMFbuzVeDgpVQ1Rw0v",
+	"ZjtgjaGCTTEORnMfsteTyiq27bIEGwcmC7dhOXvQrW6bcu1HHPBBxFqYe7dirUMFimFNci6VHodMxRlZ",
+	"bk1567a7R12fiz0auVxvS+I9NUO+5UqfwqjNBpAOpqGs12/l25G+sgf5yY3vzaUvWoO2ebNYDsubESZ0",
+	"yOParlzFCRxQrr1x0vhXxKAEFvoLsv36UxRYVgzp6w5RDPYOPAYlWPYC19Ykgk2Z0mTEQ6W3IeJ/nsSl",
+	"J2xyOBUzkEWbGN8wLRoSzFGvhGG/Sy5aqP9WS/Y1EQ0dSq8zVY7rYVrGgAiB5l9XFYvrHWWxCd5KbK+7",
+	"/emrTCFwKk3DJKYCsxDMKW8DnXDBScgYqDvYelAKW4TNpzNicGM1pGpEaFq/wlpc6Aa6MjAnv2TLf/H0",
+	"gK98rnyqnUmjgJgCh94O6TMX9j0MuEPSkPQrKTlPmJwMZxA7so0jNBPBSVnrc9ziCO3S2OQIq9zVpwkw",
+	"7N43bNryHTffY2WOrprHAO5u9h4rqdekCaN3gCUlxL2/oC0dB1FrLMF7At6nfKPITPD75mfykflYlANb",
+	"Vho6HUYikbJWvErZi+JIMfK4A8w6hBhR8D1d2bK/X6Go7+bX4xXT9lB2ejmqCF3citN6T8xQLy7puGpI",
+	"+9oevGOH3OjcXjGdEL7ah2TOoIDKldUzeD7HojFw+uxo2O20eqNjt9Wng/3W8IAdtrpuxzkeHdHD4aAX",
+	"C0YB1ZNULkoaKuX5VS0pacGd38tekUUE4EwrG3cOeSTgTE1DLgW708SybiIFpnvD5cDYzCF1bmLPrmE2",
+	"2Txxs1AFjsCayPwRLnShx1cJ4e8vLagSu4i3SCDMUDbGtFC5ha6PftvkkIv3bLv0oNjzrYI8ZE+kSaTn",
+	"pqI1+SAsocVQbpdQ4kthEApduwnx3xrP1UUcwdpLqFCrCDT5TQ7z/wAtkdx1Wpm+oVtVXtMmNGr3Kuwu",
+	"NclCc6AS5LfLLOD8NhF5gft7VcmxuR2dEc4X9ZJMK6NHqjnOdfG6Z9Ux2+ypIq4hSTZ5KKHqMoyULjhm",
+	"wOyJ3C+bImRk8iQpw4ZtbknppD67go7UBQ20YEKNkxCuIgFpgzZMdxU9NUvs9r7hP7arNcHVQNVpk6tR",
+	"S4F6BbVSdoQFQhJfhmwNfWiXShBs8yumc3t8D9T/8V7hWC8qrytYn1kslnSW4a+9WYDAAaDyVk4cs0y2",
+	"drF2yWxsQsw9u+f+DJiKCeaGziRJWtnMHrUTK2Y5McoxB9v2r3XDZlu1ZaZlWHaqpBUKy1SH7O3A5ZHI",
+	"qGm0HlTrsb6KDaVTs3Og3UMpvVBqqplrawH4inm3TKG1QnpQPkzFoYKF8j+20piBLP0eIqkNh6tvuwBA",
+	"LrLNIrcgAO9ICs3WAqrEjDY5A9tQEJdDIlAV0cFuIVBrCf9EsRDj2CB5Gow/W0Ckd/QGbLJsCsGlCSap",
+	"Wqi0kiyYve573274DoznOdxYTY6LC8VnjGtcxyibmu22agG3O5Hu+IQq4jF6k/OF1zaDr2QguWGzEvvI",
+	"q5/3P7/56f3B5bPD52/f9T7+48f+rx9++d+XgxflVpEbvtgksqQJXcEkYiMEt8kDLu2Qf2ojSKaKThkN",
+	"wSXuygCSbOB9GjrQYnAZtxF+lPaNXGGte7ZtxAWPKnziSbTIg4maie8cLRiYopW21duN7WIV7mPxee9b",
+	"HDSzfe6zLtrWdt6mLVLGW7JE4ALSc8MGCdM/iXs22fgdU+LHe+9iY0TSgH3XBofLOPRsgcHh1PbfGDJP",
+	"TottO4qNNzBlUUbOhGUiL+Mogdq6AloDtnIjd8VBHsZg8eg5iDVWpGmYcfHLB7FRzLONPRrwrZssTs/P",
+	"dm2uwCmWmSq2Jj9mDjDOYcLUIRnFvb8wbULdO7WqFFQzMIMwjQ0FmknrTkNhpxOJZbGcG+YSGemTpHqo",
+	"oXNQlV8mRQqguxQW6yTX+eKd100bVWjj0L+IJFEaa/1DMwMeV1AWUmNk+jJSWJJDhVIZIsDjlqrTaq/3",
+	"LFjj5nzmenKByTwLMnAToRYReJsxp0kC2tPMBOb4C3GuOyGH826/teTqhEDufbths10I2gkmryYumzMz",
+	"V3jO0ONAqbJQ+uaOZQpe4G9CTokUW4xsotn0wvsjecttGW/MMTVSo8yYCb1XaHpVTjUxxYMpJlD+VJrO",
+	"ijWUbR3JJlFcOLYOnK2dYdu1eVLZSLZMMRiAoiyATbDps1zTrF2Qo8wMMCP17ltQK+mNtjwEbCtJPN/m",
+	"a/j89vX716K+kbQkp0ZcZ2EuZm/IRjLENuVZ/LC4kMV/c8xrkq+y3C6DSzF6OVJpRWgOsLi+iYAad3Db",
+	"gTYgYDa7K7kELlN42gtEveU4+4rp5zjQha08ttBMe2oLy8T1mkN2yxWXkD6GnQ3NHapKCqIjDX7aFMsS",
+	"fGh1yyqWx0XDWqVVw6qAw6wIqtN0OZgYr7eRg6rgm1Ku45rspVBmO2gNlnWY3KX5NXdmFXfPIgiBknL3",
+	"dfvMxNOJERJz08fs03zfJFRB7w4CdY8Q46dwPhSxylxHuF4rXsYsM8rdkQmjoR4yqhenSC2/Jj8lA+2G",
+	"pqfj3zMpf8uoqsQgzzy8L8wBppI9CpgdKGAIzUAwBcSmy2yJTGelzDKSnSAQFruaSAMh1iAO2VPzIxdj",
+	"aNMA3Xox1S/TDz+PjiG0R8UKduXYGCcAx2+qNLFLQF00GZJhaBus2QcQjB97B6fUpg6PZNgmH2E1zC0U",
+	"OMM5zM5CRVzLEKmYfRHJgptZaSgp42aOKMvTybO5iOoErgl1k6Ez4fhknVIbH+1+JNku27+CZmjbvxYz",
+	"sO5ZzXsP0dxMaIPdCxJuwEWKr20/L/q1hG6HiFczQg36Qdna+TT3zW5d6iOZv3ZmpZmsEizih9JGrohf",
+	"8XopaE+0KanHzkPY6mhHqJbro7QSmpWojx+ZI0NzXQgOBAJYpLGWY9LgXkgj3eJdRonYSERjIcONAgdq",
+	"UnYg3yCShYx63gwM503srDkE1X13UrdlHhvS7+X5/FNobWHlnNRYXWJQvZ8s/n+DZHousqUIqlLqYbsX",
+	"p8+yW7YoyOMFPIarc8MCqMVFun3i0plqk89Qc2pqsPjv5vJeg3wLVaukq54SKggMj415vRnwPnJNXZe5",
+	"18gNse2raqa9ZNHntDpOIYQPVhoC90eOCBaiSYtE3HDhVmlb5llOzVoYzAoDvzGffF8KBdbzhy+qJsen",
+	"NetTzM17oUNG/YRsGL0G4uBaYFVAgKqVTaR7JWpmRdnlnV5pwCB7pZtYOw/gbylYY82BcGNKqQNsyo4i",
+	"g2RIYFuRPExoEDCBiX0WMTN0wd75xYQhbRBfShgW3/1tXe4zBOKBLrct+8x9w0bjWFmMPmQhEw6rQvDk",
+	"hUZl+F2v/+91yeAk7+GSndny3Tu5ZAkmxEXCk1unJ8zP3LC0t36dsDxoAxSjDoa5KundpgHIzVSbHfNb",
+	"JrL1uZpESSv8CmKlRYQTalAmXhRoTwO1pA0qO9Tznqi0xjdYz6imZCQ9DwKa0S5lNO1xKCPhtskZ7IKR",
+	"HuPoEepB5S1wgs1XmIbKyyBsGmiQNKxCEcrqTsLUcMaP1WUKwCGc961H475UZbyYh01ynZzeNeCFPblr",
+	"qDZ2/ZAxJggYJMQA1oJIS609KJyteLtW0MDnPapmvKtctR/4JRIqCvDGw0AIyFUkaKQnMuR/FH/PJmJm",
+	"Au0We2xxNXvf4L8rOGbXYqbool3z4lSHQvbuEXcNoRkyQ0dwd9yn1oQ+xggQJkja7ZH0O/2HROY4dNMi",
+	"86rIO4+DXFxF0HendrTmZtLXK5aQ2d3KBAvP/DFEb655gGukiyIBSF3+qxelWFmg/qsUxRbT/HI9KSpy",
+	"i2OD9TqyoM09NwKWumGu7ZajiGEtfBzZ3iBWNrQRaCthwl9FK/4NilZk7IMr42PdHI9t1KRYtxpFDbnn",
+	"XmtQYJBgpAx0DhXQnwZbp8Q5tkknIB7GfTyyjZ3ur4bFEmTYrIzFqmLGX8UrihJHvi9A7cPaYaGKlc70",
+	"r/IU/17lKTZnKatmfwTSrWGRBiS1QYfQFxBNjQZ9582oJza5gCWtBKmKXVVNM5LAUEnwZ12rmXCSB19E",
+	"8t61L10+4sy1zdespnptBtMTNrOGeazTAHY2OcIq94mjDBvEuWtY0EvsZUZUPZfug1nQ7WISzxSWEi43",
+	"WMfNT1cLGbH9NR/YYr58f6Cd7AXzmKN3rRKdS/ceDOwGnXakUwU4dIVNHS7/Gonua5k/UN84l+5jVY3O",
+	"pfswOpHZkwquBTmjQGodhwXaBnG7UWj0gKcJMeCKXJ8z4XIxflCD8wcAlxqYVkKzzZWjOTtz9t/YcDY1",
+	"+K1sQDYQ732DXuILtSbISpBCUw43YMw0uTh7dfni47tmfDZPoOuZw0jAQi5dy/guzl69OXv7FrmWPcFK",
+	"o6uNvAR/jyITGvoeU2p1r0+FCrfWVbwPw/WC+2C3SmkJMtND4vqFloHtMWtrCqyM9duqHrCxPRpRYJfs",
+	"c8FBPga9cI0jq68Lnhs6ktqgs8Rlz5Pjavn73KNcYMfG4YzYJT8lry8+vCceF3HXBwiphUJaKKoBDbk+",
+	"BY5xDbwh3zVQuOYYtxIuhjj0Vo7VsmSfuNG1JZZPk5w4NtJERjpNAzJ3fEIhWL1KrkyG2Vi6fcNYkNVq",
+	"ZGCD2e1eCjbFra4CBb36tWXcCsneo0oTJYlPxWzxvJpyrxgLg+lD3Q78b0lC0RwM57ZH/ceXz8j+/v4x",
+	"opWNuQeFyrOd34MELSuB4z5TmvqB2nBjMjdAhhnEz1f1KkPvGDIkHSloeC0Wtmmtp1EkE+Y68337Apvw",
+	"pXHyxfDGQauz3+r0LjvHJ53uSbf365dG80sDcQzeUdqVkYZfzQLht+5xr91p99rdDmmRFvmt09t7R8M9",
+	"M9xJPBD5mznrr+TLly+NVy8uyR40Rt3rtrvmF9LrdMig/6XxfUln2mZlg9taQBRBSACo2RcX8oXkeDs5",
+	"yRRbxHtyjB0WssSjJrM21PoqEvSWcg8s8RszAyz6scgTuTGB/tnWFdkZm4cJPpVnfoHVAwGOFNtWo+PE",
+	"Teilw+fr7tTwF9qTsFUrWraMxbbcwxe5Yhh/chdxfjFVbuKLfEGQXdk2CnVHtuEiruvvze/HYzVs5KF8",
+	"GBtHYacqaH7hSCEcyYiCQsYVJciMPY7CfwVQ79EfvNByUaRie9/y1Xi27Abe9AKs6QqGatBYSK3o6912",
+	"TZOkYmCxzFFSHScu+/TYvMBzZ3NPbGHFy/0Y1P+1L/Em5oCLwoVc5CK+RPxOAr+l56LTsArjSV2n8lZv",
+	"8K5518M4l/906J3UFizAZD3OD+JoXoExrVhxcE3R+3HUHdyRLFx21KuXI7x3YrcD4fsRl/xDzPir3l+9",
+	"en9bJU3bl6LrV/9bW6z+c9cAjKOpH4re1C4LCHGmW2JBn9SfPi3ALKGKq8HydsTSIrW9sH8zFrHBUnGD",
+	"njQKT0WQz431kGZQY8Gn3CPUdUOmMpWIbNTvhNpGQDyuQFSHbZk9e6ycysD2MHwKdqWCN5nTa0JBYoeK",
+	"OPI7R7YeTtQ+dX1DTxHD5KgQIN6MS11tXezewEQEF2vvm/nPltnWeqi9hg3I7vd0gvmsmShaQl0fE3ry",
+	"rcWTRuSQrA2Z3WoSaaIiZ5IcX6ShvSGj7lYtR5FaL+p8l8Yhe1Q75RqL7vNjsP6sey71pZJPalkuwO4N",
+	"PVu4nLthOA9j1HnMCJrYbwwg1mgD0gmQLB0LNDLSD2LKwbDKhy5k84uF4gHj8HEjdhmKXy8U/v9ytRs8",
+	"7nuIxrd4tSOt5jYZvSImP75c9xuWj4t+rGoJQvcwiondmQpOYSkAV+QawONifP0UQ4EhwBFK4hoFAYvC",
+	"PArP9W181iuh3I6VETv33jf8x26LtayL5fcR9L4qnv3p6rXEsJvDMpqZS3NdrhYj36JsjvsPl0/wZ8dc",
+	"bjEWPAbVqSYN2UR3+sUShtRAO51I6vOFFtq4JHhsfwFD+PyZfp7IU/9spwV5lhThdqjnsbAJNwP1PXtN",
+	"YjTcTqVbQGxwBqiA0RuQxuuESBbLNA8ZDVmYVGcGoRJPMwq9xkljD4ilHb5C17UVGzKt3W13dSMRtTON",
+	"PiI9KZFtz6WrTsgtD3VEPeJTZwIZEVCvXo7Ih2dnmdSszHAQ6js/3I+edG5i8YxwQZ6xYJL5LEbwEnXg",
+	"2VlSvTApZ5g0N8f+K0HkeczNDGdLHs2PZk7LSA6uTMoSx+3aTuZCHptoJW/mSuU8TXAIo2OzsybYWDJv",
+	"eZHTzNe2yGk5zNlayrnDc622VTIdGDpsU6xiTyziSpadHPtHLRhIGGx9goXYFVEU/WBU3WQHgXLg84P8",
+	"xKhn6IRwic90yJ0cwliIAKXvWo70fSlKWsOLW+pBpV+sZmd22qFY6G4kwyF3XRCQQqrZFZwMdkGX8sqj",
+	"IdTDylTHu2LCkS42pPWZnkgXshyp58kps5MkUehNyOsIBfUaX7//vwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -108,10 +108,15 @@ var access = map[string]accessRule{
 	"DeleteNode":            operators,
 	"CreateJoinToken":       operators,
 
+	"ListNodeCertificates":   operators,
+	"RevokeNodeCertificates": operators,
+
 	"RegisterNode":    public, // the join token is the credential
 	"Heartbeat":       agents,
 	"GetDesiredState": agents,
 	"ReportStatus":    agents,
+
+	"RenewCertificate": agents,
 }
 
 // checkAccessTable compares the table with the contract, both ways, and with what the contract calls public.
@@ -126,6 +131,9 @@ func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 			if !ok {
 				missing = append(missing, fmt.Sprintf("%s %s (%s) has no access rule", method, path, id))
 				continue
+			}
+			if byCertificate(op) != slices.Contains(rule.kinds, husk.CallerAgent) {
+				missing = append(missing, fmt.Sprintf("%s %s (%s) is for agents in one of contract and access table only", method, path, id))
 			}
 			if declaredPublic := op.Security != nil && len(*op.Security) == 0; declaredPublic != rule.public {
 				missing = append(missing, fmt.Sprintf("%s %s (%s) is public in one of contract and access table only", method, path, id))
@@ -145,6 +153,14 @@ func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 		return fmt.Errorf("access table: %s", strings.Join(missing, "; "))
 	}
 	return nil
+}
+
+// byCertificate tells whether the contract asks for a node's certificate, and not for a token.
+func byCertificate(op *openapi3.Operation) bool {
+	if op.Security == nil {
+		return false
+	}
+	return slices.ContainsFunc(*op.Security, func(r openapi3.SecurityRequirement) bool { _, ok := r["nodeCertificate"]; return ok })
 }
 
 // operationName is the operationId as Go code spells it.

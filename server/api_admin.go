@@ -6,6 +6,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
@@ -117,14 +118,17 @@ func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) 
 	return openapi.DeleteNode204Response{}, a.store.DeleteNode(ctx, r.NodeID)
 }
 
-// CreateJoinToken makes a token with which one node may join.
+// CreateJoinToken makes a token with which one node may join, or come back.
 func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenRequestObject) (openapi.CreateJoinTokenResponseObject, error) {
 	life := defaultJoinTokenLife
 	if r.Body.ExpiresInSeconds != nil {
 		life = time.Duration(*r.Body.ExpiresInSeconds) * time.Second
 	}
-	token, err := a.store.CreateJoinToken(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), life)
-	return openapi.CreateJoinToken201JSONResponse{Token: token.Token, ExpiresAt: token.ExpiresAt}, err
+	token, err := a.store.CreateJoinToken(ctx, requestOf(ctx).idempotency(r.Params.IdempotencyKey), life, r.Body.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(token.Secret, a.authority.Root()), ExpiresAt: token.ExpiresAt}, nil
 }
 
 // changeQuota sets the limits that are given and leaves the others.
@@ -134,8 +138,15 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			from *int
 			to   *int
 		}{
-			{c.Pods, &q.Pods}, {c.CPUMillis, &q.CPUMillis}, {c.MemoryMiB, &q.MemoryMiB}, {c.Volumes, &q.Volumes}, {c.VolumeGiB, &q.VolumeGiB},
-			{c.Snapshots, &q.Snapshots}, {c.Networks, &q.Networks}, {c.Addresses, &q.Addresses}, {c.Images, &q.Images},
+			{c.Pods, &q.Pods},
+			{c.CPUMillis, &q.CPUMillis},
+			{c.MemoryMiB, &q.MemoryMiB},
+			{c.Volumes, &q.Volumes},
+			{c.VolumeGiB, &q.VolumeGiB},
+			{c.Snapshots, &q.Snapshots},
+			{c.Networks, &q.Networks},
+			{c.Addresses, &q.Addresses},
+			{c.Images, &q.Images},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 		} {
 			if limit.from != nil {

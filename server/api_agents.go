@@ -12,23 +12,29 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
-// RegisterNode admits a node by its join token.
+// RegisterNode admits a node by its join token. Of the token only the secret counts here; the rest is for the agent.
 func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObject) (openapi.RegisterNodeResponseObject, error) {
-	id, clientID, secret, err := a.store.RegisterNode(ctx, r.Body.Token, r.Body.Name)
+	secret, _, err := pki.SplitJoinToken(r.Body.Token)
+	if err != nil {
+		return nil, husk.Errorf(husk.CodeUnauthenticated, "token", "%s", err)
+	}
+	id, c, err := a.store.RegisterNode(ctx, secret, r.Body.Name, a.issuer(r.Body.CertificateRequest))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.RegisterNode201JSONResponse{NodeID: id, ClientID: clientID, ClientSecret: secret}, nil
+	a.log.Info("admitted a node", "node", id, "name", r.Body.Name, "serial", c.Serial, "expires_at", c.ExpiresAt)
+	return openapi.RegisterNode201JSONResponse{NodeID: id, Certificate: c.PEM, Authority: a.authority.Root().PEM()}, nil
 }
 
-// Heartbeat renews the lease of the node whose token this is.
+// Heartbeat renews the lease of the node whose certificate this is.
 func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
 	resync, err := a.store.Heartbeat(ctx, husk.Node{
 		ID: requestOf(ctx).caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
-		Endpoint: r.Body.Endpoint, Certificate: r.Body.Certificate,
+		Endpoint: r.Body.Endpoint,
 	})
 	return openapi.Heartbeat200JSONResponse{
 		LeaseSeconds: int(a.cfg.Lease.Seconds()), HeartbeatSeconds: int(a.cfg.Heartbeat.Seconds()), Resync: resync,
@@ -60,6 +66,10 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+	// The answer has the keys of the node's disks, and the certificate may have been revoked during the wait.
+	if err := a.store.AuthenticateNode(ctx, node, requestOf(ctx).certificate); err != nil {
+		return nil, err
 	}
 	revision, pods, err := a.store.Desired(ctx, node)
 	if err != nil {

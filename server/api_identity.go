@@ -233,6 +233,9 @@ func (a api) createIssuer(ctx context.Context, tenantID uuid.UUID, key *openapi.
 	if err != nil {
 		return husk.OIDCIssuer{}, err
 	}
+	if err := a.limit(ctx, a.outbound, tenantID.String()); err != nil {
+		return husk.OIDCIssuer{}, err
+	}
 	if err := a.idTokens.Check(ctx, body.Issuer); err != nil {
 		unusable, ok := errors.AsType[*idtoken.IssuerError](err)
 		if !ok {

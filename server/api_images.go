@@ -21,6 +21,9 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	if r.Body.RegistryAuth != nil {
 		auth = &store.RegistryAuth{Username: r.Body.RegistryAuth.Username, Password: r.Body.RegistryAuth.Password}
 	}
+	if err := a.limit(ctx, a.outbound, req.caller.TenantID.String()); err != nil {
+		return nil, err
+	}
 	resolveCtx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	resolved, err := registry.Resolve(resolveCtx, a.cfg.Egress, r.Body.Reference, registryAuth(auth))

@@ -98,7 +98,7 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 func tenantOf(ctx context.Context) store.ID { return requestOf(ctx).caller.TenantID }
 
 // tag is the ETag of an object as the store compares it with If-Match.
-func tag(object any) *string { return pointer(husk.ETag(object)) }
+func tag(object any) *string { return new(husk.ETag(object)) }
 
 // ourList is a page of a list that may be long. Its items are written in the vocabulary's own JSON form, which a test holds equal to
 // the wire's, so that a thousand pods are not turned over twice on their way out.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,12 @@ type request struct {
 	address   netip.Addr
 	caller    husk.Caller
 	expires   time.Time // of the token
-	body      []byte
-	basicUser string
-	basicPass string
-	hasBasic  bool
+	// certificate is the serial of the one that an agent has shown.
+	certificate string
+	body        []byte
+	basicUser   string
+	basicPass   string
+	hasBasic    bool
 }
 
 type requestKey struct{}
@@ -69,6 +72,7 @@ func (s *Server) contract(next http.Handler) http.Handler {
 			return
 		}
 		req.operation, req.path, req.address = operationName(route.Operation.OperationID), r.URL.Path, addressOf(r, s.cfg.TrustedProxies)
+		s.deprecations[req.operation].tell(w.Header())
 		if err := s.admit(r, req); err != nil {
 			s.writeProblem(w, r, err)
 			return
@@ -76,11 +80,15 @@ func (s *Server) contract(next http.Handler) http.Handler {
 		ctx := store.WithRequest(r.Context(), store.Request{
 			ID: req.id, Operation: req.operation, Caller: req.caller, Address: req.address, IfMatch: r.Header.Get("If-Match"),
 		})
+		until := time.Time{} // the deadline of the request before on this connection must not end a stream
 		if !streams(req.operation, r) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + writeTimeout)) //nolint:errcheck // a writer without deadlines is one of a test
+			until = time.Now().Add(requestTimeout + writeTimeout)
+		}
+		if err := http.NewResponseController(w).SetWriteDeadline(until); err != nil {
+			s.log.Debug("the connection takes no deadline", "request_id", req.id, "error", err)
 		}
 		r = r.WithContext(ctx)
 		if req.body, err = readBody(w, r); err != nil {
@@ -140,7 +148,7 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit verifies the token, looks the caller up in the access table, and counts the request.
+// admit verifies the token, or the certificate of an agent, and looks the caller up in the access table, and counts the request.
 func (s *Server) admit(r *http.Request, req *request) error {
 	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
 	rule := s.access[req.operation]
@@ -169,6 +177,9 @@ func (s *Server) admit(r *http.Request, req *request) error {
 }
 
 func (s *Server) authenticate(r *http.Request, req *request) error {
+	if slices.Contains(s.access[req.operation].kinds, husk.CallerAgent) {
+		return s.admitAgent(r, req)
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
@@ -198,17 +209,17 @@ func (s *Server) limit(ctx context.Context, l *limiter, key string) error {
 		return nil
 	}
 	s.metrics.limited.Inc()
-	return &rateLimited{wait}
+	return &rateLimitedError{wait}
 }
 
-// rateLimited is a problem that says how long to wait.
-type rateLimited struct{ wait time.Duration }
+// rateLimitedError is a problem that says how long to wait.
+type rateLimitedError struct{ wait time.Duration }
 
 // Error implements error.
-func (r *rateLimited) Error() string { return "too many requests" }
+func (r *rateLimitedError) Error() string { return "too many requests" }
 
 // As shows it as a problem.
-func (r *rateLimited) As(target any) bool {
+func (r *rateLimitedError) As(target any) bool {
 	shown, ok := target.(**husk.Error)
 	if ok {
 		*shown = husk.Errorf(husk.CodeRateLimited, "", "too many requests; go on after %d s", retryAfter(r.wait))

@@ -18,24 +18,24 @@ import (
 // What OAuth 2.0 calls things: RFC 6749 and RFC 8693.
 const (
 	grantClientCredentials = "client_credentials"
-	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
-	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token"
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
+	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token"       //nolint:gosec // likewise
 	typeJWT                = "urn:ietf:params:oauth:token-type:jwt"
-	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token"
+	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // likewise
 	scopeTenant            = "tenant:"
 )
 
-// oauthRefusal is an error as OAuth 2.0 wants it.
-type oauthRefusal struct {
+// oauthError is an error as OAuth 2.0 wants it.
+type oauthError struct {
 	code openapi.OAuthErrorError
 	text string
 }
 
 // Error implements error.
-func (r *oauthRefusal) Error() string { return string(r.code) + ": " + r.text }
+func (r *oauthError) Error() string { return string(r.code) + ": " + r.text }
 
 func refuseLogin(code openapi.OAuthErrorError, format string, args ...any) error {
-	return &oauthRefusal{code, fmt.Sprintf(format, args...)}
+	return &oauthError{code, fmt.Sprintf(format, args...)}
 }
 
 // IssueToken exchanges credentials for a token.
@@ -52,7 +52,7 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	default:
 		err = refuseLogin(openapi.UnsupportedGrantType, "only %s and %s are supported", grantClientCredentials, grantTokenExchange)
 	}
-	if refused, ok := errors.AsType[*oauthRefusal](err); ok {
+	if refused, ok := errors.AsType[*oauthError](err); ok {
 		body := openapi.OAuthErrorJSONResponse{Error: refused.code, ErrorDescription: &refused.text}
 		if refused.code == openapi.InvalidClient {
 			return openapi.IssueToken401JSONResponse(body), nil
@@ -62,14 +62,14 @@ func (a api) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.tokens.issue(ctx, granted.caller, tokenAudience, tokenLife)
+	token, err := a.tokens.issue(ctx, granted.caller, tokenLife)
 	if err != nil {
 		return nil, err
 	}
 	answer := openapi.IssueToken200JSONResponse{AccessToken: token, TokenType: openapi.Bearer, ExpiresIn: int(tokenLife.Seconds())}
 	if granted.exchanged {
-		answer.IssuedTokenType = pointer(typeAccessToken)
-		answer.Scope = pointer(scopeTenant + granted.tenant)
+		answer.IssuedTokenType = new(typeAccessToken)
+		answer.Scope = new(scopeTenant + granted.tenant)
 	}
 	return answer, nil
 }
@@ -209,9 +209,7 @@ func (a api) WhoAmI(ctx context.Context, _ openapi.WhoAmIRequestObject) (openapi
 		if err != nil {
 			return nil, err
 		}
-		who.TenantID, who.TenantName, who.Role = &req.caller.TenantID, &name, pointer(openapi.Role(req.caller.Role))
+		who.TenantID, who.TenantName, who.Role = &req.caller.TenantID, &name, new(openapi.Role(req.caller.Role))
 	}
 	return who, nil
 }
-
-func pointer[T any](v T) *T { return &v }

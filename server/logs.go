@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,42 +11,35 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
-// NodeAudience is the audience of a token with which a server speaks to a node's agent.
-func NodeAudience(node store.ID) string { return "node:" + node.String() }
-
-// agentClients keeps one HTTP client per node and certificate, so that connections are reused.
+// agentClients keeps one HTTP client per node, so that connections are reused.
 type agentClients struct {
+	authority *authority
+
 	mu      sync.Mutex
-	clients map[store.ID]agentClient
+	clients map[store.ID]*http.Client
 }
 
-type agentClient struct {
-	certificate string
-	http        *http.Client
+func newAgentClients(a *authority) *agentClients {
+	return &agentClients{authority: a, clients: map[store.ID]*http.Client{}}
 }
 
-func newAgentClients() *agentClients { return &agentClients{clients: map[store.ID]agentClient{}} }
-
-// to returns a client that trusts the node's own certificate and no other.
-func (a *agentClients) to(n husk.Node) (*http.Client, error) {
+// to returns a client that speaks with the agent of this node and no other.
+func (a *agentClients) to(node store.ID) *http.Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c, ok := a.clients[n.ID]; ok && c.certificate == n.Certificate {
-		return c.http, nil
+	c, ok := a.clients[node]
+	if !ok {
+		c = &http.Client{Transport: &http.Transport{
+			TLSClientConfig:       pki.ServerClient(a.authority.Root(), a.authority.own, node.String()),
+			ResponseHeaderTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
+		}}
+		a.clients[node] = c
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(n.Certificate)) {
-		return nil, fmt.Errorf("node %s has reported no usable certificate", n.Name)
-	}
-	c := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:       &tls.Config{RootCAs: roots, ServerName: n.ID.String(), MinVersion: tls.VersionTLS13},
-		ResponseHeaderTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
-	}}
-	a.clients[n.ID] = agentClient{n.Certificate, c}
-	return c, nil
+	return c
 }
 
 // GetPodLogs passes the request on to the agent of the pod's node, which serves the same operation for its own pods.
@@ -74,7 +65,7 @@ func (a api) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestObject) 
 	if err != nil {
 		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which keeps this log, does not answer; try again", node.Name), err)
 	}
-	return proxied{resp}, nil
+	return proxied{resp, func() error { _, err := a.store.Pod(ctx, tenant, r.PodID); return err }}, nil
 }
 
 func chooseContainer(pod husk.Pod, asked *string) (string, error) {
@@ -94,25 +85,17 @@ func chooseContainer(pod husk.Pod, asked *string) (string, error) {
 
 // askAgent calls an agent and returns its answer when it is a good one.
 func (s *Server) askAgent(ctx context.Context, node husk.Node, call func(*openapi.Client) (*http.Response, error)) (*http.Response, error) {
-	transport, err := s.agents.to(node)
-	if err != nil {
-		return nil, err
-	}
-	token, err := s.tokens.issue(ctx, husk.Caller{Kind: husk.CallerOperator}, NodeAudience(node.ID), time.Minute)
-	if err != nil {
-		return nil, err
-	}
-	client, err := openapi.NewClient(node.Endpoint, openapi.WithHTTPClient(transport), openapi.WithRequestEditorFn(
-		func(_ context.Context, r *http.Request) error {
-			r.Header.Set("Authorization", "Bearer "+token)
-			return nil
-		}))
+	client, err := openapi.NewClient(node.Endpoint, openapi.WithHTTPClient(s.agents.to(node.ID)))
 	if err != nil {
 		return nil, err
 	}
 	resp, err := call(client)
 	if err != nil {
 		return nil, err
+	}
+	// The handshake has proved the authority's signature; whether the certificate was revoked is known here only.
+	if _, _, err := s.verifyNode(ctx, resp.TLS); err != nil {
+		return nil, errors.Join(fmt.Errorf("agent of node %s: %w", node.Name, err), resp.Body.Close())
 	}
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) //nolint:errcheck // it only adds to an error
@@ -122,7 +105,13 @@ func (s *Server) askAgent(ctx context.Context, node husk.Node, call func(*openap
 }
 
 // proxied hands an agent's stream on, line by line as it comes.
-type proxied struct{ resp *http.Response }
+type proxied struct {
+	resp  *http.Response
+	again func() error // whether the reader may still read
+}
+
+// readAgain is how often a log that is followed asks whether its reader may still read.
+const readAgain = 15 * time.Second
 
 // VisitGetPodLogsResponse copies until the agent or the reader ends it.
 func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
@@ -133,6 +122,22 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 	h.Set("X-Content-Type-Options", "nosniff") // a tenant's log must never become a page
 	w.WriteHeader(http.StatusOK)
 	c := http.NewResponseController(w)
+	ended, watching := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(readAgain):
+			}
+			if code := husk.CodeOf(p.again()); code == husk.CodeUnauthenticated || code == husk.CodeNotFound {
+				_ = p.resp.Body.Close() //nolint:errcheck // whoever copies sees that it is closed
+				return
+			}
+		}
+	}()
+	defer func() { close(ended); <-watching }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := p.resp.Body.Read(buf)

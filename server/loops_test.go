@@ -118,7 +118,7 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
 		t.Errorf("the keys are %v: %v", keys, err)
 	}
-	desired := as[openapi.DesiredState](t, s.call("GET", "/v1/agent/desired", agent, nil), 200)
+	desired := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
 	if len(desired.Pods) != 1 || desired.Pods[0].Ceph.Key == "" || !slices.Equal(desired.Pods[0].Containers[0].Args, []string{"/run"}) {
 		t.Errorf("the node is told %+v", desired)
 	}
@@ -204,7 +204,7 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Status.Phase != "Unknown" {
 		t.Errorf("the pod is %s", now.Status.Phase)
 	}
-	if lease := as[openapi.Lease](t, s.call("POST", "/v1/agent/heartbeat", agent, heartbeatBody), 200); !lease.Resync {
+	if lease := as[openapi.Lease](t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200); !lease.Resync {
 		t.Error("the agent is not asked to report again")
 	}
 }
@@ -227,7 +227,8 @@ func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
 		"good credentials, but no image": {map[string]any{"reference": private, "registryAuth": map[string]any{"username": devtest.RegistryUser, "password": devtest.RegistryPassword}}, 422, husk.CodeImageNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site{s.Server, t, s.url, s.web, s.operatorID}
+			s := s
+			s.t = t
 			wantProblem(t, s.call("POST", "/v1/images", c.token, w.body), w.status, w.code, "reference")
 		})
 	}

@@ -60,11 +60,12 @@ var (
 	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
 	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What a node can hold, in cores and bytes.", []string{"node", "resource"}, nil)
 	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "What is placed on a node, in cores and bytes, overhead included.", []string{"node", "resource"}, nil)
+	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "When a node's newest certificate expires; absent without a good one.", []string{"node"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (p platform) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc} {
+	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, expiryDesc} {
 		ch <- d
 	}
 }
@@ -101,6 +102,14 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 	}
 	for state, n := range states {
 		ch <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(n), string(state))
+	}
+	expiries, err := p.store.CertificateExpiries(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(expiryDesc, err)
+		return
+	}
+	for node, at := range expiries {
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(at.Unix()), node)
 	}
 }
 

@@ -278,17 +278,17 @@ func TestTheDesiredStateAnswersAsSoonAsItIsNewer(t *testing.T) {
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, body), 201)
 	tenant := as[openapi.Tenant](t, s.call("GET", "/v1/admin/tenants/"+c.id.String(), s.operator(), nil), 200)
 
-	empty := as[openapi.DesiredState](t, s.call("GET", "/v1/agent/desired", agent, nil), 200)
+	empty := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
 	if len(empty.Pods) != 0 {
 		t.Fatalf("the node should run %+v", empty.Pods)
 	}
-	if again := as[openapi.DesiredState](t, s.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=1", empty.Revision), agent, nil), 200); again.Revision != empty.Revision {
+	if again := as[openapi.DesiredState](t, agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=1", empty.Revision), "", nil), 200); again.Revision != empty.Revision {
 		t.Errorf("nothing changed, and the revision is %d after %d", again.Revision, empty.Revision)
 	}
 	asked, answered := make(chan struct{}), make(chan answer)
 	go func() {
 		close(asked)
-		answered <- s.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), agent, nil)
+		answered <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), "", nil)
 	}()
 	<-asked
 	s.place(node, c, pod.ID)
@@ -314,7 +314,7 @@ func TestTheDesiredStateAnswersAsSoonAsItIsNewer(t *testing.T) {
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},
 		},
-		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: podCephUser(pod.ID), Key: "cephx"},
+		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: podCephUser(pod.ID), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(mergeEnv(nil, nil), "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
@@ -328,7 +328,7 @@ func TestTheDesiredStateAnswersAsSoonAsItIsNewer(t *testing.T) {
 	}
 	// Another node learns nothing of it.
 	_, stranger := s.node()
-	if other := as[openapi.DesiredState](t, s.call("GET", "/v1/agent/desired", stranger, nil), 200); len(other.Pods) != 0 {
+	if other := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(other.Pods) != 0 {
 		t.Errorf("another node is told %+v", other.Pods)
 	}
 	s.report(stranger, pod.ID, 1, husk.EventFailed)

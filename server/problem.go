@@ -77,7 +77,7 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="husk"`)
 	case http.StatusTooManyRequests:
-		if limited, ok := errors.AsType[*rateLimited](err); ok {
+		if limited, ok := errors.AsType[*rateLimitedError](err); ok {
 			h.Set("Retry-After", strconv.Itoa(retryAfter(limited.wait)))
 		}
 	case http.StatusServiceUnavailable:

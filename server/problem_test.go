@@ -58,7 +58,8 @@ func TestABadOrderSaysWhichFieldIsToBlame(t *testing.T) {
 		"a body nested too deep":         {strings.Repeat("[", 20_000), husk.CodeInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := site{s.Server, t, s.url, s.web, s.operatorID}
+			s := s
+			s.t = t
 			a := s.call("POST", "/v1/pods", c.token, w.body)
 			status := http.StatusUnprocessableEntity
 			if w.code == husk.CodeNotFound {
@@ -95,7 +96,7 @@ func TestALargeBodyIsRefusedAndTheConnectionSurvives(t *testing.T) {
 	c := s.tenant()
 	transport := &http.Transport{MaxConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
-	s.web = &http.Client{Transport: contractual{t, s.Server, transport}}
+	s.web = &http.Client{Transport: contractual(t, transport)}
 	reused := 0
 	trace := func(r *http.Request) *http.Request {
 		return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {

@@ -47,10 +47,14 @@ func newTenantLimiter(s *store.Store) *limiter {
 	}}
 }
 
-// newAddressLimiter counts requests that no tenant answers for, logins and tokens that do not verify, by address.
-func newAddressLimiter(s *store.Store, perSecond float64) *limiter {
+// outboundPerSecond is how many requests a tenant may make this server send to registries and OIDC issuers that the tenant names, so that
+// it is no good for attacking somebody else.
+const outboundPerSecond = 5
+
+// newLimiter counts what no quota is about, by whatever the keys are. Bursts are five times the rate.
+func newLimiter(s *store.Store, what string, perSecond float64) *limiter {
 	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
-		granted, err := s.TakeTokens(ctx, "address:"+key, perSecond, 5*perSecond, max(1, perSecond/4))
+		granted, err := s.TakeTokens(ctx, what+":"+key, perSecond, 5*perSecond, math.Ceil(perSecond/4))
 		return granted, perSecond, err
 	}}
 }

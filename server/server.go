@@ -54,30 +54,45 @@ type Config struct {
 
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
 	Lease, Heartbeat time.Duration
+
+	// NodeCertificateLife is how long a node's certificate is good; its agent renews it when two thirds are over.
+	NodeCertificateLife time.Duration
 }
+
+// MaxHeaderBytes is how much of a request's header an HTTP server before Handler should read: several times what a token takes.
+const MaxHeaderBytes = 32 << 10
 
 // Server serves the API.
 type Server struct {
-	store   *store.Store
-	cluster *ceph.Cluster
-	cfg     Config
-	log     *slog.Logger
-	tokens  *tokens
-	access  map[string]accessRule
-	spec    *openapi3.T
-	router  routers.Router
-	metrics *metrics
-	agents  *agentClients
+	store     *store.Store
+	cluster   *ceph.Cluster
+	cfg       Config
+	log       *slog.Logger
+	tokens    *tokens
+	authority *authority
+	access    map[string]accessRule
+	spec      *openapi3.T
+	router    routers.Router
+	metrics   *metrics
+	agents    *agentClients
 
-	readOnly           map[string]bool // names of properties that only answers have
-	tenants, addresses *limiter
-	idTokens           *idtoken.Verifier
+	readOnly     map[string]bool // names of properties that only answers have
+	deprecations map[string]deprecation
+	// tenants counts requests by tenant, addresses logins by address, and outbound what tenants make this server ask of others.
+	tenants, addresses, outbound *limiter
+	idTokens                     *idtoken.Verifier
 }
 
-// New prepares a server: signing keys, the contract, and a check that every operation has an entry in the access table.
+// minCertificateLife leaves an agent a few tries. Lives this short are for tests.
+const minCertificateLife = 10 * time.Second
+
+// New prepares a server: signing keys, the certificate authority, the contract, and a check that every operation has an entry in the access table.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Lease < 2*cfg.Heartbeat || cfg.Heartbeat < time.Second {
 		return nil, fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and that at least one second", cfg.Lease, cfg.Heartbeat)
+	}
+	if cfg.NodeCertificateLife < minCertificateLife {
+		return nil, fmt.Errorf("a node's certificate must live for at least %s, and not %s: its agent renews it in the last third", minCertificateLife, cfg.NodeCertificateLife)
 	}
 	spec, err := openapi.GetSpec()
 	if err != nil {
@@ -90,6 +105,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkAccessTable(spec, access); err != nil {
 		return nil, err
 	}
+	deprecations, err := deprecationsOf(spec)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.LoginsPerSecond == 0 {
 		cfg.LoginsPerSecond = 20
 	}
@@ -100,10 +119,15 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	authority, err := openAuthority(ctx, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), agents: newAgentClients(), readOnly: readOnlyProperties(spec),
-		tenants: newTenantLimiter(cfg.Store), addresses: newAddressLimiter(cfg.Store, cfg.LoginsPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
+		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
+		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), readOnly: readOnlyProperties(spec), deprecations: deprecations,
+		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
+		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}
 	return s, nil
 }

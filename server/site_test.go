@@ -3,31 +3,42 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/dev/devtest"
 	"husk/egress"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
+	"husk/test/contract"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(serveEnv); url != "" {
+		if err := serveForTests(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	devtest.Main(m)
+}
 
 const (
 	patience = 30 * time.Second
@@ -42,96 +53,64 @@ type site struct {
 	web *http.Client // holds every answer to the contract
 
 	operatorID uuid.UUID
+	database   devtest.URL // by role
+	// agentURL is where agents call, with mutual TLS.
+	agentURL string
 }
 
 func open(t testing.TB) site {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	s := site{t: t, operatorID: uuid.New(), database: url}.another()
+	if err := s.store.EnsureOperator(t.Context(), s.operatorID, "a secret of the operator"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// another is another server on the same database.
+func (s site) another() site { s.t.Helper(); return s.logging(slog.NewTextHandler(s.t.Output(), nil)) }
+
+// logging is another server, whose log goes there.
+func (s site) logging(handler slog.Handler) site {
+	t := s.t
+	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
-		Log: slog.New(slog.DiscardHandler),
+		URL: s.database(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		Log: slog.New(handler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
-	s, err := New(t.Context(), Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second, LoginsPerSecond: 10_000,
-		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+	s.Server, err = New(t.Context(), Config{
+		Store: st, Issuer: issuer, Log: slog.New(handler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator := uuid.New()
-	if err := st.EnsureOperator(t.Context(), operator, "a secret of the operator"); err != nil {
-		t.Fatal(err)
-	}
 	httpServer := httptest.NewServer(s.Handler())
 	t.Cleanup(httpServer.Close)
-	return site{s, t, httpServer.URL, &http.Client{Transport: contractual{t, s, httpServer.Client().Transport}}, operator}
+	tlsServer := httptest.NewUnstartedServer(s.Handler())
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are refused on purpose
+	tlsServer.Listener = tls.NewListener(tlsServer.Listener, s.AgentTLS())
+	tlsServer.Start()
+	t.Cleanup(tlsServer.Close)
+	s.url, s.agentURL = httpServer.URL, "https://"+tlsServer.Listener.Addr().String()
+	s.web = &http.Client{Transport: contractual(t, httpServer.Client().Transport)}
+	return s
 }
 
-// contractual fails the test when an answer is not what the contract says.
-type contractual struct {
-	t    testing.TB
-	s    *Server
-	next http.RoundTripper
-}
-
-func (c contractual) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
+// contractual holds answers to the contract: a bad one fails the test.
+func contractual(t testing.TB, next http.RoundTripper) *contract.Transport {
+	t.Helper()
+	c, err := contract.New(next, t.Errorf)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil && resp.StatusCode != http.StatusNoContent {
-		c.t.Errorf("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
-	}
-	if media == "text/event-stream" {
-		return resp, nil
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if err := resp.Body.Close(); err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	if err := c.check(r, resp, media, body); err != nil {
-		c.t.Errorf("%s %s answers %s %s, which is not in the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
-	}
-	return resp, nil
-}
-
-func (c contractual) check(r *http.Request, resp *http.Response, media string, body []byte) error {
-	if media == "application/problem+json" {
-		var p openapi.Problem
-		if err := json.Unmarshal(body, &p); err != nil {
-			return err
-		}
-		if p.Status != resp.StatusCode || p.Code == "" || p.RequestID == nil || resp.Header.Get("X-Request-Id") != *p.RequestID || p.Title == "" {
-			return fmt.Errorf("the problem does not fit its answer: %+v", p)
-		}
-		if _, known := statusOf[husk.Code(p.Code)]; !known {
-			return fmt.Errorf("the code %q is unknown", p.Code)
-		}
-		var v any
-		if err := json.Unmarshal(body, &v); err != nil {
-			return err
-		}
-		return c.s.spec.Components.Schemas["Problem"].Value.VisitJSON(v)
-	}
-	route, params, err := c.s.router.FindRoute(r)
-	if err != nil {
-		return err
-	}
-	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
-		Status:                 resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewReader(body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
+	return c
 }
 
 // answer is a response that was read to its end.
@@ -225,7 +204,7 @@ func (s site) call(method, path, token string, body any, headers ...string) answ
 
 func (s site) token(c husk.Caller) string {
 	s.t.Helper()
-	token, err := s.tokens.issue(s.t.Context(), c, tokenAudience, time.Minute)
+	token, err := s.tokens.issue(s.t.Context(), c, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -296,21 +275,60 @@ func (s site) order(c tenancy) openapi.Pod {
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
 }
 
-// node joins over the API, and returns its id and its agent's token.
-func (s site) node() (uuid.UUID, string) {
+// node joins over the API and sends a heartbeat. It returns the node's id and the site as the node's agent reaches it.
+func (s site) node() (uuid.UUID, site) {
 	s.t.Helper()
-	join := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
-	c := as[openapi.NodeCredential](s.t, s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": named("node")}), 201)
-	token := s.token(husk.Caller{Kind: husk.CallerAgent, NodeID: c.NodeID})
-	lease := as[openapi.Lease](s.t, s.call("POST", "/v1/agent/heartbeat", token, heartbeatBody), 200)
+	id, agent := s.join(named("node"), map[string]any{})
+	lease := as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200)
 	if lease.LeaseSeconds != 30 || lease.HeartbeatSeconds != 10 || !lease.Resync {
 		s.t.Errorf("the lease is %+v", lease)
 	}
-	return c.NodeID, token
+	return id, agent
+}
+
+// join makes a join token as this order says, and registers with it as an agent does: knowing the server by the token only.
+func (s site) join(name string, order map[string]any) (uuid.UUID, site) {
+	s.t.Helper()
+	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), order), 201).Token
+	id, agent, _ := s.register(token, name)
+	return id, agent
+}
+
+// register returns the node, the site as its agent reaches it, and the agent's key and certificate.
+func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
+	s.t.Helper()
+	_, fingerprint, err := pki.SplitJoinToken(token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, request, err := pki.NewRequest()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	made := as[openapi.NodeIdentity](s.t, s.over(pki.JoinClient(fingerprint)).call("POST", "/v1/agent/register", "",
+		map[string]any{"token": token, "name": name, "certificateRequest": request}), 201)
+	cert, err := pki.NodeCertificate(s.authority.Root(), made.NodeID.String(), made.Certificate, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if made.Authority != s.authority.Root().PEM() {
+		s.t.Errorf("the node is told of the authority %s", made.Authority)
+	}
+	h := &pki.NodeHolder{}
+	h.Replace(cert)
+	return made.NodeID, s.over(pki.AgentClient(s.authority.Root(), h)), h
+}
+
+// over is the site as it is reached at the agents' listener.
+func (s site) over(config *tls.Config) site {
+	transport := &http.Transport{TLSClientConfig: config}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	s.url, s.web = s.agentURL, &http.Client{Transport: contractual(s.t, transport)}
+	return s
 }
 
 var heartbeatBody = map[string]any{
-	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443", "certificate": "none",
+	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
 }
 
 // place does what the scheduler loop does.
@@ -324,16 +342,16 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 		if r.Node.ID != node {
 			continue
 		}
-		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx"}})
+		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx-secret"}})
 		if err != nil || len(placed) != 1 {
 			s.t.Fatalf("placed %v: %v", placed, err)
 		}
 	}
 }
 
-func (s site) report(token string, pod uuid.UUID, generation int, event husk.PhaseEvent) {
+func (s site) report(agent site, pod uuid.UUID, generation int, event husk.PhaseEvent) {
 	s.t.Helper()
-	a := s.call("POST", "/v1/agent/status", token, map[string]any{"pods": []any{map[string]any{
+	a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
 		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
 	}}})
 	if a.status != http.StatusNoContent {

@@ -41,7 +41,6 @@ type claims struct {
 	Tenant *uuid.UUID      `json:"tenant,omitempty"`
 	Role   husk.Role       `json:"role,omitempty"`
 	Key    *uuid.UUID      `json:"key,omitempty"` // the API key of a service account
-	Node   *uuid.UUID      `json:"node,omitempty"`
 }
 
 // tokens issues and verifies JWTs, signed with Ed25519.
@@ -110,15 +109,15 @@ func signing(keys []store.SigningKey, now time.Time) store.SigningKey {
 	return keys[len(keys)-1]
 }
 
-// issue makes a token for a caller. audience is tokenAudience for callers of the API.
-func (t *tokens) issue(ctx context.Context, caller husk.Caller, audience string, life time.Duration) (string, error) {
+// issue makes a token for a tenant or an operator.
+func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Duration) (string, error) {
 	keys, err := t.current(ctx)
 	if err != nil {
 		return "", err
 	}
 	now := time.Now()
 	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, RegisteredClaims: jwt.RegisteredClaims{
-		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{audience}, ID: rand.Text(),
+		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{tokenAudience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
 	if caller.TenantID != uuid.Nil {
@@ -126,9 +125,6 @@ func (t *tokens) issue(ctx context.Context, caller husk.Caller, audience string,
 	}
 	if caller.KeyID != uuid.Nil {
 		c.Key = &caller.KeyID
-	}
-	if caller.NodeID != uuid.Nil {
-		c.Node = &caller.NodeID
 	}
 	key := signing(keys, now)
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
@@ -174,13 +170,16 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 	if caller.ID, err = uuid.Parse(c.Subject); err != nil {
 		return refuse("the token's subject is not one of ours")
 	}
-	for from, to := range map[*uuid.UUID]*uuid.UUID{c.Tenant: &caller.TenantID, c.Key: &caller.KeyID, c.Node: &caller.NodeID} {
+	for from, to := range map[*uuid.UUID]*uuid.UUID{c.Tenant: &caller.TenantID, c.Key: &caller.KeyID} {
 		if from != nil {
 			*to = *from
 		}
 	}
-	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) || (caller.Kind == husk.CallerAgent) != (c.Node != nil) {
-		return refuse("the token names no tenant or node that goes with its kind")
+	if caller.Kind != husk.CallerTenant && caller.Kind != husk.CallerOperator { // an agent has a certificate
+		return refuse("the token's kind is not one of ours")
+	}
+	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) {
+		return refuse("the token names no tenant that goes with its kind")
 	}
 	return caller, c.ExpiresAt.Time, nil
 }

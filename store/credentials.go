@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
@@ -70,18 +69,8 @@ func (s *Store) Authenticate(ctx context.Context, clientID ID, secret string) (h
 		if err != nil {
 			return husk.Caller{}, err
 		}
-		caller := husk.Caller{Kind: row.Kind, ID: row.ClientID, Name: row.Name}
-		if row.NodeID != nil {
-			caller.NodeID = *row.NodeID
-		}
-		return caller, nil
+		return husk.Caller{Kind: row.Kind, ID: row.ClientID, Name: row.Name}, nil
 	})
-}
-
-func insertCredential(ctx context.Context, q *db.Queries, p db.InsertCredentialParams) (clientID ID, secret string, err error) {
-	p.ClientID, secret = uuid.New(), NewSecret()
-	p.SecretHash = hashSecret(secret)
-	return p.ClientID, secret, q.InsertCredential(ctx, p)
 }
 
 func convertAll[A, B any](from []A, convert func(A) B) []B {

@@ -3,9 +3,7 @@ package store
 import (
 	"context"
 	"errors"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
@@ -16,80 +14,8 @@ func nodeOf(n db.Node) husk.Node {
 	return husk.Node{
 		ID: n.ID, Name: n.Name, State: n.State, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
 		Allocated:      husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib},
-		VMMOverheadMiB: n.VmmOverheadMib, Endpoint: n.Endpoint, Certificate: n.Certificate, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
+		VMMOverheadMiB: n.VmmOverheadMib, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
 	}
-}
-
-// JoinToken is a token with which one node may join.
-type JoinToken struct {
-	Token     string
-	ExpiresAt time.Time
-}
-
-// CreateJoinToken makes a token with which one node may join, and returns it; its hash is kept, and the token sealed for a day in case
-// the request is repeated. Codes: idempotency_mismatch.
-func (s *Store) CreateJoinToken(ctx context.Context, idem Idempotency, life time.Duration) (JoinToken, error) {
-	return inControl(ctx, s, func(q *db.Queries) (JoinToken, error) {
-		if err := q.LockOperators(ctx); err != nil {
-			return JoinToken{}, err
-		}
-		return creatingSecret(ctx, s, q, platform, idem, func() (ID, JoinToken, error) {
-			t := JoinToken{NewSecret(), time.Now().Add(life)}
-			id := uuid.New()
-			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(t.Token), ExpiresAt: t.ExpiresAt}); err != nil {
-				return id, t, err
-			}
-			return id, t, audit(ctx, q, platform, "joinToken", id.String())
-		})
-	})
-}
-
-// RegisterNode admits a node by its join token and gives it a credential. The same token with the same name again, as long as the
-// node has sent no heartbeat, replaces the credential: the first answer was lost. Codes: unauthenticated, name_taken.
-func (s *Store) RegisterNode(ctx context.Context, token, name string) (id, clientID ID, secret string, err error) {
-	type registered struct {
-		id, clientID ID
-		secret       string
-	}
-	r, err := inControl(ctx, s, func(q *db.Queries) (registered, error) {
-		refused := husk.Errorf(husk.CodeUnauthenticated, "token", "the join token is unknown, expired or used; ask an operator for a new one")
-		row, err := q.LockJoinToken(ctx, hashSecret(token))
-		if errors.Is(err, pgx.ErrNoRows) {
-			return registered{}, refused
-		}
-		if err != nil {
-			return registered{}, err
-		}
-		var node db.Node
-		if row.NodeID != nil {
-			if node, err = q.LockNode(ctx, *row.NodeID); err != nil {
-				return registered{}, err
-			}
-			if node.State != husk.NodeJoining || node.Name != name {
-				return registered{}, refused
-			}
-			if err := q.RevokeNodeCredentials(ctx, node.ID); err != nil {
-				return registered{}, err
-			}
-		} else {
-			if row.UsedAt != nil {
-				return registered{}, refused
-			}
-			node, err = q.InsertNode(ctx, db.InsertNodeParams{ID: uuid.New(), Name: name})
-			if uniqueViolation(err, "nodes_name_key") {
-				return registered{}, husk.Errorf(husk.CodeNameTaken, "name", "a node named %q exists already; remove it first if it is to be replaced", name)
-			}
-			if err != nil {
-				return registered{}, err
-			}
-			if err := q.UseJoinToken(ctx, db.UseJoinTokenParams{Hash: row.Hash, NodeID: node.ID}); err != nil {
-				return registered{}, err
-			}
-		}
-		clientID, secret, err := insertCredential(ctx, q, db.InsertCredentialParams{Kind: husk.CallerAgent, NodeID: &node.ID, Name: name})
-		return registered{node.ID, clientID, secret}, err
-	})
-	return r.id, r.clientID, r.secret, err
 }
 
 // Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
@@ -98,7 +24,7 @@ func (s *Store) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err er
 	return inControl(ctx, s, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
-			Endpoint: n.Endpoint, Certificate: n.Certificate,
+			Endpoint: n.Endpoint,
 		})
 		if err != nil {
 			return false, orNotFound(err, "node")
@@ -139,7 +65,7 @@ func (s *Store) Nodes(ctx context.Context) ([]husk.Node, error) {
 	})
 }
 
-// DeleteNode forgets a node that has no pods, and its credential with it. Codes: not_found, conflict,
+// DeleteNode forgets a node that has no pods, and its certificates with it. Codes: not_found, conflict,
 // precondition_failed.
 func (s *Store) DeleteNode(ctx context.Context, id ID) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {

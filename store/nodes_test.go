@@ -2,93 +2,11 @@ package store_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
-	"husk/store"
 )
-
-func (h house) joinToken(life time.Duration) string {
-	h.t.Helper()
-	token, err := h.CreateJoinToken(h.t.Context(), once(), life)
-	return must(h.t, token, err).Token
-}
-
-func TestAJoinTokenAdmitsOneNode(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	ctx := t.Context()
-	token := h.joinToken(time.Hour)
-	id, first, firstSecret, err := h.RegisterNode(ctx, token, "metal-1")
-	must(t, id, err)
-	caller, err := h.Authenticate(ctx, first, firstSecret)
-	if want := (husk.Caller{Kind: husk.CallerAgent, ID: first, Name: "metal-1", NodeID: id}); must(t, caller, err) != want {
-		t.Errorf("the credential is of %+v, want %+v", caller, want)
-	}
-
-	// The answer was lost: the same token and name again give a new credential and end the first one.
-	again, second, secondSecret, err := h.RegisterNode(ctx, token, "metal-1")
-	if must(t, again, err); again != id {
-		t.Error("the repetition made another node")
-	}
-	_, err = h.Authenticate(ctx, first, firstSecret)
-	wantCode(t, err, husk.CodeUnauthenticated)
-	caller, err = h.Authenticate(ctx, second, secondSecret)
-	must(t, caller, err)
-
-	_, _, _, err = h.RegisterNode(ctx, token, "metal-2")
-	wantCode(t, err, husk.CodeUnauthenticated)
-
-	// After a heartbeat the node has arrived, and nobody can take its place with the token.
-	h.beat(husk.Node{ID: id})
-	_, _, _, err = h.RegisterNode(ctx, token, "metal-1")
-	wantCode(t, err, husk.CodeUnauthenticated)
-	caller, err = h.Authenticate(ctx, second, secondSecret)
-	must(t, caller, err)
-
-	_, _, _, err = h.RegisterNode(ctx, h.joinToken(-time.Second), "metal-3")
-	wantCode(t, err, husk.CodeUnauthenticated)
-	_, _, _, err = h.RegisterNode(ctx, "made up", "metal-3")
-	wantCode(t, err, husk.CodeUnauthenticated)
-	fresh := h.joinToken(time.Hour)
-	_, _, _, err = h.RegisterNode(ctx, fresh, "metal-1")
-	wantCode(t, err, husk.CodeNameTaken)
-	_, _, _, err = h.RegisterNode(ctx, fresh, "metal-3") // a refusal does not use the token up
-	wantCode(t, err, "")
-
-	if err := h.DeleteNode(ctx, id); err != nil {
-		t.Fatal(err)
-	}
-	_, err = h.Authenticate(ctx, second, secondSecret)
-	wantCode(t, err, husk.CodeUnauthenticated)
-	_, _, _, err = h.RegisterNode(ctx, token, "metal-1") // the token does not come back with its node's end
-	wantCode(t, err, husk.CodeUnauthenticated)
-}
-
-func TestManyRegistrationsWithOneTokenMakeOneNode(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	token := h.joinToken(time.Hour)
-	ids := make([]store.ID, 10)
-	for _, err := range together(len(ids), func(i int) (err error) {
-		ids[i], _, _, err = h.RegisterNode(t.Context(), token, "metal")
-		return err
-	}) {
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	for _, id := range ids {
-		if id != ids[0] {
-			t.Errorf("one token made the nodes %s and %s", ids[0], id)
-		}
-	}
-	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM credentials"); n != 1 {
-		t.Errorf("%d credentials are valid", n)
-	}
-}
 
 func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
 	t.Parallel()

@@ -123,10 +123,7 @@ const overhead = 50 // MiB of a virtual machine beside its guest's memory
 // node is one that has joined and is Ready, with room for so many small pods.
 func (h house) node(pods int) husk.Node {
 	h.t.Helper()
-	token, err := h.CreateJoinToken(h.t.Context(), once(), time.Hour)
-	must(h.t, token, err)
-	id, _, _, err := h.RegisterNode(h.t.Context(), token.Token, named("node"))
-	must(h.t, id, err)
+	id, _ := h.joined(named("node"))
 	n := husk.Node{ID: id, Capacity: husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}, VMMOverheadMiB: overhead}
 	h.beat(n)
 	return h.look(id)

@@ -191,7 +191,7 @@ func TestOneVolumeGoesToOneOfManyPods(t *testing.T) {
 	}
 }
 
-func TestAddressesAreDistinctAndReusedLowestFirst(t *testing.T) {
+func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -225,6 +225,17 @@ func TestAddressesAreDistinctAndReusedLowestFirst(t *testing.T) {
 	}
 	p, err := h.DeletePod(t.Context(), tenant.ID, seen[prefix+"5"].ID)
 	must(t, p, err)
+	if next := h.order(tenant, spec); next.Status.Address != prefix+"14" {
+		t.Errorf("the next pod has %s; what was given back waits for its turn", next.Status.Address)
+	}
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
+		SELECT tenant_id, gen_random_uuid(), 'filler-' || o, '{}', spec, 0, 0, network_id, set_masklen(network(address)::inet, 32) + (o - 14), mac
+		FROM pods, generate_series(15, 254) o WHERE tenant_id = $1 AND address = $2`, tenant.ID, prefix+"14"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.SetQuota(t.Context(), tenant.ID, func(q husk.Quota) husk.Quota { q.Pods, q.Addresses = 300, 300; return q }); err != nil {
+		t.Fatal(err)
+	}
 	if again := h.order(tenant, spec); again.Status.Address != prefix+"5" {
 		t.Errorf("the freed address was not reused; got %s", again.Status.Address)
 	}

@@ -33,6 +33,16 @@ func requestOf(ctx context.Context) (Request, bool) {
 	return r, ok
 }
 
+// asCaller is the request of whom it has just turned out to be from.
+func asCaller(ctx context.Context, caller husk.Caller) context.Context {
+	r, ok := requestOf(ctx)
+	if !ok {
+		return ctx
+	}
+	r.Caller = caller
+	return WithRequest(ctx, r)
+}
+
 // ifMatch refuses a change of an object that is no longer as the caller knows it. Codes: precondition_failed.
 func ifMatch(ctx context.Context, object any) error {
 	r, _ := requestOf(ctx)

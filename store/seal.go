@@ -48,12 +48,18 @@ func (s *sealer) seal(plain []byte, owner string) []byte {
 }
 
 func (s *sealer) open(sealed []byte, owner string) ([]byte, error) {
-	for _, aead := range s.aeads {
+	plain, _, err := s.openNoting(sealed, owner)
+	return plain, err
+}
+
+// openNoting also tells whether the value was sealed with a key that is not the first any more, and should be sealed anew.
+func (s *sealer) openNoting(sealed []byte, owner string) (plain []byte, old bool, err error) {
+	for i, aead := range s.aeads {
 		if plain, err := aead.Open(nil, nil, sealed, []byte(owner)); err == nil {
-			return plain, nil
+			return plain, i > 0, nil
 		}
 	}
-	return nil, errors.New("a sealed value does not open: it is damaged, was moved from another row, or its master key is not among those the server was given")
+	return nil, false, errors.New("a sealed value does not open: it is damaged, was moved from another row, or its master key is not among those the server was given")
 }
 
 // NewSecret returns 32 random bytes in text form, for client secrets and join tokens.

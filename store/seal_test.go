@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -72,6 +73,50 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	defer other.Close()
 	if _, err := other.SigningKeys(t.Context(), nil); err == nil {
 		t.Error("a signing key opened with another master key")
+	}
+}
+
+// After a start with the new master key first, the old one is needed no more.
+func TestANewMasterKeyTakesOverEverything(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	ctx := t.Context()
+	tenant := h.tenant()
+	order := func(s *store.Store) (husk.APIKey, error) {
+		return s.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", "key", 0)
+	}
+	first, err := order(h.Store)
+	must(t, first, err)
+	signing := func() (store.SigningKey, error) {
+		return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
+	}
+	keys, err := h.SigningKeys(ctx, signing)
+	must(t, keys, err)
+	authority, err := h.CertificateAuthority(ctx, func() (store.Authority, error) {
+		return store.Authority{Certificate: "PEM", PrivateKey: []byte("private key")}, nil
+	})
+	must(t, authority, err)
+	none := func() (store.Authority, error) { return store.Authority{}, errors.New("there is one already") }
+
+	was, is := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
+	for _, masters := range [][][]byte{{is, was}, {is}} {
+		s, err := store.Open(ctx, store.Config{
+			URL: h.url(store.RoleOwner), MasterKeys: masters, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: slog.New(slog.DiscardHandler),
+		})
+		must(t, s, err)
+		again, err := order(s)
+		if must(t, again, err); again.Secret != first.Secret {
+			t.Errorf("with %d master keys the repeated order is answered %+v", len(masters), again)
+		}
+		keys, err := s.SigningKeys(ctx, nil)
+		if must(t, keys, err); string(keys[0].Private) != "private seed" {
+			t.Errorf("with %d master keys the signing key is %q", len(masters), keys[0].Private)
+		}
+		kept, err := s.CertificateAuthority(ctx, none)
+		if must(t, kept, err); string(kept.PrivateKey) != "private key" {
+			t.Errorf("with %d master keys the authority's key is %q", len(masters), kept.PrivateKey)
+		}
+		s.Close()
 	}
 }
 

@@ -45,7 +45,10 @@ func (s *Store) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, e
 	}
 	keys := []SigningKey{}
 	for _, r := range rows {
-		private, err := s.seal.open(r.PrivateKey, signingKeyOwner(r.Kid))
+		private, old, err := s.seal.openNoting(r.PrivateKey, signingKeyOwner(r.Kid))
+		if err == nil && old {
+			err = q.ResealSigningKey(ctx, db.ResealSigningKeyParams{Kid: r.Kid, PrivateKey: s.seal.seal(private, signingKeyOwner(r.Kid))})
+		}
 		if err != nil {
 			return nil, wrap(err, "signing key %s", r.Kid)
 		}

@@ -212,13 +212,7 @@ func (s *Store) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller, 
 		if caller.Name == "" {
 			caller.Name = *user.Subject
 		}
-		if r, ok := requestOf(ctx); ok {
-			r.Caller = caller
-			if err := audit(WithRequest(ctx, r), q, in, "user", user.ID.String()); err != nil {
-				return admitted{}, err
-			}
-		}
-		return admitted{caller, tenant.Name}, nil
+		return admitted{caller, tenant.Name}, audit(asCaller(ctx, caller), q, in, "user", user.ID.String())
 	})
 	return a.caller, a.tenant, err
 }

@@ -129,8 +129,10 @@ func (r resource[T]) match(item T, wanted []string) bool {
 func getCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "get", Short: "List objects of a kind, or show some by name or id", Long: `List objects of a kind, or show some by name or id, as the commands that are
 called like the kinds do: husk get pods is husk pods.`}
+	of := pods // husk pod is a command of its own, husk get pod is not
+	of.aliases = append([]string{"pod"}, of.aliases...)
 	cmd.AddCommand(
-		listCommand(a, pods), listCommand(a, volumes), listCommand(a, images), eventsList(a), quotaList(a),
+		listCommand(a, of), listCommand(a, volumes), listCommand(a, images), eventsList(a), quotaList(a),
 		listCommand(a, serviceAccounts), keysList(a), listCommand(a, users), listCommand(a, issuers), auditList(a),
 	)
 	return group(cmd)

@@ -38,8 +38,8 @@ func agentCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runAgent(cmd, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.serverURL, "server", "http://127.0.0.1:8080", "URL of the API")
-	fs.StringVar(&f.joinToken, "join-token", "", "one-time token with which the node joins; not needed afterwards")
+	fs.StringVar(&f.serverURL, "server", "https://127.0.0.1:8443", "URL of the server, where it listens for agents")
+	fs.StringVar(&f.joinToken, "join-token", "", "one-time token with which the node joins, or comes back; not needed afterwards")
 	fs.StringVar(&f.nodeName, "node-name", "", "name of the node (default: the host's)")
 	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk/agent", "directory of the agent's state; QEMU's user must be able to enter it")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7443", "address at which servers reach this agent")

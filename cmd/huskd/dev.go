@@ -18,17 +18,18 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"husk/dev"
+	"husk/nodeagent"
 	"husk/nodeagent/network"
 	"husk/openapi"
 )
 
 type devFlags struct {
-	stateDir, envFile, api, agentListen, kernel, initramfs, podRange string
-	postgresPort, cephMonPort, registryPort                          int
-	cpuOvercommit                                                    float64
-	reserveMemoryMiB                                                 int
-	noAgent, detach                                                  bool
-	lease, heartbeat                                                 time.Duration
+	stateDir, envFile, api, apiForAgents, agentListen, kernel, initramfs, podRange string
+	postgresPort, cephMonPort, registryPort                                        int
+	cpuOvercommit                                                                  float64
+	reserveMemoryMiB                                                               int
+	noAgent, detach                                                                bool
+	lease, heartbeat                                                               time.Duration
 }
 
 func devCommand() *cobra.Command {
@@ -62,6 +63,7 @@ Pods are emulated where KVM cannot be used. That is for development: emulation i
 	fs := cmd.Flags()
 	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "where to write how to reach it, in shell syntax")
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
+	fs.StringVar(&f.apiForAgents, "listen-for-agents", "127.0.0.1:8443", "address at which the agent calls the server")
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
 	fs.StringVar(&f.kernel, "kernel", "build/vmlinuz", "kernel of the pods")
 	fs.StringVar(&f.initramfs, "initramfs", "build/initramfs.cpio", "initramfs with husk-init")
@@ -179,7 +181,7 @@ func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.
 	return dev.Program{
 		Name: "server", Path: self, Grace: 15 * time.Second, Timeout: time.Minute,
 		Args: []string{
-			"server", "--listen", f.api, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
+			"server", "--listen", f.api, "--agent-listen", f.apiForAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
 			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
 			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
@@ -219,14 +221,15 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 	p := dev.Program{
 		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
 		Args: []string{
-			"agent", "--server", "http://" + f.api, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
+			"agent", "--server", "https://" + f.apiForAgents, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
 			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-overcommit", fmt.Sprint(f.cpuOvercommit),
 			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
 		},
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}
-	if _, err := os.Stat(filepath.Join(dir, "identity.json")); errors.Is(err, fs.ErrNotExist) {
-		resp, err := operator.CreateJoinTokenWithResponse(ctx, nil, openapi.JoinTokenCreate{})
+	// Beside the first start, a token is needed when the certificate has expired while nothing ran.
+	if needed, node := nodeagent.NeedsToken(dir); needed {
+		resp, err := operator.CreateJoinTokenWithResponse(ctx, nil, openapi.JoinTokenCreate{NodeID: node})
 		if err != nil {
 			return p, err
 		}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,13 +27,13 @@ import (
 const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
-	listen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
-	networkPrefix                                                                        int
-	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                    string
-	cephMonitors, allowEgress, trustedProxies                                            []string
-	signingKeyLife                                                                       time.Duration
-	loginsPerSecond                                                                      float64
-	lease, heartbeat                                                                     time.Duration
+	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
+	networkPrefix                                                                                     int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                 string
+	cephMonitors, allowEgress, trustedProxies                                                         []string
+	signingKeyLife                                                                                    time.Duration
+	loginsPerSecond                                                                                   float64
+	lease, heartbeat, nodeCertificateLife                                                             time.Duration
 }
 
 func serverCommand() *cobra.Command {
@@ -49,6 +51,7 @@ func serverCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address of the API")
+	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address at which agents call, with mutual TLS of this installation's own authority")
 	fs.StringVar(&f.databaseURL, "database-url", "", "Postgres as postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
 	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that wraps the keys of secrets in the database; older keys may follow, one a line")
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
@@ -69,6 +72,7 @@ func serverCommand() *cobra.Command {
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "blocks of addresses (CIDR) that registries named by tenants may be at beside the public Internet; also in plain HTTP")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
+	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "how long a node's certificate is good; agents renew theirs when two thirds are over")
 	return cmd
 }
 
@@ -102,6 +106,11 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer listener.Close() //nolint:errcheck // Shutdown has closed it before
+	agentListener, err := net.Listen("tcp", f.agentListen)
+	if err != nil {
+		return fmt.Errorf("--agent-listen: %w", err)
+	}
+	defer agentListener.Close() //nolint:errcheck // Shutdown has closed it before
 	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
 	if err != nil {
 		return err
@@ -120,13 +129,13 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
-		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, Egress: policy,
+		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Egress: policy,
 		TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {
 		return err
 	}
-	return serve(ctx, srv, listener)
+	return serve(ctx, srv, listener, tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
 // masterKeys reads the keys, one a line: the first seals, those after it were used before.
@@ -167,17 +176,21 @@ func ensureOperator(ctx context.Context, st *store.Store, f serverFlags) error {
 // drainTime is how long requests under way may take when the server stops. Streams are cut; their readers reconnect.
 const drainTime = 5 * time.Second
 
-func serve(ctx context.Context, srv *server.Server, listener net.Listener) error {
+// serve answers at the API's listener and at the agents', and runs the control loops.
+func serve(ctx context.Context, srv *server.Server, listener, agentListener net.Listener, log *slog.Logger) error {
 	streams, cutStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutStreams()
 	hs := &http.Server{
 		Handler: srv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return streams },
+		MaxHeaderBytes: server.MaxHeaderBytes, BaseContext: func(net.Listener) context.Context { return streams },
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), // handshakes that fail
 	}
 	var loops sync.WaitGroup
 	loops.Go(func() { srv.RunLoops(ctx) })
-	served := make(chan error, 1)
-	go func() { served <- hs.Serve(listener) }()
+	served := make(chan error, 2)
+	for _, l := range []net.Listener{listener, agentListener} {
+		go func() { served <- hs.Serve(l) }()
+	}
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve the API: %w", err)
@@ -188,8 +201,10 @@ func serve(ctx context.Context, srv *server.Server, listener net.Listener) error
 	defer cancel()
 	err := hs.Shutdown(stopCtx)
 	loops.Wait()
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
+	for range 2 {
+		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

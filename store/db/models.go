@@ -45,10 +45,16 @@ type Blob struct {
 	CreatedAt time.Time
 }
 
+type CertificateAuthority struct {
+	OnlyOne     bool
+	Certificate string
+	PrivateKey  []byte
+	CreatedAt   time.Time
+}
+
 type Credential struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
-	NodeID     *uuid.UUID
 	Name       string
 	SecretHash []byte
 	CreatedAt  time.Time
@@ -102,6 +108,7 @@ type JoinToken struct {
 	ExpiresAt time.Time
 	NodeID    *uuid.UUID
 	UsedAt    *time.Time
+	Readmits  *uuid.UUID
 }
 
 type Leadership struct {
@@ -130,9 +137,16 @@ type Node struct {
 	Version            int64
 	DesiredRevision    int64
 	Endpoint           string
-	Certificate        string
 	HeartbeatAt        *time.Time
 	CreatedAt          time.Time
+}
+
+type NodeCertificate struct {
+	Serial    string
+	NodeID    uuid.UUID
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	RevokedAt *time.Time
 }
 
 type OidcIssuer struct {

@@ -37,19 +37,18 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 }
 
 const heartbeat = `-- name: Heartbeat :one
-UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1, certificate = $2,
-    cpu_millis = GREATEST($3::integer, n.allocated_cpu_millis), memory_mib = GREATEST($4::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $5,
+UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1,
+    cpu_millis = GREATEST($2::integer, n.allocated_cpu_millis), memory_mib = GREATEST($3::integer, n.allocated_memory_mib),
+    vmm_overhead_mib = $4,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
-        ('Ready', GREATEST($3::integer, n.allocated_cpu_millis), GREATEST($4::integer, n.allocated_memory_mib), $5::integer) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = $6 FOR UPDATE) old
+        ('Ready', GREATEST($2::integer, n.allocated_cpu_millis), GREATEST($3::integer, n.allocated_memory_mib), $4::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = $5 FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
 
 type HeartbeatParams struct {
 	Endpoint       string
-	Certificate    string
 	CpuMillis      int
 	MemoryMib      int
 	VmmOverheadMib int
@@ -66,7 +65,6 @@ type HeartbeatRow struct {
 func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
 		arg.Endpoint,
-		arg.Certificate,
 		arg.CpuMillis,
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
@@ -78,22 +76,23 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 }
 
 const insertJoinToken = `-- name: InsertJoinToken :exec
-INSERT INTO join_tokens (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
+INSERT INTO join_tokens (hash, expires_at, readmits) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING
 `
 
 type InsertJoinTokenParams struct {
 	Hash      []byte
 	ExpiresAt time.Time
+	Readmits  *uuid.UUID
 }
 
 // A commit whose outcome is unknown is tried again with the same token.
 func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams) error {
-	_, err := q.db.Exec(ctx, insertJoinToken, arg.Hash, arg.ExpiresAt)
+	_, err := q.db.Exec(ctx, insertJoinToken, arg.Hash, arg.ExpiresAt, arg.Readmits)
 	return err
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, certificate, heartbeat_at, created_at
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at
 `
 
 type InsertNodeParams struct {
@@ -116,7 +115,6 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.Version,
 		&i.DesiredRevision,
 		&i.Endpoint,
-		&i.Certificate,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
 	)
@@ -124,7 +122,7 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 }
 
 const lockJoinToken = `-- name: LockJoinToken :one
-SELECT hash, expires_at, node_id, used_at FROM join_tokens WHERE hash = $1 AND expires_at > now() FOR UPDATE
+SELECT hash, expires_at, node_id, used_at, readmits FROM join_tokens WHERE hash = $1 AND expires_at > now() FOR UPDATE
 `
 
 func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, error) {
@@ -135,12 +133,13 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 		&i.ExpiresAt,
 		&i.NodeID,
 		&i.UsedAt,
+		&i.Readmits,
 	)
 	return i, err
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, certificate, heartbeat_at, created_at FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -158,7 +157,6 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Version,
 		&i.DesiredRevision,
 		&i.Endpoint,
-		&i.Certificate,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
 	)
@@ -166,7 +164,7 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, certificate, heartbeat_at, created_at FROM nodes WHERE id = $1
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes WHERE id = $1
 `
 
 func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -184,7 +182,6 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Version,
 		&i.DesiredRevision,
 		&i.Endpoint,
-		&i.Certificate,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
 	)
@@ -203,7 +200,7 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, certificate, heartbeat_at, created_at FROM nodes ORDER BY name
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes ORDER BY name
 `
 
 func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
@@ -227,7 +224,6 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 			&i.Version,
 			&i.DesiredRevision,
 			&i.Endpoint,
-			&i.Certificate,
 			&i.HeartbeatAt,
 			&i.CreatedAt,
 		); err != nil {
@@ -239,15 +235,6 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 		return nil, err
 	}
 	return items, nil
-}
-
-const revokeNodeCredentials = `-- name: RevokeNodeCredentials :exec
-DELETE FROM credentials WHERE node_id = $1::uuid
-`
-
-func (q *Queries) RevokeNodeCredentials(ctx context.Context, nodeID uuid.UUID) error {
-	_, err := q.db.Exec(ctx, revokeNodeCredentials, nodeID)
-	return err
 }
 
 const setNodeLost = `-- name: SetNodeLost :execrows
@@ -269,7 +256,7 @@ func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64
 }
 
 const useJoinToken = `-- name: UseJoinToken :exec
-UPDATE join_tokens SET used_at = now(), node_id = $1::uuid WHERE hash = $2
+UPDATE join_tokens SET used_at = clock_timestamp(), node_id = $1::uuid WHERE hash = $2
 `
 
 type UseJoinTokenParams struct {

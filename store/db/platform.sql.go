@@ -85,13 +85,12 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 }
 
 const insertCredential = `-- name: InsertCredential :exec
-INSERT INTO credentials (client_id, kind, node_id, name, secret_hash) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ($1, $2, $3, $4)
 `
 
 type InsertCredentialParams struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
-	NodeID     *uuid.UUID
 	Name       string
 	SecretHash []byte
 }
@@ -100,7 +99,6 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 	_, err := q.db.Exec(ctx, insertCredential,
 		arg.ClientID,
 		arg.Kind,
-		arg.NodeID,
 		arg.Name,
 		arg.SecretHash,
 	)
@@ -179,6 +177,20 @@ func (q *Queries) Notify(ctx context.Context, payload string) error {
 	return err
 }
 
+const resealSigningKey = `-- name: ResealSigningKey :exec
+UPDATE signing_keys SET private_key = $1 WHERE kid = $2
+`
+
+type ResealSigningKeyParams struct {
+	PrivateKey []byte
+	Kid        string
+}
+
+func (q *Queries) ResealSigningKey(ctx context.Context, arg ResealSigningKeyParams) error {
+	_, err := q.db.Exec(ctx, resealSigningKey, arg.PrivateKey, arg.Kid)
+	return err
+}
+
 const signingKeys = `-- name: SigningKeys :many
 SELECT kid, private_key, public_key, created_at, signs_from FROM signing_keys ORDER BY signs_from DESC, created_at DESC, kid
 `
@@ -221,7 +233,7 @@ func (q *Queries) TakeLeadership(ctx context.Context, holder string) (int64, err
 }
 
 const useCredential = `-- name: UseCredential :one
-UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, node_id, name, secret_hash, created_at, last_used_at
+UPDATE credentials SET last_used_at = now() WHERE client_id = $1 AND secret_hash = $2 RETURNING client_id, kind, name, secret_hash, created_at, last_used_at
 `
 
 type UseCredentialParams struct {
@@ -235,7 +247,6 @@ func (q *Queries) UseCredential(ctx context.Context, arg UseCredentialParams) (C
 	err := row.Scan(
 		&i.ClientID,
 		&i.Kind,
-		&i.NodeID,
 		&i.Name,
 		&i.SecretHash,
 		&i.CreatedAt,

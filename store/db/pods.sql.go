@@ -160,12 +160,23 @@ func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredP
 }
 
 const freeAddress = `-- name: FreeAddress :one
-SELECT (base + o)::inet AS address FROM (
-    SELECT set_masklen(network(n.cidr)::inet, 32) AS base, broadcast(n.cidr)::inet - network(n.cidr)::inet AS size, n.tenant_id, n.id FROM networks n
-    WHERE n.tenant_id = $1 AND n.id = $2
-) net, generate_series(2, net.size - 1) AS o
-WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address = net.base + o)
-ORDER BY o LIMIT 1
+WITH net AS (
+    SELECT n.tenant_id, n.id, set_masklen(network(n.cidr)::inet, 32) + 2 AS first, set_masklen(broadcast(n.cidr)::inet, 32) - 1 AS last,
+        COALESCE((SELECT p.address + 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id ORDER BY p.created_at DESC, p.id DESC LIMIT 1),
+            set_masklen(network(n.cidr)::inet, 32) + 2) AS next
+    FROM networks n WHERE n.tenant_id = $1 AND n.id = $2
+), candidates AS (
+    SELECT 1 AS turn, next AS address FROM net
+    UNION ALL (SELECT 2, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address >= net.next
+        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+    UNION ALL SELECT 3, first FROM net
+    UNION ALL (SELECT 4, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id
+        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+)
+SELECT c.address::inet AS address FROM candidates c, net
+WHERE c.address BETWEEN net.first AND net.last
+  AND NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address = c.address)
+ORDER BY c.turn LIMIT 1
 `
 
 type FreeAddressParams struct {
@@ -173,7 +184,8 @@ type FreeAddressParams struct {
 	NetworkID uuid.UUID
 }
 
-// The lowest free address; the first of the network is the gateway's.
+// The first free address behind that of the newest pod, and around to the beginning: it is found at once whatever is taken, and one that
+// was given back is not given out again soon. The first address of a network is the gateway's, the last its broadcast.
 func (q *Queries) FreeAddress(ctx context.Context, arg FreeAddressParams) (netip.Addr, error) {
 	row := q.db.QueryRow(ctx, freeAddress, arg.TenantID, arg.NetworkID)
 	var address netip.Addr

@@ -1,12 +1,12 @@
 -- name: InsertJoinToken :exec
 -- A commit whose outcome is unknown is tried again with the same token.
-INSERT INTO join_tokens (hash, expires_at) VALUES (@hash, @expires_at) ON CONFLICT (hash) DO NOTHING;
+INSERT INTO join_tokens (hash, expires_at, readmits) VALUES (@hash, @expires_at, sqlc.narg(readmits)) ON CONFLICT (hash) DO NOTHING;
 
 -- name: LockJoinToken :one
 SELECT * FROM join_tokens WHERE hash = @hash AND expires_at > now() FOR UPDATE;
 
 -- name: UseJoinToken :exec
-UPDATE join_tokens SET used_at = now(), node_id = @node_id::uuid WHERE hash = @hash;
+UPDATE join_tokens SET used_at = clock_timestamp(), node_id = @node_id::uuid WHERE hash = @hash;
 
 -- name: InsertNode :one
 INSERT INTO nodes (id, name) VALUES (@id, @name) RETURNING *;
@@ -26,13 +26,10 @@ DELETE FROM nodes WHERE id = @id;
 -- name: NodeHasPods :one
 SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 
--- name: RevokeNodeCredentials :exec
-DELETE FROM credentials WHERE node_id = @node_id::uuid;
-
 -- name: Heartbeat :one
 -- Capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
 -- The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
-UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint, certificate = @certificate,
+UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint,
     cpu_millis = GREATEST(@cpu_millis::integer, n.allocated_cpu_millis), memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM

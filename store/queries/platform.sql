@@ -11,6 +11,9 @@ SELECT * FROM signing_keys ORDER BY signs_from DESC, created_at DESC, kid;
 -- name: InsertSigningKey :one
 INSERT INTO signing_keys (kid, private_key, public_key, signs_from) VALUES (@kid, @private_key, @public_key, clock_timestamp() + make_interval(secs => @signs_after)) RETURNING *;
 
+-- name: ResealSigningKey :exec
+UPDATE signing_keys SET private_key = @private_key WHERE kid = @kid;
+
 -- name: DeleteSigningKey :exec
 DELETE FROM signing_keys WHERE kid = @kid;
 
@@ -32,7 +35,7 @@ VALUES (@tenant_id, @key, @request_hash, @object_id, @response);
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours';
 
 -- name: InsertCredential :exec
-INSERT INTO credentials (client_id, kind, node_id, name, secret_hash) VALUES (@client_id, @kind, sqlc.narg(node_id), @name, @secret_hash);
+INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES (@client_id, @kind, @name, @secret_hash);
 
 -- name: UseCredential :one
 UPDATE credentials SET last_used_at = now() WHERE client_id = @client_id AND secret_hash = @secret_hash RETURNING *;

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { devtest.Main(m) }
 type site struct {
 	store    *store.Store
 	url      string
+	agentURL string
 	operator uuid.UUID
 	provider *oidcprovider.Provider
 	bin      string // the directory of the program
@@ -56,7 +57,7 @@ func open(t *testing.T) *site {
 	}
 	t.Cleanup(st.Close)
 	s, err := server.New(t.Context(), server.Config{
-		Store: st, Issuer: "https://husk.example.com", Log: log, Lease: time.Minute, Heartbeat: 10 * time.Second, LoginsPerSecond: 10_000,
+		Store: st, Issuer: "https://husk.example.com", Log: log, Lease: time.Minute, Heartbeat: 10 * time.Second, NodeCertificateLife: 24 * time.Hour, LoginsPerSecond: 10_000,
 		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
@@ -69,13 +70,17 @@ func open(t *testing.T) *site {
 	}
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(web.Close)
+	agents := httptest.NewUnstartedServer(s.Handler())
+	agents.TLS = s.AgentTLS()
+	agents.StartTLS()
+	t.Cleanup(agents.Close)
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "husk"), "husk/cmd/husk")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return &site{st, web.URL, operator, oidcprovider.Start(t), bin}
+	return &site{st, web.URL, agents.URL, operator, oidcprovider.Start(t), bin}
 }
 
 var serial atomic.Int64

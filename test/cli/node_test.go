@@ -1,17 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -25,6 +18,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/pki"
 	"husk/store"
 )
 
@@ -38,7 +32,6 @@ import (
 type node struct {
 	store *store.Store
 	id    uuid.UUID
-	api   *openapi.Client
 
 	mu   sync.Mutex
 	pods map[uuid.UUID]*ran
@@ -54,30 +47,49 @@ type ran struct {
 
 func startNode(t *testing.T, s *site) {
 	t.Helper()
-	token, err := s.store.CreateJoinToken(t.Context(), store.NewIdempotency("", "test", "", nil), time.Hour)
+	oauth := clientcredentials.Config{ClientID: s.operator.String(), ClientSecret: operatorSecret, TokenURL: s.url + "/oauth2/token"}
+	operator, err := openapi.NewClientWithResponses(s.url, openapi.WithHTTPClient(oauth.Client(t.Context())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, clientID, secret, err := s.store.RegisterNode(t.Context(), token.Token, "node-1")
+	join, err := operator.CreateJoinTokenWithResponse(t.Context(), nil, openapi.JoinTokenCreate{})
+	if err != nil || join.JSON201 == nil {
+		t.Fatalf("join token: %v: %s", err, join.Body)
+	}
+	_, fingerprint, err := pki.SplitJoinToken(join.JSON201.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	oauth := clientcredentials.Config{ClientID: clientID.String(), ClientSecret: secret, TokenURL: s.url + "/oauth2/token"}
-	api, err := openapi.NewClient(s.url, openapi.WithHTTPClient(oauth.Client(t.Context())))
+	key, request, err := pki.NewRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{store: s.store, id: id, api: api, pods: map[uuid.UUID]*ran{}}
-	certificate, pair := selfSigned(t, id)
+	made, err := agentAPI(t, s, pki.JoinClient(fingerprint)).RegisterNodeWithResponse(t.Context(),
+		openapi.NodeRegistration{Token: join.JSON201.Token, Name: "node-1", CertificateRequest: request})
+	if err != nil || made.JSON201 == nil {
+		t.Fatalf("register: %v: %s", err, made.Body)
+	}
+	root, err := pki.ParseRoot(made.JSON201.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pki.NodeCertificate(root, made.JSON201.NodeID.String(), made.JSON201.Certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := &pki.NodeHolder{}
+	holder.Replace(certificate)
+	n := &node{store: s.store, id: made.JSON201.NodeID, pods: map[uuid.UUID]*ran{}}
 	logs := httptest.NewUnstartedServer(http.HandlerFunc(n.logs))
-	logs.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	logs.TLS = pki.AgentListener(root, holder)
 	logs.StartTLS()
 	t.Cleanup(logs.Close)
-	n.call(t, func() (*http.Response, error) {
-		return api.Heartbeat(t.Context(), openapi.Heartbeat{
-			Capacity: openapi.Capacity{CPUMillis: 64_000, MemoryMiB: 65_536}, VmmOverheadMiB: 64, Endpoint: logs.URL, Certificate: certificate,
-		})
+	lease, err := agentAPI(t, s, pki.AgentClient(root, holder)).HeartbeatWithResponse(t.Context(), openapi.Heartbeat{
+		Capacity: openapi.Capacity{CPUMillis: 64_000, MemoryMiB: 65_536}, VmmOverheadMiB: 64, Endpoint: logs.URL,
 	})
+	if err != nil || lease.JSON200 == nil {
+		t.Fatalf("heartbeat: %v: %s", err, lease.Body)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -98,18 +110,16 @@ func startNode(t *testing.T, s *site) {
 	})
 }
 
-func (n *node) call(t *testing.T, do func() (*http.Response, error)) {
+// agentAPI is the API as agents reach it.
+func agentAPI(t *testing.T, s *site, config *tls.Config) *openapi.ClientWithResponses {
 	t.Helper()
-	resp, err := do()
+	transport := &http.Transport{TLSClientConfig: config}
+	t.Cleanup(transport.CloseIdleConnections)
+	c, err := openapi.NewClientWithResponses(s.agentURL, openapi.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		var b bytes.Buffer
-		_, _ = b.ReadFrom(resp.Body)
-		t.Fatalf("%s: %s", resp.Status, b.String())
-	}
+	return c
 }
 
 // round does once what server and node do all the time.
@@ -239,21 +249,4 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}
-}
-
-func selfSigned(t *testing.T, node uuid.UUID) (string, tls.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{node.String()}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -92,29 +92,76 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestTheTableOfProblemCodesIsTheCodes makes the table of docs/api.md from the comments in error.go and the statuses in server/problem.go.
-func TestTheTableOfProblemCodesIsTheCodes(t *testing.T) {
+// TestTheTablesAreTheCode makes the tables of docs/api.md: problem codes from the comments in error.go and the statuses in
+// server/problem.go, and who may call what from server/access.go.
+func TestTheTablesAreTheCode(t *testing.T) {
 	t.Parallel()
-	const file, begin, end = "../../docs/api.md", "<!-- codes -->\n", "<!-- end of codes -->\n"
+	const file = "../../docs/api.md"
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok1 := strings.Cut(string(raw), begin)
-	got, after, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		t.Fatalf("%s has no table between %q and %q", file, begin, end)
+	page := string(raw)
+	for name, want := range map[string]string{"codes": codeTable(t), "access": accessTable(t)} {
+		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
+		before, rest, ok1 := strings.Cut(page, begin)
+		got, after, ok2 := strings.Cut(rest, end)
+		if !ok1 || !ok2 {
+			t.Fatalf("%s has no table between %q and %q", file, begin, end)
+		}
+		if diff := cmp.Diff(want, got); diff != "" && !*update {
+			t.Errorf("go test ./test/docs -update writes the table of %s anew:\n%s", name, diff)
+		}
+		page = before + begin + want + end + after
 	}
-	want := codeTable(t)
 	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("go test ./test/docs -update writes the table anew:\n%s", diff)
+}
+
+// callers names the rules of server/access.go for people, in the order of the table.
+var callers = [][2]string{
+	{"public", "everyone, without a token"},
+	{"people", "everyone with a token"},
+	{"viewers", "a tenant's viewer"},
+	{"developers", "a developer also"},
+	{"owners", "an owner also"},
+	{"operators", "an operator"},
+	{"agents", "a node's agent, by its certificate"},
+}
+
+// accessTable reads the map access: operations by the name of their rule.
+func accessTable(t *testing.T) string {
+	t.Helper()
+	may := map[string][]string{}
+	ast.Inspect(parse(t, "../../server/access.go"), func(n ast.Node) bool {
+		kv, ok := n.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		operation, ok1 := kv.Key.(*ast.BasicLit)
+		rule, ok2 := kv.Value.(*ast.Ident)
+		if ok1 && ok2 {
+			id, err := strconv.Unquote(operation.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			may[rule.Name] = append(may[rule.Name], "`"+strings.ToLower(id[:1])+id[1:]+"`")
+		}
+		return true
+	})
+	var b strings.Builder
+	b.WriteString("| who | may call |\n|---|---|\n")
+	for _, c := range callers {
+		fmt.Fprintf(&b, "| %s | %s |\n", c[1], strings.Join(may[c[0]], ", "))
+		delete(may, c[0])
 	}
+	if len(may) > 0 {
+		t.Errorf("these rules of server/access.go have no words here: %v", may)
+	}
+	return b.String()
 }
 
 func codeTable(t *testing.T) string {

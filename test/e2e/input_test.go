@@ -97,7 +97,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		})
 	}
 	t.Run("a quota of zero", func(t *testing.T) {
-		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{Pods: limit(0), Volumes: limit(0), Images: limit(0)}}); err != nil {
+		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{Pods: new(0), Volumes: new(0), Images: new(0)}}); err != nil {
 			t.Fatal(err)
 		}
 		for path, body := range map[string]any{
@@ -114,7 +114,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 	})
 	t.Run("not enough capacity", func(t *testing.T) {
 		big := generousQuota
-		big.MemoryMiB = limit(2_000_000)
+		big.MemoryMiB = new(2_000_000)
 		if _, err := tn.operator.UpdateTenantWithResponse(t.Context(), tn.id, nil, openapi.TenantUpdate{Quota: big}); err != nil {
 			t.Fatal(err)
 		}

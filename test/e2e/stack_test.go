@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,9 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
 	"husk/openapi"
+	"husk/test/contract"
 	"husk/test/images"
 )
 
@@ -30,6 +33,9 @@ type stack struct {
 	env      map[string]string
 	operator *openapi.ClientWithResponses
 	refs     map[string]string // of the images in the registry, by name
+
+	mu     sync.Mutex
+	broken []error // answers that were not in the contract
 }
 
 // Leases are short so that a lost node is noticed within a test.
@@ -118,7 +124,7 @@ func (s *stack) failure(name string) error {
 
 // stop stops the daemon as its users do, and checks that it leaves nothing.
 func (s *stack) stop() error {
-	var left error
+	left := errors.Join(s.broken...)
 	if domains := s.virsh("list", "--all", "--name"); domains != "" {
 		left = fmt.Errorf("tests left domains: %s", domains)
 	}
@@ -163,9 +169,19 @@ func (s *stack) poolsAreEmpty() error {
 	return nil
 }
 
+// client is a tenant's or the operator's; every answer it gets is held to the contract.
 func (s *stack) client(id, secret string) *openapi.ClientWithResponses {
+	checked, err := contract.New(http.DefaultTransport, func(format string, args ...any) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken = append(s.broken, fmt.Errorf(format, args...))
+	})
+	if err != nil {
+		panic(err) // the contract is compiled in
+	}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: checked})
 	oauth := clientcredentials.Config{ClientID: id, ClientSecret: secret, TokenURL: s.env["HUSK_API"] + "/oauth2/token"}
-	c, err := openapi.NewClientWithResponses(s.env["HUSK_API"], openapi.WithHTTPClient(oauth.Client(context.Background())))
+	c, err := openapi.NewClientWithResponses(s.env["HUSK_API"], openapi.WithHTTPClient(oauth.Client(ctx)))
 	if err != nil {
 		panic(err) // only an option can fail, and ours does not
 	}

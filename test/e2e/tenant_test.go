@@ -26,10 +26,8 @@ type tenant struct {
 }
 
 var generousQuota = openapi.QuotaChange{
-	Pods: limit(20), CPUMillis: limit(16_000), MemoryMiB: limit(8192), Volumes: limit(10), VolumeGiB: limit(100), Images: limit(10), RequestsPerSecond: limit(1000),
+	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Images: new(10), RequestsPerSecond: new(1000),
 }
-
-func limit(n int) *int { return &n }
 
 func newTenant(t testing.TB) *tenant {
 	t.Helper()

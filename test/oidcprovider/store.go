@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
@@ -141,6 +142,17 @@ func (s *store) DenyDeviceAuthorization(ctx context.Context, userCode string) er
 		return err
 	}
 	return s.Storage.DenyDeviceAuthorization(ctx, userCode)
+}
+
+// CreateAccessAndRefreshTokens remembers which client a device's refresh token is for. The example forgets it, and then refuses the token.
+func (s *store) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (access, refresh string, expires time.Time, err error) {
+	if device, ok := r.(*op.DeviceAuthorizationState); ok {
+		r = storage.RefreshTokenRequestFromBusiness(&storage.RefreshToken{
+			ApplicationID: device.ClientID, UserID: device.Subject, Audience: device.GetAudience(), Scopes: device.GetScopes(),
+			AuthTime: device.AuthTime, AMR: device.GetAMR(),
+		})
+	}
+	return s.Storage.CreateAccessAndRefreshTokens(ctx, r, current)
 }
 
 // userStore implements storage.UserStore over our users.

@@ -1,0 +1,322 @@
+package nodeagent
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk/openapi"
+	"husk/pki"
+)
+
+// authority is an installation's end of joining and renewing: it admits whoever has the secret, and knows who has called.
+type authority struct {
+	*pki.Authority
+	url  string
+	node uuid.UUID
+
+	mu      sync.Mutex
+	life    time.Duration
+	failing bool     // renewals are not answered
+	seen    []string // serials that heartbeats came with, each once
+	joins   int
+}
+
+const secret = "open sesame"
+
+func installation(t *testing.T, life time.Duration) *authority {
+	t.Helper()
+	made, err := pki.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := pki.NewServerHolder(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{Authority: made, node: uuid.New(), life: life}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/agent/register", a.register)
+	mux.HandleFunc("POST /v1/agent/certificate", a.renew)
+	mux.HandleFunc("POST /v1/agent/heartbeat", a.heartbeat)
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Listener = tls.NewListener(s.Listener, pki.ServerListener(made.Root(), own))
+	s.Start()
+	t.Cleanup(s.Close)
+	a.url = "https://" + s.Listener.Addr().String()
+	return a
+}
+
+func (a *authority) token() string { return pki.NewJoinToken(secret, a.Root()) }
+
+func (a *authority) config(t *testing.T) Config {
+	t.Helper()
+	return Config{ServerURL: a.url, JoinToken: a.token(), NodeName: "metal-1", StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // a test's own types
+}
+
+func (a *authority) register(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var body openapi.NodeRegistration
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Token != a.token() {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	a.joins++
+	if a.joins == 1 { // the first answer is lost
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	issued, err := a.IssueNode(a.node.String(), body.CertificateRequest, a.life)
+	if err != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		return
+	}
+	answer(w, http.StatusCreated, openapi.NodeIdentity{NodeID: a.node, Certificate: issued.PEM, Authority: a.Root().PEM()})
+}
+
+func (a *authority) renew(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var body openapi.CertificateRenewal
+	peer, err := pki.PeerNode(r.TLS)
+	if err != nil || a.failing || json.NewDecoder(r.Body).Decode(&body) != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	issued, err := a.IssueNode(peer.ID, body.CertificateRequest, a.life)
+	if err != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		return
+	}
+	answer(w, http.StatusOK, openapi.RenewedCertificate{Certificate: issued.PEM, Authority: a.Root().PEM()})
+}
+
+func (a *authority) heartbeat(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	peer, err := pki.PeerNode(r.TLS)
+	if err != nil || peer.ID != a.node.String() {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if len(a.seen) == 0 || a.seen[len(a.seen)-1] != peer.Serial {
+		a.seen = append(a.seen, peer.Serial)
+	}
+	answer(w, http.StatusOK, openapi.Lease{LeaseSeconds: 30, HeartbeatSeconds: 10})
+}
+
+func (a *authority) set(f func()) { a.mu.Lock(); defer a.mu.Unlock(); f() }
+
+// agent is the part of an agent that renews, on an identity.
+func (a *authority) agent(t *testing.T, cfg Config, id *identity) *renewal {
+	t.Helper()
+	holder := &pki.NodeHolder{}
+	holder.Replace(id.cert)
+	server := newServerClient(cfg.ServerURL, id.root, holder)
+	t.Cleanup(server.close)
+	return &renewal{server: server, holder: holder, file: identityFile(cfg.StateDir), log: cfg.Log, id: id}
+}
+
+func load(t *testing.T, cfg Config) *identity {
+	t.Helper()
+	id, err := loadIdentity(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
+	t.Parallel()
+	a := installation(t, time.Hour)
+	cfg := a.config(t)
+	if err := os.WriteFile(revisionFile(cfg.StateDir), []byte("7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := load(t, cfg) // though the first answer was lost
+	if id.NodeID != a.node {
+		t.Errorf("the node is %s, want %s", id.NodeID, a.node)
+	}
+	if _, err := os.Stat(revisionFile(cfg.StateDir)); err == nil {
+		t.Error("the revision of an earlier node is kept")
+	}
+	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {
+		t.Errorf("a node that has joined needs a token: %v, for node %v", needed, node)
+	}
+	again := load(t, cfg)
+	if again.CertificatePEM != id.CertificatePEM || a.joins != 2 {
+		t.Errorf("a node that has joined has joined again: %d", a.joins)
+	}
+	info, err := os.Stat(identityFile(cfg.StateDir))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the identity can be read by others: %v %v", info.Mode(), err)
+	}
+	if _, err := a.agent(t, cfg, again).server.heartbeat(t.Context(), openapi.Heartbeat{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAgentJoinsOnlyWhereItsTokenIsFor(t *testing.T) {
+	t.Parallel()
+	a, other := installation(t, time.Hour), installation(t, time.Hour)
+	cfg := a.config(t)
+	cfg.ServerURL = other.url
+	if _, err := loadIdentity(t.Context(), cfg); !errors.Is(err, pki.ErrOtherInstallation) || other.joins != 0 {
+		t.Errorf("the token was shown to another installation: %v", err)
+	}
+	cfg = a.config(t)
+	cfg.JoinToken = "x" + cfg.JoinToken
+	if _, err := loadIdentity(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("a token that is refused: %v", err)
+	}
+	for _, token := range []string{"", "x"} {
+		cfg.JoinToken = token
+		if _, err := loadIdentity(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "join token") {
+			t.Errorf("the token %q: %v", token, err)
+		}
+	}
+	cfg = a.config(t)
+	cfg.ServerURL = strings.Replace(cfg.ServerURL, "https", "http", 1)
+	if _, err := New(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--agent-listen") {
+		t.Errorf("a server that is spoken to in the clear: %v", err)
+	}
+}
+
+func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
+	t.Parallel()
+	a := installation(t, time.Hour)
+	for what, kept := range map[string]string{
+		"damaged":             "{",
+		"of an earlier agent": `{"nodeId": "` + uuid.NewString() + `", "clientId": "` + uuid.NewString() + `", "clientSecret": "x", "certificate": "x", "key": "x"}`,
+		"expired": func() string {
+			key, request, err := pki.NewRequest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			issued, err := a.IssueNode(a.node.String(), request, -time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := json.Marshal(identity{NodeID: a.node, CertificatePEM: issued.PEM, KeyPEM: key, AuthorityPEM: a.Root().PEM()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(raw)
+		}(),
+	} {
+		cfg := a.config(t)
+		if err := os.WriteFile(identityFile(cfg.StateDir), []byte(kept), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if needed, node := NeedsToken(cfg.StateDir); !needed || (node == nil) != (what == "damaged") {
+			t.Errorf("an identity that is %s needs a token: %v, for node %v", what, needed, node)
+		}
+		without := cfg
+		without.JoinToken = ""
+		if _, err := loadIdentity(t.Context(), without); err == nil || !strings.Contains(err.Error(), "re-admits") {
+			t.Errorf("an identity that is %s: %v", what, err)
+		}
+		if id := load(t, cfg); id.NodeID != a.node {
+			t.Errorf("an identity that was %s is now of %s", what, id.NodeID)
+		}
+		load(t, without)
+	}
+}
+
+func TestAnAgentRenewsItsCertificateWhileItWorks(t *testing.T) {
+	t.Parallel()
+	a := installation(t, 3*time.Second)
+	cfg := a.config(t)
+	r := a.agent(t, cfg, load(t, cfg))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { r.run(ctx) })
+	// Each heartbeat goes over a connection that is kept, so that an old certificate would live on in it. Two renewals take the agent
+	// beyond the life of the certificate that it joined with.
+	deadline := time.Now().Add(30 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		if _, err := r.server.heartbeat(ctx, openapi.Heartbeat{}); err != nil {
+			t.Errorf("a heartbeat is refused: %v", err)
+		}
+		var n int
+		a.set(func() { n = len(a.seen) })
+		if n > 2 || time.Now().After(deadline) {
+			tick.Stop()
+			break
+		}
+	}
+	cancel()
+	running.Wait()
+	if len(a.seen) < 3 {
+		t.Fatalf("heartbeats came with the certificates %v", a.seen)
+	}
+	if kept := load(t, cfg); kept.CertificatePEM != r.id.CertificatePEM || a.joins != 2 {
+		t.Error("the renewed certificate is not the one that is kept")
+	}
+}
+
+func TestARenewalThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
+	a := installation(t, time.Hour)
+	cfg := a.config(t)
+	id := load(t, cfg)
+	r := a.agent(t, cfg, id)
+	a.set(func() { a.failing = true })
+	if err := r.renew(t.Context()); err == nil || r.id != id {
+		t.Errorf("no certificate was issued, and the error is %v", err)
+	}
+	a.set(func() { a.failing = false })
+	good := r.file
+	r.file = filepath.Join(cfg.StateDir, "no such directory", "identity.json")
+	if err := r.renew(t.Context()); err == nil || r.id != id {
+		t.Errorf("the certificate cannot be kept, and the error is %v", err)
+	}
+	issued := r.next
+	if kept := load(t, cfg); kept.CertificatePEM != id.CertificatePEM || issued == nil {
+		t.Error("what is kept has changed")
+	}
+	if _, err := r.server.heartbeat(t.Context(), openapi.Heartbeat{}); err != nil {
+		t.Error(err)
+	}
+	r.file = good
+	a.set(func() { a.failing = true }) // the server is not needed any more
+	if err := r.renew(t.Context()); err != nil || r.id != issued {
+		t.Errorf("what was issued is not kept in the end: %v", err)
+	}
+	if kept := load(t, cfg); kept.CertificatePEM != issued.CertificatePEM {
+		t.Error("another certificate is kept")
+	}
+}
+
+func TestRenewalsAreTriedMoreOftenTowardsTheEnd(t *testing.T) {
+	t.Parallel()
+	for left, want := range map[time.Duration]time.Duration{
+		10 * 24 * time.Hour: time.Hour, time.Hour: 6 * time.Minute, 10 * time.Second: time.Second, time.Millisecond: time.Second, 0: time.Minute,
+	} {
+		if got := renewalRetry(left); got != want {
+			t.Errorf("with %s left the next try is in %s, want %s", left, got, want)
+		}
+	}
+}

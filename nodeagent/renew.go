@@ -1,0 +1,85 @@
+package nodeagent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"husk/pki"
+)
+
+// renewal replaces the node's certificate in the last third of its life: first in the state directory, then in use. A crash anywhere
+// leaves the agent with a key and a certificate that belong together, since the old ones stay good until they expire.
+type renewal struct {
+	server *serverClient
+	holder *pki.NodeHolder
+	file   string
+	log    *slog.Logger
+
+	id   *identity // the one in use
+	next *identity // one that the server has issued and that is not kept yet
+}
+
+// run renews until ctx ends.
+func (r *renewal) run(ctx context.Context) {
+	for wait := time.Until(pki.RenewAt(r.id.cert)); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		err := r.renew(ctx)
+		left := time.Until(r.id.cert.Leaf.NotAfter)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			r.log.Info("the node's certificate was renewed", "expires_at", r.id.cert.Leaf.NotAfter)
+			wait = time.Until(pki.RenewAt(r.id.cert))
+		case left > 0:
+			wait = renewalRetry(left)
+			r.log.Warn("the node's certificate was not renewed", "expires_at", r.id.cert.Leaf.NotAfter, "next_try", wait, "error", err)
+		default:
+			wait = renewalRetry(left)
+			r.log.Error("the node's certificate has expired, so servers refuse this agent; start it with a join token that re-admits the node (POST /v1/admin/join-tokens with its nodeId)",
+				"expires_at", r.id.cert.Leaf.NotAfter, "error", err)
+		}
+	}
+}
+
+// renewalRetry is how long to wait after a failure: a tenth of what is left, so that tries grow denser towards the end. Afterwards they
+// are in vain unless a clock was wrong.
+func renewalRetry(left time.Duration) time.Duration {
+	if left <= 0 {
+		return time.Minute
+	}
+	return min(max(left/10, time.Second), time.Hour)
+}
+
+// renew gets a certificate for a new key, keeps both, and only then uses them. What was issued and could not be kept is kept at the next try.
+func (r *renewal) renew(ctx context.Context) error {
+	if r.next == nil {
+		key, request, err := pki.NewRequest()
+		if err != nil {
+			return err
+		}
+		renewed, err := r.server.renew(ctx, request)
+		if err != nil {
+			return err
+		}
+		// The authority stays the one that the join token named.
+		next := &identity{NodeID: r.id.NodeID, CertificatePEM: renewed.Certificate, KeyPEM: key, AuthorityPEM: r.id.AuthorityPEM}
+		if err := next.verify(); err != nil {
+			return fmt.Errorf("the server's answer to the renewal cannot be used: %w", err)
+		}
+		r.next = next
+	}
+	if err := r.next.keep(r.file); err != nil {
+		return err
+	}
+	r.id, r.next = r.next, nil
+	r.holder.Replace(r.id.cert)
+	r.server.reconnect()
+	return nil
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/dev/devtest"
+	"husk/openapi"
+	"husk/store"
+)
+
+const (
+	benchClients  = 16
+	benchTenants  = 16
+	benchTime     = 3 * time.Second // of each turn
+	benchTurns    = 3               // API and floor, one after the other
+	benchListSize = 1000
+)
+
+// latencies of one kind of request, and how many there were a second.
+type latencies struct {
+	all []time.Duration
+	of  time.Duration // how long was measured
+}
+
+func (l latencies) perSecond() float64 { return float64(len(l.all)) / l.of.Seconds() }
+
+func (l latencies) at(share float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(l.all))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}
+
+func (l *latencies) add(more latencies) { l.all, l.of = append(l.all, more.all...), l.of+more.of }
+
+// hammer lets the clients do the same thing again and again.
+func hammer(t testing.TB, do func(client, n int) error) latencies {
+	t.Helper()
+	var mu sync.Mutex
+	var l latencies
+	var running sync.WaitGroup
+	start := time.Now()
+	var n atomic.Int64
+	for client := range benchClients {
+		running.Go(func() {
+			var own []time.Duration
+			for time.Since(start) < benchTime {
+				began := time.Now()
+				if err := do(client, int(n.Add(1))); err != nil {
+					t.Error(err)
+					return
+				}
+				own = append(own, time.Since(began))
+			}
+			mu.Lock()
+			l.all = append(l.all, own...)
+			mu.Unlock()
+		})
+	}
+	running.Wait()
+	l.of = time.Since(start)
+	return l
+}
+
+// BenchmarkAPI measures reads and orders of 16 clients over HTTP, and beside them, in turns, the floor: the same statements by the store
+// alone, without HTTP, tokens, validation and JSON. The clients share the cores with server and Postgres, in both.
+func BenchmarkAPI(b *testing.B) {
+	s := benchSite(b)
+	tenants := make([]tenancy, benchTenants)
+	for i := range tenants {
+		tenants[i] = s.tenant()
+		roomy := map[string]any{"pods": 100_000, "addresses": 100_000, "cpuMillis": 1_000_000_000, "memoryMiB": 1_000_000_000, "requestsPerSecond": 1_000_000}
+		as[openapi.Tenant](b, s.call("PATCH", "/v1/admin/tenants/"+tenants[i].id.String(), s.operator(), map[string]any{"quota": roomy}), 200)
+	}
+	pods := make([]openapi.Pod, len(tenants))
+	for i, c := range tenants {
+		pods[i] = s.order(c)
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * benchClients}}
+	send := func(method, path, token string, body any, want int) error {
+		var reader io.Reader
+		if body != nil {
+			raw, err := json.Marshal(body)
+			if err != nil {
+				return err
+			}
+			reader = bytes.NewReader(raw)
+		}
+		r, err := http.NewRequestWithContext(b.Context(), method, s.url+path, reader)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		if body != nil {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != want {
+			err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
+		}
+		return err
+	}
+	floorCtx := func(c tenancy) context.Context {
+		return store.WithRequest(b.Context(), store.Request{ID: uuid.NewString(), Operation: "CreatePod", Caller: c.owner, Address: netip.MustParseAddr("127.0.0.1")})
+	}
+	var readAPI, readFloor, orderAPI, orderFloor latencies
+	for range benchTurns {
+		readAPI.add(hammer(b, func(i, _ int) error {
+			return send("GET", "/v1/pods/"+pods[i].ID.String(), tenants[i].token, nil, 200)
+		}))
+		readFloor.add(hammer(b, func(i, _ int) error {
+			_, err := s.store.Pod(floorCtx(tenants[i]), tenants[i].id, pods[i].ID)
+			return err
+		}))
+		s.clear(b, tenants)
+		orderAPI.add(hammer(b, func(i, n int) error {
+			return send("POST", "/v1/pods", tenants[i].token, tenants[i].body(fmt.Sprintf("api-%d", n)), 201)
+		}))
+		s.clear(b, tenants)
+		orderFloor.add(hammer(b, func(i, n int) error {
+			spec := husk.PodSpec{
+				Containers: []husk.Container{{Name: "main", Image: tenants[i].image.Reference}}, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
+				RestartPolicy: husk.RestartAlways, GracePeriodSeconds: 30,
+			}
+			_, err := s.store.CreatePod(floorCtx(tenants[i]), tenants[i].id, store.NewIdempotency("", "CreatePod", "/v1/pods", nil), fmt.Sprintf("floor-%d", n), map[string]string{}, spec)
+			return err
+		}))
+		s.clear(b, tenants)
+	}
+	for range benchListSize {
+		s.order(tenants[0])
+	}
+	var list []time.Duration
+	for range 40 {
+		began := time.Now()
+		if err := send("GET", "/v1/pods?limit=1000", tenants[0].token, nil, 200); err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, time.Since(began))
+	}
+	lists := latencies{all: list}
+	row := func(name string, l latencies) {
+		fmt.Printf("%-22s %8.0f /s   p50 %6.2f ms   p99 %6.2f ms\n", name, l.perSecond(), 1000*l.at(0.5).Seconds(), 1000*l.at(0.99).Seconds())
+	}
+	fmt.Printf("\n%d clients, %d tenants, %d turns of %s each\n", benchClients, benchTenants, benchTurns, benchTime)
+	row("reads over HTTP", readAPI)
+	row("reads, floor", readFloor)
+	row("orders over HTTP", orderAPI)
+	row("orders, floor", orderFloor)
+	fmt.Printf("reads:  %.0f %% of the floor\norders: %.0f %% of the floor (goal: at least 60)\n", 100*readAPI.perSecond()/readFloor.perSecond(), 100*orderAPI.perSecond()/orderFloor.perSecond())
+	fmt.Printf("list of %d pods: p50 %.1f ms, p99 %.1f ms (goal: under 25)\n", benchListSize, 1000*lists.at(0.5).Seconds(), 1000*lists.at(0.99).Seconds())
+	b.ReportMetric(orderAPI.perSecond()/orderFloor.perSecond(), "orders/floor")
+	b.ReportMetric(readAPI.perSecond()/readFloor.perSecond(), "reads/floor")
+	b.ReportMetric(1000*lists.at(0.5).Seconds(), "list-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// clear removes the pods that were ordered, so that each turn begins alike.
+func (s site) clear(b *testing.B, tenants []tenancy) {
+	b.Helper()
+	for _, c := range tenants {
+		pods, err := allPages(func(p store.Page) ([]husk.Pod, string, error) {
+			return s.store.Pods(b.Context(), c.id, p, store.Filter{})
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range pods[1:] {
+			if _, err := s.store.DeletePod(b.Context(), c.id, p.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// benchSite is a server as huskd runs it: no test looks at its answers, and its log is off.
+func benchSite(b *testing.B) site {
+	b.Helper()
+	url := devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	st, err := store.Open(b.Context(), store.Config{
+		URL: url(store.RoleOwner), MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.0.0.0/8"), NetworkPrefix: 16,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(st.Close)
+	s, err := New(b.Context(), Config{
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	out := site{Server: s, t: b, operatorID: uuid.New(), database: url}
+	if err := st.EnsureOperator(b.Context(), out.operatorID, "a secret of the operator"); err != nil {
+		b.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	hs := &http.Server{Handler: s.Handler(), MaxHeaderBytes: MaxHeaderBytes, ReadHeaderTimeout: 10 * time.Second}
+	go hs.Serve(l)                       //nolint:errcheck // it ends with Close
+	b.Cleanup(func() { _ = hs.Close() }) //nolint:errcheck // nothing is left to lose
+	out.url, out.web = "http://"+l.Addr().String(), http.DefaultClient
+	return out
+}

@@ -1,0 +1,61 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// What is deprecated stays for at least this long, and for two minor releases, which no program can count.
+const deprecatedFor = 180 * 24 * time.Hour
+
+// deprecation says since when an operation is deprecated, and when it goes.
+type deprecation struct{ at, sunset time.Time }
+
+// deprecationsOf reads what the contract says of operations that are to go, by operation. docs/api.md promises callers a time to
+// change over; a contract that gives them less, or no date, is refused.
+func deprecationsOf(spec *openapi3.T) (map[string]deprecation, error) {
+	found := map[string]deprecation{}
+	var wrong []error
+	for _, item := range spec.Paths.Map() {
+		for _, op := range item.Operations() {
+			if !op.Deprecated {
+				continue
+			}
+			at, err1 := dateOf(op, "x-deprecated-at")
+			sunset, err2 := dateOf(op, "x-sunset")
+			err := errors.Join(err1, err2)
+			if err == nil && sunset.Sub(at) < deprecatedFor {
+				err = fmt.Errorf("the contract: %s goes after %s; what is deprecated stays for at least %d days", op.OperationID, sunset.Sub(at), int(deprecatedFor.Hours()/24))
+			}
+			if err != nil {
+				wrong = append(wrong, err)
+				continue
+			}
+			found[operationName(op.OperationID)] = deprecation{at, sunset}
+		}
+	}
+	return found, errors.Join(wrong...)
+}
+
+func dateOf(op *openapi3.Operation, name string) (time.Time, error) {
+	text, _ := op.Extensions[name].(string)
+	date, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return date, fmt.Errorf("the contract: %s is deprecated and its %s is %q; write a date such as '2026-01-31', in quotes", op.OperationID, name, text)
+	}
+	return date, nil
+}
+
+// tell writes the headers Deprecation (RFC 9745) and Sunset (RFC 8594), with every answer, so that callers who read no contract learn of it too.
+func (d deprecation) tell(h http.Header) {
+	if d.at.IsZero() {
+		return
+	}
+	h.Set("Deprecation", "@"+strconv.FormatInt(d.at.Unix(), 10))
+	h.Set("Sunset", d.sunset.UTC().Format(http.TimeFormat))
+}

@@ -1,0 +1,383 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/test/oidcprovider"
+)
+
+// order is a good POST and one with another body.
+type order struct {
+	path        string
+	body, other map[string]any
+	operator    bool
+}
+
+// orders are a good request for each POST of the contract that takes an Idempotency-Key.
+func (s site) orders(c tenancy, provider string) map[string]order {
+	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "viewer"}), 201)
+	issuer := func(name string) map[string]any {
+		return map[string]any{"name": name, "issuer": provider, "clientId": name}
+	}
+	name := func(n string) map[string]any { return map[string]any{"name": n} }
+	return map[string]order{
+		"CreatePod":               {path: "/v1/pods", body: c.body("web"), other: c.body("web-2")},
+		"CreateVolume":            {path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1}, other: map[string]any{"name": "data", "sizeGiB": 2}},
+		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
+		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
+		"CreateUser": {
+			path: "/v1/users", body: map[string]any{"issuer": provider, "subject": "7", "role": "viewer"},
+			other: map[string]any{"issuer": provider, "subject": "8", "role": "viewer"},
+		},
+		"CreateOIDCIssuer":      {path: "/v1/oidc-issuers", body: issuer("a"), other: issuer("b")},
+		"AdminCreateOIDCIssuer": {path: "/v1/admin/oidc-issuers", body: issuer("a"), other: issuer("b"), operator: true},
+		"CreateTenant":          {path: "/v1/admin/tenants", body: name("made-once"), other: name("made-once-more"), operator: true},
+		"CreateAPIKey":          {path: "/v1/admin/tenants/" + c.id.String() + "/api-keys", body: name("one"), other: name("two"), operator: true},
+		"CreateJoinToken":       {path: "/v1/admin/join-tokens", body: map[string]any{"expiresInSeconds": 60}, other: map[string]any{"expiresInSeconds": 61}, operator: true},
+		"RotateSigningKey":      {path: "/v1/admin/signing-keys", operator: true},
+		// ImportImage needs a registry; it is tried in loops_test.go.
+	}
+}
+
+// Every POST with a key is done once, whichever server is asked again, and leaves one line in the audit log.
+func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	s, p := open(t), oidcprovider.Start(t)
+	second := s.another()
+	c := s.tenant()
+	orders := s.orders(c, p.Issuer)
+	for path, item := range s.spec.Paths.Map() {
+		if item.Post == nil || item.Post.Extensions["x-repeatable"] != nil {
+			continue
+		}
+		id := operationName(item.Post.OperationID)
+		o, covered := orders[id]
+		if id == "ImportImage" {
+			continue
+		}
+		if !covered {
+			t.Errorf("POST %s (%s) takes a key and is not covered", path, id)
+			continue
+		}
+		token := c.token
+		if o.operator {
+			token = s.operator()
+		}
+		var body, other any = o.body, o.other
+		if o.body == nil {
+			body = nil
+		}
+		key := []string{"Idempotency-Key", "key of " + id}
+		first := s.call("POST", o.path, token, body, key...)
+		again, elsewhere := s.call("POST", o.path, token, body, key...), second.call("POST", o.path, token, body, key...)
+		if first.status != 201 || first.body != again.body || first.body != elsewhere.body || again.status != 201 || elsewhere.status != 201 {
+			t.Errorf("%s is answered %d %s, then %d %s, and by another server %d %s", id, first.status, first.body, again.status, again.body, elsewhere.status, elsewhere.body)
+		}
+		if first.header.Get("ETag") != again.header.Get("ETag") {
+			t.Errorf("%s repeated has another ETag", id)
+		}
+		if o.other != nil {
+			wantProblem(t, second.call("POST", o.path, token, other, key...), 422, husk.CodeIdempotencyMismatch, "Idempotency-Key")
+		}
+	}
+	entries := as[openapi.AuditList](t, s.call("GET", "/v1/admin/audit?limit=1000", s.operator(), nil), 200).Items
+	for id, o := range orders {
+		n, want := 0, 1
+		for _, e := range entries {
+			if operationName(e.Operation) == id {
+				n++
+				if e.ActorName == "" || e.ObjectID == nil || e.Address == nil || (e.ActorKind == "operator") != o.operator {
+					t.Errorf("the entry of %s is %+v", id, e)
+				}
+			}
+		}
+		switch id {
+		case "CreateTenant":
+			want = 2 // and the tenant of this test
+		case "CreateServiceAccount":
+			want = 2 // and the account of the key
+		}
+		if n != want {
+			t.Errorf("%s left %d entries in the audit log, want %d", id, n, want)
+		}
+	}
+}
+
+func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
+	t.Parallel()
+	s, p := open(t), oidcprovider.Start(t)
+	c := s.tenant()
+	made := map[string]answer{
+		"/v1/pods":             s.call("POST", "/v1/pods", c.token, c.body("web")),
+		"/v1/volumes":          s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}),
+		"/v1/service-accounts": s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}),
+		"/v1/users":            s.call("POST", "/v1/users", c.token, map[string]any{"issuer": "https://login.example.com", "subject": "7", "role": "viewer"}),
+		"/v1/oidc-issuers":     s.call("POST", "/v1/oidc-issuers", c.token, map[string]any{"name": "login", "issuer": p.Issuer, "clientId": "husk"}),
+		"/v1/admin/tenants":    s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant")}),
+	}
+	for list, m := range made {
+		id := as[struct{ ID string }](t, m, 201).ID
+		path, token := list+"/"+id, c.token
+		if strings.HasPrefix(list, "/v1/admin/") {
+			token = s.operator()
+		}
+		got := s.call("GET", path, token, nil)
+		if tag := got.header.Get("ETag"); tag == "" || tag != m.header.Get("ETag") {
+			t.Errorf("%s has the ETag %q, and had %q when it was made", list, tag, m.header.Get("ETag"))
+		}
+		change := map[string]any{
+			"/v1/service-accounts": map[string]any{"role": "developer"}, "/v1/users": map[string]any{"role": "developer"},
+			"/v1/oidc-issuers":  map[string]any{"roleMappings": []any{map[string]any{"claim": "a", "value": "b", "role": "viewer"}}},
+			"/v1/admin/tenants": map[string]any{"quota": map[string]any{"pods": 7}},
+		}[list]
+		tag := got.header.Get("ETag")
+		if change != nil {
+			wantProblem(t, s.call("PATCH", path, token, change, "If-Match", `"never"`), http.StatusPreconditionFailed, husk.CodePreconditionFailed, "If-Match")
+			changed := s.call("PATCH", path, token, change, "If-Match", tag)
+			if changed.status != 200 || changed.header.Get("ETag") == tag || changed.header.Get("ETag") != s.call("GET", path, token, nil).header.Get("ETag") {
+				t.Errorf("the change of %s is answered %d, ETag %q after %q", path, changed.status, changed.header.Get("ETag"), tag)
+			}
+			tag = changed.header.Get("ETag")
+		}
+		wantProblem(t, s.call("DELETE", path, token, nil, "If-Match", `W/`+tag), http.StatusPreconditionFailed, husk.CodePreconditionFailed, "If-Match")
+		if a := s.call("DELETE", path, token, nil, "If-Match", `"other", `+tag); a.status >= 300 {
+			t.Errorf("deleting %s with its ETag is answered %d %s", path, a.status, a.body)
+		}
+	}
+	as[openapi.Image](t, s.call("GET", "/v1/images/"+c.image.ID.String(), c.token, nil), 200)
+	wantProblem(t, s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", `"never"`), 412, husk.CodePreconditionFailed, "If-Match")
+	if a := s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", "*"); a.status != 202 {
+		t.Errorf("an ETag of * is answered %d", a.status)
+	}
+}
+
+func TestLabelSelectorsAreThoseOfKubernetes(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	labels := map[string]map[string]any{
+		"none": {}, "web": {"app": "web", "tier": "front"}, "api": {"app": "api", "tier": "back"}, "canary": {"app": "web", "tier": "front", "canary": "true"},
+	}
+	for name, l := range labels {
+		pod := c.body(name)
+		pod["labels"] = l
+		as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, pod), 201)
+		as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": name, "sizeGiB": 1, "labels": l}), 201)
+	}
+	for selector, want := range map[string][]string{
+		"": {"api", "canary", "none", "web"}, "app=web": {"canary", "web"}, "app==web,!canary": {"web"}, "app!=web": {"api", "none"},
+		"app in (web, api),tier notin (back)": {"canary", "web"}, "canary": {"canary"}, "tier notin (front)": {"api", "none"}, "app=": {},
+		"app=web,app=api": {}, "app in (web),tier=front,canary!=true": {"web"},
+	} {
+		for _, list := range []string{"/v1/pods", "/v1/volumes"} {
+			a := s.call("GET", list+"?labelSelector="+strings.NewReplacer(" ", "%20", "=", "%3D", "!", "%21").Replace(selector), c.token, nil)
+			got := []string{}
+			for _, i := range as[struct{ Items []struct{ Name string } }](t, a, 200).Items {
+				got = append(got, i.Name)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s of %s (-want +got):\n%s", selector, list, diff)
+			}
+		}
+	}
+	for _, bad := range []string{"app in", "=web", "app>5", "a=b,,", strings.Repeat("a,", 33) + "a", "app in (" + strings.Repeat("x", 70) + ")"} {
+		wantProblem(t, s.call("GET", "/v1/pods?labelSelector="+strings.NewReplacer(" ", "%20", "=", "%3D", ">", "%3E").Replace(bad), c.token, nil), 422, husk.CodeInvalid, "labelSelector")
+	}
+}
+
+func TestWhatOnlyHuskSetsIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	for _, field := range []string{"id", "status", "generation", "createdAt", "deletionRequestedAt"} {
+		pod := c.body("web")
+		pod[field] = map[string]any{}
+		wantProblem(t, s.call("POST", "/v1/pods", c.token, pod), 422, husk.CodeReadOnlyField, field)
+	}
+	pod := c.body("web")
+	pod["color"] = "blue"
+	wantProblem(t, s.call("POST", "/v1/pods", c.token, pod), 422, husk.CodeUnknownField, "color")
+	wantProblem(t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "d", "sizeGiB": 1, "state": "Available"}), 422, husk.CodeReadOnlyField, "state")
+}
+
+func TestPagesStayRightWhileRowsComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	volume := func(name string) openapi.Volume {
+		return as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": name, "sizeGiB": 1}), 201)
+	}
+	var made []openapi.Volume
+	for i := range 9 {
+		made = append(made, volume(fmt.Sprintf("v%d", i)))
+	}
+	seen := map[uuid.UUID]int{}
+	cursor := ""
+	for page := 0; ; page++ {
+		l := as[openapi.VolumeList](t, s.call("GET", "/v1/volumes?limit=2"+cursor, c.token, nil), 200)
+		for _, v := range l.Items {
+			seen[v.ID]++
+		}
+		if l.NextCursor == nil {
+			break
+		}
+		volume(fmt.Sprintf("late-%d", page)) // one more with every page
+		if page > 20 {
+			break // it would never end
+		}
+		cursor = "&cursor=" + *l.NextCursor
+		if page == 6 {
+			break
+		}
+	}
+	for _, v := range made {
+		if seen[v.ID] != 1 {
+			t.Errorf("%s was seen %d times", v.Name, seen[v.ID])
+		}
+	}
+}
+
+func TestBodiesThatHarmAreRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	for name, w := range map[string]struct {
+		body   string
+		header []string
+		status int
+		code   husk.Code
+		field  string
+	}{
+		"compressed":           {"\x1f\x8b\x08\x00", []string{"Content-Encoding", "gzip"}, 415, husk.CodeUnsupportedEncoding, "Content-Encoding"},
+		"deeper than anything": {strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), nil, 422, husk.CodeInvalid, ""},
+		"a million deep":       {strings.Repeat("[", 1_000_000), nil, 422, husk.CodeInvalid, ""},
+		"a name twice":         {`{"name":"a","name":"b","sizeGiB":1}`, nil, 422, husk.CodeInvalid, ""},
+		"two values":           {`{"name":"a","sizeGiB":1}{}`, nil, 422, husk.CodeInvalid, ""},
+		"no JSON":              {`name=a`, nil, 422, husk.CodeInvalid, ""},
+		"five megabytes":       {`{"name":"` + strings.Repeat("a", 5<<20) + `"}`, nil, 413, husk.CodeTooLarge, ""},
+	} {
+		a := s.call("POST", "/v1/volumes", c.token, w.body, w.header...)
+		if a.status != w.status || a.problem.Code != string(w.code) {
+			t.Errorf("a body with %s is answered %d %s", name, a.status, a.body)
+		}
+	}
+}
+
+func TestWhereARequestComesFrom(t *testing.T) {
+	t.Parallel()
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/64")}
+	for name, c := range map[string]struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		"nobody between":                 {"192.0.2.1:5", nil, "192.0.2.1"},
+		"a stranger who claims":          {"192.0.2.1:5", []string{"198.51.100.9"}, "192.0.2.1"},
+		"a proxy":                        {"10.0.0.1:5", []string{"198.51.100.9"}, "198.51.100.9"},
+		"a proxy and a forged beginning": {"10.0.0.1:5", []string{"127.0.0.1, 198.51.100.9"}, "198.51.100.9"},
+		"two proxies in two headers":     {"10.0.0.1:5", []string{"198.51.100.9", "10.0.0.2"}, "198.51.100.9"},
+		"a proxy that says nothing":      {"10.0.0.1:5", nil, "10.0.0.1"},
+		"a proxy that says nonsense":     {"10.0.0.1:5", []string{"unknown"}, "10.0.0.1"},
+		"IPv6":                           {"[2001:db8::1]:5", []string{"2001:db8:1::7"}, "2001:db8:1::7"},
+		"IPv4 in IPv6":                   {"[::ffff:10.0.0.1]:5", []string{"::ffff:198.51.100.9"}, "198.51.100.9"},
+	} {
+		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{}}
+		for _, f := range c.forwarded {
+			r.Header.Add("X-Forwarded-For", f)
+		}
+		if got := addressOf(r, trusted); got.String() != c.want {
+			t.Errorf("%s: the address is %s, want %s", name, got, c.want)
+		}
+	}
+	if a, b := addressKey(netip.MustParseAddr("2001:db8:1:2::3")), addressKey(netip.MustParseAddr("2001:db8:1:2:ffff::")); a != b {
+		t.Errorf("one customer's addresses are limited as %s and %s", a, b)
+	}
+}
+
+func TestEventsTellAnObjectsStory(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod, other := s.order(c), s.order(c)
+	s.place(node, c, pod.ID)
+	s.report(agent, pod.ID, 1, husk.EventRunning)
+	events := as[openapi.EventList](t, s.call("GET", "/v1/events?objectId="+pod.ID.String(), c.token, nil), 200).Items
+	reasons := []string{}
+	for _, e := range events {
+		reasons = append(reasons, e.Reason)
+		if e.ObjectID != pod.ID || e.Kind != "pod" {
+			t.Errorf("an event of the pod is %+v", e)
+		}
+	}
+	if diff := cmp.Diff([]string{"Accepted", "Placed", "Running"}, reasons); diff != "" {
+		t.Errorf("the story (-want +got):\n%s", diff)
+	}
+	if l := as[openapi.EventList](t, s.call("GET", "/v1/events?kind=image", c.token, nil), 200).Items; len(l) == 0 || slices.ContainsFunc(l, func(e openapi.Event) bool { return e.Kind != "image" }) {
+		t.Errorf("the events of images are %+v", l)
+	}
+	if l := as[openapi.EventList](t, s.call("GET", "/v1/events?limit=2", c.token, nil), 200); len(l.Items) != 2 || l.NextCursor == nil {
+		t.Errorf("the first page is %+v", l)
+	}
+	_ = other
+}
+
+func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	refused := 0
+	for range 10 * outboundPerSecond {
+		a := s.call("POST", "/v1/images", c.token, map[string]any{"reference": "127.0.0.1:1/web:1"})
+		if a.status == http.StatusTooManyRequests {
+			refused++
+			if a.problem.Code != string(husk.CodeRateLimited) || a.header.Get("Retry-After") == "" {
+				t.Errorf("one too many is answered %s", a.body)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("a tenant made the server ask a registry without end")
+	}
+	if a := s.call("GET", "/v1/pods", c.token, nil); a.status != 200 {
+		t.Errorf("other requests are answered %d", a.status)
+	}
+}
+
+// Whoever guesses secrets from one address is slowed down, whichever server is asked.
+func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const perSecond = 5
+	one, two := newLimiter(s.store, "address", perSecond), newLimiter(s.another().store, "address", perSecond)
+	began, passed := time.Now(), 0
+	for i := range 300 {
+		l := []*limiter{one, two}[i%2]
+		wait, err := l.allow(t.Context(), "192.0.2.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wait == 0 {
+			passed++
+		}
+	}
+	// The burst, and what has come in since; a limiter takes a fourth of a second's worth at a time.
+	if most := 5*perSecond + int(perSecond*time.Since(began).Seconds()) + 1; passed > most || passed < 5*perSecond-2 {
+		t.Errorf("%d logins passed at once, at most %d may", passed, most)
+	}
+	if wait, err := one.allow(t.Context(), "192.0.2.2"); wait != 0 || err != nil {
+		t.Errorf("another address waits %s: %v", wait, err)
+	}
+}

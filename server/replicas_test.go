@@ -1,0 +1,412 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// serveEnv makes the test binary a server on the database that it names: one that can be killed.
+const serveEnv = "HUSK_TEST_SERVE"
+
+// serveForTests runs until it is killed, or until whoever started it is gone.
+func serveForTests(databaseURL string) error {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it only ends with the parent
+		os.Exit(0)
+	}()
+	ctx := context.Background()
+	st, err := store.Open(ctx, store.Config{
+		URL: databaseURL, MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	s, err := New(ctx, Config{
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println("http://" + l.Addr().String())
+	return http.Serve(l, s.Handler()) //nolint:gosec // a test's server
+}
+
+// replica is a server in a process of its own.
+type replica struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.Closer
+	url string
+}
+
+func (s site) replica() *replica {
+	s.t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // ourselves; kill ends it
+	cmd.Env = append(os.Environ(), serveEnv+"="+s.database(store.RoleOwner))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		s.t.Fatalf("the replica says %q: %v", url, err)
+	}
+	r := &replica{s.t, cmd, in, strings.TrimSpace(url)}
+	s.t.Cleanup(r.kill)
+	return r
+}
+
+// kill is kill -9; a second time it does nothing.
+func (r *replica) kill() {
+	_ = r.in.Close()
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
+}
+
+// settled sends a request to one of the servers after the other until one answers for good.
+func settled(ctx context.Context, urls func() []string, send func(ctx context.Context, url string) (int, []byte, error)) (int, []byte, error) {
+	for {
+		all := urls()
+		status, body, err := send(ctx, all[rand.IntN(len(all))]) //nolint:gosec // which one does not matter
+		if err == nil && status < 500 && status != http.StatusTooManyRequests {
+			return status, body, nil
+		}
+		if ctx.Err() != nil {
+			return status, body, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func post(token, path, key string, body any) func(ctx context.Context, url string) (int, []byte, error) {
+	return func(ctx context.Context, url string) (int, []byte, error) {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+path, bytes.NewReader(raw))
+		if err != nil {
+			return 0, nil, err
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Idempotency-Key", key)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, nil, err
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, answer, err
+	}
+}
+
+func TestTwoHundredOrdersForRoomForTen(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	second := s.another()
+	c := s.tenant()
+	as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"pods": 10}}), 200)
+	var accepted, refused atomic.Int64
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			url := []string{s.url, second.url}[i%2]
+			status, body, err := post(c.token, "/v1/pods", fmt.Sprintf("order-%d", i), c.body(fmt.Sprintf("pod-%d", i)))(t.Context(), url)
+			switch {
+			case err != nil:
+				t.Error(err)
+			case status == 201:
+				accepted.Add(1)
+			case status == 403 && strings.Contains(string(body), string(husk.CodeQuotaExceeded)):
+				refused.Add(1)
+			default:
+				t.Errorf("an order is answered %d %s", status, body)
+			}
+		})
+	}
+	all.Wait()
+	if accepted.Load() != 10 || refused.Load() != 190 {
+		t.Errorf("%d orders were accepted and %d refused", accepted.Load(), refused.Load())
+	}
+	quota := as[openapi.QuotaUse](t, s.call("GET", "/v1/quota", c.token, nil), 200)
+	if quota.Used.Pods != 10 || quota.Used.Addresses != 10 || quota.Used.CPUMillis != 5000 || quota.Limits.Pods != 10 || quota.Used.Images != 1 {
+		t.Errorf("the quota is %+v", quota)
+	}
+	// A limit below what is in use stops orders and nothing else.
+	as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"pods": 3}}), 200)
+	pods := as[openapi.PodList](t, s.call("GET", "/v1/pods", c.token, nil), 200).Items
+	if len(pods) != 10 {
+		t.Errorf("%d pods are left", len(pods))
+	}
+	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("more")), 403, husk.CodeQuotaExceeded, "")
+}
+
+// Two servers on one Postgres, one of them killed again and again: what was ordered is there once, the quota and the rate limit hold
+// for both together, a watch that is taken up elsewhere ends with the truth, and every change is written down exactly once.
+func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
+	s := open(t)
+	c, slow := s.tenant(), s.tenant()
+	const room, orders, perSecond = 60, 150, 20
+	for tenant, quota := range map[uuid.UUID]map[string]any{c.id: {"volumes": room}, slow.id: {"requestsPerSecond": perSecond}} {
+		as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+tenant.String(), s.operator(), map[string]any{"quota": quota}), 200)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+
+	var mu sync.Mutex
+	victim := s.replica()
+	urls := func() []string { mu.Lock(); defer mu.Unlock(); return []string{s.url, victim.url} }
+	killing := make(chan struct{})
+	var killer sync.WaitGroup
+	kills := 0
+	killer.Go(func() {
+		for {
+			select {
+			case <-killing:
+				return
+			case <-time.After(700 * time.Millisecond):
+			}
+			mu.Lock()
+			victim.kill()
+			mu.Unlock()
+			kills++
+			next := s.replica()
+			mu.Lock()
+			victim = next
+			mu.Unlock()
+		}
+	})
+
+	watcher := s.watcher(ctx, c.token, urls)
+	var limited, passed atomic.Int64
+	began := time.Now()
+	var load sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, urls()[rand.IntN(2)]+"/v1/quota", nil) //nolint:gosec // which one does not matter
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Header.Set("Authorization", "Bearer "+slow.token)
+				resp, err := http.DefaultClient.Do(r)
+				if err != nil {
+					continue // it was killed
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				switch resp.StatusCode {
+				case http.StatusOK:
+					passed.Add(1)
+				case http.StatusTooManyRequests:
+					if resp.Header.Get("Retry-After") == "" {
+						t.Error("a 429 has no Retry-After")
+					}
+					limited.Add(1)
+				}
+			}
+		})
+	}
+
+	ids := sync.Map{}
+	var accepted atomic.Int64
+	jobs := make(chan int)
+	var workers sync.WaitGroup
+	for range 6 {
+		workers.Go(func() {
+			for i := range jobs {
+				send := post(c.token, "/v1/volumes", fmt.Sprintf("volume-%d", i), map[string]any{"name": fmt.Sprintf("v%d", i), "sizeGiB": 1})
+				status, first, err := settled(ctx, urls, send)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				if status != 201 {
+					continue
+				}
+				accepted.Add(1)
+				_, again, err := settled(ctx, urls, send) // whichever server: the same answer
+				if err != nil || !bytes.Equal(first, again) {
+					t.Errorf("an order is answered %s and repeated %s: %v", first, again, err)
+				}
+				var v openapi.Volume
+				if err := json.Unmarshal(first, &v); err != nil {
+					t.Error(err)
+				}
+				ids.Store(v.ID, true)
+			}
+		})
+	}
+	for i := range orders {
+		jobs <- i
+		time.Sleep(25 * time.Millisecond) // so that several kills fall into it
+	}
+	close(jobs)
+	workers.Wait()
+	close(stop)
+	load.Wait()
+	took := time.Since(began)
+	close(killing)
+	killer.Wait()
+
+	list := as[openapi.VolumeList](t, s.call("GET", "/v1/volumes?limit=1000", c.token, nil), 200).Items
+	if len(list) != room || accepted.Load() != room {
+		t.Errorf("%d volumes are there and %d orders were accepted; the quota has room for %d", len(list), accepted.Load(), room)
+	}
+	for _, v := range list {
+		if _, known := ids.Load(v.ID); !known {
+			t.Errorf("the volume %s is nobody's order", v.Name)
+		}
+	}
+	written := 0
+	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit?limit=1000", c.token, nil), 200).Items {
+		if e.Operation == "createVolume" {
+			written++
+		}
+	}
+	if written != room {
+		t.Errorf("%d orders are written down", written)
+	}
+	// What both servers let through together: what the bucket fills with, its burst, and what a killed server had taken and lost is less.
+	// A server that reads its clock between two tokens may be one taking ahead.
+	most := float64(perSecond)*took.Seconds() + 2*perSecond + 2*perSecond/10
+	if got := float64(passed.Load()); got > most || got < float64(perSecond)*took.Seconds()/2 || limited.Load() == 0 {
+		t.Errorf("in %s %d requests passed and %d were refused; at most %.0f may", took, passed.Load(), limited.Load(), most)
+	}
+	watcher.wantAll(t, list)
+	if kills < 3 {
+		t.Errorf("only %d servers were killed", kills)
+	}
+	t.Logf("%d kills in %s; %d of %d orders accepted; %d requests passed a limit of %d a second, %d refused; the watch was taken up %d times",
+		kills, took.Round(time.Millisecond), accepted.Load(), orders, passed.Load(), perSecond, limited.Load(), watcher.taken.Load())
+}
+
+// follower keeps a list of volumes by watching, at whichever server answers.
+type follower struct {
+	mu    sync.Mutex
+	seen  map[uuid.UUID]openapi.Volume
+	taken atomic.Int64
+	done  sync.WaitGroup
+}
+
+func (s site) watcher(ctx context.Context, token string, urls func() []string) *follower {
+	f := &follower{seen: map[uuid.UUID]openapi.Volume{}}
+	ctx, cancel := context.WithCancel(ctx)
+	f.done.Go(func() {
+		for ctx.Err() == nil {
+			f.once(ctx, urls()[1], token) // the one that is going to be killed
+		}
+	})
+	s.t.Cleanup(func() { cancel(); f.done.Wait() })
+	return f
+}
+
+func (f *follower) once(ctx context.Context, url, token string) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/volumes?watch=true", nil)
+	if err != nil {
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return
+	}
+	defer resp.Body.Close()
+	f.taken.Add(1)
+	f.mu.Lock()
+	f.seen = map[uuid.UUID]openapi.Volume{} // it starts with the whole list
+	f.mu.Unlock()
+	lines := bufio.NewScanner(resp.Body)
+	kind := ""
+	for lines.Scan() {
+		if k, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			kind = k
+		}
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok || kind == "synced" {
+			continue
+		}
+		var v openapi.Volume
+		if json.Unmarshal([]byte(data), &v) != nil {
+			return
+		}
+		f.mu.Lock()
+		if kind == "deleted" {
+			delete(f.seen, v.ID)
+		} else {
+			f.seen[v.ID] = v
+		}
+		f.mu.Unlock()
+	}
+}
+
+// wantAll waits until the watch has shown what the list shows.
+func (f *follower) wantAll(t *testing.T, list []openapi.Volume) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		f.mu.Lock()
+		missing := 0
+		for _, v := range list {
+			if _, ok := f.seen[v.ID]; !ok {
+				missing++
+			}
+		}
+		extra := len(f.seen) - (len(list) - missing)
+		f.mu.Unlock()
+		if missing == 0 && extra == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("the watch lacks %d volumes and shows %d that are not there", missing, extra)
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"bytes"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+	"husk/test/oidcprovider"
+)
+
+// notebook is a log that can be read while it is written.
+type notebook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (n *notebook) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.b.Write(p)
+}
+
+func (n *notebook) String() string { n.mu.Lock(); defer n.mu.Unlock(); return n.b.String() }
+
+// What is secret is in no log, at any level, whether a request goes well or badly; nor in a problem.
+func TestNoSecretIsInALog(t *testing.T) {
+	t.Parallel()
+	var log notebook
+	s := open(t).logging(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	p := oidcprovider.Start(t)
+	c := s.tenant()
+	answers := []answer{}
+	call := func(method, path, token string, body any, headers ...string) answer {
+		a := s.call(method, path, token, body, headers...)
+		answers = append(answers, a)
+		return a
+	}
+	login := func(form url.Values) answer {
+		a := s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+		return a
+	}
+	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "k"}), 201)
+	issued := as[openapi.Token](t, login(url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}), 200)
+	const wrong, env, password, file = "wrong-secret-hunter2", "env-secret-hunter2", "registry-secret-hunter2", "file-secret-hunter2"
+	answers = append(answers, login(url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {wrong}}))
+	raw := idToken(t, p, oidcprovider.Client, oidcprovider.Owner)
+	answers = append(answers, s.exchange(raw, "tenant:"+c.id.String()))
+	join := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
+	pod := c.body("web")
+	container := map[string]any{"name": "main", "image": c.image.Reference, "env": []any{map[string]any{"name": "A", "value": env}}, "files": []any{map[string]any{"path": "/a", "content": file}}}
+	pod["spec"].(map[string]any)["containers"] = []any{container}
+	s.call("POST", "/v1/pods", issued.AccessToken, pod)
+	container["color"] = "blue"
+	call("POST", "/v1/pods", issued.AccessToken, pod)
+	call("POST", "/v1/images", issued.AccessToken, map[string]any{"reference": "127.0.0.1:1/web:1", "registryAuth": map[string]any{"username": "me", "password": password}})
+	call("POST", "/v1/images", issued.AccessToken, `{"reference": "x:1", "registryAuth": {"username": "me", "password": "`+password+`"`)
+	call("GET", "/v1/pods", issued.AccessToken+"x", nil)
+	call("GET", "/v1/pods?token="+url.QueryEscape(issued.AccessToken), "", nil)
+	s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": "metal", "certificateRequest": "none"})
+
+	// And when something breaks inside.
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleOwner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	if _, err := db.Exec(t.Context(), "ALTER TABLE events RENAME TO stories"); err != nil {
+		t.Fatal(err)
+	}
+	delete(container, "color")
+	pod["name"] = "web-2"
+	if a := call("POST", "/v1/pods", issued.AccessToken, pod); a.status != 500 {
+		t.Errorf("a broken database is answered %d %s", a.status, a.body)
+	}
+	if !strings.Contains(log.String(), "request failed") || !strings.Contains(log.String(), "operation=CreatePod") {
+		t.Fatalf("the log has nothing: %s", log.String())
+	}
+	for name, secret := range map[string]string{
+		"client secret": key.ClientSecret, "wrong secret": wrong, "token": issued.AccessToken, "signature": issued.AccessToken[strings.LastIndex(issued.AccessToken, ".")+1:],
+		"environment": env, "file": file, "registry password": password, "ID token": raw, "join token": join.Token, "operator's secret": "a secret of the operator",
+	} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the %s is in the log", name)
+		}
+		for _, a := range answers {
+			if a.status >= 400 && strings.Contains(a.body, secret) {
+				t.Errorf("the %s is in a problem: %s", name, a.body)
+			}
+		}
+	}
+}
+
+func TestWhatIsSecretIsSealedInTheDatabase(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	const password = "registry-secret-hunter2"
+	auth := &store.RegistryAuth{Username: "me", Password: password}
+	_, err := s.store.CreateImage(t.Context(), c.id, store.NewIdempotency("", "t", "", nil), "registry.example.com/x:1", "sha256:1", husk.ImageConfig{}, auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "k"}, "Idempotency-Key", "k"), 201)
+	join := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}, "Idempotency-Key", "j"), 201)
+	pod := s.order(c)
+	node, _ := s.node()
+	s.place(node, c, pod.ID)
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	tables, err := db.Query(t.Context(), "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_name <> 'schema_version'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(tables, pgx.RowTo[string])
+	if err != nil || len(names) < 20 {
+		t.Fatalf("the tables are %v: %v", names, err)
+	}
+	secret, _, _ := strings.Cut(join.Token, ".")
+	for _, table := range names {
+		for name, text := range map[string]string{"registry password": password, "client secret": key.ClientSecret, "join token": secret, "ceph key": "cephx-secret"} {
+			var n int
+			// As text, as the bytes of the text, and as base64 would have it.
+			err := db.QueryRow(t.Context(), "SELECT count(*) FROM "+table+" x WHERE x::text LIKE '%' || $1 || '%' OR x::text LIKE '%' || encode($1::bytea, 'hex') || '%' OR x::text LIKE '%' || left(encode($1::bytea, 'base64'), 20) || '%'", text).Scan(&n)
+			if err != nil || n != 0 {
+				t.Errorf("%s has the %s in %d rows: %v", table, name, n, err)
+			}
+		}
+	}
+}

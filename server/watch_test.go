@@ -1,0 +1,134 @@
+package server
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// stream opens a watch and returns the lines of it.
+func (s site) stream(path, token string) <-chan string {
+	s.t.Helper()
+	resp, err := s.web.Do(s.request("GET", path, token, nil))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		s.t.Fatalf("the watch is answered %s", resp.Status)
+	}
+	lines := make(chan string, 1000)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(resp.Body); scan.Scan(); {
+			lines <- scan.Text()
+		}
+	})
+	s.t.Cleanup(func() { _ = resp.Body.Close(); reading.Wait() })
+	return lines
+}
+
+// reads takes a stream up to a line that has the text; false when the stream ends before.
+func reads(lines <-chan string, text string) bool {
+	for line := range lines {
+		if strings.Contains(line, text) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAHundredWatchersHoldNoConnection(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	const watchers = 100
+	streams := make([]<-chan string, watchers)
+	for i := range streams {
+		streams[i] = s.stream([]string{"/v1/volumes?watch=true", "/v1/events?watch=true"}[i%2], c.token)
+		if !reads(streams[i], "synced") {
+			t.Fatal("a watch ends before it has begun")
+		}
+	}
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	var connections, busy int
+	if err := db.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE state <> 'idle') FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = 'husk_tenant'`).Scan(&connections, &busy); err != nil {
+		t.Fatal(err)
+	}
+	if connections > 6 || busy > 0 {
+		t.Errorf("%d watchers hold %d connections, %d of them busy", watchers, connections, busy)
+	}
+	v := as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}), 201)
+	for _, lines := range streams {
+		if !reads(lines, v.ID.String()) {
+			t.Fatal("a watch ends without what has changed")
+		}
+	}
+}
+
+func TestAWatchEndsWithTheRightToWatch(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}), 201)
+	path := "/v1/service-accounts/" + account.ID.String()
+	key := as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, map[string]any{"name": "k"}), 201)
+	caller, err := s.store.Authenticate(t.Context(), key.ClientID, key.ClientSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := s.stream("/v1/pods?watch=true", s.token(caller))
+	if !reads(lines, "synced") {
+		t.Fatal("the watch ends before it has begun")
+	}
+	if a := s.call("DELETE", path+"/api-keys/"+key.ClientID.String(), c.token, nil); a.status != 204 {
+		t.Fatalf("revoking is answered %d", a.status)
+	}
+	s.order(c) // the next thing that happens is not for these eyes
+	if reads(lines, `"name"`) {
+		t.Error("a watch shows a revoked key what has changed")
+	}
+}
+
+func TestAWatchThatIsNarrowedShowsNothingElse(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	lines := s.stream("/v1/pods?watch=true&labelSelector=app%3Dweb", c.token)
+	if !reads(lines, "synced") || !reads(lines, "data: {}") {
+		t.Fatal("the watch ends before it has begun")
+	}
+	s.order(c) // has no label
+	pod := c.body("web")
+	pod["labels"] = map[string]any{"app": "web"}
+	made := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, pod), 201)
+	if line := <-lines; line != "" { // the end of the event before
+		t.Errorf("the stream goes on with %q", line)
+	}
+	if kind := <-lines; kind != "event: added" {
+		t.Errorf("the stream goes on with %q", kind)
+	}
+	if data := <-lines; !strings.Contains(data, made.ID.String()) {
+		t.Errorf("the stream shows %s", data)
+	}
+	if a := s.call("DELETE", "/v1/pods/"+made.ID.String(), c.token, nil); a.status != 202 {
+		t.Fatalf("deleting is answered %d", a.status)
+	}
+	if !reads(lines, "event: deleted") {
+		t.Error("the stream does not tell of the end")
+	}
+	wantProblem(t, s.call("GET", "/v1/pods?watch=true&labelSelector=%21%21", c.token, nil), 422, husk.CodeInvalid, "labelSelector")
+}

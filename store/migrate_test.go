@@ -1,0 +1,117 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/tern/v2/migrate"
+
+	"husk/dev/devtest"
+	"husk/migrations"
+	"husk/store"
+)
+
+// schema is a database whose schema stops at an early version, to be filled with rows and migrated on.
+type schema struct {
+	t    *testing.T
+	conn *pgx.Conn
+	url  devtest.URL
+}
+
+func schemaAt(t *testing.T, version int32) schema {
+	t.Helper()
+	url := devtest.Postgres(t)
+	s := schema{t, connect(t, url(store.RoleOwner)), url}
+	s.migrate(version)
+	return s
+}
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, conn, err)
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
+}
+
+// as is the same database for another role: row-level security holds the owner too.
+func (s schema) as(role string) schema {
+	s.t.Helper()
+	return schema{s.t, connect(s.t, s.url(role)), s.url}
+}
+
+func (s schema) migrate(version int32) {
+	s.t.Helper()
+	m, err := migrate.NewMigrator(s.t.Context(), s.conn, "schema_version")
+	must(s.t, m, err)
+	if err := m.LoadMigrations(migrations.FS); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := m.MigrateTo(s.t.Context(), version); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s schema) exec(sql string) {
+	s.t.Helper()
+	if _, err := s.conn.Exec(s.t.Context(), sql); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// want checks what a query for one text answers.
+func (s schema) want(sql, want string) {
+	s.t.Helper()
+	var got string
+	if err := s.conn.QueryRow(s.t.Context(), sql).Scan(&got); err != nil || got != want {
+		s.t.Errorf("%s answers %q, want %q: %v", sql, got, want, err)
+	}
+}
+
+func TestNodesSurviveTheirAgentsCredentials(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 2)
+	s.exec(`INSERT INTO nodes (id, name, state, endpoint, certificate) VALUES ('00000000-0000-4000-8000-000000000002', 'metal-1', 'Ready', 'https://192.0.2.7:7443', 'PEM')`)
+	s.exec(`INSERT INTO join_tokens VALUES ('\x01', now(), '00000000-0000-4000-8000-000000000002', now())`)
+	s.exec(`INSERT INTO credentials (client_id, kind, node_id, name, secret_hash) VALUES
+		('00000000-0000-4000-8000-000000000003', 'agent', '00000000-0000-4000-8000-000000000002', 'metal-1', '\x01')`)
+	s.exec(`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000004', 'operator', 'first-operator', '\x02')`)
+	s.migrate(3)
+	s.want(`SELECT string_agg(name || ' ' || state || ' ' || endpoint, ',') FROM nodes`, "metal-1 Ready https://192.0.2.7:7443")
+	s.want(`SELECT string_agg(kind, ',' ORDER BY kind) FROM credentials`, "operator")
+	s.want(`SELECT count(*)::text FROM join_tokens WHERE readmits IS NULL AND node_id IS NOT NULL`, "1")
+	for _, refused := range []string{
+		`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000006', 'agent', 'x', '\x04')`,
+		`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000006', 'tenant', 'x', '\x04')`,
+	} {
+		if _, err := s.conn.Exec(t.Context(), refused); err == nil {
+			t.Errorf("%s is taken", refused)
+		}
+	}
+	s.exec(`INSERT INTO node_certificates (serial, node_id, expires_at) VALUES ('01', '00000000-0000-4000-8000-000000000002', now())`)
+	s.exec(`DELETE FROM nodes`)
+	s.want(`SELECT count(*)::text FROM node_certificates`, "0")
+}
+
+func TestTenantsKeepTheirKeysWhenTheyGetServiceAccounts(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 1)
+	s.exec(`INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 7, 1, 1, 1, 1, 1), ('00000000-0000-4000-8000-000000000002', 'without', 1, 1, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO credentials (client_id, kind, tenant_id, name, secret_hash, last_used_at) VALUES
+		('00000000-0000-4000-8000-000000000003', 'tenant', '00000000-0000-4000-8000-000000000001', 'ci', sha256('one'), now()),
+		('00000000-0000-4000-8000-000000000004', 'tenant', '00000000-0000-4000-8000-000000000001', 'laptop', sha256('two'), NULL)`)
+	s.exec(`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000005', 'operator', 'first-operator', sha256('three'))`)
+	s.as(store.RoleControl).exec(`INSERT INTO events (tenant_id, kind, object_id, reason) VALUES ('00000000-0000-4000-8000-000000000001', 'pod', gen_random_uuid(), 'Accepted'),
+		('00000000-0000-4000-8000-000000000001', 'pod', gen_random_uuid(), 'Placed')`)
+	s.exec(`INSERT INTO signing_keys (kid, private_key, public_key) VALUES ('k', '\x01', '\x02')`)
+	s.migrate(2)
+	s = s.as(store.RoleControl)
+	s.want(`SELECT string_agg(k.name || ' ' || a.name || '/' || a.role || ' ' || (k.last_used_at IS NOT NULL), ',' ORDER BY k.name)
+		FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
+		WHERE k.secret_hash IN (sha256('one'), sha256('two'))`, "ci owner/owner true,laptop owner/owner false")
+	s.want(`SELECT string_agg(kind || ' ' || name, ',') FROM credentials`, "operator first-operator")
+	s.want(`SELECT string_agg(name || ' ' || quota_pods || ' ' || quota_addresses, ',' ORDER BY name) FROM tenants`, "acme 7 7,without 1 1")
+	s.want(`SELECT string_agg(reason, ',' ORDER BY at) FROM events`, "Accepted,Placed")
+	s.want(`SELECT (signs_from = created_at)::text FROM signing_keys`, "true")
+}

@@ -1,0 +1,133 @@
+// Package contract holds what a server answers to openapi.yaml, in tests of the server alone and end to end.
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"husk/openapi"
+)
+
+// Transport reports every answer that is not what the contract says: its status, its content type, its body, a header that is missing,
+// or a problem code that the operation does not list. Streams pass unread.
+type Transport struct {
+	Next   http.RoundTripper
+	Report func(format string, args ...any)
+
+	spec   *openapi3.T
+	router routers.Router
+}
+
+// New reads the contract.
+func New(next http.RoundTripper, report func(format string, args ...any)) (*Transport, error) {
+	spec, err := openapi.GetSpec()
+	if err != nil {
+		return nil, err
+	}
+	spec.Servers = nil // at whatever address it is
+	router, err := gorillamux.NewRouter(spec)
+	return &Transport{next, report, spec, router}, err
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.Next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil && resp.StatusCode != http.StatusNoContent {
+		t.Report("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
+	}
+	if media != "application/json" && media != "application/problem+json" {
+		return resp, nil
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if err := t.check(r, resp, media, body); err != nil {
+		t.Report("%s %s answers %s %s, which is not in the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
+	}
+	return resp, nil
+}
+
+func (t *Transport) check(r *http.Request, resp *http.Response, media string, body []byte) error {
+	if media == "application/problem+json" {
+		var p openapi.Problem
+		if err := json.Unmarshal(body, &p); err != nil {
+			return err
+		}
+		if p.Status != resp.StatusCode || p.Code == "" || p.RequestID == nil || resp.Header.Get("X-Request-Id") != *p.RequestID || p.Title == "" {
+			return fmt.Errorf("the problem does not fit its answer: %+v", p)
+		}
+		if err := t.Listed(r, p.Code); err != nil {
+			return err
+		}
+		var v any
+		if err := json.Unmarshal(body, &v); err != nil {
+			return err
+		}
+		return t.spec.Components.Schemas["Problem"].Value.VisitJSON(v)
+	}
+	route, params, err := t.router.FindRoute(r)
+	if err != nil {
+		return err
+	}
+	if tag := declares(route.Operation, resp.StatusCode, "ETag"); tag && resp.Header.Get("ETag") == "" {
+		return fmt.Errorf("%s has no ETag", route.Operation.OperationID)
+	}
+	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
+		Status:                 resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewReader(body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+}
+
+func declares(op *openapi3.Operation, status int, header string) bool {
+	r := op.Responses.Status(status)
+	return r != nil && r.Value.Headers[header] != nil
+}
+
+// Listed tells whether the contract says that whatever this request is for may answer with this problem code.
+func (t *Transport) Listed(r *http.Request, code string) error {
+	allowed := texts(t.spec.Extensions["x-common-problem-codes"])
+	operation := "a path that is not there"
+	if route, _, err := t.router.FindRoute(r); err != nil {
+		allowed = append(allowed, "not_found")
+	} else {
+		operation = route.Operation.OperationID
+		allowed = append(allowed, texts(route.Operation.Extensions["x-problem-codes"])...)
+	}
+	if slices.Contains(allowed, code) {
+		return nil
+	}
+	return fmt.Errorf("%s answers with the code %s; the contract lists only %s", operation, code, strings.Join(allowed, ", "))
+}
+
+func texts(list any) []string {
+	items, ok := list.([]any)
+	if !ok {
+		return nil
+	}
+	all := make([]string, len(items))
+	for i, item := range items {
+		all[i] = fmt.Sprint(item)
+	}
+	return all
+}

@@ -1,0 +1,30 @@
+package docs_test
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The image is built from what .dockerignore lets in, and docker is the last to say that a package is missing.
+func TestTheImageIsBuiltFromEveryPackageOfTheDaemon(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	let := strings.Fields(string(raw))
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "../../cmd/huskd").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		folder, ours := strings.CutPrefix(path, "husk/")
+		folder, _, _ = strings.Cut(folder, "/")
+		if ours && !slices.Contains(let, "!"+folder) {
+			t.Errorf(".dockerignore keeps %s out, which huskd needs: add !%s", path, folder)
+		}
+	}
+}
