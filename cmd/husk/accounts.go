@@ -116,7 +116,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 		}
 		return serviceAccounts.done(p, account, "has the role "+string(account.Role))
 	}
-	cmd.AddCommand(create, set, deleteKind(a, "service-account", "delete"))
+	cmd.AddCommand(create, set, deleteKind(a, "service-account"))
 	return cmd
 }
 

@@ -97,7 +97,7 @@ A pod cannot be changed. One that differs from its document is an error, or with
 // documents reads files, and puts what others need first.
 func (a *app) documents(files []string) ([]manifest.Document, error) {
 	docs, err := manifest.Load(files, a.in)
-	if problems, ok := errors.AsType[manifest.Problems](err); ok {
+	if problems, ok := errors.AsType[manifest.MistakeErrors](err); ok {
 		var each []error
 		for _, p := range problems.Unwrap() {
 			each = append(each, documentError{p})

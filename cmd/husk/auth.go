@@ -20,7 +20,7 @@ import (
 )
 
 // tokenPath is where Husk exchanges credentials for tokens.
-const tokenPath = "/oauth2/token"
+const tokenPath = "/oauth2/token" //nolint:gosec // a path, and no token
 
 // authorizer puts a token on every request. One that the API refuses, because it was revoked or a role has changed, is replaced once.
 type authorizer struct {
@@ -143,7 +143,7 @@ func (t *tokens) renew(ctx context.Context, cached func() bool) (id string, err 
 			return unreachableError{err}
 		}
 		got, err := issuer.Renew(ctx, context.OIDC.RefreshToken)
-		if refused, ok := errors.AsType[*oidc.Refused](err); ok {
+		if refused, ok := errors.AsType[*oidc.RefusedError](err); ok {
 			return loginError{"the login has ended: " + refused.Error()}
 		}
 		if err != nil {
@@ -192,13 +192,13 @@ func exchange(ctx context.Context, web *http.Client, api, idToken, tenant string
 	return getToken(ctx, web, api, form, func(*http.Request) {})
 }
 
-// oauthRefusal is Husk's refusal to give a token, as OAuth 2.0 calls it.
-type oauthRefusal struct {
+// oauthError is Husk's refusal to give a token, as OAuth 2.0 calls it.
+type oauthError struct {
 	loginError
 	code openapi.OAuthErrorError
 }
 
-func (e oauthRefusal) Unwrap() error { return e.loginError }
+func (e oauthError) Unwrap() error { return e.loginError }
 
 func getToken(ctx context.Context, web *http.Client, api string, form url.Values, change func(*http.Request)) (*openapi.Token, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, api+tokenPath, strings.NewReader(form.Encode()))
@@ -220,7 +220,7 @@ func getToken(ctx context.Context, web *http.Client, api string, form url.Values
 		var refused openapi.OAuthError
 		if json.Unmarshal(raw, &refused) == nil && refused.Error != "" {
 			text := fmt.Sprintf("no token: %s (%s)", value(refused.ErrorDescription), refused.Error)
-			return nil, oauthRefusal{loginError{text}, refused.Error}
+			return nil, oauthError{loginError{text}, refused.Error}
 		}
 		return nil, unreachableError{fmt.Errorf("%s answers %s, which is not how Husk answers; is the URL right?", api+tokenPath, resp.Status)}
 	}

@@ -208,9 +208,9 @@ func deleteCommand(a *app) *cobra.Command {
 }
 
 // deleteKind makes the delete that stands below the commands of a kind.
-func deleteKind(a *app, kind, use string) *cobra.Command {
+func deleteKind(a *app, kind string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               use + " NAME|ID…",
+		Use:               "delete NAME|ID…",
 		Aliases:           []string{"rm"},
 		Short:             "Delete by name or id",
 		Args:              cobra.MinimumNArgs(1),

@@ -42,10 +42,10 @@ type conflictError struct{ text string }
 
 func (e conflictError) Error() string { return e.text }
 
-// containerExit passes the exit code of a container on. It says nothing: the container has.
-type containerExit struct{ code int }
+// containerError passes the exit code of a container on. It says nothing: the container has.
+type containerError struct{ code int }
 
-func (e containerExit) Error() string {
+func (e containerError) Error() string {
 	return fmt.Sprintf("the container ended with exit code %d", e.code)
 }
 
@@ -87,7 +87,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if e, ok := errors.AsType[containerExit](err); ok {
+	if e, ok := errors.AsType[containerError](err); ok {
 		return e.code
 	}
 	if _, ok := errors.AsType[usageError](err); ok {

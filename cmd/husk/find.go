@@ -34,8 +34,14 @@ var pageSize openapi.Limit = 1000
 
 // kindNames are the words by which each kind is called before a slash and behind get, delete and wait; the first is the kind's own.
 var kindNames = [][]string{
-	{"pod", "pods", "po"}, {"volume", "volumes", "vol"}, {"image", "images", "img"}, {"event", "events", "ev"},
-	{"service-account", "service-accounts", "sa"}, {"api-key", "api-keys", "key"}, {"user", "users"}, {"issuer", "issuers"},
+	{"pod", "pods", "po"},
+	{"volume", "volumes", "vol"},
+	{"image", "images", "img"},
+	{"event", "events", "ev"},
+	{"service-account", "service-accounts", "sa"},
+	{"api-key", "api-keys", "key"},
+	{"user", "users"},
+	{"issuer", "issuers"},
 }
 
 // kindOf finds the kind that a word means.

@@ -172,9 +172,9 @@ func (f *follower) whileRunning(ctx context.Context, c *openapi.Client) (openapi
 	go func() {
 		for {
 			seen, err := answer[openapi.Pod](c.GetPod(ctx, pod.ID))
-			if _, unreachable := errors.AsType[unreachableError](err); unreachable && streaming.Err() == nil && ctx.Err() == nil {
-				err = nil // the stream may still be there
-			} else if err != nil || isOver(seen, container) || streaming.Err() != nil {
+			_, unreachable := errors.AsType[unreachableError](err)
+			mayBeThere := unreachable && streaming.Err() == nil // the stream, though the API is not
+			if !mayBeThere && (err != nil || isOver(seen, container) || streaming.Err() != nil) {
 				stop()
 				looked <- look{seen, err}
 				return

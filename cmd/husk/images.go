@@ -55,7 +55,7 @@ func listImages(ctx context.Context, c *openapi.Client, reference *string) ([]op
 
 func imagesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, images)
-	cmd.AddCommand(importCommand(a), deleteKind(a, "image", "delete"))
+	cmd.AddCommand(importCommand(a), deleteKind(a, "image"))
 	return cmd
 }
 

@@ -55,7 +55,7 @@ func findIssuer(ctx context.Context, c *openapi.Client, name string) (openapi.OI
 
 func issuersCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, issuers)
-	cmd.AddCommand(createIssuerCommand(a), mapCommand(a), deleteKind(a, "issuer", "delete"))
+	cmd.AddCommand(createIssuerCommand(a), mapCommand(a), deleteKind(a, "issuer"))
 	return cmd
 }
 

@@ -72,7 +72,7 @@ func findKey(ctx context.Context, c *openapi.Client, name, account string) (apiK
 
 func apiKeysCommand(a *app) *cobra.Command {
 	cmd := keysList(a)
-	cmd.AddCommand(createKeyCommand(a), deleteKind(a, "api-key", "delete"))
+	cmd.AddCommand(createKeyCommand(a), deleteKind(a, "api-key"))
 	return cmd
 }
 

@@ -189,7 +189,7 @@ func (a *app) loginByKey(ctx context.Context, base *http.Client, f loginFlags, n
 	}
 	next.APIKey = &config.APIKey{ClientID: f.clientID, ClientSecret: secret}
 	token, err := keyToken(ctx, base, next.API, *next.APIKey)
-	if refused, ok := errors.AsType[oauthRefusal](err); ok {
+	if refused, ok := errors.AsType[oauthError](err); ok {
 		return nil, refused.loginError
 	}
 	return token, err
@@ -326,7 +326,7 @@ func (a *app) loginInBrowser(ctx context.Context, base *http.Client, f loginFlag
 		return nil, unreachableError{err}
 	}
 	got, err := issuer.DeviceLogin(ctx, a.showPrompt)
-	if refused, ok := errors.AsType[*oidc.Refused](err); ok {
+	if refused, ok := errors.AsType[*oidc.RefusedError](err); ok {
 		return nil, loginError{"not logged in: " + refused.Error()}
 	}
 	if errors.Is(err, context.Canceled) {
@@ -340,7 +340,7 @@ func (a *app) loginInBrowser(ctx context.Context, base *http.Client, f loginFlag
 	}
 	next.OIDC = &config.OIDC{Issuer: f.issuer, ClientID: f.oidcClientID, RefreshToken: got.Refresh}
 	token, err := exchange(ctx, base, next.API, got.ID, next.Tenant)
-	if refused, ok := errors.AsType[oauthRefusal](err); ok {
+	if refused, ok := errors.AsType[oauthError](err); ok {
 		if refused.code == openapi.InvalidScope && next.Tenant == "" {
 			refused.text += "; here, husk login --tenant NAME"
 		}

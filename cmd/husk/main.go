@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	}
 	code := exitCode(err)
 	for _, e := range each(err) {
-		_, said := errors.AsType[containerExit](e)
+		_, said := errors.AsType[containerError](e)
 		if interrupted := ctx.Err() != nil && errors.Is(e, context.Canceled); !said && !interrupted {
 			fmt.Fprintln(errs, "husk:", clean(e.Error()))
 		}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // progress tells what is waited for: one line that changes on a terminal, a line for each change elsewhere, and nothing if quiet.
@@ -40,7 +42,13 @@ var spin = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇
 const frameTime = 100 * time.Millisecond
 
 func (p *progress) draw() {
-	fmt.Fprintf(p.out, "\r\x1b[K%s %s", spin[p.frame%len(spin)], p.shown)
+	text := []rune(p.shown)
+	if f, ok := p.out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 3 && len(text) > width-3 { // a line that wraps cannot be taken back
+			text = append(text[:width-4:width-4], '…')
+		}
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s %s", spin[p.frame%len(spin)], string(text))
 }
 
 // wait pauses, and lets the sign turn meanwhile.

@@ -31,7 +31,6 @@ type resource[T any] struct {
 type query struct {
 	selector *string
 	object   *openapi.ListEventsParams // of events only
-	account  string                    // of API keys only
 }
 
 func (r resource[T]) viewFor(ctx context.Context, c *openapi.Client, p printer) view[T] {

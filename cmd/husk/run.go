@@ -330,7 +330,7 @@ func podEnd(pod openapi.Pod) error {
 	case pod.Status.Phase == openapi.PodPhaseSucceeded:
 		return nil
 	case code != nil && *code != 0:
-		return containerExit{*code}
+		return containerError{*code}
 	default:
 		return fmt.Errorf("%s is %s", podView.ref(pod), state(describePhase(pod), pod.Status.Message))
 	}

@@ -79,7 +79,7 @@ func usersCommand(a *app) *cobra.Command {
 	cmd.AddCommand(createUserCommand(a), setUserRoleCommand(a),
 		shutOutCommand(a, "disable", true, "Shut a user out, whatever a role mapping says", "shut out"),
 		shutOutCommand(a, "enable", false, "Let a user in again who was shut out", "let in again"),
-		deleteKind(a, "user", "delete"))
+		deleteKind(a, "user"))
 	return cmd
 }
 

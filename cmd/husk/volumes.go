@@ -48,7 +48,7 @@ var volumes = resource[openapi.Volume]{
 
 func volumesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, volumes)
-	cmd.AddCommand(createVolumeCommand(a), deleteKind(a, "volume", "delete"))
+	cmd.AddCommand(createVolumeCommand(a), deleteKind(a, "volume"))
 	return cmd
 }
 

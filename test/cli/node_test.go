@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -210,7 +211,7 @@ func (n *node) act(d store.DesiredPod) husk.PodReport {
 
 func start(args []string) *ran {
 	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning}
-	words := append(args, "", "", "")
+	words := append(slices.Clone(args), "", "", "")
 	switch words[0] {
 	case "say":
 		r.line, r.event = words[1], husk.EventSucceeded
@@ -240,7 +241,11 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	asJSON := r.Header.Get("Accept") == "application/x-ndjson"
 	if asJSON {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		_ = json.NewEncoder(w).Encode(map[string]any{"time": ran.at, "stream": ran.stream, "line": ran.line})
+		_ = json.NewEncoder(w).Encode(struct {
+			Time   time.Time `json:"time"`
+			Stream string    `json:"stream"`
+			Line   string    `json:"line"`
+		}{ran.at, ran.stream, ran.line})
 	} else {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, ran.line)

@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 // decoder puts a YAML tree into structs by their JSON names. It goes on after a mistake, so that a person sees all of them at once.
 type decoder struct {
 	file     string
-	problems Problems
+	problems MistakeErrors
 	visited  int
 	// reason explains a field that the structs do not have, by its path without indexes; it may be nil or return "".
 	reason func(path string) string
@@ -122,9 +123,7 @@ func fields(into reflect.Value) map[string]reflect.Value {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":
-			for n, v := range fields(into.Field(i)) {
-				out[n] = v
-			}
+			maps.Copy(out, fields(into.Field(i)))
 		case name != "" && name != "-" && f.IsExported():
 			out[name] = into.Field(i)
 		}

@@ -21,7 +21,7 @@ const maxFile = 16 << 20
 // documents come back together.
 func Load(files []string, in io.Reader) ([]Document, error) {
 	var docs []Document
-	var problems Problems
+	var problems MistakeErrors
 	for _, file := range files {
 		sources, err := expand(file)
 		if err != nil {
@@ -29,7 +29,7 @@ func Load(files []string, in io.Reader) ([]Document, error) {
 		}
 		for _, source := range sources {
 			found, err := load(source, in)
-			if p, ok := errors.AsType[Problems](err); ok {
+			if p, ok := errors.AsType[MistakeErrors](err); ok {
 				problems = append(problems, p...)
 				continue
 			}
@@ -105,13 +105,13 @@ func load(file string, in io.Reader) ([]Document, error) {
 func Parse(file string, raw []byte) ([]Document, error) {
 	nodes, err := split(raw)
 	if err != nil {
-		return nil, Problems{file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")}
+		return nil, MistakeErrors{file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	}
 	var docs []Document
-	var problems Problems
+	var problems MistakeErrors
 	for _, node := range nodes {
 		d, err := read(file, node)
-		if p, ok := errors.AsType[Problems](err); ok {
+		if p, ok := errors.AsType[MistakeErrors](err); ok {
 			problems = append(problems, p...)
 			continue
 		}
@@ -124,7 +124,7 @@ func Parse(file string, raw []byte) ([]Document, error) {
 	case len(problems) > 0:
 		return nil, problems
 	case len(docs) == 0:
-		return nil, Problems{file + ": there is no document in it"}
+		return nil, MistakeErrors{file + ": there is no document in it"}
 	}
 	return docs, nil
 }

@@ -177,14 +177,14 @@ func (d *decoder) checkName(node *yaml.Node, path, name string) {
 	}
 }
 
-// Problems are all that is wrong with some documents, one for each line.
-type Problems []string
+// MistakeErrors are all that is wrong with some documents, each with its place.
+type MistakeErrors []string
 
 // Error implements error.
-func (p Problems) Error() string { return strings.Join(p, "; ") }
+func (p MistakeErrors) Error() string { return strings.Join(p, "; ") }
 
 // Unwrap gives each problem as an error of its own.
-func (p Problems) Unwrap() []error {
+func (p MistakeErrors) Unwrap() []error {
 	var errs []error
 	for _, text := range p {
 		errs = append(errs, problem(text))

@@ -37,15 +37,15 @@ type Tokens struct {
 	Refresh string // empty if the issuer gives none
 }
 
-// Refused is an answer of the issuer by which the login has ended, or was never allowed.
-type Refused struct {
+// RefusedError is an answer of the issuer by which the login has ended, or was never allowed.
+type RefusedError struct {
 	Issuer string
 	Code   string // as OAuth 2.0 calls it, such as invalid_grant
 	Text   string
 }
 
 // Error implements error.
-func (r *Refused) Error() string {
+func (r *RefusedError) Error() string {
 	text := r.Code
 	if r.Text != "" {
 		text = r.Text + " (" + r.Code + ")"
@@ -130,7 +130,7 @@ type Prompt struct {
 	Expires  time.Time
 }
 
-// DeviceLogin has a person log in in any browser, and waits until that is done.
+// DeviceLogin lets a person log in with any browser, and waits until that is done.
 func (i *Issuer) DeviceLogin(ctx context.Context, show func(Prompt)) (Tokens, error) {
 	if i.endpoint.DeviceAuthURL == "" {
 		return Tokens{}, fmt.Errorf("the issuer %s offers no login from a terminal (no device_authorization_endpoint); use an API key", i.URL)
@@ -145,7 +145,7 @@ func (i *Issuer) DeviceLogin(ctx context.Context, show func(Prompt)) (Tokens, er
 	t, err := cfg.DeviceAccessToken(ctx, device)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return Tokens{}, &Refused{i.URL, "expired_token", "nobody has entered the code in time"}
+			return Tokens{}, &RefusedError{i.URL, "expired_token", "nobody has entered the code in time"}
 		}
 		return Tokens{}, i.explain(ctx, err)
 	}
@@ -178,7 +178,7 @@ func (i *Issuer) tokens(t *oauth2.Token, refresh string) (Tokens, error) {
 func (i *Issuer) explain(ctx context.Context, err error) error {
 	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		if r.ErrorCode != "" {
-			return &Refused{i.URL, r.ErrorCode, r.ErrorDescription}
+			return &RefusedError{i.URL, r.ErrorCode, r.ErrorDescription}
 		}
 		return fmt.Errorf("the issuer %s answers %s", i.URL, r.Response.Status)
 	}
