@@ -63,7 +63,7 @@ A pod cannot be changed. One that differs from its document is an error, or with
 --replace it is deleted and ordered anew; its volumes keep their data.`,
 		Example: `  husk apply -f web.yaml
   husk apply -f deploy/ --dry-run=client
-  kubectl create -o yaml --dry-run=client -f pod.yaml | husk apply -f -`,
+  husk apply -f - --replace < web.json`,
 		Args: cobra.NoArgs,
 	}
 	fs := cmd.Flags()

@@ -183,7 +183,7 @@ func contextName(c config.Config, asked, current string, again bool, next config
 }
 
 func (a *app) loginByKey(ctx context.Context, base *http.Client, f loginFlags, next *config.Context) (*openapi.Token, error) {
-	secret, err := a.secret(f)
+	secret, err := a.secret(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (a *app) loginByKey(ctx context.Context, base *http.Client, f loginFlags, n
 const maxSecret = 4096
 
 // secret reads the API key's secret: from standard input if that was asked for, else from the terminal without showing it.
-func (a *app) secret(f loginFlags) (string, error) {
+func (a *app) secret(ctx context.Context, f loginFlags) (string, error) {
 	var raw []byte
 	var err error
 	switch {
@@ -207,10 +207,13 @@ func (a *app) secret(f loginFlags) (string, error) {
 		raw, err = io.ReadAll(io.LimitReader(a.in, maxSecret))
 	case a.asks():
 		fmt.Fprint(a.errs, "Secret: ")
-		raw, err = term.ReadPassword(int(a.in.(*os.File).Fd())) //nolint:forcetypeassert // a terminal is a file
+		raw, err = readHidden(ctx, a.in.(*os.File)) //nolint:forcetypeassert // a terminal is a file
 		fmt.Fprintln(a.errs)
 	default:
 		return "", usagef("the secret is needed; --client-secret-stdin reads it from standard input")
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)
@@ -266,25 +269,47 @@ func (a *app) chooseLogin(ctx context.Context, base *http.Client, api string, f 
 	return f, err
 }
 
-// readLine reads a line from a person, and gives up when the command is interrupted.
+// readLine reads a line from a person.
 func readLine(ctx context.Context, in io.Reader) (string, error) {
-	type read struct {
-		line string
-		err  error
+	line, err := interruptible(ctx, func() (string, error) { return bufio.NewReaderSize(in, 1).ReadString('\n') })
+	line = strings.TrimSpace(line)
+	if err != nil && line == "" {
+		return "", fmt.Errorf("read the answer: %w", err)
 	}
-	got := make(chan read, 1)
+	return line, nil
+}
+
+// readHidden reads a line that the terminal does not show, and lets it show again what comes then, interrupted or not.
+func readHidden(ctx context.Context, f *os.File) ([]byte, error) {
+	fd := int(f.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
+	}
+	return raw, err
+}
+
+// interruptible gives a read of a terminal up when the command is interrupted.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	got := make(chan result, 1)
 	go func() { // a read of a terminal cannot be called off; it ends with the process
-		line, err := bufio.NewReaderSize(in, 1).ReadString('\n')
-		got <- read{strings.TrimSpace(line), err}
+		v, err := read()
+		got <- result{v, err}
 	}()
 	select {
 	case <-ctx.Done():
-		return "", ctx.Err()
+		var none T
+		return none, ctx.Err()
 	case r := <-got:
-		if r.err != nil && r.line == "" {
-			return "", fmt.Errorf("read the answer: %w", r.err)
-		}
-		return r.line, nil
+		return r.v, r.err
 	}
 }
 

@@ -140,15 +140,18 @@ func (d *decoder) object(node *yaml.Node, into reflect.Value, path string, stric
 		case ok:
 			d.decode(value, field, at, strict, depth+1)
 		case strict:
-			d.unknown(key, at)
+			d.unknown(key, resolve(value), at)
 		}
 	})
 }
 
 var indexes = regexp.MustCompile(`\[\d+\]`)
 
-func (d *decoder) unknown(key *yaml.Node, path string) {
+func (d *decoder) unknown(key, value *yaml.Node, path string) {
 	if d.reason != nil {
+		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // what kubectl prints says nothing there
+			return
+		}
 		if why := d.reason(indexes.ReplaceAllString(path, "[]")); why != "" {
 			d.fail(key, path, "%s", why)
 			return

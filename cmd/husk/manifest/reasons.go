@@ -60,6 +60,10 @@ func kubernetesReason(path string) string {
 	if why, ok := kubernetesReasons[path]; ok {
 		return why
 	}
-	parent := path[:strings.LastIndexByte(path, '.')+1]
-	return kubernetesReasons[parent]
+	for above, why := range kubernetesReasons {
+		if strings.HasSuffix(above, ".") && strings.HasPrefix(path, above) {
+			return why
+		}
+	}
+	return ""
 }
