@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -241,11 +240,7 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	asJSON := r.Header.Get("Accept") == "application/x-ndjson"
 	if asJSON {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		_ = json.NewEncoder(w).Encode(struct {
-			Time   time.Time `json:"time"`
-			Stream string    `json:"stream"`
-			Line   string    `json:"line"`
-		}{ran.at, ran.stream, ran.line})
+		fmt.Fprintf(w, `{"time":%q,"stream":%q,"line":%q}`+"\n", ran.at.Format(time.RFC3339Nano), ran.stream, ran.line)
 	} else {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, ran.line)
