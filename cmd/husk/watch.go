@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"husk/openapi"
 )
@@ -47,6 +48,31 @@ func events(r io.Reader, take func(event) error) error {
 	return lines.Err()
 }
 
+// silence is how long a stream may say nothing before it is taken for lost. The API says something every 15 seconds.
+const silence = 50 * time.Second
+
+// whileAlive returns a context that ends when what is read through wrap has been silent for too long.
+func whileAlive(ctx context.Context) (alive context.Context, wrap func(io.Reader) io.Reader, stop func()) {
+	alive, cancel := context.WithCancel(ctx)
+	t := time.AfterFunc(silence, cancel)
+	t.Stop() // until there is a stream
+	return alive, func(r io.Reader) io.Reader { t.Reset(silence); return heard{r, t} }, func() { t.Stop(); cancel() }
+}
+
+// heard puts the end of patience off whenever something is read.
+type heard struct {
+	r io.Reader
+	t *time.Timer
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if n > 0 {
+		h.t.Reset(silence)
+	}
+	return n, err
+}
+
 // watcher prints changes. It remembers what it printed, so that a stream that was cut and opened again repeats and loses nothing.
 type watcher[T any] struct {
 	resource resource[T]
@@ -70,9 +96,11 @@ func watchChanges[T any](ctx context.Context, a *app, c *openapi.Client, r resou
 	}
 	lost := false
 	for attempt := 1; ; attempt++ {
-		resp, err := r.watch(ctx, c, q)
+		alive, wrap, stop := whileAlive(ctx)
+		resp, err := r.watch(alive, c, q) //nolint:bodyclose // closed below, or by checked
 		err = checked(resp, err)
 		if _, unreachable := errors.AsType[unreachableError](err); err != nil && (!unreachable && exitCode(err) != exitUnavailable || attempt == 1 && !lost) {
+			stop()
 			return err
 		}
 		if err == nil {
@@ -80,13 +108,14 @@ func watchChanges[T any](ctx context.Context, a *app, c *openapi.Client, r resou
 				a.hint("the watch goes on")
 			}
 			w.seen = map[string]bool{}
-			err = events(resp.Body, func(e event) error {
+			err = events(wrap(resp.Body), func(e event) error {
 				attempt = 1
 				return w.take(e)
 			})
 			resp.Body.Close()
 			lost = false
 		}
+		stop()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

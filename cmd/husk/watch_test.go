@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -64,4 +67,27 @@ func TestAWatchEndsWithItsContext(t *testing.T) {
 	if code := run(ctx, []string{"pods", "--watch"}, strings.NewReader(""), &out, &errs); code != exitInterrupted || errs.Len() != 0 {
 		t.Errorf("exit code %d, %q", code, errs.String())
 	}
+}
+
+func TestASilentStreamIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		alive, wrap, stop := whileAlive(t.Context())
+		defer stop()
+		in, out := io.Pipe()
+		context.AfterFunc(alive, func() { in.Close() }) // as net/http does
+		go func() {
+			for range 4 {
+				time.Sleep(silence - time.Second)
+				fmt.Fprint(out, ": ping\n\n")
+			}
+		}()
+		start := time.Now()
+		if err := events(wrap(in), func(event) error { return nil }); err == nil {
+			t.Error("the stream ends by itself")
+		}
+		if took := time.Since(start); took != 4*(silence-time.Second)+silence {
+			t.Errorf("given up after %s", took)
+		}
+	})
 }
