@@ -2,117 +2,147 @@ package server
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"husk/ceph"
+	"husk"
 	"husk/scheduler"
 	"husk/store"
 )
 
-// scheduleBatch is how many pending pods one pass takes at most.
-const scheduleBatch = 1000
+const (
+	// scheduleBatch is how many pending pods one pass takes at most: enough that a statement costs little a pod, few enough that a pass
+	// stays below a second.
+	scheduleBatch = 5000
+	// wakeBatch is how many pods that were put off are tried again at once when room appears.
+	wakeBatch = 1000
+)
 
-// schedulePass packs what is pending, makes each placed pod's key in Ceph, and commits the batch.
-//
-// The key comes first: a placement that is committed can start at once. A pass that dies in between leaves keys of pending pods,
-// which the next pass finds again by name, and the collector removes those of pods that are gone.
-func (s *Server) schedulePass(ctx context.Context, epoch int64) error {
-	pending, err := s.store.PendingPods(ctx, scheduleBatch)
-	if err != nil || len(pending) == 0 {
-		return err
-	}
-	rooms, err := s.store.NodeRooms(ctx)
+// placer is the scheduling of one leadership. It remembers how much room each node had, to notice where some has appeared.
+type placer struct {
+	*Server
+	free map[store.ID]husk.Resources
+}
+
+func newPlacer(s *Server) *placer { return &placer{Server: s} }
+
+// pass packs what is pending and due, and commits the batch in one statement. What fits nowhere is put off and says why. A pass that dies
+// anywhere has placed its batch or nothing of it.
+func (p *placer) pass(ctx context.Context, epoch int64) error {
+	pending, err := p.store.PendingPods(ctx, scheduleBatch)
 	if err != nil {
 		return err
 	}
-	keys := map[string]store.PodKey{}
-	var pods []scheduler.Pod
+	waiting, err := p.store.AnyPutOff(ctx)
+	if err != nil || len(pending) == 0 && !waiting {
+		return err
+	}
+	rooms, err := p.store.NodeRooms(ctx)
+	if err != nil {
+		return err
+	}
+	if room := p.appeared(rooms); waiting && room != (husk.Resources{}) {
+		woken, err := p.store.Wake(ctx, room, wakeBatch)
+		if err != nil {
+			return err
+		}
+		if woken > 0 {
+			return errMore
+		}
+	}
+	if len(pending) == 0 {
+		return nil
+	}
+	p.metrics.queueAge.Set(time.Since(pending[0].CreatedAt).Seconds())
+	placed, refused, err := p.place(ctx, epoch, pending, rooms)
+	if err != nil {
+		return err
+	}
+	if placed+refused < len(pending) || len(pending) == scheduleBatch {
+		return errMore // something had changed, or there is more
+	}
+	return nil
+}
+
+// place plans a batch and commits it.
+func (p *placer) place(ctx context.Context, epoch int64, pending []store.PendingPod, rooms []store.NodeRoom) (placed, refused int, err error) {
+	keys := make(map[string]store.PodKey, len(pending))
+	pods := make([]scheduler.Pod, 0, len(pending))
 	var refusals []store.Refusal
-	for _, p := range pending {
-		key := store.PodKey{TenantID: p.TenantID, ID: p.ID}
-		if p.WaitsFor != "" {
-			refusals = append(refusals, store.Refusal{Pod: key, Reason: "Waiting", Message: p.WaitsFor})
+	for _, d := range pending {
+		key := store.PodKey{TenantID: d.TenantID, ID: d.ID}
+		if d.WaitsFor != "" {
+			refusals = append(refusals, store.Refusal{Pod: key, Reason: "Waiting", Message: d.WaitsFor, Waits: true})
 			continue
 		}
-		keys[p.ID.String()] = key
-		pods = append(pods, scheduler.Pod{ID: p.ID.String(), Size: scheduler.Resources(p.Size)})
+		keys[d.ID.String()] = key
+		pods = append(pods, scheduler.Pod{ID: d.ID.String(), Size: scheduler.Resources(d.Size)})
 	}
 	nodes := make([]scheduler.Node, 0, len(rooms))
-	byID := map[string]store.NodeRoom{}
+	byID := make(map[string]store.NodeRoom, len(rooms))
 	for _, r := range rooms {
-		byID[r.Node.ID.String()] = r
+		id := r.ID.String()
+		byID[id] = r
 		nodes = append(nodes, scheduler.Node{
-			ID: r.Node.ID.String(), Ready: r.Node.State == nodeReady, Capacity: scheduler.Resources(r.Node.Capacity),
-			Allocated: scheduler.Resources(r.Node.Allocated), Overhead: scheduler.Resources{MemoryMiB: r.Node.VMMOverheadMiB},
+			ID: id, Ready: r.State == nodeReady, Capacity: scheduler.Resources(r.Capacity), Allocated: scheduler.Resources(r.Allocated),
+			Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
 		})
 	}
 	plan := scheduler.Schedule(nodes, pods)
 	for _, r := range plan.Refusals {
 		refusals = append(refusals, store.Refusal{Pod: keys[r.PodID], Reason: string(r.Reason), Message: r.Message()})
 	}
-	if err := s.store.Refuse(ctx, refusals); err != nil {
-		return err
+	if err := p.store.Refuse(ctx, refusals); err != nil {
+		return 0, 0, err
 	}
+	p.metrics.refusals.Add(float64(len(plan.Refusals)))
 	if len(plan.Placements) == 0 {
-		return nil
+		return 0, len(refusals), nil
 	}
-	batch, troubles := s.grant(ctx, plan.Placements, keys, byID)
-	placed, err := s.store.CommitPlacements(ctx, epoch, batch)
+	batch := make([]store.Placement, 0, len(plan.Placements))
+	for _, pl := range plan.Placements {
+		room := byID[pl.NodeID]
+		batch = append(batch, store.Placement{Pod: keys[pl.PodID], Node: room.ID, NodeVersion: room.Version})
+	}
+	done, err := p.store.CommitPlacements(ctx, epoch, batch)
 	if err != nil {
-		return errors.Join(err, troubles)
+		return 0, 0, err
 	}
-	s.metrics.placements.Add(float64(len(placed)))
-	for _, p := range placed {
-		s.log.Info("placed", "tenant", p.TenantID, "pod", p.ID)
+	for _, pod := range done {
+		p.log.Info("placed", "tenant", pod.TenantID, "pod", pod.ID)
 	}
-	if missed := len(batch) - len(placed); missed > 0 {
-		s.metrics.conflicts.Add(float64(missed))
-		return errors.Join(errMore, troubles)
-	}
-	return troubles
+	p.metrics.placements.Add(float64(len(done)))
+	p.metrics.conflicts.Add(float64(len(batch) - len(done)))
+	p.took(plan.Placements, pods, byID)
+	return len(done), len(refusals), nil
 }
 
-// keyWorkers is how many keys are made at the same time; the monitor commits several in one round.
-const keyWorkers = 8
-
-// grant makes the Ceph key of every placed pod. A pod whose key cannot be made stays pending and does not hold up the others.
-func (s *Server) grant(ctx context.Context, placements []scheduler.Placement, keys map[string]store.PodKey, nodes map[string]store.NodeRoom) ([]store.Placement, error) {
-	secrets := make([]string, len(placements))
-	failures := make([]error, len(placements))
-	var g errgroup.Group
-	g.SetLimit(keyWorkers)
-	for i, pl := range placements {
-		g.Go(func() error {
-			secrets[i], failures[i] = s.podSecret(ctx, keys[pl.PodID])
-			return nil
-		})
-	}
-	err := errors.Join(append(failures, g.Wait())...)
-	batch := make([]store.Placement, 0, len(placements))
-	for i, pl := range placements {
-		if failures[i] == nil {
-			room := nodes[pl.NodeID]
-			batch = append(batch, store.Placement{Pod: keys[pl.PodID], Node: room.Node.ID, NodeVersion: room.Version, CephKey: secrets[i]})
+// appeared returns the most cpu and the most memory that nodes have free whose room has grown since the last pass, and remembers.
+func (p *placer) appeared(rooms []store.NodeRoom) husk.Resources {
+	var most husk.Resources
+	now := make(map[store.ID]husk.Resources, len(rooms))
+	for _, r := range rooms {
+		if r.State != nodeReady {
+			continue
+		}
+		free := husk.Resources{CPUMillis: r.Capacity.CPUMillis - r.Allocated.CPUMillis, MemoryMiB: r.Capacity.MemoryMiB - r.Allocated.MemoryMiB - r.VMMOverheadMiB}
+		now[r.ID] = free
+		if before, known := p.free[r.ID]; !known || free.CPUMillis > before.CPUMillis || free.MemoryMiB > before.MemoryMiB {
+			most.CPUMillis, most.MemoryMiB = max(most.CPUMillis, free.CPUMillis), max(most.MemoryMiB, free.MemoryMiB)
 		}
 	}
-	return batch, err
+	p.free = now
+	return most
 }
 
-func (s *Server) podSecret(ctx context.Context, pod store.PodKey) (string, error) {
-	disks, err := s.store.PodDisks(ctx, pod)
-	if err != nil {
-		return "", err
+// took remembers what a plan takes away, so that room which comes back later is noticed.
+func (p *placer) took(placements []scheduler.Placement, pods []scheduler.Pod, nodes map[string]store.NodeRoom) {
+	sizes := make(map[string]scheduler.Resources, len(pods))
+	for _, pod := range pods {
+		sizes[pod.ID] = pod.Size
 	}
-	access := make([]ceph.Access, 0, len(disks))
-	for _, d := range disks {
-		access = append(access, ceph.Access{Disk: ceph.Disk{Pool: s.cfg.VolumesPool, Name: d.Name, ID: d.RBDID}, Write: d.Writable})
+	for _, pl := range placements {
+		room, size := nodes[pl.NodeID], sizes[pl.PodID]
+		free := p.free[room.ID]
+		p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
 	}
-	key, err := s.cluster.CreatePodKey(ctx, pod.ID.String(), access)
-	if err != nil {
-		return "", fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
-	}
-	return key.Secret, nil
 }

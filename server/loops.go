@@ -22,9 +22,11 @@ func (s *Server) lead(ctx context.Context, epoch int64) {
 	s.metrics.leading.Set(1)
 	defer s.metrics.leading.Set(0)
 	nodes := newNodeWatch(s.cfg.Lease)
+	placer := newPlacer(s)
 	var running sync.WaitGroup
 	for _, l := range []loop{
-		{"schedule", 2 * time.Second, true, s.schedulePass},
+		{"schedule", 2 * time.Second, true, placer.pass},
+		{"keys", 2 * time.Second, true, s.keysPass},
 		{"volumes", 5 * time.Second, true, s.volumesPass},
 		{"images", 5 * time.Second, true, s.imagesPass},
 		{"nodes", s.cfg.Heartbeat / 2, false, func(ctx context.Context, epoch int64) error { return s.nodesPass(ctx, epoch, nodes) }},

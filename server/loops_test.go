@@ -83,6 +83,7 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 			}
 		}
 	}
+	placer := newPlacer(s.Server)
 	c := s.tenant()
 	_, agent := s.node()
 	reference := pushed(t)
@@ -98,11 +99,11 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 		return as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
 	}
 
-	pass(s.schedulePass)
+	pass(placer.pass)
 	if now := look(); now.Status.Phase != "Pending" || *now.Status.Reason != "Waiting" || !strings.Contains(*now.Status.Message, "volume data") {
 		t.Errorf("before its volume is made the pod is %+v", now.Status)
 	}
-	pass(s.volumesPass, s.schedulePass)
+	pass(s.volumesPass, placer.pass)
 	if now := look(); now.Status.Phase != "Pending" || !strings.Contains(*now.Status.Message, reference) {
 		t.Errorf("before its image is imported the pod is %+v", now.Status)
 	}
@@ -111,7 +112,7 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	if ready.State != "Ready" || ready.SizeBytes == nil || ready.ReadyAt == nil {
 		t.Errorf("the image is %+v", ready)
 	}
-	pass(s.schedulePass)
+	pass(placer.pass, s.keysPass)
 	if now := look(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}
@@ -172,7 +173,7 @@ func TestAPodThatFitsNowhereSaysWhy(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	pod := s.order(c)
-	if err := s.schedulePass(t.Context(), 0); err != nil {
+	if err := newPlacer(s.Server).pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
@@ -253,7 +254,7 @@ func TestTheLeaderRunsTheLoops(t *testing.T) {
 		defer close(stopped)
 		// As lead does, with the one loop that needs no Ceph as long as no node is there.
 		_ = s.store.Lead(ctx, "test", func(ctx context.Context, epoch int64) {
-			s.run(ctx, epoch, loop{"schedule", time.Hour, true, s.schedulePass})
+			s.run(ctx, epoch, loop{"schedule", time.Hour, true, newPlacer(s.Server).pass})
 		})
 	}()
 	// The watch may show a pod before or after the loop has said why it waits.

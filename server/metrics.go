@@ -26,6 +26,8 @@ type metrics struct {
 	leading    prometheus.Gauge
 	limited    prometheus.Counter
 	watchers   prometheus.Gauge
+	refusals   prometheus.Counter
+	queueAge   prometheus.Gauge
 }
 
 func newMetrics(s *store.Store) *metrics {
@@ -45,8 +47,10 @@ func newMetrics(s *store.Store) *metrics {
 	}
 	m.limited = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address made too many."})
 	m.watchers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."})
+	m.refusals = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_refusals_total", Help: "Times that a pod fitted nowhere and was put off."})
+	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod in the last batch that was placed."})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, platform{s}, collectors.NewGoCollector(),
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.refusals, m.queueAge, platform{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m

@@ -53,6 +53,9 @@ func serveForTests(databaseURL string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(schedulesEnv) != "" {
+		go s.scheduleForTests(ctx)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

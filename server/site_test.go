@@ -339,12 +339,15 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 		s.t.Fatal(err)
 	}
 	for _, r := range rooms {
-		if r.Node.ID != node {
+		if r.ID != node {
 			continue
 		}
-		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version, CephKey: "cephx-secret"}})
+		placed, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: c.id, ID: pod}, Node: node, NodeVersion: r.Version}})
 		if err != nil || len(placed) != 1 {
 			s.t.Fatalf("placed %v: %v", placed, err)
+		}
+		if err := s.store.SetPodKeys(s.t.Context(), map[store.PodKey]string{{TenantID: c.id, ID: pod}: "cephx-secret"}); err != nil {
+			s.t.Fatal(err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 			tenant, node := h.tenant(), h.node(2)
 			pod := h.order(tenant, specOf(h.image(tenant)))
 			epoch := h.epoch()
-			placement := store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID), CephKey: "key"}
+			placement := store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)}
 			c.spoil(h, &placement)
 			placed, err := h.CommitPlacements(t.Context(), epoch, []store.Placement{placement})
 			if must(t, placed, err); len(placed) != 0 {
@@ -198,7 +199,7 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 			node = changes
 		}
 		pod := h.order(tenant, specOf(image))
-		batch = append(batch, store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID), CephKey: "key"})
+		batch = append(batch, store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)})
 	}
 	gone, err := h.DeletePod(t.Context(), tenant.ID, batch[2].Pod.ID)
 	must(t, gone, err)
@@ -211,7 +212,22 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 	h.wantAllocated(stays.ID, 2)
 	h.wantAllocated(changes.ID, 1)
 	revision, pods, err := h.Desired(t.Context(), stays.ID)
-	must(t, revision, err)
+	if must(t, revision, err); len(pods) != 0 {
+		t.Errorf("before their keys are made the node is told of %d pods", len(pods))
+	}
+	without, err := h.PodsWithoutKey(t.Context(), 10)
+	if must(t, without, err); !slices.Equal(without, placed) && !slices.Equal(without, []store.PodKey{placed[1], placed[0]}) {
+		t.Errorf("without a key are %v, placed are %v", without, placed)
+	}
+	for range 2 {
+		if err := h.SetPodKeys(t.Context(), map[store.PodKey]string{placed[0]: "key", placed[1]: "key"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, pods, err := h.Desired(t.Context(), stays.ID)
+	if must(t, again, err); again != revision+1 {
+		t.Errorf("two keys that were made, and made again, took the revision from %d to %d", revision, again)
+	}
 	for _, p := range pods {
 		if p.CephKey != "key" || len(p.Images) != 1 || p.Network.CIDR != tenant.NetworkCIDR || !strings.HasPrefix(p.Network.MAC, "02:") {
 			t.Errorf("the node is told %+v", p)

@@ -115,3 +115,18 @@ func TestTenantsKeepTheirKeysWhenTheyGetServiceAccounts(t *testing.T) {
 	s.want(`SELECT string_agg(reason, ',' ORDER BY at) FROM events`, "Accepted,Placed")
 	s.want(`SELECT (signs_from = created_at)::text FROM signing_keys`, "true")
 }
+
+func TestPodsThatWaitAreStillDue(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 3)
+	s.exec(`INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, now(), false, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO nodes (id, name) VALUES ('00000000-0000-4000-8000-000000000002', 'metal-1')`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', 0, '10.64.0.0/24')`)
+	control.exec(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, holds_room, ceph_key) VALUES
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'waits', '{}', '{}', 1, 1, '00000000-0000-4000-8000-000000000003', '10.64.0.2', '02:00:00:00:00:01', 'Pending', NULL, false, NULL),
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'runs', '{}', '{}', 1, 1, '00000000-0000-4000-8000-000000000003', '10.64.0.3', '02:00:00:00:00:02', 'Running', '00000000-0000-4000-8000-000000000002', true, '\x01')`)
+	s.migrate(4)
+	control.want(`SELECT string_agg(name, ',') FROM pods WHERE phase = 'Pending' AND next_try_at IS NULL AND tries = 0`, "waits")
+	control.want(`SELECT count(*)::text FROM pods WHERE ceph_key IS NULL AND holds_room`, "0")
+}

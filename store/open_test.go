@@ -146,7 +146,7 @@ func (h house) version(node store.ID) int64 {
 	h.t.Helper()
 	rooms, err := h.NodeRooms(h.t.Context())
 	for _, r := range must(h.t, rooms, err) {
-		if r.Node.ID == node {
+		if r.ID == node {
 			return r.Version
 		}
 	}
@@ -166,12 +166,17 @@ func keyOf(p husk.Pod) store.PodKey { return store.PodKey{TenantID: p.TenantID, 
 func (h house) place(node store.ID, pods ...husk.Pod) {
 	h.t.Helper()
 	var batch []store.Placement
+	keys := map[store.PodKey]string{}
 	for _, p := range pods {
-		batch = append(batch, store.Placement{Pod: keyOf(p), Node: node, NodeVersion: h.version(node), CephKey: "key of " + p.Name})
+		batch = append(batch, store.Placement{Pod: keyOf(p), Node: node, NodeVersion: h.version(node)})
+		keys[keyOf(p)] = "key of " + p.Name
 	}
 	placed, err := h.CommitPlacements(h.t.Context(), h.epoch(), batch)
 	if err != nil || len(placed) != len(pods) {
 		h.t.Fatalf("placed %d of %d pods: %v", len(placed), len(pods), err)
+	}
+	if err := h.SetPodKeys(h.t.Context(), keys); err != nil {
+		h.t.Fatal(err)
 	}
 }
 

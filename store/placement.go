@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -48,15 +49,24 @@ func (s *Store) PendingPods(ctx context.Context, limit int) ([]PendingPod, error
 
 // NodeRoom is what the scheduler needs to know of a node.
 type NodeRoom struct {
-	Node    husk.Node
-	Version int64
+	ID                  ID
+	Name                string
+	State               husk.NodeState
+	Version             int64
+	Capacity, Allocated husk.Resources
+	VMMOverheadMiB      int
 }
 
-// NodeRooms returns every node with its version.
+// NodeRooms returns every node, by name.
 func (s *Store) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
 	return inControl(ctx, s, func(q *db.Queries) ([]NodeRoom, error) {
-		rows, err := q.Nodes(ctx)
-		return convertAll(rows, func(n db.Node) NodeRoom { return NodeRoom{nodeOf(n), n.Version} }), err
+		rows, err := q.NodeRooms(ctx)
+		return convertAll(rows, func(n db.NodeRoomsRow) NodeRoom {
+			return NodeRoom{
+				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
+				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib,
+			}
+		}), err
 	})
 }
 
@@ -79,11 +89,10 @@ type Placement struct {
 	Pod         PodKey
 	Node        ID
 	NodeVersion int64
-	CephKey     string
 }
 
 // CommitPlacements writes a batch in one statement and returns the pods that were placed. Those that are missing were deleted
-// meanwhile, their node has changed, or another server leads; they are to be looked at again.
+// meanwhile, their node has changed, or another server leads; they are to be looked at again. A node is told of a pod when its key is made.
 func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Placement) ([]PodKey, error) {
 	p := db.CommitPlacementsParams{Epoch: epoch}
 	for _, pl := range batch {
@@ -93,34 +102,52 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
 	}
 	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
-		p.CephKeys = nil
-		for _, pl := range batch {
-			sealed, err := s.sealFor(ctx, q, pl.Pod.TenantID, []byte(pl.CephKey), sealedKeyOwner(pl.Pod.ID))
-			if err != nil {
-				return nil, err
-			}
-			p.CephKeys = append(p.CephKeys, sealed)
-		}
 		rows, err := q.CommitPlacements(ctx, p)
-		if err != nil {
+		if err != nil || len(rows) == 0 {
 			return nil, err
 		}
-		placed := []PodKey{}
-		nodes := map[ID]bool{}
+		placed := make([]PodKey, 0, len(rows))
+		events := db.InsertEventsParams{Kind: "pod", Reason: "Placed"}
+		topics := map[string]bool{topicWork: true}
 		for _, r := range rows {
 			placed = append(placed, PodKey{r.TenantID, r.ID})
-			nodes[r.NodeID] = true
-			if err := record(ctx, q, r.TenantID, "pod", r.ID, "Placed", ""); err != nil {
-				return nil, err
-			}
+			events.TenantIds, events.ObjectIds = append(events.TenantIds, r.TenantID), append(events.ObjectIds, r.ID)
+			topics[topicTenant(r.TenantID)] = true
 		}
-		for node := range nodes {
-			if err := q.Notify(ctx, topicNode(node)); err != nil {
-				return nil, err
-			}
+		if err := q.InsertEvents(ctx, events); err != nil {
+			return nil, err
 		}
-		return placed, nil
+		return placed, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 	})
+}
+
+// PodsWithoutKey returns up to limit placed pods whose key in Ceph is not made yet, those that were placed first first.
+func (s *Store) PodsWithoutKey(ctx context.Context, limit int) ([]PodKey, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+		rows, err := q.PodsWithoutKey(ctx, limit)
+		return convertAll(rows, func(r db.PodsWithoutKeyRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
+	})
+}
+
+// SetPodKeys keeps the keys of placed pods, sealed, and tells their nodes. A pod that has a key by now, or holds its room no more, is left
+// as it is.
+func (s *Store) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
+	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+		var p db.SetPodKeysParams
+		for pod, key := range keys {
+			sealed, err := s.sealFor(ctx, q, pod.TenantID, []byte(key), sealedKeyOwner(pod.ID))
+			if err != nil {
+				return struct{}{}, err
+			}
+			p.TenantIds, p.PodIds, p.CephKeys = append(p.TenantIds, pod.TenantID), append(p.PodIds, pod.ID), append(p.CephKeys, sealed)
+		}
+		nodes, err := q.SetPodKeys(ctx, p)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, q.NotifyAll(ctx, convertAll(nodes, topicNode))
+	})
+	return err
 }
 
 func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
@@ -129,34 +156,41 @@ func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
 type Refusal struct {
 	Pod             PodKey
 	Reason, Message string
+	Waits           bool // for something of its own, not for room
 }
 
-// Refuse records why pods are not placed. What is said already is not written again.
+// Refuse records why pods are not placed, and puts off those that fitted nowhere: for a second, and twice as long each time, up to half a
+// minute, unless Wake finds room before.
 func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
-	var p db.SetPodReasonsParams
-	tenants := map[ID]bool{}
+	var p db.PutOffPodsParams
+	topics := map[string]bool{}
 	for _, r := range refusals {
-		p.TenantIds = append(p.TenantIds, r.Pod.TenantID)
-		p.PodIds = append(p.PodIds, r.Pod.ID)
-		p.Reasons = append(p.Reasons, r.Reason)
-		p.Messages = append(p.Messages, r.Message)
-		tenants[r.Pod.TenantID] = true
+		p.TenantIds, p.PodIds = append(p.TenantIds, r.Pod.TenantID), append(p.PodIds, r.Pod.ID)
+		p.Reasons, p.Messages, p.Waits = append(p.Reasons, r.Reason), append(p.Messages, r.Message), append(p.Waits, r.Waits)
+		topics[topicTenant(r.Pod.TenantID)] = true
 	}
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
-		if err := q.SetPodReasons(ctx, p); err != nil {
+		if err := q.PutOffPods(ctx, p); err != nil {
 			return struct{}{}, err
 		}
-		for t := range tenants {
-			if err := notifyTenant(ctx, q, t); err != nil {
-				return struct{}{}, err
-			}
-		}
-		return struct{}{}, nil
+		return struct{}{}, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 	})
 	return err
+}
+
+// AnyPutOff tells whether a pod was put off and is not due yet.
+func (s *Store) AnyPutOff(ctx context.Context) (bool, error) {
+	return inControl(ctx, s, func(q *db.Queries) (bool, error) { return q.AnyPutOff(ctx) })
+}
+
+// Wake makes up to limit pods due that were put off and would fit into this room, and returns how many.
+func (s *Store) Wake(ctx context.Context, room husk.Resources, limit int) (int64, error) {
+	return inControl(ctx, s, func(q *db.Queries) (int64, error) {
+		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: room.CPUMillis, MemoryMib: room.MemoryMiB, Max: limit})
+	})
 }
 
 // DesiredPod is a pod as its node needs to know it.
@@ -209,9 +243,11 @@ func (s *Store) Desired(ctx context.Context, node ID) (int64, []DesiredPod, erro
 		}
 		d := desired{revision: revision, pods: []DesiredPod{}}
 		for _, r := range rows {
-			key, err := s.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID))
-			if err != nil {
-				return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
+			var key []byte
+			if r.Pod.CephKey != nil { // a pod that is to go may never have had one
+				if key, err = s.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID)); err != nil {
+					return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
+				}
 			}
 			d.pods = append(d.pods, DesiredPod{
 				Pod: podOf(r.Pod, ""), CephKey: string(key), Images: byPod[r.Pod.ID],

@@ -185,3 +185,26 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 	)
 	return err
 }
+
+const insertEvents = `-- name: InsertEvents :exec
+INSERT INTO events (tenant_id, kind, object_id, reason) SELECT e.tenant_id, $1, e.object_id, $2
+FROM (SELECT unnest($3::uuid[]) AS tenant_id, unnest($4::uuid[]) AS object_id) e
+`
+
+type InsertEventsParams struct {
+	Kind      string
+	Reason    string
+	TenantIds []uuid.UUID
+	ObjectIds []uuid.UUID
+}
+
+// The same event of many objects.
+func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
+	_, err := q.db.Exec(ctx, insertEvents,
+		arg.Kind,
+		arg.Reason,
+		arg.TenantIds,
+		arg.ObjectIds,
+	)
+	return err
+}

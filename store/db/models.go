@@ -188,6 +188,8 @@ type Pod struct {
 	GuestReadyAt        *time.Time
 	RunningAt           *time.Time
 	DeletionRequestedAt *time.Time
+	Tries               int
+	NextTryAt           *time.Time
 }
 
 type RateBucket struct {

@@ -199,6 +199,52 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 	return exists, err
 }
 
+const nodeRooms = `-- name: NodeRooms :many
+SELECT id, name, state, version, cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib FROM nodes ORDER BY name
+`
+
+type NodeRoomsRow struct {
+	ID                 uuid.UUID
+	Name               string
+	State              husk.NodeState
+	Version            int64
+	CpuMillis          int
+	MemoryMib          int
+	AllocatedCpuMillis int
+	AllocatedMemoryMib int
+	VmmOverheadMib     int
+}
+
+func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
+	rows, err := q.db.Query(ctx, nodeRooms)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []NodeRoomsRow{}
+	for rows.Next() {
+		var i NodeRoomsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.State,
+			&i.Version,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.AllocatedCpuMillis,
+			&i.AllocatedMemoryMib,
+			&i.VmmOverheadMib,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const nodes = `-- name: Nodes :many
 SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes ORDER BY name
 `

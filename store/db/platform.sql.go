@@ -177,6 +177,15 @@ func (q *Queries) Notify(ctx context.Context, payload string) error {
 	return err
 }
 
+const notifyAll = `-- name: NotifyAll :exec
+SELECT pg_notify('husk', payload) FROM unnest($1::text[]) AS payload
+`
+
+func (q *Queries) NotifyAll(ctx context.Context, payloads []string) error {
+	_, err := q.db.Exec(ctx, notifyAll, payloads)
+	return err
+}
+
 const resealSigningKey = `-- name: ResealSigningKey :exec
 UPDATE signing_keys SET private_key = $1 WHERE kid = $2
 `

@@ -15,6 +15,17 @@ import (
 	"husk"
 )
 
+const anyPutOff = `-- name: AnyPutOff :one
+SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp())
+`
+
+func (q *Queries) AnyPutOff(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, anyPutOff)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const clearPodRoom = `-- name: ClearPodRoom :exec
 UPDATE pods SET holds_room = false WHERE tenant_id = $1 AND id = $2
 `
@@ -34,22 +45,22 @@ WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = $1 FOR SHARE
 ), wanted AS (
     SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::uuid[]) AS pod_id, unnest($4::uuid[]) AS node_id,
-        unnest($5::bigint[]) AS node_version, unnest($6::bytea[]) AS ceph_key
+        unnest($5::bigint[]) AS node_version
 ), pending AS (
-    SELECT w.tenant_id, w.pod_id, w.node_id, w.node_version, w.ceph_key, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
+    SELECT w.tenant_id, w.pod_id, w.node_id, w.node_version, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
     WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
     FOR UPDATE OF p
 ), charged AS (
     UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
         allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
-        version = n.version + 1, desired_revision = n.desired_revision + 1
+        version = n.version + 1
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
         FROM pending GROUP BY node_id, node_version) a
     WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
     RETURNING n.id, n.vmm_overhead_mib
 )
 UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
-    ceph_key = w.ceph_key, placed_at = clock_timestamp()
+    placed_at = clock_timestamp()
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id
@@ -61,7 +72,6 @@ type CommitPlacementsParams struct {
 	PodIds       []uuid.UUID
 	NodeIds      []uuid.UUID
 	NodeVersions []int64
-	CephKeys     [][]byte
 }
 
 type CommitPlacementsRow struct {
@@ -79,7 +89,6 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 		arg.PodIds,
 		arg.NodeIds,
 		arg.NodeVersions,
-		arg.CephKeys,
 	)
 	if err != nil {
 		return nil, err
@@ -100,8 +109,8 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
-WHERE pods.node_id = $1::uuid ORDER BY pods.created_at, pods.id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id
 `
 
 type DesiredPodsRow struct {
@@ -109,6 +118,7 @@ type DesiredPodsRow struct {
 	Cidr netip.Prefix
 }
 
+// Without those whose key is not made yet, except to be removed.
 func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredPodsRow, error) {
 	rows, err := q.db.Query(ctx, desiredPods, nodeID)
 	if err != nil {
@@ -147,6 +157,8 @@ func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredP
 			&i.Pod.GuestReadyAt,
 			&i.Pod.RunningAt,
 			&i.Pod.DeletionRequestedAt,
+			&i.Pod.Tries,
+			&i.Pod.NextTryAt,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -253,7 +265,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, nodeID uuid.UUID) ([]ImagesO
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at
 `
 
 type InsertPodParams struct {
@@ -312,6 +324,8 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.GuestReadyAt,
 		&i.RunningAt,
 		&i.DeletionRequestedAt,
+		&i.Tries,
+		&i.NextTryAt,
 	)
 	return i, err
 }
@@ -342,7 +356,7 @@ func (q *Queries) KeyedPodIDs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -382,12 +396,14 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.GuestReadyAt,
 		&i.RunningAt,
 		&i.DeletionRequestedAt,
+		&i.Tries,
+		&i.NextTryAt,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -427,17 +443,26 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.GuestReadyAt,
 		&i.RunningAt,
 		&i.DeletionRequestedAt,
+		&i.Tries,
+		&i.NextTryAt,
 	)
 	return i, err
 }
 
 const pendingPods = `-- name: PendingPods :many
+WITH volumes_missing AS (
+    SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
+    WHERE v.state <> 'Available' GROUP BY c.tenant_id, c.pod_id
+), images_missing AS (
+    SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
+    WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
+)
 SELECT p.tenant_id, p.id, p.labels, p.cpu_millis, p.memory_mib, p.created_at, p.reason, p.message,
-    COALESCE((SELECT v.name FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
-        WHERE c.tenant_id = p.tenant_id AND c.pod_id = p.id AND v.state <> 'Available' LIMIT 1), '')::text AS waits_for_volume,
-    COALESCE((SELECT i.reference || ' (' || i.state || ')' FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
-        WHERE u.tenant_id = p.tenant_id AND u.pod_id = p.id AND i.state <> 'Ready' LIMIT 1), '')::text AS waits_for_image
-FROM pods p WHERE p.phase = 'Pending' ORDER BY p.created_at, p.id LIMIT $1
+    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image
+FROM pods p
+LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
+LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
+WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp()) ORDER BY p.created_at, p.id LIMIT $1
 `
 
 type PendingPodsRow struct {
@@ -453,7 +478,8 @@ type PendingPodsRow struct {
 	WaitsForImage  string
 }
 
-// What waits for a place, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+// What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+// Those are few, so that the look-up begins with them.
 func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, error) {
 	rows, err := q.db.Query(ctx, pendingPods, max)
 	if err != nil {
@@ -486,7 +512,7 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 }
 
 const pod = `-- name: Pod :one
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, node_name(pods.node_id)::text AS node_name FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, node_name(pods.node_id)::text AS node_name FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -531,6 +557,8 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (PodRow, error) {
 		&i.Pod.GuestReadyAt,
 		&i.Pod.RunningAt,
 		&i.Pod.DeletionRequestedAt,
+		&i.Pod.Tries,
+		&i.Pod.NextTryAt,
 		&i.NodeName,
 	)
 	return i, err
@@ -627,7 +655,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const pods = `-- name: Pods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, node_name(pods.node_id)::text AS node_name FROM pods
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, node_name(pods.node_id)::text AS node_name FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -692,6 +720,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
 			&i.Pod.GuestReadyAt,
 			&i.Pod.RunningAt,
 			&i.Pod.DeletionRequestedAt,
+			&i.Pod.Tries,
+			&i.Pod.NextTryAt,
 			&i.NodeName,
 		); err != nil {
 			return nil, err
@@ -705,7 +735,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
 }
 
 const podsOfLostNode = `-- name: PodsOfLostNode :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
 `
 
 func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, error) {
@@ -746,6 +776,8 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 			&i.GuestReadyAt,
 			&i.RunningAt,
 			&i.DeletionRequestedAt,
+			&i.Tries,
+			&i.NextTryAt,
 		); err != nil {
 			return nil, err
 		}
@@ -755,6 +787,69 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 		return nil, err
 	}
 	return items, nil
+}
+
+const podsWithoutKey = `-- name: PodsWithoutKey :many
+SELECT tenant_id, id, node_id::uuid AS node_id FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
+ORDER BY placed_at LIMIT $1
+`
+
+type PodsWithoutKeyRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	NodeID   uuid.UUID
+}
+
+// Placed pods that their node is not told of yet.
+func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKeyRow, error) {
+	rows, err := q.db.Query(ctx, podsWithoutKey, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PodsWithoutKeyRow{}
+	for rows.Next() {
+		var i PodsWithoutKeyRow
+		if err := rows.Scan(&i.TenantID, &i.ID, &i.NodeID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const putOffPods = `-- name: PutOffPods :exec
+UPDATE pods SET reason = r.reason, message = r.message,
+    tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
+    next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
+FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
+    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits) r
+WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
+  AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message))
+`
+
+type PutOffPodsParams struct {
+	TenantIds []uuid.UUID
+	PodIds    []uuid.UUID
+	Reasons   []string
+	Messages  []string
+	Waits     []bool
+}
+
+// Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
+// waits for something of its own is tried with the next pass.
+func (q *Queries) PutOffPods(ctx context.Context, arg PutOffPodsParams) error {
+	_, err := q.db.Exec(ctx, putOffPods,
+		arg.TenantIds,
+		arg.PodIds,
+		arg.Reasons,
+		arg.Messages,
+		arg.Waits,
+	)
+	return err
 }
 
 const removePod = `-- name: RemovePod :execrows
@@ -774,28 +869,41 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 	return result.RowsAffected(), nil
 }
 
-const setPodReasons = `-- name: SetPodReasons :exec
-UPDATE pods SET reason = r.reason, message = r.message
-FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason, unnest($4::text[]) AS message) r
-WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending' AND (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message)
+const setPodKeys = `-- name: SetPodKeys :many
+WITH made AS (
+    SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id, unnest($3::bytea[]) AS ceph_key
+), keyed AS (
+    UPDATE pods p SET ceph_key = m.ceph_key FROM made m
+    WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND p.ceph_key IS NULL AND p.holds_room RETURNING p.node_id
+)
+UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM keyed) k WHERE n.id = k.node_id RETURNING n.id
 `
 
-type SetPodReasonsParams struct {
+type SetPodKeysParams struct {
 	TenantIds []uuid.UUID
 	PodIds    []uuid.UUID
-	Reasons   []string
-	Messages  []string
+	CephKeys  [][]byte
 }
 
-// Why each pod is not placed. Rows that already say so are left alone.
-func (q *Queries) SetPodReasons(ctx context.Context, arg SetPodReasonsParams) error {
-	_, err := q.db.Exec(ctx, setPodReasons,
-		arg.TenantIds,
-		arg.PodIds,
-		arg.Reasons,
-		arg.Messages,
-	)
-	return err
+// Tells the nodes too.
+func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, setPodKeys, arg.TenantIds, arg.PodIds, arg.CephKeys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setPodStopping = `-- name: SetPodStopping :exec
@@ -876,4 +984,25 @@ func (q *Queries) UpdatePodStatus(ctx context.Context, arg UpdatePodStatusParams
 		arg.ID,
 	)
 	return err
+}
+
+const wakePods = `-- name: WakePods :execrows
+UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
+      AND p.cpu_millis <= $1 AND p.memory_mib <= $2 ORDER BY p.created_at, p.id LIMIT $3)
+`
+
+type WakePodsParams struct {
+	CpuMillis int
+	MemoryMib int
+	Max       int
+}
+
+// Room has appeared: those that were put off and could fit into it are due at once, the oldest first.
+func (q *Queries) WakePods(ctx context.Context, arg WakePodsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, wakePods, arg.CpuMillis, arg.MemoryMib, arg.Max)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

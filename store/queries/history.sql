@@ -1,6 +1,11 @@
 -- name: InsertEvent :exec
 INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES (@tenant_id, @kind, @object_id, @reason, @message);
 
+-- name: InsertEvents :exec
+-- The same event of many objects.
+INSERT INTO events (tenant_id, kind, object_id, reason) SELECT e.tenant_id, @kind, e.object_id, @reason
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@object_ids::uuid[]) AS object_id) e;
+
 -- name: Events :many
 SELECT * FROM events
 WHERE tenant_id = @tenant_id AND (at, id) > (@after_time::timestamptz, @after_id::uuid)

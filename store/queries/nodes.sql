@@ -20,6 +20,9 @@ SELECT * FROM nodes WHERE id = @id FOR UPDATE;
 -- name: Nodes :many
 SELECT * FROM nodes ORDER BY name;
 
+-- name: NodeRooms :many
+SELECT id, name, state, version, cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib FROM nodes ORDER BY name;
+
 -- name: DeleteNode :execrows
 DELETE FROM nodes WHERE id = @id;
 

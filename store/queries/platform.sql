@@ -20,6 +20,9 @@ DELETE FROM signing_keys WHERE kid = @kid;
 -- name: Notify :exec
 SELECT pg_notify('husk', @payload::text);
 
+-- name: NotifyAll :exec
+SELECT pg_notify('husk', payload) FROM unnest(@payloads::text[]) AS payload;
+
 -- name: LockOperators :exec
 -- Operators' orders run one after the other; there are few of them.
 SELECT pg_advisory_xact_lock(7207101);

@@ -56,15 +56,6 @@ SELECT touch_node(@node::uuid);
 -- name: RemovePod :execrows
 DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
--- name: PendingPods :many
--- What waits for a place, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
-SELECT p.tenant_id, p.id, p.labels, p.cpu_millis, p.memory_mib, p.created_at, p.reason, p.message,
-    COALESCE((SELECT v.name FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
-        WHERE c.tenant_id = p.tenant_id AND c.pod_id = p.id AND v.state <> 'Available' LIMIT 1), '')::text AS waits_for_volume,
-    COALESCE((SELECT i.reference || ' (' || i.state || ')' FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
-        WHERE u.tenant_id = p.tenant_id AND u.pod_id = p.id AND i.state <> 'Ready' LIMIT 1), '')::text AS waits_for_image
-FROM pods p WHERE p.phase = 'Pending' ORDER BY p.created_at, p.id LIMIT @max;
-
 -- name: PodDisks :many
 -- The disks of a pod for its key: clones of its images and its volumes.
 SELECT DISTINCT ('img-' || i.id)::text AS name, i.clone_id AS rbd_id, false AS writable
@@ -73,42 +64,10 @@ UNION ALL
 SELECT ('vol-' || v.id)::text, v.rbd_id, true
 FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
--- name: SetPodReasons :exec
--- Why each pod is not placed. Rows that already say so are left alone.
-UPDATE pods SET reason = r.reason, message = r.message
-FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason, unnest(@messages::text[]) AS message) r
-WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending' AND (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message);
-
--- name: CommitPlacements :many
--- One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
--- and for a pod that is no longer pending; what it did is what it returns.
-WITH leader AS (
-    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
-), wanted AS (
-    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id,
-        unnest(@node_versions::bigint[]) AS node_version, unnest(@ceph_keys::bytea[]) AS ceph_key
-), pending AS (
-    SELECT w.*, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
-    WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
-    FOR UPDATE OF p
-), charged AS (
-    UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
-        allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
-        version = n.version + 1, desired_revision = n.desired_revision + 1
-    FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
-        FROM pending GROUP BY node_id, node_version) a
-    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
-    RETURNING n.id, n.vmm_overhead_mib
-)
-UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
-    ceph_key = w.ceph_key, placed_at = clock_timestamp()
-FROM pending w JOIN charged c ON c.id = w.node_id
-WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
-RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
-
 -- name: DesiredPods :many
+-- Without those whose key is not made yet, except to be removed.
 SELECT sqlc.embed(pods), networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
-WHERE pods.node_id = @node_id::uuid ORDER BY pods.created_at, pods.id;
+WHERE pods.node_id = @node_id::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id;
 
 -- name: ImagesOfNode :many
 SELECT u.tenant_id, u.pod_id, u.container, i.id, i.config FROM image_uses u
@@ -141,3 +100,82 @@ SELECT id FROM pods WHERE holds_room OR phase = 'Pending';
 
 -- name: PodPhases :many
 SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
+
+-- name: PendingPods :many
+-- What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+-- Those are few, so that the look-up begins with them.
+WITH volumes_missing AS (
+    SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
+    WHERE v.state <> 'Available' GROUP BY c.tenant_id, c.pod_id
+), images_missing AS (
+    SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
+    WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
+)
+SELECT p.tenant_id, p.id, p.labels, p.cpu_millis, p.memory_mib, p.created_at, p.reason, p.message,
+    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image
+FROM pods p
+LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
+LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
+WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp()) ORDER BY p.created_at, p.id LIMIT @max;
+
+-- name: PutOffPods :exec
+-- Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
+-- waits for something of its own is tried with the next pass.
+UPDATE pods SET reason = r.reason, message = r.message,
+    tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
+    next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
+FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason,
+    unnest(@messages::text[]) AS message, unnest(@waits::boolean[]) AS waits) r
+WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
+  AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message));
+
+-- name: AnyPutOff :one
+SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp());
+
+-- name: WakePods :execrows
+-- Room has appeared: those that were put off and could fit into it are due at once, the oldest first.
+UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
+      AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.created_at, p.id LIMIT @max);
+
+-- name: CommitPlacements :many
+-- One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
+-- and for a pod that is no longer pending; what it did is what it returns.
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
+), wanted AS (
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id,
+        unnest(@node_versions::bigint[]) AS node_version
+), pending AS (
+    SELECT w.*, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
+    WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
+    FOR UPDATE OF p
+), charged AS (
+    UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
+        allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
+        version = n.version + 1
+    FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
+        FROM pending GROUP BY node_id, node_version) a
+    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
+    RETURNING n.id, n.vmm_overhead_mib
+)
+UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
+    placed_at = clock_timestamp()
+FROM pending w JOIN charged c ON c.id = w.node_id
+WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
+RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
+
+-- name: PodsWithoutKey :many
+-- Placed pods that their node is not told of yet.
+SELECT tenant_id, id, node_id::uuid AS node_id FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
+ORDER BY placed_at LIMIT @max;
+
+-- name: SetPodKeys :many
+-- Tells the nodes too.
+WITH made AS (
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@ceph_keys::bytea[]) AS ceph_key
+), keyed AS (
+    UPDATE pods p SET ceph_key = m.ceph_key FROM made m
+    WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND p.ceph_key IS NULL AND p.holds_room RETURNING p.node_id
+)
+UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM keyed) k WHERE n.id = k.node_id RETURNING n.id;

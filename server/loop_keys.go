@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"husk/ceph"
+	"husk/store"
+)
+
+const (
+	// keyBatch is how many keys one pass makes at most, and keyWorkers how many at the same time: the monitor commits several in one round.
+	keyBatch   = 200
+	keyWorkers = 8
+)
+
+// keysPass makes the Ceph key of every pod that is placed and has none, and so lets its node begin. A key that was made by a pass that
+// died is found again by its name; a pod whose key cannot be made does not hold up the others.
+func (s *Server) keysPass(ctx context.Context, _ int64) error {
+	pods, err := s.store.PodsWithoutKey(ctx, keyBatch)
+	if err != nil || len(pods) == 0 {
+		return err
+	}
+	var mu sync.Mutex
+	keys := map[store.PodKey]string{}
+	var failures []error
+	var g errgroup.Group
+	g.SetLimit(keyWorkers)
+	for _, pod := range pods {
+		g.Go(func() error {
+			secret, err := s.podSecret(ctx, pod)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failures = append(failures, err)
+				return nil
+			}
+			keys[pod] = secret
+			return nil
+		})
+	}
+	failures = append(failures, g.Wait())
+	if len(keys) > 0 {
+		failures = append(failures, s.store.SetPodKeys(ctx, keys))
+	}
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	if len(pods) == keyBatch {
+		return errMore
+	}
+	return nil
+}
+
+func (s *Server) podSecret(ctx context.Context, pod store.PodKey) (string, error) {
+	disks, err := s.store.PodDisks(ctx, pod)
+	if err != nil {
+		return "", err
+	}
+	access := make([]ceph.Access, 0, len(disks))
+	for _, d := range disks {
+		access = append(access, ceph.Access{Disk: ceph.Disk{Pool: s.cfg.VolumesPool, Name: d.Name, ID: d.RBDID}, Write: d.Writable})
+	}
+	key, err := s.cluster.CreatePodKey(ctx, pod.ID.String(), access)
+	if err != nil {
+		return "", fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+	}
+	return key.Secret, nil
+}
