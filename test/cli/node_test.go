@@ -160,11 +160,24 @@ func (n *node) round(ctx context.Context) error {
 	for _, p := range pending {
 		if p.WaitsFor == "" && len(rooms) == 1 {
 			if _, err := n.store.CommitPlacements(ctx, 0, []store.Placement{{
-				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version, CephKey: "cephx",
+				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version,
 			}}); err != nil {
 				return err
 			}
 			break // the node's version is another now
+		}
+	}
+	keyless, err := n.store.PodsWithoutKey(ctx, 100)
+	if err != nil {
+		return err
+	}
+	keys := map[store.PodKey]string{}
+	for _, p := range keyless {
+		keys[p] = "cephx"
+	}
+	if len(keys) > 0 {
+		if err := n.store.SetPodKeys(ctx, keys); err != nil {
+			return err
 		}
 	}
 	_, desired, err := n.store.Desired(ctx, n.id)
