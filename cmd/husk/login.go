@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"husk/cmd/husk/config"
 	"husk/cmd/husk/oidc"
@@ -269,50 +267,6 @@ func (a *app) chooseLogin(ctx context.Context, base *http.Client, api string, f 
 	return f, err
 }
 
-// readLine reads a line from a person.
-func readLine(ctx context.Context, in io.Reader) (string, error) {
-	line, err := interruptible(ctx, func() (string, error) { return bufio.NewReaderSize(in, 1).ReadString('\n') })
-	line = strings.TrimSpace(line)
-	if err != nil && line == "" {
-		return "", fmt.Errorf("read the answer: %w", err)
-	}
-	return line, nil
-}
-
-// readHidden reads a line that the terminal does not show, and lets it show again what comes then, interrupted or not.
-func readHidden(ctx context.Context, f *os.File) ([]byte, error) {
-	fd := int(f.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
-	if ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
-	}
-	return raw, err
-}
-
-// interruptible gives a read of a terminal up when the command is interrupted.
-func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	type result struct {
-		v   T
-		err error
-	}
-	got := make(chan result, 1)
-	go func() { // a read of a terminal cannot be called off; it ends with the process
-		v, err := read()
-		got <- result{v, err}
-	}()
-	select {
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	case r := <-got:
-		return r.v, r.err
-	}
-}
-
 func loginOptions(ctx context.Context, base *http.Client, api string) ([]openapi.LoginOption, error) {
 	c, err := openapi.NewClient(api, openapi.WithHTTPClient(base))
 	if err != nil {
@@ -385,63 +339,4 @@ func (a *app) showPrompt(p oidc.Prompt) {
 
 func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1"
-}
-
-func logoutCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "logout",
-		Short: "Forget the credentials of a context, the current one if none is named",
-		Long: `Forget the credentials of a context, the current one if --context names none.
-Its URL and tenant stay, so that husk login logs in again. A refresh token is
-given back to its issuer; an API key is not deleted, husk api-key delete does
-that.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, c, err := loadContexts()
-			if err != nil {
-				return err
-			}
-			name := a.currentName(c)
-			if name == "" {
-				return loginError{"there is no context to log out of"}
-			}
-			var was config.Context
-			err = store.Update(func(c *config.Config) error {
-				context, ok := c.Contexts[name]
-				if !ok {
-					return noSuch("context", name)
-				}
-				was = context
-				c.Contexts[name] = context.LoggedOut()
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			if err := store.ForgetToken(name); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "context/%s logged out\n", name)
-			if was.OIDC != nil && was.OIDC.RefreshToken != "" {
-				a.revoke(cmd.Context(), *was.OIDC)
-			}
-			return nil
-		},
-	}
-}
-
-// revokeTime is how long the issuer may take to take a token back.
-const revokeTime = 10 * time.Second
-
-// revoke gives the refresh token back. It is forgotten here whatever the issuer says.
-func (a *app) revoke(ctx context.Context, login config.OIDC) {
-	ctx, cancel := context.WithTimeout(ctx, revokeTime)
-	defer cancel()
-	issuer, err := oidc.Discover(ctx, web(), login.Issuer, login.ClientID)
-	if err == nil {
-		err = issuer.Revoke(ctx, login.RefreshToken)
-	}
-	if err != nil {
-		a.hint("the refresh token is forgotten here, but not taken back: %s", clean(err.Error()))
-	}
 }
