@@ -149,8 +149,12 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 				return nil //nolint:nilerr // the reader has gone
 			}
 		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			return nil //nolint:nilerr // the end; the header is sent, so there is nobody to tell
+			// The header is sent; a connection that breaks is the only way to say that this is not the end of the log.
+			panic(http.ErrAbortHandler)
 		}
 	}
 }

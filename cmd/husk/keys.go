@@ -127,8 +127,8 @@ func createKeyCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// No Idempotency-Key: the secret is shown in one answer only and not kept, so a repetition could not show it.
-		made, err := answer[openapi.APIKeyWithSecret](c.CreateServiceAccountKey(cmd.Context(), of.ID, nil, order))
+		made, err := answer[openapi.APIKeyWithSecret](c.CreateServiceAccountKey(cmd.Context(), of.ID,
+			&openapi.CreateServiceAccountKeyParams{IdempotencyKey: newKey()}, order))
 		if err != nil {
 			return err
 		}
