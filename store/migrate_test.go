@@ -129,4 +129,5 @@ func TestPodsThatWaitAreStillDue(t *testing.T) {
 	s.migrate(4)
 	control.want(`SELECT string_agg(name, ',') FROM pods WHERE phase = 'Pending' AND next_try_at IS NULL AND tries = 0`, "waits")
 	control.want(`SELECT count(*)::text FROM pods WHERE ceph_key IS NULL AND holds_room`, "0")
+	control.want(`SELECT string_agg(node_name, ',' ORDER BY name) FROM pods`, "metal-1,")
 }

@@ -48,7 +48,7 @@ func (s *Store) Node(ctx context.Context, id ID) (husk.Node, error) {
 func (s *Store) NodeOfPod(ctx context.Context, tenantID, podID ID) (husk.Node, bool, error) {
 	node, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (*ID, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: podID})
-		return row.Pod.NodeID, orNotFound(err, "pod")
+		return row.NodeID, orNotFound(err, "pod")
 	})
 	if err != nil || node == nil {
 		return husk.Node{}, false, err

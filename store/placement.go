@@ -250,7 +250,7 @@ func (s *Store) Desired(ctx context.Context, node ID) (int64, []DesiredPod, erro
 				}
 			}
 			d.pods = append(d.pods, DesiredPod{
-				Pod: podOf(r.Pod, ""), CephKey: string(key), Images: byPod[r.Pod.ID],
+				Pod: podOf(r.Pod), CephKey: string(key), Images: byPod[r.Pod.ID],
 				Network: DesiredNetwork{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 			})
 		}

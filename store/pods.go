@@ -15,13 +15,13 @@ import (
 	"husk/store/db"
 )
 
-func podOf(p db.Pod, nodeName string) husk.Pod {
+func podOf(p db.Pod) husk.Pod {
 	return husk.Pod{
 		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: p.Spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
-			NodeName: nodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
+			NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
@@ -67,7 +67,7 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 					return id, husk.Pod{}, err
 				}
 			}
-			return id, podOf(row, ""), ordered(ctx, q, tenantID, "pod", id, "Accepted", "")
+			return id, podOf(row), ordered(ctx, q, tenantID, "pod", id, "Accepted", "")
 		})
 		pod.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
 		return pod, err
@@ -152,16 +152,16 @@ func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID I
 func (s *Store) Pod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
 	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
-		return podOf(row.Pod, row.NodeName), orNotFound(err, "pod")
+		return podOf(row), orNotFound(err, "pod")
 	})
 }
 
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
 func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, filter Filter) ([]husk.Pod, string, error) {
 	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.Pod], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.PodsRow, error) {
+		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.Pod, error) {
 			return q.Pods(ctx, db.PodsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
-		}, func(r db.PodsRow) husk.Pod { return podOf(r.Pod, r.NodeName) },
+		}, podOf,
 			func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 		return l, err
 	})
@@ -176,11 +176,7 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "pod")
 		}
-		was, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
-		if err != nil {
-			return husk.Pod{}, err
-		}
-		if err := ifMatch(ctx, podOf(was.Pod, was.NodeName)); err != nil {
+		if err := ifMatch(ctx, podOf(row)); err != nil {
 			return husk.Pod{}, err
 		}
 		next, ok := row.Phase.Next(husk.EventDelete)
@@ -192,7 +188,7 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 				return husk.Pod{}, err
 			}
 			row.Phase = husk.PhaseStopping
-			return podOf(row, ""), ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+			return podOf(row), ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
 		case row.Phase != husk.PhaseStopping:
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err != nil {
 				return husk.Pod{}, err
@@ -205,6 +201,6 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 			}
 		}
 		now, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
-		return podOf(now.Pod, now.NodeName), err
+		return podOf(now), err
 	})
 }

@@ -190,6 +190,7 @@ type Pod struct {
 	DeletionRequestedAt *time.Time
 	Tries               int
 	NextTryAt           *time.Time
+	NodeName            string
 }
 
 type RateBucket struct {

@@ -57,9 +57,9 @@ WITH leader AS (
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
         FROM pending GROUP BY node_id, node_version) a
     WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
-    RETURNING n.id, n.vmm_overhead_mib
+    RETURNING n.id, n.name, n.vmm_overhead_mib
 )
-UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
+UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, node_name = c.name, vmm_overhead_mib = c.vmm_overhead_mib,
     placed_at = clock_timestamp()
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
@@ -109,7 +109,7 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id
 `
 
@@ -159,6 +159,7 @@ func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredP
 			&i.Pod.DeletionRequestedAt,
 			&i.Pod.Tries,
 			&i.Pod.NextTryAt,
+			&i.Pod.NodeName,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -265,7 +266,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, nodeID uuid.UUID) ([]ImagesO
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name
 `
 
 type InsertPodParams struct {
@@ -326,6 +327,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.DeletionRequestedAt,
 		&i.Tries,
 		&i.NextTryAt,
+		&i.NodeName,
 	)
 	return i, err
 }
@@ -356,7 +358,7 @@ func (q *Queries) KeyedPodIDs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -398,12 +400,13 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.DeletionRequestedAt,
 		&i.Tries,
 		&i.NextTryAt,
+		&i.NodeName,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -445,6 +448,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.DeletionRequestedAt,
 		&i.Tries,
 		&i.NextTryAt,
+		&i.NodeName,
 	)
 	return i, err
 }
@@ -512,7 +516,7 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 }
 
 const pod = `-- name: Pod :one
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, node_name(pods.node_id)::text AS node_name FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -520,45 +524,40 @@ type PodParams struct {
 	ID       uuid.UUID
 }
 
-type PodRow struct {
-	Pod      Pod
-	NodeName string
-}
-
-func (q *Queries) Pod(ctx context.Context, arg PodParams) (PodRow, error) {
+func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 	row := q.db.QueryRow(ctx, pod, arg.TenantID, arg.ID)
-	var i PodRow
+	var i Pod
 	err := row.Scan(
-		&i.Pod.TenantID,
-		&i.Pod.ID,
-		&i.Pod.Name,
-		&i.Pod.Labels,
-		&i.Pod.Spec,
-		&i.Pod.CpuMillis,
-		&i.Pod.MemoryMib,
-		&i.Pod.Generation,
-		&i.Pod.ObservedGeneration,
-		&i.Pod.Phase,
-		&i.Pod.Reason,
-		&i.Pod.Message,
-		&i.Pod.NodeID,
-		&i.Pod.VmmOverheadMib,
-		&i.Pod.HoldsRoom,
-		&i.Pod.NetworkID,
-		&i.Pod.Address,
-		&i.Pod.Mac,
-		&i.Pod.CephKey,
-		&i.Pod.Restarts,
-		&i.Pod.Containers,
-		&i.Pod.CreatedAt,
-		&i.Pod.PlacedAt,
-		&i.Pod.DomainStartingAt,
-		&i.Pod.DomainStartedAt,
-		&i.Pod.GuestReadyAt,
-		&i.Pod.RunningAt,
-		&i.Pod.DeletionRequestedAt,
-		&i.Pod.Tries,
-		&i.Pod.NextTryAt,
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.Spec,
+		&i.CpuMillis,
+		&i.MemoryMib,
+		&i.Generation,
+		&i.ObservedGeneration,
+		&i.Phase,
+		&i.Reason,
+		&i.Message,
+		&i.NodeID,
+		&i.VmmOverheadMib,
+		&i.HoldsRoom,
+		&i.NetworkID,
+		&i.Address,
+		&i.Mac,
+		&i.CephKey,
+		&i.Restarts,
+		&i.Containers,
+		&i.CreatedAt,
+		&i.PlacedAt,
+		&i.DomainStartingAt,
+		&i.DomainStartedAt,
+		&i.GuestReadyAt,
+		&i.RunningAt,
+		&i.DeletionRequestedAt,
+		&i.Tries,
+		&i.NextTryAt,
 		&i.NodeName,
 	)
 	return i, err
@@ -655,7 +654,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const pods = `-- name: Pods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, node_name(pods.node_id)::text AS node_name FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -670,12 +669,7 @@ type PodsParams struct {
 	Max       int
 }
 
-type PodsRow struct {
-	Pod      Pod
-	NodeName string
-}
-
-func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
+func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 	rows, err := q.db.Query(ctx, pods,
 		arg.TenantID,
 		arg.AfterTime,
@@ -688,40 +682,40 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []PodsRow{}
+	items := []Pod{}
 	for rows.Next() {
-		var i PodsRow
+		var i Pod
 		if err := rows.Scan(
-			&i.Pod.TenantID,
-			&i.Pod.ID,
-			&i.Pod.Name,
-			&i.Pod.Labels,
-			&i.Pod.Spec,
-			&i.Pod.CpuMillis,
-			&i.Pod.MemoryMib,
-			&i.Pod.Generation,
-			&i.Pod.ObservedGeneration,
-			&i.Pod.Phase,
-			&i.Pod.Reason,
-			&i.Pod.Message,
-			&i.Pod.NodeID,
-			&i.Pod.VmmOverheadMib,
-			&i.Pod.HoldsRoom,
-			&i.Pod.NetworkID,
-			&i.Pod.Address,
-			&i.Pod.Mac,
-			&i.Pod.CephKey,
-			&i.Pod.Restarts,
-			&i.Pod.Containers,
-			&i.Pod.CreatedAt,
-			&i.Pod.PlacedAt,
-			&i.Pod.DomainStartingAt,
-			&i.Pod.DomainStartedAt,
-			&i.Pod.GuestReadyAt,
-			&i.Pod.RunningAt,
-			&i.Pod.DeletionRequestedAt,
-			&i.Pod.Tries,
-			&i.Pod.NextTryAt,
+			&i.TenantID,
+			&i.ID,
+			&i.Name,
+			&i.Labels,
+			&i.Spec,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.Generation,
+			&i.ObservedGeneration,
+			&i.Phase,
+			&i.Reason,
+			&i.Message,
+			&i.NodeID,
+			&i.VmmOverheadMib,
+			&i.HoldsRoom,
+			&i.NetworkID,
+			&i.Address,
+			&i.Mac,
+			&i.CephKey,
+			&i.Restarts,
+			&i.Containers,
+			&i.CreatedAt,
+			&i.PlacedAt,
+			&i.DomainStartingAt,
+			&i.DomainStartedAt,
+			&i.GuestReadyAt,
+			&i.RunningAt,
+			&i.DeletionRequestedAt,
+			&i.Tries,
+			&i.NextTryAt,
 			&i.NodeName,
 		); err != nil {
 			return nil, err
@@ -735,7 +729,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]PodsRow, error) {
 }
 
 const podsOfLostNode = `-- name: PodsOfLostNode :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
 `
 
 func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, error) {
@@ -778,6 +772,7 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 			&i.DeletionRequestedAt,
 			&i.Tries,
 			&i.NextTryAt,
+			&i.NodeName,
 		); err != nil {
 			return nil, err
 		}

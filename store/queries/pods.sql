@@ -35,10 +35,10 @@ VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @netwo
 RETURNING *;
 
 -- name: Pod :one
-SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods WHERE tenant_id = @tenant_id AND id = @id;
+SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: Pods :many
-SELECT sqlc.embed(pods), node_name(pods.node_id)::text AS node_name FROM pods
+SELECT * FROM pods
 WHERE tenant_id = @tenant_id AND (created_at, id) > (@after_time::timestamptz, @after_id::uuid)
   AND (sqlc.narg(name)::text IS NULL OR name = sqlc.narg(name)) AND (sqlc.narg(selector)::jsonb IS NULL OR labels_match(labels, sqlc.narg(selector)::jsonb))
 ORDER BY created_at, id LIMIT @max;
@@ -157,9 +157,9 @@ WITH leader AS (
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
         FROM pending GROUP BY node_id, node_version) a
     WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
-    RETURNING n.id, n.vmm_overhead_mib
+    RETURNING n.id, n.name, n.vmm_overhead_mib
 )
-UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, vmm_overhead_mib = c.vmm_overhead_mib,
+UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, node_name = c.name, vmm_overhead_mib = c.vmm_overhead_mib,
     placed_at = clock_timestamp()
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
