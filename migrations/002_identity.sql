@@ -89,7 +89,7 @@ ALTER TABLE events DROP COLUMN id;
 ALTER TABLE events ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD PRIMARY KEY (tenant_id, id);
 CREATE INDEX events_by_object ON events (tenant_id, object_id, at);
 CREATE INDEX events_by_time ON events (tenant_id, at, id);
-CREATE INDEX events_by_age ON events (at);
+CREATE INDEX events_by_age ON events USING brin (at); -- only what is old is looked for by it
 
 -- Lists are ordered by age, and so are addresses given out.
 CREATE INDEX pods_by_age ON pods (tenant_id, created_at, id);

@@ -12,7 +12,7 @@ import (
 const (
 	// scheduleBatch is how many pending pods one pass takes at most: enough that a statement costs little a pod, few enough that a pass
 	// stays below a second.
-	scheduleBatch = 5000
+	scheduleBatch = 10_000
 	// wakeBatch is how many pods that were put off are tried again at once when room appears.
 	wakeBatch = 1000
 )

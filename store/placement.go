@@ -17,11 +17,9 @@ import (
 // PendingPod is a pod that waits for a place.
 type PendingPod struct {
 	TenantID, ID ID
-	Labels       map[string]string
 	Size         husk.Resources
 	CreatedAt    time.Time
 	WaitsFor     string // a volume or image that is not ready; empty when the pod can be placed
-	Reason       string // what the pod's status says now
 }
 
 // PodKey identifies a pod together with its tenant.
@@ -33,7 +31,7 @@ func (s *Store) PendingPods(ctx context.Context, limit int) ([]PendingPod, error
 		rows, err := q.PendingPods(ctx, limit)
 		return convertAll(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
-				TenantID: r.TenantID, ID: r.ID, Labels: r.Labels, CreatedAt: r.CreatedAt, Reason: r.Reason,
+				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt,
 				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
 			}
 			switch {

@@ -461,7 +461,7 @@ WITH volumes_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
 )
-SELECT p.tenant_id, p.id, p.labels, p.cpu_millis, p.memory_mib, p.created_at, p.reason, p.message,
+SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
@@ -472,12 +472,9 @@ WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_t
 type PendingPodsRow struct {
 	TenantID       uuid.UUID
 	ID             uuid.UUID
-	Labels         map[string]string
 	CpuMillis      int
 	MemoryMib      int
 	CreatedAt      time.Time
-	Reason         string
-	Message        string
 	WaitsForVolume string
 	WaitsForImage  string
 }
@@ -496,12 +493,9 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 		if err := rows.Scan(
 			&i.TenantID,
 			&i.ID,
-			&i.Labels,
 			&i.CpuMillis,
 			&i.MemoryMib,
 			&i.CreatedAt,
-			&i.Reason,
-			&i.Message,
 			&i.WaitsForVolume,
 			&i.WaitsForImage,
 		); err != nil {
