@@ -1,0 +1,24 @@
+package scheduler
+
+// Params weigh the rules. Default is what every figure in docs/scheduling.md was measured with. Each rule is bounded, so that a bad
+// weight costs little: weights only choose among nodes that have room, and opening a node early needs the open ones to be nearly full.
+type Params struct {
+	// OpeningCharge is by how much an empty node must strand less than the best open one, in nodes, before it is opened although the
+	// pod would fit elsewhere.
+	OpeningCharge float64
+	// OpeningSlack bounds that: no node is opened early while the open ones have more than this share of their scarcest resource free.
+	OpeningSlack float64
+	// AgeWeight prefers nodes whose oldest pod is old, per doubling of that age, in nodes of stranded room.
+	AgeWeight float64
+	// GapWeight is the price of a pod that ends before its node does, beside that of one that ends later, which is 1.
+	GapWeight float64
+	// Reserve is the share of the cluster that is kept empty, as long as other nodes will do, among the nodes as large as any given one.
+	Reserve float64
+	// Looks is how many nodes with room are compared, and LooksWithLifetime when the pod's lifetime is known.
+	Looks, LooksWithLifetime int
+}
+
+// Default is one set of weights for every cluster.
+func Default() Params {
+	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 64, LooksWithLifetime: 512}
+}
