@@ -47,7 +47,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 		f.rings(s)
 	}
 	empty := none
-	if s.best == none || f.opensEarly() {
+	if s.best == none || pod.Lifetime > 0 || f.opensEarly() {
 		empty = f.emptyFor(s)
 	}
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
@@ -127,13 +127,24 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 		}
 	}
 	if n.strandedFor != f.mix.version {
-		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free)
+		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, math.Inf(1))
 	}
-	score = f.mix.stranded(rest) - n.stranded
-	if n.isOpen() {
-		score -= f.params.AgeWeight * math.Log2(1+f.now-n.oldest)
+	before := n.stranded
+	if n.isOpen() && f.now > n.oldest {
+		before += f.params.AgeWeight * doublings(f.now-n.oldest)
 	}
-	return score, tie
+	limit := math.Inf(1)
+	if s.best != none && s.pod.Lifetime == 0 {
+		limit = s.score + before // a node that strands more than that is not the best, and need not be known exactly
+	}
+	return f.mix.stranded(rest, limit) - before, tie
+}
+
+// doublings is the logarithm to the base 2 of 1+v, linear between the powers: it is taken for every node that is looked at.
+func doublings(v float64) float64 {
+	const mantissa = 52
+	x := math.Float64bits(1 + v)
+	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
 // opensEarly tells whether the open nodes are full enough in their scarcest resource that one more may be opened before it must. Where

@@ -113,14 +113,18 @@ func inverse(v float64) float64 {
 	return (1 + nudge) / max(v, 1e-3)
 }
 
-// stranded is the part of the free room that the mix is expected to leave unused, in average nodes weighed by the room of the types.
-func (m *mix) stranded(free Resources) float64 {
+// stranded is the part of the free room that the mix is expected to leave unused, in average nodes weighed by the room of the types. Where
+// it is more than the limit, it may be anything above the limit: types are sorted by weight, so the sum is left early.
+func (m *mix) stranded(free Resources, limit float64) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
 	var sum float64
 	for i := range m.types {
 		t := &m.types[i]
 		n := float64(int(min(cpu*t.perCPU, memory*t.perMemory)))
 		sum += (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem
+		if sum > limit {
+			break
+		}
 	}
 	return sum
 }
