@@ -136,6 +136,9 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	limit := math.Inf(1)
 	if s.best != none && s.pod.Lifetime == 0 {
 		limit = s.score + before // a node that strands more than that is not the best, and need not be known exactly
+		if limit < 0 {
+			return math.Inf(1), tie
+		}
 	}
 	return f.mix.stranded(rest, limit) - before, tie
 }

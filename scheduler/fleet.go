@@ -253,7 +253,7 @@ func (f *Fleet) Release(h Handle) {
 	n.pods--
 	n.strandedFor = 0
 	f.groups.part(&f.labels, p.group, i)
-	if n.pods > 0 && (n.oldest == p.since || p.end > 0 && p.end == n.end) {
+	if n.pods > 0 && (n.oldest == p.since && p.since < f.now || p.end > 0 && p.end == n.end) {
 		f.retime(n)
 	}
 	f.pods[h] = running{}

@@ -20,5 +20,5 @@ type Params struct {
 
 // Default is one set of weights for every cluster.
 func Default() Params {
-	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 64, LooksWithLifetime: 512}
+	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
 }
