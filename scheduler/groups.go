@@ -20,11 +20,11 @@ func newGroups() groups { return groups{index: map[string]int32{}} }
 
 // rules are what a pod asks of a node beside room, made ready for looking at many nodes.
 type rules struct {
-	pairs       []int32
-	apart       map[int32]int32
-	spread      map[int32]int32
-	spreadMost  int32 // how many of the group a value may have before this pod comes
-	impossible  bool  // no node has a label that is asked for
+	pairs      []int32
+	apart      map[int32]int32
+	spread     map[int32]int32
+	spreadMost int32 // how many of the group a value may have before this pod comes
+	impossible bool  // no node has a label that is asked for
 }
 
 // rulesOf prepares a pod's rules, and tells whether there are any.

@@ -29,15 +29,15 @@ type typical struct {
 // stranded only where a pod does not fit at all; counting leftovers too, and weighing the types by the room they take rather than by
 // number, packs tighter on cpu and memory (docs/scheduling.md has both). Nothing is told beforehand: the mix is what has been asked for.
 type mix struct {
-	index         map[Resources]int32
-	sizes         []Resources
-	counts        []float64
-	seen, next    int
-	types         []typical
-	version       uint32
-	cpu, memory   float64 // the average node, the unit of stranding
-	demandCPU     float64 // the average pod
-	demandMemory  float64
+	index        map[Resources]int32
+	sizes        []Resources
+	counts       []float64
+	seen, next   int
+	types        []typical
+	version      uint32
+	cpu, memory  float64 // the average node, the unit of stranding
+	demandCPU    float64 // the average pod
+	demandMemory float64
 }
 
 func newMix() mix { return mix{index: map[Resources]int32{}, version: 1, cpu: 1, memory: 1} }
