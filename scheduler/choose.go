@@ -28,7 +28,8 @@ const missesPerCell = 16
 //
 // Of the open nodes it compares a bounded number: first those that the pod fills to the level in one resource, then in rings from the
 // tightest fit outwards. The least score wins, and the tighter fit of equal ones. An empty node is opened when no open one has room, or
-// when it strands so much less that the charge is worth it (see opensEarly).
+// when it strands so much less that the charge is worth it (see opensEarly). For a pod of known lifetime an empty node is compared when every
+// open one has been, so that a search that was cut short opens nothing needlessly.
 func (f *Fleet) choose(pod *Pod) int32 {
 	s := &f.search
 	*s = search{pod: pod, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
@@ -47,7 +48,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 		f.rings(s)
 	}
 	empty := none
-	if s.best == none || pod.Lifetime > 0 || f.opensEarly() {
+	if s.best == none || pod.Lifetime > 0 && s.looks > 0 || f.opensEarly() {
 		empty = f.emptyFor(s)
 	}
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {

@@ -33,7 +33,7 @@ func (l *labels) add(n Node) {
 		}
 		pairs = append(pairs, id)
 		l.domain(k, i)
-		l.value(k, v, i)
+		l.value(k, v)
 	}
 	slices.Sort(pairs)
 	l.of = append(l.of, pairs)
@@ -51,7 +51,7 @@ func (l *labels) domain(key string, nodes int) *domain {
 	return d
 }
 
-func (l *labels) value(key, value string, node int) {
+func (l *labels) value(key, value string) {
 	d := l.domains[key]
 	id, known := d.values[value]
 	if !known {

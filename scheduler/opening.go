@@ -104,7 +104,8 @@ func (o *opening) count(s int32, nodes, empty int) {
 // put makes an empty node known.
 func (o *opening) put(nodes []record, i int32) {
 	s := &o.shapes[nodes[i].shape]
-	h := append(s.empty, i)
+	s.empty = append(s.empty, i)
+	h := s.empty
 	for at := len(h) - 1; at > 0; {
 		up := (at - 1) / 2
 		if h[up] <= h[at] {
@@ -118,7 +119,6 @@ func (o *opening) put(nodes []record, i int32) {
 	if h[len(h)-1] == i {
 		nodes[i].slot = int32(len(h) - 1)
 	}
-	s.empty = h
 	o.count(nodes[i].shape, 0, 1)
 }
 

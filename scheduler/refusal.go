@@ -44,8 +44,12 @@ func (r Refusal) Message() string {
 		n    int
 		what string
 	}{
-		{r.NotReady, "not ready"}, {r.NotSelected, "without the labels asked for"}, {r.Crowded, "too near to others of the group"},
-		{r.LackCPU, "without enough cpu"}, {r.LackMem, "without enough memory"}, {r.LackExtra, "without enough of another resource"},
+		{r.NotReady, "not ready"},
+		{r.NotSelected, "without the labels asked for"},
+		{r.Crowded, "too near to others of the group"},
+		{r.LackCPU, "without enough cpu"},
+		{r.LackMem, "without enough memory"},
+		{r.LackExtra, "without enough of another resource"},
 	} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))

@@ -33,11 +33,12 @@ func bySum(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resource
 		room[i] = of(n.Capacity)
 	}
 	slices.Sort(room)
-	for k := len(room) - 1; k >= 0; k-- {
+	slices.Reverse(room)
+	for k, r := range room {
 		if need <= 0 {
-			return len(room) - 1 - k
+			return k
 		}
-		need -= room[k]
+		need -= r
 	}
 	return len(room)
 }

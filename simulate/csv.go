@@ -104,7 +104,7 @@ const most = 1 << 40
 // amount reads a whole number; a column that is missing or empty is the default.
 func (t *table) amount(name string, otherwise int) (int, error) {
 	s := t.text(name)
-	if s == "" && !(name == "cpu_milli" || name == "memory_mib") {
+	if s == "" && name != "cpu_milli" && name != "memory_mib" {
 		return otherwise, nil
 	}
 	v, err := strconv.ParseFloat(s, 64)
@@ -146,7 +146,7 @@ func ReadNodes(file string, from io.Reader) ([]Node, error) {
 			break
 		}
 		var n Node
-		count := 1
+		var count int
 		var errs [4]error
 		n.Capacity.CPUMillis, errs[0] = t.amount("cpu_milli", 0)
 		n.Capacity.MemoryMiB, errs[1] = t.amount("memory_mib", 0)

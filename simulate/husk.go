@@ -11,7 +11,6 @@ type husk struct {
 	fleet   *scheduler.Fleet
 	handles map[int]scheduler.Handle
 	pod     scheduler.Pod
-	extra   []int
 }
 
 func newHusk(nodes []Node, gpus bool, params scheduler.Params) *husk {
