@@ -128,17 +128,17 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 		}
 	}
 	if n.strandedFor != f.mix.version {
-		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, math.Inf(1))
+		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, noLimit)
 	}
 	before := n.stranded
 	if n.isOpen() && f.now > n.oldest {
 		before += f.params.AgeWeight * doublings(f.now-n.oldest)
 	}
-	limit := math.Inf(1)
+	limit := noLimit
 	if s.best != none && s.pod.Lifetime == 0 {
 		limit = s.score + before // a node that strands more than that is not the best, and need not be known exactly
 		if limit < 0 {
-			return math.Inf(1), tie
+			return noLimit, tie
 		}
 	}
 	return f.mix.stranded(rest, limit) - before, tie

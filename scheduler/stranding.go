@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -112,6 +113,9 @@ func inverse(v float64) float64 {
 	const nudge = 1e-12
 	return (1 + nudge) / max(v, 1e-3)
 }
+
+// noLimit asks stranded for the exact sum.
+var noLimit = math.Inf(1)
 
 // stranded is the part of the free room that the mix is expected to leave unused, in average nodes weighed by the room of the types. Where
 // it is more than the limit, it may be anything above the limit: types are sorted by weight, so the sum is left early.
