@@ -69,9 +69,11 @@ func (f *Fleet) attempt(pods []Pod, order []int32, handles []Handle) (o outcome)
 
 // undo takes an attempt back, the last pod first, so that the next one finds everything as it was.
 func (f *Fleet) undo(order []int32, handles []Handle) {
+	departing := f.departing
 	for _, i := range slices.Backward(order) {
 		if handles[i] != Unplaced {
 			f.Release(handles[i])
 		}
 	}
+	f.departing = departing
 }

@@ -152,11 +152,12 @@ func doublings(v float64) float64 {
 }
 
 // opensEarly tells whether the open nodes are full enough in their scarcest resource that one more may be opened before it must. Where
-// pods come and go, the holes they leave count as room, so that a cluster under churn fills its holes first.
+// pods come and go, the holes they leave count as room, and the more of the recent events are departures the fuller the open nodes must be:
+// a node that is opened early is filled by growth, and a cluster under churn makes room by itself.
 func (f *Fleet) opensEarly() bool {
 	used := max(f.openUsed.cpu/max(1, f.openCap.cpu), f.openUsed.memory/max(1, f.openCap.memory))
 	const always = 2 // nodes; in a cluster of a few, shares say little
-	return float64(f.open.nodes) <= float64(f.open.nodes)*used*(1+f.params.OpeningSlack)+always
+	return float64(f.open.nodes) <= float64(f.open.nodes)*used*(1+f.params.OpeningSlack*max(0, 1-2*f.departing))+always
 }
 
 // emptyFor is the empty node that would be opened for the pod, or none.

@@ -44,18 +44,20 @@ type Handle int32
 // Nodes are kept in the order of their ids, so the order in which they are given does not matter, and every choice among equals is the
 // smaller id that is found first; with one history the answers are the same.
 type Fleet struct {
-	params  Params
-	now     float64
-	names   []string
-	cap     []Resources
-	nodes   []record
-	pods    []running
-	free    []int32 // slots of pods that were released
-	grid    grid
-	opening opening
-	mix     mix
-	labels  labels
-	groups  groups
+	params Params
+	now    float64
+	// departing is the share of departures among the recent placements and releases.
+	departing float64
+	names     []string
+	cap       []Resources
+	nodes     []record
+	pods      []running
+	free      []int32 // slots of pods that were released
+	grid      grid
+	opening   opening
+	mix       mix
+	labels    labels
+	groups    groups
 
 	open, openCap, openUsed struct { // of the nodes that are open and ready
 		nodes       int
@@ -196,7 +198,11 @@ func (f *Fleet) PlaceOn(node int, pod *Pod) (Handle, bool) {
 	return f.book(int32(node), pod), true
 }
 
+// memory is over how many placements and releases departures are counted, roughly.
+const memory = 1000
+
 func (f *Fleet) book(i int32, pod *Pod) Handle {
+	f.departing -= f.departing / memory
 	f.leave(i)
 	n := &f.nodes[i]
 	n.free = n.free.minus(pod.Size.plus(n.over))
@@ -234,6 +240,7 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 
 // Release takes a pod off its node.
 func (f *Fleet) Release(h Handle) {
+	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
 	i := p.node
 	f.leave(i)

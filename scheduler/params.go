@@ -6,7 +6,8 @@ type Params struct {
 	// OpeningCharge is by how much an empty node must strand less than the best open one, in nodes, before it is opened although the
 	// pod would fit elsewhere.
 	OpeningCharge float64
-	// OpeningSlack bounds that: no node is opened early while the open ones have more than this share of their scarcest resource free.
+	// OpeningSlack bounds that: the open nodes may be this much more than what runs would fill, in its scarcest resource, when pods only
+	// arrive; less as more of them go, and nothing when as many go as come.
 	OpeningSlack float64
 	// AgeWeight prefers nodes whose oldest pod is old, per doubling of that age, in nodes of stranded room.
 	AgeWeight float64
@@ -20,5 +21,5 @@ type Params struct {
 
 // Default is one set of weights for every cluster.
 func Default() Params {
-	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
+	return Params{OpeningCharge: 0.01, OpeningSlack: 0.8, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
 }
