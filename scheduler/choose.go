@@ -48,7 +48,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 		f.rings(s)
 	}
 	empty := none
-	if s.best == none || pod.Lifetime > 0 && s.looks > 0 || f.opensEarly() {
+	if s.best == none || pod.Lifetime > 0 && s.looks > 0 || pod.Lifetime == 0 && f.opensEarly() {
 		empty = f.emptyFor(s)
 	}
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
