@@ -28,16 +28,49 @@ func (f *Fleet) PlaceBatch(pods []Pod) []Handle {
 		return cmp.Or(byPriority(a, b), cmp.Compare(dominant(pods[b].Size), dominant(pods[a].Size)))
 	})
 	handles := make([]Handle, len(pods))
+	for {
+		f.better(pods, given, bySize, handles)
+		broken := brokenGangs(pods, handles)
+		if len(broken) == 0 {
+			return handles
+		}
+		// A gang that found no place for all of its pods leaves the batch, and the others are placed anew with the room it had.
+		f.undo(bySize, handles)
+		leaves := func(i int32) bool { return broken[pods[i].Gang] }
+		given, bySize = slices.DeleteFunc(given, leaves), slices.DeleteFunc(bySize, leaves)
+		for i := range handles {
+			handles[i] = Unplaced
+		}
+	}
+}
+
+// brokenGangs are those with a pod placed and another not.
+func brokenGangs(pods []Pod, handles []Handle) map[string]bool {
+	broken, some := map[string]bool{}, map[string]bool{}
+	for i, h := range handles {
+		if g := pods[i].Gang; g != "" && h != Unplaced {
+			some[g] = true
+		}
+	}
+	for i, h := range handles {
+		if g := pods[i].Gang; h == Unplaced && some[g] {
+			broken[g] = true
+		}
+	}
+	return broken
+}
+
+// better places the pods in the better of two orders.
+func (f *Fleet) better(pods []Pod, given, bySize []int32, handles []Handle) {
 	first := f.attempt(pods, bySize, handles)
 	if slices.Equal(given, bySize) {
-		return handles
+		return
 	}
 	f.undo(bySize, handles)
 	if second := f.attempt(pods, given, handles); first.compare(second) <= 0 {
 		f.undo(given, handles)
 		f.attempt(pods, bySize, handles)
 	}
-	return handles
 }
 
 // outcome is what an order came to; less is better, the first before the last.

@@ -244,3 +244,33 @@ func TestAnEmptiedFleetIsLikeANewOne(t *testing.T) {
 		}
 	})
 }
+
+func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		for i := range pods {
+			pods[i].Gang = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "gang")
+		}
+		gang := map[string]string{}
+		for _, p := range pods {
+			gang[p.ID] = p.Gang
+		}
+		plan := scheduler.Schedule(nodes, pods)
+		placed := map[string]bool{}
+		for _, p := range plan.Placements {
+			placed[gang[p.PodID]] = true
+		}
+		for _, r := range plan.Refusals {
+			if g := gang[r.PodID]; g != "" && placed[g] {
+				t.Fatalf("%s of gang %s is refused, and another is placed", r.PodID, g)
+			}
+		}
+		used := books(t, nodes, pods, plan)
+		for _, n := range nodes {
+			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
+				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
+			}
+		}
+	})
+}

@@ -42,6 +42,8 @@ type Pod struct {
 	Priority int // higher is placed first within a batch
 	// Selector lists the labels that the node must have.
 	Selector map[string]string
+	// Gang names pods of a batch that are placed all or none. Empty is no gang.
+	Gang string
 	// Group names the pods that Spread and Apart count, by any name the caller chooses (an application).
 	Group string
 	// Apart is a label that no two pods of the group may share the value of: a rack, a zone, or NodeLabel. Empty is no rule.

@@ -16,6 +16,7 @@ const (
 	Insufficient       Reason = "Insufficient"       // some nodes lack the one, some the other, or a further resource
 	NotSelected        Reason = "NotSelected"        // no ready node has the labels that the pod asks for
 	Separated          Reason = "Separated"          // wherever there is room, the pod's group forbids it
+	GangIncomplete     Reason = "GangIncomplete"     // there is room for this pod, but not for all of its gang
 )
 
 // Refusal says why a pod was not placed: how many nodes failed on what. A node that fails a rule is not asked for room.
@@ -38,6 +39,9 @@ type Refusal struct {
 func (r Refusal) Message() string {
 	if r.Reason == NoNode {
 		return fmt.Sprintf("none of %d nodes is ready", r.Nodes)
+	}
+	if r.Reason == GangIncomplete {
+		return "there is room for this pod, but not for all of its gang at once"
 	}
 	parts := []string{}
 	for _, p := range []struct {
@@ -71,7 +75,7 @@ func (f *Fleet) Explain(pod *Pod) Refusal {
 	r := Refusal{PodID: pod.ID, Nodes: len(f.nodes), NeverFits: true}
 	s := &search{pod: pod}
 	s.rules, s.constrained = f.groups.rulesOf(&f.labels, pod)
-	ready, asked, nearest := 0, 0, 0.0
+	ready, asked, nearest, roomy := 0, 0, 0.0, false
 	for i := range f.nodes {
 		n := &f.nodes[i]
 		if !n.ready {
@@ -99,18 +103,19 @@ func (f *Fleet) Explain(pod *Pod) Refusal {
 		if !holdsExtra(n.extra, pod.Extra) {
 			r.LackExtra++
 		}
+		roomy = roomy || lacks == Resources{} && holdsExtra(n.extra, pod.Extra)
 		far := max(share(lacks.CPUMillis, f.cap[i].CPUMillis), share(lacks.MemoryMiB, f.cap[i].MemoryMiB))
 		if asked == 0 || far < nearest {
 			nearest, r.MostRoom, r.LargerBy = far, n.free, lacks
 		}
 		asked++
 	}
-	r.Reason = r.reason(ready, asked)
+	r.Reason = r.reason(ready, asked, roomy)
 	r.NeverFits = r.NeverFits && r.NotSelected < ready
 	return r
 }
 
-func (r *Refusal) reason(ready, asked int) Reason {
+func (r *Refusal) reason(ready, asked int, roomy bool) Reason {
 	switch {
 	case ready == 0:
 		return NoNode
@@ -118,6 +123,8 @@ func (r *Refusal) reason(ready, asked int) Reason {
 		return NotSelected
 	case asked == 0:
 		return Separated
+	case roomy:
+		return GangIncomplete
 	case r.LackCPU == asked:
 		return InsufficientCPU
 	case r.LackMem == asked:

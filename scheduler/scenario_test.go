@@ -69,6 +69,8 @@ func parse(t *testing.T, input string) (nodes []scheduler.Node, pods []scheduler
 					p.Selector = pairs(value)
 				case "of":
 					p.Group = value
+				case "gang":
+					p.Gang = value
 				case "apart":
 					p.Apart = value
 				case "spread":
