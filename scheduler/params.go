@@ -1,7 +1,8 @@
 package scheduler
 
-// Params weigh the rules. Default is what every figure in docs/scheduling.md was measured with. Each rule is bounded, so that a bad
-// weight costs little: weights only choose among nodes that have room, and opening a node early needs the open ones to be nearly full.
+// Params weigh the rules. Default is what every figure in docs/scheduling.md was measured with. Weights
+// choose among nodes that have room, so a bad one mostly costs little. OpeningCharge is the exception: where pods only arrive and the slack is
+// wide, too small a charge opens far too many nodes (docs/scheduling.md has the figures).
 type Params struct {
 	// OpeningCharge is by how much an empty node must strand less than the best open one, in nodes, before it is opened although the
 	// pod would fit elsewhere.
