@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 	"openapi":    {"husk"},
 	"migrations": {},
 	"scheduler":  {},
+	"simulate":   {"scheduler"},
 	"guest":      {},
 	"kernel":     {},
 	"pki":        {},

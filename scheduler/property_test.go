@@ -148,25 +148,3 @@ func TestARefusedPodFitsNowhere(t *testing.T) {
 		}
 	})
 }
-
-func BenchmarkSchedule(b *testing.B) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a benchmark
-	nodes := make([]scheduler.Node, 1000)
-	for i := range nodes {
-		nodes[i] = scheduler.Node{
-			ID: fmt.Sprintf("node-%04d", i), Ready: true, Capacity: scheduler.Resources{CPUMillis: 64_000, MemoryMiB: 262_144},
-			Overhead:  scheduler.Resources{MemoryMiB: 64},
-			Allocated: scheduler.Resources{CPUMillis: r.IntN(64_000), MemoryMiB: r.IntN(262_144)},
-		}
-	}
-	pods := make([]scheduler.Pod, 1000)
-	for i := range pods {
-		pods[i] = scheduler.Pod{ID: fmt.Sprint("pod-", i), Size: scheduler.Resources{CPUMillis: 100 + r.IntN(8000), MemoryMiB: 128 + r.IntN(16_384)}}
-	}
-	for b.Loop() {
-		if plan := scheduler.Schedule(nodes, pods); len(plan.Placements) == 0 {
-			b.Fatal("nothing was placed")
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(pods)), "ns/pod")
-}

@@ -59,8 +59,27 @@ func parse(t *testing.T, input string) (nodes []scheduler.Node, pods []scheduler
 	for line := range strings.Lines(input) {
 		words := strings.Fields(line)
 		switch {
-		case len(words) == 3 && words[0] == "pod":
-			pods = append(pods, scheduler.Pod{ID: words[1], Size: size(words[2])})
+		case len(words) >= 3 && words[0] == "pod":
+			p := scheduler.Pod{ID: words[1], Size: size(words[2])}
+			for i := 3; i+1 < len(words); i += 2 {
+				switch value := words[i+1]; words[i] {
+				case "priority":
+					fmt.Sscan(value, &p.Priority)
+				case "wants":
+					p.Selector = pairs(value)
+				case "of":
+					p.Group = value
+				case "gang":
+					p.Gang = value
+				case "apart":
+					p.Apart = value
+				case "spread":
+					p.Spread, p.MaxSkew = value, 1
+				default:
+					t.Fatalf("what is %q?", line)
+				}
+			}
+			pods = append(pods, p)
 		case len(words) >= 4 && words[0] == "node" && words[2] == "holds":
 			n := scheduler.Node{ID: words[1], Capacity: size(words[3]), Ready: !slices.Contains(words, "notready")}
 			if i := slices.Index(words, "used"); i > 0 {
@@ -69,12 +88,24 @@ func parse(t *testing.T, input string) (nodes []scheduler.Node, pods []scheduler
 			if i := slices.Index(words, "overhead"); i > 0 {
 				n.Overhead = size(words[i+1])
 			}
+			if i := slices.Index(words, "labels"); i > 0 {
+				n.Labels = pairs(words[i+1])
+			}
 			nodes = append(nodes, n)
 		case len(words) > 0:
 			t.Fatalf("what is %q?", line)
 		}
 	}
 	return nodes, pods
+}
+
+func pairs(s string) map[string]string {
+	m := map[string]string{}
+	for pair := range strings.SplitSeq(s, ",") {
+		k, v, _ := strings.Cut(pair, "=")
+		m[k] = v
+	}
+	return m
 }
 
 func describe(plan scheduler.Plan) string {

@@ -35,7 +35,7 @@ flag's name as the key. A flag wins over the environment, and that over the file
 	}
 	cmd.PersistentFlags().String("config", "", "YAML file with settings")
 	cmd.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(serverCommand(), agentCommand(), devCommand())
+	cmd.AddCommand(serverCommand(), agentCommand(), devCommand(), simulateCommand())
 	return cmd
 }
 

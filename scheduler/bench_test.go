@@ -1,0 +1,149 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"husk/scheduler"
+)
+
+// sizes are what the benchmarks place: from half a core to 16, with 1 to 8 GiB for each.
+func randomPod(r *rand.Rand) scheduler.Pod {
+	cpu := []int{500, 1000, 2000, 3000, 4000, 8000, 16_000}[r.IntN(7)]
+	return scheduler.Pod{Size: scheduler.Resources{CPUMillis: cpu, MemoryMiB: cpu * (1 + r.IntN(8)) * 1024 / 1000}}
+}
+
+// filled is a fleet of nodes of three kinds, 70 % full on the scarcer resource.
+func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handle) {
+	r := rand.New(rand.NewPCG(1, 2))
+	nodes := make([]scheduler.Node, n)
+	for i := range nodes {
+		kind := scheduler.Resources{CPUMillis: []int{64_000, 96_000, 128_000}[i%3], MemoryMiB: []int{262_144, 393_216, 786_432}[i%3]}
+		nodes[i] = scheduler.Node{ID: fmt.Sprintf("%06d", i), Ready: true, Capacity: kind, Overhead: scheduler.Resources{MemoryMiB: 64}}
+		if labelled {
+			nodes[i].Labels = map[string]string{"zone": fmt.Sprint(i % 3), "rack": fmt.Sprint(i / 40), "disk": []string{"nvme", "ssd", "none"}[r.IntN(3)]}
+		}
+	}
+	f = scheduler.NewFleet(nodes, scheduler.Default())
+	// Pods go to random nodes until the cluster is 70 % full, as they lie about after a long time.
+	want, have := 0.7*float64(n)*96_000, 0.0
+	for have < want {
+		p := randomPod(r)
+		if h, ok := f.PlaceOn(r.IntN(n), &p); ok {
+			running = append(running, h)
+			have += float64(p.Size.CPUMillis)
+		}
+	}
+	return f, running
+}
+
+// BenchmarkPlace replaces a random running pod by a new one, so that the cluster stays as full as it is.
+func BenchmarkPlace(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			f, running := filled(n, false)
+			replace(b, f, running, func(r *rand.Rand, _ int) scheduler.Pod { return randomPod(r) })
+		})
+	}
+}
+
+// BenchmarkPlaceWithRules has labels on all nodes; 30 % of the pods have selectors, 10 % spread or keep apart.
+func BenchmarkPlaceWithRules(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			f, running := filled(n, true)
+			replace(b, f, running, func(r *rand.Rand, i int) scheduler.Pod {
+				p := randomPod(r)
+				switch k := r.IntN(20); {
+				case k < 6:
+					p.Selector = map[string]string{"disk": "nvme"}
+				case k == 6:
+					p.Group, p.Apart = fmt.Sprint("apart-", i/20), "rack"
+				case k == 7:
+					p.Group, p.Spread, p.MaxSkew = fmt.Sprint("spread-", i/20), "zone", 1
+				}
+				return p
+			})
+		})
+	}
+}
+
+// replace measures placements; the releases are outside of the clock that the latencies are of, and inside of ns/op.
+func replace(b *testing.B, f *scheduler.Fleet, running []scheduler.Handle, next func(*rand.Rand, int) scheduler.Pod) {
+	b.Helper()
+	r := rand.New(rand.NewPCG(3, 4))
+	pods := make([]scheduler.Pod, 1<<16)
+	for i := range pods {
+		pods[i] = next(r, i)
+	}
+	took := make([]time.Duration, 0, 1<<20)
+	placed := 0
+	var spent time.Duration
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		k := r.IntN(len(running))
+		if running[k] != scheduler.Unplaced {
+			f.Release(running[k])
+		}
+		start := time.Now()
+		h, ok := f.Place(&pods[i%len(pods)])
+		d := time.Since(start)
+		spent += d
+		if took = append(took, d); ok {
+			placed++
+		}
+		running[k] = h
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(placed)/spent.Seconds(), "placed/s")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, "p99-µs")
+}
+
+// BenchmarkFullScan is the floor: best fit that looks at every node, on the same cluster.
+func BenchmarkFullScan(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			f, _ := filled(n, false)
+			free := make([]scheduler.Resources, n)
+			for i := range free {
+				free[i] = f.Free(i)
+			}
+			r := rand.New(rand.NewPCG(3, 4))
+			placed := 0
+			for b.Loop() {
+				p := randomPod(r)
+				best, least := -1, 0.0
+				for i, x := range free {
+					if x.CPUMillis < p.Size.CPUMillis || x.MemoryMiB < p.Size.MemoryMiB+64 {
+						continue
+					}
+					left := max(float64(x.CPUMillis-p.Size.CPUMillis)/96_000, float64(x.MemoryMiB-p.Size.MemoryMiB-64)/480_597)
+					if best < 0 || left < least {
+						best, least = i, left
+					}
+				}
+				if best >= 0 {
+					placed++ // nothing is booked: the cluster stays as full as it is
+				}
+			}
+			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placed/s")
+		})
+	}
+}
+
+// BenchmarkExplain is a pod that has no place on 9,999 nodes.
+func BenchmarkExplain(b *testing.B) {
+	f, _ := filled(9999, true)
+	p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 1000, MemoryMiB: 1 << 20}}
+	for b.Loop() {
+		if _, ok := f.Place(&p); ok {
+			b.Fatal("placed")
+		}
+		if r := f.Explain(&p); r.Reason != scheduler.InsufficientMemory {
+			b.Fatal(r)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package scheduler
+
+import (
+	"math"
+	"math/bits"
+)
+
+// search is the state of one choice; it lives in the fleet so that a choice allocates nothing.
+type search struct {
+	pod         *Pod
+	least       Resources // what a node must have free at least, without its overhead
+	looks       int       // nodes with room that may still be compared
+	cut         bool      // a cell was left before its end
+	thorough    bool      // no cell is left before its end
+	best        int32
+	score, tie  float64
+	last        Resources // what the node looked at last had free; equal ones need no second look
+	lastOver    Resources
+	rules       rules
+	constrained bool
+	cpu, memory int
+}
+
+// missesPerCell is how many nodes without room are looked at in one cell before it is left. Only cells at the edge have any.
+const missesPerCell = 16
+
+// choose returns the node for a pod, or none.
+//
+// Of the open nodes it compares a bounded number: first those that the pod fills to the level in one resource, then in rings from the
+// tightest fit outwards. The least score wins, and the tighter fit of equal ones. An empty node is opened when no open one has room, or
+// when it strands so much less that the charge is worth it (see opensEarly). For a pod of known lifetime an empty node is compared when every
+// open one has been, so that a search that was cut short opens nothing needlessly.
+func (f *Fleet) choose(pod *Pod) int32 {
+	s := &f.search
+	*s = search{pod: pod, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
+	if pod.Lifetime > 0 {
+		s.looks = f.params.LooksWithLifetime
+	}
+	s.rules, s.constrained = f.groups.rulesOf(&f.labels, pod)
+	if s.rules.impossible {
+		return none
+	}
+	s.cpu, s.memory = f.grid.place(s.least)
+	f.edges(s)
+	f.rings(s)
+	if s.best == none && s.cut {
+		s.looks, s.thorough = f.params.Looks, true
+		f.rings(s)
+	}
+	empty := none
+	if s.best == none || pod.Lifetime > 0 && s.looks > 0 || pod.Lifetime == 0 && f.opensEarly() {
+		empty = f.emptyFor(s)
+	}
+	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
+		return empty
+	}
+	return s.best
+}
+
+// edges looks at the nodes that the pod fills to the level in cpu, and in memory.
+func (f *Fleet) edges(s *search) {
+	budget := s.looks
+	for word := f.grid.rows[s.cpu] >> s.memory << s.memory; word != 0 && s.looks > budget*3/4; word &= word - 1 {
+		f.look(s, s.cpu, bits.TrailingZeros64(word))
+	}
+	for word := f.grid.cols[s.memory] >> (s.cpu + 1) << (s.cpu + 1); word != 0 && s.looks > budget/2; word &= word - 1 {
+		f.look(s, bits.TrailingZeros64(word), s.memory)
+	}
+}
+
+// rings looks at the other cells with room: ring d holds those that are d levels above the pod in one resource and at most d in the other.
+func (f *Fleet) rings(s *search) {
+	for d := 0; d < side && s.looks > 0; d++ {
+		if cpu := s.cpu + d; cpu < side {
+			for word := f.grid.rows[cpu] & span(s.memory, s.memory+d); word != 0 && s.looks > 0; word &= word - 1 {
+				f.look(s, cpu, bits.TrailingZeros64(word))
+			}
+		}
+		if memory := s.memory + d; memory < side && d > 0 {
+			for word := f.grid.cols[memory] & span(s.cpu, s.cpu+d-1); word != 0 && s.looks > 0; word &= word - 1 {
+				f.look(s, bits.TrailingZeros64(word), memory)
+			}
+		}
+	}
+}
+
+// span has the bits from low to high set.
+func span(low, high int) uint64 {
+	return ^uint64(0) << low & (^uint64(0) >> (side - 1 - min(high, side-1)))
+}
+
+// look compares the nodes of a cell.
+func (f *Fleet) look(s *search, cpu, memory int) {
+	misses := 0
+	for i := f.grid.head[cpu*side+memory]; i != none; i = f.nodes[i].next {
+		n := &f.nodes[i]
+		if !n.free.holds(s.pod.Size.plus(n.over)) || s.constrained && !f.allows(s, i) || len(s.pod.Extra) > 0 && !holdsExtra(n.extra, s.pod.Extra) {
+			if misses++; misses >= missesPerCell && !s.thorough {
+				s.cut = true
+				return
+			}
+			continue
+		}
+		if n.free == s.last && n.over == s.lastOver && i > s.best && s.pod.Lifetime == 0 && n.oldest >= f.now {
+			if misses++; misses >= missesPerCell && !s.thorough {
+				return
+			}
+			continue // equal to what was just looked at
+		}
+		s.last, s.lastOver = n.free, n.over
+		score, tie := f.judge(s, n)
+		if s.best == none || score < s.score || score == s.score && (tie < s.tie || tie == s.tie && i < s.best) {
+			s.best, s.score, s.tie = i, score, tie
+		}
+		if s.looks--; s.looks <= 0 {
+			return
+		}
+	}
+}
+
+// judge is the price of a pod on a node: less is better. The tie is decided by best fit: the larger share that is left.
+func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
+	rest := n.free.minus(s.pod.Size.plus(n.over))
+	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)
+	if s.pod.Lifetime > 0 && n.isOpen() {
+		if price, known := f.lifetimePrice(n, s.pod.Lifetime); known {
+			return price, tie
+		}
+	}
+	if n.strandedFor != f.mix.version {
+		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, noLimit)
+	}
+	before := n.stranded
+	if n.isOpen() && f.now > n.oldest {
+		before += f.params.AgeWeight * doublings(f.now-n.oldest)
+	}
+	limit := noLimit
+	if s.best != none && s.pod.Lifetime == 0 {
+		limit = s.score + before // a node that strands more than that is not the best, and need not be known exactly
+		if limit < 0 {
+			return noLimit, tie
+		}
+	}
+	return f.mix.stranded(rest, limit) - before, tie
+}
+
+// doublings is the logarithm to the base 2 of 1+v, linear between the powers: it is taken for every node that is looked at.
+func doublings(v float64) float64 {
+	const mantissa = 52
+	x := math.Float64bits(1 + v)
+	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
+}
+
+// opensEarly tells whether the open nodes are full enough in their scarcest resource that one more may be opened before it must. Where
+// pods come and go, the holes they leave count as room, and the more of the recent events are departures the fuller the open nodes must be:
+// a node that is opened early is filled by growth, and a cluster under churn makes room by itself.
+func (f *Fleet) opensEarly() bool {
+	used := max(f.openUsed.cpu/max(1, f.openCap.cpu), f.openUsed.memory/max(1, f.openCap.memory))
+	const always = 2 // nodes; in a cluster of a few, shares say little
+	return float64(f.open.nodes) <= float64(f.open.nodes)*used*(1+f.params.OpeningSlack*max(0, 1-2*f.departing))+always
+}
+
+// emptyFor is the empty node that would be opened for the pod, or none.
+func (f *Fleet) emptyFor(s *search) int32 {
+	o := &f.opening
+	o.sortFor(&f.mix)
+	breaks := none
+	for _, k := range o.order {
+		x := &o.shapes[k]
+		if len(x.empty) == 0 || !x.capacity.holds(s.pod.Size.plus(x.over)) {
+			continue
+		}
+		i := f.firstAllowed(s, x)
+		if i == none {
+			continue
+		}
+		if !o.reserved(x.tier, f.params.Reserve) {
+			return i
+		}
+		breaks = i // the last is the one that holds least
+	}
+	return breaks
+}
+
+// firstAllowed is the first empty node of a shape that the pod's rules allow.
+func (f *Fleet) firstAllowed(s *search, x *shape) int32 {
+	if !s.constrained && len(s.pod.Extra) == 0 {
+		return x.empty[0]
+	}
+	found := none
+	for _, i := range x.empty {
+		if (found == none || i < found) && holdsExtra(f.nodes[i].extra, s.pod.Extra) && (!s.constrained || f.allows(s, i)) {
+			found = i
+		}
+	}
+	return found
+}

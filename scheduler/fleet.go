@@ -1,0 +1,310 @@
+package scheduler
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+)
+
+// record is what the fleet knows of a node, kept small because a search walks many.
+type record struct {
+	free, over  Resources
+	next, prev  int32   // in the cell
+	cell        int32   // none while the node is empty, or not ready
+	slot        int32   // in the heap of its shape's empty nodes; none while it is not there
+	shape       int32   // of the opening rule
+	pods        int32   // how many pods run there, of those that this fleet placed
+	first       int32   // the first of them
+	ready       bool    // takes pods
+	base        bool    // something was allocated before
+	strandedFor uint32  // the version of the mix that stranded is of
+	stranded    float64 // of what is free
+	oldest      float64 // when the oldest of the pods came
+	end         float64 // when the last of the pods is expected to go; 0 is unknown
+	extra       []int
+}
+
+// running is a pod that the fleet placed.
+type running struct {
+	size       Resources
+	extra      []int
+	group      int32
+	node       int32
+	next, prev int32 // of the same node
+	since, end float64
+}
+
+// Handle names a pod that a fleet placed, until it is released.
+type Handle int32
+
+// Fleet is the index of the free capacity of a cluster. It is kept from deltas: Place, Release, AddNode and SetReady cost the same
+// however many nodes there are. A Clone is a snapshot: it shares nothing that changes. A Fleet is for one goroutine.
+//
+// Nodes are kept in the order of their ids, so the order in which they are given does not matter, and every choice among equals is the
+// smaller id that is found first; with one history the answers are the same.
+type Fleet struct {
+	params Params
+	now    float64
+	// departing is the share of departures among the recent placements and releases.
+	departing float64
+	names     []string
+	cap       []Resources
+	nodes     []record
+	pods      []running
+	free      []int32 // slots of pods that were released
+	grid      grid
+	opening   opening
+	mix       mix
+	labels    labels
+	groups    groups
+
+	open, openCap, openUsed struct { // of the nodes that are open and ready
+		nodes       int
+		cpu, memory float64
+	}
+	search search
+}
+
+// NewFleet indexes the nodes.
+func NewFleet(nodes []Node, params Params) *Fleet {
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups()}
+	var largest, sum Resources
+	for _, n := range nodes {
+		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
+		sum = sum.plus(n.Capacity)
+	}
+	f.grid = newGrid(largest)
+	if len(nodes) > 0 {
+		f.mix.cpu = max(1, float64(sum.CPUMillis)/float64(len(nodes)))
+		f.mix.memory = max(1, float64(sum.MemoryMiB)/float64(len(nodes)))
+	}
+	order := make([]int32, len(nodes))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(nodes[a].ID, nodes[b].ID) })
+	f.nodes = make([]record, 0, len(nodes))
+	f.names, f.cap = make([]string, 0, len(nodes)), make([]Resources, 0, len(nodes))
+	for _, i := range order {
+		f.AddNode(nodes[i])
+	}
+	return f
+}
+
+// AddNode adds a node and returns its index, by which the other methods know it.
+func (f *Fleet) AddNode(n Node) int {
+	i := int32(len(f.nodes))
+	f.names, f.cap = append(f.names, n.ID), append(f.cap, n.Capacity)
+	f.nodes = append(f.nodes, record{
+		free: n.Capacity.minus(n.Allocated), over: n.Overhead, next: none, prev: none, cell: none, slot: none, first: none,
+		shape: f.opening.shapeOf(n.Capacity, n.Overhead), base: n.Allocated != Resources{}, extra: slices.Clone(n.Extra), oldest: f.now,
+	})
+	f.labels.add(n)
+	f.SetReady(int(i), n.Ready)
+	return int(i)
+}
+
+// SetReady says whether a node takes pods. One that is drained or gone does not; what runs there may still be released.
+func (f *Fleet) SetReady(node int, ready bool) {
+	n := &f.nodes[node]
+	if n.ready == ready {
+		return
+	}
+	if ready {
+		n.ready = true
+		f.opening.count(n.shape, 1, 0)
+		f.enter(int32(node))
+		return
+	}
+	f.leave(int32(node))
+	f.opening.count(n.shape, -1, 0)
+	n.ready = false
+}
+
+func (n *record) isOpen() bool { return n.pods > 0 || n.base }
+
+// enter puts a ready node where it is found: among the empty ones or into the grid.
+func (f *Fleet) enter(i int32) {
+	n := &f.nodes[i]
+	if !n.ready {
+		return
+	}
+	if !n.isOpen() {
+		f.opening.put(f.nodes, i)
+		return
+	}
+	f.grid.insert(f.nodes, i)
+	f.tally(i, 1)
+}
+
+// leave takes a node out from where enter put it.
+func (f *Fleet) leave(i int32) {
+	n := &f.nodes[i]
+	if n.slot != none {
+		f.opening.take(f.nodes, i)
+	}
+	if n.cell != none {
+		f.grid.remove(f.nodes, i)
+		f.tally(i, -1)
+	}
+}
+
+// tally counts what the open nodes have and what of it is used.
+func (f *Fleet) tally(i int32, sign int) {
+	n, c := &f.nodes[i], f.cap[i]
+	f.open.nodes += sign
+	f.openCap.cpu += float64(sign * c.CPUMillis)
+	f.openCap.memory += float64(sign * c.MemoryMiB)
+	f.openUsed.cpu += float64(sign * (c.CPUMillis - n.free.CPUMillis))
+	f.openUsed.memory += float64(sign * (c.MemoryMiB - n.free.MemoryMiB))
+}
+
+// At tells the fleet the time, in seconds of any clock. It matters only to pods that have a lifetime, and to the age of nodes.
+func (f *Fleet) At(seconds float64) { f.now = seconds }
+
+// Node names a node by its index.
+func (f *Fleet) Node(node int) string { return f.names[node] }
+
+// NodeOf is the index of the node that a pod runs on.
+func (f *Fleet) NodeOf(h Handle) int { return int(f.pods[h].node) }
+
+// Free is what a node has left.
+func (f *Fleet) Free(node int) Resources { return f.nodes[node].free }
+
+// Len is the number of nodes.
+func (f *Fleet) Len() int { return len(f.nodes) }
+
+// Open is the number of ready nodes that something runs on.
+func (f *Fleet) Open() int { return f.open.nodes }
+
+// Place chooses a node for a pod and books it there. It does not allocate memory beyond what grows with the number of pods.
+func (f *Fleet) Place(pod *Pod) (Handle, bool) {
+	f.mix.see(pod.Size)
+	i := f.choose(pod)
+	if i == none {
+		return Handle(none), false
+	}
+	return f.book(i, pod), true
+}
+
+// PlaceOn books a pod that runs already, or that somebody else placed; it fails where there is no room.
+func (f *Fleet) PlaceOn(node int, pod *Pod) (Handle, bool) {
+	n := &f.nodes[node]
+	if !n.free.holds(pod.Size.plus(n.over)) || !holdsExtra(n.extra, pod.Extra) {
+		return Handle(none), false
+	}
+	f.mix.see(pod.Size)
+	return f.book(int32(node), pod), true
+}
+
+// memory is over how many placements and releases departures are counted, roughly.
+const memory = 1000
+
+func (f *Fleet) book(i int32, pod *Pod) Handle {
+	f.departing -= f.departing / memory
+	f.leave(i)
+	n := &f.nodes[i]
+	n.free = n.free.minus(pod.Size.plus(n.over))
+	for r, v := range pod.Extra {
+		if v != 0 {
+			n.extra[r] -= v
+		}
+	}
+	if n.pods == 0 && !n.base {
+		n.oldest, n.end = f.now, 0
+	}
+	var h int32
+	if last := len(f.free) - 1; last >= 0 {
+		h = f.free[last]
+		f.free = f.free[:last]
+	} else {
+		h = int32(len(f.pods))
+		f.pods = append(f.pods, running{})
+	}
+	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, group: f.groups.join(&f.labels, pod, i)}
+	if pod.Lifetime > 0 {
+		p.end = f.now + pod.Lifetime
+		n.end = max(n.end, p.end)
+	}
+	f.pods[h] = p
+	if n.first != none {
+		f.pods[n.first].prev = h
+	}
+	n.first = h
+	n.pods++
+	n.strandedFor = 0
+	f.enter(i)
+	return Handle(h)
+}
+
+// Release takes a pod off its node.
+func (f *Fleet) Release(h Handle) {
+	f.departing += (1 - f.departing) / memory
+	p := f.pods[h]
+	i := p.node
+	f.leave(i)
+	n := &f.nodes[i]
+	n.free = n.free.plus(p.size.plus(n.over))
+	for r, v := range p.extra {
+		n.extra[r] += v
+	}
+	if p.next != none {
+		f.pods[p.next].prev = p.prev
+	}
+	if p.prev != none {
+		f.pods[p.prev].next = p.next
+	} else {
+		n.first = p.next
+	}
+	n.pods--
+	n.strandedFor = 0
+	f.groups.part(&f.labels, p.group, i)
+	if n.pods > 0 && (n.oldest == p.since && p.since < f.now || p.end > 0 && p.end == n.end) {
+		f.retime(n)
+	}
+	f.pods[h] = running{}
+	f.free = append(f.free, int32(h))
+	f.enter(i)
+}
+
+// retime looks again for the oldest pod and the last one to go.
+func (f *Fleet) retime(n *record) {
+	oldest, end := math.Inf(1), 0.0
+	if n.base {
+		oldest = n.oldest
+	}
+	for h := n.first; h != none; h = f.pods[h].next {
+		oldest, end = min(oldest, f.pods[h].since), max(end, f.pods[h].end)
+	}
+	n.oldest, n.end = oldest, end
+}
+
+// Clone is a snapshot: changing either leaves the other as it is.
+func (f *Fleet) Clone() *Fleet {
+	c := *f
+	c.names, c.cap, c.nodes, c.pods, c.free = slices.Clone(f.names), slices.Clone(f.cap), slices.Clone(f.nodes), slices.Clone(f.pods), slices.Clone(f.free)
+	for i := range c.nodes {
+		c.nodes[i].extra = slices.Clone(c.nodes[i].extra)
+	}
+	c.opening.shapes, c.opening.tiers = slices.Clone(f.opening.shapes), slices.Clone(f.opening.tiers)
+	for i := range c.opening.shapes {
+		c.opening.shapes[i].empty = slices.Clone(c.opening.shapes[i].empty)
+	}
+	for i := range c.opening.tiers {
+		c.opening.tiers[i].below = slices.Clone(c.opening.tiers[i].below)
+	}
+	c.opening.byShape, c.opening.byTier, c.opening.order = maps.Clone(f.opening.byShape), maps.Clone(f.opening.byTier), slices.Clone(f.opening.order)
+	c.mix.index, c.mix.sizes, c.mix.counts, c.mix.types = maps.Clone(f.mix.index), slices.Clone(f.mix.sizes), slices.Clone(f.mix.counts), slices.Clone(f.mix.types)
+	c.labels, c.groups = f.labels.clone(), f.groups.clone()
+	return &c
+}
+
+func holdsExtra(have, want []int) bool {
+	for r, v := range want {
+		if v > 0 && (r >= len(have) || have[r] < v) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,276 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"husk/scheduler"
+)
+
+// anyRules gives a pod some of the rules that a tenant may ask for.
+func anyRules(t *rapid.T, p *scheduler.Pod) {
+	p.Group = rapid.SampledFrom([]string{"", "web", "db"}).Draw(t, "group")
+	switch rapid.IntRange(0, 5).Draw(t, "rule") {
+	case 0:
+		p.Selector = map[string]string{"zone": rapid.SampledFrom([]string{"east", "west", "moon"}).Draw(t, "wanted")}
+	case 1:
+		p.Apart = rapid.SampledFrom([]string{"zone", "rack", scheduler.NodeLabel}).Draw(t, "apart")
+	case 2:
+		p.Spread, p.MaxSkew = rapid.SampledFrom([]string{"zone", scheduler.NodeLabel}).Draw(t, "spread"), rapid.IntRange(1, 2).Draw(t, "skew")
+	}
+}
+
+func anyLabels(t *rapid.T, n *scheduler.Node) {
+	n.Labels = map[string]string{}
+	if zone := rapid.SampledFrom([]string{"", "east", "west"}).Draw(t, "zone"); zone != "" {
+		n.Labels["zone"] = zone
+		n.Labels["rack"] = zone + rapid.SampledFrom([]string{"1", "2"}).Draw(t, "rack")
+	}
+}
+
+// cluster is a fleet beside what a bookkeeper who trusts nobody knows of it.
+type cluster struct {
+	fleet   *scheduler.Fleet
+	nodes   []scheduler.Node
+	free    []scheduler.Resources
+	ready   []bool
+	running map[scheduler.Handle]scheduler.Pod
+	on      map[scheduler.Handle]int
+}
+
+func anyCluster(t *rapid.T) *cluster {
+	nodes, _ := anySnapshot(t)
+	for i := range nodes {
+		anyLabels(t, &nodes[i])
+	}
+	c := &cluster{fleet: scheduler.NewFleet(nodes, scheduler.Default()), nodes: nodes, running: map[scheduler.Handle]scheduler.Pod{}, on: map[scheduler.Handle]int{}}
+	for _, n := range nodes {
+		c.ready = append(c.ready, n.Ready)
+		c.free = append(c.free, scheduler.Resources{CPUMillis: n.Capacity.CPUMillis - n.Allocated.CPUMillis, MemoryMiB: n.Capacity.MemoryMiB - n.Allocated.MemoryMiB})
+	}
+	return c
+}
+
+// count is how many of the group run where a label has a value.
+func (c *cluster) count(group, label, value string) (n int) {
+	for h, p := range c.running {
+		if v, has := c.value(c.on[h], label); has && v == value && p.Group == group && (group != "" || p.Apart != "" || p.Spread != "") {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) value(node int, label string) (string, bool) {
+	if label == scheduler.NodeLabel {
+		return c.nodes[node].ID, true
+	}
+	v, has := c.nodes[node].Labels[label]
+	return v, has
+}
+
+// may tells whether a pod may go to a node, by the rules as the docstrings say them.
+func (c *cluster) may(p scheduler.Pod, node int) bool {
+	over := c.nodes[node].Overhead
+	if !c.ready[node] || p.Size.CPUMillis+over.CPUMillis > c.free[node].CPUMillis || p.Size.MemoryMiB+over.MemoryMiB > c.free[node].MemoryMiB {
+		return false
+	}
+	for k, want := range p.Selector {
+		if v, has := c.value(node, k); !has || v != want {
+			return false
+		}
+	}
+	if p.Apart != "" {
+		if v, has := c.value(node, p.Apart); !has || c.count(p.Group, p.Apart, v) > 0 {
+			return false
+		}
+	}
+	if p.Spread != "" {
+		v, has := c.value(node, p.Spread)
+		if !has {
+			return false
+		}
+		least := 1 << 30
+		for i := range c.nodes {
+			if w, has := c.value(i, p.Spread); has {
+				least = min(least, c.count(p.Group, p.Spread, w))
+			}
+		}
+		return c.count(p.Group, p.Spread, v)+1-least <= p.MaxSkew
+	}
+	return true
+}
+
+func (c *cluster) change(t *rapid.T) {
+	switch rapid.IntRange(0, 9).Draw(t, "change") {
+	case 0, 1, 2: // a pod goes
+		if len(c.running) == 0 {
+			return
+		}
+		handles := []scheduler.Handle{}
+		for h := range c.running {
+			handles = append(handles, h)
+		}
+		slices.Sort(handles)
+		h := rapid.SampledFrom(handles).Draw(t, "goes")
+		c.book(h, c.on[h], c.running[h], -1)
+		delete(c.running, h)
+		delete(c.on, h)
+		c.fleet.Release(h)
+	case 3: // a node is drained, or comes back
+		if len(c.nodes) == 0 {
+			return
+		}
+		i := rapid.IntRange(0, len(c.nodes)-1).Draw(t, "node")
+		c.ready[i] = !c.ready[i]
+		c.fleet.SetReady(i, c.ready[i])
+	default: // a pod comes
+		p := scheduler.Pod{ID: "p", Size: anySize(t, 40, "pod"), Lifetime: rapid.SampledFrom([]float64{0, 10, 1000}).Draw(t, "lifetime")}
+		anyRules(t, &p)
+		c.fleet.At(float64(len(c.running)))
+		h, ok := c.fleet.Place(&p)
+		fits := slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) })
+		if ok != fits {
+			t.Fatalf("placed is %v, and a node that may take it exists is %v: %+v", ok, fits, p)
+		}
+		if !ok {
+			if r := c.fleet.Explain(&p); r.Message() == "" {
+				t.Fatal("no reason is given")
+			}
+			return
+		}
+		node := c.fleet.NodeOf(h)
+		if !c.may(p, node) {
+			t.Fatalf("%+v may not go to %+v, which has %+v free", p, c.nodes[node], c.free[node])
+		}
+		c.book(h, node, p, 1)
+		c.running[h], c.on[h] = p, node
+	}
+}
+
+func (c *cluster) indexes() (all []int) {
+	for i := range c.nodes {
+		all = append(all, i)
+	}
+	return all
+}
+
+func (c *cluster) book(_ scheduler.Handle, node int, p scheduler.Pod, sign int) {
+	c.free[node].CPUMillis -= sign * (p.Size.CPUMillis + c.nodes[node].Overhead.CPUMillis)
+	c.free[node].MemoryMiB -= sign * (p.Size.MemoryMiB + c.nodes[node].Overhead.MemoryMiB)
+}
+
+// Capacity, every rule, and completeness: a pod is placed exactly where some node may take it, whatever came and went before. So the index
+// kept from deltas finds what a look at every node finds.
+func TestAFleetPlacesWhereAFullLookWouldAndKeepsEveryRule(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyCluster(t)
+		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+			c.change(t)
+			for i := range c.nodes {
+				if c.free[i] != c.fleet.Free(i) {
+					t.Fatalf("%s has %+v free, and the fleet says %+v", c.nodes[i].ID, c.free[i], c.fleet.Free(i))
+				}
+			}
+		}
+	})
+}
+
+func TestASnapshotIsLeftAloneByWhatComesAfter(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyCluster(t)
+		for range rapid.IntRange(0, 30).Draw(t, "before") {
+			c.change(t)
+		}
+		one, two := c.fleet.Clone(), c.fleet.Clone()
+		for range rapid.IntRange(0, 30).Draw(t, "after") {
+			c.change(t)
+		}
+		pods := make([]scheduler.Pod, 10)
+		for i := range pods {
+			pods[i] = scheduler.Pod{ID: fmt.Sprint(i), Size: anySize(t, 40, "pod")}
+			anyRules(t, &pods[i])
+		}
+		if diff := cmp.Diff(one.PlaceBatch(pods), two.PlaceBatch(pods)); diff != "" {
+			t.Fatalf("two snapshots of one moment answer differently:\n%s", diff)
+		}
+	})
+}
+
+func TestOneMoreEmptyNodeMakesNoPodUnplaceable(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, _ := anySnapshot(t)
+		pod := []scheduler.Pod{{ID: "p", Size: anySize(t, 60, "pod")}}
+		more := append(slices.Clone(nodes), scheduler.Node{ID: "more", Ready: true, Capacity: anySize(t, 100, "more")})
+		if len(scheduler.Schedule(nodes, pod).Placements) > len(scheduler.Schedule(more, pod).Placements) {
+			t.Fatal("it was placed without the node, and is not with it")
+		}
+	})
+}
+
+func TestAnEmptiedFleetIsLikeANewOne(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyCluster(t)
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			c.change(t)
+		}
+		for h := range c.running {
+			c.fleet.Release(h)
+		}
+		fresh := slices.Clone(c.nodes)
+		open := 0
+		for i := range fresh {
+			fresh[i].Ready = c.ready[i]
+			if c.ready[i] && fresh[i].Allocated != (scheduler.Resources{}) {
+				open++
+			}
+		}
+		if c.fleet.Open() != open {
+			t.Fatalf("%d nodes are open, not %d", c.fleet.Open(), open)
+		}
+		big := scheduler.Pod{ID: "big", Size: anySize(t, 100, "big")}
+		_, was := c.fleet.Place(&big)
+		_, is := scheduler.NewFleet(fresh, scheduler.Default()).Place(&big)
+		if was != is {
+			t.Fatalf("placed in the emptied fleet %v, in a new one %v", was, is)
+		}
+	})
+}
+
+func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, pods := anySnapshot(t)
+		for i := range pods {
+			pods[i].Gang = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "gang")
+		}
+		gang := map[string]string{}
+		for _, p := range pods {
+			gang[p.ID] = p.Gang
+		}
+		plan := scheduler.Schedule(nodes, pods)
+		placed := map[string]bool{}
+		for _, p := range plan.Placements {
+			placed[gang[p.PodID]] = true
+		}
+		for _, r := range plan.Refusals {
+			if g := gang[r.PodID]; g != "" && placed[g] {
+				t.Fatalf("%s of gang %s is refused, and another is placed", r.PodID, g)
+			}
+		}
+		used := books(t, nodes, pods, plan)
+		for _, n := range nodes {
+			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
+				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
+			}
+		}
+	})
+}

@@ -1,0 +1,194 @@
+package scheduler
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// shape is a kind of node: all with one capacity and one overhead are interchangeable while they are empty.
+type shape struct {
+	capacity, over Resources
+	tier           int32
+	worth          float64 // how many average pods of the mix it holds
+	empty          []int32 // a heap of the empty nodes, smallest index first
+}
+
+// tier is a class of shapes of about one size, two to a doubling in each resource.
+type tier struct {
+	cpu, memory         int
+	below               []int32 // the tiers that are no larger in either, itself too
+	own, ownEmpty       int     // nodes of this tier that are ready, and those of them that are empty
+	atLeast, emptyAbove int     // the same of this tier and every one at least as large
+}
+
+// opening chooses which empty node to open.
+//
+// The fewest nodes are opened when each holds most, so the shape that holds most pods of the mix is opened first, and of two that hold as
+// many the smaller one. But a pod that only the largest nodes can hold must find one later: among the nodes as large as any given one, a
+// reserve stays empty as long as another node will do, and what must break a reserve breaks the smallest. A rare large kind is thus
+// opened last, a common one freely.
+type opening struct {
+	shapes  []shape
+	byShape map[[2]Resources]int32
+	tiers   []tier
+	byTier  map[[2]int]int32
+	order   []int32 // shapes, in the order in which they are opened
+	version uint32  // of the mix that order was made for
+	total   int     // nodes that are ready
+}
+
+func newOpening() opening {
+	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}}
+}
+
+// shapeOf finds or makes the shape.
+func (o *opening) shapeOf(capacity, over Resources) int32 {
+	if s, known := o.byShape[[2]Resources{capacity, over}]; known {
+		return s
+	}
+	s := int32(len(o.shapes))
+	o.byShape[[2]Resources{capacity, over}] = s
+	o.shapes = append(o.shapes, shape{capacity: capacity, over: over, tier: o.tierOf(capacity)})
+	o.version = 0
+	return s
+}
+
+// halves is twice the logarithm to the base 2, rounded down.
+func halves(v int) int {
+	if v <= 0 {
+		return 0
+	}
+	e := bits.Len(uint(v)) - 1
+	h := 2 * e
+	if v*v >= 1<<(2*e+1) { // v >= sqrt(2) * 2^e
+		h++
+	}
+	return h
+}
+
+func (o *opening) tierOf(capacity Resources) int32 {
+	key := [2]int{halves(capacity.CPUMillis), halves(capacity.MemoryMiB)}
+	if t, known := o.byTier[key]; known {
+		return t
+	}
+	i := int32(len(o.tiers))
+	o.byTier[key] = i
+	o.tiers = append(o.tiers, tier{cpu: key[0], memory: key[1]})
+	for j := range o.tiers {
+		a, b := &o.tiers[i], &o.tiers[j]
+		if a.cpu >= b.cpu && a.memory >= b.memory {
+			a.below = append(a.below, int32(j))
+		}
+		if int32(j) != i && b.cpu >= a.cpu && b.memory >= a.memory {
+			b.below = append(b.below, i)
+			a.atLeast += b.own
+			a.emptyAbove += b.ownEmpty
+		}
+	}
+	return i
+}
+
+// count books that the shape has so many more nodes, and empty ones.
+func (o *opening) count(s int32, nodes, empty int) {
+	t := &o.tiers[o.shapes[s].tier]
+	t.own += nodes
+	t.ownEmpty += empty
+	o.total += nodes
+	for _, j := range t.below {
+		o.tiers[j].atLeast += nodes
+		o.tiers[j].emptyAbove += empty
+	}
+}
+
+// put makes an empty node known.
+func (o *opening) put(nodes []record, i int32) {
+	s := &o.shapes[nodes[i].shape]
+	s.empty = append(s.empty, i)
+	h := s.empty
+	for at := len(h) - 1; at > 0; {
+		up := (at - 1) / 2
+		if h[up] <= h[at] {
+			break
+		}
+		h[up], h[at] = h[at], h[up]
+		nodes[h[at]].slot = int32(at)
+		at = up
+		nodes[i].slot = int32(at)
+	}
+	if h[len(h)-1] == i {
+		nodes[i].slot = int32(len(h) - 1)
+	}
+	o.count(nodes[i].shape, 0, 1)
+}
+
+// take removes an empty node, which is usually the first of its shape.
+func (o *opening) take(nodes []record, i int32) {
+	s := &o.shapes[nodes[i].shape]
+	h := s.empty
+	at, last := int(nodes[i].slot), len(h)-1
+	h[at] = h[last]
+	nodes[h[at]].slot = int32(at)
+	h = h[:last]
+	s.empty = h
+	o.count(nodes[i].shape, 0, -1)
+	nodes[i].slot = none
+	if at == last {
+		return
+	}
+	swap := func(a, b int) {
+		h[a], h[b] = h[b], h[a]
+		nodes[h[a]].slot, nodes[h[b]].slot = int32(a), int32(b)
+	}
+	for at > 0 && h[(at-1)/2] > h[at] {
+		swap(at, (at-1)/2)
+		at = (at - 1) / 2
+	}
+	for {
+		low := 2*at + 1
+		if low >= last {
+			return
+		}
+		if low+1 < last && h[low+1] < h[low] {
+			low++
+		}
+		if h[at] <= h[low] {
+			return
+		}
+		swap(at, low)
+		at = low
+	}
+}
+
+// sortFor orders the shapes by what they hold of the mix.
+func (o *opening) sortFor(m *mix) {
+	if o.version == m.version && len(o.order) == len(o.shapes) {
+		return
+	}
+	o.version = m.version
+	o.order = o.order[:0]
+	for i := range o.shapes {
+		s := &o.shapes[i]
+		s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
+			float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
+		o.order = append(o.order, int32(i))
+	}
+	size := func(s *shape) float64 {
+		return float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
+	}
+	slices.SortFunc(o.order, func(a, b int32) int {
+		x, y := &o.shapes[a], &o.shapes[b]
+		return cmp.Or(cmp.Compare(y.worth, x.worth), cmp.Compare(size(x), size(y)), cmp.Compare(a, b))
+	})
+}
+
+// reserved tells whether opening a node of the tier would break a reserve.
+func (o *opening) reserved(t int32, share float64) bool {
+	keep := int(share*float64(o.total)) + 1
+	for _, j := range o.tiers[t].below {
+		if x := &o.tiers[j]; x.emptyAbove <= min(keep, x.atLeast) {
+			return true
+		}
+	}
+	return false
+}

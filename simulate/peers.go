@@ -1,0 +1,105 @@
+package simulate
+
+import (
+	"math"
+
+	"husk/scheduler"
+)
+
+// machine is a node as a full scan sees it.
+type machine struct {
+	free, capacity scheduler.Resources
+	gpus           int
+}
+
+func (m *machine) fits(p *request) bool {
+	return m.free.CPUMillis >= p.size.CPUMillis && m.free.MemoryMiB >= p.size.MemoryMiB && m.gpus >= p.gpus
+}
+
+// left is the share of each resource that is free when the pod is there.
+func (m *machine) left(p *request) (cpu, memory float64) {
+	return float64(m.free.CPUMillis-p.size.CPUMillis) / float64(max(1, m.capacity.CPUMillis)),
+		float64(m.free.MemoryMiB-p.size.MemoryMiB) / float64(max(1, m.capacity.MemoryMiB))
+}
+
+// scores are the rules of other schedulers. The node with the highest score is chosen, the first in the file among equals; the
+// schedulers themselves choose at random among equals, and Nomad among a random few.
+var scores = map[string]func(m *machine, p *request) float64{
+	"first-fit": nil, // the first that fits
+	// best-fit leaves the least of what is left most of, as shares of the node. Panigrahy et al., 2011, call it the L-infinity norm.
+	"best-fit": func(m *machine, p *request) float64 { return -max(m.left(p)) },
+	// spread is Kubernetes' NodeResourcesFit with LeastAllocated: the mean over resources of free*100/capacity, in whole numbers
+	// (kubernetes/pkg/scheduler/framework/plugins/noderesources/least_allocated.go).
+	"spread": func(m *machine, p *request) float64 {
+		cpu, memory := m.left(p)
+		return math.Floor((math.Floor(cpu*100) + math.Floor(memory*100)) / 2)
+	},
+	// kube-most-allocated is the same with MostAllocated: the mean of requested*100/capacity, in whole numbers
+	// (kubernetes/pkg/scheduler/framework/plugins/noderesources/most_allocated.go).
+	"kube-most-allocated": func(m *machine, p *request) float64 {
+		cpu, memory := m.left(p)
+		return math.Floor((math.Floor((1-cpu)*100) + math.Floor((1-memory)*100)) / 2)
+	},
+	// nomad-binpack is ScoreFitBinPack: 20 - (10^free cpu + 10^free memory), from 0 to 18
+	// (hashicorp/nomad nomad/structs/funcs.go, after Google's BestFit v3).
+	"nomad-binpack": func(m *machine, p *request) float64 {
+		cpu, memory := m.left(p)
+		return min(18, max(0, 20-(math.Pow(10, cpu)+math.Pow(10, memory))))
+	},
+}
+
+// scan places by looking at every node.
+type scan struct {
+	machines []machine
+	score    func(m *machine, p *request) float64
+	on       map[int]int32 // node by pod
+	pods     map[int]*request
+}
+
+func newScan(nodes []Node, score func(m *machine, p *request) float64) *scan {
+	s := &scan{score: score, on: map[int]int32{}, pods: map[int]*request{}}
+	for _, n := range nodes {
+		s.machines = append(s.machines, machine{free: n.Capacity, capacity: n.Capacity, gpus: n.GPUs})
+	}
+	return s
+}
+
+func (*scan) at(float64) {}
+
+func (s *scan) place(batch []request, nodes []int32) {
+	for k := range batch {
+		p := &batch[k]
+		best, highest := int32(-1), 0.0
+		for i := range s.machines {
+			m := &s.machines[i]
+			if !m.fits(p) {
+				continue
+			}
+			if s.score == nil {
+				best = int32(i)
+				break
+			}
+			if v := s.score(m, p); best < 0 || v > highest {
+				best, highest = int32(i), v
+			}
+		}
+		nodes[k] = best
+		if best >= 0 {
+			s.take(best, p, 1)
+			s.on[p.id], s.pods[p.id] = best, &request{size: p.size, gpus: p.gpus}
+		}
+	}
+}
+
+func (s *scan) take(node int32, p *request, sign int) {
+	m := &s.machines[node]
+	m.free.CPUMillis -= sign * p.size.CPUMillis
+	m.free.MemoryMiB -= sign * p.size.MemoryMiB
+	m.gpus -= sign * p.gpus
+}
+
+func (s *scan) release(id int) {
+	s.take(s.on[id], s.pods[id], -1)
+	delete(s.on, id)
+	delete(s.pods, id)
+}

@@ -1,0 +1,12 @@
+package simulate
+
+import "syscall"
+
+// maxRSS is the most memory that this process has had at any time, in MiB.
+func maxRSS() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return float64(u.Maxrss) / 1024 // Linux counts KiB
+}

@@ -1,0 +1,266 @@
+package simulate
+
+import (
+	"container/heap"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"husk/scheduler"
+)
+
+// Options say what to run.
+type Options struct {
+	Policy string
+	Batch  int    // how many arrivals are placed together
+	GPUs   bool   // take GPUs in
+	Hints  string // none, perfect, or noisy: off by a factor of two, up or down at random
+	Seed   uint64 // of the noise
+	Params scheduler.Params
+}
+
+// Policies are the names of the rules.
+func Policies() []string { return append([]string{"husk"}, slices.Sorted(maps.Keys(scores))...) }
+
+// Result is what came out. The names in JSON are stable.
+type Result struct {
+	Policy   string `json:"policy"`
+	Placed   int    `json:"placed"`
+	Unplaced int    `json:"unplaced"`
+	TooLarge int    `json:"unplaced_too_large"` // of the unplaced, those that no node holds even when empty
+	// NodesUsed is how many nodes ever had a pod; without departures, how many have one in the end.
+	NodesUsed int `json:"nodes_used"`
+	NodesPeak int `json:"nodes_used_peak"`
+	// NodesMean is weighed by time, from the first arrival to the last. LowerBound is, for a trace with times, the bound at each moment
+	// weighed in the same way, so that the quotient says how far from perfect a packing with free moves would be.
+	NodesMean   float64 `json:"nodes_used_mean"`
+	LowerBound  float64 `json:"lower_bound"`
+	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
+	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
+	// To the last departure, which adds the time in which nothing arrives and the last pods hold their nodes.
+	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
+	LowerBoundToEnd float64 `json:"lower_bound_to_end,omitempty"`
+	// What is free on the used nodes when the last pod has arrived.
+	StrandedCPU    int     `json:"free_on_used_cpu_milli"`
+	StrandedMemory int     `json:"free_on_used_memory_mib"`
+	PerSecond      float64 `json:"placements_per_second"`
+	P50            float64 `json:"decision_p50_us"`
+	P99            float64 `json:"decision_p99_us"`
+	MaxRSS         float64 `json:"max_rss_mib"`
+
+	On []int32 `json:"-"` // the node of each pod when the last has arrived; -1 is none
+}
+
+// request is a pod that asks for a place.
+type request struct {
+	id   int
+	size scheduler.Resources
+	gpus int
+	hint float64
+}
+
+// policy places and releases.
+type policy interface {
+	at(seconds float64)
+	place(batch []request, nodes []int32)
+	release(id int)
+}
+
+// departures is a heap of pods by the time they go.
+type departures []departure
+
+type departure struct {
+	at float64
+	id int
+}
+
+func (d departures) Len() int { return len(d) }
+func (d departures) Less(i, j int) bool {
+	return d[i].at < d[j].at || d[i].at == d[j].at && d[i].id < d[j].id
+}
+func (d departures) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
+func (d *departures) Push(x any)   { *d = append(*d, x.(departure)) } //nolint:forcetypeassert // only departures are pushed
+func (d *departures) Pop() any {
+	old := *d
+	x := old[len(old)-1]
+	*d = old[:len(old)-1]
+	return x
+}
+
+// run is a simulation in progress.
+type run struct {
+	policy   policy
+	pods     []Pod
+	timed    bool
+	on       []int32
+	holds    []int // pods by node
+	ever     []bool
+	going    departures
+	running  scheduler.Resources
+	bound    moment
+	used     int
+	now      float64
+	area     float64
+	boundSum float64
+	spent    time.Duration
+	took     []float64 // microseconds of each decision
+	result   Result
+}
+
+// Run plays a trace.
+func Run(nodes []Node, trace Trace, o Options) (Result, error) {
+	r := &run{pods: trace.Pods, timed: trace.Timed, on: make([]int32, len(trace.Pods)), holds: make([]int, len(nodes)), ever: make([]bool, len(nodes)), bound: newMoment(nodes)}
+	r.result.Policy = o.Policy
+	if score, known := scores[o.Policy]; known {
+		r.policy = newScan(nodes, score)
+	} else if o.Policy == "husk" {
+		r.policy = newHusk(nodes, o.GPUs, o.Params)
+	} else {
+		return Result{}, fmt.Errorf("there is no policy %q; take one of %s", o.Policy, strings.Join(Policies(), ", "))
+	}
+	r.took = make([]float64, 0, len(r.pods)/max(1, o.Batch)+1)
+	r.play(max(1, o.Batch), o)
+	r.finish(nodes, o)
+	return r.result, nil
+}
+
+// play lets the pods arrive, batch by batch, after those that have gone by then.
+func (r *run) play(size int, o Options) {
+	noise := rand.New(rand.NewPCG(o.Seed, 1)) //nolint:gosec // the same noise for everybody
+	batch, where := make([]request, 0, size), make([]int32, size)
+	r.now = r.pods[0].Arrival
+	for from := 0; from < len(r.pods); from += len(batch) {
+		batch = batch[:0]
+		for id := from; id < min(from+size, len(r.pods)); id++ {
+			p := &r.pods[id]
+			q := request{id: id, size: p.Size}
+			if o.GPUs {
+				q.gpus = p.GPUs
+			}
+			if r.timed && !math.IsInf(p.Duration, 1) {
+				switch o.Hints {
+				case "perfect":
+					q.hint = p.Duration
+				case "noisy":
+					q.hint = p.Duration * []float64{0.5, 2}[noise.IntN(2)]
+				}
+			}
+			batch = append(batch, q)
+		}
+		if last := r.pods[from+len(batch)-1]; r.timed { // a batch waits for its last pod
+			r.depart(last.Arrival)
+			r.advance(last.Arrival)
+			r.policy.at(last.Arrival)
+		}
+		start := time.Now()
+		r.policy.place(batch, where)
+		took := time.Since(start)
+		r.spent += took
+		r.took = append(r.took, float64(took.Nanoseconds())/1000/float64(len(batch)))
+		for i := range batch {
+			r.arrived(batch[i].id, where[i])
+		}
+	}
+}
+
+func (r *run) arrived(id int, node int32) {
+	r.on[id] = node
+	if node < 0 {
+		r.result.Unplaced++
+		return
+	}
+	r.result.Placed++
+	if r.holds[node]++; r.holds[node] == 1 {
+		r.used++
+		r.result.NodesPeak = max(r.result.NodesPeak, r.used)
+		if !r.ever[node] {
+			r.ever[node] = true
+			r.result.NodesUsed++
+		}
+	}
+	p := &r.pods[id]
+	r.running.CPUMillis += p.Size.CPUMillis
+	r.running.MemoryMiB += p.Size.MemoryMiB
+	if r.timed && !math.IsInf(p.Duration, 1) {
+		heap.Push(&r.going, departure{p.Arrival + p.Duration, id})
+	}
+}
+
+// depart lets the pods go that have gone by a time.
+func (r *run) depart(until float64) {
+	for len(r.going) > 0 && r.going[0].at <= until {
+		d, _ := heap.Pop(&r.going).(departure)
+		r.advance(d.at)
+		start := time.Now()
+		r.policy.at(d.at)
+		r.policy.release(d.id)
+		r.spent += time.Since(start)
+		if r.holds[r.on[d.id]]--; r.holds[r.on[d.id]] == 0 {
+			r.used--
+		}
+		r.on[d.id] = -1
+		r.running.CPUMillis -= r.pods[d.id].Size.CPUMillis
+		r.running.MemoryMiB -= r.pods[d.id].Size.MemoryMiB
+	}
+}
+
+func (r *run) advance(to float64) {
+	if to > r.now {
+		r.area += float64(r.used) * (to - r.now)
+		r.boundSum += float64(r.bound.of(r.running)) * (to - r.now)
+		r.now = to
+	}
+}
+
+// finish takes stock when the last pod has arrived, and lets the rest go.
+func (r *run) finish(nodes []Node, o Options) {
+	x := &r.result
+	x.On = slices.Clone(r.on)
+	for i, n := range nodes {
+		if r.holds[i] > 0 {
+			x.StrandedCPU += n.Capacity.CPUMillis
+			x.StrandedMemory += n.Capacity.MemoryMiB
+		}
+	}
+	x.StrandedCPU -= r.running.CPUMillis
+	x.StrandedMemory -= r.running.MemoryMiB
+	fit := r.sizesThatFit(nodes, o)
+	x.TooLarge = len(r.pods) - len(fit)
+	if start := r.pods[0].Arrival; r.timed && r.now > start {
+		x.NodesMean, x.LowerBound = r.area/(r.now-start), r.boundSum/(r.now-start)
+		r.depart(math.Inf(1))
+		x.NodesMeanToEnd, x.LowerBoundToEnd = r.area/(r.now-start), r.boundSum/(r.now-start)
+	} else {
+		b := staticBounds(nodes, fit)
+		x.NodesMean, x.LowerBound, x.BoundCPU, x.BoundMemory = float64(x.NodesUsed), float64(b.best()), float64(b.CPU), float64(b.Memory)
+	}
+	x.PerSecond = float64(x.Placed) / r.spent.Seconds()
+	slices.Sort(r.took)
+	x.P50, x.P99 = r.took[len(r.took)/2], r.took[min(len(r.took)-1, len(r.took)*99/100)]
+	x.MaxRSS = maxRSS()
+}
+
+// sizesThatFit are the pods that some node holds when it is empty.
+func (r *run) sizesThatFit(nodes []Node, o Options) (sizes []scheduler.Resources) {
+	kinds := map[machine]bool{}
+	for _, n := range nodes {
+		kinds[machine{free: n.Capacity, capacity: n.Capacity, gpus: n.GPUs}] = true
+	}
+	for i := range r.pods {
+		q := request{size: r.pods[i].Size}
+		if o.GPUs {
+			q.gpus = r.pods[i].GPUs
+		}
+		for m := range kinds {
+			if m.fits(&q) {
+				sizes = append(sizes, q.size)
+				break
+			}
+		}
+	}
+	return sizes
+}
