@@ -1,8 +1,8 @@
 package scheduler
 
 // Params weigh the rules. Default is what every figure in docs/scheduling.md was measured with. Weights
-// choose among nodes that have room, so a bad one mostly costs little. OpeningCharge is the exception: where pods only arrive and the slack is
-// wide, too small a charge opens far too many nodes (docs/scheduling.md has the figures).
+// choose among nodes that have room, so a bad one mostly costs little. OpeningCharge is the exception: where pods only arrive, too small a
+// charge opens too many nodes, up to the slack (docs/scheduling.md has the figures).
 type Params struct {
 	// OpeningCharge is by how much an empty node must strand less than the best open one, in nodes, before it is opened although the
 	// pod would fit elsewhere.
@@ -22,5 +22,5 @@ type Params struct {
 
 // Default is one set of weights for every cluster.
 func Default() Params {
-	return Params{OpeningCharge: 0.01, OpeningSlack: 0.8, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
+	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
 }
