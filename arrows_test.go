@@ -115,7 +115,6 @@ func TestEachForeignWorldHasOneDoor(t *testing.T) {
 		"github.com/google/nftables":   {"husk/nodeagent/network"},
 		"github.com/golang-jwt/":       {"husk/server", "husk/nodeagent", "husk/idtoken"},
 		"github.com/go-jose/":          {"husk/idtoken", "husk/test/oidcprovider"},
-		"github.com/coreos/go-oidc":    {"husk/cmd/husk"},
 		"github.com/zitadel/":          {"husk/test/oidcprovider"},
 		"github.com/go-chi/":           {"husk/server", "husk/openapi", "husk/nodeagent"},
 		"github.com/prometheus/client": {"husk/server", "husk/nodeagent", "husk/cmd/huskd"},

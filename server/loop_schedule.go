@@ -57,7 +57,7 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	if placed+refused < len(pending) || len(pending) == scheduleBatch {
+	if placed+refused < len(pending) || placed > 0 && len(pending) == scheduleBatch {
 		return errMore // something had changed, or there is more
 	}
 	return nil

@@ -28,12 +28,15 @@ type bucket struct {
 	left    float64
 	takenAt time.Time
 	emptyTo time.Time // until when the shared bucket has nothing
+	openTo  time.Time // until when all pass, because the shared bucket could not be asked
 }
 
 const (
 	bucketKept    = time.Second // what was taken and not used is given up after this
 	bucketsKept   = 10_000
 	slowestRefill = time.Second
+	takeTimeout   = time.Second // others of the same key wait meanwhile
+	openFor       = time.Second
 )
 
 func newTenantLimiter(s *store.Store) *limiter {
@@ -84,11 +87,18 @@ func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, er
 		b.left--
 		return 0, nil
 	}
+	if now.Before(b.openTo) {
+		return 0, nil
+	}
 	if now.Before(b.emptyTo) {
 		return b.emptyTo.Sub(now), nil
 	}
+	// Not under the caller's own end: who hangs up on purpose must not open the limit for others.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTimeout)
+	defer cancel()
 	granted, perSecond, err := l.take(ctx, key)
 	if err != nil {
+		b.openTo = time.Now().Add(openFor)
 		return 0, err
 	}
 	b.takenAt = now

@@ -289,9 +289,6 @@ func (w world) inventory() string {
 // How long an answer takes must not tell a foreign id from one that never was. Foreign and absent ids are asked for in turns; when
 // neither tends to be slower, either one of a pair is the slower as often as the other. The machine's noise hits both alike.
 func TestTheTimeOfAnAnswerTellsNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
 	w := newWorld(t)
 	const pairsOfCalls, tolerated, rounds = 120, 0.18, 3
 	for id, attempts := range aim {

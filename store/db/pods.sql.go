@@ -466,7 +466,8 @@ SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at,
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
-WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp()) ORDER BY p.created_at, p.id LIMIT $1
+WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
+ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.created_at, p.id LIMIT $1
 `
 
 type PendingPodsRow struct {
@@ -480,7 +481,7 @@ type PendingPodsRow struct {
 }
 
 // What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
-// Those are few, so that the look-up begins with them.
+// Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
 func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, error) {
 	rows, err := q.db.Query(ctx, pendingPods, max)
 	if err != nil {

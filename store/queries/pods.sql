@@ -103,7 +103,7 @@ SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
 
 -- name: PendingPods :many
 -- What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
--- Those are few, so that the look-up begins with them.
+-- Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
 WITH volumes_missing AS (
     SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
     WHERE v.state <> 'Available' GROUP BY c.tenant_id, c.pod_id
@@ -116,7 +116,8 @@ SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at,
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
-WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp()) ORDER BY p.created_at, p.id LIMIT @max;
+WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
+ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.created_at, p.id LIMIT @max;
 
 -- name: PutOffPods :exec
 -- Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
