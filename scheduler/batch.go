@@ -2,6 +2,9 @@ package scheduler
 
 import (
 	"cmp"
+	"maps"
+	"math"
+	"reflect"
 	"slices"
 )
 
@@ -13,47 +16,79 @@ import (
 // left (first fit decreasing; for vectors Panigrahy et al., "Heuristics for vector bin packing", 2011; dominant shares after Ghodsi et
 // al., NSDI 2011); and as they came, since a large batch in order of size is one of all the memory and then all the cpu, which mixes badly.
 func (f *Fleet) PlaceBatch(pods []Pod) []Handle {
-	given := make([]int32, len(pods))
-	for i := range given {
-		given[i] = int32(i)
+	b := newBatch(f, pods)
+	b.place()
+	return b.handles
+}
+
+// batch is pods that are placed together.
+type batch struct {
+	fleet   *Fleet
+	pods    []Pod
+	classes []int32 // equal pods have one class
+	handles []Handle
+	scores  []Score
+}
+
+func newBatch(f *Fleet, pods []Pod) *batch {
+	b := &batch{fleet: f, pods: pods, classes: classes(pods), handles: make([]Handle, len(pods)), scores: make([]Score, len(pods))}
+	for i := range pods {
+		b.handles[i] = Unplaced
 		f.mix.see(pods[i].Size)
 	}
-	dominant := func(r Resources) float64 {
-		return max(float64(r.CPUMillis)/f.mix.cpu, float64(r.MemoryMiB)/f.mix.memory)
+	return b
+}
+
+func (b *batch) all() []int32 {
+	given := make([]int32, len(b.pods))
+	for i := range given {
+		given[i] = int32(i)
 	}
-	byPriority := func(a, b int32) int { return cmp.Compare(pods[b].Priority, pods[a].Priority) }
-	slices.SortStableFunc(given, byPriority)
+	return given
+}
+
+func (b *batch) byPriority(x, y int32) int {
+	return cmp.Compare(b.pods[y].Priority, b.pods[x].Priority)
+}
+
+func (b *batch) place() {
+	given := b.all()
+	slices.SortStableFunc(given, b.byPriority)
+	b.placeThese(given)
+}
+
+// placeThese places some of the pods, which stand in the order in which they came.
+func (b *batch) placeThese(given []int32) {
+	dominant := func(r Resources) float64 {
+		return max(float64(r.CPUMillis)/b.fleet.mix.cpu, float64(r.MemoryMiB)/b.fleet.mix.memory)
+	}
 	bySize := slices.Clone(given)
-	slices.SortStableFunc(bySize, func(a, b int32) int {
-		return cmp.Or(byPriority(a, b), cmp.Compare(dominant(pods[b].Size), dominant(pods[a].Size)))
+	slices.SortStableFunc(bySize, func(x, y int32) int {
+		return cmp.Or(b.byPriority(x, y), cmp.Compare(dominant(b.pods[y].Size), dominant(b.pods[x].Size)))
 	})
-	handles := make([]Handle, len(pods))
 	for {
-		f.better(pods, given, bySize, handles)
-		broken := brokenGangs(pods, handles)
+		b.better(given, bySize)
+		broken := b.brokenGangs(given)
 		if len(broken) == 0 {
-			return handles
+			return
 		}
 		// A gang that found no place for all of its pods leaves the batch, and the others are placed anew with the room it had.
-		f.undo(bySize, handles)
-		leaves := func(i int32) bool { return broken[pods[i].Gang] }
+		b.undo(bySize)
+		leaves := func(i int32) bool { return broken[b.pods[i].Gang] }
 		given, bySize = slices.DeleteFunc(given, leaves), slices.DeleteFunc(bySize, leaves)
-		for i := range handles {
-			handles[i] = Unplaced
-		}
 	}
 }
 
 // brokenGangs are those with a pod placed and another not.
-func brokenGangs(pods []Pod, handles []Handle) map[string]bool {
+func (b *batch) brokenGangs(given []int32) map[string]bool {
 	broken, some := map[string]bool{}, map[string]bool{}
-	for i, h := range handles {
-		if g := pods[i].Gang; g != "" && h != Unplaced {
+	for _, i := range given {
+		if g := b.pods[i].Gang; g != "" && b.handles[i] != Unplaced {
 			some[g] = true
 		}
 	}
-	for i, h := range handles {
-		if g := pods[i].Gang; h == Unplaced && some[g] {
+	for _, i := range given {
+		if g := b.pods[i].Gang; b.handles[i] == Unplaced && some[g] {
 			broken[g] = true
 		}
 	}
@@ -61,15 +96,15 @@ func brokenGangs(pods []Pod, handles []Handle) map[string]bool {
 }
 
 // better places the pods in the better of two orders.
-func (f *Fleet) better(pods []Pod, given, bySize []int32, handles []Handle) {
-	first := f.attempt(pods, bySize, handles)
+func (b *batch) better(given, bySize []int32) {
+	first := b.attempt(bySize)
 	if slices.Equal(given, bySize) {
 		return
 	}
-	f.undo(bySize, handles)
-	if second := f.attempt(pods, given, handles); first.compare(second) <= 0 {
-		f.undo(given, handles)
-		f.attempt(pods, bySize, handles)
+	b.undo(bySize)
+	if second := b.attempt(given); first.compare(second) <= 0 {
+		b.undo(given)
+		b.attempt(bySize)
 	}
 }
 
@@ -80,33 +115,90 @@ type outcome struct {
 }
 
 func (o outcome) compare(p outcome) int {
-	return cmp.Or(cmp.Compare(o.unplaced, p.unplaced), cmp.Compare(o.open, p.open), cmp.Compare(o.stranded, p.stranded))
+	const exact = 1e-9 // sums of the same numbers in two orders are equal
+	stranded := cmp.Compare(o.stranded, p.stranded)
+	if math.Abs(o.stranded-p.stranded) < exact {
+		stranded = 0
+	}
+	return cmp.Or(cmp.Compare(o.unplaced, p.unplaced), cmp.Compare(o.open, p.open), stranded)
 }
 
-// attempt places the pods in an order.
-func (f *Fleet) attempt(pods []Pod, order []int32, handles []Handle) (o outcome) {
+// attempt places the pods in an order. When one of a class has found no room, the others of the class are not tried: room only shrinks.
+func (b *batch) attempt(order []int32) (o outcome) {
+	f := b.fleet
+	full := map[int32]bool{}
 	for _, i := range order {
-		at := f.choose(&pods[i])
-		if at == none {
-			handles[i] = Unplaced
+		if full[b.classes[i]] {
+			b.handles[i] = Unplaced
 			o.unplaced++
 			continue
 		}
-		o.stranded -= f.mix.stranded(f.nodes[at].free, noLimit)
-		handles[i] = f.book(at, &pods[i])
-		o.stranded += f.mix.stranded(f.nodes[at].free, noLimit)
+		at := f.choose(&b.pods[i])
+		if at == none {
+			b.handles[i] = Unplaced
+			o.unplaced++
+			full[b.classes[i]] = !b.pods[i].waitsForOthers()
+			continue
+		}
+		score := f.scoreOf(at)
+		score.StrandedBefore = f.mix.stranded(f.nodes[at].free, noLimit)
+		b.handles[i] = f.book(at, &b.pods[i])
+		score.StrandedAfter = f.mix.stranded(f.nodes[at].free, noLimit)
+		b.scores[i] = score
+		o.stranded += score.StrandedAfter - score.StrandedBefore
 	}
 	o.open = f.open.nodes
 	return o
 }
 
 // undo takes an attempt back, the last pod first, so that the next one finds everything as it was.
-func (f *Fleet) undo(order []int32, handles []Handle) {
-	departing := f.departing
+func (b *batch) undo(order []int32) {
+	departing := b.fleet.departing
 	for _, i := range slices.Backward(order) {
-		if handles[i] != Unplaced {
-			f.Release(handles[i])
+		if b.handles[i] != Unplaced {
+			b.fleet.Release(b.handles[i])
+			b.handles[i] = Unplaced
 		}
 	}
-	f.departing = departing
+	b.fleet.departing = departing
+}
+
+// waitsForOthers tells whether the pod may fit as others are placed: a rule can be satisfied by them.
+func (p *Pod) waitsForOthers() bool {
+	return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Kind != Apart })
+}
+
+// classes numbers the pods so that equal ones, which are placed and refused alike, have one number.
+func classes(pods []Pod) []int32 {
+	type key struct {
+		size     Resources
+		priority int
+		lifetime float64
+		gang     string
+		labels   int
+		rules    int
+	}
+	known := map[key][]int32{} // the first pods of the classes
+	of := make([]int32, len(pods))
+	for i := range pods {
+		p := &pods[i]
+		k := key{p.Size, p.Priority, p.Lifetime, p.Gang, len(p.Selector), len(p.Rules)}
+		of[i] = int32(i)
+		firsts := known[k]
+		const looks = 8 // classes of one key; those of rules that differ only in names are found less often
+		at := slices.IndexFunc(firsts[max(0, len(firsts)-looks):], func(j int32) bool { return p.equals(&pods[j]) })
+		if at >= 0 {
+			of[i] = firsts[max(0, len(firsts)-looks)+at]
+			continue
+		}
+		known[k] = append(firsts, int32(i))
+	}
+	return of
+}
+
+// equals tells whether two pods ask for the same.
+func (p *Pod) equals(q *Pod) bool {
+	return p.Size == q.Size && p.Lifetime == q.Lifetime && p.Priority == q.Priority && p.Gang == q.Gang && p.Disruption == q.Disruption &&
+		slices.Equal(p.Extra, q.Extra) && maps.Equal(p.Selector, q.Selector) && maps.Equal(p.Prefers, q.Prefers) &&
+		slices.Equal(p.Tolerates, q.Tolerates) && slices.Equal(p.Groups, q.Groups) && reflect.DeepEqual(p.Rules, q.Rules)
 }

@@ -61,9 +61,11 @@ func BenchmarkPlaceWithRules(b *testing.B) {
 				case k < 6:
 					p.Selector = map[string]string{"disk": "nvme"}
 				case k == 6:
-					p.Group, p.Apart = fmt.Sprint("apart-", i/20), "rack"
+					p.Groups = []string{fmt.Sprint("apart-", i/20)}
+					p.Rules = []scheduler.Rule{{Kind: scheduler.Apart, Group: p.Groups[0], Over: "rack"}}
 				case k == 7:
-					p.Group, p.Spread, p.MaxSkew = fmt.Sprint("spread-", i/20), "zone", 1
+					p.Groups = []string{fmt.Sprint("spread-", i/20)}
+					p.Rules = []scheduler.Rule{{Kind: scheduler.Spread, Group: p.Groups[0], Over: "zone", MaxSkew: 1}}
 				}
 				return p
 			})
@@ -134,16 +136,52 @@ func BenchmarkFullScan(b *testing.B) {
 	}
 }
 
-// BenchmarkExplain is a pod that has no place on 9,999 nodes.
+// BenchmarkExplain is a pod that has no place on 9,999 nodes: one that no node could ever hold, and one that some would hold if others left.
 func BenchmarkExplain(b *testing.B) {
-	f, _ := filled(9999, true)
-	p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 1000, MemoryMiB: 1 << 20}}
+	for _, x := range []struct {
+		name string
+		size scheduler.Resources
+	}{
+		{"too-large", scheduler.Resources{CPUMillis: 1000, MemoryMiB: 1 << 20}},
+		{"what-would-make-room", scheduler.Resources{CPUMillis: 120_000, MemoryMiB: 700 << 10}},
+	} {
+		b.Run(x.name, func(b *testing.B) {
+			f, _ := filled(9999, true)
+			p := scheduler.Pod{Size: x.size}
+			for b.Loop() {
+				if _, ok := f.Place(&p); ok {
+					b.Fatal("placed")
+				}
+				if r := f.Explain(&p); (r.MakeRoom.Node < 0) != r.NeverFits {
+					b.Fatal(r)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPreempt is the choice of whom to stop on 10,000 nodes.
+func BenchmarkPreempt(b *testing.B) {
+	f, _ := filled(10_000, false)
+	p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 120_000, MemoryMiB: 700 << 10}, Priority: 1}
 	for b.Loop() {
-		if _, ok := f.Place(&p); ok {
-			b.Fatal("placed")
+		made, ok := f.Preempt([]*scheduler.Pod{&p})
+		if !ok || len(made.Victims) == 0 {
+			b.Fatal("nobody is stopped")
 		}
-		if r := f.Explain(&p); r.Reason != scheduler.InsufficientMemory {
-			b.Fatal(r)
+		b.StopTimer()
+		f.Drop(made)
+		f.Stay(made)
+		b.StartTimer()
+	}
+}
+
+// BenchmarkDefragment plans moves for a cluster of 1,000 nodes.
+func BenchmarkDefragment(b *testing.B) {
+	f, _ := filled(1000, false)
+	for b.Loop() {
+		if len(f.Defragment(1000, func(int) bool { return true })) == 0 {
+			b.Fatal("nothing can be emptied")
 		}
 	}
 }

@@ -16,8 +16,11 @@ type search struct {
 	score, tie  float64
 	last        Resources // what the node looked at last had free; equal ones need no second look
 	lastOver    Resources
-	rules       rules
+	constraints constraints
 	constrained bool
+	preferring  bool // only nodes that the pod prefers will do
+	onlyOpen    bool // no node is opened
+	compared    int  // nodes
 	cpu, memory int
 }
 
@@ -31,13 +34,26 @@ const missesPerCell = 16
 // when it strands so much less that the charge is worth it (see opensEarly). For a pod of known lifetime an empty node is compared when every
 // open one has been, so that a search that was cut short opens nothing needlessly.
 func (f *Fleet) choose(pod *Pod) int32 {
+	if len(pod.Prefers) > 0 {
+		f.search.preferring = true
+		i := f.chooseAmong(pod)
+		f.search.preferring = false
+		if i != none {
+			return i
+		}
+	}
+	return f.chooseAmong(pod)
+}
+
+// chooseAmong is choose among the nodes that the pod prefers, or among all.
+func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	s := &f.search
-	*s = search{pod: pod, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
+	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
 	if pod.Lifetime > 0 {
 		s.looks = f.params.LooksWithLifetime
 	}
-	s.rules, s.constrained = f.groups.rulesOf(&f.labels, pod)
-	if s.rules.impossible {
+	s.constrained = f.constrain(s, pod)
+	if s.constraints.impossible {
 		return none
 	}
 	s.cpu, s.memory = f.grid.place(s.least)
@@ -46,6 +62,9 @@ func (f *Fleet) choose(pod *Pod) int32 {
 	if s.best == none && s.cut {
 		s.looks, s.thorough = f.params.Looks, true
 		f.rings(s)
+	}
+	if s.onlyOpen {
+		return s.best
 	}
 	empty := none
 	if s.best == none || pod.Lifetime > 0 && s.looks > 0 || pod.Lifetime == 0 && f.opensEarly() {
@@ -108,6 +127,7 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 			continue // equal to what was just looked at
 		}
 		s.last, s.lastOver = n.free, n.over
+		s.compared++
 		score, tie := f.judge(s, n)
 		if s.best == none || score < s.score || score == s.score && (tie < s.tie || tie == s.tie && i < s.best) {
 			s.best, s.score, s.tie = i, score, tie

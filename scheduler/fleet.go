@@ -16,6 +16,8 @@ type record struct {
 	shape       int32   // of the opening rule
 	pods        int32   // how many pods run there, of those that this fleet placed
 	first       int32   // the first of them
+	leaving     int32   // how many of them are being stopped
+	claims      int32   // holds on what is leaving
 	ready       bool    // takes pods
 	base        bool    // something was allocated before
 	strandedFor uint32  // the version of the mix that stranded is of
@@ -29,9 +31,12 @@ type record struct {
 type running struct {
 	size       Resources
 	extra      []int
-	group      int32
+	terms      *terms // nil for a pod that asked for nothing but room
+	priority   int32
 	node       int32
 	next, prev int32 // of the same node
+	leaving    bool  // is being stopped
+	held       bool  // is no pod, but room that is kept for one
 	since, end float64
 }
 
@@ -58,6 +63,9 @@ type Fleet struct {
 	mix       mix
 	labels    labels
 	groups    groups
+	tainted   bool // some node is
+	// priorities counts the running pods that are not leaving.
+	priorities map[int32]int32
 
 	open, openCap, openUsed struct { // of the nodes that are open and ready
 		nodes       int
@@ -68,7 +76,7 @@ type Fleet struct {
 
 // NewFleet indexes the nodes.
 func NewFleet(nodes []Node, params Params) *Fleet {
-	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups()}
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), priorities: map[int32]int32{}}
 	var largest, sum Resources
 	for _, n := range nodes {
 		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
@@ -101,6 +109,7 @@ func (f *Fleet) AddNode(n Node) int {
 		shape: f.opening.shapeOf(n.Capacity, n.Overhead), base: n.Allocated != Resources{}, extra: slices.Clone(n.Extra), oldest: f.now,
 	})
 	f.labels.add(n)
+	f.tainted = f.tainted || len(n.Taints) > 0
 	f.SetReady(int(i), n.Ready)
 	return int(i)
 }
@@ -198,6 +207,12 @@ func (f *Fleet) PlaceOn(node int, pod *Pod) (Handle, bool) {
 	return f.book(int32(node), pod), true
 }
 
+// Adopt books a pod that runs on a node already, whether there is room or not.
+func (f *Fleet) Adopt(node int, pod *Pod) Handle {
+	f.mix.see(pod.Size)
+	return f.book(int32(node), pod)
+}
+
 // memory is over how many placements and releases departures are counted, roughly.
 const memory = 1000
 
@@ -222,7 +237,7 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 		h = int32(len(f.pods))
 		f.pods = append(f.pods, running{})
 	}
-	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, group: f.groups.join(&f.labels, pod, i)}
+	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, priority: int32(pod.Priority), terms: f.join(pod, i)}
 	if pod.Lifetime > 0 {
 		p.end = f.now + pod.Lifetime
 		n.end = max(n.end, p.end)
@@ -234,12 +249,14 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 	n.first = h
 	n.pods++
 	n.strandedFor = 0
+	f.priorities[p.priority]++
 	f.enter(i)
 	return Handle(h)
 }
 
 // Release takes a pod off its node.
 func (f *Fleet) Release(h Handle) {
+	f.leaving(h, true)
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
 	i := p.node
@@ -258,8 +275,13 @@ func (f *Fleet) Release(h Handle) {
 		n.first = p.next
 	}
 	n.pods--
+	if p.held {
+		n.claims--
+	} else {
+		n.leaving--
+	}
 	n.strandedFor = 0
-	f.groups.part(&f.labels, p.group, i)
+	f.count(p.terms, i, -1)
 	if n.pods > 0 && (n.oldest == p.since && p.since < f.now || p.end > 0 && p.end == n.end) {
 		f.retime(n)
 	}
@@ -296,7 +318,7 @@ func (f *Fleet) Clone() *Fleet {
 	}
 	c.opening.byShape, c.opening.byTier, c.opening.order = maps.Clone(f.opening.byShape), maps.Clone(f.opening.byTier), slices.Clone(f.opening.order)
 	c.mix.index, c.mix.sizes, c.mix.counts, c.mix.types = maps.Clone(f.mix.index), slices.Clone(f.mix.sizes), slices.Clone(f.mix.counts), slices.Clone(f.mix.types)
-	c.labels, c.groups = f.labels.clone(), f.groups.clone()
+	c.labels, c.groups, c.priorities, c.search = f.labels.clone(), f.groups.clone(), maps.Clone(f.priorities), search{}
 	return &c
 }
 

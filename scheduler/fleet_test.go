@@ -13,14 +13,27 @@ import (
 
 // anyRules gives a pod some of the rules that a tenant may ask for.
 func anyRules(t *rapid.T, p *scheduler.Pod) {
-	p.Group = rapid.SampledFrom([]string{"", "web", "db"}).Draw(t, "group")
-	switch rapid.IntRange(0, 5).Draw(t, "rule") {
-	case 0:
+	groups := []string{"web", "db"}
+	for _, g := range groups {
+		if rapid.IntRange(0, 2).Draw(t, g) == 0 {
+			p.Groups = append(p.Groups, g)
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "tolerates") == 0 {
+		p.Tolerates = []string{"gpu"}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "selects") == 0 {
 		p.Selector = map[string]string{"zone": rapid.SampledFrom([]string{"east", "west", "moon"}).Draw(t, "wanted")}
-	case 1:
-		p.Apart = rapid.SampledFrom([]string{"zone", "rack", scheduler.NodeLabel}).Draw(t, "apart")
-	case 2:
-		p.Spread, p.MaxSkew = rapid.SampledFrom([]string{"zone", scheduler.NodeLabel}).Draw(t, "spread"), rapid.IntRange(1, 2).Draw(t, "skew")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "prefers") == 0 {
+		p.Prefers = map[string]string{"zone": rapid.SampledFrom([]string{"east", "moon"}).Draw(t, "preferred")}
+	}
+	for range rapid.SampledFrom([]int{0, 0, 1, 1, 2}).Draw(t, "rules") {
+		p.Rules = append(p.Rules, scheduler.Rule{
+			Kind:  rapid.SampledFrom([]scheduler.RuleKind{scheduler.Apart, scheduler.Near, scheduler.Spread}).Draw(t, "kind"),
+			Group: rapid.SampledFrom(groups).Draw(t, "of"), Over: rapid.SampledFrom([]string{"zone", "rack", scheduler.NodeLabel}).Draw(t, "over"),
+			MaxSkew: rapid.IntRange(1, 2).Draw(t, "skew"),
+		})
 	}
 }
 
@@ -29,6 +42,9 @@ func anyLabels(t *rapid.T, n *scheduler.Node) {
 	if zone := rapid.SampledFrom([]string{"", "east", "west"}).Draw(t, "zone"); zone != "" {
 		n.Labels["zone"] = zone
 		n.Labels["rack"] = zone + rapid.SampledFrom([]string{"1", "2"}).Draw(t, "rack")
+	}
+	if rapid.IntRange(0, 4).Draw(t, "tainted") == 0 {
+		n.Taints = []string{"gpu"}
 	}
 }
 
@@ -58,7 +74,16 @@ func anyCluster(t *rapid.T) *cluster {
 // count is how many of the group run where a label has a value.
 func (c *cluster) count(group, label, value string) (n int) {
 	for h, p := range c.running {
-		if v, has := c.value(c.on[h], label); has && v == value && p.Group == group && (group != "" || p.Apart != "" || p.Spread != "") {
+		if v, has := c.value(c.on[h], label); has && v == value && slices.Contains(p.Groups, group) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) total(group string) (n int) {
+	for _, p := range c.running {
+		if slices.Contains(p.Groups, group) {
 			n++
 		}
 	}
@@ -79,30 +104,55 @@ func (c *cluster) may(p scheduler.Pod, node int) bool {
 	if !c.ready[node] || p.Size.CPUMillis+over.CPUMillis > c.free[node].CPUMillis || p.Size.MemoryMiB+over.MemoryMiB > c.free[node].MemoryMiB {
 		return false
 	}
+	for _, taint := range c.nodes[node].Taints {
+		if !slices.Contains(p.Tolerates, taint) {
+			return false
+		}
+	}
 	for k, want := range p.Selector {
 		if v, has := c.value(node, k); !has || v != want {
 			return false
 		}
 	}
-	if p.Apart != "" {
-		if v, has := c.value(node, p.Apart); !has || c.count(p.Group, p.Apart, v) > 0 {
+	for _, r := range p.Rules {
+		if v, has := c.value(node, r.Over); !has || !c.keeps(r, v) {
 			return false
 		}
 	}
-	if p.Spread != "" {
-		v, has := c.value(node, p.Spread)
-		if !has {
-			return false
-		}
+	return !c.guarded(p, node)
+}
+
+// keeps tells whether a pod with a rule may go where the rule's label has a value.
+func (c *cluster) keeps(r scheduler.Rule, v string) bool {
+	n := c.count(r.Group, r.Over, v)
+	switch r.Kind {
+	case scheduler.Apart:
+		return n == 0
+	case scheduler.Near:
+		return n > 0 || c.total(r.Group) == 0
+	default:
 		least := 1 << 30
 		for i := range c.nodes {
-			if w, has := c.value(i, p.Spread); has {
-				least = min(least, c.count(p.Group, p.Spread, w))
+			if w, has := c.value(i, r.Over); has {
+				least = min(least, c.count(r.Group, r.Over, w))
 			}
 		}
-		return c.count(p.Group, p.Spread, v)+1-least <= p.MaxSkew
+		return n+1-least <= r.MaxSkew
 	}
-	return true
+}
+
+// guarded tells whether a running pod keeps this one apart from itself.
+func (c *cluster) guarded(p scheduler.Pod, node int) bool {
+	for h, other := range c.running {
+		for _, r := range other.Rules {
+			theirs, have := c.value(c.on[h], r.Over)
+			ours, has := c.value(node, r.Over)
+			if r.Kind == scheduler.Apart && slices.Contains(p.Groups, r.Group) && have && has && theirs == ours {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (c *cluster) change(t *rapid.T) {
@@ -147,9 +197,21 @@ func (c *cluster) change(t *rapid.T) {
 		if !c.may(p, node) {
 			t.Fatalf("%+v may not go to %+v, which has %+v free", p, c.nodes[node], c.free[node])
 		}
+		if !c.prefers(p, node) && slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) && c.prefers(p, i) }) {
+			t.Fatalf("%+v is on %+v, and a node that it prefers has room", p, c.nodes[node])
+		}
 		c.book(h, node, p, 1)
 		c.running[h], c.on[h] = p, node
 	}
+}
+
+func (c *cluster) prefers(p scheduler.Pod, node int) bool {
+	for k, want := range p.Prefers {
+		if v, has := c.value(node, k); !has || v != want {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *cluster) indexes() (all []int) {
@@ -209,7 +271,7 @@ func TestOneMoreEmptyNodeMakesNoPodUnplaceable(t *testing.T) {
 		nodes, _ := anySnapshot(t)
 		pod := []scheduler.Pod{{ID: "p", Size: anySize(t, 60, "pod")}}
 		more := append(slices.Clone(nodes), scheduler.Node{ID: "more", Ready: true, Capacity: anySize(t, 100, "more")})
-		if len(scheduler.Schedule(nodes, pod).Placements) > len(scheduler.Schedule(more, pod).Placements) {
+		if len(scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pod).Placements) > len(scheduler.Schedule(scheduler.Snapshot{Nodes: more}, pod).Placements) {
 			t.Fatal("it was placed without the node, and is not with it")
 		}
 	})
@@ -256,7 +318,7 @@ func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
 		for _, p := range pods {
 			gang[p.ID] = p.Gang
 		}
-		plan := scheduler.Schedule(nodes, pods)
+		plan := scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods)
 		placed := map[string]bool{}
 		for _, p := range plan.Placements {
 			placed[gang[p.PodID]] = true

@@ -5,56 +5,101 @@ import (
 	"slices"
 )
 
-// groups counts the pods of each group by node and by the values of the labels that its rules name.
+// groups counts the pods of each group by node and by the values of the labels that rules name.
 type groups struct {
 	index map[string]int32
 	all   []group
 }
 
+// counts are numbers of pods by the value of a label, or by node.
+type counts map[int32]int32
+
 type group struct {
-	nodes map[int32]int32            // pods by node
-	by    map[string]map[int32]int32 // pods by value of a label, for the labels that some pod of the group has named
+	nodes   counts            // pods by node
+	running int32             // pods in all
+	staying int32             // those of them that are not leaving
+	by      map[string]counts // pods by value of a label, for the labels that some rule has named
+	keeps   counts            // running pods by how many of the group they want kept; see Disruption
+	guards  map[string]counts // pods elsewhere that keep this group apart, by the value of the label over which they do
 }
 
 func newGroups() groups { return groups{index: map[string]int32{}} }
 
-// rules are what a pod asks of a node beside room, made ready for looking at many nodes.
-type rules struct {
-	pairs      []int32
-	apart      map[int32]int32
-	spread     map[int32]int32
-	spreadMost int32 // how many of the group a value may have before this pod comes
-	impossible bool  // no node has a label that is asked for
+// terms is what a running pod asked for beside room, kept so that it can be counted out again, moved, or left alone.
+type terms struct {
+	pod      Pod // its rules and selectors; size and lifetime stand in the running pod
+	groups   []int32
+	guarding []int32   // the groups that it keeps apart from itself, in the order of its rules of that kind
+	claim    Resources // of room that is held: what it waits for
 }
 
-// rulesOf prepares a pod's rules, and tells whether there are any.
-func (g *groups) rulesOf(l *labels, pod *Pod) (r rules, constrained bool) {
-	if len(pod.Selector) == 0 && pod.Apart == "" && pod.Spread == "" {
-		return r, false
-	}
-	for k, v := range pod.Selector {
-		if k == NodeLabel {
-			continue // looked at by name
-		}
-		id, known := l.pairs[[2]string{k, v}]
-		if !known {
-			r.impossible = true
-			return r, true
-		}
-		r.pairs = append(r.pairs, id)
-	}
-	if pod.Apart != "" {
-		r.apart = g.counts(l, pod.Group, pod.Apart)
-	}
-	if pod.Spread != "" {
-		r.spread = g.counts(l, pod.Group, pod.Spread)
-		r.spreadMost = g.fewest(l, r.spread, pod.Spread) + int32(max(1, pod.MaxSkew)) - 1
-	}
-	return r, true
+// constraints are what a pod asks of a node beside room, made ready for looking at many nodes.
+type constraints struct {
+	pairs      []int32 // labels asked for
+	preferred  []int32 // labels asked for while preferring
+	where      []bound
+	impossible bool // no node has a label that is asked for
 }
+
+// bound is one rule on the values of one label.
+type bound struct {
+	over   string
+	counts counts
+	most   int32 // how many a value may have before this pod comes
+	least  int32 // and how many it must have
+}
+
+// constrain prepares a pod's rules in the search, and tells whether there are any.
+func (f *Fleet) constrain(s *search, pod *Pod) (constrained bool) {
+	c := &s.constraints
+	c.pairs, c.preferred, c.where, c.impossible = c.pairs[:0], c.preferred[:0], c.where[:0], false
+	constrained = f.tainted || len(pod.Selector) > 0 || len(pod.Rules) > 0 || s.preferring
+	var known bool
+	if c.pairs, known = f.labels.all(pod.Selector, c.pairs); !known {
+		c.impossible = true
+		return true
+	}
+	if s.preferring {
+		if c.preferred, known = f.labels.all(pod.Prefers, c.preferred); !known {
+			c.impossible = true
+			return true
+		}
+	}
+	for _, r := range pod.Rules {
+		g := f.groups.group(r.Group)
+		b := bound{over: r.Over, counts: f.groups.counts(&f.labels, g, r.Over), most: 1<<31 - 1}
+		switch r.Kind {
+		case Apart:
+			b.most = 0
+		case Near:
+			if f.groups.all[g].running > 0 {
+				b.least = 1
+			}
+		case Spread:
+			b.most = f.labels.fewest(b.counts, r.Over) + int32(max(1, r.MaxSkew)) - 1
+		}
+		c.where = append(c.where, b)
+	}
+	for _, name := range pod.Groups {
+		g, known := f.groups.index[name]
+		if !known {
+			continue
+		}
+		for over, guards := range f.groups.all[g].guards {
+			if len(guards) > 0 {
+				c.where = append(c.where, bound{over: over, counts: guards, most: 0, least: anywhere})
+				constrained = true
+			}
+		}
+	}
+	return constrained
+}
+
+// anywhere marks a bound that a node without the label satisfies.
+const anywhere = int32(-1)
 
 // fewest is the smallest number of pods that any value of the label has.
-func (*groups) fewest(l *labels, counts map[int32]int32, key string) int32 {
+func (l *labels) fewest(by counts, key string) int32 {
 	values := len(l.of)
 	if key != NodeLabel {
 		d := l.domains[key]
@@ -63,11 +108,11 @@ func (*groups) fewest(l *labels, counts map[int32]int32, key string) int32 {
 		}
 		values = len(d.values)
 	}
-	if len(counts) < values {
+	if len(by) < values {
 		return 0
 	}
 	var least int32 = -1
-	for _, n := range counts {
+	for _, n := range by {
 		if least < 0 || n < least {
 			least = n
 		}
@@ -76,22 +121,22 @@ func (*groups) fewest(l *labels, counts map[int32]int32, key string) int32 {
 }
 
 // counts are the group's pods by the values of a label. They are counted when a rule first names the label, and kept from then on.
-func (g *groups) counts(l *labels, name, key string) map[int32]int32 {
-	x := &g.all[g.group(name)]
+func (g *groups) counts(l *labels, i int32, key string) counts {
+	x := &g.all[i]
 	if key == NodeLabel {
 		return x.nodes
 	}
-	counts := x.by[key]
-	if counts == nil {
-		counts = map[int32]int32{}
+	by := x.by[key]
+	if by == nil {
+		by = counts{}
 		for node, n := range x.nodes {
 			if v := l.at(key, node); v != none {
-				counts[v] += n
+				by[v] += n
 			}
 		}
-		x.by[key] = counts
+		x.by[key] = by
 	}
-	return counts
+	return by
 }
 
 func (g *groups) group(name string) int32 {
@@ -99,86 +144,116 @@ func (g *groups) group(name string) int32 {
 	if !known {
 		i = int32(len(g.all))
 		g.index[name] = i
-		g.all = append(g.all, group{nodes: map[int32]int32{}, by: map[string]map[int32]int32{}})
+		g.all = append(g.all, group{nodes: counts{}, keeps: counts{}, by: map[string]counts{}, guards: map[string]counts{}})
 	}
 	return i
 }
 
-// join counts a pod on a node and returns its group, or none.
-func (g *groups) join(l *labels, pod *Pod, node int32) int32 {
-	if pod.Group == "" && pod.Apart == "" && pod.Spread == "" {
-		return none
+// join counts a pod on a node, and returns what is needed to count it out: nothing for a pod that asks for nothing.
+func (f *Fleet) join(pod *Pod, node int32) *terms {
+	if len(pod.Groups) == 0 && len(pod.Rules) == 0 && len(pod.Selector) == 0 && len(pod.Prefers) == 0 && len(pod.Tolerates) == 0 && pod.Disruption == (Disruption{}) {
+		return nil
 	}
-	i := g.group(pod.Group)
-	g.add(l, i, node, 1)
-	return i
-}
-
-// part counts a pod of the group out.
-func (g *groups) part(l *labels, i, node int32) {
-	if i != none {
-		g.add(l, i, node, -1)
+	t := &terms{pod: *pod}
+	for _, name := range pod.Groups {
+		t.groups = append(t.groups, f.groups.group(name))
 	}
-}
-
-func (g *groups) add(l *labels, i, node, n int32) {
-	x := &g.all[i]
-	change(x.nodes, node, n)
-	for key, counts := range x.by {
-		if v := l.at(key, node); v != none {
-			change(counts, v, n)
+	for _, r := range pod.Rules {
+		if r.Kind == Apart {
+			t.guarding = append(t.guarding, f.groups.group(r.Group))
 		}
 	}
+	f.count(t, node, 1)
+	return t
 }
 
-func change(counts map[int32]int32, key, by int32) {
-	if counts[key] += by; counts[key] <= 0 {
-		delete(counts, key)
+// count counts a pod in its groups in, or out.
+func (f *Fleet) count(t *terms, node, n int32) {
+	if t == nil {
+		return
+	}
+	for _, i := range t.groups {
+		x := &f.groups.all[i]
+		x.running += n
+		x.staying += max(0, n) // what leaves was counted out before
+		x.nodes.change(node, n)
+		for key, by := range x.by {
+			by.change(f.labels.at(key, node), n)
+		}
+	}
+	if d := t.pod.Disruption; d.Group != "" && d.Keep > 0 {
+		f.groups.all[f.groups.group(d.Group)].keeps.change(int32(min(d.Keep, 1<<30)), n)
+	}
+	at := 0
+	for _, r := range t.pod.Rules {
+		if r.Kind != Apart {
+			continue
+		}
+		x := &f.groups.all[t.guarding[at]]
+		at++
+		if x.guards[r.Over] == nil {
+			x.guards[r.Over] = counts{}
+		}
+		x.guards[r.Over].change(f.labels.at(r.Over, node), n)
+	}
+}
+
+func (c counts) change(key, by int32) {
+	if key == none {
+		return
+	}
+	if c[key] += by; c[key] <= 0 {
+		delete(c, key)
 	}
 }
 
 // allows tells whether the pod's rules let it on the node.
 func (f *Fleet) allows(s *search, i int32) bool {
-	return f.selects(s, i) && f.apart(s, i) && f.spreads(s, i)
+	return f.labels.tolerated(i, s.pod.Tolerates) && f.selects(s, i) && f.uncrowded(s, i)
 }
 
 func (f *Fleet) selects(s *search, i int32) bool {
 	if name, asked := s.pod.Selector[NodeLabel]; asked && name != f.names[i] {
 		return false
 	}
-	for _, pair := range s.rules.pairs {
-		if _, has := slices.BinarySearch(f.labels.of[i], pair); !has {
+	if s.preferring {
+		if name, asked := s.pod.Prefers[NodeLabel]; asked && name != f.names[i] || !f.labels.has(i, s.constraints.preferred) {
+			return false
+		}
+	}
+	return f.labels.has(i, s.constraints.pairs)
+}
+
+// uncrowded tells whether the groups that the pod's rules name allow it here.
+func (f *Fleet) uncrowded(s *search, i int32) bool {
+	for w := range s.constraints.where {
+		b := &s.constraints.where[w]
+		v := f.labels.at(b.over, i)
+		if v == none {
+			if b.least == anywhere {
+				continue
+			}
+			return false
+		}
+		if n := b.counts[v]; n > b.most || n < b.least {
 			return false
 		}
 	}
 	return true
 }
 
-// apart holds where no pod of the group has the same value of the label. A node without the label cannot keep the promise.
-func (f *Fleet) apart(s *search, i int32) bool {
-	if s.pod.Apart == "" {
-		return true
-	}
-	v := f.labels.at(s.pod.Apart, i)
-	return v != none && s.rules.apart[v] == 0
-}
-
-func (f *Fleet) spreads(s *search, i int32) bool {
-	if s.pod.Spread == "" {
-		return true
-	}
-	v := f.labels.at(s.pod.Spread, i)
-	return v != none && s.rules.spread[v] <= s.rules.spreadMost
-}
-
 func (g *groups) clone() groups {
-	c := groups{index: maps.Clone(g.index), all: make([]group, len(g.all))}
+	c := groups{index: maps.Clone(g.index), all: slices.Clone(g.all)}
 	for i, x := range g.all {
-		y := group{nodes: maps.Clone(x.nodes), by: map[string]map[int32]int32{}}
-		for k, counts := range x.by {
-			y.by[k] = maps.Clone(counts)
-		}
-		c.all[i] = y
+		c.all[i].nodes, c.all[i].keeps, c.all[i].by, c.all[i].guards = maps.Clone(x.nodes), maps.Clone(x.keeps), cloneAll(x.by), cloneAll(x.guards)
+	}
+	return c
+}
+
+func cloneAll(all map[string]counts) map[string]counts {
+	c := make(map[string]counts, len(all))
+	for k, by := range all {
+		c[k] = maps.Clone(by)
 	}
 	return c
 }

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// labels knows the nodes' labels as small numbers: a key=value pair has one, and so has every value of a key.
+// labels knows the nodes' labels and taints as small numbers: a key=value pair has one, and so has every value of a key.
 type labels struct {
 	pairs   map[[2]string]int32
 	of      [][]int32 // pairs of a node
+	taints  [][]string
 	domains map[string]*domain
 }
 
@@ -25,7 +26,7 @@ func newLabels() labels {
 func (l *labels) add(n Node) {
 	i := len(l.of)
 	var pairs []int32
-	for k, v := range n.Labels {
+	one := func(k, v string) {
 		id, known := l.pairs[[2]string{k, v}]
 		if !known {
 			id = int32(len(l.pairs))
@@ -35,8 +36,17 @@ func (l *labels) add(n Node) {
 		l.domain(k, i)
 		l.value(k, v)
 	}
+	for k, v := range n.Labels {
+		if k != NodeLabel && k != PoolLabel { // these are not for a label to say
+			one(k, v)
+		}
+	}
+	if n.Pool != "" {
+		one(PoolLabel, n.Pool)
+	}
 	slices.Sort(pairs)
 	l.of = append(l.of, pairs)
+	l.taints = append(l.taints, n.Taints)
 }
 
 func (l *labels) domain(key string, nodes int) *domain {
@@ -73,8 +83,42 @@ func (l *labels) at(key string, node int32) int32 {
 	return d.of[node]
 }
 
+// all are the numbers of the labels asked for, appended to a list; known is false when no node has one of them. NodeLabel is left out: it is looked at by name.
+func (l *labels) all(asked map[string]string, list []int32) (pairs []int32, known bool) {
+	for k, v := range asked {
+		if k == NodeLabel {
+			continue
+		}
+		id, has := l.pairs[[2]string{k, v}]
+		if !has {
+			return list, false
+		}
+		list = append(list, id)
+	}
+	return list, true
+}
+
+func (l *labels) has(node int32, pairs []int32) bool {
+	for _, pair := range pairs {
+		if _, has := slices.BinarySearch(l.of[node], pair); !has {
+			return false
+		}
+	}
+	return true
+}
+
+// tolerated tells whether a pod bears every taint of a node.
+func (l *labels) tolerated(node int32, tolerates []string) bool {
+	for _, taint := range l.taints[node] {
+		if !slices.Contains(tolerates, taint) {
+			return false
+		}
+	}
+	return true
+}
+
 func (l *labels) clone() labels {
-	c := labels{pairs: maps.Clone(l.pairs), of: slices.Clone(l.of), domains: map[string]*domain{}}
+	c := labels{pairs: maps.Clone(l.pairs), of: slices.Clone(l.of), taints: slices.Clone(l.taints), domains: map[string]*domain{}}
 	for k, d := range l.domains {
 		c.domains[k] = &domain{values: maps.Clone(d.values), of: slices.Clone(d.of)}
 	}

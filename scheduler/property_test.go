@@ -66,7 +66,7 @@ func TestNoNodeIsFilledAboveItsCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
-		used := books(t, nodes, pods, scheduler.Schedule(nodes, pods))
+		used := books(t, nodes, pods, scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods))
 		for _, n := range nodes {
 			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
 				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
@@ -79,7 +79,7 @@ func TestEveryPodIsPlacedOrRefusedOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
-		plan := scheduler.Schedule(nodes, pods)
+		plan := scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods)
 		var want, got []string
 		for _, p := range pods {
 			want = append(want, p.ID)
@@ -103,7 +103,7 @@ func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
 		nodesBefore, podsBefore := slices.Clone(nodes), slices.Clone(pods)
-		first := scheduler.Schedule(nodes, pods)
+		first := scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods)
 		if diff := cmp.Diff(nodesBefore, nodes) + cmp.Diff(podsBefore, pods); diff != "" {
 			t.Fatalf("the input was changed:\n%s", diff)
 		}
@@ -111,7 +111,7 @@ func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
 		shuffled := slices.Clone(nodes)
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) //nolint:gosec // a shuffle
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		if diff := cmp.Diff(first.Placements, scheduler.Schedule(shuffled, pods).Placements); diff != "" {
+		if diff := cmp.Diff(first.Placements, scheduler.Schedule(scheduler.Snapshot{Nodes: shuffled}, pods).Placements); diff != "" {
 			t.Fatalf("the plan depends on the order of nodes:\n%s", diff)
 		}
 	})
@@ -121,7 +121,7 @@ func TestARefusedPodFitsNowhere(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
-		plan := scheduler.Schedule(nodes, pods)
+		plan := scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods)
 		used := books(t, nodes, pods, plan)
 		sizes := map[string]scheduler.Resources{}
 		for _, p := range pods {

@@ -11,37 +11,61 @@ type Reason string
 // The reasons.
 const (
 	NoNode             Reason = "NoNode"             // no node is ready
-	InsufficientCPU    Reason = "InsufficientCPU"    // every ready node lacks cpu
-	InsufficientMemory Reason = "InsufficientMemory" // every ready node lacks memory
+	InsufficientCPU    Reason = "InsufficientCPU"    // every node that may take it lacks cpu
+	InsufficientMemory Reason = "InsufficientMemory" // every node that may take it lacks memory
 	Insufficient       Reason = "Insufficient"       // some nodes lack the one, some the other, or a further resource
 	NotSelected        Reason = "NotSelected"        // no ready node has the labels that the pod asks for
-	Separated          Reason = "Separated"          // wherever there is room, the pod's group forbids it
+	NotTolerated       Reason = "NotTolerated"       // every ready node with these labels has a taint that the pod does not tolerate
+	Crowded            Reason = "Crowded"            // wherever there may be room, a rule about the pod's group forbids it
 	GangIncomplete     Reason = "GangIncomplete"     // there is room for this pod, but not for all of its gang
+	Preempting         Reason = "Preempting"         // its room is being cleared of pods of lower priority
 )
 
-// Refusal says why a pod was not placed: how many nodes failed on what. A node that fails a rule is not asked for room.
+// Reasons lists every reason.
+var Reasons = []Reason{
+	NoNode, NotSelected, NotTolerated, Crowded, InsufficientCPU, InsufficientMemory, Insufficient, GangIncomplete, Preempting,
+}
+
+// Refusal says why a pod was not placed: how many nodes failed on what. A node that fails one filter is not asked for the next: ready,
+// labels, taints, group, room.
 type Refusal struct {
 	PodID       string
 	Reason      Reason
 	Nodes       int // in the snapshot
 	NotReady    int
 	NotSelected int // lack a label that the pod asks for
-	Crowded     int // hold a pod of the group that this one keeps apart from, or would break the spread
+	Tainted     int // have a taint that it does not tolerate
+	Crowded     int // a rule about a group forbids them
 	LackCPU     int
-	LackMem     int // nodes may lack several and count in each
-	LackExtra   int
-	MostRoom    Resources // the free amounts of the node that came nearest
-	LargerBy    Resources // what that node lacks
-	NeverFits   bool      // no ready node could hold it even when empty
+	LackMem     int         // nodes may lack several and count in each
+	LackExtra   map[int]int // by further resource
+	Nearest     int         // the node that lacks least, in shares of its capacity; -1 when none was asked for room
+	MostRoom    Resources   // what that node has free
+	LargerBy    Resources   // what it lacks
+	NeverFits   bool        // no node that may take it could hold it even when empty
+	MakeRoom    MakeRoom
+}
+
+// MakeRoom is the least harm that would let a pod in: the pods of one node that together take the smallest share of it, of those whose
+// going would be enough. Whether they may be moved or evicted is not asked.
+type MakeRoom struct {
+	Node int // -1 when no node would do
+	Pods []Handle
 }
 
 // Message is the refusal as a sentence for people.
 func (r Refusal) Message() string {
-	if r.Reason == NoNode {
+	switch r.Reason { //nolint:exhaustive // the others have counts to tell
+	case NoNode:
 		return fmt.Sprintf("none of %d nodes is ready", r.Nodes)
-	}
-	if r.Reason == GangIncomplete {
+	case GangIncomplete:
 		return "there is room for this pod, but not for all of its gang at once"
+	case Preempting:
+		return "pods of lower priority are being stopped to make room"
+	}
+	lackExtra := 0
+	for _, n := range r.LackExtra {
+		lackExtra = max(lackExtra, n)
 	}
 	parts := []string{}
 	for _, p := range []struct {
@@ -50,10 +74,11 @@ func (r Refusal) Message() string {
 	}{
 		{r.NotReady, "not ready"},
 		{r.NotSelected, "without the labels asked for"},
-		{r.Crowded, "too near to others of the group"},
+		{r.Tainted, "with a taint that is not tolerated"},
+		{r.Crowded, "ruled out by where pods of a group run"},
 		{r.LackCPU, "without enough cpu"},
 		{r.LackMem, "without enough memory"},
-		{r.LackExtra, "without enough of another resource"},
+		{lackExtra, "without enough of another resource"},
 	} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
@@ -70,49 +95,84 @@ func (r Refusal) Message() string {
 	return text
 }
 
-// Explain says why a pod has no place now. It looks at every node once.
-func (f *Fleet) Explain(pod *Pod) Refusal {
-	r := Refusal{PodID: pod.ID, Nodes: len(f.nodes), NeverFits: true}
-	s := &search{pod: pod}
-	s.rules, s.constrained = f.groups.rulesOf(&f.labels, pod)
-	ready, asked, nearest, roomy := 0, 0, 0.0, false
-	for i := range f.nodes {
-		n := &f.nodes[i]
+// Explain says why a pod has no place now, and what would make room. It looks at every node once.
+func (f *Fleet) Explain(pod *Pod) Refusal { return f.explain(pod, true) }
+
+func (f *Fleet) explain(pod *Pod, makeRoom bool) Refusal {
+	r := Refusal{PodID: pod.ID, Nodes: len(f.nodes), Nearest: -1, NeverFits: true, MakeRoom: MakeRoom{Node: -1}}
+	s := &f.search
+	*s = search{pod: pod, constraints: s.constraints}
+	s.constrained = f.constrain(s, pod)
+	tally := struct{ ready, asked, large int }{}
+	roomy, nearest := false, 0.0
+	least := noLimit
+	for at := range f.nodes {
+		i, n := int32(at), &f.nodes[at]
 		if !n.ready {
 			r.NotReady++
 			continue
 		}
-		ready++
-		if s.rules.impossible || s.constrained && !f.selects(s, int32(i)) {
+		tally.ready++
+		switch {
+		case s.constraints.impossible || s.constrained && !f.selects(s, i):
 			r.NotSelected++
 			continue
-		}
-		need := pod.Size.plus(n.over)
-		r.NeverFits = r.NeverFits && !f.cap[i].holds(need)
-		if s.constrained && (!f.apart(s, int32(i)) || !f.spreads(s, int32(i))) {
+		case s.constrained && !f.labels.tolerated(i, pod.Tolerates):
+			r.Tainted++
+			continue
+		case s.constrained && !f.uncrowded(s, i):
 			r.Crowded++
+			r.NeverFits = r.NeverFits && !f.cap[i].holds(pod.Size.plus(n.over))
 			continue
 		}
-		lacks := Resources{max(0, need.CPUMillis-n.free.CPUMillis), max(0, need.MemoryMiB-n.free.MemoryMiB)}
-		if lacks.CPUMillis > 0 {
-			r.LackCPU++
+		tally.asked++
+		lacks := f.lacks(i, pod)
+		extra := r.countLacks(lacks, n.extra, pod.Extra)
+		roomy = roomy || lacks == Resources{} && extra
+		if far := max(share(lacks.CPUMillis, f.cap[i].CPUMillis), share(lacks.MemoryMiB, f.cap[i].MemoryMiB)); r.Nearest < 0 || far < nearest {
+			nearest, r.Nearest, r.MostRoom, r.LargerBy = far, at, n.free, lacks
 		}
-		if lacks.MemoryMiB > 0 {
-			r.LackMem++
+		if f.cap[i].holds(pod.Size.plus(n.over)) {
+			tally.large++
+			if !makeRoom {
+				continue
+			}
+			if pods, harm, ok := f.vacate(i, pod, false, least); ok && harm < least {
+				least, r.MakeRoom = harm, MakeRoom{Node: at, Pods: pods}
+			}
 		}
-		if !holdsExtra(n.extra, pod.Extra) {
-			r.LackExtra++
-		}
-		roomy = roomy || lacks == Resources{} && holdsExtra(n.extra, pod.Extra)
-		far := max(share(lacks.CPUMillis, f.cap[i].CPUMillis), share(lacks.MemoryMiB, f.cap[i].MemoryMiB))
-		if asked == 0 || far < nearest {
-			nearest, r.MostRoom, r.LargerBy = far, n.free, lacks
-		}
-		asked++
 	}
-	r.Reason = r.reason(ready, asked, roomy)
-	r.NeverFits = r.NeverFits && r.NotSelected < ready
+	r.NeverFits = r.NeverFits && tally.large == 0 && r.NotSelected+r.Tainted < tally.ready
+	r.Reason = r.reason(tally.ready, tally.asked, roomy)
 	return r
+}
+
+// lacks is what a node has too little of for a pod.
+func (f *Fleet) lacks(i int32, pod *Pod) Resources {
+	n := &f.nodes[i]
+	need := pod.Size.plus(n.over)
+	return Resources{max(0, need.CPUMillis-n.free.CPUMillis), max(0, need.MemoryMiB-n.free.MemoryMiB)}
+}
+
+// countLacks counts what one node lacks, and tells whether it has enough of every further resource.
+func (r *Refusal) countLacks(lacks Resources, have, want []int) (extra bool) {
+	if lacks.CPUMillis > 0 {
+		r.LackCPU++
+	}
+	if lacks.MemoryMiB > 0 {
+		r.LackMem++
+	}
+	extra = true
+	for k, v := range want {
+		if v > 0 && (k >= len(have) || have[k] < v) {
+			if r.LackExtra == nil {
+				r.LackExtra = map[int]int{}
+			}
+			r.LackExtra[k]++
+			extra = false
+		}
+	}
+	return extra
 }
 
 func (r *Refusal) reason(ready, asked int, roomy bool) Reason {
@@ -121,8 +181,10 @@ func (r *Refusal) reason(ready, asked int, roomy bool) Reason {
 		return NoNode
 	case r.NotSelected == ready:
 		return NotSelected
+	case r.NotSelected+r.Tainted == ready:
+		return NotTolerated
 	case asked == 0:
-		return Separated
+		return Crowded
 	case roomy:
 		return GangIncomplete
 	case r.LackCPU == asked:

@@ -34,8 +34,8 @@ func TestScenarios(t *testing.T) {
 		if !found {
 			t.Fatalf("%q has no line of dashes", title)
 		}
-		nodes, pods := parse(t, input)
-		got := describe(scheduler.Schedule(nodes, pods))
+		c := parse(t, input)
+		got := c.describe()
 		rewritten += fmt.Sprintf("\n== %s\n%s----\n%s", title, input, got)
 		if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(got)); diff != "" && !*update {
 			t.Errorf("%s (-want +got):\n%s", title, diff)
@@ -48,55 +48,113 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func parse(t *testing.T, input string) (nodes []scheduler.Node, pods []scheduler.Pod) {
+// script is one scenario's input.
+type script struct {
+	cluster    scheduler.Snapshot
+	pods       []scheduler.Pod
+	defragment int // moves; the nodes that can be emptied are asked for instead
+}
+
+func parse(t *testing.T, input string) (c script) {
 	t.Helper()
-	size := func(s string) (r scheduler.Resources) {
-		if _, err := fmt.Sscanf(s, "%d/%d", &r.CPUMillis, &r.MemoryMiB); err != nil {
-			t.Fatalf("%q is not a size: %v", s, err)
-		}
-		return r
-	}
 	for line := range strings.Lines(input) {
 		words := strings.Fields(line)
 		switch {
+		case len(words) == 0:
 		case len(words) >= 3 && words[0] == "pod":
-			p := scheduler.Pod{ID: words[1], Size: size(words[2])}
-			for i := 3; i+1 < len(words); i += 2 {
-				switch value := words[i+1]; words[i] {
-				case "priority":
-					fmt.Sscan(value, &p.Priority)
-				case "wants":
-					p.Selector = pairs(value)
-				case "of":
-					p.Group = value
-				case "gang":
-					p.Gang = value
-				case "apart":
-					p.Apart = value
-				case "spread":
-					p.Spread, p.MaxSkew = value, 1
-				default:
-					t.Fatalf("what is %q?", line)
-				}
+			p, rest := parsePod(t, line, words)
+			if rest != "" {
+				t.Fatalf("a pod runs nowhere: %q", line)
 			}
-			pods = append(pods, p)
+			c.pods = append(c.pods, p)
+		case len(words) >= 5 && words[0] == "running":
+			p, on := parsePod(t, line, words)
+			c.cluster.Running = append(c.cluster.Running, scheduler.Running{Pod: p, NodeID: on, Leaving: slices.Contains(words, "leaving")})
 		case len(words) >= 4 && words[0] == "node" && words[2] == "holds":
-			n := scheduler.Node{ID: words[1], Capacity: size(words[3]), Ready: !slices.Contains(words, "notready")}
-			if i := slices.Index(words, "used"); i > 0 {
-				n.Allocated = size(words[i+1])
-			}
-			if i := slices.Index(words, "overhead"); i > 0 {
-				n.Overhead = size(words[i+1])
-			}
-			if i := slices.Index(words, "labels"); i > 0 {
-				n.Labels = pairs(words[i+1])
-			}
-			nodes = append(nodes, n)
-		case len(words) > 0:
+			c.cluster.Nodes = append(c.cluster.Nodes, parseNode(t, line, words))
+		case len(words) == 2 && words[0] == "defragment":
+			fmt.Sscan(words[1], &c.defragment)
+		default:
 			t.Fatalf("what is %q?", line)
 		}
 	}
-	return nodes, pods
+	return c
+}
+
+func parseSize(t *testing.T, s string) (r scheduler.Resources) {
+	t.Helper()
+	if _, err := fmt.Sscanf(s, "%d/%d", &r.CPUMillis, &r.MemoryMiB); err != nil {
+		t.Fatalf("%q is not a size: %v", s, err)
+	}
+	return r
+}
+
+func parsePod(t *testing.T, line string, words []string) (p scheduler.Pod, on string) {
+	t.Helper()
+	p = scheduler.Pod{ID: words[1], Size: parseSize(t, words[2])}
+	rule := func(kind scheduler.RuleKind, value string) {
+		over, group, found := strings.Cut(value, ":")
+		if !found {
+			group = p.Groups[0]
+		}
+		p.Rules = append(p.Rules, scheduler.Rule{Kind: kind, Group: group, Over: over, MaxSkew: 1})
+	}
+	for i := 3; i+1 < len(words) && words[i] != "leaving"; i += 2 {
+		switch value := words[i+1]; words[i] {
+		case "priority":
+			fmt.Sscan(value, &p.Priority)
+		case "wants":
+			p.Selector = pairs(value)
+		case "prefers":
+			p.Prefers = pairs(value)
+		case "tolerates":
+			p.Tolerates = strings.Split(value, ",")
+		case "of":
+			p.Groups = strings.Split(value, ",")
+		case "gang":
+			p.Gang = value
+		case "apart", "near", "spread":
+			rule(scheduler.RuleKind(words[i]), value)
+		case "gpus":
+			p.Extra = []int{0}
+			fmt.Sscan(value, &p.Extra[0])
+		case "keep":
+			if len(p.Groups) > 0 {
+				p.Disruption.Group = p.Groups[0]
+			}
+			fmt.Sscan(value, &p.Disruption.Keep)
+		case "on":
+			on = value
+		default:
+			t.Fatalf("what is %q?", line)
+		}
+	}
+	return p, on
+}
+
+func parseNode(t *testing.T, line string, words []string) scheduler.Node {
+	t.Helper()
+	n := scheduler.Node{ID: words[1], Capacity: parseSize(t, words[3]), Ready: !slices.Contains(words, "notready")}
+	for i := 4; i+1 < len(words) && words[i] != "notready"; i += 2 {
+		switch value := words[i+1]; words[i] {
+		case "used":
+			n.Allocated = parseSize(t, value)
+		case "overhead":
+			n.Overhead = parseSize(t, value)
+		case "labels":
+			n.Labels = pairs(value)
+		case "pool":
+			n.Pool = value
+		case "taints":
+			n.Taints = strings.Split(value, ",")
+		case "gpus":
+			n.Extra = []int{0}
+			fmt.Sscan(value, &n.Extra[0])
+		default:
+			t.Fatalf("what is %q?", line)
+		}
+	}
+	return n
 }
 
 func pairs(s string) map[string]string {
@@ -108,13 +166,54 @@ func pairs(s string) map[string]string {
 	return m
 }
 
-func describe(plan scheduler.Plan) string {
+// fleet is the scenario's cluster as an index, and the ids of what runs there.
+func (c script) fleet() (*scheduler.Fleet, map[scheduler.Handle]string) {
+	f, ids := scheduler.NewFleet(c.cluster.Nodes, scheduler.Default()), map[scheduler.Handle]string{}
+	for i := range c.cluster.Running {
+		r := &c.cluster.Running[i]
+		for node := range f.Len() {
+			if f.Node(node) != r.NodeID {
+				continue
+			}
+			h := f.Adopt(node, &r.Pod)
+			if ids[h] = r.Pod.ID; r.Leaving {
+				f.Leaving(h)
+			}
+		}
+	}
+	return f, ids
+}
+
+func (c script) describe() string {
 	var b strings.Builder
+	if c.defragment > 0 {
+		f, ids := c.fleet()
+		for _, freed := range f.Defragment(c.defragment, func(int) bool { return true }) {
+			fmt.Fprintf(&b, "%s can be emptied:", f.Node(freed.Node))
+			for _, m := range freed.Moves {
+				fmt.Fprintf(&b, " %s to %s", ids[m.Pod], f.Node(m.To))
+			}
+			b.WriteString("\n")
+		}
+		return b.String()
+	}
+	plan := scheduler.Schedule(c.cluster, c.pods)
 	for _, p := range plan.Placements {
 		fmt.Fprintf(&b, "%s on %s\n", p.PodID, p.NodeID)
 	}
+	f, ids := c.fleet()
 	for _, r := range plan.Refusals {
 		fmt.Fprintf(&b, "%s nowhere, %s: %s\n", r.PodID, r.Reason, r.Message())
+		if len(r.MakeRoom.Pods) > 0 && len(plan.Placements) == 0 { // handles of pods that were placed before mean nothing here
+			fmt.Fprintf(&b, "  on %s it would fit without", f.Node(r.MakeRoom.Node))
+			for _, h := range r.MakeRoom.Pods {
+				b.WriteString(" " + ids[h])
+			}
+			b.WriteString("\n")
+		}
+	}
+	for _, id := range plan.Evictions {
+		fmt.Fprintf(&b, "%s is stopped\n", id)
 	}
 	return b.String()
 }

@@ -1,0 +1,132 @@
+package scheduler
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Freed is a node that can be emptied, and the moves that do it.
+type Freed struct {
+	Node  int
+	Moves []Move
+	Gain  Resources // the node's capacity
+}
+
+// Move puts a running pod onto another node. What it costs is a restart there.
+type Move struct {
+	Pod  Handle
+	To   int
+	Size Resources
+}
+
+// Defragment proposes which nodes to empty onto others that run something already, with at most so many moves in all, the nodes with the
+// fewest pods first. Pods go where they would be placed; every rule holds, no disruption limit is broken by all moves together, and no pod moves twice. Nodes
+// that run something unknown, or that may not be asked, stay. The fleet is left as it is.
+//
+// Emptying the emptiest first is the usual heuristic of consolidation: pMapper (Verma et al., Middleware 2008) and Sandpiper's reverse.
+func (f *Fleet) Defragment(moves int, may func(node int) bool) (freed []Freed) {
+	type candidate struct {
+		node int32
+		pods int32
+		used float64
+	}
+	c := f.Clone()
+	var order []candidate
+	for at := range c.nodes {
+		n := &c.nodes[at]
+		if n.pods == 0 || n.base || n.leaving > 0 || !n.ready || !may(at) {
+			continue
+		}
+		used := c.cap[at].minus(n.free)
+		order = append(order, candidate{int32(at), n.pods, max(share(used.CPUMillis, c.cap[at].CPUMillis), share(used.MemoryMiB, c.cap[at].MemoryMiB))})
+	}
+	slices.SortFunc(order, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.pods, b.pods), cmp.Compare(a.used, b.used), cmp.Compare(a.node, b.node))
+	})
+	received := map[int32]bool{}
+	spent := map[int32]int32{}
+	for _, x := range order {
+		if received[x.node] || int(x.pods) > moves {
+			continue
+		}
+		found, ok := c.empty(x.node, &spent)
+		if !ok {
+			continue
+		}
+		moves -= len(found)
+		for _, m := range found {
+			received[int32(m.To)] = true
+		}
+		freed = append(freed, Freed{Node: int(x.node), Moves: found, Gain: f.cap[x.node]})
+	}
+	return freed
+}
+
+// empty moves all pods of a node to others that are open, or none of them. The node takes no pods afterwards.
+func (f *Fleet) empty(node int32, spent *map[int32]int32) (moves []Move, ok bool) {
+	var pods []int32
+	before := maps.Clone(*spent)
+	for h := f.nodes[node].first; h != none; h = f.pods[h].next {
+		if p := &f.pods[h]; p.leaving || !f.mayDisrupt(p, spent) {
+			*spent = before
+			return nil, false
+		}
+		pods = append(pods, h)
+	}
+	size := func(h int32) float64 {
+		return share(f.pods[h].size.CPUMillis, f.cap[node].CPUMillis) + share(f.pods[h].size.MemoryMiB, f.cap[node].MemoryMiB)
+	}
+	slices.SortFunc(pods, func(a, b int32) int { return cmp.Or(cmp.Compare(size(b), size(a)), cmp.Compare(a, b)) })
+	f.SetReady(int(node), false)
+	departing := f.departing
+	type moved struct {
+		was running
+		is  Handle
+	}
+	var done []moved
+	f.search.onlyOpen = true
+	defer func() { f.search.onlyOpen = false }()
+	for _, h := range pods {
+		was := f.pods[h]
+		pod := was.asPod(f.now)
+		f.Release(Handle(h))
+		to := f.choose(&pod)
+		if to == none {
+			f.adopt(node, was, pod)
+			for _, d := range slices.Backward(done) {
+				f.Release(d.is)
+				pod := d.was.asPod(f.now)
+				f.adopt(node, d.was, pod)
+			}
+			f.SetReady(int(node), true)
+			f.departing, *spent = departing, before
+			return nil, false
+		}
+		done = append(done, moved{was, f.book(to, &pod)})
+		moves = append(moves, Move{Pod: Handle(h), To: int(to), Size: was.size})
+	}
+	f.departing = departing
+	return moves, true
+}
+
+// adopt books a pod where it was, with the age that it had.
+func (f *Fleet) adopt(node int32, was running, pod Pod) {
+	h := f.book(node, &pod)
+	f.pods[h].since, f.pods[h].end = was.since, was.end
+	f.retime(&f.nodes[node])
+}
+
+// asPod is the description that a running pod was placed by, with the life that it has left.
+func (p *running) asPod(now float64) Pod {
+	pod := Pod{Size: p.size, Extra: p.extra, Priority: int(p.priority)}
+	if p.terms != nil {
+		pod = p.terms.pod
+		pod.Size, pod.Extra = p.size, p.extra
+	}
+	pod.Lifetime = 0
+	if p.end > now {
+		pod.Lifetime = p.end - now
+	}
+	return pod
+}

@@ -1,0 +1,297 @@
+package scheduler
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Preemption is room that is being made for pods by stopping others. The room is held until Drop, so that nobody else takes what is free
+// of it already.
+type Preemption struct {
+	Nodes   []int    // by pod
+	Victims []Handle // to be stopped; none when enough pods are leaving already
+	holds   []Handle
+}
+
+// Preempt makes room for a pod, or for all pods of a gang, by stopping pods of lower priority. It fails when that would not be enough, or
+// break a disruption limit. Of the nodes that would do, the one is taken where the highest priority among the victims is least, then where they are
+// the smallest share, then the smaller id. On a node the highest priorities are spared first and then the largest pods, as Kubernetes does; pods that are leaving are not stopped
+// again, and the room that they leave is counted once.
+//
+// The victims are leaving from then on, and count no more as running for the disruption limits of others.
+func (f *Fleet) Preempt(pods []*Pod) (Preemption, bool) {
+	var p Preemption
+	for _, pod := range pods {
+		if h, ok := f.Place(pod); ok {
+			p.holds, p.Nodes = append(p.holds, h), append(p.Nodes, f.NodeOf(h))
+			continue
+		}
+		node, victims, ok := f.cheapest(pod)
+		if !ok {
+			f.Stay(p)
+			f.Drop(p)
+			return Preemption{}, false
+		}
+		for _, v := range victims {
+			f.leaving(v, true)
+		}
+		p.Victims, p.Nodes = append(p.Victims, victims...), append(p.Nodes, int(node))
+		p.holds = append(p.holds, f.hold(node, pod))
+	}
+	return p, true
+}
+
+// Drop gives back what a preemption holds.
+func (f *Fleet) Drop(p Preemption) {
+	for _, h := range slices.Backward(p.holds) {
+		f.Release(h)
+	}
+}
+
+// Stay takes the victims of a preemption back: they are not to be stopped.
+func (f *Fleet) Stay(p Preemption) {
+	for _, v := range p.Victims {
+		f.leaving(v, false)
+	}
+}
+
+// Leaving says that a pod is being stopped: it holds its room until it is released, and is not stopped again.
+func (f *Fleet) Leaving(h Handle) { f.leaving(h, true) }
+
+func (f *Fleet) leaving(h Handle, leaves bool) {
+	p := &f.pods[h]
+	if p.leaving == leaves {
+		return
+	}
+	p.leaving = leaves
+	sign := int32(1)
+	if leaves {
+		sign = -1
+	}
+	if !p.held {
+		f.nodes[p.node].leaving -= sign
+	}
+	f.priorities[p.priority] += sign
+	if p.terms != nil {
+		for _, g := range p.terms.groups {
+			f.groups.all[g].staying += sign
+		}
+	}
+}
+
+// hold books of a pod's need what its node has free, and claims the rest from what is leaving.
+func (f *Fleet) hold(node int32, pod *Pod) Handle {
+	n := &f.nodes[node]
+	need := pod.Size.plus(n.over)
+	part := Resources{max(0, min(need.CPUMillis, n.free.CPUMillis)), max(0, min(need.MemoryMiB, n.free.MemoryMiB))}
+	held := *pod
+	held.Size, held.Extra, held.Disruption = part.minus(n.over), nil, Disruption{}
+	h := f.book(node, &held)
+	p := &f.pods[h]
+	if p.terms == nil {
+		p.terms = &terms{pod: held}
+	}
+	p.terms.claim, p.held = need.minus(part), true
+	f.nodes[node].claims++
+	f.leaving(h, true)
+	return h
+}
+
+// cheapest is the node on which making room for a pod does least harm.
+func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
+	lowest := math.MaxInt
+	for priority, n := range f.priorities {
+		if n > 0 {
+			lowest = min(lowest, int(priority))
+		}
+	}
+	lower := lowest < pod.Priority
+	s := &f.search
+	*s = search{pod: pod, constraints: s.constraints}
+	s.constrained = f.constrain(s, pod)
+	if s.constraints.impossible {
+		return none, nil, false
+	}
+	node = none
+	highest, least := 0, 0.0
+	for at := range f.nodes {
+		i, n := int32(at), &f.nodes[at]
+		if !n.ready || !f.cap[i].holds(pod.Size.plus(n.over)) || !lower && n.leaving == 0 || s.constrained && !f.allows(s, i) {
+			continue
+		}
+		limit := noLimit
+		if node != none && highest <= lowest {
+			limit = least // no other node can do with lower priorities
+		}
+		found, harm, fits := f.vacate(i, pod, true, limit)
+		if !fits {
+			continue
+		}
+		top := math.MinInt
+		for _, v := range found {
+			top = max(top, int(f.pods[v].priority))
+		}
+		if node == none || top < highest || top == highest && harm < least {
+			node, victims, highest, least = i, found, top, harm
+		}
+	}
+	return node, victims, node != none
+}
+
+// vacate is the least of what must leave a node before a pod fits: its share of the node is the harm. Every pod may be asked to, or as a
+// preemption would, only those of lower priority within their disruption limits, and what is leaving already costs nothing. What would do more harm than
+// the limit is not found.
+func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave []Handle, harm float64, ok bool) {
+	n := &f.nodes[i]
+	lacks := f.lacks(i, pod)
+	if n.claims > 0 || n.leaving > 0 {
+		lacks = f.lacksInTheEnd(i, pod)
+	}
+	extra := slices.Clone(missingExtra(n.extra, pod.Extra))
+	if share(lacks.CPUMillis, f.cap[i].CPUMillis)+share(lacks.MemoryMiB, f.cap[i].MemoryMiB) >= limit {
+		return nil, 0, false
+	}
+	candidates := f.mayLeave(i, pod, preempting)
+	gain := func(h Handle) Resources { return f.pods[h].size.plus(n.over) }
+	var sum Resources
+	for _, h := range candidates {
+		sum = sum.plus(gain(h))
+		addExtra(extra, f.pods[h].extra, 1)
+	}
+	if !sum.holds(lacks) || !covered(extra) {
+		return nil, 0, false
+	}
+	size := func(h Handle) float64 {
+		g := gain(h)
+		return share(g.CPUMillis, f.cap[i].CPUMillis) + share(g.MemoryMiB, f.cap[i].MemoryMiB)
+	}
+	slices.SortFunc(candidates, func(a, b Handle) int {
+		if preempting {
+			if c := cmp.Compare(f.pods[b].priority, f.pods[a].priority); c != 0 {
+				return c
+			}
+		}
+		return cmp.Or(cmp.Compare(size(b), size(a)), cmp.Compare(a, b))
+	})
+	// Whoever can be spared is, in this order.
+	for _, h := range candidates {
+		if rest := sum.minus(gain(h)); rest.holds(lacks) && coveredWithout(extra, f.pods[h].extra) {
+			sum = rest
+			addExtra(extra, f.pods[h].extra, -1)
+			continue
+		}
+		leave = append(leave, h)
+		harm += size(h)
+	}
+	if preempting || len(leave) < 2 {
+		return leave, harm, true
+	}
+	// One pod may be a smaller share than several that are smaller.
+	for _, h := range candidates {
+		if len(pod.Extra) == 0 && gain(h).holds(lacks) && size(h) <= harm {
+			leave, harm = []Handle{h}, size(h)
+		}
+	}
+	return leave, harm, true
+}
+
+// lacksInTheEnd is what a node lacks for a pod when all that is leaving has left and all claims are met.
+func (f *Fleet) lacksInTheEnd(i int32, pod *Pod) Resources {
+	n := &f.nodes[i]
+	free := n.free
+	for h := n.first; h != none; h = f.pods[h].next {
+		switch p := &f.pods[h]; {
+		case p.held:
+			free = free.minus(p.terms.claim)
+		case p.leaving:
+			free = free.plus(p.size.plus(n.over))
+		}
+	}
+	need := pod.Size.plus(n.over)
+	return Resources{max(0, need.CPUMillis-free.CPUMillis), max(0, need.MemoryMiB-free.MemoryMiB)}
+}
+
+// mayLeave are the pods of a node that may be asked to leave.
+func (f *Fleet) mayLeave(i int32, pod *Pod, preempting bool) (list []Handle) {
+	var spent map[int32]int32 // of the disruption limits, by group
+	for h := f.nodes[i].first; h != none; h = f.pods[h].next {
+		p := &f.pods[h]
+		if p.leaving || preempting && int(p.priority) >= pod.Priority {
+			continue
+		}
+		if preempting && !f.mayDisrupt(p, &spent) {
+			continue
+		}
+		list = append(list, Handle(h))
+	}
+	return list
+}
+
+// mayDisrupt tells whether a pod may be stopped beside those of which spent keeps count, and counts it.
+func (f *Fleet) mayDisrupt(p *running, spent *map[int32]int32) bool {
+	if p.terms == nil {
+		return true
+	}
+	if d := p.terms.pod.Disruption; d.Group == "" && d.Keep > 0 {
+		return false
+	}
+	for _, g := range p.terms.groups {
+		if x := &f.groups.all[g]; x.staying-(*spent)[g] <= x.keep() {
+			return false
+		}
+	}
+	if *spent == nil {
+		*spent = map[int32]int32{}
+	}
+	for _, g := range p.terms.groups {
+		(*spent)[g]++
+	}
+	return true
+}
+
+// keep is how many of the group must stay: the most that any of those who run asks for; -1 when nobody asks.
+func (g *group) keep() int32 {
+	most := int32(-1)
+	for keep := range g.keeps {
+		most = max(most, keep)
+	}
+	return most
+}
+
+// missingExtra is, by further resource, how much a node has beyond what the pod wants; negative is missing.
+func missingExtra(have, want []int) []int {
+	if len(want) == 0 {
+		return nil
+	}
+	rest := make([]int, len(want))
+	for k, v := range want {
+		rest[k] = -v
+		if k < len(have) {
+			rest[k] += have[k]
+		}
+		if v <= 0 {
+			rest[k] = 0
+		}
+	}
+	return rest
+}
+
+func addExtra(rest, gain []int, sign int) {
+	for k := range min(len(rest), len(gain)) {
+		rest[k] += sign * gain[k]
+	}
+}
+
+func covered(rest []int) bool {
+	return !slices.ContainsFunc(rest, func(v int) bool { return v < 0 })
+}
+
+func coveredWithout(rest, gain []int) bool {
+	for k := range min(len(rest), len(gain)) {
+		if rest[k]-gain[k] < 0 {
+			return false
+		}
+	}
+	return true
+}
