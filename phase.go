@@ -17,17 +17,19 @@ const (
 	PhaseSucceeded Phase = "Succeeded" // all containers ended with 0 and are not started again
 	PhaseFailed    Phase = "Failed"    // ended otherwise, and is not started again
 	PhaseUnknown   Phase = "Unknown"   // its node does not answer, so nobody knows
-	PhaseStopping  Phase = "Stopping"  // its deletion was requested
+	PhaseStopping  Phase = "Stopping"  // its deletion was requested, or it was evicted
 	PhaseGone      Phase = "Gone"      // no virtual machine is left; the row may go
 )
 
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events: the first two come from the server's loops, delete from the tenant, the others from the node's agent.
+// The events: the first four come from the server's loops, delete from the tenant, the others from the node's agent.
 const (
 	EventPlaced    PhaseEvent = "placed"
 	EventNodeLost  PhaseEvent = "node-lost"
+	EventEvict     PhaseEvent = "evict"
+	EventRequeue   PhaseEvent = "requeue"
 	EventDelete    PhaseEvent = "delete"
 	EventStarting  PhaseEvent = "starting"
 	EventRunning   PhaseEvent = "running"
@@ -44,7 +46,7 @@ var Phases = []Phase{
 
 // PhaseEvents lists every event.
 var PhaseEvents = []PhaseEvent{
-	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventDelete, EventStopping, EventGone,
+	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventEvict, EventDelete, EventStopping, EventRequeue, EventGone,
 }
 
 // phaseTable is the pod's state machine. A pair that is absent is refused: the event is late or does not apply, and is dropped.
@@ -56,12 +58,12 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	},
 	PhaseStarting: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
 	},
 	PhaseRunning: {
 		EventStarting: PhaseStarting, // the virtual machine died and is started again
 		EventRunning:  PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
 	},
 	PhaseSucceeded: {EventSucceeded: PhaseSucceeded, EventDelete: PhaseStopping},
 	PhaseFailed:    {EventFailed: PhaseFailed, EventDelete: PhaseStopping},
@@ -69,8 +71,11 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
 		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping,
 	},
-	PhaseStopping: {EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone},
-	PhaseGone:     {},
+	PhaseStopping: {
+		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone,
+		EventRequeue: PhasePending, // it was evicted, not deleted
+	},
+	PhaseGone: {},
 }
 
 // Next returns the phase that follows an event, and false when the event does not apply in this phase.

@@ -17,35 +17,35 @@ var update = flag.Bool("update", false, "rewrite the files that are made from co
 var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "",
+		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
 	},
 	"Starting": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
 	},
 	"Running": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
 	},
 	"Succeeded": {
 		"placed": "", "starting": "", "running": "", "succeeded": "Succeeded", "failed": "",
-		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "",
+		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
 	},
 	"Failed": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "Failed",
-		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "",
+		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
 	},
 	"Unknown": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "",
+		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
 	},
 	"Stopping": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone",
+		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone", "evict": "", "requeue": "Pending",
 	},
 	"Gone": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "", "delete": "", "stopping": "", "gone": "",
+		"node-lost": "", "delete": "", "stopping": "", "gone": "", "evict": "", "requeue": "",
 	},
 }
 

@@ -29,6 +29,7 @@ type PodSpec struct {
 	Volumes            []PodVolume   `json:"volumes,omitempty"`
 	RestartPolicy      RestartPolicy `json:"restartPolicy"`
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
+	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 }
 
 // PodVolume gives a volume a name inside the pod.

@@ -83,6 +83,7 @@ type Quota struct {
 	Addresses         int `json:"addresses"`
 	Images            int `json:"images"`
 	RequestsPerSecond int `json:"requestsPerSecond"` // of the API, with bursts of twice as many
+	Priority          int `json:"priority"`          // the highest that a pod may have
 }
 
 // DefaultQuota is what a tenant gets whose creation names no quota.
@@ -131,13 +132,16 @@ const (
 
 // Node is one bare-metal machine with an agent.
 type Node struct {
-	ID             uuid.UUID  `json:"id"`
-	Name           string     `json:"name"`
-	State          NodeState  `json:"state"`
-	Capacity       Resources  `json:"capacity"`
-	Allocated      Resources  `json:"allocated"`
-	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
-	Endpoint       string     `json:"-"` // where servers reach the agent
-	CreatedAt      time.Time  `json:"createdAt"`
-	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
+	ID        uuid.UUID `json:"id"`
+	Name      string    `json:"name"`
+	State     NodeState `json:"state"`
+	Capacity  Resources `json:"capacity"`
+	Allocated Resources `json:"allocated"`
+	// SchedulableCPUMillis is the capacity's cpu times what the pool promises of it.
+	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
+	VMMOverheadMiB       int `json:"vmmOverheadMiB"`
+	NodeSettings
+	Endpoint    string     `json:"-"` // where servers reach the agent
+	CreatedAt   time.Time  `json:"createdAt"`
+	HeartbeatAt *time.Time `json:"heartbeatAt,omitempty"`
 }

@@ -155,6 +155,24 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DefragmentWithBody Empty nodes by moving their pods onto others
+	//
+	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+	DefragmentWithBody(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Defragment Empty nodes by moving their pods onto others
+	//
+	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+	Defragment(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateJoinTokenWithBody Create a token with which one node may join
 	//
 	// For operators of the platform.
@@ -193,6 +211,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+	//
+	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+	UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	//
+	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+	UpdateNode(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeNodeCertificates Revoke every certificate of a node
 	//
@@ -264,6 +300,38 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPools List pools
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/pools (the `ListPools` operationId).
+	ListPools(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeletePool Delete a pool that has no nodes
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
+	DeletePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutPoolWithBody Make a pool, or change it
+	//
+	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+	PutPoolWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutPool Make a pool, or change it
+	//
+	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+	PutPool(ctx context.Context, pool string, body PutPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSigningKeys List the keys that sign tokens
 	//
@@ -376,6 +444,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	//
+	// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
+	AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RenewCertificateWithBody Get the node another certificate before the present one expires
 	//
@@ -616,6 +691,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	//
+	// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
+	GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQuota The tenant's limits and what is in use
 	//
@@ -961,6 +1043,44 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 	return c.Client.Do(req)
 }
 
+// DefragmentWithBody Empty nodes by moving their pods onto others
+//
+// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+func (c *Client) DefragmentWithBody(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDefragmentRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Defragment Empty nodes by moving their pods onto others
+//
+// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+func (c *Client) Defragment(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDefragmentRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CreateJoinTokenWithBody Create a token with which one node may join
 //
 // For operators of the platform.
@@ -1040,6 +1160,44 @@ func (c *Client) DeleteNode(ctx context.Context, nodeID openapi_types.UUID, para
 // Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+//
+// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+func (c *Client) UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateNodeRequestWithBody(c.Server, nodeID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+//
+// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+func (c *Client) UpdateNode(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateNodeRequest(c.Server, nodeID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1201,6 +1359,78 @@ func (c *Client) AdminUpdateOIDCIssuerWithBody(ctx context.Context, issuerID Iss
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminUpdateOIDCIssuerRequest(c.Server, issuerID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPools List pools
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/pools (the `ListPools` operationId).
+func (c *Client) ListPools(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPoolsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeletePool Delete a pool that has no nodes
+//
+// For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
+func (c *Client) DeletePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePoolRequest(c.Server, pool)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutPoolWithBody Make a pool, or change it
+//
+// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+func (c *Client) PutPoolWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPoolRequestWithBody(c.Server, pool, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutPool Make a pool, or change it
+//
+// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+func (c *Client) PutPool(ctx context.Context, pool string, body PutPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPoolRequest(c.Server, pool, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1453,6 +1683,23 @@ func (c *Client) CreateAPIKey(ctx context.Context, tenantID TenantID, params *Cr
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, tenantID, keyID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+//
+// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
+func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdminGetPodPlacementRequest(c.Server, tenantID, podID)
 	if err != nil {
 		return nil, err
 	}
@@ -1983,6 +2230,23 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodLogsRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+//
+// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
+func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPodPlacementRequest(c.Server, podID)
 	if err != nil {
 		return nil, err
 	}
@@ -2695,6 +2959,61 @@ func NewAdminListAuditRequest(server string, params *AdminListAuditParams) (*htt
 	return req, nil
 }
 
+// NewDefragmentRequest calls the generic Defragment builder with application/json body
+func NewDefragmentRequest(server string, params *DefragmentParams, body DefragmentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDefragmentRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewDefragmentRequestWithBody constructs an http.Request for the Defragment method, with any body, and a specified content type
+func NewDefragmentRequestWithBody(server string, params *DefragmentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/defragmentation")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewCreateJoinTokenRequest calls the generic CreateJoinToken builder with application/json body
 func NewCreateJoinTokenRequest(server string, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2855,6 +3174,68 @@ func NewGetNodeRequest(server string, nodeID openapi_types.UUID) (*http.Request,
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateNodeRequest calls the generic UpdateNode builder with application/json body
+func NewUpdateNodeRequest(server string, nodeID openapi_types.UUID, params *UpdateNodeParams, body UpdateNodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateNodeRequestWithBody(server, nodeID, params, "application/json", bodyReader)
+}
+
+// NewUpdateNodeRequestWithBody constructs an http.Request for the UpdateNode method, with any body, and a specified content type
+func NewUpdateNodeRequestWithBody(server string, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3190,6 +3571,114 @@ func NewAdminUpdateOIDCIssuerRequestWithBody(server string, issuerID IssuerID, p
 		}
 
 	}
+
+	return req, nil
+}
+
+// NewListPoolsRequest constructs an http.Request for the ListPools method
+func NewListPoolsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/pools")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeletePoolRequest constructs an http.Request for the DeletePool method
+func NewDeletePoolRequest(server string, pool string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/pools/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutPoolRequest calls the generic PutPool builder with application/json body
+func NewPutPoolRequest(server string, pool string, body PutPoolJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutPoolRequestWithBody(server, pool, "application/json", bodyReader)
+}
+
+// NewPutPoolRequestWithBody constructs an http.Request for the PutPool method, with any body, and a specified content type
+func NewPutPoolRequestWithBody(server string, pool string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/pools/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -3693,6 +4182,47 @@ func NewDeleteAPIKeyRequest(server string, tenantID TenantID, keyID KeyID) (*htt
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAdminGetPodPlacementRequest constructs an http.Request for the AdminGetPodPlacement method
+func NewAdminGetPodPlacementRequest(server string, tenantID TenantID, podID PodID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenantId", tenantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/tenants/%s/pods/%s/placement", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4940,6 +5470,40 @@ func NewGetPodLogsRequest(server string, podID PodID, params *GetPodLogsParams) 
 	return req, nil
 }
 
+// NewGetPodPlacementRequest constructs an http.Request for the GetPodPlacement method
+func NewGetPodPlacementRequest(server string, podID PodID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/placement", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetQuotaRequest constructs an http.Request for the GetQuota method
 func NewGetQuotaRequest(server string) (*http.Request, error) {
 	var err error
@@ -6023,6 +6587,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAuditWithResponse(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*AdminListAuditResponse, error)
 
+	// DefragmentWithBodyWithResponse Empty nodes by moving their pods onto others
+	//
+	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+	DefragmentWithBodyWithResponse(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DefragmentResponse, error)
+
+	// DefragmentWithResponse Empty nodes by moving their pods onto others
+	//
+	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+	DefragmentWithResponse(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*DefragmentResponse, error)
+
 	// CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 	//
 	// For operators of the platform.
@@ -6067,6 +6649,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
+
+	// UpdateNodeWithBodyWithResponse Change a node's pool, labels, taints, or whether it takes pods
+	//
+	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+	UpdateNodeWithBodyWithResponse(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateNodeResponse, error)
+
+	// UpdateNodeWithResponse Change a node's pool, labels, taints, or whether it takes pods
+	//
+	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+	UpdateNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateNodeResponse, error)
 
 	// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
 	//
@@ -6148,6 +6748,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*AdminUpdateOIDCIssuerResponse, error)
+
+	// ListPoolsWithResponse List pools
+	//
+	// For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/pools (the `ListPools` operationId).
+	ListPoolsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPoolsResponse, error)
+
+	// DeletePoolWithResponse Delete a pool that has no nodes
+	//
+	// For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
+	DeletePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*DeletePoolResponse, error)
+
+	// PutPoolWithBodyWithResponse Make a pool, or change it
+	//
+	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+	PutPoolWithBodyWithResponse(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPoolResponse, error)
+
+	// PutPoolWithResponse Make a pool, or change it
+	//
+	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+	PutPoolWithResponse(ctx context.Context, pool string, body PutPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPoolResponse, error)
 
 	// ListSigningKeysWithResponse List the keys that sign tokens
 	//
@@ -6276,6 +6912,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
+
+	// AdminGetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere, in full
+	//
+	// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
+	AdminGetPodPlacementWithResponse(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*AdminGetPodPlacementResponse, error)
 
 	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
 	//
@@ -6542,6 +7187,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogsWithResponse(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*GetPodLogsResponse, error)
+
+	// GetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere
+	//
+	// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
+	GetPodPlacementWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodPlacementResponse, error)
 
 	// GetQuotaWithResponse The tenant's limits and what is in use
 	//
@@ -7112,6 +7766,54 @@ func (r AdminListAuditResponse) ContentType() string {
 	return ""
 }
 
+type DefragmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Defragmentation
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r DefragmentResponse) GetJSON201() *Defragmentation {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DefragmentResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DefragmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DefragmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DefragmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DefragmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CreateJoinTokenResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7298,6 +8000,61 @@ func (r GetNodeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetNodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateNodeResponse200Headers the declared response headers of an HTTP 200 response for UpdateNode
+type UpdateNodeResponse200Headers struct {
+	ETag *string
+}
+
+type UpdateNodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Node
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateNodeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateNodeResponse) GetJSON200() *Node {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateNodeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateNodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateNodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateNodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateNodeResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7641,6 +8398,143 @@ func (r AdminUpdateOIDCIssuerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AdminUpdateOIDCIssuerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListPoolsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PoolList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPoolsResponse) GetJSON200() *PoolList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListPoolsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPoolsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPoolsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPoolsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPoolsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeletePoolResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeletePoolResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeletePoolResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeletePoolResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeletePoolResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeletePoolResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PutPoolResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Pool
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutPoolResponse) GetJSON200() *Pool {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutPoolResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutPoolResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutPoolResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutPoolResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutPoolResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8169,6 +9063,54 @@ func (r DeleteAPIKeyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r DeleteAPIKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AdminGetPodPlacementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Placement
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AdminGetPodPlacementResponse) GetJSON200() *Placement {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AdminGetPodPlacementResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AdminGetPodPlacementResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AdminGetPodPlacementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AdminGetPodPlacementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AdminGetPodPlacementResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9219,6 +10161,54 @@ func (r GetPodLogsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetPodLogsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPodPlacementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Placement
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPodPlacementResponse) GetJSON200() *Placement {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPodPlacementResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPodPlacementResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPodPlacementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPodPlacementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPodPlacementResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10303,6 +11293,36 @@ func (c *ClientWithResponses) AdminListAuditWithResponse(ctx context.Context, pa
 	return ParseAdminListAuditResponse(rsp)
 }
 
+// DefragmentWithBodyWithResponse Empty nodes by moving their pods onto others
+//
+// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+func (c *ClientWithResponses) DefragmentWithBodyWithResponse(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DefragmentResponse, error) {
+	rsp, err := c.DefragmentWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDefragmentResponse(rsp)
+}
+
+// DefragmentWithResponse Empty nodes by moving their pods onto others
+//
+// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
+func (c *ClientWithResponses) DefragmentWithResponse(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*DefragmentResponse, error) {
+	rsp, err := c.Defragment(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDefragmentResponse(rsp)
+}
+
 // CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
 //
 // For operators of the platform.
@@ -10376,6 +11396,36 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, nodeID op
 		return nil, err
 	}
 	return ParseGetNodeResponse(rsp)
+}
+
+// UpdateNodeWithBodyWithResponse Change a node's pool, labels, taints, or whether it takes pods
+//
+// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+func (c *ClientWithResponses) UpdateNodeWithBodyWithResponse(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateNodeResponse, error) {
+	rsp, err := c.UpdateNodeWithBody(ctx, nodeID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateNodeResponse(rsp)
+}
+
+// UpdateNodeWithResponse Change a node's pool, labels, taints, or whether it takes pods
+//
+// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
+func (c *ClientWithResponses) UpdateNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, body UpdateNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateNodeResponse, error) {
+	rsp, err := c.UpdateNode(ctx, nodeID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateNodeResponse(rsp)
 }
 
 // RevokeNodeCertificatesWithResponse Revoke every certificate of a node
@@ -10511,6 +11561,66 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseAdminUpdateOIDCIssuerResponse(rsp)
+}
+
+// ListPoolsWithResponse List pools
+//
+// For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/pools (the `ListPools` operationId).
+func (c *ClientWithResponses) ListPoolsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPoolsResponse, error) {
+	rsp, err := c.ListPools(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPoolsResponse(rsp)
+}
+
+// DeletePoolWithResponse Delete a pool that has no nodes
+//
+// For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
+func (c *ClientWithResponses) DeletePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*DeletePoolResponse, error) {
+	rsp, err := c.DeletePool(ctx, pool, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeletePoolResponse(rsp)
+}
+
+// PutPoolWithBodyWithResponse Make a pool, or change it
+//
+// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+func (c *ClientWithResponses) PutPoolWithBodyWithResponse(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPoolResponse, error) {
+	rsp, err := c.PutPoolWithBody(ctx, pool, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutPoolResponse(rsp)
+}
+
+// PutPoolWithResponse Make a pool, or change it
+//
+// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
+func (c *ClientWithResponses) PutPoolWithResponse(ctx context.Context, pool string, body PutPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPoolResponse, error) {
+	rsp, err := c.PutPool(ctx, pool, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutPoolResponse(rsp)
 }
 
 // ListSigningKeysWithResponse List the keys that sign tokens
@@ -10723,6 +11833,21 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, tena
 		return nil, err
 	}
 	return ParseDeleteAPIKeyResponse(rsp)
+}
+
+// AdminGetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere, in full
+//
+// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
+func (c *ClientWithResponses) AdminGetPodPlacementWithResponse(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*AdminGetPodPlacementResponse, error) {
+	rsp, err := c.AdminGetPodPlacement(ctx, tenantID, podID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdminGetPodPlacementResponse(rsp)
 }
 
 // RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
@@ -11163,6 +12288,21 @@ func (c *ClientWithResponses) GetPodLogsWithResponse(ctx context.Context, podID 
 		return nil, err
 	}
 	return ParseGetPodLogsResponse(rsp)
+}
+
+// GetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere
+//
+// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
+func (c *ClientWithResponses) GetPodPlacementWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodPlacementResponse, error) {
+	rsp, err := c.GetPodPlacement(ctx, podID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPodPlacementResponse(rsp)
 }
 
 // GetQuotaWithResponse The tenant's limits and what is in use
@@ -11778,6 +12918,39 @@ func ParseAdminListAuditResponse(rsp *http.Response) (*AdminListAuditResponse, e
 	return response, nil
 }
 
+// ParseDefragmentResponse parses an HTTP response from a DefragmentWithResponse call
+func ParseDefragmentResponse(rsp *http.Response) (*DefragmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DefragmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Defragmentation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseCreateJoinTokenResponse parses an HTTP response from a CreateJoinTokenWithResponse call
 func ParseCreateJoinTokenResponse(rsp *http.Response) (*CreateJoinTokenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11906,6 +13079,52 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		var headers GetNodeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateNodeResponse parses an HTTP response from a UpdateNodeWithResponse call
+func ParseUpdateNodeResponse(rsp *http.Response) (*UpdateNodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateNodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateNodeResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -12176,6 +13395,101 @@ func ParseAdminUpdateOIDCIssuerResponse(rsp *http.Response) (*AdminUpdateOIDCIss
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListPoolsResponse parses an HTTP response from a ListPoolsWithResponse call
+func ParseListPoolsResponse(rsp *http.Response) (*ListPoolsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPoolsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PoolList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeletePoolResponse parses an HTTP response from a DeletePoolWithResponse call
+func ParseDeletePoolResponse(rsp *http.Response) (*DeletePoolResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeletePoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePutPoolResponse parses an HTTP response from a PutPoolWithResponse call
+func ParsePutPoolResponse(rsp *http.Response) (*PutPoolResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutPoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Pool
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -12558,6 +13872,39 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAdminGetPodPlacementResponse parses an HTTP response from a AdminGetPodPlacementWithResponse call
+func ParseAdminGetPodPlacementResponse(rsp *http.Response) (*AdminGetPodPlacementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AdminGetPodPlacementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Placement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -13363,6 +14710,39 @@ func ParseGetPodLogsResponse(rsp *http.Response) (*GetPodLogsResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPodPlacementResponse parses an HTTP response from a GetPodPlacementWithResponse call
+func ParseGetPodPlacementResponse(rsp *http.Response) (*GetPodPlacementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPodPlacementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Placement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -40,6 +40,9 @@ type ServerInterface interface {
 	// AdminListAudit Who changed what anywhere, from where
 	// (GET /v1/admin/audit)
 	AdminListAudit(w http.ResponseWriter, r *http.Request, params AdminListAuditParams)
+	// Defragment Empty nodes by moving their pods onto others
+	// (POST /v1/admin/defragmentation)
+	Defragment(w http.ResponseWriter, r *http.Request, params DefragmentParams)
 	// CreateJoinToken Create a token with which one node may join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams)
@@ -52,6 +55,9 @@ type ServerInterface interface {
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// (PATCH /v1/admin/nodes/{nodeId})
+	UpdateNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params UpdateNodeParams)
 	// RevokeNodeCertificates Revoke every certificate of a node
 	// (DELETE /v1/admin/nodes/{nodeId}/certificates)
 	RevokeNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
@@ -73,6 +79,15 @@ type ServerInterface interface {
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/admin/oidc-issuers/{issuerId})
 	AdminUpdateOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params AdminUpdateOIDCIssuerParams)
+	// ListPools List pools
+	// (GET /v1/admin/pools)
+	ListPools(w http.ResponseWriter, r *http.Request)
+	// DeletePool Delete a pool that has no nodes
+	// (DELETE /v1/admin/pools/{pool})
+	DeletePool(w http.ResponseWriter, r *http.Request, pool string)
+	// PutPool Make a pool, or change it
+	// (PUT /v1/admin/pools/{pool})
+	PutPool(w http.ResponseWriter, r *http.Request, pool string)
 	// ListSigningKeys List the keys that sign tokens
 	// (GET /v1/admin/signing-keys)
 	ListSigningKeys(w http.ResponseWriter, r *http.Request)
@@ -106,6 +121,9 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID)
+	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
+	AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID)
 	// RenewCertificate Get the node another certificate before the present one expires
 	// (POST /v1/agent/certificate)
 	RenewCertificate(w http.ResponseWriter, r *http.Request)
@@ -169,6 +187,9 @@ type ServerInterface interface {
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams)
+	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// (GET /v1/pods/{podId}/placement)
+	GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID)
 	// GetQuota The tenant's limits and what is in use
 	// (GET /v1/quota)
 	GetQuota(w http.ResponseWriter, r *http.Request)
@@ -274,6 +295,12 @@ func (_ Unimplemented) AdminListAudit(w http.ResponseWriter, r *http.Request, pa
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// Defragment Empty nodes by moving their pods onto others
+// (POST /v1/admin/defragmentation)
+func (_ Unimplemented) Defragment(w http.ResponseWriter, r *http.Request, params DefragmentParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // CreateJoinToken Create a token with which one node may join
 // (POST /v1/admin/join-tokens)
 func (_ Unimplemented) CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams) {
@@ -295,6 +322,12 @@ func (_ Unimplemented) DeleteNode(w http.ResponseWriter, r *http.Request, nodeID
 // GetNode Get one node
 // (GET /v1/admin/nodes/{nodeId})
 func (_ Unimplemented) GetNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+// (PATCH /v1/admin/nodes/{nodeId})
+func (_ Unimplemented) UpdateNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params UpdateNodeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -337,6 +370,24 @@ func (_ Unimplemented) AdminGetOIDCIssuer(w http.ResponseWriter, r *http.Request
 // AdminUpdateOIDCIssuer Change an issuer's role mappings
 // (PATCH /v1/admin/oidc-issuers/{issuerId})
 func (_ Unimplemented) AdminUpdateOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params AdminUpdateOIDCIssuerParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListPools List pools
+// (GET /v1/admin/pools)
+func (_ Unimplemented) ListPools(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeletePool Delete a pool that has no nodes
+// (DELETE /v1/admin/pools/{pool})
+func (_ Unimplemented) DeletePool(w http.ResponseWriter, r *http.Request, pool string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutPool Make a pool, or change it
+// (PUT /v1/admin/pools/{pool})
+func (_ Unimplemented) PutPool(w http.ResponseWriter, r *http.Request, pool string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -403,6 +454,12 @@ func (_ Unimplemented) CreateAPIKey(w http.ResponseWriter, r *http.Request, tena
 // DeleteAPIKey Revoke an API key
 // (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 func (_ Unimplemented) DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
+func (_ Unimplemented) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -529,6 +586,12 @@ func (_ Unimplemented) GetPod(w http.ResponseWriter, r *http.Request, podID PodI
 // GetPodLogs Read the log of a container
 // (GET /v1/pods/{podId}/logs)
 func (_ Unimplemented) GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+// (GET /v1/pods/{podId}/placement)
+func (_ Unimplemented) GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -798,6 +861,47 @@ func (siw *ServerInterfaceWrapper) AdminListAudit(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// Defragment operation middleware
+func (siw *ServerInterfaceWrapper) Defragment(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DefragmentParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Defragment(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateJoinToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateJoinToken(w http.ResponseWriter, r *http.Request) {
 
@@ -920,6 +1024,56 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetNode(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateNode operation middleware
+func (siw *ServerInterfaceWrapper) UpdateNode(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateNodeParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateNode(w, r, nodeID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1185,6 +1339,72 @@ func (siw *ServerInterfaceWrapper) AdminUpdateOIDCIssuer(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AdminUpdateOIDCIssuer(w, r, issuerID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListPools operation middleware
+func (siw *ServerInterfaceWrapper) ListPools(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListPools(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeletePool operation middleware
+func (siw *ServerInterfaceWrapper) DeletePool(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "pool" -------------
+	var pool string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "pool", chi.URLParam(r, "pool"), &pool, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pool", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeletePool(w, r, pool)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutPool operation middleware
+func (siw *ServerInterfaceWrapper) PutPool(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "pool" -------------
+	var pool string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "pool", chi.URLParam(r, "pool"), &pool, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pool", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutPool(w, r, pool)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1590,6 +1810,41 @@ func (siw *ServerInterfaceWrapper) DeleteAPIKey(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAPIKey(w, r, tenantID, keyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AdminGetPodPlacement operation middleware
+func (siw *ServerInterfaceWrapper) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenantId" -------------
+	var tenantID TenantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenantId", chi.URLParam(r, "tenantId"), &tenantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenantId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AdminGetPodPlacement(w, r, tenantID, podID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2538,6 +2793,32 @@ func (siw *ServerInterfaceWrapper) GetPodLogs(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// GetPodPlacement operation middleware
+func (siw *ServerInterfaceWrapper) GetPodPlacement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPodPlacement(w, r, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetQuota operation middleware
 func (siw *ServerInterfaceWrapper) GetQuota(w http.ResponseWriter, r *http.Request) {
 
@@ -3440,6 +3721,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/pods/{podId}", wrapper.GetPod)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/placement", wrapper.GetPodPlacement)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/logs", wrapper.GetPodLogs)
 	})
 	r.Group(func(r chi.Router) {
@@ -3587,10 +3871,28 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/admin/nodes", wrapper.ListNodes)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/tenants/{tenantId}/pods/{podId}/placement", wrapper.AdminGetPodPlacement)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/pools", wrapper.ListPools)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/pools/{pool}", wrapper.DeletePool)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/pools/{pool}", wrapper.PutPool)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/defragmentation", wrapper.Defragment)
+	})
+	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.DeleteNode)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.GetNode)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.UpdateNode)
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}/certificates", wrapper.RevokeNodeCertificates)
@@ -3926,6 +4228,46 @@ func (response AdminListAuditdefaultApplicationProblemPlusJSONResponse) VisitAdm
 	return err
 }
 
+type DefragmentRequestObject struct {
+	Params DefragmentParams
+	Body   *DefragmentJSONRequestBody
+}
+
+type DefragmentResponseObject interface {
+	VisitDefragmentResponse(w http.ResponseWriter) error
+}
+
+type Defragment201JSONResponse Defragmentation
+
+func (response Defragment201JSONResponse) VisitDefragmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DefragmentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DefragmentdefaultApplicationProblemPlusJSONResponse) VisitDefragmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateJoinTokenRequestObject struct {
 	Params CreateJoinTokenParams
 	Body   *CreateJoinTokenJSONRequestBody
@@ -4076,6 +4418,57 @@ type GetNodedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNodeRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+	Params UpdateNodeParams
+	Body   *UpdateNodeJSONRequestBody
+}
+
+type UpdateNodeResponseObject interface {
+	VisitUpdateNodeResponse(w http.ResponseWriter) error
+}
+
+type UpdateNode200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateNode200JSONResponse struct {
+	Body    Node
+	Headers UpdateNode200ResponseHeaders
+}
+
+func (response UpdateNode200JSONResponse) VisitUpdateNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateNodedefaultApplicationProblemPlusJSONResponse) VisitUpdateNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4371,6 +4764,117 @@ type AdminUpdateOIDCIssuerdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminUpdateOIDCIssuerdefaultApplicationProblemPlusJSONResponse) VisitAdminUpdateOIDCIssuerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPoolsRequestObject struct {
+}
+
+type ListPoolsResponseObject interface {
+	VisitListPoolsResponse(w http.ResponseWriter) error
+}
+
+type ListPools200JSONResponse PoolList
+
+func (response ListPools200JSONResponse) VisitListPoolsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPoolsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPoolsdefaultApplicationProblemPlusJSONResponse) VisitListPoolsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePoolRequestObject struct {
+	Pool string `json:"pool"`
+}
+
+type DeletePoolResponseObject interface {
+	VisitDeletePoolResponse(w http.ResponseWriter) error
+}
+
+type DeletePool204Response struct {
+}
+
+func (response DeletePool204Response) VisitDeletePoolResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeletePooldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeletePooldefaultApplicationProblemPlusJSONResponse) VisitDeletePoolResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPoolRequestObject struct {
+	Pool string `json:"pool"`
+	Body *PutPoolJSONRequestBody
+}
+
+type PutPoolResponseObject interface {
+	VisitPutPoolResponse(w http.ResponseWriter) error
+}
+
+type PutPool200JSONResponse Pool
+
+func (response PutPool200JSONResponse) VisitPutPoolResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPooldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutPooldefaultApplicationProblemPlusJSONResponse) VisitPutPoolResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4818,6 +5322,46 @@ type DeleteAPIKeydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteAPIKeydefaultApplicationProblemPlusJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetPodPlacementRequestObject struct {
+	TenantID TenantID `json:"tenantId"`
+	PodID    PodID    `json:"podId"`
+}
+
+type AdminGetPodPlacementResponseObject interface {
+	VisitAdminGetPodPlacementResponse(w http.ResponseWriter) error
+}
+
+type AdminGetPodPlacement200JSONResponse Placement
+
+func (response AdminGetPodPlacement200JSONResponse) VisitAdminGetPodPlacementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminGetPodPlacementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminGetPodPlacementdefaultApplicationProblemPlusJSONResponse) VisitAdminGetPodPlacementResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5904,6 +6448,45 @@ func (response GetPodLogsdefaultApplicationProblemPlusJSONResponse) VisitGetPodL
 	return err
 }
 
+type GetPodPlacementRequestObject struct {
+	PodID PodID `json:"podId"`
+}
+
+type GetPodPlacementResponseObject interface {
+	VisitGetPodPlacementResponse(w http.ResponseWriter) error
+}
+
+type GetPodPlacement200JSONResponse Placement
+
+func (response GetPodPlacement200JSONResponse) VisitGetPodPlacementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPodPlacementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPodPlacementdefaultApplicationProblemPlusJSONResponse) VisitGetPodPlacementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetQuotaRequestObject struct {
 }
 
@@ -6794,6 +7377,9 @@ type StrictServerInterface interface {
 	// AdminListAudit Who changed what anywhere, from where
 	// (GET /v1/admin/audit)
 	AdminListAudit(ctx context.Context, request AdminListAuditRequestObject) (AdminListAuditResponseObject, error)
+	// Defragment Empty nodes by moving their pods onto others
+	// (POST /v1/admin/defragmentation)
+	Defragment(ctx context.Context, request DefragmentRequestObject) (DefragmentResponseObject, error)
 	// CreateJoinToken Create a token with which one node may join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(ctx context.Context, request CreateJoinTokenRequestObject) (CreateJoinTokenResponseObject, error)
@@ -6806,6 +7392,9 @@ type StrictServerInterface interface {
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// (PATCH /v1/admin/nodes/{nodeId})
+	UpdateNode(ctx context.Context, request UpdateNodeRequestObject) (UpdateNodeResponseObject, error)
 	// RevokeNodeCertificates Revoke every certificate of a node
 	// (DELETE /v1/admin/nodes/{nodeId}/certificates)
 	RevokeNodeCertificates(ctx context.Context, request RevokeNodeCertificatesRequestObject) (RevokeNodeCertificatesResponseObject, error)
@@ -6827,6 +7416,15 @@ type StrictServerInterface interface {
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/admin/oidc-issuers/{issuerId})
 	AdminUpdateOIDCIssuer(ctx context.Context, request AdminUpdateOIDCIssuerRequestObject) (AdminUpdateOIDCIssuerResponseObject, error)
+	// ListPools List pools
+	// (GET /v1/admin/pools)
+	ListPools(ctx context.Context, request ListPoolsRequestObject) (ListPoolsResponseObject, error)
+	// DeletePool Delete a pool that has no nodes
+	// (DELETE /v1/admin/pools/{pool})
+	DeletePool(ctx context.Context, request DeletePoolRequestObject) (DeletePoolResponseObject, error)
+	// PutPool Make a pool, or change it
+	// (PUT /v1/admin/pools/{pool})
+	PutPool(ctx context.Context, request PutPoolRequestObject) (PutPoolResponseObject, error)
 	// ListSigningKeys List the keys that sign tokens
 	// (GET /v1/admin/signing-keys)
 	ListSigningKeys(ctx context.Context, request ListSigningKeysRequestObject) (ListSigningKeysResponseObject, error)
@@ -6860,6 +7458,9 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
+	AdminGetPodPlacement(ctx context.Context, request AdminGetPodPlacementRequestObject) (AdminGetPodPlacementResponseObject, error)
 	// RenewCertificate Get the node another certificate before the present one expires
 	// (POST /v1/agent/certificate)
 	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
@@ -6923,6 +7524,9 @@ type StrictServerInterface interface {
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(ctx context.Context, request GetPodLogsRequestObject) (GetPodLogsResponseObject, error)
+	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// (GET /v1/pods/{podId}/placement)
+	GetPodPlacement(ctx context.Context, request GetPodPlacementRequestObject) (GetPodPlacementResponseObject, error)
 	// GetQuota The tenant's limits and what is in use
 	// (GET /v1/quota)
 	GetQuota(ctx context.Context, request GetQuotaRequestObject) (GetQuotaResponseObject, error)
@@ -7202,6 +7806,39 @@ func (sh *strictHandler) AdminListAudit(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// Defragment operation middleware
+func (sh *strictHandler) Defragment(w http.ResponseWriter, r *http.Request, params DefragmentParams) {
+	var request DefragmentRequestObject
+
+	request.Params = params
+
+	var body DefragmentJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Defragment(ctx, request.(DefragmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Defragment")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DefragmentResponseObject); ok {
+		if err := validResponse.VisitDefragmentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CreateJoinToken operation middleware
 func (sh *strictHandler) CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams) {
 	var request CreateJoinTokenRequestObject
@@ -7305,6 +7942,40 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, nodeID 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
 		if err := validResponse.VisitGetNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateNode operation middleware
+func (sh *strictHandler) UpdateNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params UpdateNodeParams) {
+	var request UpdateNodeRequestObject
+
+	request.NodeID = nodeID
+	request.Params = params
+
+	var body UpdateNodeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateNode(ctx, request.(UpdateNodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateNode")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateNodeResponseObject); ok {
+		if err := validResponse.VisitUpdateNodeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7503,6 +8174,89 @@ func (sh *strictHandler) AdminUpdateOIDCIssuer(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AdminUpdateOIDCIssuerResponseObject); ok {
 		if err := validResponse.VisitAdminUpdateOIDCIssuerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListPools operation middleware
+func (sh *strictHandler) ListPools(w http.ResponseWriter, r *http.Request) {
+	var request ListPoolsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPools(ctx, request.(ListPoolsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPools")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListPoolsResponseObject); ok {
+		if err := validResponse.VisitListPoolsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeletePool operation middleware
+func (sh *strictHandler) DeletePool(w http.ResponseWriter, r *http.Request, pool string) {
+	var request DeletePoolRequestObject
+
+	request.Pool = pool
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePool(ctx, request.(DeletePoolRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePool")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeletePoolResponseObject); ok {
+		if err := validResponse.VisitDeletePoolResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutPool operation middleware
+func (sh *strictHandler) PutPool(w http.ResponseWriter, r *http.Request, pool string) {
+	var request PutPoolRequestObject
+
+	request.Pool = pool
+
+	var body PutPoolJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutPool(ctx, request.(PutPoolRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutPool")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutPoolResponseObject); ok {
+		if err := validResponse.VisitPutPoolResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7812,6 +8566,33 @@ func (sh *strictHandler) DeleteAPIKey(w http.ResponseWriter, r *http.Request, te
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteAPIKeyResponseObject); ok {
 		if err := validResponse.VisitDeleteAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AdminGetPodPlacement operation middleware
+func (sh *strictHandler) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
+	var request AdminGetPodPlacementRequestObject
+
+	request.TenantID = tenantID
+	request.PodID = podID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminGetPodPlacement(ctx, request.(AdminGetPodPlacementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminGetPodPlacement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AdminGetPodPlacementResponseObject); ok {
+		if err := validResponse.VisitAdminGetPodPlacementResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8411,6 +9192,32 @@ func (sh *strictHandler) GetPodLogs(w http.ResponseWriter, r *http.Request, podI
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetPodLogsResponseObject); ok {
 		if err := validResponse.VisitGetPodLogsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPodPlacement operation middleware
+func (sh *strictHandler) GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID) {
+	var request GetPodPlacementRequestObject
+
+	request.PodID = podID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPodPlacement(ctx, request.(GetPodPlacementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPodPlacement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPodPlacementResponseObject); ok {
+		if err := validResponse.VisitGetPodPlacementResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

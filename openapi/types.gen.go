@@ -250,18 +250,20 @@ func (e OAuthErrorError) Valid() bool {
 
 // Defines values for ObjectKind.
 const (
-	ObjectKindAPIKey         ObjectKind = "apiKey"
-	ObjectKindCertificate    ObjectKind = "certificate"
-	ObjectKindImage          ObjectKind = "image"
-	ObjectKindJoinToken      ObjectKind = "joinToken"
-	ObjectKindNode           ObjectKind = "node"
-	ObjectKindOidcIssuer     ObjectKind = "oidcIssuer"
-	ObjectKindPod            ObjectKind = "pod"
-	ObjectKindServiceAccount ObjectKind = "serviceAccount"
-	ObjectKindSigningKey     ObjectKind = "signingKey"
-	ObjectKindTenant         ObjectKind = "tenant"
-	ObjectKindUser           ObjectKind = "user"
-	ObjectKindVolume         ObjectKind = "volume"
+	ObjectKindAPIKey          ObjectKind = "apiKey"
+	ObjectKindCertificate     ObjectKind = "certificate"
+	ObjectKindDefragmentation ObjectKind = "defragmentation"
+	ObjectKindImage           ObjectKind = "image"
+	ObjectKindJoinToken       ObjectKind = "joinToken"
+	ObjectKindNode            ObjectKind = "node"
+	ObjectKindOidcIssuer      ObjectKind = "oidcIssuer"
+	ObjectKindPod             ObjectKind = "pod"
+	ObjectKindPool            ObjectKind = "pool"
+	ObjectKindServiceAccount  ObjectKind = "serviceAccount"
+	ObjectKindSigningKey      ObjectKind = "signingKey"
+	ObjectKindTenant          ObjectKind = "tenant"
+	ObjectKindUser            ObjectKind = "user"
+	ObjectKindVolume          ObjectKind = "volume"
 )
 
 // Valid indicates whether the value is a known member of the ObjectKind enum.
@@ -270,6 +272,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindAPIKey:
 		return true
 	case ObjectKindCertificate:
+		return true
+	case ObjectKindDefragmentation:
 		return true
 	case ObjectKindImage:
 		return true
@@ -281,6 +285,8 @@ func (e ObjectKind) Valid() bool {
 		return true
 	case ObjectKindPod:
 		return true
+	case ObjectKindPool:
+		return true
 	case ObjectKindServiceAccount:
 		return true
 	case ObjectKindSigningKey:
@@ -290,6 +296,72 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindUser:
 		return true
 	case ObjectKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PlacementOutcome.
+const (
+	PlacementOutcomePlaced    PlacementOutcome = "Placed"
+	PlacementOutcomeRefused   PlacementOutcome = "Refused"
+	PlacementOutcomeUndecided PlacementOutcome = "Undecided"
+	PlacementOutcomeWaiting   PlacementOutcome = "Waiting"
+)
+
+// Valid indicates whether the value is a known member of the PlacementOutcome enum.
+func (e PlacementOutcome) Valid() bool {
+	switch e {
+	case PlacementOutcomePlaced:
+		return true
+	case PlacementOutcomeRefused:
+		return true
+	case PlacementOutcomeUndecided:
+		return true
+	case PlacementOutcomeWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PlacementReason.
+const (
+	PlacementReasonCrowded            PlacementReason = "Crowded"
+	PlacementReasonGangIncomplete     PlacementReason = "GangIncomplete"
+	PlacementReasonInsufficient       PlacementReason = "Insufficient"
+	PlacementReasonInsufficientCPU    PlacementReason = "InsufficientCPU"
+	PlacementReasonInsufficientMemory PlacementReason = "InsufficientMemory"
+	PlacementReasonNoNode             PlacementReason = "NoNode"
+	PlacementReasonNotSelected        PlacementReason = "NotSelected"
+	PlacementReasonNotTolerated       PlacementReason = "NotTolerated"
+	PlacementReasonPreempting         PlacementReason = "Preempting"
+	PlacementReasonWaiting            PlacementReason = "Waiting"
+)
+
+// Valid indicates whether the value is a known member of the PlacementReason enum.
+func (e PlacementReason) Valid() bool {
+	switch e {
+	case PlacementReasonCrowded:
+		return true
+	case PlacementReasonGangIncomplete:
+		return true
+	case PlacementReasonInsufficient:
+		return true
+	case PlacementReasonInsufficientCPU:
+		return true
+	case PlacementReasonInsufficientMemory:
+		return true
+	case PlacementReasonNoNode:
+		return true
+	case PlacementReasonNotSelected:
+		return true
+	case PlacementReasonNotTolerated:
+		return true
+	case PlacementReasonPreempting:
+		return true
+	case PlacementReasonWaiting:
 		return true
 	default:
 		return false
@@ -395,6 +467,27 @@ func (e Role) Valid() bool {
 	case Owner:
 		return true
 	case Viewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SchedulingRuleKind.
+const (
+	Affinity     SchedulingRuleKind = "Affinity"
+	AntiAffinity SchedulingRuleKind = "AntiAffinity"
+	Spread       SchedulingRuleKind = "Spread"
+)
+
+// Valid indicates whether the value is a known member of the SchedulingRuleKind enum.
+func (e SchedulingRuleKind) Valid() bool {
+	switch e {
+	case Affinity:
+		return true
+	case AntiAffinity:
+		return true
+	case Spread:
 		return true
 	default:
 		return false
@@ -619,6 +712,26 @@ type ContainerStatus struct {
 // ContainerStatusState defines model for ContainerStatus.State.
 type ContainerStatusState string
 
+// Defragmentation defines model for Defragmentation.
+type Defragmentation struct {
+	DryRun bool        `json:"dryRun"`
+	Freed  []FreedNode `json:"freed"`
+	Gain   Capacity    `json:"gain"`
+	Moves  int         `json:"moves"`
+}
+
+// DefragmentationCreate defines model for DefragmentationCreate.
+type DefragmentationCreate struct {
+	// DryRun Only propose.
+	DryRun   *bool `json:"dryRun,omitempty"`
+	MaxMoves *int  `json:"maxMoves,omitempty"`
+
+	// Pool An RFC 1123 label.
+	//
+	// Example: web
+	Pool *Name `json:"pool,omitempty"`
+}
+
 // DesiredContainer defines model for DesiredContainer.
 type DesiredContainer struct {
 	Args         []string      `json:"args"`
@@ -695,6 +808,15 @@ type DesiredVolume struct {
 	Serial string `json:"serial"`
 }
 
+// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+type Disruption struct {
+	// Label Example: app
+	Label *string `json:"label,omitempty"`
+
+	// MinAvailable Example: 2
+	MinAvailable int `json:"minAvailable"`
+}
+
 // EnvVar defines model for EnvVar.
 type EnvVar struct {
 	Name  string `json:"name"`
@@ -740,6 +862,38 @@ type File struct {
 
 	// Path Example: /etc/app.conf
 	Path string `json:"path"`
+}
+
+// FreedMove A pod that is stopped on this node and started on another.
+type FreedMove struct {
+	PodID     openapi_types.UUID `json:"podId"`
+	Resources Capacity           `json:"resources"`
+	TenantID  openapi_types.UUID `json:"tenantId"`
+
+	// ToNodeName Where it would go now.
+	ToNodeName string `json:"toNodeName"`
+}
+
+// FreedNode defines model for FreedNode.
+type FreedNode struct {
+	Gain        Capacity           `json:"gain"`
+	GainPerMove Capacity           `json:"gainPerMove"`
+	Moves       []FreedMove        `json:"moves"`
+	NodeID      openapi_types.UUID `json:"nodeId"`
+	NodeName    string             `json:"nodeName"`
+}
+
+// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+type Gang struct {
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Size None is placed before so many are ordered.
+	//
+	// Example: 3
+	Size int `json:"size"`
 }
 
 // Health defines model for Health.
@@ -906,14 +1060,23 @@ type Name = string
 
 // Node defines model for Node.
 type Node struct {
-	Allocated      Capacity           `json:"allocated"`
-	Capacity       Capacity           `json:"capacity"`
-	CreatedAt      time.Time          `json:"createdAt"`
-	HeartbeatAt    *time.Time         `json:"heartbeatAt,omitempty"`
-	ID             openapi_types.UUID `json:"id"`
-	Name           string             `json:"name"`
-	State          NodeState          `json:"state"`
-	VmmOverheadMiB int                `json:"vmmOverheadMiB"`
+	Allocated Capacity `json:"allocated"`
+	Capacity  Capacity `json:"capacity"`
+
+	// Cordoned Takes no new pods.
+	Cordoned    bool               `json:"cordoned"`
+	CreatedAt   time.Time          `json:"createdAt"`
+	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
+	ID          openapi_types.UUID `json:"id"`
+	Labels      Labels             `json:"labels"`
+	Name        string             `json:"name"`
+	Pool        *string            `json:"pool,omitempty"`
+
+	// SchedulableCPUMillis The cpu of the capacity times the overcommit ratio of the pool.
+	SchedulableCPUMillis int       `json:"schedulableCPUMillis"`
+	State                NodeState `json:"state"`
+	Taints               []string  `json:"taints"`
+	VmmOverheadMiB       int       `json:"vmmOverheadMiB"`
 }
 
 // NodeState defines model for Node.State.
@@ -959,6 +1122,22 @@ type NodeRegistration struct {
 	// Example: web
 	Name  Name   `json:"name"`
 	Token string `json:"token"`
+}
+
+// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+type NodeSelector map[string]string
+
+// NodeUpdate defines model for NodeUpdate.
+type NodeUpdate struct {
+	// Cordoned Takes no new pods.
+	Cordoned *bool   `json:"cordoned,omitempty"`
+	Labels   *Labels `json:"labels,omitempty"`
+
+	// Pool The name of a pool; empty for none.
+	//
+	// Example: steady
+	Pool   *string  `json:"pool,omitempty"`
+	Taints *[]Taint `json:"taints,omitempty"`
 }
 
 // OAuthError defines model for OAuthError.
@@ -1017,6 +1196,88 @@ type OIDCIssuerUpdate struct {
 
 // ObjectKind Example: pod
 type ObjectKind string
+
+// Placement defines model for Placement.
+type Placement struct {
+	// Attempts How often no place was found since it last had one.
+	Attempts  int        `json:"attempts"`
+	DecidedAt *time.Time `json:"decidedAt,omitempty"`
+	Message   *string    `json:"message,omitempty"`
+
+	// NextTryAt At the latest; room that appears is tried at once.
+	NextTryAt *time.Time       `json:"nextTryAt,omitempty"`
+	NodeName  *string          `json:"nodeName,omitempty"`
+	Outcome   PlacementOutcome `json:"outcome"`
+	Reason    *PlacementReason `json:"reason,omitempty"`
+
+	// Refusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+	Refusal *PlacementRefusal `json:"refusal,omitempty"`
+
+	// Score How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+	Score *PlacementScore `json:"score,omitempty"`
+}
+
+// PlacementOutcome defines model for Placement.Outcome.
+type PlacementOutcome string
+
+// PlacementReason defines model for Placement.Reason.
+type PlacementReason string
+
+// PlacementPod defines model for PlacementPod.
+type PlacementPod struct {
+	ID        openapi_types.UUID `json:"id"`
+	Resources Capacity           `json:"resources"`
+	TenantID  openapi_types.UUID `json:"tenantId"`
+}
+
+// PlacementRefusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+type PlacementRefusal struct {
+	// Crowded Are ruled out by where pods of the tenant run.
+	Crowded int `json:"crowded"`
+
+	// LackCPU For operators.
+	LackCPU *int `json:"lackCPU,omitempty"`
+
+	// LackMemory For operators.
+	LackMemory   *int      `json:"lackMemory,omitempty"`
+	NearestLacks *Capacity `json:"nearestLacks,omitempty"`
+
+	// NearestNode For operators.
+	NearestNode *string `json:"nearestNode,omitempty"`
+
+	// NeverFits No node that may take it could hold it even when empty.
+	NeverFits bool `json:"neverFits"`
+	Nodes     int  `json:"nodes"`
+
+	// NotReady Or cordoned.
+	NotReady int `json:"notReady"`
+
+	// NotSelected Lack a label that is asked for.
+	NotSelected int `json:"notSelected"`
+
+	// NotTolerated Have a taint that is not tolerated.
+	NotTolerated int `json:"notTolerated"`
+
+	// WouldMakeRoom The smallest pods of one node whose going would be enough. A tenant sees it when all of them are its own.
+	WouldMakeRoom *[]PlacementPod `json:"wouldMakeRoom,omitempty"`
+}
+
+// PlacementScore How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+type PlacementScore struct {
+	// LeftFree The larger share of a node that is left free, which decides between equals.
+	LeftFree      float32 `json:"leftFree"`
+	NodesCompared int     `json:"nodesCompared"`
+
+	// OpenedNode The node ran nothing before.
+	OpenedNode    bool    `json:"openedNode"`
+	StrandedAfter float32 `json:"strandedAfter"`
+
+	// StrandedBefore Nodes' worth of its free room that pods of the usual sizes could not use.
+	StrandedBefore float32 `json:"strandedBefore"`
+
+	// Total What was compared.
+	Total float32 `json:"total"`
+}
 
 // Pod defines model for Pod.
 type Pod struct {
@@ -1081,10 +1342,13 @@ type PodSpec struct {
 	Containers []Container `json:"containers"`
 
 	// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
-	Resources                     Resources      `json:"resources"`
-	RestartPolicy                 *RestartPolicy `json:"restartPolicy,omitempty"`
-	TerminationGracePeriodSeconds *int           `json:"terminationGracePeriodSeconds,omitempty"`
-	Volumes                       *[]PodVolume   `json:"volumes,omitempty"`
+	Resources     Resources      `json:"resources"`
+	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
+
+	// Scheduling What the pod asks of its place beside room.
+	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
+	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
+	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
 }
 
 // PodStatus defines model for PodStatus.
@@ -1123,6 +1387,29 @@ type PodVolume struct {
 	// Example: web
 	Name     Name               `json:"name"`
 	VolumeID openapi_types.UUID `json:"volumeId"`
+}
+
+// Pool defines model for Pool.
+type Pool struct {
+	CPUOvercommit float32   `json:"cpuOvercommit"`
+	CreatedAt     time.Time `json:"createdAt"`
+	Name          string    `json:"name"`
+
+	// Nodes How many nodes are in it.
+	Nodes int `json:"nodes"`
+}
+
+// PoolList defines model for PoolList.
+type PoolList struct {
+	Items []Pool `json:"items"`
+}
+
+// PoolPut defines model for PoolPut.
+type PoolPut struct {
+	// CPUOvercommit How much cpu is promised for what is there. Memory is never overcommitted.
+	//
+	// Example: 2
+	CPUOvercommit float32 `json:"cpuOvercommit"`
 }
 
 // Problem defines model for Problem.
@@ -1177,6 +1464,11 @@ type Quota struct {
 	// Pods Example: 20
 	Pods int `json:"pods"`
 
+	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	//
+	// Example: 0
+	Priority int `json:"priority"`
+
 	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
 	//
 	// Example: 100
@@ -1217,6 +1509,11 @@ type QuotaChange struct {
 
 	// Pods Example: 20
 	Pods *int `json:"pods,omitempty"`
+
+	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	//
+	// Example: 0
+	Priority *int `json:"priority,omitempty"`
 
 	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
 	//
@@ -1325,6 +1622,55 @@ type RoleMapping struct {
 	Value string `json:"value"`
 }
 
+// Scheduling What the pod asks of its place beside room.
+type Scheduling struct {
+	// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+	Disruption *Disruption `json:"disruption,omitempty"`
+
+	// ExpectedLifetimeSeconds A hint; pods that end at about the same time are put together. It need not be exact, and nothing ends by it.
+	ExpectedLifetimeSeconds *int64 `json:"expectedLifetimeSeconds,omitempty"`
+
+	// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+	Gang *Gang `json:"gang,omitempty"`
+
+	// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
+
+	// PreferredNodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	PreferredNodeSelector *NodeSelector `json:"preferredNodeSelector,omitempty"`
+
+	// Priority A higher one is placed first, and where there is no room lower ones are evicted for it. The tenant's quota says up to which it may go.
+	Priority *int              `json:"priority,omitempty"`
+	Rules    *[]SchedulingRule `json:"rules,omitempty"`
+
+	// Tolerations Taints of nodes that do not keep the pod away.
+	Tolerations *[]Taint `json:"tolerations,omitempty"`
+}
+
+// SchedulingRule Binds the pod's place to where those of the tenant's pods are that have a label with a value. Affinity: only where one of them is, anywhere while there is none. AntiAffinity: only where none of them is; and as long as this pod runs, none of them comes to it. Spread: no place has more than maxSkew of them more than another.
+type SchedulingRule struct {
+	Kind SchedulingRuleKind `json:"kind"`
+
+	// Label Example: app
+	Label string `json:"label"`
+
+	// MaxSkew Of Spread; 1 unless given.
+	MaxSkew *int `json:"maxSkew,omitempty"`
+
+	// TopologyKey The node label whose values are the places, such as zone or rack; `node` for the node itself.
+	//
+	// Example: zone
+	TopologyKey string `json:"topologyKey"`
+
+	// Value Without it, the pod's own value of the label.
+	//
+	// Example: cache
+	Value *string `json:"value,omitempty"`
+}
+
+// SchedulingRuleKind defines model for SchedulingRule.Kind.
+type SchedulingRuleKind string
+
 // ServiceAccount Who a program is in the tenant. Its API keys can be replaced one by one.
 type ServiceAccount struct {
 	CreatedAt time.Time          `json:"createdAt"`
@@ -1389,6 +1735,9 @@ type SigningKeyList struct {
 type StatusReport struct {
 	Pods []PodReport `json:"pods"`
 }
+
+// Taint Example: dedicated=web
+type Taint = string
 
 // Tenant defines model for Tenant.
 type Tenant struct {
@@ -1662,6 +2011,12 @@ type AdminListAuditParams struct {
 	TenantID *openapi_types.UUID `form:"tenantId,omitempty" json:"tenantId,omitempty"`
 }
 
+// DefragmentParams defines parameters for Defragment.
+type DefragmentParams struct {
+	// IdempotencyKey Makes a repetition of this request safe.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateJoinTokenParams defines parameters for CreateJoinToken.
 type CreateJoinTokenParams struct {
 	// IdempotencyKey Makes a repetition of this request safe.
@@ -1670,6 +2025,12 @@ type CreateJoinTokenParams struct {
 
 // DeleteNodeParams defines parameters for DeleteNode.
 type DeleteNodeParams struct {
+	// IfMatch The change is made only if the object's ETag is this one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateNodeParams defines parameters for UpdateNode.
+type UpdateNodeParams struct {
 	// IfMatch The change is made only if the object's ETag is this one.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
@@ -1971,14 +2332,23 @@ type DeleteVolumeParams struct {
 // IssueTokenFormdataRequestBody defines body for IssueToken for application/x-www-form-urlencoded ContentType.
 type IssueTokenFormdataRequestBody IssueTokenFormdataBody
 
+// DefragmentJSONRequestBody defines body for Defragment for application/json ContentType.
+type DefragmentJSONRequestBody = DefragmentationCreate
+
 // CreateJoinTokenJSONRequestBody defines body for CreateJoinToken for application/json ContentType.
 type CreateJoinTokenJSONRequestBody = JoinTokenCreate
+
+// UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
+type UpdateNodeJSONRequestBody = NodeUpdate
 
 // AdminCreateOIDCIssuerJSONRequestBody defines body for AdminCreateOIDCIssuer for application/json ContentType.
 type AdminCreateOIDCIssuerJSONRequestBody = OIDCIssuerCreate
 
 // AdminUpdateOIDCIssuerJSONRequestBody defines body for AdminUpdateOIDCIssuer for application/json ContentType.
 type AdminUpdateOIDCIssuerJSONRequestBody = OIDCIssuerUpdate
+
+// PutPoolJSONRequestBody defines body for PutPool for application/json ContentType.
+type PutPoolJSONRequestBody = PoolPut
 
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = TenantCreate
@@ -2036,227 +2406,276 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ljj+VfDXblVvdiRZkmX56Jrav9NX3KfTdqdnk+6xIRKSEJMAhwAtK1393X+F98BTpCTqsJ2d",
-	"TE1V2iIJPAAP7z6+NRzpB1IwoVXj5FtjwqjLQvjni0s6Nv91mXJCHmguReOk8WxCxZgpMp0wwW5ZSPSE",
-	"ETn8nTmauJKpp2QkQ3I2ar2j2pm0G82GcibMp2YkPQtY46ShdMjFuPH9+/dmI6Ah9Zm2Uz6LQiXD+Ukv",
-	"J4xcC3an8YVrIkcwb0DHjAzZSIbMzMTNu/+KWDhrNBuC+mYyB4fMguHTu7dMjPWkcdLrdJpzYDUbZy7z",
-	"A6mZcGZv2Gwennf0hilCScgCprn5ESHiioTsXxFTmig6SmHCXU2ByozfMhNUQXdw0Gz4XMR/d0thHcFO",
-	"l2+aA6dFuCI+dRmRwpsRPsqc2RNFzDmbNwB8KRZAbQ914WYuBdenY3bmloPLzcMninDXAMHuqB945nt2",
-	"QI+cgdtvHY563VZ/uH/cOnY6rHXk7g8H9GDU7R0exFAHVE9SmLmdrtkwB8ND5jZOdBix7BJGMvSpbpw0",
-	"ooibN0uAVipiYSXU8LQE7EN2POw6fbd1QPePWv1RZ9A67rmHLdZxjkaD4T496B5XgB1PuBncb9isCugb",
-	"NnuiiONxJvQc4LTfdQfsaNTaHx72Wn3n+KB1xDq0dTg6dnvOwbA72O+XA34DM24G9Vs6ZN4F85ijy4jB",
-	"B4PEiL2KTLmeGHRWjHjmM9UkXAB+q5nQ9M7cyzfRkIWCaaYKqwyCv0/ZsKk5C81X/zUKpdBNMqTOzQ/N",
-	"/8+hggIlKSMrXg7GigvR7ZSTl7fc53p+Yaea+NKQDkl8KmaEa+arKrrmwRjZiV02opGnYdqmAYP7kR8D",
-	"4XNh/0wA4kKzMQsBonPpViFKIN0S1B4eusejfdprdfvOUavPOsPW0WhgML3rHLLjnrvf2S/HkACm2gxD",
-	"Llh4yx126jgyEroKcoVvEYqvlayi4x4OD0b7TuuYHfVb/W5v0KL77lHLGYy6wx7rHPcPDstXoYoQbLag",
-	"SyZo9UI0PC2Bf3/UdXr0mLUGw47b6jsHB61jeshaPfdo1BkOnC7rV9xTHU+4GdyfVDVZjFQpUXSORj16",
-	"ODxoDTrufqvPusetYd8ZtI7pPuuODt3O0UGvHOZIbYEk/iK9yK9kQLfwtATq497xcX/ERq1B/+Cg1WeH",
-	"+y3a7x+2Bscjpzdi+4dH/UE51LfxhJvA/d18rAIpFANB6cNppCcvwhDpoyOFZgIoCg0CjzvULGnvd2XW",
-	"9S0zzX+GbNQ4afzHXir07eFTtZcZEuYr0CZBPr58RgaH/WPCzEvthiEboRx6zF8AQ4Bv/K0eLPG41YCY",
-	"m0ns4G04WPutGfr0/MyKbdR1QTyj3nkoAxZqbvZvRD3Fmo0g89O3BrJCRIzicYSMuobtxAdXOJ5mwwkZ",
-	"1cw91bmvXapZS3OfrTIEuwt4yNSCIeY+8ajSn1Q8bX6fPk+YIFwT8w4ZS00o0fKGiSbREvijz0WkQdhb",
-	"D15E78Xn+N68Y86mhF7X3OPv2evzW3paFpBmGUVOT+VrMh4KDgYoxJJn8E5NXLFndSYumCOFq0q2n+uJ",
-	"jLQ5AY3SlhGxx1K6JBKae+YBaAu38oblac3h4eEAeHayQ1zogaHjCU/f7x7sm3eyjH3QmefsdU6psMHw",
-	"YfW2veVK19w0EGdy/1gElL3D3xMIaBjS2RyYOFY1nOYcLpgTMr1FcjB//eHldJ6Ubwx+ujz9+eDtL+8/",
-	"vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf/Hxw+enXF69/+bn//KL302ljLQKzDYKy7Tu98h3O",
-	"beAGVzpyuX4hdLic+Bd1ikRX1hOqyZSixtwmZjRulP2QETR44HtwZ/MoQ40usCLGwLtvuIC3mTAX+LfC",
-	"ehtNkHgazYaZhKKeIaQL1zLFMPtO+Qzv7YGmr7vs9v+3f7Ud6Zd+6bohU6qUp4QM6Fls5XCoz8golH5e",
-	"Wuoe99qddq/d7ZSOXwMj+WrbeVOt6J6enwH5BU1xOuEO6IsEtgcYI9cKWWOOF1bNhMhWNtmHrF0lRSOL",
-	"Lk8JHSqja49kSCjx5JjDhBUTxKixUGJL3/weIwlHMWt+G5LHZ26TUIVaMlfEyG0hdXRBSIdrdi5Lt8Ae",
-	"Pu7B3FOdUWXq0QN4hepGdi3Zm9JMblgWu7PwVNKE3bOrlPLMsaxmIzVdlplBV+Voz2hAHa5rC7ZB9I57",
-	"Hoc/EnGhVFrwmS/D2Tv+47JXi5Q8mSI7RukaWDA5dRxLXmpQ6FPisGByB1cZ7pYMmLBGSzRRuFzdKEKF",
-	"S4TUEy7GhHmKzZPpG1QN5hDXl4JrGaocvfwtpWUng8OjY7OoBCHmcb9w7kCbl554MnFC8A2I5bsXaj4y",
-	"uhX7yASbUq8uLmQHgFuzDLGfzX8xd/rzrywFPpm7eMrnb55dkP/odhIWwwU5f/EOyTcV5MWz5xengAVS",
-	"kPNW72DQJmARzIjZmt4wAWyJcP0UrYEsNLxbMa2I4eIzYmSMNgrVWXtdp4TgPZNCUy7wLGvsNg3HJVz0",
-	"Iws86jAFcMUWb0f6PhUgVCTolYFsv3c4OCqBzKd3Z/h672Awj3921BVhYIZ8BZILvWUwmLhdmZC+ELe/",
-	"0DA/6EG3Nz/oiHtsdfr8knssP+igPz8m7EQ5/wzZiIVMOMwgIbwH3J37gQw1c8lwRmSY286iCSlkY650",
-	"OGtnxK89Mebi7qTb7vWKqNjrL3Gm1BPXY1KUX9knxUIDt3l6Mg5lFDTNSszAsR0d1ypD+D3yhyws3ppe",
-	"GUqg2eudEWRXP6Vf0o/yh7VfggBTGd5wMX7OwwKW9jvHg2YjoFqz0Czyn3tLRQ+rcOD5lxKvmARcaKoj",
-	"VdtewPUzI7mnvCDDdUdccDWpp9z5TCmLq5VoUSK4UWuGK3mkNA21KocQntUDUGlrVomVm8+Ua/Os2fgY",
-	"CYH/enHHNcuKbYuPB8fMAFt2Us+ZMp9tSrNXZ/JF6rb0g/UoVymtumAhRyFgdSxQWgYXfCwqvquQWbZz",
-	"oxff4dXvqF13E48LzyA3WiJKZVYb73xhKQuQ6DlXNzXxp3LbAym9qltpDZ/Jw6GUHqPCmlnsCec87ctu",
-	"DMyWNaTgdiVzLVj0e6bNRta9N5VGAyO4BSEb8TviAfwFW0GnPegbCXuv1y8jJGOq2ZTO8laM+KPuBjYD",
-	"nzr5QTu9k04n8//uihqrXXkKKo69YIuNYl1X/Qmka/R2w5KFdBkRjLmKcN1E0RiuBao/BvMVCZmS3m2Z",
-	"ncooUsvF/kRPAznSEtPVL/4cGS65/aCx1R0R7mTJYGMmMgaQOdv5PFNbEU0qL7RI78kKYMe3CnmtjEKH",
-	"LV3xx+TFlEOfS487sxW+zLycZccFPQBZ8Qm5YSwgXJMoaJOXVh45MT9MqFEMXOY+jd9RxJNjxLQwErGy",
-	"3SavpGAnxNBbwMqQ+fKWobKF6rgcmQHhO2akZvhLkbGNOYoFhVQ8iAFpNBtm8BI5oZa5ybwc+lwAkrwK",
-	"qcPOWcilm3HizGPJre9/uGXhhFHX2kVK3gF2UhuTkTcud3HAUlJ/vaXpGXzPSUYWY+YgTxE2vnhNpAS5",
-	"650upohxy3ZvAbm70PVdbIF0a2+oIasllCFkt1yVGkZfhXJqY4jQKIDG2qdGx5Oea3QjAdFzWpIh6ICR",
-	"Qoq6lL4UDjGBoYkrW7BbFi22JHaoKgmxQsTG18vAs5r5enDlohoHRc02o6v99s+/f/ly1+l8/dt/lt3g",
-	"W+pFbCWrRPn68PvS5d3G4Qurc+UL6TOkbWCSnNAgYIK5Bl0MBsHYJX6iHfg/arsLMgpkUdJQTGiwdIxk",
-	"SAImA4+1l7lClkKY6p7znrepDF2cLJTjkPqFOL2UIawgjd2gpyCBLZkZXAuVB79zBwGi1858AzD8hQ4Z",
-	"9ef3+AKMny1wPzHzokKjqEs1NVyZUWdCMPg3dl9RRV5ffHhfCMM1354QNRMOc78I8/kJ+fb9i/giyo4c",
-	"NNe6Yq5R0UgQacKFDVRJuJON9DZiA+r/JaJtGoVUMOGxO/3UWrqIfetHqtigX7Bm9Qa9br9f5oHPflSk",
-	"QP3jg95Rno6dtn6lrT86reO/7X39779/6zR730spmm/tQkn4ZqMzgKi9zGCd//mt0zr8+m2/fAgIOMup",
-	"MntMO3s0CNqOFKP8AuetY+3//u2fe1//c+n9gmnKkO8nRj2EoMb1UYkhLRb85M1yS5D9qgKKUA8ZrR3p",
-	"kXGrLVSJ4vfA5uOCobzKR47uBqOE0djfPGai4GSdaB2ok7292MN0eHLY7+/nT2u/08kdVvxNKW+cE1WL",
-	"oFENd/yWhzqiHvGpM+HC3AelM5rlkCnuMpD0xxFT+oki6NSDq1LDKxhvWIksmmxg2UmeuUzo+o7OXMBL",
-	"STScWSA4+o1Coyoj3yp4cKmzvxBi3IQfI2tU14nbXYYrxRbcFOJBUOjPBoDkIj+Sx5U6a8ahz0uZsvSW",
-	"OhA+Smt/rKdomZfno0+oU7bFBbyxLJxnlJ30aEvxJXbb1Ln1m0dsunxc6sS0uOFxEd3tUd8d9IlPBR8x",
-	"BQRg6bh8vRjUSonu82SW8eRwZVR2MopCPUFfztKRzQuzTXYqcZ6Vqyj8D/bjTDNVuZWJlw2kAzVTmvml",
-	"WlgFJHlXRt4vcQZjW8+EWWij2XhJuQdmh+fMY/Dsa90AVXtm8boTbEl19cWhbJgnBbDVxOzcZu/S/RiP",
-	"eBrpyXKDVObdeeU4hrhyJ3YunyMN2Zl8/lpycWl4zyY8bTV2peNp5vU6J2S6SSgZRZ6HljoqXLhhFz+d",
-	"tnoHgzixMhPSEf/EhdLU88D880QRGumJDLmegcM4E1dn5BxyI+RUZQIv2kuJPkK9jNIn27jFsG0rdu8P",
-	"cmlTg07/aFniFIZjVgUegiylJRma9UJSWZNMJ1LFe+RJhcGHmc1+CsaoTOA4yiu+zTcVbArDriBNfC/Z",
-	"vfpJEdQbZ2nlC/f5xWmpGdYJb/Mv9g4Ouselr97w8sDBGxT44iE+vDkv/TxSOfKt+Lj0tbvlt/UGRFMD",
-	"uXkdAcPxm7Dwr+VbeFE7lvyGzVYnRKtEvcOAZeBB6uSC6ISc1jrYLw/lyX6QiZLJzMKoqnv3JrF2Vpky",
-	"8ZOcEjnSRlCXRDHhEkqSr9qlLhzPALLQfB8yNRPOggs6oS4ZMjMpBo3JEC7m09hHgXZhcL6NaS5kN3HS",
-	"Fg4nB1RzfuEJUKUHKMdcfAhiN9aaCQsZHTNSN6U6DSQYF961uiXGJi8JEt8ssSQBoJnCvWQ76sbc4ASr",
-	"37vszi91ydixy0COlZ7StLVut7ePicp5U8CUDfMCmLmbWWsSmpK+/tdvLfuv/45/+uF/Sm1C761ZqRax",
-	"96RhQm4dS8g61pM1klmSW3S6feP5gkiZgq5gxI+8pvBW5qJdFxljllhLsupuoiKkFpT0cEqsKYtVCYMK",
-	"meDbrSvK28g8solwtSLMEs9W/qqdCTJhd9RlDvepR1w+5mgqXmJZjGNk0gUvk0YLG7tzHaV4kOsnx70H",
-	"uXUtK1si+FdUHFldc7Ch3aW+JSePr+XM+0lOdl40XCqn10tJsd/l4Wlm9qBqc+8FFzZEAKuT03WEja3k",
-	"EdSLYE702uX1e8oUS0taV0xWyCfY19Ex429insHFLfW4e2XzGaBIAP6Ckk/mh3FIc38rRwYG5kioKEAL",
-	"GL5zBfCWsR2Y/ip3XZapQQhx6SacPX92lgiKO5NFt2CKXdNkeo9SMBrb39Eg4GK8+jX/mH5USLTIYP6C",
-	"uKFKabsAzzIZIkWFtSwvWYSYp+U0cjkEHEAUBdeKnD1Hy4cifqQ0mdBbVvCdIS7VKpZV/7wzwx8Uilsd",
-	"/cmwoZbalZ72zvlYhsbszPiazvEpcOsj730fVW6+0vXkUoRjRhNAti6G7yW5LDZjvJk6C+eSzGnAsQZd",
-	"nG3OXecsRhPFx0bjwRd+T4zYeYEo55UMypOGVwl53r6HDtw3UlhOv9lg+QDjQlVESCWw4YMqFnxdDOgj",
-	"oM6t6a9ak7N5iSFwoc0D36pb+SFgztIKPtK9MK9ZLTpSq3yALy7iY3ZZhejXrMYGwDUXxYmcS3ctHvZo",
-	"trQictM8q1jvzql4ReTtdsj3uXTPJzRv9j9nwkVLzIWm4Vxi2UXkOIy5YC1JnLmfxI2QUwHfSKTMX8sp",
-	"1Ue2ht91jSSJYlZhjlF0SzJpXelTLi7qp+NlPuRiXMuYc8vK45yozjj8FJ1mY/hVeihhcigqcyij+FBU",
-	"fBTNxrgqxr92ageELX1cErWwKIBiLl6uJJ3LrR35mk81by7OwlxcqcHu6urLm8sPwyqMOTqKR13IB1iY",
-	"bBnTpPu7KfN3xOci/qss9v/+c22WZpmkPuesx9k6oBcee91Mk3OZyTJZRFqKoXsFDLBbU4UC6+REVyYM",
-	"pkVH7SuEC1AKbf5KRfpgoyJmd3OSXMSpLYTOG6H8fZXbQQ4haMJ9VZfsBTGXXIISyE03C8o/Eyoajbhj",
-	"tMh3EB3aWELQKr29k/mIVK4V80ZQYcHmns+5XzPrNhTP42Lp0i/j91YNli0DzVZrsfmXUszFzZq/5+Nm",
-	"S70/eSE+R5/hiEpxocz/k72uyW5U3NaN8otWEWZvMyVWa5rbbZJOPEDpCtKao7VYjltyYS80HXoMgqCq",
-	"MV1IfTWSkShl7i7TlHt5i5KGEHCIsyQqciakQiUeceZVWMTkaIQCLoGXCFWEkoAWc6eNzN9OyHM7Lb20",
-	"rGpXgW55SiZlsyFe6wkkebarCjtE+SJJ/U6//FpqrxCE+F5q8rJqL/GHXLjwUEb6ZOhRcbM8gGwGtnKc",
-	"NAGziSdfhkg/R1LTmvkpn4KAhQRqb6unpEOo58mpSnJgGxVMriK01TI09TQTZTKhSRH+ZB8G/UI9785y",
-	"SSFX9Ss/sxkhTvdxbOuEZK6jzlz18NUmxAT03Pn1OvXhzpUgS0bqDvaP+muBFe9xfrj6cMX5qBstzt5B",
-	"dc5CFAcrI55Pz89sYv8wCpVGk9IUUg0UVIc32OcxIxWZY9STUEbjPHXodtaAUAkaqInU5Qhrxc/cNOvs",
-	"A47zqnDIvTUxLyMUbwDVvIIE1KO0sl02SzpdS3b3MojXzFCB5JqU4UIlkcKeKzVJ1SWkIPhY3TJJbNYQ",
-	"gAp+Fhoy4rGRJjKChLpZk8iQjBmIPTwkVkvBVi8YjAo25LibyF/U7i9q9xe1+/NSu3Ja80nVJTRvkcgY",
-	"IXoK/ltQ2CMVx//4bfJJMeLTGRkyQofylhGKpCmtkuvJKQuZ+9TW9hTeDPITFIS8y9BlYUm2L5K3ZWoJ",
-	"ynkYOe6uagYy2zAX2IvT2YHKqPXHQkZMnXoXVCmjcq9mfYwUC6tKKywWk5Mvm+mU5UsRbMrc9eMG/4Rx",
-	"YtV1TZfGfGXxZi07WOFGdwfNVSw+Ob6XJS2dlT4v4WIHK31YzrcQWVf4vJRNrQbyHGdaDeAcpa/5bTn9",
-	"PujU+Lj+tPcrji5CabWG4Kn4H8m1RltuwYzWJuY1XALhwvEi11ajjU1nNywUGCa/oJx1DVHvIMdveweD",
-	"PI88qCGfYQWbeKh+97i/3+lnxsqQ7M0rZn8s+iLSQhGn3pTOVMbtlvzwQbyk3ItCQ7jeG3G71K/20aZ/",
-	"V5QJMBzbBcMQtaL/CaHklrMpC0nIqKuahBKX3TLPHBChnpKWV4M0ANEXzLwkiJyK+A2XOdyFDpLSTJF1",
-	"G+LYDYNRdtBGswGf5mNMso9LVxVH3tSuMe5R7seIGwehoUwy5rfY81F6FnsnfDxhSsMv5hvqGfTGuB38",
-	"ZsQ1gTCbslIlZqq8uQsK8KpCWNvSporrp/EXzx1yOOH5UxTBRnFJ4zxntukvK9U0SAo2VZjXcce5AuUT",
-	"CtCMwNnDPOYzu3GZ4CKPajNlSzO6JECvu7z9iDmAGEK7i2U3MN9triZOfZ5IQmPLspWNU126Tc60iltU",
-	"KOJQgXXGoDq3C/sxnMUa8tbDo9aMLaob5rgaai6I+oFBlkWo5k9prQife1lYdk3L17HzyJ0Ccu8siCc/",
-	"z9pxmGttefVep9GNO0+Kqkp7rqjMeR4NPVuF85aFfMSRkbpkyj2PKD4WREkp2sSu4QR+U23ykWmz7hOk",
-	"4Om32HZMSMvTsBgnV2ACzPLgZOJGsj+Q7wajLi/QhEnUq9W4SLd/92ienvT6STMYErBWcFitcpZpBFo+",
-	"aiPXnqIc+Mrikthh9P5DcDfkMVVVd59xNywvCd3BOtJLZ/hX7P5bwXa0gDfhMHm4luE9nsXOWdTqK7QO",
-	"hpV7AOIC/uqeWN0PL6+ooQqTFWTjX7aX8l3v7HZOcC292Zk8geOvJUdsfC9wgFKoMpFItZQE62ELpIs1",
-	"A5mLVTmVZkGsEnlUG3UTzAFQdQf1J+ncmDemEwntCbWUNxjJoVlQ1qTQYcH6wcObRx2XpH9BBDFVN4p4",
-	"fHjLQ716bb5ipG9+9EmkblpcQNVxNS2qrAsHRg2sVgp7NiS3GGDjpWVMFQkjsSogBczLnF4p+q1RYYpC",
-	"lf+rJLu2Kpv/iouyyrJAwcvD8sBM4OLIV3Fwz5yXjcY1Ge9sA87/+vjyGTkaHO83Sa/da3d/yJsAolCc",
-	"cKZHJwENqa9OJI305ATGaJlJTnILKgtggqzaBY3W0XaTVl+KWc8IyzgWCzCelBc1tAnLycJj+fpHRsNS",
-	"e1zJUWeXkQ6WO5IyNPikVsjYnesvwUIlRRNKdwlDXaggH86eP7PWnp0YIFyu6NBjbnnrE+bb0LpHk+7r",
-	"UaWhTswmi/ZpELCKuD8wJTrSZwrb14HxDaB+olLbolEDjeYmjfRDooDQuE5R0la0AorM7lZ3iaphTVQR",
-	"It1yRu5mk0+tQcfuRAYPlknOBrPXkzn9uTDN+U64OU9qvv7h/m6ziTe16mbOYR6pEgSCtm6xTTdSLHwK",
-	"Vm1soilDApuUJ3G9/lHv6Phw0O1AO5xa+dalRZMWmb7M6e5cMAXiuDOx1Iy+llCaJYUFHjuJIEarCeEV",
-	"IOOhFyImCETRmSorTFbTSjm3mLUixR/OZlA3QXNpwVz0pa5TMbeO4phkkpWmwcSdJRR6SphLuC5zvCwF",
-	"SfE/Yh/2ClVxgcii6e/0lnLP4Gaj2TgTnyAtYcO6uMVs3hi2VQ2HiJiPL4s33eI0GsvG8i0oI1qRz2sH",
-	"q17/zkllVYOibRHLbHPAeuvwzTfn820PXArGuMXtDv5WkaWZdOFLDDd27nm6eptQxtr1D5MCDeka5vcG",
-	"7ElOFHI9uzCD4aqHqDok/3oZ04DXny8NxsCbBlB8LxnVCCVx1tmzRQFT7yWZMOqysEmGkU4ym+bjp8yT",
-	"y7cXZEKFqyb0hjWJVZmS/JHrVgsU+5bHlWbiuk0+BEycnp+R/XYHCJqQxAAIEgkStWQFfqQj6rU0UIfc",
-	"KszWcDGS88C/SKKKuYI4hXzeljWiyKlok9NY07PRCoF0MabZvPXh2ZntpteMQ0BR4sYOexKMLEZiOj0/",
-	"a38RXwSUiVIQT21U1+P+wSEJMEvJNpeiRGGm0bUjXXZthjPcnIUMXLyY42PbTHnUZ00A9Rp+v24Tm7iO",
-	"7+FEcSuqL+L6zGV+IDUTzqz1hs2uiRSEkvMPF5e2brAZK2QB03C7iKIjdoJnZeTBGzZDIJNfhtKd2XCH",
-	"5De0n8ByMU7ALERBZEfcqx/iRfA925JQkWnItWYibSlxQq7vWnZzWjDGNeCCPZqmeexI35ei8FaCYKGU",
-	"0GdBKvZFYCC7mFVD0TYjmtVTOIFrEJbIdDKL9wjz+IQkcxvZJohSydhPFMmgXDwSRLF8EQ71PIPGxJWO",
-	"2qMBb/suYXeBR7nAjQyZ0s2k4nYAAT2A/LcsVFyKOGomCJkD853k91fb6FotyViaf1zH7zL3umm28Yu4",
-	"vmulP7aoBlwzW6AioZi+xvmtNSw9d7z1ilw/T2e/RkvM8WH/4Acc5QLHsBaag+P+D23s/IOJXo2fsCiT",
-	"XU7jpNFtd9odSGkNmKABb5w09tud9j52t5kAUdtrT5nntQDD96Cs08m3xpiVNofHW/sEUCWOQoHrYOQz",
-	"oDPuCRESENhjNBQ2DieOXyLsjiut2uSl0XbM4UrBnqZOUSPpQYWCdtJ0g0thpLPGK6ZzxWghtzWQwgZu",
-	"9jqdQv8hGgQex53c+91m2SJjqFGJViHBK9Hp8hE5GUONamNeomVh5VMlsO/F6ZRZltM4+e2r0Sl9n4Yz",
-	"m6uLyczEk2ND/w3pMgdPxwpsVRFyscLVNuOYcXNH/Pv0RrXjDSk957UOxxbm3uGx2BkqDsSQUcX09jcf",
-	"9IBo6HEHY4QAocGtP4trpMF9PDzoHv5Q40wm0LTpjy2ewk92xB2ege00VXIGpx6/ZTva/VA6UIZAEWpm",
-	"yWxyHI+2aKN9pkPuqIUbHTf4SUpHxQPP7/I7O9zSXdbsTu8B+5kvw3jlMQrpxV0g4OnmF0X5uX2202+w",
-	"07m9TcRFQ9HtTkGAfgitFVmknhCzEGL13XpbD76B3l7i2whkab+e00hPSK/dIVgUjzghg9q41FME6m3i",
-	"DRsc9o+bpN/u/wBcO47aQ1kq+40j/URKNiASGRKqyE+Xl+dkSBV3ILfBvI2XoP0Fy6qV+EB+yFSSOMlH",
-	"pcpRwURvU6iuwcHxd+uceH/67sW1lTW5NogmFFHmYlPPckXV/iKW3nbAkzwmQpG4uB6cTfb6UbqzBbf9",
-	"rjWdTlsQwRmFHhPmuLJVQtEjhQXpDFFIcOVUxPvdyMSU4nldcQMN7XfdATsatfaHh71W3zk+aB2xDm0d",
-	"jo7dnnMw7A72+0ndwyvshdI4aQx+ujz9+eDtL+8/vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf",
-	"/Hxw+enXF69/+bn//KL302mj2ciUYT2Jx8ygAGA6elTm1lF9gNml5SYo93nBK+jzQvdXjD6NxMlVcFFZ",
-	"M3Hs7Guw2evJ8JXDP/DXLz/9cdZ9z8/Uma+DX5+dDc5+f8FHP7fZ7PUf7ucz/oGfzd4/H88+PL/Zf//7",
-	"i+m75/DY6Xli6L/suP947RUnWAx9xmPHrZMQ6U1KjMpqiF5xd4UawHPnvMIX2R3PtU6bP93q8gpz/s71",
-	"HZdLAU4cmVUeyXy9qdIh8ghRZoOM0bXQJ9PatRaPuM4uJMjQXKHQc9FskrO16DBi33cojFymOFtUVNAC",
-	"E2/c92ajj/MuZpOZotPwSbfuJ1sVfV7EzCjL2gw3okRNZKhbRhZySeKgXip3YtzMFbuzVeDgpVQ1Rw0v",
-	"ZjtgjaGCTTEORnMfsteTyiq27bIEGwcmC7dhOXvQrW6bcu1HHPBBxFqYe7dirUMFimFNci6VHodMxRlZ",
-	"bk1567a7R12fiz0auVxvS+I9NUO+5UqfwqjNBpAOpqGs12/l25G+sgf5yY3vzaUvWoO2ebNYDsubESZ0",
-	"yOParlzFCRxQrr1x0vhXxKAEFvoLsv36UxRYVgzp6w5RDPYOPAYlWPYC19Ykgk2Z0mTEQ6W3IeJ/nsSl",
-	"J2xyOBUzkEWbGN8wLRoSzFGvhGG/Sy5aqP9WS/Y1EQ0dSq8zVY7rYVrGgAiB5l9XFYvrHWWxCd5KbK+7",
-	"/emrTCFwKk3DJKYCsxDMKW8DnXDBScgYqDvYelAKW4TNpzNicGM1pGpEaFq/wlpc6Aa6MjAnv2TLf/H0",
-	"gK98rnyqnUmjgJgCh94O6TMX9j0MuEPSkPQrKTlPmJwMZxA7so0jNBPBSVnrc9ziCO3S2OQIq9zVpwkw",
-	"7N43bNryHTffY2WOrprHAO5u9h4rqdekCaN3gCUlxL2/oC0dB1FrLMF7At6nfKPITPD75mfykflYlANb",
-	"Vho6HUYikbJWvErZi+JIMfK4A8w6hBhR8D1d2bK/X6Go7+bX4xXT9lB2ejmqCF3citN6T8xQLy7puGpI",
-	"+9oevGOH3OjcXjGdEL7ah2TOoIDKldUzeD7HojFw+uxo2O20eqNjt9Wng/3W8IAdtrpuxzkeHdHD4aAX",
-	"C0YB1ZNULkoaKuX5VS0pacGd38tekUUE4EwrG3cOeSTgTE1DLgW708SybiIFpnvD5cDYzCF1bmLPrmE2",
-	"2Txxs1AFjsCayPwRLnShx1cJ4e8vLagSu4i3SCDMUDbGtFC5ha6PftvkkIv3bLv0oNjzrYI8ZE+kSaTn",
-	"pqI1+SAsocVQbpdQ4kthEApduwnx3xrP1UUcwdpLqFCrCDT5TQ7z/wAtkdx1Wpm+oVtVXtMmNGr3Kuwu",
-	"NclCc6AS5LfLLOD8NhF5gft7VcmxuR2dEc4X9ZJMK6NHqjnOdfG6Z9Ux2+ypIq4hSTZ5KKHqMoyULjhm",
-	"wOyJ3C+bImRk8iQpw4ZtbknppD67go7UBQ20YEKNkxCuIgFpgzZMdxU9NUvs9r7hP7arNcHVQNVpk6tR",
-	"S4F6BbVSdoQFQhJfhmwNfWiXShBs8yumc3t8D9T/8V7hWC8qrytYn1kslnSW4a+9WYDAAaDyVk4cs0y2",
-	"drF2yWxsQsw9u+f+DJiKCeaGziRJWtnMHrUTK2Y5McoxB9v2r3XDZlu1ZaZlWHaqpBUKy1SH7O3A5ZHI",
-	"qGm0HlTrsb6KDaVTs3Og3UMpvVBqqplrawH4inm3TKG1QnpQPkzFoYKF8j+20piBLP0eIqkNh6tvuwBA",
-	"LrLNIrcgAO9ICs3WAqrEjDY5A9tQEJdDIlAV0cFuIVBrCf9EsRDj2CB5Gow/W0Ckd/QGbLJsCsGlCSap",
-	"Wqi0kiyYve573274DoznOdxYTY6LC8VnjGtcxyibmu22agG3O5Hu+IQq4jF6k/OF1zaDr2QguWGzEvvI",
-	"q5/3P7/56f3B5bPD52/f9T7+48f+rx9++d+XgxflVpEbvtgksqQJXcEkYiMEt8kDLu2Qf2ojSKaKThkN",
-	"wSXuygCSbOB9GjrQYnAZtxF+lPaNXGGte7ZtxAWPKnziSbTIg4maie8cLRiYopW21duN7WIV7mPxee9b",
-	"HDSzfe6zLtrWdt6mLVLGW7JE4ALSc8MGCdM/iXs22fgdU+LHe+9iY0TSgH3XBofLOPRsgcHh1PbfGDJP",
-	"TottO4qNNzBlUUbOhGUiL+Mogdq6AloDtnIjd8VBHsZg8eg5iDVWpGmYcfHLB7FRzLONPRrwrZssTs/P",
-	"dm2uwCmWmSq2Jj9mDjDOYcLUIRnFvb8wbULdO7WqFFQzMIMwjQ0FmknrTkNhpxOJZbGcG+YSGemTpHqo",
-	"oXNQlV8mRQqguxQW6yTX+eKd100bVWjj0L+IJFEaa/1DMwMeV1AWUmNk+jJSWJJDhVIZIsDjlqrTaq/3",
-	"LFjj5nzmenKByTwLMnAToRYReJsxp0kC2tPMBOb4C3GuOyGH826/teTqhEDufbths10I2gkmryYumzMz",
-	"V3jO0ONAqbJQ+uaOZQpe4G9CTokUW4xsotn0wvsjecttGW/MMTVSo8yYCb1XaHpVTjUxxYMpJlD+VJrO",
-	"ijWUbR3JJlFcOLYOnK2dYdu1eVLZSLZMMRiAoiyATbDps1zTrF2Qo8wMMCP17ltQK+mNtjwEbCtJPN/m",
-	"a/j89vX716K+kbQkp0ZcZ2EuZm/IRjLENuVZ/LC4kMV/c8xrkq+y3C6DSzF6OVJpRWgOsLi+iYAad3Db",
-	"gTYgYDa7K7kELlN42gtEveU4+4rp5zjQha08ttBMe2oLy8T1mkN2yxWXkD6GnQ3NHapKCqIjDX7aFMsS",
-	"fGh1yyqWx0XDWqVVw6qAw6wIqtN0OZgYr7eRg6rgm1Ku45rspVBmO2gNlnWY3KX5NXdmFXfPIgiBknL3",
-	"dfvMxNOJERJz08fs03zfJFRB7w4CdY8Q46dwPhSxylxHuF4rXsYsM8rdkQmjoR4yqhenSC2/Jj8lA+2G",
-	"pqfj3zMpf8uoqsQgzzy8L8wBppI9CpgdKGAIzUAwBcSmy2yJTGelzDKSnSAQFruaSAMh1iAO2VPzIxdj",
-	"aNMA3Xox1S/TDz+PjiG0R8UKduXYGCcAx2+qNLFLQF00GZJhaBus2QcQjB97B6fUpg6PZNgmH2E1zC0U",
-	"OMM5zM5CRVzLEKmYfRHJgptZaSgp42aOKMvTybO5iOoErgl1k6Ez4fhknVIbH+1+JNku27+CZmjbvxYz",
-	"sO5ZzXsP0dxMaIPdCxJuwEWKr20/L/q1hG6HiFczQg36Qdna+TT3zW5d6iOZv3ZmpZmsEizih9JGrohf",
-	"8XopaE+0KanHzkPY6mhHqJbro7QSmpWojx+ZI0NzXQgOBAJYpLGWY9LgXkgj3eJdRonYSERjIcONAgdq",
-	"UnYg3yCShYx63gwM503srDkE1X13UrdlHhvS7+X5/FNobWHlnNRYXWJQvZ8s/n+DZHousqUIqlLqYbsX",
-	"p8+yW7YoyOMFPIarc8MCqMVFun3i0plqk89Qc2pqsPjv5vJeg3wLVaukq54SKggMj415vRnwPnJNXZe5",
-	"18gNse2raqa9ZNHntDpOIYQPVhoC90eOCBaiSYtE3HDhVmlb5llOzVoYzAoDvzGffF8KBdbzhy+qJsen",
-	"NetTzM17oUNG/YRsGL0G4uBaYFVAgKqVTaR7JWpmRdnlnV5pwCB7pZtYOw/gbylYY82BcGNKqQNsyo4i",
-	"g2RIYFuRPExoEDCBiX0WMTN0wd75xYQhbRBfShgW3/1tXe4zBOKBLrct+8x9w0bjWFmMPmQhEw6rQvDk",
-	"hUZl+F2v/+91yeAk7+GSndny3Tu5ZAkmxEXCk1unJ8zP3LC0t36dsDxoAxSjDoa5KundpgHIzVSbHfNb",
-	"JrL1uZpESSv8CmKlRYQTalAmXhRoTwO1pA0qO9Tznqi0xjdYz6imZCQ9DwKa0S5lNO1xKCPhtskZ7IKR",
-	"HuPoEepB5S1wgs1XmIbKyyBsGmiQNKxCEcrqTsLUcMaP1WUKwCGc961H475UZbyYh01ynZzeNeCFPblr",
-	"qDZ2/ZAxJggYJMQA1oJIS609KJyteLtW0MDnPapmvKtctR/4JRIqCvDGw0AIyFUkaKQnMuR/FH/PJmJm",
-	"Au0We2xxNXvf4L8rOGbXYqbool3z4lSHQvbuEXcNoRkyQ0dwd9yn1oQ+xggQJkja7ZH0O/2HROY4dNMi",
-	"86rIO4+DXFxF0HendrTmZtLXK5aQ2d3KBAvP/DFEb655gGukiyIBSF3+qxelWFmg/qsUxRbT/HI9KSpy",
-	"i2OD9TqyoM09NwKWumGu7ZajiGEtfBzZ3iBWNrQRaCthwl9FK/4NilZk7IMr42PdHI9t1KRYtxpFDbnn",
-	"XmtQYJBgpAx0DhXQnwZbp8Q5tkknIB7GfTyyjZ3ur4bFEmTYrIzFqmLGX8UrihJHvi9A7cPaYaGKlc70",
-	"r/IU/17lKTZnKatmfwTSrWGRBiS1QYfQFxBNjQZ9582oJza5gCWtBKmKXVVNM5LAUEnwZ12rmXCSB19E",
-	"8t61L10+4sy1zdespnptBtMTNrOGeazTAHY2OcIq94mjDBvEuWtY0EvsZUZUPZfug1nQ7WISzxSWEi43",
-	"WMfNT1cLGbH9NR/YYr58f6Cd7AXzmKN3rRKdS/ceDOwGnXakUwU4dIVNHS7/Gonua5k/UN84l+5jVY3O",
-	"pfswOpHZkwquBTmjQGodhwXaBnG7UWj0gKcJMeCKXJ8z4XIxflCD8wcAlxqYVkKzzZWjOTtz9t/YcDY1",
-	"+K1sQDYQ732DXuILtSbISpBCUw43YMw0uTh7dfni47tmfDZPoOuZw0jAQi5dy/guzl69OXv7FrmWPcFK",
-	"o6uNvAR/jyITGvoeU2p1r0+FCrfWVbwPw/WC+2C3SmkJMtND4vqFloHtMWtrCqyM9duqHrCxPRpRYJfs",
-	"c8FBPga9cI0jq68Lnhs6ktqgs8Rlz5Pjavn73KNcYMfG4YzYJT8lry8+vCceF3HXBwiphUJaKKoBDbk+",
-	"BY5xDbwh3zVQuOYYtxIuhjj0Vo7VsmSfuNG1JZZPk5w4NtJERjpNAzJ3fEIhWL1KrkyG2Vi6fcNYkNVq",
-	"ZGCD2e1eCjbFra4CBb36tWXcCsneo0oTJYlPxWzxvJpyrxgLg+lD3Q78b0lC0RwM57ZH/ceXz8j+/v4x",
-	"opWNuQeFyrOd34MELSuB4z5TmvqB2nBjMjdAhhnEz1f1KkPvGDIkHSloeC0Wtmmtp1EkE+Y68337Apvw",
-	"pXHyxfDGQauz3+r0LjvHJ53uSbf365dG80sDcQzeUdqVkYZfzQLht+5xr91p99rdDmmRFvmt09t7R8M9",
-	"M9xJPBD5mznrr+TLly+NVy8uyR40Rt3rtrvmF9LrdMig/6XxfUln2mZlg9taQBRBSACo2RcX8oXkeDs5",
-	"yRRbxHtyjB0WssSjJrM21PoqEvSWcg8s8RszAyz6scgTuTGB/tnWFdkZm4cJPpVnfoHVAwGOFNtWo+PE",
-	"Teilw+fr7tTwF9qTsFUrWraMxbbcwxe5Yhh/chdxfjFVbuKLfEGQXdk2CnVHtuEiruvvze/HYzVs5KF8",
-	"GBtHYacqaH7hSCEcyYiCQsYVJciMPY7CfwVQ79EfvNByUaRie9/y1Xi27Abe9AKs6QqGatBYSK3o6912",
-	"TZOkYmCxzFFSHScu+/TYvMBzZ3NPbGHFy/0Y1P+1L/Em5oCLwoVc5CK+RPxOAr+l56LTsArjSV2n8lZv",
-	"8K5518M4l/906J3UFizAZD3OD+JoXoExrVhxcE3R+3HUHdyRLFx21KuXI7x3YrcD4fsRl/xDzPir3l+9",
-	"en9bJU3bl6LrV/9bW6z+c9cAjKOpH4re1C4LCHGmW2JBn9SfPi3ALKGKq8HydsTSIrW9sH8zFrHBUnGD",
-	"njQKT0WQz431kGZQY8Gn3CPUdUOmMpWIbNTvhNpGQDyuQFSHbZk9e6ycysD2MHwKdqWCN5nTa0JBYoeK",
-	"OPI7R7YeTtQ+dX1DTxHD5KgQIN6MS11tXezewEQEF2vvm/nPltnWeqi9hg3I7vd0gvmsmShaQl0fE3ry",
-	"rcWTRuSQrA2Z3WoSaaIiZ5IcX6ShvSGj7lYtR5FaL+p8l8Yhe1Q75RqL7vNjsP6sey71pZJPalkuwO4N",
-	"PVu4nLthOA9j1HnMCJrYbwwg1mgD0gmQLB0LNDLSD2LKwbDKhy5k84uF4gHj8HEjdhmKXy8U/v9ytRs8",
-	"7nuIxrd4tSOt5jYZvSImP75c9xuWj4t+rGoJQvcwiondmQpOYSkAV+QawONifP0UQ4EhwBFK4hoFAYvC",
-	"PArP9W181iuh3I6VETv33jf8x26LtayL5fcR9L4qnv3p6rXEsJvDMpqZS3NdrhYj36JsjvsPl0/wZ8dc",
-	"bjEWPAbVqSYN2UR3+sUShtRAO51I6vOFFtq4JHhsfwFD+PyZfp7IU/9spwV5lhThdqjnsbAJNwP1PXtN",
-	"YjTcTqVbQGxwBqiA0RuQxuuESBbLNA8ZDVmYVGcGoRJPMwq9xkljD4ilHb5C17UVGzKt3W13dSMRtTON",
-	"PiI9KZFtz6WrTsgtD3VEPeJTZwIZEVCvXo7Ih2dnmdSszHAQ6js/3I+edG5i8YxwQZ6xYJL5LEbwEnXg",
-	"2VlSvTApZ5g0N8f+K0HkeczNDGdLHs2PZk7LSA6uTMoSx+3aTuZCHptoJW/mSuU8TXAIo2OzsybYWDJv",
-	"eZHTzNe2yGk5zNlayrnDc622VTIdGDpsU6xiTyziSpadHPtHLRhIGGx9goXYFVEU/WBU3WQHgXLg84P8",
-	"xKhn6IRwic90yJ0cwliIAKXvWo70fSlKWsOLW+pBpV+sZmd22qFY6G4kwyF3XRCQQqrZFZwMdkGX8sqj",
-	"IdTDylTHu2LCkS42pPWZnkgXshyp58kps5MkUehNyOsIBfUaX7//vwAAAP//",
+	"7L0Lc9s4si/+VfDXPVXZOSvJkizLsVNb53ryGmfy8MTJ5JyZ5MQQCUlYkwCXAK1oUvnu/0I3+BQoibJk",
+	"Z+7O1lZNTJF4NvqF7l9/bXkyjKRgQqvW6dfWjFGfxfDPp+/o1PzXZ8qLeaS5FK3T1uMZFVOmyHzGBLth",
+	"MdEzRuT4n8zTxJdMPSITGZPzSecV1d6s22q3lDdjITUt6UXEWqctpWMupq1v3761WxGNaci07fJxEisZ",
+	"L3f6bsbIlWBfNL5wReQE+o3olJExm8iYmZ64efdfCYsXrXZL0NB05mGTxWGE9MtLJqZ61jod9HrtpWG1",
+	"W+c+CyOpmfAWP7PF8nhe0WumCCUxi5jm5iGOiCsSs38lTGmi6CQfE65qPqhC+x3TQd3ojo7arZCL9O++",
+	"c6wTWGn3onmwW4QrElKfESmCBeGTwp49UMTss3kDhi/FilHbTV25mGuHG9IpO/fdw+XmxweKcN8Mgn2h",
+	"YRSY79kRfeiN/GHneDLod4bjw5POiddjnYf+4XhEjyb9wfFROuqI6lk+Zm67a7fMxvCY+a1THSesOIWJ",
+	"jEOqW6etJOHmTceglUpYXDtq+NUx7GN2Mu57Q79zRA8fdoaT3qhzMvCPO6znPZyMxof0qH9SM+y0w9uN",
+	"+2e2qBv0NVs8UMQLOBN6aeB02PdH7OGkczg+HnSG3slR5yHr0c7x5MQfeEfj/uhw6B74NfR4u1G/pGMW",
+	"XLKAedrFDN4YIkbqVWTO9cyQs2IkMJ+pNuEC6FsthKZfzLn8ORmzWDDNVGWWUfSPORu3NWex+epvk1gK",
+	"3SZj6l3/0P7/PCoocBIXWwlKY6w5EP2em7285CHXyxM70ySUhnVIElKxIFyzUNXxtQDaKHbsswlNAg3d",
+	"ts0weJiE6SBCLuyf2YC40GzKYhjRhfTrCCWSvoO0x8f+yeSQDjr9ofewM2S9cefhZGQove8ds5OBf9g7",
+	"dFNIBF3djkIuWXzDPXbmeTIRum7kCt8iFF9zzKLnH4+PJode54Q9HHaG/cGoQw/9hx1vNOmPB6x3Mjw6",
+	"ds9CVUdwuwm9Y4LWT0TDr47xH0763oCesM5o3PM7Q+/oqHNCj1ln4D+c9MYjr8+GNedUpx3ebtzvVT1b",
+	"TJSTKXoPJwN6PD7qjHr+YWfI+ied8dAbdU7oIetPjv3ew6OBe8yJ2gFL/FUGSVgrgG7gV8eoTwYnJ8MJ",
+	"m3RGw6OjzpAdH3bocHjcGZ1MvMGEHR4/HI7co75JO7zNuL+Zj1UkhWKgKL05S/TsaRwjf/Sk0EwAR6FR",
+	"FHCPmikd/FOZeX0tdPMfMZu0Tlv/5yBX+g7wV3VQaBL6q/AmQd4+e0xGx8MTwsxL3ZZhG7EcByxcMYYI",
+	"3/h7s7Gk7dYPxJxMYhvvwsbab03TZxfnVm2jvg/qGQ0uYhmxWHOzfhMaKNZuRYVHX1soCpEwqtsRM+ob",
+	"sZNuXGV72i0vZlQz/0yXvvapZh3NQ7ZJE+xLxGOmVjSx9ElAlX6v0m7L6/RhxgThmph3yFRqQomW10y0",
+	"iZYgH0MuEg3K3nbjRfJevY+vzTtmbxz8uuEafysen9/z3bIDabs4cr4rn7L2UHEwg0IqeQzvNKQVu1fn",
+	"4pJ5UvjKsfxcz2SizQ5o1LaMij2V0ieJ0DwwP4C1cCOvWZnXHB8fj0BmZyvEhR4ZPp7J9MP+0aF5pyjY",
+	"R71lyd5klyoLDB/WL9tLrnTDRQN1pvSPVYOyZ/hbNgIax3SxNExsq36cZh8umRczvUN2sHz84eW8n1xu",
+	"jH56d/bL0ctfX7959uHwx18G//Ni+PzDi9HT0ctf3/44+O9Xv128Ofz5l6N37397+uLXX4ZPLgc/nbW2",
+	"YjC7YCi7PtMbn+HSAt7iSCc+10+Fjtcz/6pNkdnKekY1mVO0mLvEtMaNsR8zgg4PfA/ObJlkqLEFNqQY",
+	"ePdnLuBtJswB/r0y31YbNJ5Wu2U6oWhnCOnDscwpzL7j7uG13dD8dZ/d/F/7V9eTofNL34+ZUk6ZEjPg",
+	"Z6mXw6MhI5NYhmVtqX8y6Pa6g26/52y/AUXyzZbzut7QPbs4B/YLluJ8xj2wFwksDwhGrhWKxpIsrOsJ",
+	"ic3V2ZuiXyUnI0sujwgdK2NrT2RMKAnklEOHNR2kpLFSY8vf/JYSCUc1a3kZsp/P/TahCq1krojR22Lq",
+	"6YqSDsfsQjqXwG4+rsHSr7pgyjTjB/AK1a3iXIonpZ2dsCJ1F8dTyxP2L65yzrMkstqt3HXpcoNuKtEe",
+	"04h6XDdWbKPkFQ8CDn9k6oJTWwhZKOPFK/7julernDzrotiGcw4smp15nmUvDTj0GfFYNPsCRxnOloyY",
+	"sE5LdFH4XF0rQoVPhNQzLqaEBYots+lrNA2WCDeUgmsZqxK//D3nZaej44cnZlIZQSzTfmXfgTev3fGs",
+	"44zhmyG6Vy/WfGJsK/aWCTanQVNaKDYAp2YdYT9e/mJp95dfWTv4rO/qLl/8/PiS/J9+LxMxXJCLp6+Q",
+	"fVNBnj5+cnkGVCAFuegMjkZdAh7Bgpqt6TUTIJYI14/QG8hiI7sV04oYKb4gRsfoolJd9Nf1HAzvsRSa",
+	"coF72WC1aTx1SNG3LAqoxxSMK/V4ezIMqQClIiOvwsgOB8ejh46RhfTLOb4+OBot059tdcMxMMO+IsmF",
+	"3vEwmLjZmJE+FTe/0rjc6FF/sNzohAdsc/78jAes3OhouNwmrIRbfsZswmImPGaIEN4D6c7DSMaa+WS8",
+	"IDIuLWfVhRSzKVc6XnQL6teBmHLx5bTfHQyqpDgYrrlMaaaup6yoPLP3isVm3ObX02ksk6htZmIaTv3o",
+	"OFcZw/MkHLO4emoGLpJAt9cro8huvku/5h+VN+vQQQBzGV9zMX3C4wqVDnsno3Yrolqz2Ezyfw/Wqh7W",
+	"4MD9dzKvlAVcaqoT1dhfwPVjo7nnsqAgdSdccDVrZtyFTClLq7Vk4VDcqHXDOX5SmsZauUcIvzUboNLW",
+	"rZIaNx8o1+a3duttIgT+6+kXrllRbVu9PdhmYbCunXrCJjGdhkzoTBtusFN+vHibFJdoLGXAqIB9ihnz",
+	"N+c45u3XZtMdisGUcrFW8qbqHugmN8y5N5WFssNPx5p+aDvcYLm2cofli5bdQaEPz3FxZ76UqJYtr3BI",
+	"v7xKZ7riOmvdhVa7FUkZbOz2cqyJMgt6W7G/uZ5YFZBrP9hO+DnF3SWLOeqRmzMSpWV0yaei5rsatXc3",
+	"QmG1GNiczdt5t3G7cA9KrWXaeGG26cpXpvKpnoiecHXdkH5qlz2lahdjt75zF99S2Q6XgjXWMV3oreiL",
+	"w+XK+lox6ddMm4Vsem5q/U5G949iNuFfSADjr7ibet3R0BhpB4OhSxZNqWZzuig7wtKP+rdwO4XUKzfa",
+	"G5z2eoX/9zd0etiZ50PFtlcs8YX0G1vQkfQJRZ1fSJ8RwZivCNdttK7gWKAFbShfkZgpGdy4XJ3GFl9v",
+	"OWamPpgilplufvCX2LDj9IPR37RFOJMuqcxEwYe2dP2yLGY2JJPaAy3yc7LBsNNTheqaTGKPrZ3x2+zF",
+	"XMm7kAH3Fht8WXi5qNFVTEnU5k7JNWMR4ZokUZc8syrtqXkwo8a29Jn/KH1HkUBOkdLiRKT+mi55LgU7",
+	"JYbfAlXGzKgvaK+jR0dOTIPwHTOGF/ylyNSGraW6Zq5hpgNptVumcYeq2chjaV6OQy6ASJ7H1GMXLObS",
+	"L9wDLlPJTRi+uWHxjFHfutYc74A4aUzJKBvX35LBVPKQD8vTC/ReUq4txSyNPCfY9OC1kROUjnc+mSrF",
+	"rVu9FezuUjdXSyPpN15Qw1YdnCFmN1w5fevPYzm3YWjoV0J//yNCBZGBb8xrAQGYWpIxuBEShRx1LX+p",
+	"bGI2hjbObMVqWbLYkdqh6jTEGisNX3cOj6s4iTYyy8qr/KNMhK8Iu+GeeaK65MOMByxz/xo2otpESPjD",
+	"RgcjwaO3eGblHsTtpVGDmev4hgYJbBJ0wHySiIApRUIuzm4oD+g4YLbVkChNF12SXvBT26ThSeijXPqq",
+	"T2RMQhmzdj5erhULJqZLvFS0HXfJOYZRG55IZjLwSRIRnwUMpt0mcHkEwhumNaE8UMviGYZU1kxoFJXd",
+	"NqPDtf6l4kRKrQ2WDLKiRbb+vqDUsItQrBdwOwIuRVCPqrMs+IV+/99/fPz4pdf79Pf/cLF6oIqNPKDu",
+	"g4DfO6d3k4ZKbX4ELmXIUAhago4iJphv+IphNdC24056D3etja8mC86qqkqqmNDgVZ3ImERMRgHrrrt2",
+	"XTvC3M+1fMs/l7GPncVyGtOwEhOcaw4bqO3XeCuZjS3rGa4xazd+75eRSF57u4eE5i91zGi4vMaXcNHS",
+	"gatuZl5UeAHjU00NM2TUmxFMNEivyqkiLy7fvK6E/JtvT4laCI/5H4X5/JR8/fZRfBSuLQcXR1N7yNjy",
+	"JEo04cIGxWVqjM0qMfol+hodNlAe8Vi5LmBf9CPrVSf2rR+pYqNhxXM+GA36w6Er2qf4UZUDDU+OBg/L",
+	"fOys8xvt/NHrnPz94NN//uNrrz345uRoofVBZ761Vm8EEcKFxnr/9Xuvc/zp66G7CQhuLUmWA6a9AxpF",
+	"XU+KSXmCy5747n/+/r8Hn/5j7fmCblzEB27VV/KGbWX9AuvkCkyMiPlE2igIkKhGhFtPt/mBGrMEbzuW",
+	"9MqNGdGGZlrR19vMHJGvpc/SMB9XuA7XZC6TwCdTSYScd9cvvQ3QL9gLhV6Kk6rdn9eWzhpwuKYecfP+",
+	"BYtTSmjsSN/chw9duJip9NmGuyQKe7RGdcBGC59Y3315xulEXDvwnIppw8NxIX3l0pppzAhcFPuEBgGh",
+	"mkgjq2UM6ql5IQi65CwISMjCMYsV3hzChbv5h+J/OAIwGkUZ8j8clP3a2lR2bJZXp3kzZtQy9llcCaw9",
+	"bJoV4zJuzHhcq/4TowFyxgZEr7LLxNRzIa/X34bZr2pGEesxo42jXQuhRZseJSZ8CBaoYzwYcqFIDCIf",
+	"Yu6mTFQCzWZaR+r04CCNsjk+PR4OD8tS5NBsVUGIpN84dfYlX0t1aEDEjNzwWCc0ICH1ZlwYOa10wTU6",
+	"Zor7DFxV04Qp/UARDGwCEd4gMipdMIczJVtA106e+0zo5sFepaBfR0YAnHB5zQRhwle10f81toEz4LGS",
+	"ZtWGh4kNLNBZ6KGMN4qvvK7ExCI7KgbBlqJfs59rna6FoEbulNEyWMuN3kp7gdbMU2heXo7ApZ5riSt0",
+	"Y00LXvDW5VvrpJc0dKXJqb991orPp85ALksbARfJlwMa+qOh4c18whQwgLXt8u3ycGotzQ+zRSGahaN/",
+	"ZZLEqYa3tmXzwuI2K5UFELl9bPwP9uNCM1W7lFmkEVgtaqE0C51uxJqRlMM5yrEZ59C2jc4wE221W88o",
+	"D8Bv/gS8T2JqyK5Zko7ds3TeGbXkzubV4fyYKw5ja0jZpcXeZwhW2uJZomfrb1QK7y57d9MR167E3v0G",
+	"yEP25jd4Ibl4Z2TPbWTaZuJKp90s+5u8mOk2oWSSBAFeNRm7z5ywy5/OOoOjUaoIF8Ja00dcKE2DAO4v",
+	"HihCEz2TMdcLCJor5BYYPYdcCzlXheDT9ZYXjnodp8+WcYepa9YdcDgqxdqMesOH62NtcjtoOWoSPdWS",
+	"jM18IbG+TeYzqdI1CqTCBIzCYj8CP3oheQ71ldBibgg2h2Y30CZcsT3NE0NpMC3yyqf+k8sz5z2iF9+U",
+	"XxwcHfVPnK9ec3fyxDUqfGkTb36+cH6eqBL7VnzqfO3L+tN6DaqpGbl5HQeG7bdh4p/cS3jZOJ/umi02",
+	"Z0SbZP5Bg67hAXzEigjNr9VbEFc4c/GDQqRwoRdGVdOzN0uts9q00Z/knMiJNoq6JIoJn1CSfdV1xiAE",
+	"ZiAr759jphbCW3FAZ9TY0KZTDJyXMRzMR+klO15sQvTIlJbSlrIoo8rmlAbVXp54NijnBsopF2+iLaI3",
+	"i0mbBRszUddOmwZAVirvWtsS87PWJMrdLrk2G0A7H/ea5Wgad4wdbH7uiiu/NqbAtu0astsfaVP3+/3B",
+	"IV6all0BczZevqEsernRxf3pb7937L/+M330w385fdVbuCFpEEgjhPwmnpBtvCeejH0pmEtugqATEiRd",
+	"JNFKX47q2yIjODuGZ7u/FQwyrruSwPCtVTFRtUGOpg0/gTvjxxfv85Q2B+pVlGRKnF1yYqaH2pi8YbEn",
+	"w5BrAsEvGZiYlIGbxS7ZS0YFK1tLL2Up66mgiVJeDXZdG927PmDIZWhVguQzAsv2JhtMu+iWci5ru3AQ",
+	"HJ6r1WabOXaFZK+dOyV2kelugRcaZTRkYTBlijsXZMa+UJ95PKQB8fmUa7Ve2c8CavMJr9P8Kwu7d3uw",
+	"upHbgzG8BhthK49mZmTVnPXNrTSbSuiML/DK9OpWlB6U7JRVzW18N1R3/VMcT7uwBnWLeye0cEsCsP6P",
+	"bdJydpO32ixjLvMhrMeLdBnxlh1vmBxr1qcIebet6VImXBS35lzYoLEULo/HGPOmuuTKyL0rBIDMyNw8",
+	"a5Mr89cV2OeFbNnigPqjmrm8j/wtWP9tdaKmSkiqaziOOw0Zrpt55xFhYaQXYBmJNNY4U1yVtkpAve76",
+	"t5XKa4366lAdVk3rnXl9TY5ru5UI/q+E2d91nDCnl6SML9bEvZR+k6pKXNzQgPufbTo3YKThEzR6Cg+m",
+	"MS39rTwZMRiySiJ0fuM7n2G8Lm0Luv9c2s51HhAcsetMvjl/8vg8sxH3Zobu4BZmy9uSOzSA8Z7tFY0i",
+	"Lqab0/Tb/KNKnnmBEa+Iea81tCvjWafS5qSwldO1SBDLvIYmPocYSIxO0oqcP0GnpyJhojSZ0ZsKy7G0",
+	"1AgruPl+F5o/qmD7PvyTUUMjj0u+23tXqwo8Zm/3LnkfW0nlu96qUn/O+ZQQklJBEwFYEaaeZKn8FjCr",
+	"nSYz+pXk8HYeQLAEvkUjjtjcKQoX973zlH4UnwoupvjCP7OLrbLiXopUiNxgShcB9Vi4STh4NbBbG51k",
+	"pQ9ZSIyQAqSKiUyETxQ3jCbFhZxRP0X8XvZ6GIPW3yEqAfui38WLMzfwMeZmaAZeZylDG38WRYzGCpTT",
+	"mDM/jUDbPG5lReRduyUT7cmw5Nl5L+y0W+0iYgFm7bTsdvlO3SOPOl+GPHgNAZTwD41qPrT2Wup3MmCx",
+	"9bM8juUcuz4XKplMuGeY1OOL95UnryASqfKwhZF/58KcxoCB3XgRM0Mk9vLeFZKQKLo2UT4j0bf2fXDG",
+	"yZht/OElvF096Onyt3Nidh33rJVNUl4rvPj7CNNdk423OqB2afWbhXYabgBRkeYkKEgYwvDm+YzqLjmr",
+	"JhNBcNyEB5rFaZgMVdcMcybAQmRfdDuDj4M4S0dsvKXk5aMeMxInMIRE4605iwFkvBqAGiei5sKLetfm",
+	"TCy1/UzGWayZqv/Wnp5tPheMxkzpl9S7bkQr9rvXWfj9Jv0WWecNi59xF7N/LQsbGNIFXOEZ/u5BzDdk",
+	"kHHMxICSHWjIuq1noBD3FaKQGj3dy9FJMUnN9po1K3C8pa/NSmYpdGlwfkZvtQ3mTHNZ+tEbRigB2zlr",
+	"0VCxTr9xtwox8q/oNXsrZViDJx/SIGBKZ9Rqjgq6VSCkYSq5mNpg+zEjTMhkOjNHzFK0YkxBOL7ZBxoE",
+	"WUYhjTHSVM5FCXlrI97qzFh1uBVVq7CN5W2prGk7O75F0lvJmy5TcdCQM2XxtoiUKZVZmVBCkptZUvBX",
+	"GX2gS14yBYrAmGmN9RrMEkY01upR6t4yxCMIvWExndqG03ugIFHaxakCNtHPYlbj9Q1oPGUxUTOIKZ+U",
+	"ci+5IuZjMokZa9voH1QeYJBzZk7bvxIaFA81Imhlp+2xDCMaM9996iRk+Lm5RnZ5H9Msgb5QCseBAqJj",
+	"Kow+N9EldJZ8ROkbP0IrLl7jM/WAzGWsZ5iJr2DyBYWtyMcTldAAUgCU5UbmGCYl7J+8cy2163LlQwaj",
+	"alfK8bGL2LOFLa3i0hyry9LO6SEdkpPuG2siuwi1tVnA1o18u8bKUBeVEk8AamMT2bPt9DG1nMD94paB",
+	"p1v6qba9W94owSRi3lpeK/1L85q9Ck7UJh/gi6u8Utm1bAmHoXgdCINrr0r4uJD+Vh6p72ZJa9JszG81",
+	"8927T6YGA2I3zpgL6V/MaDl+74IJH+3ES03jJZS8y8TzGEN5nEVlvxfXQs4FfCPRz+Iy8S6k/5ZtEUC9",
+	"BVxPFSKx5PbpO2BBfRlSLi6bYwsWPuRi2ihS4Ia5E5aoLkTuKjovosmofFPibFNUYVMm6aaodCvarWkd",
+	"2kxjkCHIP3q7Jv1glStmKSHXEXPjN06tL+PmtldDSq6Gnbaruvn0ajJWS3wUt7qCTLMSOTLlSXd3UpbP",
+	"SMhF+pcLheYeUJ8wPIhjTumqTy/zNzfBScqDzosh5zYCfSW5NMVKupAFnKRVLKmau1ehnFVOmkzg7wjy",
+	"Lq+8Zl8xBg9cxCMCUw0AXqsGTOD2rLxKizvA9Fjtmx1D1oT/vCm7jFLpuoYkUArfDi3E6ZRdyQhrw71n",
+	"yympFiPIWD8pLEE1/rowb8MpAy7WTv1d+t6m2bKuoVnIeosgKMVS4qz5ezlx1hnGWFb+S3wdtshJC66g",
+	"xOJxzVaj5rTeCiFrEyX4plBnrmEMmEUPShtwz0AGzctAvMkiX532/xaRl/XIhqkvcaU3Ghxfhq91W5sm",
+	"4Jen0c5cW6vv78163YHdIINbhMiZzy8SfdttdSx44s0gJporw8dCrqw7f27dWHrGYtYlyMFyTLI8UFpX",
+	"kBQq+F9Fgd3tr/PPlEfsXIm8rGAjRczlJ7vUAMNGxSo+LqT+DPejTmuDacoraGoaoVUgJE2Z5a253Z1w",
+	"FtREfcjJBM0+Ai8RqgglEa1i2xpLuJspH928usq6wjwVqRwomVXGhXTEBwDC2a3Dbk/KdVCGvaFb6OgK",
+	"NFzrtdTkWd1a4oNSNvxYJvp0HFBxvT4/cgHxYNhpNsw27ryLkH5JpKYN3dLvo4jFBMrrqkekR2gQyLnK",
+	"MEpbNSpcTea2VdfUo0IS1YxmdbazdRgNm0LqtcuFfco9mxZSlC3PuoSzvh72HIjqm3SIAMFlJMBe83GX",
+	"qgxlLfVHhw+HWw0rXeNyc83HleKF3mpyUcxXRKvP+HTGVIquA9QQ0gUGeBFA4bEYkvAiYocCNGTxPoSS",
+	"QM7xxzZcSoiFvWIqbfOKItCdUmXqUqogcBB1wWI01WrhCM4uzi1s9DiJlUY38RxwQBSIeHN2AmYsFjMJ",
+	"PYvhNqw4QBew/9r1VYJGaia1+7hZ07AsrLboBdt5XiHRwZbnpmCw3mJUy04P1WrXlN4qYvDmcymuXuHY",
+	"tAs8LDvkLlooUHctt30MtwYNeS5ctQHHJVpmCLpI8hkQFVy2yQQA+RaAhDpl2gazW2eCwrvVQhQBt3Uc",
+	"/2Lbf7Htv9j2X2z7Xti2m1O+V03Z5EtkkQA1bU03LgBl1EaSdMl7xYA0x4zQsYRQGGCseT1SIELmP7JV",
+	"FEWwABQUBak1EM7lApSGntcZwKhuIz6Fv6mP2izDEnwAdmcbcsmatxXcnSaw8FSpuYz9za5GEsXiOmDp",
+	"1dZK9mU779I9FcHmzN8+Y/ZPmCFZX0FybbZjkW62crZXTnR/1N7ErVyS2kXW0tvoc4cMPtroQ7fURWLd",
+	"4HOnkN1syEtydbMBlzh9w2/d/Puo1+Dj5t3erV69iqTVFmqz4n+wHMEAihmUffVdYl4LrW9PeEHiWyCE",
+	"1D9/zWKBYBwrCgc3UFSPSvJ2cDQqy8ijBtol4venTQ37J8PD3rDQVoFl37428dvqRWkOk30WzOlCFWIC",
+	"sgdvxDPKgwRiyV4bY8F56f/WgkzWgJEaie2Df45alfCUUHLDmdEXY0Z91SaU+OyGBWaDCA2UtLIatAEI",
+	"DWPmJUHkXKRvpNGI85k0XRRjGrBtyIixjbbaLfi0nLVS/Nk5qzTJp3E154DyMCXcNN8NdZIpvwGkr1gG",
+	"lnpT/ds8AdU5MOSNKUI2dh1DnoUTqN10VfY6QqlTVcmgq6S49XcIFlrdd0CKg98foQqWRtdXJLMF2dkI",
+	"OTUrV1Fzh4crzrGICMDvYwgnCyCEt+ISjwKqTZcdzeiaXMD+WvEOG5CO0K6i6wReloINGtBTNkkscXat",
+	"0slh/pO9lIRA4iXy8EtFaVbWCMrfRNQRCJ9+ySdM85DVgnqdkRk3Gw3BsUCtAOylCfi+c7Rs0whCbpun",
+	"csoAnJSca7hmhejZMSPsC/V0u1znXPiKjBf2Hm1J4OXBFf2jw9Em5TOndH24B8CM25u+InLBOhCJ7F2w",
+	"utmExTFG527fSNF0txy713ZsQmab59DhEx4ru5qYiVK82YG45sxox+vKtEKQObBcI3vCk/xAkX8ZA4go",
+	"ulAkiYiWNiqcY2rGVHZb2xj3SZNan/kReptUS14/XA7jsFkRKbZYFXWBC3QR4HUt0K4vgRKhklt24uYo",
+	"XXaGU+C0mitTa1hBigtfFbQkZAywRbjtMjOj8/2EE0tjlpbcQXs6LyFFEUWjS84mEy64XpwiN8c2LY+F",
+	"FA8OwnmBP8xt7aqM0oyWdiY0dzYjyu08AmIFQ15MsZxjpQZW4XVPAuqVBFK9jIwqcZqnhc6ogrpUZnqC",
+	"hPTL5TWbZ9/mv9RWwqiCdafjb7Vbxem02i3s26kb7apYFQ7f6V/C3h+RflrYy6gYYtVpdLJFLSMZyOnC",
+	"YojWJGRY+gCCQpAVS0K2loJq45UxVeQP2KuYxNS7fpTCrWSJdtJPY4DKotl81Xh56rSDDGq1XTgcci5s",
+	"TTR7IhxwfR71Zk2H4QY5RwIoL69TOyhnaDfVECSh6fW/9ZzlZ91IWUXOLs7JNVso4lGBxfqslDDbNF6k",
+	"3v+dZ3ZsmRbRFG9hM8V1RcICNLIu1Ka8S1slJ9zJxIpzWj+PvQcPVYh7b/kH5X62BoTYasnr1zpHU9g7",
+	"WGAd9HJNeduLZBzYUrY3LOYTjma2T+Y8CIjiU0GUlKJL7BxO4ZnqkrdMm3lbUZ5/mwjNAyOD0eLFirY2",
+	"l7BooWcdt7L1ASQCaHV9kRgEct4MZz9f/v2Teb7T20fKYVTyVnktjWrC5skz5cDxXm8tiElthVbUfkva",
+	"js98cH37/1iCwO0PjpcwcM86v+VIYvjH5+4B4onZ3374r7/9o/bVyps14GPvEBflzrMcbykL60psP+Z+",
+	"7K7/3sOi8Wt7+FcaS7bBDdgKGYrNlMe17nziXuxdlG4+Qxvk4RSp9RP4mS12WLLArcWCTnfNIIp1KqVv",
+	"2S2yWAv6WtJjj4+PR+5LnJVuk5E7pKFJluSSNpu7m9ERW9S20ye7g8dutnd7FwyW3+xN78H2t9J3bn0u",
+	"sAHnqApJG42MGRvlBGY/M5aYj5VVlWZR6vtEPCXMHYEKJegFlt61eWM+kxDlraW8Rh+kZpEjTsrzWLR9",
+	"fubtEzsdeHmQpAle3oCPb3isN8eDqiZTllufJeq6wwXXhAo1rzreVzaMlmIjCOpi1mM1WjvIS9GqFApn",
+	"i8zIwu45yW+LajymSaU+Z+i4dWjcn7lwVQcGDu7OYILLDh9b/pxGii/5cmhav+4LxgmSv7199pg8HJ0c",
+	"tsmgO+j2fyj7KZJYnHKmJ6cRjWmoTiVN9OwU2uiYTk5LE3JFwwMMqZMSi7Uy80o1qeixCDbVYnWn7gJw",
+	"FnA4m3hqB/zIaOy8VXRsdXEaeWOlLXGRwXu1AcTpUjldFisp2lDmSBjuQgV5c/7ksb2z2oujxOeKjoMS",
+	"XEoB4YSFNk/ju8FHDajSUFPjNpMOaRSxmiQSuBBFJ+8kBhAWZtf/gcpvSI25aixMabQfkkSEpjVdcBb1",
+	"oyiiQ9Vp2E3uRFWCRLdekPtFtE7reLIrUaCDdZqzoeztdM5wKefHZzf/txYfdXBUrhV3uF/41dveTRf2",
+	"YZmoMgICEOzUHZ0oFj8Cx3mK/EZgkcosbjB8OHh4cjzq93r9pgC1zgIzq1x0Znf3rpgCc9ybWmpa30op",
+	"LbLCioydJRAn34YgUdDxMJYiZQhwQekGiWrk2luazFZJtffnM2iKgbO2uChGhG1TXbSJ4ZiBdTgRA9Kr",
+	"SoXxHsyvRgVsujqK/5FG4m1QEQeYLLooz24oh3IyAFD6HjK4b1lDtAqYlI5tUwcnEub3B5SUL3F+D2nz",
+	"KbaqTP68JrIN5793VpmjbOyHWWL7rza6/SvPIzTfXFCMFc+l1YFPwRm3FAZe8KscdP9eA4RjqbjguLF9",
+	"L/PVm4wzNq4VlyFa53NYXhvwJ3lJzPXi0jSGsx6j6ZD961nKA158eGcrP4UwUHwva9UoJWloz+NVYd+v",
+	"JZkx6rO4TcY2kskdBW5+effyksyo8NWMXrM2sSZTlox81emAYd8JuNJMXHXJm4iJs4tzctjtAUMTkpgB",
+	"pqE3xRmEiU5o0NFY5ao4C7M0XEzk8uCfZpldXEG0ZRniwjpR5FwUIDxtzCXEhYQU4SXfPD7HstKqnSay",
+	"oMYNzyCLHjWms4vz7kfxUUBdDQwKMKbryfDomESY8p4lEilMW7/yICSACr9dCCrBhHEOgR3jgIasDUO9",
+	"gudXXWKxwfA97ChGBOvuR3F17rMwkpoJb9H5mS2uiBSEkos3l+9sjVXTVswipuF0EUUn7DSPUrtmi6yM",
+	"DD4ZS39hgzazZ+g/gelitKOHgA/CQt2ahkO6sO9hg1yRecy1ZiIvv39Krr507OJ0oI0roAW7NW3zsyfD",
+	"UIrKWxmBxVJCbINU7KPABC6xqB9F17RoZk9hB64wmms+W6RrhJAnQpKlhewSJKms7QeKFEgubQlicT8K",
+	"jwYBhOX40lMHNOLd0CfsSxRQLnAhY5aGpqGrL+AeBoresFhxKdLY3yhmHvR3Wl7fFKVUSzKV5h9X6bvM",
+	"v2qbZfworr508ocdqoHWzBKoRCimr7B/6w3L9x1PvSJXT/Ler9ATc3I8PPoBW7nENqyH5uhk+EP3o8gS",
+	"+E9bP2EVCzud1mmr3+11eynyKY1467R12O11DyGFRs+AqR105ywIOkDhB1AH4/Rra8pcXrQ8kMucBhtL",
+	"C8fB6GfAZyAcCgg4YDQWKk3xs+edfeFKqy55Zqwds7lSsEf55S1AZTAfrxSyhTfaWes506XCnQADFElh",
+	"008GvV4KHpZi/0dRwHElD/5pAYlQMDSo2qmQ4TlsunJcccFRo7oIcmFFmLurbOwHKTZHUeS0Tn//ZGzK",
+	"MKTxwoKOIO4TCeTU8H/DuqD+4FSBrypBKVY52qYd025pi/85v1bddEGc+7zV5tgixnvcFttDzYYYNqqY",
+	"3v3igx2QjAPuYSwTEDSEHyzSojJwHo+P+sc/NNiTGaOBnv2xw134yba4xz3ALlx7cBbwG7an1Y+lZ8Gq",
+	"qemlsMhpVP2qhQ6ZjrmnVi50hhefpf7YhpdX+ZVtbu0qa/ZFH4D4Wa5b9TlgFLBq+sDA88WvqvJL62y7",
+	"v8VKl9Y2UxcNR7crBWmGsQyZnrFEPSBmIsTau82WHu4GBgfZ3UYklWMDoDgaGXR7BKsIES9mUNuSBopA",
+	"gTI8YaPj4UmbDLvDH0Bqp9GFqEsVv/FkmGnJZohExoQq8tO7dxdkTBX3IEPTvI2HoPsRy8047kB+KIDu",
+	"nZZzayDlvMj5bSL4FVxw/MNeTrw+e/X0yuqaXBtCE4ooc7BpYKWi6n4Ua0870EmZEqF4Tlonx6as/yix",
+	"qEDNaf/Smc/nHchDSeKACbNdxbJqeCOFhXoMU8ho5Uyk690qxL7ifn3mZjR02PdH7OGkczg+HnSG3slR",
+	"5yHr0c7x5MQfeEfj/uhwmBWK+qyYF5vD2Br99O7sl6OXv75+8+zD4Y+/DP7nxfD5hxejp6OXv779cfDf",
+	"r367eHP48y9H797/9vTFr78Mn1wOfjprtVuFunWnaZsFEgBKxxuVpXnUb2BxaqUO3Hde8AreeeH1V0o+",
+	"reySq3JFZd3E6WVfiy1ezMbPPf6Gv3j2/o/z/mt+rs5DHf32+Hx0/s+nfPJLly1e/OF/OOdv+Pni9ZPp",
+	"4s2T68PX/3w6f/UEfvYGgRiHz3r+f78Iqh2sHn3hxo7bS0LkNzkzchVd+8z9DWp4Lu3zBl8UV7zILx27",
+	"W4/VtXTfuf3F5doBZxeZdTeSZUhfZxNlgnD5IFNy7VYaRL/W6ha3WYWMGNobFGqtuk1KvhaohrlHZeRd",
+	"TrNVQwU9MOnCfWu3htjvajFZqNIJn/SbfrJT1edpKoyKos1II0rUTMa6Y3Qhn2QX1Gv1Toyb+cy+WKBt",
+	"eCk3zdHCS8UOeGOoYHOMg9E8BAShLMUGM+W0BB8HQp50YToHMaP+Ypd67Vts8F7UWuh7v2qtRwWqYW1y",
+	"IZWexkyleeV+Q33rpn9A/ZCLA5r4iF65C433zDT5kit9Bq22W8A6mAYE5N/dy5G/cgAoK61v7bUvWoe2",
+	"ebOKHBwsCBM65mn5DK4KUD9GwW79K2GAFoz3BcVyYDkJrMON/bRHEoO1gxsDB5U9xbm1iWBzpjRmUe5C",
+	"xf8wS+G/LMRNmjPXxviGedWRYLZ6IwqrVn6s1e4vYhlJBVnz3JvZzEebEATF9CAfSEsCOXHWvo4TQRRY",
+	"IIbL0AB4SruI/gS6Pa4WeI9LiadUI9cK5Q0jU8qF6pL3mKmGkauU+PHC9JK2mePnGsMgK8GVegt5jL3Y",
+	"bFWwBBDnB7uEmEAiBU4CW+uS15LkydAWN4grMo5BLJGGx/BJtuKNj2DBswqZAp82tRea0fiTMk3Y+8GN",
+	"tIL+vgZR5y+KgCxpkOUqw8bZDWKG6nxIT7v9GXwKpc6RwMYLQ5MgOXOiKlD/ZkexleCFxGeEw8XLs89S",
+	"BIvsSRGB15NiEnAPSoHnhPA55Cqk2pu1Kif7n5KLDnq26k91Q9pFUnhRqOv6XRJwNsD7Id18fWqIFnal",
+	"bdS/ucA8KECa3gGR4oSzYFBgsciws6J8IV0QQxt7odFNCDPDQN+FUmNE8WuLdb43oW86qJP5r1OGYDSW",
+	"XWyh6ciyGdg+zxbMxBunIJBeVqO5sbSHZg++mv+c+99w8aEm7m23AQJZmC0m15AnTF4BlTjUtuGKdHIO",
+	"RtRUwr0o3Cvr0vV6Ia3l9nvyloUIGpiXOYwTkdlPGx6lGmYexRD9DbfKn23NpE9QEen2x+M503ZT9no4",
+	"6hidWS4zKHsvapp6+o7WYqjY1w7gHdvkrfbtOdMZ42u8SWYPKqRci+7Hy9lTrZE3ZA/H/V5nMDnxO0M6",
+	"OuyMj9hxp+/3vJPJQ3o8Hg1SkyeiepZbPHg2W1V51dD+ieBIuUGP0gKdKWaweoQ4BnhvrhHcJIMXBkiI",
+	"NOXf8J8u+ZDRf7HCiX3QWB/GMM8dsI7d6xFmUDYK9Y59Yt/zocJsLssMAQ1GBm1LQm1LPwCmVdDGNUTQ",
+	"WAzBPagd4oYG3K9lpiuE4EFRZqySiOda2RQrSJmEuKE8u0CwL5pYGoRTkAkqTEMYU+86DWIy2lcR2M2c",
+	"fAUxLw2PzluQcK/L4WgOTWi4FgE1jYbaocQ0Tdl0igrUKt2eH+9SZVy9Zrs9y4W+6hTJ6o60iQz83ItE",
+	"3gireWDWkk8oCaUwBIVRTJk2tDMlVFdpBMGS0XesEnBa32Yz/5zCtcRLJPe9jg0Y2rmf9s35k8fntu29",
+	"e2v36TTNJ1JH/HaaFZrfJSGviPTa1JRq78aJAvuLhnq+MN+rKyUf4f34UgorVBfCl+VV3pdC9C5OlK7E",
+	"IMANH0q/YjasMVKz/EObobAjdYiG7LNRs0RFN6rcFqb5dp8TARnyNiNlE8dNkdkdfMV/7NaNAEcDfQm3",
+	"ORqNPArPd+QfdlKBkIAXuIWDYJ9eAVjm50yX1vgOuP/3e4RTR4G7EEBzYbFa01lHv/ZktVZY8tvsOJqy",
+	"OztY+xQ292N1/xkoNbW+RZ6PXExi3Y99vYFVHUkZ7NSrfwEN7nG3s+Knjr2Gznfu1Y/slJo77uHLg6/m",
+	"P7t320OB1k2dBmYICOWxG7GJQ4DqUTLIs3SFJGkJ261d6xvZmKZbm9NfqTCqGfUXbjsySleszorcIR6V",
+	"kQGJdiUZ+kxBrTe7duMFSTJfapecpRDdWVFZAjsP0RSwwJH0T9M7jWvGImXLJ8EO4IX6FEteYfyGYPMS",
+	"btiYBXLe2Gl1keiLfPl2LULSasF3LDmwxnFNiIKUwS5Oyit6nZ4TcK/asEKud8TyKyxHISRl55otdsrX",
+	"c6jLvXL3CnhnfbrRHsK1MqdDnmkEiKg2GuOW7gazcuCuhWImsdRUM9/imIWKBTdMoftZBj4C9Ns0pwrE",
+	"qg3eMiPLv4csUGOyNHdGw0AKQKY78Wjsya1QxFutpQyoMcEVpo2pGYPiFFJ4WDYb8GzxT7TzMQcHgJ/A",
+	"m7+7I28Y7zVb5JSkGpHSRsZ98bgffL3mewgPKNHGZoZ5Wmi0cFvCdUqy+T3MTu/47UrkK270kYDR61Ic",
+	"7360kWu2cDi8n/9y+OHnn14fvXt8/OTlq8Hb//5x+NubX//n2eipWz255v6m2knflRBQ9nHb7KZdyoB3",
+	"tsk/tVe7gADq4iE4xX15tLMFvEvPNbqALSTpd+qwLoEC37GzOgVrrYn6yyLd7813kEUHoksa4SWMho+o",
+	"y/txRm8ifSw9H3xNA/53L322JdvG4Wl5ie2d28jFqwQ5/5MEoGULv2dO/P2eu9S7rNOV2LcH+V2aNrPC",
+	"g3xmMxnAiq8WTq6WPsbQMJl4M1bIGkvjwLaM+drJidyXBLkfD/R3L0HS2K9ybbf7cjovi40DGvGduyzO",
+	"Ls737a7ALta5KnamPxY2MMVfQNgDW3mRxwRTvtWdc6taRbUwZlCmsaQr+ikntnbnfCYR0te7Zj6RiT7N",
+	"Kh8YPgd1UWUGsAb1/bHQALkqFx64aqdFCjGH9qPI0tWw2iqUk+VplRohNWbVrmOFDvwH1MqQAL5vrTqv",
+	"VHHHijUuzgeuZ5cIRLACPShTapGAd5lVk4FnPCp0YLa/ksmzF3a4HMexlV6dMciDr9dssQ9FO6PkzdRl",
+	"s2fmCC85ejyAWY5laM5YAawPnwk5J1LsMFSVFqFR7o7lrfdl/Gy2qeV2yhQ3NpI+XBH68EdAPahfXCsH",
+	"P6T8TCThmMXVeqYB9a6h0mvbxjfTmClNQq7s1RCmyNpxPChU8Z3LJPARTwAqC5Mto1MupH+RzWKfdzdZ",
+	"JzVcxWceV3w3xHZJFxY10SJsZpBCPA2aX2QyxaZ4c0EmSRB8Z2R5AXjLOVlOmdDFYPr6pFPM22WKCTSL",
+	"IAmlUpbIlmZoE8WFZ6HVLRxlSI0wJ4FUNmK+gK8Ko3AFygs2L0K27kdKFnqAHmlw1/YDdMv84lTXh5rv",
+	"BBfj6zIs7u+fvn2qmsFZupAtnlvKDRiziUxLwhbow9JCkf7NNm97zemASzG0lJKXJ5VWhJYGlkKGCoCN",
+	"ByEEIgsHZgFTskPgM4W7vcICWU+zz5l+gg1dWjDvlbcHZxarNS2BFLMbYFoAkzCWtjxBHc4GnWiIB8up",
+	"LKOHTt9VBCwvz+0C4q4bHKYjU50j0EDHeLyNel43vjnlOi1z5hxlr1CYbFSsSOYoSLbXW4HSntUKFHiH",
+	"AEr7XZ0+0/F8ZmyXUvepPDbftwlVULaT0BRhw7CTGMtdm7fMcYTjteFhLAqj0hmZMRrrMaN6NTbB+mPy",
+	"U9bQfnh63v4ds/KXjKpaCgrMj3dFOSBUilsBvQMHjKEOKOZe2zz1HbHpovHjYtkZASF+9EyaEWJZn5g9",
+	"Mg+5mELq4dyY+Rgsk/kuqyw7ZlOuNILCu6kxxdRK31Q5ooIAqHEZk3EMA8hkHCT9pZfWc2rRuCYy7pK3",
+	"MBvmVzDDsQ+zslBkxgpEKhYfRTbhdlEbypDRzRYVZTp5vJS5lY1rRv2s6ULaH9kGvfKtXY8szXw/abjY",
+	"TVzAgrk778NryBpjQhvqXpGUCzf3+NruocZeSC7SYL2xsR+kwEowy8hxtzt1+dXd8rEzMy1kryIuPmob",
+	"JVz86vFSUJn4tqweiw5jleM9kVqphPJGZObwarxlnozNcSHYEChgiS6YyCnWOuTPg6nn41HkUyHjW8Wz",
+	"NOTswL5BJYsZDQIA01JgclIyBo/S/rRuKzxuyb/XQ+TNBcv9DvkdisPPfzfAeP8G+HRcFNH96lDqYLlX",
+	"h7+zG7Yq9ugp/AxH55pFAG9N+kPi04XqEvBwXc0NFf/DHN4r0G8BCFr66hGhgkDzRsCB7xasuyvq+8y/",
+	"Qml4w43+q9rEZzcsMBSDV6Gb0xSO8N7QFnF95IQgtmuOu3jNhV9nbZnfSmbWyqQZaPhn88m3taPAEnnw",
+	"RV3n+GtDyMelfi91zGiYsQ1j10B4Zge8CjigemMT+Z7DzKypZLTXIw0UZI90G+HoYfwdBXNs2BAujJM7",
+	"wKLsKWBNxgSWFdnDjEYREwggYAmzwBfsmV/NGLCM0Grvdu3Z39XhPsdB3NPhtpWUeGjEaBrCjUGxLGbC",
+	"Y3UEnr3Qqo0KHQz/vQ4Z7OQdHLJzWxFrL4cso4S07lZ26vSMhYUTZg9Pw2hRqKybkg5GXysZ3ORx8e3c",
+	"mkXYqALkdZsoaZVfQay2iOOEsg7Z5R5UfIXyTIaUPRoED1ReNgu8Z1RTMpFBAHH26JcylvY0lonwu+Qc",
+	"VsFoj2lQkwWehbvZ5aJNUMwIlE0zGmQNm3AEVykH6Br2+Hu9yYfB4Tjv2o7GdanLrDU/tslVtntXQBd2",
+	"564AwPvqPkOfcGCQeAtUCyottf6geLHh6drAAl++6DftfS7hXcGTRKgkwhMPDeFAPieCJnomY/5H9XkR",
+	"8GFjNFmczcFX+O8G8QJbCVOMHNjy4NRH6A7ukHYLiMMwGf+RdaFPMTCJCYhjsNxn2BveJzGnEcWWmDcl",
+	"3mUa5OJzAqVsGwcR3077es4yNrtfnWDlnn8PQcVbbuAWsBTIAPIr/83BrzZWqP+CvNph9mmpzGMNhknq",
+	"sN5GF7QYN0bBUtfMtwVoFTGihU8TW27T6oY2DGgjSvgLHOvfAByr4B/cmB6bph7tAvtqW9SrBnrPnWJd",
+	"YexqoszoPCqg5CtWI01Tv9uFchm2NGaxVvLdYWWtIYbbwWVtqmb8BZJV1TjKpfYab9YeAbE22tO/YLD+",
+	"vWCwbi9SNk1KAnzrjT3SQKQ26BBqGaGr0ZDvshv11Oa8sKw6P1XpVVUbix1BqCTcZ12phfCyHz6K7L2r",
+	"UPp8wplv65lbS/XKNAalkNAxj/Ah4GeTEyzBlF2UYc11fwsPusNfhjhf/r150O1kspupFAXK5bC2aJ0b",
+	"hoyYl+/fY75+fV7SMQsuWcA8vW+T6EL6d+BgN+S0J5sqwqZrfOpw+LfAX9jK/YH2xoX0v1fT6EL692MT",
+	"mTWpkVqQygys1vNYpG0Qt5/Exg54lDEDrsjVBRM+F9N7dTi/geFCoshGZHZ742jJz1z8940MkrDg8NvY",
+	"gVzMS1plNUFWghSacjgBU6bJ5fnzd0/fvmqne/MACol7jEQs5tK3gu/y/PnP5y9fotSyO1jrdLWRl3Df",
+	"o8iMxmHAlNr81qcWQ9H/Ph3XK86DXSqlJehM90nrl1pGeBpzOMgNqX5XoBa39kcjCexTfK7YyO/BLtxi",
+	"y5rbgpW0s1LSYyCn9fr3RUC5IEbxIOMFsVN+RF5cvnlNAi7ScmsQUou1QEFVAx5ydQYS4wpkQ7kQv/DN",
+	"Nu4kXAxp6KWcqnXJPh8gNT1jlo+ynLi0rlOWBmTO+IxCsHqdXpk1c2vt9mfGoqJVIyMbzG7XUrA5LnXd",
+	"UPBWv7GOW6PZB1RpoiQJqVis7ldTHlRjYTB9qN+D/61JKFoawwXCKJC3zx6Tw8PDEyQrG3MPBpUZjyGI",
+	"KCPL2sHxkClNw0jdcmEKJ0DGBcIvg825yDsdGbKOfGh4LErDul0x5qzDUrH7rx9hET62Tj8a2Tjq9A47",
+	"vcG73slpr3/aH/z2sdX+2EIag3eU9mWi4amZIDzrnwy6ve6g2++RDumQ33uDg1c0PjDNnaYNkb+bvf5E",
+	"Pn782Hr+9B05ID+9e3dx0O/2zRMy6PXIaPix9Q0s2fopW/MGdrY8kUaDqA4hG8Dq3t35QnK6m1R56uPR",
+	"klOs5FRkHg2FteHWnxNBbygPwBO/W2GwQQZ8mhRjFtNPAhZDqrfPfGAdXfJmkgYmUUhKVjM5V1kCYwb0",
+	"pRULJgCninb9KUSzA9fBhHqu8Q5OWTtbtYmWgWX9KCHiJGCQWHXDUuSRmCmZxJ6tzaVmMtapZ14q4B1p",
+	"u2ty73chlf7KxC/dTNyNcoPYSqtu1m+9tb9Y+Ka97Sl08N6dyQhePBxwonZThKV47R3kzZfhzRrcf9ud",
+	"sOBAHYsWtKtwh8sS5tCfPOShPJm6sIfLMu7Svnx1FXinXYQ8NI1fKK/H9+qoK4/yfnx2lZWqYf6VLX1k",
+	"CxUQIVPgHrJg3we+amWodxjfsNITV+ViB1/LoGc7Dmu47QHYMrQBQPcRr7Iau7Br6KgMmLWKJpeBkKXo",
+	"et9bVMPS3tyRWNjwcH8P7qytD/FtNMDLyoFcFfLwDuk7S2SQgY+X4HUUT5oGSez0BO9bdt1PsMSfjrwz",
+	"CNfKmGwExb0ETmwgmDYEdt1S9f4+4F33pAu7tnpz1Nc7Z3Z7UL6/Y2RVpIy/YFWbwarulDXtXotuDrK6",
+	"tVr954ZaTbMD7ovfNEZfhbjpHYmg9+pPn+ZiplAn1WB6exJpidpdGotpi9jgv7QOWh5VqhLAJ0B8rwVg",
+	"hoSUB4T6fsxUAVnLRrHPqK23xlNErSZiy6zZ9yqpzNjuR07BqtTIJrN7bcB996hIMxlKbOv+VO0zPzT8",
+	"FClMTioJD+0Uum3navctXERwsA6+mv/sWGxtR9pb+IDses9nmJ9diAon1A8xQS1kCtH5MuNZsC8awQcA",
+	"qUDNEk1U4s2y7Us0lAVn1N+p5yhR22VR7NM5ZLdqr1Jj1Xn+Hrw/2+5Lc63kvVqX27J/R88ODud+BM79",
+	"OHW+ZwLN/DdmINZpA9oJsCydKjQy0ffiysEw4fsGZvrVjuIe80pwIfaZWtIsteP/ZfQm3O47yC6xdLUn",
+	"q+Yma70mxyQ9XHebZoKT/l7NEhzd/RgmdmVqJIXlAFyRKxgeF9OrRzbeKKQLhHg2BgKCHH0XN9c36V5v",
+	"RHJ7NkZs3wdf8R/7BR/alsrvIoljUzr70+EPpWM3m2UsM5+WigmuJr5V2Ul3n/6R0c+epdxqKvgeTKeG",
+	"POQ2ttOvljHkDtr5TNKQr/TQphD3qf8FHOHLe/phJs/C870CTK0BlfdoELC4DScD7T17TFIy3A1yMxA2",
+	"XAaoiNFr0MabhEhWYcfHjMYsztDGQanE3UzioHXaOgBmaZuvsXUtAgkG84CPFZyqoFpDzbC0cE2iZw7d",
+	"9kL66pTc8FgnNCAh9WaQ4QP1F+SEvHl8Xkg1LDQHcb3Lzf0YSO86Vc8IF+Qxi2aFz1ICd5gDj88zNM4M",
+	"nlMKD/cS6wlFSRAwv9CchfBabs3sltEcfJnBbKdVMU+XQh7b6CVvl6CfHmU0hNGxxV4zamw7I+UdoL2F",
+	"ry1or3vMRWzw0ub51tqqCcxPq8ZVi8YRX7Ji51gPbUVDEIf/AAsLKKIo3oNRdV1sBODtlxv5idHA8Anh",
+	"k5DpmHslgrEjApL+0vFkGEqxzOO4uKEBIFcjOqNZaY8icONExmPu+6AgxVSzz7Az8JOW8nNAY8B3K6A9",
+	"fmbCkz7W/Q6ZnkkfsnZpEMg5s51kWRVtyFOKBQ1an779/wEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -95,7 +95,7 @@ func TestWhatWouldMakeRoomDoes(t *testing.T) {
 		f := scheduler.NewFleet(s.Nodes, scheduler.Default())
 		for i := range s.Running {
 			r := &s.Running[i]
-			h := f.Adopt(slices.IndexFunc(s.Nodes, func(n scheduler.Node) bool { return n.ID == r.NodeID }), &r.Pod)
+			h := f.Adopt(slices.IndexFunc(s.Nodes, func(n scheduler.Node) bool { return n.ID == r.NodeID }), &r.Pod, 0)
 			if r.Leaving {
 				f.Leaving(h)
 			}
@@ -126,7 +126,7 @@ func TestWhatIsHeldForAPreemptionIsGivenBack(t *testing.T) {
 		f := scheduler.NewFleet(s.Nodes, scheduler.Default())
 		for i := range s.Running {
 			r := &s.Running[i]
-			h := f.Adopt(slices.IndexFunc(s.Nodes, func(n scheduler.Node) bool { return n.ID == r.NodeID }), &r.Pod)
+			h := f.Adopt(slices.IndexFunc(s.Nodes, func(n scheduler.Node) bool { return n.ID == r.NodeID }), &r.Pod, 0)
 			if r.Leaving {
 				f.Leaving(h)
 			}
@@ -176,7 +176,7 @@ func TestADefragmentationEmptiesNodesAndOverfillsNone(t *testing.T) {
 		for i := range s.Running {
 			r := &s.Running[i]
 			node := slices.IndexFunc(s.Nodes, func(n scheduler.Node) bool { return n.ID == r.NodeID })
-			h := f.Adopt(node, &r.Pod)
+			h := f.Adopt(node, &r.Pod, 0)
 			names[h] = r.Pod.ID
 			charge(node, r.Pod.Size, 1)
 			if r.Leaving {

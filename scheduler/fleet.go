@@ -207,10 +207,15 @@ func (f *Fleet) PlaceOn(node int, pod *Pod) (Handle, bool) {
 	return f.book(int32(node), pod), true
 }
 
-// Adopt books a pod that runs on a node already, whether there is room or not.
-func (f *Fleet) Adopt(node int, pod *Pod) Handle {
+// Adopt books a pod that runs on a node already, since some time, whether there is room or not.
+func (f *Fleet) Adopt(node int, pod *Pod, since float64) Handle {
 	f.mix.see(pod.Size)
-	return f.book(int32(node), pod)
+	now := f.now
+	f.now = since
+	h := f.book(int32(node), pod)
+	f.now = now
+	f.retime(&f.nodes[node])
+	return h
 }
 
 // memory is over how many placements and releases departures are counted, roughly.
@@ -330,3 +335,6 @@ func holdsExtra(have, want []int) bool {
 	}
 	return true
 }
+
+// Size is what a pod was booked with.
+func (f *Fleet) Size(h Handle) Resources { return f.pods[h].size }

@@ -175,7 +175,7 @@ func (c script) fleet() (*scheduler.Fleet, map[scheduler.Handle]string) {
 			if f.Node(node) != r.NodeID {
 				continue
 			}
-			h := f.Adopt(node, &r.Pod)
+			h := f.Adopt(node, &r.Pod, 0)
 			if ids[h] = r.Pod.ID; r.Leaving {
 				f.Leaving(h)
 			}

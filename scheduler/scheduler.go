@@ -41,7 +41,7 @@ func Schedule(s Snapshot, pods []Pod) Plan {
 	for i := range s.Running {
 		r := &s.Running[i]
 		if node, known := byName[r.NodeID]; known {
-			h := f.Adopt(node, &r.Pod)
+			h := f.Adopt(node, &r.Pod, 0)
 			if ids[h] = r.Pod.ID; r.Leaving {
 				f.Leaving(h)
 			}

@@ -110,7 +110,7 @@ func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (opena
 		return nil, err
 	}
 	body, err := openapi.Recast[openapi.Node](n)
-	return openapi.GetNode200JSONResponse{Body: body, Headers: openapi.GetNode200ResponseHeaders{ETag: tag(n)}}, err
+	return openapi.GetNode200JSONResponse{Body: body, Headers: openapi.GetNode200ResponseHeaders{ETag: tag(n.NodeSettings)}}, err
 }
 
 // DeleteNode forgets a node that runs nothing.
@@ -148,6 +148,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.Addresses, &q.Addresses},
 			{c.Images, &q.Images},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
+			{c.Priority, &q.Priority},
 		} {
 			if limit.from != nil {
 				*limit.to = *limit.from

@@ -52,7 +52,11 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	if err := completeSpec(&spec); err != nil {
 		return nil, err
 	}
-	pod, err := a.store.CreatePod(ctx, req.caller.TenantID, req.idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), spec)
+	labels := labelsOf(r.Body.Labels)
+	if err := completeScheduling(spec.Scheduling, labels); err != nil {
+		return nil, err
+	}
+	pod, err := a.store.CreatePod(ctx, req.caller.TenantID, req.idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +159,32 @@ func completeSpec(spec *husk.PodSpec) error {
 	}
 	if size > maxSpecBytes {
 		return husk.Errorf(husk.CodeTooLarge, "spec.containers", "arguments, environments and files come to %d bytes; %d are allowed", size, maxSpecBytes)
+	}
+	return nil
+}
+
+// completeScheduling fills in defaults and checks that the labels that rules go by are there.
+func completeScheduling(s *husk.Scheduling, labels map[string]string) error {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		field := fmt.Sprintf("spec.scheduling.rules[%d]", i)
+		if _, has := labels[r.Label]; r.Value == "" && !has {
+			return husk.Errorf(husk.CodeInvalid, field+".label", "the pod has no label %q; give it one, or name the value that other pods have", r.Label)
+		}
+		if r.MaxSkew != 0 && r.Kind != husk.RuleSpread {
+			return husk.Errorf(husk.CodeInvalid, field+".maxSkew", "only rules of kind %s have a skew", husk.RuleSpread)
+		}
+		if r.MaxSkew == 0 && r.Kind == husk.RuleSpread {
+			r.MaxSkew = 1
+		}
+	}
+	if d := s.Disruption; d != nil && d.Label != "" {
+		if _, has := labels[d.Label]; !has {
+			return husk.Errorf(husk.CodeInvalid, "spec.scheduling.disruption.label", "the pod has no label %q", d.Label)
+		}
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ func (s site) orders(c tenancy, provider string) map[string]order {
 		"CreateTenant":          {path: "/v1/admin/tenants", body: name("made-once"), other: name("made-once-more"), operator: true},
 		"CreateAPIKey":          {path: "/v1/admin/tenants/" + c.id.String() + "/api-keys", body: name("one"), other: name("two"), operator: true},
 		"CreateJoinToken":       {path: "/v1/admin/join-tokens", body: map[string]any{"expiresInSeconds": 60}, other: map[string]any{"expiresInSeconds": 61}, operator: true},
+		"Defragment":            {path: "/v1/admin/defragmentation", body: map[string]any{"maxMoves": 1}, other: map[string]any{"maxMoves": 2}, operator: true},
 		"RotateSigningKey":      {path: "/v1/admin/signing-keys", operator: true},
 		// ImportImage needs a registry; it is tried in loops_test.go.
 	}

@@ -39,7 +39,7 @@ func (s *Server) keysPass(ctx context.Context, _ int64) error {
 				failures = append(failures, err)
 				return nil
 			}
-			keys[pod] = secret
+			keys[pod.PodKey] = secret
 			return nil
 		})
 	}
@@ -56,8 +56,13 @@ func (s *Server) keysPass(ctx context.Context, _ int64) error {
 	return nil
 }
 
-func (s *Server) podSecret(ctx context.Context, pod store.PodKey) (string, error) {
-	disks, err := s.store.PodDisks(ctx, pod)
+func (s *Server) podSecret(ctx context.Context, pod store.KeylessPod) (string, error) {
+	if pod.HadOne { // which the node that it was on may still know
+		if err := s.cluster.RemovePodKey(ctx, pod.ID.String()); err != nil {
+			return "", fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+		}
+	}
+	disks, err := s.store.PodDisks(ctx, pod.PodKey)
 	if err != nil {
 		return "", err
 	}

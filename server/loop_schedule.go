@@ -15,30 +15,43 @@ const (
 	scheduleBatch = 10_000
 	// wakeBatch is how many pods that were put off are tried again at once when room appears.
 	wakeBatch = 1000
+	// wasteEvery is how often the stranded room is counted while nothing is to be placed.
+	wasteEvery = 15 * time.Second
 )
 
-// placer is the scheduling of one leadership. It remembers how much room each node had, to notice where some has appeared.
+// scheduleLimits bound what one pass does beside placing: what is left is done by the next.
+var scheduleLimits = scheduler.Limits{Preemptions: 100, Explanations: 200}
+
+// placer is the scheduling of one leadership.
 type placer struct {
 	*Server
-	free map[store.ID]husk.Resources
+	cluster *cluster
+	free    map[store.ID]husk.Resources // how much room each node had, to notice where some has appeared
+	counted time.Time                   // when the stranded room was
 }
 
-func newPlacer(s *Server) *placer { return &placer{Server: s} }
+func newPlacer(s *Server) *placer { return &placer{Server: s, cluster: newCluster(s.store, s.log)} }
 
-// pass packs what is pending and due, and commits the batch in one statement. What fits nowhere is put off and says why. A pass that dies
-// anywhere has placed its batch or nothing of it.
+// pass packs what is pending and due, and commits the batch in one statement. What fits nowhere is put off and says why; for a high
+// priority lower ones are evicted. A pass that dies anywhere has placed its batch or nothing of it.
 func (p *placer) pass(ctx context.Context, epoch int64) error {
 	pending, err := p.store.PendingPods(ctx, scheduleBatch)
 	if err != nil {
 		return err
 	}
 	waiting, err := p.store.AnyPutOff(ctx)
-	if err != nil || len(pending) == 0 && !waiting {
-		return err
-	}
-	rooms, err := p.store.NodeRooms(ctx)
 	if err != nil {
 		return err
+	}
+	if len(pending) == 0 && !waiting && time.Since(p.counted) < wasteEvery {
+		return nil
+	}
+	rooms, err := p.cluster.sync(ctx)
+	if err != nil {
+		return err
+	}
+	if p.cluster.rebuilt {
+		p.free = nil // what keeps pods away may have changed, and not only room
 	}
 	if room := p.appeared(rooms); waiting && room != (husk.Resources{}) {
 		woken, err := p.store.Wake(ctx, room, wakeBatch)
@@ -49,12 +62,20 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 			return errMore
 		}
 	}
+	defer p.count()
 	if len(pending) == 0 {
 		return nil
 	}
-	p.metrics.queueAge.Set(time.Since(pending[0].CreatedAt).Seconds())
-	placed, refused, err := p.place(ctx, epoch, pending, rooms)
+	oldest := pending[0].CreatedAt
+	for _, d := range pending {
+		if d.CreatedAt.Before(oldest) {
+			oldest = d.CreatedAt
+		}
+	}
+	p.metrics.queueAge.Set(time.Since(oldest).Seconds())
+	placed, refused, err := p.place(ctx, epoch, pending)
 	if err != nil {
+		p.cluster.reset() // whatever was committed is read again
 		return err
 	}
 	if placed+refused < len(pending) || placed > 0 && len(pending) == scheduleBatch {
@@ -63,57 +84,124 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 	return nil
 }
 
-// place plans a batch and commits it.
-func (p *placer) place(ctx context.Context, epoch int64, pending []store.PendingPod, rooms []store.NodeRoom) (placed, refused int, err error) {
-	keys := make(map[string]store.PodKey, len(pending))
-	pods := make([]scheduler.Pod, 0, len(pending))
-	var refusals []store.Refusal
-	for _, d := range pending {
-		key := store.PodKey{TenantID: d.TenantID, ID: d.ID}
-		if d.WaitsFor != "" {
-			refusals = append(refusals, store.Refusal{Pod: key, Reason: "Waiting", Message: d.WaitsFor, Waits: true})
-			continue
-		}
-		keys[d.ID.String()] = key
-		pods = append(pods, scheduler.Pod{ID: d.ID.String(), Size: scheduler.Resources(d.Size)})
+// count tells how much room is stranded.
+func (p *placer) count() {
+	p.counted = time.Now()
+	if p.cluster.fleet != nil {
+		p.metrics.waste(p.cluster.fleet.Waste())
 	}
-	nodes := make([]scheduler.Node, 0, len(rooms))
-	byID := make(map[string]store.NodeRoom, len(rooms))
-	for _, r := range rooms {
-		id := r.ID.String()
-		byID[id] = r
-		nodes = append(nodes, scheduler.Node{
-			ID: id, Ready: r.State == nodeReady, Capacity: scheduler.Resources(r.Capacity), Allocated: scheduler.Resources(r.Allocated),
-			Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
-		})
-	}
-	plan := scheduler.Schedule(nodes, pods)
-	for _, r := range plan.Refusals {
-		refusals = append(refusals, store.Refusal{Pod: keys[r.PodID], Reason: string(r.Reason), Message: r.Message()})
-	}
-	if err := p.store.Refuse(ctx, refusals); err != nil {
+}
+
+// place decides a batch and commits it: placements first, then who must go, then who waits and why.
+func (p *placer) place(ctx context.Context, epoch int64, pending []store.PendingPod) (placed, refused int, err error) {
+	if err := p.cluster.ruleFor(ctx, pending); err != nil {
 		return 0, 0, err
 	}
-	p.metrics.refusals.Add(float64(len(plan.Refusals)))
-	if len(plan.Placements) == 0 {
-		return 0, len(refusals), nil
+	now := time.Now()
+	due, refusals := p.ready(pending, now)
+	pods := make([]scheduler.Pod, len(due))
+	for i, d := range due {
+		pods[i] = p.cluster.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.Labels, d.Scheduling)
+		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // one that lost its place joins the others alone
+			pods[i].Gang = d.TenantID.String() + "/" + g.Name
+		}
 	}
-	batch := make([]store.Placement, 0, len(plan.Placements))
-	for _, pl := range plan.Placements {
-		room := byID[pl.NodeID]
-		batch = append(batch, store.Placement{Pod: keys[pl.PodID], Node: room.ID, NodeVersion: room.Version})
+	decision := p.cluster.fleet.Decide(pods, scheduleLimits)
+	if placed, err = p.commit(ctx, epoch, due, decision, now); err != nil {
+		return 0, 0, err
 	}
-	done, err := p.store.CommitPlacements(ctx, epoch, batch)
+	victims := make([]store.Eviction, 0, len(decision.Evictions))
+	for _, e := range decision.Evictions {
+		if key, known := p.cluster.keys[e.Victim]; known { // or it is one of this batch that the database refused
+			victims = append(victims, store.Eviction{Pod: key, Node: p.cluster.nodeOf(p.cluster.fleet.NodeOf(e.Victim)).room.ID})
+		}
+	}
+	evicted, err := p.store.Evict(ctx, epoch, victims, "Preempted", "a pod of higher priority takes its room; it starts again where there is room")
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, pod := range done {
-		p.log.Info("placed", "tenant", pod.TenantID, "pod", pod.ID)
+	for _, pod := range evicted {
+		p.log.Info("evicted for a higher priority", "tenant", pod.TenantID, "pod", pod.ID)
 	}
-	p.metrics.placements.Add(float64(len(done)))
+	p.metrics.evictions.Add(float64(len(evicted)))
+	for i, r := range decision.Refusals {
+		if r != nil {
+			refusals = append(refusals, p.refusal(due[i], *r, now))
+			p.metrics.refusals.WithLabelValues(string(r.Reason)).Inc()
+		}
+	}
+	return placed, len(refusals), p.store.Refuse(ctx, refusals)
+}
+
+// ready leaves out what waits for something of its own, and gangs of which not all are in the batch.
+func (p *placer) ready(pending []store.PendingPod, now time.Time) (due []store.PendingPod, refusals []store.Refusal) {
+	type gang struct {
+		tenant store.ID
+		name   string
+	}
+	here := map[gang]int{}
+	for _, d := range pending {
+		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" {
+			here[gang{d.TenantID, g.Name}]++
+		}
+	}
+	for _, d := range pending {
+		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" && d.GangPlaced == 0 && here[gang{d.TenantID, g.Name}] < d.GangOrdered {
+			d.WaitsFor = "others of gang \"" + g.Name + "\" are not ready to be placed"
+		}
+		if d.WaitsFor == "" {
+			due = append(due, d)
+			continue
+		}
+		refusals = append(refusals, store.Refusal{
+			Pod: store.PodKey{TenantID: d.TenantID, ID: d.ID}, Reason: string(husk.PlacementWaiting), Message: d.WaitsFor, Waits: true,
+			Decision: husk.Placement{Outcome: husk.PlacementWaiting, DecidedAt: &now, Reason: string(husk.PlacementWaiting), Message: d.WaitsFor},
+		})
+	}
+	return due, refusals
+}
+
+// commit writes the placements, and takes back in the index what the database refused.
+func (p *placer) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision, now time.Time) (int, error) {
+	batch := make([]store.Placement, 0, len(due))
+	handles := make(map[store.PodKey]scheduler.Handle, len(due))
+	byKey := make(map[store.PodKey]*store.PendingPod, len(due))
+	for i, h := range decision.Handles {
+		if h == scheduler.Unplaced {
+			continue
+		}
+		key := store.PodKey{TenantID: due[i].TenantID, ID: due[i].ID}
+		handles[key], byKey[key] = h, &due[i]
+		n := p.cluster.nodeOf(p.cluster.fleet.NodeOf(h))
+		batch = append(batch, store.Placement{Pod: key, Node: n.room.ID, NodeVersion: n.room.Version, Decision: placementOf(decision.Scores[i], now)})
+	}
+	if len(batch) == 0 {
+		return 0, nil
+	}
+	done, err := p.store.CommitPlacements(ctx, epoch, batch)
+	if err != nil {
+		return 0, err
+	}
+	charged := map[*clusterNode]bool{}
+	for _, key := range done {
+		h := handles[key]
+		n := p.cluster.nodeOf(p.cluster.fleet.NodeOf(h))
+		p.cluster.booked(n, key, h)
+		p.took(n.room, byKey[key].Size)
+		charged[n] = true
+		delete(handles, key)
+		p.log.Info("placed", "tenant", key.TenantID, "pod", key.ID, "node", n.room.Name)
+		p.metrics.placed(byKey[key].Attempts+1, !byKey[key].Again, time.Since(byKey[key].CreatedAt))
+	}
+	for n := range charged {
+		n.room.Version++ // by this statement, once a node
+	}
+	for _, h := range handles {
+		p.cluster.nodeOf(p.cluster.fleet.NodeOf(h)).stale = true
+		p.cluster.fleet.Release(h)
+	}
 	p.metrics.conflicts.Add(float64(len(batch) - len(done)))
-	p.took(plan.Placements, pods, byID)
-	return len(done), len(refusals), nil
+	return len(done), nil
 }
 
 // appeared returns the most cpu and the most memory that nodes have free whose room has grown since the last pass, and remembers.
@@ -121,7 +209,7 @@ func (p *placer) appeared(rooms []store.NodeRoom) husk.Resources {
 	var most husk.Resources
 	now := make(map[store.ID]husk.Resources, len(rooms))
 	for _, r := range rooms {
-		if r.State != nodeReady {
+		if r.State != nodeReady || r.Cordoned {
 			continue
 		}
 		free := husk.Resources{CPUMillis: r.Capacity.CPUMillis - r.Allocated.CPUMillis, MemoryMiB: r.Capacity.MemoryMiB - r.Allocated.MemoryMiB - r.VMMOverheadMiB}
@@ -134,15 +222,8 @@ func (p *placer) appeared(rooms []store.NodeRoom) husk.Resources {
 	return most
 }
 
-// took remembers what a plan takes away, so that room which comes back later is noticed.
-func (p *placer) took(placements []scheduler.Placement, pods []scheduler.Pod, nodes map[string]store.NodeRoom) {
-	sizes := make(map[string]scheduler.Resources, len(pods))
-	for _, pod := range pods {
-		sizes[pod.ID] = pod.Size
-	}
-	for _, pl := range placements {
-		room, size := nodes[pl.NodeID], sizes[pl.PodID]
-		free := p.free[room.ID]
-		p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
-	}
+// took remembers what a placement takes away, so that room which comes back later is noticed.
+func (p *placer) took(room store.NodeRoom, size husk.Resources) {
+	free := p.free[room.ID]
+	p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"husk"
+	"husk/scheduler"
 	"husk/store"
 )
 
@@ -26,8 +27,15 @@ type metrics struct {
 	leading    prometheus.Gauge
 	limited    prometheus.Counter
 	watchers   prometheus.Gauge
-	refusals   prometheus.Counter
+	refusals   *prometheus.CounterVec
 	queueAge   prometheus.Gauge
+	evictions  prometheus.Counter
+	attempts   prometheus.Histogram
+	latency    prometheus.Histogram
+	stranded   *prometheus.GaugeVec
+	fragments  *prometheus.GaugeVec
+	roomFor    prometheus.Gauge
+	openNodes  prometheus.Gauge
 }
 
 func newMetrics(s *store.Store) *metrics {
@@ -47,13 +55,52 @@ func newMetrics(s *store.Store) *metrics {
 	}
 	m.limited = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address made too many."})
 	m.watchers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."})
-	m.refusals = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_refusals_total", Help: "Times that a pod fitted nowhere and was put off."})
+	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "husk_scheduler_refusals_total", Help: "Times that a pod found no place, by reason."}, []string{"reason"})
+	for _, reason := range scheduler.Reasons {
+		m.refusals.WithLabelValues(string(reason))
+	}
+	m.evictions = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_evictions_total", Help: "Pods stopped to make room for a higher priority."})
+	m.attempts = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "husk_scheduler_attempts", Help: "How often a pod was tried before it was placed, that time included.", Buckets: []float64{1, 2, 3, 5, 8, 13, 21},
+	})
+	m.latency = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "husk_scheduler_latency_seconds", Help: "Time from a pod's order to its first placement.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 16),
+	})
+	m.stranded = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "husk_scheduler_stranded_capacity", Help: "Free cpu in cores and memory in bytes on nodes in use that pods of the usual sizes are expected to leave unused.",
+	}, []string{"resource"})
+	m.fragments = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "husk_scheduler_fragmentation_ratio", Help: "Stranded capacity as a share of what is free on all ready nodes.",
+	}, []string{"resource"})
+	m.roomFor = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_room_average_pods", Help: "How many more pods of the average size would fit."})
+	m.openNodes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run something."})
 	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod in the last batch that was placed."})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.refusals, m.queueAge, platform{s}, collectors.NewGoCollector(),
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.refusals, m.queueAge, m.evictions, m.attempts, m.latency, m.stranded,
+		m.fragments, m.roomFor, m.openNodes, platform{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
+}
+
+// placed counts a pod that has a place.
+func (m *metrics) placed(attempts int, first bool, since time.Duration) {
+	m.placements.Inc()
+	m.attempts.Observe(float64(attempts))
+	if first {
+		m.latency.Observe(since.Seconds())
+	}
+}
+
+// waste shows how well the room is used.
+func (m *metrics) waste(w scheduler.Waste) {
+	const mib = 1 << 20
+	m.stranded.WithLabelValues("cpu").Set(w.StrandedCPU / 1000)
+	m.stranded.WithLabelValues("memory").Set(w.StrandedMemory * mib)
+	m.fragments.WithLabelValues("cpu").Set(w.StrandedCPU / max(1, float64(w.Free.CPUMillis)))
+	m.fragments.WithLabelValues("memory").Set(w.StrandedMemory / max(1, float64(w.Free.MemoryMiB)))
+	m.roomFor.Set(float64(w.AveragePods))
+	m.openNodes.Set(float64(w.Open))
 }
 
 // platform collects what Postgres knows: pods by phase, nodes with room.
@@ -62,7 +109,7 @@ type platform struct{ store *store.Store }
 var (
 	podsDesc      = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
 	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
-	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What a node can hold, in cores and bytes.", []string{"node", "resource"}, nil)
+	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What can be placed on a node, in cores and bytes; of cpu, with the overcommit ratio of its pool.", []string{"node", "resource"}, nil)
 	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "What is placed on a node, in cores and bytes, overhead included.", []string{"node", "resource"}, nil)
 	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "When a node's newest certificate expires; absent without a good one.", []string{"node"}, nil)
 )
@@ -101,7 +148,7 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.CPUMillis)/1000, n.Name, "cpu")
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.MemoryMiB)*mib, n.Name, "memory")
 		}
-		gauge(capacityDesc, n.Capacity)
+		gauge(capacityDesc, husk.Resources{CPUMillis: n.SchedulableCPUMillis, MemoryMiB: n.Capacity.MemoryMiB})
 		gauge(allocatedDesc, n.Allocated)
 	}
 	for state, n := range states {

@@ -75,8 +75,9 @@ func nobodys() ids {
 
 // aim is the good request for each operation that one tenant could aim at another's things, in its path, its query or its body.
 var aim = map[string]func(i ids) []attempt{
-	"GetPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
-	"DeletePod": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
+	"GetPod":          func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
+	"DeletePod":       func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
+	"GetPodPlacement": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/placement"}} },
 	"GetPodLogs": func(i ids) []attempt {
 		return []attempt{{path: "/v1/pods/" + i.pod + "/logs"}, {path: "/v1/pods/" + i.pod + "/logs?container=main"}}
 	},

@@ -216,7 +216,7 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 		t.Errorf("before their keys are made the node is told of %d pods", len(pods))
 	}
 	without, err := h.PodsWithoutKey(t.Context(), 10)
-	if must(t, without, err); !slices.Equal(without, placed) && !slices.Equal(without, []store.PodKey{placed[1], placed[0]}) {
+	if must(t, without, err); len(without) != 2 || without[0].HadOne || !slices.Contains(placed, without[0].PodKey) || !slices.Contains(placed, without[1].PodKey) {
 		t.Errorf("without a key are %v, placed are %v", without, placed)
 	}
 	for range 2 {
@@ -330,7 +330,7 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 			continue
 		}
 		for _, e := range husk.PhaseEvents {
-			if e == husk.EventPlaced || e == husk.EventDelete || e == husk.EventNodeLost {
+			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventEvict, husk.EventRequeue}, e) {
 				continue // not an agent's to say
 			}
 			node := h.node(1)

@@ -131,3 +131,22 @@ func TestPodsThatWaitAreStillDue(t *testing.T) {
 	control.want(`SELECT count(*)::text FROM pods WHERE ceph_key IS NULL AND holds_room`, "0")
 	control.want(`SELECT string_agg(node_name, ',' ORDER BY name) FROM pods`, "metal-1,")
 }
+
+func TestPodsAndNodesAreAsTheyWereBeforeTheyHadAnythingToSayAboutPlaces(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 4)
+	s.exec(`INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, now(), false, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO nodes (id, name, state, cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib) VALUES ('00000000-0000-4000-8000-000000000002', 'metal-1', 'Ready', 4000, 8192, 4000, 1024)`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', 0, '10.64.0.0/24')`)
+	control.exec(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, holds_room) VALUES
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'waits', '{}', '{}', 1, 1, '00000000-0000-4000-8000-000000000003', '10.64.0.2', '02:00:00:00:00:01', 'Pending', NULL, false),
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'runs', '{}', '{}', 4000, 1024, '00000000-0000-4000-8000-000000000003', '10.64.0.3', '02:00:00:00:00:02', 'Running', '00000000-0000-4000-8000-000000000002', true)`)
+	s.migrate(5)
+	control.want(`SELECT string_agg(name || ' ' || priority || ' ' || evicted || ' ' || placed_generation, ',' ORDER BY name) FROM pods`, "runs 0 false 0,waits 0 false 0")
+	control.want(`SELECT name || ' ' || schedulable_cpu_millis || ' ' || cordoned || ' ' || COALESCE(pool, 'none') FROM nodes`, "metal-1 4000 false none")
+	control.want(`SELECT quota_priority::text FROM tenants`, "0")
+	if _, err := control.conn.Exec(t.Context(), `UPDATE nodes SET allocated_cpu_millis = 4001`); err == nil {
+		t.Error("a node may be charged for more than can be placed on it")
+	}
+}

@@ -11,11 +11,17 @@ import (
 )
 
 func nodeOf(n db.Node) husk.Node {
-	return husk.Node{
+	node := husk.Node{
 		ID: n.ID, Name: n.Name, State: n.State, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
-		Allocated:      husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib},
-		VMMOverheadMiB: n.VmmOverheadMib, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
+		Allocated:            husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib},
+		SchedulableCPUMillis: n.SchedulableCpuMillis,
+		NodeSettings:         husk.NodeSettings{Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
+		VMMOverheadMiB:       n.VmmOverheadMib, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
 	}
+	if n.Pool != nil {
+		node.Pool = *n.Pool
+	}
+	return node
 }
 
 // Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
@@ -73,7 +79,7 @@ func (s *Store) DeleteNode(ctx context.Context, id ID) error {
 		if err != nil {
 			return struct{}{}, orNotFound(err, "node")
 		}
-		if err := ifMatch(ctx, nodeOf(row)); err != nil {
+		if err := ifMatch(ctx, nodeOf(row).NodeSettings); err != nil {
 			return struct{}{}, err
 		}
 		busy, err := q.NodeHasPods(ctx, id)

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,26 +21,45 @@ type PendingPod struct {
 	TenantID, ID ID
 	Size         husk.Resources
 	CreatedAt    time.Time
-	WaitsFor     string // a volume or image that is not ready; empty when the pod can be placed
+	WaitsFor     string // a volume, an image or others of its gang; empty when the pod can be placed
+	Attempts     int    // that found no place
+	Again        bool   // it had a place before
+	Labels       map[string]string
+	Scheduling   husk.Scheduling
+	GangOrdered  int // pods of its gang that wait or have a place
+	GangPlaced   int // and those that have one
 }
 
 // PodKey identifies a pod together with its tenant.
 type PodKey struct{ TenantID, ID ID }
 
-// PendingPods returns up to limit pods that wait for a place, oldest first.
+// schedulingOf reads what the API has checked and the store has written.
+func schedulingOf(raw []byte) (sched husk.Scheduling) {
+	if raw != nil {
+		if err := json.Unmarshal(raw, &sched); err != nil {
+			panic(fmt.Sprintf("a pod's scheduling is no JSON of ours: %v", err))
+		}
+	}
+	return sched
+}
+
+// PendingPods returns up to limit pods that wait for a place, the highest priority and then the oldest first.
 func (s *Store) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
 	return inControl(ctx, s, func(q *db.Queries) ([]PendingPod, error) {
 		rows, err := q.PendingPods(ctx, limit)
 		return convertAll(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
-				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt,
-				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
+				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt, Attempts: r.Tries, Again: r.PlacedGeneration > 0, Labels: r.Labels,
+				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: schedulingOf(r.Scheduling),
+				GangOrdered: r.GangOrdered, GangPlaced: r.GangPlaced,
 			}
 			switch {
 			case r.WaitsForVolume != "":
 				p.WaitsFor = "volume " + r.WaitsForVolume + " is not made yet"
 			case r.WaitsForImage != "":
 				p.WaitsFor = "image " + r.WaitsForImage + " is not imported"
+			case p.Scheduling.Gang != nil && p.GangOrdered < p.Scheduling.Gang.Size:
+				p.WaitsFor = fmt.Sprintf("%d of the %d pods of gang %q are ordered", p.GangOrdered, p.Scheduling.Gang.Size, p.Scheduling.Gang.Name)
 			}
 			return p
 		}), err
@@ -51,8 +72,9 @@ type NodeRoom struct {
 	Name                string
 	State               husk.NodeState
 	Version             int64
-	Capacity, Allocated husk.Resources
+	Capacity, Allocated husk.Resources // of cpu what may be placed, with the overcommit ratio of the pool
 	VMMOverheadMiB      int
+	husk.NodeSettings
 }
 
 // NodeRooms returns every node, by name.
@@ -61,10 +83,53 @@ func (s *Store) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
 		rows, err := q.NodeRooms(ctx)
 		return convertAll(rows, func(n db.NodeRoomsRow) NodeRoom {
 			return NodeRoom{
-				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
+				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.SchedulableCpuMillis, MemoryMiB: n.MemoryMib},
 				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib,
+				NodeSettings: husk.NodeSettings{Pool: n.Pool, Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
 			}
 		}), err
+	})
+}
+
+// PlacedPod is a pod that holds room on a node.
+type PlacedPod struct {
+	PodKey
+	Node       ID
+	Size       husk.Resources
+	Overhead   int // MiB that the node is charged for it beside its size
+	PlacedAt   time.Time
+	Leaving    bool // is being stopped
+	Labels     map[string]string
+	Scheduling husk.Scheduling
+}
+
+// PlacedPods returns what holds room on some nodes.
+func (s *Store) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]PlacedPod, error) {
+		rows, err := q.PlacedPods(ctx, nodes)
+		return convertAll(rows, func(r db.PlacedPodsRow) PlacedPod {
+			p := PlacedPod{
+				PodKey: PodKey{r.TenantID, r.ID}, Node: r.NodeID, Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
+				Overhead: r.VmmOverheadMib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: schedulingOf(r.Scheduling),
+			}
+			if r.PlacedAt != nil {
+				p.PlacedAt = *r.PlacedAt
+			}
+			return p
+		}), err
+	})
+}
+
+// NodesOfTenants returns the nodes on which a pod of these tenants holds room.
+func (s *Store) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
+}
+
+// LeavingPods returns the pods that are being stopped and still hold room.
+func (s *Store) LeavingPods(ctx context.Context) ([]PodKey, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+		rows, err := q.LeavingPods(ctx)
+		return convertAll(rows, func(r db.LeavingPodsRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
 	})
 }
 
@@ -87,6 +152,7 @@ type Placement struct {
 	Pod         PodKey
 	Node        ID
 	NodeVersion int64
+	Decision    husk.Placement
 }
 
 // CommitPlacements writes a batch in one statement and returns the pods that were placed. Those that are missing were deleted
@@ -98,6 +164,11 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 		p.PodIds = append(p.PodIds, pl.Pod.ID)
 		p.NodeIds = append(p.NodeIds, pl.Node)
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
+		raw, err := json.Marshal(pl.Decision)
+		if err != nil {
+			return nil, err
+		}
+		p.Decisions = append(p.Decisions, raw)
 	}
 	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.CommitPlacements(ctx, p)
@@ -119,11 +190,17 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 	})
 }
 
+// KeylessPod is a placed pod whose key in Ceph is not made yet.
+type KeylessPod struct {
+	PodKey
+	HadOne bool // for an earlier placement
+}
+
 // PodsWithoutKey returns up to limit placed pods whose key in Ceph is not made yet, those that were placed first first.
-func (s *Store) PodsWithoutKey(ctx context.Context, limit int) ([]PodKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+func (s *Store) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]KeylessPod, error) {
 		rows, err := q.PodsWithoutKey(ctx, limit)
-		return convertAll(rows, func(r db.PodsWithoutKeyRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
+		return convertAll(rows, func(r db.PodsWithoutKeyRow) KeylessPod { return KeylessPod{PodKey{r.TenantID, r.ID}, r.HadOne} }), err
 	})
 }
 
@@ -154,7 +231,8 @@ func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
 type Refusal struct {
 	Pod             PodKey
 	Reason, Message string
-	Waits           bool // for something of its own, not for room
+	Waits           bool // for something of its own or for what is leaving, not for room that may appear
+	Decision        husk.Placement
 }
 
 // Refuse records why pods are not placed, and puts off those that fitted nowhere: for a second, and twice as long each time, up to half a
@@ -168,6 +246,11 @@ func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
 	for _, r := range refusals {
 		p.TenantIds, p.PodIds = append(p.TenantIds, r.Pod.TenantID), append(p.PodIds, r.Pod.ID)
 		p.Reasons, p.Messages, p.Waits = append(p.Reasons, r.Reason), append(p.Messages, r.Message), append(p.Waits, r.Waits)
+		raw, err := json.Marshal(r.Decision)
+		if err != nil {
+			return err
+		}
+		p.Decisions = append(p.Decisions, raw)
 		topics[topicTenant(r.Pod.TenantID)] = true
 	}
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
@@ -177,6 +260,77 @@ func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
 		return struct{}{}, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 	})
 	return err
+}
+
+// Eviction is a pod that is to leave a node.
+type Eviction struct {
+	Pod  PodKey
+	Node ID
+}
+
+// Evict stops pods so that they are placed again elsewhere, and returns those that it stopped: the others were not up there any more, or
+// another server leads.
+func (s *Store) Evict(ctx context.Context, epoch int64, pods []Eviction, reason, message string) ([]PodKey, error) {
+	if len(pods) == 0 {
+		return nil, nil
+	}
+	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+		return evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: reason, Message: message})
+	})
+}
+
+func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsParams) ([]PodKey, error) {
+	for _, e := range pods {
+		p.TenantIds, p.PodIds, p.NodeIds = append(p.TenantIds, e.Pod.TenantID), append(p.PodIds, e.Pod.ID), append(p.NodeIds, e.Node)
+	}
+	rows, err := q.EvictPods(ctx, p)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	evicted := make([]PodKey, 0, len(rows))
+	events := db.InsertEventsParams{Kind: "pod", Reason: p.Reason}
+	topics := map[string]bool{}
+	for _, r := range rows {
+		evicted = append(evicted, PodKey{r.TenantID, r.ID})
+		events.TenantIds, events.ObjectIds = append(events.TenantIds, r.TenantID), append(events.ObjectIds, r.ID)
+		topics[topicTenant(r.TenantID)], topics[topicNode(r.NodeID)] = true, true
+	}
+	if err := q.InsertEvents(ctx, events); err != nil {
+		return nil, err
+	}
+	return evicted, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+}
+
+// Decision returns what the scheduler decided about a tenant's pod last. Codes: not_found.
+func (s *Store) Decision(ctx context.Context, tenantID, podID ID) (husk.Placement, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
+}
+
+// DecisionForOperator is Decision for a caller of no tenant. Codes: not_found.
+func (s *Store) DecisionForOperator(ctx context.Context, tenantID, podID ID) (husk.Placement, error) {
+	return inControl(ctx, s, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
+}
+
+func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Placement, error) {
+	row, err := q.PodDecision(ctx, db.PodDecisionParams{TenantID: tenantID, ID: podID})
+	if err != nil {
+		return husk.Placement{}, orNotFound(err, "pod")
+	}
+	p := husk.Placement{Outcome: husk.PlacementUndecided}
+	if row.Decision != nil {
+		if err := json.Unmarshal(row.Decision, &p); err != nil {
+			return husk.Placement{}, wrap(err, "decision about pod %s", podID)
+		}
+	}
+	if row.Phase == husk.PhasePending {
+		p.Attempts, p.NextTryAt = row.Tries, row.NextTryAt
+		if p.Outcome == husk.PlacementPlaced { // and evicted since
+			p = husk.Placement{Outcome: husk.PlacementUndecided}
+		}
+	} else {
+		p.NodeName = row.NodeName
+	}
+	return p, nil
 }
 
 // AnyPutOff tells whether a pod was put off and is not due yet.
@@ -319,13 +473,22 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		return err
 	}
 	next, ok := row.Phase.Next(r.Event)
-	if !ok || r.Generation < row.ObservedGeneration {
+	if !ok || r.Generation < row.ObservedGeneration || r.Generation < row.PlacedGeneration {
 		return nil
 	}
 	if row.HoldsRoom && !next.Holds() {
 		if err := freeRoom(ctx, q, row); err != nil {
 			return err
 		}
+	}
+	if next == husk.PhaseGone && row.Evicted {
+		if err := q.RequeuePod(ctx, db.RequeuePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
+			return err
+		}
+		if err := q.Notify(ctx, topicWork); err != nil {
+			return err
+		}
+		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
 	}
 	if next == husk.PhaseGone {
 		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
@@ -355,7 +518,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 	return notifyTenant(ctx, q, row.TenantID)
 }
 
-// freeRoom gives back what a pod held whose virtual machine is gone: its room on the node and its volumes.
+// freeRoom gives back what a pod held whose virtual machine is gone: its room on the node and, unless it is only evicted, its volumes.
 func freeRoom(ctx context.Context, q *db.Queries, row db.Pod) error {
 	if err := q.FreeNodeRoom(ctx, db.FreeNodeRoomParams{
 		ID: *row.NodeID, CpuMillis: row.CpuMillis, MemoryMib: row.MemoryMib + row.VmmOverheadMib,
@@ -364,6 +527,9 @@ func freeRoom(ctx context.Context, q *db.Queries, row db.Pod) error {
 	}
 	if err := q.ClearPodRoom(ctx, db.ClearPodRoomParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 		return err
+	}
+	if row.Evicted { // it will need its volumes again
+		return q.Notify(ctx, topicNode(*row.NodeID))
 	}
 	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
 		return err

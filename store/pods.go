@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -46,7 +47,7 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 		}
 		pod, err := creating(ctx, q, tenantID, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
-			if err := checkPodQuota(ctx, q, tenant, spec.Resources); err != nil {
+			if err := checkPodQuota(ctx, q, tenant, spec); err != nil {
 				return id, husk.Pod{}, err
 			}
 			images, err := findImages(ctx, q, tenantID, spec)
@@ -74,7 +75,11 @@ func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, na
 	})
 }
 
-func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, size husk.Resources) error {
+func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.PodSpec) error {
+	size := spec.Resources
+	if spec.Scheduling != nil && spec.Scheduling.Priority > tenant.QuotaPriority {
+		return husk.Errorf(husk.CodeQuotaExceeded, "spec.scheduling.priority", "the tenant's quota allows priorities up to %d", tenant.QuotaPriority)
+	}
 	use, err := q.PodUse(ctx, tenant.ID)
 	if err != nil {
 		return err
@@ -120,10 +125,20 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 	if err != nil {
 		return db.Pod{}, err
 	}
-	row, err := q.InsertPod(ctx, db.InsertPodParams{
+	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: spec, CpuMillis: spec.Resources.CPUMillis,
 		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: macOf(id),
-	})
+	}
+	if sched := spec.Scheduling; sched != nil {
+		p.Priority = sched.Priority
+		if sched.Gang != nil {
+			p.Gang = sched.Gang.Name
+		}
+		if p.Scheduling, err = json.Marshal(sched); err != nil {
+			return db.Pod{}, err
+		}
+	}
+	row, err := q.InsertPod(ctx, p)
 	if uniqueViolation(err, "pods_tenant_id_name_key") {
 		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
 	}
@@ -189,7 +204,7 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 			}
 			row.Phase = husk.PhaseStopping
 			return podOf(row), ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
-		case row.Phase != husk.PhaseStopping:
+		case row.Phase != husk.PhaseStopping || row.Evicted:
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err != nil {
 				return husk.Pod{}, err
 			}

@@ -11,7 +11,7 @@ func quotaOf(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
 		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages,
-		RequestsPerSecond: t.QuotaRequestsPerSecond,
+		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority,
 	}
 }
 

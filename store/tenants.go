@@ -32,7 +32,7 @@ func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string,
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond,
+				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
 			})
 			if uniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -108,7 +108,7 @@ func (s *Store) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hus
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond,
+			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
 		}); err != nil {
 			return husk.Tenant{}, err
 		}

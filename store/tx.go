@@ -105,6 +105,11 @@ func uniqueViolation(err error, constraint string) bool {
 	return ok && pg.Code == "23505" && pg.ConstraintName == constraint
 }
 
+func foreignKeyViolation(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23503"
+}
+
 // orNotFound turns "no rows" into the one answer for what does not exist and what is another tenant's.
 func orNotFound(err error, kind string) error {
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -126,19 +126,25 @@ type Network struct {
 }
 
 type Node struct {
-	ID                 uuid.UUID
-	Name               string
-	State              husk.NodeState
-	CpuMillis          int
-	MemoryMib          int
-	VmmOverheadMib     int
-	AllocatedCpuMillis int
-	AllocatedMemoryMib int
-	Version            int64
-	DesiredRevision    int64
-	Endpoint           string
-	HeartbeatAt        *time.Time
-	CreatedAt          time.Time
+	ID                   uuid.UUID
+	Name                 string
+	State                husk.NodeState
+	CpuMillis            int
+	MemoryMib            int
+	VmmOverheadMib       int
+	AllocatedCpuMillis   int
+	AllocatedMemoryMib   int
+	Version              int64
+	DesiredRevision      int64
+	Endpoint             string
+	HeartbeatAt          *time.Time
+	CreatedAt            time.Time
+	Pool                 *string
+	Labels               map[string]string
+	Taints               []string
+	Cordoned             bool
+	CpuOvercommit        float64
+	SchedulableCpuMillis int
 }
 
 type NodeCertificate struct {
@@ -191,6 +197,18 @@ type Pod struct {
 	Tries               int
 	NextTryAt           *time.Time
 	NodeName            string
+	Scheduling          []byte
+	Priority            int
+	Gang                string
+	Decision            []byte
+	PlacedGeneration    int64
+	Evicted             bool
+}
+
+type Pool struct {
+	Name          string
+	CpuOvercommit float64
+	CreatedAt     time.Time
 }
 
 type RateBucket struct {
@@ -231,6 +249,7 @@ type Tenant struct {
 	QuotaNetworks          int
 	QuotaAddresses         int
 	QuotaRequestsPerSecond int
+	QuotaPriority          int
 }
 
 type TenantKey struct {

@@ -13,12 +13,33 @@ import (
 	"husk"
 )
 
+const cordonNodes = `-- name: CordonNodes :exec
+UPDATE nodes SET cordoned = true, version = version + 1 WHERE id = ANY($1::uuid[]) AND NOT cordoned
+`
+
+func (q *Queries) CordonNodes(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, cordonNodes, ids)
+	return err
+}
+
 const deleteNode = `-- name: DeleteNode :execrows
 DELETE FROM nodes WHERE id = $1
 `
 
 func (q *Queries) DeleteNode(ctx context.Context, id uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteNode, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const deletePool = `-- name: DeletePool :execrows
+DELETE FROM pools WHERE name = $1
+`
+
+func (q *Queries) DeletePool(ctx context.Context, name string) (int64, error) {
+	result, err := q.db.Exec(ctx, deletePool, name)
 	if err != nil {
 		return 0, err
 	}
@@ -38,20 +59,22 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 
 const heartbeat = `-- name: Heartbeat :one
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1,
-    cpu_millis = GREATEST($2::integer, n.allocated_cpu_millis), memory_mib = GREATEST($3::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $4,
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
-        ('Ready', GREATEST($2::integer, n.allocated_cpu_millis), GREATEST($3::integer, n.allocated_memory_mib), $4::integer) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = $5 FOR UPDATE) old
+    cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($2::integer, n.allocated_memory_mib),
+    vmm_overhead_mib = $3,
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
+        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST($4::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($4::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = $5 FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
 
 type HeartbeatParams struct {
 	Endpoint       string
-	CpuMillis      int
 	MemoryMib      int
 	VmmOverheadMib int
+	CpuMillis      int
 	ID             uuid.UUID
 }
 
@@ -60,14 +83,15 @@ type HeartbeatRow struct {
 	HasUnknownPods bool
 }
 
-// Capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
+// What can be placed never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones: its memory is taken for
+// more than it is, and its cpu for more overcommitted than its pool says.
 // The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
 func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
 		arg.Endpoint,
-		arg.CpuMillis,
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
+		arg.CpuMillis,
 		arg.ID,
 	)
 	var i HeartbeatRow
@@ -92,7 +116,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis
 `
 
 type InsertNodeParams struct {
@@ -117,6 +141,12 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.Endpoint,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
+		&i.Pool,
+		&i.Labels,
+		&i.Taints,
+		&i.Cordoned,
+		&i.CpuOvercommit,
+		&i.SchedulableCpuMillis,
 	)
 	return i, err
 }
@@ -139,7 +169,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -159,12 +189,18 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Endpoint,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
+		&i.Pool,
+		&i.Labels,
+		&i.Taints,
+		&i.Cordoned,
+		&i.CpuOvercommit,
+		&i.SchedulableCpuMillis,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes WHERE id = $1
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes WHERE id = $1
 `
 
 func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -184,6 +220,12 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Endpoint,
 		&i.HeartbeatAt,
 		&i.CreatedAt,
+		&i.Pool,
+		&i.Labels,
+		&i.Taints,
+		&i.Cordoned,
+		&i.CpuOvercommit,
+		&i.SchedulableCpuMillis,
 	)
 	return i, err
 }
@@ -200,19 +242,24 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodeRooms = `-- name: NodeRooms :many
-SELECT id, name, state, version, cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib FROM nodes ORDER BY name
+SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
+    COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name
 `
 
 type NodeRoomsRow struct {
-	ID                 uuid.UUID
-	Name               string
-	State              husk.NodeState
-	Version            int64
-	CpuMillis          int
-	MemoryMib          int
-	AllocatedCpuMillis int
-	AllocatedMemoryMib int
-	VmmOverheadMib     int
+	ID                   uuid.UUID
+	Name                 string
+	State                husk.NodeState
+	Version              int64
+	SchedulableCpuMillis int
+	MemoryMib            int
+	AllocatedCpuMillis   int
+	AllocatedMemoryMib   int
+	VmmOverheadMib       int
+	Pool                 string
+	Labels               map[string]string
+	Taints               []string
+	Cordoned             bool
 }
 
 func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
@@ -229,11 +276,15 @@ func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
 			&i.Name,
 			&i.State,
 			&i.Version,
-			&i.CpuMillis,
+			&i.SchedulableCpuMillis,
 			&i.MemoryMib,
 			&i.AllocatedCpuMillis,
 			&i.AllocatedMemoryMib,
 			&i.VmmOverheadMib,
+			&i.Pool,
+			&i.Labels,
+			&i.Taints,
+			&i.Cordoned,
 		); err != nil {
 			return nil, err
 		}
@@ -246,7 +297,7 @@ func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at FROM nodes ORDER BY name
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes ORDER BY name
 `
 
 func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
@@ -272,6 +323,12 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 			&i.Endpoint,
 			&i.HeartbeatAt,
 			&i.CreatedAt,
+			&i.Pool,
+			&i.Labels,
+			&i.Taints,
+			&i.Cordoned,
+			&i.CpuOvercommit,
+			&i.SchedulableCpuMillis,
 		); err != nil {
 			return nil, err
 		}
@@ -281,6 +338,95 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const overcommitPool = `-- name: OvercommitPool :exec
+UPDATE nodes SET cpu_overcommit = GREATEST($1::double precision, allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1)), version = version + 1
+WHERE pool = $2::text
+`
+
+type OvercommitPoolParams struct {
+	CpuOvercommit float64
+	Name          string
+}
+
+// The nodes of a pool promise what the pool says, or what is placed already if that is more.
+func (q *Queries) OvercommitPool(ctx context.Context, arg OvercommitPoolParams) error {
+	_, err := q.db.Exec(ctx, overcommitPool, arg.CpuOvercommit, arg.Name)
+	return err
+}
+
+const pool = `-- name: Pool :one
+SELECT p.name, p.cpu_overcommit, p.created_at, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nodes FROM pools p WHERE p.name = $1
+`
+
+type PoolRow struct {
+	Name          string
+	CpuOvercommit float64
+	CreatedAt     time.Time
+	Nodes         int
+}
+
+func (q *Queries) Pool(ctx context.Context, name string) (PoolRow, error) {
+	row := q.db.QueryRow(ctx, pool, name)
+	var i PoolRow
+	err := row.Scan(
+		&i.Name,
+		&i.CpuOvercommit,
+		&i.CreatedAt,
+		&i.Nodes,
+	)
+	return i, err
+}
+
+const pools = `-- name: Pools :many
+SELECT p.name, p.cpu_overcommit, p.created_at, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nodes FROM pools p ORDER BY p.name
+`
+
+type PoolsRow struct {
+	Name          string
+	CpuOvercommit float64
+	CreatedAt     time.Time
+	Nodes         int
+}
+
+func (q *Queries) Pools(ctx context.Context) ([]PoolsRow, error) {
+	rows, err := q.db.Query(ctx, pools)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PoolsRow{}
+	for rows.Next() {
+		var i PoolsRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.CpuOvercommit,
+			&i.CreatedAt,
+			&i.Nodes,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const putPool = `-- name: PutPool :exec
+INSERT INTO pools (name, cpu_overcommit) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET cpu_overcommit = EXCLUDED.cpu_overcommit
+`
+
+type PutPoolParams struct {
+	Name          string
+	CpuOvercommit float64
+}
+
+func (q *Queries) PutPool(ctx context.Context, arg PutPoolParams) error {
+	_, err := q.db.Exec(ctx, putPool, arg.Name, arg.CpuOvercommit)
+	return err
 }
 
 const setNodeLost = `-- name: SetNodeLost :execrows
@@ -299,6 +445,53 @@ func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const updateNode = `-- name: UpdateNode :one
+UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
+    cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis
+`
+
+type UpdateNodeParams struct {
+	Pool     *string
+	Labels   map[string]string
+	Taints   []string
+	Cordoned bool
+	ID       uuid.UUID
+}
+
+func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, error) {
+	row := q.db.QueryRow(ctx, updateNode,
+		arg.Pool,
+		arg.Labels,
+		arg.Taints,
+		arg.Cordoned,
+		arg.ID,
+	)
+	var i Node
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.State,
+		&i.CpuMillis,
+		&i.MemoryMib,
+		&i.VmmOverheadMib,
+		&i.AllocatedCpuMillis,
+		&i.AllocatedMemoryMib,
+		&i.Version,
+		&i.DesiredRevision,
+		&i.Endpoint,
+		&i.HeartbeatAt,
+		&i.CreatedAt,
+		&i.Pool,
+		&i.Labels,
+		&i.Taints,
+		&i.Cordoned,
+		&i.CpuOvercommit,
+		&i.SchedulableCpuMillis,
+	)
+	return i, err
 }
 
 const useJoinToken = `-- name: UseJoinToken :exec

@@ -49,6 +49,17 @@ func (q *Queries) DeleteSigningKey(ctx context.Context, kid string) error {
 	return err
 }
 
+const epoch = `-- name: Epoch :one
+SELECT epoch FROM leadership FOR SHARE
+`
+
+func (q *Queries) Epoch(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, epoch)
+	var epoch int64
+	err := row.Scan(&epoch)
+	return epoch, err
+}
+
 const findIdempotencyKey = `-- name: FindIdempotencyKey :one
 SELECT tenant_id, key, request_hash, object_id, response, created_at FROM idempotency_keys WHERE tenant_id = $1 AND key = $2
 `

@@ -45,9 +45,9 @@ WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = $1 FOR SHARE
 ), wanted AS (
     SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::uuid[]) AS pod_id, unnest($4::uuid[]) AS node_id,
-        unnest($5::bigint[]) AS node_version
+        unnest($5::bigint[]) AS node_version, unnest($6::jsonb[]) AS decision
 ), pending AS (
-    SELECT w.tenant_id, w.pod_id, w.node_id, w.node_version, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
+    SELECT w.tenant_id, w.pod_id, w.node_id, w.node_version, w.decision, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
     WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
     FOR UPDATE OF p
 ), charged AS (
@@ -56,11 +56,11 @@ WITH leader AS (
         version = n.version + 1
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
         FROM pending GROUP BY node_id, node_version) a
-    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
+    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready' AND NOT n.cordoned
     RETURNING n.id, n.name, n.vmm_overhead_mib
 )
 UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, node_name = c.name, vmm_overhead_mib = c.vmm_overhead_mib,
-    placed_at = clock_timestamp()
+    placed_at = clock_timestamp(), placed_generation = p.generation, decision = w.decision
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id
@@ -72,6 +72,7 @@ type CommitPlacementsParams struct {
 	PodIds       []uuid.UUID
 	NodeIds      []uuid.UUID
 	NodeVersions []int64
+	Decisions    [][]byte
 }
 
 type CommitPlacementsRow struct {
@@ -89,6 +90,7 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 		arg.PodIds,
 		arg.NodeIds,
 		arg.NodeVersions,
+		arg.Decisions,
 	)
 	if err != nil {
 		return nil, err
@@ -109,7 +111,7 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id
 `
 
@@ -160,8 +162,74 @@ func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredP
 			&i.Pod.Tries,
 			&i.Pod.NextTryAt,
 			&i.Pod.NodeName,
+			&i.Pod.Scheduling,
+			&i.Pod.Priority,
+			&i.Pod.Gang,
+			&i.Pod.Decision,
+			&i.Pod.PlacedGeneration,
+			&i.Pod.Evicted,
 			&i.Cidr,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const evictPods = `-- name: EvictPods :many
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = $1 FOR SHARE
+), wanted AS (
+    SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::uuid[]) AS pod_id, unnest($4::uuid[]) AS node_id
+), going AS (
+    SELECT p.tenant_id, p.id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
+    WHERE p.phase IN ('Starting', 'Running') AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), evicted AS (
+    UPDATE pods p SET phase = 'Stopping', reason = $5, message = $6, evicted = true, generation = p.generation + 1
+    FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
+), told AS (
+    UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM evicted) e WHERE n.id = e.node_id
+)
+SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted
+`
+
+type EvictPodsParams struct {
+	Epoch     int64
+	TenantIds []uuid.UUID
+	PodIds    []uuid.UUID
+	NodeIds   []uuid.UUID
+	Reason    string
+	Message   string
+}
+
+type EvictPodsRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	NodeID   uuid.UUID
+}
+
+// Pods that are up on these nodes stop, to be placed again. It does nothing for a leader whose epoch has passed. The nodes are told.
+func (q *Queries) EvictPods(ctx context.Context, arg EvictPodsParams) ([]EvictPodsRow, error) {
+	rows, err := q.db.Query(ctx, evictPods,
+		arg.Epoch,
+		arg.TenantIds,
+		arg.PodIds,
+		arg.NodeIds,
+		arg.Reason,
+		arg.Message,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []EvictPodsRow{}
+	for rows.Next() {
+		var i EvictPodsRow
+		if err := rows.Scan(&i.TenantID, &i.ID, &i.NodeID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -264,22 +332,25 @@ func (q *Queries) ImagesOfNode(ctx context.Context, nodeID uuid.UUID) ([]ImagesO
 }
 
 const insertPod = `-- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted
 `
 
 type InsertPodParams struct {
-	TenantID  uuid.UUID
-	ID        uuid.UUID
-	Name      string
-	Labels    map[string]string
-	Spec      husk.PodSpec
-	CpuMillis int
-	MemoryMib int
-	NetworkID uuid.UUID
-	Address   netip.Addr
-	Mac       net.HardwareAddr
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+	Name       string
+	Labels     map[string]string
+	Spec       husk.PodSpec
+	CpuMillis  int
+	MemoryMib  int
+	NetworkID  uuid.UUID
+	Address    netip.Addr
+	Mac        net.HardwareAddr
+	Scheduling []byte
+	Priority   int
+	Gang       string
 }
 
 func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, error) {
@@ -294,6 +365,9 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		arg.NetworkID,
 		arg.Address,
 		arg.Mac,
+		arg.Scheduling,
+		arg.Priority,
+		arg.Gang,
 	)
 	var i Pod
 	err := row.Scan(
@@ -328,6 +402,12 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Tries,
 		&i.NextTryAt,
 		&i.NodeName,
+		&i.Scheduling,
+		&i.Priority,
+		&i.Gang,
+		&i.Decision,
+		&i.PlacedGeneration,
+		&i.Evicted,
 	)
 	return i, err
 }
@@ -357,8 +437,37 @@ func (q *Queries) KeyedPodIDs(ctx context.Context) ([]uuid.UUID, error) {
 	return items, nil
 }
 
+const leavingPods = `-- name: LeavingPods :many
+SELECT tenant_id, id FROM pods WHERE phase = 'Stopping' AND holds_room AND node_id IS NOT NULL
+`
+
+type LeavingPodsRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
+	rows, err := q.db.Query(ctx, leavingPods)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []LeavingPodsRow{}
+	for rows.Next() {
+		var i LeavingPodsRow
+		if err := rows.Scan(&i.TenantID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -401,12 +510,18 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Tries,
 		&i.NextTryAt,
 		&i.NodeName,
+		&i.Scheduling,
+		&i.Priority,
+		&i.Gang,
+		&i.Decision,
+		&i.PlacedGeneration,
+		&i.Evicted,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -449,8 +564,38 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Tries,
 		&i.NextTryAt,
 		&i.NodeName,
+		&i.Scheduling,
+		&i.Priority,
+		&i.Gang,
+		&i.Decision,
+		&i.PlacedGeneration,
+		&i.Evicted,
 	)
 	return i, err
+}
+
+const nodesOfTenants = `-- name: NodesOfTenants :many
+SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY($1::uuid[]) AND holds_room
+`
+
+func (q *Queries) NodesOfTenants(ctx context.Context, tenantIds []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, nodesOfTenants, tenantIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var node_id uuid.UUID
+		if err := rows.Scan(&node_id); err != nil {
+			return nil, err
+		}
+		items = append(items, node_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const pendingPods = `-- name: PendingPods :many
@@ -461,26 +606,35 @@ WITH volumes_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
 )
-SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at,
-    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image
+SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
+    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
+    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND (g.phase = 'Pending' OR g.holds_room)) ELSE 0 END)::integer AS gang_ordered,
+    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND g.holds_room) ELSE 0 END)::integer AS gang_placed
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
 WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
-ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.created_at, p.id LIMIT $1
+ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.priority DESC, p.created_at, p.id LIMIT $1
 `
 
 type PendingPodsRow struct {
-	TenantID       uuid.UUID
-	ID             uuid.UUID
-	CpuMillis      int
-	MemoryMib      int
-	CreatedAt      time.Time
-	WaitsForVolume string
-	WaitsForImage  string
+	TenantID         uuid.UUID
+	ID               uuid.UUID
+	CpuMillis        int
+	MemoryMib        int
+	CreatedAt        time.Time
+	Priority         int
+	Labels           map[string]string
+	Scheduling       []byte
+	Tries            int
+	PlacedGeneration int64
+	WaitsForVolume   string
+	WaitsForImage    string
+	GangOrdered      int
+	GangPlaced       int
 }
 
-// What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+// What waits for a place and is due, the highest priority and then the oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
 // Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
 func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, error) {
 	rows, err := q.db.Query(ctx, pendingPods, max)
@@ -497,8 +651,65 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 			&i.CpuMillis,
 			&i.MemoryMib,
 			&i.CreatedAt,
+			&i.Priority,
+			&i.Labels,
+			&i.Scheduling,
+			&i.Tries,
+			&i.PlacedGeneration,
 			&i.WaitsForVolume,
 			&i.WaitsForImage,
+			&i.GangOrdered,
+			&i.GangPlaced,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const placedPods = `-- name: PlacedPods :many
+SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, phase, placed_at, labels, scheduling
+FROM pods WHERE holds_room AND node_id = ANY($1::uuid[])
+`
+
+type PlacedPodsRow struct {
+	TenantID       uuid.UUID
+	ID             uuid.UUID
+	NodeID         uuid.UUID
+	CpuMillis      int
+	MemoryMib      int
+	VmmOverheadMib int
+	Phase          husk.Phase
+	PlacedAt       *time.Time
+	Labels         map[string]string
+	Scheduling     []byte
+}
+
+// What holds room on these nodes.
+func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]PlacedPodsRow, error) {
+	rows, err := q.db.Query(ctx, placedPods, nodeIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PlacedPodsRow{}
+	for rows.Next() {
+		var i PlacedPodsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.NodeID,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.VmmOverheadMib,
+			&i.Phase,
+			&i.PlacedAt,
+			&i.Labels,
+			&i.Scheduling,
 		); err != nil {
 			return nil, err
 		}
@@ -511,7 +722,7 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -554,6 +765,46 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Tries,
 		&i.NextTryAt,
 		&i.NodeName,
+		&i.Scheduling,
+		&i.Priority,
+		&i.Gang,
+		&i.Decision,
+		&i.PlacedGeneration,
+		&i.Evicted,
+	)
+	return i, err
+}
+
+const podDecision = `-- name: PodDecision :one
+SELECT phase, reason, message, node_name, tries, next_try_at, decision FROM pods WHERE tenant_id = $1 AND id = $2
+`
+
+type PodDecisionParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+type PodDecisionRow struct {
+	Phase     husk.Phase
+	Reason    string
+	Message   string
+	NodeName  string
+	Tries     int
+	NextTryAt *time.Time
+	Decision  []byte
+}
+
+func (q *Queries) PodDecision(ctx context.Context, arg PodDecisionParams) (PodDecisionRow, error) {
+	row := q.db.QueryRow(ctx, podDecision, arg.TenantID, arg.ID)
+	var i PodDecisionRow
+	err := row.Scan(
+		&i.Phase,
+		&i.Reason,
+		&i.Message,
+		&i.NodeName,
+		&i.Tries,
+		&i.NextTryAt,
+		&i.Decision,
 	)
 	return i, err
 }
@@ -649,7 +900,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -712,6 +963,12 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Tries,
 			&i.NextTryAt,
 			&i.NodeName,
+			&i.Scheduling,
+			&i.Priority,
+			&i.Gang,
+			&i.Decision,
+			&i.PlacedGeneration,
+			&i.Evicted,
 		); err != nil {
 			return nil, err
 		}
@@ -724,7 +981,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNode = `-- name: PodsOfLostNode :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
 `
 
 func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, error) {
@@ -768,6 +1025,12 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 			&i.Tries,
 			&i.NextTryAt,
 			&i.NodeName,
+			&i.Scheduling,
+			&i.Priority,
+			&i.Gang,
+			&i.Decision,
+			&i.PlacedGeneration,
+			&i.Evicted,
 		); err != nil {
 			return nil, err
 		}
@@ -780,7 +1043,7 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 }
 
 const podsWithoutKey = `-- name: PodsWithoutKey :many
-SELECT tenant_id, id, node_id::uuid AS node_id FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
+SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
 ORDER BY placed_at LIMIT $1
 `
 
@@ -788,6 +1051,7 @@ type PodsWithoutKeyRow struct {
 	TenantID uuid.UUID
 	ID       uuid.UUID
 	NodeID   uuid.UUID
+	HadOne   bool
 }
 
 // Placed pods that their node is not told of yet.
@@ -800,7 +1064,12 @@ func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKey
 	items := []PodsWithoutKeyRow{}
 	for rows.Next() {
 		var i PodsWithoutKeyRow
-		if err := rows.Scan(&i.TenantID, &i.ID, &i.NodeID); err != nil {
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.NodeID,
+			&i.HadOne,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -812,11 +1081,11 @@ func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKey
 }
 
 const putOffPods = `-- name: PutOffPods :exec
-UPDATE pods SET reason = r.reason, message = r.message,
+UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
     next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
 FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
-    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits) r
+    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits, unnest($6::jsonb[]) AS decision) r
 WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
   AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message))
 `
@@ -827,6 +1096,7 @@ type PutOffPodsParams struct {
 	Reasons   []string
 	Messages  []string
 	Waits     []bool
+	Decisions [][]byte
 }
 
 // Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
@@ -838,6 +1108,7 @@ func (q *Queries) PutOffPods(ctx context.Context, arg PutOffPodsParams) error {
 		arg.Reasons,
 		arg.Messages,
 		arg.Waits,
+		arg.Decisions,
 	)
 	return err
 }
@@ -857,6 +1128,24 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const requeuePod = `-- name: RequeuePod :exec
+UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
+    generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
+    placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
+WHERE tenant_id = $1 AND id = $2
+`
+
+type RequeuePodParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// An evicted pod whose virtual machine is gone waits for a place again. It keeps its address and its volumes; its key is made anew.
+func (q *Queries) RequeuePod(ctx context.Context, arg RequeuePodParams) error {
+	_, err := q.db.Exec(ctx, requeuePod, arg.TenantID, arg.ID)
+	return err
 }
 
 const setPodKeys = `-- name: SetPodKeys :many
@@ -897,7 +1186,7 @@ func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.
 }
 
 const setPodStopping = `-- name: SetPodStopping :exec
-UPDATE pods SET phase = 'Stopping', reason = '', message = '', generation = generation + 1, deletion_requested_at = clock_timestamp()
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
 WHERE tenant_id = $1 AND id = $2
 `
 
@@ -979,7 +1268,7 @@ func (q *Queries) UpdatePodStatus(ctx context.Context, arg UpdatePodStatusParams
 const wakePods = `-- name: WakePods :execrows
 UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
     SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
-      AND p.cpu_millis <= $1 AND p.memory_mib <= $2 ORDER BY p.created_at, p.id LIMIT $3)
+      AND p.cpu_millis <= $1 AND p.memory_mib <= $2 ORDER BY p.priority DESC, p.created_at, p.id LIMIT $3)
 `
 
 type WakePodsParams struct {
@@ -988,7 +1277,7 @@ type WakePodsParams struct {
 	Max       int
 }
 
-// Room has appeared: those that were put off and could fit into it are due at once, the oldest first.
+// Room has appeared: those that were put off and could fit into it are due at once, the highest priority and then the oldest first.
 func (q *Queries) WakePods(ctx context.Context, arg WakePodsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, wakePods, arg.CpuMillis, arg.MemoryMib, arg.Max)
 	if err != nil {

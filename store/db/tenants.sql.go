@@ -71,10 +71,10 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 
 const insertTenant = `-- name: InsertTenant :one
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_images, quota_requests_per_second)
+    quota_networks, quota_addresses, quota_images, quota_requests_per_second, quota_priority)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-    $9, $10, $11, $12)
-RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second
+    $9, $10, $11, $12, $13)
+RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority
 `
 
 type InsertTenantParams struct {
@@ -90,6 +90,7 @@ type InsertTenantParams struct {
 	QuotaAddresses         int
 	QuotaImages            int
 	QuotaRequestsPerSecond int
+	QuotaPriority          int
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Tenant, error) {
@@ -106,6 +107,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		arg.QuotaAddresses,
 		arg.QuotaImages,
 		arg.QuotaRequestsPerSecond,
+		arg.QuotaPriority,
 	)
 	var i Tenant
 	err := row.Scan(
@@ -123,12 +125,13 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		&i.QuotaNetworks,
 		&i.QuotaAddresses,
 		&i.QuotaRequestsPerSecond,
+		&i.QuotaPriority,
 	)
 	return i, err
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second FROM tenants WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
@@ -151,12 +154,13 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 		&i.QuotaNetworks,
 		&i.QuotaAddresses,
 		&i.QuotaRequestsPerSecond,
+		&i.QuotaPriority,
 	)
 	return i, err
 }
 
 const lockTenantNetwork = `-- name: LockTenantNetwork :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
 `
 
 type LockTenantNetworkRow struct {
@@ -183,13 +187,14 @@ func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTena
 		&i.Tenant.QuotaNetworks,
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
+		&i.Tenant.QuotaPriority,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const quotaUse = `-- name: QuotaUse :one
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority,
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
@@ -230,6 +235,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.Tenant.QuotaNetworks,
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
+		&i.Tenant.QuotaPriority,
 		&i.Pods,
 		&i.CpuMillis,
 		&i.MemoryMib,
@@ -242,7 +248,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -268,13 +274,14 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 		&i.Tenant.QuotaNetworks,
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
+		&i.Tenant.QuotaPriority,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `
@@ -314,6 +321,7 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 			&i.Tenant.QuotaNetworks,
 			&i.Tenant.QuotaAddresses,
 			&i.Tenant.QuotaRequestsPerSecond,
+			&i.Tenant.QuotaPriority,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -329,8 +337,8 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 const updateTenantQuota = `-- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = $1, quota_cpu_millis = $2, quota_memory_mib = $3,
     quota_volumes = $4, quota_volume_gib = $5, quota_snapshots = $6, quota_networks = $7,
-    quota_addresses = $8, quota_images = $9, quota_requests_per_second = $10
-WHERE id = $11
+    quota_addresses = $8, quota_images = $9, quota_requests_per_second = $10, quota_priority = $11
+WHERE id = $12
 `
 
 type UpdateTenantQuotaParams struct {
@@ -344,6 +352,7 @@ type UpdateTenantQuotaParams struct {
 	QuotaAddresses         int
 	QuotaImages            int
 	QuotaRequestsPerSecond int
+	QuotaPriority          int
 	ID                     uuid.UUID
 }
 
@@ -359,6 +368,7 @@ func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaPa
 		arg.QuotaAddresses,
 		arg.QuotaImages,
 		arg.QuotaRequestsPerSecond,
+		arg.QuotaPriority,
 		arg.ID,
 	)
 	if err != nil {

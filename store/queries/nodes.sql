@@ -21,7 +21,33 @@ SELECT * FROM nodes WHERE id = @id FOR UPDATE;
 SELECT * FROM nodes ORDER BY name;
 
 -- name: NodeRooms :many
-SELECT id, name, state, version, cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib FROM nodes ORDER BY name;
+SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
+    COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name;
+
+-- name: UpdateNode :one
+UPDATE nodes SET pool = sqlc.narg(pool), labels = @labels, taints = @taints, cordoned = @cordoned, version = version + 1,
+    cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = sqlc.narg(pool)), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
+WHERE id = @id RETURNING *;
+
+-- name: CordonNodes :exec
+UPDATE nodes SET cordoned = true, version = version + 1 WHERE id = ANY(@ids::uuid[]) AND NOT cordoned;
+
+-- name: Pools :many
+SELECT p.*, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nodes FROM pools p ORDER BY p.name;
+
+-- name: Pool :one
+SELECT p.*, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nodes FROM pools p WHERE p.name = @name;
+
+-- name: PutPool :exec
+INSERT INTO pools (name, cpu_overcommit) VALUES (@name, @cpu_overcommit) ON CONFLICT (name) DO UPDATE SET cpu_overcommit = EXCLUDED.cpu_overcommit;
+
+-- name: OvercommitPool :exec
+-- The nodes of a pool promise what the pool says, or what is placed already if that is more.
+UPDATE nodes SET cpu_overcommit = GREATEST(@cpu_overcommit::double precision, allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1)), version = version + 1
+WHERE pool = @name::text;
+
+-- name: DeletePool :execrows
+DELETE FROM pools WHERE name = @name;
 
 -- name: DeleteNode :execrows
 DELETE FROM nodes WHERE id = @id;
@@ -30,14 +56,17 @@ DELETE FROM nodes WHERE id = @id;
 SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 
 -- name: Heartbeat :one
--- Capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
+-- What can be placed never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones: its memory is taken for
+-- more than it is, and its cpu for more overcommitted than its pool says.
 -- The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint,
-    cpu_millis = GREATEST(@cpu_millis::integer, n.allocated_cpu_millis), memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
+    cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib,
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
-        ('Ready', GREATEST(@cpu_millis::integer, n.allocated_cpu_millis), GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state FROM nodes o WHERE o.id = @id FOR UPDATE) old
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
+        ('Ready', old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST(@cpu_millis::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST(@cpu_millis::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = @id FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
 

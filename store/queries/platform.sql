@@ -45,3 +45,6 @@ UPDATE credentials SET last_used_at = now() WHERE client_id = @client_id AND sec
 
 -- name: CredentialExists :one
 SELECT EXISTS (SELECT 1 FROM credentials WHERE client_id = @client_id AND kind = @kind);
+
+-- name: Epoch :one
+SELECT epoch FROM leadership FOR SHARE;

@@ -30,8 +30,8 @@ WHERE c.address BETWEEN net.first AND net.last
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
-VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac)
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang)
 RETURNING *;
 
 -- name: Pod :one
@@ -47,8 +47,46 @@ ORDER BY created_at, id LIMIT @max;
 SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 
 -- name: SetPodStopping :exec
-UPDATE pods SET phase = 'Stopping', reason = '', message = '', generation = generation + 1, deletion_requested_at = clock_timestamp()
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
 WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: EvictPods :many
+-- Pods that are up on these nodes stop, to be placed again. It does nothing for a leader whose epoch has passed. The nodes are told.
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
+), wanted AS (
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id
+), going AS (
+    SELECT p.tenant_id, p.id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
+    WHERE p.phase IN ('Starting', 'Running') AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), evicted AS (
+    UPDATE pods p SET phase = 'Stopping', reason = @reason, message = @message, evicted = true, generation = p.generation + 1
+    FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
+), told AS (
+    UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM evicted) e WHERE n.id = e.node_id
+)
+SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
+
+-- name: RequeuePod :exec
+-- An evicted pod whose virtual machine is gone waits for a place again. It keeps its address and its volumes; its key is made anew.
+UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
+    generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
+    placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: PodDecision :one
+SELECT phase, reason, message, node_name, tries, next_try_at, decision FROM pods WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: PlacedPods :many
+-- What holds room on these nodes.
+SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, phase, placed_at, labels, scheduling
+FROM pods WHERE holds_room AND node_id = ANY(@node_ids::uuid[]);
+
+-- name: NodesOfTenants :many
+SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY(@tenant_ids::uuid[]) AND holds_room;
+
+-- name: LeavingPods :many
+SELECT tenant_id, id FROM pods WHERE phase = 'Stopping' AND holds_room AND node_id IS NOT NULL;
 
 -- name: TouchNode :exec
 SELECT touch_node(@node::uuid);
@@ -102,7 +140,7 @@ SELECT id FROM pods WHERE holds_room OR phase = 'Pending';
 SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
 
 -- name: PendingPods :many
--- What waits for a place and is due, oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
+-- What waits for a place and is due, the highest priority and then the oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
 -- Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
 WITH volumes_missing AS (
     SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
@@ -111,22 +149,24 @@ WITH volumes_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
 )
-SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at,
-    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image
+SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
+    COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
+    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND (g.phase = 'Pending' OR g.holds_room)) ELSE 0 END)::integer AS gang_ordered,
+    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND g.holds_room) ELSE 0 END)::integer AS gang_placed
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
 WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
-ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.created_at, p.id LIMIT @max;
+ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.priority DESC, p.created_at, p.id LIMIT @max;
 
 -- name: PutOffPods :exec
 -- Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
 -- waits for something of its own is tried with the next pass.
-UPDATE pods SET reason = r.reason, message = r.message,
+UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
     next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason,
-    unnest(@messages::text[]) AS message, unnest(@waits::boolean[]) AS waits) r
+    unnest(@messages::text[]) AS message, unnest(@waits::boolean[]) AS waits, unnest(@decisions::jsonb[]) AS decision) r
 WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
   AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message));
 
@@ -134,10 +174,10 @@ WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
 SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp());
 
 -- name: WakePods :execrows
--- Room has appeared: those that were put off and could fit into it are due at once, the oldest first.
+-- Room has appeared: those that were put off and could fit into it are due at once, the highest priority and then the oldest first.
 UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
     SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
-      AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.created_at, p.id LIMIT @max);
+      AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.priority DESC, p.created_at, p.id LIMIT @max);
 
 -- name: CommitPlacements :many
 -- One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
@@ -146,7 +186,7 @@ WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), wanted AS (
     SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id,
-        unnest(@node_versions::bigint[]) AS node_version
+        unnest(@node_versions::bigint[]) AS node_version, unnest(@decisions::jsonb[]) AS decision
 ), pending AS (
     SELECT w.*, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
     WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
@@ -157,18 +197,18 @@ WITH leader AS (
         version = n.version + 1
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
         FROM pending GROUP BY node_id, node_version) a
-    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready'
+    WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready' AND NOT n.cordoned
     RETURNING n.id, n.name, n.vmm_overhead_mib
 )
 UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = true, node_id = c.id, node_name = c.name, vmm_overhead_mib = c.vmm_overhead_mib,
-    placed_at = clock_timestamp()
+    placed_at = clock_timestamp(), placed_generation = p.generation, decision = w.decision
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
 -- name: PodsWithoutKey :many
 -- Placed pods that their node is not told of yet.
-SELECT tenant_id, id, node_id::uuid AS node_id FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
+SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
 ORDER BY placed_at LIMIT @max;
 
 -- name: SetPodKeys :many

@@ -173,7 +173,7 @@ func (n *node) round(ctx context.Context) error {
 	}
 	keys := map[store.PodKey]string{}
 	for _, p := range keyless {
-		keys[p] = "cephx"
+		keys[p.PodKey] = "cephx"
 	}
 	if len(keys) > 0 {
 		if err := n.store.SetPodKeys(ctx, keys); err != nil {

@@ -1,0 +1,177 @@
+package store_test
+
+import (
+	"testing"
+
+	"husk"
+	"husk/store"
+)
+
+// An evicted pod stops, keeps its volumes meanwhile, and is placed again; nothing that its first node still says counts then.
+func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, first, second := h.tenant(), h.node(1), h.node(1)
+	image, volume := h.image(tenant), h.volume(tenant)
+	pod := h.order(tenant, specOf(image, volume))
+	h.place(first.ID, pod)
+	h.to(husk.PhaseRunning, first, pod)
+	evict := func(node store.ID, epoch int64) int {
+		t.Helper()
+		gone, err := h.Evict(t.Context(), epoch, []store.Eviction{{Pod: keyOf(pod), Node: node}}, "Preempted", "for another")
+		return len(must(t, gone, err))
+	}
+	if evict(second.ID, h.epoch()) != 0 {
+		t.Error("it is evicted from a node that it is not on")
+	}
+	if evict(first.ID, h.epoch()-1) != 0 {
+		t.Error("it is evicted by a server that does not lead")
+	}
+	if evict(first.ID, h.epoch()) != 1 || evict(first.ID, h.epoch()) != 0 {
+		t.Error("it is not evicted once")
+	}
+	h.wantAllocated(first.ID, 1)
+	leaving, err := h.LeavingPods(t.Context())
+	if must(t, leaving, err); len(leaving) != 1 || leaving[0] != keyOf(pod) {
+		t.Errorf("leaving are %v", leaving)
+	}
+	now, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	if must(t, now, err); now.Status.Phase != husk.PhaseStopping || now.Status.Reason != "Preempted" || now.DeletionRequestedAt != nil {
+		t.Errorf("the evicted pod is %+v", now.Status)
+	}
+	for range 2 { // the report may come twice
+		h.say(first.ID, pod, husk.EventGone)
+	}
+	h.wantAllocated(first.ID, 0)
+	now, err = h.Pod(t.Context(), tenant.ID, pod.ID)
+	if must(t, now, err); now.Status.Phase != husk.PhasePending || now.Status.NodeName != "" || now.Generation != 3 || now.Status.Timeline.RunningAt != nil || now.Status.Address != pod.Status.Address {
+		t.Errorf("the requeued pod is %+v", now)
+	}
+	_, err = h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+	wantCode(t, err, husk.CodeVolumeInUse)
+	pending, err := h.PendingPods(t.Context(), 10)
+	if must(t, pending, err); len(pending) != 1 || !pending[0].Again {
+		t.Errorf("pending are %+v", pending)
+	}
+	h.place(first.ID, pod) // the same node again: what it said before is late
+	if err := h.Report(t.Context(), first.ID, []husk.PodReport{{PodID: pod.ID, Generation: 1, Event: husk.EventRunning}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.phase(pod); got != husk.PhaseStarting {
+		t.Errorf("a report about the first placement makes it %s", got)
+	}
+	h.say(first.ID, pod, husk.EventRunning)
+	if got := h.phase(pod); got != husk.PhaseRunning {
+		t.Errorf("it is %s", got)
+	}
+}
+
+// A tenant that deletes a pod while it is being evicted means it.
+func TestAPodThatIsDeletedWhileItIsEvictedGoes(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	volume := h.volume(tenant)
+	pod := h.order(tenant, specOf(h.image(tenant), volume))
+	h.place(node.ID, pod)
+	if gone, err := h.Evict(t.Context(), h.epoch(), []store.Eviction{{Pod: keyOf(pod), Node: node.ID}}, "Preempted", ""); err != nil || len(gone) != 1 {
+		t.Fatal(gone, err)
+	}
+	for range 2 {
+		gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+		if must(t, gone, err); gone.DeletionRequestedAt == nil || gone.Generation != 3 {
+			t.Errorf("the deletion answers %+v", gone)
+		}
+	}
+	h.say(node.ID, pod, husk.EventGone)
+	if got := h.phase(pod); got != husk.PhaseGone {
+		t.Errorf("the pod is %s", got)
+	}
+	if v, err := h.Volume(t.Context(), tenant.ID, volume.ID); must(t, v, err).State != husk.VolumeAvailable {
+		t.Errorf("its volume is %s", v.State)
+	}
+}
+
+func TestAPoolPromisesMoreCPUThanThereIs(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	set := func(pool string) error {
+		_, err := h.UpdateNode(t.Context(), node.ID, func(s husk.NodeSettings) husk.NodeSettings { s.Pool = pool; return s })
+		return err
+	}
+	wantCode(t, set("steady"), husk.CodeInvalid)
+	pool, err := h.PutPool(t.Context(), "steady", 1.5)
+	if must(t, pool, err); pool.Nodes != 0 || pool.CPUOvercommit != 1.5 {
+		t.Errorf("the pool is %+v", pool)
+	}
+	if err := set("steady"); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.look(node.ID); got.SchedulableCPUMillis != 3*small.CPUMillis || got.Capacity.CPUMillis != 2*small.CPUMillis || got.Pool != "steady" {
+		t.Errorf("the node is %+v", got)
+	}
+	wantCode(t, h.DeletePool(t.Context(), "steady"), husk.CodeConflict)
+	image := h.image(tenant)
+	h.place(node.ID, h.order(tenant, specOf(image)), h.order(tenant, specOf(image)))
+	// A lower ratio takes nobody's room, and a heartbeat brings the pool's ratio back as soon as it can.
+	if _, err := h.PutPool(t.Context(), "steady", 0.5); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.look(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
+		t.Errorf("%d can be placed on a node that holds %d", got, 2*small.CPUMillis)
+	}
+	for range 2 {
+		h.beat(node)
+	}
+	if got := h.look(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
+		t.Errorf("after a heartbeat %d can be placed on a node that holds %d", got, 2*small.CPUMillis)
+	}
+	if err := set(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DeletePool(t.Context(), "steady"); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, h.DeletePool(t.Context(), "steady"), husk.CodeNotFound)
+	if got := h.look(node.ID); got.Pool != "" || got.SchedulableCPUMillis != got.Capacity.CPUMillis {
+		t.Errorf("outside of the pool the node is %+v", got)
+	}
+}
+
+func TestAPriorityAboveTheQuotaIsRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	quota := husk.DefaultQuota
+	quota.Priority = 5
+	tenant := h.tenantWith(quota)
+	spec := specOf(h.image(tenant))
+	spec.Scheduling = &husk.Scheduling{Priority: 5}
+	h.order(tenant, spec)
+	spec.Scheduling = &husk.Scheduling{Priority: 6}
+	_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, spec)
+	wantCode(t, err, husk.CodeQuotaExceeded)
+}
+
+func TestAGangWaitsForAllThatItIsOf(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	spec := specOf(h.image(tenant))
+	spec.Scheduling = &husk.Scheduling{Gang: &husk.Gang{Name: "train", Size: 2}}
+	first := h.order(tenant, spec)
+	pending, err := h.PendingPods(t.Context(), 10)
+	if must(t, pending, err); len(pending) != 1 || pending[0].WaitsFor == "" {
+		t.Errorf("one of two is %+v", pending)
+	}
+	h.order(tenant, spec)
+	pending, err = h.PendingPods(t.Context(), 10)
+	if must(t, pending, err); len(pending) != 2 || pending[0].WaitsFor != "" || pending[1].GangOrdered != 2 || pending[1].GangPlaced != 0 {
+		t.Errorf("both are %+v", pending)
+	}
+	h.place(node.ID, first)
+	pending, err = h.PendingPods(t.Context(), 10)
+	if must(t, pending, err); len(pending) != 1 || pending[0].GangPlaced != 1 {
+		t.Errorf("the one that is left is %+v", pending)
+	}
+}
