@@ -95,7 +95,7 @@ type PlacementRefusal struct {
 	NotReady      int            `json:"notReady"` // or cordoned
 	NotSelected   int            `json:"notSelected"`
 	NotTolerated  int            `json:"notTolerated"`
-	Crowded       int            `json:"crowded"` // ruled out by where pods of the tenant run
+	Crowded       int            `json:"crowded"`           // ruled out by where pods of the tenant run
 	LackCPU       int            `json:"lackCPU,omitempty"` // nodes may lack both, and count in each
 	LackMemory    int            `json:"lackMemory,omitempty"`
 	NeverFits     bool           `json:"neverFits"` // no node that may take it could hold it even when empty

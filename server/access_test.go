@@ -392,6 +392,12 @@ func TestATokenComesForClientCredentials(t *testing.T) {
 		return s.send(r)
 	}
 	grant := url.Values{"grant_type": {"client_credentials"}}
+	for _, secret := range []string{"a secret of the operator", "a+secret+of+the+operator"} { // as curl sends it, and as RFC 6749 wants it
+		as[openapi.Token](t, ask(grant, s.operatorID.String(), secret), 200)
+	}
+	if a := ask(grant, s.operatorID.String(), "a%20secret+of+another"); a.status != 401 {
+		t.Errorf("a wrong secret is answered %d", a.status)
+	}
 	inForm := url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}
 	for name, a := range map[string]answer{"in the form": ask(inForm), "as basic authentication": ask(grant, key.ClientID.String(), key.ClientSecret)} {
 		token := as[openapi.Token](t, a, 200)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -91,6 +92,10 @@ func (a api) clientCredentials(ctx context.Context, form openapi.IssueTokenFormd
 		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed")
 	}
 	caller, err := a.store.Authenticate(ctx, clientID, secret)
+	// Clients encode what goes into the header as a form (RFC 6749, 2.3.1), and curl does not: both are understood.
+	if decoded, bad := url.QueryUnescape(secret); husk.CodeOf(err) == husk.CodeUnauthenticated && bad == nil && decoded != secret && requestOf(ctx).hasBasic {
+		caller, err = a.store.Authenticate(ctx, clientID, decoded)
+	}
 	if husk.CodeOf(err) == husk.CodeUnauthenticated {
 		return grant{}, refuseLogin(openapi.InvalidClient, "unknown client or wrong secret")
 	}

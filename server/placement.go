@@ -60,7 +60,7 @@ func refusalMessage(r scheduler.Refusal) string {
 			filters = append(filters, fmt.Sprintf("%d %s", f.nodes, f.what))
 		}
 	}
-	short := ""
+	var short string
 	switch r.Reason {
 	case scheduler.NoNode:
 		return "no node is ready"

@@ -42,6 +42,8 @@ var kindNames = [][]string{
 	{"api-key", "api-keys", "key"},
 	{"user", "users"},
 	{"issuer", "issuers"},
+	{"node", "nodes"},
+	{"pool", "pools"},
 }
 
 // kindOf finds the kind that a word means.

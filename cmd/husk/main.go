@@ -87,11 +87,12 @@ NO_COLOR, with any value, turns colors off; they are only used on a terminal.`,
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "the context to use, in the place of the current one")
 	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no hints on standard error")
 	a.complete(cmd, "context", completeContexts)
-	const pods, things, people, self = "pods", "things", "people", "self"
+	const pods, things, people, metal, self = "pods", "things", "people", "metal", "self"
 	cmd.AddGroup(
 		&cobra.Group{ID: pods, Title: "Pods:"},
 		&cobra.Group{ID: things, Title: "Everything that there is:"},
 		&cobra.Group{ID: people, Title: "Who may do what, for owners:"},
+		&cobra.Group{ID: metal, Title: "Machines, for operators:"},
 		&cobra.Group{ID: self, Title: "You and this program:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
@@ -100,9 +101,10 @@ NO_COLOR, with any value, turns colors off; they are only used on a terminal.`,
 			cmd.AddCommand(c)
 		}
 	}
-	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a))
+	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
 	add(things, volumesCommand(a), imagesCommand(a), eventsCommand(a), quotaCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(people, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
+	add(metal, nodesCommand(a), poolsCommand(a), defragmentCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand())
 	cmd.SetHelpCommandGroupID(self)
 	cmd.SetCompletionCommandGroupID(self)

@@ -87,7 +87,7 @@ func TestMistakesInTheCommandLineExitWith2(t *testing.T) {
 		{"pods", "--what"},
 		{"pods", "a", "-l", "b"},
 		{"get"},
-		{"get", "nodes"},
+		{"get", "racks"},
 		{"apply"},
 		{"wait", "volume/a", "--for", "running"},
 		{"service-account", "create", "a"},

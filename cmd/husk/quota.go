@@ -49,6 +49,7 @@ func allowances(q openapi.QuotaUse) []allowance {
 		{"images", q.Used.Images, int64(q.Limits.Images), true, number},
 		{"networks", q.Used.Networks, int64(q.Limits.Networks), true, number},
 		{"addresses", q.Used.Addresses, int64(q.Limits.Addresses), true, number},
+		{"pod priority", 0, int64(q.Limits.Priority), false, number},
 		{"requests per second", 0, int64(q.Limits.RequestsPerSecond), false, number},
 	}
 }

@@ -133,6 +133,7 @@ called like the kinds do: husk get pods is husk pods.`}
 	cmd.AddCommand(
 		listCommand(a, of), listCommand(a, volumes), listCommand(a, images), eventsList(a), quotaList(a),
 		listCommand(a, serviceAccounts), keysList(a), listCommand(a, users), listCommand(a, issuers), auditList(a),
+		listCommand(a, nodes), listCommand(a, pools),
 	)
 	return group(cmd)
 }

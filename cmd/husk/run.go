@@ -17,6 +17,7 @@ import (
 type runFlags struct {
 	name, cpus, memory, restart, user, workdir, entrypoint, wait string
 	env, envFiles, volumes, labels, publish                      []string
+	place                                                        placeFlags
 	remove, detach, interactive, tty                             bool
 	timeout                                                      time.Duration
 }
@@ -72,6 +73,7 @@ its name.`,
 	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and leave it to itself")
 	fs.StringVar(&f.wait, "wait", "", "leave the pod to itself when it is running or has succeeded")
 	fs.Lookup("wait").NoOptDefVal = "running"
+	f.place.add(fs)
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait, for the image and for the pod each")
 	fs.BoolVarP(&f.interactive, "interactive", "i", false, "")
 	fs.BoolVarP(&f.tty, "tty", "t", false, "")
@@ -153,6 +155,10 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 	if err != nil {
 		return fail(err)
 	}
+	scheduling, err := f.place.scheduling()
+	if err != nil {
+		return fail(err)
+	}
 	container := openapi.Container{Name: baseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir)}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"
@@ -174,7 +180,7 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 		container.Env = &env
 	}
 	return openapi.PodCreate{Name: name, Labels: labels, Spec: openapi.PodSpec{
-		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy,
+		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
 	}}, mounts, nil
 }
 

@@ -141,6 +141,9 @@ func (s *site) setUp(env *testscript.Env) error {
 	env.Setenv("CLIENT_ID", key.ClientID.String())
 	env.Setenv("SECRET", key.Secret)
 	env.Setenv("TENANT", name)
+	env.Setenv("TENANT_ID", tenant.ID.String())
+	env.Setenv("OPERATOR_ID", s.operator.String())
+	env.Setenv("OPERATOR_SECRET", operatorSecret)
 	env.Setenv("ISSUER", s.provider.Issuer)
 	return nil
 }

@@ -19,6 +19,8 @@ type (
 			Labels map[string]string `json:"labels"`
 		} `json:"metadata"`
 		Spec struct {
+			kubernetesPlace
+
 			Containers                    []kubernetesContainer  `json:"containers"`
 			RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
 			TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
@@ -95,6 +97,7 @@ func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
 		out.Spec.Containers = append(out.Spec.Containers, c.translate(readOnly))
 	}
 	out.Spec.Resources = p.size(d, node)
+	out.Spec.Scheduling = p.Spec.scheduling(d, node)
 	return &out
 }
 

@@ -1,0 +1,389 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/scheduler"
+)
+
+// metal is a node that has joined, with these settings and room.
+func (s site) metal(cpu, memory int, settings map[string]any) openapi.Node {
+	s.t.Helper()
+	id, agent := s.join(named("node"), map[string]any{})
+	as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", map[string]any{
+		"capacity": map[string]any{"cpuMillis": cpu, "memoryMiB": memory}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
+	}), 200)
+	return as[openapi.Node](s.t, s.call("PATCH", "/v1/admin/nodes/"+id.String(), s.operator(), settings), 200)
+}
+
+// wants is an order for a pod with labels and wishes.
+func (s site) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
+	s.t.Helper()
+	body := c.body(named("pod"))
+	body["labels"] = labels
+	spec, _ := body["spec"].(map[string]any)
+	spec["resources"] = map[string]any{"cpuMillis": cpu, "memoryMiB": memory}
+	spec["scheduling"] = scheduling
+	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, body), 201)
+}
+
+func (s site) pass(p *placer) {
+	s.t.Helper()
+	for range 3 {
+		err := p.pass(s.t.Context(), 0)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errMore) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s site) pod(c tenancy, id uuid.UUID) openapi.Pod {
+	s.t.Helper()
+	return as[openapi.Pod](s.t, s.call("GET", "/v1/pods/"+id.String(), c.token, nil), 200)
+}
+
+// Every reason why a pod is nowhere, as its tenant and an operator are told it.
+func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
+	t.Parallel()
+	type node struct {
+		cpu, memory int
+		settings    map[string]any
+	}
+	plain := map[string]any{"labels": map[string]any{"zone": "east"}}
+	for _, x := range []struct {
+		reason     scheduler.Reason
+		message    string
+		nodes      []node
+		labels     map[string]any
+		scheduling map[string]any
+		twice      bool // another of the same comes first
+		check      func(r openapi.PlacementRefusal) bool
+	}{
+		{
+			reason: scheduler.NoNode, message: "no node is ready", nodes: []node{{8000, 8192, map[string]any{"cordoned": true}}},
+			check: func(r openapi.PlacementRefusal) bool { return r.NotReady == 1 },
+		},
+		{
+			reason: scheduler.NotSelected, message: "no node may take the pod: of 1 nodes, 1 lack a label asked for", nodes: []node{{8000, 8192, plain}},
+			scheduling: map[string]any{"nodeSelector": map[string]any{"zone": "west"}}, check: func(r openapi.PlacementRefusal) bool { return r.NotSelected == 1 },
+		},
+		{
+			reason: scheduler.NotTolerated, message: "no node may take the pod: of 1 nodes, 1 have a taint that is not tolerated", nodes: []node{{8000, 8192, map[string]any{"taints": []string{"gpu=yes"}}}},
+			scheduling: map[string]any{"tolerations": []string{"gpu"}}, check: func(r openapi.PlacementRefusal) bool { return r.NotTolerated == 1 },
+		},
+		{
+			reason: scheduler.Crowded, message: "no node may take the pod: of 1 nodes, 1 are ruled out by where other pods run", nodes: []node{{8000, 8192, plain}}, twice: true,
+			labels: map[string]any{"app": "db"}, scheduling: map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "zone"}}},
+			check: func(r openapi.PlacementRefusal) bool { return r.Crowded == 1 },
+		},
+		{
+			reason: scheduler.InsufficientCPU, message: "no node has enough cpu free, nor would when it is empty; of 2 nodes, 1 lack a label asked for",
+			nodes: []node{{500, 8192, plain}, {8000, 8192, map[string]any{}}}, scheduling: map[string]any{"nodeSelector": map[string]any{"zone": "east"}},
+			check: func(r openapi.PlacementRefusal) bool {
+				return *r.LackCPU == 1 && r.NearestLacks.CPUMillis == 500 && r.NearestLacks.MemoryMiB == 0 && r.NeverFits
+			},
+		},
+		{
+			reason: scheduler.InsufficientMemory, message: "no node has enough memory free", nodes: []node{{8000, 1700, plain}}, twice: true,
+			check: func(r openapi.PlacementRefusal) bool {
+				return *r.LackMemory == 1 && r.WouldMakeRoom != nil && len(*r.WouldMakeRoom) == 1
+			},
+		},
+		{
+			reason: scheduler.Insufficient, message: "no node has enough cpu and memory free together, nor would when it is empty", nodes: []node{{500, 8192, plain}, {8000, 500, plain}},
+			check: func(r openapi.PlacementRefusal) bool { return *r.LackCPU == 1 && *r.LackMemory == 1 },
+		},
+		{
+			reason: scheduler.GangIncomplete, message: "there is room for this pod, but not for all of its gang at once", nodes: []node{{1500, 8192, plain}}, twice: true,
+			scheduling: map[string]any{"gang": map[string]any{"name": "train", "size": 2}}, check: func(openapi.PlacementRefusal) bool { return true },
+		},
+	} {
+		t.Run(string(x.reason), func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			c, stranger := s.tenant(), s.tenant()
+			for _, n := range x.nodes {
+				s.metal(n.cpu, n.memory, n.settings)
+			}
+			if x.labels == nil {
+				x.labels = map[string]any{}
+			}
+			if x.scheduling == nil {
+				x.scheduling = map[string]any{}
+			}
+			if x.twice {
+				s.wants(c, 1000, 1000, x.labels, x.scheduling)
+			}
+			pod := s.wants(c, 1000, 1000, x.labels, x.scheduling)
+			path := "/v1/pods/" + pod.ID.String() + "/placement"
+			if p := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200); p.Outcome != "Undecided" {
+				t.Errorf("before it was looked at the answer is %+v", p)
+			}
+			s.pass(newPlacer(s.Server))
+			if st := s.pod(c, pod.ID).Status; *st.Reason != string(x.reason) || *st.Message != x.message {
+				t.Errorf("the pod says %s: %s", *st.Reason, *st.Message)
+			}
+			own := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200)
+			if own.Outcome != "Refused" || string(*own.Reason) != string(x.reason) || *own.Message != x.message || own.Attempts != 1 || own.NextTryAt == nil {
+				t.Errorf("its tenant is told %+v", own)
+			}
+			if r := own.Refusal; r.LackCPU != nil || r.LackMemory != nil || r.NearestLacks != nil || r.NearestNode != nil {
+				t.Errorf("its tenant is told how full nodes are: %+v", r)
+			}
+			all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path[len("/v1"):], s.operator(), nil), 200)
+			if !x.check(*all.Refusal) || all.Refusal.Nodes != len(x.nodes) {
+				t.Errorf("an operator is told %+v", all.Refusal)
+			}
+			wantProblem(t, s.call("GET", path, stranger.token, nil), 404, husk.CodeNotFound, "")
+		})
+	}
+}
+
+func TestAPodThatIsPlacedSaysHow(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node := s.metal(8000, 8192, map[string]any{})
+	pod := s.wants(c, 1000, 1000, map[string]any{}, map[string]any{})
+	s.pass(newPlacer(s.Server))
+	path := "/pods/" + pod.ID.String() + "/placement"
+	own := as[openapi.Placement](t, s.call("GET", "/v1"+path, c.token, nil), 200)
+	if own.Outcome != "Placed" || *own.NodeName != node.Name || own.Score != nil || own.DecidedAt == nil {
+		t.Errorf("its tenant is told %+v", own)
+	}
+	all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path, s.operator(), nil), 200)
+	if all.Score == nil || !all.Score.OpenedNode || all.Score.LeftFree <= 0 {
+		t.Errorf("an operator is told %+v", all.Score)
+	}
+}
+
+// Whose pods would make room is said to a tenant only when they are its own.
+func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
+	t.Parallel()
+	for _, foreign := range []bool{false, true} {
+		s := open(t)
+		c, other := s.tenant(), s.tenant()
+		s.metal(2000, 8192, map[string]any{})
+		before := c
+		if foreign {
+			before = other
+		}
+		first := s.wants(before, 1500, 1000, map[string]any{}, map[string]any{})
+		p := newPlacer(s.Server)
+		s.pass(p)
+		pod := s.wants(c, 1500, 1000, map[string]any{}, map[string]any{})
+		s.pass(p)
+		path := "/pods/" + pod.ID.String() + "/placement"
+		own := as[openapi.Placement](t, s.call("GET", "/v1"+path, c.token, nil), 200)
+		if told := own.Refusal.WouldMakeRoom != nil; told == foreign {
+			t.Errorf("foreign is %v, and the tenant is told %+v", foreign, own.Refusal)
+		}
+		all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path, s.operator(), nil), 200)
+		if all.Refusal.WouldMakeRoom == nil || (*all.Refusal.WouldMakeRoom)[0].ID != first.ID {
+			t.Errorf("the operator is told %+v", all.Refusal)
+		}
+	}
+}
+
+// A higher priority stops a lower one, waits for its room and gets it, though others of its own priority would fit before; the lower one
+// starts again elsewhere.
+func TestAHigherPriorityTakesTheRoomOfALowerOne(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	if a := s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"priority": 10}}); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	none := map[string]any{}
+	s.metal(2000, 8192, none)
+	p := newPlacer(s.Server)
+	low := s.wants(c, 1500, 1000, none, none)
+	s.pass(p)
+	first := s.pod(c, low.ID)
+	urgent := s.wants(c, 2000, 1000, none, map[string]any{"priority": 10})
+	small := s.wants(c, 500, 100, none, none)
+	for range 3 { // nobody is stopped twice, and what is free already is kept for it
+		s.pass(p)
+	}
+	if got := s.pod(c, low.ID).Status; got.Phase != "Stopping" || *got.Reason != "Preempted" {
+		t.Errorf("the lower one is %+v", got)
+	}
+	if got := s.pod(c, urgent.ID).Status; got.Phase != "Pending" || *got.Reason != string(scheduler.Preempting) {
+		t.Errorf("the higher one is %+v", got)
+	}
+	if got := s.pod(c, small.ID).Status; got.Phase != "Pending" {
+		t.Errorf("a lower one took what is kept: %+v", got)
+	}
+	rooms, err := s.store.NodeRooms(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := []husk.PodReport{{PodID: low.ID, Generation: first.Generation + 1, Event: husk.EventGone}}
+	if err := s.store.Report(t.Context(), rooms[0].ID, gone); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(p)
+	if got := s.pod(c, urgent.ID).Status; got.Phase != "Starting" {
+		t.Errorf("the higher one is %+v", got)
+	}
+	s.metal(8000, 8192, none)
+	s.pass(p)
+	s.pass(p)
+	for _, id := range []uuid.UUID{low.ID, small.ID} {
+		if got := s.pod(c, id).Status; got.Phase != "Starting" {
+			t.Errorf("with more room one is %+v", got)
+		}
+	}
+	events := as[openapi.EventList](t, s.call("GET", "/v1/events?objectId="+low.ID.String(), c.token, nil), 200).Items
+	var reasons []string
+	for _, e := range events {
+		reasons = append(reasons, e.Reason)
+	}
+	if got := strings.Join(reasons, " "); got != "Accepted Placed Preempted Requeued Placed" {
+		t.Errorf("its events are %s", got)
+	}
+}
+
+func TestRulesHoldOverPodsThatWerePlacedBefore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c, other := s.tenant(), s.tenant()
+	none := map[string]any{}
+	for _, zone := range []string{"east", "west"} {
+		s.metal(8000, 8192, map[string]any{"labels": map[string]any{"zone": zone}})
+	}
+	app := map[string]any{"app": "db"}
+	apart := map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "zone"}}}
+	p := newPlacer(s.Server)
+	s.wants(c, 1000, 1000, app, none) // says nothing itself, and counts
+	s.wants(other, 1000, 1000, app, none)
+	s.pass(p)
+	second := s.wants(c, 1000, 1000, app, apart)
+	s.pass(p)
+	s.pass(newPlacer(s.Server)) // whoever leads next knows it too
+	third := s.wants(c, 1000, 1000, app, none)
+	fourth := s.wants(c, 1000, 1000, none, map[string]any{"rules": []any{map[string]any{"kind": "Affinity", "label": "app", "value": "db", "topologyKey": "zone"}}})
+	s.pass(newPlacer(s.Server))
+	at := func(id uuid.UUID) string {
+		if n := s.pod(c, id).Status.NodeName; n != nil {
+			return *n
+		}
+		return ""
+	}
+	if at(second.ID) == "" || at(third.ID) == "" || at(third.ID) == at(second.ID) || at(fourth.ID) == "" {
+		t.Errorf("kept apart on %q, its group on %q, near it %q", at(second.ID), at(third.ID), at(fourth.ID))
+	}
+}
+
+func TestADefragmentationIsProposedAndThenDone(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	none := map[string]any{}
+	p := newPlacer(s.Server)
+	first := s.metal(4000, 8192, none)
+	one := s.wants(c, 1000, 1000, none, none)
+	s.pass(p)
+	s.call("PATCH", "/v1/admin/nodes/"+first.ID.String(), s.operator(), map[string]any{"cordoned": true})
+	second := s.metal(4000, 8192, none)
+	s.wants(c, 2000, 1000, none, none)
+	s.wants(c, 500, 100, none, none)
+	s.pass(p)
+	s.call("PATCH", "/v1/admin/nodes/"+first.ID.String(), s.operator(), map[string]any{"cordoned": false})
+	plan := as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), none), 201)
+	if !plan.DryRun || plan.Moves != 1 || len(plan.Freed) != 1 || plan.Freed[0].NodeID != first.ID || plan.Freed[0].Moves[0].ToNodeName != second.Name || plan.Gain.CPUMillis != 4000 {
+		t.Fatalf("proposed is %+v", plan)
+	}
+	if got := s.pod(c, one.ID).Status.Phase; got != "Starting" {
+		t.Errorf("a dry run made the pod %s", got)
+	}
+	if elsewhere := as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), map[string]any{"pool": "other"}), 201); elsewhere.Moves != 0 {
+		t.Errorf("of another pool is proposed %+v", elsewhere)
+	}
+	as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), map[string]any{"dryRun": false}), 201)
+	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+first.ID.String(), s.operator(), nil), 200); !n.Cordoned {
+		t.Error("the node that is being emptied still takes pods")
+	}
+	if got := s.pod(c, one.ID).Status; got.Phase != "Stopping" || *got.Reason != "Defragmented" {
+		t.Errorf("the pod is %+v", got)
+	}
+	if err := s.store.Report(t.Context(), first.ID, []husk.PodReport{{PodID: one.ID, Generation: 2, Event: husk.EventGone}}); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(p)
+	if got := s.pod(c, one.ID).Status; got.Phase != "Starting" || *got.NodeName != second.Name {
+		t.Errorf("the pod is %+v", got)
+	}
+}
+
+// What the index has after all that happened is what one that reads everything anew has.
+func TestTheIndexThatIsKeptIsTheOneThatIsReadAnew(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	none := map[string]any{}
+	var nodes []openapi.Node
+	for range 4 {
+		nodes = append(nodes, s.metal(4000, 8192, map[string]any{"labels": map[string]any{"zone": named("zone")}}))
+	}
+	p := newPlacer(s.Server)
+	var pods []openapi.Pod
+	for i := range 12 {
+		scheduling := none
+		if i > 6 {
+			scheduling = map[string]any{"rules": []any{map[string]any{"kind": "Spread", "label": "app", "topologyKey": "zone"}}}
+		}
+		pods = append(pods, s.wants(c, 500, 500, map[string]any{"app": "web"}, scheduling))
+		if i%3 == 0 {
+			s.pass(p)
+		}
+	}
+	s.pass(p)
+	for i, pod := range pods[:6] {
+		s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil)
+		if i%2 == 0 {
+			for _, n := range nodes { // only the right one counts
+				if err := s.store.Report(t.Context(), n.ID, []husk.PodReport{{PodID: pod.ID, Generation: 2, Event: husk.EventGone}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	s.call("PATCH", "/v1/admin/nodes/"+nodes[0].ID.String(), s.operator(), map[string]any{"cordoned": true})
+	state := func(c *cluster) map[string]any {
+		t.Helper()
+		if _, err := c.sync(context.WithoutCancel(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		m := map[string]any{}
+		for _, n := range c.nodes {
+			m[n.room.Name] = []any{c.fleet.Free(n.at), n.stale, len(n.pods)}
+		}
+		for key, pod := range c.pods {
+			m[key.ID.String()] = []any{c.fleet.Node(c.fleet.NodeOf(pod.handle)), pod.leaving, c.fleet.Size(pod.handle)}
+		}
+		m["keys"] = len(c.keys)
+		m["ruled"] = slices.Collect(maps.Keys(c.ruled))
+		return m
+	}
+	kept := state(p.cluster)
+	if p.cluster.rebuilt {
+		t.Error("the index was read anew although no node has changed")
+	}
+	if diff := cmp.Diff(state(newCluster(s.store, s.log)), kept); diff != "" {
+		t.Errorf("the index (-anew +kept):\n%s", diff)
+	}
+}
