@@ -25,7 +25,6 @@ type agentFlags struct {
 	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, kernel, initramfs, firmware string
 	allowEmulation, stopPodsOnExit                                                                      bool
 	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                 int
-	cpuOvercommit                                                                                       float64
 	bootTimeout                                                                                         time.Duration
 }
 
@@ -50,8 +49,7 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.firmware, "firmware", "/usr/share/qemu/qboot.rom", "firmware that boots the kernel")
 	fs.BoolVar(&f.allowEmulation, "allow-emulation", false, "run without KVM where there is none; emulation is no security boundary")
 	fs.BoolVar(&f.stopPodsOnExit, "stop-pods-on-exit", false, "stop the pods' machines when the agent is told to stop; without it they run on")
-	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu to offer, in thousandths of a core (default: all cores times --cpu-overcommit)")
-	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 1, "how often a core is offered")
+	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu to offer, in thousandths of a core (default: all cores); the node's pool says how much of it is promised")
 	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory to offer (default: all but --reserve-memory-mib)")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 2048, "memory kept for the node itself")
 	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "what a machine costs beside its guest's memory (default: as measured, see docs/operations.md)")
@@ -139,7 +137,7 @@ func kvmUsable() error {
 func capacityOf(f agentFlags) (husk.Resources, error) {
 	c := husk.Resources{CPUMillis: f.cpuMillis, MemoryMiB: f.memoryMiB}
 	if c.CPUMillis == 0 {
-		c.CPUMillis = int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit)
+		c.CPUMillis = runtime.NumCPU() * 1000
 	}
 	if c.MemoryMiB == 0 {
 		total, err := memoryTotalMiB()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -222,7 +223,7 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
 		Args: []string{
 			"agent", "--server", "https://" + f.apiForAgents, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
-			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-overcommit", fmt.Sprint(f.cpuOvercommit),
+			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit)),
 			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
 		},
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
