@@ -107,7 +107,7 @@ func (p *placer) place(ctx context.Context, epoch int64, pending []store.Pending
 		}
 	}
 	decision := p.cluster.fleet.Decide(pods, scheduleLimits)
-	if placed, err = p.commit(ctx, epoch, due, decision, now); err != nil {
+	if placed, err = p.commit(ctx, epoch, due, decision); err != nil {
 		return 0, 0, err
 	}
 	victims := make([]store.Eviction, 0, len(decision.Evictions))
@@ -162,7 +162,7 @@ func (p *placer) ready(pending []store.PendingPod, now time.Time) (due []store.P
 }
 
 // commit writes the placements, and takes back in the index what the database refused.
-func (p *placer) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision, now time.Time) (int, error) {
+func (p *placer) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision) (int, error) {
 	batch := make([]store.Placement, 0, len(due))
 	handles := make(map[store.PodKey]scheduler.Handle, len(due))
 	byKey := make(map[store.PodKey]*store.PendingPod, len(due))
@@ -173,7 +173,7 @@ func (p *placer) commit(ctx context.Context, epoch int64, due []store.PendingPod
 		key := store.PodKey{TenantID: due[i].TenantID, ID: due[i].ID}
 		handles[key], byKey[key] = h, &due[i]
 		n := p.cluster.nodeOf(p.cluster.fleet.NodeOf(h))
-		batch = append(batch, store.Placement{Pod: key, Node: n.room.ID, NodeVersion: n.room.Version, Decision: placementOf(decision.Scores[i], now)})
+		batch = append(batch, store.Placement{Pod: key, Node: n.room.ID, NodeVersion: n.room.Version, Score: scoreOf(decision.Scores[i])})
 	}
 	if len(batch) == 0 {
 		return 0, nil

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -12,11 +13,13 @@ import (
 	"husk/store"
 )
 
-// placementOf is the record of a placement. The node's name stands with the pod.
-func placementOf(s scheduler.Score, now time.Time) husk.Placement {
-	return husk.Placement{Outcome: husk.PlacementPlaced, DecidedAt: &now, Score: &husk.PlacementScore{
-		NodesCompared: s.Considered, OpenedNode: s.Opened, StrandedBefore: s.StrandedBefore, StrandedAfter: s.StrandedAfter, LeftFree: s.Left, Total: s.Total,
-	}}
+// scoreOf is the record of a placement, to a ten-thousandth of a node.
+func scoreOf(s scheduler.Score) husk.PlacementScore {
+	round := func(v float64) float64 { return math.Round(v*1e4) / 1e4 }
+	return husk.PlacementScore{
+		NodesCompared: s.Considered, OpenedNode: s.Opened, StrandedBefore: round(s.StrandedBefore), StrandedAfter: round(s.StrandedAfter),
+		LeftFree: round(s.Left), Total: round(s.Total),
+	}
 }
 
 // refusal is the record of a refusal, in full; forTenant says what of it a tenant may see.

@@ -152,7 +152,7 @@ type Placement struct {
 	Pod         PodKey
 	Node        ID
 	NodeVersion int64
-	Decision    husk.Placement
+	Score       husk.PlacementScore
 }
 
 // CommitPlacements writes a batch in one statement and returns the pods that were placed. Those that are missing were deleted
@@ -164,7 +164,11 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 		p.PodIds = append(p.PodIds, pl.Pod.ID)
 		p.NodeIds = append(p.NodeIds, pl.Node)
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
-		raw, err := json.Marshal(pl.Decision)
+		// Only what stands nowhere else: thousands of these go through one statement, whose time grows with their length.
+		raw, err := json.Marshal(struct {
+			Outcome husk.PlacementOutcome `json:"outcome"`
+			Score   husk.PlacementScore   `json:"score"`
+		}{husk.PlacementPlaced, pl.Score})
 		if err != nil {
 			return nil, err
 		}
@@ -328,7 +332,7 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 			p = husk.Placement{Outcome: husk.PlacementUndecided}
 		}
 	} else {
-		p.NodeName = row.NodeName
+		p.NodeName, p.DecidedAt = row.NodeName, row.PlacedAt
 	}
 	return p, nil
 }

@@ -138,6 +138,7 @@ func (s *Store) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
 	// A request that hangs in a lock must not hold a connection for ever.
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "30s"
 	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
+	cfg.ConnConfig.RuntimeParams["jit"] = "off" // our statements are short; compiling one takes longer than running it
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

@@ -75,7 +75,7 @@ UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = 
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodDecision :one
-SELECT phase, reason, message, node_name, tries, next_try_at, decision FROM pods WHERE tenant_id = @tenant_id AND id = @id;
+SELECT phase, node_name, placed_at, tries, next_try_at, decision FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PlacedPods :many
 -- What holds room on these nodes.
@@ -148,14 +148,17 @@ WITH volumes_missing AS (
 ), images_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
+), gangs AS (
+    SELECT tenant_id, gang, count(*)::integer AS ordered, (count(*) FILTER (WHERE holds_room))::integer AS placed
+    FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
 SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
-    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND (g.phase = 'Pending' OR g.holds_room)) ELSE 0 END)::integer AS gang_ordered,
-    (CASE WHEN p.gang <> '' THEN (SELECT count(*) FROM pods g WHERE g.tenant_id = p.tenant_id AND g.gang = p.gang AND g.holds_room) ELSE 0 END)::integer AS gang_placed
+    COALESCE(g.ordered, 0)::integer AS gang_ordered, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
+LEFT JOIN gangs g ON g.tenant_id = p.tenant_id AND g.gang = p.gang
 WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
 ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.priority DESC, p.created_at, p.id LIMIT @max;
 

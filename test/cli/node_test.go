@@ -160,7 +160,7 @@ func (n *node) round(ctx context.Context) error {
 	for _, p := range pending {
 		if p.WaitsFor == "" && len(rooms) == 1 {
 			if _, err := n.store.CommitPlacements(ctx, 0, []store.Placement{{
-				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version, Decision: husk.Placement{Outcome: husk.PlacementPlaced},
+				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version,
 			}}); err != nil {
 				return err
 			}
