@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,10 +21,29 @@ const (
 	keyWorkers = 8
 )
 
-// keysPass makes the Ceph key of every pod that is placed and has none, and so lets its node begin. A key that was made by a pass that
+// keyRetry is how long a pod waits whose key could not be made, while those of others are.
+const keyRetry = 5 * time.Second
+
+// keyMaker is the making of keys of one leadership. It remembers whose key failed, so that they do not fill every batch.
+type keyMaker struct {
+	*Server
+	later map[store.PodKey]time.Time
+}
+
+func newKeyMaker(s *Server) *keyMaker { return &keyMaker{s, map[store.PodKey]time.Time{}} }
+
+// due returns placed pods without a key whose turn it is.
+func (s *keyMaker) due(ctx context.Context) ([]store.KeylessPod, error) {
+	maps.DeleteFunc(s.later, func(_ store.PodKey, at time.Time) bool { return time.Now().After(at) })
+	pods, err := s.store.PodsWithoutKey(ctx, keyBatch+len(s.later))
+	pods = slices.DeleteFunc(pods, func(p store.KeylessPod) bool { return !s.later[p.PodKey].IsZero() })
+	return pods[:min(len(pods), keyBatch)], err
+}
+
+// pass makes the Ceph key of every pod that is placed and has none, and so lets its node begin. A key that was made by a pass that
 // died is found again by its name; a pod whose key cannot be made does not hold up the others.
-func (s *Server) keysPass(ctx context.Context, _ int64) error {
-	pods, err := s.store.PodsWithoutKey(ctx, keyBatch)
+func (s *keyMaker) pass(ctx context.Context, _ int64) error {
+	pods, err := s.due(ctx)
 	if err != nil || len(pods) == 0 {
 		return err
 	}
@@ -37,6 +59,7 @@ func (s *Server) keysPass(ctx context.Context, _ int64) error {
 			defer mu.Unlock()
 			if err != nil {
 				failures = append(failures, err)
+				s.later[pod.PodKey] = time.Now().Add(keyRetry)
 				return nil
 			}
 			keys[pod.PodKey] = secret

@@ -26,7 +26,7 @@ func (s *Server) lead(ctx context.Context, epoch int64) {
 	var running sync.WaitGroup
 	for _, l := range []loop{
 		{"schedule", 2 * time.Second, true, placer.pass},
-		{"keys", 2 * time.Second, true, s.keysPass},
+		{"keys", 2 * time.Second, true, newKeyMaker(s).pass},
 		{"volumes", 5 * time.Second, true, s.volumesPass},
 		{"images", 5 * time.Second, true, s.imagesPass},
 		{"nodes", s.cfg.Heartbeat / 2, false, func(ctx context.Context, epoch int64) error { return s.nodesPass(ctx, epoch, nodes) }},

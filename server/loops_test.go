@@ -112,7 +112,7 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	if ready.State != "Ready" || ready.SizeBytes == nil || ready.ReadyAt == nil {
 		t.Errorf("the image is %+v", ready)
 	}
-	pass(placer.pass, s.keysPass)
+	pass(placer.pass, newKeyMaker(s.Server).pass)
 	if now := look(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}

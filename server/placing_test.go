@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -184,4 +185,62 @@ func BenchmarkPlacing(b *testing.B) {
 		b.ReportMetric(pods/took.Seconds(), "pods/s")
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// Pods whose keys cannot be made, more than a pass takes, do not hold up the key of one that was placed after them.
+func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s := withCeph(t)
+	db := s.fleet(10, keyBatch+2)
+	for _, sql := range []string{
+		`INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, u.container, u.image_id FROM pods p, image_uses u
+			WHERE p.name LIKE 'queued-%' AND p.name <> 'queued-2'`, // of an image that has no clone in Ceph
+		"UPDATE pods SET created_at = now() + interval '1 hour' WHERE name = 'queued-2'",
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	placer, keys := newPlacer(s.Server), newKeyMaker(s.Server)
+	s.pass(placer)
+	if _, err := db.Exec(t.Context(), "UPDATE pods SET placed_at = now() + interval '1 hour' WHERE name = 'queued-2'"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_ = keys.pass(t.Context(), 0) //nolint:errcheck // that the others fail is what this is about
+	}
+	if n := s.count(db, "SELECT count(*) FROM pods WHERE name = 'queued-2' AND ceph_key IS NOT NULL"); n != 1 {
+		t.Error("the last pod has no key")
+	}
+	if n := s.count(db, "SELECT count(*) FROM pods WHERE ceph_key IS NOT NULL"); n != 1 {
+		t.Errorf("%d pods have keys; those of the others could not be made", n)
+	}
+}
+
+// However many pods wait for an image, one that waits for nothing is placed by the first pass.
+func TestWhatWaitsForAnImageHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const waiting = scheduleBatch + 100
+	db := s.fleet(10, waiting+2)
+	for _, sql := range []string{
+		`INSERT INTO images (tenant_id, id, reference, digest, state, config) SELECT tenant_id, gen_random_uuid(), 'slow', 'sha256:slow', 'Importing', '{}' FROM pods LIMIT 1`,
+		`INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, 'main', i.id FROM pods p, images i
+			WHERE i.reference = 'slow' AND p.name LIKE 'queued-%' AND p.name <> 'queued-2'`,
+		"UPDATE pods SET created_at = now() + interval '1 hour' WHERE name = 'queued-2'",
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newPlacer(s.Server)
+	if err := p.pass(t.Context(), 0); err != nil && !errors.Is(err, errMore) {
+		t.Fatal(err)
+	}
+	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Starting' AND name = 'queued-2'"); n != 1 {
+		t.Error("the pod that could be placed waits behind those that cannot")
+	}
+	if err := p.pass(t.Context(), 0); err != nil {
+		t.Errorf("with nothing to be placed the loop spins: %v", err)
+	}
 }
