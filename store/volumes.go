@@ -124,6 +124,9 @@ func (s *Store) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) err
 		if err != nil || n == 0 {
 			return struct{}{}, err
 		}
+		if err := q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
+			return struct{}{}, err
+		}
 		return struct{}{}, record(ctx, q, v.TenantID, "volume", v.ID, "Available", "")
 	})
 	return err
@@ -141,6 +144,9 @@ func (s *Store) VolumeTrouble(ctx context.Context, v husk.Volume, message string
 func (s *Store) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
 		if err := q.RemoveVolume(ctx, db.RemoveVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
+			return struct{}{}, err
+		}
+		if err := q.EndVolume(ctx, db.EndVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
 			return struct{}{}, err
 		}
 		return struct{}{}, record(ctx, q, v.TenantID, "volume", v.ID, "Deleted", "")

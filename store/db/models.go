@@ -259,6 +259,65 @@ type TenantKey struct {
 	CreatedAt time.Time
 }
 
+type UsageClosedHour struct {
+	Hour     time.Time
+	ClosedAt time.Time
+}
+
+type UsageEnd struct {
+	IntervalID int64
+	TenantID   uuid.UUID
+	EndedAt    time.Time
+	RecordedAt time.Time
+}
+
+type UsageHour struct {
+	IntervalID    int64
+	TenantID      uuid.UUID
+	Hour          time.Time
+	Seconds       float64
+	ReceivedBytes int64
+	SentBytes     int64
+}
+
+type UsageInterval struct {
+	ID         int64
+	TenantID   uuid.UUID
+	Kind       string
+	ObjectID   uuid.UUID
+	Name       string
+	Labels     []byte
+	NodeID     *uuid.UUID
+	NodeName   string
+	CpuMillis  int
+	MemoryMib  int
+	SizeGib    int
+	StartedAt  time.Time
+	RecordedAt time.Time
+}
+
+type UsageLive struct {
+	IntervalID    int64
+	TenantID      uuid.UUID
+	Hour          int64
+	Seconds       float64
+	ReceivedBytes int64
+	SentBytes     int64
+}
+
+type UsageOpen struct {
+	IntervalID int64
+	TenantID   uuid.UUID
+}
+
+type UsageTraffic struct {
+	IntervalID    int64
+	TenantID      uuid.UUID
+	At            time.Time
+	ReceivedBytes int64
+	SentBytes     int64
+}
+
 type User struct {
 	TenantID    uuid.UUID
 	ID          uuid.UUID

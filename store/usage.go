@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"husk"
+	"husk/store/db"
+)
+
+// closingMargin is how long after its end an hour is closed: what is told until then is booked where it belongs.
+const closingMargin = 10 * time.Minute
+
+// maxUsageRows bounds one answer.
+const maxUsageRows = 100_000
+
+// RecordRuns books lives of virtual machines that a node's agent tells of. Each is booked once, however often it is told; those of pods
+// that are not on the node are dropped.
+func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	begin, end, traffic := db.BeginRunsParams{NodeID: node}, db.EndRunsParams{NodeID: node}, db.CountTrafficParams{NodeID: node}
+	for _, r := range runs {
+		begin.PodIds, begin.Starts = append(begin.PodIds, r.PodID), append(begin.Starts, r.StartedAt)
+		if r.StoppedAt != nil {
+			end.PodIds, end.Starts, end.Stops = append(end.PodIds, r.PodID), append(end.Starts, r.StartedAt), append(end.Stops, *r.StoppedAt)
+		}
+		if r.ReceivedBytes > 0 || r.SentBytes > 0 {
+			traffic.PodIds, traffic.Starts = append(traffic.PodIds, r.PodID), append(traffic.Starts, r.StartedAt)
+			traffic.Received, traffic.Sent = append(traffic.Received, r.ReceivedBytes), append(traffic.Sent, r.SentBytes)
+		}
+	}
+	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+		if err := q.BeginRuns(ctx, begin); err != nil {
+			return struct{}{}, err
+		}
+		if err := q.CountTraffic(ctx, traffic); err != nil { // before the end, which the traffic came before
+			return struct{}{}, err
+		}
+		return struct{}{}, q.EndRuns(ctx, end)
+	})
+	return err
+}
+
+// CloseUsageHours closes the hours that ended long enough ago, and returns how many. It does nothing when another server leads.
+func (s *Store) CloseUsageHours(ctx context.Context, epoch int64, now time.Time) (closed int, err error) {
+	for {
+		more, err := inControl(ctx, s, func(q *db.Queries) (bool, error) {
+			hour, err := q.NextHourToClose(ctx)
+			if err != nil || hour.Add(time.Hour+closingMargin).After(now) {
+				return false, err
+			}
+			if _, err := q.CheckEpoch(ctx, epoch); err != nil {
+				return false, ignoreNoRows(err)
+			}
+			_, err = q.CloseHour(ctx, db.CloseHourParams{Epoch: epoch, Hour: hour})
+			return true, err
+		})
+		if err != nil || !more {
+			return closed, err
+		}
+		closed++
+	}
+}
+
+// Usage returns what a tenant has used, by period and group. Codes: too_large.
+func (s *Store) Usage(ctx context.Context, tenantID ID, u husk.UsageQuery) ([]husk.Usage, error) {
+	return inTenant(ctx, s, tenantID, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, &tenantID, u) })
+}
+
+// UsageOfAll returns what all tenants have used. Codes: too_large.
+func (s *Store) UsageOfAll(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
+	return inControl(ctx, s, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, nil, u) })
+}
+
+func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) ([]husk.Usage, error) {
+	next, err := q.NextHourToClose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Usage(ctx, db.UsageParams{
+		TenantID: tenantID, FromHour: u.From, ToHour: u.To, Period: string(u.Period), GroupBy: string(u.GroupBy), Label: u.Label, Max: maxUsageRows + 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) > maxUsageRows {
+		return nil, husk.Errorf(husk.CodeTooLarge, "", "the answer has more than %d rows; ask for less time, longer periods or fewer groups", maxUsageRows)
+	}
+	return convertAll(rows, func(r db.UsageRow) husk.Usage {
+		from, to := r.Period.UTC(), u.To
+		switch u.Period {
+		case husk.UsageHourly:
+			to = from.Add(time.Hour)
+		case husk.UsageDaily:
+			from = later(from, u.From)
+			to = earlier(r.Period.UTC().Add(24*time.Hour), u.To)
+		case husk.UsageTotal:
+		}
+		return husk.Usage{
+			From: from, To: to, Closed: !to.After(next), Key: r.Key, Name: r.Name, Kind: r.Kind, PodSeconds: r.PodSeconds,
+			CPUCoreSeconds: r.CpuMilliSeconds / 1000, MemoryGiBSeconds: r.MemoryMibSeconds / 1024, VolumeGiBSeconds: r.VolumeGibSeconds,
+			NetworkReceivedBytes: r.ReceivedBytes, NetworkSentBytes: r.SentBytes,
+		}
+	}), nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

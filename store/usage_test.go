@@ -1,0 +1,174 @@
+package store_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"husk"
+	"husk/store"
+)
+
+// used sums what a tenant has used in a time, and tells whether all of it is closed.
+func (h house) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, closed bool) {
+	h.t.Helper()
+	rows, err := h.Usage(h.t.Context(), tenant.ID, husk.UsageQuery{From: from, To: to, Period: husk.UsageHourly, GroupBy: husk.UsageByNothing})
+	closed = true
+	for _, u := range must(h.t, rows, err) {
+		sum.PodSeconds += u.PodSeconds
+		sum.CPUCoreSeconds += u.CPUCoreSeconds
+		sum.VolumeGiBSeconds += u.VolumeGiBSeconds
+		sum.NetworkSentBytes += u.NetworkSentBytes
+		sum.NetworkReceivedBytes += u.NetworkReceivedBytes
+		closed = closed && u.Closed
+	}
+	return sum, closed
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) < 0.01 }
+
+// backdate makes a pod's placement old enough for a run that began so long ago.
+func (h house) backdate(pod husk.Pod, by time.Duration) {
+	h.t.Helper()
+	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE pods SET placed_at = placed_at - $2::interval WHERE id = $1", pod.ID, by); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// A run is booked once however often it is told, from its start to its end, also when its end is told after the pod has gone.
+func TestARunIsBookedOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node, other := h.tenant(), h.node(2), h.node(1)
+	pod := h.order(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	h.backdate(pod, 3*time.Hour)
+	hour := time.Now().UTC().Truncate(time.Hour)
+	start := hour.Add(-90 * time.Minute)
+	tell := func(node store.ID, runs ...husk.MachineRun) {
+		t.Helper()
+		for range 2 {
+			if err := h.RecordRuns(t.Context(), node, runs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run := husk.MachineRun{PodID: pod.ID, StartedAt: start, SentBytes: 100, ReceivedBytes: 7}
+	tell(other.ID, run) // not its pod
+	tell(node.ID, husk.MachineRun{PodID: pod.ID, StartedAt: start.Add(-24 * time.Hour)}, husk.MachineRun{PodID: pod.ID, StartedAt: time.Now().Add(time.Hour)})
+	if got, _ := h.used(tenant, hour.Add(-48*time.Hour), hour.Add(2*time.Hour)); got.PodSeconds != 0 {
+		t.Errorf("runs of others and of other times come to %v seconds", got.PodSeconds)
+	}
+	tell(node.ID, run)
+	run.SentBytes = 250
+	tell(node.ID, run)
+	h.to(husk.PhaseStopping, node, pod)
+	stopped := start.Add(100 * time.Minute)
+	run.StoppedAt = &stopped
+	tell(node.ID, run)
+	h.say(node.ID, pod, husk.EventGone)
+	late := stopped.Add(time.Minute)
+	run.StoppedAt = &late
+	tell(node.ID, run)
+	got, closed := h.used(tenant, hour.Add(-3*time.Hour), hour.Add(time.Hour))
+	if !near(got.PodSeconds, 6000) || !near(got.CPUCoreSeconds, 6000*0.5) || got.NetworkSentBytes != 250 || got.NetworkReceivedBytes != 7 || closed {
+		t.Errorf("booked is %+v", got)
+	}
+	byHour := func(from time.Time) float64 { u, _ := h.used(tenant, from, from.Add(time.Hour)); return u.PodSeconds }
+	if a, b, c := byHour(hour.Add(-2*time.Hour)), byHour(hour.Add(-time.Hour)), byHour(hour); !near(a, 1800) || !near(b, 3600) || !near(c, 600) {
+		t.Errorf("by the hour it is %v, %v, %v", a, b, c)
+	}
+}
+
+// A closed hour never changes; what is learned late is booked in the next, less than none if need be, so that the sum is true.
+func TestAClosedHourNeverChanges(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	image := h.image(tenant)
+	pod, late := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	h.place(node.ID, pod, late)
+	h.backdate(pod, 6*time.Hour)
+	h.backdate(late, 6*time.Hour)
+	hour := time.Now().UTC().Truncate(time.Hour)
+	first, second := hour.Add(-3*time.Hour), hour.Add(-2*time.Hour)
+	start := first.Add(30 * time.Minute)
+	record := func(r husk.MachineRun) {
+		t.Helper()
+		if err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut := func(now time.Time, want int) {
+		t.Helper()
+		if n, err := h.CloseUsageHours(t.Context(), h.epoch(), now); err != nil || n != want {
+			t.Errorf("%d hours were closed, want %d: %v", n, want, err)
+		}
+	}
+	in := func(from time.Time) (float64, bool) { u, closed := h.used(tenant, from, from.Add(time.Hour)); return u.PodSeconds, closed }
+
+	record(husk.MachineRun{PodID: pod.ID, StartedAt: start})
+	shut(second.Add(9*time.Minute), 0) // what is told now still belongs to it
+	if n, err := h.CloseUsageHours(t.Context(), h.epoch()+1, second.Add(11*time.Minute)); err != nil || n != 0 {
+		t.Errorf("a server that does not lead closed %d: %v", n, err)
+	}
+	shut(second.Add(11*time.Minute), 1)
+	if got, closed := in(first); !near(got, 1800) || !closed {
+		t.Errorf("the first hour is %v, closed %v", got, closed)
+	}
+	// It had ended before the hour was over, and another had run in it: nobody knew.
+	stopped := start.Add(10 * time.Minute)
+	record(husk.MachineRun{PodID: pod.ID, StartedAt: start, StoppedAt: &stopped})
+	lateStop := start.Add(5 * time.Minute)
+	record(husk.MachineRun{PodID: late.ID, StartedAt: start, StoppedAt: &lateStop})
+	want := -1200.0 + 300
+	if got, _ := in(first); !near(got, 1800) {
+		t.Errorf("the closed hour has become %v", got)
+	}
+	if got, closed := in(second); !near(got, want) || closed {
+		t.Errorf("the hour that is open has %v, want the correction %v", got, want)
+	}
+	shut(hour.Add(11*time.Minute), 2)
+	shut(hour.Add(11*time.Minute), 0)
+	if got, closed := in(second); !near(got, want) || !closed {
+		t.Errorf("closed, the hour with the correction has %v", got)
+	}
+	if got, _ := h.used(tenant, first, hour.Add(time.Hour)); !near(got.PodSeconds, 900) {
+		t.Errorf("in all it is %v", got.PodSeconds)
+	}
+	for _, sql := range []string{"UPDATE usage_hours SET seconds = 0", "DELETE FROM usage_intervals", "UPDATE usage_ends SET ended_at = now()", "TRUNCATE usage_closed_hours CASCADE"} {
+		if _, err := h.connect(store.RoleControl).Exec(t.Context(), sql); err == nil {
+			t.Errorf("%s is possible", sql)
+		}
+	}
+}
+
+func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, stranger := h.tenant(), h.tenant()
+	volume := h.volume(tenant)
+	from, to := time.Now().UTC().Truncate(time.Hour), time.Now().UTC().Truncate(time.Hour).Add(2*time.Hour)
+	rows, err := h.Usage(t.Context(), tenant.ID, husk.UsageQuery{From: from, To: to, Period: husk.UsageTotal, GroupBy: husk.UsageByObject})
+	if must(t, rows, err); len(rows) != 1 || rows[0].Key != volume.ID.String() || rows[0].Name != volume.Name || rows[0].Kind != "volume" || rows[0].VolumeGiBSeconds <= 0 || rows[0].PodSeconds != 0 {
+		t.Errorf("used is %+v", rows)
+	}
+	gone, err := h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+	must(t, gone, err)
+	for range 2 {
+		if err := h.VolumeRemoved(t.Context(), volume); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _ := h.used(tenant, from, to)
+	if after, _ := h.used(tenant, from, to); after.VolumeGiBSeconds != before.VolumeGiBSeconds || after.VolumeGiBSeconds <= 0 {
+		t.Errorf("a volume that is gone has %v and then %v", before.VolumeGiBSeconds, after.VolumeGiBSeconds)
+	}
+	if other, _ := h.used(stranger, from, to); other.VolumeGiBSeconds != 0 {
+		t.Errorf("another tenant is told of %v", other.VolumeGiBSeconds)
+	}
+	all, err := h.UsageOfAll(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageDaily, GroupBy: husk.UsageByTenant})
+	if must(t, all, err); len(all) != 1 || all[0].Key != tenant.ID.String() {
+		t.Errorf("of all tenants it is %+v", all)
+	}
+}
