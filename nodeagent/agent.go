@@ -55,6 +55,7 @@ type Agent struct {
 	vms     *vm.Manager
 	net     *network.Network
 	reports *reporter
+	journal *journal
 	metrics *metrics
 
 	mu      sync.Mutex
@@ -88,7 +89,10 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	a.holder.Replace(id.cert)
 	a.server = newServerClient(cfg.ServerURL, id.root, a.holder)
-	a.reports = newReporter(a.server, a.log)
+	if a.journal, err = openJournal(filepath.Join(cfg.StateDir, "runs")); err != nil {
+		return nil, err
+	}
+	a.reports = newReporter(a.server, a.journal, a.log)
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -106,6 +110,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), log: a.log, id: a.id}
 	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })
+	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	// Workers and reports outlive ctx for as long as it takes to stop in order.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))

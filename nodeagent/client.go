@@ -102,14 +102,22 @@ func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (open
 	return *resp.JSON200, nil
 }
 
-func (s *serverClient) report(ctx context.Context, reports []husk.PodReport) error {
+func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, runs []husk.MachineRun) error {
 	pods, err := openapi.Recast[[]openapi.PodReport](reports)
 	if err != nil {
 		return err
 	}
-	resp, err := s.api.ReportStatusWithResponse(ctx, openapi.StatusReport{Pods: pods})
+	lives, err := openapi.Recast[[]openapi.MachineRun](runs)
 	if err != nil {
-		return fmt.Errorf("report the status of %d pods: %w", len(reports), err)
+		return err
+	}
+	body := openapi.StatusReport{Pods: pods}
+	if len(lives) > 0 {
+		body.Runs = &lives
+	}
+	resp, err := s.api.ReportStatusWithResponse(ctx, body)
+	if err != nil {
+		return fmt.Errorf("report the status of %d pods and %d lives of machines: %w", len(reports), len(runs), err)
 	}
 	if resp.StatusCode() != http.StatusNoContent {
 		return refused("a status report", resp.HTTPResponse, resp.Body)

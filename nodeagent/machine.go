@@ -32,6 +32,9 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 		return err
 	}
 	w.adopted = running
+	if err := w.agent.book(w.id, running); err != nil {
+		return err
+	}
 	// Also for a machine that runs: a restarted agent knows no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
@@ -103,6 +106,9 @@ func (w *worker) start(ctx context.Context, order husk.DesiredPod, port network.
 		return vm.Domain{}, err
 	}
 	w.rec.Timeline.DomainStartedAt = now()
+	if err := w.agent.began(w.id, *w.rec.Timeline.DomainStartedAt); err != nil {
+		return vm.Domain{}, err
+	}
 	w.rec.Started = true
 	w.log.Info("machine started", "took", time.Since(*w.rec.Timeline.DomainStartingAt))
 	return domain, w.save()
@@ -354,6 +360,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	if running {
+		w.agent.count(w.id)
 		if err := w.askToStop(ctx, domain, grace); err != nil {
 			w.log.Warn("the guest does not stop; pulling the plug", "error", err)
 		}
@@ -361,7 +368,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return w.agent.net.Detach(w.id)
+	return errors.Join(w.agent.book(w.id, false), w.agent.net.Detach(w.id))
 }
 
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {

@@ -2,6 +2,7 @@ package nodeagent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -177,7 +178,7 @@ func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := a.vms.Destroy(ctx, id); err != nil {
 		return err
 	}
-	if err := a.net.Detach(id); err != nil {
+	if err := errors.Join(a.book(id, false), a.net.Detach(id)); err != nil {
 		return err
 	}
 	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {

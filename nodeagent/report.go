@@ -16,6 +16,7 @@ import (
 type reporter struct {
 	server *serverClient
 	log    *slog.Logger
+	runs   *journal
 	wake   chan struct{}
 
 	mu     sync.Mutex
@@ -23,9 +24,9 @@ type reporter struct {
 	dirty  map[uuid.UUID]bool
 }
 
-func newReporter(server *serverClient, log *slog.Logger) *reporter {
+func newReporter(server *serverClient, runs *journal, log *slog.Logger) *reporter {
 	return &reporter{
-		server: server, log: log, wake: make(chan struct{}, 1), latest: map[uuid.UUID]husk.PodReport{}, dirty: map[uuid.UUID]bool{},
+		server: server, runs: runs, log: log, wake: make(chan struct{}, 1), latest: map[uuid.UUID]husk.PodReport{}, dirty: map[uuid.UUID]bool{},
 	}
 }
 
@@ -89,6 +90,28 @@ func (r *reporter) giveBack(batch []husk.PodReport) {
 	}
 }
 
+// pending tells whether there is something that no server has heard of.
+func (r *reporter) pending() bool {
+	r.mu.Lock()
+	dirty := len(r.dirty)
+	r.mu.Unlock()
+	return dirty > 0 || len(r.runs.untold().runs) > 0
+}
+
+// send tells all that is pending. The lives of machines go with the pods' reports, so that a pod's last report never arrives before them.
+func (r *reporter) send(ctx context.Context) error {
+	batch := r.take()
+	t := r.runs.untold() // after the batch: what led to a report stands in the journal before it
+	if len(batch) == 0 && len(t.runs) == 0 {
+		return nil
+	}
+	if err := r.server.report(ctx, batch, t.runs); err != nil {
+		r.giveBack(batch)
+		return err
+	}
+	return r.runs.told(t)
+}
+
 // lastWords is how long the reports of an agent that stops may take.
 const lastWords = 2 * time.Second
 
@@ -99,21 +122,18 @@ func (r *reporter) run(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 			defer cancel()
-			if batch := r.take(); len(batch) > 0 {
-				if err := r.server.report(last, batch); err != nil {
-					r.log.Warn("the last report was not taken; it is made anew at the next start", "pods", len(batch), "error", err)
-				}
+			if err := r.send(last); err != nil {
+				r.log.Warn("the last report was not taken; it is made anew at the next start", "error", err)
 			}
 			return
 		case <-r.wake:
 		}
-		for batch := r.take(); len(batch) > 0; batch = r.take() {
-			if err := r.server.report(ctx, batch); err != nil {
-				r.giveBack(batch)
+		for r.pending() {
+			if err := r.send(ctx); err != nil {
 				if ctx.Err() != nil {
 					break
 				}
-				r.log.Warn("report not taken; it is sent again", "pods", len(batch), "error", err)
+				r.log.Warn("report not taken; it is sent again", "error", err)
 				wait.sleep(ctx)
 				continue
 			}

@@ -55,10 +55,14 @@ func newWorker(ctx context.Context, a *Agent, order husk.DesiredPod) *worker {
 		agent: a, id: order.ID, log: a.log.With("tenant", order.TenantID, "pod", order.ID), order: order, done: make(chan struct{}),
 		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{},
 	}
-	for _, c := range order.Containers {
-		w.logs[c.Name] = newContainerLog(filepath.Join(a.podDir(order.ID), "logs", c.Name+".jsonl"))
-	}
+	w.makeLogs(order)
 	return w
+}
+
+func (w *worker) makeLogs(order husk.DesiredPod) {
+	for _, c := range order.Containers {
+		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(order.ID), "logs", c.Name+".jsonl"))
+	}
 }
 
 // tell hands over the newest order.
@@ -209,6 +213,8 @@ func (w *worker) remove(ctx context.Context, order husk.DesiredPod) error {
 		return err
 	}
 	w.report(order, husk.EventGone, "", "", nil)
+	w.rec = record{} // a pod that was evicted may come back to this node
+	w.makeLogs(order)
 	return nil
 }
 

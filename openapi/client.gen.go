@@ -452,6 +452,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AdminGetUsage Show what all tenants have used
+	//
+	// As getUsage, over all tenants. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
+	AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RenewCertificateWithBody Get the node another certificate before the present one expires
 	//
 	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
@@ -794,6 +801,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUsage Show what the tenant has used
+	//
+	// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/usage (the `GetUsage` operationId).
+	GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsers List users
 	//
@@ -1710,6 +1724,23 @@ func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, po
 	return c.Client.Do(req)
 }
 
+// AdminGetUsage Show what all tenants have used
+//
+// As getUsage, over all tenants. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
+func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdminGetUsageRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RenewCertificateWithBody Get the node another certificate before the present one expires
 //
 // The present one stays good until it expires, since this answer may be lost. For the node's agent.
@@ -2463,6 +2494,23 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteServiceAccountKeyRequest(c.Server, serviceAccountID, keyID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUsage Show what the tenant has used
+//
+// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/usage (the `GetUsage` operationId).
+func (c *Client) GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUsageRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4230,6 +4278,120 @@ func NewAdminGetPodPlacementRequest(server string, tenantID TenantID, podID PodI
 	return req, nil
 }
 
+// NewAdminGetUsageRequest constructs an http.Request for the AdminGetUsage method
+func NewAdminGetUsageRequest(server string, params *AdminGetUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Period != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "period", *params.Period, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GroupBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "groupBy", *params.GroupBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", *params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRenewCertificateRequest calls the generic RenewCertificate builder with application/json body
 func NewRenewCertificateRequest(server string, body RenewCertificateJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5934,6 +6096,120 @@ func NewDeleteServiceAccountKeyRequest(server string, serviceAccountID ServiceAc
 	return req, nil
 }
 
+// NewGetUsageRequest constructs an http.Request for the GetUsage method
+func NewGetUsageRequest(server string, params *GetUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Period != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "period", *params.Period, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GroupBy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "groupBy", *params.GroupBy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", *params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListUsersRequest constructs an http.Request for the ListUsers method
 func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request, error) {
 	var err error
@@ -6922,6 +7198,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacementWithResponse(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*AdminGetPodPlacementResponse, error)
 
+	// AdminGetUsageWithResponse Show what all tenants have used
+	//
+	// As getUsage, over all tenants. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
+	AdminGetUsageWithResponse(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*AdminGetUsageResponse, error)
+
 	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
 	//
 	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
@@ -7304,6 +7589,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKeyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteServiceAccountKeyResponse, error)
+
+	// GetUsageWithResponse Show what the tenant has used
+	//
+	// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/usage (the `GetUsage` operationId).
+	GetUsageWithResponse(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*GetUsageResponse, error)
 
 	// ListUsersWithResponse List users
 	//
@@ -9117,6 +9411,54 @@ func (r AdminGetPodPlacementResponse) ContentType() string {
 	return ""
 }
 
+type AdminGetUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AdminGetUsageResponse) GetJSON200() *UsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AdminGetUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AdminGetUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AdminGetUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AdminGetUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AdminGetUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RenewCertificateResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10654,6 +10996,54 @@ func (r DeleteServiceAccountKeyResponse) ContentType() string {
 	return ""
 }
 
+type GetUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUsageResponse) GetJSON200() *UsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListUsersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11850,6 +12240,21 @@ func (c *ClientWithResponses) AdminGetPodPlacementWithResponse(ctx context.Conte
 	return ParseAdminGetPodPlacementResponse(rsp)
 }
 
+// AdminGetUsageWithResponse Show what all tenants have used
+//
+// As getUsage, over all tenants. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
+func (c *ClientWithResponses) AdminGetUsageWithResponse(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*AdminGetUsageResponse, error) {
+	rsp, err := c.AdminGetUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdminGetUsageResponse(rsp)
+}
+
 // RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
 //
 // The present one stays good until it expires, since this answer may be lost. For the node's agent.
@@ -12483,6 +12888,21 @@ func (c *ClientWithResponses) DeleteServiceAccountKeyWithResponse(ctx context.Co
 		return nil, err
 	}
 	return ParseDeleteServiceAccountKeyResponse(rsp)
+}
+
+// GetUsageWithResponse Show what the tenant has used
+//
+// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/usage (the `GetUsage` operationId).
+func (c *ClientWithResponses) GetUsageWithResponse(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*GetUsageResponse, error) {
+	rsp, err := c.GetUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUsageResponse(rsp)
 }
 
 // ListUsersWithResponse List users
@@ -13918,6 +14338,42 @@ func ParseAdminGetPodPlacementResponse(rsp *http.Response) (*AdminGetPodPlacemen
 	return response, nil
 }
 
+// ParseAdminGetUsageResponse parses an HTTP response from a AdminGetUsageWithResponse call
+func ParseAdminGetUsageResponse(rsp *http.Response) (*AdminGetUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AdminGetUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
 // ParseRenewCertificateResponse parses an HTTP response from a RenewCertificateWithResponse call
 func ParseRenewCertificateResponse(rsp *http.Response) (*RenewCertificateResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15077,6 +15533,42 @@ func ParseDeleteServiceAccountKeyResponse(rsp *http.Response) (*DeleteServiceAcc
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetUsageResponse parses an HTTP response from a GetUsageWithResponse call
+func ParseGetUsageResponse(rsp *http.Response) (*GetUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 

@@ -554,6 +554,174 @@ func (e VolumeState) Valid() bool {
 	}
 }
 
+// Defines values for UsageFormat.
+const (
+	UsageFormatCsv  UsageFormat = "csv"
+	UsageFormatJSON UsageFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the UsageFormat enum.
+func (e UsageFormat) Valid() bool {
+	switch e {
+	case UsageFormatCsv:
+		return true
+	case UsageFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsagePeriod.
+const (
+	UsagePeriodDay   UsagePeriod = "day"
+	UsagePeriodHour  UsagePeriod = "hour"
+	UsagePeriodTotal UsagePeriod = "total"
+)
+
+// Valid indicates whether the value is a known member of the UsagePeriod enum.
+func (e UsagePeriod) Valid() bool {
+	switch e {
+	case UsagePeriodDay:
+		return true
+	case UsagePeriodHour:
+		return true
+	case UsagePeriodTotal:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AdminGetUsageParamsPeriod.
+const (
+	AdminGetUsageParamsPeriodDay   AdminGetUsageParamsPeriod = "day"
+	AdminGetUsageParamsPeriodHour  AdminGetUsageParamsPeriod = "hour"
+	AdminGetUsageParamsPeriodTotal AdminGetUsageParamsPeriod = "total"
+)
+
+// Valid indicates whether the value is a known member of the AdminGetUsageParamsPeriod enum.
+func (e AdminGetUsageParamsPeriod) Valid() bool {
+	switch e {
+	case AdminGetUsageParamsPeriodDay:
+		return true
+	case AdminGetUsageParamsPeriodHour:
+		return true
+	case AdminGetUsageParamsPeriodTotal:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AdminGetUsageParamsGroupBy.
+const (
+	AdminGetUsageParamsGroupByLabel    AdminGetUsageParamsGroupBy = "label"
+	AdminGetUsageParamsGroupByNone     AdminGetUsageParamsGroupBy = "none"
+	AdminGetUsageParamsGroupByObject   AdminGetUsageParamsGroupBy = "object"
+	AdminGetUsageParamsGroupByResource AdminGetUsageParamsGroupBy = "resource"
+	AdminGetUsageParamsGroupByTenant   AdminGetUsageParamsGroupBy = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the AdminGetUsageParamsGroupBy enum.
+func (e AdminGetUsageParamsGroupBy) Valid() bool {
+	switch e {
+	case AdminGetUsageParamsGroupByLabel:
+		return true
+	case AdminGetUsageParamsGroupByNone:
+		return true
+	case AdminGetUsageParamsGroupByObject:
+		return true
+	case AdminGetUsageParamsGroupByResource:
+		return true
+	case AdminGetUsageParamsGroupByTenant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AdminGetUsageParamsFormat.
+const (
+	AdminGetUsageParamsFormatCsv  AdminGetUsageParamsFormat = "csv"
+	AdminGetUsageParamsFormatJSON AdminGetUsageParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the AdminGetUsageParamsFormat enum.
+func (e AdminGetUsageParamsFormat) Valid() bool {
+	switch e {
+	case AdminGetUsageParamsFormatCsv:
+		return true
+	case AdminGetUsageParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetUsageParamsPeriod.
+const (
+	GetUsageParamsPeriodDay   GetUsageParamsPeriod = "day"
+	GetUsageParamsPeriodHour  GetUsageParamsPeriod = "hour"
+	GetUsageParamsPeriodTotal GetUsageParamsPeriod = "total"
+)
+
+// Valid indicates whether the value is a known member of the GetUsageParamsPeriod enum.
+func (e GetUsageParamsPeriod) Valid() bool {
+	switch e {
+	case GetUsageParamsPeriodDay:
+		return true
+	case GetUsageParamsPeriodHour:
+		return true
+	case GetUsageParamsPeriodTotal:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetUsageParamsGroupBy.
+const (
+	GetUsageParamsGroupByLabel    GetUsageParamsGroupBy = "label"
+	GetUsageParamsGroupByNone     GetUsageParamsGroupBy = "none"
+	GetUsageParamsGroupByObject   GetUsageParamsGroupBy = "object"
+	GetUsageParamsGroupByResource GetUsageParamsGroupBy = "resource"
+)
+
+// Valid indicates whether the value is a known member of the GetUsageParamsGroupBy enum.
+func (e GetUsageParamsGroupBy) Valid() bool {
+	switch e {
+	case GetUsageParamsGroupByLabel:
+		return true
+	case GetUsageParamsGroupByNone:
+		return true
+	case GetUsageParamsGroupByObject:
+		return true
+	case GetUsageParamsGroupByResource:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetUsageParamsFormat.
+const (
+	GetUsageParamsFormatCsv  GetUsageParamsFormat = "csv"
+	GetUsageParamsFormatJSON GetUsageParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the GetUsageParamsFormat enum.
+func (e GetUsageParamsFormat) Valid() bool {
+	switch e {
+	case GetUsageParamsFormatCsv:
+		return true
+	case GetUsageParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	ClientID  openapi_types.UUID `json:"clientId"`
@@ -1051,6 +1219,17 @@ type LoginOption struct {
 // LoginOptions defines model for LoginOptions.
 type LoginOptions struct {
 	Issuers []LoginOption `json:"issuers"`
+}
+
+// MachineRun One life of a pod's virtual machine, named by the pod and the start.
+type MachineRun struct {
+	PodID openapi_types.UUID `json:"podId"`
+
+	// ReceivedBytes By the pod through its network interface.
+	ReceivedBytes int64      `json:"receivedBytes"`
+	SentBytes     int64      `json:"sentBytes"`
+	StartedAt     time.Time  `json:"startedAt"`
+	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
 }
 
 // Name An RFC 1123 label.
@@ -1734,6 +1913,9 @@ type SigningKeyList struct {
 // StatusReport defines model for StatusReport.
 type StatusReport struct {
 	Pods []PodReport `json:"pods"`
+
+	// Runs Lives of virtual machines of which no server has heard yet.
+	Runs *[]MachineRun `json:"runs,omitempty"`
 }
 
 // Taint Example: dedicated=web
@@ -1828,6 +2010,49 @@ type Token struct {
 
 // TokenTokenType defines model for Token.TokenType.
 type TokenTokenType string
+
+// Usage What was reserved and sent in one period by one group. What is reserved counts, whether it is used or not.
+type Usage struct {
+	// Closed Never changes again.
+	Closed bool `json:"closed"`
+
+	// Cost By the operator's price list, if there is one.
+	Cost *float64 `json:"cost,omitempty"`
+
+	// CPUCoreSeconds Reserved cores times seconds.
+	CPUCoreSeconds float64   `json:"cpuCoreSeconds"`
+	From           time.Time `json:"from"`
+
+	// Key What it is grouped by: an id, a kind, or a label's value; absent for those without it.
+	Key *string `json:"key,omitempty"`
+
+	// Kind pod or volume.
+	//
+	// Example: pod
+	Kind             *string `json:"kind,omitempty"`
+	MemoryGiBSeconds float64 `json:"memoryGiBSeconds"`
+
+	// Name Of the object.
+	Name                 *string `json:"name,omitempty"`
+	NetworkReceivedBytes int64   `json:"networkReceivedBytes"`
+	NetworkSentBytes     int64   `json:"networkSentBytes"`
+
+	// PodSeconds Of virtual machines that were up. Less than none where an earlier period was booked too much.
+	PodSeconds float64 `json:"podSeconds"`
+
+	// To Excluded.
+	To               time.Time `json:"to"`
+	VolumeGiBSeconds float64   `json:"volumeGiBSeconds"`
+}
+
+// UsageList defines model for UsageList.
+type UsageList struct {
+	// Currency ISO 4217.
+	//
+	// Example: EUR
+	Currency *string `json:"currency,omitempty"`
+	Items    []Usage `json:"items"`
+}
 
 // User A person, known by an OIDC issuer.
 type User struct {
@@ -1972,6 +2197,21 @@ type ServiceAccountID = openapi_types.UUID
 // TenantID defines model for TenantId.
 type TenantID = openapi_types.UUID
 
+// UsageFormat defines model for UsageFormat.
+type UsageFormat string
+
+// UsageFrom defines model for UsageFrom.
+type UsageFrom = time.Time
+
+// UsageLabel defines model for UsageLabel.
+type UsageLabel = string
+
+// UsagePeriod defines model for UsagePeriod.
+type UsagePeriod string
+
+// UsageTo defines model for UsageTo.
+type UsageTo = time.Time
+
 // UserID defines model for UserId.
 type UserID = openapi_types.UUID
 
@@ -2100,6 +2340,36 @@ type CreateAPIKeyParams struct {
 	// IdempotencyKey Makes a repetition of this request safe.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
+
+// AdminGetUsageParams defines parameters for AdminGetUsage.
+type AdminGetUsageParams struct {
+	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Period Into how long pieces usage is cut; days are those of UTC.
+	Period *AdminGetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
+
+	// GroupBy What usage is told apart by.
+	GroupBy *AdminGetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
+
+	// Label The label by whose values usage is told apart, with groupBy=label.
+	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
+
+	// Format JSON, or comma-separated values (RFC 4180).
+	Format *AdminGetUsageParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// AdminGetUsageParamsPeriod defines parameters for AdminGetUsage.
+type AdminGetUsageParamsPeriod string
+
+// AdminGetUsageParamsGroupBy defines parameters for AdminGetUsage.
+type AdminGetUsageParamsGroupBy string
+
+// AdminGetUsageParamsFormat defines parameters for AdminGetUsage.
+type AdminGetUsageParamsFormat string
 
 // GetDesiredStateParams defines parameters for GetDesiredState.
 type GetDesiredStateParams struct {
@@ -2272,6 +2542,36 @@ type CreateServiceAccountKeyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Period Into how long pieces usage is cut; days are those of UTC.
+	Period *GetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
+
+	// GroupBy What usage is told apart by.
+	GroupBy *GetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
+
+	// Label The label by whose values usage is told apart, with groupBy=label.
+	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
+
+	// Format JSON, or comma-separated values (RFC 4180).
+	Format *GetUsageParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// GetUsageParamsPeriod defines parameters for GetUsage.
+type GetUsageParamsPeriod string
+
+// GetUsageParamsGroupBy defines parameters for GetUsage.
+type GetUsageParamsGroupBy string
+
+// GetUsageParamsFormat defines parameters for GetUsage.
+type GetUsageParamsFormat string
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit At most so many items.
@@ -2406,276 +2706,297 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4si/+VfDXPVXZOSvJkizLsVNb53ryGmfy8MTJ5JyZ5MQQCUlYkwCXAK1oUvnu/0I3+BQoibJk",
-	"Z+7O1lZNTJF4NvqF7l9/bXkyjKRgQqvW6dfWjFGfxfDPp+/o1PzXZ8qLeaS5FK3T1uMZFVOmyHzGBLth",
-	"MdEzRuT4n8zTxJdMPSITGZPzSecV1d6s22q3lDdjITUt6UXEWqctpWMupq1v3761WxGNaci07fJxEisZ",
-	"L3f6bsbIlWBfNL5wReQE+o3olJExm8iYmZ64efdfCYsXrXZL0NB05mGTxWGE9MtLJqZ61jod9HrtpWG1",
-	"W+c+CyOpmfAWP7PF8nhe0WumCCUxi5jm5iGOiCsSs38lTGmi6CQfE65qPqhC+x3TQd3ojo7arZCL9O++",
-	"c6wTWGn3onmwW4QrElKfESmCBeGTwp49UMTss3kDhi/FilHbTV25mGuHG9IpO/fdw+XmxweKcN8Mgn2h",
-	"YRSY79kRfeiN/GHneDLod4bjw5POiddjnYf+4XhEjyb9wfFROuqI6lk+Zm67a7fMxvCY+a1THSesOIWJ",
-	"jEOqW6etJOHmTceglUpYXDtq+NUx7GN2Mu57Q79zRA8fdoaT3qhzMvCPO6znPZyMxof0qH9SM+y0w9uN",
-	"+2e2qBv0NVs8UMQLOBN6aeB02PdH7OGkczg+HnSG3slR5yHr0c7x5MQfeEfj/uhw6B74NfR4u1G/pGMW",
-	"XLKAedrFDN4YIkbqVWTO9cyQs2IkMJ+pNuEC6FsthKZfzLn8ORmzWDDNVGWWUfSPORu3NWex+epvk1gK",
-	"3SZj6l3/0P7/PCoocBIXWwlKY6w5EP2em7285CHXyxM70ySUhnVIElKxIFyzUNXxtQDaKHbsswlNAg3d",
-	"ts0weJiE6SBCLuyf2YC40GzKYhjRhfTrCCWSvoO0x8f+yeSQDjr9ofewM2S9cefhZGQove8ds5OBf9g7",
-	"dFNIBF3djkIuWXzDPXbmeTIRum7kCt8iFF9zzKLnH4+PJode54Q9HHaG/cGoQw/9hx1vNOmPB6x3Mjw6",
-	"ds9CVUdwuwm9Y4LWT0TDr47xH0763oCesM5o3PM7Q+/oqHNCj1ln4D+c9MYjr8+GNedUpx3ebtzvVT1b",
-	"TJSTKXoPJwN6PD7qjHr+YWfI+ied8dAbdU7oIetPjv3ew6OBe8yJ2gFL/FUGSVgrgG7gV8eoTwYnJ8MJ",
-	"m3RGw6OjzpAdH3bocHjcGZ1MvMGEHR4/HI7co75JO7zNuL+Zj1UkhWKgKL05S/TsaRwjf/Sk0EwAR6FR",
-	"FHCPmikd/FOZeX0tdPMfMZu0Tlv/5yBX+g7wV3VQaBL6q/AmQd4+e0xGx8MTwsxL3ZZhG7EcByxcMYYI",
-	"3/h7s7Gk7dYPxJxMYhvvwsbab03TZxfnVm2jvg/qGQ0uYhmxWHOzfhMaKNZuRYVHX1soCpEwqtsRM+ob",
-	"sZNuXGV72i0vZlQz/0yXvvapZh3NQ7ZJE+xLxGOmVjSx9ElAlX6v0m7L6/RhxgThmph3yFRqQomW10y0",
-	"iZYgH0MuEg3K3nbjRfJevY+vzTtmbxz8uuEafysen9/z3bIDabs4cr4rn7L2UHEwg0IqeQzvNKQVu1fn",
-	"4pJ5UvjKsfxcz2SizQ5o1LaMij2V0ieJ0DwwP4C1cCOvWZnXHB8fj0BmZyvEhR4ZPp7J9MP+0aF5pyjY",
-	"R71lyd5klyoLDB/WL9tLrnTDRQN1pvSPVYOyZ/hbNgIax3SxNExsq36cZh8umRczvUN2sHz84eW8n1xu",
-	"jH56d/bL0ctfX7959uHwx18G//Ni+PzDi9HT0ctf3/44+O9Xv128Ofz5l6N37397+uLXX4ZPLgc/nbW2",
-	"YjC7YCi7PtMbn+HSAt7iSCc+10+Fjtcz/6pNkdnKekY1mVO0mLvEtMaNsR8zgg4PfA/ObJlkqLEFNqQY",
-	"ePdnLuBtJswB/r0y31YbNJ5Wu2U6oWhnCOnDscwpzL7j7uG13dD8dZ/d/F/7V9eTofNL34+ZUk6ZEjPg",
-	"Z6mXw6MhI5NYhmVtqX8y6Pa6g26/52y/AUXyzZbzut7QPbs4B/YLluJ8xj2wFwksDwhGrhWKxpIsrOsJ",
-	"ic3V2ZuiXyUnI0sujwgdK2NrT2RMKAnklEOHNR2kpLFSY8vf/JYSCUc1a3kZsp/P/TahCq1krojR22Lq",
-	"6YqSDsfsQjqXwG4+rsHSr7pgyjTjB/AK1a3iXIonpZ2dsCJ1F8dTyxP2L65yzrMkstqt3HXpcoNuKtEe",
-	"04h6XDdWbKPkFQ8CDn9k6oJTWwhZKOPFK/7julernDzrotiGcw4smp15nmUvDTj0GfFYNPsCRxnOloyY",
-	"sE5LdFH4XF0rQoVPhNQzLqaEBYots+lrNA2WCDeUgmsZqxK//D3nZaej44cnZlIZQSzTfmXfgTev3fGs",
-	"44zhmyG6Vy/WfGJsK/aWCTanQVNaKDYAp2YdYT9e/mJp95dfWTv4rO/qLl/8/PiS/J9+LxMxXJCLp6+Q",
-	"fVNBnj5+cnkGVCAFuegMjkZdAh7Bgpqt6TUTIJYI14/QG8hiI7sV04oYKb4gRsfoolJd9Nf1HAzvsRSa",
-	"coF72WC1aTx1SNG3LAqoxxSMK/V4ezIMqQClIiOvwsgOB8ejh46RhfTLOb4+OBot059tdcMxMMO+IsmF",
-	"3vEwmLjZmJE+FTe/0rjc6FF/sNzohAdsc/78jAes3OhouNwmrIRbfsZswmImPGaIEN4D6c7DSMaa+WS8",
-	"IDIuLWfVhRSzKVc6XnQL6teBmHLx5bTfHQyqpDgYrrlMaaaup6yoPLP3isVm3ObX02ksk6htZmIaTv3o",
-	"OFcZw/MkHLO4emoGLpJAt9cro8huvku/5h+VN+vQQQBzGV9zMX3C4wqVDnsno3Yrolqz2Ezyfw/Wqh7W",
-	"4MD9dzKvlAVcaqoT1dhfwPVjo7nnsqAgdSdccDVrZtyFTClLq7Vk4VDcqHXDOX5SmsZauUcIvzUboNLW",
-	"rZIaNx8o1+a3duttIgT+6+kXrllRbVu9PdhmYbCunXrCJjGdhkzoTBtusFN+vHibFJdoLGXAqIB9ihnz",
-	"N+c45u3XZtMdisGUcrFW8qbqHugmN8y5N5WFssNPx5p+aDvcYLm2cofli5bdQaEPz3FxZ76UqJYtr3BI",
-	"v7xKZ7riOmvdhVa7FUkZbOz2cqyJMgt6W7G/uZ5YFZBrP9hO+DnF3SWLOeqRmzMSpWV0yaei5rsatXc3",
-	"QmG1GNiczdt5t3G7cA9KrWXaeGG26cpXpvKpnoiecHXdkH5qlz2lahdjt75zF99S2Q6XgjXWMV3oreiL",
-	"w+XK+lox6ddMm4Vsem5q/U5G949iNuFfSADjr7ibet3R0BhpB4OhSxZNqWZzuig7wtKP+rdwO4XUKzfa",
-	"G5z2eoX/9zd0etiZ50PFtlcs8YX0G1vQkfQJRZ1fSJ8RwZivCNdttK7gWKAFbShfkZgpGdy4XJ3GFl9v",
-	"OWamPpgilplufvCX2LDj9IPR37RFOJMuqcxEwYe2dP2yLGY2JJPaAy3yc7LBsNNTheqaTGKPrZ3x2+zF",
-	"XMm7kAH3Fht8WXi5qNFVTEnU5k7JNWMR4ZokUZc8syrtqXkwo8a29Jn/KH1HkUBOkdLiRKT+mi55LgU7",
-	"JYbfAlXGzKgvaK+jR0dOTIPwHTOGF/ylyNSGraW6Zq5hpgNptVumcYeq2chjaV6OQy6ASJ7H1GMXLObS",
-	"L9wDLlPJTRi+uWHxjFHfutYc74A4aUzJKBvX35LBVPKQD8vTC/ReUq4txSyNPCfY9OC1kROUjnc+mSrF",
-	"rVu9FezuUjdXSyPpN15Qw1YdnCFmN1w5fevPYzm3YWjoV0J//yNCBZGBb8xrAQGYWpIxuBEShRx1LX+p",
-	"bGI2hjbObMVqWbLYkdqh6jTEGisNX3cOj6s4iTYyy8qr/KNMhK8Iu+GeeaK65MOMByxz/xo2otpESPjD",
-	"RgcjwaO3eGblHsTtpVGDmev4hgYJbBJ0wHySiIApRUIuzm4oD+g4YLbVkChNF12SXvBT26ThSeijXPqq",
-	"T2RMQhmzdj5erhULJqZLvFS0HXfJOYZRG55IZjLwSRIRnwUMpt0mcHkEwhumNaE8UMviGYZU1kxoFJXd",
-	"NqPDtf6l4kRKrQ2WDLKiRbb+vqDUsItQrBdwOwIuRVCPqrMs+IV+/99/fPz4pdf79Pf/cLF6oIqNPKDu",
-	"g4DfO6d3k4ZKbX4ELmXIUAhago4iJphv+IphNdC24056D3etja8mC86qqkqqmNDgVZ3ImERMRgHrrrt2",
-	"XTvC3M+1fMs/l7GPncVyGtOwEhOcaw4bqO3XeCuZjS3rGa4xazd+75eRSF57u4eE5i91zGi4vMaXcNHS",
-	"gatuZl5UeAHjU00NM2TUmxFMNEivyqkiLy7fvK6E/JtvT4laCI/5H4X5/JR8/fZRfBSuLQcXR1N7yNjy",
-	"JEo04cIGxWVqjM0qMfol+hodNlAe8Vi5LmBf9CPrVSf2rR+pYqNhxXM+GA36w6Er2qf4UZUDDU+OBg/L",
-	"fOys8xvt/NHrnPz94NN//uNrrz345uRoofVBZ761Vm8EEcKFxnr/9Xuvc/zp66G7CQhuLUmWA6a9AxpF",
-	"XU+KSXmCy5747n/+/r8Hn/5j7fmCblzEB27VV/KGbWX9AuvkCkyMiPlE2igIkKhGhFtPt/mBGrMEbzuW",
-	"9MqNGdGGZlrR19vMHJGvpc/SMB9XuA7XZC6TwCdTSYScd9cvvQ3QL9gLhV6Kk6rdn9eWzhpwuKYecfP+",
-	"BYtTSmjsSN/chw9duJip9NmGuyQKe7RGdcBGC59Y3315xulEXDvwnIppw8NxIX3l0pppzAhcFPuEBgGh",
-	"mkgjq2UM6ql5IQi65CwISMjCMYsV3hzChbv5h+J/OAIwGkUZ8j8clP3a2lR2bJZXp3kzZtQy9llcCaw9",
-	"bJoV4zJuzHhcq/4TowFyxgZEr7LLxNRzIa/X34bZr2pGEesxo42jXQuhRZseJSZ8CBaoYzwYcqFIDCIf",
-	"Yu6mTFQCzWZaR+r04CCNsjk+PR4OD8tS5NBsVUGIpN84dfYlX0t1aEDEjNzwWCc0ICH1ZlwYOa10wTU6",
-	"Zor7DFxV04Qp/UARDGwCEd4gMipdMIczJVtA106e+0zo5sFepaBfR0YAnHB5zQRhwle10f81toEz4LGS",
-	"ZtWGh4kNLNBZ6KGMN4qvvK7ExCI7KgbBlqJfs59rna6FoEbulNEyWMuN3kp7gdbMU2heXo7ApZ5riSt0",
-	"Y00LXvDW5VvrpJc0dKXJqb991orPp85ALksbARfJlwMa+qOh4c18whQwgLXt8u3ycGotzQ+zRSGahaN/",
-	"ZZLEqYa3tmXzwuI2K5UFELl9bPwP9uNCM1W7lFmkEVgtaqE0C51uxJqRlMM5yrEZ59C2jc4wE221W88o",
-	"D8Bv/gS8T2JqyK5Zko7ds3TeGbXkzubV4fyYKw5ja0jZpcXeZwhW2uJZomfrb1QK7y57d9MR167E3v0G",
-	"yEP25jd4Ibl4Z2TPbWTaZuJKp90s+5u8mOk2oWSSBAFeNRm7z5ywy5/OOoOjUaoIF8Ja00dcKE2DAO4v",
-	"HihCEz2TMdcLCJor5BYYPYdcCzlXheDT9ZYXjnodp8+WcYepa9YdcDgqxdqMesOH62NtcjtoOWoSPdWS",
-	"jM18IbG+TeYzqdI1CqTCBIzCYj8CP3oheQ71ldBibgg2h2Y30CZcsT3NE0NpMC3yyqf+k8sz5z2iF9+U",
-	"XxwcHfVPnK9ec3fyxDUqfGkTb36+cH6eqBL7VnzqfO3L+tN6DaqpGbl5HQeG7bdh4p/cS3jZOJ/umi02",
-	"Z0SbZP5Bg67hAXzEigjNr9VbEFc4c/GDQqRwoRdGVdOzN0uts9q00Z/knMiJNoq6JIoJn1CSfdV1xiAE",
-	"ZiAr759jphbCW3FAZ9TY0KZTDJyXMRzMR+klO15sQvTIlJbSlrIoo8rmlAbVXp54NijnBsopF2+iLaI3",
-	"i0mbBRszUddOmwZAVirvWtsS87PWJMrdLrk2G0A7H/ea5Wgad4wdbH7uiiu/NqbAtu0astsfaVP3+/3B",
-	"IV6all0BczZevqEsernRxf3pb7937L/+M330w385fdVbuCFpEEgjhPwmnpBtvCeejH0pmEtugqATEiRd",
-	"JNFKX47q2yIjODuGZ7u/FQwyrruSwPCtVTFRtUGOpg0/gTvjxxfv85Q2B+pVlGRKnF1yYqaH2pi8YbEn",
-	"w5BrAsEvGZiYlIGbxS7ZS0YFK1tLL2Up66mgiVJeDXZdG927PmDIZWhVguQzAsv2JhtMu+iWci5ru3AQ",
-	"HJ6r1WabOXaFZK+dOyV2kelugRcaZTRkYTBlijsXZMa+UJ95PKQB8fmUa7Ve2c8CavMJr9P8Kwu7d3uw",
-	"upHbgzG8BhthK49mZmTVnPXNrTSbSuiML/DK9OpWlB6U7JRVzW18N1R3/VMcT7uwBnWLeye0cEsCsP6P",
-	"bdJydpO32ixjLvMhrMeLdBnxlh1vmBxr1qcIebet6VImXBS35lzYoLEULo/HGPOmuuTKyL0rBIDMyNw8",
-	"a5Mr89cV2OeFbNnigPqjmrm8j/wtWP9tdaKmSkiqaziOOw0Zrpt55xFhYaQXYBmJNNY4U1yVtkpAve76",
-	"t5XKa4366lAdVk3rnXl9TY5ru5UI/q+E2d91nDCnl6SML9bEvZR+k6pKXNzQgPufbTo3YKThEzR6Cg+m",
-	"MS39rTwZMRiySiJ0fuM7n2G8Lm0Luv9c2s51HhAcsetMvjl/8vg8sxH3Zobu4BZmy9uSOzSA8Z7tFY0i",
-	"Lqab0/Tb/KNKnnmBEa+Iea81tCvjWafS5qSwldO1SBDLvIYmPocYSIxO0oqcP0GnpyJhojSZ0ZsKy7G0",
-	"1AgruPl+F5o/qmD7PvyTUUMjj0u+23tXqwo8Zm/3LnkfW0nlu96qUn/O+ZQQklJBEwFYEaaeZKn8FjCr",
-	"nSYz+pXk8HYeQLAEvkUjjtjcKQoX973zlH4UnwoupvjCP7OLrbLiXopUiNxgShcB9Vi4STh4NbBbG51k",
-	"pQ9ZSIyQAqSKiUyETxQ3jCbFhZxRP0X8XvZ6GIPW3yEqAfui38WLMzfwMeZmaAZeZylDG38WRYzGCpTT",
-	"mDM/jUDbPG5lReRduyUT7cmw5Nl5L+y0W+0iYgFm7bTsdvlO3SOPOl+GPHgNAZTwD41qPrT2Wup3MmCx",
-	"9bM8juUcuz4XKplMuGeY1OOL95UnryASqfKwhZF/58KcxoCB3XgRM0Mk9vLeFZKQKLo2UT4j0bf2fXDG",
-	"yZht/OElvF096Onyt3Nidh33rJVNUl4rvPj7CNNdk423OqB2afWbhXYabgBRkeYkKEgYwvDm+YzqLjmr",
-	"JhNBcNyEB5rFaZgMVdcMcybAQmRfdDuDj4M4S0dsvKXk5aMeMxInMIRE4605iwFkvBqAGiei5sKLetfm",
-	"TCy1/UzGWayZqv/Wnp5tPheMxkzpl9S7bkQr9rvXWfj9Jv0WWecNi59xF7N/LQsbGNIFXOEZ/u5BzDdk",
-	"kHHMxICSHWjIuq1noBD3FaKQGj3dy9FJMUnN9po1K3C8pa/NSmYpdGlwfkZvtQ3mTHNZ+tEbRigB2zlr",
-	"0VCxTr9xtwox8q/oNXsrZViDJx/SIGBKZ9Rqjgq6VSCkYSq5mNpg+zEjTMhkOjNHzFK0YkxBOL7ZBxoE",
-	"WUYhjTHSVM5FCXlrI97qzFh1uBVVq7CN5W2prGk7O75F0lvJmy5TcdCQM2XxtoiUKZVZmVBCkptZUvBX",
-	"GX2gS14yBYrAmGmN9RrMEkY01upR6t4yxCMIvWExndqG03ugIFHaxakCNtHPYlbj9Q1oPGUxUTOIKZ+U",
-	"ci+5IuZjMokZa9voH1QeYJBzZk7bvxIaFA81Imhlp+2xDCMaM9996iRk+Lm5RnZ5H9Msgb5QCseBAqJj",
-	"Kow+N9EldJZ8ROkbP0IrLl7jM/WAzGWsZ5iJr2DyBYWtyMcTldAAUgCU5UbmGCYl7J+8cy2163LlQwaj",
-	"alfK8bGL2LOFLa3i0hyry9LO6SEdkpPuG2siuwi1tVnA1o18u8bKUBeVEk8AamMT2bPt9DG1nMD94paB",
-	"p1v6qba9W94owSRi3lpeK/1L85q9Ck7UJh/gi6u8Utm1bAmHoXgdCINrr0r4uJD+Vh6p72ZJa9JszG81",
-	"8927T6YGA2I3zpgL6V/MaDl+74IJH+3ES03jJZS8y8TzGEN5nEVlvxfXQs4FfCPRz+Iy8S6k/5ZtEUC9",
-	"BVxPFSKx5PbpO2BBfRlSLi6bYwsWPuRi2ihS4Ia5E5aoLkTuKjovosmofFPibFNUYVMm6aaodCvarWkd",
-	"2kxjkCHIP3q7Jv1glStmKSHXEXPjN06tL+PmtldDSq6Gnbaruvn0ajJWS3wUt7qCTLMSOTLlSXd3UpbP",
-	"SMhF+pcLheYeUJ8wPIhjTumqTy/zNzfBScqDzosh5zYCfSW5NMVKupAFnKRVLKmau1ehnFVOmkzg7wjy",
-	"Lq+8Zl8xBg9cxCMCUw0AXqsGTOD2rLxKizvA9Fjtmx1D1oT/vCm7jFLpuoYkUArfDi3E6ZRdyQhrw71n",
-	"yympFiPIWD8pLEE1/rowb8MpAy7WTv1d+t6m2bKuoVnIeosgKMVS4qz5ezlx1hnGWFb+S3wdtshJC66g",
-	"xOJxzVaj5rTeCiFrEyX4plBnrmEMmEUPShtwz0AGzctAvMkiX532/xaRl/XIhqkvcaU3Ghxfhq91W5sm",
-	"4Jen0c5cW6vv78163YHdIINbhMiZzy8SfdttdSx44s0gJporw8dCrqw7f27dWHrGYtYlyMFyTLI8UFpX",
-	"kBQq+F9Fgd3tr/PPlEfsXIm8rGAjRczlJ7vUAMNGxSo+LqT+DPejTmuDacoraGoaoVUgJE2Z5a253Z1w",
-	"FtREfcjJBM0+Ai8RqgglEa1i2xpLuJspH928usq6wjwVqRwomVXGhXTEBwDC2a3Dbk/KdVCGvaFb6OgK",
-	"NFzrtdTkWd1a4oNSNvxYJvp0HFBxvT4/cgHxYNhpNsw27ryLkH5JpKYN3dLvo4jFBMrrqkekR2gQyLnK",
-	"MEpbNSpcTea2VdfUo0IS1YxmdbazdRgNm0LqtcuFfco9mxZSlC3PuoSzvh72HIjqm3SIAMFlJMBe83GX",
-	"qgxlLfVHhw+HWw0rXeNyc83HleKF3mpyUcxXRKvP+HTGVIquA9QQ0gUGeBFA4bEYkvAiYocCNGTxPoSS",
-	"QM7xxzZcSoiFvWIqbfOKItCdUmXqUqogcBB1wWI01WrhCM4uzi1s9DiJlUY38RxwQBSIeHN2AmYsFjMJ",
-	"PYvhNqw4QBew/9r1VYJGaia1+7hZ07AsrLboBdt5XiHRwZbnpmCw3mJUy04P1WrXlN4qYvDmcymuXuHY",
-	"tAs8LDvkLlooUHctt30MtwYNeS5ctQHHJVpmCLpI8hkQFVy2yQQA+RaAhDpl2gazW2eCwrvVQhQBt3Uc",
-	"/2Lbf7Htv9j2X2z7Xti2m1O+V03Z5EtkkQA1bU03LgBl1EaSdMl7xYA0x4zQsYRQGGCseT1SIELmP7JV",
-	"FEWwABQUBak1EM7lApSGntcZwKhuIz6Fv6mP2izDEnwAdmcbcsmatxXcnSaw8FSpuYz9za5GEsXiOmDp",
-	"1dZK9mU779I9FcHmzN8+Y/ZPmCFZX0FybbZjkW62crZXTnR/1N7ErVyS2kXW0tvoc4cMPtroQ7fURWLd",
-	"4HOnkN1syEtydbMBlzh9w2/d/Puo1+Dj5t3erV69iqTVFmqz4n+wHMEAihmUffVdYl4LrW9PeEHiWyCE",
-	"1D9/zWKBYBwrCgc3UFSPSvJ2cDQqy8ijBtol4venTQ37J8PD3rDQVoFl37428dvqRWkOk30WzOlCFWIC",
-	"sgdvxDPKgwRiyV4bY8F56f/WgkzWgJEaie2Df45alfCUUHLDmdEXY0Z91SaU+OyGBWaDCA2UtLIatAEI",
-	"DWPmJUHkXKRvpNGI85k0XRRjGrBtyIixjbbaLfi0nLVS/Nk5qzTJp3E154DyMCXcNN8NdZIpvwGkr1gG",
-	"lnpT/ds8AdU5MOSNKUI2dh1DnoUTqN10VfY6QqlTVcmgq6S49XcIFlrdd0CKg98foQqWRtdXJLMF2dkI",
-	"OTUrV1Fzh4crzrGICMDvYwgnCyCEt+ISjwKqTZcdzeiaXMD+WvEOG5CO0K6i6wReloINGtBTNkkscXat",
-	"0slh/pO9lIRA4iXy8EtFaVbWCMrfRNQRCJ9+ySdM85DVgnqdkRk3Gw3BsUCtAOylCfi+c7Rs0whCbpun",
-	"csoAnJSca7hmhejZMSPsC/V0u1znXPiKjBf2Hm1J4OXBFf2jw9Em5TOndH24B8CM25u+InLBOhCJ7F2w",
-	"utmExTFG527fSNF0txy713ZsQmab59DhEx4ru5qYiVK82YG45sxox+vKtEKQObBcI3vCk/xAkX8ZA4go",
-	"ulAkiYiWNiqcY2rGVHZb2xj3SZNan/kReptUS14/XA7jsFkRKbZYFXWBC3QR4HUt0K4vgRKhklt24uYo",
-	"XXaGU+C0mitTa1hBigtfFbQkZAywRbjtMjOj8/2EE0tjlpbcQXs6LyFFEUWjS84mEy64XpwiN8c2LY+F",
-	"FA8OwnmBP8xt7aqM0oyWdiY0dzYjyu08AmIFQ15MsZxjpQZW4XVPAuqVBFK9jIwqcZqnhc6ogrpUZnqC",
-	"hPTL5TWbZ9/mv9RWwqiCdafjb7Vbxem02i3s26kb7apYFQ7f6V/C3h+RflrYy6gYYtVpdLJFLSMZyOnC",
-	"YojWJGRY+gCCQpAVS0K2loJq45UxVeQP2KuYxNS7fpTCrWSJdtJPY4DKotl81Xh56rSDDGq1XTgcci5s",
-	"TTR7IhxwfR71Zk2H4QY5RwIoL69TOyhnaDfVECSh6fW/9ZzlZ91IWUXOLs7JNVso4lGBxfqslDDbNF6k",
-	"3v+dZ3ZsmRbRFG9hM8V1RcICNLIu1Ka8S1slJ9zJxIpzWj+PvQcPVYh7b/kH5X62BoTYasnr1zpHU9g7",
-	"WGAd9HJNeduLZBzYUrY3LOYTjma2T+Y8CIjiU0GUlKJL7BxO4ZnqkrdMm3lbUZ5/mwjNAyOD0eLFirY2",
-	"l7BooWcdt7L1ASQCaHV9kRgEct4MZz9f/v2Teb7T20fKYVTyVnktjWrC5skz5cDxXm8tiElthVbUfkva",
-	"js98cH37/1iCwO0PjpcwcM86v+VIYvjH5+4B4onZ3374r7/9o/bVyps14GPvEBflzrMcbykL60psP+Z+",
-	"7K7/3sOi8Wt7+FcaS7bBDdgKGYrNlMe17nziXuxdlG4+Qxvk4RSp9RP4mS12WLLArcWCTnfNIIp1KqVv",
-	"2S2yWAv6WtJjj4+PR+5LnJVuk5E7pKFJluSSNpu7m9ERW9S20ye7g8dutnd7FwyW3+xN78H2t9J3bn0u",
-	"sAHnqApJG42MGRvlBGY/M5aYj5VVlWZR6vtEPCXMHYEKJegFlt61eWM+kxDlraW8Rh+kZpEjTsrzWLR9",
-	"fubtEzsdeHmQpAle3oCPb3isN8eDqiZTllufJeq6wwXXhAo1rzreVzaMlmIjCOpi1mM1WjvIS9GqFApn",
-	"i8zIwu45yW+LajymSaU+Z+i4dWjcn7lwVQcGDu7OYILLDh9b/pxGii/5cmhav+4LxgmSv7199pg8HJ0c",
-	"tsmgO+j2fyj7KZJYnHKmJ6cRjWmoTiVN9OwU2uiYTk5LE3JFwwMMqZMSi7Uy80o1qeixCDbVYnWn7gJw",
-	"FnA4m3hqB/zIaOy8VXRsdXEaeWOlLXGRwXu1AcTpUjldFisp2lDmSBjuQgV5c/7ksb2z2oujxOeKjoMS",
-	"XEoB4YSFNk/ju8FHDajSUFPjNpMOaRSxmiQSuBBFJ+8kBhAWZtf/gcpvSI25aixMabQfkkSEpjVdcBb1",
-	"oyiiQ9Vp2E3uRFWCRLdekPtFtE7reLIrUaCDdZqzoeztdM5wKefHZzf/txYfdXBUrhV3uF/41dveTRf2",
-	"YZmoMgICEOzUHZ0oFj8Cx3mK/EZgkcosbjB8OHh4cjzq93r9pgC1zgIzq1x0Znf3rpgCc9ybWmpa30op",
-	"LbLCioydJRAn34YgUdDxMJYiZQhwQekGiWrk2luazFZJtffnM2iKgbO2uChGhG1TXbSJ4ZiBdTgRA9Kr",
-	"SoXxHsyvRgVsujqK/5FG4m1QEQeYLLooz24oh3IyAFD6HjK4b1lDtAqYlI5tUwcnEub3B5SUL3F+D2nz",
-	"KbaqTP68JrIN5793VpmjbOyHWWL7rza6/SvPIzTfXFCMFc+l1YFPwRm3FAZe8KscdP9eA4RjqbjguLF9",
-	"L/PVm4wzNq4VlyFa53NYXhvwJ3lJzPXi0jSGsx6j6ZD961nKA158eGcrP4UwUHwva9UoJWloz+NVYd+v",
-	"JZkx6rO4TcY2kskdBW5+effyksyo8NWMXrM2sSZTlox81emAYd8JuNJMXHXJm4iJs4tzctjtAUMTkpgB",
-	"pqE3xRmEiU5o0NFY5ao4C7M0XEzk8uCfZpldXEG0ZRniwjpR5FwUIDxtzCXEhYQU4SXfPD7HstKqnSay",
-	"oMYNzyCLHjWms4vz7kfxUUBdDQwKMKbryfDomESY8p4lEilMW7/yICSACr9dCCrBhHEOgR3jgIasDUO9",
-	"gudXXWKxwfA97ChGBOvuR3F17rMwkpoJb9H5mS2uiBSEkos3l+9sjVXTVswipuF0EUUn7DSPUrtmi6yM",
-	"DD4ZS39hgzazZ+g/gelitKOHgA/CQt2ahkO6sO9hg1yRecy1ZiIvv39Krr507OJ0oI0roAW7NW3zsyfD",
-	"UIrKWxmBxVJCbINU7KPABC6xqB9F17RoZk9hB64wmms+W6RrhJAnQpKlhewSJKms7QeKFEgubQlicT8K",
-	"jwYBhOX40lMHNOLd0CfsSxRQLnAhY5aGpqGrL+AeBoresFhxKdLY3yhmHvR3Wl7fFKVUSzKV5h9X6bvM",
-	"v2qbZfworr508ocdqoHWzBKoRCimr7B/6w3L9x1PvSJXT/Ler9ATc3I8PPoBW7nENqyH5uhk+EP3o8gS",
-	"+E9bP2EVCzud1mmr3+11eynyKY1467R12O11DyGFRs+AqR105ywIOkDhB1AH4/Rra8pcXrQ8kMucBhtL",
-	"C8fB6GfAZyAcCgg4YDQWKk3xs+edfeFKqy55Zqwds7lSsEf55S1AZTAfrxSyhTfaWes506XCnQADFElh",
-	"008GvV4KHpZi/0dRwHElD/5pAYlQMDSo2qmQ4TlsunJcccFRo7oIcmFFmLurbOwHKTZHUeS0Tn//ZGzK",
-	"MKTxwoKOIO4TCeTU8H/DuqD+4FSBrypBKVY52qYd025pi/85v1bddEGc+7zV5tgixnvcFttDzYYYNqqY",
-	"3v3igx2QjAPuYSwTEDSEHyzSojJwHo+P+sc/NNiTGaOBnv2xw134yba4xz3ALlx7cBbwG7an1Y+lZ8Gq",
-	"qemlsMhpVP2qhQ6ZjrmnVi50hhefpf7YhpdX+ZVtbu0qa/ZFH4D4Wa5b9TlgFLBq+sDA88WvqvJL62y7",
-	"v8VKl9Y2UxcNR7crBWmGsQyZnrFEPSBmIsTau82WHu4GBgfZ3UYklWMDoDgaGXR7BKsIES9mUNuSBopA",
-	"gTI8YaPj4UmbDLvDH0Bqp9GFqEsVv/FkmGnJZohExoQq8tO7dxdkTBX3IEPTvI2HoPsRy8047kB+KIDu",
-	"nZZzayDlvMj5bSL4FVxw/MNeTrw+e/X0yuqaXBtCE4ooc7BpYKWi6n4Ua0870EmZEqF4Tlonx6as/yix",
-	"qEDNaf/Smc/nHchDSeKACbNdxbJqeCOFhXoMU8ho5Uyk690qxL7ifn3mZjR02PdH7OGkczg+HnSG3slR",
-	"5yHr0c7x5MQfeEfj/uhwmBWK+qyYF5vD2Br99O7sl6OXv75+8+zD4Y+/DP7nxfD5hxejp6OXv779cfDf",
-	"r367eHP48y9H797/9vTFr78Mn1wOfjprtVuFunWnaZsFEgBKxxuVpXnUb2BxaqUO3Hde8AreeeH1V0o+",
-	"reySq3JFZd3E6WVfiy1ezMbPPf6Gv3j2/o/z/mt+rs5DHf32+Hx0/s+nfPJLly1e/OF/OOdv+Pni9ZPp",
-	"4s2T68PX/3w6f/UEfvYGgRiHz3r+f78Iqh2sHn3hxo7bS0LkNzkzchVd+8z9DWp4Lu3zBl8UV7zILx27",
-	"W4/VtXTfuf3F5doBZxeZdTeSZUhfZxNlgnD5IFNy7VYaRL/W6ha3WYWMGNobFGqtuk1KvhaohrlHZeRd",
-	"TrNVQwU9MOnCfWu3htjvajFZqNIJn/SbfrJT1edpKoyKos1II0rUTMa6Y3Qhn2QX1Gv1Toyb+cy+WKBt",
-	"eCk3zdHCS8UOeGOoYHOMg9E8BAShLMUGM+W0BB8HQp50YToHMaP+Ypd67Vts8F7UWuh7v2qtRwWqYW1y",
-	"IZWexkyleeV+Q33rpn9A/ZCLA5r4iF65C433zDT5kit9Bq22W8A6mAYE5N/dy5G/cgAoK61v7bUvWoe2",
-	"ebOKHBwsCBM65mn5DK4KUD9GwW79K2GAFoz3BcVyYDkJrMON/bRHEoO1gxsDB5U9xbm1iWBzpjRmUe5C",
-	"xf8wS+G/LMRNmjPXxviGedWRYLZ6IwqrVn6s1e4vYhlJBVnz3JvZzEebEATF9CAfSEsCOXHWvo4TQRRY",
-	"IIbL0AB4SruI/gS6Pa4WeI9LiadUI9cK5Q0jU8qF6pL3mKmGkauU+PHC9JK2mePnGsMgK8GVegt5jL3Y",
-	"bFWwBBDnB7uEmEAiBU4CW+uS15LkydAWN4grMo5BLJGGx/BJtuKNj2DBswqZAp82tRea0fiTMk3Y+8GN",
-	"tIL+vgZR5y+KgCxpkOUqw8bZDWKG6nxIT7v9GXwKpc6RwMYLQ5MgOXOiKlD/ZkexleCFxGeEw8XLs89S",
-	"BIvsSRGB15NiEnAPSoHnhPA55Cqk2pu1Kif7n5KLDnq26k91Q9pFUnhRqOv6XRJwNsD7Id18fWqIFnal",
-	"bdS/ucA8KECa3gGR4oSzYFBgsciws6J8IV0QQxt7odFNCDPDQN+FUmNE8WuLdb43oW86qJP5r1OGYDSW",
-	"XWyh6ciyGdg+zxbMxBunIJBeVqO5sbSHZg++mv+c+99w8aEm7m23AQJZmC0m15AnTF4BlTjUtuGKdHIO",
-	"RtRUwr0o3Cvr0vV6Ia3l9nvyloUIGpiXOYwTkdlPGx6lGmYexRD9DbfKn23NpE9QEen2x+M503ZT9no4",
-	"6hidWS4zKHsvapp6+o7WYqjY1w7gHdvkrfbtOdMZ42u8SWYPKqRci+7Hy9lTrZE3ZA/H/V5nMDnxO0M6",
-	"OuyMj9hxp+/3vJPJQ3o8Hg1SkyeiepZbPHg2W1V51dD+ieBIuUGP0gKdKWaweoQ4BnhvrhHcJIMXBkiI",
-	"NOXf8J8u+ZDRf7HCiX3QWB/GMM8dsI7d6xFmUDYK9Y59Yt/zocJsLssMAQ1GBm1LQm1LPwCmVdDGNUTQ",
-	"WAzBPagd4oYG3K9lpiuE4EFRZqySiOda2RQrSJmEuKE8u0CwL5pYGoRTkAkqTEMYU+86DWIy2lcR2M2c",
-	"fAUxLw2PzluQcK/L4WgOTWi4FgE1jYbaocQ0Tdl0igrUKt2eH+9SZVy9Zrs9y4W+6hTJ6o60iQz83ItE",
-	"3gireWDWkk8oCaUwBIVRTJk2tDMlVFdpBMGS0XesEnBa32Yz/5zCtcRLJPe9jg0Y2rmf9s35k8fntu29",
-	"e2v36TTNJ1JH/HaaFZrfJSGviPTa1JRq78aJAvuLhnq+MN+rKyUf4f34UgorVBfCl+VV3pdC9C5OlK7E",
-	"IMANH0q/YjasMVKz/EObobAjdYiG7LNRs0RFN6rcFqb5dp8TARnyNiNlE8dNkdkdfMV/7NaNAEcDfQm3",
-	"ORqNPArPd+QfdlKBkIAXuIWDYJ9eAVjm50yX1vgOuP/3e4RTR4G7EEBzYbFa01lHv/ZktVZY8tvsOJqy",
-	"OztY+xQ292N1/xkoNbW+RZ6PXExi3Y99vYFVHUkZ7NSrfwEN7nG3s+Knjr2Gznfu1Y/slJo77uHLg6/m",
-	"P7t320OB1k2dBmYICOWxG7GJQ4DqUTLIs3SFJGkJ261d6xvZmKZbm9NfqTCqGfUXbjsySleszorcIR6V",
-	"kQGJdiUZ+kxBrTe7duMFSTJfapecpRDdWVFZAjsP0RSwwJH0T9M7jWvGImXLJ8EO4IX6FEteYfyGYPMS",
-	"btiYBXLe2Gl1keiLfPl2LULSasF3LDmwxnFNiIKUwS5Oyit6nZ4TcK/asEKud8TyKyxHISRl55otdsrX",
-	"c6jLvXL3CnhnfbrRHsK1MqdDnmkEiKg2GuOW7gazcuCuhWImsdRUM9/imIWKBTdMoftZBj4C9Ns0pwrE",
-	"qg3eMiPLv4csUGOyNHdGw0AKQKY78Wjsya1QxFutpQyoMcEVpo2pGYPiFFJ4WDYb8GzxT7TzMQcHgJ/A",
-	"m7+7I28Y7zVb5JSkGpHSRsZ98bgffL3mewgPKNHGZoZ5Wmi0cFvCdUqy+T3MTu/47UrkK270kYDR61Ic",
-	"7360kWu2cDi8n/9y+OHnn14fvXt8/OTlq8Hb//5x+NubX//n2eipWz255v6m2knflRBQ9nHb7KZdyoB3",
-	"tsk/tVe7gADq4iE4xX15tLMFvEvPNbqALSTpd+qwLoEC37GzOgVrrYn6yyLd7813kEUHoksa4SWMho+o",
-	"y/txRm8ifSw9H3xNA/53L322JdvG4Wl5ie2d28jFqwQ5/5MEoGULv2dO/P2eu9S7rNOV2LcH+V2aNrPC",
-	"g3xmMxnAiq8WTq6WPsbQMJl4M1bIGkvjwLaM+drJidyXBLkfD/R3L0HS2K9ybbf7cjovi40DGvGduyzO",
-	"Ls737a7ALta5KnamPxY2MMVfQNgDW3mRxwRTvtWdc6taRbUwZlCmsaQr+ikntnbnfCYR0te7Zj6RiT7N",
-	"Kh8YPgd1UWUGsAb1/bHQALkqFx64aqdFCjGH9qPI0tWw2iqUk+VplRohNWbVrmOFDvwH1MqQAL5vrTqv",
-	"VHHHijUuzgeuZ5cIRLACPShTapGAd5lVk4FnPCp0YLa/ksmzF3a4HMexlV6dMciDr9dssQ9FO6PkzdRl",
-	"s2fmCC85ejyAWY5laM5YAawPnwk5J1LsMFSVFqFR7o7lrfdl/Gy2qeV2yhQ3NpI+XBH68EdAPahfXCsH",
-	"P6T8TCThmMXVeqYB9a6h0mvbxjfTmClNQq7s1RCmyNpxPChU8Z3LJPARTwAqC5Mto1MupH+RzWKfdzdZ",
-	"JzVcxWceV3w3xHZJFxY10SJsZpBCPA2aX2QyxaZ4c0EmSRB8Z2R5AXjLOVlOmdDFYPr6pFPM22WKCTSL",
-	"IAmlUpbIlmZoE8WFZ6HVLRxlSI0wJ4FUNmK+gK8Ko3AFygs2L0K27kdKFnqAHmlw1/YDdMv84lTXh5rv",
-	"BBfj6zIs7u+fvn2qmsFZupAtnlvKDRiziUxLwhbow9JCkf7NNm97zemASzG0lJKXJ5VWhJYGlkKGCoCN",
-	"ByEEIgsHZgFTskPgM4W7vcICWU+zz5l+gg1dWjDvlbcHZxarNS2BFLMbYFoAkzCWtjxBHc4GnWiIB8up",
-	"LKOHTt9VBCwvz+0C4q4bHKYjU50j0EDHeLyNel43vjnlOi1z5hxlr1CYbFSsSOYoSLbXW4HSntUKFHiH",
-	"AEr7XZ0+0/F8ZmyXUvepPDbftwlVULaT0BRhw7CTGMtdm7fMcYTjteFhLAqj0hmZMRrrMaN6NTbB+mPy",
-	"U9bQfnh63v4ds/KXjKpaCgrMj3dFOSBUilsBvQMHjKEOKOZe2zz1HbHpovHjYtkZASF+9EyaEWJZn5g9",
-	"Mg+5mELq4dyY+Rgsk/kuqyw7ZlOuNILCu6kxxdRK31Q5ooIAqHEZk3EMA8hkHCT9pZfWc2rRuCYy7pK3",
-	"MBvmVzDDsQ+zslBkxgpEKhYfRTbhdlEbypDRzRYVZTp5vJS5lY1rRv2s6ULaH9kGvfKtXY8szXw/abjY",
-	"TVzAgrk778NryBpjQhvqXpGUCzf3+NruocZeSC7SYL2xsR+kwEowy8hxtzt1+dXd8rEzMy1kryIuPmob",
-	"JVz86vFSUJn4tqweiw5jleM9kVqphPJGZObwarxlnozNcSHYEChgiS6YyCnWOuTPg6nn41HkUyHjW8Wz",
-	"NOTswL5BJYsZDQIA01JgclIyBo/S/rRuKzxuyb/XQ+TNBcv9DvkdisPPfzfAeP8G+HRcFNH96lDqYLlX",
-	"h7+zG7Yq9ugp/AxH55pFAG9N+kPi04XqEvBwXc0NFf/DHN4r0G8BCFr66hGhgkDzRsCB7xasuyvq+8y/",
-	"Qml4w43+q9rEZzcsMBSDV6Gb0xSO8N7QFnF95IQgtmuOu3jNhV9nbZnfSmbWyqQZaPhn88m3taPAEnnw",
-	"RV3n+GtDyMelfi91zGiYsQ1j10B4Zge8CjigemMT+Z7DzKypZLTXIw0UZI90G+HoYfwdBXNs2BAujJM7",
-	"wKLsKWBNxgSWFdnDjEYREwggYAmzwBfsmV/NGLCM0Grvdu3Z39XhPsdB3NPhtpWUeGjEaBrCjUGxLGbC",
-	"Y3UEnr3Qqo0KHQz/vQ4Z7OQdHLJzWxFrL4cso4S07lZ26vSMhYUTZg9Pw2hRqKybkg5GXysZ3ORx8e3c",
-	"mkXYqALkdZsoaZVfQay2iOOEsg7Z5R5UfIXyTIaUPRoED1ReNgu8Z1RTMpFBAHH26JcylvY0lonwu+Qc",
-	"VsFoj2lQkwWehbvZ5aJNUMwIlE0zGmQNm3AEVykH6Br2+Hu9yYfB4Tjv2o7GdanLrDU/tslVtntXQBd2",
-	"564AwPvqPkOfcGCQeAtUCyottf6geLHh6drAAl++6DftfS7hXcGTRKgkwhMPDeFAPieCJnomY/5H9XkR",
-	"8GFjNFmczcFX+O8G8QJbCVOMHNjy4NRH6A7ukHYLiMMwGf+RdaFPMTCJCYhjsNxn2BveJzGnEcWWmDcl",
-	"3mUa5OJzAqVsGwcR3077es4yNrtfnWDlnn8PQcVbbuAWsBTIAPIr/83BrzZWqP+CvNph9mmpzGMNhknq",
-	"sN5GF7QYN0bBUtfMtwVoFTGihU8TW27T6oY2DGgjSvgLHOvfAByr4B/cmB6bph7tAvtqW9SrBnrPnWJd",
-	"YexqoszoPCqg5CtWI01Tv9uFchm2NGaxVvLdYWWtIYbbwWVtqmb8BZJV1TjKpfYab9YeAbE22tO/YLD+",
-	"vWCwbi9SNk1KAnzrjT3SQKQ26BBqGaGr0ZDvshv11Oa8sKw6P1XpVVUbix1BqCTcZ12phfCyHz6K7L2r",
-	"UPp8wplv65lbS/XKNAalkNAxj/Ah4GeTEyzBlF2UYc11fwsPusNfhjhf/r150O1kspupFAXK5bC2aJ0b",
-	"hoyYl+/fY75+fV7SMQsuWcA8vW+T6EL6d+BgN+S0J5sqwqZrfOpw+LfAX9jK/YH2xoX0v1fT6EL692MT",
-	"mTWpkVqQygys1vNYpG0Qt5/Exg54lDEDrsjVBRM+F9N7dTi/geFCoshGZHZ742jJz1z8940MkrDg8NvY",
-	"gVzMS1plNUFWghSacjgBU6bJ5fnzd0/fvmqne/MACol7jEQs5tK3gu/y/PnP5y9fotSyO1jrdLWRl3Df",
-	"o8iMxmHAlNr81qcWQ9H/Ph3XK86DXSqlJehM90nrl1pGeBpzOMgNqX5XoBa39kcjCexTfK7YyO/BLtxi",
-	"y5rbgpW0s1LSYyCn9fr3RUC5IEbxIOMFsVN+RF5cvnlNAi7ScmsQUou1QEFVAx5ydQYS4wpkQ7kQv/DN",
-	"Nu4kXAxp6KWcqnXJPh8gNT1jlo+ynLi0rlOWBmTO+IxCsHqdXpk1c2vt9mfGoqJVIyMbzG7XUrA5LnXd",
-	"UPBWv7GOW6PZB1RpoiQJqVis7ldTHlRjYTB9qN+D/61JKFoawwXCKJC3zx6Tw8PDEyQrG3MPBpUZjyGI",
-	"KCPL2sHxkClNw0jdcmEKJ0DGBcIvg825yDsdGbKOfGh4LErDul0x5qzDUrH7rx9hET62Tj8a2Tjq9A47",
-	"vcG73slpr3/aH/z2sdX+2EIag3eU9mWi4amZIDzrnwy6ve6g2++RDumQ33uDg1c0PjDNnaYNkb+bvf5E",
-	"Pn782Hr+9B05ID+9e3dx0O/2zRMy6PXIaPix9Q0s2fopW/MGdrY8kUaDqA4hG8Dq3t35QnK6m1R56uPR",
-	"klOs5FRkHg2FteHWnxNBbygPwBO/W2GwQQZ8mhRjFtNPAhZDqrfPfGAdXfJmkgYmUUhKVjM5V1kCYwb0",
-	"pRULJgCninb9KUSzA9fBhHqu8Q5OWTtbtYmWgWX9KCHiJGCQWHXDUuSRmCmZxJ6tzaVmMtapZ14q4B1p",
-	"u2ty73chlf7KxC/dTNyNcoPYSqtu1m+9tb9Y+Ka97Sl08N6dyQhePBxwonZThKV47R3kzZfhzRrcf9ud",
-	"sOBAHYsWtKtwh8sS5tCfPOShPJm6sIfLMu7Svnx1FXinXYQ8NI1fKK/H9+qoK4/yfnx2lZWqYf6VLX1k",
-	"CxUQIVPgHrJg3we+amWodxjfsNITV+ViB1/LoGc7Dmu47QHYMrQBQPcRr7Iau7Br6KgMmLWKJpeBkKXo",
-	"et9bVMPS3tyRWNjwcH8P7qytD/FtNMDLyoFcFfLwDuk7S2SQgY+X4HUUT5oGSez0BO9bdt1PsMSfjrwz",
-	"CNfKmGwExb0ETmwgmDYEdt1S9f4+4F33pAu7tnpz1Nc7Z3Z7UL6/Y2RVpIy/YFWbwarulDXtXotuDrK6",
-	"tVr954ZaTbMD7ovfNEZfhbjpHYmg9+pPn+ZiplAn1WB6exJpidpdGotpi9jgv7QOWh5VqhLAJ0B8rwVg",
-	"hoSUB4T6fsxUAVnLRrHPqK23xlNErSZiy6zZ9yqpzNjuR07BqtTIJrN7bcB996hIMxlKbOv+VO0zPzT8",
-	"FClMTioJD+0Uum3navctXERwsA6+mv/sWGxtR9pb+IDses9nmJ9diAon1A8xQS1kCtH5MuNZsC8awQcA",
-	"qUDNEk1U4s2y7Us0lAVn1N+p5yhR22VR7NM5ZLdqr1Jj1Xn+Hrw/2+5Lc63kvVqX27J/R88ODud+BM79",
-	"OHW+ZwLN/DdmINZpA9oJsCydKjQy0ffiysEw4fsGZvrVjuIe80pwIfaZWtIsteP/ZfQm3O47yC6xdLUn",
-	"q+Yma70mxyQ9XHebZoKT/l7NEhzd/RgmdmVqJIXlAFyRKxgeF9OrRzbeKKQLhHg2BgKCHH0XN9c36V5v",
-	"RHJ7NkZs3wdf8R/7BR/alsrvIoljUzr70+EPpWM3m2UsM5+WigmuJr5V2Ul3n/6R0c+epdxqKvgeTKeG",
-	"POQ2ttOvljHkDtr5TNKQr/TQphD3qf8FHOHLe/phJs/C870CTK0BlfdoELC4DScD7T17TFIy3A1yMxA2",
-	"XAaoiNFr0MabhEhWYcfHjMYsztDGQanE3UzioHXaOgBmaZuvsXUtAgkG84CPFZyqoFpDzbC0cE2iZw7d",
-	"9kL66pTc8FgnNCAh9WaQ4QP1F+SEvHl8Xkg1LDQHcb3Lzf0YSO86Vc8IF+Qxi2aFz1ICd5gDj88zNM4M",
-	"nlMKD/cS6wlFSRAwv9CchfBabs3sltEcfJnBbKdVMU+XQh7b6CVvl6CfHmU0hNGxxV4zamw7I+UdoL2F",
-	"ry1or3vMRWzw0ub51tqqCcxPq8ZVi8YRX7Ji51gPbUVDEIf/AAsLKKIo3oNRdV1sBODtlxv5idHA8Anh",
-	"k5DpmHslgrEjApL+0vFkGEqxzOO4uKEBIFcjOqNZaY8icONExmPu+6AgxVSzz7Az8JOW8nNAY8B3K6A9",
-	"fmbCkz7W/Q6ZnkkfsnZpEMg5s51kWRVtyFOKBQ1an779/wEAAP//",
+	"7L0Jcxs3ti/+VfDnu1We3GlSJEWtrqn7FG+R40WR5PjexLkW2A2SGDWBngZaFOPKd/8XzkGvRJNsipSd",
+	"N5maqljNbqwHB2f9nS8tX04jKZjQqnX6pTVhNGAx/PPFNR2b/wZM+TGPNJeiddp6NqFizBSZTZhgdywm",
+	"esKIHP6T+ZoEkqmnZCRjcj5qv6Xan3RaXkv5EzalpiU9j1jrtKV0zMW49ccff3itiMZ0yrTt8lkSKxkv",
+	"dno9YeRGsHuNL9wQOYJ+IzpmZMhGMmamJ27e/VfC4nnLawk6NZ352GRxGFN6/4aJsZ60TvvdrrcwLK91",
+	"HrBpJDUT/vxHNl8cz1t6yxShJGYR09w8xBFxRWL2r4QpTRQd5WPCVc0HVWi/bTqoG93BgdeacpH+3XOO",
+	"dQQr7V40H3aLcEWmNGBEinBO+KiwZ08UMfts3oDhS7Fk1HZTly7myuFO6ZidB+7hcvPjE0V4YAbB7uk0",
+	"Cs337IAe+4fBoH006vfag+H+SfvE77L2cbA/PKQHo17/6CAddUT1JB8zt915LbMxPGZB61THCStOYSTj",
+	"KdWt01aScPOmY9BKJSyuHTX86hj2ETsZ9vxB0D6g+8ftwah72D7pB0dt1vWPR4fDfXrQO6kZdtrhw8b9",
+	"I5vXDfqWzZ8o4oecCb0wcDroBYfseNTeHx712wP/5KB9zLq0fTQ6Cfr+wbB3uD9wD/wWenzYqN/QIQuv",
+	"WMh87WIG7w0RI/UqMuN6YshZMRKaz5RHuAD6VnOh6b05lz8mQxYLppmqzDKK/jFjQ09zFpuv/jaKpdAe",
+	"GVL/9jvv//OpoMBJXGwlLI2x5kD0um728oZPuV6c2JkmU2lYhyRTKuaEazZVdXwthDaKHQdsRJNQQ7ee",
+	"GQafJtN0EFMu7J/ZgLjQbMxiGNGFDOoIJZKBg7SHR8HJaJ/2272Bf9wesO6wfTw6NJTe84/YST/Y7+67",
+	"KSSCrh5GIVcsvuM+O/N9mQhdN3KFbxGKrzlm0Q2Ohgejfb99wo4H7UGvf9im+8Fx2z8c9YZ91j0ZHBy5",
+	"Z6GqI3jYhK6ZoPUT0fCrY/z7o57fpyesfTjsBu2Bf3DQPqFHrN0Pjkfd4aHfY4Oac6rTDh827g+KjtlL",
+	"+1p16K+v3r/ziIyJL6dT2lbMXPaaBeSOhglT5G+XL5+RQe+4+10dkdsBOKm89U8lhVkNYcj61/RPX921",
+	"fqsfaiyn7jUe8VhpMpFJ7JFYJiJgAQnkTDwFFiMTTbj2gLEM2ZgLwcU4u/OnUuiJ4SAfrp+VN6jf7R+2",
+	"u/vtbu+62z2F//9SN1czNOfqB1SztuZTVr8FwDLdEwNORYZzMptIxdK1T8xXcOvLMCA0orH2kJmOY5lE",
+	"38//Ad8tMMxl7LCODR7urxYLYBYXLObScQbOhZZkImcklGJMIs784gz8RD8lAZ0rQmNGNMxSjtK9cI02",
+	"wn7cZKWlpmGBrgxJtLxWQE0D+GM9fV1L9yaYRsiQTbgIgIZCqnROZ0m0SGVMBJmUGzNlbmnTSA159VeS",
+	"l5abEVe92JMop9DjH4/69Gh40D7sBvvtAeudtIcD/7B9QvdZb3QUdI8P+m6elKgtiDw/yzCZ1gqYd/Cr",
+	"Y9Qn/ZOTwYiN2oeDg4P2gB3tt+lgcNQ+PBn5/RHbPzoeHLpHfZd2+JBx/2E+VpEUioEi9P4s0ZMXcYzy",
+	"jy+FZgI4LI2ikPvUTGkPON7pl0I3/xGzUeu09X/2cqVuD39Ve4Umob+K7CGI4caHR4MTwsxLnZYRC2I5",
+	"DNl0yRgifOPvzcaStls/EHPzEtt4BzbWfmuaPrs4t2oZDQJQv2h4EcuIxZqb9RvRUDGvFRUefWmhqIuE",
+	"Ud2OmNHAiJXpxlW2x2v5MTM315muPTsrm2D3EY+ZWtLEwieGS3xQabfldfo4YYJwDZyEjKUmlGh5y4RH",
+	"tASuMeUi0aDMbTZeJO/l+/jOvGP2xiGPNVzjP4rH59d8t+xAPJfEle9KzpFRMTCDQip5Bu80pBW7V+fi",
+	"ivlSBMqx/Bm7hsW+ZXNzFY2lDEgiNA/ND2ANuJO3rMxrjo6ODkEmz1aIC31o5LRMZt/vHeybd4qC+2F3",
+	"UXJvskuVBYYP65ftDVe64aKBulL6x7JB2TP8RzYCGsd0vjBMbKt+nGYfrpgfM71FdrB4/OHlvJ/83jj8",
+	"4frsp4M3P797//Lj/vc/9f/n9eDVx9eHLw7f/Hz5ff+/3/5y8X7/x58Orj/88uL1zz8Nnl/1fzhrbcRg",
+	"tsFQtn2m1z7DpQV8wJFOAq5fCB2vZv5Vm0FmC9MTqsmMokWsQ0xrnKHsiAZNfA/ObJlkqNH116QYePdH",
+	"LuDtVJQsz7flgcTT8lqmE4p2BCEDOJY5hdl33D28sxuavx6wu/9r/+r4oFEsfhkEMVPKeaeABM0yK6ZP",
+	"p4wYzaQsLfVO+p1up9/pdZ3tN6BIvt5y3tYbss4uzoH9gvIym3Af7EEElgcuRq4VXo2lu7CuJyQ2V2fv",
+	"i3bTnIwsuTwldAhS+kjGhJJQjjl0WNNBShpLJbb8zT9SIuEoZi0uQ/bzeeARqtAKZrQjKXRMfV0R0uGY",
+	"XUjnEtjNxzVY+FUXTBXN+AG8Aup8PpfiSfGyE1ak7uJ4annC7q+rnPMsXFleK3dNuNwc695oz2hEfa4b",
+	"C7ZR8paHIYc/MnHBKS1M2VTG87f8+1WvVjl51kWxDeccWDQ5833LXhpw6DPis2hyD0cZzpaMmLBOCTRB",
+	"BlzdKkJFQITUEy7GhIWKLbLpW1QNFgh3KgXXMlYlfvlrzstOD4+OT8ykMoJYpP3KvgNvXrnjWccZwzdD",
+	"dK9erPnI6Fbskgk2o2FTWig2AKdmFWE/W/xiYfcXX1k5+Kzv6i5f/PjsivyfXje7YrggFy/eIvumgrx4",
+	"9vzqDKhACnLR7h8cdghY/Atitqa3TMC1RLh+itZ+Fpu7WzGtiLnF58TIGB0Uqov2+K6D4T2TQlMucC8b",
+	"rDaNx45b9JJFIfWZgnGlHi0wgQoQKjLyKoxsv390eOwY2ZTen+Pr/YPDRfqzra45BmbYVyS50FseBhN3",
+	"azPSF+LuZxqXGz3o9RcbHfGQrc+fX/KQlRs9HCy2CSvhvj9jNmIxEz4zRAjvwe3Op5GMNQvIcE5kXFrO",
+	"qgkpZmOudDzvFMSvPTHm4v601+n3q6TYH6ywijYT11NWVJ7ZB8ViM27z6ylYdj0zE9Nw6ifDucoYnifT",
+	"IYurp6bvIgk0e701guz6u/Rz/lF5s/YdBDCT8S0X4+c8rlDpoHty6LUiqjWLzST/d2+l6GEVDtx/J/NK",
+	"WcCVpjpRje0FXD8zknt+FxRu3REXXE2aKXdTppSl1VqycAhu1JrhHD8pTWOt3COE35oNUGlrVkmVm4+U",
+	"a/Ob17pMwD3S8lov7rlmgdte7tgebLMwWNdOPWejmI6nTOhMGm6wU0E8v0yKSzSUMmRUwD7FjAXrcxzz",
+	"9juz6Q7BYEy5WHnzpuIeyCZ3zLk3lYWyw0/Hmn5oO1xjuTYyh+WLlrlJ0IbncMybLyWKZYsrPKX3b9OZ",
+	"LnFXr3JYe61IynBts5djTZRZ0Ide++vLidULcuUHm11+zuvuisUc5cj1GYnSMrriY1HzXY3Yu51LYfk1",
+	"sD6bt/P2cLtwD0qtZdJ4Ybbpylem8ls9ET3n6rYh/dQue0rVLsZubecuvqWyHS4FY61iutBb0RaHy5X1",
+	"tWTS75g2C9n03NTanYzsH8VsxO9JCOOvmJu6ncOBUdL2+gPXXTSmms3ovGwISz/qPcDsNKV+udFu/zR1",
+	"tML/e2saPezM86Fi20uW+AId4Y006EgGhKLML2TAiGAsUOBRBu0KjgVq0IbyFYmZkuGdy9RpdPHVmmOm",
+	"6oMqYpnp+gd/gQ07Tj8o/U1bhDPpupWZKNjQFtwvi9fMmmRSe6BFfk7WGHZ6qlBck0nss5UzvsxezIW8",
+	"Cxlyf77Gl4WXixJdRZVEae6U3DIWEa5JEnXISyvSnpoHE2p0y4AFT9N3FAnlGCktTkRqr+mQV1KwU2L4",
+	"LVBlzIz4gvo6WnTkyDQI3zGjeMFfioxtWGoqa+YSZjqQltcyjTtEzUYWS/NyPOUCiORVTH0bk1LwAy5S",
+	"yd10+v6OxRNGA2tac7wD10ljSsa7cbWXDKaSh3RZnl6g95JwbSlmYeQ5waYHz0NOUDre+WSqFLdq9Zaw",
+	"uyvdXCyNZNB4QQ1bdXCGmN1x5bStv4rlzIaZol0J7f1PCRVEhoFRr4UNpCJDMCMkCjnqSv5S2cRsDB7O",
+	"bMlqWbLYktih6iTEGi0NX3cOj6s4idZSy8qr/L1MRKAIu+O+eaI65OOEhywz/xo2ojwiJPxh46KQ4NFa",
+	"PLH3Hka72ajgzHQMQW9mk6ADFpBEhEwpMuXi7I7ykA5DZludEqXpvENSBz+1TRqehDbKha96RMZkKmPm",
+	"5ePlWrFwZLpEp6LtuEPOMU3C8EQykWFAkogELGQwbYiWpHh5w7RGlIdq8XoO03C/amxek6g7+DmbSKm1",
+	"/oJCVtTIVvsLSg27CMVaATcj4FKGxGF1lgW70K//+49Pn+673d/+/h8uVg9UsZYF1H0Q8Hvn9O7SUKn1",
+	"j8CVnDK8BC1BRxETLDB8xbAaaNvhk96Br7Wxa7JgrKqKpIoJDVbVkYxJxGQUss4qt+vKEeZ2rkUv/0zG",
+	"AXYWy3FMp5WY/1xyWENsv0WvZDa2rGdwY9Zu/M6dkUheO/NDQvNXOmbUESt9BY6WNri6mXlRoQMmoJoa",
+	"ZsioPyGYSJS6yqkir6/ev6uk9JhvT4maC58Fn4T5/JR8+eOT+CRcWw4mjqb6kNHlSZRowoUNisvEGJs1",
+	"ZuRLtDU6dKA84rHiLmD3+qm1qhP71vdUscNBxXLeP+z3BgNXtE/xoyoHGpwc9I/LfOys/Qtt/95tn/x9",
+	"77f//MeXrtf/w8nRptYGnUczdw8hA6DQWPe/fu22j377su9uAoJbSzfLHtP+Ho2iji/FqDzBRUt85z9/",
+	"/d+93/5j5fmCblzEB2bVt/KObaT9AuvkClSMiAVE2igIuFHNFW4t3eYHatQS9HYsyJVrM6I11bSirbeZ",
+	"OiLfyYClYT6ucB2uyUwmYUDGkgg566xeepuAU9AXCr0UJ1W7P+8snTXgcE0t4ub9CxanlNDYkL6+DR+6",
+	"cDFTGbA1d0kU9miF6ICNFj6xtvvyjNOJuHbgFRXjhofjQgbKJTXTmBFwFAeEhiGhmkhzV8sYxFPzQhh2",
+	"yFkYkimbDlms0HMIDnfzD8V/dwRgNIoy5L87KPud1ans2CyvTvPizKhlHLC4Eli73zTrzaXcmPG4Vv0H",
+	"RkPkjA2IXmXOxNRyIW9Xe8PsVzWjiPWQ0cbRroXQonWPEhMBBAvUMR4MuVAkhisfYu7GTFQCzSZaR+p0",
+	"by+Nsjk6PRoM9su3yL7ZqsIlkn7jlNkXbC3VoQERM3LHY53QkEypP+HC3NNKF0yjQ6Z4wMBUNU6Y0k8U",
+	"wcAmuMIbREalC+YwpmQL6NrJ84AJ3TzYqxT068gIgBMub5kgTASqNvq/RjdwBjxW0igxPSmxgQU6Cz2U",
+	"8VrxlbeVmFhkR8Ug2FL0a/ZzrdG1ENTInXe0DFdyo0tpHWjNLIXm5cUIXOrXJFMV6caqFrxgrcu31kkv",
+	"aehKk1P/8KyVgI+dgVyWNkIukvs9Og0OB4Y38xFTwABWtss3y8Op1TQ/TuaFaBaO9pVREqcS3sqWzQvz",
+	"h6xUFkDktrHx39n3c81U7VJmkUagtai50mzqNCPWjKQczlGOzTiHtm10hploy2u9pDwEu/lzsD6JsSG7",
+	"Zkk6ds/SeWfUkhubl4fzIxYEjK0hZZcWe5chWGmLZ4merPaoFN5dtO6mI65diZ3bDZCH7Mxu8FpycW3u",
+	"nofcaetdVzrtZtHe5MdMe4SSURKG6GqiNun26oezdv/gMBWEC2Gt6SMulKZhCP6LJ4rQRE9kzPXcw/xp",
+	"XpRzyK2QM1UIPl2teeGoV3H6bBm3mLpmzQH7h6VYm8Pu4Hh1rE2uBy1GTaKlWpKhmS8AZ3g2zxzXKJQK",
+	"EzAKi13MdS7IK1OLqSPYDJpdQ5pwxfY0Twyl4bjIK18Ez6/OnH5EP74rv9g/OOidOF+95e7kiVsU+NIm",
+	"3v944fw8USX2rfjY+dr96tN6C6KpGbl5HQeG7Xsw8d/cS3jVOJ/uls3XZ0TrZP5Bg67hAdbBkgjNBewB",
+	"Vzhz8YNCpHChF0ZV07M3SbWz2rTRH+SMyJE2grokiomAUJJ91XHGIIRmIEv9zzFTc+EvOaATanRo0ykG",
+	"zssYDubT1MmOjk2IHhnTUtpSFmVU2ZzSoLzFiWeDcm6gHHPxPtogerOYtFnQMRN169RpAESp8q7VLTE/",
+	"a0Wi3MOSa7MBePm4VyxH07hj7GD9c1dc+ZUxBbZt15DfolJtg0Ib5mGGfAQXLk2ds2VN3QMbEwTca4Qf",
+	"yi5wMN4+zF7rM37HghpJ/Pu8Sz2JZTKewN1lgyKIOXLxiPrMKZYvz7xSTOis16bfbhKdDfbv9T+psRHn",
+	"XVcXrzglF4m4TdYW3aHX6+8TB8DMjA0XndhFRwh6QX77269t+6//TB99919Od8YGlmoahtLIKUETY9km",
+	"BjZfxoEUzCVagSwkJAhDkURDzmLg5wZJ4xmnPtu+4zjMLualPAjfWhY2VxsHa9oIEggreHbxIc96dAAf",
+	"Rkkm59slJ2Z6KLDLOxb7cjrlmkB8VIa0I2XovoUXVGojpZcV6jeylBhXUFYor8ZDrwwAXx1T5tLFK3kU",
+	"GYFle5MNxitaLp3L6hUOgsO4uVyzN8eukA+4dbvVNsAQLDZHI7aaRUpVAarIhN3TgPl8SkMS8DHXarU+",
+	"mMVc5xNepRxWFnbnJoPqRm6O1/EO1MiNjN6ZHl5z1tdX5G22qTMExS/Tq1uWflJSZZc1t7b7sM5DWByP",
+	"V1iDusV9FFp4IAFYE9kmmVvbSW1ullSZmZlWQwa77DyWHa+ZP23Wp4h6uql2WyZcvG5R3gZlMEVM5bHF",
+	"AuyQG3Pv3SAGcEbm5plHbsxfNygG5wnVxQH1Dmvm8iEKNmD9D5WJmgohqazhOO50mukpMnxK2DTSc1Ce",
+	"RRqOngmuSlshoF52/dtS4bVGfHWIDsumdW1eX5EG7bUSwf+VMPu7jhPmNKSVIeiaWCDTb1JRiYs7GvLg",
+	"s834Bxg9fIJ6ceHBOKalv5UvIwZDVkmE/hF85zOM1yVtQfefS9u5ykiGI3adyffnz5+dZ2aEnVkqtuCo",
+	"29Ch9og2EnTFvqVRxMV4fZq+zD+qQBEUGPGStIhaW0xlPKtE2pwUNrLLFwlikdfQJOAQJosBbFqR8+do",
+	"F1dkmihNJvSuwnIsLTWCi2++34XmDyrw7sd/MmpoZJTLd3vnYlWBx+zMNZf3sdGt/NhbVerPOZ8SiFZ6",
+	"0USAZ4XZSRnag8VU89J816CCH+DlMSYL+Gw04lieIQVq44F/ntKP4mPBxRhf+Gfm+ywL7qVglsiNt3UR",
+	"Up9N18kYqMb+ayOTLHUzCIlBdABmMpKJCIjihtGk0KETGqRFHxatHkahDbYIXMHu9XU8P3Nj32P6jmbg",
+	"mJByakMUo4jRWIFwGnMWpEGK64c2LQnO9Foy0b6cliw7H4SddssrglpgYlfLblfglD3yxIRFVIx3EGML",
+	"/9Ao5kNr76S+liGLrZ3lWSxn2PW5UMloxH3DpJ5dfKg8eQvBapWHLQwOPRfmNIYM9MaLmBkisfEdrqiV",
+	"RNGVWAoZiV7a98EYJ2O29odX8Hb1oKfL7+XE7DruWSvrZEVXePG3Ecm9ImFzecz1wuo3c7oYbgCBs+Yk",
+	"KMgpwwj42YTqDjmr5ptB/OSIh5rFaSQVVbcM02pAQ2T32ssQBiEU15E+YSl58ajHjMQJDCHRGFjBYvC6",
+	"VGOU40TU+ESpf2vOxELbL2WchSOq+m/t6dnkc8FozJR+Q/3bRrRiv3uXZWis02+Rdd6x+CV3Mft3srCB",
+	"UzoHL6/h7z6kBUCSIcdkHajahIqsW3sGCnF7mYXUaOleDGCLSaq216xZgeMtfG1WMsuyTPM3MnqrbTBn",
+	"mou3H71jhBLQnbMWDRXr9Bt3q5BG8ZbesktZVyVCTWkYMqUzajVHBc0qEPUyllyMbT7GkBEmZDKemCNm",
+	"KVoxpiBjw+wDDcMs6ZTGGIwsZ6IEzrYWb3UmNTvMiqpV2MbytlTW1MuOb5H0lvKmq/Q6aMiZspBsBFOV",
+	"yqzMVEIepFlSsFcZeaBD3jAFgsCQaY0le8wSRjTW6mlq3jLEIwi9YzEd24ZTP1CYKO3iVCEb6ZcxY3X1",
+	"M+Ixi4maQNrBqJSeyxUxH5NRzJhnA8RQeIBBzpg5bf9KaFg81Aiylp22Z3Ia0ZgF7lMnIQnUzTWy+I6Y",
+	"ZhgLhWpoDqAYHVNh5LmRLgH45CNK3/geWnHxmoCpJ2QmYz1BsAYFky8IbEU+nqiEhpAloiw3MscwKcFD",
+	"5Z1jcQ13SD8Qh10px8cuYs8WtrSKC3OsLouX08NivY8C3TeWRLYRjW0Txa0Z+WGNldFQKlX+APfIYh1k",
+	"2xkg+gAB/+KGsckb2qk29S2vlYMUMX8lr5XBlXnNuoITtc4H+OIyq1Tmli1BdRTdgTA4b1lO0IUMNrJI",
+	"fTNLWpOJZX6rme/ObTI1MCHbMcZcyOBiQsshnhdMBKgnXmkaLwApXiW+zxjex1ng/gdxK+RMwDcS7Swu",
+	"Fe9CBpdsgxj7DRCdqiiaJbNPz4EcG8gp5eKqeYBT4UMuxo0iBe6YO6eN6kJwt6KzIuCQyjclzjZFFTZl",
+	"lG6KSrfCa43rAIka41BBitrligyVZaaYhZxtR8xN0Bh9oQyt7C1HHV0e42ZX9cEBayU+iltdAS9aCi6a",
+	"8qTHOymLZ2TKRfqXC6joKwCDYXgQx7TjZZ9e5W+uA6WV5yUUsxJsksJScmkKp3UhC1Bay1hSNb2zQjnL",
+	"jDTZhb8lVMS8+KZ9xSg8hXjUGozEVg3exMNZeZUWtwD7stw2O4TEmuBVU3YZpbfrCpLAW/hhgDJOo+xS",
+	"RlibETBZzFq2MFJG+0mRK6oh+oV5G04ZcrFy6tfpe+smVLuGZqsaWJBJKRZyq83fi7nVzjDGsvBf4uuw",
+	"RU5acAUlFo9rtho1p/VBIGrrCMF3hVKEDWPALMBU2oB7BjJsXinkfRb56tT/N4i8rAe/TG2JS63RYPgy",
+	"fK3TWhejoTwNLzNtLfffm/V6BL1Bhg8IkTOfXyT6odvqWPDEn0BMNFeGj025sub8mTVj6QmLWYcgB8th",
+	"6/JAaV0B26hAxBUv7E5vlX2mPGLnSuSVJxsJYi472ZUGpD4qlvFxIfVn8I86tQ2mKa8A7mlE34GQNGWW",
+	"t8a7O+IsrIn6kKMRqn0EXiJUEUoiWoU/NppwJxM+OnkBnlW1myq3cqhkVhwdMlafAE5rpw7ePymXyhl0",
+	"B+5LR1fQA1vvpCYv69YSH5QAE4Yy0afDkIrb1Sm0c4gHw06zYXq48y5C+imRmjY0S3+IIhYTqLCunpIu",
+	"oWEoZyqDsW3ViHA1yf1WXFNPC3l2E6pINYjwcNAUddEr134q92xaSIHYfGsSzvo67jpA99fpEDGky2CR",
+	"3ebjLhWiylrqHe4fDzYaVrrG5eaajyuFlH3Q5KKYL4lWn/DxhKkUgAmoYUrnGOBFAKjJwozCiwgvC+ih",
+	"RX8IJaGc4Y8eOCXE3LqYStvcrUdEaveKtZBK2aTAQdQFi1FVq0WsOLs4t8jiwyRWGs3EM4CKUXDFm7MT",
+	"MqOxmEnYlLrSAF21H1aurxI0UhOp3cfNqobly2qDXrCdVxUS7W94bgoK6wNGtWj0UC2vpjpbEaY5n0tx",
+	"9QrHxivwsOyQu2ihQN213PYZeA0a8lxwtQHHJVpmIMtI8hlWGTjbZAKYjXMAyx0zbYPZrTFBoW+1EEXA",
+	"banPv9j2X2z7L7b9F9v+KmzbzSk/qKZs8g2ySEAjt6obFwBEayNJOuSDYkCaQ0boUEIoDDDWvGQtECEL",
+	"ntpCmyKcA1COgtQaCOdyYY5Dz6sUYBS3EcIkWNdGbZZhAWECu7MNue6aywo0U5PKAVSpmYyD9VwjiWJx",
+	"Hfb4cm0l+9LLu3RPRbAZCzbPmP0TZkjWFxldme1YpJuNjO2VE9079NYxK5du7SJr6a71ueMOPljrQ/et",
+	"i8S6xufOS3a9IS/cq+sNuMTpG37r5t8H3QYfN+/2ceXqZSStNhCbFf+d5QgGDkiVDjGvTa1tT/hhElgg",
+	"hNQ+f8tigWAcS2pLNxBUD0r3bf/gsHxHHjSQLrHEQ9rUoHcy2O8OCm0VWPbDy1dfVh2lOZL6WTijc1WI",
+	"CcgevBcvKQ8TiCV7Z5QFp9P/0uKQ1uDVmhs7APsctSLhKaHkjjMjL8aMBsojlATsjoVmgwgNlbR3NUgD",
+	"EBrGzEuCyJlI30ijEWcTabooxjRg25ARYxtteS34tJy1UvzZOas0yadxwe+Q8mlKuGm+G8okY34HYHCx",
+	"DC31pvK3eQKic2jIG1OEbOw6hjwLJ5a/6apsdYRquKqSQVdJcettEU+2uu8AJgi/P0URLI2ur9zMFodp",
+	"LXDdrKJJjQ8PV5xjnRmo0IAhnCyEEN6KSTwKqTZdtjWjK3IBeyuvd9iAdIR2FV0n8KoUbNCAnrJJYhW8",
+	"W5VODvOfrFMSAokXyCMo1S1aWkYqfxNRRyB8+g0fMc2nrBb37YxMuNloCI4FagXsN03A9p0DqptGEJXd",
+	"PJVjBvi15FyDmxWiZ4eMsHvqa69cCl8Eigzn1o+2CDCVBVf0DvYP16mwOqarwz0Aid56+orIBatAJLJ3",
+	"QetmIxbHGJ27eSNF1d1y7K7n2IRMN8/R5Uc8VnY1MROl6NmBuOZMaUd3ZVpEyhxYrpE94Ul+osi/jAJE",
+	"FJ0rkkRESxsVzjE1Yyw7rU2U+6RJOdj8CF0m1arox4thHDYrIoWfq6IucIEmAnTXAu0GEigRiv1lJ26G",
+	"t8vWcAqcWnNlag2LjHERqIKUhIwBtgi3XWZqdL6fcGJpzNKqTKhP51XGKKJodMjZaMQF1/NT5ObYpuWx",
+	"kOLB4XKe4w8zW94sozQjpZ0JzZ3NiHI7T4FYQZEXY6z4WSmTVnjdl4B6JYFUryIjSpzmaaETqqB0mZme",
+	"IFN6f3XLZtm3+S+1xVKqeO7p+FteqzidltfCvp2y0bbqmeHwnfYl7P0p6aW134yIIZadRidb1DKSoRzP",
+	"LcxsTUKGpQ8gKARZsSRky20oD13GVJHfYa9iElP/9mkKt5Il2skgjQEqX83mq8bLUycdZGi8XuFwyJmw",
+	"ZfPsiXDA9fnUnzQdhhsHHwmgvLxO6aCcod1UQpCEpu5/aznLz7q5ZRU5uzgnt2yuiE8F1nO0t4TZpuE8",
+	"tf5vPbNjw7SIpngL6wmuSxIWoJFVoTblXdooOeFRJlac0+p57Dx4qELcO8s/KPezMSDERktev9Y5msLO",
+	"wQLr0LlrKiBfJMPQVju+YzEfcVSzAzLjYUgUHwuipBQdYudwCs9Uh1wybeZtr/L820RoHpo7GDVeLHps",
+	"cwmLGnrWcStbH0AigFZX1xFCrO/1SjHky797Ms93evNIOYxK3iivpVHZ4Dx5phw43u0ugphAFoNDhn4D",
+	"xgw5qprl4BmqB0LakCwQyCaMxgGZM722QF0AZF49Tpe107XGKKWXpLKABWCiD/6xANXb6x8tYPWetX/J",
+	"Ec/wj8+dPcQ9s799919/+0ftq5U3a0DSrhG/5dGzMR94Z9dVi3/GgwpAUxrb393rD9bp4V9pzNsanrol",
+	"dz02Ux7XKj6Ce7HzK3/9GdpgFOfVXz+BH9l8i9U33NI2yJ63DKJtx1IG9lrAq8CC05bk7aOjo0O3s2mp",
+	"eefQHXrRJJtzQerOzeJoMC5qBemT7cF4N9u7nV9glt/sTD7D9jeSyx58LrAB56gKySWNlC4bjQXmCWY0",
+	"xgCLBCvNotRGi7hPmOPipdD/fij9W7wjJUSjaylvbSEAFjniuXyfRZvnkT48AdWB6wfJpGCNDvnQ3P/r",
+	"41ZVkz7LrU8SddvmgmtChZpVHQRLG0aNthFUdjE7sxpVHuZVlVUK2bNBBmdh95zkt0FhKdOkUp8zFN86",
+	"1PDPXLgKXQMHd2dagVMmwJY/pxHtCzYnmpZivMd4RvK3y5fPyPHhyb5H+p1+p/dd2Z6SxOKUMz06jWhM",
+	"p+pU0kRPTqGNtunktDQhV9Q+wKU6KbFY9jUvupRePRZpp1p38dRdy9ACI2cTT/WV7xmNnd5Px1YXp5E3",
+	"VtoSFxl8UHTMNvEMzai5VDGJDCtBm5PJBRh2IshMtfYdAp7BDvlo46uyr9C56JHZBNwy9qZOFAtsxVyX",
+	"31EqF0QRuIkzeI3aqjtey5eu6ou2UEkKGfVEkSjmPiMhV9ojfJQblq29Kj+PMhmGzIW+4kfJMxnXu7Au",
+	"82WImbLFFFR+SNboYhQjrtKaWrrLxIqbAgsP2wSFYk4JFYQHHqHklosAvJvWSP9EoRXzKaFD2HE0raYR",
+	"mSiJdZYVKi33b24xGdtoxYq71J3/gwEHr/j3hZVdY62Es36KDeHE81ADFAbC+mW10s36gUJXS0vVOIOE",
+	"aonmvUPpxTBEQ5/mlAGmE7gYwGuB/g4qCKNxyFmcHk1zfIfSiMRGCoB8tjWJTsvFYb24hxiYYP07M4v0",
+	"abKLFbYH5A8D8lLGUFq9hTPoIB7HSGr23LGftQx1A5HZT+KYCd9xRM+v3pNBv3dUPh0vPlw6S8s0kryR",
+	"+29uNfqg1gDyrjqNIxYrKTyo9yjMHUEFeX/+/JmNzNiJOyDgig7DEihY4VJgU5uN+M2ggIdUaSgu9pBJ",
+	"T2kUsZpUSQj7QVemOUYYKAOjfqLyOCBzr3NFQmQUSURoWtwOZ1E/iiIGYp19pknkj0qQ6FargUERk9q6",
+	"V+xKFOhgld3FUPZmFovpQmZrwO7+by0KeP+gXDR3f7cg4w+NwCrswyJRZQQEpR5Sp2uiWPwU3MMpvimB",
+	"RSrzs/7guH98cnTY63Z7TWHYnZX2ljmizO7u3KwBzHFnRg3T+kYmjSIrrGhokwSywTxIhQCJGiMGU4YA",
+	"YThuubqRA2thMhtBR3w9i3NTpLeVVdZRBtmkzHoTs2MGSeXExUkDchRGNbKgGvu27uoo/nsab75G3Tdg",
+	"suiIO7ujHIqmAQz3B8ApeWAx9SosYDq2dd14SJjfHhxgvsR5tI3NGlwSblMDDGgbq5//zllljiW1G2aJ",
+	"7b9dK8alPI+p+eaCYkZUflvtBRRcOQvJTgWr/F7n7zVwb5aKC2Z/2/ciX73LOGPjorlZ3YZ8DotrA94I",
+	"P4m5nl+ZxnDWQzQ8Zf96mfKA1x+vbX3DKQwU38taNUJJGsD6bFly0ztJJowGLPbI0MbrunOdzC/Xb67I",
+	"hIpATegt84g1uGWQGzftNpiF2yFXmombDnkfMXF2cU72O11gaEISM8A0wLQ4g2lilOm2xlqOxVmYpeFi",
+	"5NJ2s/xlriCnoAzkZE3wciYKQNU2swCiH6cUQZTfPzsnmMLipemaKHHDM8CKQYnp7OK880l8ElA9CkPf",
+	"Ll8+IyeDgyMSIbBLli6rEJzlxofANyoCrxA6ibAoHMIXhyGdMg+GegPPbzrEImDie9hRjHUaOp/EzXnA",
+	"ppHURktt/8jmN0QKQsnF+6trW2zetBWziGk4XUTRETvNY7Fv2TwrloZPhjKY29SE7Bla32G6GNPvI6yR",
+	"sNY50/CUzu172CBXZBZzrZlIw9K5PiU39227OG1o4wZowW6NZ3725XQqReWtjMBiKSGCTyr2SWCaspjX",
+	"j6JjWjSzp7ADNxizPJvM0zVCYC8hycJCdgiSVNb2E0UKJJe2BBknn4RPwxCCTwPpqz0a8c40IOw+CikX",
+	"uJAxSwOw0VEUch/TIe5YrLgUaYZLFDMf+jstr2+Kxa0lGUvzj5v0XRbceGYZP4mb+3b+sE010JpZApUI",
+	"xfQN9m99Kfm+46lX5OZ53vsN2vFPjgYH32ErV9iGte8fnAy+63wSGUzNaesHrNVkp9M6bfU63U43xfem",
+	"EW+dtvY73c4+JIrqCTC1vc6MhWEbKHwPqj2dfmmNmcsHk4crm9NgM0bgOBj5DPgMBP0CAYeMxkKliez2",
+	"vLN7rrTqkJdG2zGbKwV7mocoASAUsxazbOGNdNZ6xXSpgjmA3UVS2CTLfrebQmSmFW6iKOS4knv/tLB7",
+	"eDE0KF+ukOE5dLpy9kzBUKM6COVkrzB3V9nY91IEquKV0zr99TejU06nNJ5baC1ENyShHBv+b1gXVNkd",
+	"K/B0JHiLVY62ace0W9rif85uVSddEOc+b7Q5P7L5FdO73BbbQ82GGDaqmN7+4oMekAxD7mPELhA0BNnN",
+	"09JpcB6PDnpH3zXYkwmjoZ78vsVd+MG2uMM9wC5ce3AW8ju2o9WPpW9LMlDTS2GR09yxZQs9ZTrmvlq6",
+	"0FlVlCzB1Ta8uMpvbXMrV1mze70H189idcbPIaOAyNYDBp4vflWUX1hn2/0DVrq0tpm4aDi6XSlIpo/l",
+	"lOkJS9QTYiZCrL7bbOnBs9zfyzzjkdPNCCVASb/TJVgrj/gxgwrONFQEynDiCTs8Gpx4ZNAZfAe3dhpD",
+	"j7JU8RtfTjMp2QwRHHWK/HB9fUGGVHEfcAjM23gIOp+wqJrDg/5dAVr2tJxBCsAqRc5v4U5uwD3+D+va",
+	"fnf29sWNlTW5NoQmFFHmYNPQ3oqq80msPO1AJ2VKhBJxaTU4C8zyvcTSOTWn/b49m83akG2ZxCETZruK",
+	"xUMxngHL0RmmkNHKmUjXu1XI8MD9+szNaOigFxyy41F7f3jUbw/8k4P2MevS9tHoJOj7B8Pe4f4gK4f4",
+	"WTE/NoexdfjD9dlPB29+fvf+5cf973/q/8/rwauPrw9fHL75+fL7/n+//eXi/f6PPx1cf/jlxeuffxo8",
+	"v+r/cNbyWoXqrKdpmwUSAEpHj8rCPOo3sDi1UgfuiAl4BSMmMHgiJZ9WFiJRCXCwZuI0VKTF5q8nw1c+",
+	"f89fv/zw+3nvHT9X51Md/fLs/PD8ny/46KcOm7/+Pfh4zt/z8/m75+P5++e3++/++WL29jn87PdDMZy+",
+	"7Ab//TqsdrB89IV4D25DTJDf5MzIVVr0Mw/WqFS9sM9rfFFc8SK/dOxuPSLlQrTM5mEvKwechcHUxbOU",
+	"geudTZQJwmWDTMm1U2kQ7VrLW9xkFTJi8NYoR141m5RsLVDzeYfCyHVOs1VFBS0w6cL94bUG2O/ya7JQ",
+	"ixo+6TX9ZKuiz4v0MipebSOIOVETGeu2kYUCkoU3rZQ7MeryM7u35STgpVw1Rw0vvXbAGkMFm2EUpeZT",
+	"wMnLEkkxH1xLsHEgsFcHprMXMxrMtynXXmKDX0Wshb53K9b6VKAY5pELqfQ4ZipFTwkaylt3vT0aTLnY",
+	"o0mAGM3bkHjPTJNvuNJn0KrXAtbBNOD8/+pejvyVPcASa/3hrXzRGrTNm1V8/HBOmNAxT4tEcVUAtDMC",
+	"dutfCQNMfPQXFIte5iSwCh39tx2SGKwdeAwcVPYC5+YRwWZMacQK2IaI/3GSglxaILc0M9zD+IZZ1ZBg",
+	"tnotCqvWN66V7i9iGUkF2DCYghSwLO0VSsZC1quWBDK/rX4dJ4Io0EAMl6Eh8BSviHEIsj2uFliPS/AK",
+	"VCPXmso7RsaUC9UhHzAfG4P6KAniueklbTNHiTeKQVZoMrUW8hh7sZgMoAkgmh12CRHlRAqcBLbWIe8k",
+	"ySE/LDoeV2QYw7VEGh7D59mKNz6CBcsq5MP9tq6+0IzGn5dpwvoH15IKersaRJ29KAKypGGGyFGItR0y",
+	"Q3UBBLU+/Ay+mEY6LUMwnBuahJszJ6oC9a93FFsJOiQ+I+g7Os8+SxHOsydFnHlfilHIfUM2PCeEz1Ou",
+	"plT7k1blZP9TctFGy1b9qW5Iu0gKrwvVy79JAs4G+HVIN1+fGqKFXfGM+DcTmO0L9RS2QKQ44SyVAFgs",
+	"Muys9OyUzomhjZ3Q6DqEmVX62IZQY67id7aix84ufdNB3Z3/LmUIRmLZxhaajiybge3zbVlo9DiFofTT",
+	"gjbNb3todu+L+c958AcuPlR+f+g2QCALsyVTG/KE0VugEofYNlgCmsJBiRpL8IuCX1mX3OuFpMiH78kl",
+	"myI0bl7MN05Epj+teZRqmHkUQ2g2eJU/28qAv0Hdv4cfj1dM203Z6eGoY3RmucygrF/UNPXimtYihdnX",
+	"9uAd2+SD9u0V0xnja7xJZg8qpFyLYcvLubetQ3/Ajoe9brs/OgnaA3q43x4esKN2L+j6J6NjejQ87Kcq",
+	"T0T1JNd48Gy2qvdVQ/0ngiNVkw+jysj46ikmv6DfXCOEVwaiD8BHKbCN4T821Qnov1jHyz5oLA9jmOcW",
+	"WMf25QgzKBuF+sg2sW/5UGEusGWGgHkmQ8+SkGfpB5KqCtK4hggai5S7A7FD3NGQB7XMdMkluFe8M5bd",
+	"iOda2QRdyPKDuKE8u0Cwe00sDcIpyC4qTEMYUv82DWIy0lcRvtScfAUxLw2PziXccO/K4WgOSWiwEuc7",
+	"jYba4o1pmrLpFBVAcbo5P96myLh8zbZ7lgt91QmS1R3xiAyD3IpE3gsreWDOa0AomUphCAqjmDJpaGtC",
+	"qK7SSJ6LhxnNRMuHbOaf83It8RLJA79tA4a2bqd9f/782blte+fW2l0aTfOJ1BG/nWaF5rdJyEsivdZV",
+	"pbztGFFgf1FRzxfmWzWl5CP8OraUwgrVhfBleZVfSyC6jhOlKzEI4OHD26+IpWCU1Cz/0GYobEkcolP2",
+	"2YhZoiIbVbyFab7d50QAvorNSFnHcFNkdntf8B/bNSPA0UBbwkOORiOLwqst2YedVCAkoOJuYCDYpVUA",
+	"lvkV06U1fgTu/+0e4dRQ4C530/yyWC7prKJfe7JaSzT5TXYcVdmtHaxdXjZfR+v+M1Bqqn2LPB+5mMS6",
+	"G/16Da06kjLcqlX/Ahrc4W5nJb4dew2db92qH9kpNTfcw5d7X8x/tm+2hzLk6xoNzBAQCGo71yYOAWok",
+	"yjDP0hWSpIXaNzatr6Vjmm5tTn+ljrZmNJi79cgoXbE6LXKLaIbmDki0K8kwYAoqmtq1G85JktlSO+Qs",
+	"LUSRlU4nsPMQTQELHMngNPVp3DIWKVskEHYAHepjLOyI8RuCzUqok0MWylljo9VFoi/y5dv2FZLWxH/k",
+	"mwNmVBeiIGW4jZPylt6m5wTMqzaskOstsfwKy1EIvNy+ZfOt8vUc0Hmn3L0CUV2fbrSDcK3M6JBnGgHu",
+	"t43GeKC5wawcmGuhZFcsNdWAawZFOBQL75hC87MMAyxDY9OcKkDiNnjLjCz/HrJAjcrS3BgNAynAdW/F",
+	"orEjs0IRVbyWMqCSEleYNqYmDEowSeEzjBXjY3B4+amV20Jym0MG1vztHXnDeG/ZPKck1YiU1lLui8d9",
+	"78st30F4QIk21lPM03LaBW8J1ynJ5n6Yrfr47UrkK27kkZDR21Ic726kkVs2dxi8X/20//HHH94dXD87",
+	"ev7mbf/yv78f/PL+5/95efjCLZ7c8mBd6aTnSggo27htdtM274Br2+Sf2qpdwI928RCc4q4s2tkCPqbl",
+	"Gk3AFtD6GzVYlyDlH9lYnUJ910T9ZZHuX812kEUHokka4SWMhI/Yj7sxRq9z+1h63vuSBvxv//bZlGwb",
+	"h6fZxd2Fjlx0JcjZnyQALVv4HXPib/fcpdZlna7Eri3I12nazBIL8pnNZAAt3mr+kDOeKLZQ4B9Dw2Ti",
+	"T1ghayyNA9sw5msrJ3JXN8jXsUB/8zdIGvtVrmD6tYzOi9fGHo341k0WZxfnuzZXYBerTBVbkx8LG5ji",
+	"L3gZxDnmtGDKt3p0blUrqBbGDMI0Fi5HO+XIVqieTSRC+vq3LCAy0adZ3RzD56D6t8wA1rhR5bFMDbkp",
+	"l6258dJSvJhD+0lk6WpYUxyKpvO0FpuQGrNqV7FCB/4DSmVIAN+2VJ3XOXpkwRoX5yPXkysEIliCHpQJ",
+	"tUjA28yqycAznhY6MNtfyeTZCTtcjOPYSK7OGOTel1s234WgnVHyeuKy2TNzhBcMPT7ALMdyas5YAawP",
+	"nwk5I1JsMVSVFqFRHo/lrbZl/Gi2qeU2yhQ3NpIBuAgD+COkPlTpr70HP6b8DOsPVKt2h9S/hXrmno1v",
+	"pjFTmky5sq4hTJG143hSqFU/k0kYIJ4A1M8nG0anXMjgIpvFLn03WSc1XCVgPld8O8R2RecWNdEibGaQ",
+	"QjwNmp9nd4pN8eaCjJIw/MbI8gLwlitkmaRI0G7kQfBXQlkGDwFAaZijJ21KJ1jmoelU4auXsZyuM1d4",
+	"+Vqu/eoFlCFxQCBA6gwsEiJQhgGhEY01Gc7rIBCgcM338xICQl5QT2Bp7xRv2v5pgVzg0Mgk9lmxaDaq",
+	"GK6yS+tNDkCd114KC667U0tsXpUEwGzYvd7z1V0ZMMdcGp6WHpZS8W7Z3DML7EEJoEgGn21xIs+Pks++",
+	"jFn2AKuqfB7zYfYI8WxLj6wJ7XNsy6p8Hs41yx8rJrR95EulP4l+t3/Y7u63u/3r7slpt3va7f7iFR72",
+	"uulDsN57nrd/2O16veNu1zux/zD/6Q6OD44OvYP+oH987DWFoYOVI8N5WjgHfP5Q0GobvG6SGhYKx5xM",
+	"6B1UTQiaBsKMmdDFbJ36rHYEBmBQwcloBZDlVqmaaSuHeURx4dvaDRbvdkqNtkBCqWxKTgHAGUbhysQR",
+	"bFbEhN6NGF7oAXqk4WMbKKBbFhSnujqXZSvAO18Wcbd//e2P36p2tiwfkQqUUIrJR0M2kogNUqIPSwtF",
+	"gjTbvGkchQOPydBSSl7m/CtCSwNLMYkF1KUAKRdkYhyYRWTKDkHAFO72EhPHapp9xfRzbOjKVgtY6p48",
+	"s2DQaYXOmN2BVAQ4LENp65/U3WJ0pCHg1HGHtXuuGrUp0H/bifRfNzjEO6A6h7iCjvF4G/2/bnwzynVe",
+	"Issxym6hbu5hsWCuo17uTi+70p7VSqzwDoEyEI91+kzHs4kMK92ngpz53iNUQfV7QlMIH8NOYizpBrXq",
+	"BMPSWWsexqK0WzojE0ZjPWRULwc/WX1Mfsga2g1Pz9t/ZFb+hlFVS0Gh+fGxKAculeJWQO/AAWMop4/g",
+	"DhYIY0tsumhdcbHsjIAQoN7IMuD2gNirp+YhF2PIbZ5xn2XVOa1zpMqyYzbmSmPVCTc1pqB96Zsqh2wB",
+	"QdUoh8MYBpDdcZBVnEbFzKiF+xvJuEMuYTYsqBQlwD7MykIVK3shUjH/JLIJe0VpKCu9YLaoeKeTZwup",
+	"odm4JjTImi7kFZNN4HEv7XpkOBa7yfPHbuIC2NTjmTffQVoqE9pQ95KsfwgNwte2j2X4WnKRRgMP54Qa",
+	"8oNSU4vQlA87dXlswOKxMzMtpMdj4Q2UNkqFN6rHy9w0iXooq78EZnOFbe2G1LBx7Gg9Mhu4iuv6MjbH",
+	"hWBDIIAlumCDS4s5AEAH2JICPIp8LGT8oIC5hpwd2DeIZDGjYQhofQpsWpQMwWS9O6nbXh4P5N+rMThn",
+	"guUGq9xJ63AkPg7y5r8BACYXRfjQOhhMWO7lZgV2x5YFN76An+Ho3LIIC0L3BiSgc9UhYEK/mRkq/oc5",
+	"vDcg3wLSvAzUUyhMfGcRQ8A5BNrdDQ0CFtzgbXjHjfyrPBKwOxYaisFYi/VpCkf41eBccX3kyFaZzoFd",
+	"b7kI6rQtqJbtrZuVBw3/aD75Y+UosAZnVvDa1Tn+2hBTdqHfKx0zOs2Lsisb/90GqwIOqF7ZRL7nUDNr",
+	"SqXt9EgDBZXNpzD+toI5NmwIF8bJHWBRdhQRK2MCy4rsYUKjiAlEKLGEWeAL9swvZwxYp2y5+6z27G/r",
+	"cJ/jIL7S4bal2vjUXKNpjghG3bOYCZ/VEXj2Qqs27Lw/+Pc6ZLCTj3DIzm3JvZ0csowS0sJ+2anTEzYt",
+	"nDB7eBqGo0Pp7pR0ML1DyfAuT7zxcm0WcekKmPoeUdIKv4JYaRHHCXVjsugBKCkN3jdDyj4Nwycqr8sH",
+	"1jOqKRnJMIREHrRLGU17HMtEBB1yDqtgpMc0atIiW0Pwx2JVOKiWBsKmGQ2yhnU4gqtWDHQNe/ythgrB",
+	"4HCcj61H47rUpe5Pwe18k+3eDdCF3bkbqBBw8zVjK3FgkNkPVAsiLbX2oHi+5ulaQwNfjCQy7X0uAerB",
+	"k0SoJMITDw3hQD4ngiZ6ImP+e/V5EVFmbbhqnM3eF/jvGgFJG12mGJq04cGpTwHoPyLtFiDNYTLBU2tC",
+	"H2PkIxMQKGW5z6A7+JrEnKYsWGJel3gXaZCLzwnUym6cpfAw6esVy9jsbmWCpXv+LWQtbLiBG+DeIAPI",
+	"Y4rWR9dbW6D+C1Nvi+ntpTqyNSBJqcF6E1nQgmgZAUvdssBWuFbEXC18nNh6vlY2tPFja1HCX+h7/wbo",
+	"ewX74Nr02DS3cRvgepvC6jWQex4VTA+D4xNlRudTATWlsdxxii3hFerx2Nq7xWLsjwfGt4IYHobHt66Y",
+	"8RcKX1XiKNfybLxZO0TcW2tP/8LZ+/fC2Xv4lbJu1iMA6K9tkQYitUGHUCwNTY2GfBfNqKc2qQ7TcCIZ",
+	"EKpSV5WH1dQgVBL8WTdqLvzsh08ie+9mKgM+4iy4ARZ/YzXVG9MY1FpDwzziE4GdTY6wxlvmKIPgTBls",
+	"YEF32MsQSDD4ahZ0O5nMM5XCzLkM1hYOeM2QEfPy17eYr14fyBa4YiHz9a5VogsZPIKB3ZDTjnSqCJuu",
+	"sanD4d8A4GUj8wfqGxcy+FZVowsZfB2dyKxJza0FWAnAan2fRdoGcQdJbPSApxkz4IrcXDARcDH+qgbn",
+	"9zBcyERbi8werhwt2JmL/7ZJNZnBb20DcjHxcZnWBFkJUmjK4QSMmSZX56+uX1y+9dK9eaLIOKY+s/kw",
+	"9uK7On/14/mbN3hr2R2sNbrayEvw9ygyofE0ZEqt7/WpBWkNvk3D9ZLzYJdKaQky09ek9SstIzyNOd7s",
+	"mlS/LdScB9ujkQR2eX0u2chvQS/cYMua64KVvNZSVnUox/Xy90VIuSBG8CDDObFTfkpeX71/R0Iu0nqO",
+	"EFKLxYZBVAMecnMGN8YN3A3FLbxvi8Bs41bCxZCG3sixWpXs8xGwLzJm+TTLiUsLx2VpQOaMTygEq9fJ",
+	"lVkzD5Zuf2QsKmo1MrLB7HYtBZvhUtcNBb36jWXcGsk+pEoTJcmUivnyfjXlYTUWBtOHel3434qEooUx",
+	"XCBOC7l8+Yzs7++fIFnZmHtQqMx4DEFEGVnWDo5PmdJ0GqkHLkzhBMi4QPhlNEsXeacjQ9aRDw2PxdKc",
+	"1mYaRdZhKTn4yydYhE+t00+tSmJu77TX/+VTy/vUQhqDd5QOZKLhqZkgPOud9DvdTr/T65I2aZNfu/29",
+	"tzTeM82dpg2Rv5u9/o18+vSp9erFNdkjP1xfX+z1Oj3zhPS7XXI4+NT6Y0Uar1VvYGfLE2k0iOoQsgE0",
+	"TCKGfCE53g4WBw3waMkxloorMo+Gl7Xh1p8TQe8oD8ESv93LYA2IjTQpxixmkIQsBiyJgAXAOjrk/SgN",
+	"TKKQlKwmcqayBMYMSVArFo4Arxn1+lOIZgeug4gdXKMPTlk9W3lEy9Cyfrwh4iRkkFh1x1JooxQcAK3v",
+	"aiJjnVrmpQLekba7AtxjG7fSX1AfJc/E4wg3CN62zLP+4K39yeLD7WxPoYMP7kxGsOLhgBO1nSpPRbd3",
+	"mDdfxk9s4P+2O2HRx9oWjmxb4Q5XJVCzP3nIQ3kydWEPV2Vgt13Z6ir4cdsIeWgav1Bej2/VUFce5dex",
+	"2VVWqob5V7b0qa2EQoRMkcHInH0bAM6VoT5ifMNSS1yVi+19KaMqbjms4aEHYMPQBqjqgYC41diFbWPT",
+	"ZcjPVbjKDOUwhe/81qIaFvbmka6FNQ/3t2DO2vgQP0QCvKocyGUhD9dI31kigwwDdILXUTxpGiSx1RO8",
+	"67vr6wRL/OnIO8OIrozJRlB8lcCJNS6mNZGjNxS9vw386B3Jwq6tXh9W+tGZ3Q6E728Yuhkp4y/c5ma4",
+	"zVtlTduXopujOG8sVv+5sZzT7ICvxW8awzsvR9B9aZYL7OMsGLP4FO1OMwqpsiy+wyRtMNfOJjxklune",
+	"8VgnNCRT6k/QE8liRhL0iA/nBEMvCt/M8Q2NAMT4FsI8xTIZT1LPn3qSlg5SHXImyEQmEP+CIKuGzMiU",
+	"i8R8iTh85vgxgXExiHWYRqrpCRNPcTpD5kszGkzhDanGoBqbiQt9pHiJtiPB7vWWTNF/oQk3QBP+C0T4",
+	"LxDhRwMRLnjEJlRVIYSRby43skNOypbE+w/qT59CaKZQpzHA9HakLiRqeymCpi1iA6vTIrZ5xL5KgHUh",
+	"duIc8JimlIeEBkHMVAG10GYIGbqCYrk8RStsohKYNftWtQAztq+jA8Cq1Mj9Zvc8KNrjU5FmiZVEwq9n",
+	"xjgLpkZWRQqTo0oymZfCYm7dpPEA8zscrL0v5j9bVgk2I+0N7Ot2vWcTxL4oZNwQGkwx+dfIhoB8mhkm",
+	"jfyHwC6AAqMmiSYq8SfZ9iWacAEV/bdqlU/UZhlquzS8263a6a2x7Dx/C5b1Tfelucb3Qa3KG9y9EX0L",
+	"h3M3F87XMZh/ywSa2cbNQKxBHKQTYFk6FWhkor+KmdzaAb4y6N3PdhRfMWcPF2KXaXvN0ub+X0bGw+1+",
+	"hMw9S1c70mrustZr8vfSw/W4KXw46W9VLcHRfR3FxK5MzU1hOQBX5AaGx8X45qmN5ZzSOcLnGwUBAeS+",
+	"iaigu3Sv1yK5HSsjtu+9L/iP3QK7bUrlj5Egty6d/emw3dKxm80ymllAS5WglxPfsszPx0+ty+hnx7fc",
+	"cir4FlSnhjzkIbrTz5Yx5M6v2UTSKV9qoU3Lh6T2F3AyLu7px4k8m57vFLxvRcEOn4Yhiz04Gajv2WOS",
+	"kuF2UPGBsMHRqiJGb0EabxJ+Xi3pMGQ0ZnFWyQGEStzNJA5bp609YJa2+Rpd16I7YaAk2FjBqAqiNRTy",
+	"TIuCJXrikG0vZKBOF32WUNtGjsj7Z+eFNO5Cc5Azsdjc96H0bzMXJxfkGYsmhc9SAneoA8/OM6TjDPpY",
+	"Cp8V/JdREoYsKDRn4RFd3joJkkMgsxIGaUnz04Vwcg+t5F4JVu9pRkOYeVDsNaNG70srT0jQWG2u0zoV",
+	"SRh6Lv/hLPel2LbQlVLjbnQgqxeGYZHV3ZMvFnAoUUFg1baa7Km0Jmy1JCwJJCt2jlUklzQEyVJPsPqL",
+	"IopisAJVt8VGoAbJYiM/MBoahiMCMmU65n6J8uyI4Gzct305nUqxyCy5uKMhlBdACF2zZT5FdN2RjIc8",
+	"CEDSiqlmn2GL0cUl5eeQxuCWLkDyfmbClwEX45bXmjI9kQFAK9AwlDNmO8lS3zxIJo0FDVu//fH/BwAA",
+	"//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -64,6 +64,7 @@ var access = map[string]accessRule{
 	"ImportImage":     developers,
 	"GetImage":        viewers,
 	"DeleteImage":     developers,
+	"GetUsage":        viewers,
 	"GetQuota":        viewers,
 	"ListEvents":      viewers,
 
@@ -113,6 +114,7 @@ var access = map[string]accessRule{
 	"PutPool":               operators,
 	"DeletePool":            operators,
 	"Defragment":            operators,
+	"AdminGetUsage":         operators,
 	"AdminGetPodPlacement":  operators,
 
 	"ListNodeCertificates":   operators,

@@ -92,7 +92,17 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return openapi.ReportStatus204Response{}, a.store.Report(ctx, requestOf(ctx).caller.NodeID, reports)
+	node := requestOf(ctx).caller.NodeID
+	if r.Body.Runs != nil { // first: a report may be a pod's last, and its row goes with it
+		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.store.RecordRuns(ctx, node, runs); err != nil {
+			return nil, err
+		}
+	}
+	return openapi.ReportStatus204Response{}, a.store.Report(ctx, node, reports)
 }
 
 // desiredPod resolves a pod for its node: images to disks, image configuration and pod to one argument vector and environment.

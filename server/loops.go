@@ -31,6 +31,7 @@ func (s *Server) lead(ctx context.Context, epoch int64) {
 		{"images", 5 * time.Second, true, s.imagesPass},
 		{"nodes", s.cfg.Heartbeat / 2, false, func(ctx context.Context, epoch int64) error { return s.nodesPass(ctx, epoch, nodes) }},
 		{"signing-keys", time.Minute, false, s.signingKeysPass},
+		{"usage", time.Minute, false, s.usagePass},
 		{"collect", 10 * time.Second, false, s.collectPass},
 	} {
 		running.Go(func() { s.run(ctx, epoch, l) })

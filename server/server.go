@@ -21,6 +21,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
 
+	"husk"
 	"husk/ceph"
 	"husk/egress"
 	"husk/idtoken"
@@ -51,6 +52,9 @@ type Config struct {
 
 	// SigningKeyLife is how long a key signs tokens before the next takes over; 0 means 30 days.
 	SigningKeyLife time.Duration
+
+	// Prices say what usage costs; the zero value prices nothing.
+	Prices husk.PriceList
 
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
 	Lease, Heartbeat time.Duration

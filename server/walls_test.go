@@ -124,7 +124,8 @@ var aim = map[string]func(i ids) []attempt{
 
 // show is the good request for each operation of tenants that names nobody's things; what it answers must show nothing foreign.
 var show = map[string]attempt{
-	"WhoAmI": {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"},
+	"GetUsage": {path: "/v1/usage?groupBy=object"},
+	"WhoAmI":   {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"},
 	"ListImages": {path: "/v1/images"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},
 	"ListOIDCIssuers": {path: "/v1/oidc-issuers"}, "ListAudit": {path: "/v1/audit"},
 	"CreateVolume":         {"/v1/volumes", map[string]any{"name": "data", "sizeGiB": 1}},

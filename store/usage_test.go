@@ -105,7 +105,10 @@ func TestAClosedHourNeverChanges(t *testing.T) {
 			t.Errorf("%d hours were closed, want %d: %v", n, want, err)
 		}
 	}
-	in := func(from time.Time) (float64, bool) { u, closed := h.used(tenant, from, from.Add(time.Hour)); return u.PodSeconds, closed }
+	in := func(from time.Time) (float64, bool) {
+		u, closed := h.used(tenant, from, from.Add(time.Hour))
+		return u.PodSeconds, closed
+	}
 
 	record(husk.MachineRun{PodID: pod.ID, StartedAt: start})
 	shut(second.Add(9*time.Minute), 0) // what is told now still belongs to it

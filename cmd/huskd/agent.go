@@ -22,10 +22,10 @@ import (
 )
 
 type agentFlags struct {
-	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, kernel, initramfs, firmware string
-	allowEmulation, stopPodsOnExit                                                                      bool
-	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                 int
-	bootTimeout                                                                                         time.Duration
+	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
+	allowEmulation, stopPodsOnExit                                                                                     bool
+	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                                int
+	bootTimeout                                                                                                        time.Duration
 }
 
 func agentCommand() *cobra.Command {
@@ -43,6 +43,7 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk/agent", "directory of the agent's state; QEMU's user must be able to enter it")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7443", "address at which servers reach this agent")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks; the same as the server's")
+	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "where libvirt writes a log for each domain; from there the agent learns when machines stopped while it did not run")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "libvirt to use")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
 	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio", "initramfs with husk-init")
@@ -107,7 +108,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
-			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"),
+			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir,
 		},
 	})
 	if err != nil {

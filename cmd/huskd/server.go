@@ -33,6 +33,7 @@ type serverFlags struct {
 	cephMonitors, allowEgress, trustedProxies                                                         []string
 	signingKeyLife                                                                                    time.Duration
 	loginsPerSecond                                                                                   float64
+	priceList                                                                                         string
 	lease, heartbeat, nodeCertificateLife                                                             time.Duration
 }
 
@@ -70,6 +71,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
 	fs.StringVar(&f.workDir, "work-dir", "", "directory for images under import (default: the system's temporary directory)")
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "blocks of addresses (CIDR) that registries named by tenants may be at beside the public Internet; also in plain HTTP")
+	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, by which usage is said to cost something: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, networkGiB")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "how long a node's certificate is good; agents renew theirs when two thirds are over")
@@ -91,6 +93,10 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		if proxies[i], err = netip.ParsePrefix(p); err != nil {
 			return fmt.Errorf("--trusted-proxies: %w", err)
 		}
+	}
+	prices, err := readPrices(f.priceList)
+	if err != nil {
+		return err
 	}
 	podRange, err := netip.ParsePrefix(f.podRange)
 	if err != nil {
@@ -129,7 +135,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
-		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Egress: policy,
+		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy,
 		TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {

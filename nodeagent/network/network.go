@@ -93,6 +93,22 @@ func uplinkMTU() (int, error) {
 	return ethernet, nil
 }
 
+// Traffic is how many bytes a pod has received and sent since its machine was started, by its tap device; false when it has none.
+func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err error) {
+	link, err := netlink.LinkByName(Port{PodID: pod}.Tap())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return 0, 0, false, nil
+	}
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("read the traffic of pod %s: %w", pod, err)
+	}
+	s := link.Attrs().Statistics
+	if s == nil {
+		return 0, 0, false, nil
+	}
+	return int64(s.TxBytes), int64(s.RxBytes), true, nil //nolint:gosec // the tap sends what the pod receives
+}
+
 // Attach makes the port's bridge and rules, before the tap exists: there is no moment at which a pod could send without them.
 func (n *Network) Attach(p Port) error {
 	n.mu.Lock()

@@ -36,7 +36,9 @@ type Config struct {
 	Initramfs string
 	Firmware  string // qboot
 	Cmdline   string
-	LogDir    string // consoles are logged here by virtlogd, which bounds and rotates them
+	// LifeLogDir is where libvirt writes a log for each domain, with its starts and stops.
+	LifeLogDir string
+	LogDir     string // consoles are logged here by virtlogd, which bounds and rotates them
 }
 
 // Spec is one virtual machine.

@@ -57,7 +57,7 @@ func TestAnEvictedPodStartsAgain(t *testing.T) {
 		t.Error("it still has the key of its first place")
 	}
 	eventually(t, bootTime, func() error {
-		if log := tn.logs(t, low.ID, nil); !strings.Contains(log, "started\nstarted\n") {
+		if log := tn.logs(t, low.ID, nil); strings.Count(log, "started\n") != 2 {
 			return fmt.Errorf("its log is %s", log)
 		}
 		return nil

@@ -1,0 +1,56 @@
+package vm
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// What libvirt writes into a domain's log when it starts and stops.
+var lifeLine = regexp.MustCompile(`(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}): (starting up|shutting down)`)
+
+// lifeTail is how much of a log is looked at from its end: a start writes some kilobytes, and a guest writes none of it.
+const lifeTail = 256 << 10
+
+// LastLife says when a pod's machine was last started and last stopped, by libvirt's own log: an agent that was dead at that moment learns it from there.
+// What is not in the log is the zero time.
+func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error) {
+	f, err := os.Open(filepath.Join(m.cfg.LifeLogDir, "husk-"+pod.String()+".log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return started, stopped, nil
+	}
+	if err != nil {
+		return started, stopped, err
+	}
+	defer f.Close() //nolint:errcheck // it is only read
+	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > lifeTail {
+		if _, err := f.Seek(-lifeTail, io.SeekEnd); err != nil {
+			return started, stopped, err
+		}
+	} else if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return started, stopped, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, lifeTail))
+	if err != nil {
+		return started, stopped, err
+	}
+	for _, line := range lifeLine.FindAllSubmatch(raw, -1) {
+		at, err := time.Parse("2006-01-02 15:04:05.000-0700", string(line[1]))
+		if err != nil {
+			continue // libvirt would have to write another kind of time
+		}
+		if bytes.Equal(line[2], []byte("starting up")) {
+			started, stopped = at, time.Time{}
+		} else {
+			stopped = at
+		}
+	}
+	return started, stopped, nil
+}
