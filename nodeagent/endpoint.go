@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -20,8 +22,8 @@ import (
 	"husk/pki"
 )
 
-// serveEndpoint serves what servers ask of this node: logs of its pods, as the operation getPodLogs of the contract, and the agent's
-// metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
+// serveEndpoint serves what servers ask of this node: logs, statistics and sessions of its pods, as the operations of the contract, and the
+// agent's metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
 func (a *Agent) serveEndpoint() (func() error, error) {
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
@@ -29,15 +31,22 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	}
 	r := chi.NewRouter()
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
+	r.Get("/v1/pods/{podId}/stats", a.getStats)
+	ending, end := context.WithCancel(context.Background())
+	var sessions sync.WaitGroup
+	a.routeSessions(r, ending, &sessions)
 	r.Method(http.MethodGet, "/metrics", a.metrics.handler)
 	srv := &http.Server{
-		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, TLSConfig: pki.AgentListener(a.id.root, a.holder),
+		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, // a command's arguments
+		 TLSConfig: pki.AgentListener(a.id.root, a.holder),
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeTLS(listener, "", "") }()
 	return func() error {
+		end()
 		err := srv.Close()
+		sessions.Wait()
 		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)
 		}

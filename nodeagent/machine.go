@@ -140,6 +140,8 @@ func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Do
 		}
 		return fmt.Errorf("hand the pod to its guest: %w", err)
 	}
+	w.guest.Store(client)
+	defer w.guest.Store(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	var pumps sync.WaitGroup
 	defer func() { cancel(); pumps.Wait() }()

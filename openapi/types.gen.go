@@ -83,6 +83,24 @@ func (e DesiredPodState) Valid() bool {
 	}
 }
 
+// Defines values for DiskStatsKind.
+const (
+	DiskStatsKindImage  DiskStatsKind = "image"
+	DiskStatsKindVolume DiskStatsKind = "volume"
+)
+
+// Valid indicates whether the value is a known member of the DiskStatsKind enum.
+func (e DiskStatsKind) Valid() bool {
+	switch e {
+	case DiskStatsKindImage:
+		return true
+	case DiskStatsKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -511,7 +529,7 @@ type APIKeyWithSecret struct {
 	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
 }
 
-// AuditEntry One change that was made. Entries are never changed.
+// AuditEntry One change that was made, or one session that was opened. Entries are never changed.
 type AuditEntry struct {
 	ActorID openapi_types.UUID `json:"actorId"`
 
@@ -524,9 +542,14 @@ type AuditEntry struct {
 	// Address Where the request came from.
 	//
 	// Example: 192.0.2.10
-	Address *string            `json:"address,omitempty"`
-	At      time.Time          `json:"at"`
-	ID      openapi_types.UUID `json:"id"`
+	Address *string   `json:"address,omitempty"`
+	At      time.Time `json:"at"`
+
+	// Detail What exactly, such as the command line that was run in a pod; at most 4096 bytes.
+	//
+	// Example: container nginx: ls -l
+	Detail *string            `json:"detail,omitempty"`
+	ID     openapi_types.UUID `json:"id"`
 
 	// KeyID The API key with which the actor got its token.
 	KeyID *openapi_types.UUID `json:"keyId,omitempty"`
@@ -602,6 +625,19 @@ type Container struct {
 	User         *string        `json:"user,omitempty"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 	WorkingDir   *string        `json:"workingDir,omitempty"`
+}
+
+// ContainerStats What a container that runs uses.
+type ContainerStats struct {
+	// CPUMicros Spent since the container was last started.
+	CPUMicros int64 `json:"cpuMicros"`
+
+	// MemoryBytes Page cache included.
+	MemoryBytes       int64  `json:"memoryBytes"`
+	MemoryCachedBytes int64  `json:"memoryCachedBytes"`
+	Name              string `json:"name"`
+	OomKills          int64  `json:"oomKills"`
+	Processes         int64  `json:"processes"`
 }
 
 // ContainerStatus defines model for ContainerStatus.
@@ -694,6 +730,21 @@ type DesiredVolume struct {
 	Name   string `json:"name"`
 	Serial string `json:"serial"`
 }
+
+// DiskStats What went to and came from a disk.
+type DiskStats struct {
+	Kind DiskStatsKind `json:"kind"`
+
+	// Name Of the volume in the pod, or of a container made of the image.
+	Name       string `json:"name"`
+	ReadBytes  int64  `json:"readBytes"`
+	Reads      int64  `json:"reads"`
+	WriteBytes int64  `json:"writeBytes"`
+	Writes     int64  `json:"writes"`
+}
+
+// DiskStatsKind defines model for DiskStats.Kind.
+type DiskStatsKind string
 
 // EnvVar defines model for EnvVar.
 type EnvVar struct {
@@ -899,6 +950,25 @@ type LoginOptions struct {
 	Issuers []LoginOption `json:"issuers"`
 }
 
+// MachineStats What a pod's whole machine uses.
+type MachineStats struct {
+	// CPUMicros Spent since the boot by all processors together.
+	CPUMicros int64 `json:"cpuMicros"`
+
+	// CPUPressurePercent In how much of the last ten seconds a process waited for a processor; absent where the kernel does not count it.
+	CPUPressurePercent    *float32 `json:"cpuPressurePercent,omitempty"`
+	Cpus                  int      `json:"cpus"`
+	IoPressurePercent     *float32 `json:"ioPressurePercent,omitempty"`
+	MemoryAvailableBytes  int64    `json:"memoryAvailableBytes"`
+	MemoryCachedBytes     int64    `json:"memoryCachedBytes"`
+	MemoryPressurePercent *float32 `json:"memoryPressurePercent,omitempty"`
+	MemoryTotalBytes      int64    `json:"memoryTotalBytes"`
+	RxBytes               int64    `json:"rxBytes"`
+	RxPackets             int64    `json:"rxPackets"`
+	TxBytes               int64    `json:"txBytes"`
+	TxPackets             int64    `json:"txPackets"`
+}
+
 // Name An RFC 1123 label.
 //
 // Example: web
@@ -1085,6 +1155,20 @@ type PodSpec struct {
 	RestartPolicy                 *RestartPolicy `json:"restartPolicy,omitempty"`
 	TerminationGracePeriodSeconds *int           `json:"terminationGracePeriodSeconds,omitempty"`
 	Volumes                       *[]PodVolume   `json:"volumes,omitempty"`
+}
+
+// PodStats What a pod uses, as the kernel inside counts it. Sizes are in bytes, times in microseconds.
+type PodStats struct {
+	// At By the pod's clock.
+	At time.Time `json:"at"`
+
+	// BootID Counters start anew with another.
+	BootID     string           `json:"bootId"`
+	Containers []ContainerStats `json:"containers"`
+	Disks      []DiskStats      `json:"disks"`
+
+	// Pod What a pod's whole machine uses.
+	Pod MachineStats `json:"pod"`
 }
 
 // PodStatus defines model for PodStatus.
@@ -1620,6 +1704,9 @@ type PodID = openapi_types.UUID
 // ServiceAccountID defines model for ServiceAccountId.
 type ServiceAccountID = openapi_types.UUID
 
+// SessionProtocol defines model for SessionProtocol.
+type SessionProtocol = string
+
 // TenantID defines model for TenantId.
 type TenantID = openapi_types.UUID
 
@@ -1628,6 +1715,11 @@ type UserID = openapi_types.UUID
 
 // VolumeID defines model for VolumeId.
 type VolumeID = openapi_types.UUID
+
+// WhichContainer An RFC 1123 label.
+//
+// Example: web
+type WhichContainer = Name
 
 // IssueTokenFormdataBody defines parameters for IssueToken.
 type IssueTokenFormdataBody struct {
@@ -1860,10 +1952,85 @@ type DeletePodParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// AttachToPodParams defines parameters for AttachToPod.
+type AttachToPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// OpenPodConsoleParams defines parameters for OpenPodConsole.
+type OpenPodConsoleParams struct {
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// CopyToPodParams defines parameters for CopyToPod.
+type CopyToPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Path Where to: into a directory that is there, or under a name that is not.
+	Path string `form:"path" json:"path"`
+
+	// KeepOwners Keep the archive's numeric owners, in the place of the container's user.
+	KeepOwners *bool `form:"keepOwners,omitempty" json:"keepOwners,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// CopyFromPodParams defines parameters for CopyFromPod.
+type CopyFromPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Path The file or directory.
+	Path string `form:"path" json:"path"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// ExecInPodParams defines parameters for ExecInPod.
+type ExecInPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Command The command and its arguments, each a parameter of its own.
+	Command []string `form:"command" json:"command"`
+
+	// Env NAME=VALUE, beside the container's own.
+	Env *[]string `form:"env,omitempty" json:"env,omitempty"`
+
+	// User User or user:group, in the place of the container's.
+	User *string `form:"user,omitempty" json:"user,omitempty"`
+
+	// WorkingDir Working directory, in the place of the container's.
+	WorkingDir *string `form:"workingDir,omitempty" json:"workingDir,omitempty"`
+
+	// Stdin The client sends input.
+	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
+
+	// Tty Give the command a terminal; its output is one stream then.
+	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
+
+	// Cols Width of the terminal.
+	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
+
+	// Rows Height of the terminal.
+	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
 // GetPodLogsParams defines parameters for GetPodLogs.
 type GetPodLogsParams struct {
 	// Container Which container; may be left out when the pod has one.
-	Container *Name `form:"container,omitempty" json:"container,omitempty"`
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
 	// Follow Keep the answer open and stream new lines.
 	Follow *bool `form:"follow,omitempty" json:"follow,omitempty"`
@@ -1871,11 +2038,26 @@ type GetPodLogsParams struct {
 	// Tail Only the last so many lines.
 	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
 
+	// Since Only lines that were written at this time or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// After Only lines behind the one that had this cursor; all that are kept, if that one is not.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// Timestamps Put the RFC 3339 time before each line of plain text.
 	Timestamps *bool `form:"timestamps,omitempty" json:"timestamps,omitempty"`
 
 	// Accept Plain text or JSON lines.
 	Accept *string `json:"Accept,omitempty"`
+}
+
+// ForwardPodPortParams defines parameters for ForwardPodPort.
+type ForwardPodPortParams struct {
+	// Port The port.
+	Port int `form:"port" json:"port"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
@@ -2036,227 +2218,262 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ljj+VfDXblVvdiRZkmX56Jrav9NX3KfTdqdnk+6xIRKSEJMAhwAtK1393X+F98BTpCTqsJ2d",
-	"TE1V2iIJPAAP7z6+NRzpB1IwoVXj5FtjwqjLQvjni0s6Nv91mXJCHmguReOk8WxCxZgpMp0wwW5ZSPSE",
-	"ETn8nTmauJKpp2QkQ3I2ar2j2pm0G82GcibMp2YkPQtY46ShdMjFuPH9+/dmI6Ah9Zm2Uz6LQiXD+Ukv",
-	"J4xcC3an8YVrIkcwb0DHjAzZSIbMzMTNu/+KWDhrNBuC+mYyB4fMguHTu7dMjPWkcdLrdJpzYDUbZy7z",
-	"A6mZcGZv2Gwennf0hilCScgCprn5ESHiioTsXxFTmig6SmHCXU2ByozfMhNUQXdw0Gz4XMR/d0thHcFO",
-	"l2+aA6dFuCI+dRmRwpsRPsqc2RNFzDmbNwB8KRZAbQ914WYuBdenY3bmloPLzcMninDXAMHuqB945nt2",
-	"QI+cgdtvHY563VZ/uH/cOnY6rHXk7g8H9GDU7R0exFAHVE9SmLmdrtkwB8ND5jZOdBix7BJGMvSpbpw0",
-	"ooibN0uAVipiYSXU8LQE7EN2POw6fbd1QPePWv1RZ9A67rmHLdZxjkaD4T496B5XgB1PuBncb9isCugb",
-	"NnuiiONxJvQc4LTfdQfsaNTaHx72Wn3n+KB1xDq0dTg6dnvOwbA72O+XA34DM24G9Vs6ZN4F85ijy4jB",
-	"B4PEiL2KTLmeGHRWjHjmM9UkXAB+q5nQ9M7cyzfRkIWCaaYKqwyCv0/ZsKk5C81X/zUKpdBNMqTOzQ/N",
-	"/8+hggIlKSMrXg7GigvR7ZSTl7fc53p+Yaea+NKQDkl8KmaEa+arKrrmwRjZiV02opGnYdqmAYP7kR8D",
-	"4XNh/0wA4kKzMQsBonPpViFKIN0S1B4eusejfdprdfvOUavPOsPW0WhgML3rHLLjnrvf2S/HkACm2gxD",
-	"Llh4yx126jgyEroKcoVvEYqvlayi4x4OD0b7TuuYHfVb/W5v0KL77lHLGYy6wx7rHPcPDstXoYoQbLag",
-	"SyZo9UI0PC2Bf3/UdXr0mLUGw47b6jsHB61jeshaPfdo1BkOnC7rV9xTHU+4GdyfVDVZjFQpUXSORj16",
-	"ODxoDTrufqvPusetYd8ZtI7pPuuODt3O0UGvHOZIbYEk/iK9yK9kQLfwtATq497xcX/ERq1B/+Cg1WeH",
-	"+y3a7x+2Bscjpzdi+4dH/UE51LfxhJvA/d18rAIpFANB6cNppCcvwhDpoyOFZgIoCg0CjzvULGnvd2XW",
-	"9S0zzX+GbNQ4afzHXir07eFTtZcZEuYr0CZBPr58RgaH/WPCzEvthiEboRx6zF8AQ4Bv/K0eLPG41YCY",
-	"m0ns4G04WPutGfr0/MyKbdR1QTyj3nkoAxZqbvZvRD3Fmo0g89O3BrJCRIzicYSMuobtxAdXOJ5mwwkZ",
-	"1cw91bmvXapZS3OfrTIEuwt4yNSCIeY+8ajSn1Q8bX6fPk+YIFwT8w4ZS00o0fKGiSbREvijz0WkQdhb",
-	"D15E78Xn+N68Y86mhF7X3OPv2evzW3paFpBmGUVOT+VrMh4KDgYoxJJn8E5NXLFndSYumCOFq0q2n+uJ",
-	"jLQ5AY3SlhGxx1K6JBKae+YBaAu38oblac3h4eEAeHayQ1zogaHjCU/f7x7sm3eyjH3QmefsdU6psMHw",
-	"YfW2veVK19w0EGdy/1gElL3D3xMIaBjS2RyYOFY1nOYcLpgTMr1FcjB//eHldJ6Ubwx+ujz9+eDtL+8/",
-	"vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf/Hxw+enXF69/+bn//KL302ljLQKzDYKy7Tu98h3O",
-	"beAGVzpyuX4hdLic+Bd1ikRX1hOqyZSixtwmZjRulP2QETR44HtwZ/MoQ40usCLGwLtvuIC3mTAX+LfC",
-	"ehtNkHgazYaZhKKeIaQL1zLFMPtO+Qzv7YGmr7vs9v+3f7Ud6Zd+6bohU6qUp4QM6Fls5XCoz8golH5e",
-	"Wuoe99qddq/d7ZSOXwMj+WrbeVOt6J6enwH5BU1xOuEO6IsEtgcYI9cKWWOOF1bNhMhWNtmHrF0lRSOL",
-	"Lk8JHSqja49kSCjx5JjDhBUTxKixUGJL3/weIwlHMWt+G5LHZ26TUIVaMlfEyG0hdXRBSIdrdi5Lt8Ae",
-	"Pu7B3FOdUWXq0QN4hepGdi3Zm9JMblgWu7PwVNKE3bOrlPLMsaxmIzVdlplBV+Voz2hAHa5rC7ZB9I57",
-	"Hoc/EnGhVFrwmS/D2Tv+47JXi5Q8mSI7RukaWDA5dRxLXmpQ6FPisGByB1cZ7pYMmLBGSzRRuFzdKEKF",
-	"S4TUEy7GhHmKzZPpG1QN5hDXl4JrGaocvfwtpWUng8OjY7OoBCHmcb9w7kCbl554MnFC8A2I5bsXaj4y",
-	"uhX7yASbUq8uLmQHgFuzDLGfzX8xd/rzrywFPpm7eMrnb55dkP/odhIWwwU5f/EOyTcV5MWz5xengAVS",
-	"kPNW72DQJmARzIjZmt4wAWyJcP0UrYEsNLxbMa2I4eIzYmSMNgrVWXtdp4TgPZNCUy7wLGvsNg3HJVz0",
-	"Iws86jAFcMUWb0f6PhUgVCTolYFsv3c4OCqBzKd3Z/h672Awj3921BVhYIZ8BZILvWUwmLhdmZC+ELe/",
-	"0DA/6EG3Nz/oiHtsdfr8knssP+igPz8m7EQ5/wzZiIVMOMwgIbwH3J37gQw1c8lwRmSY286iCSlkY650",
-	"OGtnxK89Mebi7qTb7vWKqNjrL3Gm1BPXY1KUX9knxUIDt3l6Mg5lFDTNSszAsR0d1ypD+D3yhyws3ppe",
-	"GUqg2eudEWRXP6Vf0o/yh7VfggBTGd5wMX7OwwKW9jvHg2YjoFqz0Czyn3tLRQ+rcOD5lxKvmARcaKoj",
-	"VdtewPUzI7mnvCDDdUdccDWpp9z5TCmLq5VoUSK4UWuGK3mkNA21KocQntUDUGlrVomVm8+Ua/Os2fgY",
-	"CYH/enHHNcuKbYuPB8fMAFt2Us+ZMp9tSrNXZ/JF6rb0g/UoVymtumAhRyFgdSxQWgYXfCwqvquQWbZz",
-	"oxff4dXvqF13E48LzyA3WiJKZVYb73xhKQuQ6DlXNzXxp3LbAym9qltpDZ/Jw6GUHqPCmlnsCec87ctu",
-	"DMyWNaTgdiVzLVj0e6bNRta9N5VGAyO4BSEb8TviAfwFW0GnPegbCXuv1y8jJGOq2ZTO8laM+KPuBjYD",
-	"nzr5QTu9k04n8//uihqrXXkKKo69YIuNYl1X/Qmka/R2w5KFdBkRjLmKcN1E0RiuBao/BvMVCZmS3m2Z",
-	"ncooUsvF/kRPAznSEtPVL/4cGS65/aCx1R0R7mTJYGMmMgaQOdv5PFNbEU0qL7RI78kKYMe3CnmtjEKH",
-	"LV3xx+TFlEOfS487sxW+zLycZccFPQBZ8Qm5YSwgXJMoaJOXVh45MT9MqFEMXOY+jd9RxJNjxLQwErGy",
-	"3SavpGAnxNBbwMqQ+fKWobKF6rgcmQHhO2akZvhLkbGNOYoFhVQ8iAFpNBtm8BI5oZa5ybwc+lwAkrwK",
-	"qcPOWcilm3HizGPJre9/uGXhhFHX2kVK3gF2UhuTkTcud3HAUlJ/vaXpGXzPSUYWY+YgTxE2vnhNpAS5",
-	"650upohxy3ZvAbm70PVdbIF0a2+oIasllCFkt1yVGkZfhXJqY4jQKIDG2qdGx5Oea3QjAdFzWpIh6ICR",
-	"Qoq6lL4UDjGBoYkrW7BbFi22JHaoKgmxQsTG18vAs5r5enDlohoHRc02o6v99s+/f/ly1+l8/dt/lt3g",
-	"W+pFbCWrRPn68PvS5d3G4Qurc+UL6TOkbWCSnNAgYIK5Bl0MBsHYJX6iHfg/arsLMgpkUdJQTGiwdIxk",
-	"SAImA4+1l7lClkKY6p7znrepDF2cLJTjkPqFOL2UIawgjd2gpyCBLZkZXAuVB79zBwGi1858AzD8hQ4Z",
-	"9ef3+AKMny1wPzHzokKjqEs1NVyZUWdCMPg3dl9RRV5ffHhfCMM1354QNRMOc78I8/kJ+fb9i/giyo4c",
-	"NNe6Yq5R0UgQacKFDVRJuJON9DZiA+r/JaJtGoVUMOGxO/3UWrqIfetHqtigX7Bm9Qa9br9f5oHPflSk",
-	"QP3jg95Rno6dtn6lrT86reO/7X39779/6zR730spmm/tQkn4ZqMzgKi9zGCd//mt0zr8+m2/fAgIOMup",
-	"MntMO3s0CNqOFKP8AuetY+3//u2fe1//c+n9gmnKkO8nRj2EoMb1UYkhLRb85M1yS5D9qgKKUA8ZrR3p",
-	"kXGrLVSJ4vfA5uOCobzKR47uBqOE0djfPGai4GSdaB2ok7292MN0eHLY7+/nT2u/08kdVvxNKW+cE1WL",
-	"oFENd/yWhzqiHvGpM+HC3AelM5rlkCnuMpD0xxFT+oki6NSDq1LDKxhvWIksmmxg2UmeuUzo+o7OXMBL",
-	"STScWSA4+o1Coyoj3yp4cKmzvxBi3IQfI2tU14nbXYYrxRbcFOJBUOjPBoDkIj+Sx5U6a8ahz0uZsvSW",
-	"OhA+Smt/rKdomZfno0+oU7bFBbyxLJxnlJ30aEvxJXbb1Ln1m0dsunxc6sS0uOFxEd3tUd8d9IlPBR8x",
-	"BQRg6bh8vRjUSonu82SW8eRwZVR2MopCPUFfztKRzQuzTXYqcZ6Vqyj8D/bjTDNVuZWJlw2kAzVTmvml",
-	"WlgFJHlXRt4vcQZjW8+EWWij2XhJuQdmh+fMY/Dsa90AVXtm8boTbEl19cWhbJgnBbDVxOzcZu/S/RiP",
-	"eBrpyXKDVObdeeU4hrhyJ3YunyMN2Zl8/lpycWl4zyY8bTV2peNp5vU6J2S6SSgZRZ6HljoqXLhhFz+d",
-	"tnoHgzixMhPSEf/EhdLU88D880QRGumJDLmegcM4E1dn5BxyI+RUZQIv2kuJPkK9jNIn27jFsG0rdu8P",
-	"cmlTg07/aFniFIZjVgUegiylJRma9UJSWZNMJ1LFe+RJhcGHmc1+CsaoTOA4yiu+zTcVbArDriBNfC/Z",
-	"vfpJEdQbZ2nlC/f5xWmpGdYJb/Mv9g4Ouselr97w8sDBGxT44iE+vDkv/TxSOfKt+Lj0tbvlt/UGRFMD",
-	"uXkdAcPxm7Dwr+VbeFE7lvyGzVYnRKtEvcOAZeBB6uSC6ISc1jrYLw/lyX6QiZLJzMKoqnv3JrF2Vpky",
-	"8ZOcEjnSRlCXRDHhEkqSr9qlLhzPALLQfB8yNRPOggs6oS4ZMjMpBo3JEC7m09hHgXZhcL6NaS5kN3HS",
-	"Fg4nB1RzfuEJUKUHKMdcfAhiN9aaCQsZHTNSN6U6DSQYF961uiXGJi8JEt8ssSQBoJnCvWQ76sbc4ASr",
-	"37vszi91ydixy0COlZ7StLVut7ePicp5U8CUDfMCmLmbWWsSmpK+/tdvLfuv/45/+uF/Sm1C761ZqRax",
-	"96RhQm4dS8g61pM1klmSW3S6feP5gkiZgq5gxI+8pvBW5qJdFxljllhLsupuoiKkFpT0cEqsKYtVCYMK",
-	"meDbrSvK28g8solwtSLMEs9W/qqdCTJhd9RlDvepR1w+5mgqXmJZjGNk0gUvk0YLG7tzHaV4kOsnx70H",
-	"uXUtK1si+FdUHFldc7Ch3aW+JSePr+XM+0lOdl40XCqn10tJsd/l4Wlm9qBqc+8FFzZEAKuT03WEja3k",
-	"EdSLYE702uX1e8oUS0taV0xWyCfY19Ex429insHFLfW4e2XzGaBIAP6Ckk/mh3FIc38rRwYG5kioKEAL",
-	"GL5zBfCWsR2Y/ip3XZapQQhx6SacPX92lgiKO5NFt2CKXdNkeo9SMBrb39Eg4GK8+jX/mH5USLTIYP6C",
-	"uKFKabsAzzIZIkWFtSwvWYSYp+U0cjkEHEAUBdeKnD1Hy4cifqQ0mdBbVvCdIS7VKpZV/7wzwx8Uilsd",
-	"/cmwoZbalZ72zvlYhsbszPiazvEpcOsj730fVW6+0vXkUoRjRhNAti6G7yW5LDZjvJk6C+eSzGnAsQZd",
-	"nG3OXecsRhPFx0bjwRd+T4zYeYEo55UMypOGVwl53r6HDtw3UlhOv9lg+QDjQlVESCWw4YMqFnxdDOgj",
-	"oM6t6a9ak7N5iSFwoc0D36pb+SFgztIKPtK9MK9ZLTpSq3yALy7iY3ZZhejXrMYGwDUXxYmcS3ctHvZo",
-	"trQictM8q1jvzql4ReTtdsj3uXTPJzRv9j9nwkVLzIWm4Vxi2UXkOIy5YC1JnLmfxI2QUwHfSKTMX8sp",
-	"1Ue2ht91jSSJYlZhjlF0SzJpXelTLi7qp+NlPuRiXMuYc8vK45yozjj8FJ1mY/hVeihhcigqcyij+FBU",
-	"fBTNxrgqxr92ageELX1cErWwKIBiLl6uJJ3LrR35mk81by7OwlxcqcHu6urLm8sPwyqMOTqKR13IB1iY",
-	"bBnTpPu7KfN3xOci/qss9v/+c22WZpmkPuesx9k6oBcee91Mk3OZyTJZRFqKoXsFDLBbU4UC6+REVyYM",
-	"pkVH7SuEC1AKbf5KRfpgoyJmd3OSXMSpLYTOG6H8fZXbQQ4haMJ9VZfsBTGXXIISyE03C8o/Eyoajbhj",
-	"tMh3EB3aWELQKr29k/mIVK4V80ZQYcHmns+5XzPrNhTP42Lp0i/j91YNli0DzVZrsfmXUszFzZq/5+Nm",
-	"S70/eSE+R5/hiEpxocz/k72uyW5U3NaN8otWEWZvMyVWa5rbbZJOPEDpCtKao7VYjltyYS80HXoMgqCq",
-	"MV1IfTWSkShl7i7TlHt5i5KGEHCIsyQqciakQiUeceZVWMTkaIQCLoGXCFWEkoAWc6eNzN9OyHM7Lb20",
-	"rGpXgW55SiZlsyFe6wkkebarCjtE+SJJ/U6//FpqrxCE+F5q8rJqL/GHXLjwUEb6ZOhRcbM8gGwGtnKc",
-	"NAGziSdfhkg/R1LTmvkpn4KAhQRqb6unpEOo58mpSnJgGxVMriK01TI09TQTZTKhSRH+ZB8G/UI9785y",
-	"SSFX9Ss/sxkhTvdxbOuEZK6jzlz18NUmxAT03Pn1OvXhzpUgS0bqDvaP+muBFe9xfrj6cMX5qBstzt5B",
-	"dc5CFAcrI55Pz89sYv8wCpVGk9IUUg0UVIc32OcxIxWZY9STUEbjPHXodtaAUAkaqInU5Qhrxc/cNOvs",
-	"A47zqnDIvTUxLyMUbwDVvIIE1KO0sl02SzpdS3b3MojXzFCB5JqU4UIlkcKeKzVJ1SWkIPhY3TJJbNYQ",
-	"gAp+Fhoy4rGRJjKChLpZk8iQjBmIPTwkVkvBVi8YjAo25LibyF/U7i9q9xe1+/NSu3Ja80nVJTRvkcgY",
-	"IXoK/ltQ2CMVx//4bfJJMeLTGRkyQofylhGKpCmtkuvJKQuZ+9TW9hTeDPITFIS8y9BlYUm2L5K3ZWoJ",
-	"ynkYOe6uagYy2zAX2IvT2YHKqPXHQkZMnXoXVCmjcq9mfYwUC6tKKywWk5Mvm+mU5UsRbMrc9eMG/4Rx",
-	"YtV1TZfGfGXxZi07WOFGdwfNVSw+Ob6XJS2dlT4v4WIHK31YzrcQWVf4vJRNrQbyHGdaDeAcpa/5bTn9",
-	"PujU+Lj+tPcrji5CabWG4Kn4H8m1RltuwYzWJuY1XALhwvEi11ajjU1nNywUGCa/oJx1DVHvIMdveweD",
-	"PI88qCGfYQWbeKh+97i/3+lnxsqQ7M0rZn8s+iLSQhGn3pTOVMbtlvzwQbyk3ItCQ7jeG3G71K/20aZ/",
-	"V5QJMBzbBcMQtaL/CaHklrMpC0nIqKuahBKX3TLPHBChnpKWV4M0ANEXzLwkiJyK+A2XOdyFDpLSTJF1",
-	"G+LYDYNRdtBGswGf5mNMso9LVxVH3tSuMe5R7seIGwehoUwy5rfY81F6FnsnfDxhSsMv5hvqGfTGuB38",
-	"ZsQ1gTCbslIlZqq8uQsK8KpCWNvSporrp/EXzx1yOOH5UxTBRnFJ4zxntukvK9U0SAo2VZjXcce5AuUT",
-	"CtCMwNnDPOYzu3GZ4CKPajNlSzO6JECvu7z9iDmAGEK7i2U3MN9triZOfZ5IQmPLspWNU126Tc60iltU",
-	"KOJQgXXGoDq3C/sxnMUa8tbDo9aMLaob5rgaai6I+oFBlkWo5k9prQife1lYdk3L17HzyJ0Ccu8siCc/",
-	"z9pxmGttefVep9GNO0+Kqkp7rqjMeR4NPVuF85aFfMSRkbpkyj2PKD4WREkp2sSu4QR+U23ykWmz7hOk",
-	"4Om32HZMSMvTsBgnV2ACzPLgZOJGsj+Q7wajLi/QhEnUq9W4SLd/92ienvT6STMYErBWcFitcpZpBFo+",
-	"aiPXnqIc+Mrikthh9P5DcDfkMVVVd59xNywvCd3BOtJLZ/hX7P5bwXa0gDfhMHm4luE9nsXOWdTqK7QO",
-	"hpV7AOIC/uqeWN0PL6+ooQqTFWTjX7aX8l3v7HZOcC292Zk8geOvJUdsfC9wgFKoMpFItZQE62ELpIs1",
-	"A5mLVTmVZkGsEnlUG3UTzAFQdQf1J+ncmDemEwntCbWUNxjJoVlQ1qTQYcH6wcObRx2XpH9BBDFVN4p4",
-	"fHjLQ716bb5ipG9+9EmkblpcQNVxNS2qrAsHRg2sVgp7NiS3GGDjpWVMFQkjsSogBczLnF4p+q1RYYpC",
-	"lf+rJLu2Kpv/iouyyrJAwcvD8sBM4OLIV3Fwz5yXjcY1Ge9sA87/+vjyGTkaHO83Sa/da3d/yJsAolCc",
-	"cKZHJwENqa9OJI305ATGaJlJTnILKgtggqzaBY3W0XaTVl+KWc8IyzgWCzCelBc1tAnLycJj+fpHRsNS",
-	"e1zJUWeXkQ6WO5IyNPikVsjYnesvwUIlRRNKdwlDXaggH86eP7PWnp0YIFyu6NBjbnnrE+bb0LpHk+7r",
-	"UaWhTswmi/ZpELCKuD8wJTrSZwrb14HxDaB+olLbolEDjeYmjfRDooDQuE5R0la0AorM7lZ3iaphTVQR",
-	"It1yRu5mk0+tQcfuRAYPlknOBrPXkzn9uTDN+U64OU9qvv7h/m6ziTe16mbOYR6pEgSCtm6xTTdSLHwK",
-	"Vm1soilDApuUJ3G9/lHv6Phw0O1AO5xa+dalRZMWmb7M6e5cMAXiuDOx1Iy+llCaJYUFHjuJIEarCeEV",
-	"IOOhFyImCETRmSorTFbTSjm3mLUixR/OZlA3QXNpwVz0pa5TMbeO4phkkpWmwcSdJRR6SphLuC5zvCwF",
-	"SfE/Yh/2ClVxgcii6e/0lnLP4Gaj2TgTnyAtYcO6uMVs3hi2VQ2HiJiPL4s33eI0GsvG8i0oI1qRz2sH",
-	"q17/zkllVYOibRHLbHPAeuvwzTfn820PXArGuMXtDv5WkaWZdOFLDDd27nm6eptQxtr1D5MCDeka5vcG",
-	"7ElOFHI9uzCD4aqHqDok/3oZ04DXny8NxsCbBlB8LxnVCCVx1tmzRQFT7yWZMOqysEmGkU4ym+bjp8yT",
-	"y7cXZEKFqyb0hjWJVZmS/JHrVgsU+5bHlWbiuk0+BEycnp+R/XYHCJqQxAAIEgkStWQFfqQj6rU0UIfc",
-	"KszWcDGS88C/SKKKuYI4hXzeljWiyKlok9NY07PRCoF0MabZvPXh2ZntpteMQ0BR4sYOexKMLEZiOj0/",
-	"a38RXwSUiVIQT21U1+P+wSEJMEvJNpeiRGGm0bUjXXZthjPcnIUMXLyY42PbTHnUZ00A9Rp+v24Tm7iO",
-	"7+FEcSuqL+L6zGV+IDUTzqz1hs2uiRSEkvMPF5e2brAZK2QB03C7iKIjdoJnZeTBGzZDIJNfhtKd2XCH",
-	"5De0n8ByMU7ALERBZEfcqx/iRfA925JQkWnItWYibSlxQq7vWnZzWjDGNeCCPZqmeexI35ei8FaCYKGU",
-	"0GdBKvZFYCC7mFVD0TYjmtVTOIFrEJbIdDKL9wjz+IQkcxvZJohSydhPFMmgXDwSRLF8EQ71PIPGxJWO",
-	"2qMBb/suYXeBR7nAjQyZ0s2k4nYAAT2A/LcsVFyKOGomCJkD853k91fb6FotyViaf1zH7zL3umm28Yu4",
-	"vmulP7aoBlwzW6AioZi+xvmtNSw9d7z1ilw/T2e/RkvM8WH/4Acc5QLHsBaag+P+D23s/IOJXo2fsCiT",
-	"XU7jpNFtd9odSGkNmKABb5w09tud9j52t5kAUdtrT5nntQDD96Cs08m3xpiVNofHW/sEUCWOQoHrYOQz",
-	"oDPuCRESENhjNBQ2DieOXyLsjiut2uSl0XbM4UrBnqZOUSPpQYWCdtJ0g0thpLPGK6ZzxWghtzWQwgZu",
-	"9jqdQv8hGgQex53c+91m2SJjqFGJViHBK9Hp8hE5GUONamNeomVh5VMlsO/F6ZRZltM4+e2r0Sl9n4Yz",
-	"m6uLyczEk2ND/w3pMgdPxwpsVRFyscLVNuOYcXNH/Pv0RrXjDSk957UOxxbm3uGx2BkqDsSQUcX09jcf",
-	"9IBo6HEHY4QAocGtP4trpMF9PDzoHv5Q40wm0LTpjy2ewk92xB2ege00VXIGpx6/ZTva/VA6UIZAEWpm",
-	"yWxyHI+2aKN9pkPuqIUbHTf4SUpHxQPP7/I7O9zSXdbsTu8B+5kvw3jlMQrpxV0g4OnmF0X5uX2202+w",
-	"07m9TcRFQ9HtTkGAfgitFVmknhCzEGL13XpbD76B3l7i2whkab+e00hPSK/dIVgUjzghg9q41FME6m3i",
-	"DRsc9o+bpN/u/wBcO47aQ1kq+40j/URKNiASGRKqyE+Xl+dkSBV3ILfBvI2XoP0Fy6qV+EB+yFSSOMlH",
-	"pcpRwURvU6iuwcHxd+uceH/67sW1lTW5NogmFFHmYlPPckXV/iKW3nbAkzwmQpG4uB6cTfb6UbqzBbf9",
-	"rjWdTlsQwRmFHhPmuLJVQtEjhQXpDFFIcOVUxPvdyMSU4nldcQMN7XfdATsatfaHh71W3zk+aB2xDm0d",
-	"jo7dnnMw7A72+0ndwyvshdI4aQx+ujz9+eDtL+8/vPy8/+PPvf993X/1+fXgxeDtLx9/7P3j3a/nH/bf",
-	"/Hxw+enXF69/+bn//KL302mj2ciUYT2Jx8ygAGA6elTm1lF9gNml5SYo93nBK+jzQvdXjD6NxMlVcFFZ",
-	"M3Hs7Guw2evJ8JXDP/DXLz/9cdZ9z8/Uma+DX5+dDc5+f8FHP7fZ7PUf7ucz/oGfzd4/H88+PL/Zf//7",
-	"i+m75/DY6Xli6L/suP947RUnWAx9xmPHrZMQ6U1KjMpqiF5xd4UawHPnvMIX2R3PtU6bP93q8gpz/s71",
-	"HZdLAU4cmVUeyXy9qdIh8ghRZoOM0bXQJ9PatRaPuM4uJMjQXKHQc9FskrO16DBi33cojFymOFtUVNAC",
-	"E2/c92ajj/MuZpOZotPwSbfuJ1sVfV7EzCjL2gw3okRNZKhbRhZySeKgXip3YtzMFbuzVeDgpVQ1Rw0v",
-	"ZjtgjaGCTTEORnMfsteTyiq27bIEGwcmC7dhOXvQrW6bcu1HHPBBxFqYe7dirUMFimFNci6VHodMxRlZ",
-	"bk1567a7R12fiz0auVxvS+I9NUO+5UqfwqjNBpAOpqGs12/l25G+sgf5yY3vzaUvWoO2ebNYDsubESZ0",
-	"yOParlzFCRxQrr1x0vhXxKAEFvoLsv36UxRYVgzp6w5RDPYOPAYlWPYC19Ykgk2Z0mTEQ6W3IeJ/nsSl",
-	"J2xyOBUzkEWbGN8wLRoSzFGvhGG/Sy5aqP9WS/Y1EQ0dSq8zVY7rYVrGgAiB5l9XFYvrHWWxCd5KbK+7",
-	"/emrTCFwKk3DJKYCsxDMKW8DnXDBScgYqDvYelAKW4TNpzNicGM1pGpEaFq/wlpc6Aa6MjAnv2TLf/H0",
-	"gK98rnyqnUmjgJgCh94O6TMX9j0MuEPSkPQrKTlPmJwMZxA7so0jNBPBSVnrc9ziCO3S2OQIq9zVpwkw",
-	"7N43bNryHTffY2WOrprHAO5u9h4rqdekCaN3gCUlxL2/oC0dB1FrLMF7At6nfKPITPD75mfykflYlANb",
-	"Vho6HUYikbJWvErZi+JIMfK4A8w6hBhR8D1d2bK/X6Go7+bX4xXT9lB2ejmqCF3citN6T8xQLy7puGpI",
-	"+9oevGOH3OjcXjGdEL7ah2TOoIDKldUzeD7HojFw+uxo2O20eqNjt9Wng/3W8IAdtrpuxzkeHdHD4aAX",
-	"C0YB1ZNULkoaKuX5VS0pacGd38tekUUE4EwrG3cOeSTgTE1DLgW708SybiIFpnvD5cDYzCF1bmLPrmE2",
-	"2Txxs1AFjsCayPwRLnShx1cJ4e8vLagSu4i3SCDMUDbGtFC5ha6PftvkkIv3bLv0oNjzrYI8ZE+kSaTn",
-	"pqI1+SAsocVQbpdQ4kthEApduwnx3xrP1UUcwdpLqFCrCDT5TQ7z/wAtkdx1Wpm+oVtVXtMmNGr3Kuwu",
-	"NclCc6AS5LfLLOD8NhF5gft7VcmxuR2dEc4X9ZJMK6NHqjnOdfG6Z9Ux2+ypIq4hSTZ5KKHqMoyULjhm",
-	"wOyJ3C+bImRk8iQpw4ZtbknppD67go7UBQ20YEKNkxCuIgFpgzZMdxU9NUvs9r7hP7arNcHVQNVpk6tR",
-	"S4F6BbVSdoQFQhJfhmwNfWiXShBs8yumc3t8D9T/8V7hWC8qrytYn1kslnSW4a+9WYDAAaDyVk4cs0y2",
-	"drF2yWxsQsw9u+f+DJiKCeaGziRJWtnMHrUTK2Y5McoxB9v2r3XDZlu1ZaZlWHaqpBUKy1SH7O3A5ZHI",
-	"qGm0HlTrsb6KDaVTs3Og3UMpvVBqqplrawH4inm3TKG1QnpQPkzFoYKF8j+20piBLP0eIqkNh6tvuwBA",
-	"LrLNIrcgAO9ICs3WAqrEjDY5A9tQEJdDIlAV0cFuIVBrCf9EsRDj2CB5Gow/W0Ckd/QGbLJsCsGlCSap",
-	"Wqi0kiyYve573274DoznOdxYTY6LC8VnjGtcxyibmu22agG3O5Hu+IQq4jF6k/OF1zaDr2QguWGzEvvI",
-	"q5/3P7/56f3B5bPD52/f9T7+48f+rx9++d+XgxflVpEbvtgksqQJXcEkYiMEt8kDLu2Qf2ojSKaKThkN",
-	"wSXuygCSbOB9GjrQYnAZtxF+lPaNXGGte7ZtxAWPKnziSbTIg4maie8cLRiYopW21duN7WIV7mPxee9b",
-	"HDSzfe6zLtrWdt6mLVLGW7JE4ALSc8MGCdM/iXs22fgdU+LHe+9iY0TSgH3XBofLOPRsgcHh1PbfGDJP",
-	"TottO4qNNzBlUUbOhGUiL+Mogdq6AloDtnIjd8VBHsZg8eg5iDVWpGmYcfHLB7FRzLONPRrwrZssTs/P",
-	"dm2uwCmWmSq2Jj9mDjDOYcLUIRnFvb8wbULdO7WqFFQzMIMwjQ0FmknrTkNhpxOJZbGcG+YSGemTpHqo",
-	"oXNQlV8mRQqguxQW6yTX+eKd100bVWjj0L+IJFEaa/1DMwMeV1AWUmNk+jJSWJJDhVIZIsDjlqrTaq/3",
-	"LFjj5nzmenKByTwLMnAToRYReJsxp0kC2tPMBOb4C3GuOyGH826/teTqhEDufbths10I2gkmryYumzMz",
-	"V3jO0ONAqbJQ+uaOZQpe4G9CTokUW4xsotn0wvsjecttGW/MMTVSo8yYCb1XaHpVTjUxxYMpJlD+VJrO",
-	"ijWUbR3JJlFcOLYOnK2dYdu1eVLZSLZMMRiAoiyATbDps1zTrF2Qo8wMMCP17ltQK+mNtjwEbCtJPN/m",
-	"a/j89vX716K+kbQkp0ZcZ2EuZm/IRjLENuVZ/LC4kMV/c8xrkq+y3C6DSzF6OVJpRWgOsLi+iYAad3Db",
-	"gTYgYDa7K7kELlN42gtEveU4+4rp5zjQha08ttBMe2oLy8T1mkN2yxWXkD6GnQ3NHapKCqIjDX7aFMsS",
-	"fGh1yyqWx0XDWqVVw6qAw6wIqtN0OZgYr7eRg6rgm1Ku45rspVBmO2gNlnWY3KX5NXdmFXfPIgiBknL3",
-	"dfvMxNOJERJz08fs03zfJFRB7w4CdY8Q46dwPhSxylxHuF4rXsYsM8rdkQmjoR4yqhenSC2/Jj8lA+2G",
-	"pqfj3zMpf8uoqsQgzzy8L8wBppI9CpgdKGAIzUAwBcSmy2yJTGelzDKSnSAQFruaSAMh1iAO2VPzIxdj",
-	"aNMA3Xox1S/TDz+PjiG0R8UKduXYGCcAx2+qNLFLQF00GZJhaBus2QcQjB97B6fUpg6PZNgmH2E1zC0U",
-	"OMM5zM5CRVzLEKmYfRHJgptZaSgp42aOKMvTybO5iOoErgl1k6Ez4fhknVIbH+1+JNku27+CZmjbvxYz",
-	"sO5ZzXsP0dxMaIPdCxJuwEWKr20/L/q1hG6HiFczQg36Qdna+TT3zW5d6iOZv3ZmpZmsEizih9JGrohf",
-	"8XopaE+0KanHzkPY6mhHqJbro7QSmpWojx+ZI0NzXQgOBAJYpLGWY9LgXkgj3eJdRonYSERjIcONAgdq",
-	"UnYg3yCShYx63gwM503srDkE1X13UrdlHhvS7+X5/FNobWHlnNRYXWJQvZ8s/n+DZHousqUIqlLqYbsX",
-	"p8+yW7YoyOMFPIarc8MCqMVFun3i0plqk89Qc2pqsPjv5vJeg3wLVaukq54SKggMj415vRnwPnJNXZe5",
-	"18gNse2raqa9ZNHntDpOIYQPVhoC90eOCBaiSYtE3HDhVmlb5llOzVoYzAoDvzGffF8KBdbzhy+qJsen",
-	"NetTzM17oUNG/YRsGL0G4uBaYFVAgKqVTaR7JWpmRdnlnV5pwCB7pZtYOw/gbylYY82BcGNKqQNsyo4i",
-	"g2RIYFuRPExoEDCBiX0WMTN0wd75xYQhbRBfShgW3/1tXe4zBOKBLrct+8x9w0bjWFmMPmQhEw6rQvDk",
-	"hUZl+F2v/+91yeAk7+GSndny3Tu5ZAkmxEXCk1unJ8zP3LC0t36dsDxoAxSjDoa5KundpgHIzVSbHfNb",
-	"JrL1uZpESSv8CmKlRYQTalAmXhRoTwO1pA0qO9Tznqi0xjdYz6imZCQ9DwKa0S5lNO1xKCPhtskZ7IKR",
-	"HuPoEepB5S1wgs1XmIbKyyBsGmiQNKxCEcrqTsLUcMaP1WUKwCGc961H475UZbyYh01ynZzeNeCFPblr",
-	"qDZ2/ZAxJggYJMQA1oJIS609KJyteLtW0MDnPapmvKtctR/4JRIqCvDGw0AIyFUkaKQnMuR/FH/PJmJm",
-	"Au0We2xxNXvf4L8rOGbXYqbool3z4lSHQvbuEXcNoRkyQ0dwd9yn1oQ+xggQJkja7ZH0O/2HROY4dNMi",
-	"86rIO4+DXFxF0HendrTmZtLXK5aQ2d3KBAvP/DFEb655gGukiyIBSF3+qxelWFmg/qsUxRbT/HI9KSpy",
-	"i2OD9TqyoM09NwKWumGu7ZajiGEtfBzZ3iBWNrQRaCthwl9FK/4NilZk7IMr42PdHI9t1KRYtxpFDbnn",
-	"XmtQYJBgpAx0DhXQnwZbp8Q5tkknIB7GfTyyjZ3ur4bFEmTYrIzFqmLGX8UrihJHvi9A7cPaYaGKlc70",
-	"r/IU/17lKTZnKatmfwTSrWGRBiS1QYfQFxBNjQZ9582oJza5gCWtBKmKXVVNM5LAUEnwZ12rmXCSB19E",
-	"8t61L10+4sy1zdespnptBtMTNrOGeazTAHY2OcIq94mjDBvEuWtY0EvsZUZUPZfug1nQ7WISzxSWEi43",
-	"WMfNT1cLGbH9NR/YYr58f6Cd7AXzmKN3rRKdS/ceDOwGnXakUwU4dIVNHS7/Gonua5k/UN84l+5jVY3O",
-	"pfswOpHZkwquBTmjQGodhwXaBnG7UWj0gKcJMeCKXJ8z4XIxflCD8wcAlxqYVkKzzZWjOTtz9t/YcDY1",
-	"+K1sQDYQ732DXuILtSbISpBCUw43YMw0uTh7dfni47tmfDZPoOuZw0jAQi5dy/guzl69OXv7FrmWPcFK",
-	"o6uNvAR/jyITGvoeU2p1r0+FCrfWVbwPw/WC+2C3SmkJMtND4vqFloHtMWtrCqyM9duqHrCxPRpRYJfs",
-	"c8FBPga9cI0jq68Lnhs6ktqgs8Rlz5Pjavn73KNcYMfG4YzYJT8lry8+vCceF3HXBwiphUJaKKoBDbk+",
-	"BY5xDbwh3zVQuOYYtxIuhjj0Vo7VsmSfuNG1JZZPk5w4NtJERjpNAzJ3fEIhWL1KrkyG2Vi6fcNYkNVq",
-	"ZGCD2e1eCjbFra4CBb36tWXcCsneo0oTJYlPxWzxvJpyrxgLg+lD3Q78b0lC0RwM57ZH/ceXz8j+/v4x",
-	"opWNuQeFyrOd34MELSuB4z5TmvqB2nBjMjdAhhnEz1f1KkPvGDIkHSloeC0Wtmmtp1EkE+Y68337Apvw",
-	"pXHyxfDGQauz3+r0LjvHJ53uSbf365dG80sDcQzeUdqVkYZfzQLht+5xr91p99rdDmmRFvmt09t7R8M9",
-	"M9xJPBD5mznrr+TLly+NVy8uyR40Rt3rtrvmF9LrdMig/6XxfUln2mZlg9taQBRBSACo2RcX8oXkeDs5",
-	"yRRbxHtyjB0WssSjJrM21PoqEvSWcg8s8RszAyz6scgTuTGB/tnWFdkZm4cJPpVnfoHVAwGOFNtWo+PE",
-	"Teilw+fr7tTwF9qTsFUrWraMxbbcwxe5Yhh/chdxfjFVbuKLfEGQXdk2CnVHtuEiruvvze/HYzVs5KF8",
-	"GBtHYacqaH7hSCEcyYiCQsYVJciMPY7CfwVQ79EfvNByUaRie9/y1Xi27Abe9AKs6QqGatBYSK3o6912",
-	"TZOkYmCxzFFSHScu+/TYvMBzZ3NPbGHFy/0Y1P+1L/Em5oCLwoVc5CK+RPxOAr+l56LTsArjSV2n8lZv",
-	"8K5518M4l/906J3UFizAZD3OD+JoXoExrVhxcE3R+3HUHdyRLFx21KuXI7x3YrcD4fsRl/xDzPir3l+9",
-	"en9bJU3bl6LrV/9bW6z+c9cAjKOpH4re1C4LCHGmW2JBn9SfPi3ALKGKq8HydsTSIrW9sH8zFrHBUnGD",
-	"njQKT0WQz431kGZQY8Gn3CPUdUOmMpWIbNTvhNpGQDyuQFSHbZk9e6ycysD2MHwKdqWCN5nTa0JBYoeK",
-	"OPI7R7YeTtQ+dX1DTxHD5KgQIN6MS11tXezewEQEF2vvm/nPltnWeqi9hg3I7vd0gvmsmShaQl0fE3ry",
-	"rcWTRuSQrA2Z3WoSaaIiZ5IcX6ShvSGj7lYtR5FaL+p8l8Yhe1Q75RqL7vNjsP6sey71pZJPalkuwO4N",
-	"PVu4nLthOA9j1HnMCJrYbwwg1mgD0gmQLB0LNDLSD2LKwbDKhy5k84uF4gHj8HEjdhmKXy8U/v9ytRs8",
-	"7nuIxrd4tSOt5jYZvSImP75c9xuWj4t+rGoJQvcwiondmQpOYSkAV+QawONifP0UQ4EhwBFK4hoFAYvC",
-	"PArP9W181iuh3I6VETv33jf8x26LtayL5fcR9L4qnv3p6rXEsJvDMpqZS3NdrhYj36JsjvsPl0/wZ8dc",
-	"bjEWPAbVqSYN2UR3+sUShtRAO51I6vOFFtq4JHhsfwFD+PyZfp7IU/9spwV5lhThdqjnsbAJNwP1PXtN",
-	"YjTcTqVbQGxwBqiA0RuQxuuESBbLNA8ZDVmYVGcGoRJPMwq9xkljD4ilHb5C17UVGzKt3W13dSMRtTON",
-	"PiI9KZFtz6WrTsgtD3VEPeJTZwIZEVCvXo7Ih2dnmdSszHAQ6js/3I+edG5i8YxwQZ6xYJL5LEbwEnXg",
-	"2VlSvTApZ5g0N8f+K0HkeczNDGdLHs2PZk7LSA6uTMoSx+3aTuZCHptoJW/mSuU8TXAIo2OzsybYWDJv",
-	"eZHTzNe2yGk5zNlayrnDc622VTIdGDpsU6xiTyziSpadHPtHLRhIGGx9goXYFVEU/WBU3WQHgXLg84P8",
-	"xKhn6IRwic90yJ0cwliIAKXvWo70fSlKWsOLW+pBpV+sZmd22qFY6G4kwyF3XRCQQqrZFZwMdkGX8sqj",
-	"IdTDylTHu2LCkS42pPWZnkgXshyp58kps5MkUehNyOsIBfUaX7//vwAAAP//",
+	"7L0Jc9u2tjj+VfDX787k9V1JlmRZ3qbznussdZrFjZ3mvta5MURCEmoS4CVAy2om3/0/OAdcRUqiFie9",
+	"tzOdaSySwAFwcPblc8ORfiAFE1o1Tj43Joy6LIR/PrumY/N/lykn5IHmUjROGucTKsZMkemECXbPQqIn",
+	"jMjh78zRxJVMnZKRDMnFqPWaamfSbjQbypkwn5qR9CxgjZOG0iEX48aXL1+ajYCG1GfaTnkehUqG85Ne",
+	"Txi5FexB4wu3RI5g3oCOGRmykQyZmYmbd/8VsXDWaDYE9c1kDg6ZBcOnD6+YGOtJ46TX6TTnwGo2Llzm",
+	"B1Iz4cx+YrN5eF7TO6YIJSELmObmR4SIKxKyf0VMaaLoKIUJdzUFKjN+y0xQBd3BQbPhcxH/3S2FdQQ7",
+	"Xb5pDpwW4Yr41GVECm9G+ChzZk8UMeds3gDwpVgAtT3UhZu5FFyfjtmFWw4uNw+fKMJdAwR7oH7gme/Z",
+	"AT1yBm6/dTjqdVv94f5x69jpsNaRuz8c0INRt3d4EEMdUD1JYeZ2umbDHAwPmds40WHEsksYydCnunHS",
+	"iCJu3iwBWqmIhZVQw9MSsA/Z8bDr9N3WAd0/avVHnUHruOcetljHORoNhvv0oHtcAXY84WZw/8RmVUDf",
+	"sdkTRRyPM6HnAKf9rjtgR6PW/vCw1+o7xwetI9ahrcPRsdtzDobdwX6/HPA7mHEzqF/RIfOumMccXUYM",
+	"3hokRuxVZMr1xKCzYsQzn6km4QLwW82Epg/mXv4UDVkomGaqsMog+H7Khk3NWWi++q9RKIVukiF17r5r",
+	"/n8OFRQoSRlZ8XIwVlyIbqecvLziPtfzCzvTxJeGdEjiUzEjXDNfVdE1D8bITuyyEY08DdM2DRjcj/wY",
+	"CJ8L+2cCEBeajVkIEF1KtwpRAumWoPbw0D0e7dNeq9t3jlp91hm2jkYDg+ld55Ad99z9zn45hgQw1WYY",
+	"csXCe+6wM8eRkdBVkCt8i1B8rWQVHfdweDDad1rH7Kjf6nd7gxbdd49azmDUHfZY57h/cFi+ClWEYNMF",
+	"KcWluAyllo705tdzO4nUXfu+e3tKKBmGcqpY2CTTCXcmxKFCSE0UEy65PYv0RIb8D2o+vG0S6rqK4NdD",
+	"RkMWtm8JFS7hWhEt75jI74idpooFXDGn9YENr6Rzx3QrAXcRk282rpmg1aek4WnJ4eyPuk6PHrPWYNhx",
+	"W33n4KB1TA9Zq+cejTrDgdNl/QoipOMJNzuU96qa5keqlOI7R6MePRwetAYdd7/VZ93j1rDvDFrHdJ91",
+	"R4du5+igVw5zpLZA73+RXuRXctd7eFoC9XHv+Lg/YqPWoH9w0Oqzw/0W7fcPW4PjkdMbsf3Do/6gHOr7",
+	"eMLN4P5g8PhcCk25YCUk/wPiefzCKfHpjAwZ8dhIExlpkEZRIpQumdC8HFOUCJN5skD+LWSjxknj/+2l",
+	"8vAePlV7b8yHIK6GTAVSKAbS6ltz156FITIpMywTQNZpEHjcgRu497syK/i84kyZIWG+AoMQ5N3zczI4",
+	"7B8TZl5qNwztDuXQY/4CGAJ84+/1YInHrQbEkEdiB2/DQdpvzdBnlxdWdqauCzIy9S5DGbBQc7N/I+op",
+	"1mwEmZ8+N1AeQQQuok3IqGt4f4xgBTRqNpyQUc3cM5372qWatTT32SpDsIeAh0wtGGLuE48q/V7F0xbx",
+	"lgnCNTHvkLHUhCLNbRItAV19LiINmLoevIjSq2Bvc55l1d/jL9lr/lt6WhaQZhlbTE/lYzIeSm8GKMSS",
+	"c3inJq7Ys7oQV8yRwlUl28/1xFAHrmGz79jM6DljKV0SCc098wBUtnt5x/I08fDwcACCU7JDXOiB4TeJ",
+	"YLXfPdg372Slq0FnXryqc0qFDYYPq7ftFVe65qaBTJn7xyKg7B3+kkBAw5DO5sDEsarhNOdwxZyQ6S2S",
+	"g/nrDy+n86T8bfDj9dnPB69+efP2+Yf9H37u/d/L/osPLwfPBq9+efdD7x+vf718u//TzwfX73999vKX",
+	"n/tPr3o/njXWIjDbICjbvtMr3+HcBm5wpSOX62dCh8uJf1GxSwwWekI1mVI0WzSJDA1DJwql5PSpDJhg",
+	"bpuY2ThThIaMoFUKx4E7nUcpahS2FTEK3v2JC3ibCXPBfyvsR6MJkluj2TCTUFQGhXTh2qYYaN8pn+GN",
+	"PfD0dZfd/6/9q+1Iv/RL1w2ZUqU8J2RA72JTlEN9Rkah9PNSX/e41+60e+1up3T8GhjrMk25VwYK1YQ9",
+	"UEd7syZRkTMhVAFojvR9o4V4XGQOO4yE0cOpkeJOCbXqcL9zPCDD2Zz6nshxRIy5eDghniItrww+vtpx",
+	"31VbS84uL4B9gLkBtS6zDDg+YOw5dWrpTHhZyiZ7mzXOpTtj0fmU0KFiQoONlRJPjjlMWDFBjLoLJc70",
+	"zS8xEnMUE+e3IXl84TbNUYKphSuQzEPq6MIBAZm4lKVbYJET92Duqc6ojPXoGbxCdSO7luxNbiYUIHv7",
+	"svBU0rTds9uUcs6x3GYjtX+Xq9mrceRzGlCH69qCeRC95p7H4Y9E3CmVdnzmy3D2mv+w7NUiJ0qmyI5R",
+	"ugYWTM4cx5K/GhzmjDgsmDzAVYa7ZRiItXyjncvl6k6BgURIPeFiTJin2DwbuUPVZg5xfSm4lqHK0fPf",
+	"Ulp7Mjg8OjaLShBiHvcL5w68Y+mJJxMnDMmAWL57oeYjoxuyd0ywKfXq4kJ2ALg1yxD7fP6LudOff2Up",
+	"8MncxVO+/On8ivy/bidhgVyQy2evkXxTQZ6dP706AyyQgly2egeDNgGzckZN0PSOCWCbhOtTNCmz0MgW",
+	"imlFjJQxI0ZGaqNSkDX6dkoIXs68UWO3aTgu4fLvWOBRhyE3jd0mlquC4SNGrwxk+73DwVEJZD59uMDX",
+	"eweDefyzo64IAzPkK5Bc6C2DwcT9yoT0mbj/hYb5QQ+6vflBR9xjq9Pn59xj+UEH/fkxYSfK+WfIRixk",
+	"wmEGCeE94O7cD2SomUuGMyPq6gWesJCNudLhrJ0RD/dQ/um2e70iKvb6Szxy9dSNmBTlV/ZesdDAbZ6e",
+	"jEMZBU2zEjNw7IzBtcoQfo/8IQuLt6ZXhhJoXnxtBO3VT+mX9KP8Ye2XIMBUhndcjJ/ysIClRupsNgKq",
+	"NQvNIv+5t1T0sAoTnn8p8YpJwJWmui7vAmGapkZQZGBhJJTZeDXPooCfOqEsoR5XgREiFTeYiOJ4PKhB",
+	"R7BWKU0NSubE2dgEUsXzfzBC+vxsl+bsHeoYPBCOF7k1hz03n7rJ4Ct8F+P0vFws/Z+45606ThBKI2Ws",
+	"OG85OqTHkN+mstVlZ8wAuxSXIlXbdsb1udFS003KLHvEBVeTeoYOnyll6V4liSlRAqg1SZc8AgxU5RBa",
+	"7KwDoNLWxBgr8h8o1+ZZs/EuEgL/9eyBa5ZVARZfdRwzA2zZST1lyny2Kf9fXWAscsqlH6zHBUv53hUL",
+	"OQqUq2OB0jK44mNR8V2F/Lsd7rCYH6xO7+26m3hceAa50RKxPLPaeOcLS1mARE+5uquJP5XbHkjpVd1K",
+	"6wRIHg6l9BgV1uRoTzgX+rPsxsBsWaMiblcy14JFv2HabGTde1NpIDNKQBCyEX8gHsBfsIt12oO+0db2",
+	"ev0yQjKmmk3pLG+xiz/qbmB/8qmTH7TTO+l0Mv91V7R+2JWnoOLYC7b4Urq1VelAurE5T0iXEcGYqwjX",
+	"TVSz4FqgKm0wX5GQKendl9lkjVK+XIVMdH7QSSwxXf3iz5HhktsP2n/dEeFOlgw2ZiJjTFtB2lgRTSov",
+	"tEjvyQpgx7cKea2MQoctXfG75MWUQ19KjzuzFb7MvJxlxwWdElnxCbljLCBckyhok+dWHjkxP0yoUTJd",
+	"5p7G7yjiyTFiWhiJ2HDTJi+kYCfE0FvAypD58p6h4o6mHTkyA8J3zGhg8JciYxs8EAsKqXgQA9JoNszg",
+	"JXJCLdOleTn0uQAkeRFSh12ykEs349Ccx5J73397z8IJo661sZW8A+ykNiYjb1zu7oOlpDE2lqZn8D0n",
+	"GVmMmYM8Rdj44jWREuSud7qYIsYt270F5O5K13c3B9KtvaGGrJZQhpDdc1VqZH8RyqkNakQDExr+TwkV",
+	"RHouQz8YV0RLMgR7QqRW1KYKh5jA0MSVLdgtixZbEjtUlYRYIWLj66XgcXW3tiY9NRqwlnD7EwcZoWAA",
+	"LjH3FpyAiJMlyv48mS717+D3sXUkkC76OEc5BR9DtkepAaVd7kihtXRj8/6q705DrlmdweGDtbTlO3TO",
+	"CJoEvsQqcQaIGPpkojK0sMa/9dA1F30/KBrPMuag3/75/c3NQ6fz8e9/KzuVe+pFbCXDZzna4/ely7uP",
+	"I7xWx/gr6TNkeWA0mtAAHOeI/9bZWOIqr6Fdr+pire2RzNgVigKoYkKDMXUkQxIwGXisvczbuhTC1CQx",
+	"H5wwlaGLk4VyHFK/4JBO5YQVhHSL7wlsyczgvaw8+J37IBG9duZ+hOGvdMioX2KWBP9KCzzczLyo0O/i",
+	"Uk0NIWTUmRBMUok95FSRl1dv3xTSRcy3J0TNhMPcG2E+PyGfv9yIG1F25GDQqKv9GM2dBJEmXNhYvpRw",
+	"Y0aSkSbRLFSi8aSBmgUvAXvQp9aYTuxbP1DFBv2Cwbw36HX7/bIgpexHRQrUPz7oHeXp2FnrV9r6o9M6",
+	"/vvex//+/nOn2ftSStF8ay5M0gwanQEEYGcG6/zPb53W4cfP++VDQOxwTsPdY9rZo0HQdqQY5Rc4b4Bv",
+	"//dv/9z7+Lel9wumKUO+Hxn1EIIa10cl9tWY+cu75QZC+1UFFKEeMlo7GC7juV+oKcfvgSnQBV9cVZgQ",
+	"ejSNbk7jkJYxE4U4jonWgTrZ24ud2Icnh/3+fv609jud3GHF35TyxjkNpkQ+M3f8noc6oh7xqTPhwtwH",
+	"pTMGhyFT3GWgAI4jpvQTRdCkDlelRuBBvGElKkqygWUneeEyoevHUuRiAksChs0CIZbI6LmqMji4ggeX",
+	"ypuFVJgm/BhZv51OIntkuFL4UlEaRl0wGwOXC35LHlfKyJmYIV7KlKW31Ef5TlqzdD3927w8H4BHnbIt",
+	"LhdZeUZuTY+2FF9iz3CdW795ULvLx6VxEhY3PC6ihz3qu4M+8angI6aAACwdl68Xpl8p0X2YzDLOYq6I",
+	"kJqMolBP0F28dGTzwmyTnUr88+WaK/+DVbg438ZamnXkg3SgZkozv1Q5r4Ak7+HKu6suYGzrsDILbTQb",
+	"zyn3wBr1lHkMnn2sG8Nvzyxed4ItqQlncbQv5vMCbDUxO7fZu4xwiEc8i/RkuZ0y8+68zSSGuHIndi6f",
+	"Iw3ZmXz+UnJxbXjPJjxtNXal42nm9TonZLpJKBlFnocGXCpcuGFXP561egeD2CySiRpLLCVCaep5YBV8",
+	"ogjFfEg9g5iUTOiukXPInZBTlYntai8l+gj1MkqfbOMWM1us2L0/yKX3Djr9o2UJvhiRXhXbDLKUlmRo",
+	"1gvJz00ynUgV75EnFcY3Zzb7FGyUmdwalFd8WxdBsCkMu4I08aVk9+rnjVFvnKWVz9ynV2elVjknvM+/",
+	"2Ds46B6XvnrHy2OT71Dgi4d4+9Nl6eeRypFvxcelrz0sv613IJoayM3rCBiO34SFfyzfwqva6TZ3bLY6",
+	"IVolMQgGLAMPUvwX2G1zWutgvzxaMPtBJhAvMwujqu7dm8TaWWVW2Y9ySuRIG0FdYtI1JclX7VKzqGcA",
+	"WejVCZmaCWfBBZ1QlwyZmRTjUmUIF/M0dl2huwB8smOaywpIfPeFw8kB1ZxfeAJU6QHKMRdvg9i7uWZO",
+	"Vz7vvFSngUIYhXetbonpD0vyZDbLvUsAaKZwL9mOuqFYOMHq9y6780s9dXbsMpBfo1K9QSgiRsxPJ9Jj",
+	"iYq+cSjiUEptODX1PGKD4WSoiJZjFusBK/ghnCC6DJlSUcguWeiUmtouBJnIKfEjZxLLDhD5aG62wjtg",
+	"FokwkCnlINhD4k0CWJKQM02yru5YKJgHtZBAgQGFm/AsZcAIWAtnBUHgsmQBc9+jvePsnnKPDr1arpp1",
+	"Yyvxu9WBu5aaerUcVA/13r6kzh3Tq76va42ua40+n9CiSgNAM1tScYTlwaHxzqSryK4/C23ZhX9T6pC0",
+	"qfzdbm8fK+jkbX9TNsxrXIYZZ83HaDv++F+/tey//jv+6bv/KTUCv7F25FrSnSeN1OnWMX2uYy5dI8E3",
+	"YZtn2/eWLYiYLBgHjL6RNw28krkMmkXW1yVonLVvJTaB1GSaHk6J+XSx7cCgQiahZ+uWsW1kY9viALUi",
+	"jZMIh3mGwx6oyxzuU4+4fMzRN7TElRDHSqYLXqZ+FjZ250aJ4kGuXzDgDSiqa5nVE02/ohTe6qYCmy5W",
+	"6kx28vhaLq0/ySnLi4ZLFfN6aa72uzw8zcweVG3uo+DChghgjXB0He1iK7mJ9bKiEkPW8sKSZZakOE9k",
+	"tQTIfNGhOkal+JuYZ3BxTz3ufrI5klAtCX9BVSfzwzikub+VIwMDcyRUFKDJG9/5BPCWsR2Y/lPuuiyz",
+	"eyDEpZtw8fT8ItEMd6Z8bsH3sqaP5BHVXvSuvaZBwMV49Wv+Lv2okLyZwfwF8aOV6nUBnmUyRIoKa5la",
+	"swgxT8tp5HKGmilFG+jFUzR1KuJHSpMJvWfzBfQKkRpLq7jWP+/M8AeFqqtHfzJsqGVnSU9753wsQ2N2",
+	"5m1J53gfuPWR97GPKjdf6XpyZUdiRhNABZBCyKytktNMowPmCuvQgGNx5LjCDnedixhNFB8bjQdf+D3x",
+	"WuUFolwYQlBeiGSV1Jftu+TBXyuF5fSbDZZPNCmU64aUMhtGrmLB18XAbgLq3JoO6jU5m5dY/hcaOfGt",
+	"utWwAuYsrWoo3SvzmtWiI7XKB/jiIj5ml1XIgshqbABcc1Fg2KV01+Jh38yWVkTwm2cV6905Fa/IwNgO",
+	"+b6U7uWE5v18l0y4aIm50jScSzC+ihyHMResJUn0xntxJ+RUwDcSKfPHckr1jq0RaLFGslwxuzzHKLol",
+	"1Tlc6VMuruqnZWc+5GJcy5hzz8oDG6nOePgVnWZzuVR6KGFyKCpzKKP4UFR8FM3GuCrXq3aKH8QpvlsS",
+	"prQoYmouQLYkrdetHeqeL1/TXJyNv7j6k93V1Zc3lyeM5cFzdBSPupAXtjDpPqZJj3dT5u+Iz0X8V1kO",
+	"2OPnXC7NNkyDTLIhJjbiZOGx1804vJSZbMNFpKXoUylggN2aKhTYyLkJzsxmnONs/XpcQNCxg3IV121y",
+	"xf+wpSe5wDqFTWJQHcrj+eD5wR2uyrDJz//DLM4Jg/4M0rlbPQJ4KGWpLgtSIAsV5iMQKtg0roUlY69q",
+	"aSLBJmxDbSHDOsnwKxkqkEv9QTkfdxGVoEig3bGm1Q5y6IWwLkCt2mVXKmsSpI0W7CsGd7hWxKbIVlQo",
+	"2MWxRaWbvYU0LKPvvakszDOEADz3RV2OGsQC2BJqg4LaZgleF0JFoxF3OBP6NfhnG0t4ZWXk0GQ+u4Fr",
+	"xbwRVGCy5W3mQnmynmnuM4+LpUu/jt9bNfGiDDRbXNCWeJBiLgfD/D2fg1HqWMzrhznWD0dUigtlrsXs",
+	"VU12o+K2bpTCvIqedJ/pvFDTk2MTPuMBSleQlvivJc24JRf2StOhxyCgthrThdSfRjIS7uJyv5kcD4h/",
+	"gZh9LPRbYW0ZceZVGFvlaIS6E4GXDN+lJKDF8ixGnWwnnL+dVgpdVmS2QLc8JZNWQRD7+wTqSLSrakdF",
+	"+Zqe/U6//FpqrxDQ/kZq8rxqL/GHXOrJUEb6ZOhRcbc8GHkGbhicNAGziSdfhkg/R1LTmgLR+yBgIYF+",
+	"Q+qUdAj1PDlVSZmNRgWTq0iTsAxNnWYiFjMNO5J9GPQLPYw6y4XQXJHa/MxmhDh11LHt4pK5jjpzHZNW",
+	"mxBr3OTOr9epD3euYm4yUnewf9RfC6x4j/PD1YcrLnmx0eLsHVSXLERNozJ75uzywtYOGkah0mitnELa",
+	"moKOWAb7PGakIgllw0MZjfPUodtZA0IlaKAmUpcjrNVsctOssw84zovCIffWxLyMvrUBVPO6dxKwNleI",
+	"OVuIJV1LdvcyiNfMUIHkmpThQiWRwj6TNUnVNaSz+ViMPamdoiGZAVx4RktLmgYpTWdQd2PMQOzhIbEK",
+	"sEobCqF7Iu6g+Be1+4va/UXt/rzUrpzWvFd1Cc0rJDJGiJ5CaAAo7JGKQ8v8NnmvWNymjA7lPSMUSVPa",
+	"1MGTUxYy99SWohfeDHLdFKRPydBlYYnJCMnbMrUE5TzMQnJXtTCabZhLEsHp7EBl1PpdIbuyTkktqpRR",
+	"uVczbEeKhVVlehaLycmXzXTK8qUINmXu+iGpf8IQxOoy/EvDCbN4s5YdrHCju4NVcztSvpclLZ2VPi/h",
+	"Ygc1ilEX+RYi6yo1qcvY1Gogz3Gm1QDOUfqa35bT74NOjY/rT/u44ugilFZrCJ6K/5Fca7TlFsxobWJe",
+	"wyXEldBVznSGPoaK/Kk1RL2DHL/tHQzyPPKghnyG1dDiofrd4/5+p58ZK0OyN2/w8q7o5kqLDp15UzpT",
+	"GY9u8sNb8ZxyLwoN4XpjxO1Sl+07W0qkouSM4diuxC5UKPqfEEruOZuykEDxuSahxGX3zDMHRKinpOXV",
+	"IA1AYA94jQSRUxG/4TKHu9A1X5opsh5pHLthMMoO2mg24NN8+FL2cemq4qCu2i1xPMr9GHHj+EaUScb8",
+	"HvvcS89i74SPJ0xp+AXqFXoGvTEkDL8ZcZvzVpYHaKbKm7ugX4QqREwubSS/fkmYssay+PwURbBR3IEj",
+	"z5ltKuVK9XGS4n8V5nXcca6SxnZQiFYR5jGf2Y3LxK15VJspW5rRJbGf3eXd/swBxBDaXSy7gfkO27Vd",
+	"qBKTJMch9a1snOrSbXKhVdxRTRGHCixlCs1kXNiP4SzWkLceebdm2FrdCNrVUHNBQBkMsiz4OX9KawWP",
+	"PcrCsmtavo6dB4UVkHtn8WH5edYO8V1ry6v3Og2c3Xm+XVUJjYri35fR0LOFvu9ZyEccGalLptzziOJj",
+	"QZSUok3sGk7gN9Um75g26z5BCp5+i11+hbQ8Det9cwUmwCwPTiZuJPsDqZQw6vJif1iQY7V6Sen27x7N",
+	"05NePx8LQwLWijusVTE7DW7MBwTluqmVA19Zv/oaQ8sfPbp7Qx5TVdj/nLthedeJDraqWDrDv2L33wq2",
+	"owW8CYfJw7UM7/Esds6iVl+hdTCs3HIbF/BXs/Lq9tN5RQ1VmKwgG/+yvWoC9c5u5wTX0pudyRM4/lpy",
+	"xMb3AgcohSoTiVRLSWBJ9XusP8tcrPCsNAtilcijmsXd6KCCG+pP0rkzb0wnErp9aynvMJJDs6Cs57fD",
+	"gvXj0jcPaC/JLITgdKruFPH48J6HevUoz2IQeX70SaTuWlxAYxM1LaqsCwdGDaxWdYRstHcxwMZLS2JD",
+	"b+9VASnGaaanV4p+a1QrpNBI6FOSuF1VKOITF2VVypNo3hLrslIRc3HkT3Fwz5yXjcb1fR9sv/v/evf8",
+	"nBwNjvebpNfutbvf5U0AUShOONOjk4CG1FcnkkZ6cgJjtMwkJ7kFlQUwQcJ2KSZaB7eOjRMIWcx6RlgS",
+	"uFjM96S8QK7NhU8WHsvXPzAaltrjSo46u4x0sNyRlKHBe7VCMvhcCysWKimaUAZSQNUpQd5ePD231p6d",
+	"GCBcrujQY255dzXm29C6byaT3KNKQ82xTRbt0yBgFXF/YEp0pM8U9mAB4xtA/USltkWjBhrNTRrph0QB",
+	"oXHNu6QLfgUUmd2tbkRZw5qoIkS65YzczeY1W4OO3YkMHiyTnA1mrydz+nNhmi67/9/KTPLeQb6W7v5u",
+	"E9U3tepmzmEeqRIEgi7EsU03Uiw8Bas29nyXIYFNypO4Xv+od3R8OOh2oONerVT+0gJ8i0xf5nR3LpgC",
+	"cdyZWGpGX0sozZLCAo+dRBCj1YTwCpDx0AsREwSi6EyVFbmsaaWcW8xakeJfz2ZQN/d3afH1uDNV/err",
+	"dRTHJEmxNA0m7lKk0FPCXFs+sfbuKP5H7MNeocI6EFk0/SXl+BrNxoV4D2kJG9ZYLyaKx7CtajhExPz2",
+	"EsTTLU6jsWws34KS1BWp4naw6vXvnFRW9UDcFrHM9h+utw7ffHM530LHpWCMW9w65+9VrePiRr+J4cbO",
+	"PU9X7xPKWLuWblL7I13D/N6APcmJQq5nV2YwXPUQVYfkX89jGvDyw7XBGHjTAIrvJaMaoSTOOjtfFDD1",
+	"RpIJoy4Lm2QY6SSzaT5+yjy5fnVFJlS4akLvWJNYlSnJH7lttUCxb3lcaSZu2+RtwMTZ5QXZb3eAoAlJ",
+	"DIAgkSBRS1bgRzqiXksDdcitwmwNFyM5D/yzJKqYK4hTyOdtWSOKnIo2OYs1PRutEEhXJS0G355f2Ia9",
+	"zTgEFCVubOIrwchiJKazy4v2jbgRUIEMs16N6nrcPzgkAWYp2f6VlCjMNLp1pMtuzXBNWyZXCmZzfGwn",
+	"S4/6rAmg3sLvt21iayLgezhR3O3yRtxeuMwPpGbCmbV+YrNbIgWh5PLt1bWtQW/GClnANNwuouiIneBZ",
+	"GXnwjs0QyOSXoXRnNtwh+Q3tJ7BcjBMwC1EQ2RHYxDSIF8H3bNdjRaYh15qJtD3RCbl9aNnNacEYt4AL",
+	"9mia5rEjfV+KwlsJgoVSQs8eqdiNwEB2MauGom1GNKuncAK3ICyR6WQW7xHm8QlJ5jayTRClkrGfKJJB",
+	"uXgkiGK5EQ71PMiBdqWj9mjA275L2EPgUS5wI0OmdDPp3hBAQA8g/z0LFZcijpoJQubAfCf5/dU2ulZL",
+	"MpbmH7fxu8y9bZptvBG3D630xxbVgGtmC1QkFNO3OL+1hqXnjrdekdun6ey3aIk5PuwffIejXOEY1kJz",
+	"cNz/ro1d5DDRq/Ej1vuyy2mcNLrtTrsDKa0BEzTgjZPGfrvT3sdOaRMganvtKfO8FmD4HlQMO/ncGLMy",
+	"K5q9tU8AVeIoFLgORj4DOuOeECEBgT1GQ2HjcOL4JcIeuNKqTZ4bbcccrhTsNHWKGkkPil+0kwZOXAoj",
+	"nTVeMJ0rbA65rYEUNnCz1+kUetnRIPA47uTe7zbLFhlDjarmCgleiU6Xj8jJGGpUG/MSLQsrnyqBfS9O",
+	"p8yynMbJbx+NTun7NJzZXF1MZiaeHBv6b0iXOXg6VmCripCLFa62GceMmzvi36d3qh1vSOk5r3U4tsnD",
+	"Do/FzlBxIIaMKqa3v/mgB0RDjzsYIwQIDW79WVx+D+7j4UH38LsaZzKBBoB/bPEUfrQj7vAMbNfCkjM4",
+	"8/g929Hu27L3Rqwws2Q2OY5HW7TRPtMhd9TCjY6bxSVVyeKB53f5tR1u6S5r9qD3gP3MV/j85DEK6cVd",
+	"IODp5hdF+bl9ttNvsNO5vU3ERUPR7U5BgH4IbXpZpJ4QsxBi9d16Ww++gd5e4tsIZGnvt7NIT0iv3SFY",
+	"b5E4IYOyy9RTBEq54g0bHPaPm6Tf7n8HXDuO2kNZKvuNI9N+1gZEIkNCFfnx+vqSDKniDuQ2mLfxErRv",
+	"sGJfiQ/ku0wliZN8VKocFUz0NoXqFhwc31vnxJuz189urazJtUE0oYgyF5t6liuq9o1YetsBT/KYCPUH",
+	"41KDNtnrB+nOFtz2h9Z0Om1BBGcUekyY48oWoEWPFNY6NEQhwZUzEe93IxNTiuf1iRtoaL/rDtjRqLU/",
+	"POy1+s7xQeuIdWjrcHTs9pyDYXew309Kan7CvlqNk8bgx+uznw9e/fLm7fMP+z/83Pu/l/0XH14Ong1e",
+	"/fLuh94/Xv96+Xb/p58Prt//+uzlLz/3n171fjxrNBuZCr8n8ZgZFABMR4/K3DqqDzC7tNwE5T4veAV9",
+	"Xuj+itGnkTi5Ci4qayaOnX0NNns5Gb5w+Fv+8vn7Py66b/iFuvB18Ov5xeDi92d89HObzV7+4X644G/5",
+	"xezN0/Hs7dO7/Te/P5u+fgqPnZ4nhv7zjvuPl15xgsXQZzx23DoJkd6kxKisPO0n7q5QXnrunFf4Irvj",
+	"uTac86dbXV5hzt+5vuNyKcCJI7PKI5kvZVY6RB4hymyQMboWei5bu9biEdfZhQQZmivUEC+aTXK2Fh1G",
+	"7MsOhZHrFGeLigpaYOKN+9Js9HHexWwyU88cPunW/WSros+zmBllWRv2/FETGeqWkYVckjiol8qdGDfz",
+	"iT3YAoPwUqqao4YXsx2wxkBxLmzHzH3IXk8qq9gW/hJsHJgs3Ibl7EHn023Kte9wwK8i1sLcuxVrHSpQ",
+	"DGuSS6n0OIRqbZCR5daUt+67e9T1udijkcv1tiTeMzPkK670GYzabADpYBrKev1Wvh3pK3uQn9z40lz6",
+	"ojVomzeL5bC8GWFChzwuG8xVnMABnQAaJ41/RQxKYKG/IE2zyfKzZcWQPu4QxWDvwGNQgmXPcG1NItiU",
+	"KU1GPFR6GyL+h0lcesImh1MxA1m0ifEN06IhwRz1Shj2u+SihfpvtWRfE9HQofQyU0C7HqZlDIgQaP5x",
+	"VbG43lEWG6quxPa625++yhQCp9I0TGIqMAvBnPI20AkXnISMgbqDbWylsEXYfDojBjdWQ6pGhKb1T1iL",
+	"C91AnwzMyS/Z8l88PeBPPlc+1c6kUUBMgUNvh/SZC/sGBtwhaUha4ZScJ0xOhjOIHdnGEZqJ4KSs9Tnu",
+	"noV2aeyfhVXu6tMEGHbvM/YD+oKb77EyR1fNYwB3N3uDRfpr0oTRa8CSEuLeX9DilIOoNZbgPQHvU77p",
+	"cCb4ffMzecd8LMqB7Y8NnQ4jkUhZK16l7EVxpBh53AFmHUKMKPiePtmK0h+hXvTm1+MF0/ZQdno5qghd",
+	"3NbZek/MUM+u6bhqSPvaHrxjh9zo3F4wnRC+2odkzqCAypXVM3g+x6IxcPrsaNjttHqjY7fVp4P91vCA",
+	"Hba6bsc5Hh3Rw+GgFwtGAdWTVC5KenXl+VUtKWnBnd/LXpFFBOBCKxt3Dnkk4ExNQy4Fe9DEsm4iBaZ7",
+	"w+XA2Mwhde5iz65hNtk8cbNQLIZcE5nfwYUutI8rIfz9pQVVYhfxFgmEGcrGmBYqt9D10W+bHHLxnm2X",
+	"HhTbCVaQh+yJNIn03FS0Jm+FJbQYyu0SSnwpDEKhazch/lvjubqII1h7CRVqFYEmv8lh/hvQEsldp5Xp",
+	"Qb1V5TXtb6R2r8LuUpMs9J0qQX67zALObxORF7i/V5Ucm9vRGeF8US/JdMn6RjXHuQZxj6w6ZvuIVcQ1",
+	"JMkmX0uoug4jpQuOGTB7IvfLpggZmTxJyrBhm1tSOqnPPmlqm2JmBOuCCTVOQvgUCUgbtGG6q+ipWWK3",
+	"9xn/sV2tCa4Gqk6bXI1aCtQLqJWyIywQkvgyZGvoQ7tUgmCbXzCd2+NHoP7f7hWO9aLyuoL1mcViSWcZ",
+	"/tqbBQgcACpv5cQxy2RrF2uXzMYmxDyye+7PgKmYYG7oTJKklc3sUTuxYpYToxxzsB0lW3dstlVbZlqG",
+	"ZadKWqGwTHXI3g5cHomMmkbrQbUe66vYUDo1OwfaPZTSC6Wmmrm2FoCvmHfPFForpAflw1QcKlgo/2Mr",
+	"jRnI0u8hktpwuPq2CwDkKtuHdAsC8I6k0GwtoErMaJMLsA0FcTkkAlURHewWArWW8E8UCzGODZKnwfiz",
+	"BUR6Te/AJsumEFyaYJKqhUoryYLZ6773+Y7vwHiew43V5Li4UHzGuMZ1jLKp2W6rFnC7E+mOT6giHqN3",
+	"OV94bTP4SgaSOzYrsY+8+Hn/w08/vjm4Pj98+up1790/fuj/+vaX/3s+eFZuFbnji00iS/obFkwiNkJw",
+	"mzzg2g75pzaCZKrolNEQXOKuDCDJBj6moQMtBtdxh+pv0r6RK6z1yLaNuOBRhU88iRb5aqJm4jtHCwam",
+	"aKVt9XZju1iF+1h83vscB81sn/usi7a1nbdpi5TxliwRuID03LBBwvRP4p5NNn7HlPjbvXexMSLp7b9r",
+	"g8N1HHq2wOBwZvtvDJknp8W2HcXGG5iyKCNnwjKRl3GUQG1dAa0BW7mRu+IgX8dg8c1zEGusSNMw4+KX",
+	"X8VGMc829mjAt26yOLu82LW5AqdYZqrYmvyYOcA4hwlTh2QU9/7CtAn16NSqUlDNwAzCNDYUaCatOw2F",
+	"nU4klsVy7phLZKRPkuqhhs5BVX6ZFCmA7lJYrJPc5ot33jZtVKGNQ78RSaI01vqHZgY8rqAspMbI9GWk",
+	"sCSHCqUyRIBvW6pOq70+smCNm/OB68kVJvMsyMBNhFpE4G3GnCYJaKeZCczxF+Jcd0IO591+a8nVCYHc",
+	"+3zHZrsQtBNMXk1cNmdmrvCcoceBUmWh9M0dyxS8wN+EnBIpthjZRLPphY9H8pbbMn4yx9RIjTJjJvRe",
+	"oelVOdXEFA+mmED5U2k6K9ZQtnUkm0Rx4dg6cLZ2hm3X5kllI9kyxWAAirIANsGm57mmWbsgR5kZYEbq",
+	"PbagVtIbbXkI2FaSeD7P1/D57eOXj0V9I2lJTo24zsJczN6QjWSIbcqz+GFxIYv/5pjXJF9luV0Gl2L0",
+	"cqTSitAcYHF9EwE17uC2A21AwGx2V3IJXKbwtBeIestx9gXTT3GgK1t5bKGZ9swWlonrNYfsnisuIX0M",
+	"OxuaO1SVFERHGvy0KZYl+NDqllUsj4uGtUqrhlUBh1kRVKfpcjAxXm8jB1XBN6VcxzXZS6HMdtAaLOsw",
+	"uUvza+7MKu6eRRACJeUe6/aZiacTIyTmpo/Zp/m+SaiC3h0E6h4hxk/hfChilbmOcL1WvIxZZpS7IxNG",
+	"Qz1kVC9OkVp+TX5MBtoNTU/Hf2RS/opRVYlBnnn4WJgDTCV7FDA7UMAQmoFgCohNl9kSmc5KmWUkO0Eg",
+	"LHY1kQZCrEEcslPzIxdjaNMA3Xox1S/TDz+PjiG0R8UKduXYGCcAx2+qNLFLQF00GZJhaBus2QcQjB97",
+	"B6fUpg6PZNgm72A1zC0UOMM5zM5CRVzLEKmY3Yhkwc2sNJSUcTNHlOXp5HwuojqBa0LdZOhMOD5Zp9TG",
+	"O7sfSbbL9q+gGdr2r8UMrEdW895ANDcT2mD3goQbcJHia9vPi34podsh4tWMUIN+ULZ2Ps19s1uX+kjm",
+	"r51ZaSarBIv4obSRK+JXvF4K2hNtSuqx8xC2OtoRquX6KK2EZiXq4zvmyNBcF4IDgQAWaazlmDS4F9JI",
+	"t3iXUSI2EtFYyHCjwIGalB3IN4hkIaOeNwPDeRM7aw5Bdd+d1G2Zx4b0e3k+/xRaW1g5JzVWlxhUHyeL",
+	"/z8gmZ6LbCmCqpR62O7F6bPsni0K8ngGj+Hq3LEAanGRbp+4dKba5APUnJoaLP7eXN5bkG+hapV01Smh",
+	"gsDw2JjXmwHvI7fUdZl7i9wQ276qZtpLFn1Oq+MUQvjVSkPg/sgRwUI0aZGIOy7cKm3LPMupWQuDWWHg",
+	"n8wnX5ZCgfX84YuqyfFpzfoUc/Ne6ZBRPyEbRq+BOLgWWBUQoGplE+leiZpZUXZ5p1caMMhe6SbWzgP4",
+	"WwrWWHMg3JhS6gCbsqPIIBkS2FYkDxMaBExgYp9FzAxdsHd+MWFIG8SXEobFd39bl/sCgfhKl9uWfea+",
+	"YaNxrCxGH7KQCYdVIXjyQqMy/K7X/8+6ZHCSj3DJLmz57p1csgQT4iLhya3TE+ZnbljaW79OWB60AYpR",
+	"B8NclfTu0wDkZqrNjvk9E9n6XE2ipBV+BbHSIsIJNSgTLwq0p4Fa0gaVHep5T1Ra4xusZ1RTMpKeBwHN",
+	"aJcymvY4lJFw2+QCdsFIj3H0CPWg8hY4weYrTEPlZRA2DTRIGlahCGV1J2FqOONv1WUKwCGcj61H475U",
+	"ZbyYh01ym5zeLeCFPblbqDZ2+zVjTBAwSIgBrAWRllp7UDhb8XatoIHPe1TNeJ9y1X7gl0ioKMAbDwMh",
+	"IJ8iQSM9kSH/o/h7NhEzE2i32GOLq9n7DP9fwTG7FjNFF+2aF6c6FLL3iLhrCM2QGTqCu+OeWhP6GCNA",
+	"mCBpt0fS7/S/JjLHoZsWmVdF3nkc5OJTBH13akdrbiZ9vWAJmd2tTLDwzL+F6M01D3CNdFEkAKnLf/Wi",
+	"FCsL1H+Vothiml+uJ0VFbnFssF5HFrS550bAUnfMtd1yFDGshY8j2xvEyoY2Am0lTPiraMV/QNGKjH1w",
+	"ZXysm+OxjZoU61ajqCH3PGoNCgwSjJSBzqEC+tNg65Q4xzbpBMTDuI9HtrHT49WwWIIMm5WxWFXM+Kt4",
+	"RVHiyPcFqH1YOyxUsdKZ/lWe4j+rPMXmLGXV7I9AujUs0oCkNugQ+gKiqdGg77wZ9cQmF7CklSBVsauq",
+	"aUYSGCoJ/qxbNRNO8uBGJO/d+tLlI85c23zNaqq3ZjA9YTNrmMc6DWBnkyOscp84yrBBnLuGBb3EXmZE",
+	"1UvpfjULul1M4pnCUsLlBuu4+elqISO2v+ZXtpgv3x9oJ3vFPOboXatEl9J9BAO7Qacd6VQBDl1hU4fL",
+	"v0ai+1rmD9Q3LqX7rapGl9L9OjqR2ZMKrgU5o0BqHYcF2gZxu1Fo9IDThBhwRW4vmXC5GH9Vg/NbAJca",
+	"mFZCs82Vozk7c/bf2HA2NfitbEA2EO99hl7iC7UmyEqQQlMON2DMNLm6eHH97N3rZnw2T6DrmcNIwEIu",
+	"Xcv4ri5e/HTx6hVyLXuClUZXG3kJ/h5FJjT0PabU6l6fChVurav4GIbrBffBbpXSEmSmr4nrV1oGtses",
+	"rSmwMtZvq3rAxvZoRIFdss8FB/kt6IVrHFl9XfDS0JHUBp0lLntUa4q6YUWX3g9seCWdOwMvHqeKhkEo",
+	"tXSkR24nkbpr33dvbdvEmBQ9UURGOoh0NsOvSTwuIBLX/L+ZJq5NqCJMuNYcOpbSPYXSTdRTBIxON4Lr",
+	"OFXYNjpqk3NPKhvv6DEa97dOQCBhJIS5orb0V9y82gUnOrrAIZqOeHK8kQf7DLbwWq5Dz6D99nkM8yrS",
+	"+RVTiktxaY9gnhJ2UTIo4eX2RDAMYBsing2wzh37VMRHlEFshUDXpEdRMA6pyz4lklAzHugTFLzI/M1d",
+	"j235ZjhSKOmxLVwNiKm4Y6FgHiCWedLiAjD/npEg5EIzF6OtaJgmEt2xwLYYjxPAZvhyLm/2RryxVTxs",
+	"GUCj0mxJ2XwbMGHEUrsVdbd3fVy1m79NZH0OQ8VEAkaHhgcoI/nUmXDB/vQ4G8xaXGyMs3HadghN0ijR",
+	"Bi1DZ8LvGaCnCCKNsmNKb5PW+5qGbRLjZIbyykgr7sbZczfC5SGo0LMm4DdEEmO/DYOiHhd3iig62z0B",
+	"P5fBbGvku2DBgvgpLU8IF9CRIVl0kiCrsYOaDEkkUHuBPKYkf1bqfAnBvXsa7nlyXGHysPUDVyoZ2O8c",
+	"D8A6rFlohvrn3ipxwj8xFuDuI0Y8UUREPgu5Y3e8GR9P4BnFw+5/lktECk2hpZHUjAVvYZxtG27WJ0cx",
+	"7pvjonfb6eNhsI6MuAcNGgE3kh36d6BCMtK7JkMo0CymQ0tox43YBvF4Hkp/J+TDrMygiKEOCeX46uRg",
+	"59dsi1w/c8tkpJHj/7vcM/bAnI3vWHx9fB+SkyOhyJABn57T6Kaiab0emHlrqDiKp7mE3JCPJ1rZq3cj",
+	"dse3nz0w50Ls7OLFexI37KPhOPIx3wP8O5QkIxpYzStyKnK387cG9BdveQatyq6nnWPhDeWa+aqYbVDR",
+	"sNunDxf4eu9gACUd7J9pzQkahnRWxtffnL1+9v0vZ6/eP2suQIEqts3EfWNFqDMU5rd/fv/x7983Fq5k",
+	"0F8O+3uDihLqjIQn41BGwVIhpGohZojKJI/e0QoC0gcZ3kFQayrgrgnLFEd6yishWk+EA/SGTvhEMeHG",
+	"En0FFEq70IK1njBWCKPh9zE62VtFNAt9LqiH0TXWOsGVrW8ETj89YZUIp6FuwiYwfeCunqRkBqGpms6R",
+	"nioeApZL6XagHX9SPmWl8i4/MkMlV508lNPNJt+hop4yjq2U8IrQooSj5s1Lj86umzF9/pQfMP3NsOAI",
+	"07O3y9s9Oa6Oi7j0qCEo7EGT4YzYHT8lL6/evgHbapypw33b4ABvE/h2bs/Ak3cLPrusaf2hJdzflRS3",
+	"bfLMsDdATakYmGcpuXUgLODW8IYJF+6NwKqKcVGquMHmWBpRS7TJGcTIxWosinTMJUBurJdJZcT2eSPw",
+	"KiasG7FUSkA3wys5VtsXE1JVGGNSZGBLkdgdF2yKB1J1sXFbNqRjSVyGR5UmShKfitnieTXl3gKC0llW",
+	"DqocBsS9tBVlLPqB8dLozgYhZUg8qlH/T9WYXqc3aHX2W53edef4pNM56XR+rWJHvJiGmaQ6u1RjhY9V",
+	"mGAGZETppFyT7RXh2oQ6QPxTQj0vLUWBtlk+shW8BcvYalarFpaVgs5av9LWH53Wcevj525z0P9yc9P+",
+	"rdM6Nn/1Ol/+tspyLrHeK3n3/Jzs7+8f427bmjUgsIL7RY6MFGLJRyV6cJ8pTf1AbYiaGUolwwyByh9+",
+	"GRmKIUPXWwoakq8cWHNNL2q5FJMJTz5nQPp8A5tw0zi5KeJm96Tb+/Wm0bxp4C2Hd5R2ZaThV8QX+PWA",
+	"dp1Ddtxrufud/VafdYato9HAbQ0P3ePRPu11+85R+xC+MtsC33SPe+1Ou9fudkiLtMhvnd7eaxruGSBO",
+	"4unJ380d/Uhubm4aL55dkz3y4/X15V633TW/kF6nQwb9m8aXG7Fwo2xQEeBDfvm1gCiCkACwePbyKl1y",
+	"vJ1KoBSvs+FBlUr/ii5yw4s/RYLeU+7tgNUHMtStkQynNHQ3N5lZAdqRQjDHfHwS10mGXEwpMoEhnpTB",
+	"kDp3YH2WIlZhCXXdkCllyFtcId7jSjOhboStjbxrm/xz3I9L6V7KUDdWaLhjlpcjK0edCpMYDrjQJGar",
+	"Ih4c7B98JeH6HA9wO8kDdjBsCn19fom4ANJ1PgLhz2gGU5ouKHdzpmzdcHC/cpHYNQLpEigQjv3dz80/",
+	"IYgqlNNTKD8+peZhiNXgkrpdLh/F+fwGi6dyPj0ezGC3Qyn1ha2KcyM2dcWiGHsFa91tyAzOUUKfP8QV",
+	"8SCW2lrFbJhFNgwtUmw7FZKMrAWTRYopYif3pc9y+U91A502xj5slLAoe3PjwKifbS+GnZ0zTPC+vFom",
+	"RIojwFs6yutsaqWXDp/vVVIjx9KehK3037Kl/7eVUnuVayDwJ0+rzS+mKrX2Kt9EYVfx4IVeDdtIq62b",
+	"I5vfj281GDwP5deJCy/sVIXEXjjS0ziiT8i4Cj+ZsW+jWVoB1EfMoV0Y7V2kYnuf8x1Mtpw6u+kFWDN9",
+	"FjroYvOpYn7stvtAJF3Wiq1hko4icaucby1zdu5sHoktrHi5v4WQ6bUv8SYh1FeFC7korfYa8TvRBqTn",
+	"YqJlFcaTuom4W73Bu+ZdXych90+H3kk/tgJMNkv3qyTnrsCYVuzStqbo/W30atuRLFx21Ku3cHt0YrcD",
+	"4fsbbpOGmPFXj7R6PdK2Spq2L0XX75i2tlj95+6bFleg+lr0pnYrNajNsyUW9F796UupmSVUcTVY3o5Y",
+	"WqS2VyoNokttgQlbqJmllUtUBDWwsYfMDOrS+5R7iesq6d5iKyVNqCL3LIRKHvXrqr1X325FNQPb1+FT",
+	"sCsVvMmcXhO8KA4VcbWsHNn6eqL2mesbeooYJkeFolrNuD3Q1sXuDUxEcLH2Ppv/bZltrYfaa9iA7H5P",
+	"J1gDOFN5iFDXx2AwnynsAJUoz4I9aCxwDdWw1STSREUQfY3HF2nChdKMulu1HNko4G/KOGSPaqdcY9F9",
+	"/hasP+ueS32p5L1aVj9t94aeLVzO3TCcr2PU+ZYRNLHfGECs0QakEyBZOhZoZKS/iikHS9F87eYfv1go",
+	"vmLtMtyIXZYvq1c+7N+5Qwge9yNUMLN4tSOt5j4ZvaKOWXy5HreUGS76W1VLELqvo5jYnangFJYCcEVu",
+	"ATwuxrenNtDIpzNMvzcKAjbS+CY81/fxWa+EcjtWRuzce5/xH7ttcLEulj9GobBV8exP1+Mihj0O8nMp",
+	"RKOthnyLKuA9fomxBH92zOUWY8G3oDrVpCGb6E6/WMKQGminE0l9vtBCG7dRju0vYAifP9MPE3nmX+y0",
+	"icmSxsUO9TwWNjH8FfQ9e01iNNxOd1BAbHAGqIDRO5DG64RIFlvbDhkNWZh0tAWhEk8zCr3GSWMPiKUd",
+	"vkLXtVXuMZgHbKxgVAXR2m9n0p0iPSmRbS+lq07IPQ91RL245pLt8S1H5O35RSaOuJ0N2XdVyXDnmImp",
+	"mkkCrWoS2z5YuHHZh1ESo2yr0d6zMM2myE6TRL/PT/WDJ527WBIkXJBzFkwyn8Z3qUTzOL9Imssl3eak",
+	"cBBtBJQ9CiLPY25mONuRpqygkAQhxZVJ11hq8e5kLrqyiQb5Zq6TyWmCrhiIm501QfySect7UGa+tj0o",
+	"y2HOtrrN4YlrFbuKUHO8+zKMKX3gUT2SoU9cybKTU9fnYtFAwlyMJ9gnG+pKwTZQdZcdBLo1lyVrU8+Q",
+	"JOESn+mQOznctBDB7XloOdL3pZgnp1zcUw8asWKzMbPTDsU+ZCMZDrnrgiwWUs0wawIeaSk/eTSEdkWZ",
+	"5mWfmHCky8W40Wz4TE8kpiNTTLLFSZJ0pSakq4SCeo2PX/7/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -55,6 +55,7 @@ var access = map[string]accessRule{
 	"GetPod":       viewers,
 	"DeletePod":    developers,
 	"GetPodLogs":   viewers,
+	"GetPodStats":  viewers,
 	"ListVolumes":  viewers,
 	"CreateVolume": developers,
 	"GetVolume":    viewers,
@@ -65,6 +66,13 @@ var access = map[string]accessRule{
 	"DeleteImage":  developers,
 	"GetQuota":     viewers,
 	"ListEvents":   viewers,
+
+	"ExecInPod":      developers,
+	"AttachToPod":    developers,
+	"OpenPodConsole": viewers, // it is a log
+	"ForwardPodPort": developers,
+	"CopyFromPod":    developers, // files may hold secrets
+	"CopyToPod":      developers,
 
 	"ListServiceAccounts":     owners,
 	"CreateServiceAccount":    owners,

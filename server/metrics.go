@@ -26,6 +26,7 @@ type metrics struct {
 	leading    prometheus.Gauge
 	limited    prometheus.Counter
 	watchers   prometheus.Gauge
+	sessions   *prometheus.GaugeVec
 	refusals   prometheus.Counter
 	queueAge   prometheus.Gauge
 }
@@ -47,10 +48,11 @@ func newMetrics(s *store.Store) *metrics {
 	}
 	m.limited = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address made too many."})
 	m.watchers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."})
+	m.sessions = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_sessions", Help: "Interactive sessions that this server relays."}, []string{"operation"})
 	m.refusals = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_refusals_total", Help: "Times that a pod fitted nowhere and was put off."})
 	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod in the last batch that was placed."})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.refusals, m.queueAge, platform{s}, collectors.NewGoCollector(),
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.sessions, m.refusals, m.queueAge, platform{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
