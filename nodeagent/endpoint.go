@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,12 +79,10 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 		problem(w, husk.NotFound("log on this node"), http.StatusNotFound)
 		return
 	}
-	tail := -1
-	if t := q.Get("tail"); t != "" {
-		if tail, err = strconv.Atoi(t); err != nil || tail < 0 {
-			problem(w, husk.Errorf(husk.CodeInvalid, "tail", "tail is a number of lines"), http.StatusUnprocessableEntity)
-			return
-		}
+	what, wrong := selectionOf(q)
+	if wrong != nil {
+		problem(w, wrong, http.StatusUnprocessableEntity)
+		return
 	}
 	out := lineWriter{w: w, c: http.NewResponseController(w), timestamps: q.Get("timestamps") == "true"}
 	out.json = strings.Contains(r.Header.Get("Accept"), "application/x-ndjson")
@@ -93,9 +92,31 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	w.WriteHeader(http.StatusOK)
-	if err := streamLog(r.Context(), log, tail, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
+	if err := streamLog(r.Context(), log, what, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
 		a.log.Warn("a log was not read to its end", "pod", id, "error", err)
 	}
+}
+
+// selectionOf reads which lines are asked for. Codes: invalid.
+func selectionOf(q url.Values) (selection, *husk.Error) {
+	what := selection{tail: -1}
+	var err error
+	if t := q.Get("tail"); t != "" {
+		if what.tail, err = strconv.Atoi(t); err != nil || what.tail < 0 {
+			return what, husk.Errorf(husk.CodeInvalid, "tail", "tail is a number of lines")
+		}
+	}
+	if t := q.Get("since"); t != "" {
+		if what.since, err = time.Parse(time.RFC3339, t); err != nil {
+			return what, husk.Errorf(husk.CodeInvalid, "since", "since is a time of RFC 3339")
+		}
+	}
+	if t := q.Get("after"); t != "" {
+		if what.after, err = parseCursor(t); err != nil {
+			return what, husk.Errorf(husk.CodeInvalid, "after", "%s", err)
+		}
+	}
+	return what, nil
 }
 
 // lineWriter writes lines the way the reader asked for.
@@ -111,6 +132,7 @@ func (l lineWriter) write(line logLine) error {
 		return err
 	}
 	if l.json {
+		line.Cursor = cursor{line.Boot, line.Seq}.String()
 		line.Boot, line.Seq = "", 0
 		return json.NewEncoder(l.w).Encode(line)
 	}

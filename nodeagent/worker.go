@@ -197,6 +197,9 @@ func (w *worker) finish(ctx context.Context, order husk.DesiredPod) error {
 	if err := w.endMachine(ctx, 0); err != nil {
 		return err
 	}
+	for _, l := range w.logs {
+		l.end()
+	}
 	if final := w.rec.Final; final != nil {
 		w.report(order, final.Event, final.Reason, final.Message, final.Containers)
 	}

@@ -101,6 +101,7 @@ NO_COLOR, with any value, turns colors off; they are only used on a terminal.`,
 		}
 	}
 	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a))
+	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), portForwardCommand(a), cpCommand(a), topCommand(a))
 	add(things, volumesCommand(a), imagesCommand(a), eventsCommand(a), quotaCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(people, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand())
