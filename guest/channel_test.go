@@ -117,10 +117,21 @@ func (h *fakeHandler) Exec(_ context.Context, e Exec, accept Accept) error {
 	}
 }
 
-func (h *fakeHandler) Attach(context.Context, Attach, Accept) error { return errorf(CodeNotRunning, "it does not run") }
-func (h *fakeHandler) Forward(context.Context, int, Accept) error   { return errorf(CodeRefused, "nothing listens") }
-func (h *fakeHandler) CopyOut(context.Context, Copy, Accept) error  { return errorf(CodeNoFile, "no file") }
-func (h *fakeHandler) CopyIn(context.Context, Copy, Accept) error   { return errorf(CodeFailed, "no room") }
+func (h *fakeHandler) Attach(context.Context, Attach, Accept) error {
+	return errorf(CodeNotRunning, "it does not run")
+}
+
+func (h *fakeHandler) Forward(context.Context, int, Accept) error {
+	return errorf(CodeRefused, "nothing listens")
+}
+
+func (h *fakeHandler) CopyOut(context.Context, Copy, Accept) error {
+	return errorf(CodeNoFile, "no file")
+}
+
+func (h *fakeHandler) CopyIn(context.Context, Copy, Accept) error {
+	return errorf(CodeFailed, "no room")
+}
 
 // fakePort is a virtio-serial port to which hosts connect one after the other.
 // Bytes of a host that has gone may reach the next one, as with a real port.

@@ -219,10 +219,10 @@ func serveInteractive(ctx context.Context, stream *yamux.Stream, req request, h 
 	switch {
 	case err == nil:
 	case conn == nil:
-		answer(reply{}, err)
+		_ = answer(reply{}, err) //nolint:errcheck // as below
 	default:
 		e := asCallError(err)
 		stream.SetWriteDeadline(time.Now().Add(callTimeout))
-		session.SendFault(conn, session.Fault{Code: e.Code, Detail: e.Message})
+		_ = session.SendFault(conn, session.Fault{Code: e.Code, Detail: e.Message}) //nolint:errcheck // a host that has gone misses nothing
 	}
 }

@@ -41,6 +41,7 @@ func listen(conn session.Conn) talk {
 		case session.Exit:
 			t.status, t.err = session.ParseStatus(f.Payload)
 			return t
+		default:
 		}
 	}
 }
@@ -316,7 +317,7 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 	}
 	got := listen(open(t, c, guest.Exec{Container: "root", Args: []string{"sh", "-c", "cd /srv; sha256sum tree/big renamed/big; stat -c '%n %a %u' tree tree/big tree/sub/run renamed/big; readlink tree/link; ls tree"}}))
 	sum := fmt.Sprintf("%x", sha256.Sum256(big))
-	if want := sum + "  tree/big\n" + sum + "  renamed/big\ntree 750 0\ntree/big 640 0\ntree/sub/run 4755 0\nrenamed/big 640 4242\nbig\nbig\nclimbed\nlink\nsub\n"; got.stdout != want {
+	if want := sum + "  tree/big\n" + sum + "  renamed/big\ntree 750 0\ntree/big 640 0\ntree/sub/run 4755 0\nrenamed/big 640 4242\nbig\n" + "big\nclimbed\nlink\nsub\n"; got.stdout != want {
 		t.Errorf("in the container:\n%s%s\nwant\n%s", got.stdout, got.stderr, want)
 	}
 	// A link in the directory does not lead out of it.

@@ -39,8 +39,8 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	r.Method(http.MethodGet, "/metrics", a.metrics.handler)
 	srv := &http.Server{
 		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, // a command's arguments
-		 TLSConfig: pki.AgentListener(a.id.root, a.holder),
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+		TLSConfig: pki.AgentListener(a.id.root, a.holder),
+		ErrorLog:  slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeTLS(listener, "", "") }()

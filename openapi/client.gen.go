@@ -653,8 +653,8 @@ type ClientInterface interface {
 	// GetPodLogs Read the log of a container
 	//
 	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-	// which another request goes on. A log that is followed ends when its container has ended for good. For viewers, developers and owners
-	// of the tenant.
+	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -669,8 +669,8 @@ type ClientInterface interface {
 
 	// GetPodStats What a pod uses at the moment
 	//
-	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`. For
-	// viewers, developers and owners of the tenant.
+	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2127,8 +2127,8 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 // GetPodLogs Read the log of a container
 //
 // Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-// which another request goes on. A log that is followed ends when its container has ended for good. For viewers, developers and owners
-// of the tenant.
+// which another request goes on. A log that is followed ends when its container has ended for good.
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2163,8 +2163,8 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 
 // GetPodStats What a pod uses at the moment
 //
-// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`. For
-// viewers, developers and owners of the tenant.
+// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7380,8 +7380,8 @@ type ClientWithResponsesInterface interface {
 	// GetPodLogsWithResponse Read the log of a container
 	//
 	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-	// which another request goes on. A log that is followed ends when its container has ended for good. For viewers, developers and owners
-	// of the tenant.
+	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7400,8 +7400,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodStatsWithResponse What a pod uses at the moment
 	//
-	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`. For
-	// viewers, developers and owners of the tenant.
+	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12392,8 +12392,8 @@ func (c *ClientWithResponses) ExecInPodWithResponse(ctx context.Context, podID P
 // GetPodLogsWithResponse Read the log of a container
 //
 // Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-// which another request goes on. A log that is followed ends when its container has ended for good. For viewers, developers and owners
-// of the tenant.
+// which another request goes on. A log that is followed ends when its container has ended for good.
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12424,8 +12424,8 @@ func (c *ClientWithResponses) ForwardPodPortWithResponse(ctx context.Context, po
 
 // GetPodStatsWithResponse What a pod uses at the moment
 //
-// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`. For
-// viewers, developers and owners of the tenant.
+// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -29,7 +29,9 @@ func newAgentClients(a *authority) *agentClients {
 }
 
 // to returns a client that speaks with the agent of this node and no other.
-func (a *agentClients) to(node store.ID) *http.Client { return a.client(a.clients, node, 10*time.Second) }
+func (a *agentClients) to(node store.ID) *http.Client {
+	return a.client(a.clients, node, 10*time.Second)
+}
 
 // session returns one that waits as long as a session may take to begin.
 func (a *agentClients) session(node store.ID) *http.Client {

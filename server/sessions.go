@@ -194,10 +194,10 @@ func (a api) begin(ctx context.Context, o *opened, v verb) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sessionStart)
 	defer cancel()
-	conn, resp, err := ws.Dial(ctx, a.agents.session(node.ID), ask.URL.String(), nil)
-	if resp != nil && resp.TLS != nil {
+	conn, said, err := ws.Dial(ctx, a.agents.session(node.ID), ask.URL.String(), nil)
+	if said != nil {
 		// The handshake has proved the authority's signature; whether the certificate was revoked is known here only.
-		if _, _, e := a.verifyNode(ctx, resp.TLS); e != nil {
+		if _, _, e := a.verifyNode(ctx, said.TLS); e != nil {
 			err = errors.Join(fmt.Errorf("agent of node %s: %w", node.Name, e), err)
 			if conn != nil {
 				err = errors.Join(err, conn.Close())
@@ -206,7 +206,10 @@ func (a api) begin(ctx context.Context, o *opened, v verb) error {
 		}
 	}
 	if err != nil {
-		return agentRefused(node, resp, err)
+		if said == nil {
+			return errors.Join(agentAway(node), err)
+		}
+		return agentRefused(node, said.Status, said.Body)
 	}
 	o.agent = conn
 	return nil
@@ -217,18 +220,12 @@ func agentAway(node husk.Node) error {
 }
 
 // agentRefused passes on what an agent says is wrong.
-func agentRefused(node husk.Node, resp *http.Response, err error) error {
+func agentRefused(node husk.Node, status int, body []byte) error {
 	var p openapi.Problem
-	if resp == nil || resp.Body == nil {
-		return errors.Join(agentAway(node), err)
-	}
-	raw, e := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
-	if e != nil || json.Unmarshal(raw, &p) != nil {
-		return errors.Join(agentAway(node), err, fmt.Errorf("agent of node %s answers %s", node.Name, resp.Status))
-	}
+	err := json.Unmarshal(body, &p)
 	code := husk.Code(p.Code)
-	if status, known := statusOf[code]; !known || status >= http.StatusInternalServerError || p.Detail == nil {
-		return errors.Join(agentAway(node), fmt.Errorf("agent of node %s answers %s: %s", node.Name, resp.Status, raw))
+	if own, known := statusOf[code]; err != nil || !known || own >= http.StatusInternalServerError || p.Detail == nil {
+		return errors.Join(agentAway(node), fmt.Errorf("agent of node %s answers %d: %s", node.Name, status, body))
 	}
 	return husk.Errorf(code, valueOf(p.Field), "%s", *p.Detail)
 }
@@ -346,10 +343,14 @@ func (o *opened) finish(client *ws.Conn, why *husk.Error) {
 		told := make(chan error, 1)
 		go func() { told <- session.SendFault(client, session.Fault{Code: string(why.Code), Detail: why.Detail}) }()
 		select {
-		case <-told:
+		case err := <-told:
+			if err != nil {
+				o.server.log.Debug("a session's client did not learn why it is over", "request_id", o.request.id, "error", err)
+			}
 		case <-time.After(lastFrame):
-			_ = client.Close() //nolint:errcheck // it does not read either
-			<-told
+			if err := errors.Join(client.Close(), <-told); err != nil {
+				o.server.log.Debug("a session's client reads nothing", "request_id", o.request.id, "error", err)
+			}
 			return
 		}
 	}
@@ -357,6 +358,9 @@ func (o *opened) finish(client *ws.Conn, why *husk.Error) {
 		o.server.log.Debug("a session's client did not say goodbye", "request_id", o.request.id, "error", err)
 	}
 }
+
+// maxStats bounds an agent's answer about a pod, in bytes.
+const maxStats = 1 << 20
 
 // GetPodStats asks the agent of the pod's node, which asks the pod.
 func (a api) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequestObject) (openapi.GetPodStatsResponseObject, error) {
@@ -384,11 +388,15 @@ func (a api) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequestObject
 	if _, _, err := a.verifyNode(ctx, resp.TLS); err != nil {
 		return nil, errors.Join(agentAway(node), fmt.Errorf("agent of node %s: %w", node.Name, err))
 	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxStats))
+	if err != nil {
+		return nil, errors.Join(agentAway(node), err)
+	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, agentRefused(node, resp, errors.New("no statistics"))
+		return nil, agentRefused(node, resp.StatusCode, raw)
 	}
 	var stats openapi.PodStats
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&stats); err != nil {
+	if err := json.Unmarshal(raw, &stats); err != nil {
 		return nil, errors.Join(agentAway(node), err)
 	}
 	return openapi.GetPodStats200JSONResponse(stats), nil

@@ -106,9 +106,6 @@ type Fault struct {
 	Detail string `json:"detail"`
 }
 
-// Error implements error.
-func (f *Fault) Error() string { return f.Detail }
-
 // ParseSize reads a Resize.
 func ParseSize(payload []byte) (Size, error) {
 	var s Size

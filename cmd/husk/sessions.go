@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,15 +27,14 @@ func dial(ctx context.Context, c *openapi.Client, req *http.Request, err error) 
 	if !ok {
 		return nil, errors.New("the client is not one for HTTP")
 	}
-	conn, resp, err := ws.Dial(ctx, client, req.URL.String(), nil)
+	conn, said, err := ws.Dial(ctx, client, req.URL.String(), nil)
 	if err == nil {
 		return conn, nil
 	}
-	if resp != nil && resp.StatusCode >= http.StatusBadRequest {
-		if resp.Request == nil {
-			resp.Request = req
-		}
-		return nil, checked(resp, nil)
+	if said != nil && said.Status >= http.StatusBadRequest {
+		return nil, checked(&http.Response{
+			StatusCode: said.Status, Status: fmt.Sprint(said.Status), Header: said.Header, Body: io.NopCloser(bytes.NewReader(said.Body)), Request: req,
+		}, nil)
 	}
 	return nil, callError(err)
 }

@@ -49,7 +49,7 @@ func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error 
 		}
 		conn, err := accept()
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // the host has gone
 		}
 		go func() { // the client sends nothing; it can only go
 			for {
@@ -137,7 +137,7 @@ func (p *packer) add(file, name string, top bool) error {
 		return p.leaveOut(file, "neither a file, nor a directory, nor a link")
 	}
 	var sfs unix.Statfs_t
-	if err := unix.Statfs(file, &sfs); err == nil && kernelFS[int64(sfs.Type)] && !top {
+	if err := unix.Statfs(file, &sfs); err == nil && kernelFS[sfs.Type] && !top {
 		return p.leaveOut(file, "the kernel's own")
 	}
 	h.Typeflag, h.Name = tar.TypeDir, name+"/"
@@ -275,6 +275,7 @@ func (r *stdinReader) Read(p []byte) (int, error) {
 			r.rest = f.Payload
 		case session.EOF:
 			r.eof = true
+		default:
 		}
 	}
 	n := copy(p, r.rest)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -93,7 +94,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	if e.TTY {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
 	}
-	c.Env = append(c.Env[:len(c.Env):len(c.Env)], e.Env...)
+	c.Env = append(slices.Clip(c.Env), e.Env...)
 	c.Files, c.Mounts = nil, nil
 	j := &job{output: map[session.Kind]*os.File{}}
 	defer func() {

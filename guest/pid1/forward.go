@@ -47,7 +47,8 @@ func (l *linux) forward(network *guest.Network, port int, accept guest.Accept) e
 	if err != nil {
 		return nil
 	}
-	return bridge(conn, f)
+	bridge(conn, f)
+	return nil
 }
 
 func connect(to unix.Sockaddr) (int, error) {
@@ -57,10 +58,10 @@ func connect(to unix.Sockaddr) (int, error) {
 	}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	err = unix.Connect(fd, to)
-	if err == unix.EINPROGRESS {
+	if errors.Is(err, unix.EINPROGRESS) {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, e := 0, error(unix.EINTR)
-		for end := time.Now().Add(connectWait); e == unix.EINTR; {
+		for end := time.Now().Add(connectWait); errors.Is(e, unix.EINTR); {
 			n, e = unix.Poll(poll, int(max(0, time.Until(end)).Milliseconds()))
 		}
 		switch {
@@ -83,7 +84,7 @@ func connect(to unix.Sockaddr) (int, error) {
 }
 
 // bridge copies both ways until both have ended, or one has broken.
-func bridge(conn session.Conn, f *os.File) error {
+func bridge(conn session.Conn, f *os.File) {
 	sent := make(chan struct{})
 	go func() { // client to pod
 		defer close(sent)
@@ -102,6 +103,7 @@ func bridge(conn session.Conn, f *os.File) error {
 			case session.EOF:
 				shutDown(f)
 				return
+			default:
 			}
 		}
 	}()
@@ -109,11 +111,11 @@ func bridge(conn session.Conn, f *os.File) error {
 	for {
 		n, err := f.Read(buf)
 		if n > 0 && conn.Send(session.Stdout, buf[:n]) != nil {
-			return nil
+			return
 		}
 		if errors.Is(err, io.EOF) {
 			if conn.Send(session.EOF, nil) != nil {
-				return nil
+				return
 			}
 			<-sent
 			break
@@ -123,7 +125,6 @@ func bridge(conn session.Conn, f *os.File) error {
 		}
 	}
 	session.SendExit(conn, session.Status{})
-	return nil
 }
 
 // writeAll passes on what the client sends, and looks for the client while

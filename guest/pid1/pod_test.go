@@ -39,8 +39,8 @@ func (m *fakeMachine) release() error                            { return m.rele
 func (m *fakeMachine) powerOff()                                 { close(m.off) }
 
 func (m *fakeMachine) exec(guest.Container, process, guest.Exec, guest.Accept) error { return nil }
-func (m *fakeMachine) forward(*guest.Network, int, guest.Accept) error              { return nil }
-func (m *fakeMachine) copyOut(process, guest.Copy, guest.Accept) error              { return nil }
+func (m *fakeMachine) forward(*guest.Network, int, guest.Accept) error               { return nil }
+func (m *fakeMachine) copyOut(process, guest.Copy, guest.Accept) error               { return nil }
 func (m *fakeMachine) copyIn(guest.Container, process, guest.Copy, guest.Accept) error {
 	return nil
 }

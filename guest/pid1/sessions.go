@@ -5,6 +5,7 @@ package pid1
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"husk/guest"
 	"husk/session"
@@ -105,7 +106,7 @@ func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) e
 				kind = session.Stderr
 			}
 			if !e.Partial {
-				line = append(line[:len(line):len(line)], '\n')
+				line = append(slices.Clip(line), '\n')
 			}
 			if err := conn.Send(kind, line); err != nil {
 				return err

@@ -30,7 +30,9 @@ func (l *linux) stats(running map[string]process) guest.Stats {
 	s.Pod.MemoryCached = (memory["Cached"] + memory["Buffers"]) * kib
 	s.Pod.Pressure = guest.Pressure{CPU: pressure("cpu"), Memory: pressure("memory"), IO: pressure("io")}
 	if l.netDevice() != "" {
-		count := func(name string) uint64 { return number(readText("/sys/class/net/" + l.netDevice() + "/statistics/" + name)) }
+		count := func(name string) uint64 {
+			return number(readText("/sys/class/net/" + l.netDevice() + "/statistics/" + name))
+		}
 		s.Pod.RxBytes, s.Pod.TxBytes = count("rx_bytes"), count("tx_bytes")
 		s.Pod.RxPackets, s.Pod.TxPackets = count("rx_packets"), count("tx_packets")
 	}

@@ -2,7 +2,9 @@
 package ws
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -60,44 +62,53 @@ func Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	return newConn(c), nil
 }
 
-// Dial opens a session. The response is there also when the other side refuses, with its body.
-func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*Conn, *http.Response, error) {
-	refused := &refusal{next: client.Transport}
-	if refused.next == nil {
-		refused.next = http.DefaultTransport
+// Answer is what the other side says to a request for a WebSocket.
+type Answer struct {
+	Status int
+	Header http.Header
+	TLS    *tls.ConnectionState
+	Body   []byte // of a refusal
+}
+
+// Dial opens a session. The answer is nil when there was none.
+func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*Conn, *Answer, error) {
+	asking := &asker{next: client.Transport}
+	if asking.next == nil {
+		asking.next = http.DefaultTransport
 	}
-	c, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: refused}, HTTPHeader: header, Subprotocols: []string{session.Protocol},
+	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{ //nolint:bodyclose // asker has read it, or it has become the connection
+		HTTPClient: &http.Client{Transport: asking}, HTTPHeader: header, Subprotocols: []string{session.Protocol},
 	})
 	if err != nil {
-		if resp != nil && refused.body != nil {
-			resp.Body = io.NopCloser(strings.NewReader(string(refused.body)))
-		}
-		return nil, resp, err
+		return nil, asking.answer, err
 	}
-	return newConn(c), resp, nil
+	return newConn(c), asking.answer, nil
 }
 
-// refusal keeps the body of an answer that is no WebSocket: the library would cut it.
-type refusal struct {
-	next http.RoundTripper
-	body []byte
+// asker keeps the answer, with the whole of a refusal: the library would cut it.
+type asker struct {
+	next   http.RoundTripper
+	answer *Answer
 }
 
-// maxRefusal bounds what is read of it, in bytes.
+// maxRefusal bounds what is read of a refusal, in bytes.
 const maxRefusal = 16 << 10
 
 // RoundTrip implements http.RoundTripper.
-func (r *refusal) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.next.RoundTrip(req)
-	if err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp, err
-	}
-	defer resp.Body.Close()
-	if r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxRefusal)); err != nil {
+func (a *asker) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(req)
+	if err != nil {
 		return nil, err
 	}
-	resp.Body = io.NopCloser(strings.NewReader(string(r.body)))
+	a.answer = &Answer{Status: resp.StatusCode, Header: resp.Header, TLS: resp.TLS}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	if a.answer.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxRefusal)); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(a.answer.Body))
 	return resp, nil
 }
 
@@ -172,9 +183,7 @@ func (c *Conn) End() error {
 	case err := <-ended:
 		return errors.Join(err, c.Close())
 	case <-time.After(closeWait):
-		err := c.Close()
-		<-ended
-		return err
+		return errors.Join(c.Close(), <-ended)
 	}
 }
 

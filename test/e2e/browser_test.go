@@ -22,7 +22,7 @@ type wsTalk struct {
 	in   *bufio.Reader
 }
 
-func dialBrowser(t testing.TB, tn *tenant, path, origin, protocols string) (*wsTalk, *http.Response, error) {
+func dialBrowser(t testing.TB, tn *tenant, path, origin, protocols string) (*wsTalk, int, error) {
 	t.Helper()
 	api, err := url.Parse(tn.env["HUSK_API"])
 	if err != nil {
@@ -51,15 +51,16 @@ func dialBrowser(t testing.TB, tn *tenant, path, origin, protocols string) (*wsT
 	in := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(in, req)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, resp, errors.New(resp.Status)
+		return nil, resp.StatusCode, errors.New(resp.Status)
 	}
 	if got := resp.Header.Get("Sec-WebSocket-Protocol"); got != session.Protocol {
 		t.Errorf("the server chose the subprotocol %q", got)
 	}
-	return &wsTalk{conn, in}, resp, nil
+	return &wsTalk{conn, in}, resp.StatusCode, nil
 }
 
 // last reads frames until the final one.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -120,8 +121,7 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 			dirs = append(dirs, h)
 		}
 	}
-	for i := len(dirs) - 1; i >= 0; i-- {
-		h := dirs[i]
+	for _, h := range slices.Backward(dirs) {
 		if err := errors.Join(chmod(root, h), root.Chtimes(h.Name, h.ModTime, h.ModTime)); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func unpackOne(root *os.Root, h *tar.Header, content io.Reader, leftOut func(nam
 	case tar.TypeDir:
 		return root.MkdirAll(h.Name, 0o755)
 	case tar.TypeSymlink:
-		target := path.Join(path.Dir(filepath.ToSlash(h.Name)), h.Linkname)
+		target := path.Join(path.Dir(filepath.ToSlash(h.Name)), h.Linkname) //nolint:gosec // it is only looked at
 		if path.IsAbs(h.Linkname) || target == ".." || strings.HasPrefix(target, "../") {
 			leftOut(h.Name, "a link that leads elsewhere")
 			return nil
