@@ -33,7 +33,7 @@ type serverFlags struct {
 	cephMonitors, allowEgress, trustedProxies                                                         []string
 	signingKeyLife                                                                                    time.Duration
 	loginsPerSecond                                                                                   float64
-	lease, heartbeat, nodeCertificateLife                                                             time.Duration
+	lease, heartbeat, nodeCertificateLife, sessionIdle                                                time.Duration
 }
 
 func serverCommand() *cobra.Command {
@@ -72,6 +72,7 @@ func serverCommand() *cobra.Command {
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "blocks of addresses (CIDR) that registries named by tenants may be at beside the public Internet; also in plain HTTP")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
+	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an interactive session may pass without a byte")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "how long a node's certificate is good; agents renew theirs when two thirds are over")
 	return cmd
 }
@@ -130,7 +131,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Egress: policy,
-		TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
+		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {
 		return err
