@@ -100,7 +100,9 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 		return err
 	}
 	defer root.Close()
-	in := tar.NewReader(bufio.NewReader(r))
+	came := &counter{r: r}
+	in := tar.NewReader(bufio.NewReader(came))
+	content := &honest{r: in, came: came}
 	var dirs []*tar.Header // their modes come last: one may forbid writing
 	for {
 		h, err := in.Next()
@@ -114,7 +116,7 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 		if h.Name == "." && h.Typeflag != tar.TypeDir {
 			return errors.New("the archive has a file without a name")
 		}
-		if err := unpackOne(root, h, in, leftOut); err != nil {
+		if err := unpackOne(root, h, content, leftOut); err != nil {
 			return err
 		}
 		if h.Typeflag == tar.TypeDir && h.Name != "." {
@@ -127,6 +129,33 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 		}
 	}
 	return nil
+}
+
+// counter counts what was read.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// honest refuses files that are larger than what came for them: a sparse file in an archive of a few bytes can fill a disk with zeros.
+type honest struct {
+	r    io.Reader
+	came *counter
+	n    int64
+}
+
+func (h *honest) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if h.n += int64(n); h.n > h.came.n {
+		return 0, errors.New("the archive claims files that are larger than itself")
+	}
+	return n, err
 }
 
 // inside is a name below the directory, its first part renamed if asked.
