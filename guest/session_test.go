@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"husk/session"
@@ -182,4 +185,34 @@ func TestAGuestThatDoesNotBeginASessionCostsOnlyTheCall(t *testing.T) {
 	if n := len(c.sessions); n != 0 {
 		t.Errorf("%d sessions are counted", n)
 	}
+}
+
+// Who reads slowly loses nothing when the command has long ended.
+func TestTheEndOfASessionWaitsForItsReader(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("HUSK_TEST_ALONE") == "" { // yamux pools timers, and those of a bubble must not get out of it
+		alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		alone.Env = append(os.Environ(), "HUSK_TEST_ALONE=1")
+		if out, err := alone.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := dialFake(t, serveFake(t, newFakeHandler()).connect(""))
+		conn, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(conn.Send(session.Stdin, []byte("slow")), conn.Send(session.EOF, nil)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * streamTimeout)
+		for _, want := range []session.Kind{session.Stdout, session.Exit} {
+			if f, err := conn.Receive(); err != nil || f.Kind != want {
+				t.Errorf("received %d %q, %v; want %d", f.Kind, f.Payload, err, want)
+			}
+		}
+		conn.Close()
+	})
 }

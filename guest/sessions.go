@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -217,12 +218,23 @@ func serveInteractive(ctx context.Context, stream *yamux.Stream, req request, h 
 		err = errorf(CodeInvalid, "%s: nothing is asked for", req.Call)
 	}
 	switch {
-	case err == nil:
+	case conn != nil && err == nil:
+		lastRead(stream)
+	case conn == nil && err == nil: // the host has gone before it was answered
 	case conn == nil:
 		_ = answer(reply{}, err) //nolint:errcheck // as below
 	default:
 		e := asCallError(err)
 		stream.SetWriteDeadline(time.Now().Add(callTimeout))
 		_ = session.SendFault(conn, session.Fault{Code: e.Code, Detail: e.Message}) //nolint:errcheck // a host that has gone misses nothing
+		lastRead(stream)
 	}
+}
+
+// lastRead waits until the host closes its side, which it does once it has read
+// the end, or until the channel is gone. A stream that is closed here is reset
+// after a while, and what a slow reader has not taken yet would be lost.
+func lastRead(stream *yamux.Stream) {
+	_ = stream.SetReadDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, stream)
 }

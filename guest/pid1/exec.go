@@ -39,7 +39,7 @@ type job struct {
 	died   <-chan unix.WaitStatus
 	group  cgroup
 	tty    *os.File // the terminal's master; nil without one
-	stdin  *os.File // nil: none, or closed
+	stdin  *os.File // nil: none
 	output map[session.Kind]*os.File
 	ended  atomic.Bool
 }
@@ -316,8 +316,7 @@ func (j *job) input(conn session.Conn) {
 			if j.tty != nil {
 				j.write(conn, []byte{4}) // as a terminal says it: Ctrl-D
 			} else if j.stdin != nil {
-				j.stdin.Close()
-				j.stdin = nil
+				j.stdin.Close() // what still comes is dropped
 			}
 		case session.Resize:
 			if size, err := session.ParseSize(f.Payload); err == nil {
