@@ -69,18 +69,20 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 	client.KeepAlive()
 	stop := context.AfterFunc(ending, func() { _ = pod.Close() }) //nolint:errcheck // the relay sees that it is closed
 	defer stop()
-	err = session.Relay(client, pod, func() {})
+	gone, err := session.Relay(client, pod, func() {})
 	if refused, ok := errors.AsType[*guest.CallError](err); ok {
 		e, _ := shown(refused)
 		err = errors.Join(err, session.SendFault(client, session.Fault{Code: string(e.Code), Detail: e.Detail}))
 	}
 	// The guest first: what runs in a session whose client has gone is ended then.
 	closed := pod.Close()
-	if err == nil || !errors.Is(err, session.ErrClientGone) {
-		closed = errors.Join(closed, client.End())
-	} else {
-		closed = errors.Join(closed, client.Close())
+	if !errors.Is(err, session.ErrClientGone) {
+		select { // the server closes when it has passed the end on, to a client that may be slow
+		case <-gone:
+		case <-ending.Done():
+		}
 	}
+	closed = errors.Join(closed, client.Close())
 	a.log.Debug("session ended", "pod", worker.id, "path", r.URL.Path, "error", err, "closing", closed)
 }
 

@@ -28,8 +28,10 @@ const (
 	sessionIdle = time.Hour
 	// sessionStart is how long a guest may take to begin one; a command under emulation on a busy node needs a while.
 	sessionStart = 35 * time.Second
-	// lastFrame is how long a client may take to read why its session is over.
+	// lastFrame is how long a client may take to be sent why its session is over.
 	lastFrame = 2 * time.Second
+	// lastRead is how long a client may take to read the end and close. Then the server does.
+	lastRead = time.Minute
 )
 
 // tenantSessions counts the sessions of each tenant at this server.
@@ -298,17 +300,24 @@ func (o *opened) serve(w http.ResponseWriter) error {
 	o.agent.KeepAlive()
 	var moved atomic.Int64
 	moved.Store(time.Now().UnixNano())
-	ended := make(chan error, 1)
+	ended, gone := make(chan error, 1), make(chan (<-chan struct{}), 1)
 	go func() {
-		ended <- session.Relay(client, o.agent, func() { moved.Store(time.Now().UnixNano()) })
+		left, err := session.Relay(client, o.agent, func() { moved.Store(time.Now().UnixNano()) })
+		gone <- left
+		ended <- err
 	}()
 	why := o.watch(ended, func() time.Duration { return time.Since(time.Unix(0, moved.Load())) })
-	o.finish(client, why)
-	if err := o.agent.Close(); err != nil {
-		o.server.log.Debug("the connection to an agent did not close", "request_id", o.request.id, "error", err)
+	closed := o.agent.Close()
+	if why == nil {
+		select {
+		case <-<-gone:
+		case <-time.After(lastRead):
+		case <-o.ctx.Done():
+		}
 	}
+	o.finish(client, why)
 	o.server.log.Info("session ended", "request_id", o.request.id, "operation", o.request.operation, "tenant", o.request.caller.TenantID, "pod", o.pod,
-		"took", time.Since(began), "reason", why)
+		"took", time.Since(began), "reason", why, "closing", closed)
 	return nil
 }
 

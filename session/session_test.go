@@ -85,14 +85,20 @@ func (readOnly) Close() error              { return nil }
 type relayed struct {
 	client, pod Conn // the far ends
 	ended       chan error
+	gone        chan (<-chan struct{})
 }
 
 func relay(t *testing.T) relayed {
 	t.Helper()
 	client, c := pipe()
 	pod, p := pipe()
-	r := relayed{client, pod, make(chan error, 1)}
-	go func() { r.ended <- Relay(c, p, func() {}) }()
+	r := relayed{client, pod, make(chan error, 1), make(chan (<-chan struct{}), 1)}
+	go func() {
+		gone, err := Relay(c, p, func() {})
+		_ = p.Close()
+		r.gone <- gone
+		r.ended <- err
+	}()
 	t.Cleanup(func() {
 		for _, conn := range []Conn{client, c, pod, p} {
 			_ = conn.Close()
@@ -130,6 +136,17 @@ func TestARelayPassesOnUntilTheEnd(t *testing.T) {
 	if err := r.end(t); err != nil {
 		t.Errorf("the relay ends with %v", err)
 	}
+	gone := <-r.gone
+	if err := r.client.Send(Stdin, []byte("nobody takes this")); err != nil { // and yet it holds nobody up
+		t.Error(err)
+	}
+	select {
+	case <-gone:
+		t.Error("the client is gone, and is not")
+	default:
+	}
+	_ = r.client.Close()
+	<-gone
 }
 
 func TestARelaySaysWhoHasGone(t *testing.T) {
@@ -161,7 +178,7 @@ func TestARelayDeliversTheLastWordOfAPod(t *testing.T) {
 	client, c := pipe()
 	pod := &deaf{last: make(chan struct{})}
 	ended := make(chan error, 1)
-	go func() { ended <- Relay(c, pod, func() {}) }()
+	go func() { _, err := Relay(c, pod, func() {}); ended <- err }()
 	defer client.Close()
 	defer c.Close()
 	go func() { _ = client.Send(Stdin, []byte("too late")) }()

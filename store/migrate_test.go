@@ -131,3 +131,12 @@ func TestPodsThatWaitAreStillDue(t *testing.T) {
 	control.want(`SELECT count(*)::text FROM pods WHERE ceph_key IS NULL AND holds_room`, "0")
 	control.want(`SELECT string_agg(node_name, ',' ORDER BY name) FROM pods`, "metal-1,")
 }
+
+func TestAuditEntriesGetADetail(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 4)
+	s.as(store.RoleControl).exec(`INSERT INTO audit (id, operation, actor_kind, actor_id, actor_name, request_id)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'createPod', 'operator', '00000000-0000-4000-8000-000000000002', 'first', 'r')`)
+	s.migrate(5)
+	s.as(store.RoleControl).want(`SELECT operation || '/' || detail FROM audit`, "createPod/")
+}

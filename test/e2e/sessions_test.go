@@ -183,6 +183,11 @@ func TestSessions(t *testing.T) {
 	})
 	tn.wait(t, pod.ID, openapi.PodPhaseRunning)
 	at := "/v1/pods/" + pod.ID.String()
+	const slowBytes = 1_000_000
+	slow, _, err := tn.dial(t, tn.token(t, tn.key), fmt.Sprintf("%s/exec?container=main&command=head&command=-c&command=%d&command=/dev/zero", at, slowBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	t.Run("exec", func(t *testing.T) {
 		if got := tn.run(t, nil, "exec", "talk", "-c", "main", "--", "sh", "-c", "echo out; echo err >&2; exit 7"); got != (said{"out\n", "err\n", 7}) {
@@ -231,7 +236,7 @@ func TestSessions(t *testing.T) {
 			t.Logf("\n%s", got.out)
 		}
 		stats, err := tn.api.GetPodStatsWithResponse(t.Context(), pod.ID)
-		if err != nil || stats.JSON200 == nil || len(stats.JSON200.Disks) != 2 || stats.JSON200.Pod.RxBytes == 0 {
+		if err != nil || stats.JSON200 == nil || len(stats.JSON200.Disks) != 2 || stats.JSON200.Pod.TxBytes == 0 {
 			t.Errorf("statistics: %v %s", err, stats.Body)
 		}
 		k := start(t, tn.husk(t.Context(), "console", "talk"))
@@ -261,6 +266,22 @@ func TestSessions(t *testing.T) {
 		}
 		if a, s := rss(t, tn, "agent")-agent, rss(t, tn, "server")-server; a > 32 || s > 32 {
 			t.Errorf("the flood costs the agent %d MiB and the server %d", a, s)
+		}
+	})
+	t.Run("who comes back late has missed nothing", func(t *testing.T) { // the command has ended long ago
+		heard := 0
+		for {
+			f, err := slow.Receive()
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", heard, err)
+			}
+			if f.Kind.Final() {
+				if s, err := session.ParseStatus(f.Payload); f.Kind != session.Exit || err != nil || s.Code != 0 || heard != slowBytes {
+					t.Errorf("after %d bytes it ends with %d %s", heard, f.Kind, f.Payload)
+				}
+				return
+			}
+			heard += len(f.Payload)
 		}
 	})
 	t.Run("what was done is written down", func(t *testing.T) {
