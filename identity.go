@@ -137,7 +137,7 @@ type Event struct {
 	At       time.Time `json:"at"`
 }
 
-// AuditEntry is one change that was made: who did what, when and from where.
+// AuditEntry is one change that was made, or one session that was opened: who did what, when and from where.
 type AuditEntry struct {
 	ID         uuid.UUID   `json:"id"`
 	At         time.Time   `json:"at"`
@@ -145,6 +145,7 @@ type AuditEntry struct {
 	TenantID   *uuid.UUID  `json:"tenantId,omitempty"`
 	ObjectKind string      `json:"objectKind,omitempty"`
 	ObjectID   string      `json:"objectId,omitempty"`
+	Detail     string      `json:"detail,omitempty"` // what exactly, such as a command line
 	ActorKind  string      `json:"actorKind"`
 	ActorID    uuid.UUID   `json:"actorId"`
 	ActorName  string      `json:"actorName"`

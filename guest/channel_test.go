@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"husk/session"
 )
 
 // fakeHandler answers as a guest with one container named "a" would.
@@ -84,6 +86,51 @@ func (h *fakeHandler) Stop(grace time.Duration) error {
 	defer h.mu.Unlock()
 	h.stopped = grace
 	return nil
+}
+
+func (h *fakeHandler) Stats() Stats {
+	return Stats{BootID: "boot", Pod: PodStats{CPUs: 2}, Containers: []ContainerStats{{Name: "a", CPUMicros: 7}}, Disks: []DiskStats{{Serial: "s"}}}
+}
+
+// Exec sends back what it gets, and ends with the code 7.
+func (h *fakeHandler) Exec(_ context.Context, e Exec, accept Accept) error {
+	if e.Container != "a" {
+		return errorf(CodeNotFound, "no container %q", e.Container)
+	}
+	conn, err := accept()
+	if err != nil {
+		return err
+	}
+	for {
+		f, err := conn.Receive()
+		switch {
+		case err != nil:
+			return err
+		case f.Kind == session.EOF:
+			return session.SendExit(conn, session.Status{Code: 7})
+		case f.Kind == session.Signal:
+			return errorf(CodeFailed, "signalled with %s", f.Payload)
+		}
+		if err := conn.Send(session.Stdout, f.Payload); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *fakeHandler) Attach(context.Context, Attach, Accept) error {
+	return errorf(CodeNotRunning, "it does not run")
+}
+
+func (h *fakeHandler) Forward(context.Context, int, Accept) error {
+	return errorf(CodeRefused, "nothing listens")
+}
+
+func (h *fakeHandler) CopyOut(context.Context, Copy, Accept) error {
+	return errorf(CodeNoFile, "no file")
+}
+
+func (h *fakeHandler) CopyIn(context.Context, Copy, Accept) error {
+	return errorf(CodeFailed, "no room")
 }
 
 // fakePort is a virtio-serial port to which hosts connect one after the other.

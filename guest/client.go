@@ -33,8 +33,9 @@ const (
 // Client is the host's end of the channel. Its methods may be called
 // concurrently. It does not reconnect: when Done is closed, Dial again.
 type Client struct {
-	session *yamux.Session
-	slots   chan struct{}
+	session  *yamux.Session
+	slots    chan struct{}
+	sessions chan struct{}
 }
 
 // Dial performs the handshake over an open connection to the guest's channel
@@ -51,7 +52,7 @@ func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("guest session: %w", err)
 	}
-	return &Client{session: session, slots: make(chan struct{}, maxCalls)}, nil
+	return &Client{session: session, slots: make(chan struct{}, maxCalls), sessions: make(chan struct{}, MaxSessions)}, nil
 }
 
 func yamuxConfig(host bool) *yamux.Config {
@@ -214,6 +215,18 @@ func (c *Client) WaitStatus(ctx context.Context, afterRevision uint64, maxWait t
 func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
 	_, err := c.call(ctx, request{Call: callStop, GraceMillis: millis(grace)}, callTimeout)
 	return err
+}
+
+// Stats asks what the pod uses at the moment.
+func (c *Client) Stats(ctx context.Context) (Stats, error) {
+	r, err := c.call(ctx, request{Call: callStats}, callTimeout)
+	if err != nil {
+		return Stats{}, err
+	}
+	if r.Stats == nil {
+		return Stats{}, errors.New("guest stats: empty answer")
+	}
+	return *r.Stats, nil
 }
 
 func (r reply) status(call string, err error) (Status, error) {

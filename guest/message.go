@@ -14,6 +14,15 @@ const (
 	callStatus = "status"
 	callLogs   = "logs"
 	callStop   = "stop"
+	callStats  = "stats"
+
+	// After the answer to these, the stream is a session: frames of package
+	// session, both ways.
+	callExec    = "exec"
+	callAttach  = "attach"
+	callForward = "forward"
+	callCopyOut = "copyOut"
+	callCopyIn  = "copyIn"
 )
 
 type request struct {
@@ -27,6 +36,11 @@ type request struct {
 	AfterSeq      uint64 `json:"afterSeq,omitempty"`
 	Follow        bool   `json:"follow,omitempty"`
 	GraceMillis   int64  `json:"gracePeriodMillis,omitempty"`
+
+	Exec   *Exec   `json:"exec,omitempty"`
+	Attach *Attach `json:"attach,omitempty"`
+	Port   int     `json:"port,omitempty"`
+	Copy   *Copy   `json:"copy,omitempty"`
 }
 
 type reply struct {
@@ -34,6 +48,7 @@ type reply struct {
 	Error   *CallError `json:"error,omitempty"`
 	Hello   *Hello     `json:"hello,omitempty"`
 	Status  *Status    `json:"status,omitempty"`
+	Stats   *Stats     `json:"stats,omitempty"`
 	Entries []LogEntry `json:"entries,omitempty"` // none: a sign of life
 	End     bool       `json:"end,omitempty"`
 }
@@ -45,6 +60,14 @@ const (
 	CodeNotFound = "notFound" // no such container
 	CodeStopping = "stopping" // too late: the guest is going down
 	CodeInternal = "internal"
+
+	CodeNotRunning    = "notRunning"    // the container does not run now
+	CodeNoCommand     = "noCommand"     // the command is not there
+	CodeNotExecutable = "notExecutable" // the command, its user or its directory cannot be used
+	CodeRefused       = "refused"       // nothing listens on the port
+	CodeNoFile        = "noFile"        // no such file in the container
+	CodeBusy          = "busy"          // too many sessions at once
+	CodeFailed        = "failed"        // what was asked for went wrong in the container: no room, no such directory, …
 )
 
 // CallError is the guest's refusal of a call. The text comes from the guest:

@@ -33,6 +33,16 @@ type Handler interface {
 	// until no more can come or ctx ends.
 	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
 	Stop(grace time.Duration) error
+	Stats() Stats
+
+	// The sessions. Each calls accept once it is sure that it can be done; an
+	// error before is the answer to the call, one after ends the session. A
+	// session is over when the host closes it, which Receive shows.
+	Exec(ctx context.Context, e Exec, accept Accept) error
+	Attach(ctx context.Context, a Attach, accept Accept) error
+	Forward(ctx context.Context, port int, accept Accept) error
+	CopyOut(ctx context.Context, what Copy, accept Accept) error
+	CopyIn(ctx context.Context, where Copy, accept Accept) error
 }
 
 // Serve speaks with one host after the other until the port fails or ctx ends.
@@ -196,6 +206,11 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 		answer(reply{End: true}, err)
 	case callStop:
 		answer(reply{}, h.Stop(time.Duration(req.GraceMillis)*time.Millisecond))
+	case callStats:
+		stats := h.Stats()
+		answer(reply{Stats: &stats}, nil)
+	case callExec, callAttach, callForward, callCopyOut, callCopyIn:
+		serveInteractive(ctx, stream, req, h, answer)
 	default:
 		answer(reply{}, errorf(CodeInvalid, "call %q: unknown", clip(req.Call, maxName)))
 	}

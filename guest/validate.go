@@ -236,6 +236,11 @@ func (r *reply) check() error {
 			return fmt.Errorf("status: %w", err)
 		}
 	}
+	if r.Stats != nil {
+		if err := r.Stats.check(); err != nil {
+			return fmt.Errorf("stats: %w", err)
+		}
+	}
 	if len(r.Entries) > maxEntries {
 		return fmt.Errorf("%d log entries: the limit is %d", len(r.Entries), maxEntries)
 	}

@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -20,8 +23,8 @@ import (
 	"husk/pki"
 )
 
-// serveEndpoint serves what servers ask of this node: logs of its pods, as the operation getPodLogs of the contract, and the agent's
-// metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
+// serveEndpoint serves what servers ask of this node: logs, statistics and sessions of its pods, as the operations of the contract, and the
+// agent's metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
 func (a *Agent) serveEndpoint() (func() error, error) {
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
@@ -29,15 +32,22 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	}
 	r := chi.NewRouter()
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
+	r.Get("/v1/pods/{podId}/stats", a.getStats)
+	ending, end := context.WithCancel(context.Background())
+	var sessions sync.WaitGroup
+	a.routeSessions(r, ending, &sessions)
 	r.Method(http.MethodGet, "/metrics", a.metrics.handler)
 	srv := &http.Server{
-		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, TLSConfig: pki.AgentListener(a.id.root, a.holder),
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, // a command's arguments
+		TLSConfig: pki.AgentListener(a.id.root, a.holder),
+		ErrorLog:  slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeTLS(listener, "", "") }()
 	return func() error {
+		end()
 		err := srv.Close()
+		sessions.Wait()
 		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)
 		}
@@ -69,12 +79,10 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 		problem(w, husk.NotFound("log on this node"), http.StatusNotFound)
 		return
 	}
-	tail := -1
-	if t := q.Get("tail"); t != "" {
-		if tail, err = strconv.Atoi(t); err != nil || tail < 0 {
-			problem(w, husk.Errorf(husk.CodeInvalid, "tail", "tail is a number of lines"), http.StatusUnprocessableEntity)
-			return
-		}
+	what, wrong := selectionOf(q)
+	if wrong != nil {
+		problem(w, wrong, http.StatusUnprocessableEntity)
+		return
 	}
 	out := lineWriter{w: w, c: http.NewResponseController(w), timestamps: q.Get("timestamps") == "true"}
 	out.json = strings.Contains(r.Header.Get("Accept"), "application/x-ndjson")
@@ -84,9 +92,31 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	w.WriteHeader(http.StatusOK)
-	if err := streamLog(r.Context(), log, tail, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
+	if err := streamLog(r.Context(), log, what, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
 		a.log.Warn("a log was not read to its end", "pod", id, "error", err)
 	}
+}
+
+// selectionOf reads which lines are asked for. Codes: invalid.
+func selectionOf(q url.Values) (selection, *husk.Error) {
+	what := selection{tail: -1}
+	var err error
+	if t := q.Get("tail"); t != "" {
+		if what.tail, err = strconv.Atoi(t); err != nil || what.tail < 0 {
+			return what, husk.Errorf(husk.CodeInvalid, "tail", "tail is a number of lines")
+		}
+	}
+	if t := q.Get("since"); t != "" {
+		if what.since, err = time.Parse(time.RFC3339, t); err != nil {
+			return what, husk.Errorf(husk.CodeInvalid, "since", "since is a time of RFC 3339")
+		}
+	}
+	if t := q.Get("after"); t != "" {
+		if what.after, err = parseCursor(t); err != nil {
+			return what, husk.Errorf(husk.CodeInvalid, "after", "%s", err)
+		}
+	}
+	return what, nil
 }
 
 // lineWriter writes lines the way the reader asked for.
@@ -102,6 +132,7 @@ func (l lineWriter) write(line logLine) error {
 		return err
 	}
 	if l.json {
+		line.Cursor = cursor{line.Boot, line.Seq}.String()
 		line.Boot, line.Seq = "", 0
 		return json.NewEncoder(l.w).Encode(line)
 	}

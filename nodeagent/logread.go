@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // logReader reads a container's log from its beginning and goes on where it stopped, also over a rotation.
@@ -123,15 +126,80 @@ func sameFile(a, b *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// streamLog writes the last tail lines (all when negative) and, with follow, those that come, until the log ends.
-func streamLog(ctx context.Context, log *containerLog, tail int, follow bool, out lineWriter) error {
+// selection says which lines a reader wants.
+type selection struct {
+	tail  int       // the last so many of them; all when negative
+	since time.Time // those of this time or later
+	after *cursor   // those behind this one
+}
+
+// cursor is the place of a line: the boot of the guest that it is from, and its number there.
+type cursor struct {
+	boot string
+	seq  uint64
+}
+
+func parseCursor(text string) (*cursor, error) {
+	boot, number, _ := strings.Cut(text, ".")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || boot == "" {
+		return nil, fmt.Errorf("%q is no cursor of a log", text)
+	}
+	return &cursor{boot, seq}, nil
+}
+
+func (c cursor) String() string { return c.boot + "." + strconv.FormatUint(c.seq, 10) }
+
+// filter lets through what a reader wants, the tail aside. Boots have no order but that in the file, so a first reading finds out whether
+// the cursor's is still there; if it is not, everything is behind it.
+func (s selection) filter(path string, emit func(logLine) error) (func(logLine) error, error) {
+	skipping := false
+	if s.after != nil {
+		r := logReader{path: path}
+		err := r.next(func(l logLine) error { skipping = skipping || l.Boot == s.after.boot; return nil })
+		if err = errors.Join(err, r.close()); err != nil {
+			return nil, err
+		}
+	}
+	reached := false // the cursor's boot
+	return func(l logLine) error {
+		if skipping {
+			switch {
+			case l.Boot == s.after.boot && l.Seq <= s.after.seq:
+				reached = true
+				return nil
+			case l.Boot != s.after.boot && !reached:
+				return nil
+			}
+			skipping = false
+		}
+		if l.Time.Before(s.since) {
+			return nil
+		}
+		return emit(l)
+	}, nil
+}
+
+// streamLog writes what is selected of a log and, with follow, what comes, until the log ends.
+func streamLog(ctx context.Context, log *containerLog, what selection, follow bool, out lineWriter) error {
 	r := logReader{path: log.path}
 	defer r.close()               //nolint:errcheck // it was only read
 	ended, changed := log.state() // before reading, so that nothing can come unnoticed in between
-	last := newRing(tail)
-	if err := r.next(last.add); err != nil {
+	last := newRing(what.tail)
+	catching := what.tail >= 0
+	wanted, err := what.filter(log.path, func(l logLine) error {
+		if catching {
+			return last.add(l)
+		}
+		return out.write(l)
+	})
+	if err != nil {
 		return err
 	}
+	if err := r.next(wanted); err != nil {
+		return err
+	}
+	catching = false
 	for _, l := range last.lines() {
 		if err := out.write(l); err != nil {
 			return err
@@ -147,7 +215,7 @@ func streamLog(ctx context.Context, log *containerLog, tail int, follow bool, ou
 		case <-changed:
 		}
 		ended, changed = log.state()
-		if err := r.next(out.write); err != nil {
+		if err := r.next(wanted); err != nil {
 			return err
 		}
 	}

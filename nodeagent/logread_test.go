@@ -19,8 +19,13 @@ func entry(seq uint64, text string) guest.LogEntry {
 
 func read(t *testing.T, log *containerLog, tail int) string {
 	t.Helper()
+	return readSome(t, log, selection{tail: tail}, false)
+}
+
+func readSome(t *testing.T, log *containerLog, what selection, follow bool) string {
+	t.Helper()
 	rec := httptest.NewRecorder()
-	if err := streamLog(t.Context(), log, tail, false, lineWriter{w: rec, c: http.NewResponseController(deadlines{rec})}); err != nil {
+	if err := streamLog(t.Context(), log, what, follow, lineWriter{w: rec, c: http.NewResponseController(deadlines{rec})}); err != nil {
 		t.Fatal(err)
 	}
 	return rec.Body.String()
@@ -119,5 +124,56 @@ func TestAFloodIsBoundedAndReadersFollowOverTheRotation(t *testing.T) {
 	var buf bytes.Buffer
 	if buf.WriteString(read(t, log, 1)); buf.Len() != len(line)+1 {
 		t.Errorf("the last line has %d bytes", buf.Len())
+	}
+}
+
+func TestAReaderGoesOnBehindItsCursor(t *testing.T) {
+	t.Parallel()
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	defer log.close()
+	for i, boot := range []string{"one", "one", "two", "two"} {
+		if err := log.append(boot, entry(uint64(i%2+1), fmt.Sprintf("%s %d", boot, i%2+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for after, want := range map[string]string{
+		"one.1": "one 2\ntwo 1\ntwo 2\n", "one.2": "two 1\ntwo 2\n", "one.9": "two 1\ntwo 2\n", "two.1": "two 2\n", "two.2": "",
+		"rotated-away.7": "one 1\none 2\ntwo 1\ntwo 2\n",
+	} {
+		c, err := parseCursor(after)
+		if err != nil || c.String() != after {
+			t.Fatalf("cursor %s: %v %v", after, c, err)
+		}
+		if got := readSome(t, log, selection{tail: -1, after: c}, false); got != want {
+			t.Errorf("behind %s comes %q, want %q", after, got, want)
+		}
+	}
+	if got := readSome(t, log, selection{tail: -1, since: time.Unix(2, 0)}, false); got != "one 2\ntwo 2\n" {
+		t.Errorf("since the second second: %q", got)
+	}
+	for _, bad := range []string{"", "x", "x.", ".1", "x.y", "x.-1"} {
+		if c, err := parseCursor(bad); err == nil {
+			t.Errorf("%q is the cursor %v", bad, c)
+		}
+	}
+}
+
+func TestAFollowedLogEndsWithItsContainer(t *testing.T) {
+	t.Parallel()
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	defer log.close()
+	log.begin()
+	read := make(chan string, 1)
+	go func() { read <- readSome(t, log, selection{tail: -1}, true) }()
+	if err := log.append("boot", entry(1, "a")); err != nil {
+		t.Fatal(err)
+	}
+	log.finished()
+	if got := <-read; got != "a\n" {
+		t.Errorf("it reads %q", got)
+	}
+	log.begin() // the machine is started again
+	if ended, _ := log.state(); ended {
+		t.Error("the log is over though its machine is started again")
 	}
 }

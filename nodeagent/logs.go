@@ -28,6 +28,7 @@ type logLine struct {
 	Dropped uint64    `json:"dropped,omitempty"`
 	Boot    string    `json:"boot,omitempty"`
 	Seq     uint64    `json:"seq,omitempty"`
+	Cursor  string    `json:"cursor,omitempty"` // for readers, in the place of boot and seq: where to go on
 }
 
 // containerLog keeps the output of one container on the node, so that it can be read when the machine is gone.
@@ -168,6 +169,7 @@ func (l *containerLog) finished() {
 	if !l.doneSet {
 		l.doneSet = true
 		close(l.done)
+		l.tellReaders()
 	}
 }
 
@@ -178,25 +180,33 @@ func (l *containerLog) caughtUp() <-chan struct{} {
 	return l.done
 }
 
-// close ends the log; readers who follow come to their end.
-func (l *containerLog) close() {
+// end says that no more will ever come; readers who follow come to their end.
+func (l *containerLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.ended {
 		l.ended = true
 		l.tellReaders()
 	}
+}
+
+// close ends the log and lets go of its file.
+func (l *containerLog) close() {
+	l.end()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.file != nil {
 		_ = l.file.Close() //nolint:errcheck // nothing is buffered
 		l.file = nil
 	}
 }
 
-// state returns whether more may come, and a channel that is closed when something has.
+// state returns whether all has come that ever will, because the pod is over or the container has ended for good, and a channel that is
+// closed when something has changed.
 func (l *containerLog) state() (ended bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ended, l.changed
+	return l.ended || l.doneSet, l.changed
 }
 
 // pump brings a container's output from the guest into its log.

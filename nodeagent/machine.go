@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"sync"
 	"time"
 
@@ -55,10 +56,26 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 			return err
 		}
 	}
-	if err := w.agent.vms.LimitMemory(ctx, w.id, order.Resources.MemoryMiB+order.VMMOverheadMiB); err != nil {
+	if err := w.limitMemory(ctx, order); err != nil {
 		return err
 	}
 	return w.attend(ctx, order, domain)
+}
+
+func (w *worker) limitMemory(ctx context.Context, order husk.DesiredPod) error {
+	return w.agent.vms.LimitMemory(ctx, w.id, order.Resources.MemoryMiB+order.VMMOverheadMiB)
+}
+
+// uphold sees to it that what stands around a machine that runs is as it should be, whoever has changed it.
+func (w *worker) uphold(ctx context.Context, order husk.DesiredPod) error {
+	port, err := portOf(order)
+	if err != nil {
+		return err
+	}
+	if err := w.agent.net.Attach(port); err != nil {
+		return err
+	}
+	return w.limitMemory(ctx, order)
 }
 
 // machineDied decides what follows when the machine has ended by itself. over is true when the pod is.
@@ -146,6 +163,8 @@ func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Do
 		}
 		return fmt.Errorf("hand the pod to its guest: %w", err)
 	}
+	w.guest.Store(client)
+	defer w.guest.Store(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	var pumps sync.WaitGroup
 	defer func() { cancel(); pumps.Wait() }()
@@ -224,6 +243,14 @@ func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
+			// It is looked at every pod whenever one of the node's has changed, and every now and then. The channel, and the sessions on it,
+			// end only for a change of this one.
+			if now, parking := w.current(); !parking && reflect.DeepEqual(now, order) {
+				if err := w.uphold(ctx, order); err != nil {
+					return err
+				}
+				continue
+			}
 			w.poke()
 			return nil // the next round takes the new order
 		}

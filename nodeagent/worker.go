@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/guest"
 )
 
 // record is what an agent must remember of a pod across its own death, beside what libvirt and the guest know.
@@ -41,6 +43,9 @@ type worker struct {
 	mu      sync.Mutex
 	order   husk.DesiredPod
 	parking bool
+
+	// guest is the channel to the pod's husk-init, while there is one, for those who ask from outside.
+	guest atomic.Pointer[guest.Client]
 
 	adopted bool // the machine ran before this round; its guest may have the pod already
 	rec     record
@@ -195,6 +200,9 @@ func (w *worker) end(order husk.DesiredPod, event husk.PhaseEvent, reason, messa
 func (w *worker) finish(ctx context.Context, order husk.DesiredPod) error {
 	if err := w.endMachine(ctx, 0); err != nil {
 		return err
+	}
+	for _, l := range w.logs {
+		l.end()
 	}
 	if final := w.rec.Final; final != nil {
 		w.report(order, final.Event, final.Reason, final.Message, final.Containers)

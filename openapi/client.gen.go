@@ -692,9 +692,51 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AttachToPod Join a container's own process
+	//
+	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
+	// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
+	AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OpenPodConsole Follow the console of a pod's machine
+	//
+	// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
+	// Nothing can be typed. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
+	OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CopyToPod Copy files into a container
+	//
+	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
+	// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
+	CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CopyFromPod Copy files out of a container
+	//
+	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
+	// log. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
+	CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExecInPod Run a command in a container
+	//
+	// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
+	// written down in the audit log. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
+	ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPodLogs Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
+	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -705,6 +747,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 	GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForwardPodPort Connect to a TCP port in a pod
+	//
+	// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
+	// there. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
+	ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPodStats What a pod uses at the moment
+	//
+	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
+	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQuota The tenant's limits and what is in use
 	//
@@ -2254,9 +2312,101 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
+// AttachToPod Join a container's own process
+//
+// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
+// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
+func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAttachToPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OpenPodConsole Follow the console of a pod's machine
+//
+// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
+// Nothing can be typed. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
+func (c *Client) OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOpenPodConsoleRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CopyToPod Copy files into a container
+//
+// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
+// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
+func (c *Client) CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCopyToPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CopyFromPod Copy files out of a container
+//
+// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
+// log. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
+func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCopyFromPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExecInPod Run a command in a container
+//
+// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
+// written down in the audit log. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
+func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExecInPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetPodLogs Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
+// which another request goes on. A log that is followed ends when its container has ended for good.
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2278,6 +2428,42 @@ func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogs
 // Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodPlacementRequest(c.Server, podID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForwardPodPort Connect to a TCP port in a pod
+//
+// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
+// there. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
+func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForwardPodPortRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPodStats What a pod uses at the moment
+//
+// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
+func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPodStatsRequest(c.Server, podID)
 	if err != nil {
 		return nil, err
 	}
@@ -5520,6 +5706,483 @@ func NewGetPodRequest(server string, podID PodID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewAttachToPodRequest constructs an http.Request for the AttachToPod method
+func NewAttachToPodRequest(server string, podID PodID, params *AttachToPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/attach", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Container != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "container", *params.Container, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewOpenPodConsoleRequest constructs an http.Request for the OpenPodConsole method
+func NewOpenPodConsoleRequest(server string, podID PodID, params *OpenPodConsoleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/console", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCopyToPodRequest constructs an http.Request for the CopyToPod method
+func NewCopyToPodRequest(server string, podID PodID, params *CopyToPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/copy-in", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Container != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "container", *params.Container, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "path", params.Path, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.KeepOwners != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "keepOwners", *params.KeepOwners, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCopyFromPodRequest constructs an http.Request for the CopyFromPod method
+func NewCopyFromPodRequest(server string, podID PodID, params *CopyFromPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/copy-out", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Container != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "container", *params.Container, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "path", params.Path, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewExecInPodRequest constructs an http.Request for the ExecInPod method
+func NewExecInPodRequest(server string, podID PodID, params *ExecInPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/exec", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Container != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "container", *params.Container, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Command != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "command", params.Command, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Env != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "env", *params.Env, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.User != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user", *params.User, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.WorkingDir != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "workingDir", *params.WorkingDir, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Stdin != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stdin", *params.Stdin, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Tty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tty", *params.Tty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cols != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cols", *params.Cols, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Rows != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "rows", *params.Rows, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetPodLogsRequest constructs an http.Request for the GetPodLogs method
 func NewGetPodLogsRequest(server string, podID PodID, params *GetPodLogsParams) (*http.Request, error) {
 	var err error
@@ -5591,6 +6254,30 @@ func NewGetPodLogsRequest(server string, podID PodID, params *GetPodLogsParams) 
 
 		}
 
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Timestamps != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timestamps", *params.Timestamps, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
@@ -5649,6 +6336,112 @@ func NewGetPodPlacementRequest(server string, podID PodID) (*http.Request, error
 	}
 
 	operationPath := fmt.Sprintf("/v1/pods/%s/placement", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewForwardPodPortRequest constructs an http.Request for the ForwardPodPort method
+func NewForwardPodPortRequest(server string, podID PodID, params *ForwardPodPortParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/port-forward", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "port", params.Port, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SecWebSocketProtocol != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Sec-WebSocket-Protocol", *params.SecWebSocketProtocol, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetPodStatsRequest constructs an http.Request for the GetPodStats method
+func NewGetPodStatsRequest(server string, podID PodID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/stats", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7464,9 +8257,61 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPodWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodResponse, error)
 
+	// AttachToPodWithResponse Join a container's own process
+	//
+	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
+	// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
+	AttachToPodWithResponse(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*AttachToPodResponse, error)
+
+	// OpenPodConsoleWithResponse Follow the console of a pod's machine
+	//
+	// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
+	// Nothing can be typed. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
+	OpenPodConsoleWithResponse(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*OpenPodConsoleResponse, error)
+
+	// CopyToPodWithResponse Copy files into a container
+	//
+	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
+	// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
+	CopyToPodWithResponse(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*CopyToPodResponse, error)
+
+	// CopyFromPodWithResponse Copy files out of a container
+	//
+	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
+	// log. For developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
+	CopyFromPodWithResponse(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*CopyFromPodResponse, error)
+
+	// ExecInPodWithResponse Run a command in a container
+	//
+	// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
+	// written down in the audit log. For developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
+	ExecInPodWithResponse(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*ExecInPodResponse, error)
+
 	// GetPodLogsWithResponse Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
+	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
+	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7481,6 +8326,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 	GetPodPlacementWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodPlacementResponse, error)
+
+	// ForwardPodPortWithResponse Connect to a TCP port in a pod
+	//
+	// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
+	// there. It is written down in the audit log. For developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
+	ForwardPodPortWithResponse(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*ForwardPodPortResponse, error)
+
+	// GetPodStatsWithResponse What a pod uses at the moment
+	//
+	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
+	GetPodStatsWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodStatsResponse, error)
 
 	// GetQuotaWithResponse The tenant's limits and what is in use
 	//
@@ -10468,6 +11333,211 @@ func (r GetPodResponse) ContentType() string {
 	return ""
 }
 
+type AttachToPodResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AttachToPodResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AttachToPodResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AttachToPodResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AttachToPodResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AttachToPodResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OpenPodConsoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r OpenPodConsoleResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r OpenPodConsoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OpenPodConsoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OpenPodConsoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OpenPodConsoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CopyToPodResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CopyToPodResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CopyToPodResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CopyToPodResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CopyToPodResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CopyToPodResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CopyFromPodResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CopyFromPodResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CopyFromPodResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CopyFromPodResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CopyFromPodResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CopyFromPodResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExecInPodResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExecInPodResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExecInPodResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExecInPodResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExecInPodResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExecInPodResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetPodLogsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10551,6 +11621,95 @@ func (r GetPodPlacementResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetPodPlacementResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ForwardPodPortResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ForwardPodPortResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ForwardPodPortResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ForwardPodPortResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ForwardPodPortResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ForwardPodPortResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPodStatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PodStats
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPodStatsResponse) GetJSON200() *PodStats {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPodStatsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPodStatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPodStatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPodStatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPodStatsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12680,9 +13839,91 @@ func (c *ClientWithResponses) GetPodWithResponse(ctx context.Context, podID PodI
 	return ParseGetPodResponse(rsp)
 }
 
+// AttachToPodWithResponse Join a container's own process
+//
+// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
+// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
+func (c *ClientWithResponses) AttachToPodWithResponse(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*AttachToPodResponse, error) {
+	rsp, err := c.AttachToPod(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAttachToPodResponse(rsp)
+}
+
+// OpenPodConsoleWithResponse Follow the console of a pod's machine
+//
+// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
+// Nothing can be typed. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
+func (c *ClientWithResponses) OpenPodConsoleWithResponse(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*OpenPodConsoleResponse, error) {
+	rsp, err := c.OpenPodConsole(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOpenPodConsoleResponse(rsp)
+}
+
+// CopyToPodWithResponse Copy files into a container
+//
+// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
+// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
+func (c *ClientWithResponses) CopyToPodWithResponse(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*CopyToPodResponse, error) {
+	rsp, err := c.CopyToPod(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCopyToPodResponse(rsp)
+}
+
+// CopyFromPodWithResponse Copy files out of a container
+//
+// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
+// log. For developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
+func (c *ClientWithResponses) CopyFromPodWithResponse(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*CopyFromPodResponse, error) {
+	rsp, err := c.CopyFromPod(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCopyFromPodResponse(rsp)
+}
+
+// ExecInPodWithResponse Run a command in a container
+//
+// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
+// written down in the audit log. For developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
+func (c *ClientWithResponses) ExecInPodWithResponse(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*ExecInPodResponse, error) {
+	rsp, err := c.ExecInPod(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExecInPodResponse(rsp)
+}
+
 // GetPodLogsWithResponse Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. For viewers, developers and owners of the tenant.
+// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
+// which another request goes on. A log that is followed ends when its container has ended for good.
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12708,6 +13949,38 @@ func (c *ClientWithResponses) GetPodPlacementWithResponse(ctx context.Context, p
 		return nil, err
 	}
 	return ParseGetPodPlacementResponse(rsp)
+}
+
+// ForwardPodPortWithResponse Connect to a TCP port in a pod
+//
+// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
+// there. It is written down in the audit log. For developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
+func (c *ClientWithResponses) ForwardPodPortWithResponse(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*ForwardPodPortResponse, error) {
+	rsp, err := c.ForwardPodPort(ctx, podID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForwardPodPortResponse(rsp)
+}
+
+// GetPodStatsWithResponse What a pod uses at the moment
+//
+// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
+func (c *ClientWithResponses) GetPodStatsWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodStatsResponse, error) {
+	rsp, err := c.GetPodStats(ctx, podID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPodStatsResponse(rsp)
 }
 
 // GetQuotaWithResponse The tenant's limits and what is in use
@@ -15152,6 +16425,151 @@ func ParseGetPodResponse(rsp *http.Response) (*GetPodResponse, error) {
 	return response, nil
 }
 
+// ParseAttachToPodResponse parses an HTTP response from a AttachToPodWithResponse call
+func ParseAttachToPodResponse(rsp *http.Response) (*AttachToPodResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AttachToPodResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseOpenPodConsoleResponse parses an HTTP response from a OpenPodConsoleWithResponse call
+func ParseOpenPodConsoleResponse(rsp *http.Response) (*OpenPodConsoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OpenPodConsoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCopyToPodResponse parses an HTTP response from a CopyToPodWithResponse call
+func ParseCopyToPodResponse(rsp *http.Response) (*CopyToPodResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CopyToPodResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCopyFromPodResponse parses an HTTP response from a CopyFromPodWithResponse call
+func ParseCopyFromPodResponse(rsp *http.Response) (*CopyFromPodResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CopyFromPodResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExecInPodResponse parses an HTTP response from a ExecInPodWithResponse call
+func ParseExecInPodResponse(rsp *http.Response) (*ExecInPodResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExecInPodResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetPodLogsResponse parses an HTTP response from a GetPodLogsWithResponse call
 func ParseGetPodLogsResponse(rsp *http.Response) (*GetPodLogsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15194,6 +16612,68 @@ func ParseGetPodPlacementResponse(rsp *http.Response) (*GetPodPlacementResponse,
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Placement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseForwardPodPortResponse parses an HTTP response from a ForwardPodPortWithResponse call
+func ParseForwardPodPortResponse(rsp *http.Response) (*ForwardPodPortResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ForwardPodPortResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPodStatsResponse parses an HTTP response from a GetPodStatsWithResponse call
+func ParseGetPodStatsResponse(rsp *http.Response) (*GetPodStatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPodStatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PodStats
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

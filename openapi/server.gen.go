@@ -187,12 +187,33 @@ type ServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(w http.ResponseWriter, r *http.Request, podID PodID)
+	// AttachToPod Join a container's own process
+	// (GET /v1/pods/{podId}/attach)
+	AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams)
+	// OpenPodConsole Follow the console of a pod's machine
+	// (GET /v1/pods/{podId}/console)
+	OpenPodConsole(w http.ResponseWriter, r *http.Request, podID PodID, params OpenPodConsoleParams)
+	// CopyToPod Copy files into a container
+	// (GET /v1/pods/{podId}/copy-in)
+	CopyToPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyToPodParams)
+	// CopyFromPod Copy files out of a container
+	// (GET /v1/pods/{podId}/copy-out)
+	CopyFromPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyFromPodParams)
+	// ExecInPod Run a command in a container
+	// (GET /v1/pods/{podId}/exec)
+	ExecInPod(w http.ResponseWriter, r *http.Request, podID PodID, params ExecInPodParams)
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams)
 	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
 	// (GET /v1/pods/{podId}/placement)
 	GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID)
+	// ForwardPodPort Connect to a TCP port in a pod
+	// (GET /v1/pods/{podId}/port-forward)
+	ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams)
+	// GetPodStats What a pod uses at the moment
+	// (GET /v1/pods/{podId}/stats)
+	GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID)
 	// GetQuota The tenant's limits and what is in use
 	// (GET /v1/quota)
 	GetQuota(w http.ResponseWriter, r *http.Request)
@@ -595,6 +616,36 @@ func (_ Unimplemented) GetPod(w http.ResponseWriter, r *http.Request, podID PodI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// AttachToPod Join a container's own process
+// (GET /v1/pods/{podId}/attach)
+func (_ Unimplemented) AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// OpenPodConsole Follow the console of a pod's machine
+// (GET /v1/pods/{podId}/console)
+func (_ Unimplemented) OpenPodConsole(w http.ResponseWriter, r *http.Request, podID PodID, params OpenPodConsoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CopyToPod Copy files into a container
+// (GET /v1/pods/{podId}/copy-in)
+func (_ Unimplemented) CopyToPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyToPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CopyFromPod Copy files out of a container
+// (GET /v1/pods/{podId}/copy-out)
+func (_ Unimplemented) CopyFromPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyFromPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ExecInPod Run a command in a container
+// (GET /v1/pods/{podId}/exec)
+func (_ Unimplemented) ExecInPod(w http.ResponseWriter, r *http.Request, podID PodID, params ExecInPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetPodLogs Read the log of a container
 // (GET /v1/pods/{podId}/logs)
 func (_ Unimplemented) GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams) {
@@ -604,6 +655,18 @@ func (_ Unimplemented) GetPodLogs(w http.ResponseWriter, r *http.Request, podID 
 // GetPodPlacement Say why a pod is where it is, or why it is nowhere
 // (GET /v1/pods/{podId}/placement)
 func (_ Unimplemented) GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ForwardPodPort Connect to a TCP port in a pod
+// (GET /v1/pods/{podId}/port-forward)
+func (_ Unimplemented) ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPodStats What a pod uses at the moment
+// (GET /v1/pods/{podId}/stats)
+func (_ Unimplemented) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2807,6 +2870,451 @@ func (siw *ServerInterfaceWrapper) GetPod(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// AttachToPod operation middleware
+func (siw *ServerInterfaceWrapper) AttachToPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AttachToPodParams
+
+	// ------------- Optional query parameter "container" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "container", r.URL.Query(), &params.Container, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "container"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "container", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AttachToPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// OpenPodConsole operation middleware
+func (siw *ServerInterfaceWrapper) OpenPodConsole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OpenPodConsoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.OpenPodConsole(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CopyToPod operation middleware
+func (siw *ServerInterfaceWrapper) CopyToPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CopyToPodParams
+
+	// ------------- Optional query parameter "container" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "container", r.URL.Query(), &params.Container, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "container"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "container", Err: err})
+		}
+		return
+	}
+
+	// ------------- Required query parameter "path" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "path", r.URL.Query(), &params.Path, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "path"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "path", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "keepOwners" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "keepOwners", r.URL.Query(), &params.KeepOwners, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "keepOwners"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "keepOwners", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CopyToPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CopyFromPod operation middleware
+func (siw *ServerInterfaceWrapper) CopyFromPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CopyFromPodParams
+
+	// ------------- Optional query parameter "container" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "container", r.URL.Query(), &params.Container, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "container"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "container", Err: err})
+		}
+		return
+	}
+
+	// ------------- Required query parameter "path" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "path", r.URL.Query(), &params.Path, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "path"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "path", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CopyFromPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExecInPod operation middleware
+func (siw *ServerInterfaceWrapper) ExecInPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExecInPodParams
+
+	// ------------- Optional query parameter "container" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "container", r.URL.Query(), &params.Container, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "container"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "container", Err: err})
+		}
+		return
+	}
+
+	// ------------- Required query parameter "command" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "command", r.URL.Query(), &params.Command, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "command"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "command", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "env" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "env", r.URL.Query(), &params.Env, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "env"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "env", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "user" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user", r.URL.Query(), &params.User, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "user"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "workingDir" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "workingDir", r.URL.Query(), &params.WorkingDir, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "workingDir"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "workingDir", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "stdin" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stdin", r.URL.Query(), &params.Stdin, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "stdin"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stdin", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tty", r.URL.Query(), &params.Tty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tty", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cols" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cols", r.URL.Query(), &params.Cols, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cols"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cols", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "rows" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "rows", r.URL.Query(), &params.Rows, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "rows"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "rows", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExecInPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetPodLogs operation middleware
 func (siw *ServerInterfaceWrapper) GetPodLogs(w http.ResponseWriter, r *http.Request) {
 
@@ -2860,6 +3368,32 @@ func (siw *ServerInterfaceWrapper) GetPodLogs(w http.ResponseWriter, r *http.Req
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tail"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tail", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
 		}
 		return
 	}
@@ -2926,6 +3460,95 @@ func (siw *ServerInterfaceWrapper) GetPodPlacement(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetPodPlacement(w, r, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ForwardPodPort operation middleware
+func (siw *ServerInterfaceWrapper) ForwardPodPort(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ForwardPodPortParams
+
+	// ------------- Required query parameter "port" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "port", r.URL.Query(), &params.Port, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "port"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "port", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Sec-WebSocket-Protocol" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Sec-WebSocket-Protocol")]; found {
+		var SecWebSocketProtocol SessionProtocol
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Sec-WebSocket-Protocol", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Sec-WebSocket-Protocol", valueList[0], &SecWebSocketProtocol, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Sec-WebSocket-Protocol", Err: err})
+			return
+		}
+
+		params.SecWebSocketProtocol = &SecWebSocketProtocol
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ForwardPodPort(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetPodStats operation middleware
+func (siw *ServerInterfaceWrapper) GetPodStats(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPodStats(w, r, podID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3939,6 +4562,27 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/logs", wrapper.GetPodLogs)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/stats", wrapper.GetPodStats)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/exec", wrapper.ExecInPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/attach", wrapper.AttachToPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/console", wrapper.OpenPodConsole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/port-forward", wrapper.ForwardPodPort)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/copy-out", wrapper.CopyFromPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/copy-in", wrapper.CopyToPod)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/volumes", wrapper.ListVolumes)
@@ -6647,6 +7291,176 @@ func (response GetPoddefaultApplicationProblemPlusJSONResponse) VisitGetPodRespo
 	return err
 }
 
+type AttachToPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params AttachToPodParams
+}
+
+type AttachToPodResponseObject interface {
+	VisitAttachToPodResponse(w http.ResponseWriter) error
+}
+
+type AttachToPod101Response struct {
+}
+
+func (response AttachToPod101Response) VisitAttachToPodResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type AttachToPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AttachToPoddefaultApplicationProblemPlusJSONResponse) VisitAttachToPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OpenPodConsoleRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params OpenPodConsoleParams
+}
+
+type OpenPodConsoleResponseObject interface {
+	VisitOpenPodConsoleResponse(w http.ResponseWriter) error
+}
+
+type OpenPodConsole101Response struct {
+}
+
+func (response OpenPodConsole101Response) VisitOpenPodConsoleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type OpenPodConsoledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response OpenPodConsoledefaultApplicationProblemPlusJSONResponse) VisitOpenPodConsoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CopyToPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params CopyToPodParams
+}
+
+type CopyToPodResponseObject interface {
+	VisitCopyToPodResponse(w http.ResponseWriter) error
+}
+
+type CopyToPod101Response struct {
+}
+
+func (response CopyToPod101Response) VisitCopyToPodResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type CopyToPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CopyToPoddefaultApplicationProblemPlusJSONResponse) VisitCopyToPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CopyFromPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params CopyFromPodParams
+}
+
+type CopyFromPodResponseObject interface {
+	VisitCopyFromPodResponse(w http.ResponseWriter) error
+}
+
+type CopyFromPod101Response struct {
+}
+
+func (response CopyFromPod101Response) VisitCopyFromPodResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type CopyFromPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CopyFromPoddefaultApplicationProblemPlusJSONResponse) VisitCopyFromPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExecInPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params ExecInPodParams
+}
+
+type ExecInPodResponseObject interface {
+	VisitExecInPodResponse(w http.ResponseWriter) error
+}
+
+type ExecInPod101Response struct {
+}
+
+func (response ExecInPod101Response) VisitExecInPodResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type ExecInPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExecInPoddefaultApplicationProblemPlusJSONResponse) VisitExecInPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetPodLogsRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params GetPodLogsParams
@@ -6755,6 +7569,79 @@ type GetPodPlacementdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetPodPlacementdefaultApplicationProblemPlusJSONResponse) VisitGetPodPlacementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForwardPodPortRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params ForwardPodPortParams
+}
+
+type ForwardPodPortResponseObject interface {
+	VisitForwardPodPortResponse(w http.ResponseWriter) error
+}
+
+type ForwardPodPort101Response struct {
+}
+
+func (response ForwardPodPort101Response) VisitForwardPodPortResponse(w http.ResponseWriter) error {
+	w.WriteHeader(101)
+	return nil
+}
+
+type ForwardPodPortdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ForwardPodPortdefaultApplicationProblemPlusJSONResponse) VisitForwardPodPortResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPodStatsRequestObject struct {
+	PodID PodID `json:"podId"`
+}
+
+type GetPodStatsResponseObject interface {
+	VisitGetPodStatsResponse(w http.ResponseWriter) error
+}
+
+type GetPodStats200JSONResponse PodStats
+
+func (response GetPodStats200JSONResponse) VisitGetPodStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPodStatsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPodStatsdefaultApplicationProblemPlusJSONResponse) VisitGetPodStatsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7862,12 +8749,33 @@ type StrictServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(ctx context.Context, request GetPodRequestObject) (GetPodResponseObject, error)
+	// AttachToPod Join a container's own process
+	// (GET /v1/pods/{podId}/attach)
+	AttachToPod(ctx context.Context, request AttachToPodRequestObject) (AttachToPodResponseObject, error)
+	// OpenPodConsole Follow the console of a pod's machine
+	// (GET /v1/pods/{podId}/console)
+	OpenPodConsole(ctx context.Context, request OpenPodConsoleRequestObject) (OpenPodConsoleResponseObject, error)
+	// CopyToPod Copy files into a container
+	// (GET /v1/pods/{podId}/copy-in)
+	CopyToPod(ctx context.Context, request CopyToPodRequestObject) (CopyToPodResponseObject, error)
+	// CopyFromPod Copy files out of a container
+	// (GET /v1/pods/{podId}/copy-out)
+	CopyFromPod(ctx context.Context, request CopyFromPodRequestObject) (CopyFromPodResponseObject, error)
+	// ExecInPod Run a command in a container
+	// (GET /v1/pods/{podId}/exec)
+	ExecInPod(ctx context.Context, request ExecInPodRequestObject) (ExecInPodResponseObject, error)
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(ctx context.Context, request GetPodLogsRequestObject) (GetPodLogsResponseObject, error)
 	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
 	// (GET /v1/pods/{podId}/placement)
 	GetPodPlacement(ctx context.Context, request GetPodPlacementRequestObject) (GetPodPlacementResponseObject, error)
+	// ForwardPodPort Connect to a TCP port in a pod
+	// (GET /v1/pods/{podId}/port-forward)
+	ForwardPodPort(ctx context.Context, request ForwardPodPortRequestObject) (ForwardPodPortResponseObject, error)
+	// GetPodStats What a pod uses at the moment
+	// (GET /v1/pods/{podId}/stats)
+	GetPodStats(ctx context.Context, request GetPodStatsRequestObject) (GetPodStatsResponseObject, error)
 	// GetQuota The tenant's limits and what is in use
 	// (GET /v1/quota)
 	GetQuota(ctx context.Context, request GetQuotaRequestObject) (GetQuotaResponseObject, error)
@@ -9542,6 +10450,141 @@ func (sh *strictHandler) GetPod(w http.ResponseWriter, r *http.Request, podID Po
 	}
 }
 
+// AttachToPod operation middleware
+func (sh *strictHandler) AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams) {
+	var request AttachToPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AttachToPod(ctx, request.(AttachToPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AttachToPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AttachToPodResponseObject); ok {
+		if err := validResponse.VisitAttachToPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// OpenPodConsole operation middleware
+func (sh *strictHandler) OpenPodConsole(w http.ResponseWriter, r *http.Request, podID PodID, params OpenPodConsoleParams) {
+	var request OpenPodConsoleRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.OpenPodConsole(ctx, request.(OpenPodConsoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OpenPodConsole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OpenPodConsoleResponseObject); ok {
+		if err := validResponse.VisitOpenPodConsoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CopyToPod operation middleware
+func (sh *strictHandler) CopyToPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyToPodParams) {
+	var request CopyToPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CopyToPod(ctx, request.(CopyToPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CopyToPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CopyToPodResponseObject); ok {
+		if err := validResponse.VisitCopyToPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CopyFromPod operation middleware
+func (sh *strictHandler) CopyFromPod(w http.ResponseWriter, r *http.Request, podID PodID, params CopyFromPodParams) {
+	var request CopyFromPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CopyFromPod(ctx, request.(CopyFromPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CopyFromPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CopyFromPodResponseObject); ok {
+		if err := validResponse.VisitCopyFromPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExecInPod operation middleware
+func (sh *strictHandler) ExecInPod(w http.ResponseWriter, r *http.Request, podID PodID, params ExecInPodParams) {
+	var request ExecInPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExecInPod(ctx, request.(ExecInPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExecInPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExecInPodResponseObject); ok {
+		if err := validResponse.VisitExecInPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetPodLogs operation middleware
 func (sh *strictHandler) GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams) {
 	var request GetPodLogsRequestObject
@@ -9588,6 +10631,59 @@ func (sh *strictHandler) GetPodPlacement(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetPodPlacementResponseObject); ok {
 		if err := validResponse.VisitGetPodPlacementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ForwardPodPort operation middleware
+func (sh *strictHandler) ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams) {
+	var request ForwardPodPortRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ForwardPodPort(ctx, request.(ForwardPodPortRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ForwardPodPort")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ForwardPodPortResponseObject); ok {
+		if err := validResponse.VisitForwardPodPortResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPodStats operation middleware
+func (sh *strictHandler) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
+	var request GetPodStatsRequestObject
+
+	request.PodID = podID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPodStats(ctx, request.(GetPodStatsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPodStats")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPodStatsResponseObject); ok {
+		if err := validResponse.VisitGetPodStatsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -83,6 +83,24 @@ func (e DesiredPodState) Valid() bool {
 	}
 }
 
+// Defines values for DiskStatsKind.
+const (
+	DiskStatsKindImage  DiskStatsKind = "image"
+	DiskStatsKindVolume DiskStatsKind = "volume"
+)
+
+// Valid indicates whether the value is a known member of the DiskStatsKind enum.
+func (e DiskStatsKind) Valid() bool {
+	switch e {
+	case DiskStatsKindImage:
+		return true
+	case DiskStatsKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -772,7 +790,7 @@ type APIKeyWithSecret struct {
 	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
 }
 
-// AuditEntry One change that was made. Entries are never changed.
+// AuditEntry One change that was made, or one session that was opened. Entries are never changed.
 type AuditEntry struct {
 	ActorID openapi_types.UUID `json:"actorId"`
 
@@ -785,9 +803,14 @@ type AuditEntry struct {
 	// Address Where the request came from.
 	//
 	// Example: 192.0.2.10
-	Address *string            `json:"address,omitempty"`
-	At      time.Time          `json:"at"`
-	ID      openapi_types.UUID `json:"id"`
+	Address *string   `json:"address,omitempty"`
+	At      time.Time `json:"at"`
+
+	// Detail What exactly, such as the command line that was run in a pod; at most 4096 bytes.
+	//
+	// Example: container nginx: ls -l
+	Detail *string            `json:"detail,omitempty"`
+	ID     openapi_types.UUID `json:"id"`
 
 	// KeyID The API key with which the actor got its token.
 	KeyID *openapi_types.UUID `json:"keyId,omitempty"`
@@ -863,6 +886,19 @@ type Container struct {
 	User         *string        `json:"user,omitempty"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 	WorkingDir   *string        `json:"workingDir,omitempty"`
+}
+
+// ContainerStats What a container that runs uses.
+type ContainerStats struct {
+	// CPUMicros Spent since the container was last started.
+	CPUMicros int64 `json:"cpuMicros"`
+
+	// MemoryBytes Page cache included.
+	MemoryBytes       int64  `json:"memoryBytes"`
+	MemoryCachedBytes int64  `json:"memoryCachedBytes"`
+	Name              string `json:"name"`
+	OomKills          int64  `json:"oomKills"`
+	Processes         int64  `json:"processes"`
 }
 
 // ContainerStatus defines model for ContainerStatus.
@@ -975,6 +1011,21 @@ type DesiredVolume struct {
 	Name   string `json:"name"`
 	Serial string `json:"serial"`
 }
+
+// DiskStats What went to and came from a disk.
+type DiskStats struct {
+	Kind DiskStatsKind `json:"kind"`
+
+	// Name Of the volume in the pod, or of a container made of the image.
+	Name       string `json:"name"`
+	ReadBytes  int64  `json:"readBytes"`
+	Reads      int64  `json:"reads"`
+	WriteBytes int64  `json:"writeBytes"`
+	Writes     int64  `json:"writes"`
+}
+
+// DiskStatsKind defines model for DiskStats.Kind.
+type DiskStatsKind string
 
 // Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
 type Disruption struct {
@@ -1230,6 +1281,25 @@ type MachineRun struct {
 	SentBytes     int64      `json:"sentBytes"`
 	StartedAt     time.Time  `json:"startedAt"`
 	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
+}
+
+// MachineStats What a pod's whole machine uses.
+type MachineStats struct {
+	// CPUMicros Spent since the boot by all processors together.
+	CPUMicros int64 `json:"cpuMicros"`
+
+	// CPUPressurePercent In how much of the last ten seconds a process waited for a processor; absent where the kernel does not count it.
+	CPUPressurePercent    *float32 `json:"cpuPressurePercent,omitempty"`
+	Cpus                  int      `json:"cpus"`
+	IoPressurePercent     *float32 `json:"ioPressurePercent,omitempty"`
+	MemoryAvailableBytes  int64    `json:"memoryAvailableBytes"`
+	MemoryCachedBytes     int64    `json:"memoryCachedBytes"`
+	MemoryPressurePercent *float32 `json:"memoryPressurePercent,omitempty"`
+	MemoryTotalBytes      int64    `json:"memoryTotalBytes"`
+	RxBytes               int64    `json:"rxBytes"`
+	RxPackets             int64    `json:"rxPackets"`
+	TxBytes               int64    `json:"txBytes"`
+	TxPackets             int64    `json:"txPackets"`
 }
 
 // Name An RFC 1123 label.
@@ -1528,6 +1598,20 @@ type PodSpec struct {
 	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
 	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
 	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
+}
+
+// PodStats What a pod uses, as the kernel inside counts it. Sizes are in bytes, times in microseconds.
+type PodStats struct {
+	// At By the pod's clock.
+	At time.Time `json:"at"`
+
+	// BootID Counters start anew with another.
+	BootID     string           `json:"bootId"`
+	Containers []ContainerStats `json:"containers"`
+	Disks      []DiskStats      `json:"disks"`
+
+	// Pod What a pod's whole machine uses.
+	Pod MachineStats `json:"pod"`
 }
 
 // PodStatus defines model for PodStatus.
@@ -2194,6 +2278,9 @@ type PodID = openapi_types.UUID
 // ServiceAccountID defines model for ServiceAccountId.
 type ServiceAccountID = openapi_types.UUID
 
+// SessionProtocol defines model for SessionProtocol.
+type SessionProtocol = string
+
 // TenantID defines model for TenantId.
 type TenantID = openapi_types.UUID
 
@@ -2217,6 +2304,11 @@ type UserID = openapi_types.UUID
 
 // VolumeID defines model for VolumeId.
 type VolumeID = openapi_types.UUID
+
+// WhichContainer An RFC 1123 label.
+//
+// Example: web
+type WhichContainer = Name
 
 // IssueTokenFormdataBody defines parameters for IssueToken.
 type IssueTokenFormdataBody struct {
@@ -2491,10 +2583,85 @@ type DeletePodParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// AttachToPodParams defines parameters for AttachToPod.
+type AttachToPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// OpenPodConsoleParams defines parameters for OpenPodConsole.
+type OpenPodConsoleParams struct {
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// CopyToPodParams defines parameters for CopyToPod.
+type CopyToPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Path Where to: into a directory that is there, or under a name that is not.
+	Path string `form:"path" json:"path"`
+
+	// KeepOwners Keep the archive's numeric owners, in the place of the container's user.
+	KeepOwners *bool `form:"keepOwners,omitempty" json:"keepOwners,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// CopyFromPodParams defines parameters for CopyFromPod.
+type CopyFromPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Path The file or directory.
+	Path string `form:"path" json:"path"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
+// ExecInPodParams defines parameters for ExecInPod.
+type ExecInPodParams struct {
+	// Container Which container; may be left out when the pod has one.
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
+
+	// Command The command and its arguments, each a parameter of its own.
+	Command []string `form:"command" json:"command"`
+
+	// Env NAME=VALUE, beside the container's own.
+	Env *[]string `form:"env,omitempty" json:"env,omitempty"`
+
+	// User User or user:group, in the place of the container's.
+	User *string `form:"user,omitempty" json:"user,omitempty"`
+
+	// WorkingDir Working directory, in the place of the container's.
+	WorkingDir *string `form:"workingDir,omitempty" json:"workingDir,omitempty"`
+
+	// Stdin The client sends input.
+	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
+
+	// Tty Give the command a terminal; its output is one stream then.
+	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
+
+	// Cols Width of the terminal.
+	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
+
+	// Rows Height of the terminal.
+	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
+}
+
 // GetPodLogsParams defines parameters for GetPodLogs.
 type GetPodLogsParams struct {
 	// Container Which container; may be left out when the pod has one.
-	Container *Name `form:"container,omitempty" json:"container,omitempty"`
+	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
 	// Follow Keep the answer open and stream new lines.
 	Follow *bool `form:"follow,omitempty" json:"follow,omitempty"`
@@ -2502,11 +2669,26 @@ type GetPodLogsParams struct {
 	// Tail Only the last so many lines.
 	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
 
+	// Since Only lines that were written at this time or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// After Only lines behind the one that had this cursor; all that are kept, if that one is not.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// Timestamps Put the RFC 3339 time before each line of plain text.
 	Timestamps *bool `form:"timestamps,omitempty" json:"timestamps,omitempty"`
 
 	// Accept Plain text or JSON lines.
 	Accept *string `json:"Accept,omitempty"`
+}
+
+// ForwardPodPortParams defines parameters for ForwardPodPort.
+type ForwardPodPortParams struct {
+	// Port The port.
+	Port int `form:"port" json:"port"`
+
+	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
@@ -2706,297 +2888,331 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jcxs3ti/+VfDnu1We3GlSJEWtrqn7FG+R40WR5PjexLkW2A2SGDWBngZaFOPKd/8XzkGvRJNsipSd",
-	"N5maqljNbqwHB2f9nS8tX04jKZjQqnX6pTVhNGAx/PPFNR2b/wZM+TGPNJeiddp6NqFizBSZTZhgdywm",
-	"esKIHP6T+ZoEkqmnZCRjcj5qv6Xan3RaXkv5EzalpiU9j1jrtKV0zMW49ccff3itiMZ0yrTt8lkSKxkv",
-	"dno9YeRGsHuNL9wQOYJ+IzpmZMhGMmamJ27e/VfC4nnLawk6NZ352GRxGFN6/4aJsZ60TvvdrrcwLK91",
-	"HrBpJDUT/vxHNl8cz1t6yxShJGYR09w8xBFxRWL2r4QpTRQd5WPCVc0HVWi/bTqoG93BgdeacpH+3XOO",
-	"dQQr7V40H3aLcEWmNGBEinBO+KiwZ08UMfts3oDhS7Fk1HZTly7myuFO6ZidB+7hcvPjE0V4YAbB7uk0",
-	"Cs337IAe+4fBoH006vfag+H+SfvE77L2cbA/PKQHo17/6CAddUT1JB8zt915LbMxPGZB61THCStOYSTj",
-	"KdWt01aScPOmY9BKJSyuHTX86hj2ETsZ9vxB0D6g+8ftwah72D7pB0dt1vWPR4fDfXrQO6kZdtrhw8b9",
-	"I5vXDfqWzZ8o4oecCb0wcDroBYfseNTeHx712wP/5KB9zLq0fTQ6Cfr+wbB3uD9wD/wWenzYqN/QIQuv",
-	"WMh87WIG7w0RI/UqMuN6YshZMRKaz5RHuAD6VnOh6b05lz8mQxYLppmqzDKK/jFjQ09zFpuv/jaKpdAe",
-	"GVL/9jvv//OpoMBJXGwlLI2x5kD0um728oZPuV6c2JkmU2lYhyRTKuaEazZVdXwthDaKHQdsRJNQQ7ee",
-	"GQafJtN0EFMu7J/ZgLjQbMxiGNGFDOoIJZKBg7SHR8HJaJ/2272Bf9wesO6wfTw6NJTe84/YST/Y7+67",
-	"KSSCrh5GIVcsvuM+O/N9mQhdN3KFbxGKrzlm0Q2Ohgejfb99wo4H7UGvf9im+8Fx2z8c9YZ91j0ZHBy5",
-	"Z6GqI3jYhK6ZoPUT0fCrY/z7o57fpyesfTjsBu2Bf3DQPqFHrN0Pjkfd4aHfY4Oac6rTDh827g+KjtlL",
-	"+1p16K+v3r/ziIyJL6dT2lbMXPaaBeSOhglT5G+XL5+RQe+4+10dkdsBOKm89U8lhVkNYcj61/RPX921",
-	"fqsfaiyn7jUe8VhpMpFJ7JFYJiJgAQnkTDwFFiMTTbj2gLEM2ZgLwcU4u/OnUuiJ4SAfrp+VN6jf7R+2",
-	"u/vtbu+62z2F//9SN1czNOfqB1SztuZTVr8FwDLdEwNORYZzMptIxdK1T8xXcOvLMCA0orH2kJmOY5lE",
-	"38//Ad8tMMxl7LCODR7urxYLYBYXLObScQbOhZZkImcklGJMIs784gz8RD8lAZ0rQmNGNMxSjtK9cI02",
-	"wn7cZKWlpmGBrgxJtLxWQE0D+GM9fV1L9yaYRsiQTbgIgIZCqnROZ0m0SGVMBJmUGzNlbmnTSA159VeS",
-	"l5abEVe92JMop9DjH4/69Gh40D7sBvvtAeudtIcD/7B9QvdZb3QUdI8P+m6elKgtiDw/yzCZ1gqYd/Cr",
-	"Y9Qn/ZOTwYiN2oeDg4P2gB3tt+lgcNQ+PBn5/RHbPzoeHLpHfZd2+JBx/2E+VpEUioEi9P4s0ZMXcYzy",
-	"jy+FZgI4LI2ikPvUTGkPON7pl0I3/xGzUeu09X/2cqVuD39Ve4Umob+K7CGI4caHR4MTwsxLnZYRC2I5",
-	"DNl0yRgifOPvzcaStls/EHPzEtt4BzbWfmuaPrs4t2oZDQJQv2h4EcuIxZqb9RvRUDGvFRUefWmhqIuE",
-	"Ud2OmNHAiJXpxlW2x2v5MTM315muPTsrm2D3EY+ZWtLEwieGS3xQabfldfo4YYJwDZyEjKUmlGh5y4RH",
-	"tASuMeUi0aDMbTZeJO/l+/jOvGP2xiGPNVzjP4rH59d8t+xAPJfEle9KzpFRMTCDQip5Bu80pBW7V+fi",
-	"ivlSBMqx/Bm7hsW+ZXNzFY2lDEgiNA/ND2ANuJO3rMxrjo6ODkEmz1aIC31o5LRMZt/vHeybd4qC+2F3",
-	"UXJvskuVBYYP65ftDVe64aKBulL6x7JB2TP8RzYCGsd0vjBMbKt+nGYfrpgfM71FdrB4/OHlvJ/83jj8",
-	"4frsp4M3P797//Lj/vc/9f/n9eDVx9eHLw7f/Hz5ff+/3/5y8X7/x58Orj/88uL1zz8Nnl/1fzhrbcRg",
-	"tsFQtn2m1z7DpQV8wJFOAq5fCB2vZv5Vm0FmC9MTqsmMokWsQ0xrnKHsiAZNfA/ObJlkqNH116QYePdH",
-	"LuDtVJQsz7flgcTT8lqmE4p2BCEDOJY5hdl33D28sxuavx6wu/9r/+r4oFEsfhkEMVPKeaeABM0yK6ZP",
-	"p4wYzaQsLfVO+p1up9/pdZ3tN6BIvt5y3tYbss4uzoH9gvIym3Af7EEElgcuRq4VXo2lu7CuJyQ2V2fv",
-	"i3bTnIwsuTwldAhS+kjGhJJQjjl0WNNBShpLJbb8zT9SIuEoZi0uQ/bzeeARqtAKZrQjKXRMfV0R0uGY",
-	"XUjnEtjNxzVY+FUXTBXN+AG8Aup8PpfiSfGyE1ak7uJ4annC7q+rnPMsXFleK3dNuNwc695oz2hEfa4b",
-	"C7ZR8paHIYc/MnHBKS1M2VTG87f8+1WvVjl51kWxDeccWDQ5833LXhpw6DPis2hyD0cZzpaMmLBOCTRB",
-	"BlzdKkJFQITUEy7GhIWKLbLpW1QNFgh3KgXXMlYlfvlrzstOD4+OT8ykMoJYpP3KvgNvXrnjWccZwzdD",
-	"dK9erPnI6Fbskgk2o2FTWig2AKdmFWE/W/xiYfcXX1k5+Kzv6i5f/PjsivyfXje7YrggFy/eIvumgrx4",
-	"9vzqDKhACnLR7h8cdghY/Atitqa3TMC1RLh+itZ+Fpu7WzGtiLnF58TIGB0Uqov2+K6D4T2TQlMucC8b",
-	"rDaNx45b9JJFIfWZgnGlHi0wgQoQKjLyKoxsv390eOwY2ZTen+Pr/YPDRfqzra45BmbYVyS50FseBhN3",
-	"azPSF+LuZxqXGz3o9RcbHfGQrc+fX/KQlRs9HCy2CSvhvj9jNmIxEz4zRAjvwe3Op5GMNQvIcE5kXFrO",
-	"qgkpZmOudDzvFMSvPTHm4v601+n3q6TYH6ywijYT11NWVJ7ZB8ViM27z6ylYdj0zE9Nw6ifDucoYnifT",
-	"IYurp6bvIgk0e701guz6u/Rz/lF5s/YdBDCT8S0X4+c8rlDpoHty6LUiqjWLzST/d2+l6GEVDtx/J/NK",
-	"WcCVpjpRje0FXD8zknt+FxRu3REXXE2aKXdTppSl1VqycAhu1JrhHD8pTWOt3COE35oNUGlrVkmVm4+U",
-	"a/Ob17pMwD3S8lov7rlmgdte7tgebLMwWNdOPWejmI6nTOhMGm6wU0E8v0yKSzSUMmRUwD7FjAXrcxzz",
-	"9juz6Q7BYEy5WHnzpuIeyCZ3zLk3lYWyw0/Hmn5oO1xjuTYyh+WLlrlJ0IbncMybLyWKZYsrPKX3b9OZ",
-	"LnFXr3JYe61IynBts5djTZRZ0Ide++vLidULcuUHm11+zuvuisUc5cj1GYnSMrriY1HzXY3Yu51LYfk1",
-	"sD6bt/P2cLtwD0qtZdJ4Ybbpylem8ls9ET3n6rYh/dQue0rVLsZubecuvqWyHS4FY61iutBb0RaHy5X1",
-	"tWTS75g2C9n03NTanYzsH8VsxO9JCOOvmJu6ncOBUdL2+gPXXTSmms3ovGwISz/qPcDsNKV+udFu/zR1",
-	"tML/e2saPezM86Fi20uW+AId4Y006EgGhKLML2TAiGAsUOBRBu0KjgVq0IbyFYmZkuGdy9RpdPHVmmOm",
-	"6oMqYpnp+gd/gQ07Tj8o/U1bhDPpupWZKNjQFtwvi9fMmmRSe6BFfk7WGHZ6qlBck0nss5UzvsxezIW8",
-	"Cxlyf77Gl4WXixJdRZVEae6U3DIWEa5JEnXISyvSnpoHE2p0y4AFT9N3FAnlGCktTkRqr+mQV1KwU2L4",
-	"LVBlzIz4gvo6WnTkyDQI3zGjeMFfioxtWGoqa+YSZjqQltcyjTtEzUYWS/NyPOUCiORVTH0bk1LwAy5S",
-	"yd10+v6OxRNGA2tac7wD10ljSsa7cbWXDKaSh3RZnl6g95JwbSlmYeQ5waYHz0NOUDre+WSqFLdq9Zaw",
-	"uyvdXCyNZNB4QQ1bdXCGmN1x5bStv4rlzIaZol0J7f1PCRVEhoFRr4UNpCJDMCMkCjnqSv5S2cRsDB7O",
-	"bMlqWbLYktih6iTEGi0NX3cOj6s4idZSy8qr/L1MRKAIu+O+eaI65OOEhywz/xo2ojwiJPxh46KQ4NFa",
-	"PLH3Hka72ajgzHQMQW9mk6ADFpBEhEwpMuXi7I7ykA5DZludEqXpvENSBz+1TRqehDbKha96RMZkKmPm",
-	"5ePlWrFwZLpEp6LtuEPOMU3C8EQykWFAkogELGQwbYiWpHh5w7RGlIdq8XoO03C/amxek6g7+DmbSKm1",
-	"/oJCVtTIVvsLSg27CMVaATcj4FKGxGF1lgW70K//+49Pn+673d/+/h8uVg9UsZYF1H0Q8Hvn9O7SUKn1",
-	"j8CVnDK8BC1BRxETLDB8xbAaaNvhk96Br7Wxa7JgrKqKpIoJDVbVkYxJxGQUss4qt+vKEeZ2rkUv/0zG",
-	"AXYWy3FMp5WY/1xyWENsv0WvZDa2rGdwY9Zu/M6dkUheO/NDQvNXOmbUESt9BY6WNri6mXlRoQMmoJoa",
-	"ZsioPyGYSJS6yqkir6/ev6uk9JhvT4maC58Fn4T5/JR8+eOT+CRcWw4mjqb6kNHlSZRowoUNisvEGJs1",
-	"ZuRLtDU6dKA84rHiLmD3+qm1qhP71vdUscNBxXLeP+z3BgNXtE/xoyoHGpwc9I/LfOys/Qtt/95tn/x9",
-	"77f//MeXrtf/w8nRptYGnUczdw8hA6DQWPe/fu22j377su9uAoJbSzfLHtP+Ho2iji/FqDzBRUt85z9/",
-	"/d+93/5j5fmCblzEB2bVt/KObaT9AuvkClSMiAVE2igIuFHNFW4t3eYHatQS9HYsyJVrM6I11bSirbeZ",
-	"OiLfyYClYT6ucB2uyUwmYUDGkgg566xeepuAU9AXCr0UJ1W7P+8snTXgcE0t4ub9CxanlNDYkL6+DR+6",
-	"cDFTGbA1d0kU9miF6ICNFj6xtvvyjNOJuHbgFRXjhofjQgbKJTXTmBFwFAeEhiGhmkhzV8sYxFPzQhh2",
-	"yFkYkimbDlms0HMIDnfzD8V/dwRgNIoy5L87KPud1ans2CyvTvPizKhlHLC4Eli73zTrzaXcmPG4Vv0H",
-	"RkPkjA2IXmXOxNRyIW9Xe8PsVzWjiPWQ0cbRroXQonWPEhMBBAvUMR4MuVAkhisfYu7GTFQCzSZaR+p0",
-	"by+Nsjk6PRoM9su3yL7ZqsIlkn7jlNkXbC3VoQERM3LHY53QkEypP+HC3NNKF0yjQ6Z4wMBUNU6Y0k8U",
-	"wcAmuMIbREalC+YwpmQL6NrJ84AJ3TzYqxT068gIgBMub5kgTASqNvq/RjdwBjxW0igxPSmxgQU6Cz2U",
-	"8VrxlbeVmFhkR8Ug2FL0a/ZzrdG1ENTInXe0DFdyo0tpHWjNLIXm5cUIXOrXJFMV6caqFrxgrcu31kkv",
-	"aehKk1P/8KyVgI+dgVyWNkIukvs9Og0OB4Y38xFTwABWtss3y8Op1TQ/TuaFaBaO9pVREqcS3sqWzQvz",
-	"h6xUFkDktrHx39n3c81U7VJmkUagtai50mzqNCPWjKQczlGOzTiHtm10hploy2u9pDwEu/lzsD6JsSG7",
-	"Zkk6ds/SeWfUkhubl4fzIxYEjK0hZZcWe5chWGmLZ4merPaoFN5dtO6mI65diZ3bDZCH7Mxu8FpycW3u",
-	"nofcaetdVzrtZtHe5MdMe4SSURKG6GqiNun26oezdv/gMBWEC2Gt6SMulKZhCP6LJ4rQRE9kzPXcw/xp",
-	"XpRzyK2QM1UIPl2teeGoV3H6bBm3mLpmzQH7h6VYm8Pu4Hh1rE2uBy1GTaKlWpKhmS8AZ3g2zxzXKJQK",
-	"EzAKi13MdS7IK1OLqSPYDJpdQ5pwxfY0Twyl4bjIK18Ez6/OnH5EP74rv9g/OOidOF+95e7kiVsU+NIm",
-	"3v944fw8USX2rfjY+dr96tN6C6KpGbl5HQeG7Xsw8d/cS3jVOJ/uls3XZ0TrZP5Bg67hAdbBkgjNBewB",
-	"Vzhz8YNCpHChF0ZV07M3SbWz2rTRH+SMyJE2grokiomAUJJ91XHGIIRmIEv9zzFTc+EvOaATanRo0ykG",
-	"zssYDubT1MmOjk2IHhnTUtpSFmVU2ZzSoLzFiWeDcm6gHHPxPtogerOYtFnQMRN169RpAESp8q7VLTE/",
-	"a0Wi3MOSa7MBePm4VyxH07hj7GD9c1dc+ZUxBbZt15DfolJtg0Ib5mGGfAQXLk2ds2VN3QMbEwTca4Qf",
-	"yi5wMN4+zF7rM37HghpJ/Pu8Sz2JZTKewN1lgyKIOXLxiPrMKZYvz7xSTOis16bfbhKdDfbv9T+psRHn",
-	"XVcXrzglF4m4TdYW3aHX6+8TB8DMjA0XndhFRwh6QX77269t+6//TB99919Od8YGlmoahtLIKUETY9km",
-	"BjZfxoEUzCVagSwkJAhDkURDzmLg5wZJ4xmnPtu+4zjMLualPAjfWhY2VxsHa9oIEggreHbxIc96dAAf",
-	"Rkkm59slJ2Z6KLDLOxb7cjrlmkB8VIa0I2XovoUXVGojpZcV6jeylBhXUFYor8ZDrwwAXx1T5tLFK3kU",
-	"GYFle5MNxitaLp3L6hUOgsO4uVyzN8eukA+4dbvVNsAQLDZHI7aaRUpVAarIhN3TgPl8SkMS8DHXarU+",
-	"mMVc5xNepRxWFnbnJoPqRm6O1/EO1MiNjN6ZHl5z1tdX5G22qTMExS/Tq1uWflJSZZc1t7b7sM5DWByP",
-	"V1iDusV9FFp4IAFYE9kmmVvbSW1ullSZmZlWQwa77DyWHa+ZP23Wp4h6uql2WyZcvG5R3gZlMEVM5bHF",
-	"AuyQG3Pv3SAGcEbm5plHbsxfNygG5wnVxQH1Dmvm8iEKNmD9D5WJmgohqazhOO50mukpMnxK2DTSc1Ce",
-	"RRqOngmuSlshoF52/dtS4bVGfHWIDsumdW1eX5EG7bUSwf+VMPu7jhPmNKSVIeiaWCDTb1JRiYs7GvLg",
-	"s834Bxg9fIJ6ceHBOKalv5UvIwZDVkmE/hF85zOM1yVtQfefS9u5ykiGI3adyffnz5+dZ2aEnVkqtuCo",
-	"29Ch9og2EnTFvqVRxMV4fZq+zD+qQBEUGPGStIhaW0xlPKtE2pwUNrLLFwlikdfQJOAQJosBbFqR8+do",
-	"F1dkmihNJvSuwnIsLTWCi2++34XmDyrw7sd/MmpoZJTLd3vnYlWBx+zMNZf3sdGt/NhbVerPOZ8SiFZ6",
-	"0USAZ4XZSRnag8VU89J816CCH+DlMSYL+Gw04lieIQVq44F/ntKP4mPBxRhf+Gfm+ywL7qVglsiNt3UR",
-	"Up9N18kYqMb+ayOTLHUzCIlBdABmMpKJCIjihtGk0KETGqRFHxatHkahDbYIXMHu9XU8P3Nj32P6jmbg",
-	"mJByakMUo4jRWIFwGnMWpEGK64c2LQnO9Foy0b6cliw7H4SddssrglpgYlfLblfglD3yxIRFVIx3EGML",
-	"/9Ao5kNr76S+liGLrZ3lWSxn2PW5UMloxH3DpJ5dfKg8eQvBapWHLQwOPRfmNIYM9MaLmBkisfEdrqiV",
-	"RNGVWAoZiV7a98EYJ2O29odX8Hb1oKfL7+XE7DruWSvrZEVXePG3Ecm9ImFzecz1wuo3c7oYbgCBs+Yk",
-	"KMgpwwj42YTqDjmr5ptB/OSIh5rFaSQVVbcM02pAQ2T32ssQBiEU15E+YSl58ajHjMQJDCHRGFjBYvC6",
-	"VGOU40TU+ESpf2vOxELbL2WchSOq+m/t6dnkc8FozJR+Q/3bRrRiv3uXZWis02+Rdd6x+CV3Mft3srCB",
-	"UzoHL6/h7z6kBUCSIcdkHajahIqsW3sGCnF7mYXUaOleDGCLSaq216xZgeMtfG1WMsuyTPM3MnqrbTBn",
-	"mou3H71jhBLQnbMWDRXr9Bt3q5BG8ZbesktZVyVCTWkYMqUzajVHBc0qEPUyllyMbT7GkBEmZDKemCNm",
-	"KVoxpiBjw+wDDcMs6ZTGGIwsZ6IEzrYWb3UmNTvMiqpV2MbytlTW1MuOb5H0lvKmq/Q6aMiZspBsBFOV",
-	"yqzMVEIepFlSsFcZeaBD3jAFgsCQaY0le8wSRjTW6mlq3jLEIwi9YzEd24ZTP1CYKO3iVCEb6ZcxY3X1",
-	"M+Ixi4maQNrBqJSeyxUxH5NRzJhnA8RQeIBBzpg5bf9KaFg81Aiylp22Z3Ia0ZgF7lMnIQnUzTWy+I6Y",
-	"ZhgLhWpoDqAYHVNh5LmRLgH45CNK3/geWnHxmoCpJ2QmYz1BsAYFky8IbEU+nqiEhpAloiw3MscwKcFD",
-	"5Z1jcQ13SD8Qh10px8cuYs8WtrSKC3OsLouX08NivY8C3TeWRLYRjW0Txa0Z+WGNldFQKlX+APfIYh1k",
-	"2xkg+gAB/+KGsckb2qk29S2vlYMUMX8lr5XBlXnNuoITtc4H+OIyq1Tmli1BdRTdgTA4b1lO0IUMNrJI",
-	"fTNLWpOJZX6rme/ObTI1MCHbMcZcyOBiQsshnhdMBKgnXmkaLwApXiW+zxjex1ng/gdxK+RMwDcS7Swu",
-	"Fe9CBpdsgxj7DRCdqiiaJbNPz4EcG8gp5eKqeYBT4UMuxo0iBe6YO6eN6kJwt6KzIuCQyjclzjZFFTZl",
-	"lG6KSrfCa43rAIka41BBitrligyVZaaYhZxtR8xN0Bh9oQyt7C1HHV0e42ZX9cEBayU+iltdAS9aCi6a",
-	"8qTHOymLZ2TKRfqXC6joKwCDYXgQx7TjZZ9e5W+uA6WV5yUUsxJsksJScmkKp3UhC1Bay1hSNb2zQjnL",
-	"jDTZhb8lVMS8+KZ9xSg8hXjUGozEVg3exMNZeZUWtwD7stw2O4TEmuBVU3YZpbfrCpLAW/hhgDJOo+xS",
-	"RlibETBZzFq2MFJG+0mRK6oh+oV5G04ZcrFy6tfpe+smVLuGZqsaWJBJKRZyq83fi7nVzjDGsvBf4uuw",
-	"RU5acAUlFo9rtho1p/VBIGrrCMF3hVKEDWPALMBU2oB7BjJsXinkfRb56tT/N4i8rAe/TG2JS63RYPgy",
-	"fK3TWhejoTwNLzNtLfffm/V6BL1Bhg8IkTOfXyT6odvqWPDEn0BMNFeGj025sub8mTVj6QmLWYcgB8th",
-	"6/JAaV0B26hAxBUv7E5vlX2mPGLnSuSVJxsJYi472ZUGpD4qlvFxIfVn8I86tQ2mKa8A7mlE34GQNGWW",
-	"t8a7O+IsrIn6kKMRqn0EXiJUEUoiWoU/NppwJxM+OnkBnlW1myq3cqhkVhwdMlafAE5rpw7ePymXyhl0",
-	"B+5LR1fQA1vvpCYv69YSH5QAE4Yy0afDkIrb1Sm0c4gHw06zYXq48y5C+imRmjY0S3+IIhYTqLCunpIu",
-	"oWEoZyqDsW3ViHA1yf1WXFNPC3l2E6pINYjwcNAUddEr134q92xaSIHYfGsSzvo67jpA99fpEDGky2CR",
-	"3ebjLhWiylrqHe4fDzYaVrrG5eaajyuFlH3Q5KKYL4lWn/DxhKkUgAmoYUrnGOBFAKjJwozCiwgvC+ih",
-	"RX8IJaGc4Y8eOCXE3LqYStvcrUdEaveKtZBK2aTAQdQFi1FVq0WsOLs4t8jiwyRWGs3EM4CKUXDFm7MT",
-	"MqOxmEnYlLrSAF21H1aurxI0UhOp3cfNqobly2qDXrCdVxUS7W94bgoK6wNGtWj0UC2vpjpbEaY5n0tx",
-	"9QrHxivwsOyQu2ihQN213PYZeA0a8lxwtQHHJVpmIMtI8hlWGTjbZAKYjXMAyx0zbYPZrTFBoW+1EEXA",
-	"banPv9j2X2z7L7b9F9v+KmzbzSk/qKZs8g2ySEAjt6obFwBEayNJOuSDYkCaQ0boUEIoDDDWvGQtECEL",
-	"ntpCmyKcA1COgtQaCOdyYY5Dz6sUYBS3EcIkWNdGbZZhAWECu7MNue6aywo0U5PKAVSpmYyD9VwjiWJx",
-	"Hfb4cm0l+9LLu3RPRbAZCzbPmP0TZkjWFxldme1YpJuNjO2VE9079NYxK5du7SJr6a71ueMOPljrQ/et",
-	"i8S6xufOS3a9IS/cq+sNuMTpG37r5t8H3QYfN+/2ceXqZSStNhCbFf+d5QgGDkiVDjGvTa1tT/hhElgg",
-	"hNQ+f8tigWAcS2pLNxBUD0r3bf/gsHxHHjSQLrHEQ9rUoHcy2O8OCm0VWPbDy1dfVh2lOZL6WTijc1WI",
-	"CcgevBcvKQ8TiCV7Z5QFp9P/0uKQ1uDVmhs7APsctSLhKaHkjjMjL8aMBsojlATsjoVmgwgNlbR3NUgD",
-	"EBrGzEuCyJlI30ijEWcTabooxjRg25ARYxtteS34tJy1UvzZOas0yadxwe+Q8mlKuGm+G8okY34HYHCx",
-	"DC31pvK3eQKic2jIG1OEbOw6hjwLJ5a/6apsdYRquKqSQVdJcettEU+2uu8AJgi/P0URLI2ur9zMFodp",
-	"LXDdrKJJjQ8PV5xjnRmo0IAhnCyEEN6KSTwKqTZdtjWjK3IBeyuvd9iAdIR2FV0n8KoUbNCAnrJJYhW8",
-	"W5VODvOfrFMSAokXyCMo1S1aWkYqfxNRRyB8+g0fMc2nrBb37YxMuNloCI4FagXsN03A9p0DqptGEJXd",
-	"PJVjBvi15FyDmxWiZ4eMsHvqa69cCl8Eigzn1o+2CDCVBVf0DvYP16mwOqarwz0Aid56+orIBatAJLJ3",
-	"QetmIxbHGJ27eSNF1d1y7K7n2IRMN8/R5Uc8VnY1MROl6NmBuOZMaUd3ZVpEyhxYrpE94Ul+osi/jAJE",
-	"FJ0rkkRESxsVzjE1Yyw7rU2U+6RJOdj8CF0m1arox4thHDYrIoWfq6IucIEmAnTXAu0GEigRiv1lJ26G",
-	"t8vWcAqcWnNlag2LjHERqIKUhIwBtgi3XWZqdL6fcGJpzNKqTKhP51XGKKJodMjZaMQF1/NT5ObYpuWx",
-	"kOLB4XKe4w8zW94sozQjpZ0JzZ3NiHI7T4FYQZEXY6z4WSmTVnjdl4B6JYFUryIjSpzmaaETqqB0mZme",
-	"IFN6f3XLZtm3+S+1xVKqeO7p+FteqzidltfCvp2y0bbqmeHwnfYl7P0p6aW134yIIZadRidb1DKSoRzP",
-	"LcxsTUKGpQ8gKARZsSRky20oD13GVJHfYa9iElP/9mkKt5Il2skgjQEqX83mq8bLUycdZGi8XuFwyJmw",
-	"ZfPsiXDA9fnUnzQdhhsHHwmgvLxO6aCcod1UQpCEpu5/aznLz7q5ZRU5uzgnt2yuiE8F1nO0t4TZpuE8",
-	"tf5vPbNjw7SIpngL6wmuSxIWoJFVoTblXdooOeFRJlac0+p57Dx4qELcO8s/KPezMSDERktev9Y5msLO",
-	"wQLr0LlrKiBfJMPQVju+YzEfcVSzAzLjYUgUHwuipBQdYudwCs9Uh1wybeZtr/L820RoHpo7GDVeLHps",
-	"cwmLGnrWcStbH0AigFZX1xFCrO/1SjHky797Ms93evNIOYxK3iivpVHZ4Dx5phw43u0ugphAFoNDhn4D",
-	"xgw5qprl4BmqB0LakCwQyCaMxgGZM722QF0AZF49Tpe107XGKKWXpLKABWCiD/6xANXb6x8tYPWetX/J",
-	"Ec/wj8+dPcQ9s799919/+0ftq5U3a0DSrhG/5dGzMR94Z9dVi3/GgwpAUxrb393rD9bp4V9pzNsanrol",
-	"dz02Ux7XKj6Ce7HzK3/9GdpgFOfVXz+BH9l8i9U33NI2yJ63DKJtx1IG9lrAq8CC05bk7aOjo0O3s2mp",
-	"eefQHXrRJJtzQerOzeJoMC5qBemT7cF4N9u7nV9glt/sTD7D9jeSyx58LrAB56gKySWNlC4bjQXmCWY0",
-	"xgCLBCvNotRGi7hPmOPipdD/fij9W7wjJUSjaylvbSEAFjniuXyfRZvnkT48AdWB6wfJpGCNDvnQ3P/r",
-	"41ZVkz7LrU8SddvmgmtChZpVHQRLG0aNthFUdjE7sxpVHuZVlVUK2bNBBmdh95zkt0FhKdOkUp8zFN86",
-	"1PDPXLgKXQMHd2dagVMmwJY/pxHtCzYnmpZivMd4RvK3y5fPyPHhyb5H+p1+p/dd2Z6SxOKUMz06jWhM",
-	"p+pU0kRPTqGNtunktDQhV9Q+wKU6KbFY9jUvupRePRZpp1p38dRdy9ACI2cTT/WV7xmNnd5Px1YXp5E3",
-	"VtoSFxl8UHTMNvEMzai5VDGJDCtBm5PJBRh2IshMtfYdAp7BDvlo46uyr9C56JHZBNwy9qZOFAtsxVyX",
-	"31EqF0QRuIkzeI3aqjtey5eu6ou2UEkKGfVEkSjmPiMhV9ojfJQblq29Kj+PMhmGzIW+4kfJMxnXu7Au",
-	"82WImbLFFFR+SNboYhQjrtKaWrrLxIqbAgsP2wSFYk4JFYQHHqHklosAvJvWSP9EoRXzKaFD2HE0raYR",
-	"mSiJdZYVKi33b24xGdtoxYq71J3/gwEHr/j3hZVdY62Es36KDeHE81ADFAbC+mW10s36gUJXS0vVOIOE",
-	"aonmvUPpxTBEQ5/mlAGmE7gYwGuB/g4qCKNxyFmcHk1zfIfSiMRGCoB8tjWJTsvFYb24hxiYYP07M4v0",
-	"abKLFbYH5A8D8lLGUFq9hTPoIB7HSGr23LGftQx1A5HZT+KYCd9xRM+v3pNBv3dUPh0vPlw6S8s0kryR",
-	"+29uNfqg1gDyrjqNIxYrKTyo9yjMHUEFeX/+/JmNzNiJOyDgig7DEihY4VJgU5uN+M2ggIdUaSgu9pBJ",
-	"T2kUsZpUSQj7QVemOUYYKAOjfqLyOCBzr3NFQmQUSURoWtwOZ1E/iiIGYp19pknkj0qQ6FargUERk9q6",
-	"V+xKFOhgld3FUPZmFovpQmZrwO7+by0KeP+gXDR3f7cg4w+NwCrswyJRZQQEpR5Sp2uiWPwU3MMpvimB",
-	"RSrzs/7guH98cnTY63Z7TWHYnZX2ljmizO7u3KwBzHFnRg3T+kYmjSIrrGhokwSywTxIhQCJGiMGU4YA",
-	"YThuubqRA2thMhtBR3w9i3NTpLeVVdZRBtmkzHoTs2MGSeXExUkDchRGNbKgGvu27uoo/nsab75G3Tdg",
-	"suiIO7ujHIqmAQz3B8ApeWAx9SosYDq2dd14SJjfHhxgvsR5tI3NGlwSblMDDGgbq5//zllljiW1G2aJ",
-	"7b9dK8alPI+p+eaCYkZUflvtBRRcOQvJTgWr/F7n7zVwb5aKC2Z/2/ciX73LOGPjorlZ3YZ8DotrA94I",
-	"P4m5nl+ZxnDWQzQ8Zf96mfKA1x+vbX3DKQwU38taNUJJGsD6bFly0ztJJowGLPbI0MbrunOdzC/Xb67I",
-	"hIpATegt84g1uGWQGzftNpiF2yFXmombDnkfMXF2cU72O11gaEISM8A0wLQ4g2lilOm2xlqOxVmYpeFi",
-	"5NJ2s/xlriCnoAzkZE3wciYKQNU2swCiH6cUQZTfPzsnmMLipemaKHHDM8CKQYnp7OK880l8ElA9CkPf",
-	"Ll8+IyeDgyMSIbBLli6rEJzlxofANyoCrxA6ibAoHMIXhyGdMg+GegPPbzrEImDie9hRjHUaOp/EzXnA",
-	"ppHURktt/8jmN0QKQsnF+6trW2zetBWziGk4XUTRETvNY7Fv2TwrloZPhjKY29SE7Bla32G6GNPvI6yR",
-	"sNY50/CUzu172CBXZBZzrZlIw9K5PiU39227OG1o4wZowW6NZ3725XQqReWtjMBiKSGCTyr2SWCaspjX",
-	"j6JjWjSzp7ADNxizPJvM0zVCYC8hycJCdgiSVNb2E0UKJJe2BBknn4RPwxCCTwPpqz0a8c40IOw+CikX",
-	"uJAxSwOw0VEUch/TIe5YrLgUaYZLFDMf+jstr2+Kxa0lGUvzj5v0XRbceGYZP4mb+3b+sE010JpZApUI",
-	"xfQN9m99Kfm+46lX5OZ53vsN2vFPjgYH32ErV9iGte8fnAy+63wSGUzNaesHrNVkp9M6bfU63U43xfem",
-	"EW+dtvY73c4+JIrqCTC1vc6MhWEbKHwPqj2dfmmNmcsHk4crm9NgM0bgOBj5DPgMBP0CAYeMxkKliez2",
-	"vLN7rrTqkJdG2zGbKwV7mocoASAUsxazbOGNdNZ6xXSpgjmA3UVS2CTLfrebQmSmFW6iKOS4knv/tLB7",
-	"eDE0KF+ukOE5dLpy9kzBUKM6COVkrzB3V9nY91IEquKV0zr99TejU06nNJ5baC1ENyShHBv+b1gXVNkd",
-	"K/B0JHiLVY62ace0W9rif85uVSddEOc+b7Q5P7L5FdO73BbbQ82GGDaqmN7+4oMekAxD7mPELhA0BNnN",
-	"09JpcB6PDnpH3zXYkwmjoZ78vsVd+MG2uMM9wC5ce3AW8ju2o9WPpW9LMlDTS2GR09yxZQs9ZTrmvlq6",
-	"0FlVlCzB1Ta8uMpvbXMrV1mze70H189idcbPIaOAyNYDBp4vflWUX1hn2/0DVrq0tpm4aDi6XSlIpo/l",
-	"lOkJS9QTYiZCrL7bbOnBs9zfyzzjkdPNCCVASb/TJVgrj/gxgwrONFQEynDiCTs8Gpx4ZNAZfAe3dhpD",
-	"j7JU8RtfTjMp2QwRHHWK/HB9fUGGVHEfcAjM23gIOp+wqJrDg/5dAVr2tJxBCsAqRc5v4U5uwD3+D+va",
-	"fnf29sWNlTW5NoQmFFHmYNPQ3oqq80msPO1AJ2VKhBJxaTU4C8zyvcTSOTWn/b49m83akG2ZxCETZruK",
-	"xUMxngHL0RmmkNHKmUjXu1XI8MD9+szNaOigFxyy41F7f3jUbw/8k4P2MevS9tHoJOj7B8Pe4f4gK4f4",
-	"WTE/NoexdfjD9dlPB29+fvf+5cf973/q/8/rwauPrw9fHL75+fL7/n+//eXi/f6PPx1cf/jlxeuffxo8",
-	"v+r/cNbyWoXqrKdpmwUSAEpHj8rCPOo3sDi1UgfuiAl4BSMmMHgiJZ9WFiJRCXCwZuI0VKTF5q8nw1c+",
-	"f89fv/zw+3nvHT9X51Md/fLs/PD8ny/46KcOm7/+Pfh4zt/z8/m75+P5++e3++/++WL29jn87PdDMZy+",
-	"7Ab//TqsdrB89IV4D25DTJDf5MzIVVr0Mw/WqFS9sM9rfFFc8SK/dOxuPSLlQrTM5mEvKwechcHUxbOU",
-	"geudTZQJwmWDTMm1U2kQ7VrLW9xkFTJi8NYoR141m5RsLVDzeYfCyHVOs1VFBS0w6cL94bUG2O/ya7JQ",
-	"ixo+6TX9ZKuiz4v0MipebSOIOVETGeu2kYUCkoU3rZQ7MeryM7u35STgpVw1Rw0vvXbAGkMFm2EUpeZT",
-	"wMnLEkkxH1xLsHEgsFcHprMXMxrMtynXXmKDX0Wshb53K9b6VKAY5pELqfQ4ZipFTwkaylt3vT0aTLnY",
-	"o0mAGM3bkHjPTJNvuNJn0KrXAtbBNOD8/+pejvyVPcASa/3hrXzRGrTNm1V8/HBOmNAxT4tEcVUAtDMC",
-	"dutfCQNMfPQXFIte5iSwCh39tx2SGKwdeAwcVPYC5+YRwWZMacQK2IaI/3GSglxaILc0M9zD+IZZ1ZBg",
-	"tnotCqvWN66V7i9iGUkF2DCYghSwLO0VSsZC1quWBDK/rX4dJ4Io0EAMl6Eh8BSviHEIsj2uFliPS/AK",
-	"VCPXmso7RsaUC9UhHzAfG4P6KAniueklbTNHiTeKQVZoMrUW8hh7sZgMoAkgmh12CRHlRAqcBLbWIe8k",
-	"ySE/LDoeV2QYw7VEGh7D59mKNz6CBcsq5MP9tq6+0IzGn5dpwvoH15IKersaRJ29KAKypGGGyFGItR0y",
-	"Q3UBBLU+/Ay+mEY6LUMwnBuahJszJ6oC9a93FFsJOiQ+I+g7Os8+SxHOsydFnHlfilHIfUM2PCeEz1Ou",
-	"plT7k1blZP9TctFGy1b9qW5Iu0gKrwvVy79JAs4G+HVIN1+fGqKFXfGM+DcTmO0L9RS2QKQ44SyVAFgs",
-	"Muys9OyUzomhjZ3Q6DqEmVX62IZQY67id7aix84ufdNB3Z3/LmUIRmLZxhaajiybge3zbVlo9DiFofTT",
-	"gjbNb3todu+L+c958AcuPlR+f+g2QCALsyVTG/KE0VugEofYNlgCmsJBiRpL8IuCX1mX3OuFpMiH78kl",
-	"myI0bl7MN05Epj+teZRqmHkUQ2g2eJU/28qAv0Hdv4cfj1dM203Z6eGoY3RmucygrF/UNPXimtYihdnX",
-	"9uAd2+SD9u0V0xnja7xJZg8qpFyLYcvLubetQ3/Ajoe9brs/OgnaA3q43x4esKN2L+j6J6NjejQ87Kcq",
-	"T0T1JNd48Gy2qvdVQ/0ngiNVkw+jysj46ikmv6DfXCOEVwaiD8BHKbCN4T821Qnov1jHyz5oLA9jmOcW",
-	"WMf25QgzKBuF+sg2sW/5UGEusGWGgHkmQ8+SkGfpB5KqCtK4hggai5S7A7FD3NGQB7XMdMkluFe8M5bd",
-	"iOda2QRdyPKDuKE8u0Cwe00sDcIpyC4qTEMYUv82DWIy0lcRvtScfAUxLw2PziXccO/K4WgOSWiwEuc7",
-	"jYba4o1pmrLpFBVAcbo5P96myLh8zbZ7lgt91QmS1R3xiAyD3IpE3gsreWDOa0AomUphCAqjmDJpaGtC",
-	"qK7SSJ6LhxnNRMuHbOaf83It8RLJA79tA4a2bqd9f/782blte+fW2l0aTfOJ1BG/nWaF5rdJyEsivdZV",
-	"pbztGFFgf1FRzxfmWzWl5CP8OraUwgrVhfBleZVfSyC6jhOlKzEI4OHD26+IpWCU1Cz/0GYobEkcolP2",
-	"2YhZoiIbVbyFab7d50QAvorNSFnHcFNkdntf8B/bNSPA0UBbwkOORiOLwqst2YedVCAkoOJuYCDYpVUA",
-	"lvkV06U1fgTu/+0e4dRQ4C530/yyWC7prKJfe7JaSzT5TXYcVdmtHaxdXjZfR+v+M1Bqqn2LPB+5mMS6",
-	"G/16Da06kjLcqlX/Ahrc4W5nJb4dew2db92qH9kpNTfcw5d7X8x/tm+2hzLk6xoNzBAQCGo71yYOAWok",
-	"yjDP0hWSpIXaNzatr6Vjmm5tTn+ljrZmNJi79cgoXbE6LXKLaIbmDki0K8kwYAoqmtq1G85JktlSO+Qs",
-	"LUSRlU4nsPMQTQELHMngNPVp3DIWKVskEHYAHepjLOyI8RuCzUqok0MWylljo9VFoi/y5dv2FZLWxH/k",
-	"mwNmVBeiIGW4jZPylt6m5wTMqzaskOstsfwKy1EIvNy+ZfOt8vUc0Hmn3L0CUV2fbrSDcK3M6JBnGgHu",
-	"t43GeKC5wawcmGuhZFcsNdWAawZFOBQL75hC87MMAyxDY9OcKkDiNnjLjCz/HrJAjcrS3BgNAynAdW/F",
-	"orEjs0IRVbyWMqCSEleYNqYmDEowSeEzjBXjY3B4+amV20Jym0MG1vztHXnDeG/ZPKck1YiU1lLui8d9",
-	"78st30F4QIk21lPM03LaBW8J1ynJ5n6Yrfr47UrkK27kkZDR21Ic726kkVs2dxi8X/20//HHH94dXD87",
-	"ev7mbf/yv78f/PL+5/95efjCLZ7c8mBd6aTnSggo27htdtM274Br2+Sf2qpdwI928RCc4q4s2tkCPqbl",
-	"Gk3AFtD6GzVYlyDlH9lYnUJ910T9ZZHuX812kEUHokka4SWMhI/Yj7sxRq9z+1h63vuSBvxv//bZlGwb",
-	"h6fZxd2Fjlx0JcjZnyQALVv4HXPib/fcpdZlna7Eri3I12nazBIL8pnNZAAt3mr+kDOeKLZQ4B9Dw2Ti",
-	"T1ghayyNA9sw5msrJ3JXN8jXsUB/8zdIGvtVrmD6tYzOi9fGHo341k0WZxfnuzZXYBerTBVbkx8LG5ji",
-	"L3gZxDnmtGDKt3p0blUrqBbGDMI0Fi5HO+XIVqieTSRC+vq3LCAy0adZ3RzD56D6t8wA1rhR5bFMDbkp",
-	"l6258dJSvJhD+0lk6WpYUxyKpvO0FpuQGrNqV7FCB/4DSmVIAN+2VJ3XOXpkwRoX5yPXkysEIliCHpQJ",
-	"tUjA28yqycAznhY6MNtfyeTZCTtcjOPYSK7OGOTel1s234WgnVHyeuKy2TNzhBcMPT7ALMdyas5YAawP",
-	"nwk5I1JsMVSVFqFRHo/lrbZl/Gi2qeU2yhQ3NpIBuAgD+COkPlTpr70HP6b8DOsPVKt2h9S/hXrmno1v",
-	"pjFTmky5sq4hTJG143hSqFU/k0kYIJ4A1M8nG0anXMjgIpvFLn03WSc1XCVgPld8O8R2RecWNdEibGaQ",
-	"QjwNmp9nd4pN8eaCjJIw/MbI8gLwlitkmaRI0G7kQfBXQlkGDwFAaZijJ21KJ1jmoelU4auXsZyuM1d4",
-	"+Vqu/eoFlCFxQCBA6gwsEiJQhgGhEY01Gc7rIBCgcM338xICQl5QT2Bp7xRv2v5pgVzg0Mgk9lmxaDaq",
-	"GK6yS+tNDkCd114KC667U0tsXpUEwGzYvd7z1V0ZMMdcGp6WHpZS8W7Z3DML7EEJoEgGn21xIs+Pks++",
-	"jFn2AKuqfB7zYfYI8WxLj6wJ7XNsy6p8Hs41yx8rJrR95EulP4l+t3/Y7u63u/3r7slpt3va7f7iFR72",
-	"uulDsN57nrd/2O16veNu1zux/zD/6Q6OD44OvYP+oH987DWFoYOVI8N5WjgHfP5Q0GobvG6SGhYKx5xM",
-	"6B1UTQiaBsKMmdDFbJ36rHYEBmBQwcloBZDlVqmaaSuHeURx4dvaDRbvdkqNtkBCqWxKTgHAGUbhysQR",
-	"bFbEhN6NGF7oAXqk4WMbKKBbFhSnujqXZSvAO18Wcbd//e2P36p2tiwfkQqUUIrJR0M2kogNUqIPSwtF",
-	"gjTbvGkchQOPydBSSl7m/CtCSwNLMYkF1KUAKRdkYhyYRWTKDkHAFO72EhPHapp9xfRzbOjKVgtY6p48",
-	"s2DQaYXOmN2BVAQ4LENp65/U3WJ0pCHg1HGHtXuuGrUp0H/bifRfNzjEO6A6h7iCjvF4G/2/bnwzynVe",
-	"Issxym6hbu5hsWCuo17uTi+70p7VSqzwDoEyEI91+kzHs4kMK92ngpz53iNUQfV7QlMIH8NOYizpBrXq",
-	"BMPSWWsexqK0WzojE0ZjPWRULwc/WX1Mfsga2g1Pz9t/ZFb+hlFVS0Gh+fGxKAculeJWQO/AAWMop4/g",
-	"DhYIY0tsumhdcbHsjIAQoN7IMuD2gNirp+YhF2PIbZ5xn2XVOa1zpMqyYzbmSmPVCTc1pqB96Zsqh2wB",
-	"QdUoh8MYBpDdcZBVnEbFzKiF+xvJuEMuYTYsqBQlwD7MykIVK3shUjH/JLIJe0VpKCu9YLaoeKeTZwup",
-	"odm4JjTImi7kFZNN4HEv7XpkOBa7yfPHbuIC2NTjmTffQVoqE9pQ95KsfwgNwte2j2X4WnKRRgMP54Qa",
-	"8oNSU4vQlA87dXlswOKxMzMtpMdj4Q2UNkqFN6rHy9w0iXooq78EZnOFbe2G1LBx7Gg9Mhu4iuv6MjbH",
-	"hWBDIIAlumCDS4s5AEAH2JICPIp8LGT8oIC5hpwd2DeIZDGjYQhofQpsWpQMwWS9O6nbXh4P5N+rMThn",
-	"guUGq9xJ63AkPg7y5r8BACYXRfjQOhhMWO7lZgV2x5YFN76An+Ho3LIIC0L3BiSgc9UhYEK/mRkq/oc5",
-	"vDcg3wLSvAzUUyhMfGcRQ8A5BNrdDQ0CFtzgbXjHjfyrPBKwOxYaisFYi/VpCkf41eBccX3kyFaZzoFd",
-	"b7kI6rQtqJbtrZuVBw3/aD75Y+UosAZnVvDa1Tn+2hBTdqHfKx0zOs2Lsisb/90GqwIOqF7ZRL7nUDNr",
-	"SqXt9EgDBZXNpzD+toI5NmwIF8bJHWBRdhQRK2MCy4rsYUKjiAlEKLGEWeAL9swvZwxYp2y5+6z27G/r",
-	"cJ/jIL7S4bal2vjUXKNpjghG3bOYCZ/VEXj2Qqs27Lw/+Pc6ZLCTj3DIzm3JvZ0csowS0sJ+2anTEzYt",
-	"nDB7eBqGo0Pp7pR0ML1DyfAuT7zxcm0WcekKmPoeUdIKv4JYaRHHCXVjsugBKCkN3jdDyj4Nwycqr8sH",
-	"1jOqKRnJMIREHrRLGU17HMtEBB1yDqtgpMc0atIiW0Pwx2JVOKiWBsKmGQ2yhnU4gqtWDHQNe/ythgrB",
-	"4HCcj61H47rUpe5Pwe18k+3eDdCF3bkbqBBw8zVjK3FgkNkPVAsiLbX2oHi+5ulaQwNfjCQy7X0uAerB",
-	"k0SoJMITDw3hQD4ngiZ6ImP+e/V5EVFmbbhqnM3eF/jvGgFJG12mGJq04cGpTwHoPyLtFiDNYTLBU2tC",
-	"H2PkIxMQKGW5z6A7+JrEnKYsWGJel3gXaZCLzwnUym6cpfAw6esVy9jsbmWCpXv+LWQtbLiBG+DeIAPI",
-	"Y4rWR9dbW6D+C1Nvi+ntpTqyNSBJqcF6E1nQgmgZAUvdssBWuFbEXC18nNh6vlY2tPFja1HCX+h7/wbo",
-	"ewX74Nr02DS3cRvgepvC6jWQex4VTA+D4xNlRudTATWlsdxxii3hFerx2Nq7xWLsjwfGt4IYHobHt66Y",
-	"8RcKX1XiKNfybLxZO0TcW2tP/8LZ+/fC2Xv4lbJu1iMA6K9tkQYitUGHUCwNTY2GfBfNqKc2qQ7TcCIZ",
-	"EKpSV5WH1dQgVBL8WTdqLvzsh08ie+9mKgM+4iy4ARZ/YzXVG9MY1FpDwzziE4GdTY6wxlvmKIPgTBls",
-	"YEF32MsQSDD4ahZ0O5nMM5XCzLkM1hYOeM2QEfPy17eYr14fyBa4YiHz9a5VogsZPIKB3ZDTjnSqCJuu",
-	"sanD4d8A4GUj8wfqGxcy+FZVowsZfB2dyKxJza0FWAnAan2fRdoGcQdJbPSApxkz4IrcXDARcDH+qgbn",
-	"9zBcyERbi8werhwt2JmL/7ZJNZnBb20DcjHxcZnWBFkJUmjK4QSMmSZX56+uX1y+9dK9eaLIOKY+s/kw",
-	"9uK7On/14/mbN3hr2R2sNbrayEvw9ygyofE0ZEqt7/WpBWkNvk3D9ZLzYJdKaQky09ek9SstIzyNOd7s",
-	"mlS/LdScB9ujkQR2eX0u2chvQS/cYMua64KVvNZSVnUox/Xy90VIuSBG8CDDObFTfkpeX71/R0Iu0nqO",
-	"EFKLxYZBVAMecnMGN8YN3A3FLbxvi8Bs41bCxZCG3sixWpXs8xGwLzJm+TTLiUsLx2VpQOaMTygEq9fJ",
-	"lVkzD5Zuf2QsKmo1MrLB7HYtBZvhUtcNBb36jWXcGsk+pEoTJcmUivnyfjXlYTUWBtOHel3434qEooUx",
-	"XCBOC7l8+Yzs7++fIFnZmHtQqMx4DEFEGVnWDo5PmdJ0GqkHLkzhBMi4QPhlNEsXeacjQ9aRDw2PxdKc",
-	"1mYaRdZhKTn4yydYhE+t00+tSmJu77TX/+VTy/vUQhqDd5QOZKLhqZkgPOud9DvdTr/T65I2aZNfu/29",
-	"tzTeM82dpg2Rv5u9/o18+vSp9erFNdkjP1xfX+z1Oj3zhPS7XXI4+NT6Y0Uar1VvYGfLE2k0iOoQsgE0",
-	"TCKGfCE53g4WBw3waMkxloorMo+Gl7Xh1p8TQe8oD8ESv93LYA2IjTQpxixmkIQsBiyJgAXAOjrk/SgN",
-	"TKKQlKwmcqayBMYMSVArFo4Arxn1+lOIZgeug4gdXKMPTlk9W3lEy9Cyfrwh4iRkkFh1x1JooxQcAK3v",
-	"aiJjnVrmpQLekba7AtxjG7fSX1AfJc/E4wg3CN62zLP+4K39yeLD7WxPoYMP7kxGsOLhgBO1nSpPRbd3",
-	"mDdfxk9s4P+2O2HRx9oWjmxb4Q5XJVCzP3nIQ3kydWEPV2Vgt13Z6ir4cdsIeWgav1Bej2/VUFce5dex",
-	"2VVWqob5V7b0qa2EQoRMkcHInH0bAM6VoT5ifMNSS1yVi+19KaMqbjms4aEHYMPQBqjqgYC41diFbWPT",
-	"ZcjPVbjKDOUwhe/81qIaFvbmka6FNQ/3t2DO2vgQP0QCvKocyGUhD9dI31kigwwDdILXUTxpGiSx1RO8",
-	"67vr6wRL/OnIO8OIrozJRlB8lcCJNS6mNZGjNxS9vw386B3Jwq6tXh9W+tGZ3Q6E728Yuhkp4y/c5ma4",
-	"zVtlTduXopujOG8sVv+5sZzT7ICvxW8awzsvR9B9aZYL7OMsGLP4FO1OMwqpsiy+wyRtMNfOJjxklune",
-	"8VgnNCRT6k/QE8liRhL0iA/nBEMvCt/M8Q2NAMT4FsI8xTIZT1LPn3qSlg5SHXImyEQmEP+CIKuGzMiU",
-	"i8R8iTh85vgxgXExiHWYRqrpCRNPcTpD5kszGkzhDanGoBqbiQt9pHiJtiPB7vWWTNF/oQk3QBP+C0T4",
-	"LxDhRwMRLnjEJlRVIYSRby43skNOypbE+w/qT59CaKZQpzHA9HakLiRqeymCpi1iA6vTIrZ5xL5KgHUh",
-	"duIc8JimlIeEBkHMVAG10GYIGbqCYrk8RStsohKYNftWtQAztq+jA8Cq1Mj9Zvc8KNrjU5FmiZVEwq9n",
-	"xjgLpkZWRQqTo0oymZfCYm7dpPEA8zscrL0v5j9bVgk2I+0N7Ot2vWcTxL4oZNwQGkwx+dfIhoB8mhkm",
-	"jfyHwC6AAqMmiSYq8SfZ9iWacAEV/bdqlU/UZhlquzS8263a6a2x7Dx/C5b1Tfelucb3Qa3KG9y9EX0L",
-	"h3M3F87XMZh/ywSa2cbNQKxBHKQTYFk6FWhkor+KmdzaAb4y6N3PdhRfMWcPF2KXaXvN0ub+X0bGw+1+",
-	"hMw9S1c70mrustZr8vfSw/W4KXw46W9VLcHRfR3FxK5MzU1hOQBX5AaGx8X45qmN5ZzSOcLnGwUBAeS+",
-	"iaigu3Sv1yK5HSsjtu+9L/iP3QK7bUrlj5Egty6d/emw3dKxm80ymllAS5WglxPfsszPx0+ty+hnx7fc",
-	"cir4FlSnhjzkIbrTz5Yx5M6v2UTSKV9qoU3Lh6T2F3AyLu7px4k8m57vFLxvRcEOn4Yhiz04Gajv2WOS",
-	"kuF2UPGBsMHRqiJGb0EabxJ+Xi3pMGQ0ZnFWyQGEStzNJA5bp609YJa2+Rpd16I7YaAk2FjBqAqiNRTy",
-	"TIuCJXrikG0vZKBOF32WUNtGjsj7Z+eFNO5Cc5Azsdjc96H0bzMXJxfkGYsmhc9SAneoA8/OM6TjDPpY",
-	"Cp8V/JdREoYsKDRn4RFd3joJkkMgsxIGaUnz04Vwcg+t5F4JVu9pRkOYeVDsNaNG70srT0jQWG2u0zoV",
-	"SRh6Lv/hLPel2LbQlVLjbnQgqxeGYZHV3ZMvFnAoUUFg1baa7Km0Jmy1JCwJJCt2jlUklzQEyVJPsPqL",
-	"IopisAJVt8VGoAbJYiM/MBoahiMCMmU65n6J8uyI4Gzct305nUqxyCy5uKMhlBdACF2zZT5FdN2RjIc8",
-	"CEDSiqlmn2GL0cUl5eeQxuCWLkDyfmbClwEX45bXmjI9kQFAK9AwlDNmO8lS3zxIJo0FDVu//fH/BwAA",
-	"//8=",
+	"7L0Lc9s2lz/8VfDqvzN5ug8ly7J8zXR2XedSt7m4cdLstunGEAlJqCmADwFaVjP97u/gHPAqUCJlKUl3",
+	"O9OZxhSJ68HBuf7Op44vZ5EUTGjVOfvUmTIasBj++fQtnZj/B0z5MY80l6Jz1rmYUjFhisynTLA7FhM9",
+	"ZUSOfme+JoFk6jEZy5hcjrsvqfanvY7XUf6UzahpSS8i1jnrKB1zMen8+eefXieiMZ0xbbu8SGIl4+VO",
+	"304ZuRHsXuMLN0SOod+IThgZsbGMmemJm3f/lbB40fE6gs5MZz42WRzGjN6/YGKip52zQb/vLQ3L61wG",
+	"bBZJzYS/+JEtlsfzkt4yRSiJWcQ0Nw9xRFyRmP0rYUoTRcf5mHBV80EV2u+aDupGd3jodWZcpH/vO8c6",
+	"hpV2L5oPu0W4IjMaMCJFuCB8XNizR4qYfTZvwPClWDFqu6krF3PtcGd0wi4D93C5+fGRIjwwg2D3dBaF",
+	"5nt2SE/8o2DYPR4P9rvD0cFp99Tvs+5JcDA6oofj/cHxYTrqiOppPmZuu/M6ZmN4zILOmY4TVpzCWMYz",
+	"qjtnnSTh5k3HoJVKWFw7avjVMexjdjra94dB95AenHSH4/5R93QQHHdZ3z8ZH40O6OH+ac2w0w4fNu4f",
+	"2aJu0Lds8UgRP+RM6KWB0+F+cMROxt2D0fGgO/RPD7snrE+7x+PTYOAfjvaPDobugd9Cjw8b9Qs6YuE1",
+	"C5mvXczgtSFipF5F5lxPDTkrRkLzmfIIF0DfaiE0vTfn8sdkxGLBNFOVWUbRt3M28jRnsfnqH+NYCu2R",
+	"EfVvv/H+P58KCpzExVbC0hhrDsR+381eXvAZ18sTO9dkJg3rkGRGxYJwzWaqjq+F0Eax44CNaRJq6NYz",
+	"w+CzZJYOYsaF/TMbEBeaTVgMI7qSQR2hRDJwkPboODgdH9BBd3/on3SHrD/qnoyPDKXv+8fsdBAc9A/c",
+	"FBJBVw+jkGsW33Gfnfu+TISuG7nCtwjF1xyz6AfHo8Pxgd89ZSfD7nB/cNSlB8FJ1z8a748GrH86PDx2",
+	"z0JVR/DQCSnFpbiKpZa+DJfnczNN1G3vbv/mMaFkFMu5YrFH5lPuT4lPhZCaKCYCcnOe6KmM+R/UfHjj",
+	"ERoEiuDXI0ZjFvduCBUB4VoRLW+ZKK+I7abuCrhmfvc9G11L/5bpbjbcOvo/OjgZuqb7lglav28afnVs",
+	"18F43x/QU9Y9GvWD7tA/POye0mPWHQQn4/7oyN9nwxq2pNMOH7ZN7xSdsGf2terQf7h+/cojMia+nM1o",
+	"VzEj22gWkDsaJkyRf7x5dkGG+yf9b+rOtB2A81B3fldSmNUQ5hT/mv7pq7vOb/VDjeXMvcZjHitNpjKJ",
+	"PRLLRAQsIIGci8fAUWWiCdce8NERm3AhuJhkIs5MCj01DPPd24vyBg36g6Nu/6Db33/b75/Bf7/UzdUM",
+	"zbn6AdWsq/mM1W8B3BDuiQFjJqMFmU+lYunaJ+YrEHJkGBAa0Vh7eHdMYplE3y2+he+W7odV3L+O6o8O",
+	"1ktBMIsrFnPpOAOXQksylXMSSjEhEWd+cQZ+oh+TgC4UoTEjGmYpx+leuEYbYT9ustJS07BAV4YkOl4n",
+	"oKYB/LGevt5K9yaYRsiITbkIgIZCqnROZ0m0TGWGd6VCfcyUEUpMIzXkNVhLXlpuRlz1Ul6inDKefzIe",
+	"0OPRYfeoHxx0h2z/tDsa+kfdU3rA9sfHQf/kcODmSYnagoT3swyTWa08fQe/OkZ9Ojg9HY7ZuHs0PDzs",
+	"DtnxQZcOh8fdo9OxPxizg+OT4ZF71Hdphw8b93tzc11IoSkXzCHkvcebLX3hMZnRBRkxErKxJoZwjP6J",
+	"5CIDMqVlzaWqA2b9FAf5bzEbd846/28v14D38Fe198p8CApqzFQkhWKgn742t+vTOEax1DTLBNwENIpC",
+	"7sOduwec+exTw54KTUJ/FZFQEHNrHB0PTwkzL/U6RlqL5ShksxVjiPCNf7YbS9pu/UCMQERs4z3YSPut",
+	"afr86tJqyzQIQCum4VUsIxZrbtZvTEPFvE5UePSpgxoIEnCVbGJGAyPtpwRWISOv48fM3LDnuvaMr22C",
+	"3Uc8ZmpFE0ufGG72TqXdVumWCcI1cDwykZpQlLI8oiWQ64yLRAOlbjZeJOkm1OstC6nt1/jP4jH/Nd8t",
+	"OxDPJQjnu5LfHKivmUEhlVzAOy1pxe7VpbhmvhSBcix/dq3AYt+yhbkyJ1IGJBGah+YHMNLcyVtW5onH",
+	"x8dHoCplK8SFPjLyZKZKHewfHph3ivrUUX9ZoWqzS5UFhg/rl+0FV7rlooEWWfrHqkHZM/xnNgIax3Sx",
+	"NExsq36cZh+umR8zvUV2sHz84eW8n/x+O/r+7flPhy9+fvX62fuD734a/PcPw+fvfzh6evTi5zffDf7r",
+	"5S9Xrw9+/Onw7btfnv7w80/DJ9eD7887GzGYbTCUbZ/pxme4tIAPONJJwPVToeP1zL9qyslMlHpKNZlT",
+	"NFSCGiWFUeFBL85/lRETLOgR0xtnKAOjHRrbgTNdJinqaxk3pCh490cu4O1UJC6vR8cDya3jdUwnFM0/",
+	"QgZwbHMKtO+4e3hlNzx/PWB3/2n/6vmgGS1/GQQxU8p554AmwDLjs09njBgNqyz17Z8Oev3eoLffd7bf",
+	"gmIDpikPXUOhmrB76utw4RGV+FNCFQwNlGIRkJCLwmbHiTCKJDVS3GNCrQFs2D89IqPFksEuk+OImHBx",
+	"f0ZCRbqha3y82Xbf1ttHz68u4foAJRHtLGYasH1wsZcMKGt7wsPi6ux10Ryfr4wl58eEjkAbGsuYUBLK",
+	"CYcOazpISXelxJm/+WdKxBzFxOVlyH6+DDyzlWBcNVqoFDqmvq5sELCJK+lcAkucuAZLv+qCSagdP4NX",
+	"wGySz6V4kr2MAxRPX3E8tTxt99dtzjmXrlyvk3u8XN6zpjfyBY2oz3VrwTxKXvIw5PBHJu44pZ0Zm8l4",
+	"8ZJ/t+7V6k2UdVFswzkHFk3Pfd+yvxY3zDnxWTS9h6MMZ8tcINbXhZbtgKtbBSZRIfWUiwlhoWLL18gt",
+	"qjZLhDuTgmsZqxI//zXntWdHxyenZlIZQSzTfmXf4e5Yu+NZx9mFZIboXr1Y87HRDdkbJtichm1podgA",
+	"nJp1hH2x/MXS7i+/snbwWd/VXb768eKa/L/9fnYFckGunr5E9k0FeXrx5PocqEAKctUdHB71CDiSCmqC",
+	"prdMwLVJuH6MTiQWG9lCMa2IkTIWxMhIPVQKim6evoPhlcwbLVabxhPHLf+GRSH1Gd6mqaPU3qpg+EjJ",
+	"qzCyg8Hx0YljZDN6f4mvDw6PlunPttpwDMywr0hyobc8DCbuGjPSp+LuZxqXGz3cHyw3OuYha86fn/GQ",
+	"lRs9Gi63CSvhvj9jNmYxEz4zRAjvwe3OZ5GMNQvIaGFEXb3C9x2zCVc6XvQK4uEeyj/7vcGgSoqD4Rrr",
+	"czt1I2VF5Zm9Uyw24za/noEF3TMzMQ2n7lecq4zheTIbsbh6agYukkDz4ksjaDffpZ/zj8qbdeAggLmM",
+	"b7mYPOFxhUqN1Ol1Iqo1i80k/2dvrehhFSbcfyfzSlnAtaa67d0FwjTNjaB4gcWJUGbh1fIVBfepH0sH",
+	"97iOjBCpuKFEFMfTRg05grVKaWpIsiTOpiaQujv/OyOkL/d2Zfbep76hA+GHSdCy2QvzaZA13uC7lKaX",
+	"5WI5+5GHYdN2olgaKaNhv25yyLehvEyu2RV7LAx2LS0lqrXtjOsLo6Xmi1SY9pgLrqbtDB0zppTle7Us",
+	"xqEEUGuSdvwEFKjcI7TU2WaASlsTY6rIv6dcm9+8zpsEXJodr/P0nmsWuH1cjr3FNguDde3UEzaO6WTG",
+	"hM40qxY7FcSLN0lxiUZShowK2KeYsaD57WXefmU23SFkTigXa6W4VHUAOfeOOfemslB2+OlY0w9thw2W",
+	"ayPTcL5omWsT7dmO2CHzpUQRf3mFZ/T+ZTrTFRE162JqvE4kMY6jkQnYsSbKLOhDRcjmOkdV2Fr7wWaC",
+	"lFN0umYxR52kOSNRWkbXfCJqvqtRobYjYKwWKZqLDHbeHm4X7kGptUyzK8w2XfnKVH6rJ6InXN22pJ/a",
+	"ZU+p2sXYrR/JxbdUtsOleNF1TBd6K9qlcbmyvlZM+hXTZiHbnptaG6vRI6OYjfk9CWH8FdNqv3c0NAr/",
+	"3mDouosmVLM5XZSNvulH+w8wYc6oX260PzhLgyPgv/2GBjQ783yo2PaKJb7C4JVW1phIBqlFWMiAEcFY",
+	"oCAKBDR1OBZojTGUr0jMlAzvXGZ9n0XT9VaIzGwEaq1lps0P/hIbdpx+MCC1bRHOpOtWZqJgj20gsDYk",
+	"k9oDLfJz0mDY6alCcU0msc/WzvhN9mIu5F3JkPuLBl8WXi5KdBWzBEpzZ+SWsYhwTZKoR55ZkfbMPJhS",
+	"RZgIWPA4fUeRUE6Q0uJEpLa/HnkuBTsjht8CVcbMiC9o+0HroBybBuE7ZpR4+EuRiY0/SWXNXMJMB9Lx",
+	"OqZxh6jZyvptXo5nXACRPI+pb+PICj7xZSq5m81e37F4ymhgzbSOd+A6aU3JeDeu9xjDVPIwTMvTC/Re",
+	"Eq4txSyNPCfY9OB5yAlKxzufTJXi1q3eCnZ3rduLpZEMWi+oYasOzhCzO66cfprnsZzbSHi0UaLv6DGh",
+	"gsgwYOhKheBHMgKTVKIaKuSVTczG4OHMVqyWJYstiR2qTkKs0dLwdefwuLrd2BgzZ0KbVTSnP/OxEgo+",
+	"BIfHoOJHRpp02IuW2bTTRYjfpwa2SAboJh+XbESY5zPObXA9ty+OtjKvmPebvjuPuWZtGocPNjK43KJ/",
+	"T9Asdiq1qhQGkY4+66iGLOIkaqStl/fmO5mIQBF2x33zRPXI+ykPWeZhAnudR4SEP+zGIB9Ee97UikMY",
+	"uGzzWTLvFMQvm7MLHbCAJCJkSpEZF+d3lId0FKbbPSNK00WPpDFQ1DZpiBXdIEtf7RsCmsmYefl4uVYs",
+	"HJsuMa7Cdtwjl5jgZ65KMpVhQJKIBCxkMG0gRYoyHUxrTHnoMFGGaeR2Ncy6TQA1/JxNpNTaYElPLyrq",
+	"612SpYZdhGIdDZvxtVJu31F1lgXT86//8+2HD/f9/m///DfX8QWqaORkcfNH/N45vbs0mrT5EbiWM4ay",
+	"kSXoCIJ0kFHawAZHWE4LS17TcI7W0Q8FG2ZVU1FMaHDcjGVMIiajkPXWRXasHWFu/lwOhJrLOMDOYjmJ",
+	"6awS/JILlA20OcsYs7FlPUOkRO3G7zzeAclrZ6EO0Py1jhl1pL1cgy+3C9E0zLyo0McbUE0NM2TUnxJM",
+	"gU2jcagiP1y/flVJRjXfnhG1ED4LPgjz+Rn59OcH8UG4thwsX23V5LG5QqJEEy5s3HB+w2O+s1E70ATt",
+	"UI3zoPCKR5Ld68fWcUfsW99RxY6GFefc4GiwPxy6AiKLH1U50PD0cHBS5mPn3V9o949+9/Sfe7/9+7ef",
+	"+t7gTydHm1nXRJ6Y0j+CZK5CY/3/+LXfPf7t04G7CchTKN0se0z7ezSKer4U4/IEl519vX//9X/2fvu3",
+	"tecLunERH1jbX8o7tpFRBFgnV6B5Riwg0gZawY1qrnDrADE/UKOtokN1Sd1ozIgaau9FF0A7LVW+kgF7",
+	"5RRoMWKRazKXSRiQiSRCznvrl96mjhbUyEIvxUnV7s8rS2ctOFxbR4l5/4rFKSW09q80d+1AFy5mKgPW",
+	"cJdEYY/WiA7YaOET69IpzzidiGsHnlMxaXk4rmSgXFIzjRmBWJSA0DAkVBNp7moZg3hqXgjDHjkPQzJj",
+	"sxGLFQYnQEyP+YfifzhivFoFYvM/HJT9yqradmyWV6cZ3WbUMg5YXMk9OGibr+3Sec14XKv+PaMhcsYW",
+	"RK8yH3Oqvcrb9U5S+1XNKGI9YrR1QkAherHpUWIigHikOsaDUV2KxHDlQ1jvhIlKLOtU60id7e2lgXzH",
+	"Z8fD4UH5FjkwW1W4RNJvnDL7kgnOYWAw1HPHY53QkMyoP+XC3NNKFyzmI6Z4wMCCOUmY0o8UwbACuMJb",
+	"BF+mC+awsWUL6NrJy4AJ3T6etJQX4UiaghMub5kgTASqNkGqRjdwGkwqAACYaZrY2CWdRTfLuFEId9Wc",
+	"g+yomAdQSgDIfq418hTiprnzjpbhWm70Rlq/ajsDsnl5OQmB+jV5sQ6bCy8YXvKtddJLGh3X5tQ/PLEv",
+	"4BNnrKiljZCL5H6PzoKjoeHNfMwUMIC17fLNUhVrNc3300UhYI6jfWWcxKmEt7Zl88LiISuVxSi6Ta/8",
+	"D1YT5vU6NTPaYEbQWtRCaTZzWpdrRlKO8imH7FxC2zZox0y043WeUR6CO+UJWJ/ExJBduzxGu2fpvDNq",
+	"yX0QqzOeEMUIxtaSskuLvcsoz7TF80RP1zvaCu8uG/3TEdeuxM7tBshDdmY3+EFy8dbcPQ+505pdVzrt",
+	"Ztne5MdMe4SScRKG6IGkFj/h+vvz7uDwKBWEC5HzmalfKE3DENxajxShiAKjFx5CYfCinENuhZyrQnz7",
+	"es0LR72O02fLuMXsXmsOODgqhWAd9Ycn60Owcj1oOTAbLdWSjMx8AfLJs5AhuEahVJjjVVjsImxFQV6Z",
+	"WTQ4webQbANpwhXy1T53noaTIq98Gjy5Pne6lfz4rvzi4PBw/9T56i1352fdosCXNvH6xyvn54kqsW/F",
+	"J87X7tef1lsQTc3Izes4MGzfg4n/5l7C69Ypx7ds0ZwRNUmOhgZdwwPYmhWOxyUYGVfGRPGDQjJCoRdG",
+	"VduzN021s9rM+u/lnMixNoK6RKgpSrKvek6/XmgGsjIsIWZqIfwVB3RKjQ5tOsXcHBnDwXycxl6gvxuC",
+	"iia0lBmZBZ9VNqc0KG954tmgnBsoJ1y8jjYI6i3mtZfRtpw6DcD/Vd61uiWmgK7JFX4Y/kA2AC8f95rl",
+	"aBuOjh00P3fFlV8bamLbdg35JSrVNla4Zap6yMcM/e3WOVvW1D2wMUFOTwpMk17gYLx9mL3WZ/yukBNR",
+	"8ULnXeppLJPJFO4uGytDzJGLx9RnTrF8dXKnYkLXe/PXfLtJ0D7Yv5t/UmMjzruuLl5xSitI5AEZO0gd",
+	"86kMWWbFeXDGzkhKbUiLhiGxOSMyVkTLCUtVxQaxFn6UXMVMqSRmVyz2nV6iSwHoY7PEn6biJSQIGeav",
+	"kE2aSeIYyJxy0P3A/58NLMtbn2fgBLcsFizMYwjAJkN48fLARDE7zpo7g0vHBJa+R5NY5spvE46yaQoS",
+	"ftd8cG+lpmGrIJz7dm9fUf+W6abv61at61atL+d9K2eeVGFJarbQnUOVrkw+i+L8i6N1HXi3j8oiXu3v",
+	"Dw6IAxxwzkbLUStFzye6PX/7x69d+69/Tx998x9O/+UGrikahtIoJkEb6/gmFnVfxoEUzKVLgfIjJGg/",
+	"kUTL7XICwAZAOplodr79SJEwk8RXCh341qrw6dp8CNNGkADlXly9y5EUHBjdUZIp9nbJiZkeaujyjsW+",
+	"nM24JhAnm6EkShm6xe4lG5pRy8sWtBeylGxfsE5QXs2LWZsItD622GV8q+TTZQSW7U02GK/oqnAuq1c4",
+	"CA5vxmpTnjl2BYyBrRuqtwEQZfHKWslRWcTs8uXO7mnAfD6jIQn4hGu13gCU5d7kE15nDaos7M5thNWN",
+	"3BzD7BXYjTbycmWGt5qz3txyZxEsnDFnfple3crzo5LtalVzjeMF6kICiuPxCmtQt7ifhRYeSADWJr5J",
+	"Bu924FLaATVkduX11S1cht00db0ZJotZnyJA/6bmrDLh4nWLCjZYf1Jwfx5bHOceuTH33g2Wq8jI3Dzz",
+	"yI356wb13hykpTig/aOaubyLgg1Y/0NlorZCSCprOI47nWWGCRk+JmwW6QWoZCJNS8oEV6WtEFAvu/5j",
+	"pfBaI746RIdV03prXl8DreJ1EsH/lTD7u44T5rScl2F527gc0m9SUYmLOxry4KNFEQI8YXyChrDCg0lM",
+	"S38rX0YMhqySCB2i+M5HGK9L2oLuP5a2c51VHEfsOpOvL59cXGZ2w52ZJrfgmd/Qg/4ZjaIYe/GSRhEX",
+	"k+Y0/Sb/qAJvVGDEK9Ljao2vlfGsE2lzUtjIEVckiGVeQ5OAMzRKUfSQXT5BR5gis0RpMqV3bLmoRCW+",
+	"eG1lo/b7XWj+sFKJ6OQvRg2trPD5bu9crCrwmJ354vM+NrqVP/dWlfpzzqcEzJleNBFgZFYyAi2OrJfi",
+	"HgQVHBkvDypbwqSlEcdKYik4LQ/8y5R+FJ8ILib4wu9ZsENZcC9Fr0VuDM+rkPps1iRFqJrso41MstKv",
+	"KCRGzQIi1VgmIrDW7xROfUqDFOV/2ephFNpgiwBG7F6/jRfn7jJNaBLXDDyRUs5sTHIUMRorEE5jzoI0",
+	"Krl5LOOKaGyvIxPty1nJsvNO2Gl3vCK4ESb4dux2BU7ZI89EWkZHegVB9fAPjWI+tPZK6rcyZLG1s1zE",
+	"co5dXwqVjMfcN0zq4upd5clLMNhWHnYwGvxSmNMYMtAbr2JmiMQGdLnC1BJF12LqZCT6xr4PxjgZs8Yf",
+	"XsPb1YOeLr+XE7PruGetNEHHqPDiryN1Y03i/uoki6XVb+dAM9wAIuXNSVCQRIopL/Mp1T1yXk0whYDp",
+	"MQ81i9PQSapurTsKNER2r70MtRhi7x1eOEvJy0c9ZiROYAiJxkgqFoObtZqUECeiJgiC+rfmTCy1/UzG",
+	"Wfyxqv/Wnp5NPheMxkzpF9S/bUUr9rtXWUpWk36LrPOOxc+4i9m/koUNnNEFhHUY/u5DHhBkFXPMzsMC",
+	"L6DIurVnoBC3i1BIjZbu5YjVmKRqe82aFTje0tdmJbO06jRhK6O32gZzprl8+9E7RigB3Tlr0VCxTr9x",
+	"twp5Uy/pLXsj6yp8qRkNQ6Z0Rq3mqKBZBcLcJpKLiU3AGjHChEwmU3PELEUrxhSkaJl9oGGYZZnTGLMP",
+	"5FyUAF8b8VYnuIXDrKg6hW0sb0tlTb3s+BZJbyVvuk6vg5acKcvBQIB2qczKzCQkPpslBXuVkQd65AVT",
+	"IAiMmNZYXRL89jTW6nFq3jLEIwi9YzGd2IZTP1CYKO3iVCEb62cxY3W1z+IJi4maQp7RuJSPzxXWThrH",
+	"jKWFA1F4gEHOmTlt/0poqJz+eNiTCzmLaMwC96nD0gxurpEFdMU0w9opFO51AIbpmAojz411CcgtH1H6",
+	"xnfQiovXBEw9InMZ6ymC9iiYfEFgK/LxRCU0hLQwZbmROYZJCSYw7xwLo7lzeIA47Eo5PnYRe7awpVVc",
+	"mmN1WbycHpZrtRXovrUkso30C4sMYc3ID2usjIpVKUgN+HcW8ybbzgBRaAj4FzdMRtjQTrWpb7lR0mHE",
+	"/LW8VgbX5jXrCk5Ukw/wxVVWqcwtW4JsKroDYXDeqiTAKxlsZJH6apa0JvXS/FYz353bZGrgorZjjLmS",
+	"wdWUlmO6r5gIUE+81jReAtS9TnyfMbyPs0ydd+JWyLmAbyTaWVwq3pUM3rANkmo2QParoimXzD77DjT6",
+	"QM4oF9ftIxoLH3IxaRUpcMfcSaxUF7I5FJ0XgedUvilxtimqsCnjdFNUuhVeZ1IHTNcajxByUt+sSUlb",
+	"ZYpZAmlwxNwEreFWyuUavNXo06uDWu2qPjhCtcRHcasrIHYrQaZTnvT5TsryGZlxkf7lAqz7AgCRGB7E",
+	"EWdg1afX+ZtNIBXzRKRiGpLNSlpJLm1hFa9kAVJxFUuqBlVWKGeVkQYv/M2jmyGa2UuBXG1gLxeQmO6j",
+	"PMZ1j1yDNA36osB6Xp6NbOOCzCD0E1e4Dh2qLsj9kSJ+KP3b5pbVkZROjxZIjyxWGKFPqGDztGZMhrHi",
+	"BMF5yHWjtgAjm8EYOpqK5NqA0FKQe5WUoJiWXTHPugJK5IVjXUFarcsT1AIvv8123L5iaKeQ21ADw7yL",
+	"bUuci70FCLHVZv8RJGkGz9vexFEquK3hNijgPQyczGnvX3nH1maXTZcRMCwkoVGsUxSkarpXMTSdz1jI",
+	"xdqpv03fawrO4RqaLcJlcaylWMLpMH8v43Q4I2TLemVJZIAtctKCK961eFSz1ag5rQ/CaW2iX90VKpS3",
+	"DC+0YIVpA+4ZyLB9YbvXWVC107S0QVBvPb52aqZe6eiwdyTXvTZVZgrT8DKr6erQELNen0ElleEDoi/N",
+	"51eJfui2OhY88acQbs+V4WMzrqynaG4tpObGZz2CHCyHQM1j8HUFuKkCN1qUBXv760x/5RE7VyIv9N5K",
+	"xneZYK81oL5SsYqPC6k/gut9ddHXAsoNIrlBtCOUe60JHBhzFtYEFMnxGC0KBF4yUiUlEa1WWFAR83uZ",
+	"XNvL60WuKzVauZVDJVMIZUQ/eARQ8L26CkJJubLjsD90Xzq6gkTbeSU1eVa3lvigBL4zkok+G4VU3K6H",
+	"Y1hAqCF2mg3Tw513EdJPidS0pbj/LopYTEI+41o9Jn1Cw1DOVYaU36kR4WqAYqy4ph4XcranVJFqfOrR",
+	"sC2Cr1cuVVru2bSQgnr61tuQ9XXSd9T1adIhlqkoAw/324+7VDc1a2n/6OBkuNGw0jUuN9d+XClq/YMm",
+	"F8V8RSLElE+mTKVgfkANM7rA2EECoH8WshpeRAR7QKIuutooCeUcf/TA3yUW1ntZ2uZ+Pbped79YurOE",
+	"TAAcRF2xGK0AtehH51eXtnjJKImVRg/EHGDHFFzx5uyEzGgsEkpfQ3p2aYCu8lJr11cJGqmp1O7jZq0O",
+	"5ctqg16wnecVEh1seG4KtpAHjGrZnpZlky4VEy5WgsjnUly9wrHxCjwsO+QuWihQdy23vQCHVEueC15c",
+	"4LhEy6yOA5J8hnsJflyZAP7vAoDXJ0zbPAlrp1Loti8EqHCsrP832/6bbf/Ntv9m21+Gbbs55TvVlk2+",
+	"QBYJlS2s6sYFgJrbIKUeeacYkOaIETqSEGUFjBVJF4reGiJkwWNbF16ECwBdU5C1BZGCrvoV0PM6BRjF",
+	"bYTDCpq6P8wyLKEVYXe2Iddd86YC89emOBFVai7joJnXLVEsrqtjsVpbyb708i7dUxFszoLNk7H/gsm3",
+	"9TXx1ybSFulmI2N75UTvHzVFkMlv7SJr6Tf63HEHH7aoDF29dZFYmxSIdl2yzYa8dK82G3CJ07f81s2/",
+	"D/stPm7f7eeVq1eRtNpAbFb8D5aDYzjguXrEvDaztj0sS65K9nl0ZNagNG0gqB6W7tvB4VH5jjxsIV1i",
+	"uaC0qeH+6fCgPyy0VWDZK1B3HBtZsw1lH3xeleM8nNOFKoSbZA9ei2eUhwmEKb4yyoIznuSNxbSuwT43",
+	"N3YA9jlqRcIzQskdZ0ZehDJeHqEkYHcsNBtEaKikvatBGoCoQ3BNCyLnIn0jDXSdT6Xpohgug21DspVt",
+	"tON14NNyQlTxZ+es0vyxtsU//JDyWUq4aSolyiQTfgfAorEMLfWm8rd5AqJzaMgbs89sWgS3yFoutDHT",
+	"VdnqOIllEqlKcmYle3J/i9jk1X0HYFr4/TGKYGniRuVmtph+jYDas+pYNT48XHGONcug2g9GB7MQosMr",
+	"JvEopNp02dWMrkkz3V97vcMGpCO0q+g6gdelOJa2MRoZ+qC6VenkMLXOOiUhRn2JPIJSDbw10Qfpmwho",
+	"A5H5L/iYaT5jtRii52TKzUZD3DVQK+CIagK277w4h2kEK3yYpynAHbnU4GaFwOwRI+ye+tqDY59GlDMR",
+	"KDJaWD/aMlhhFrezf3hw1KSI+4SujySCqibW01cExViHT5K9C1o3G7M4xsDvzRspqu6WY/c9xyZkunle",
+	"qWTMY2VXM4Psyzw7EDKfKe3orkwLEpoDyzWyJzzJjxT5l1GAiKILRZKIaGkTDjhm/Uxkr7OJcp+0qTif",
+	"H6E3SVgJpjpZDuOwCTcplGkV0IMLNBGguxZoN5BAiVBPODtxc7xdtgaB4dSaK1NrWbCSi0AVpCRkDLBF",
+	"uO0yU6Pz/YQTS2OWVvhDfTqvWEkRoKVHzsdjLrhenCE3xzYtj4XsIQ6X8wJ/mNtSmRmlGSntXGjubEaU",
+	"23kMxAqKvJhgLFql5GbhdV8CoJrEuLTIiBJnecbxlCoog2mmJ8iM3l/fsnn2bf5LbeGtam2QdPwdr1Oc",
+	"TsfrYN9O2WhbtTFx+E77Evb+mOyndUSNiCFWnUYnW9QykqGcLCxkeU2uj6UPICjE77EkZEs3KQ9dxlSR",
+	"P2CvYhJT//ZxiuST5XDKII0BKl/N5qvWy1MnHWTI7l7hcMi5sCVYMyDUJSRIn/rTtsNw11RBAigvr1M6",
+	"KCf/t5UQJAK1TmI6s5az/KybW1aR86tLcssWivhUYMloe0uYbRotUuv/1pOGNsy4aQvl0UxwXZELA42s",
+	"C7Up79JGeS+fZWLFOa2fx86DhyrEvbPUlnI/G2ONbLTk9WudA3XsHIeyrtJDhh9aqcSXjEKupiw4I3cs",
+	"5mOOanZA5jwMieITQZSUokfsHM7gmeqRN0ybedurPP82EZqH5g5GjRf0lDRNtaihZx13svUBkAtodX1N",
+	"Oqwb0aysT778uyfzfKc3j5TDqOSNUqZSo2bTnATbSTknod9fxseBBBmHDP0CjBlyXDXLwTNUD4S0IVkg",
+	"kE0ZjQOyYLqxQF0A918/Tpe107XGKKWXpLKABWCiD75dQoHeHxwvwUCfd3/JwfTwj4+9PYTUs7998x//",
+	"+Lb21cqbNfh7bxEa6LMn+j7wznbAR4DV+IIHFeyvNLa/vzcYNunhX2nMWwNP3Yq7Hpspj2sdH8G92PmV",
+	"33yGNhjFefXXT+BHtthiJSe3tG0ziCDadiJlYK8FvAos7nFJ3j4+Pj5yO5tWmneO3KEXbRKFl6Tu3CyO",
+	"BuOiVpA+2R5CfLu92/kFZvnNzuQzbH8juezB5wIbcI6qkFzSSumy0VhgnmBQvAALzivNotRGi5BimOPi",
+	"pWVkINEN70gJ0ehayltbVIZFjngu32fR5inKD89tdkBGQp4yWKNDPjL3f/PEvWo+cbn1aaJuu1xwTahQ",
+	"86qDYGXDqNG2QmEvJv5Wo8rDvEK/StGgNkgOLuyek/w2KFJomlTqYwYQXQdI/5E7cr+u8wRNhy9fqYQF",
+	"2PLHNKJ9yeZE07K+9xjPSP7x5tkFOTk6PfDIoDfo7X9TtqcksTjjTI/PIhrTmTqTNNHTM2ijazo5K03I",
+	"FbUPSLxOSiyWEM8L+KVXjwVxqtbwPXPXxbWY29nEU33lO0Zjp/fTsdXFaeSNlbbERQbvFJ2wTTxDc2ou",
+	"VUwiA+UNavRwAYadCJKerX2HgGewR97b+KrsK3QuemQ+BbeMvakTxQJbfd3ld5TKhX4FbuIMuaW2gpvX",
+	"8aWqzwdO0cgeKRLF3Gck5Ep7hI9zw7K1V+XnUSajkNXUHbqQcb0L602+DDFTNpu5kMXcoItxjJBdDbV0",
+	"l4kVNwUWHrYJio6dESoIDzxCyS0XAXg3rZH+kUIrZlaVCU2raUQmSmK9VUWvy/2bW0zGNlqx4i515/9g",
+	"wMFz/l1hZRuslXCW5rEhnHgeajDoQFh/U62a1jxQ6Hpl2TNnkFAt0bx2KL0Yhmjo05wygAsDFwN4LdDf",
+	"QQVhNA45i9OjaY7vSBqR2EgBkM/WkOi0XB7W03uIgQma35lZpE+bXaywPSB/GJCXMobS6i2dQQfxOEZS",
+	"s+eO/axlqBuIzH4Sx0z4jiN6ef2aDAf7x+XT8fTdG2fVolaSN3L/za1G71QDjPiq0zhisZLCg9rBAurQ",
+	"CfL68smFjczYiTsg4IqOwhLeXOFSYDObjfjVAMyHVGkoVPmQSc9oFLGaVEkI+0FXpjlGGCgDo36k8jgg",
+	"c69zRUJkFElEaFooFWdRP4oivGadfaZN5I9KkOjWq4FBEe7culfsShToYJ3dxVD2ZhaL2VJma8Du/rMW",
+	"YH5wWC7AfrBb/PqHRmAV9mGZqDICgioiqdM1USx+DO7hFDqXwCKV+dlgeDI4OT0+2u/399si/Durtq5y",
+	"RJnd3blZA5jjzowapvWNTBpFVljR0KYJZIN5kAoBEjVGDKYMAcJw3HJ1KwfW0mQ2go74chbntiCCtcAu",
+	"76eoeKAMkiL2jpM4jQ3ZqsM6Qztz4uKkATkKoxpZUI19a7o6iv+Rxps3KCkITBYdcVmBTkB4fwc4JU8A",
+	"/BNB/tb03ARxMh1bUzceEubXhzSZL3EebWOzBleE29RgTtrG6ue/c1aZw5Tthlli+y8bxbiU5zEz31xR",
+	"zIjKb6u9gIIrZynZqWCV3+v9swZJ0FJxwexv+17mq3cZZ2xdgD0rCZLPYXltwBvhJzHXi2vTGM56hIan",
+	"7F/PUh7ww/u3tnTmDAaK72WtGqEkDWC9WJXc9EqSKaMBiz0ysvG67lwn88vbF9dkSkWgpvSWecQa3DLI",
+	"jZtuF8zC3ZArzcRNj7yOmDi/uiQHvT4wNCGJGWAaYFqcwSwxynRXY5nQ4izM0nAxdmm7Wf4yV5BTUAZy",
+	"siZ4ORcFDHSbWQDRjzOK+NyvLy4JprB4abomStzwDLBiUGI6v7rsfRAfBBQmw9C3N88uyOnw8JhECOyS",
+	"pcsqBGe58SHwjYrAK4ROIiwKh/DFUUhnzIOh3sDzmx6x4Kr4HnYUYwmQ3gdxcxmwWSS10VK7P7LFDZGC",
+	"UHL1+votmUGdOtNWzCKm4XQRRcfsLI/FvmWLrA4fPhnJYGFTE7JnaH2H6WJMv4+wRsJa50zDM7qw72GD",
+	"XJF5zLVmIg1L5/qM3Nx37eJ0oY0boAW7NZ752ZezmRSVtzICi6WECD6p2AeBacpiUT+KnmnRzJ7CDtxg",
+	"zPJ8ukjXCIG9hCRLC9kjSFJZ248UKZBc2hJknHwQPg1DCD4NpK/2aMR7s4Cw+yikXOBCxiwNwEZHUch9",
+	"TIe4Y7HiUqQZLlHMfOjvrLy+Kcy7lmQizT9u0ndZcOOZZfwgbu67+cMu1UBrZglUIhTTN9i/9aXk+46n",
+	"XpGbJ3nvN2jHPz0eHn6DrVxjG9a+f3g6/Kb3QWQwNWed77EMmJ1O56yz3+v3+il0PI1456xz0Ov3DiBR",
+	"VE+Bqe315iwMu0Dhe1BI7OxTZ8JcPpg8XNmcBpsxAsfByGfAZyDoFwg4ZDQWKk1kt+ed3XOlVY88M9qO",
+	"2Vwp2OM8RAkAoZi1mGULb6SzznOGmv/rCEPIAewuksImWQ76/RR9NS2eFEUhx5Xc+93C7uHFsFb4KPYD",
+	"DM+h05WzZwqGGtVDKCd7hbm7ysa+lyJQFa+cztmvvxmdcjaj8cJCayG6IQnlxPB/w7qggPNEgacjwVus",
+	"crRNO6bd0hb/Pr9VvXRBnPu80eb8yBbXTO9yW2wPNRti2KhievuLD3pAMgq5jxG7QNAQZLdIq/LBeTw+",
+	"3D/+psWeTBkN9fSPLe7C97bFHe4BduHag/OQ37EdrX4sfVvtg5peCouc5o6tWugZ0zH31cqFzgruZAmu",
+	"tuHlVX5pm1u7yprd6z24fpYLf34MGQVEtn1g4PniV0X5pXW23T9gpUtrm4mLhqPblYJk+ljOmJ6yRD0i",
+	"ZiLE6rvtlh48y4O9zDMeOd2MUF2WDHp9gmUYiR8zKA5OQ0WgwiuesKPj4alHhr3hN3BrpzH0KEsVv/Hl",
+	"LJOSzRDBUafI92/fXpERVdwHHALzNh6C3ges1+fwoH9TgJY9K2eQArBKkfNbuJMbcI9/a13br85fPr2x",
+	"sibXhtCEIsocbBraW1H1Poi1px3opEyJUH0wLTRogVm+k1iVqea033fn83kXsi2TOGTCbFexLi3GM2Cl",
+	"Q8MUMlo5F+l6dwoZHrhfH7kZDR3uB0fsZNw9GB0PukP/9LB7wvq0ezw+DQb+4Wj/6GCYVdr8qJgfm8PY",
+	"Ofr+7flPhy9+fvX62fuD734a/PcPw+fvfzh6evTi5zffDf7r5S9Xrw9+/Onw7btfnv7w80/DJ9eD7887",
+	"XqdQ+PcsbbNAAkDp6FFZmkf9BhanVurAHTEBr2DEBAZPpOTTyUIkKgEO1kychop02OKH6ei5z1/zH569",
+	"++Ny/xW/VJczHf1ycXl0+ftTPv6pxxY//BG8v+Sv+eXi1ZPJ4vWT24NXvz+dv3wCP/uDUIxmz/rBf/0Q",
+	"VjtYPfpCvAe3ISbIb3Jm5Kpa+5EHDYqgL+1zgy+KK17kl47drUekXIqW2TzsZe2AszCYuniWck0EZxNl",
+	"gnDZIFNy7VUaRLvW6hY3WYWMGLwGle6rZpOSrQXKie9QGHmb02xVUUELTLpwf3qdIfa7+poslDmHT/bb",
+	"frJV0edpehkVr7YxxJyoqYx118hCAcnCm9bKnRh1+ZHd20ol8FKumqOGl147YI0BtH6IotR8Bjh5WSIp",
+	"5oNrCTYOBPbqwXT2YkaDxTbl2jfY4BcRa6Hv3Yq1PhUohnnkSio9iaF8A0aOtJS37vb3aDDjYo8mAWI0",
+	"b0PiPTdNvuBKn0OrXgdYB9OA8/+reznyV/YAS6zzp7f2RWvQNm9W8fHDBWFCxzytP8ZVAdDOCNidfyUM",
+	"MPHRX1Csp5qTwDp09N92SGKwduAxcFDZU5ybRwSbM6URK2AbIv77aQpyaYHc0sxwD+Mb5lVDgtnqRhRW",
+	"LZ1dK91fxTKSCrBhMAUpYFnaK1QjhqxXLQlkflv9Ok4EUaCBGC5DQ+ApXhHjEGR7XC2wHpfgFahGrjWT",
+	"d4xMKBeqR95hPjYG9VESxAvTS9pmjhJvFIOshmlqLeQx9mIxGUATQDQ77BKLm0iBk8DWeuSVJDnkh0XH",
+	"44qMYriWSMtj+CRb8dZHsGBZhXy435rqC+1o/EmZJqx/sJFUsL+rQdTZiyIgSxpmiByFWNsRM1QXQFDr",
+	"w8/g01mk0zIEo4WhSbg5c6IqUH+zo9hJ0CHxEUHf0Xn2UYpwkT0p4sz7UoxD7huy4TkhfJxxNaPan3Yq",
+	"J/t3yUUXLVv1p7ol7SIp/FAojP9VEnA2wC9Duvn61BAt7IpnxL+5wGxfqKewBSLFCWepBMBikWFnVY1n",
+	"dEEMbeyERpsQZlbpYxtCjbmKX9mKHju79E0HdXf+q5QhGIllG1toOrJsBrbPtxXH0eMUhtJPC9q0v+2h",
+	"2b1P5n+XwZ+4+CHT7MHbAIEszFbjbckTxi+BShxi23AFaAoHJWoiwS8KfmVdcq8XkiIfvidv2AyhcfM6",
+	"0XEiMv2p4VGqYeZRDKHZ4FX+aItO/gYlJR9+PJ4zbTdlp4ejjtGZ5TKDsn5R09TTt7QWKcy+tgfv2CYf",
+	"tG/Pmc4YX+tNMntQIeVaDFtezr3tHPlDdjLa73cH49OgO6RHB93RITvu7gd9/3R8Qo9HR4NU5YmonuYa",
+	"D57NTvW+aqn/RHCkavJhVBkZXz3G5Bf0m2uE8MpA9AH4KAW2MfzHpjoB/RfreNkHreVhDPPcAuvYvhxh",
+	"BmWjUD+zTexrPlSYC2yZIWCeydCzJORZ+oGkqoI0riGCxiLl7kDsEHc05EEtM11xCe4V74xVN+KlVjZB",
+	"F7L8IG4ozy4Q7F4TS4NwCrKLCtMQRtS/TYOYjPRVhC81Jx8LgbY8Om/ghntVDkdzSELDtTjfaTTUFm9M",
+	"05RNp6gAitPN+fE2RcbVa7bds1zoq06QrO6IR2QY5FYk8lpYyQNzXgNCyUwKQ1AYxZRJQ1sTQnWVRvJc",
+	"PMxoJlo+ZDP/mpdriZdIHvhdGzC0dTvt68snF5e27Z1ba3dpNM0nUkf8dpoVmt8mIa+I9GqqSnnbMaLA",
+	"/qKini/M12pKyUf4ZWwphRWqC+HL8iq/lED0Nk6UrsQggIcPb78iloJRUrP8Q5uhsCVxiM7YRyNmiYps",
+	"VPEWpvl2HxMB+Co2I6WJ4abI7PY+4T+2a0aAo4G2hIccjVYWhedbsg87qUBIQMXdwECwS6sALPNzpktr",
+	"/Bm4/9d7hFNDgbvcTfvLYrWks45+7cnqrNDkN9lxVGW3drB2edl8Ga37r0CpqfYt8nzkYhLrbvTrBlp1",
+	"JGW4Vav+FTS4w93OSnw79ho637pVP7JTam+4hy/3Ppn/bd9sD2XImxoNzBAQCGo71yYOAWokyjDP0hWS",
+	"pIXaNzatN9IxTbc2p79SR1szGizcemSUrlidFrlFNENzByTalWQYMAUVTe3ajRYkyWypPXKeFqLISqcT",
+	"2HmIpoAFjmRwlvo0bhmLlC0SCDuADvUJFnbE+A3B5iXUyREL5by10eoq0Vf58m37Cklr4n/mmwMr+deE",
+	"KEgZbuOkvKS36TkB86oNK+R6Syy/wnIUAi93b9liq3w9B3TeKXevQFTXpxvtIFwrMzrkmUaA+22jMR5o",
+	"bjArB+ZaKNkVS0014JpBEQ7Fwjum0PwswwDL0Ng0pwqQuA3eMiPLv4csUKOytDdGw0AKcN1bsWjsyKxQ",
+	"RBWvpQyopMQVpo2pKYMSTFL4DGPF+AQcXn5q5baQ3OaQgTV/e0feMN5btsgpSbUipUbKffG473265TsI",
+	"DyjRRjPFPC2nXfCWcJ2SbO6H2aqP365EvuJGHgkZvS3F8e5GGrllC4fB+/lPB+9//P7V4duL4ycvXg7e",
+	"/Nd3w19e//zfz46eusWTWx40lU72XQkBZRu3zW7a5h3w1jb5l7ZqF/CjXTwEp7gri3a2gJ/Tco0mYAto",
+	"/ZUarEuQ8p/ZWJ1CfddE/WWR7l/MdpBFB6JJGuEljISP2I+7MUY3uX0sPe99SgP+t3/7bEq2rcPT7OLu",
+	"QkcuuhLk/C8SgJYt/I458dd77lLrsk5XYtcW5Ldp2swKC/K5zWQALd5q/pAznii2VOAfQ8Nk4k9ZIWss",
+	"jQPbMOZrKydyVzfIl7FAf/U3SBr7Va5g+qWMzsvXxh6N+NZNFudXl7s2V2AX60wVW5MfCxuY4i94GcQ5",
+	"5rRgyrf67NyqVlAtjBmEaSxcjnbKsa1QPZ9KhPT1b1lAZKLPsro5hs9B9W+ZAaxxo8pjmRpyUy5bc+Ol",
+	"pXgxh/aDyNLVsKY4FE3naS02ITVm1a5jhQ78B5TKkAC+bqk6r3P0mQVrXJz3XE+vEYhgBXpQJtQiAW8z",
+	"qyYDz3hc6MBsfyWTZyfscDmOYyO5OmOQe59u2WIXgnZGyc3EZbNn5ggvGXp8gFmO5cycsQJYHz4Tck6k",
+	"2GKoKi1Co3w+lrfelvGj2aaO2yhT3NhIBuAiDOCPkPpQpb/2Hnyf8jOsP1Ct2h1S/xbqmXs2vpnGTGky",
+	"48q6hjBF1o7jUaFW/VwmYYB4AlA/n2wYnXIlg6tsFrv03WSd1HCVgPlc8e0Q2zVdWNREi7CZQQrxNGh+",
+	"kd0pNsWbCzJOwvArI8srwFuukGWSIkG7kQfBXwllGTwEAKVhjp60KZ1gmYe2U4WvnsVy1mSu8PJb2fjV",
+	"KyhD4oBAgNQZWCREoAwDQiMaazJa1EEgQOGa7xYlBIS8oJ7A0t4p3rT90wK5wKGRSeyzYtFsVDFcZZea",
+	"TQ5AnRsvhQXX3aklNq9KAmA27F7v+equDJhjLg1PSw9LqXi3bOGZBfagBFAkg4+2OJHnR8lHX8Yse4BV",
+	"VT5O+Ch7hHi2pUfWhPYxtmVVPo4WmuWPFRPaPvKl0h/EoD846vYPuv3B2/7pWb9/1u//4hUe7vfTh2C9",
+	"9zzv4Kjf9/ZP+n3v1P7D/K8/PDk8PvIOB8PByYnXFoYOVo6MFmnhHPD5Q0GrbfC6aWpYKBxzMqV3UDUh",
+	"aBsIM2FCF7N16rPaERiAQQUnoxVAllulaqatHOYRxYVvazdYvNsZNdoCCaWyKTkFAGcYhSsTR7B5ERN6",
+	"N2J4oQfokYaf20AB3bKgONX1uSxbAd75tIy7/etvf/5WtbNl+YhUoIRSTD4asbFEbJASfVhaKBKk2eZN",
+	"4ygceEyGllLyMudfEVoaWIpJLKAuBUi5IBPjwCwiU3YIAqZwt1eYONbT7HOmn2BD17ZawEr35LkFg04r",
+	"dMbsDqQiwGEZSVv/pO4Wo2MNAaeOO6y776pRmwL9d51I/3WDQ7wDqnOIK+gYj7fR/+vGN6dc5yWyHKPs",
+	"F+rmHhUL5jrq5e70sivtWa3ECu8QKAPxuU6f6Xg+lWGl+1SQM997hCqofk9oCuFj2EmMJd2gVp1gWDqr",
+	"4WEsSrulMzJlNNYjRvVq8JP1x+T7rKHd8PS8/c/Myl8wqmopKDQ/fi7KgUuluBXQO3DAGMrpI7iDBcLY",
+	"EpsuWldcLDsjIASoN7IMuD0g9uqxecjFBHKb59xnWXVO6xypsuyYTbjSWHXCTY0paF/6psohW0BQNcrh",
+	"KIYBZHccZBWnUTFzauH+xjLukTcwGxZUihJgH2ZloYqVvRCpWHwQ2YS9ojSUlV4wW1S808nFUmpoNq4p",
+	"DbKmC3nFZBN43Dd2PTIci93k+WM3cQFs6vOZN19BWioT2lD3iqx/CA3C17aPZfiD5CKNBh4tCDXkB6Wm",
+	"lqEpH3bq8tiA5WNnZlpIj8fCGyhtlApvVI+XuWkS9VBW/waYzTW2tRtSw8axo2ZkNnQV1/VlbI4LwYZA",
+	"AEt0wQaXFnMAgA6wJQV4FPlEyPhBAXMtOTuwbxDJYkbDEND6FNi0KBmByXp3Ure9PB7Iv9djcM4Fyw1W",
+	"uZPW4Uj8PMib/wcAMLkowofWwWDCcq82K7A7tiq48Sn8DEfnlkVYEHp/SAK6UD0CJvSbuaHib83hvQH5",
+	"FpDmZaAeQ2HiO4sYAs4h0O5uaBCw4AZvwztu5F/lkYDdsdBQDMZaNKcpHOEXg3PF9ZFjW2U6B3a95SKo",
+	"07agWrbXNCsPGv7RfPLn2lFgDc6s4LWrc/y1JabsUr/XOmZ0lhdlVzb+uwtWBRxQvbKJfM+hZtaUStvp",
+	"kQYKKptPYfxdBXNs2RAujJM7wKLsKCJWxgSWFdnDlEYRE4hQYgmzwBfsmV/NGLBO2Wr3We3Z39bhvsRB",
+	"fKHDbUu18Zm5RtMcEYy6ZzETPqsj8OyFTm3Y+WD4f+uQwU5+hkN2aUvu7eSQZZSQFvbLTp2eslnhhNnD",
+	"0zIcHUp3p6SD6R1Khnd54o2Xa7OIS1fA1PeIklb4FcRKizhOqBuTRQ9ASWnwvhlS9mkYPlJ5XT6wnlFN",
+	"yViGISTyoF3KaNqTWCYi6JFLWAUjPaZRkxbZGoI/lqvCQbU0EDbNaJA1NOEIrlox0DXs8dcaKgSDw3F+",
+	"bj0a16UudX8GbuebbPdugC7szt1AhYCbLxlbiQODzH6gWhBpqbUHxYuGp6uBBr4cSWTa+1gC1IMniVBJ",
+	"hCceGsKBfEwETfRUxvyP6vMiokxjuGqczd4n+H+DgKSNLlMMTdrw4NSnAAw+I+0WIM1hMsFja0KfYOQj",
+	"ExAoZbnPsD/8ksScpixYYm5KvMs0yMXHBGplt85SeJj09ZxlbHa3MsHKPf8ashY23MANcG+QAeQxRc3R",
+	"9RoL1H9j6m0xvb1UR7YGJCk1WG8iC1oQLSNgqVsW2ArXipirhU8SW8/XyoY2fqwRJfyNvvd/AH2vYB9s",
+	"TI9tcxu3Aa63KaxeC7nns4LpYXB8oszofCqgpjSWO06xJbxCPR5be7dYjP3zgfGtIYaH4fE1FTP+RuGr",
+	"ShzlWp6tN2uHiHuN9vRvnL3/Wzh7D79SmmY9AoB+Y4s0EKkNOoRiaWhqNOS7bEY9s0l1mIYTyYBQlbqq",
+	"PKymBqGS4M+6UQvhZz98ENl7NzMZ8DFnwQ2w+Burqd6YxqDWGhrmEZ8I7GxyjDXeMkcZBGfKYAMLusNe",
+	"hkCCwRezoNvJZJ6pFGbOZbC2cMANQ0bMy1/eYr5+fSBb4JqFzNe7VomuZPAZDOyGnHakU0XYdI1NHQ7/",
+	"BgAvG5k/UN+4ksHXqhpdyeDL6ERmTWpuLcBKAFbr+yzSNog7SGKjBzzOmAFX5OaKiYCLyRc1OL+G4UIm",
+	"WiMye7hytGRnLv7bJtVkBr/GBuRi4uMqrQmyEqTQlMMJmDBNri+fv3365qWX7s0jRSYx9ZnNh7EX3/Xl",
+	"8x8vX7zAW8vuYK3R1UZegr9HkSmNZyFTqrnXpxakNfg6DdcrzoNdKqUlyExfktavtYzwNOZ4sw2pfluo",
+	"OQ+2RyMJ7PL6XLGRX4NeuMGWtdcFK3mtpaxqqjVF3dCd30res9G19G/NeHE7VTKKYqmlL0NyM03Ube9u",
+	"/wZBKTJW9EgRmego0cXMdo+EXEAkrvm/lyeuTakiTATWHDqRMngMkIU0VASMTh8E1ylEhi1O3iMXoVQ2",
+	"3jFk9M5G1WZDIHEihDmiFvJyHnMorBiAEx1d4BBNR0I5eZAH+xyW8K3chJ+9n3J/epGOuYl0fs2U4lJc",
+	"2S1Y5oT7KBk47nK7IxgGsA0RzwZYl7Z9LtItKhC2wkG35EdJNIlpwD5mkpCXNvQRgJ4Kf/MgZFs+Gb4U",
+	"SoZsC0cDYipuWSxYCIRlfulyAZR/x0gUc6FZgNFWNM4TiW5ZVCwcDtomvFzCi/ggXln0Kgt/a1SaLSmb",
+	"ryMmjFhql6Lt8m5Oq3bxt0msz6CplElA61C5DWWkGfWnXLC/PM1Giy4XD6bZFK4kjrlRuYk2ZBn7U37H",
+	"gDxFlGiUHXN+KxgLAIRd07hHUposcF6ZaMWDNHvugwh4DCr0wgP6hkhiLBxoSDTk4lYRRRe7Z+AXMlps",
+	"jX1X0RFYzIiWZ4QLKC2XTTpLkNUIiSFjkgjUXiCPKcuflboMnbt3R+O9UE5qTB4WN7cRVO6wf3pUgvLf",
+	"axIn/CNjEa4+UsQjRUQyYzH37Yp76fZghVW7/sVbIlFoCnVGUjMWvYZ2tm242ZwdpbRvtsuogluBYJLR",
+	"gox5yFRKG9kK/W/gQjLRu2ZDKNCs5kNreMcHsQ3m8SyWs52wDzMzQyKGO2Sc44uzg50fsy3e+oVTJhON",
+	"N/7/lnPG7pn/4DOWHp/ZDJKTE6HIiME9vaTRzYVnvR6YeWu4OIqnpYTcmE+mWtmj90Hs7t5+es/8S7Gz",
+	"g5euSVqKn8aTZIb5HuDfoSRr0YzVvCLnonQ6f+1AdaRuaMjKdTxtHytPKNdspqrZBkcHJ8vpBgDocImv",
+	"Dw6PANLB/pljTtA4pgvXvf7q/OXTb38+f/HuqbeCBOqubSbuOg1HXawd9D/f/vbPbzsrZ3I0XD/2d4YU",
+	"JeCMxGcA97NWCKmbiGmiNsljcNJAQHov41sIas0F3A3HMseWnvDaEW0mwgF5h5wJTRQTQSrR14xC6YCL",
+	"1sJYJYyG36XkZE8V0SyecUFDjK6x1gmuLL4ROP30lNUSnNaLB47pPQ/0NGczOJq67nwsdFbaBIRL2QfY",
+	"qhw+pRG8y/fMcMmmncdy/rDOd6io5xfHVqArE7QoYatl89Jnv669lD9/LDeYPzNXcILp2du920M5qY+L",
+	"uAqpYSjsXpPRgtgVf0x+uH79CmyraaYOn9nCPniawLdzcw6evBvw2RVN6/ddEfyupLjpkafmegPSlIqB",
+	"eZaSGx/CAm7M3TDlIvggEE04BaWyHlEykUbUElitbZKpsSjSsYAAu7FeJlUQ25eNwL0PYhs2LHQzvJAT",
+	"tX0xIVeFMSZFRhaKxK64YHPckLqDjcvyQD6WxWWEVGmiJJlRsVjdr6Y8XMFQ+uvgoNxjQNrLa+qnoh8Y",
+	"L43ubAhSxiSkGvX/XI1xgQfWXUe8moaZpToHVCPCR5NLsDBkJOkMrsnWSApsQh0Q/mOE/EuhKNA2y8e2",
+	"coVgBVtNM7SwohR03v0FKyZ2f/u07x0N//zwofdrv3tq/hr0//y3JtO5Qpxz8ubZBTk4ODjF1baYNSCw",
+	"gvtFjo0UYtlHLXnwGVOaziL1QNIscCoZFxhUefNdbCgdGbre8qEh+1qJCdkuIifrsASu+ekDLMKHztmH",
+	"Km3un+0PfvnQ8T508JTDO0oHMtHwFOkFnh7Sff+YnQ66wUH/oDtk/VH3ZHwUdEfHwen4gA72h/5J7xi+",
+	"MssC3+yfDnr93qC33ydd0iW/9gd7L2m8ZwZxlnZP/mnO6G/kw4cPnedP35I98v3bt1d7+71984QM+n1y",
+	"NPzQ+XMNeKYNKgJ6KE+/1SCqQ8gG0BK6E1C65GQ7CNgUj7O5g2qV/oYucnMXf0wEvaM83MFV3wDYOoWi",
+	"MosZJCGLAcHZXJaG5ffI63GaDkzBo6qmcq4yr1FWv0crFo7BTYTRdGeAIQO3BeJkWx2WKBvdpjyiZWhv",
+	"U7x24yRkCj2uaUGBFJIXY97VVMY6jYc38kOuG6+D1N5GPMHfANulfIAvEFIQyVh3xzKe0zh4uAnYKoS+",
+	"FIL55uOztN4F5BZLUQh0CqWMRtS/hVWRIiM7GgQxU8pc12mln5ArzYT6IGyNi137mJ7hehgClbHuNCrj",
+	"HJc9Pyf9GhMvNrjSxGtRPg8PDw6/kLJ4gRu4nWQY2xgBt8nbiyukBdAWyxE1f0WzrtJ0BXzTubL1XyCc",
+	"gIvMTmeYAxR6gVKt5ML8E4ICYzl/DGVk5oBWHSO6YYZDF/Bxik9hqHgul+EewKx7M5JSXwY3W1XLrmGu",
+	"uw0Bwz4cjDq7ViOZW3lt2FAxrDJRbDuIX1RbJp4oc1li5zNpb6tNA/ceTH1Y8GpVNvKDL+afbE2tne0z",
+	"dPDOjf4KmQ844C1t5dtiqnCYN1+uOdciZ9juhK3Y1LUlnLaVIn5dKgT1F08TL0+mLlX8ulwMa1f5DZWa",
+	"W9tIE2+b811ej681uaE8yi+T51BZqRrRvbKlj9MIVSHTakpkwb6OoreVoX7GnPCV2QtVLrb3qVyJbsup",
+	"4A89ABumg9+yRVpEtJrvve16Xlm13GqJv6wyXFry8GvLBF/am890LTQ83F9DCsDGh/gh+vt15UCuShN/",
+	"i/SdaQMyDDBxuI7iSdvE8q2e4F3fXV8mwfwvR95ZXd3KmGzW+RdJNm9wMTWstruh6P111NzdkSzs2urm",
+	"pXg/O7PbgfD9FZe7Rcr4u9Ztu1q3W2VN25ei21e+3Vis/mvXv00R1b4Uv2ldEnd11dFnZrnAu8mCCYtt",
+	"htmcArwwi+8Q2BqcbfMpD5llunc81gkN01wnhUEaCWYRjxYE09UL3yzwDZuhgm9haZxYJpNpajtVj4gt",
+	"Cql65FyQqUwAMwALUxoyIzMuEvMl1i4zx4/ZyFqsD5eie+gpE49xOiPmSzMahD2GkBFrWjPdQh9pcJHt",
+	"SLB7vSVH4t8VWFtUYP278OrfhVc/W+HVQjzDlKpq2VXkm6uN7IDjtyXx/p36y8OuminUaQwwvR2pC4na",
+	"HqwqZKJYMCpb1IHlKGcqAdaF9eYWUMNmRnmYhQVkld4sqqKhqzsWA+pXewzWd+rrRV81Y/syOgCsSo3c",
+	"b3bPAw+1T0WKrFkSCb+cGeM8mBlZFSlMjisAnF5aSnDrJo0HmN/hYO19Mv/bskqwGWlvYF+36z2fYr2A",
+	"AkohocEMA8eNbAjVIjPDpJH/sBgGVM5Q00QTlUCmFm5fogkXSjMabNUqbzOGvirDu92qnd4aq87z12BZ",
+	"33Rf2mt879Q6rNXdG9G3cDh3c+F8GYP510ygmW3cDMQaxEE6AZalU4FGJvqLmMmtHeALFwr72Y7iC+Kc",
+	"4kLsEuq0HdTo/+ZqYrjdnwHt1NLVjrSau6z1GszT9HB9XthTnPTXqpbg6L6MYmJXpuamsByAK3IDw+Ni",
+	"cvPYBnHO6AKheoyCgEW3voqooLt0rxuR3I6VEdv33if8x26LYW1K5Z8DVLQpnf3l6mGlY08DqAMKkb7N",
+	"iG8VWu7nhyPN6GfHt9xqKvgaVKeWPOQhutPPljHkzq/5VNIZX2mhBdciHAq0v4CTcXlP30/l+exypwXP",
+	"Uqm8Zkt9GoYs9jC1APQ9e0xSMtxOJXEgbHC0qojRW5DG24SfV8vgjxiNWZxVvwehEnczicPOWWcPmKVt",
+	"vkbXtRVxMFASbKxgVAXRetYrpEYneuqQba9koM6WfZYzihCCry8uCzkavWI6VKAczV0gaoPyMrAN5UHa",
+	"EA7UQkSNs/wPi1x/x+I8U63YTZZZtNzVd6H0bzNvKhfkgkXTwqfpWXJoHheXWSHarDKtFD4ruEqjJAxZ",
+	"UGjOVq9zOQYlCCmBzCrMU0t3Z0uR6x4a5L1S1bPHGblikkOx14zwvU+dPPdBE18q8+KZSMLQmXEzz902",
+	"GeQOVA10ezYdha8Lw7CFr92TL9bXLxFcYDXEmnwgZCIyTq+MKKR6LOMZCSQrdk6DGRerGoKs2keETqCY",
+	"u6IYF0HVbbGRCeSROhBiaGh4mwjIjOmY+yUityOCY3jf9eVsJsUyX+bijoZQ/R0rnJot8ykWPx3LeMSD",
+	"AIS6mGqGqW3oTZPyY0hj8IAXKqZ+ZMKXAReTjteZMT2ViIFCEdkDO8lypD3IKYwFDTu//fn/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

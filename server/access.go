@@ -56,6 +56,7 @@ var access = map[string]accessRule{
 	"DeletePod":       developers,
 	"GetPodLogs":      viewers,
 	"GetPodPlacement": viewers,
+	"GetPodStats":     viewers,
 	"ListVolumes":     viewers,
 	"CreateVolume":    developers,
 	"GetVolume":       viewers,
@@ -67,6 +68,13 @@ var access = map[string]accessRule{
 	"GetUsage":        viewers,
 	"GetQuota":        viewers,
 	"ListEvents":      viewers,
+
+	"ExecInPod":      developers,
+	"AttachToPod":    developers,
+	"OpenPodConsole": viewers, // it is a log
+	"ForwardPodPort": developers,
+	"CopyFromPod":    developers, // files may hold secrets
+	"CopyToPod":      developers,
 
 	"ListServiceAccounts":     owners,
 	"CreateServiceAccount":    owners,

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/session/ws"
 	"husk/store"
 	"husk/strictjson"
 )
@@ -33,6 +34,7 @@ type request struct {
 	operation string
 	path      string
 	address   netip.Addr
+	http      *http.Request
 	caller    husk.Caller
 	expires   time.Time // of the token
 	// certificate is the serial of the one that an agent has shown.
@@ -101,6 +103,7 @@ func (s *Server) contract(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.body))
+		req.http = r
 		next.ServeHTTP(w, r)
 	})
 }
@@ -110,7 +113,7 @@ const requestTimeout = 30 * time.Second
 
 // streams tells requests that stay open on purpose.
 func streams(operation string, r *http.Request) bool {
-	return operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
+	return isSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
 }
 
 // readBody reads a body up to its limit. JSON must mean one thing to every decoder: one value, and each name once.
@@ -180,7 +183,10 @@ func (s *Server) authenticate(r *http.Request, req *request) error {
 	if slices.Contains(s.access[req.operation].kinds, husk.CallerAgent) {
 		return s.admitAgent(r, req)
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	scheme, token, given := strings.Cut(r.Header.Get("Authorization"), " ")
+	if sent, ok := ws.Bearer(r); ok && !given && isSession(req.operation) { // a browser's WebSocket has no such header
+		scheme, token = "Bearer", sent
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
 	}

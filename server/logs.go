@@ -19,25 +19,35 @@ import (
 type agentClients struct {
 	authority *authority
 
-	mu      sync.Mutex
-	clients map[store.ID]*http.Client
+	mu       sync.Mutex
+	clients  map[store.ID]*http.Client
+	sessions map[store.ID]*http.Client
 }
 
 func newAgentClients(a *authority) *agentClients {
-	return &agentClients{authority: a, clients: map[store.ID]*http.Client{}}
+	return &agentClients{authority: a, clients: map[store.ID]*http.Client{}, sessions: map[store.ID]*http.Client{}}
 }
 
 // to returns a client that speaks with the agent of this node and no other.
 func (a *agentClients) to(node store.ID) *http.Client {
+	return a.client(a.clients, node, 10*time.Second)
+}
+
+// session returns one that waits as long as a session may take to begin.
+func (a *agentClients) session(node store.ID) *http.Client {
+	return a.client(a.sessions, node, sessionStart)
+}
+
+func (a *agentClients) client(of map[store.ID]*http.Client, node store.ID, patience time.Duration) *http.Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c, ok := a.clients[node]
+	c, ok := of[node]
 	if !ok {
 		c = &http.Client{Transport: &http.Transport{
 			TLSClientConfig:       pki.ServerClient(a.authority.Root(), a.authority.own, node.String()),
-			ResponseHeaderTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
+			ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
 		}}
-		a.clients[node] = c
+		of[node] = c
 	}
 	return c
 }

@@ -27,6 +27,7 @@ type metrics struct {
 	leading    prometheus.Gauge
 	limited    prometheus.Counter
 	watchers   prometheus.Gauge
+	sessions   *prometheus.GaugeVec
 	refusals   *prometheus.CounterVec
 	queueAge   prometheus.Gauge
 	evictions  prometheus.Counter
@@ -55,6 +56,7 @@ func newMetrics(s *store.Store) *metrics {
 	}
 	m.limited = prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address made too many."})
 	m.watchers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."})
+	m.sessions = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_sessions", Help: "Interactive sessions that this server relays."}, []string{"operation"})
 	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "husk_scheduler_refusals_total", Help: "Times that a pod found no place, by reason."}, []string{"reason"})
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
@@ -76,7 +78,7 @@ func newMetrics(s *store.Store) *metrics {
 	m.openNodes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run something."})
 	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod in the last batch that was placed."})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.refusals, m.queueAge, m.evictions, m.attempts, m.latency, m.stranded,
+	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.sessions, m.refusals, m.queueAge, m.evictions, m.attempts, m.latency, m.stranded,
 		m.fragments, m.roomFor, m.openNodes, platform{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})

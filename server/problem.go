@@ -35,6 +35,11 @@ var statusOf = map[husk.Code]int{
 	husk.CodePreconditionFailed:   http.StatusPreconditionFailed,
 	husk.CodeIssuerUnreachable:    http.StatusBadGateway,
 	husk.CodeConflict:             http.StatusConflict,
+	husk.CodeUpgradeRequired:      http.StatusUpgradeRequired,
+	husk.CodeSessionLimit:         http.StatusTooManyRequests,
+	husk.CodeSessionIdle:          http.StatusRequestTimeout,
+	husk.CodeCommandNotFound:      http.StatusUnprocessableEntity,
+	husk.CodeCommandNotExecutable: http.StatusUnprocessableEntity,
 	husk.CodeLogsUnavailable:      http.StatusServiceUnavailable,
 	husk.CodeUnavailable:          http.StatusServiceUnavailable,
 	husk.CodeInternal:             http.StatusInternalServerError,
@@ -80,6 +85,9 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		if limited, ok := errors.AsType[*rateLimitedError](err); ok {
 			h.Set("Retry-After", strconv.Itoa(retryAfter(limited.wait)))
 		}
+	case http.StatusUpgradeRequired:
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}

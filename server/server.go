@@ -59,6 +59,10 @@ type Config struct {
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
 	Lease, Heartbeat time.Duration
 
+	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often it is looked whether
+	// its caller still may; 0 means 15 seconds.
+	SessionIdle, SessionCheck time.Duration
+
 	// NodeCertificateLife is how long a node's certificate is good; its agent renews it when two thirds are over.
 	NodeCertificateLife time.Duration
 }
@@ -79,6 +83,7 @@ type Server struct {
 	router    routers.Router
 	metrics   *metrics
 	agents    *agentClients
+	sessions  *tenantSessions
 
 	readOnly     map[string]bool // names of properties that only answers have
 	deprecations map[string]deprecation
@@ -119,6 +124,12 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.SigningKeyLife == 0 {
 		cfg.SigningKeyLife = 30 * 24 * time.Hour
 	}
+	if cfg.SessionIdle == 0 {
+		cfg.SessionIdle = sessionIdle
+	}
+	if cfg.SessionCheck == 0 {
+		cfg.SessionCheck = readAgain
+	}
 	tokens, err := newTokens(ctx, cfg.Store, cfg.Issuer)
 	if err != nil {
 		return nil, err
@@ -129,7 +140,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), readOnly: readOnlyProperties(spec), deprecations: deprecations,
+		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
 		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
 		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}

@@ -81,10 +81,19 @@ var aim = map[string]func(i ids) []attempt{
 	"GetPodLogs": func(i ids) []attempt {
 		return []attempt{{path: "/v1/pods/" + i.pod + "/logs"}, {path: "/v1/pods/" + i.pod + "/logs?container=main"}}
 	},
-	"GetVolume":    func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
-	"DeleteVolume": func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
-	"GetImage":     func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
-	"DeleteImage":  func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
+	"GetPodStats": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats"}} },
+	"ExecInPod": func(i ids) []attempt {
+		return []attempt{{path: "/v1/pods/" + i.pod + "/exec?command=ls"}, {path: "/v1/pods/" + i.pod + "/exec?command=ls&container=other"}}
+	},
+	"AttachToPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/attach"}} },
+	"OpenPodConsole": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/console"}} },
+	"ForwardPodPort": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/port-forward?port=80"}} },
+	"CopyFromPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/copy-out?path=/etc"}} },
+	"CopyToPod":      func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/copy-in?path=/etc"}} },
+	"GetVolume":      func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"DeleteVolume":   func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"GetImage":       func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
+	"DeleteImage":    func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
 	"CreatePod": func(i ids) []attempt {
 		pod := func(image string, volumes ...any) attempt {
 			return attempt{"/v1/pods", map[string]any{"name": "p", "spec": map[string]any{

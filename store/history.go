@@ -43,7 +43,7 @@ func (s *Store) ForgetEvents(ctx context.Context) (int64, error) {
 func auditEntryOf(a db.Audit) husk.AuditEntry {
 	return husk.AuditEntry{
 		ID: a.ID, At: a.At, Operation: a.Operation, TenantID: a.TenantID, ObjectKind: a.ObjectKind, ObjectID: a.ObjectID,
-		ActorKind: a.ActorKind, ActorID: a.ActorID, ActorName: a.ActorName, KeyID: a.KeyID, Address: a.Address, RequestID: a.RequestID,
+		ActorKind: a.ActorKind, ActorID: a.ActorID, ActorName: a.ActorName, KeyID: a.KeyID, Address: a.Address, RequestID: a.RequestID, Detail: a.Detail,
 	}
 }
 

@@ -150,3 +150,12 @@ func TestPodsAndNodesAreAsTheyWereBeforeTheyHadAnythingToSayAboutPlaces(t *testi
 		t.Error("a node may be charged for more than can be placed on it")
 	}
 }
+
+func TestAuditEntriesGetADetail(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 6)
+	s.as(store.RoleControl).exec(`INSERT INTO audit (id, operation, actor_kind, actor_id, actor_name, request_id)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'createPod', 'operator', '00000000-0000-4000-8000-000000000002', 'first', 'r')`)
+	s.migrate(7)
+	s.as(store.RoleControl).want(`SELECT operation || '/' || detail FROM audit`, "createPod/")
+}

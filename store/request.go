@@ -61,13 +61,21 @@ func ifMatch(ctx context.Context, object any) error {
 // audit writes down in the same transaction who made a change. tenantID is zero for what concerns the platform. What no request
 // asked for, but a loop did, is told by events.
 func audit(ctx context.Context, q *db.Queries, tenantID ID, kind, id string) error {
+	return auditDetail(ctx, q, tenantID, kind, id, "")
+}
+
+// maxDetail bounds what an audit entry says beside its operation and object, in bytes.
+const maxDetail = 4096
+
+// auditDetail is audit with what exactly was done.
+func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, detail string) error {
 	r, ok := requestOf(ctx)
 	if !ok {
 		return nil
 	}
 	p := db.InsertAuditEntryParams{
 		ID: uuid.New(), Operation: lowerFirst(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
-		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name,
+		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name, Detail: storable(detail, maxDetail),
 	}
 	if tenantID != uuid.Nil {
 		p.TenantID = &tenantID
@@ -86,4 +94,13 @@ func lowerFirst(s string) string {
 		return s
 	}
 	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// storable is a text as Postgres can keep it, cut to so many bytes.
+func storable(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+	}
+	return s
 }

@@ -259,6 +259,7 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		"get pod":       func(id store.ID) error { _, err := h.Pod(ctx, mine.ID, id); return err },
 		"delete pod":    func(id store.ID) error { _, err := h.DeletePod(ctx, mine.ID, id); return err },
 		"node of pod":   func(id store.ID) error { _, _, err := h.NodeOfPod(ctx, mine.ID, id); return err },
+		"open session":  func(id store.ID) error { _, _, _, err := h.OpenSession(ctx, mine.ID, id, "x"); return err },
 		"get volume":    func(id store.ID) error { _, err := h.Volume(ctx, mine.ID, id); return err },
 		"delete volume": func(id store.ID) error { _, err := h.DeleteVolume(ctx, mine.ID, id); return err },
 		"get image":     func(id store.ID) error { _, err := h.Image(ctx, mine.ID, id); return err },

@@ -11,8 +11,11 @@ import (
 )
 
 func main() {
-	if os.Args[0] == pid1.ChildName {
+	switch os.Args[0] {
+	case pid1.ChildName:
 		pid1.RunChild()
+	case pid1.ExecName:
+		pid1.RunExec()
 	}
 	pid1.Main()
 }

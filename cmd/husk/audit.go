@@ -20,6 +20,7 @@ var auditView = view[openapi.AuditEntry]{
 		{"KIND", false, func(e openapi.AuditEntry) string { return string(value(e.ObjectKind)) }},
 		{"OBJECT-ID", false, func(e openapi.AuditEntry) string { return value(e.ObjectID) }},
 		{"FROM", false, func(e openapi.AuditEntry) string { return value(e.Address) }},
+		{"DETAIL", false, func(e openapi.AuditEntry) string { return shortened(value(e.Detail), 60) }},
 		{"ACTOR", true, func(e openapi.AuditEntry) string { return string(e.ActorKind) }},
 		{"ACTOR-ID", true, func(e openapi.AuditEntry) string { return e.ActorID.String() }},
 		{"API-KEY", true, func(e openapi.AuditEntry) string {
@@ -30,6 +31,14 @@ var auditView = view[openapi.AuditEntry]{
 		}},
 		{"REQUEST", true, func(e openapi.AuditEntry) string { return e.RequestID }},
 	},
+}
+
+// shortened cuts a text for a table; -o json has the whole.
+func shortened(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
 }
 
 func auditCommand(a *app) *cobra.Command { return auditList(a) }

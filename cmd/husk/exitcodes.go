@@ -19,6 +19,8 @@ const (
 	exitConflict    = 5
 	exitLimit       = 6
 	exitUnavailable = 7
+	exitNotExec     = 126 // as a shell
+	exitNoCommand   = 127
 	exitTimeout     = 124 // as timeout(1)
 	exitInterrupted = 130 // 128 and SIGINT
 )
@@ -37,6 +39,8 @@ var exitMeanings = []struct {
 	{exitLimit, "the quota or the rate limit is reached"},
 	{exitUnavailable, "the API, the network, a registry or an issuer is down or in trouble"},
 	{exitTimeout, "what was waited for has not happened in time"},
+	{exitNotExec, "the command cannot be executed in the container"},
+	{exitNoCommand, "the container has no such command"},
 	{exitInterrupted, "interrupted"},
 }
 
@@ -64,6 +68,11 @@ var exitOfProblem = map[husk.Code]int{
 	husk.CodePreconditionFailed:   exitConflict,
 	husk.CodeIssuerUnreachable:    exitUnavailable,
 	husk.CodeConflict:             exitConflict,
+	husk.CodeUpgradeRequired:      exitFailure,
+	husk.CodeSessionLimit:         exitLimit,
+	husk.CodeSessionIdle:          exitTimeout,
+	husk.CodeCommandNotFound:      exitNoCommand,
+	husk.CodeCommandNotExecutable: exitNotExec,
 	husk.CodeLogsUnavailable:      exitUnavailable,
 	husk.CodeUnavailable:          exitUnavailable,
 	husk.CodeInternal:             exitUnavailable,

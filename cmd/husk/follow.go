@@ -20,6 +20,7 @@ type logLine struct {
 	Line    string    `json:"line"`
 	Partial bool      `json:"partial"` // the line goes on in the next one
 	Dropped uint64    `json:"dropped"` // so many lines before it are lost
+	Cursor  string    `json:"cursor"`  // behind which another request goes on
 }
 
 // text is the line as the container wrote it.
@@ -30,16 +31,17 @@ func (l logLine) text() string {
 	return l.Line + "\n"
 }
 
-// follower reads a log as it grows. It knows how far it has come, so that one that breaks off is opened again and no line is printed
-// twice: a time of its own stands at each line.
+// follower reads a log as it grows. It knows how far it has come, so that one that breaks off is opened again, at whatever server, and no
+// line is printed twice: each has a cursor.
 type follower struct {
 	pod       openapi.Pod
 	container *string
 	tail      *int // of the first time only
+	since     *time.Time
 	print     func(logLine) error
 
-	last  time.Time
-	count int // of lines that have this very time
+	last  *string // cursor of the last line
+	count int     // of lines that were read
 	read  bool
 }
 
@@ -49,7 +51,7 @@ const maxLogLine = 1 << 20
 // once reads until the log ends, or its connection does, which is an error.
 func (f *follower) once(ctx context.Context, c *openapi.Client, follow bool) error {
 	accept := "application/x-ndjson"
-	params := openapi.GetPodLogsParams{Container: f.container, Follow: &follow, Accept: &accept}
+	params := openapi.GetPodLogsParams{Container: f.container, Follow: &follow, Accept: &accept, Since: f.since, After: f.last}
 	if !f.read {
 		params.Tail = f.tail
 	}
@@ -58,7 +60,6 @@ func (f *follower) once(ctx context.Context, c *openapi.Client, follow bool) err
 		return err
 	}
 	defer resp.Body.Close()
-	again, skip := 0, f.read
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLogLine)
 	for lines.Scan() {
@@ -66,23 +67,11 @@ func (f *follower) once(ctx context.Context, c *openapi.Client, follow bool) err
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("the log of pod %s is not what the contract says: %w", f.pod.Name, err)
 		}
-		if skip && l.Time.Before(f.last) {
-			continue
-		}
-		if skip && l.Time.Equal(f.last) {
-			if again++; again <= f.count {
-				continue
-			}
-		}
 		if err := f.print(l); err != nil {
 			return printError{err}
 		}
-		f.read = true
-		if l.Time.Equal(f.last) {
-			f.count++
-		} else {
-			f.last, f.count = l.Time, 1
-		}
+		f.read, f.last = true, given(l.Cursor)
+		f.count++
 	}
 	if err := lines.Err(); err != nil {
 		if ctx.Err() != nil {
@@ -103,7 +92,6 @@ const patience = 12 // about 40 s with backoff: a node's agent that is replaced 
 func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
 	for attempt := 1; ; attempt++ {
 		before := f.count
-		last := f.last
 		err := f.once(ctx, c, true)
 		if err == nil {
 			return nil
@@ -114,7 +102,7 @@ func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
 		if broken, ok := errors.AsType[printError](err); ok {
 			return broken.error
 		}
-		if !f.last.Equal(last) || f.count != before {
+		if f.count != before {
 			attempt = 1 // it had come further
 		}
 		if attempt >= patience || !passes(err) {
@@ -131,7 +119,7 @@ func (f *follower) follow(ctx context.Context, c *openapi.Client) error {
 // over the rest is read.
 func (f *follower) toTheEnd(ctx context.Context, c *openapi.Client) (openapi.Pod, error) {
 	for attempt := 1; ; attempt++ {
-		last, count := f.last, f.count
+		count := f.count
 		pod, err := f.whileRunning(ctx, c)
 		if err != nil {
 			return f.pod, err
@@ -147,7 +135,7 @@ func (f *follower) toTheEnd(ctx context.Context, c *openapi.Client) (openapi.Pod
 			}
 			return pod, nil // the log may have gone with the pod
 		}
-		if !f.last.Equal(last) || f.count != count {
+		if f.count != count {
 			attempt = 1
 		}
 		if err := wait(ctx, backoff(attempt)); err != nil {

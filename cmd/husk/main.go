@@ -102,6 +102,7 @@ NO_COLOR, with any value, turns colors off; they are only used on a terminal.`,
 		}
 	}
 	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
+	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), portForwardCommand(a), cpCommand(a), topCommand(a))
 	add(things, volumesCommand(a), imagesCommand(a), eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(people, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
 	add(metal, nodesCommand(a), poolsCommand(a), defragmentCommand(a))

@@ -119,7 +119,7 @@ func (f runFlags) check() error {
 		return usagef("--publish: Husk does not publish ports yet. A pod has an address of its own, at which all its ports are open to the tenant's " +
 			"other pods; leave -p out, and husk pod NAME shows the address")
 	case f.interactive || f.tty:
-		return usagef("--interactive, --tty: there is no way to type into a pod yet; leave -i and -t out")
+		return usagef("--interactive, --tty: a container has no input of its own; leave -i and -t out, and husk exec -it NAME sh types into a pod that runs")
 	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
 		return usagef("--wait: %q is not running or succeeded", f.wait)
 	case f.remove && f.leaves() && f.wait != "succeeded":

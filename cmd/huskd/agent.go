@@ -108,7 +108,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
-			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir,
+			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
 		},
 	})
 	if err != nil {

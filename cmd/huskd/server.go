@@ -34,7 +34,7 @@ type serverFlags struct {
 	signingKeyLife                                                                                    time.Duration
 	loginsPerSecond                                                                                   float64
 	priceList                                                                                         string
-	lease, heartbeat, nodeCertificateLife                                                             time.Duration
+	lease, heartbeat, nodeCertificateLife, sessionIdle                                                time.Duration
 }
 
 func serverCommand() *cobra.Command {
@@ -74,6 +74,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, by which usage is said to cost something: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, networkGiB")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
+	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an interactive session may pass without a byte")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "how long a node's certificate is good; agents renew theirs when two thirds are over")
 	return cmd
 }
@@ -136,7 +137,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy,
-		TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
+		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {
 		return err

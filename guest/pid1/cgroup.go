@@ -14,10 +14,10 @@ import (
 
 // cgroup holds the processes of one run of a container. It sets no limits: the
 // VM is the limit. It tells OOM kills, and kills everything at once.
-type cgroup struct{ dir string }
+type cgroup struct{ name, dir string }
 
 func newCgroup(name string) (cgroup, error) {
-	c := cgroup{filepath.Join(cgroupDir, name)}
+	c := cgroup{name, filepath.Join(cgroupDir, name)}
 	return c, os.Mkdir(c.dir, 0o755)
 }
 
@@ -47,7 +47,24 @@ func (c cgroup) oomKills() int {
 // remove waits a moment for the kernel to forget the last process. An empty
 // group that stays costs a little memory and nothing else.
 func (c cgroup) remove() {
+	// Commands beside the container's own have groups in it; what they left
+	// behind is dead by now.
 	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
+		inner, _ := filepath.Glob(filepath.Join(c.dir, "exec.*"))
+		for _, dir := range inner {
+			os.Remove(dir)
+		}
+		if os.Remove(c.dir) == nil {
+			return
+		}
+		time.Sleep(wait)
+	}
+}
+
+// removeIfEmpty removes the group unless processes were left behind in it;
+// then it goes with the container's.
+func (c cgroup) removeIfEmpty() {
+	for wait := time.Millisecond; wait < 10*time.Millisecond; wait *= 2 {
 		if os.Remove(c.dir) == nil {
 			return
 		}

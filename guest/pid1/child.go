@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
@@ -50,12 +49,15 @@ type childConfig struct {
 // RunChild becomes the container that PID 1 describes. It runs in new mount,
 // PID, UTS and IPC namespaces and returns only by exec or by exiting after it
 // has reported why.
-func RunChild() {
+func RunChild() { runAs(become) }
+
+// runAs does f in a process that is to become another.
+func runAs(f func() error) {
 	// Namespaces, capabilities and exec are a thread's own affair.
 	runtime.LockOSThread()
 	unix.CloseOnExec(configFD)
 	unix.CloseOnExec(failureFD)
-	err := become()
+	err := f()
 	var start *startError
 	if !errors.As(err, &start) {
 		start = &startError{Code: 126, Message: err.Error()}
@@ -76,29 +78,22 @@ func become() error {
 		return err
 	}
 	unix.Umask(0o022)
+	// Before the container's own root, which may be anything.
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
 		return err
 	}
 	if err := buildRoot(&config); err != nil {
 		return err
 	}
-	c := &config.Container
-	who, err := user.GetExecUserPath(c.User, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
-	if err != nil {
-		return &startError{126, fmt.Sprintf("user %q: %v", c.User, err)}
-	}
-	env := environment(c.Env, config.Hostname, who.Home)
+	return becomeProcess(&config)
+}
+
+func limitFiles() error {
 	limit := syscall.Rlimit{Cur: softFiles, Max: hardFiles}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("limit of open files: %w", err)
 	}
-	if err := becomeUser(who); err != nil {
-		return err
-	}
-	if err := unix.Chdir(workingDir(c)); err != nil {
-		return &startError{126, fmt.Sprintf("working directory %q: %v", c.WorkingDir, err)}
-	}
-	return execute(c.Args, env)
+	return nil
 }
 
 func workingDir(c *guest.Container) string {

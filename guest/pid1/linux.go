@@ -93,6 +93,8 @@ func (l *linux) launch(c guest.Container, out *ring) (process, *startError) {
 // child is a running container.
 type child struct {
 	pid     int
+	entry   sync.RWMutex // of pidFD, so that nobody enters what another descriptor has become
+	pidFD   int          // -1: not started, or over
 	died    <-chan unix.WaitStatus
 	group   cgroup
 	scratch string
@@ -115,7 +117,7 @@ func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
 		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
 	}
-	k := &child{scratch: config.Scratch, copying: new(sync.WaitGroup)}
+	k := &child{pidFD: -1, scratch: config.Scratch, copying: new(sync.WaitGroup)}
 	defer func() {
 		if err != nil {
 			k.cleanUp()
@@ -197,7 +199,7 @@ func (l *linux) clone(k *child, config childConfig, out *ring) (*os.File, error)
 		Sys: &syscall.SysProcAttr{
 			Setsid:      true,
 			Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-			UseCgroupFD: true, CgroupFD: group,
+			UseCgroupFD: true, CgroupFD: group, PidFD: &k.pidFD,
 		},
 	}
 	for _, f := range theirs {
@@ -269,6 +271,12 @@ func (k *child) cleanUp() {
 	if k.group.dir != "" {
 		k.group.remove()
 	}
+	k.entry.Lock()
+	if k.pidFD >= 0 {
+		unix.Close(k.pidFD)
+		k.pidFD = -1
+	}
+	k.entry.Unlock()
 	os.RemoveAll(k.scratch)
 }
 

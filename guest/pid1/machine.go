@@ -15,6 +15,13 @@ type machine interface {
 	prepare(ctx context.Context, spec guest.Spec) error
 	// launch starts a container. An error means that its command did not run.
 	launch(c guest.Container, out *ring) (process, *startError)
+	// The sessions, in a container that runs; see guest.Handler.
+	exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error
+	forward(network *guest.Network, port int, accept guest.Accept) error
+	copyOut(in process, what guest.Copy, accept guest.Accept) error
+	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
+	// stats tells what the machine and the running containers use.
+	stats(running map[string]process) guest.Stats
 	// release syncs and unmounts the volumes. No container runs any more.
 	release() error
 	// powerOff does not return on a real machine.

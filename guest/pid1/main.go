@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -23,6 +24,9 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "husk-init: this is the first process of a pod's machine; it does nothing elsewhere")
 		os.Exit(1)
 	}
+	// The first thread stays as it is: others enter containers, see enter.go,
+	// and end; this one cannot end.
+	runtime.LockOSThread()
 	// The heap is a few hundred kilobytes and the pod pays for it.
 	debug.SetGCPercent(50)
 	mountKernel()
@@ -40,8 +44,11 @@ func Main() {
 		return guest.Hello{InitUpMillis: up.Milliseconds(), UptimeMillis: bootTime().Milliseconds()}
 	})
 	port := openPort()
-	err := guest.Serve(context.Background(), port, p)
-	panic(fmt.Sprintf("husk-init: guest channel: %v", err))
+	go func() {
+		err := guest.Serve(context.Background(), port, p)
+		panic(fmt.Sprintf("husk-init: guest channel: %v", err))
+	}()
+	select {}
 }
 
 // bootTime is the time since the kernel started.

@@ -35,6 +35,7 @@ type pod struct {
 	status    guest.Status
 	changed   chan struct{} // closed and replaced at every change
 	canonical []byte        // the spec; nil until started
+	spec      guest.Spec
 	rings     map[string]*ring
 	running   map[string]*run // by container, while one runs
 	stopping  bool
@@ -90,7 +91,7 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	if p.stopping {
 		return guest.Status{}, &guest.CallError{Code: guest.CodeStopping, Message: "the guest is stopping"}
 	}
-	p.canonical = canonical
+	p.canonical, p.spec = canonical, spec
 	for _, c := range spec.Containers {
 		p.status.Containers = append(p.status.Containers, guest.ContainerStatus{Name: c.Name, State: guest.StateWaiting})
 		p.rings[c.Name] = newRing()

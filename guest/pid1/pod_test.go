@@ -38,6 +38,14 @@ func (m *fakeMachine) prepare(context.Context, guest.Spec) error { return m.prep
 func (m *fakeMachine) release() error                            { return m.released }
 func (m *fakeMachine) powerOff()                                 { close(m.off) }
 
+func (m *fakeMachine) exec(guest.Container, process, guest.Exec, guest.Accept) error { return nil }
+func (m *fakeMachine) forward(*guest.Network, int, guest.Accept) error               { return nil }
+func (m *fakeMachine) copyOut(process, guest.Copy, guest.Accept) error               { return nil }
+func (m *fakeMachine) copyIn(guest.Container, process, guest.Copy, guest.Accept) error {
+	return nil
+}
+func (m *fakeMachine) stats(map[string]process) guest.Stats { return guest.Stats{} }
+
 func (m *fakeMachine) launch(c guest.Container, _ *ring) (process, *startError) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -19,8 +19,11 @@ var lifeLine = regexp.MustCompile(`(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+
 // lifeTail is how much of a log is looked at from its end: a start writes some kilobytes, and a guest writes none of it.
 const lifeTail = 256 << 10
 
-// LastLife says when a pod's machine was last started and last stopped, by libvirt's own log: an agent that was dead at that moment learns it from there.
-// What is not in the log is the zero time.
+// LastLife says when a pod's machine was last started and last stopped, by what libvirt leaves behind: an agent that was dead at that moment learns it from
+// there. What is not known is the zero time.
+//
+// Libvirt's log has the moment in which it begins to start a machine, which on a busy node is seconds before the machine runs. It writes down what it knows of a
+// domain when that runs, so the time of that file is better, for an agent that comes soon after.
 func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error) {
 	f, err := os.Open(filepath.Join(m.cfg.LifeLogDir, "husk-"+pod.String()+".log"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,6 +54,9 @@ func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error
 		} else {
 			stopped = at
 		}
+	}
+	if status, err := os.Stat(filepath.Join(m.cfg.RunDir, "husk-"+pod.String()+".xml")); err == nil && stopped.IsZero() && status.ModTime().After(started) {
+		started = status.ModTime()
 	}
 	return started, stopped, nil
 }

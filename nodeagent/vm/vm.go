@@ -36,8 +36,8 @@ type Config struct {
 	Initramfs string
 	Firmware  string // qboot
 	Cmdline   string
-	// LifeLogDir is where libvirt writes a log for each domain, with its starts and stops.
-	LifeLogDir string
+	// LifeLogDir is where libvirt writes a log for each domain, with its starts and stops, and RunDir where it keeps what it knows of those that run.
+	LifeLogDir, RunDir string
 	LogDir     string // consoles are logged here by virtlogd, which bounds and rotates them
 }
 

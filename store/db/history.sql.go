@@ -14,7 +14,7 @@ import (
 )
 
 const auditEntries = `-- name: AuditEntries :many
-SELECT id, at, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid)
+SELECT id, at, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid)
   AND ($3::uuid IS NULL OR tenant_id = $3)
 ORDER BY at DESC, id DESC LIMIT $4
 `
@@ -53,6 +53,7 @@ func (q *Queries) AuditEntries(ctx context.Context, arg AuditEntriesParams) ([]A
 			&i.KeyID,
 			&i.Address,
 			&i.RequestID,
+			&i.Detail,
 		); err != nil {
 			return nil, err
 		}
@@ -128,8 +129,8 @@ func (q *Queries) ForgetEvents(ctx context.Context) (int64, error) {
 }
 
 const insertAuditEntry = `-- name: InsertAuditEntry :exec
-INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 `
 
 type InsertAuditEntryParams struct {
@@ -144,6 +145,7 @@ type InsertAuditEntryParams struct {
 	KeyID      *uuid.UUID
 	Address    *netip.Addr
 	RequestID  string
+	Detail     string
 }
 
 func (q *Queries) InsertAuditEntry(ctx context.Context, arg InsertAuditEntryParams) error {
@@ -159,6 +161,7 @@ func (q *Queries) InsertAuditEntry(ctx context.Context, arg InsertAuditEntryPara
 		arg.KeyID,
 		arg.Address,
 		arg.RequestID,
+		arg.Detail,
 	)
 	return err
 }

@@ -37,6 +37,7 @@ type Audit struct {
 	KeyID      *uuid.UUID
 	Address    *netip.Addr
 	RequestID  string
+	Detail     string
 }
 
 type Blob struct {

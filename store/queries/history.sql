@@ -16,8 +16,8 @@ ORDER BY at, id LIMIT @max;
 DELETE FROM events WHERE at < now() - interval '14 days';
 
 -- name: InsertAuditEntry :exec
-INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id)
-VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_kind, @actor_id, @actor_name, sqlc.narg(key_id), sqlc.narg(address), @request_id);
+INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail)
+VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_kind, @actor_id, @actor_name, sqlc.narg(key_id), sqlc.narg(address), @request_id, @detail);
 
 -- name: AuditEntries :many
 SELECT * FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid)

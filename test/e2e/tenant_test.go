@@ -23,6 +23,7 @@ type tenant struct {
 	*stack
 	id  uuid.UUID
 	api *openapi.ClientWithResponses
+	key *openapi.APIKeyWithSecret // the owner's
 }
 
 var generousQuota = openapi.QuotaChange{
@@ -41,7 +42,7 @@ func newTenant(t testing.TB) *tenant {
 	if err != nil || key.JSON201 == nil {
 		t.Fatalf("create an API key: %v", err)
 	}
-	tn := &tenant{s, id, s.client(key.JSON201.ClientID.String(), key.JSON201.ClientSecret)}
+	tn := &tenant{s, id, s.client(key.JSON201.ClientID.String(), key.JSON201.ClientSecret), key.JSON201}
 	t.Cleanup(func() { tn.remove(t) })
 	return tn
 }

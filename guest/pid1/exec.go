@@ -1,0 +1,388 @@
+//go:build linux
+
+package pid1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+	"husk/session"
+)
+
+const (
+	// hangupGrace is how long a command whose client has gone may take to end
+	// after SIGHUP.
+	hangupGrace = 5 * time.Second
+	// stuckInput is how long a command may leave its input alone before its
+	// client is looked for: behind input that nobody takes, the end of the
+	// session cannot be seen.
+	stuckInput = 10 * time.Second
+	// outputPause is how long output may pause after the command has ended,
+	// held open by what it left behind, until it counts as over.
+	outputPause = 100 * time.Millisecond
+)
+
+// job is a command that runs beside a container's own.
+type job struct {
+	pid    int
+	died   <-chan unix.WaitStatus
+	group  cgroup
+	tty    *os.File // the terminal's master; nil without one
+	stdin  *os.File // nil: none
+	output map[session.Kind]*os.File
+	ended  atomic.Bool
+}
+
+func (l *linux) exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error {
+	k, ok := in.(*child)
+	if !ok {
+		return errors.New("not a container of this machine")
+	}
+	j, err := l.startJob(k, c, e)
+	if err != nil {
+		return asCall(err)
+	}
+	defer j.close()
+	conn, err := accept()
+	if err != nil {
+		j.hangUp()
+		return nil
+	}
+	return j.serve(conn)
+}
+
+// asCall tells the host why a command did not start.
+func asCall(err error) error {
+	var start *startError
+	switch {
+	case errors.As(err, &start) && start.Code == 127:
+		return &guest.CallError{Code: guest.CodeNoCommand, Message: start.Message}
+	case errors.As(err, &start):
+		return &guest.CallError{Code: guest.CodeNotExecutable, Message: start.Message}
+	case errors.Is(err, unix.ESRCH): // it has ended in this moment
+		return &guest.CallError{Code: guest.CodeNotRunning, Message: "the container has ended"}
+	default:
+		return err
+	}
+}
+
+// startJob starts a command in a container and returns once it runs, or has
+// failed to.
+func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err error) {
+	l.mu.Lock()
+	l.runs++
+	name, hostname := k.group.name+"/exec."+strconv.Itoa(l.runs), l.spec.Hostname
+	l.mu.Unlock()
+	if e.User != "" {
+		c.User = e.User
+	}
+	if e.WorkingDir != "" {
+		c.WorkingDir = e.WorkingDir
+	}
+	c.Args = e.Args
+	if e.TTY {
+		c.Env = append([]string{"TERM=xterm"}, c.Env...)
+	}
+	c.Env = append(slices.Clip(c.Env), e.Env...)
+	c.Files, c.Mounts = nil, nil
+	j := &job{output: map[session.Kind]*os.File{}}
+	defer func() {
+		if err != nil {
+			j.close()
+		}
+	}()
+	if j.group, err = newCgroup(name); err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	failure, err := l.forkJob(k, j, childConfig{Container: c, Hostname: hostname}, e)
+	if err != nil {
+		return nil, err
+	}
+	defer failure.Close()
+	// The pipe closes without a word when exec succeeds.
+	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
+	if err == nil && len(report) == 0 {
+		return j, nil
+	}
+	<-j.died
+	if err == nil {
+		start := new(startError)
+		if err = json.Unmarshal(report, start); err == nil {
+			err = start
+		}
+	}
+	return nil, err
+}
+
+// forkJob forks the command's process into the container and returns the pipe
+// on which it reports why it cannot go on.
+func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *os.File, err error) {
+	var theirs []*os.File // standard input, output and error, configuration, failure
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
+	if !e.TTY {
+		if theirs, err = j.pipes(e.Stdin); err != nil {
+			return nil, err
+		}
+	}
+	encoded, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := memoryFile(encoded)
+	if err != nil {
+		return nil, err
+	}
+	theirs = append(theirs, memory)
+	failure, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	theirs = append(theirs, w)
+	group, err := j.group.open()
+	if err != nil {
+		failure.Close()
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	defer unix.Close(group)
+	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: group}}
+	err = k.inside(func() error {
+		if e.TTY {
+			slave, err := j.terminal(e.Size)
+			if err != nil {
+				return &startError{126, fmt.Sprintf("no terminal: %v", err)}
+			}
+			defer slave.Close()
+			attr.Files = []uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
+			attr.Sys.Setctty = true
+		}
+		for _, f := range theirs {
+			attr.Files = append(attr.Files, f.Fd())
+		}
+		var err error
+		j.pid, j.died, err = l.reap.start(func() (int, error) {
+			return syscall.ForkExec("/proc/self/exe", []string{ExecName}, attr)
+		})
+		return err
+	})
+	if err != nil {
+		failure.Close()
+		return nil, err
+	}
+	return failure, nil
+}
+
+// pipes connects a command without a terminal, and returns its ends.
+func (j *job) pipes(input bool) (theirs []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range theirs {
+				f.Close()
+			}
+		}
+	}()
+	var in *os.File
+	if input {
+		in, j.stdin, err = os.Pipe()
+	} else {
+		in, err = os.Open(os.DevNull)
+	}
+	if err != nil {
+		return nil, err
+	}
+	theirs = []*os.File{in}
+	for _, kind := range []session.Kind{session.Stdout, session.Stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return theirs, err
+		}
+		j.output[kind], theirs = r, append(theirs, w)
+	}
+	return theirs, nil
+}
+
+// terminal makes a terminal of the container's own and returns the command's
+// end. It runs inside the container.
+func (j *job) terminal(size session.Size) (*os.File, error) {
+	// What is at /dev/ptmx is the tenant's; its terminals' file system cannot
+	// be replaced by anything.
+	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	j.tty = os.NewFile(uintptr(fd), "terminal")
+	j.output[session.Stdout] = j.tty
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, fmt.Errorf("unlock: %w", err)
+	}
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return nil, fmt.Errorf("open: %w", errno)
+	}
+	j.resize(size)
+	return os.NewFile(slave, "terminal"), nil
+}
+
+func (j *job) resize(s session.Size) {
+	if j.tty == nil || s.Cols == 0 || s.Rows == 0 {
+		return
+	}
+	if conn, err := j.tty.SyscallConn(); err == nil {
+		conn.Control(func(fd uintptr) {
+			unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: s.Cols, Row: s.Rows})
+		})
+	}
+}
+
+// serve connects a running command with its session until it has ended.
+func (j *job) serve(conn session.Conn) error {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		j.input(conn)
+		conn.Close() // frees who sends to a client that has gone
+	}()
+	copied := make(chan struct{}, len(j.output))
+	for kind, f := range j.output {
+		go func() {
+			j.copyOutput(conn, kind, f)
+			copied <- struct{}{}
+		}()
+	}
+	var ws unix.WaitStatus
+	select {
+	case ws = <-j.died:
+	case <-gone:
+		j.hangUp()
+		return nil
+	}
+	j.ended.Store(true)
+	for _, f := range j.output {
+		f.SetReadDeadline(time.Now().Add(outputPause)) // wakes who waits for more
+	}
+	for range j.output {
+		<-copied
+	}
+	status := session.Status{Code: ws.ExitStatus()}
+	if ws.Signaled() {
+		status.Signal = int(ws.Signal())
+		status.Code = 128 + status.Signal
+	}
+	session.SendExit(conn, status)
+	return nil
+}
+
+// hangUp ends a command whose client has gone.
+func (j *job) hangUp() {
+	if j.tty != nil {
+		j.tty.Close() // the kernel sends the signal
+	}
+	unix.Kill(-j.pid, unix.SIGHUP)
+	select {
+	case <-j.died:
+	case <-time.After(hangupGrace):
+		j.group.kill()
+		<-j.died
+	}
+}
+
+// input takes what the client sends until the session ends.
+func (j *job) input(conn session.Conn) {
+	for {
+		f, err := conn.Receive()
+		if err != nil {
+			return
+		}
+		switch f.Kind {
+		case session.Stdin:
+			if !j.write(conn, f.Payload) {
+				return
+			}
+		case session.EOF:
+			if j.tty != nil {
+				j.write(conn, []byte{4}) // as a terminal says it: Ctrl-D
+			} else if j.stdin != nil {
+				j.stdin.Close() // what still comes is dropped
+			}
+		case session.Resize:
+			if size, err := session.ParseSize(f.Payload); err == nil {
+				j.resize(size)
+			}
+		case session.Signal:
+			if n, err := guest.ParseSignal(string(f.Payload)); err == nil && !j.ended.Load() {
+				unix.Kill(-j.pid, unix.Signal(n))
+			}
+		default:
+			return
+		}
+	}
+}
+
+// write passes input on. What a command does not want any more is dropped.
+// False: the client has gone meanwhile.
+func (j *job) write(conn session.Conn, p []byte) bool {
+	to := j.stdin
+	if j.tty != nil {
+		to = j.tty
+	}
+	for to != nil && len(p) > 0 {
+		to.SetWriteDeadline(time.Now().Add(stuckInput))
+		n, err := to.Write(p)
+		p = p[n:]
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return true
+		case conn.Send(session.Stdout, nil) != nil:
+			return false
+		}
+	}
+	return true
+}
+
+// copyOutput sends output until it ends. A client that takes nothing stops it,
+// and with it the command that writes.
+func (j *job) copyOutput(conn session.Conn, kind session.Kind, f *os.File) {
+	buf := make([]byte, session.Chunk)
+	for {
+		if j.ended.Load() {
+			f.SetReadDeadline(time.Now().Add(outputPause))
+		}
+		n, err := f.Read(buf)
+		if n > 0 && conn.Send(kind, buf[:n]) != nil {
+			return
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && !j.ended.Load() {
+			continue
+		}
+		if err != nil { // of a terminal that nobody has open any more too
+			return
+		}
+	}
+}
+
+func (j *job) close() {
+	if j.stdin != nil {
+		j.stdin.Close()
+	}
+	for _, f := range j.output {
+		f.Close()
+	}
+	if j.group.dir != "" {
+		j.group.removeIfEmpty()
+	}
+}

@@ -1,0 +1,67 @@
+//go:build linux
+
+package pid1
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+)
+
+// ExecName is argv[0] of husk-init on its way to become a command in a
+// container that runs.
+const ExecName = "husk-exec"
+
+// RunExec becomes the command that PID 1 describes. It was forked into the
+// container and returns only by exec or by exiting after it has reported why.
+func RunExec() { runAs(becomeCommand) }
+
+func becomeCommand() error {
+	b, err := io.ReadAll(os.NewFile(configFD, "config"))
+	if err != nil {
+		return err
+	}
+	var config childConfig
+	if err := json.Unmarshal(b, &config); err != nil {
+		return err
+	}
+	unix.Umask(0o022)
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
+		return err
+	}
+	return becomeProcess(&config)
+}
+
+// becomeProcess takes on the container's user, limits, rights and directory,
+// and then its command.
+func becomeProcess(config *childConfig) error {
+	c := &config.Container
+	who, err := lookUpUser(c.User)
+	if err != nil {
+		return err
+	}
+	env := environment(c.Env, config.Hostname, who.Home)
+	if err := limitFiles(); err != nil {
+		return err
+	}
+	if err := becomeUser(who); err != nil {
+		return err
+	}
+	if err := unix.Chdir(workingDir(c)); err != nil {
+		return &startError{126, fmt.Sprintf("working directory %q: %v", c.WorkingDir, err)}
+	}
+	return execute(c.Args, env)
+}
+
+// lookUpUser finds a user in the files of the container that it runs in.
+func lookUpUser(name string) (*user.ExecUser, error) {
+	who, err := user.GetExecUserPath(name, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
+	if err != nil {
+		return nil, &startError{126, fmt.Sprintf("user %q: %v", name, err)}
+	}
+	return who, nil
+}

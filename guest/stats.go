@@ -1,0 +1,100 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Limits of the lists in Stats.
+const maxDisks = maxContainers + maxVolumes
+
+// Stats is what a pod uses, as its own kernel counts it. Counters count from
+// the boot of the guest, or from the start of a container's run; a reader who
+// wants rates takes the difference of two. Nothing in it is to be billed by:
+// who is root in the guest may make it say anything.
+type Stats struct {
+	At         time.Time        `json:"at"`
+	BootID     string           `json:"bootID"` // counters start anew with it
+	Pod        PodStats         `json:"pod"`
+	Containers []ContainerStats `json:"containers,omitempty"`
+	Disks      []DiskStats      `json:"disks,omitempty"`
+}
+
+// PodStats is the whole machine.
+type PodStats struct {
+	CPUs            int      `json:"cpus"`
+	CPUMicros       uint64   `json:"cpuMicros"`       // spent, of all processors together
+	MemoryTotal     uint64   `json:"memoryTotal"`     // bytes
+	MemoryAvailable uint64   `json:"memoryAvailable"` // bytes that could be had without swapping
+	MemoryCached    uint64   `json:"memoryCached"`    // bytes
+	RxBytes         uint64   `json:"rxBytes"`
+	TxBytes         uint64   `json:"txBytes"`
+	RxPackets       uint64   `json:"rxPackets"`
+	TxPackets       uint64   `json:"txPackets"`
+	Pressure        Pressure `json:"pressure,omitzero"`
+}
+
+// Pressure is the share of the last ten seconds in which some process waited
+// for a resource, in hundredths of a percent. It is nil where the kernel does
+// not count it.
+type Pressure struct {
+	CPU    *int `json:"cpu,omitempty"`
+	Memory *int `json:"memory,omitempty"`
+	IO     *int `json:"io,omitempty"`
+}
+
+// ContainerStats is one container that runs.
+type ContainerStats struct {
+	Name         string `json:"name"`
+	CPUMicros    uint64 `json:"cpuMicros"`
+	MemoryBytes  uint64 `json:"memoryBytes"`  // all that is charged to it, page cache included
+	MemoryCached uint64 `json:"memoryCached"` // of that, page cache
+	Processes    uint64 `json:"processes"`
+	OOMKills     uint64 `json:"oomKills"`
+}
+
+// DiskStats is one virtio disk.
+type DiskStats struct {
+	Serial     string `json:"serial"`
+	ReadBytes  uint64 `json:"readBytes"`
+	WriteBytes uint64 `json:"writeBytes"`
+	Reads      uint64 `json:"reads"`
+	Writes     uint64 `json:"writes"`
+}
+
+const (
+	maxCPUs     = 1024
+	maxPressure = 100_00
+)
+
+func (s *Stats) check() error {
+	if len(s.Containers) > maxContainers || len(s.Disks) > maxDisks || len(s.BootID) > maxBootID {
+		return errors.New("out of bounds")
+	}
+	if s.Pod.CPUs < 0 || s.Pod.CPUs > maxCPUs {
+		return fmt.Errorf("%d processors", s.Pod.CPUs)
+	}
+	for _, p := range []*int{s.Pod.Pressure.CPU, s.Pod.Pressure.Memory, s.Pod.Pressure.IO} {
+		if p != nil && (*p < 0 || *p > maxPressure) {
+			return errors.New("pressure out of bounds")
+		}
+	}
+	s.BootID = printable(s.BootID)
+	seen := map[string]bool{}
+	for _, c := range s.Containers {
+		if err := checkName(c.Name); err != nil {
+			return err
+		}
+		if seen[c.Name] {
+			return fmt.Errorf("container %s: given twice", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	for _, d := range s.Disks {
+		if err := checkSerial(d.Serial); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,269 @@
+package nodeagent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/guest"
+	"husk/nodeagent/vm"
+	"husk/openapi"
+	"husk/session"
+	"husk/session/ws"
+)
+
+// beginWait is how long a guest may take to begin a session.
+const beginWait = 30 * time.Second
+
+// opener begins a session in a pod.
+type opener func(ctx context.Context, w *worker, q url.Values) (session.Conn, error)
+
+// routeSessions serves the interactive verbs, each as the operation of the contract with the same path. The server has looked at who
+// asks and for what; here they end with ending, and are counted in running.
+func (a *Agent) routeSessions(r chi.Router, ending context.Context, running *sync.WaitGroup) { //nolint:revive // what ends them is no request's context
+	for path, open := range map[string]opener{
+		"exec": openExec, "attach": openAttach, "console": a.openConsole, "port-forward": openForward, "copy-out": openCopyOut, "copy-in": openCopyIn,
+	} {
+		r.Get("/v1/pods/{podId}/"+path, func(w http.ResponseWriter, r *http.Request) {
+			running.Add(1)
+			defer running.Done()
+			a.serveSession(ending, w, r, open)
+		})
+	}
+}
+
+// serveSession begins a session in the guest, so that what is wrong is an answer to the request, and relays it then.
+func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *http.Request, open opener) { //nolint:revive // as above
+	worker := a.workerOf(r)
+	if worker == nil {
+		problem(w, husk.NotFound("pod on this node"), http.StatusNotFound)
+		return
+	}
+	if !ws.IsUpgrade(r) {
+		problem(w, husk.Errorf(husk.CodeUpgradeRequired, "", "this is a WebSocket"), http.StatusUpgradeRequired)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), beginWait)
+	defer cancel()
+	pod, err := open(ctx, worker, r.URL.Query())
+	if err != nil {
+		a.refuseSession(w, worker, err)
+		return
+	}
+	client, err := ws.Accept(w, r)
+	if err != nil {
+		a.log.Warn("a session was not opened", "pod", worker.id, "error", errors.Join(err, pod.Close()))
+		return
+	}
+	client.KeepAlive()
+	stop := context.AfterFunc(ending, func() { _ = pod.Close() }) //nolint:errcheck // the relay sees that it is closed
+	defer stop()
+	gone, err := session.Relay(client, pod, func() {})
+	if refused, ok := errors.AsType[*guest.CallError](err); ok {
+		e, _ := shown(refused)
+		err = errors.Join(err, session.SendFault(client, session.Fault{Code: string(e.Code), Detail: e.Detail}))
+	}
+	// The guest first: what runs in a session whose client has gone is ended then.
+	closed := pod.Close()
+	if !errors.Is(err, session.ErrClientGone) {
+		select { // the server closes when it has passed the end on, to a client that may be slow
+		case <-gone:
+		case <-ending.Done():
+		}
+	}
+	closed = errors.Join(closed, client.Close())
+	a.log.Debug("session ended", "pod", worker.id, "path", r.URL.Path, "error", err, "closing", closed)
+}
+
+func (a *Agent) workerOf(r *http.Request) *worker {
+	id, err := uuid.Parse(chi.URLParam(r, "podId"))
+	if err != nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.workers[id]
+}
+
+// refuseSession answers a session that cannot begin.
+func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) {
+	if e, ok := errors.AsType[*husk.Error](err); ok {
+		problem(w, e, statusOfSession(e.Code))
+		return
+	}
+	if refused, ok := errors.AsType[*guest.CallError](err); ok {
+		e, status := shown(refused)
+		problem(w, e, status)
+		return
+	}
+	a.log.Warn("a pod's guest did not begin a session", "pod", worker.id, "error", err)
+	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod does not answer"), http.StatusServiceUnavailable)
+}
+
+func statusOfSession(code husk.Code) int {
+	switch code { //nolint:exhaustive // no other is made here
+	case husk.CodeNotFound:
+		return http.StatusNotFound
+	case husk.CodeConflict:
+		return http.StatusConflict
+	case husk.CodeSessionLimit:
+		return http.StatusTooManyRequests
+	default:
+		return http.StatusUnprocessableEntity
+	}
+}
+
+// shown turns what a guest says into what the API says. The words are the guest's: its tenant reads them, and nobody else.
+func shown(e *guest.CallError) (*husk.Error, int) {
+	code := husk.CodeConflict
+	switch e.Code {
+	case guest.CodeNotFound, guest.CodeNoFile:
+		code = husk.CodeNotFound
+	case guest.CodeNoCommand:
+		code = husk.CodeCommandNotFound
+	case guest.CodeNotExecutable:
+		code = husk.CodeCommandNotExecutable
+	case guest.CodeBusy:
+		code = husk.CodeSessionLimit
+	case guest.CodeInvalid:
+		if strings.HasPrefix(e.Message, "call ") {
+			return husk.Errorf(husk.CodeConflict, "", "the pod was started by an older Husk, which cannot do this; delete it and order it again"), http.StatusConflict
+		}
+		code = husk.CodeInvalid
+	}
+	return husk.Errorf(code, "", "%s", e.Message), statusOfSession(code)
+}
+
+// client returns the channel to the guest. Codes: conflict.
+func (w *worker) client() (*guest.Client, error) {
+	if c := w.guest.Load(); c != nil {
+		return c, nil
+	}
+	return nil, husk.Errorf(husk.CodeConflict, "", "the pod does not run at the moment")
+}
+
+func openExec(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
+	c, err := w.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.Exec(ctx, guest.Exec{
+		Container: q.Get("container"), Args: q["command"], Env: q["env"], User: q.Get("user"), WorkingDir: q.Get("workingDir"),
+		Stdin: q.Get("stdin") == "true", TTY: q.Get("tty") == "true", Size: sizeOf(q),
+	})
+}
+
+func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
+	c, err := w.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.Attach(ctx, guest.Attach{Container: q.Get("container")})
+}
+
+func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
+	c, err := w.client()
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(q.Get("port"))
+	if err != nil {
+		return nil, husk.Errorf(husk.CodeInvalid, "port", "a port is a number")
+	}
+	return c.Forward(ctx, port)
+}
+
+func openCopyOut(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
+	c, err := w.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.CopyOut(ctx, guest.Copy{Container: q.Get("container"), Path: q.Get("path")})
+}
+
+func openCopyIn(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
+	c, err := w.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.CopyIn(ctx, guest.Copy{Container: q.Get("container"), Path: q.Get("path"), KeepOwners: q.Get("keepOwners") == "true"})
+}
+
+func (a *Agent) openConsole(_ context.Context, w *worker, _ url.Values) (session.Conn, error) {
+	return followConsole(vm.ConsoleLog(a.cfg.VM.LogDir, w.id.String()), w.done)
+}
+
+func sizeOf(q url.Values) session.Size {
+	side := func(name string) uint16 {
+		n, err := strconv.ParseUint(q.Get(name), 10, 16)
+		if err != nil {
+			return 0
+		}
+		return uint16(n)
+	}
+	return session.Size{Cols: side("cols"), Rows: side("rows")}
+}
+
+// getStats answers with what a pod uses.
+func (a *Agent) getStats(w http.ResponseWriter, r *http.Request) {
+	worker := a.workerOf(r)
+	if worker == nil {
+		problem(w, husk.NotFound("pod on this node"), http.StatusNotFound)
+		return
+	}
+	c, err := worker.client()
+	var stats guest.Stats
+	if err == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), statsWait)
+		defer cancel()
+		stats, err = c.Stats(ctx)
+	}
+	if err != nil {
+		a.refuseSession(w, worker, err)
+		return
+	}
+	order, _ := worker.current()
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(statsOf(stats, order)); err != nil {
+		a.log.Debug("statistics were not read to their end", "pod", worker.id, "error", err)
+	}
+}
+
+// statsWait is how long a guest may take to read its counters. A server waits a little longer.
+const statsWait = 8 * time.Second
+
+// statsOf puts a guest's numbers into the contract's form, and names in the place of disks' serial numbers.
+func statsOf(s guest.Stats, order husk.DesiredPod) openapi.PodStats {
+	out := openapi.PodStats{At: s.At, BootID: s.BootID}
+	p := &out.Pod
+	p.Cpus, p.CPUMicros = s.Pod.CPUs, count(s.Pod.CPUMicros)
+	p.MemoryTotalBytes, p.MemoryAvailableBytes, p.MemoryCachedBytes = count(s.Pod.MemoryTotal), count(s.Pod.MemoryAvailable), count(s.Pod.MemoryCached)
+	p.RxBytes, p.TxBytes, p.RxPackets, p.TxPackets = count(s.Pod.RxBytes), count(s.Pod.TxBytes), count(s.Pod.RxPackets), count(s.Pod.TxPackets)
+	p.CPUPressurePercent, p.MemoryPressurePercent, p.IoPressurePercent = percent(s.Pod.Pressure.CPU), percent(s.Pod.Pressure.Memory), percent(s.Pod.Pressure.IO)
+	return withParts(out, s, order)
+}
+
+// count is a guest's counter in JSON's range, which a guest that lies may leave.
+func count(n uint64) int64 { return int64(min(n, 1<<53)) }
+
+func percent(hundredths *int) *float32 {
+	if hundredths == nil {
+		return nil
+	}
+	share := float32(*hundredths) / 100
+	return &share
+}
+
+// consoleError names the console that could not be followed.
+func consoleError(path string, err error) error { return fmt.Errorf("console %s: %w", path, err) }

@@ -1,0 +1,48 @@
+package nodeagent
+
+import (
+	"slices"
+	"strings"
+
+	"husk"
+	"husk/guest"
+	"husk/openapi"
+)
+
+// withParts adds containers and disks. Of the guest's own making they only have what the pod is known to have.
+func withParts(out openapi.PodStats, s guest.Stats, order husk.DesiredPod) openapi.PodStats {
+	out.Containers, out.Disks = []openapi.ContainerStats{}, []openapi.DiskStats{}
+	for _, c := range s.Containers {
+		if !slices.ContainsFunc(order.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
+			continue
+		}
+		out.Containers = append(out.Containers, openapi.ContainerStats{
+			Name: c.Name, CPUMicros: count(c.CPUMicros), MemoryBytes: count(c.MemoryBytes), MemoryCachedBytes: count(c.MemoryCached),
+			Processes: count(c.Processes), OomKills: count(c.OOMKills),
+		})
+	}
+	slices.SortFunc(out.Containers, func(a, b openapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
+	for _, d := range s.Disks {
+		if kind, name, known := diskOf(order, d.Serial); known {
+			out.Disks = append(out.Disks, openapi.DiskStats{
+				Kind: kind, Name: name, ReadBytes: count(d.ReadBytes), WriteBytes: count(d.WriteBytes), Reads: count(d.Reads), Writes: count(d.Writes),
+			})
+		}
+	}
+	return out
+}
+
+// diskOf finds out what a disk of the pod is.
+func diskOf(order husk.DesiredPod, serial string) (kind openapi.DiskStatsKind, name string, known bool) {
+	for _, v := range order.Volumes {
+		if v.Serial == serial {
+			return openapi.DiskStatsKindVolume, v.Name, true
+		}
+	}
+	for _, c := range order.Containers {
+		if c.ImageSerial == serial {
+			return openapi.DiskStatsKindImage, c.Name, true
+		}
+	}
+	return "", "", false
+}

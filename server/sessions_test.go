@@ -1,0 +1,318 @@
+package server
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/pki"
+	"husk/session"
+	"husk/session/ws"
+)
+
+// stage is a tenant with a pod on a node whose agent, a stand-in that speaks as the real one does, runs what a test says. How the real one
+// behaves is tested end to end.
+type stage struct {
+	site
+	tenant tenancy
+	pod    uuid.UUID
+}
+
+// play puts a pod on a node of which act serves the sessions.
+func play(t *testing.T, s site, act http.HandlerFunc) stage {
+	t.Helper()
+	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
+	node, agent, holder := s.register(token, named("node"))
+	srv := httptest.NewUnstartedServer(act)
+	srv.Listener = tls.NewListener(srv.Listener, pki.AgentListener(s.authority.Root(), holder))
+	srv.Start()
+	t.Cleanup(srv.Close)
+	body := map[string]any{}
+	maps.Copy(body, heartbeatBody)
+	body["endpoint"] = "https://" + srv.Listener.Addr().String()
+	as[openapi.Lease](t, agent.call("POST", "/v1/agent/heartbeat", "", body), 200)
+	c := s.tenant()
+	pod := s.order(c)
+	s.place(node, c, pod.ID)
+	return stage{s, c, pod.ID}
+}
+
+// acting is an agent's half of a session.
+func acting(t *testing.T, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
+	t.Helper()
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, err := ws.Accept(w, r)
+		if err != nil {
+			t.Errorf("the server opens no WebSocket: %v", err)
+			return
+		}
+		act(conn, r)
+		_ = conn.End()
+	}
+}
+
+// echoing sends input back until its end, and exits with the code 7.
+func echoing(conn session.Conn, _ *http.Request) {
+	for {
+		f, err := conn.Receive()
+		if err != nil {
+			return
+		}
+		if f.Kind == session.EOF {
+			_ = session.SendExit(conn, session.Status{Code: 7})
+			return
+		}
+		if conn.Send(session.Stdout, f.Payload) != nil {
+			return
+		}
+	}
+}
+
+func (s stage) dial(token, verb string, header ...string) (*ws.Conn, openapi.Problem, error) {
+	s.t.Helper()
+	h := http.Header{}
+	if token != "" {
+		h.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	conn, said, err := ws.Dial(s.t.Context(), &http.Client{Transport: withProtocols(h)}, s.url+"/v1/pods/"+s.pod.String()+"/"+verb, h)
+	if err == nil {
+		s.t.Cleanup(func() { _ = conn.Close() })
+		return conn, openapi.Problem{}, nil
+	}
+	var p openapi.Problem
+	if said != nil {
+		if e := json.Unmarshal(said.Body, &p); e != nil || p.Status != said.Status {
+			s.t.Errorf("%s is refused without a problem: %d %s, %v", verb, said.Status, said.Body, e)
+		}
+	}
+	return nil, p, err
+}
+
+// withProtocols puts subprotocols into a request that the library of a program would not send.
+type withProtocols http.Header
+
+func (p withProtocols) RoundTrip(r *http.Request) (*http.Response, error) {
+	if given := http.Header(p).Get("Sec-WebSocket-Protocol"); given != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Sec-WebSocket-Protocol", given)
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// last receives until a session ends.
+func last(t *testing.T, conn session.Conn) (out string, f session.Frame) {
+	t.Helper()
+	late := time.AfterFunc(patience, func() { _ = conn.Close() })
+	defer late.Stop()
+	for {
+		f, err := conn.Receive()
+		if err != nil {
+			t.Fatalf("the session breaks off after %q: %v", out, err)
+		}
+		if f.Kind.Final() {
+			return out, f
+		}
+		out += string(f.Payload)
+	}
+}
+
+func wantFault(t *testing.T, conn session.Conn, code husk.Code) {
+	t.Helper()
+	_, f := last(t, conn)
+	if fault, err := session.ParseFault(f.Payload); f.Kind != session.Problem || err != nil || fault.Code != string(code) || fault.Detail == "" {
+		t.Errorf("the session ends with %d %s, want %s", f.Kind, f.Payload, code)
+	}
+}
+
+func TestASessionGoesThroughAnyServer(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 10)
+	first := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) {
+		asked <- r.URL.RequestURI()
+		if r.Header.Get("Authorization") != "" || strings.Contains(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
+			t.Error("the agent is shown the caller's token")
+		}
+		echoing(conn, r)
+	}))
+	second := first
+	second.site = first.another()
+	for i, s := range []stage{first, second} {
+		conn, _, err := s.dial(s.tenant.token, "exec?command=sh&command=-c&command=echo+%22a+b%22&tty=true&stdin=true&cols=80&rows=24")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(conn.Send(session.Stdin, []byte("hello")), conn.Send(session.EOF, nil)); err != nil {
+			t.Fatal(err)
+		}
+		out, f := last(t, conn)
+		if status, err := session.ParseStatus(f.Payload); out != "hello" || f.Kind != session.Exit || err != nil || status.Code != 7 {
+			t.Errorf("server %d: %q, then %d %s", i, out, f.Kind, f.Payload)
+		}
+		want := "/v1/pods/" + s.pod.String() + "/exec?container=main&command=sh&command=-c&command=echo+%22a+b%22&stdin=true&tty=true&cols=80&rows=24"
+		if got := <-asked; got != want {
+			t.Errorf("the agent is asked for\n%s, want\n%s", got, want)
+		}
+	}
+	entries := as[openapi.AuditList](t, first.call("GET", "/v1/audit", first.tenant.token, nil), 200).Items
+	n := 0
+	for _, e := range entries {
+		if e.Operation == "execInPod" {
+			n++
+			if e.Detail == nil || *e.Detail != `container main: sh -c "echo \"a b\""` || *e.ObjectID != first.pod.String() || e.ActorName == "" || e.Address == nil {
+				t.Errorf("the entry is %+v", e)
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("two sessions left %d entries in the audit log", n)
+	}
+}
+
+func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
+	t.Parallel()
+	s := play(t, open(t), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"type":"about:blank","title":"x","status":422,"code":"command_not_found","detail":"exec: \"x\": not found in PATH"}`)
+	})
+	exec := "exec?command=x"
+	if _, p, err := s.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeCommandNotFound) || p.Status != 422 || p.RequestID == nil || *p.Detail != `exec: "x": not found in PATH` {
+		t.Errorf("the agent's refusal is answered %+v, %v", p, err)
+	}
+	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/"+exec, s.tenant.token, nil), http.StatusUpgradeRequired, husk.CodeUpgradeRequired, "")
+	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/exec", s.tenant.token, nil), 422, husk.CodeInvalid, "command")
+	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/"+exec+"&container=none", s.tenant.token, nil), 422, husk.CodeInvalid, "container")
+	if _, p, err := s.dial(s.tenant.token, exec, "Origin", "https://evil.example.com"); err == nil || p.Code != string(husk.CodeForbidden) {
+		t.Errorf("a page of another site is answered %+v, %v", p, err)
+	}
+	for _, origin := range []string{s.url, issuer} { // where the API is, and as it is called from outside
+		conn, p, err := s.dial("", exec, "Origin", origin, "Sec-WebSocket-Protocol", session.Protocol+", "+session.BearerPrefix+s.tenant.token)
+		if err != nil {
+			t.Fatalf("a browser at %s is answered %+v, %v", origin, p, err)
+		}
+		wantFault(t, conn, husk.CodeCommandNotFound)
+	}
+	// A token among the subprotocols opens nothing but sessions.
+	got := s.call("GET", "/v1/pods", "", nil, "Sec-WebSocket-Protocol", session.BearerPrefix+s.tenant.token)
+	wantProblem(t, got, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
+
+	pending := stage{s.site, s.tenant, s.site.order(s.tenant).ID}
+	if _, p, err := pending.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeConflict) {
+		t.Errorf("a pod that is nowhere is answered %+v, %v", p, err)
+	}
+	if _, p, err := s.dial(s.with(s.tenant, husk.RoleViewer), exec); err == nil || p.Code != string(husk.CodeForbidden) {
+		t.Errorf("a viewer is answered %+v, %v", p, err)
+	}
+}
+
+func TestASessionIsEndedWhenItMustBe(t *testing.T) {
+	t.Parallel()
+	silent := func(conn session.Conn, _ *http.Request) {
+		for {
+			if _, err := conn.Receive(); err != nil {
+				return
+			}
+		}
+	}
+	t.Run("nothing is said", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		s.cfg.SessionIdle, s.cfg.SessionCheck = 200*time.Millisecond, 20*time.Millisecond
+		stage := play(t, s, acting(t, silent))
+		conn, _, err := stage.dial(stage.tenant.token, "attach")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFault(t, conn, husk.CodeSessionIdle)
+	})
+	t.Run("its caller is shut out", func(t *testing.T) {
+		t.Parallel()
+		s := open(t)
+		s.cfg.SessionCheck = 20 * time.Millisecond
+		stage := play(t, s, acting(t, silent))
+		account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", stage.tenant.token, map[string]any{"name": "ci", "role": "developer"}), 201)
+		keys := "/v1/service-accounts/" + account.ID.String() + "/api-keys"
+		key := as[openapi.APIKeyWithSecret](t, s.call("POST", keys, stage.tenant.token, map[string]any{"name": "k"}), 201)
+		token, err := s.tokens.issue(t.Context(), husk.Caller{
+			Kind: husk.CallerTenant, ID: account.ID, TenantID: stage.tenant.id, Role: husk.RoleDeveloper, KeyID: key.ClientID, Name: "ci",
+		}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, _, err := stage.dial(token, "exec?command=sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := s.call("DELETE", keys+"/"+key.ClientID.String(), stage.tenant.token, nil); a.status != 204 {
+			t.Fatalf("the key is not deleted: %+v", a)
+		}
+		wantFault(t, conn, husk.CodeUnauthenticated)
+	})
+	t.Run("its pod's node has gone", func(t *testing.T) {
+		t.Parallel()
+		stage := play(t, open(t), acting(t, func(conn session.Conn, _ *http.Request) { _ = conn.Close() }))
+		conn, _, err := stage.dial(stage.tenant.token, "exec?command=sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFault(t, conn, husk.CodeUnavailable)
+	})
+	t.Run("its client sends what no client may", func(t *testing.T) {
+		t.Parallel()
+		gone := make(chan struct{})
+		stage := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) { echoing(conn, r); close(gone) }))
+		conn, _, err := stage.dial(stage.tenant.token, "exec?command=sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Send(session.Exit, []byte(`{"code":0}`)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-gone:
+		case <-time.After(patience):
+			t.Error("the agent's half goes on")
+		}
+	})
+}
+
+func TestATenantHasSoManySessionsAndNoMore(t *testing.T) {
+	t.Parallel()
+	sessions := &tenantSessions{open: map[uuid.UUID]int{}}
+	one, other := uuid.New(), uuid.New()
+	var leave func()
+	for range maxTenantSessions {
+		var err error
+		if leave, err = sessions.enter(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := sessions.enter(one); husk.CodeOf(err) != husk.CodeSessionLimit {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, err := sessions.enter(other); err != nil {
+		t.Errorf("another tenant: %v", err)
+	}
+	leave()
+	leave() // counts once
+	if _, err := sessions.enter(one); err != nil {
+		t.Errorf("after one has left: %v", err)
+	}
+	if _, err := sessions.enter(one); err == nil {
+		t.Error("leaving twice made two places")
+	}
+}

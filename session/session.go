@@ -1,0 +1,173 @@
+// Package session is the wire of the interactive verbs: exec, attach, console, port-forward and cp. A session is two streams of small
+// frames, one each way, between a client and a pod's guest:
+//
+//	client ── WebSocket ── server ── WebSocket, mutual TLS ── agent ── yamux ── husk-init
+//
+// On a WebSocket a frame is one binary message, the kind in its first byte; on the guest channel its length comes first as well
+// (stream.go). Every part on the way passes frames on one by one, holds at most one in each direction, and takes the next only when the
+// last is gone: whoever is slow slows down whoever sends, and nothing is lost. The package is linked into husk-init, so it imports
+// nothing of ours and little else; package ws below has the WebSocket.
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Protocol is the WebSocket subprotocol of a session.
+const Protocol = "husk.v1"
+
+// BearerPrefix begins the subprotocol in which a browser, which cannot set a header, sends its token. It is never chosen.
+const BearerPrefix = "husk.bearer."
+
+const (
+	// MaxPayload bounds a frame's payload in bytes.
+	MaxPayload = 64 << 10
+	// Chunk is how much of a stream is sent in one frame, in bytes: large enough for copying, small enough that a keystroke behind it does
+	// not wait.
+	Chunk = 32 << 10
+	// MaxDetail bounds the sentence of a problem, in bytes.
+	MaxDetail = 600
+)
+
+// Kind says what a frame carries.
+type Kind byte
+
+// The kinds of frames. What a client sends and what it receives are told apart by FromClient and FromPod.
+const (
+	Stdin   Kind = 0 // bytes for the command, the connection, or of the archive
+	Stdout  Kind = 1 // bytes from there
+	Stderr  Kind = 2
+	Resize  Kind = 3 // the terminal's size, JSON: {"cols":80,"rows":24}
+	Signal  Kind = 4 // a signal's name, such as INT
+	EOF     Kind = 5 // the sender's bytes have ended; empty
+	Exit    Kind = 6 // the end: JSON of a Status
+	Problem Kind = 7 // the end, because something failed: JSON of a Fault
+)
+
+// FromClient tells whether a client may send this kind.
+func (k Kind) FromClient() bool { return k == Stdin || k == Resize || k == Signal || k == EOF }
+
+// FromPod tells whether a client may receive this kind.
+func (k Kind) FromPod() bool { return k == Stdout || k == Stderr || k == EOF || k.Final() }
+
+// Final tells whether nothing comes after this kind.
+func (k Kind) Final() bool { return k == Exit || k == Problem }
+
+// Frame is one message. Its payload may be overwritten by the next that is received.
+type Frame struct {
+	Kind    Kind
+	Payload []byte
+}
+
+// Conn is one end of a session. One goroutine receives; several may send. Close ends both, and whatever waits in them.
+type Conn interface {
+	Receive() (Frame, error)
+	Send(kind Kind, payload []byte) error
+	Close() error
+}
+
+// Errors of frames that nobody of good will sends.
+var (
+	ErrEmpty    = errors.New("session: an empty message")
+	ErrTooLarge = fmt.Errorf("session: a payload above %d bytes", MaxPayload)
+	ErrKind     = errors.New("session: a frame of a kind that may not be sent here")
+)
+
+// Parse takes a message apart.
+func Parse(message []byte) (Frame, error) {
+	switch {
+	case len(message) == 0:
+		return Frame{}, ErrEmpty
+	case len(message) > MaxPayload+1:
+		return Frame{}, ErrTooLarge
+	case Kind(message[0]) > Problem:
+		return Frame{}, ErrKind
+	}
+	return Frame{Kind(message[0]), message[1:]}, nil
+}
+
+// Size is a terminal's, in characters.
+type Size struct {
+	Cols uint16 `json:"cols"`
+	Rows uint16 `json:"rows"`
+}
+
+// Status is how a command ended.
+type Status struct {
+	Code   int `json:"code"`             // 128+n when killed by signal n
+	Signal int `json:"signal,omitempty"` // that killed it
+}
+
+// Fault is why a session could not go on: a problem code of the API, and a sentence.
+type Fault struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
+
+// ParseSize reads a Resize.
+func ParseSize(payload []byte) (Size, error) {
+	var s Size
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return Size{}, fmt.Errorf("session: size: %w", err)
+	}
+	return s, nil
+}
+
+// ParseStatus reads an Exit. A code is that of a process, 0 to 255.
+func ParseStatus(payload []byte) (Status, error) {
+	var s Status
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return Status{}, fmt.Errorf("session: exit: %w", err)
+	}
+	if s.Code < 0 || s.Code > 255 || s.Signal < 0 || s.Signal > 64 {
+		return Status{}, errors.New("session: exit: numbers out of bounds")
+	}
+	return s, nil
+}
+
+// ParseFault reads a Problem and cuts what is too long.
+func ParseFault(payload []byte) (Fault, error) {
+	var f Fault
+	if err := json.Unmarshal(payload, &f); err != nil {
+		return Fault{}, fmt.Errorf("session: problem: %w", err)
+	}
+	if len(f.Code) > 64 {
+		return Fault{}, errors.New("session: problem: the code is too long")
+	}
+	f.Detail = clip(f.Detail)
+	return f, nil
+}
+
+// clip cuts a sentence to MaxDetail bytes, between runes.
+func clip(s string) string {
+	if len(s) <= MaxDetail {
+		return s
+	}
+	end := MaxDetail
+	for end > 0 && s[end]&0xc0 == 0x80 {
+		end--
+	}
+	return s[:end]
+}
+
+// SendExit ends a session with a command's exit.
+func SendExit(c Conn, s Status) error { return sendJSON(c, Exit, s) }
+
+// SendFault ends a session with a problem.
+func SendFault(c Conn, f Fault) error {
+	f.Detail = clip(f.Detail)
+	return sendJSON(c, Problem, f)
+}
+
+// SendSize tells a terminal's size.
+func SendSize(c Conn, s Size) error { return sendJSON(c, Resize, s) }
+
+func sendJSON(c Conn, kind Kind, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.Send(kind, raw)
+}

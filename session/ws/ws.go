@@ -1,0 +1,199 @@
+// Package ws is a session over a WebSocket, both ends of it.
+package ws
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"husk/session"
+)
+
+// pingEvery keeps proxies from closing a quiet session.
+const pingEvery = 20 * time.Second
+
+// closeWait is how long the other end may take to say goodbye.
+const closeWait = 2 * time.Second
+
+// Conn is one end of a session.
+type Conn struct {
+	c      *websocket.Conn
+	ctx    context.Context //nolint:containedctx // the connection's own life, which Close ends
+	cancel context.CancelFunc
+	in     []byte
+	pool   sync.Pool
+	pings  sync.WaitGroup
+}
+
+// IsUpgrade tells whether a request asks for a WebSocket.
+func IsUpgrade(r *http.Request) bool {
+	return r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
+}
+
+// Bearer finds the token that a browser sends among the subprotocols.
+func Bearer(r *http.Request) (string, bool) {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			if token, ok := strings.CutPrefix(strings.TrimSpace(name), session.BearerPrefix); ok {
+				return token, true
+			}
+		}
+	}
+	return "", false
+}
+
+// Accept answers a request for a WebSocket. Whoever calls it has looked at where the request comes from.
+func Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{session.Protocol}, InsecureSkipVerify: true})
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c), nil
+}
+
+// Answer is what the other side says to a request for a WebSocket.
+type Answer struct {
+	Status int
+	Header http.Header
+	TLS    *tls.ConnectionState
+	Body   []byte // of a refusal
+}
+
+// Dial opens a session. The answer is nil when there was none.
+func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*Conn, *Answer, error) {
+	asking := &asker{next: client.Transport}
+	if asking.next == nil {
+		asking.next = http.DefaultTransport
+	}
+	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{ //nolint:bodyclose // asker has read it, or it has become the connection
+		HTTPClient: &http.Client{Transport: asking}, HTTPHeader: header, Subprotocols: []string{session.Protocol},
+	})
+	if err != nil {
+		return nil, asking.answer, err
+	}
+	return newConn(c), asking.answer, nil
+}
+
+// asker keeps the answer, with the whole of a refusal: the library would cut it.
+type asker struct {
+	next   http.RoundTripper
+	answer *Answer
+}
+
+// maxRefusal bounds what is read of a refusal, in bytes.
+const maxRefusal = 16 << 10
+
+// RoundTrip implements http.RoundTripper.
+func (a *asker) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	a.answer = &Answer{Status: resp.StatusCode, Header: resp.Header, TLS: resp.TLS}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	if a.answer.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxRefusal)); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(a.answer.Body))
+	return resp, nil
+}
+
+func newConn(c *websocket.Conn) *Conn {
+	c.SetReadLimit(session.MaxPayload + 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	conn := &Conn{c: c, ctx: ctx, cancel: cancel, in: make([]byte, session.MaxPayload+2)}
+	conn.pool.New = func() any { b := make([]byte, 0, session.Chunk+1); return &b }
+	return conn
+}
+
+// KeepAlive sends pings until the connection is closed, so that whatever stands in between takes it for alive. It does not judge: a peer
+// that reads nothing for a while may have good reasons.
+func (c *Conn) KeepAlive() {
+	c.pings.Go(func() {
+		tick := time.NewTicker(pingEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-c.ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if c.c.Ping(c.ctx) != nil {
+				return
+			}
+		}
+	})
+}
+
+// Receive reads one frame.
+func (c *Conn) Receive() (session.Frame, error) {
+	kind, r, err := c.c.Reader(c.ctx)
+	if err != nil {
+		return session.Frame{}, err
+	}
+	if kind != websocket.MessageBinary {
+		return session.Frame{}, errors.New("session: a text message; frames are binary")
+	}
+	n, err := io.ReadFull(r, c.in)
+	if err == nil {
+		return session.Frame{}, session.ErrTooLarge
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return session.Frame{}, err
+	}
+	return session.Parse(c.in[:n])
+}
+
+// Send writes one frame.
+func (c *Conn) Send(kind session.Kind, payload []byte) error {
+	if len(payload) > session.MaxPayload {
+		return session.ErrTooLarge
+	}
+	b, ok := c.pool.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+	}
+	defer c.pool.Put(b)
+	*b = append(append((*b)[:0], byte(kind)), payload...)
+	if err := c.c.Write(c.ctx, websocket.MessageBinary, *b); err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	return nil
+}
+
+// End closes the connection in order: what was sent arrives.
+func (c *Conn) End() error {
+	ended := make(chan error, 1)
+	go func() { ended <- c.c.Close(websocket.StatusNormalClosure, "") }()
+	select {
+	case err := <-ended:
+		return errors.Join(err, c.Close())
+	case <-time.After(closeWait):
+		return errors.Join(c.Close(), <-ended)
+	}
+}
+
+// Close cuts the connection.
+func (c *Conn) Close() error {
+	c.cancel()
+	err := c.c.CloseNow()
+	c.pings.Wait()
+	if errors.Is(err, net.ErrClosed) { // for the second time
+		return nil
+	}
+	return err
+}
