@@ -20,6 +20,7 @@ type record struct {
 	base        bool    // something was allocated before
 	strandedFor uint32  // the version of the mix that stranded is of
 	stranded    float64 // of what is free
+	usable      float64 // of what is free, when it was last counted
 	oldest      float64 // when the oldest of the pods came
 	end         float64 // when the last of the pods is expected to go; 0 is unknown
 	extra       []int
@@ -33,6 +34,7 @@ type running struct {
 	node       int32
 	next, prev int32 // of the same node
 	since, end float64
+	hint       float64 // the lifetime that was said, if any
 }
 
 // Handle names a pod that a fleet placed, until it is released.
@@ -48,6 +50,8 @@ type Fleet struct {
 	now    float64
 	// departing is the share of departures among the recent placements and releases.
 	departing float64
+	// outlived is the recent mean of how long pods ran, by how long they were said to.
+	outlived float64
 	names     []string
 	cap       []Resources
 	nodes     []record
@@ -59,16 +63,16 @@ type Fleet struct {
 	labels    labels
 	groups    groups
 
-	open, openCap, openUsed struct { // of the nodes that are open and ready
-		nodes       int
-		cpu, memory float64
+	open struct { // of the nodes that are open and ready
+		nodes  int
+		usable float64 // see mix.usable
 	}
 	search search
 }
 
 // NewFleet indexes the nodes.
 func NewFleet(nodes []Node, params Params) *Fleet {
-	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups()}
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), outlived: 1}
 	var largest, sum Resources
 	for _, n := range nodes {
 		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
@@ -150,14 +154,14 @@ func (f *Fleet) leave(i int32) {
 	}
 }
 
-// tally counts what the open nodes have and what of it is used.
+// tally counts the open nodes and their room.
 func (f *Fleet) tally(i int32, sign int) {
-	n, c := &f.nodes[i], f.cap[i]
+	n := &f.nodes[i]
+	if sign > 0 {
+		n.usable = f.mix.usable(n.free)
+	}
 	f.open.nodes += sign
-	f.openCap.cpu += float64(sign * c.CPUMillis)
-	f.openCap.memory += float64(sign * c.MemoryMiB)
-	f.openUsed.cpu += float64(sign * (c.CPUMillis - n.free.CPUMillis))
-	f.openUsed.memory += float64(sign * (c.MemoryMiB - n.free.MemoryMiB))
+	f.open.usable += float64(sign) * n.usable
 }
 
 // At tells the fleet the time, in seconds of any clock. It matters only to pods that have a lifetime, and to the age of nodes.
@@ -224,7 +228,7 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 	}
 	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, group: f.groups.join(&f.labels, pod, i)}
 	if pod.Lifetime > 0 {
-		p.end = f.now + pod.Lifetime
+		p.end, p.hint = f.now+f.expected(pod), pod.Lifetime
 		n.end = max(n.end, p.end)
 	}
 	f.pods[h] = p
@@ -242,6 +246,9 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 func (f *Fleet) Release(h Handle) {
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
+	if p.hint > 0 {
+		f.learnLifetime(p)
+	}
 	i := p.node
 	f.leave(i)
 	n := &f.nodes[i]

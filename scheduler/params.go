@@ -18,9 +18,10 @@ type Params struct {
 	Reserve float64
 	// Looks is how many nodes with room are compared, and LooksWithLifetime when the pod's lifetime is known.
 	Looks, LooksWithLifetime int
+	TimeWeight, OpenPrice float64
 }
 
 // Default is one set of weights for every cluster.
 func Default() Params {
-	return Params{OpeningCharge: 0.01, OpeningSlack: 0.08, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 512}
+	return Params{OpeningCharge: 0.01, OpeningSlack: 4, AgeWeight: 0.01, GapWeight: 0.02, Reserve: 0.05, Looks: 20, LooksWithLifetime: 64, TimeWeight: 0.5, OpenPrice: 1.2}
 }

@@ -114,6 +114,23 @@ func inverse(v float64) float64 {
 	return (1 + nudge) / max(v, 1e-3)
 }
 
+// usable is the part of the free room that the mix is expected to fill, in average nodes, by the resource that it fills most of.
+func (m *mix) usable(free Resources) float64 {
+	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
+	var ofCPU, ofMemory, weights float64
+	for i := range m.types {
+		t := &m.types[i]
+		n := float64(int(min(cpu*t.perCPU, memory*t.perMemory)))
+		ofCPU += n * t.cpu * t.strandCPU
+		ofMemory += n * t.memory * t.strandMem
+		weights += t.strandCPU * m.cpu
+	}
+	if weights == 0 {
+		return 0
+	}
+	return max(ofCPU, ofMemory) / weights
+}
+
 // noLimit asks stranded for the exact sum.
 var noLimit = math.Inf(1)
 
