@@ -127,7 +127,7 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	}
 	before := n.stranded
 	if s.pod.Lifetime > 0 && n.isOpen() && n.end != 0 {
-		return f.params.TimeWeight*f.lifetimePrice(n, f.expected(s.pod)) + f.mix.stranded(rest, noLimit) - before, tie
+		return f.params.TimeWeight*f.lifetimePrice(n, s.pod.Lifetime) + f.mix.stranded(rest, noLimit) - before, tie
 	}
 	if n.isOpen() && f.now > n.oldest {
 		before += f.params.AgeWeight * doublings(f.now-n.oldest)

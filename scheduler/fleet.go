@@ -50,8 +50,6 @@ type Fleet struct {
 	now    float64
 	// departing is the share of departures among the recent placements and releases.
 	departing float64
-	// outlived is the recent mean of how long pods ran, by how long they were said to.
-	outlived float64
 	names     []string
 	cap       []Resources
 	nodes     []record
@@ -62,6 +60,7 @@ type Fleet struct {
 	mix       mix
 	labels    labels
 	groups    groups
+	hints     hints
 
 	open struct { // of the nodes that are open and ready
 		nodes  int
@@ -72,7 +71,7 @@ type Fleet struct {
 
 // NewFleet indexes the nodes.
 func NewFleet(nodes []Node, params Params) *Fleet {
-	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), outlived: 1}
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), hints: hints{factor: 1}}
 	var largest, sum Resources
 	for _, n := range nodes {
 		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
@@ -228,7 +227,7 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 	}
 	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, group: f.groups.join(&f.labels, pod, i)}
 	if pod.Lifetime > 0 {
-		p.end, p.hint = f.now+f.expected(pod), pod.Lifetime
+		p.end, p.hint = f.now+pod.Lifetime*f.hints.factor, pod.Lifetime
 		n.end = max(n.end, p.end)
 	}
 	f.pods[h] = p
@@ -246,8 +245,8 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 func (f *Fleet) Release(h Handle) {
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
-	if p.hint > 0 {
-		f.learnLifetime(p)
+	if p.hint > 0 && f.now > p.since { // not where a batch is taken back
+		f.hints.learn(f.now-p.since, p.hint)
 	}
 	i := p.node
 	f.leave(i)
