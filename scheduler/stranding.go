@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	typesUsed  = 16   // how many typical pods stranding is measured by
+	typesUsed  = 32   // how many typical pods stranding is measured by
 	typesKept  = 4096 // how many sizes are counted
 	relearnMax = 4096 // placements between two looks at the counts, at most
 )
