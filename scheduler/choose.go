@@ -142,15 +142,13 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	rest := n.free.minus(s.pod.Size.plus(n.over))
 	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)
-	if s.pod.Lifetime > 0 && n.isOpen() {
-		if price, known := f.lifetimePrice(n, s.pod.Lifetime); known {
-			return price, tie
-		}
-	}
 	if n.strandedFor != f.mix.version {
 		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, noLimit)
 	}
 	before := n.stranded
+	if s.pod.Lifetime > 0 && n.isOpen() && n.end != 0 {
+		return f.params.TimeWeight*f.lifetimePrice(n, s.pod.Lifetime) + f.mix.stranded(rest, noLimit) - before, tie
+	}
 	if n.isOpen() && f.now > n.oldest {
 		before += f.params.AgeWeight * doublings(f.now-n.oldest)
 	}
@@ -171,14 +169,16 @@ func doublings(v float64) float64 {
 	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
-// opensEarly tells whether the open nodes are full enough in their scarcest resource that one more may be opened before it must. Where
-// pods come and go, the holes they leave count as room, and the more of the recent events are departures the fuller the open nodes must be:
-// a node that is opened early is filled by growth, and a cluster under churn makes room by itself.
+// opensEarly tells whether one more node may be opened before it must: not while the open ones have room that the usual pods can use. What
+// is stranded does not count as room, so a charge that is far too small opens few nodes too many. Where pods come and go, the holes they
+// leave are room, and the more of the recent events are departures the less of it there may be: a node that is opened early is filled by
+// growth, and a cluster under churn makes room by itself.
 func (f *Fleet) opensEarly() bool {
-	used := max(f.openUsed.cpu/max(1, f.openCap.cpu), f.openUsed.memory/max(1, f.openCap.memory))
-	const always = 2 // nodes; in a cluster of a few, shares say little
-	return float64(f.open.nodes) <= float64(f.open.nodes)*used*(1+f.params.OpeningSlack*max(0, 1-2*f.departing))+always
+	return f.open.usable <= f.params.OpeningSlack*max(0, 1-2*f.departing)+alwaysUsable
 }
+
+// alwaysUsable, in nodes, is what may be free in any cluster: the node that was opened last is not full yet.
+const alwaysUsable = 2
 
 // emptyFor is the empty node that would be opened for the pod, or none.
 func (f *Fleet) emptyFor(s *search) int32 {
