@@ -21,7 +21,10 @@ type search struct {
 	preferring  bool // only nodes that the pod prefers will do
 	onlyOpen    bool // no node is opened
 	compared    int  // nodes
-	cpu, memory int
+	// For the next pod, if it is equal: whether it may go to the same node without a search, and the least score of the other nodes that were compared.
+	again             bool
+	second, lastScore float64
+	cpu, memory       int
 }
 
 // missesPerCell is how many nodes without room are looked at in one cell before it is left. Only cells at the edge have any.
@@ -48,7 +51,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 // chooseAmong is choose among the nodes that the pod prefers, or among all.
 func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	s := &f.search
-	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
+	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, second: noLimit, looks: f.params.Looks, last: Resources{-1, -1}}
 	if pod.Lifetime > 0 {
 		s.looks = f.params.LooksWithLifetime
 	}
@@ -73,7 +76,29 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
 		return empty
 	}
+	s.again = empty == none && !s.constrained && pod.Lifetime == 0 && len(pod.Extra) == 0
 	return s.best
+}
+
+// chooseAgain is choose for a pod that is equal to the one that was chosen for last and booked there: as long as that node is still better than all that
+// it was compared with, no other needs to be looked at. It returns none when a search is needed.
+func (f *Fleet) chooseAgain() int32 {
+	s := &f.search
+	if !s.again {
+		return none
+	}
+	i, n := s.best, &f.nodes[s.best]
+	if !n.free.holds(s.pod.Size.plus(n.over)) || f.opensEarly() {
+		return none
+	}
+	s.best = none // judged alone, it is judged exactly
+	score, tie := f.judge(s, n)
+	s.best = i
+	if score >= s.second {
+		return none
+	}
+	s.score, s.tie, s.compared = score, tie, 1
+	return i
 }
 
 // edges looks at the nodes that the pod fills to the level in cpu, and in memory.
@@ -124,13 +149,20 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 			if misses++; misses >= missesPerCell && !s.thorough {
 				return
 			}
+			s.second = min(s.second, s.lastScore)
 			continue // equal to what was just looked at
 		}
 		s.last, s.lastOver = n.free, n.over
 		s.compared++
 		score, tie := f.judge(s, n)
+		s.lastScore = score
 		if s.best == none || score < s.score || score == s.score && (tie < s.tie || tie == s.tie && i < s.best) {
+			if s.best != none {
+				s.second = s.score
+			}
 			s.best, s.score, s.tie = i, score, tie
+		} else {
+			s.second = min(s.second, score)
 		}
 		if s.looks--; s.looks <= 0 {
 			return
