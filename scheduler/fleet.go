@@ -337,6 +337,7 @@ func (f *Fleet) Clone() *Fleet {
 	}
 	c.opening.byShape, c.opening.byTier, c.opening.order = maps.Clone(f.opening.byShape), maps.Clone(f.opening.byTier), slices.Clone(f.opening.order)
 	c.mix.index, c.mix.sizes, c.mix.counts, c.mix.types = maps.Clone(f.mix.index), slices.Clone(f.mix.sizes), slices.Clone(f.mix.counts), slices.Clone(f.mix.types)
+	c.mix.quick = slices.Clone(f.mix.quick)
 	c.labels, c.groups, c.priorities, c.search = f.labels.clone(), f.groups.clone(), maps.Clone(f.priorities), search{}
 	return &c
 }

@@ -25,6 +25,6 @@ type Params struct {
 func Default() Params {
 	return Params{
 		OpeningCharge: 0.01, OpeningSlack: 4, AgeWeight: 0.01, TimeWeight: 0.5, GapWeight: 0.03,
-		Reserve: 0.05, Looks: 20, LooksWithLifetime: 64,
+		Reserve: 0.05, Looks: 14, LooksWithLifetime: 64,
 	}
 }

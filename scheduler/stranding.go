@@ -14,13 +14,21 @@ const (
 
 // typical is one size of pod that is expected, and its weight.
 type typical struct {
-	size        Resources
 	perCPU      float64 // 1/size, so that the hot path multiplies
 	perMemory   float64
 	strandCPU   float64 // what one milli and one MiB of leftover weigh
 	strandMem   float64
 	cpu, memory float64
 }
+
+// quick is what a sum over the types needs of one when it need not be exact. Their number is a multiple of quickStep.
+type quick struct {
+	perCPU, perMemory float64
+	worth             float64 // what one pod of it takes off the stranded room
+	weights           float64 // of all types up to this one
+}
+
+const quickStep = 4
 
 // mix learns which sizes of pods arrive, and says how much of a node's free room they cannot use.
 //
@@ -35,6 +43,7 @@ type mix struct {
 	counts       []float64
 	seen, next   int
 	types        []typical
+	quick        []quick // the same, for loses
 	version      uint32
 	cpu, memory  float64 // the average node, the unit of stranding
 	demandCPU    float64 // the average pod
@@ -84,7 +93,7 @@ func (m *mix) learn() {
 	var number float64
 	m.demandCPU, m.demandMemory = 0, 0
 	for i, s := range m.sizes {
-		t := typical{size: s, cpu: float64(s.CPUMillis), memory: float64(s.MemoryMiB)}
+		t := typical{cpu: float64(s.CPUMillis), memory: float64(s.MemoryMiB)}
 		t.strandCPU = m.counts[i] * (t.cpu/m.cpu + t.memory/m.memory)
 		number += m.counts[i]
 		m.demandCPU += m.counts[i] * t.cpu
@@ -96,7 +105,7 @@ func (m *mix) learn() {
 		m.demandMemory /= number
 	}
 	slices.SortStableFunc(all, func(a, b typical) int {
-		return cmp.Or(cmp.Compare(b.strandCPU, a.strandCPU), cmp.Compare(a.size.CPUMillis, b.size.CPUMillis), cmp.Compare(a.size.MemoryMiB, b.size.MemoryMiB))
+		return cmp.Or(cmp.Compare(b.strandCPU, a.strandCPU), cmp.Compare(a.cpu, b.cpu), cmp.Compare(a.memory, b.memory))
 	})
 	m.types = append(m.types[:0], all[:min(len(all), typesUsed)]...)
 	for i := range m.types {
@@ -104,6 +113,16 @@ func (m *mix) learn() {
 		weight := t.strandCPU / number
 		t.strandCPU, t.strandMem = weight/m.cpu, weight/m.memory
 		t.perCPU, t.perMemory = inverse(t.cpu), inverse(t.memory)
+	}
+	m.quick = m.quick[:0]
+	weights := 0.0
+	for i := range m.types {
+		t := &m.types[i]
+		weights += t.strandCPU * m.cpu
+		m.quick = append(m.quick, quick{t.perCPU, t.perMemory, t.cpu*t.strandCPU + t.memory*t.strandMem, weights})
+	}
+	for len(m.quick)%quickStep != 0 {
+		m.quick = append(m.quick, quick{weights: weights})
 	}
 }
 
@@ -138,14 +157,47 @@ var noLimit = math.Inf(1)
 // it is more than the limit, it may be anything above the limit: types are sorted by weight, so the sum is left early.
 func (m *mix) stranded(free Resources, limit float64) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
+	if limit < noLimit && m.loses(cpu, memory, limit) {
+		return limit + lossMargin
+	}
 	var sum float64
 	for i := range m.types {
 		t := &m.types[i]
-		n := float64(int(min(cpu*t.perCPU, memory*t.perMemory)))
+		fit := cpu * t.perCPU
+		if byMemory := memory * t.perMemory; byMemory < fit { // min would also look for what is no number
+			fit = byMemory
+		}
+		n := float64(int(fit))
 		sum += (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem
 		if sum > limit {
 			break
 		}
 	}
 	return sum
+}
+
+// lossMargin is far above what the rounding of the two ways to sum differs by, in nodes.
+const lossMargin = 1e-9
+
+// loses tells whether the stranded room is surely above a limit. Most candidates lose, and for these it is half the work of the exact sum, whose terms
+// (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem are taken apart here into what depends on n and what does not.
+func (m *mix) loses(cpu, memory, limit float64) bool {
+	room := cpu/m.cpu + memory/m.memory
+	used := 0.0
+	for q := m.quick; len(q) >= quickStep; q = q[quickStep:] {
+		used += q[0].fit(cpu, memory) + q[1].fit(cpu, memory) + q[2].fit(cpu, memory) + q[3].fit(cpu, memory)
+		if q[quickStep-1].weights*room-used > limit+lossMargin {
+			return true
+		}
+	}
+	return false
+}
+
+// fit is what as many pods of the type as fit take off.
+func (q *quick) fit(cpu, memory float64) float64 {
+	n := cpu * q.perCPU
+	if m := memory * q.perMemory; m < n {
+		n = m
+	}
+	return float64(int(n)) * q.worth
 }
