@@ -522,6 +522,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNode(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ReportSamplesWithBody Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReportSamples Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ReportStatusWithBody Report what really runs, in a batch
 	//
 	// For the node's agent.
@@ -594,6 +612,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	//
+	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	//
+	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+	// name as underscores. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	//
@@ -1932,6 +1966,44 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 	return c.Client.Do(req)
 }
 
+// ReportSamplesWithBody Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *Client) ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportSamplesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReportSamples Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *Client) ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportSamplesRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ReportStatusWithBody Report what really runs, in a batch
 //
 // For the node's agent.
@@ -2085,6 +2157,42 @@ func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *Delet
 // Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetImageRequest(c.Server, imageID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTenantMetrics The tenant's live figures in Prometheus' text format
+//
+// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTenantMetricsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+//
+// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+// name as underscores. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMetricsTargetsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4764,6 +4872,46 @@ func NewRegisterNodeRequestWithBody(server string, contentType string, body io.R
 	return req, nil
 }
 
+// NewReportSamplesRequest calls the generic ReportSamples builder with application/json body
+func NewReportSamplesRequest(server string, body ReportSamplesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReportSamplesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReportSamplesRequestWithBody constructs an http.Request for the ReportSamples method, with any body, and a specified content type
+func NewReportSamplesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/samples")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewReportStatusRequest calls the generic ReportStatus builder with application/json body
 func NewReportStatusRequest(server string, body ReportStatusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5183,6 +5331,60 @@ func NewGetImageRequest(server string, imageID ImageID) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/images/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTenantMetricsRequest constructs an http.Request for the GetTenantMetrics method
+func NewGetTenantMetricsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/metrics")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListMetricsTargetsRequest constructs an http.Request for the ListMetricsTargets method
+func NewListMetricsTargetsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/metrics/targets")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8065,6 +8267,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithResponse(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterNodeResponse, error)
 
+	// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
+
+	// ReportSamplesWithResponse Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithResponse(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
+
 	// ReportStatusWithBodyWithResponse Report what really runs, in a batch
 	//
 	// For the node's agent.
@@ -8147,6 +8367,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImageWithResponse(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*GetImageResponse, error)
+
+	// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+	//
+	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+	GetTenantMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTenantMetricsResponse, error)
+
+	// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+	//
+	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+	// name as underscores. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+	ListMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMetricsTargetsResponse, error)
 
 	// ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 	//
@@ -10516,6 +10756,47 @@ func (r RegisterNodeResponse) ContentType() string {
 	return ""
 }
 
+type ReportSamplesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReportSamplesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReportSamplesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReportSamplesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReportSamplesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReportSamplesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ReportStatusResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10860,6 +11141,95 @@ func (r GetImageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTenantMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTenantMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTenantMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTenantMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTenantMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTenantMetricsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListMetricsTargetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]MetricsTarget
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMetricsTargetsResponse) GetJSON200() *[]MetricsTarget {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMetricsTargetsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMetricsTargetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMetricsTargetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMetricsTargetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMetricsTargetsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13521,6 +13891,36 @@ func (c *ClientWithResponses) RegisterNodeWithResponse(ctx context.Context, body
 	return ParseRegisterNodeResponse(rsp)
 }
 
+// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *ClientWithResponses) ReportSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error) {
+	rsp, err := c.ReportSamplesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportSamplesResponse(rsp)
+}
+
+// ReportSamplesWithResponse Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *ClientWithResponses) ReportSamplesWithResponse(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error) {
+	rsp, err := c.ReportSamples(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportSamplesResponse(rsp)
+}
+
 // ReportStatusWithBodyWithResponse Report what really runs, in a batch
 //
 // For the node's agent.
@@ -13656,6 +14056,38 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 		return nil, err
 	}
 	return ParseGetImageResponse(rsp)
+}
+
+// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+//
+// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+func (c *ClientWithResponses) GetTenantMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTenantMetricsResponse, error) {
+	rsp, err := c.GetTenantMetrics(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTenantMetricsResponse(rsp)
+}
+
+// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+//
+// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+// name as underscores. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+func (c *ClientWithResponses) ListMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMetricsTargetsResponse, error) {
+	rsp, err := c.ListMetricsTargets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMetricsTargetsResponse(rsp)
 }
 
 // ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
@@ -15779,6 +16211,35 @@ func ParseRegisterNodeResponse(rsp *http.Response) (*RegisterNodeResponse, error
 	return response, nil
 }
 
+// ParseReportSamplesResponse parses an HTTP response from a ReportSamplesWithResponse call
+func ParseReportSamplesResponse(rsp *http.Response) (*ReportSamplesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReportSamplesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseReportStatusResponse parses an HTTP response from a ReportStatusWithResponse call
 func ParseReportStatusResponse(rsp *http.Response) (*ReportStatusResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16046,6 +16507,65 @@ func ParseGetImageResponse(rsp *http.Response) (*GetImageResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetTenantMetricsResponse parses an HTTP response from a GetTenantMetricsWithResponse call
+func ParseGetTenantMetricsResponse(rsp *http.Response) (*GetTenantMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTenantMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListMetricsTargetsResponse parses an HTTP response from a ListMetricsTargetsWithResponse call
+func ParseListMetricsTargetsResponse(rsp *http.Response) (*ListMetricsTargetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMetricsTargetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []MetricsTarget
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -139,6 +139,9 @@ type ServerInterface interface {
 	// RegisterNode Join a node by a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(w http.ResponseWriter, r *http.Request)
+	// ReportSamples Report what the node's pods use, in a batch
+	// (POST /v1/agent/samples)
+	ReportSamples(w http.ResponseWriter, r *http.Request)
 	// ReportStatus Report what really runs, in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(w http.ResponseWriter, r *http.Request)
@@ -160,6 +163,12 @@ type ServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(w http.ResponseWriter, r *http.Request, imageID ImageID)
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// (GET /v1/metrics)
+	GetTenantMetrics(w http.ResponseWriter, r *http.Request)
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// (GET /v1/metrics/targets)
+	ListMetricsTargets(w http.ResponseWriter, r *http.Request)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	// (GET /v1/oidc-issuers)
 	ListOIDCIssuers(w http.ResponseWriter, r *http.Request, params ListOIDCIssuersParams)
@@ -520,6 +529,12 @@ func (_ Unimplemented) RegisterNode(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ReportSamples Report what the node's pods use, in a batch
+// (POST /v1/agent/samples)
+func (_ Unimplemented) ReportSamples(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ReportStatus Report what really runs, in a batch
 // (POST /v1/agent/status)
 func (_ Unimplemented) ReportStatus(w http.ResponseWriter, r *http.Request) {
@@ -559,6 +574,18 @@ func (_ Unimplemented) DeleteImage(w http.ResponseWriter, r *http.Request, image
 // GetImage Get one image
 // (GET /v1/images/{imageId})
 func (_ Unimplemented) GetImage(w http.ResponseWriter, r *http.Request, imageID ImageID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetTenantMetrics The tenant's live figures in Prometheus' text format
+// (GET /v1/metrics)
+func (_ Unimplemented) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+// (GET /v1/metrics/targets)
+func (_ Unimplemented) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2121,6 +2148,20 @@ func (siw *ServerInterfaceWrapper) RegisterNode(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ReportSamples operation middleware
+func (siw *ServerInterfaceWrapper) ReportSamples(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReportSamples(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ReportStatus operation middleware
 func (siw *ServerInterfaceWrapper) ReportStatus(w http.ResponseWriter, r *http.Request) {
 
@@ -2446,6 +2487,34 @@ func (siw *ServerInterfaceWrapper) GetImage(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetImage(w, r, imageID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTenantMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTenantMetrics(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMetricsTargets operation middleware
+func (siw *ServerInterfaceWrapper) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMetricsTargets(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4618,6 +4687,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/usage", wrapper.GetUsage)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/metrics", wrapper.GetTenantMetrics)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/metrics/targets", wrapper.ListMetricsTargets)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/service-accounts", wrapper.ListServiceAccounts)
 	})
 	r.Group(func(r chi.Router) {
@@ -4781,6 +4856,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/status", wrapper.ReportStatus)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/agent/samples", wrapper.ReportSamples)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/healthz", wrapper.Healthz)
@@ -6452,6 +6530,39 @@ func (response RegisterNodedefaultApplicationProblemPlusJSONResponse) VisitRegis
 	return err
 }
 
+type ReportSamplesRequestObject struct {
+	Body *ReportSamplesJSONRequestBody
+}
+
+type ReportSamplesResponseObject interface {
+	VisitReportSamplesResponse(w http.ResponseWriter) error
+}
+
+type ReportSamples204Response struct {
+}
+
+func (response ReportSamples204Response) VisitReportSamplesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ReportSamplesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReportSamplesdefaultApplicationProblemPlusJSONResponse) VisitReportSamplesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReportStatusRequestObject struct {
 	Body *ReportStatusJSONRequestBody
 }
@@ -6826,6 +6937,79 @@ type GetImagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetImagedefaultApplicationProblemPlusJSONResponse) VisitGetImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTenantMetricsRequestObject struct {
+}
+
+type GetTenantMetricsResponseObject interface {
+	VisitGetTenantMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetTenantMetrics200TextResponse string
+
+func (response GetTenantMetrics200TextResponse) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetTenantMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTenantMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMetricsTargetsRequestObject struct {
+}
+
+type ListMetricsTargetsResponseObject interface {
+	VisitListMetricsTargetsResponse(w http.ResponseWriter) error
+}
+
+type ListMetricsTargets200JSONResponse []MetricsTarget
+
+func (response ListMetricsTargets200JSONResponse) VisitListMetricsTargetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMetricsTargetsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMetricsTargetsdefaultApplicationProblemPlusJSONResponse) VisitListMetricsTargetsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8701,6 +8885,9 @@ type StrictServerInterface interface {
 	// RegisterNode Join a node by a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(ctx context.Context, request RegisterNodeRequestObject) (RegisterNodeResponseObject, error)
+	// ReportSamples Report what the node's pods use, in a batch
+	// (POST /v1/agent/samples)
+	ReportSamples(ctx context.Context, request ReportSamplesRequestObject) (ReportSamplesResponseObject, error)
 	// ReportStatus Report what really runs, in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(ctx context.Context, request ReportStatusRequestObject) (ReportStatusResponseObject, error)
@@ -8722,6 +8909,12 @@ type StrictServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(ctx context.Context, request GetImageRequestObject) (GetImageResponseObject, error)
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// (GET /v1/metrics)
+	GetTenantMetrics(ctx context.Context, request GetTenantMetricsRequestObject) (GetTenantMetricsResponseObject, error)
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// (GET /v1/metrics/targets)
+	ListMetricsTargets(ctx context.Context, request ListMetricsTargetsRequestObject) (ListMetricsTargetsResponseObject, error)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	// (GET /v1/oidc-issuers)
 	ListOIDCIssuers(ctx context.Context, request ListOIDCIssuersRequestObject) (ListOIDCIssuersResponseObject, error)
@@ -9997,6 +10190,37 @@ func (sh *strictHandler) RegisterNode(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// ReportSamples operation middleware
+func (sh *strictHandler) ReportSamples(w http.ResponseWriter, r *http.Request) {
+	var request ReportSamplesRequestObject
+
+	var body ReportSamplesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReportSamples(ctx, request.(ReportSamplesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReportSamples")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReportSamplesResponseObject); ok {
+		if err := validResponse.VisitReportSamplesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ReportStatus operation middleware
 func (sh *strictHandler) ReportStatus(w http.ResponseWriter, r *http.Request) {
 	var request ReportStatusRequestObject
@@ -10185,6 +10409,54 @@ func (sh *strictHandler) GetImage(w http.ResponseWriter, r *http.Request, imageI
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetImageResponseObject); ok {
 		if err := validResponse.VisitGetImageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTenantMetrics operation middleware
+func (sh *strictHandler) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+	var request GetTenantMetricsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTenantMetrics(ctx, request.(GetTenantMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTenantMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTenantMetricsResponseObject); ok {
+		if err := validResponse.VisitGetTenantMetricsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMetricsTargets operation middleware
+func (sh *strictHandler) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
+	var request ListMetricsTargetsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMetricsTargets(ctx, request.(ListMetricsTargetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMetricsTargets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMetricsTargetsResponseObject); ok {
+		if err := validResponse.VisitListMetricsTargetsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

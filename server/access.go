@@ -67,6 +67,10 @@ var access = map[string]accessRule{
 	"DeleteImage":     developers,
 	"GetUsage":        viewers,
 	"GetQuota":        viewers,
+
+	"GetTenantMetrics":   viewers,
+	"ListMetricsTargets": viewers,
+
 	"ListEvents":      viewers,
 
 	"ExecInPod":      developers,
@@ -132,6 +136,7 @@ var access = map[string]accessRule{
 	"Heartbeat":       agents,
 	"GetDesiredState": agents,
 	"ReportStatus":    agents,
+	"ReportSamples":   agents,
 
 	"RenewCertificate": agents,
 }
