@@ -129,6 +129,7 @@ var access = map[string]accessRule{
 	"AdminGetUsage":         operators,
 	"AdminGetPodPlacement":  operators,
 
+	"GetNodeMetrics":         operators,
 	"ListNodeCertificates":   operators,
 	"RevokeNodeCertificates": operators,
 
