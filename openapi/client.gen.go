@@ -244,6 +244,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	//
+	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+	GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	//
 	// For operators of the platform.
@@ -1338,6 +1345,23 @@ func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_type
 // Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+//
+// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+func (c *Client) GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNodeMetricsRequest(c.Server, nodeID)
 	if err != nil {
 		return nil, err
 	}
@@ -3634,6 +3658,40 @@ func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*
 	}
 
 	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/certificates", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetNodeMetricsRequest constructs an http.Request for the GetNodeMetrics method
+func NewGetNodeMetricsRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/metrics", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7957,6 +8015,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
 
+	// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+	//
+	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+	GetNodeMetricsWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeMetricsResponse, error)
+
 	// AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 	//
 	// For operators of the platform.
@@ -9543,6 +9610,47 @@ func (r ListNodeCertificatesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListNodeCertificatesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetNodeMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetNodeMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetNodeMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetNodeMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetNodeMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetNodeMetricsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13377,6 +13485,21 @@ func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Conte
 	return ParseListNodeCertificatesResponse(rsp)
 }
 
+// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+//
+// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+func (c *ClientWithResponses) GetNodeMetricsWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeMetricsResponse, error) {
+	rsp, err := c.GetNodeMetrics(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetNodeMetricsResponse(rsp)
+}
+
 // AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 //
 // For operators of the platform.
@@ -15313,6 +15436,32 @@ func ParseListNodeCertificatesResponse(rsp *http.Response) (*ListNodeCertificate
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetNodeMetricsResponse parses an HTTP response from a GetNodeMetricsWithResponse call
+func ParseGetNodeMetricsResponse(rsp *http.Response) (*GetNodeMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetNodeMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -64,6 +64,9 @@ type ServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// (GET /v1/admin/nodes/{nodeId}/metrics)
+	GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams)
@@ -376,6 +379,12 @@ func (_ Unimplemented) RevokeNodeCertificates(w http.ResponseWriter, r *http.Req
 // ListNodeCertificates List the certificates that were issued to a node
 // (GET /v1/admin/nodes/{nodeId}/certificates)
 func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+// (GET /v1/admin/nodes/{nodeId}/metrics)
+func (_ Unimplemented) GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1234,6 +1243,32 @@ func (siw *ServerInterfaceWrapper) ListNodeCertificates(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListNodeCertificates(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetNodeMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetNodeMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNodeMetrics(w, r, nodeID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4834,6 +4869,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.UpdateNode)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/metrics", wrapper.GetNodeMetrics)
+	})
+	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}/certificates", wrapper.RevokeNodeCertificates)
 	})
 	r.Group(func(r chi.Router) {
@@ -5483,6 +5521,42 @@ type ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodeMetricsRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type GetNodeMetricsResponseObject interface {
+	VisitGetNodeMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetNodeMetrics200TextResponse string
+
+func (response GetNodeMetrics200TextResponse) VisitGetNodeMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetNodeMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNodeMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetNodeMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8810,6 +8884,9 @@ type StrictServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// (GET /v1/admin/nodes/{nodeId}/metrics)
+	GetNodeMetrics(ctx context.Context, request GetNodeMetricsRequestObject) (GetNodeMetricsResponseObject, error)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(ctx context.Context, request AdminListOIDCIssuersRequestObject) (AdminListOIDCIssuersResponseObject, error)
@@ -9473,6 +9550,32 @@ func (sh *strictHandler) ListNodeCertificates(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListNodeCertificatesResponseObject); ok {
 		if err := validResponse.VisitListNodeCertificatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNodeMetrics operation middleware
+func (sh *strictHandler) GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request GetNodeMetricsRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNodeMetrics(ctx, request.(GetNodeMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNodeMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNodeMetricsResponseObject); ok {
+		if err := validResponse.VisitGetNodeMetricsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

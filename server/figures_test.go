@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -219,7 +221,17 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 		}
 	}
 	promtool(t, tenants)
-	promtool(t, s.call("GET", "/metrics", s.operator(), nil).body)
+	own := s.call("GET", "/metrics", s.operator(), nil).body
+	promtool(t, own)
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (husk_\S+)`).FindAllStringSubmatch(own, -1) {
+		if !strings.Contains(string(manual), "`"+m[1]) {
+			t.Errorf("docs/operations.md does not say what %s is", m[1])
+		}
+	}
 }
 
 func TestATextThatATenantChoosesStaysInItsLabel(t *testing.T) {

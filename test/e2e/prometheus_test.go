@@ -170,3 +170,24 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOperatorReadsTheMetricsOfANode(t *testing.T) {
+	s := theStack(t)
+	nodes, err := s.operator.ListNodesWithResponse(t.Context())
+	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) == 0 {
+		t.Fatalf("list nodes: %v: %s", err, nodes.Body)
+	}
+	var got *openapi.GetNodeMetricsResponse
+	eventually(t, 30*time.Second, func() error {
+		got, err = s.operator.GetNodeMetricsWithResponse(t.Context(), nodes.JSON200.Items[0].ID)
+		if err == nil && !strings.Contains(string(got.Body), "\nhusk_agent_sample_duration_seconds_count ") {
+			err = fmt.Errorf("the metrics are %s %s", got.Status(), got.Body)
+		}
+		return err
+	})
+	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(string(got.Body))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
