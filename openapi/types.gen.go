@@ -3282,11 +3282,11 @@ var swaggerSpec = []string{
 	"gemk8potDWkcszTA1ALQ9+wxcWS4jbwCWZRrJCph9B6k8Sbh56ZBFmapecfs2YDRlKXw22/mJyNU4m5m",
 	"adw6a+0Bs7TN1+i6rkYlBEqCjRWMqiBaTzql1OhMjz2y7aWM1Nmiz3JCEULw7bOLUo5Gp5wOFSlPc88Q",
 	"tUEFOdiGCiBtCAdqIaKGc0Xg5ANLi0y1cjd5ZtFiV9/GMrzPvalckGcsGZc+dWfJo3k8u8hLk+e1yqUI",
-	"WclVmmRxzKJSc7aeqc8xKEFIiaRNTBCAumLo7mwhcj1Ag3xQqXr2NCdXTHIo95oTfvCpVeQ+aBJKZV48",
-	"E1kcezNupoXbJofcgTqyfs8m1tdgEdGSoA+yPAzUcWomj3oRDq1CcJHVEGvygZCJyNRdGUlM9VCmEygh",
-	"WW4omnCxrCHIqn1C6MgMkiiKcRFU3ZcbGUEeqQchhsaGt4kor91aInI7IjiGH9uhnEykWOTLXDzQmJuV",
-	"xprXZstCiuWwhzId8CgCoS6lmmFqG3rTpLyNaQoe8FIN7VsmQhlxMWoFrQnTY4kYKBSRPbCTPEc6gJzC",
-	"VNC49dsf/38AAAD//w==",
+	"WclVmmRxzKJSc7aeqc8xKEFIiaRNTBCAumLo7mwhcj1Ag3xQqXr2NCdXTHIo95oTvt8hObXOmRKAKdck",
+	"lKrSCvpraprAyhosIloS9D6WP0XtpmbaqBFhvxVSi6xuWJMJhOxDpu6ySGKqhzKdQPHIckPRhItlDUE+",
+	"7RNCR2aQRFGMiKDqvtzICDJIPdgwNDZcTUR51dYSedsRwQH82A7lZCLFIkfm4oHG3FyrWO3abFZIsRD2",
+	"UKYDHkUgzqVUM0xqQz+alLcxTcH3XaqefctEKCMuRq2gNWF6LBH9hCKmB3aSZ0cHkE2YChq3fvvj/w8A",
+	"AP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

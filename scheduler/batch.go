@@ -123,18 +123,27 @@ func (o outcome) compare(p outcome) int {
 	return cmp.Or(cmp.Compare(o.unplaced, p.unplaced), cmp.Compare(o.open, p.open), stranded)
 }
 
-// attempt places the pods in an order. When one of a class has found no room, the others of the class are not tried: room only shrinks.
+// attempt places the pods in an order. When one of a class has found no room, the others of the class are not tried: room only shrinks. When one
+// follows another of its class, it goes to the same node without a search as long as that is still the best.
 func (b *batch) attempt(order []int32) (o outcome) {
 	f := b.fleet
 	full := map[int32]bool{}
+	last := none // the class of the pod that was placed before
 	for _, i := range order {
 		if full[b.classes[i]] {
 			b.handles[i] = Unplaced
 			o.unplaced++
 			continue
 		}
-		at := f.choose(&b.pods[i])
+		at := none
+		if b.classes[i] == last {
+			at = f.chooseAgain()
+		}
 		if at == none {
+			at = f.choose(&b.pods[i])
+		}
+		if last = b.classes[i]; at == none {
+			last = none
 			b.handles[i] = Unplaced
 			o.unplaced++
 			full[b.classes[i]] = !b.pods[i].waitsForOthers()

@@ -210,3 +210,26 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB")
 }
+
+// BenchmarkBatch places a thousand pods together on 10,000 nodes: equal ones, and ones that differ.
+func BenchmarkBatch(b *testing.B) {
+	for _, equal := range []bool{true, false} {
+		b.Run(map[bool]string{true: "equal", false: "different"}[equal], func(b *testing.B) {
+			f, _ := filled(10_000, false)
+			r := rand.New(rand.NewPCG(5, 6))
+			pods := make([]scheduler.Pod, 1000)
+			for i := range pods {
+				pods[i] = scheduler.Pod{Size: scheduler.Resources{CPUMillis: 1000, MemoryMiB: 2048}}
+				if !equal {
+					pods[i].Size = scheduler.Resources{CPUMillis: 500 + r.IntN(2000), MemoryMiB: 1024 + r.IntN(4096)}
+				}
+			}
+			for b.Loop() {
+				for _, h := range f.PlaceBatch(pods) {
+					f.Release(h)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/pod")
+		})
+	}
+}

@@ -21,7 +21,10 @@ type search struct {
 	preferring  bool // only nodes that the pod prefers will do
 	onlyOpen    bool // no node is opened
 	compared    int  // nodes
-	cpu, memory int
+	// For the next pod, if it is equal: whether it may go to the same node without a search, and the least score of the other nodes that were compared.
+	again             bool
+	second, lastScore float64
+	cpu, memory       int
 }
 
 // missesPerCell is how many nodes without room are looked at in one cell before it is left. Only cells at the edge have any.
@@ -48,7 +51,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 // chooseAmong is choose among the nodes that the pod prefers, or among all.
 func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	s := &f.search
-	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, looks: f.params.Looks, last: Resources{-1, -1}}
+	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, second: noLimit, looks: f.params.Looks, last: Resources{-1, -1}}
 	if pod.Lifetime > 0 {
 		s.looks = f.params.LooksWithLifetime
 	}
@@ -73,7 +76,29 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
 		return empty
 	}
+	s.again = empty == none && !s.constrained && pod.Lifetime == 0 && len(pod.Extra) == 0
 	return s.best
+}
+
+// chooseAgain is choose for a pod that is equal to the one that was chosen for last and booked there: as long as that node is still better than all that
+// it was compared with, no other needs to be looked at. It returns none when a search is needed.
+func (f *Fleet) chooseAgain() int32 {
+	s := &f.search
+	if !s.again {
+		return none
+	}
+	i, n := s.best, &f.nodes[s.best]
+	if !n.free.holds(s.pod.Size.plus(n.over)) || f.opensEarly() {
+		return none
+	}
+	s.best = none // judged alone, it is judged exactly
+	score, tie := f.judge(s, n)
+	s.best = i
+	if score >= s.second {
+		return none
+	}
+	s.score, s.tie, s.compared = score, tie, 1
+	return i
 }
 
 // edges looks at the nodes that the pod fills to the level in cpu, and in memory.
@@ -124,13 +149,20 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 			if misses++; misses >= missesPerCell && !s.thorough {
 				return
 			}
+			s.second = min(s.second, s.lastScore)
 			continue // equal to what was just looked at
 		}
 		s.last, s.lastOver = n.free, n.over
 		s.compared++
 		score, tie := f.judge(s, n)
+		s.lastScore = score
 		if s.best == none || score < s.score || score == s.score && (tie < s.tie || tie == s.tie && i < s.best) {
+			if s.best != none {
+				s.second = s.score
+			}
 			s.best, s.score, s.tie = i, score, tie
+		} else {
+			s.second = min(s.second, score)
 		}
 		if s.looks--; s.looks <= 0 {
 			return
@@ -142,15 +174,13 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	rest := n.free.minus(s.pod.Size.plus(n.over))
 	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)
-	if s.pod.Lifetime > 0 && n.isOpen() {
-		if price, known := f.lifetimePrice(n, s.pod.Lifetime); known {
-			return price, tie
-		}
-	}
 	if n.strandedFor != f.mix.version {
 		n.strandedFor, n.stranded = f.mix.version, f.mix.stranded(n.free, noLimit)
 	}
 	before := n.stranded
+	if s.pod.Lifetime > 0 && n.isOpen() && n.end != 0 {
+		return f.params.TimeWeight*f.lifetimePrice(n, s.pod.Lifetime) + f.mix.stranded(rest, noLimit) - before, tie
+	}
 	if n.isOpen() && f.now > n.oldest {
 		before += f.params.AgeWeight * doublings(f.now-n.oldest)
 	}
@@ -171,14 +201,16 @@ func doublings(v float64) float64 {
 	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
-// opensEarly tells whether the open nodes are full enough in their scarcest resource that one more may be opened before it must. Where
-// pods come and go, the holes they leave count as room, and the more of the recent events are departures the fuller the open nodes must be:
-// a node that is opened early is filled by growth, and a cluster under churn makes room by itself.
+// opensEarly tells whether one more node may be opened before it must: not while the open ones have room that the usual pods can use. What
+// is stranded does not count as room, so a charge that is far too small opens few nodes too many. Where pods come and go, the holes they
+// leave are room, and the more of the recent events are departures the less of it there may be: a node that is opened early is filled by
+// growth, and a cluster under churn makes room by itself.
 func (f *Fleet) opensEarly() bool {
-	used := max(f.openUsed.cpu/max(1, f.openCap.cpu), f.openUsed.memory/max(1, f.openCap.memory))
-	const always = 2 // nodes; in a cluster of a few, shares say little
-	return float64(f.open.nodes) <= float64(f.open.nodes)*used*(1+f.params.OpeningSlack*max(0, 1-2*f.departing))+always
+	return f.open.usable <= f.params.OpeningSlack*max(0, 1-2*f.departing)+alwaysUsable
 }
+
+// alwaysUsable, in nodes, is what may be free in any cluster: the node that was opened last is not full yet.
+const alwaysUsable = 2
 
 // emptyFor is the empty node that would be opened for the pod, or none.
 func (f *Fleet) emptyFor(s *search) int32 {

@@ -22,6 +22,7 @@ type record struct {
 	base        bool    // something was allocated before
 	strandedFor uint32  // the version of the mix that stranded is of
 	stranded    float64 // of what is free
+	usable      float64 // of what is free, when it was last counted
 	oldest      float64 // when the oldest of the pods came
 	end         float64 // when the last of the pods is expected to go; 0 is unknown
 	extra       []int
@@ -38,6 +39,7 @@ type running struct {
 	leaving    bool  // is being stopped
 	held       bool  // is no pod, but room that is kept for one
 	since, end float64
+	hint       float64 // the lifetime that was said, if any
 }
 
 // Handle names a pod that a fleet placed, until it is released.
@@ -63,20 +65,21 @@ type Fleet struct {
 	mix       mix
 	labels    labels
 	groups    groups
+	hints     hints
 	tainted   bool // some node is
 	// priorities counts the running pods that are not leaving.
 	priorities map[int32]int32
 
-	open, openCap, openUsed struct { // of the nodes that are open and ready
-		nodes       int
-		cpu, memory float64
+	open struct { // of the nodes that are open and ready
+		nodes  int
+		usable float64 // see mix.usable
 	}
 	search search
 }
 
 // NewFleet indexes the nodes.
 func NewFleet(nodes []Node, params Params) *Fleet {
-	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), priorities: map[int32]int32{}}
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), hints: hints{factor: 1}, priorities: map[int32]int32{}}
 	var largest, sum Resources
 	for _, n := range nodes {
 		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
@@ -159,14 +162,14 @@ func (f *Fleet) leave(i int32) {
 	}
 }
 
-// tally counts what the open nodes have and what of it is used.
+// tally counts the open nodes and their room.
 func (f *Fleet) tally(i int32, sign int) {
-	n, c := &f.nodes[i], f.cap[i]
+	n := &f.nodes[i]
+	if sign > 0 {
+		n.usable = f.mix.usable(n.free)
+	}
 	f.open.nodes += sign
-	f.openCap.cpu += float64(sign * c.CPUMillis)
-	f.openCap.memory += float64(sign * c.MemoryMiB)
-	f.openUsed.cpu += float64(sign * (c.CPUMillis - n.free.CPUMillis))
-	f.openUsed.memory += float64(sign * (c.MemoryMiB - n.free.MemoryMiB))
+	f.open.usable += float64(sign) * n.usable
 }
 
 // At tells the fleet the time, in seconds of any clock. It matters only to pods that have a lifetime, and to the age of nodes.
@@ -244,7 +247,7 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 	}
 	p := running{size: pod.Size, extra: pod.Extra, node: i, prev: none, next: n.first, since: f.now, priority: int32(pod.Priority), terms: f.join(pod, i)}
 	if pod.Lifetime > 0 {
-		p.end = f.now + pod.Lifetime
+		p.end, p.hint = f.now+pod.Lifetime*f.hints.factor, pod.Lifetime
 		n.end = max(n.end, p.end)
 	}
 	f.pods[h] = p
@@ -264,6 +267,9 @@ func (f *Fleet) Release(h Handle) {
 	f.leaving(h, true)
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
+	if p.hint > 0 && f.now > p.since { // not where a batch is taken back
+		f.hints.learn(f.now-p.since, p.hint)
+	}
 	i := p.node
 	f.leave(i)
 	n := &f.nodes[i]
@@ -293,6 +299,14 @@ func (f *Fleet) Release(h Handle) {
 	f.pods[h] = running{}
 	f.free = append(f.free, int32(h))
 	f.enter(i)
+}
+
+// Forget takes a pod off its node as if it had never been there: nothing is learned from its going.
+func (f *Fleet) Forget(h Handle) {
+	departing := f.departing
+	f.pods[h].hint = 0
+	f.Release(h)
+	f.departing = departing
 }
 
 // retime looks again for the oldest pod and the last one to go.

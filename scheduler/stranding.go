@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	typesUsed  = 16   // how many typical pods stranding is measured by
+	typesUsed  = 32   // how many typical pods stranding is measured by
 	typesKept  = 4096 // how many sizes are counted
 	relearnMax = 4096 // placements between two looks at the counts, at most
 )
@@ -112,6 +112,23 @@ func (m *mix) learn() {
 func inverse(v float64) float64 {
 	const nudge = 1e-12
 	return (1 + nudge) / max(v, 1e-3)
+}
+
+// usable is the part of the free room that the mix is expected to fill, in average nodes, by the resource that it fills most of.
+func (m *mix) usable(free Resources) float64 {
+	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
+	var ofCPU, ofMemory, weights float64
+	for i := range m.types {
+		t := &m.types[i]
+		n := float64(int(min(cpu*t.perCPU, memory*t.perMemory)))
+		ofCPU += n * t.cpu * t.strandCPU
+		ofMemory += n * t.memory * t.strandMem
+		weights += t.strandCPU * m.cpu
+	}
+	if weights == 0 {
+		return 0
+	}
+	return max(ofCPU, ofMemory) / weights
 }
 
 // noLimit asks stranded for the exact sum.

@@ -67,11 +67,10 @@ var access = map[string]accessRule{
 	"DeleteImage":     developers,
 	"GetUsage":        viewers,
 	"GetQuota":        viewers,
+	"ListEvents":      viewers,
 
 	"GetTenantMetrics":   viewers,
 	"ListMetricsTargets": viewers,
-
-	"ListEvents":      viewers,
 
 	"ExecInPod":      developers,
 	"AttachToPod":    developers,

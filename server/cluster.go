@@ -167,7 +167,7 @@ func (c *cluster) load(ctx context.Context, nodes []store.ID) error {
 			n := c.nodes[id]
 			for key := range n.pods {
 				if !there[key] {
-					c.forget(n, key)
+					c.forget(n, key, c.fleet.Release)
 				}
 			}
 		}
@@ -211,7 +211,7 @@ func (c *cluster) readAgain(ctx context.Context, tenants map[store.ID]bool, read
 	}
 	for key := range c.pods {
 		if tenants[key.TenantID] {
-			c.forget(c.nodes[c.byAt[c.fleet.NodeOf(c.pods[key].handle)]], key)
+			c.forget(c.nodes[c.byAt[c.fleet.NodeOf(c.pods[key].handle)]], key, c.fleet.Forget)
 		}
 	}
 	known := map[store.ID]bool{}
@@ -222,9 +222,9 @@ func (c *cluster) readAgain(ctx context.Context, tenants map[store.ID]bool, read
 	return c.load(ctx, nodes)
 }
 
-func (c *cluster) forget(n *clusterNode, key store.PodKey) {
+func (c *cluster) forget(n *clusterNode, key store.PodKey, release func(scheduler.Handle)) {
 	p := c.pods[key]
-	c.fleet.Release(p.handle)
+	release(p.handle)
 	delete(n.pods, key)
 	delete(c.pods, key)
 	delete(c.keys, p.handle)
@@ -236,7 +236,7 @@ func (c *cluster) adopt(p store.PlacedPod) {
 		if n.pods[p.PodKey] {
 			return
 		}
-		c.forget(c.nodes[c.byAt[c.fleet.NodeOf(c.pods[p.PodKey].handle)]], p.PodKey) // it was evicted and is elsewhere now
+		c.forget(c.nodes[c.byAt[c.fleet.NodeOf(c.pods[p.PodKey].handle)]], p.PodKey, c.fleet.Forget) // it was evicted and is elsewhere now
 	}
 	pod := c.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
 	pod.Size.MemoryMiB += p.Overhead - n.room.VMMOverheadMiB // it is charged what the node needed when it was placed

@@ -21,7 +21,7 @@ const (
 )
 
 // liveFigures is this server's copy of the figures of all tenants, and of who has lately asked for them. A background loop reads all of it again
-// every few seconds in one transaction, so that a scrape reads memory only. It is the one place where who a caller is is not
+// every few seconds in one transaction, so that a scrape reads memory only. It is the one place where a caller is not
 // looked up in the transaction of its own request: see docs/decisions/0017.
 type liveFigures struct {
 	read  func(ctx context.Context, callers []husk.Caller) (map[store.ID]*husk.TenantFigures, []husk.Caller, error)

@@ -198,7 +198,7 @@ func (p *placer) commit(ctx context.Context, epoch int64, due []store.PendingPod
 	}
 	for _, h := range handles {
 		p.cluster.nodeOf(p.cluster.fleet.NodeOf(h)).stale = true
-		p.cluster.fleet.Release(h)
+		p.cluster.fleet.Forget(h)
 	}
 	p.metrics.conflicts.Add(float64(len(batch) - len(done)))
 	return len(done), nil

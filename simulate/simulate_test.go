@@ -91,12 +91,17 @@ func TestHuskIsNoWorseThanBestFitWhateverItsParameters(t *testing.T) {
 			"opening slack":  func(p *scheduler.Params) { p.OpeningSlack *= factor },
 			"age weight":     func(p *scheduler.Params) { p.AgeWeight *= factor },
 			"reserve":        func(p *scheduler.Params) { p.Reserve *= factor },
+			"time weight":    func(p *scheduler.Params) { p.TimeWeight *= factor },
+			"gap weight":     func(p *scheduler.Params) { p.GapWeight *= factor },
 			"looks":          func(p *scheduler.Params) { p.Looks = max(1, int(float64(p.Looks)*factor)) },
 		} {
 			p := scheduler.Default()
 			change(&p)
 			if got := run(simulate.Options{Policy: "husk", Params: p}); got > best*1.01 { // a hundredth: 24 nodes are few
 				t.Errorf("%s times %g: %.3f nodes in the mean, best fit %.3f", name, factor, got, best)
+			}
+			if got := run(simulate.Options{Policy: "husk", Hints: "perfect", Params: p}); got > best*1.01 {
+				t.Errorf("%s times %g, with hints: %.3f nodes in the mean, best fit %.3f", name, factor, got, best)
 			}
 		}
 	}

@@ -159,3 +159,16 @@ func TestAuditEntriesGetADetail(t *testing.T) {
 	s.migrate(7)
 	s.as(store.RoleControl).want(`SELECT operation || '/' || detail FROM audit`, "createPod/")
 }
+
+func TestVolumesThatAreThereCountFromTheFirstLedgerOn(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 5)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state) VALUES
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'there', '{"app": "db"}', 7, 'Available'),
+		('00000000-0000-4000-8000-000000000001', gen_random_uuid(), 'coming', '{}', 1, 'Creating')`)
+	s.migrate(6)
+	control.want(`SELECT string_agg(i.name || ' ' || i.size_gib || ' ' || (i.labels ->> 'app'), ',') FROM usage_open o JOIN usage_intervals i ON i.id = o.interval_id`, "there 7 db")
+}

@@ -38,7 +38,7 @@ type Config struct {
 	Cmdline   string
 	// LifeLogDir is where libvirt writes a log for each domain, with its starts and stops, and RunDir where it keeps what it knows of those that run.
 	LifeLogDir, RunDir string
-	LogDir     string // consoles are logged here by virtlogd, which bounds and rotates them
+	LogDir             string // consoles are logged here by virtlogd, which bounds and rotates them
 }
 
 // Spec is one virtual machine.
