@@ -116,10 +116,16 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 	pods := make([]openapi.Pod, len(tenants))
 	for i, tn := range tenants {
 		image := tn.importImage(t, "busybox")
-		pods[i] = tn.order(t, fmt.Sprintf("busy-%d", i), func(s *openapi.PodSpec) {
-			// It sends a lot more than it receives, and reads its image.
-			s.Containers[0] = shell(image, "mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && exec httpd -f -p 8080 -h /tmp/www")
-		})
+		// It sends a lot more than it receives, reads its image, and has a metric of its own.
+		spec := openapi.PodSpec{
+			Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 160}, TerminationGracePeriodSeconds: new(2),
+			Containers: []openapi.Container{shell(image, "mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && echo own_things 7 > /tmp/www/metrics && exec httpd -f -p 8080 -h /tmp/www")},
+		}
+		made, err := tn.api.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: fmt.Sprintf("busy-%d", i), Labels: &openapi.Labels{"metrics-port": "8080"}, Spec: spec})
+		if err != nil || made.JSON201 == nil {
+			t.Fatalf("order a pod: %v: %s", err, made.Body)
+		}
+		pods[i] = *made.JSON201
 	}
 	const sent = 2 << 20
 	for i, tn := range tenants {
@@ -136,7 +142,10 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 		prom := tn.prometheus(t)
 		name := pods[i].Name
 		for query, fits := range map[string]func(v float64) bool{
-			`up{job="husk"}`: func(v float64) bool { return v == 1 },
+			`own_things{job="pods",pod="` + name + `"}`:                  func(v float64) bool { return v == 7 },
+			`count(own_things)`:                                          func(v float64) bool { return v == 1 },
+			`husk_pod_cpu_steal_seconds_total{pod="` + name + `"}`:       func(v float64) bool { return v >= 0 && v < 1000 },
+			`up{job="husk"}`:                                             func(v float64) bool { return v == 1 },
 			`husk_pod_cpu_seconds_total{pod="` + name + `"}`:             func(v float64) bool { return v > 0.1 && v < 1000 },
 			`husk_pod_memory_used_bytes{pod="` + name + `"}`:             func(v float64) bool { return v > 1<<20 && v < 160<<20 },
 			`husk_pod_memory_cached_bytes{pod="` + name + `"}`:           func(v float64) bool { return v > 1<<16 && v < 160<<20 },
