@@ -57,7 +57,7 @@ test: build ## Run every test, unit to end-to-end, against the real parts
 	@. build/deps.env && ./test/run
 
 .PHONY: bench
-bench: build ## Measure the API beside its statements alone, and beside plain QEMU a pod's way to running and a keystroke's to its echo
+bench: build ## Measure the API beside its statements alone and scrapes, and beside plain QEMU a pod's way to running and a keystroke's to its echo
 	@. build/deps.env && go test ./server -run '^$$' -bench . -benchtime 1x -timeout 20m
 	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 

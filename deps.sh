@@ -10,7 +10,7 @@ packages=(
   libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients             # to run pods
   qemu-system-x86 qemu-utils qemu-block-extra linux-image-cloud-amd64 kmod
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
-  docker-registry busybox-static nftables iproute2 procps curl jq               # for demo and tests
+  docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
 )
 # Go: any version from 1.21 on fetches the one that go.mod asks for by itself. Debian 12's own is older; it can still fetch a newer one,
 # which the module proxy serves as a module, and which then runs from the module cache.

@@ -111,6 +111,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })
 	running.Go(func() { a.countTraffic(loopCtx) })
+	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	// Workers and reports outlive ctx for as long as it takes to stop in order.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))

@@ -125,6 +125,22 @@ func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, run
 	return nil
 }
 
+// samples tells what pods use.
+func (s *serverClient) samples(ctx context.Context, samples []husk.PodSample) error {
+	pods, err := openapi.Recast[[]openapi.PodSample](samples)
+	if err != nil {
+		return err
+	}
+	resp, err := s.api.ReportSamplesWithResponse(ctx, openapi.SampleReport{Pods: pods})
+	if err != nil {
+		return fmt.Errorf("tell what %d pods use: %w", len(samples), err)
+	}
+	if resp.StatusCode() != http.StatusNoContent {
+		return refused("samples", resp.HTTPResponse, resp.Body)
+	}
+	return nil
+}
+
 var errRefused = errors.New("the server refuses")
 
 func refused(what string, resp *http.Response, body []byte) error {

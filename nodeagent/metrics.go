@@ -15,6 +15,7 @@ type metrics struct {
 	reconcile prometheus.Histogram
 	starts    prometheus.Histogram
 	deaths    prometheus.Counter
+	samples   prometheus.Histogram
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -34,11 +35,14 @@ func newMetrics(a *Agent) *metrics {
 			Name: "husk_agent_machine_deaths_total", Help: "Virtual machines that ended without being told to.",
 		}),
 	}
+	m.samples = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "husk_agent_sample_duration_seconds", Help: "Time to look at what all pods use and to tell a server.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
 	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods this node is in charge of."}, func() float64 {
 		return float64(len(a.workerIDs()))
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, pods, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, pods, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

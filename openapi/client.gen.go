@@ -244,6 +244,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	//
+	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+	GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	//
 	// For operators of the platform.
@@ -522,6 +529,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNode(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ReportSamplesWithBody Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReportSamples Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ReportStatusWithBody Report what really runs, in a batch
 	//
 	// For the node's agent.
@@ -594,6 +619,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	//
+	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	//
+	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+	// name as underscores. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	//
@@ -1314,6 +1355,23 @@ func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.
 	return c.Client.Do(req)
 }
 
+// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+//
+// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+func (c *Client) GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNodeMetricsRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AdminListOIDCIssuers List the installation's OIDC issuers
 //
 // For operators of the platform.
@@ -1932,6 +1990,44 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 	return c.Client.Do(req)
 }
 
+// ReportSamplesWithBody Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *Client) ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportSamplesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReportSamples Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *Client) ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportSamplesRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ReportStatusWithBody Report what really runs, in a batch
 //
 // For the node's agent.
@@ -2085,6 +2181,42 @@ func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *Delet
 // Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetImageRequest(c.Server, imageID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTenantMetrics The tenant's live figures in Prometheus' text format
+//
+// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTenantMetricsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+//
+// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+// name as underscores. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMetricsTargetsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3543,6 +3675,40 @@ func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*
 	return req, nil
 }
 
+// NewGetNodeMetricsRequest constructs an http.Request for the GetNodeMetrics method
+func NewGetNodeMetricsRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/metrics", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewAdminListOIDCIssuersRequest constructs an http.Request for the AdminListOIDCIssuers method
 func NewAdminListOIDCIssuersRequest(server string, params *AdminListOIDCIssuersParams) (*http.Request, error) {
 	var err error
@@ -4764,6 +4930,46 @@ func NewRegisterNodeRequestWithBody(server string, contentType string, body io.R
 	return req, nil
 }
 
+// NewReportSamplesRequest calls the generic ReportSamples builder with application/json body
+func NewReportSamplesRequest(server string, body ReportSamplesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReportSamplesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReportSamplesRequestWithBody constructs an http.Request for the ReportSamples method, with any body, and a specified content type
+func NewReportSamplesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/samples")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewReportStatusRequest calls the generic ReportStatus builder with application/json body
 func NewReportStatusRequest(server string, body ReportStatusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5183,6 +5389,60 @@ func NewGetImageRequest(server string, imageID ImageID) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/images/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTenantMetricsRequest constructs an http.Request for the GetTenantMetrics method
+func NewGetTenantMetricsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/metrics")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListMetricsTargetsRequest constructs an http.Request for the ListMetricsTargets method
+func NewListMetricsTargetsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/metrics/targets")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7755,6 +8015,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
 
+	// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+	//
+	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+	GetNodeMetricsWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeMetricsResponse, error)
+
 	// AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 	//
 	// For operators of the platform.
@@ -8065,6 +8334,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithResponse(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterNodeResponse, error)
 
+	// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
+
+	// ReportSamplesWithResponse Report what the node's pods use, in a batch
+	//
+	// For the node's agent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+	ReportSamplesWithResponse(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
+
 	// ReportStatusWithBodyWithResponse Report what really runs, in a batch
 	//
 	// For the node's agent.
@@ -8147,6 +8434,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImageWithResponse(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*GetImageResponse, error)
+
+	// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+	//
+	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+	GetTenantMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTenantMetricsResponse, error)
+
+	// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+	//
+	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+	// name as underscores. For viewers, developers and owners of the tenant.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+	ListMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMetricsTargetsResponse, error)
 
 	// ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
 	//
@@ -9303,6 +9610,47 @@ func (r ListNodeCertificatesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListNodeCertificatesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetNodeMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetNodeMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetNodeMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetNodeMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetNodeMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetNodeMetricsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10516,6 +10864,47 @@ func (r RegisterNodeResponse) ContentType() string {
 	return ""
 }
 
+type ReportSamplesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReportSamplesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReportSamplesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReportSamplesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReportSamplesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReportSamplesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ReportStatusResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10860,6 +11249,95 @@ func (r GetImageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTenantMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTenantMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTenantMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTenantMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTenantMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTenantMetricsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListMetricsTargetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]MetricsTarget
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMetricsTargetsResponse) GetJSON200() *[]MetricsTarget {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMetricsTargetsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMetricsTargetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMetricsTargetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMetricsTargetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMetricsTargetsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13007,6 +13485,21 @@ func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Conte
 	return ParseListNodeCertificatesResponse(rsp)
 }
 
+// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+//
+// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
+func (c *ClientWithResponses) GetNodeMetricsWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeMetricsResponse, error) {
+	rsp, err := c.GetNodeMetrics(ctx, nodeID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetNodeMetricsResponse(rsp)
+}
+
 // AdminListOIDCIssuersWithResponse List the installation's OIDC issuers
 //
 // For operators of the platform.
@@ -13521,6 +14014,36 @@ func (c *ClientWithResponses) RegisterNodeWithResponse(ctx context.Context, body
 	return ParseRegisterNodeResponse(rsp)
 }
 
+// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *ClientWithResponses) ReportSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error) {
+	rsp, err := c.ReportSamplesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportSamplesResponse(rsp)
+}
+
+// ReportSamplesWithResponse Report what the node's pods use, in a batch
+//
+// For the node's agent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
+func (c *ClientWithResponses) ReportSamplesWithResponse(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error) {
+	rsp, err := c.ReportSamples(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportSamplesResponse(rsp)
+}
+
 // ReportStatusWithBodyWithResponse Report what really runs, in a batch
 //
 // For the node's agent.
@@ -13656,6 +14179,38 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 		return nil, err
 	}
 	return ParseGetImageResponse(rsp)
+}
+
+// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+//
+// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
+func (c *ClientWithResponses) GetTenantMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTenantMetricsResponse, error) {
+	rsp, err := c.GetTenantMetrics(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTenantMetricsResponse(rsp)
+}
+
+// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+//
+// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
+// name as underscores. For viewers, developers and owners of the tenant.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
+func (c *ClientWithResponses) ListMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMetricsTargetsResponse, error) {
+	rsp, err := c.ListMetricsTargets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMetricsTargetsResponse(rsp)
 }
 
 // ListOIDCIssuersWithResponse List the tenant's own OIDC issuers
@@ -14893,6 +15448,32 @@ func ParseListNodeCertificatesResponse(rsp *http.Response) (*ListNodeCertificate
 	return response, nil
 }
 
+// ParseGetNodeMetricsResponse parses an HTTP response from a GetNodeMetricsWithResponse call
+func ParseGetNodeMetricsResponse(rsp *http.Response) (*GetNodeMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetNodeMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseAdminListOIDCIssuersResponse parses an HTTP response from a AdminListOIDCIssuersWithResponse call
 func ParseAdminListOIDCIssuersResponse(rsp *http.Response) (*AdminListOIDCIssuersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15779,6 +16360,35 @@ func ParseRegisterNodeResponse(rsp *http.Response) (*RegisterNodeResponse, error
 	return response, nil
 }
 
+// ParseReportSamplesResponse parses an HTTP response from a ReportSamplesWithResponse call
+func ParseReportSamplesResponse(rsp *http.Response) (*ReportSamplesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReportSamplesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseReportStatusResponse parses an HTTP response from a ReportStatusWithResponse call
 func ParseReportStatusResponse(rsp *http.Response) (*ReportStatusResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16046,6 +16656,65 @@ func ParseGetImageResponse(rsp *http.Response) (*GetImageResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetTenantMetricsResponse parses an HTTP response from a GetTenantMetricsWithResponse call
+func ParseGetTenantMetricsResponse(rsp *http.Response) (*GetTenantMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTenantMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListMetricsTargetsResponse parses an HTTP response from a ListMetricsTargetsWithResponse call
+func ParseListMetricsTargetsResponse(rsp *http.Response) (*ListMetricsTargetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMetricsTargetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []MetricsTarget
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -64,6 +64,9 @@ type ServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// (GET /v1/admin/nodes/{nodeId}/metrics)
+	GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams)
@@ -139,6 +142,9 @@ type ServerInterface interface {
 	// RegisterNode Join a node by a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(w http.ResponseWriter, r *http.Request)
+	// ReportSamples Report what the node's pods use, in a batch
+	// (POST /v1/agent/samples)
+	ReportSamples(w http.ResponseWriter, r *http.Request)
 	// ReportStatus Report what really runs, in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(w http.ResponseWriter, r *http.Request)
@@ -160,6 +166,12 @@ type ServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(w http.ResponseWriter, r *http.Request, imageID ImageID)
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// (GET /v1/metrics)
+	GetTenantMetrics(w http.ResponseWriter, r *http.Request)
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// (GET /v1/metrics/targets)
+	ListMetricsTargets(w http.ResponseWriter, r *http.Request)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	// (GET /v1/oidc-issuers)
 	ListOIDCIssuers(w http.ResponseWriter, r *http.Request, params ListOIDCIssuersParams)
@@ -370,6 +382,12 @@ func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+// (GET /v1/admin/nodes/{nodeId}/metrics)
+func (_ Unimplemented) GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // AdminListOIDCIssuers List the installation's OIDC issuers
 // (GET /v1/admin/oidc-issuers)
 func (_ Unimplemented) AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams) {
@@ -520,6 +538,12 @@ func (_ Unimplemented) RegisterNode(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ReportSamples Report what the node's pods use, in a batch
+// (POST /v1/agent/samples)
+func (_ Unimplemented) ReportSamples(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ReportStatus Report what really runs, in a batch
 // (POST /v1/agent/status)
 func (_ Unimplemented) ReportStatus(w http.ResponseWriter, r *http.Request) {
@@ -559,6 +583,18 @@ func (_ Unimplemented) DeleteImage(w http.ResponseWriter, r *http.Request, image
 // GetImage Get one image
 // (GET /v1/images/{imageId})
 func (_ Unimplemented) GetImage(w http.ResponseWriter, r *http.Request, imageID ImageID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetTenantMetrics The tenant's live figures in Prometheus' text format
+// (GET /v1/metrics)
+func (_ Unimplemented) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+// (GET /v1/metrics/targets)
+func (_ Unimplemented) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1207,6 +1243,32 @@ func (siw *ServerInterfaceWrapper) ListNodeCertificates(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListNodeCertificates(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetNodeMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetNodeMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNodeMetrics(w, r, nodeID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2121,6 +2183,20 @@ func (siw *ServerInterfaceWrapper) RegisterNode(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ReportSamples operation middleware
+func (siw *ServerInterfaceWrapper) ReportSamples(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReportSamples(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ReportStatus operation middleware
 func (siw *ServerInterfaceWrapper) ReportStatus(w http.ResponseWriter, r *http.Request) {
 
@@ -2446,6 +2522,34 @@ func (siw *ServerInterfaceWrapper) GetImage(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetImage(w, r, imageID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTenantMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTenantMetrics(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMetricsTargets operation middleware
+func (siw *ServerInterfaceWrapper) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMetricsTargets(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4618,6 +4722,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/usage", wrapper.GetUsage)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/metrics", wrapper.GetTenantMetrics)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/metrics/targets", wrapper.ListMetricsTargets)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/service-accounts", wrapper.ListServiceAccounts)
 	})
 	r.Group(func(r chi.Router) {
@@ -4759,6 +4869,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.UpdateNode)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/metrics", wrapper.GetNodeMetrics)
+	})
+	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}/certificates", wrapper.RevokeNodeCertificates)
 	})
 	r.Group(func(r chi.Router) {
@@ -4781,6 +4894,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/status", wrapper.ReportStatus)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/agent/samples", wrapper.ReportSamples)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/healthz", wrapper.Healthz)
@@ -5405,6 +5521,42 @@ type ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodeMetricsRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type GetNodeMetricsResponseObject interface {
+	VisitGetNodeMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetNodeMetrics200TextResponse string
+
+func (response GetNodeMetrics200TextResponse) VisitGetNodeMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetNodeMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNodeMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetNodeMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6452,6 +6604,39 @@ func (response RegisterNodedefaultApplicationProblemPlusJSONResponse) VisitRegis
 	return err
 }
 
+type ReportSamplesRequestObject struct {
+	Body *ReportSamplesJSONRequestBody
+}
+
+type ReportSamplesResponseObject interface {
+	VisitReportSamplesResponse(w http.ResponseWriter) error
+}
+
+type ReportSamples204Response struct {
+}
+
+func (response ReportSamples204Response) VisitReportSamplesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ReportSamplesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReportSamplesdefaultApplicationProblemPlusJSONResponse) VisitReportSamplesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReportStatusRequestObject struct {
 	Body *ReportStatusJSONRequestBody
 }
@@ -6826,6 +7011,79 @@ type GetImagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetImagedefaultApplicationProblemPlusJSONResponse) VisitGetImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTenantMetricsRequestObject struct {
+}
+
+type GetTenantMetricsResponseObject interface {
+	VisitGetTenantMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetTenantMetrics200TextResponse string
+
+func (response GetTenantMetrics200TextResponse) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetTenantMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTenantMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMetricsTargetsRequestObject struct {
+}
+
+type ListMetricsTargetsResponseObject interface {
+	VisitListMetricsTargetsResponse(w http.ResponseWriter) error
+}
+
+type ListMetricsTargets200JSONResponse []MetricsTarget
+
+func (response ListMetricsTargets200JSONResponse) VisitListMetricsTargetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMetricsTargetsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMetricsTargetsdefaultApplicationProblemPlusJSONResponse) VisitListMetricsTargetsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8626,6 +8884,9 @@ type StrictServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
+	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// (GET /v1/admin/nodes/{nodeId}/metrics)
+	GetNodeMetrics(ctx context.Context, request GetNodeMetricsRequestObject) (GetNodeMetricsResponseObject, error)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(ctx context.Context, request AdminListOIDCIssuersRequestObject) (AdminListOIDCIssuersResponseObject, error)
@@ -8701,6 +8962,9 @@ type StrictServerInterface interface {
 	// RegisterNode Join a node by a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(ctx context.Context, request RegisterNodeRequestObject) (RegisterNodeResponseObject, error)
+	// ReportSamples Report what the node's pods use, in a batch
+	// (POST /v1/agent/samples)
+	ReportSamples(ctx context.Context, request ReportSamplesRequestObject) (ReportSamplesResponseObject, error)
 	// ReportStatus Report what really runs, in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(ctx context.Context, request ReportStatusRequestObject) (ReportStatusResponseObject, error)
@@ -8722,6 +8986,12 @@ type StrictServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(ctx context.Context, request GetImageRequestObject) (GetImageResponseObject, error)
+	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// (GET /v1/metrics)
+	GetTenantMetrics(ctx context.Context, request GetTenantMetricsRequestObject) (GetTenantMetricsResponseObject, error)
+	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// (GET /v1/metrics/targets)
+	ListMetricsTargets(ctx context.Context, request ListMetricsTargetsRequestObject) (ListMetricsTargetsResponseObject, error)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
 	// (GET /v1/oidc-issuers)
 	ListOIDCIssuers(ctx context.Context, request ListOIDCIssuersRequestObject) (ListOIDCIssuersResponseObject, error)
@@ -9280,6 +9550,32 @@ func (sh *strictHandler) ListNodeCertificates(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListNodeCertificatesResponseObject); ok {
 		if err := validResponse.VisitListNodeCertificatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNodeMetrics operation middleware
+func (sh *strictHandler) GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request GetNodeMetricsRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNodeMetrics(ctx, request.(GetNodeMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNodeMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNodeMetricsResponseObject); ok {
+		if err := validResponse.VisitGetNodeMetricsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -9997,6 +10293,37 @@ func (sh *strictHandler) RegisterNode(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// ReportSamples operation middleware
+func (sh *strictHandler) ReportSamples(w http.ResponseWriter, r *http.Request) {
+	var request ReportSamplesRequestObject
+
+	var body ReportSamplesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReportSamples(ctx, request.(ReportSamplesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReportSamples")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReportSamplesResponseObject); ok {
+		if err := validResponse.VisitReportSamplesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ReportStatus operation middleware
 func (sh *strictHandler) ReportStatus(w http.ResponseWriter, r *http.Request) {
 	var request ReportStatusRequestObject
@@ -10185,6 +10512,54 @@ func (sh *strictHandler) GetImage(w http.ResponseWriter, r *http.Request, imageI
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetImageResponseObject); ok {
 		if err := validResponse.VisitGetImageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTenantMetrics operation middleware
+func (sh *strictHandler) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
+	var request GetTenantMetricsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTenantMetrics(ctx, request.(GetTenantMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTenantMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTenantMetricsResponseObject); ok {
+		if err := validResponse.VisitGetTenantMetricsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMetricsTargets operation middleware
+func (sh *strictHandler) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
+	var request ListMetricsTargetsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMetricsTargets(ctx, request.(ListMetricsTargetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMetricsTargets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMetricsTargetsResponseObject); ok {
+		if err := validResponse.VisitListMetricsTargetsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -69,6 +69,9 @@ var access = map[string]accessRule{
 	"GetQuota":        viewers,
 	"ListEvents":      viewers,
 
+	"GetTenantMetrics":   viewers,
+	"ListMetricsTargets": viewers,
+
 	"ExecInPod":      developers,
 	"AttachToPod":    developers,
 	"OpenPodConsole": viewers, // it is a log
@@ -125,6 +128,7 @@ var access = map[string]accessRule{
 	"AdminGetUsage":         operators,
 	"AdminGetPodPlacement":  operators,
 
+	"GetNodeMetrics":         operators,
 	"ListNodeCertificates":   operators,
 	"RevokeNodeCertificates": operators,
 
@@ -132,6 +136,7 @@ var access = map[string]accessRule{
 	"Heartbeat":       agents,
 	"GetDesiredState": agents,
 	"ReportStatus":    agents,
+	"ReportSamples":   agents,
 
 	"RenewCertificate": agents,
 }

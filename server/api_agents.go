@@ -105,6 +105,15 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	return openapi.ReportStatus204Response{}, a.store.Report(ctx, node, reports)
 }
 
+// ReportSamples keeps what the agent says that pods of its own node use.
+func (a api) ReportSamples(ctx context.Context, r openapi.ReportSamplesRequestObject) (openapi.ReportSamplesResponseObject, error) {
+	samples, err := openapi.Recast[[]husk.PodSample](r.Body.Pods)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.ReportSamples204Response{}, a.store.RecordSamples(ctx, requestOf(ctx).caller.NodeID, samples)
+}
+
 // desiredPod resolves a pod for its node: images to disks, image configuration and pod to one argument vector and environment.
 func (s *Server) desiredPod(p store.DesiredPod) (husk.DesiredPod, error) {
 	cidr, err := netip.ParsePrefix(p.Network.CIDR)

@@ -19,7 +19,7 @@ func podCephUser(pod uuid.UUID) string { return ceph.PodUser(pod.String()) }
 func (s *Server) collectPass(ctx context.Context, _ int64) error {
 	var failures []error
 	for _, forget := range []func(context.Context) (int64, error){
-		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets,
+		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets, s.store.ForgetSamples,
 	} {
 		_, err := forget(ctx)
 		failures = append(failures, err)

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -84,6 +85,7 @@ type Server struct {
 	metrics   *metrics
 	agents    *agentClients
 	sessions  *tenantSessions
+	live      *liveFigures
 
 	readOnly     map[string]bool // names of properties that only answers have
 	deprecations map[string]deprecation
@@ -140,7 +142,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
+		metrics: newMetrics(cfg.Store), live: newLiveFigures(cfg.Store), agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
 		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
 		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}
@@ -162,8 +164,12 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// RunLoops takes part in the election and runs the control loops whenever this server leads. It returns when ctx ends.
+// RunLoops keeps this server's copy of what tenants are told fresh, takes part in the election, and runs the control loops whenever this server leads.
+// It returns when ctx ends.
 func (s *Server) RunLoops(ctx context.Context) {
+	var figures sync.WaitGroup
+	defer figures.Wait()
+	figures.Go(func() { s.live.run(ctx, s.log) })
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -133,6 +133,7 @@ var aim = map[string]func(i ids) []attempt{
 
 // show is the good request for each operation of tenants that names nobody's things; what it answers must show nothing foreign.
 var show = map[string]attempt{
+	"GetTenantMetrics": {path: "/v1/metrics"}, "ListMetricsTargets": {path: "/v1/metrics/targets"},
 	"GetUsage": {path: "/v1/usage?groupBy=object"},
 	"WhoAmI":   {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"},
 	"ListImages": {path: "/v1/images"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},

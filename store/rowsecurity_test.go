@@ -24,6 +24,9 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		tenants[i] = h.tenant()
 		pod := h.order(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
 		h.place(node.ID, pod)
+		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {
+			t.Fatal(err)
+		}
 		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", "key", 0)
 		must(t, key, err)
 		// What a request does is written down with its author.
@@ -53,7 +56,7 @@ func tenantTables(h house) []string {
 }
 
 // onlyOperators are the tables with a tenant_id that a tenant's request may not even read.
-var onlyOperators = map[string]bool{"credentials": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true}
 
 // as runs f in a transaction of the tenants' role with husk.tenant set like this, and rolls it back.
 func as(t *testing.T, c *pgx.Conn, setting string, f func(tx pgx.Tx)) {

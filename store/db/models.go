@@ -206,6 +206,14 @@ type Pod struct {
 	Evicted             bool
 }
 
+type PodSample struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+	NodeID   uuid.UUID
+	At       time.Time
+	Figures  husk.PodSample
+}
+
 type Pool struct {
 	Name          string
 	CpuOvercommit float64

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"husk/server"
 	"husk/test/docs"
 )
 
@@ -93,7 +94,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 }
 
 // TestTheTablesAreTheCode makes the tables of docs/api.md: problem codes from the comments in error.go and the statuses in
-// server/problem.go, and who may call what from server/access.go.
+// server/problem.go, who may call what from server/access.go, the tenants' metrics from server/figures_table.go; and quotes a file.
 func TestTheTablesAreTheCode(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/api.md"
@@ -102,7 +103,9 @@ func TestTheTablesAreTheCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(raw)
-	for name, want := range map[string]string{"codes": codeTable(t), "access": accessTable(t)} {
+	for name, want := range map[string]string{
+		"codes": codeTable(t), "access": accessTable(t), "figures": figuresTable(), "prometheus": quoted(t, "../../deploy/prometheus-tenant.yml"),
+	} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok1 := strings.Cut(page, begin)
 		got, after, ok2 := strings.Cut(rest, end)
@@ -162,6 +165,25 @@ func accessTable(t *testing.T) string {
 		t.Errorf("these rules of server/access.go have no words here: %v", may)
 	}
 	return b.String()
+}
+
+func figuresTable() string {
+	var b strings.Builder
+	b.WriteString("| metric | type | meaning |\n|---|---|---|\n")
+	for _, f := range server.Figures() {
+		fmt.Fprintf(&b, "| `%s{%s}` | %s | %s |\n", f.Name, strings.Join(f.AllLabels(), ","), f.Type, f.Help)
+	}
+	return b.String()
+}
+
+// quoted is a file as a block.
+func quoted(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "```yaml\n" + string(raw) + "```\n"
 }
 
 func codeTable(t *testing.T) string {

@@ -1,0 +1,124 @@
+package nodeagent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/guest"
+	"husk/nodeagent/vm"
+)
+
+const (
+	// sampleEvery is how often all pods are looked at.
+	sampleEvery = 10 * time.Second
+	// guestPatience is how long a guest may take to say what it sees, and guestsAtOnce how many are asked at the same time: one that is stuck delays
+	// nobody's sample by more.
+	guestPatience = 2 * time.Second
+	guestsAtOnce  = 32
+	// samplesAtOnce is how many pods go into one report; the contract takes as many.
+	samplesAtOnce = 4000
+)
+
+// sampleLoop tells servers every few seconds what the pods use. What is not told in time is not told later.
+func (a *Agent) sampleLoop(ctx context.Context) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		start := time.Now()
+		samples, err := a.sample(ctx)
+		for batch := range slices.Chunk(samples, samplesAtOnce) {
+			if err == nil {
+				err = a.server.samples(ctx, batch)
+			}
+		}
+		a.metrics.samples.Observe(time.Since(start).Seconds())
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("what the pods use was not told; it is looked at again", "error", err, "after", sampleEvery)
+		}
+	}
+}
+
+// sample looks at all pods in one pass: at their machines in one call to libvirt, and at all guests at the same time.
+func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
+	machines, err := a.vms.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	workers := make([]*worker, 0, len(a.workers))
+	for id, w := range a.workers {
+		if _, runs := machines[id]; runs { // others on the same libvirt are not ours
+			workers = append(workers, w)
+		}
+	}
+	a.mu.Unlock()
+	samples := make([]husk.PodSample, len(workers))
+	var asking sync.WaitGroup
+	turns := make(chan struct{}, guestsAtOnce)
+	for i, w := range workers {
+		turns <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-turns }()
+			samples[i] = sampleOf(w.id, machines[w.id])
+			samples[i].Guest = w.askGuest(ctx)
+		})
+	}
+	asking.Wait()
+	return samples, nil
+}
+
+// askGuest is nil when the guest says nothing.
+func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
+	c := w.guest.Load()
+	if c == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, guestPatience)
+	defer cancel()
+	stats, err := c.Stats(ctx)
+	if err != nil {
+		return nil
+	}
+	order, _ := w.current()
+	return guestSample(stats, order)
+}
+
+func sampleOf(pod uuid.UUID, m vm.Stats) husk.PodSample {
+	s := husk.PodSample{
+		PodID: pod, CPUNanos: m.CPU.Nanoseconds(), MachineBytes: m.MachineBytes,
+		NetworkReceiveBytes: m.Receive.Bytes, NetworkReceivePackets: m.Receive.Packets, NetworkReceiveErrors: m.Receive.Errors, NetworkReceiveDrops: m.Receive.Drops,
+		NetworkTransmitBytes: m.Transmit.Bytes, NetworkTransmitPackets: m.Transmit.Packets, NetworkTransmitErrors: m.Transmit.Errors, NetworkTransmitDrops: m.Transmit.Drops,
+		DiskReadBytes: m.ReadBytes, DiskReadOperations: m.Reads, DiskWriteBytes: m.WriteBytes, DiskWriteOperations: m.Writes,
+	}
+	if m.Steal != nil {
+		nanos := m.Steal.Nanoseconds()
+		s.CPUStealNanos = &nanos
+	}
+	return s
+}
+
+// guestSample takes from a guest what fits the pod: it cannot use more memory than it has, nor have other containers than were ordered.
+func guestSample(s guest.Stats, order husk.DesiredPod) *husk.GuestSample {
+	most := int64(order.Resources.MemoryMiB) << 20
+	total, available := min(count(s.Pod.MemoryTotal), most), count(s.Pod.MemoryAvailable)
+	out := &husk.GuestSample{
+		MemoryUsedBytes: max(0, total-available), MemoryCachedBytes: min(count(s.Pod.MemoryCached), most),
+		CPUPressure: s.Pod.Pressure.CPU, MemoryPressure: s.Pod.Pressure.Memory, IOPressure: s.Pod.Pressure.IO,
+	}
+	for _, c := range s.Containers {
+		if slices.ContainsFunc(order.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
+			out.OOMKills = min(out.OOMKills+count(c.OOMKills), 1<<53)
+		}
+	}
+	return out
+}

@@ -1,0 +1,79 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
+)
+
+// Stats is what a virtual machine has used since it was started, as libvirt and the node's kernel count it.
+type Stats struct {
+	CPU                time.Duration
+	Steal              *time.Duration // nil where the kernel does not count it
+	MachineBytes       *int64         // QEMU's, on the node
+	Receive, Transmit  Traffic        // as the guest sees it
+	ReadBytes, Reads   int64
+	WriteBytes, Writes int64
+}
+
+// Traffic is one direction of a network interface.
+type Traffic struct{ Bytes, Packets, Errors, Drops int64 }
+
+// Stats returns what every virtual machine on this libvirt uses, in one call for all of them. A machine that is busy with something that
+// cannot be interrupted does not hold up the others; it has less to say then.
+func (m *Manager) Stats(ctx context.Context) (map[uuid.UUID]Stats, error) {
+	return call(ctx, m, callTimeout, func(c *libvirt.Connect) (map[uuid.UUID]Stats, error) {
+		all, err := c.GetAllDomainStats(nil,
+			libvirt.DOMAIN_STATS_CPU_TOTAL|libvirt.DOMAIN_STATS_BALLOON|libvirt.DOMAIN_STATS_VCPU|libvirt.DOMAIN_STATS_INTERFACE|libvirt.DOMAIN_STATS_BLOCK,
+			libvirt.CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE|libvirt.CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+		if err != nil {
+			return nil, fmt.Errorf("read the statistics of all domains: %w", err)
+		}
+		stats := make(map[uuid.UUID]Stats, len(all))
+		for _, d := range all {
+			raw, err := d.Domain.GetUUID()
+			_ = d.Domain.Free() //nolint:errcheck // it only drops a reference
+			if err != nil || len(raw) != len(uuid.UUID{}) || d.Cpu == nil || !d.Cpu.TimeSet {
+				continue // it has ended meanwhile
+			}
+			stats[uuid.UUID(raw)] = statsOf(d)
+		}
+		return stats, nil
+	})
+}
+
+func statsOf(d libvirt.DomainStats) Stats {
+	s := Stats{CPU: time.Duration(number(d.Cpu.Time))}
+	for _, v := range d.Vcpu {
+		if v.DelaySet {
+			sum := time.Duration(number(v.Delay))
+			if s.Steal != nil {
+				sum += *s.Steal
+			}
+			s.Steal = &sum
+		}
+	}
+	if d.Balloon != nil && d.Balloon.RssSet {
+		bytes := number(d.Balloon.Rss) << 10
+		s.MachineBytes = &bytes
+	}
+	for _, n := range d.Net { // libvirt turns a tap's directions round
+		s.Receive.add(n.RxBytes, n.RxPkts, n.RxErrs, n.RxDrop)
+		s.Transmit.add(n.TxBytes, n.TxPkts, n.TxErrs, n.TxDrop)
+	}
+	for _, b := range d.Block {
+		s.ReadBytes, s.Reads = s.ReadBytes+number(b.RdBytes), s.Reads+number(b.RdReqs)
+		s.WriteBytes, s.Writes = s.WriteBytes+number(b.WrBytes), s.Writes+number(b.WrReqs)
+	}
+	return s
+}
+
+func (t *Traffic) add(bytes, packets, errs, drops uint64) {
+	t.Bytes, t.Packets, t.Errors, t.Drops = t.Bytes+number(bytes), t.Packets+number(packets), t.Errors+number(errs), t.Drops+number(drops)
+}
+
+// number is a counter in the range of JSON's numbers.
+func number(n uint64) int64 { return int64(min(n, 1<<53)) } //nolint:gosec // it fits now

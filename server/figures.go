@@ -1,0 +1,225 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"husk"
+	"husk/store"
+)
+
+// How this server keeps its copy of what tenants are told now.
+const (
+	figuresEvery = 5 * time.Second  // it is read again
+	figuresOld   = 15 * time.Second // nobody is shown an older one, and no caller is believed for longer
+	figuresIdle  = 5 * time.Minute  // without anybody who asks, nothing is read
+	// figuresCallers bounds how many callers are remembered; who comes when there are more is looked up at each request.
+	figuresCallers = 10_000
+)
+
+// liveFigures is this server's copy of the figures of all tenants, and of who has lately asked for them. A background loop reads all of it again
+// every few seconds in one transaction, so that a scrape reads memory only. It is the one place where a caller is not
+// looked up in the transaction of its own request: see docs/decisions/0017.
+type liveFigures struct {
+	read  func(ctx context.Context, callers []husk.Caller) (map[store.ID]*husk.TenantFigures, []husk.Caller, error)
+	check func(ctx context.Context, c husk.Caller) error
+
+	reading sync.Mutex // one reader at a time
+	current atomic.Pointer[figuresCopy]
+
+	mu      sync.Mutex
+	asked   time.Time // when somebody last did
+	callers map[husk.Caller]*figuresCaller
+	scrapes map[store.ID]*scrapeBucket
+}
+
+// figuresCopy is what was read at one time.
+type figuresCopy struct {
+	at    time.Time
+	pages map[store.ID]*figuresPage
+}
+
+// figuresCaller is somebody who asks for figures.
+type figuresCaller struct {
+	asked time.Time
+	stood time.Time // when the database last said that this is who the token says
+}
+
+func newLiveFigures(s *store.Store) *liveFigures {
+	return &liveFigures{read: s.Figures, check: s.CheckCaller, callers: map[husk.Caller]*figuresCaller{}, scrapes: map[store.ID]*scrapeBucket{}}
+}
+
+// run keeps the copy fresh until ctx ends, while somebody asks for it.
+func (l *liveFigures) run(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(figuresEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		idle := time.Since(l.asked) > figuresIdle
+		l.mu.Unlock()
+		if idle {
+			continue
+		}
+		if err := l.refresh(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("the figures of tenants could not be read; they are read again", "error", err, "after", figuresEvery)
+		}
+	}
+}
+
+// refresh reads everything anew.
+func (l *liveFigures) refresh(ctx context.Context) error {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	return l.reload(ctx)
+}
+
+// reload does so for who holds reading.
+func (l *liveFigures) reload(ctx context.Context) error {
+	start := time.Now()
+	l.mu.Lock()
+	callers := make([]husk.Caller, 0, len(l.callers))
+	for c, state := range l.callers {
+		if start.Sub(state.asked) > figuresIdle {
+			delete(l.callers, c)
+			continue
+		}
+		callers = append(callers, c)
+	}
+	for tenant, b := range l.scrapes {
+		if start.Sub(b.at) > figuresIdle {
+			delete(l.scrapes, tenant)
+		}
+	}
+	l.mu.Unlock()
+	tenants, stand, err := l.read(ctx, callers)
+	if err != nil {
+		return err
+	}
+	next := &figuresCopy{at: start, pages: make(map[store.ID]*figuresPage, len(tenants))}
+	for id, t := range tenants {
+		next.pages[id] = &figuresPage{figures: t}
+	}
+	l.current.Store(next)
+	good := make(map[husk.Caller]bool, len(stand))
+	for _, c := range stand {
+		good[c] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range callers {
+		switch state := l.callers[c]; {
+		case state == nil:
+		case good[c]:
+			state.stood = start
+		case state.stood.Before(start):
+			delete(l.callers, c)
+		}
+	}
+	return nil
+}
+
+// of returns what this caller's tenant is told. Codes: unauthenticated, unavailable.
+func (l *liveFigures) of(ctx context.Context, c husk.Caller) (*figuresPage, error) {
+	if err := l.admit(ctx, c); err != nil {
+		return nil, err
+	}
+	now, err := l.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if page := now.pages[c.TenantID]; page != nil {
+		return page, nil
+	}
+	if err := l.refresh(ctx); err != nil { // a tenant that was made a moment ago
+		return nil, err
+	}
+	if page := l.current.Load().pages[c.TenantID]; page != nil {
+		return page, nil
+	}
+	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token is gone")
+}
+
+// admit refuses a caller who is not who the token says, as the database said at most figuresOld ago.
+func (l *liveFigures) admit(ctx context.Context, c husk.Caller) error {
+	now := time.Now()
+	l.mu.Lock()
+	l.asked = now
+	state := l.callers[c]
+	known := state != nil && now.Sub(state.stood) < figuresOld
+	if known {
+		state.asked = now
+	}
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := l.check(ctx, c); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.callers) < figuresCallers {
+		l.callers[c] = &figuresCaller{asked: now, stood: now}
+	}
+	return nil
+}
+
+// fresh returns the copy. Only the first who asks after a while has to wait until it is read.
+func (l *liveFigures) fresh(ctx context.Context) (*figuresCopy, error) {
+	if now := l.current.Load(); now != nil && time.Since(now.at) < figuresOld {
+		return now, nil
+	}
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	if now := l.current.Load(); now != nil && time.Since(now.at) < figuresOld {
+		return now, nil
+	}
+	if err := l.reload(ctx); err != nil {
+		return nil, err
+	}
+	return l.current.Load(), nil
+}
+
+// What a tenant may scrape of each server without it counting as a request: the count is kept in Postgres.
+const (
+	scrapesPerSecond = 2
+	scrapesAtOnce    = 20
+)
+
+// scrapeBucket counts the scrapes of a tenant.
+type scrapeBucket struct {
+	at   time.Time
+	left float64
+}
+
+// free tells whether a scrape is one of those that do not count. Others do, as any request.
+func (l *liveFigures) free(tenant store.ID) bool {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.scrapes[tenant]
+	if b == nil {
+		b = &scrapeBucket{at: now, left: scrapesAtOnce}
+		l.scrapes[tenant] = b
+	}
+	b.left = min(scrapesAtOnce, b.left+scrapesPerSecond*now.Sub(b.at).Seconds())
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// isScrape tells the operations that are answered from memory.
+func isScrape(operation string) bool {
+	return operation == "GetTenantMetrics" || operation == "ListMetricsTargets"
+}

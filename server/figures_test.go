@@ -1,0 +1,243 @@
+package server
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// sampleBody is what an agent says of a pod.
+func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
+	body := map[string]any{
+		"podId": pod, "cpuNanos": cpuNanos, "cpuStealNanos": 5_000_000, "machineBytes": 300 << 20,
+		"guest": map[string]any{"memoryUsedBytes": 50 << 20, "memoryCachedBytes": 10 << 20, "oomKills": 2, "cpuPressure": 150, "ioPressure": 0},
+	}
+	for i, name := range []string{
+		"networkReceiveBytes", "networkReceivePackets", "networkReceiveErrors", "networkReceiveDrops", "networkTransmitBytes", "networkTransmitPackets",
+		"networkTransmitErrors", "networkTransmitDrops", "diskReadBytes", "diskReadOperations", "diskWriteBytes", "diskWriteOperations",
+	} {
+		body[name] = i + 1
+	}
+	return body
+}
+
+func (s site) tellSamples(agent site, samples ...map[string]any) {
+	s.t.Helper()
+	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{"pods": samples}); a.status != 204 {
+		s.t.Fatalf("samples are answered %d %s", a.status, a.body)
+	}
+}
+
+// scrape reads the figures as they are in the database now.
+func (s site) scrape(token string) answer {
+	s.t.Helper()
+	if err := s.live.refresh(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.call("GET", "/v1/metrics", token, nil)
+}
+
+func (s site) connect(role string) *pgx.Conn {
+	s.t.Helper()
+	db, err := pgx.Connect(s.t.Context(), s.database(role))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = db.Close(context.WithoutCancel(s.t.Context())) })
+	return db
+}
+
+func TestATenantScrapesWhatIsItsOwn(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	mine, theirs := s.tenant(), s.tenant()
+	node, agent := s.node()
+	_, other := s.node()
+	pod, foreign, waiting := s.order(mine), s.order(theirs), s.order(mine)
+	s.place(node, mine, pod.ID)
+	s.place(node, theirs, foreign.ID)
+	s.report(agent, pod.ID, 1, husk.EventRunning)
+	s.report(agent, foreign.ID, 1, husk.EventRunning)
+	as[openapi.Volume](t, s.call("POST", "/v1/volumes", mine.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
+	s.tellSamples(agent, sampleBody(pod.ID, 4_250_000_000), sampleBody(pod.ID, 1), sampleBody(foreign.ID, 77_000_000_000), sampleBody(uuid.New(), 1))
+	s.tellSamples(other, sampleBody(pod.ID, 99_000_000_000)) // of a pod that is not on this node
+
+	a := s.scrape(mine.token)
+	if got := a.header.Get("Content-Type"); a.status != 200 || got != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Fatalf("a scrape is answered %d %s %s", a.status, got, a.body)
+	}
+	name := as[openapi.Tenant](t, s.call("GET", "/v1/admin/tenants/"+mine.id.String(), s.operator(), nil), 200).Name
+	of := `{tenant="` + name + `",pod="` + pod.Name + `"`
+	for _, line := range []string{
+		"husk_pod_cpu_seconds_total" + of + "} 4.25", "husk_pod_cpu_steal_seconds_total" + of + "} 0.005", "husk_pod_cpu_limit_cores" + of + "} 0.5",
+		"husk_pod_memory_limit_bytes" + of + "} 134217728", "husk_pod_memory_used_bytes" + of + "} 52428800", "husk_pod_memory_cached_bytes" + of + "} 10485760",
+		"husk_pod_machine_memory_bytes" + of + "} 314572800", "husk_pod_oom_kills_total" + of + "} 2", "husk_pod_network_receive_bytes_total" + of + "} 1",
+		"husk_pod_network_transmit_drops_total" + of + "} 8", "husk_pod_disk_written_bytes_total" + of + "} 11", "husk_pod_restarts_total" + of + "} 0",
+		"husk_pod_pressure_ratio" + of + `,resource="cpu"} 0.015`, "husk_pod_phase" + of + `,phase="Running"} 1`, "husk_container_restarts_total" + of + `,container="main"} 0`,
+		`husk_pod_phase{tenant="` + name + `",pod="` + waiting.Name + `",phase="Pending"} 1`, `husk_volume_size_bytes{tenant="` + name + `",volume="data"} 3221225472`,
+		`husk_quota_used{tenant="` + name + `",resource="pods"} 2`, `husk_quota_used{tenant="` + name + `",resource="cpu_cores"} 1`,
+	} {
+		if !slices.Contains(strings.Split(a.body, "\n"), line) {
+			t.Errorf("there is no line %s", line)
+		}
+	}
+	for line := range strings.Lines(a.body) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, `{tenant="`+name+`"`) || strings.Contains(line, foreign.Name) || strings.Contains(line, foreign.ID.String()) {
+			t.Errorf("the tenant is shown %s", line)
+		}
+	}
+	if a := s.call("GET", "/v1/metrics?tenant="+theirs.id.String(), mine.token, nil); strings.Contains(a.body, foreign.Name) {
+		t.Error("a request can name the tenant")
+	}
+	if got := s.scrape(theirs.token).body; strings.Contains(got, pod.Name) || !strings.Contains(got, "} 77\n") {
+		t.Errorf("the other tenant is shown %s", got)
+	}
+	wantProblem(t, s.call("GET", "/v1/metrics", s.operator(), nil), 403, husk.CodeForbidden, "")
+
+	targets := as[[]openapi.MetricsTarget](t, s.call("GET", "/v1/metrics/targets", mine.token, nil), 200)
+	if len(targets) != 1 || targets[0].Labels["__meta_husk_pod_name"] != pod.Name || len(targets[0].Targets) != 1 {
+		t.Errorf("the targets are %+v", targets)
+	}
+}
+
+func TestWhatIsOldIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod := s.order(c)
+	s.place(node, c, pod.ID)
+	s.report(agent, pod.ID, 1, husk.EventRunning)
+	s.tellSamples(agent, sampleBody(pod.ID, 1))
+	const series = "husk_pod_cpu_seconds_total{"
+	if !strings.Contains(s.scrape(c.token).body, series) {
+		t.Fatal("a sample is not told")
+	}
+	db := s.connect(store.RoleControl)
+	if _, err := db.Exec(t.Context(), "UPDATE pod_samples SET at = at - interval '61 seconds'"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.scrape(c.token).body; strings.Contains(got, series) || !strings.Contains(got, "husk_pod_memory_limit_bytes{") {
+		t.Errorf("after a minute is told %s", got)
+	}
+	if _, err := db.Exec(t.Context(), "UPDATE pod_samples SET at = at - interval '5 minutes'"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.store.ForgetSamples(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d samples were forgotten: %v", n, err)
+	}
+}
+
+func TestARevokedKeyScrapesNoMore(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	token := s.with(c, husk.RoleViewer)
+	if a := s.scrape(token); a.status != 200 {
+		t.Fatalf("a viewer is answered %d %s", a.status, a.body)
+	}
+	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "DELETE FROM api_keys WHERE client_id <> $1", c.owner.KeyID); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // after the copy was read again, which is every few seconds
+	if a := s.scrape(c.token); a.status != 200 {
+		t.Errorf("the owner is answered %d %s", a.status, a.body)
+	}
+}
+
+func TestAScrapeAsksNoDatabase(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	s.order(c)
+	before := s.scrape(c.token)
+	s.store.Close() // from here on every query fails
+	for range 10 {
+		if a := s.call("GET", "/v1/metrics", c.token, nil); a.status != 200 || a.body != before.body {
+			t.Fatalf("without a database a scrape is answered %d %s", a.status, a.body)
+		}
+	}
+}
+
+func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
+	t.Parallel()
+	l := newLiveFigures(nil)
+	tenant, n := uuid.New(), 0
+	for range 100 {
+		if l.free(tenant) {
+			n++
+		}
+	}
+	if n < scrapesAtOnce || n > scrapesAtOnce+2 {
+		t.Errorf("%d of 100 scrapes at once are free", n)
+	}
+	l.scrapes[tenant].at = time.Now().Add(-time.Second)
+	if !l.free(tenant) || !l.free(uuid.New()) {
+		t.Error("a second later, and of another tenant, no scrape is free")
+	}
+}
+
+// promtool looks for what Prometheus' practices ask for: base units, suffixes, help and types.
+func promtool(t *testing.T, text string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod := s.order(c)
+	s.place(node, c, pod.ID)
+	if a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
+		"podId": pod.ID, "generation": 1, "event": "running", "restarts": 0, "domainStartedAt": "2026-03-02T09:00:00.5Z",
+		"containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
+	}}}); a.status != 204 {
+		t.Fatalf("the report is answered %d %s", a.status, a.body)
+	}
+	s.tellSamples(agent, sampleBody(pod.ID, 1))
+	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
+	tenants := s.scrape(c.token).body
+	for _, f := range Figures() {
+		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {
+			t.Errorf("%s is not told", f.Name)
+		}
+	}
+	promtool(t, tenants)
+	own := s.call("GET", "/metrics", s.operator(), nil).body
+	promtool(t, own)
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (husk_\S+)`).FindAllStringSubmatch(own, -1) {
+		if !strings.Contains(string(manual), "`"+m[1]) {
+			t.Errorf("docs/operations.md does not say what %s is", m[1])
+		}
+	}
+}
+
+func TestATextThatATenantChoosesStaysInItsLabel(t *testing.T) {
+	t.Parallel()
+	text := string(figuresText(&husk.TenantFigures{Name: "a\"} 1\nb\\"}))
+	if want := `husk_quota_limit{tenant="a\"} 1\nb\\",resource="pods"} 0` + "\n"; !strings.Contains(text, want) {
+		t.Errorf("the text is %s", text)
+	}
+}

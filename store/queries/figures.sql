@@ -1,0 +1,41 @@
+-- name: RecordSamples :exec
+-- What a node says of its own pods, in one statement. Whose pod it is, the database knows; a pod that is not on the node is passed over.
+INSERT INTO pod_samples (tenant_id, pod_id, node_id, figures)
+SELECT p.tenant_id, p.id, @node_id::uuid, t.figures::jsonb
+FROM (SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@figures::text[]) AS figures) t
+JOIN pods p ON p.id = t.pod_id AND p.node_id = @node_id::uuid
+ON CONFLICT (tenant_id, pod_id) DO UPDATE SET node_id = EXCLUDED.node_id, at = clock_timestamp(), figures = EXCLUDED.figures;
+
+-- name: FreshSamples :many
+SELECT pod_id, figures FROM pod_samples WHERE at > clock_timestamp() - interval '1 minute';
+
+-- name: ForgetSamples :execrows
+DELETE FROM pod_samples WHERE at < clock_timestamp() - interval '5 minutes';
+
+-- name: FiguresOfTenants :many
+-- As QuotaUse, of all tenants at once.
+SELECT sqlc.embed(t), COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib,
+    COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
+    COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images
+FROM tenants t
+LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room) AS cpu_millis,
+    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods GROUP BY tenant_id) p ON p.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes GROUP BY tenant_id) v ON v.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks GROUP BY tenant_id) n ON n.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images GROUP BY tenant_id) i ON i.tenant_id = t.id;
+
+-- name: FiguresOfPods :many
+SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods ORDER BY tenant_id, name;
+
+-- name: FiguresOfVolumes :many
+SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name;
+
+-- name: CallersThatStand :many
+-- As begin_tenant, for many callers at once: the places in the lists of those who are still who they were.
+SELECT c.place::integer AS place
+FROM (SELECT unnest(@tenants::uuid[]) AS tenant_id, unnest(@callers::uuid[]) AS caller, unnest(@keys::uuid[]) AS key, unnest(@roles::text[]) AS role,
+    generate_subscripts(@tenants::uuid[], 1) AS place) c
+WHERE CASE WHEN c.key = '00000000-0000-0000-0000-000000000000'
+    THEN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = c.tenant_id AND u.id = c.caller AND u.role = c.role AND NOT u.disabled)
+    ELSE EXISTS (SELECT 1 FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
+        WHERE k.tenant_id = c.tenant_id AND k.client_id = c.key AND a.id = c.caller AND a.role = c.role AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) END;

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"husk/openapi"
+)
+
+// prometheus is one that a tenant runs, with the configuration that is printed.
+type prometheus struct{ url string }
+
+func (tn *tenant) prometheus(t *testing.T) prometheus {
+	t.Helper()
+	printed, err := os.ReadFile(filepath.Join(repository(), "deploy/prometheus-tenant.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	host := strings.TrimPrefix(tn.env["HUSK_API"], "http://")
+	config := strings.NewReplacer("server:8080", host, "a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634", tn.key.ClientID.String(), "/run/secrets/husk-secret", secret,
+		"scrape_interval: 15s", "scrape_interval: 1s").Replace(string(printed)) // the tenant's own, and no patience
+	for name, text := range map[string]string{secret: tn.key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), //nolint:gosec,noctx // the cleanup ends it
+		"--web.listen-address="+address, "--log.level=warn")
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // if it has ended, it is what is wanted
+		_ = cmd.Wait()                          //nolint:errcheck // as above
+	})
+	return prometheus{"http://" + address}
+}
+
+// vector is what a query finds: values by the series' labels.
+func (p prometheus) vector(ctx context.Context, query string) ([]series, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/api/v1/query?query="+url.QueryEscape(query), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	var answer struct {
+		Status string
+		Data   struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		return nil, fmt.Errorf("prometheus answers %s %s: %w", resp.Status, answer.Status, err)
+	}
+	var found []series
+	for _, r := range answer.Data.Result {
+		v, err := strconv.ParseFloat(fmt.Sprint(r.Value[1]), 64)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, series{r.Metric, v})
+	}
+	return found, nil
+}
+
+type series struct {
+	labels map[string]string
+	value  float64
+}
+
+// one is the value of the only series that a query finds.
+func (p prometheus) one(ctx context.Context, query string) (float64, error) {
+	found, err := p.vector(ctx, query)
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("%s finds %v", query, found)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return found[0].value, nil
+}
+
+func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
+	tenants := []*tenant{newTenant(t), newTenant(t)}
+	pods := make([]openapi.Pod, len(tenants))
+	for i, tn := range tenants {
+		image := tn.importImage(t, "busybox")
+		// It sends a lot more than it receives, reads its image, and has a metric of its own.
+		spec := openapi.PodSpec{
+			Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 160}, TerminationGracePeriodSeconds: new(2),
+			Containers: []openapi.Container{shell(image, "mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && echo own_things 7 > /tmp/www/metrics && exec httpd -f -p 8080 -h /tmp/www")},
+		}
+		made, err := tn.api.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: fmt.Sprintf("busy-%d", i), Labels: &openapi.Labels{"metrics-port": "8080"}, Spec: spec})
+		if err != nil || made.JSON201 == nil {
+			t.Fatalf("order a pod: %v: %s", err, made.Body)
+		}
+		pods[i] = *made.JSON201
+	}
+	const sent = 2 << 20
+	for i, tn := range tenants {
+		pods[i] = tn.wait(t, pods[i].ID, openapi.PodPhaseRunning)
+		eventually(t, 30*time.Second, func() error {
+			got, err := page(t.Context(), pods[i], ":8080/big")
+			if err == nil && len(got) != sent {
+				err = fmt.Errorf("%d bytes came", len(got))
+			}
+			return err
+		})
+	}
+	for i, tn := range tenants {
+		prom := tn.prometheus(t)
+		name := pods[i].Name
+		for query, fits := range map[string]func(v float64) bool{
+			`own_things{job="pods",pod="` + name + `"}`:                  func(v float64) bool { return v == 7 },
+			`count(own_things)`:                                          func(v float64) bool { return v == 1 },
+			`husk_pod_cpu_steal_seconds_total{pod="` + name + `"}`:       func(v float64) bool { return v >= 0 && v < 1000 },
+			`up{job="husk"}`:                                             func(v float64) bool { return v == 1 },
+			`husk_pod_cpu_seconds_total{pod="` + name + `"}`:             func(v float64) bool { return v > 0.1 && v < 1000 },
+			`husk_pod_memory_used_bytes{pod="` + name + `"}`:             func(v float64) bool { return v > 1<<20 && v < 160<<20 },
+			`husk_pod_memory_cached_bytes{pod="` + name + `"}`:           func(v float64) bool { return v > 1<<16 && v < 160<<20 },
+			`husk_pod_machine_memory_bytes{pod="` + name + `"}`:          func(v float64) bool { return v > 32<<20 && v < 1<<30 },
+			`husk_pod_network_transmit_bytes_total{pod="` + name + `"}`:  func(v float64) bool { return v > sent && v < 2*sent },
+			`husk_pod_network_receive_bytes_total{pod="` + name + `"}`:   func(v float64) bool { return v > 1000 && v < sent/2 },
+			`husk_pod_disk_read_bytes_total{pod="` + name + `"}`:         func(v float64) bool { return v > 1<<16 },
+			`husk_pod_phase{phase="Running",pod="` + name + `"}`:         func(v float64) bool { return v == 1 },
+			`time() - husk_pod_start_time_seconds{pod="` + name + `"}`:   func(v float64) bool { return v > 0 && v < 600 },
+			`husk_quota_used{resource="pods"}`:                           func(v float64) bool { return v == 1 },
+			`count(count by (tenant) ({__name__=~"husk_.+"}))`:           func(v float64) bool { return v == 1 },
+			`count(husk_pod_info{pod_id="` + pods[i].ID.String() + `"})`: func(v float64) bool { return v == 1 },
+		} {
+			eventually(t, time.Minute, func() error {
+				v, err := prom.one(t.Context(), query)
+				if err == nil && !fits(v) {
+					err = fmt.Errorf("%s is %v", query, v)
+				}
+				return err
+			})
+		}
+		all, err := prom.vector(t.Context(), `{__name__=~"husk_.+"}`)
+		if err != nil || len(all) < 30 {
+			t.Fatalf("%d series: %v", len(all), err)
+		}
+		other := pods[1-i]
+		for _, s := range all {
+			if s.labels["pod"] == other.Name || s.labels["pod_id"] == other.ID.String() {
+				t.Errorf("tenant %d sees %v", i, s.labels)
+			}
+		}
+	}
+}
+
+func TestAnOperatorReadsTheMetricsOfANode(t *testing.T) {
+	s := theStack(t)
+	nodes, err := s.operator.ListNodesWithResponse(t.Context())
+	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) == 0 {
+		t.Fatalf("list nodes: %v: %s", err, nodes.Body)
+	}
+	var got *openapi.GetNodeMetricsResponse
+	eventually(t, 30*time.Second, func() error {
+		got, err = s.operator.GetNodeMetricsWithResponse(t.Context(), nodes.JSON200.Items[0].ID)
+		if err == nil && !strings.Contains(string(got.Body), "\nhusk_agent_sample_duration_seconds_count ") {
+			err = fmt.Errorf("the metrics are %s %s", got.Status(), got.Body)
+		}
+		return err
+	})
+	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(string(got.Body))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
