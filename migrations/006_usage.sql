@@ -2,7 +2,7 @@
 -- usage_ends; what an hour came to is added once, when the hour is closed, and what is learned later is booked in the hour that is closed next.
 CREATE TABLE usage_intervals (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    tenant_id   uuid NOT NULL, -- no foreign keys: what was used outlives who used it
+    tenant_id   uuid NOT NULL, -- none to tenants or pods: what was used outlives who used it
     kind        text NOT NULL CHECK (kind IN ('pod', 'volume')),
     object_id   uuid NOT NULL,
     name        text NOT NULL,
@@ -14,37 +14,41 @@ CREATE TABLE usage_intervals (
     size_gib    integer NOT NULL DEFAULT 0,
     started_at  timestamptz NOT NULL, -- of a pod: when its virtual machine was started, by its node's clock
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE (tenant_id, object_id, started_at)
+    UNIQUE (tenant_id, object_id, started_at),
+    UNIQUE (tenant_id, id)
 );
 CREATE INDEX usage_intervals_by_object ON usage_intervals (object_id, started_at);
 
 CREATE TABLE usage_ends (
-    interval_id bigint PRIMARY KEY REFERENCES usage_intervals (id),
+    interval_id bigint PRIMARY KEY,
     tenant_id   uuid NOT NULL,
     ended_at    timestamptz NOT NULL,
-    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (tenant_id, interval_id) REFERENCES usage_intervals (tenant_id, id)
 );
 CREATE INDEX usage_ends_recorded ON usage_ends (recorded_at);
 CREATE INDEX usage_ends_ended ON usage_ends (ended_at);
 
 -- Bytes through a pod's network interface since its virtual machine was started.
 CREATE TABLE usage_traffic (
-    interval_id    bigint NOT NULL REFERENCES usage_intervals (id),
+    interval_id    bigint NOT NULL,
     tenant_id      uuid NOT NULL,
     at             timestamptz NOT NULL,
     received_bytes bigint NOT NULL,
     sent_bytes     bigint NOT NULL,
-    PRIMARY KEY (interval_id, at)
+    PRIMARY KEY (interval_id, at),
+    FOREIGN KEY (tenant_id, interval_id) REFERENCES usage_intervals (tenant_id, id)
 );
 
 CREATE TABLE usage_hours (
-    interval_id    bigint NOT NULL REFERENCES usage_intervals (id),
+    interval_id    bigint NOT NULL,
     tenant_id      uuid NOT NULL,
     hour           timestamptz NOT NULL,
     seconds        double precision NOT NULL, -- less than none where an earlier hour was booked too much
     received_bytes bigint NOT NULL,
     sent_bytes     bigint NOT NULL,
-    PRIMARY KEY (interval_id, hour)
+    PRIMARY KEY (interval_id, hour),
+    FOREIGN KEY (tenant_id, interval_id) REFERENCES usage_intervals (tenant_id, id)
 );
 CREATE INDEX usage_hours_by_tenant ON usage_hours (tenant_id, hour);
 
@@ -55,8 +59,9 @@ CREATE TABLE usage_closed_hours (
 
 -- The only one that shrinks: intervals without an end, so that they are found without looking at all that ever was.
 CREATE TABLE usage_open (
-    interval_id bigint PRIMARY KEY REFERENCES usage_intervals (id),
-    tenant_id   uuid NOT NULL
+    interval_id bigint PRIMARY KEY,
+    tenant_id   uuid NOT NULL,
+    FOREIGN KEY (tenant_id, interval_id) REFERENCES usage_intervals (tenant_id, id)
 );
 CREATE INDEX usage_open_by_tenant ON usage_open (tenant_id);
 

@@ -121,7 +121,7 @@ func TestTheWordsOfTheContractAreOurs(t *testing.T) {
 	}
 	phases := slices.DeleteFunc(slices.Clone(husk.Phases), func(p husk.Phase) bool { return p == husk.PhaseGone }) // no pod is shown that is gone
 	events := slices.DeleteFunc(slices.Clone(husk.PhaseEvents), func(e husk.PhaseEvent) bool {
-		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete // not an agent's to say
+		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue // not an agent's to say
 	})
 	for at, want := range map[string][]string{
 		"PodPhase":              texts(phases),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,12 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {
 			t.Fatal(err)
 		}
+		h.backdate(pod, 3*time.Hour)
+		start := time.Now().Add(-2 * time.Hour)
+		stop := start.Add(time.Minute)
+		if err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
+			t.Fatal(err)
+		}
 		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", "key", 0)
 		must(t, key, err)
 		// What a request does is written down with its author.
@@ -37,6 +44,9 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		must(t, user, err)
 		issuer, err := h.CreateIssuer(ctx, tenants[i].ID, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
 		must(t, issuer, err)
+	}
+	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), time.Now()); err != nil || closed == 0 {
+		t.Fatalf("%d hours of the ledger were closed: %v", closed, err)
 	}
 	return h, tenants[0], tenants[1]
 }
