@@ -1,3 +1,5 @@
+//go:build traces
+
 package simulate_test
 
 import (
@@ -12,7 +14,8 @@ import (
 	"husk/simulate"
 )
 
-// traces is where openb_nodes.csv, openb_pods.csv and azure_v1_dev.csv are. They are not in the repository, so without it the test is skipped.
+// traces is where openb_nodes.csv, openb_pods.csv and azure_v1_dev.csv are. They are not in the repository, so the test is built
+// only with the tag traces.
 const traces = "HUSK_TRACES"
 
 // workload is one case: pods on nodes. The figures in docs/scheduling.md that weights were chosen by are of all of them together, so that no
@@ -139,9 +142,6 @@ func churnWorkloads(t *testing.T) []workload {
 // nothing unplaced that best fit places.
 func TestHuskPacksNoLooserThanBestFit(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(traces) == "" || testing.Short() {
-		t.Skip("set " + traces + " to the folder of the traces")
-	}
 	run := func(w workload, o simulate.Options) simulate.Result {
 		o.Params, o.Seed = scheduler.Default(), 1
 		r, err := simulate.Run(w.nodes, w.trace, o)

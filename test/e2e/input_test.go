@@ -125,7 +125,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		eventually(t, 20*time.Second, func() error {
 			p, err := tn.get(t.Context(), waiting.ID)
 			if err == nil && (p.Status.Phase != openapi.PodPhasePending || value(p.Status.Reason) != "InsufficientMemory" ||
-				!strings.Contains(value(p.Status.Message), "no node is large enough")) {
+				!strings.Contains(value(p.Status.Message), "nor would when it is empty")) {
 				t.Logf("%+v", p.Status)
 				return errNotYet
 			}
