@@ -61,38 +61,38 @@ func (s *Server) imageTrouble(ctx context.Context, job store.ImageJob, err error
 func (s *Server) importImage(ctx context.Context, job store.ImageJob) error {
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
-	size, here, err := s.store.BlobSize(ctx, job.Image.Digest)
+	_, here, err := s.store.BlobSize(ctx, job.Image.Digest)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	// Also where the database says that it is here, which costs little then: the collector may just have removed what nobody named a moment ago.
+	imported, err := s.cluster.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
+		// By digest, so that what is imported is what was resolved, even if the tag has moved.
+		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
+		if err != nil {
+			return err
+		}
+		resolved, err := registry.Resolve(ctx, s.cfg.Egress, pinned, registryAuth(job.Auth))
+		if err != nil {
+			return err
+		}
+		return resolved.Flatten(ctx, w)
+	})
 	if err != nil {
 		return err
 	}
 	if !here {
-		start := time.Now()
-		imported, err := s.cluster.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
-			// By digest, so that what is imported is what was resolved, even if the tag has moved.
-			pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
-			if err != nil {
-				return err
-			}
-			resolved, err := registry.Resolve(ctx, s.cfg.Egress, pinned, registryAuth(job.Auth))
-			if err != nil {
-				return err
-			}
-			return resolved.Flatten(ctx, w)
-		})
-		if err != nil {
+		if err := s.store.BlobImported(ctx, job.Image.Digest, imported.SizeBytes); err != nil {
 			return err
 		}
-		size = imported.SizeBytes
-		if err := s.store.BlobImported(ctx, job.Image.Digest, size); err != nil {
-			return err
-		}
-		s.log.Info("image imported", "digest", job.Image.Digest, "bytes", size, "took", time.Since(start))
+		s.log.Info("image imported", "digest", job.Image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
 	}
 	clone, err := s.cluster.CloneForTenant(ctx, job.Image.Digest, job.Image.CloneName())
 	if err != nil {
 		return err
 	}
-	return s.store.ImageMade(ctx, job.Image, size, clone.ID)
+	return s.store.ImageMade(ctx, job.Image, imported.SizeBytes, clone.ID)
 }
 
 func (s *Server) removeImage(ctx context.Context, job store.ImageJob) error {

@@ -283,3 +283,32 @@ func TestTheLeaderRunsTheLoops(t *testing.T) {
 		t.Error("the loops do not stop")
 	}
 }
+
+// An import that the database has and Ceph has not any more is made again: the collector and an order may have met.
+func TestAnImportThatIsGoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := withCeph(t)
+	first, second := s.tenant(), s.tenant()
+	reference := pushed(t)
+	order := func(c tenancy) openapi.Image {
+		t.Helper()
+		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
+	}
+	image := order(first)
+	if err := s.imagesPass(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.RemoveDisk(t.Context(), husk.Image{ID: image.ID}.CloneName()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cluster.RemoveImage(t.Context(), image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	again := order(second)
+	if err := s.imagesPass(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+again.ID.String(), second.token, nil), 200); now.State != "Ready" {
+		t.Errorf("the image is %+v", now)
+	}
+}
