@@ -12,10 +12,19 @@ const countEvery = 10 * time.Second
 
 // book brings the journal to what is true: a machine that runs has an open run, and one that does not has none. What happened while no agent
 // looked is dated by libvirt's log, or by now where that does not know.
-func (a *Agent) book(pod uuid.UUID, running bool) error {
+func (a *Agent) book(ctx context.Context, pod uuid.UUID, running bool) error {
 	start, open := a.journal.startOf(pod)
 	if running == open {
 		return nil
+	}
+	if running {
+		waited, err := a.vms.AwaitStart(ctx, pod)
+		if err != nil {
+			return err
+		}
+		if waited {
+			return a.began(pod, time.Now())
+		}
 	}
 	started, stopped, err := a.vms.LastLife(pod)
 	if err != nil {

@@ -33,7 +33,7 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 		return err
 	}
 	w.adopted = running
-	if err := w.agent.book(w.id, running); err != nil {
+	if err := w.agent.book(ctx, w.id, running); err != nil {
 		return err
 	}
 	// Also for a machine that runs: a restarted agent knows no ports yet.
@@ -395,7 +395,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.book(w.id, false), w.agent.net.Detach(w.id))
+	return errors.Join(w.agent.book(ctx, w.id, false), w.agent.net.Detach(w.id))
 }
 
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {

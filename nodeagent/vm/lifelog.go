@@ -2,7 +2,9 @@ package vm
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
 )
 
 // What libvirt writes into a domain's log when it starts and stops.
@@ -18,6 +21,42 @@ var lifeLine = regexp.MustCompile(`(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+
 
 // lifeTail is how much of a log is looked at from its end: a start writes some kilobytes, and a guest writes none of it.
 const lifeTail = 256 << 10
+
+// startingPoll is how often a machine is looked at that libvirt is starting.
+const startingPoll = 50 * time.Millisecond
+
+// AwaitStart waits until libvirt has started a pod's machine, which an agent before this one may have asked for, and tells whether it had to wait. It
+// returns when there is no machine any more, too.
+func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		starting, err := call(ctx, m, callTimeout, func(c *libvirt.Connect) (bool, error) {
+			dom, err := c.LookupDomainByUUID(pod[:])
+			if is(err, libvirt.ERR_NO_DOMAIN) {
+				return false, nil
+			}
+			if err != nil {
+				return false, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
+			}
+			defer dom.Free() //nolint:errcheck // it only drops a reference
+			state, _, err := dom.GetState()
+			if is(err, libvirt.ERR_NO_DOMAIN) {
+				return false, nil
+			}
+			return state == libvirt.DOMAIN_PAUSED || state == libvirt.DOMAIN_NOSTATE || state == libvirt.DOMAIN_SHUTOFF, err
+		})
+		if err != nil || !starting {
+			return waited, err
+		}
+		waited = true
+		select {
+		case <-ctx.Done():
+			return waited, fmt.Errorf("the machine of pod %s does not start: %w", pod, ctx.Err())
+		case <-time.After(startingPoll):
+		}
+	}
+}
 
 // LastLife says when a pod's machine was last started and last stopped, by what libvirt leaves behind: an agent that was dead at that moment learns it from
 // there. What is not known is the zero time.
