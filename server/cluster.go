@@ -79,11 +79,7 @@ func (c *cluster) sync(ctx context.Context) ([]store.NodeRoom, error) {
 		return nil, err
 	}
 	for _, key := range leaving {
-		if p, known := c.pods[key]; known && !p.leaving {
-			p.leaving = true
-			c.pods[key] = p
-			c.fleet.Leaving(p.handle)
-		}
+		c.leave(key)
 	}
 	for _, n := range c.nodes {
 		// Between the two statements a node may have changed. It is left out until both agree.
@@ -156,7 +152,11 @@ func (c *cluster) load(ctx context.Context, nodes []store.ID) error {
 		if err != nil {
 			return err
 		}
-		if err := c.rule(ctx, batch, pods); err != nil {
+		tenants := map[store.ID]bool{}
+		for _, p := range pods {
+			c.rule(tenants, p.TenantID, p.Scheduling)
+		}
+		if err := c.readAgain(ctx, tenants, batch); err != nil {
 			return err
 		}
 		there := make(map[store.PodKey]bool, len(pods))
@@ -178,29 +178,23 @@ func (c *cluster) load(ctx context.Context, nodes []store.ID) error {
 	return nil
 }
 
-// rule notices tenants that begin to have rules. Their pods that are known already are read again, with their labels.
-func (c *cluster) rule(ctx context.Context, reading []store.ID, pods []store.PlacedPod) error {
-	tenants := map[store.ID]bool{}
-	for _, p := range pods {
-		if hasRules(p.Scheduling) && !c.ruled[p.TenantID] {
-			c.ruled[p.TenantID], tenants[p.TenantID] = true, true
-		}
+// rule collects tenants that begin to have rules.
+func (c *cluster) rule(begin map[store.ID]bool, tenant store.ID, s husk.Scheduling) {
+	if hasRules(s) && !c.ruled[tenant] {
+		c.ruled[tenant], begin[tenant] = true, true
 	}
-	return c.readAgain(ctx, tenants, reading)
 }
 
-// ruleFor is rule for pods that wait for a place.
+// ruleFor sees to it that the labels of all pods are counted that rules of pods that wait may be about.
 func (c *cluster) ruleFor(ctx context.Context, pods []store.PendingPod) error {
 	tenants := map[store.ID]bool{}
 	for _, p := range pods {
-		if hasRules(p.Scheduling) && !c.ruled[p.TenantID] {
-			c.ruled[p.TenantID], tenants[p.TenantID] = true, true
-		}
+		c.rule(tenants, p.TenantID, p.Scheduling)
 	}
 	return c.readAgain(ctx, tenants, nil)
 }
 
-// readAgain reads the pods of some tenants again, but for those on nodes that are being read anyway.
+// readAgain reads the pods of some tenants again, now with their labels, but for those on nodes that are being read anyway.
 func (c *cluster) readAgain(ctx context.Context, tenants map[store.ID]bool, reading []store.ID) error {
 	if len(tenants) == 0 {
 		return nil
@@ -240,7 +234,19 @@ func (c *cluster) adopt(p store.PlacedPod) {
 	}
 	pod := c.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
 	pod.Size.MemoryMiB += p.Overhead - n.room.VMMOverheadMiB // it is charged what the node needed when it was placed
-	c.booked(n, p.PodKey, c.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000))
+	h := c.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
+	if c.booked(n, p.PodKey, h); p.Leaving {
+		c.leave(p.PodKey)
+	}
+}
+
+// leave notes that a pod is being stopped.
+func (c *cluster) leave(key store.PodKey) {
+	if p, known := c.pods[key]; known && !p.leaving {
+		p.leaving = true
+		c.pods[key] = p
+		c.fleet.Leaving(p.handle)
+	}
 }
 
 // booked remembers where a pod is.

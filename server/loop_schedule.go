@@ -112,9 +112,7 @@ func (p *placer) place(ctx context.Context, epoch int64, pending []store.Pending
 	}
 	victims := make([]store.Eviction, 0, len(decision.Evictions))
 	for _, e := range decision.Evictions {
-		if key, known := p.cluster.keys[e.Victim]; known { // or it is one of this batch that the database refused
-			victims = append(victims, store.Eviction{Pod: key, Node: p.cluster.nodeOf(p.cluster.fleet.NodeOf(e.Victim)).room.ID})
-		}
+		victims = append(victims, store.Eviction{Pod: p.cluster.keys[e.Victim], Node: p.cluster.nodeOf(p.cluster.fleet.NodeOf(e.Victim)).room.ID})
 	}
 	evicted, err := p.store.Evict(ctx, epoch, victims, "Preempted", "a pod of higher priority takes its room; it starts again where there is room")
 	if err != nil {
