@@ -40,11 +40,13 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 				return false, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
 			}
 			defer dom.Free() //nolint:errcheck // it only drops a reference
-			state, _, err := dom.GetState()
+			state, reason, err := dom.GetState()
 			if is(err, libvirt.ERR_NO_DOMAIN) {
 				return false, nil
 			}
-			return state == libvirt.DOMAIN_PAUSED || state == libvirt.DOMAIN_NOSTATE || state == libvirt.DOMAIN_SHUTOFF, err
+			// One that is paused for another reason, by a disk's error or by hand, has been started.
+			starting := state == libvirt.DOMAIN_PAUSED && libvirt.DomainPausedReason(reason) == libvirt.DOMAIN_PAUSED_STARTING_UP
+			return starting || state == libvirt.DOMAIN_NOSTATE || state == libvirt.DOMAIN_SHUTOFF, err
 		})
 		if err != nil || !starting {
 			return waited, err
