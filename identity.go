@@ -46,6 +46,8 @@ type Caller struct {
 	Role     Role      // of tenants' callers
 	TenantID uuid.UUID // of tenants' callers
 	NodeID   uuid.UUID // of agents
+	// LoggedInAt is when credentials were shown; tokens that were renewed since say the same.
+	LoggedInAt time.Time
 }
 
 // ActorKind is how the audit log tells callers apart.
