@@ -54,7 +54,7 @@ func newDashboard(from fs.FS) (dashboard, error) {
 }
 
 // withDashboard serves the dashboard beside the API. Every path under dashboardPath that is no file is the page, which finds out itself what to show.
-func (s *Server) withDashboard(d dashboard, api http.Handler) http.Handler {
+func (s *Server) withDashboard(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ours := strings.CutPrefix(r.URL.Path, dashboardPath)
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -66,10 +66,11 @@ func (s *Server) withDashboard(d dashboard, api http.Handler) http.Handler {
 			api.ServeHTTP(w, r)
 			return
 		}
+		requestOf(r.Context()).operation = "dashboard" // as metrics call it
 		hashed := strings.HasPrefix(name, "assets/")
-		f := d[name]
+		f := s.dashboard[name]
 		if f == nil && !hashed { // an asset of another version is missing; a page in its place would be taken for a script
-			f = d["index.html"]
+			f = s.dashboard["index.html"]
 		}
 		switch {
 		case f != nil:

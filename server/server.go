@@ -163,16 +163,16 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 // Handler returns the HTTP API and the dashboard.
 func (s *Server) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.observe, s.contract)
+	r.Use(s.contract)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, errNoRoute) })
 	strict := openapi.NewStrictHandlerWithOptions(api{s}, nil, openapi.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
 		ResponseErrorHandlerFunc: s.writeProblem,
 	})
-	return s.withDashboard(s.dashboard, openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
+	return s.observe(s.withDashboard(openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
 		BaseRouter:       r,
 		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
-	}))
+	})))
 }
 
 // RunLoops keeps this server's copy of what tenants are told fresh, takes part in the election, and runs the control loops whenever this server leads.

@@ -91,6 +91,7 @@ func startStack() (*stack, error) {
 		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
 		"--lease", lease.String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // one tenant has ten thousand pods
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ const (
 )
 
 // redirects may have any port.
-var redirects = []string{"http://127.0.0.1/callback", "http://localhost/callback"}
+var redirects = []string{"http://127.0.0.1/callback", "http://localhost/callback", "http://127.0.0.1/ui/login/callback"}
 
 // Provider is a running provider.
 type Provider struct {

@@ -5,6 +5,9 @@ const trim = (n: number, digits: number) => String(Number(n.toFixed(digits)));
 /** cores shows a thousandth part of cores, such as 500 as 0.5. */
 export const cores = (millis: number) => trim(millis / 1000, 2);
 
+/** coresOf is the same with its noun. */
+export const coresOf = (millis: number) => `${cores(millis)} ${millis === 1000 ? "core" : "cores"}`;
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /** bytes shows a size with the unit that leaves few digits. */

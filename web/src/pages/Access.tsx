@@ -6,7 +6,7 @@ import { keyOf, useSession } from "../api/session";
 import { dateTime } from "../lib/format";
 import { Button } from "../ui/Button";
 import { Dialog, FormDialog } from "../ui/Dialog";
-import { Input, Select } from "../ui/Field";
+import { Input, NAME, Select } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Loading, PageHead, When } from "../ui/parts";
 import { toast, toastError } from "../ui/toasts";
@@ -266,7 +266,7 @@ function NewKey({ account, close, made }: { account: Account; close: () => void;
         label="Name"
         value={name}
         onChange={setName}
-        pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+        pattern={NAME}
         maxLength={63}
         hint="Where it is used, such as pipeline."
         required
@@ -323,7 +323,7 @@ function NewAccount({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="A service account" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
     </FormDialog>
   );
@@ -477,7 +477,7 @@ function NewIssuer({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="An OIDC issuer of your own" submit="Add" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" required autoFocus />
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} required autoFocus />
       <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
       <Input
         label="Client id"

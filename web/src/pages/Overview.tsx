@@ -4,7 +4,7 @@ import { client, data, type HuskEvent, type Pod } from "../api/client";
 import { useLive } from "../api/live";
 import { useMay } from "../api/role";
 import { keyOf, useSession } from "../api/session";
-import { cores, count, gibibytes, hours, mebibytes, money } from "../lib/format";
+import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Problem } from "../ui/Problem";
 import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
@@ -73,7 +73,7 @@ export function Overview() {
                 label="Processors"
                 used={quota.data.used.cpuMillis}
                 limit={quota.data.limits.cpuMillis}
-                show={(n) => `${cores(n)} cores`}
+                show={(n) => `${coresOf(n)}`}
               />
               <Meter label="Memory" used={quota.data.used.memoryMiB} limit={quota.data.limits.memoryMiB} show={mebibytes} />
               <Meter label="Volumes" used={quota.data.used.volumeGiB} limit={quota.data.limits.volumeGiB} show={gibibytes} />

@@ -3,7 +3,7 @@ import { useMemo, useState } from "react";
 import { client, type Pod } from "../api/client";
 import { useLive } from "../api/live";
 import { useMay } from "../api/role";
-import { cores, mebibytes, plural } from "../lib/format";
+import { coresOf, mebibytes, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
@@ -67,7 +67,7 @@ export function Pods() {
         width: "150px",
         wide: true,
         sort: (p) => p.spec.resources.memoryMiB,
-        cell: (p) => `${cores(p.spec.resources.cpuMillis)} cores, ${mebibytes(p.spec.resources.memoryMiB)}`,
+        cell: (p) => `${coresOf(p.spec.resources.cpuMillis)}, ${mebibytes(p.spec.resources.memoryMiB)}`,
       },
       {
         name: "Address",

@@ -41,6 +41,18 @@ function bounds(range: Range): { from: string; to?: string } {
   }
 }
 
+/** filled has a bar for each piece of the time, also where nothing was used. */
+function filled(items: Item[], from: string, to: string | undefined, step: number) {
+  const end = Math.ceil((to ? Date.parse(to) : Date.now()) / step) * step;
+  const times = Array.from({ length: Math.max(1, (end - Date.parse(from)) / step) }, (_, i) => Date.parse(from) + i * step);
+  const used = new Map(items.map((u) => [Date.parse(u.from), u.cpuCoreSeconds / 3600]));
+  return {
+    times: times.map((t) => t / 1000),
+    values: times.map((t) => used.get(t) ?? 0),
+    span: [Date.parse(from) / 1000, end / 1000] as [number, number],
+  };
+}
+
 /** Usage shows what was reserved and what it costs, of the tenant or, for the operator, of all. */
 export function Usage() {
   const session = useSession();
@@ -115,6 +127,7 @@ export function Usage() {
   };
   const sum = total.data?.items[0];
   const rows = grouped.data?.items ?? [];
+  const bars = over.data && filled(over.data.items, span.from, span.to, period === "hour" ? DAY / 24 : DAY);
   return (
     <>
       <PageHead title="Usage" lead="What was reserved counts, whether it was used or not. An hour that is closed never changes.">
@@ -150,12 +163,13 @@ export function Usage() {
           </Card>
           <Card title={period === "hour" ? "By the hour" : "By the day"} className="grow">
             <Suspense fallback={<Loading />}>
-              {over.data && over.data.items.length > 0 && (
+              {bars && (
                 <Chart
                   label="Core-hours"
                   bars
-                  times={over.data.items.map((u) => Date.parse(u.from) / 1000)}
-                  series={[{ name: "core-hours", values: over.data.items.map((u) => u.cpuCoreSeconds / 3600) }]}
+                  times={bars.times}
+                  span={bars.span}
+                  series={[{ name: "core-hours", values: bars.values }]}
                   show={(n) => hours(n * 3600)}
                 />
               )}

@@ -8,7 +8,7 @@ import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Input } from "../ui/Field";
+import { Input, NAME } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
@@ -118,7 +118,7 @@ function CreateVolume({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a volume" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input label="Size in GiB" type="number" min={1} max={16384} value={size} onChange={setSize} required />
     </FormDialog>
   );

@@ -15,13 +15,33 @@ interface Props {
   show: (n: number) => string;
   bars?: boolean;
   max?: number; // what the axis reaches at least
+  span?: [from: number, to: number]; // what the chart is of; without it, what the times are
+  binary?: boolean; // ticks at powers of two, as bytes are counted
+}
+
+const POWERS = Array.from({ length: 60 }, (_, i) => 2 ** i);
+
+/** clock shows ticks in as much detail as they are apart. */
+const clock = (ticks: number[]) => {
+  const apart = (ticks[1] ?? 0) - (ticks[0] ?? 0);
+  return ticks.map((t) => {
+    const at = new Date(t * 1000);
+    return apart >= 86_400
+      ? at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })
+      : at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: apart < 60 ? "2-digit" : undefined });
+  });
+};
+
+/** rest lets the legend tell the newest values while nobody points at others. */
+function rest(plot: uPlot) {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: (plot.data[0]?.length ?? 1) - 1 }, false);
 }
 
 const COLOURS = { light: ["#0b6b57", "#9a5b00", "#1b5fa8", "#8a2f6d"], dark: ["#62cdb1", "#f1b75b", "#86b8f2", "#e39ac9"] };
 const HEIGHT = 190;
 
 /** Chart draws series over time. */
-export function Chart({ label, times, series, show, bars, max }: Props) {
+export function Chart({ label, times, series, show, bars, max, span, binary }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
   const names = series.map((s) => s.name).join();
@@ -41,10 +61,14 @@ export function Chart({ label, times, series, show, bars, max }: Props) {
         width: into.clientWidth || 300,
         height: HEIGHT,
         cursor: { y: false },
-        scales: { y: { range: (_, __, most) => [0, Math.max(most ?? 0, max ?? 0) * 1.05 || 1] } },
-        axes: [axis, { ...axis, size: 78, values: (_, ticks) => ticks.map(show) }],
+        hooks: { setCursor: [rest], setData: [rest], ready: [rest] },
+        scales: { x: span ? { range: () => span } : {}, y: { range: (_, __, most) => [0, Math.max(most ?? 0, max ?? 0) * 1.05 || 1] } },
+        axes: [
+          { ...axis, values: (_, ticks) => clock(ticks) },
+          { ...axis, ...(binary ? { incrs: POWERS } : {}), size: 78, values: (_, ticks) => ticks.map(show) },
+        ],
         series: [
-          {},
+          { value: (_, t) => (t === null || t === undefined ? "–" : new Date(t * 1000).toLocaleString("en-GB")) },
           ...series.map((s, i) => ({
             label: s.name,
             stroke: colours[i % colours.length],

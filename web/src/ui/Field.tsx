@@ -1,5 +1,8 @@
 import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, useId } from "react";
 
+/** NAME is how objects may be called (RFC 1123), as a pattern of an input. */
+export const NAME = String.raw`[a-z0-9]([\-a-z0-9]*[a-z0-9])?`;
+
 interface Common {
   label: string;
   hint?: ReactNode;

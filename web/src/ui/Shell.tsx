@@ -1,5 +1,5 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useNavigate, useRouter, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { keyOf, type Session, signOut, switchTo, useSession, useSessions, useSignedIn } from "../api/session";
 import { Help } from "./Help";
@@ -43,10 +43,10 @@ export const placesOf = (s: Session) => (s.kind === "operator" ? OPERATOR : TENA
 export function Shell() {
   const signedIn = useSignedIn();
   const navigate = useNavigate();
-  const path = useRouterState({ select: (s) => s.location.href });
+  const router = useRouter();
   useEffect(() => {
-    if (!signedIn) void navigate({ to: "/login", search: { next: path } });
-  }, [signedIn, navigate, path]);
+    if (!signedIn) void navigate({ to: "/login", search: { next: router.state.location.href } });
+  }, [signedIn, navigate, router]);
   return signedIn ? <SignedIn /> : null;
 }
 

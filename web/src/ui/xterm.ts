@@ -26,8 +26,8 @@ const LIGHT: ITheme = {
   brightWhite: "#1c1d1a",
 };
 
-/** sheetFor makes a style element that holds no text, and whose text goes into a constructed sheet. */
-function sheetFor(element: HTMLStyleElement): HTMLStyleElement {
+/** sheetFor makes an element whose text goes into a constructed sheet, for as long as the element is there. */
+function sheetFor(element: HTMLElement): HTMLElement {
   const sheet = new CSSStyleSheet();
   const adopted = () => document.adoptedStyleSheets.filter((s) => s !== sheet);
   Object.defineProperty(element, "textContent", {
@@ -44,17 +44,17 @@ function sheetFor(element: HTMLStyleElement): HTMLStyleElement {
   return element;
 }
 
-const strictDocument = new Proxy(document, {
-  get(target, name) {
-    if (name === "createElement")
-      return (tag: string, options?: ElementCreationOptions) => {
-        const made = target.createElement(tag, options);
-        return tag === "style" ? sheetFor(made as HTMLStyleElement) : made;
-      };
-    const value = Reflect.get(target, name);
-    return typeof value === "function" ? value.bind(target) : value;
-  },
-});
+/** withSheets lets xterm.js make its style elements as such sheets. It makes all of them when it is opened, some past its option documentOverride. */
+function withSheets(open: () => void) {
+  const make = document.createElement.bind(document);
+  const own = document as { createElement?: unknown };
+  own.createElement = (tag: string, options?: ElementCreationOptions) => (tag === "style" ? sheetFor(make("template")) : make(tag, options));
+  try {
+    open();
+  } finally {
+    delete own.createElement; // what its prototype has is seen again
+  }
+}
 
 /** openTerminal puts a terminal into an element and keeps it as large. What is written to it can set no title and reach no clipboard. */
 export function openTerminal(
@@ -62,7 +62,6 @@ export function openTerminal(
   options: { readOnly?: boolean; label: string; resized?: (cols: number, rows: number) => void },
 ) {
   const terminal = new Terminal({
-    documentOverride: strictDocument,
     disableStdin: options.readOnly,
     convertEol: false,
     cursorBlink: !options.readOnly,
@@ -76,7 +75,7 @@ export function openTerminal(
   });
   const fit = new FitAddon();
   terminal.loadAddon(fit);
-  terminal.open(into);
+  withSheets(() => terminal.open(into));
   terminal.textarea?.setAttribute("aria-label", options.label);
   if (options.resized) terminal.onResize(({ cols, rows }) => options.resized?.(cols, rows));
   const observer = new ResizeObserver(() => fit.fit());

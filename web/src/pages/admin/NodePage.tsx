@@ -3,7 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, type Node, type PlacedPod } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
-import { cores, mebibytes } from "../../lib/format";
+import { cores, coresOf, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { type Column, DataTable } from "../../ui/DataTable";
@@ -96,7 +96,7 @@ function Page({ node: n }: { node: Node }) {
       <div className="cards two">
         <Card title="Room">
           <div className="meters">
-            <Meter label="Processors" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${cores(x)} cores`} />
+            <Meter label="Processors" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${coresOf(x)}`} />
             <Meter label="Memory" used={n.allocated.memoryMiB} limit={n.capacity.memoryMiB} show={mebibytes} />
           </div>
           <Packing node={n} pods={pods.data ?? []} height={170} />

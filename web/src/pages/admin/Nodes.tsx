@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Node, type PlacedPod } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
-import { cores, dateTime, mebibytes, plural } from "../../lib/format";
+import { cores, coresOf, dateTime, mebibytes, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
@@ -92,7 +92,7 @@ export function Nodes() {
                 label="Processors"
                 used={sum((n) => n.allocated.cpuMillis)}
                 limit={sum((n) => n.schedulableCPUMillis)}
-                show={(n) => `${cores(n)} cores`}
+                show={(n) => `${coresOf(n)}`}
               />
               <Meter label="Memory" used={sum((n) => n.allocated.memoryMiB)} limit={sum((n) => n.capacity.memoryMiB)} show={mebibytes} />
             </div>
@@ -121,7 +121,7 @@ export function Nodes() {
                 </div>
                 <Packing node={n} pods={byNode.get(n.id) ?? []} />
                 <p className="muted small">
-                  {cores(n.allocated.cpuMillis)} of {cores(n.schedulableCPUMillis)} cores, {mebibytes(n.allocated.memoryMiB)} of{" "}
+                  {cores(n.allocated.cpuMillis)} of {coresOf(n.schedulableCPUMillis)}, {mebibytes(n.allocated.memoryMiB)} of{" "}
                   {mebibytes(n.capacity.memoryMiB)}
                   {n.pool && ` · pool ${n.pool}`} · heartbeat <When at={n.heartbeatAt} />
                 </p>

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "react";
 import type { Node, PlacedPod } from "../../api/client";
-import { cores, mebibytes, percent } from "../../lib/format";
+import { coresOf, mebibytes, percent } from "../../lib/format";
 import { squarify } from "./squarify";
 
 const WIDTH = 300;
@@ -64,4 +64,4 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
 }
 
 const told = (p: PlacedPod) =>
-  `${p.tenantName}/${p.name}: ${cores(p.resources.cpuMillis)} cores, ${mebibytes(p.resources.memoryMiB)}, ${p.phase}`;
+  `${p.tenantName}/${p.name}: ${coresOf(p.resources.cpuMillis)}, ${mebibytes(p.resources.memoryMiB)}, ${p.phase}`;

@@ -3,11 +3,11 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { client, data, idempotent, type Schemas, type Tenant } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
-import { cores, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
+import { coresOf, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { FormDialog } from "../../ui/Dialog";
-import { Input } from "../../ui/Field";
+import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { MadeKey } from "../Access";
@@ -71,7 +71,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
               label="Processors"
               used={holds.reduce((s, p) => s + p.resources.cpuMillis, 0)}
               limit={t.quota.cpuMillis}
-              show={(n) => `${cores(n)} cores`}
+              show={(n) => `${coresOf(n)}`}
             />
             <Meter label="Memory" used={holds.reduce((s, p) => s + p.resources.memoryMiB, 0)} limit={t.quota.memoryMiB} show={mebibytes} />
           </div>
@@ -109,7 +109,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
             <li key={p.id}>
               <Badge state={p.phase} title={p.reason} /> {p.name}
               <span className="muted">
-                {cores(p.resources.cpuMillis)} cores, {mebibytes(p.resources.memoryMiB)}
+                {coresOf(p.resources.cpuMillis)}, {mebibytes(p.resources.memoryMiB)}
               </span>
             </li>
           ))}
@@ -186,12 +186,12 @@ function FirstKey({ tenant, close, made }: { tenant: Tenant; close: () => void; 
   };
   return (
     <FormDialog title={`An API key for ${tenant.name}`} submit="Make the key" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input
         label="Service account"
         value={account}
         onChange={setAccount}
-        pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+        pattern={NAME}
         hint="One that is not there yet is made, as an owner."
         required
       />

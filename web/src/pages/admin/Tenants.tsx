@@ -7,7 +7,7 @@ import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
 import { Button } from "../../ui/Button";
 import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
-import { Input } from "../../ui/Field";
+import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Empty, Loading, PageHead, When } from "../../ui/parts";
 import { usePlaced } from "./Nodes";
@@ -131,7 +131,7 @@ function CreateTenant({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a tenant" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <p className="hint">It begins with the default quota; then give it a first API key.</p>
     </FormDialog>
   );

@@ -1,6 +1,6 @@
 import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
 import { Button } from "../../ui/Button";
-import { Check, Input, Select } from "../../ui/Field";
+import { Check, Input, NAME, Select } from "../../ui/Field";
 import { Card } from "../../ui/parts";
 import { Pairs } from "./Pairs";
 import { join, split } from "./twin";
@@ -42,7 +42,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
           onChange={(name) => change({ ...pod, name })}
           error={at("name")}
           hint="Small letters, digits and dashes."
-          pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+          pattern={NAME}
           maxLength={63}
           required
         />
@@ -176,7 +176,7 @@ function ContainerForm({
           value={c.name}
           onChange={(name) => change({ name })}
           error={error("name")}
-          pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+          pattern={NAME}
           required
         />
       </div>

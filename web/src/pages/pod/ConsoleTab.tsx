@@ -45,7 +45,7 @@ export default function ConsoleTab({ pod }: { pod: Pod }) {
           </output>
         )}
       </div>
-      <div className="terminal" ref={host} />
+      <div className="screen" ref={host} />
     </>
   );
 }

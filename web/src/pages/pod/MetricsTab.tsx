@@ -47,13 +47,13 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
           <Chart label="Processors" times={drawn.times} series={drawn.cpu} show={percent} max={0.1} />
         </Card>
         <Card title="Memory">
-          <Chart label="Memory" times={drawn.times} series={drawn.memory} show={bytes} max={last.pod.memoryTotalBytes} />
+          <Chart label="Memory" times={drawn.times} series={drawn.memory} show={bytes} binary max={last.pod.memoryTotalBytes} />
         </Card>
         <Card title="Network">
-          <Chart label="Network" times={drawn.times} series={drawn.network} show={perSecond} max={1024} />
+          <Chart label="Network" times={drawn.times} series={drawn.network} show={perSecond} binary max={1024} />
         </Card>
         <Card title="Disks">
-          <Chart label="Disks" times={drawn.times} series={drawn.disk} show={perSecond} max={1024} />
+          <Chart label="Disks" times={drawn.times} series={drawn.disk} show={perSecond} binary max={1024} />
         </Card>
         {last.pod.cpuPressurePercent !== undefined && (
           <Card title="Pressure">

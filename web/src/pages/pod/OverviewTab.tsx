@@ -1,7 +1,7 @@
 import { Link } from "@tanstack/react-router";
 import type { Pod, Volume } from "../../api/client";
 import { useLive } from "../../api/live";
-import { cores, dateTime, duration, mebibytes } from "../../lib/format";
+import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Card, Copy, Facts, When } from "../../ui/parts";
 
@@ -14,7 +14,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
       <Card title="The machine">
         <Facts
           of={[
-            ["Size", `${cores(spec.resources.cpuMillis)} cores, ${mebibytes(spec.resources.memoryMiB)}`],
+            ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
             ["Restart policy", spec.restartPolicy],

@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { client, data, type Pod } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
-import { cores, mebibytes } from "../../lib/format";
+import { coresOf, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Problem, sentence } from "../../ui/Problem";
 import { Card, Copy, Facts, Loading, When } from "../../ui/parts";
@@ -63,7 +63,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
               ["Ruled out by your other pods", refusal.crowded],
               [
                 "Nearest miss lacks",
-                refusal.nearestLacks && `${cores(refusal.nearestLacks.cpuMillis)} cores, ${mebibytes(refusal.nearestLacks.memoryMiB)}`,
+                refusal.nearestLacks && `${coresOf(refusal.nearestLacks.cpuMillis)}, ${mebibytes(refusal.nearestLacks.memoryMiB)}`,
               ],
             ]}
           />
@@ -80,7 +80,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
                       {p.id.slice(0, 8)}
                     </Link>
                     <span>
-                      {cores(p.resources.cpuMillis)} cores, {mebibytes(p.resources.memoryMiB)}
+                      {coresOf(p.resources.cpuMillis)}, {mebibytes(p.resources.memoryMiB)}
                     </span>
                     <Copy text={p.id} shown="id" label="the pod's id" />
                   </li>

@@ -67,7 +67,7 @@ export default function TerminalTab({ pod, container, pick }: { pod: Pod; contai
           <Copy text={`husk exec -it ${pod.name}${pod.spec.containers.length > 1 ? ` -c ${container}` : ""} -- sh`} label="the command" />
         </span>
       </div>
-      <div className="terminal" ref={host} />
+      <div className="screen" ref={host} />
     </>
   );
 }

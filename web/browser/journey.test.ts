@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Api, expectFaults, gone, type Pod, setup, signedIn, until } from "./stack";
+
+const owner = new Api(setup.owner);
+
+afterAll(async () => {
+  const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
+  await Promise.all(items.map((p) => gone(owner, p)));
+  const volumes = await owner.ok<{ items: { id: string }[] }>("GET", "/v1/volumes");
+  for (const v of volumes.items)
+    await until("a volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${v.id}`)).status < 300);
+});
+
+beforeAll(async () => {
+  const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
+  expect(items).toEqual([]);
+});
+
+test("from an empty tenant to a pod that runs, is looked into, and is deleted, without a reload", async () => {
+  const page = await signedIn(setup.owner);
+  let loads = 0;
+  page.on("load", () => {
+    loads++;
+  });
+
+  // What an empty tenant is told leads to the first steps.
+  await page.getByRole("heading", { name: "Nothing runs yet" }).waitFor();
+  await page.getByRole("link", { name: "Create a volume" }).click();
+  await page.getByRole("heading", { name: "No volumes yet" }).waitFor();
+  await page.getByRole("button", { name: "Create a volume" }).first().click();
+  await page.getByRole("textbox", { name: "Name" }).fill("kept");
+  await page.getByLabel("Size in GiB").fill("1");
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("row", { name: /kept Available 1 GiB/ }).waitFor();
+
+  // The form and its twin say the same.
+  await page.keyboard.press("c");
+  await page.getByRole("heading", { name: "Order a pod" }).waitFor();
+  await page.getByLabel("Name", { exact: true }).fill("greeter");
+  await page.getByRole("button", { name: "Tiny" }).click();
+  await page.getByLabel("Image").fill(setup.busybox);
+  await page.getByLabel("Arguments").fill(`sh -c 'i=0; while true; do i=$((i+1)); echo "hello $i" | tee -a /data/log; sleep 1; done'`);
+  await page.getByLabel("Attach a volume").selectOption({ label: "kept, 1 GiB" });
+  await page.getByLabel("Path of kept").fill("/data");
+  const twin = page.getByLabel("Document");
+  expect(await twin.inputValue()).toContain("mountPath: /data");
+  expect(await page.locator(".twin").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
+  await twin.fill((await twin.inputValue()).replace("name: greeter", "name: greeter\nlabels:\n  app: hello"));
+  expect(await page.getByLabel("Labels: name 1").inputValue()).toBe("app");
+  await page.getByLabel("Form").selectOption("json");
+  expect(JSON.parse(await twin.inputValue())).toMatchObject({ kind: "Pod", name: "greeter", labels: { app: "hello" } });
+
+  // The image was never imported; ordering does that first. Then the pod becomes Running before our eyes.
+  await page.getByRole("button", { name: "Order the pod" }).click();
+  await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: 60_000 });
+  await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: 90_000 });
+  expect(await page.getByRole("listitem").filter({ hasText: "Containers running" }).innerText()).toMatch(/\+ .*s/);
+
+  await page.getByRole("tab", { name: "Logs" }).click();
+  await page
+    .getByText("hello 1", { exact: true })
+    .or(page.locator(".log-line", { hasText: "hello" }))
+    .first()
+    .waitFor();
+  const before = await page.locator(".filters .muted").innerText();
+  await until("the log grows", async () => (await page.locator(".filters .muted").innerText()) !== before);
+
+  await page.getByRole("tab", { name: "Terminal" }).click();
+  await page.locator(".xterm-rows", { hasText: "#" }).waitFor();
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type("echo typed-$((6*7)); stty size; exit 3\n");
+  await page.locator(".xterm-rows", { hasText: "typed-42" }).waitFor();
+  await page.getByText("The shell has ended with code 3.").waitFor();
+  const size = /(\d+) (\d+)/.exec((await page.locator(".xterm-rows").innerText()).replace(/.*typed-42/s, ""));
+  expect(Number(size?.[1])).toBeGreaterThan(15);
+  expect(Number(size?.[2])).toBeGreaterThan(80);
+
+  await page.getByRole("tab", { name: "Metrics" }).click();
+  const chart = page.getByRole("img", { name: /^Memory: used [1-9]/ });
+  await chart.waitFor();
+  const cpu = page.getByRole("img", { name: /^Processors: used of one core/ });
+  const first = await cpu.getAttribute("aria-label");
+  await until("the figures move", async () => (await cpu.getAttribute("aria-label")) !== first, 30);
+
+  await page.getByRole("tab", { name: "Console" }).click();
+  await page.locator(".xterm-rows", { hasText: /\S/ }).waitFor();
+  await page.getByRole("tab", { name: "Placement" }).click();
+  await page.getByText("Placed", { exact: true }).first().waitFor();
+  await page.getByRole("tab", { name: "Events" }).click();
+  await page.getByRole("listitem").filter({ hasText: "Running" }).waitFor();
+  await page.getByRole("tab", { name: "Spec" }).click();
+  expect(await page.getByLabel("The pod's document").innerText()).toContain("name: greeter");
+
+  // Its volume is found by searching, and says who has it.
+  await page.keyboard.press("/");
+  await page.getByRole("combobox").fill("kept");
+  await page.getByRole("option", { name: /kept/ }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: /kept.*In use/ }).waitFor();
+  await page.getByRole("link", { name: "greeter" }).click();
+
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: 60_000 });
+
+  // Usage has counted it.
+  await page.keyboard.press("g");
+  await page.keyboard.press("u");
+  await until(
+    "usage names the pod",
+    async () => {
+      await page.getByLabel("Time").selectOption("today");
+      return (await page.getByRole("row", { name: /greeter pod/ }).count()) > 0;
+    },
+    70,
+  );
+  expect(loads).toBe(0);
+});
+
+test("an order that cannot be is refused where it is wrong", async () => {
+  const page = await signedIn(setup.owner);
+  expectFaults(/403 \(Forbidden\)/);
+  await page.goto("/ui/pods/new");
+  await page.getByLabel("Name", { exact: true }).fill("toobig");
+  await page.getByLabel("Image").fill(setup.busybox);
+  await page.getByLabel("Cores").fill("200");
+  await page.getByRole("button", { name: "Order the pod" }).click();
+  const problem = page.getByRole("alert");
+  await problem.waitFor();
+  expect(await problem.innerText()).toMatch(/quota_exceeded in .*cpuMillis.*request/s);
+  await page.getByLabel("Document").fill("kind: Pod\nnome: x");
+  await page.getByText("there is no field nome", { exact: false }).waitFor();
+});
+
+test("a pod that has no place says why, and one can be deleted of many by label", async () => {
+  const page = await signedIn(setup.owner);
+  for (const [name, app] of [
+    ["lost-1", "lost"],
+    ["lost-2", "lost"],
+    ["other", "other"],
+  ])
+    await owner.ok("POST", "/v1/pods", {
+      name,
+      labels: { app },
+      spec: {
+        containers: [{ name: "main", image: setup.busybox }],
+        resources: { cpuMillis: 100, memoryMiB: 128 },
+        scheduling: { nodeSelector: { disk: "unobtainium" } },
+      },
+    });
+  await page.getByRole("link", { name: "Pods", exact: true }).click();
+  await page.getByRole("row", { name: /lost-1/ }).waitFor();
+  await page.getByRole("row", { name: /other/ }).waitFor();
+  await page.getByRole("link", { name: "other" }).click();
+  await page.getByRole("link", { name: "Why?" }).click();
+  await page.getByText("Without a label that is asked for").waitFor();
+  await page.getByText("NotSelected").first().waitFor();
+
+  await page.getByRole("link", { name: "Pods", exact: true }).click();
+  await page.getByRole("button", { name: "app=lost" }).first().click();
+  await page.getByText("2 of 3 pods").waitFor();
+  await page.getByLabel("Select all Pods").check();
+  await page.getByRole("button", { name: "Delete 2 pods" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "No pod is like that" }).waitFor({ timeout: 30_000 });
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.getByRole("row", { name: /other/ }).waitFor();
+});

@@ -1,0 +1,294 @@
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  Api,
+  DESKTOP,
+  gone,
+  haveImage,
+  type Key,
+  type Look,
+  newContext,
+  open,
+  PHONE,
+  type Pod,
+  setup,
+  settled,
+  signedIn,
+  until,
+} from "./stack";
+
+const owner = new Api(setup.owner);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const SHOTS = process.env.HUSK_SCREENSHOTS ?? "";
+let pod: Pod;
+let volume: { id: string };
+const ids = { node: "", tenant: "" };
+
+beforeAll(async () => {
+  await haveImage(owner, setup.busybox);
+  await haveImage(owner, setup.nginx);
+  volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
+  const spec = { resources: { cpuMillis: 500, memoryMiB: 128 } };
+  pod = await owner.ok<Pod>("POST", "/v1/pods", {
+    name: "web",
+    labels: { app: "web", tier: "front" },
+    spec: {
+      ...spec,
+      volumes: [{ name: "data", volumeId: volume.id }],
+      containers: [
+        { name: "nginx", image: setup.nginx, volumeMounts: [{ volume: "data", mountPath: "/usr/share/nginx/html", readOnly: true }] },
+        {
+          name: "writer",
+          image: setup.busybox,
+          args: [
+            "sh",
+            "-c",
+            'i=0; while true; do i=$((i+1)); echo "$(date -u) page $i is written"; echo $i > /data/index.html; sleep 1; done',
+          ],
+          volumeMounts: [{ volume: "data", mountPath: "/data" }],
+        },
+      ],
+    },
+  });
+  await owner.ok("POST", "/v1/pods", {
+    name: "waits",
+    labels: { app: "batch" },
+    spec: { ...spec, containers: [{ name: "main", image: setup.busybox }], scheduling: { nodeSelector: { disk: "nvme" } } },
+  });
+  await owner.ok("POST", "/v1/pods", {
+    name: "ends",
+    labels: { app: "batch" },
+    spec: {
+      ...spec,
+      restartPolicy: "Never",
+      containers: [{ name: "main", image: setup.busybox, args: ["sh", "-c", "echo no luck; exit 3"] }],
+    },
+  });
+  await until("the pod runs", async () => (await owner.ok<Pod>("GET", `/v1/pods/${pod.id}`)).status.phase === "Running", 90);
+  const operator = new Api(setup.operator);
+  ids.node = (await operator.ok<{ items: { id: string }[] }>("GET", "/v1/admin/nodes")).items[0]?.id ?? "";
+  ids.tenant = (await owner.ok<{ tenantId: string }>("GET", "/v1/whoami")).tenantId;
+});
+
+afterAll(async () => {
+  const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
+  await Promise.all(items.map((p) => gone(owner, p)));
+  await until("the volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
+});
+
+interface Found {
+  id: string;
+  impact: string;
+  nodes: { html: string; failureSummary: string }[];
+}
+
+/** accessible asks axe for what keeps people out: WCAG 2.2 A and AA. */
+async function accessible(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    // biome-ignore lint/suspicious/noExplicitAny: axe has just been put there
+    const result = await (window as any).axe.run({
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+      resultTypes: ["violations"],
+    });
+    return result.violations as Found[];
+  });
+  return found
+    .filter((v) => v.impact === "serious" || v.impact === "critical")
+    .map(
+      (v) =>
+        `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} — ${n.failureSummary.split("\n").slice(1, 3).join(" ")}`).join(" | ")}`,
+    );
+}
+
+/** unnamed are controls that a screen reader has no word for. */
+const unnamed = (page: Page) =>
+  page.locator("button, a, input, select, textarea").evaluateAll((all) =>
+    all
+      .filter((e) => (e as HTMLElement).checkVisibility() && !e.closest(".xterm"))
+      .filter(
+        (e) =>
+          !(
+            e.getAttribute("aria-label") ||
+            (e as HTMLElement).innerText?.trim() ||
+            (e as HTMLInputElement).labels?.length ||
+            e.querySelector("svg[aria-label]")
+          ),
+      )
+      .map((e) => e.outerHTML.slice(0, 120)),
+  );
+
+async function shot(page: Page, name: string, look: string) {
+  if (!SHOTS) return;
+  mkdirSync(SHOTS, { recursive: true });
+  await page.screenshot({ path: `${SHOTS}/${name}-${look}.png`, animations: "disabled", style: undefined });
+}
+
+const LOOKS: [string, Look][] = [
+  ["desktop-light", DESKTOP],
+  ["desktop-dark", { ...DESKTOP, dark: true }],
+  ["phone-light", PHONE],
+  ["phone-dark", { ...PHONE, dark: true }],
+];
+
+/** PAGES are all pages: name, whose, address, and what must be there before it is looked at. */
+const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) => Promise<unknown>][] = [
+  ["overview", setup.owner, () => "/", (p) => p.getByRole("meter").first().waitFor()],
+  ["pods", setup.owner, () => "/pods", (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  ["new-pod", setup.owner, () => "/pods/new?image=registry.example.com%2Fnginx%3A1.22", (p) => p.getByLabel("Document").waitFor()],
+  ["pod", setup.owner, () => `/pods/${pod.id}`, (p) => p.getByText("Containers running").waitFor()],
+  ["pod-metrics", setup.owner, () => `/pods/${pod.id}?tab=metrics`, (p) => p.waitForTimeout(7_000)],
+  ["pod-logs", setup.owner, () => `/pods/${pod.id}?tab=logs&container=writer`, (p) => p.locator(".log-line").first().waitFor()],
+  ["pod-terminal", setup.owner, () => `/pods/${pod.id}?tab=terminal&container=writer`, terminal],
+  ["pod-console", setup.owner, () => `/pods/${pod.id}?tab=console`, (p) => p.locator(".xterm-rows", { hasText: /\S/ }).waitFor()],
+  ["pod-events", setup.owner, () => `/pods/${pod.id}?tab=events`, (p) => p.locator(".events li").first().waitFor()],
+  ["pod-placement", setup.owner, () => `/pods/${pod.id}?tab=placement`, (p) => p.getByText("Nodes compared").waitFor()],
+  ["pod-spec", setup.owner, () => `/pods/${pod.id}?tab=spec`, (p) => p.getByLabel("The pod's document").waitFor()],
+  ["volumes", setup.owner, () => "/volumes", (p) => p.getByRole("row", { name: /web-data/ }).waitFor()],
+  ["volume", setup.owner, () => `/volumes/${volume.id}`, (p) => p.getByText("Attached to").waitFor()],
+  ["images", setup.owner, () => "/images", (p) => p.getByRole("row", { name: /nginx/ }).waitFor()],
+  ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  [
+    "events",
+    setup.owner,
+    () => "/events",
+    (p) =>
+      p
+        .getByRole("row", { name: /Running/ })
+        .first()
+        .waitFor(),
+  ],
+  ["usage", setup.owner, () => "/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],
+  [
+    "access",
+    setup.owner,
+    () => "/access",
+    (p) =>
+      p
+        .getByRole("region", { name: /Service account/ })
+        .first()
+        .waitFor(),
+  ],
+  ["audit", setup.owner, () => "/audit", (p) => p.getByText("createPod").first().waitFor()],
+  ["nodes", setup.operator, () => "/admin/nodes", (p) => p.locator(".packing-pod").first().waitFor()],
+  ["node", setup.operator, () => `/admin/nodes/${ids.node}`, (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  ["tenants", setup.operator, () => "/admin/tenants", (p) => p.getByRole("row").nth(1).waitFor()],
+  ["tenant", setup.operator, () => `/admin/tenants/${ids.tenant}`, (p) => p.getByRole("listitem").first().waitFor()],
+  ["all-usage", setup.operator, () => "/admin/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],
+  ["all-audit", setup.operator, () => "/admin/audit", (p) => p.getByText("createPod").first().waitFor()],
+];
+
+async function terminal(page: Page) {
+  await page.locator(".xterm-rows", { hasText: "#" }).waitFor();
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type("uname -srm; ls /data\n");
+  await page.locator(".xterm-rows", { hasText: "index.html" }).waitFor();
+}
+
+for (const [look, of] of LOOKS)
+  test(`every page can be used by everybody: ${look}`, { timeout: 300_000 }, async () => {
+    const bad: Record<string, string[]> = {};
+    const check = async (page: Page, name: string) => {
+      await shot(page, name, look);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      const found = [
+        ...(await accessible(page)),
+        ...(await unnamed(page)).map((e) => `no name: ${e}`),
+        ...(wide > 0 ? [`${wide} pixels wider than the screen`] : []),
+      ];
+      if (found.length > 0) bad[name] = found;
+    };
+    const door = await (await newContext(of)).newPage();
+    await door.goto("/ui/");
+    await door.getByLabel("Key id").waitFor();
+    await settled(door);
+    await check(door, "sign-in");
+    for (const who of [setup.owner, setup.operator]) {
+      const page = await signedIn(who, of);
+      for (const [name, key, path, there] of PAGES) {
+        if (key !== who) continue;
+        await open(page, path());
+        await there(page);
+        await settled(page);
+        await check(page, name);
+      }
+      if (who === setup.operator) continue;
+      await open(page, "/pods");
+      await page.keyboard.press("?");
+      await page.getByRole("heading", { name: "Keys" }).waitFor();
+      await check(page, "help");
+      await page.keyboard.press("Escape");
+      await page.keyboard.press("/");
+      await page.getByRole("combobox").fill("we");
+      await check(page, "search");
+    }
+    expect(bad).toEqual({});
+  });
+
+test("the first page is small, and large parts come when they are needed", async () => {
+  const page = await (await newContext()).newPage();
+  const sizes = new Map<string, number>();
+  page.on("response", async (r) => {
+    const path = new URL(r.url()).pathname;
+    if (path.startsWith("/ui/")) sizes.set(path, Number(r.headers()["content-length"] ?? 0));
+  });
+  await page.goto("/ui/");
+  await page.getByLabel("Key id").fill(setup.owner.clientId);
+  await page.getByLabel("Secret").fill(setup.owner.clientSecret);
+  await page.getByRole("button", { name: "Sign in with an API key" }).click();
+  await page.getByRole("row").or(page.getByRole("meter")).first().waitFor();
+  const total = [...sizes.values()].reduce((a, b) => a + b, 0);
+  console.log(`the first page takes ${(total / 1000).toFixed(0)} kB in ${sizes.size} files`);
+  expect(total).toBeGreaterThan(50_000); // or nothing was counted
+  expect(total).toBeLessThan(250_000);
+  expect([...sizes.keys()].filter((name) => /xterm|Chart|NewPod/.test(name))).toEqual([]);
+  // What has its hash in its name is never asked for again.
+  const again = new Set<string>();
+  page.on("response", (r) => {
+    if (!r.fromServiceWorker() && new URL(r.url()).pathname.startsWith("/ui/assets/") && r.request().timing().responseStart > 0)
+      again.add(r.url());
+  });
+  const head = await page.request.get([...sizes.keys()].find((name) => name.endsWith(".js")) ?? "");
+  expect(head.headers()["cache-control"]).toContain("immutable");
+});
+
+test("everything is reached by keyboard, and the focus is seen", async () => {
+  const page = await signedIn(setup.owner);
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Skip to the content");
+  for (const [key, heading] of [
+    ["p", "Pods"],
+    ["v", "Volumes"],
+    ["i", "Images"],
+    ["n", "Network"],
+    ["e", "Events"],
+    ["u", "Usage"],
+    ["a", "Access"],
+    ["l", "Audit log"],
+  ] as const) {
+    await page.keyboard.press("g");
+    await page.keyboard.press(key);
+    await page.getByRole("heading", { name: heading, level: 1 }).waitFor();
+  }
+  // Letters that are typed are letters.
+  await open(page, "/pods");
+  await page.getByLabel("Filter by name, image, address or id").fill("");
+  await page.getByLabel("Filter by name, image, address or id").pressSequentially("gv?/c");
+  expect(await page.getByLabel("Filter by name, image, address or id").inputValue()).toBe("gv?/c");
+  await open(page, `/pods/${pod.id}`);
+  await page.getByRole("tab", { name: "Overview" }).focus();
+  await page.keyboard.press("ArrowLeft");
+  await page.getByLabel("The pod's document").waitFor();
+  const outline = await page.getByRole("tab", { name: "Spec" }).evaluate((e) => getComputedStyle(e).outlineStyle);
+  expect(outline).toBe("solid");
+  // A dialog takes the focus and gives it back.
+  await page.getByRole("button", { name: "Delete" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  expect(await page.evaluate(() => document.activeElement?.textContent?.trim())).toBe("Delete");
+});

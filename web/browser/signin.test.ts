@@ -1,0 +1,97 @@
+import { expect, test } from "vitest";
+import { Api, expectFaults, type Key, newContext, setup, signedIn, signIn } from "./stack";
+
+test("a wrong secret is refused, and the next try is not", async () => {
+  const page = await (await newContext()).newPage();
+  expectFaults(/401 \(Unauthorized\)/);
+  await page.goto("/ui/pods");
+  await page.getByLabel("Key id").fill(setup.owner.clientId);
+  await page.getByLabel("Secret").fill("wrong");
+  await page.getByRole("button", { name: "Sign in with an API key" }).click();
+  await page.getByRole("alert").waitFor();
+  await signIn(page, setup.owner);
+  await page.waitForURL("**/ui/pods"); // where one wanted to go
+});
+
+test("a person signs in at the issuer, and comes back to where they wanted to go", async () => {
+  const page = await (await newContext()).newPage();
+  expectFaults(new RegExp(`${setup.issuer}.*404`)); // its picture
+  await page.goto("/ui/volumes");
+  await page.getByRole("button", { name: "Sign in with login" }).click();
+  await page.waitForURL(`${setup.issuer}/**`);
+  await page.locator("input[name=username]").fill(setup.user.name);
+  await page.locator("input[name=password]").fill(setup.user.password);
+  await page.locator("[type=submit]").click();
+  await page.waitForURL("**/ui/volumes");
+  await page.getByRole("heading", { name: "Volumes", exact: true }).waitFor();
+  await page.getByRole("button", { name: new RegExp(setup.user.tenant) }).waitFor();
+  // A code is good once, and only in the browser that asked for it.
+  await page.goto("/ui/login/callback?code=stolen&state=whatever");
+  await page.getByText("was not begun in this tab").waitFor();
+});
+
+test("one is signed in to several tenants, in all tabs, and out of all of them", async () => {
+  const context = await newContext();
+  const page = await context.newPage();
+  await page.goto("/ui/");
+  await signIn(page, setup.owner);
+  await page.getByRole("button", { name: new RegExp(`^${setup.tenantName}`) }).click();
+  await page.getByRole("link", { name: "Sign in to another tenant" }).click();
+  await signIn(page, setup.stranger);
+  await page.getByRole("heading", { name: setup.strangerName, level: 1 }).waitFor();
+  await page.getByRole("button", { name: new RegExp(`^${setup.strangerName}`) }).click();
+  await page.getByRole("button", { name: new RegExp(setup.tenantName) }).click();
+  await page.getByRole("heading", { name: setup.tenantName, level: 1 }).waitFor();
+
+  const second = await context.newPage();
+  await second.goto("/ui/pods");
+  await second.getByRole("button", { name: new RegExp(`^${setup.tenantName}`) }).waitFor();
+  for (const name of [setup.tenantName, setup.strangerName]) {
+    await page.getByRole("button", { name: new RegExp(`^${name}`) }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+  }
+  for (const p of [page, second]) await p.getByRole("heading", { name: "Sign in to Husk" }).waitFor();
+});
+
+test("a key that is revoked ends the session at once", async () => {
+  const owner = new Api(setup.owner);
+  const account = await owner.ok<{ id: string }>("POST", "/v1/service-accounts", { name: "short-lived", role: "viewer" });
+  const key = await owner.ok<Key>("POST", `/v1/service-accounts/${account.id}/api-keys`, { name: "k" });
+  const page = await signedIn(key);
+  expectFaults(/401 \(Unauthorized\)/);
+  await owner.ok("DELETE", `/v1/service-accounts/${account.id}`);
+  await page.getByRole("link", { name: "Usage" }).first().click();
+  await page.getByRole("heading", { name: "Sign in to Husk" }).waitFor();
+});
+
+test("a page that has lost the server says so, and catches up when it is back", async () => {
+  const owner = new Api(setup.owner);
+  const page = await signedIn(setup.owner);
+  expectFaults(/ERR_INTERNET_DISCONNECTED|Failed to load/);
+  await page.getByRole("link", { name: "Volumes", exact: true }).click();
+  await page.getByRole("heading", { name: "No volumes yet" }).waitFor();
+  await page.context().setOffline(true);
+  await page.reload().catch(() => undefined);
+  await page.context().setOffline(false);
+  await page.goto("/ui/volumes");
+  await page.getByRole("heading", { name: "No volumes yet" }).waitFor();
+  const volume = await owner.ok<{ id: string }>("POST", "/v1/volumes", { name: "meanwhile", sizeGiB: 1 });
+  await page.getByRole("link", { name: "meanwhile" }).waitFor();
+  await owner.ok("DELETE", `/v1/volumes/${volume.id}`);
+  await page.getByRole("heading", { name: "No volumes yet" }).waitFor({ timeout: 30_000 });
+});
+
+test("the session is renewed before its token ends", async () => {
+  const page = await signedIn(setup.owner);
+  const token = () => page.evaluate(() => JSON.parse(sessionStorage.getItem("husk.sessions") ?? "{}").sessions[0].token as string);
+  const first = await token();
+  // As if the token were old: what the page keeps says that it ends in a minute.
+  await page.evaluate(() => {
+    const kept = JSON.parse(sessionStorage.getItem("husk.sessions") ?? "{}");
+    kept.sessions[0].expiresAt = Date.now() + 60_000;
+    sessionStorage.setItem("husk.sessions", JSON.stringify(kept));
+  });
+  await page.reload();
+  await page.getByRole("heading", { name: setup.tenantName, level: 1 }).waitFor();
+  await expect.poll(token, { timeout: 10_000 }).not.toBe(first);
+});

@@ -1,0 +1,176 @@
+// What the browser tests run against: a real installation that test/e2e has started, with tenants and keys made for them.
+// `go test ./test/e2e -run Dashboard` runs them; by hand they need HUSK_BROWSER, the file that it writes.
+import { readFileSync } from "node:fs";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+
+export interface Key {
+  clientId: string;
+  clientSecret: string;
+}
+
+interface Setup {
+  api: string;
+  nginx: string; // references of images in the registry, not imported
+  busybox: string;
+  owner: Key; // of the tenant that the tests work in
+  viewer: Key;
+  tenantName: string;
+  stranger: Key; // owner of another tenant
+  strangerName: string;
+  operator: Key;
+  many: Key; // of a tenant with a quota of 10,000 pods
+  issuer: string; // trusted by the installation
+  user: { name: string; password: string; tenant: string };
+}
+
+export const setup = JSON.parse(readFileSync(process.env.HUSK_BROWSER ?? "browser.json", "utf8")) as Setup;
+
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** api calls the API as a tool does, beside the dashboard. */
+export class Api {
+  private token = "";
+  private readonly key: Key;
+
+  constructor(key: Key) {
+    this.key = key;
+  }
+
+  async call<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<{ status: number; body: T }> {
+    if (!this.token) {
+      const form = new URLSearchParams({
+        grant_type: "client_credentials",
+        client_id: this.key.clientId,
+        client_secret: this.key.clientSecret,
+      });
+      const answer = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
+      this.token = ((await answer.json()) as { access_token: string }).access_token;
+    }
+    const answer = await fetch(setup.api + path, {
+      method,
+      headers: { Authorization: `Bearer ${this.token}`, ...(body ? { "Content-Type": "application/json" } : {}) },
+      body: body ? JSON.stringify(body) : undefined,
+    });
+    const text = await answer.text();
+    return { status: answer.status, body: (text ? JSON.parse(text) : undefined) as T };
+  }
+
+  /** ok is call, for what must succeed. */
+  async ok<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T> {
+    const answer = await this.call<T>(method, path, body);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+}
+
+export interface Pod {
+  id: string;
+  name: string;
+  status: { phase: string; address?: string };
+}
+
+/** until asks again until there is an answer, or the time is over. */
+export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
+  for (const end = Date.now() + seconds * 1000; ; ) {
+    const answer = await ask();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s`);
+    await new Promise((done) => setTimeout(done, 250));
+  }
+}
+
+export async function haveImage(api: Api, reference: string) {
+  const { id } = await api.ok<{ id: string }>("POST", "/v1/images", { reference });
+  await until(`the import of ${reference}`, async () => (await api.ok<{ state: string }>("GET", `/v1/images/${id}`)).state === "Ready");
+}
+
+export async function gone(api: Api, pod: Pod) {
+  await api.call("DELETE", `/v1/pods/${pod.id}`);
+  await until(`the end of ${pod.name}`, async () => (await api.call("GET", `/v1/pods/${pod.id}`)).status === 404);
+}
+
+let browser: Browser;
+const contexts: BrowserContext[] = [];
+let faults: string[] = [];
+
+beforeAll(async () => {
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+});
+
+afterAll(() => browser?.close());
+
+// No page of any test may break a rule of its policy, throw, or run what a tenant has written.
+afterEach(async () => {
+  await Promise.all(contexts.splice(0).map((c) => c.close()));
+  const found = faults;
+  faults = [];
+  expect(found).toEqual([]);
+});
+
+export interface Look {
+  width: number;
+  height: number;
+  dark?: boolean;
+}
+
+export const DESKTOP: Look = { width: 1280, height: 800 };
+export const PHONE: Look = { width: 390, height: 844 };
+
+/** expected leaves out what a test provokes. */
+let expected: RegExp[] = [];
+export const expectFaults = (...of: RegExp[]) => {
+  expected = of;
+};
+
+export async function newContext(look: Look = DESKTOP): Promise<BrowserContext> {
+  expected = [];
+  const context = await browser.newContext({
+    viewport: { width: look.width, height: look.height },
+    colorScheme: look.dark ? "dark" : "light",
+    reducedMotion: "reduce",
+    baseURL: setup.api,
+  });
+  contexts.push(context);
+  context.on("page", watch);
+  return context;
+}
+
+function watch(page: Page) {
+  const fault = (text: string) => {
+    if (!expected.some((e) => e.test(text))) faults.push(text);
+  };
+  page.on("pageerror", (err) => fault(`thrown on ${page.url()}: ${err.message}`));
+  page.on("console", (m) => m.type() === "error" && fault(`console on ${page.url()}: ${m.text()}`));
+  page.on("dialog", (d) => {
+    fault(`a dialog on ${page.url()}: ${d.message()}`);
+    void d.dismiss();
+  });
+}
+
+/** signedIn opens the dashboard with a key. */
+export async function signedIn(key: Key, look: Look = DESKTOP): Promise<Page> {
+  const page = await (await newContext(look)).newPage();
+  await page.goto("/");
+  await signIn(page, key);
+  return page;
+}
+
+export async function signIn(page: Page, key: Key) {
+  await page.getByLabel("Key id").fill(key.clientId);
+  await page.getByLabel("Secret").fill(key.clientSecret);
+  await page.getByRole("button", { name: "Sign in with an API key" }).click();
+  await page.getByRole("navigation", { name: "Pages" }).waitFor({ state: "attached" });
+}
+
+/** open goes to a page as a link does, without loading everything again. */
+export async function open(page: Page, path: string) {
+  await page.goto(`/ui${path}`);
+  await page.locator("#content").waitFor();
+  await settled(page);
+}
+
+/** settled waits until nothing is being loaded. */
+export async function settled(page: Page) {
+  await until(`${page.url()} settles`, async () => (await page.locator(".loading").count()) === 0, 20);
+}

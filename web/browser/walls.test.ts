@@ -1,0 +1,185 @@
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Api, expectFaults, gone, haveImage, open, type Pod, setup, signedIn, until } from "./stack";
+
+const owner = new Api(setup.owner);
+let pod: Pod;
+let volume: { id: string };
+
+const EVIL = "<img src=x onerror=alert(1)>";
+
+// What a hostile tenant would try: markup in its log, and sequences that steer a terminal: a title, the clipboard, a link to a script, a report of what was typed.
+const OUTPUT = [
+  EVIL,
+  "<script>alert(2)</script>",
+  '\\033]0;"><img src=x onerror=alert(3)>\\007',
+  "\\033]52;c;YWxlcnQoNCk=\\007",
+  "\\033]8;;javascript:alert(5)\\007a link\\033]8;;\\007",
+  "\\033[21t",
+  "\\033P+q544e\\033\\\\\\\\",
+].join("\\n");
+
+beforeAll(async () => {
+  await haveImage(owner, setup.busybox);
+  volume = await owner.ok("POST", "/v1/volumes", { name: "held", labels: { note: EVIL }, sizeGiB: 1 });
+  pod = await owner.ok<Pod>("POST", "/v1/pods", {
+    name: "hostile",
+    labels: { note: EVIL, "x\"'><b>": "'\"><svg onload=alert(6)>" },
+    spec: {
+      resources: { cpuMillis: 250, memoryMiB: 128 },
+      volumes: [{ name: "held", volumeId: volume.id }],
+      containers: [
+        {
+          name: "main",
+          image: setup.busybox,
+          args: ["sh", "-c", `printf '${OUTPUT}\\n'; echo "$EVIL"; exec sleep 100000`],
+          env: [{ name: "EVIL", value: `"><img src=x onerror=alert(7)>` }],
+          volumeMounts: [{ volume: "held", mountPath: "/held" }],
+        },
+      ],
+    },
+  });
+  await until("the pod runs", async () => (await owner.ok<Pod>("GET", `/v1/pods/${pod.id}`)).status.phase === "Running", 90);
+});
+
+afterAll(async () => {
+  await gone(owner, pod);
+  await until("the volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
+});
+
+/** harmless are controls that only show, find or copy. */
+const HARMLESS =
+  /^(Menu|Search|Light colours|Dark colours|Help and keys|Skip to the content|Husk|Clear|Download|CSV|Load older entries|Open again|Try again|Dismiss|Copy .*|All events|Usage|Without the filter .*|.+ viewer|.*=.*|Name|State|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|What|Kind|Core-hours|Memory GiB-h|Volume GiB-h|Network|Cost|Only .*)?$/i;
+
+/** changes lists what can be pressed on a page that is not known to be harmless. */
+async function changes(page: Page) {
+  const names = await page
+    .locator("button:visible")
+    .evaluateAll((all) => all.map((b) => b.getAttribute("aria-label") ?? (b as HTMLElement).innerText.replace(/\s+/g, " ").trim()));
+  const links = await page.locator("a:visible").evaluateAll((all) => all.map((a) => a.getAttribute("href") ?? ""));
+  return [...names.filter((n) => !HARMLESS.test(n)), ...links.filter((l) => l.includes("/new"))];
+}
+
+test("a viewer finds nothing to change anything with", async () => {
+  const page = await signedIn(setup.viewer);
+  const found: Record<string, string[]> = {};
+  for (const path of ["/", "/pods", "/volumes", "/images", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
+    await open(page, path);
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    found[path] = await changes(page);
+  }
+  await open(page, `/pods/${pod.id}`);
+  expect(await page.getByRole("tab").allInnerTexts()).toEqual(["Overview", "Metrics", "Logs", "Console", "Events", "Placement", "Spec"]);
+  for (const tab of await page.getByRole("tab").all()) {
+    const name = await tab.innerText();
+    await tab.click();
+    await page.waitForTimeout(300);
+    found[name] = (await changes(page)).filter(
+      (n) => !["Overview", "Metrics", "Logs", "Console", "Events", "Placement", "Spec"].includes(n),
+    );
+  }
+  expect(Object.fromEntries(Object.entries(found).filter(([, names]) => names.length > 0))).toEqual({});
+  // Whoever knows the addresses finds no more.
+  await open(page, `/pods/${pod.id}?tab=terminal`);
+  expect(await page.locator(".xterm").count()).toBe(0);
+  await open(page, "/pods/new");
+  await page.getByRole("heading", { name: "A viewer orders nothing" }).waitFor();
+  await open(page, "/access");
+  await page.getByRole("heading", { name: "Only owners see this" }).waitFor();
+  await page.keyboard.press("c");
+  expect(await page.getByRole("navigation").getByRole("link").allInnerTexts()).toEqual([
+    "Overview",
+    "Pods",
+    "Volumes",
+    "Images",
+    "Network",
+    "Events",
+    "Usage",
+  ]);
+});
+
+test("another tenant sees nothing", async () => {
+  const page = await signedIn(setup.stranger);
+  expectFaults(/404 \(Not Found\)/);
+  for (const [path, heading] of [
+    ["/", "Nothing runs yet"],
+    ["/pods", "No pods yet"],
+    ["/volumes", "No volumes yet"],
+    ["/images", "No images yet"],
+    ["/events", "Nothing has happened yet"],
+    [`/pods/${pod.id}`, "There is no such pod"],
+    [`/volumes/${volume.id}`, "There is no such volume"],
+  ] as const) {
+    await open(page, path);
+    await page.getByRole("heading", { name: heading }).waitFor();
+    const text = await page.locator("body").innerText();
+    expect(text).not.toContain("hostile");
+    expect(text).not.toContain(setup.tenantName);
+  }
+  await page.keyboard.press("/");
+  await page.getByRole("combobox").fill("hostile");
+  await page.getByText("Nothing is called like that.").waitFor();
+});
+
+test("nothing that a tenant writes becomes anything but text", async () => {
+  const page = await signedIn(setup.owner);
+  const title = await page.title();
+  await page.goto(`/ui/pods?q=${encodeURIComponent(EVIL)}&labels=${encodeURIComponent(`note=${EVIL}`)}`);
+  await page.getByRole("button", { name: `Without the filter note=${EVIL}` }).waitFor();
+  await open(page, "/pods");
+  await page.getByText(`note=${EVIL}`).first().waitFor();
+  await open(page, `/pods/${pod.id}?tab=logs`);
+  await page.locator(".log-line", { hasText: EVIL }).first().waitFor();
+  await page.locator(".log-line", { hasText: "onerror=alert(7)" }).waitFor();
+  expect(
+    await page
+      .locator(".log-line")
+      .allInnerTexts()
+      .then((all) => all.join("").includes("\u001b")),
+  ).toBe(false);
+  await page.getByRole("tab", { name: "Spec" }).click();
+  await page.getByText("onerror=alert(7)").first().waitFor();
+  await page.getByRole("tab", { name: "Terminal" }).click();
+  await page.locator(".xterm-rows", { hasText: "#" }).waitFor();
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type(`printf '${OUTPUT}\\n'; echo over\n`);
+  await page
+    .locator(".xterm-rows", { hasText: /^over|over$/m })
+    .first()
+    .waitFor();
+  await page.locator(".xterm-rows", { hasText: EVIL }).waitFor();
+  await page.getByText("a link").last().click({ force: true });
+  expect(await page.title()).toBe(title);
+  for (const path of [`/volumes/${volume.id}`, "/volumes", "/events", "/audit", "/"]) await open(page, path);
+  expect(await page.locator("img, svg[onload], script:not([src])").count()).toBe(0);
+});
+
+test("the page is served under a policy that lets nothing else in", async () => {
+  const page = await signedIn(setup.owner);
+  const answer = await page.request.get("/ui/");
+  const policy = answer.headers()["content-security-policy"] ?? "";
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).not.toMatch(/unsafe|https?:|\*/);
+  // The browser holds the page to it.
+  expectFaults(/Content Security Policy|TrustedHTML|Trusted Type/);
+  const blocked = await page.evaluate(async () => {
+    const tried: string[] = [];
+    const s = document.createElement("script");
+    try {
+      s.textContent = "window.ran = true";
+      document.head.append(s);
+    } catch {
+      tried.push("script text");
+    }
+    try {
+      document.body.insertAdjacentHTML("beforeend", "<p>");
+    } catch {
+      tried.push("markup");
+    }
+    await fetch("https://example.com/").catch(() => tried.push("another origin"));
+    return { tried, ran: "ran" in window };
+  });
+  expect(blocked).toEqual({ tried: ["script text", "markup", "another origin"], ran: false });
+  for (const path of ["/v1/pods", "/healthz"]) expect((await page.request.get(path)).headers()["content-type"]).toContain("json");
+  expect((await page.request.get("/ui/assets/none.js")).status()).toBe(404);
+});
