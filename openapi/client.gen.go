@@ -623,7 +623,7 @@ type ClientInterface interface {
 	// GetTenantMetrics The tenant's live figures in Prometheus' text format
 	//
 	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -631,7 +631,7 @@ type ClientInterface interface {
 	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
 	//
 	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant.
+	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2194,7 +2194,7 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 // GetTenantMetrics The tenant's live figures in Prometheus' text format
 //
 // Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2212,7 +2212,7 @@ func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEdit
 // ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
 //
 // For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant.
+// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8438,7 +8438,7 @@ type ClientWithResponsesInterface interface {
 	// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
 	//
 	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8448,7 +8448,7 @@ type ClientWithResponsesInterface interface {
 	// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
 	//
 	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant.
+	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14184,7 +14184,7 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 // GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
 //
 // Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14200,7 +14200,7 @@ func (c *ClientWithResponses) GetTenantMetricsWithResponse(ctx context.Context, 
 // ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
 //
 // For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant.
+// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //

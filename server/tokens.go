@@ -40,7 +40,8 @@ type claims struct {
 	Name   string          `json:"name,omitempty"`
 	Tenant *uuid.UUID      `json:"tenant,omitempty"`
 	Role   husk.Role       `json:"role,omitempty"`
-	Key    *uuid.UUID      `json:"key,omitempty"` // the API key of a service account
+	Key    *uuid.UUID      `json:"key,omitempty"`       // the API key of a service account
+	Limit  husk.KeyLimit   `json:"limitedTo,omitempty"` // of that key
 }
 
 // tokens issues and verifies JWTs, signed with Ed25519.
@@ -116,7 +117,7 @@ func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Durati
 		return "", err
 	}
 	now := time.Now()
-	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, RegisteredClaims: jwt.RegisteredClaims{
+	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, Limit: caller.Limit, RegisteredClaims: jwt.RegisteredClaims{
 		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{tokenAudience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
@@ -166,7 +167,7 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 	case err != nil:
 		return refuse("the token does not verify")
 	}
-	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role}
+	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role, Limit: c.Limit}
 	if caller.ID, err = uuid.Parse(c.Subject); err != nil {
 		return refuse("the token's subject is not one of ours")
 	}

@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// prometheus is one that a tenant runs, with the configuration that is printed.
+// prometheus is one that somebody runs, with a configuration that is printed.
 type prometheus struct{ url string }
 
 func (tn *tenant) prometheus(t *testing.T) prometheus {
@@ -28,12 +28,13 @@ func (tn *tenant) prometheus(t *testing.T) prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := tn.scraper(t)
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
 	host := strings.TrimPrefix(tn.env["HUSK_API"], "http://")
-	config := strings.NewReplacer("server:8080", host, "a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634", tn.key.ClientID.String(), "/run/secrets/husk-secret", secret,
+	config := strings.NewReplacer("server:8080", host, "a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634", key.ClientID.String(), "/run/secrets/husk-secret", secret,
 		"scrape_interval: 15s", "scrape_interval: 1s").Replace(string(printed)) // the tenant's own, and no patience
-	for name, text := range map[string]string{secret: tn.key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
+	for name, text := range map[string]string{secret: key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +59,20 @@ func (tn *tenant) prometheus(t *testing.T) prometheus {
 		_ = cmd.Wait()                          //nolint:errcheck // as above
 	})
 	return prometheus{"http://" + address}
+}
+
+// scraper makes a key that opens nothing but the metrics.
+func (tn *tenant) scraper(t *testing.T) openapi.APIKeyWithSecret {
+	t.Helper()
+	account, err := tn.api.CreateServiceAccountWithResponse(t.Context(), nil, openapi.ServiceAccountCreate{Name: "prometheus", Role: openapi.Viewer})
+	if err != nil || account.JSON201 == nil {
+		t.Fatalf("make a service account: %v: %s", err, account.Body)
+	}
+	key, err := tn.api.CreateServiceAccountKeyWithResponse(t.Context(), account.JSON201.ID, nil, openapi.APIKeyCreate{Name: "prometheus", LimitedTo: new(openapi.Metrics)})
+	if err != nil || key.JSON201 == nil {
+		t.Fatalf("make a key: %v: %s", err, key.Body)
+	}
+	return *key.JSON201
 }
 
 // vector is what a query finds: values by the series' labels.
