@@ -1,10 +1,19 @@
 package server
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"husk"
 )
 
 // metric is the value of a series of this server's own metrics.
@@ -62,6 +71,51 @@ func TestOperatorsSeeHeartbeatsAndConnections(t *testing.T) {
 		}
 		if of("husk_postgres_connection_waits_total") < 1 || of("husk_postgres_connection_wait_seconds_total") <= 0 { // the first had to be opened
 			t.Errorf("%s has never waited for a connection", role)
+		}
+	}
+}
+
+// A stream counts until it ends, so an alert on slow answers must leave out every operation that can be one.
+func TestTheAlertOnSlowAnswersLeavesOutStreams(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	raw, err := os.ReadFile("../deploy/prometheus-rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Record, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(raw, &file); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if r.Record == "operation:husk_http_request_duration_seconds:p99_rate5m" {
+				out = strings.Split(regexp.MustCompile(`operation!~"([^"]*)"`).FindStringSubmatch(r.Expr)[1], "|")
+			}
+		}
+	}
+	known := map[string]bool{"none": true}
+	for _, item := range s.spec.Paths.Map() {
+		for _, op := range item.Operations() {
+			name := operationName(op.OperationID)
+			known[name] = true
+			query := ""
+			if op.Parameters.GetByInAndName("query", "watch") != nil {
+				query = "?watch=true"
+			}
+			if streams(name, httptest.NewRequest(http.MethodGet, "/"+query, nil)) && !slices.Contains(out, name) && s.access[name].kinds[0] != husk.CallerAgent {
+				t.Errorf("%s may stay open, and the alert would take that for slow", name)
+			}
+		}
+	}
+	for _, name := range out {
+		if !known[name] {
+			t.Errorf("the rule leaves out %s, which the contract does not have", name)
 		}
 	}
 }

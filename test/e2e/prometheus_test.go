@@ -34,7 +34,11 @@ func (tn *tenant) prometheus(t *testing.T) prometheus {
 	host := strings.TrimPrefix(tn.env["HUSK_API"], "http://")
 	config := strings.NewReplacer("server:8080", host, "a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634", key.ClientID.String(), "/run/secrets/husk-secret", secret,
 		"scrape_interval: 15s", "scrape_interval: 1s").Replace(string(printed)) // the tenant's own, and no patience
-	for name, text := range map[string]string{secret: key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
+	rules, err := os.ReadFile(filepath.Join(repository(), "deploy/prometheus-tenant-rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{filepath.Join(dir, "prometheus-tenant-rules.yml"): string(rules), secret: key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
