@@ -191,6 +191,14 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	//
+	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+	ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListNodes List nodes with capacity and allocation
 	//
 	// For operators of the platform.
@@ -1222,6 +1230,24 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateJoinTokenRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+//
+// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNodeMetricsTargetsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3430,6 +3456,33 @@ func NewCreateJoinTokenRequestWithBody(server string, params *CreateJoinTokenPar
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListNodeMetricsTargetsRequest constructs an http.Request for the ListNodeMetricsTargets method
+func NewListNodeMetricsTargetsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/metrics/targets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -7952,6 +8005,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithResponse(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
+	// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+	//
+	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+	ListNodeMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodeMetricsTargetsResponse, error)
+
 	// ListNodesWithResponse List nodes with capacity and allocation
 	//
 	// For operators of the platform.
@@ -9322,6 +9385,54 @@ func (r CreateJoinTokenResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateJoinTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNodeMetricsTargetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]MetricsTarget
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNodeMetricsTargetsResponse) GetJSON200() *[]MetricsTarget {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNodeMetricsTargetsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNodeMetricsTargetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNodeMetricsTargetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNodeMetricsTargetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNodeMetricsTargetsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13380,6 +13491,22 @@ func (c *ClientWithResponses) CreateJoinTokenWithResponse(ctx context.Context, p
 	return ParseCreateJoinTokenResponse(rsp)
 }
 
+// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+//
+// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+func (c *ClientWithResponses) ListNodeMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodeMetricsTargetsResponse, error) {
+	rsp, err := c.ListNodeMetricsTargets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNodeMetricsTargetsResponse(rsp)
+}
+
 // ListNodesWithResponse List nodes with capacity and allocation
 //
 // For operators of the platform.
@@ -15219,6 +15346,39 @@ func ParseCreateJoinTokenResponse(rsp *http.Response) (*CreateJoinTokenResponse,
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNodeMetricsTargetsResponse parses an HTTP response from a ListNodeMetricsTargetsWithResponse call
+func ParseListNodeMetricsTargetsResponse(rsp *http.Response) (*ListNodeMetricsTargetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNodeMetricsTargetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []MetricsTarget
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -133,6 +133,7 @@ var access = map[string]accessRule{
 	"AdminGetPodPlacement":  operators,
 
 	"GetNodeMetrics":         operators,
+	"ListNodeMetricsTargets": operators,
 	"ListNodeCertificates":   operators,
 	"RevokeNodeCertificates": operators,
 
