@@ -31,7 +31,7 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		h.backdate(pod, 3*time.Hour)
 		start := time.Now().Add(-2 * time.Hour)
 		stop := start.Add(time.Minute)
-		if err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
 			t.Fatal(err)
 		}
 		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyOrder{Name: "key"})
