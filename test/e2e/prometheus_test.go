@@ -113,6 +113,39 @@ func (tn *tenant) scraper(t *testing.T) openapi.APIKeyWithSecret {
 	return *key.JSON201
 }
 
+// dashboardIsWell asks all that a printed dashboard asks: what does not match each other is noticed only where there is something.
+func (p prometheus) dashboardIsWell(t *testing.T, name string) {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	printed, err := os.ReadFile(filepath.Join(repository(), "deploy/grafana", name))
+	if err == nil {
+		err = json.Unmarshal(printed, &dashboard)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error { // rates need two scrapes
+		asked, answered := 0, 0
+		for _, panel := range dashboard.Panels {
+			for _, target := range panel.Targets {
+				query := regexp.MustCompile(`\$\w+`).ReplaceAllString(strings.NewReplacer("$__rate_interval", "30s", "$__range", "1h").Replace(target.Expr), ".+")
+				found, err := p.vector(t.Context(), query)
+				if err != nil {
+					return fmt.Errorf("%s: %w", query, err)
+				}
+				asked++
+				answered += min(1, len(found))
+			}
+		}
+		if asked < 20 || answered < asked*3/4 {
+			return fmt.Errorf("%s asks %d queries, and %d find something", name, asked, answered)
+		}
+		return nil
+	})
+}
+
 // ask decodes what Prometheus answers.
 func (p prometheus) ask(ctx context.Context, path string, data any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
@@ -232,6 +265,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 			})
 		}
 		prom.rulesAreWell(t, 15)
+		prom.dashboardIsWell(t, "husk-tenant.json")
 		all, err := prom.vector(t.Context(), `{__name__=~"husk_.+"}`)
 		if err != nil || len(all) < 30 {
 			t.Fatalf("%d series: %v", len(all), err)
@@ -267,6 +301,7 @@ func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 		})
 	}
 	prom.rulesAreWell(t, 30)
+	prom.dashboardIsWell(t, "husk-operator.json")
 	critical, err := prom.vector(t.Context(), `ALERTS{alertstate="firing", severity="critical"}`)
 	if err != nil || len(critical) > 0 {
 		t.Errorf("critical alerts are told: %v, %v", critical, err)
