@@ -136,6 +136,8 @@ func TestWhatIsNotThereIsFound(t *testing.T) {
 		`husk_loop_duration_seconds`:                  "husk_loop_duration_seconds, which nothing exports",
 		`job:husk_nothing:sum > 1`:                    "job:husk_nothing:sum, which no rule records",
 		`sum by (fase) (husk_pods)`:                   "the label fase, which no metric has",
+
+		// And what is there is not.
 		`sum by (phase) (husk_pods{phase=~"a|b"}) / on (phase) job:known:sum`:    "",
 		`rate(husk_loop_duration_seconds_count{loop="x", job="y"}[5m]) > 1e3`:    "",
 		`histogram_quantile(0.9, husk_scheduler_latency_seconds_bucket{le="1"})`: "",
