@@ -72,8 +72,9 @@ var arrows = map[string][]string{
 	"idtoken":    {"egress", "strictjson"},
 	"ceph":       {"husk"},
 	"store":      {"husk", "migrations"},
-	"server":     {"husk", "openapi", "store", "scheduler", "ceph", "registry", "egress", "idtoken", "strictjson", "pki", "session"},
+	"server":     {"husk", "openapi", "store", "scheduler", "ceph", "registry", "egress", "idtoken", "strictjson", "pki", "session", "web"},
 	"nodeagent":  {"husk", "openapi", "guest", "ceph", "pki", "session"},
+	"web":        {},
 	"dev":        {},
 	"build":      nil, // what is built, not part of the house
 	"test":       nil, // tests may use everything

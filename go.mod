@@ -2,6 +2,8 @@ module husk
 
 go 1.26.0
 
+ignore ./web/node_modules
+
 require (
 	github.com/cavaliergopher/cpio v1.0.1
 	github.com/ceph/go-ceph v0.30.0

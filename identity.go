@@ -53,6 +53,8 @@ type Caller struct {
 	Limit    KeyLimit  // of the API key
 	TenantID uuid.UUID // of tenants' callers
 	NodeID   uuid.UUID // of agents
+	// LoggedInAt is when credentials were shown; tokens that were renewed since say the same.
+	LoggedInAt time.Time
 }
 
 // ActorKind is how the audit log tells callers apart.

@@ -145,3 +145,18 @@ type Node struct {
 	CreatedAt   time.Time  `json:"createdAt"`
 	HeartbeatAt *time.Time `json:"heartbeatAt,omitempty"`
 }
+
+// PlacedPod is a pod as the operator sees it: where it is and what room it takes, not what is in it.
+type PlacedPod struct {
+	ID             uuid.UUID  `json:"id"`
+	TenantID       uuid.UUID  `json:"tenantId"`
+	TenantName     string     `json:"tenantName"`
+	Name           string     `json:"name"`
+	Phase          Phase      `json:"phase"`
+	Reason         string     `json:"reason,omitempty"`
+	NodeID         *uuid.UUID `json:"nodeId,omitempty"` // on which it holds room
+	Resources      Resources  `json:"resources"`
+	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
+	Priority       int        `json:"priority"`
+	CreatedAt      time.Time  `json:"createdAt"`
+}

@@ -23,8 +23,8 @@ type source struct {
 	mu       sync.Mutex
 	keys     []key
 	readAt   time.Time // of keys; zero before the first
-	keysURL  string
-	placedAt time.Time // of keysURL
+	places   places
+	placedAt time.Time // of places
 	askedAt  time.Time // when the last reading ended, well or not
 	err      error     // what it ended in
 }
@@ -105,54 +105,54 @@ func (v *Verifier) keys(ctx context.Context, s *source, missing bool) ([]key, er
 // refresh asks the issuer and keeps the outcome. The caller has the turn.
 func (v *Verifier) refresh(ctx context.Context, s *source) {
 	s.mu.Lock()
-	keysURL := s.keysURL
+	at := s.places
 	if v.now().Sub(s.placedAt) >= placeKept {
-		keysURL = ""
+		at = places{}
 	}
 	s.mu.Unlock()
 
-	found, err := v.ask(ctx, s.issuer, keysURL)
+	found, err := v.ask(ctx, s.issuer, at)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.askedAt, s.err = v.now(), err
 	if err != nil {
-		s.keysURL = "" // perhaps the keys have moved
+		s.places = places{} // perhaps the keys have moved
 		v.log.Warn("keys of an issuer were not read", "issuer", s.issuer, "kept", len(s.keys), "error", err)
 		return
 	}
-	s.keep(found, v.now(), keysURL == "")
+	s.keep(found, v.now(), at.keys == "")
 }
 
 // keep notes what an issuer has answered. The caller holds s.mu.
 func (s *source) keep(found answer, now time.Time, discovered bool) {
 	s.keys, s.readAt, s.askedAt, s.err = found.keys, now, now, nil
 	if discovered {
-		s.keysURL, s.placedAt = found.keysURL, now
+		s.places, s.placedAt = found.places, now
 	}
 }
 
 // answer is what an issuer says.
 type answer struct {
-	keysURL string
-	keys    []key
+	places places
+	keys   []key
 }
 
 // ask reads an issuer's keys, after asking where they are unless that is known. It goes on when the caller has gone: the answer is for
 // all, and somebody who hangs up must not use up the turn of the others.
-func (v *Verifier) ask(ctx context.Context, issuer, keysURL string) (answer, error) {
+func (v *Verifier) ask(ctx context.Context, issuer string, at places) (answer, error) {
 	if err := checkIssuer(issuer); err != nil {
 		return answer{}, err
 	}
 	client := v.egress.Client(askTimeout)
 	defer client.CloseIdleConnections()
 	ctx = context.WithoutCancel(ctx)
-	if keysURL == "" {
+	if at.keys == "" {
 		var err error
-		if keysURL, err = discover(ctx, client, issuer); err != nil {
+		if at, err = discover(ctx, client, issuer); err != nil {
 			return answer{}, err
 		}
 	}
-	keys, err := readKeys(ctx, client, issuer, keysURL)
-	return answer{keysURL: keysURL, keys: keys}, err
+	keys, err := readKeys(ctx, client, issuer, at.keys)
+	return answer{places: at, keys: keys}, err
 }

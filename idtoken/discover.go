@@ -38,27 +38,34 @@ func checkIssuer(issuer string) error {
 	return nil
 }
 
-// discover asks an issuer where its keys are (OpenID Connect Discovery §4).
-func discover(ctx context.Context, client *http.Client, issuer string) (keysURL string, err error) {
+// places is where an issuer can be asked for what.
+type places struct {
+	keys, authorization, token string
+}
+
+// discover asks an issuer where what is (OpenID Connect Discovery §4). The two of the code flow may be missing.
+func discover(ctx context.Context, client *http.Client, issuer string) (places, error) {
 	data, err := read(ctx, client, issuer, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
-		return "", err
+		return places{}, err
 	}
 	var doc struct {
-		Issuer  string `json:"issuer"`
-		KeysURL string `json:"jwks_uri"`
+		Issuer           string `json:"issuer"`
+		KeysURL          string `json:"jwks_uri"`
+		AuthorizationURL string `json:"authorization_endpoint"`
+		TokenURL         string `json:"token_endpoint"`
 	}
 	if err := errors.Join(strictjson.Check(data, maxDepth), json.Unmarshal(data, &doc)); err != nil {
-		return "", misconfigured(issuer, "its discovery document is not JSON that can be used", err)
+		return places{}, misconfigured(issuer, "its discovery document is not JSON that can be used", err)
 	}
 	// Otherwise one issuer could speak for another (§4.3).
 	if doc.Issuer != issuer {
-		return "", misconfigured(issuer, fmt.Sprintf("its discovery document is of issuer %.*q; the two must be the same to the letter", maxIssuer, doc.Issuer), nil)
+		return places{}, misconfigured(issuer, fmt.Sprintf("its discovery document is of issuer %.*q; the two must be the same to the letter", maxIssuer, doc.Issuer), nil)
 	}
 	if u, err := url.Parse(doc.KeysURL); err != nil || u.Host == "" {
-		return "", misconfigured(issuer, "its discovery document has no URL of keys (jwks_uri)", err)
+		return places{}, misconfigured(issuer, "its discovery document has no URL of keys (jwks_uri)", err)
 	}
-	return doc.KeysURL, nil
+	return places{doc.KeysURL, doc.AuthorizationURL, doc.TokenURL}, nil
 }
 
 // readKeys asks for the keys.

@@ -73,7 +73,7 @@ func (v *Verifier) Verify(ctx context.Context, issuer, clientID, raw string) (Cl
 // Check asks an issuer for its discovery document and its keys, and keeps them. It is for whoever configures an issuer: each call asks,
 // however short ago the last one was. It returns an *IssuerError.
 func (v *Verifier) Check(ctx context.Context, issuer string) error {
-	found, err := v.ask(ctx, issuer, "")
+	found, err := v.ask(ctx, issuer, places{})
 	if err != nil {
 		return err
 	}

@@ -119,11 +119,21 @@ type ClientInterface interface {
 	// Corresponds with GET /metrics (the `Metrics` operationId).
 	Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// Authorize Send a browser to an OIDC issuer
+	//
+	// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
+	// for the token endpoint. For everyone; no token is needed.
+	//
+	// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
+	Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// IssueTokenWithBody Exchange credentials for a short-lived token
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// For everyone; no token is needed.
+	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+	// the login. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -134,7 +144,9 @@ type ClientInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// For everyone; no token is needed.
+	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+	// the login. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -315,6 +327,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AdminListPods List all tenants' pods with the room they take
+	//
+	// What runs where, without what is in it. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
+	AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPools List pools
 	//
@@ -1088,11 +1107,31 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
+// Authorize Send a browser to an OIDC issuer
+//
+// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
+// for the token endpoint. For everyone; no token is needed.
+//
+// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
+func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAuthorizeRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // IssueTokenWithBody Exchange credentials for a short-lived token
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// For everyone; no token is needed.
+// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+// the login. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1113,7 +1152,9 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// For everyone; no token is needed.
+// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+// the login. For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1515,6 +1556,23 @@ func (c *Client) AdminUpdateOIDCIssuerWithBody(ctx context.Context, issuerID Iss
 // Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminUpdateOIDCIssuerRequest(c.Server, issuerID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdminListPods List all tenants' pods with the room they take
+//
+// What runs where, without what is in it. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
+func (c *Client) AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdminListPodsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3206,6 +3264,100 @@ func NewMetricsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewAuthorizeRequest constructs an http.Request for the Authorize method
+func NewAuthorizeRequest(server string, params *AuthorizeParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/oauth2/authorize")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "issuer", params.Issuer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "client_id", params.ClientID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "redirect_uri", params.RedirectURI, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "code_challenge", params.CodeChallenge, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Scope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "scope", *params.Scope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewIssueTokenRequestWithFormdataBody calls the generic IssueToken builder with application/x-www-form-urlencoded body
 func NewIssueTokenRequestWithFormdataBody(server string, body IssueTokenFormdataRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4023,6 +4175,96 @@ func NewAdminUpdateOIDCIssuerRequestWithBody(server string, issuerID IssuerID, p
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewAdminListPodsRequest constructs an http.Request for the AdminListPods method
+func NewAdminListPodsRequest(server string, params *AdminListPodsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/pods")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.NodeID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "nodeId", *params.NodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TenantID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenantId", *params.TenantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -7929,11 +8171,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /metrics (the `Metrics` operationId).
 	MetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*MetricsResponse, error)
 
+	// AuthorizeWithResponse Send a browser to an OIDC issuer
+	//
+	// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
+	// for the token endpoint. For everyone; no token is needed.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
+	AuthorizeWithResponse(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*AuthorizeResponse, error)
+
 	// IssueTokenWithBodyWithResponse Exchange credentials for a short-lived token
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// For everyone; no token is needed.
+	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+	// the login. For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7944,7 +8198,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// For everyone; no token is needed.
+	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+	// the login. For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8149,6 +8405,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*AdminUpdateOIDCIssuerResponse, error)
+
+	// AdminListPodsWithResponse List all tenants' pods with the room they take
+	//
+	// What runs where, without what is in it. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
+	AdminListPodsWithResponse(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*AdminListPodsResponse, error)
 
 	// ListPoolsWithResponse List pools
 	//
@@ -9137,6 +9402,54 @@ func (r MetricsResponse) ContentType() string {
 	return ""
 }
 
+// AuthorizeResponse302Headers the declared response headers of an HTTP 302 response for Authorize
+type AuthorizeResponse302Headers struct {
+	Location *string
+}
+
+type AuthorizeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers302 the parsed response headers for an HTTP 302 response
+	Headers302 *AuthorizeResponse302Headers
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AuthorizeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AuthorizeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AuthorizeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AuthorizeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AuthorizeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type IssueTokenResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10016,6 +10329,54 @@ func (r AdminUpdateOIDCIssuerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AdminUpdateOIDCIssuerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AdminListPodsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PlacedPodList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AdminListPodsResponse) GetJSON200() *PlacedPodList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AdminListPodsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AdminListPodsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AdminListPodsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AdminListPodsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AdminListPodsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13367,11 +13728,29 @@ func (c *ClientWithResponses) MetricsWithResponse(ctx context.Context, reqEditor
 	return ParseMetricsResponse(rsp)
 }
 
+// AuthorizeWithResponse Send a browser to an OIDC issuer
+//
+// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
+// for the token endpoint. For everyone; no token is needed.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
+func (c *ClientWithResponses) AuthorizeWithResponse(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*AuthorizeResponse, error) {
+	rsp, err := c.Authorize(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAuthorizeResponse(rsp)
+}
+
 // IssueTokenWithBodyWithResponse Exchange credentials for a short-lived token
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// For everyone; no token is needed.
+// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+// the login. For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13388,7 +13767,9 @@ func (c *ClientWithResponses) IssueTokenWithBodyWithResponse(ctx context.Context
 //
 // OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
 // Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// For everyone; no token is needed.
+// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
+// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
+// the login. For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13730,6 +14111,21 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseAdminUpdateOIDCIssuerResponse(rsp)
+}
+
+// AdminListPodsWithResponse List all tenants' pods with the room they take
+//
+// What runs where, without what is in it. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
+func (c *ClientWithResponses) AdminListPodsWithResponse(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*AdminListPodsResponse, error) {
+	rsp, err := c.AdminListPods(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdminListPodsResponse(rsp)
 }
 
 // ListPoolsWithResponse List pools
@@ -15180,6 +15576,48 @@ func ParseMetricsResponse(rsp *http.Response) (*MetricsResponse, error) {
 	return response, nil
 }
 
+// ParseAuthorizeResponse parses an HTTP response from a AuthorizeWithResponse call
+func ParseAuthorizeResponse(rsp *http.Response) (*AuthorizeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AuthorizeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 302:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 302:
+		var headers AuthorizeResponse302Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers302 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseIssueTokenResponse parses an HTTP response from a IssueTokenWithResponse call
 func ParseIssueTokenResponse(rsp *http.Response) (*IssueTokenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15829,6 +16267,39 @@ func ParseAdminUpdateOIDCIssuerResponse(rsp *http.Response) (*AdminUpdateOIDCIss
 			headers.ETag = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAdminListPodsResponse parses an HTTP response from a AdminListPodsWithResponse call
+func ParseAdminListPodsResponse(rsp *http.Response) (*AdminListPodsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AdminListPodsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PlacedPodList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

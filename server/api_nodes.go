@@ -35,6 +35,16 @@ func (a api) UpdateNode(ctx context.Context, r openapi.UpdateNodeRequestObject) 
 	return openapi.UpdateNode200JSONResponse{Body: body, Headers: openapi.UpdateNode200ResponseHeaders{ETag: tag(n.NodeSettings)}}, err
 }
 
+// AdminListPods lists what runs where.
+func (a api) AdminListPods(ctx context.Context, r openapi.AdminListPodsRequestObject) (openapi.AdminListPodsResponseObject, error) {
+	pods, next, err := a.store.AllPods(ctx, pageOf(r.Params.Limit, r.Params.Cursor), r.Params.NodeID, r.Params.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := listed[openapi.PlacedPod](pods, next)
+	return openapi.AdminListPods200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
 // ListPools lists pools by name.
 func (a api) ListPools(ctx context.Context, _ openapi.ListPoolsRequestObject) (openapi.ListPoolsResponseObject, error) {
 	pools, err := a.store.Pools(ctx)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,21 @@ func TestAKeyTellsItsLimit(t *testing.T) {
 	limited("the operator's key", given.LimitedTo)
 	limited("the repeated answer", as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), order, "Idempotency-Key", "once"), 201).LimitedTo)
 	wantProblem(t, s.call("GET", "/v1/quota", s.logIn(given), nil), 403, husk.CodeForbidden, "")
+}
+
+// A token is renewed with its limit.
+func TestALimitOutlivesARenewal(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	_, token := s.scraper(s.tenant())
+	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token_type": {typeAccessToken}, "subject_token": {token}}
+	r := s.request("POST", "/oauth2/token", "", form.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	renewed := as[openapi.Token](t, s.send(r), 200).AccessToken
+	wantProblem(t, s.call("GET", "/v1/pods", renewed, nil), 403, husk.CodeForbidden, "")
+	if got := s.call("GET", "/v1/metrics", renewed, nil); got.status != http.StatusOK {
+		t.Errorf("a scrape is answered %d %s", got.status, got.body)
+	}
 }
 
 // A server that did not know limits could have made a token without one.

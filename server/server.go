@@ -28,6 +28,7 @@ import (
 	"husk/idtoken"
 	"husk/openapi"
 	"husk/store"
+	"husk/web"
 )
 
 // Config is what a server needs.
@@ -87,6 +88,7 @@ type Server struct {
 	sessions  *tenantSessions
 	live      *liveFigures
 	clocks    *clockWarnings
+	dashboard dashboard
 
 	readOnly     map[string]bool // names of properties that only answers have
 	deprecations map[string]deprecation
@@ -141,8 +143,17 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := web.Files()
+	if err != nil {
+		return nil, err
+	}
+	dashboard, err := newDashboard(files)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
+		dashboard: dashboard,
+		store:     cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
 		metrics: newMetrics(cfg.Store), live: newLiveFigures(cfg.Store), clocks: &clockWarnings{last: map[store.ID]time.Time{}}, agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
 		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
 		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
@@ -150,7 +161,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Handler returns the HTTP API.
+// Handler returns the HTTP API and the dashboard.
 func (s *Server) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.contract)
@@ -159,10 +170,10 @@ func (s *Server) Handler() http.Handler {
 		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
 		ResponseErrorHandlerFunc: s.writeProblem,
 	})
-	return openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
+	return s.withDashboard(s.dashboard, openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
 		BaseRouter:       r,
 		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
-	})
+	}))
 }
 
 // RunLoops keeps this server's copy of what tenants are told fresh, takes part in the election, and runs the control loops whenever this server leads.

@@ -21,7 +21,9 @@ import (
 )
 
 const (
-	tokenLife     = 15 * time.Minute
+	tokenLife = 15 * time.Minute
+	// loginLife is how long after a login its tokens can be renewed.
+	loginLife     = 12 * time.Hour
 	tokenAudience = "husk"
 	tokenLeeway   = 5 * time.Second
 	// keysKept is how long the signing keys are used before they are read again. An unknown key id is looked up at most this often,
@@ -42,6 +44,8 @@ type claims struct {
 	Role   husk.Role       `json:"role,omitempty"`
 	Key    *uuid.UUID      `json:"key,omitempty"`       // the API key of a service account
 	Limit  husk.KeyLimit   `json:"limitedTo,omitempty"` // of that key
+	// AuthTime is when credentials were shown (OpenID Connect Core, 2).
+	AuthTime *jwt.NumericDate `json:"auth_time,omitempty"`
 }
 
 // tokens issues and verifies JWTs, signed with Ed25519.
@@ -117,7 +121,10 @@ func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Durati
 		return "", err
 	}
 	now := time.Now()
-	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, Limit: caller.Limit, RegisteredClaims: jwt.RegisteredClaims{
+	if caller.LoggedInAt.IsZero() {
+		caller.LoggedInAt = now
+	}
+	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, Limit: caller.Limit, AuthTime: jwt.NewNumericDate(caller.LoggedInAt), RegisteredClaims: jwt.RegisteredClaims{
 		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{tokenAudience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
@@ -168,6 +175,9 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 		return refuse("the token does not verify")
 	}
 	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role, Limit: c.Limit}
+	if c.AuthTime != nil {
+		caller.LoggedInAt = c.AuthTime.Time
+	}
 	if caller.ID, err = uuid.Parse(c.Subject); err != nil {
 		return refuse("the token's subject is not one of ours")
 	}

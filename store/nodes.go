@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -69,6 +70,26 @@ func (s *Store) Nodes(ctx context.Context) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
 		return convertAll(rows, nodeOf), err
 	})
+}
+
+// AllPods lists all tenants' pods, those that hold room on a node and those of a tenant only if one is given. Codes: invalid.
+func (s *Store) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
+	l, err := inControl(ctx, s, func(q *db.Queries) (l list[husk.PlacedPod], err error) {
+		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.AllPodsRow, error) {
+			return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
+		}, func(r db.AllPodsRow) husk.PlacedPod {
+			p := husk.PlacedPod{
+				ID: r.ID, TenantID: r.TenantID, TenantName: r.TenantName, Name: r.Name, Phase: r.Phase, Reason: r.Reason,
+				Resources: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, VMMOverheadMiB: r.VmmOverheadMib, Priority: r.Priority, CreatedAt: r.CreatedAt,
+			}
+			if r.HoldsRoom {
+				p.NodeID = r.NodeID
+			}
+			return p
+		}, func(p husk.PlacedPod) (time.Time, ID) { return p.CreatedAt, p.ID })
+		return l, err
+	})
+	return l.items, l.next, err
 }
 
 // DeleteNode forgets a node that has no pods, and its certificates with it. Codes: not_found, conflict,

@@ -13,6 +13,78 @@ import (
 	"husk"
 )
 
+const allPods = `-- name: AllPods :many
+SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
+FROM pods p JOIN tenants t ON t.id = p.tenant_id
+WHERE (p.created_at, p.id) > ($1::timestamptz, $2::uuid)
+  AND ($3::uuid IS NULL OR p.node_id = $3 AND p.holds_room) AND ($4::uuid IS NULL OR p.tenant_id = $4)
+ORDER BY p.created_at, p.id LIMIT $5
+`
+
+type AllPodsParams struct {
+	AfterTime time.Time
+	AfterID   uuid.UUID
+	NodeID    *uuid.UUID
+	TenantID  *uuid.UUID
+	Max       int
+}
+
+type AllPodsRow struct {
+	ID             uuid.UUID
+	TenantID       uuid.UUID
+	TenantName     string
+	Name           string
+	Phase          husk.Phase
+	Reason         string
+	NodeID         *uuid.UUID
+	HoldsRoom      bool
+	CpuMillis      int
+	MemoryMib      int
+	VmmOverheadMib int
+	Priority       int
+	CreatedAt      time.Time
+}
+
+func (q *Queries) AllPods(ctx context.Context, arg AllPodsParams) ([]AllPodsRow, error) {
+	rows, err := q.db.Query(ctx, allPods,
+		arg.AfterTime,
+		arg.AfterID,
+		arg.NodeID,
+		arg.TenantID,
+		arg.Max,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []AllPodsRow{}
+	for rows.Next() {
+		var i AllPodsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.TenantName,
+			&i.Name,
+			&i.Phase,
+			&i.Reason,
+			&i.NodeID,
+			&i.HoldsRoom,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.VmmOverheadMib,
+			&i.Priority,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const cordonNodes = `-- name: CordonNodes :exec
 UPDATE nodes SET cordoned = true, version = version + 1 WHERE id = ANY($1::uuid[]) AND NOT cordoned
 `

@@ -76,3 +76,10 @@ UPDATE nodes SET state = 'Lost', version = version + 1 WHERE id = @id AND state 
 
 -- name: DesiredRevision :one
 SELECT desired_revision FROM nodes WHERE id = @id;
+
+-- name: AllPods :many
+SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
+FROM pods p JOIN tenants t ON t.id = p.tenant_id
+WHERE (p.created_at, p.id) > (@after_time::timestamptz, @after_id::uuid)
+  AND (sqlc.narg(node_id)::uuid IS NULL OR p.node_id = sqlc.narg(node_id) AND p.holds_room) AND (sqlc.narg(tenant_id)::uuid IS NULL OR p.tenant_id = sqlc.narg(tenant_id))
+ORDER BY p.created_at, p.id LIMIT @max;

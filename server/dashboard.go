@@ -1,0 +1,139 @@
+package server
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"husk"
+)
+
+// dashboardPath is where the dashboard is.
+const dashboardPath = "/ui/"
+
+// dashboardPolicy lets the page load and call only what comes from where it came from itself, and turn no text into code (CSP 3, Trusted Types).
+const dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
+	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+var errNoDashboard = husk.Errorf(husk.CodeNotFound, "", "this server was built without its dashboard; build it with make build")
+
+// file is one file of the dashboard as it is sent.
+type file struct {
+	kind, tag     string
+	plain, packed []byte // packed is nil where it saves nothing
+}
+
+// dashboard is the built dashboard, by file name; its index.html is the page.
+type dashboard map[string]*file
+
+func newDashboard(from fs.FS) (dashboard, error) {
+	d := dashboard{}
+	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			return err
+		}
+		plain, err := fs.ReadFile(from, name)
+		if err != nil {
+			return err
+		}
+		d[name], err = newFile(name, plain)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the dashboard: %w", err)
+	}
+	return d, nil
+}
+
+// withDashboard serves the dashboard beside the API. Every path under dashboardPath that is no file is the page, which finds out itself what to show.
+func (s *Server) withDashboard(d dashboard, api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, ours := strings.CutPrefix(r.URL.Path, dashboardPath)
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if reads && (r.URL.Path == "/" || r.URL.Path+"/" == dashboardPath) {
+			http.Redirect(w, r, dashboardPath, http.StatusFound)
+			return
+		}
+		if !ours || !reads {
+			api.ServeHTTP(w, r)
+			return
+		}
+		hashed := strings.HasPrefix(name, "assets/")
+		f := d[name]
+		if f == nil && !hashed { // an asset of another version is missing; a page in its place would be taken for a script
+			f = d["index.html"]
+		}
+		switch {
+		case f != nil:
+			f.serve(w, r, hashed)
+		case hashed:
+			s.writeProblem(w, r, errNoRoute)
+		default:
+			s.writeProblem(w, r, errNoDashboard)
+		}
+	})
+}
+
+func newFile(name string, plain []byte) (*file, error) {
+	sum := sha256.Sum256(plain)
+	f := &file{kind: mime.TypeByExtension(path.Ext(name)), plain: plain, tag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	if path.Ext(name) == ".js" { // what the machine's own table says may be out of date
+		f.kind = "text/javascript; charset=utf-8"
+	}
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	if packed.Len() < len(plain)*9/10 {
+		f.packed = packed.Bytes()
+	}
+	return f, nil
+}
+
+// serve sends the file. What has its hash in its name never changes; all else is asked for again each time.
+func (f *file) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
+	h := w.Header()
+	h.Set("Content-Type", f.kind)
+	h.Set("Content-Security-Policy", dashboardPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+	h.Set("Cache-Control", "no-cache")
+	if hashed {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	body := f.plain
+	tag := f.tag
+	if f.packed != nil {
+		h.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+			h.Set("Content-Encoding", "gzip")
+			body, tag = f.packed, strings.TrimSuffix(tag, `"`)+`-gzip"`
+		}
+	}
+	h.Set("ETag", tag)
+	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(body) //nolint:errcheck // the reader has gone; there is nobody to tell
+	}
+}

@@ -1,0 +1,73 @@
+// The API, with the current session's token and errors as ApiError.
+import createClient from "openapi-fetch";
+import type { components, paths } from "./schema";
+import { currentSession, endSession } from "./session";
+
+export type Schemas = components["schemas"];
+export type Pod = Schemas["Pod"];
+export type PodSpec = Schemas["PodSpec"];
+export type PodCreate = Schemas["PodCreate"];
+export type Volume = Schemas["Volume"];
+export type Image = Schemas["Image"];
+export type HuskEvent = Schemas["Event"];
+export type Node = Schemas["Node"];
+export type PlacedPod = Schemas["PlacedPod"];
+export type Tenant = Schemas["Tenant"];
+export type Role = Schemas["Role"];
+
+/** ApiError is a problem that the API answers with, or that there was no answer (code unreachable). */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly field?: string;
+  readonly requestId?: string;
+
+  constructor(problem: Partial<Schemas["Problem"]> & { code: string }) {
+    super(problem.detail || problem.title || problem.code);
+    this.status = problem.status ?? 0;
+    this.code = problem.code;
+    this.field = problem.field;
+    this.requestId = problem.requestId;
+  }
+}
+
+export const unreachable = () =>
+  new ApiError({ code: "unreachable", detail: "The server cannot be reached. Check the connection and try again." });
+
+/** problemOf reads what an answer that is no success says. A token that is refused ends its session. */
+export async function problemOf(answer: Response, token?: string): Promise<ApiError> {
+  if (answer.status === 401 && token) endSession(token);
+  const body = await answer.json().catch(() => null);
+  if (body && typeof body.code === "string") return new ApiError(body);
+  return new ApiError({
+    code: "unknown",
+    status: answer.status,
+    detail: `The server answers with status ${answer.status} and no explanation.`,
+  });
+}
+
+export const client = createClient<paths>({ baseUrl: location.origin });
+
+client.use({
+  onRequest({ request }) {
+    const token = currentSession()?.token;
+    if (token) request.headers.set("Authorization", `Bearer ${token}`);
+    return request;
+  },
+  async onResponse({ request, response }) {
+    if (!response.ok) throw await problemOf(response, request.headers.get("Authorization")?.slice("Bearer ".length));
+    return undefined;
+  },
+  onError: ({ error }) => (error instanceof ApiError ? error : unreachable()),
+});
+
+/** data awaits an answer's body as JSON. What is no success has been thrown already. */
+export async function data<T>(answer: Promise<{ data?: T }>): Promise<Exclude<T, string>> {
+  return (await answer).data as Exclude<T, string>;
+}
+
+/** idempotent makes the repetition of a POST safe. */
+export const idempotent = () => ({ "Idempotency-Key": randomText() });
+
+/** randomText is 128 random bits. crypto.randomUUID is not there on plain HTTP. */
+export const randomText = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");

@@ -1,0 +1,77 @@
+// An interactive session over a WebSocket: frames as docs/api.md describes them, the kind in the first byte.
+import { currentSession } from "./session";
+
+const STDIN = 0;
+const STDOUT = 1;
+const STDERR = 2;
+const RESIZE = 3;
+const EXIT = 6;
+const PROBLEM = 7;
+const CHUNK = 32 << 10; // bytes of input in a frame
+
+export type Ending = { code: number } | { problem: string; detail: string };
+
+export interface SessionHandlers {
+  open?: () => void;
+  output: (bytes: Uint8Array) => void;
+  ended: (ending: Ending) => void;
+}
+
+export interface SessionSocket {
+  send(text: string): void;
+  resize(cols: number, rows: number): void;
+  close(): void;
+}
+
+/** openSession joins a session of the API. path has the verb and its parameters, such as /v1/pods/ID/exec?command=sh. */
+export function openSession(path: string, on: SessionHandlers): SessionSocket {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(url, ["husk.v1", `husk.bearer.${currentSession()?.token ?? ""}`]);
+  socket.binaryType = "arraybuffer";
+  let over = false;
+  const end = (ending: Ending) => {
+    if (over) return;
+    over = true;
+    on.ended(ending);
+  };
+  const frame = (kind: number, payload: Uint8Array) => {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    const message = new Uint8Array(payload.length + 1);
+    message[0] = kind;
+    message.set(payload, 1);
+    socket.send(message);
+  };
+  const encoder = new TextEncoder();
+  socket.onopen = () => on.open?.();
+  socket.onmessage = (e: MessageEvent<ArrayBuffer>) => {
+    const message = new Uint8Array(e.data);
+    const payload = message.subarray(1);
+    switch (message[0]) {
+      case STDOUT:
+      case STDERR:
+        on.output(payload);
+        break;
+      case EXIT:
+        end({ code: JSON.parse(new TextDecoder().decode(payload)).code });
+        break;
+      case PROBLEM: {
+        const said = JSON.parse(new TextDecoder().decode(payload));
+        end({ problem: said.code, detail: said.detail });
+        break;
+      }
+    }
+  };
+  socket.onclose = () => end({ problem: "unreachable", detail: "The connection to the pod is gone." });
+  return {
+    send(text) {
+      const bytes = encoder.encode(text);
+      for (let at = 0; at < bytes.length; at += CHUNK) frame(STDIN, bytes.subarray(at, at + CHUNK));
+    },
+    resize: (cols, rows) => frame(RESIZE, encoder.encode(JSON.stringify({ cols, rows }))),
+    close() {
+      over = true;
+      socket.close();
+    },
+  };
+}

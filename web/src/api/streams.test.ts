@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { plain } from "../lib/plain";
+import { lines, serverSentEvents } from "./streams";
+
+const stream = (...chunks: string[]) =>
+  new ReadableStream<Uint8Array>({
+    start(c) {
+      for (const chunk of chunks) c.enqueue(new TextEncoder().encode(chunk));
+      c.close();
+    },
+  });
+
+async function all<T>(of: AsyncGenerator<T>) {
+  const found: T[] = [];
+  for await (const x of of) found.push(x);
+  return found;
+}
+
+test("lines are whole wherever the chunks are cut", async () => {
+  expect(await all(lines(stream("a", "b\nc\r\n", "\nrest")))).toEqual(["ab", "c", "", "rest"]);
+});
+
+test("a line without an end does not fill the memory", async () => {
+  await expect(all(lines(stream("x".repeat(20), "x".repeat(20)), 30))).rejects.toThrow("too long");
+});
+
+test("events have their kind and their data, comments are left out", async () => {
+  const text = ': ping\n\nevent: added\ndata: {"a":\ndata: 1}\n\ndata: x\n\nevent: lost\n';
+  expect(await all(serverSentEvents(stream(text)))).toEqual([
+    { event: "added", data: '{"a":\n1}' },
+    { event: "message", data: "x" },
+  ]);
+});
+
+test("a log line cannot steer anything", () => {
+  expect(plain("\u001b[31mred\u001b[0m \u001b]0;title\u0007plain\u0000\u001b(B \ttab")).toBe("red plain \ttab");
+});

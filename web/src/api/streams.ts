@@ -1,0 +1,44 @@
+// Streams of text as the API sends them.
+
+/** lines cuts a stream of bytes into lines, without their ends. What has no end yet is held back up to a limit, so that nobody fills the memory. */
+export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20): AsyncGenerator<string> {
+  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  let held = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const parts = (held + value).split("\n");
+      held = parts.pop() ?? "";
+      for (const part of parts) yield part.endsWith("\r") ? part.slice(0, -1) : part;
+      if (held.length > longest) throw new Error("a line is too long");
+    }
+    if (held) yield held;
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+export interface ServerSentEvent {
+  event: string;
+  data: string;
+}
+
+/** serverSentEvents reads events (WHATWG HTML, 9.2.6) without ids and retries, which the API does not send. */
+export async function* serverSentEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+  let event = "";
+  let data: string[] = [];
+  for await (const line of lines(body)) {
+    if (line === "") {
+      if (data.length > 0) yield { event: event || "message", data: data.join("\n") };
+      event = "";
+      data = [];
+    } else if (!line.startsWith(":")) {
+      const colon = line.indexOf(":");
+      const name = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+      if (name === "event") event = value;
+      if (name === "data") data.push(value);
+    }
+  }
+}

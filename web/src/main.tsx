@@ -1,0 +1,33 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { ApiError } from "./api/client";
+import { askOtherTabs, keepSignedIn } from "./api/session";
+import { router } from "./router";
+import "./styles.css";
+import { applyTheme } from "./ui/theme";
+
+// What may help when it is asked for again is asked for again; what the server refuses is not.
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      retry: (times, err) =>
+        times < 3 && err instanceof ApiError && (err.code === "unreachable" || err.code === "unavailable" || err.code === "rate_limited"),
+    },
+  },
+});
+
+applyTheme();
+await askOtherTabs();
+keepSignedIn();
+const root = document.getElementById("root");
+if (!root) throw new Error("the page has no root");
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </StrictMode>,
+);

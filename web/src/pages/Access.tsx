@@ -1,0 +1,501 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { client, data, idempotent, type Role, type Schemas } from "../api/client";
+import { useMay } from "../api/role";
+import { keyOf, useSession } from "../api/session";
+import { dateTime } from "../lib/format";
+import { Button } from "../ui/Button";
+import { Dialog, FormDialog } from "../ui/Dialog";
+import { Input, Select } from "../ui/Field";
+import { Problem } from "../ui/Problem";
+import { Card, Copy, Empty, Loading, PageHead, When } from "../ui/parts";
+import { toast, toastError } from "../ui/toasts";
+
+type Account = Schemas["ServiceAccount"];
+type User = Schemas["User"];
+type Issuer = Schemas["OIDCIssuer"];
+
+const ROLES: [Role, string][] = [
+  ["viewer", "viewer: reads"],
+  ["developer", "developer: also orders and deletes"],
+  ["owner", "owner: also decides who may"],
+];
+
+const LIVES: [string, string][] = [
+  ["2592000", "30 days"],
+  ["7776000", "90 days"],
+  ["31536000", "a year"],
+  ["", "until it is revoked"],
+];
+
+/** useAccess is a list that is read anew after each change of it. */
+function useAccess<T>(what: string, read: () => Promise<{ items: T[] }>) {
+  const session = useSession();
+  return useQuery({ queryKey: [keyOf(session), "access", what], queryFn: async () => (await read()).items });
+}
+
+function useChanged() {
+  const session = useSession();
+  const queries = useQueryClient();
+  return () => queries.invalidateQueries({ queryKey: [keyOf(session), "access"] });
+}
+
+/** Access is who may do what in the tenant: programs by API keys, people by an OIDC issuer. */
+export function Access() {
+  const owner = useMay("owner");
+  const accounts = useAccess("accounts", () => data(client.GET("/v1/service-accounts", { params: { query: { limit: 1000 } } })));
+  const users = useAccess("users", () => data(client.GET("/v1/users", { params: { query: { limit: 1000 } } })));
+  const issuers = useAccess("issuers", () => data(client.GET("/v1/oidc-issuers", { params: { query: { limit: 1000 } } })));
+  const [dialog, setDialog] = useState<"account" | "user" | "issuer">();
+  const close = () => setDialog(undefined);
+  if (!owner)
+    return (
+      <Empty title="Only owners see this">
+        <p>Ask an owner of the tenant for a key, or for the role.</p>
+      </Empty>
+    );
+  return (
+    <>
+      <PageHead title="Access" lead="Programs sign in with API keys, people at an OIDC issuer." />
+      <Card
+        title="Service accounts"
+        actions={
+          <Button small icon="plus" onClick={() => setDialog("account")}>
+            Service account
+          </Button>
+        }
+      >
+        <Problem error={accounts.error} retry={() => void accounts.refetch()} />
+        {accounts.isPending && <Loading />}
+        {accounts.data?.length === 0 && (
+          <Empty title="No service accounts yet">
+            <p>A service account is who a program is. It has a role, and API keys that can be replaced one by one.</p>
+          </Empty>
+        )}
+        {accounts.data?.map((a) => (
+          <AccountRow key={a.id} account={a} />
+        ))}
+      </Card>
+      <Card
+        title="People"
+        actions={
+          <Button small icon="plus" onClick={() => setDialog("user")}>
+            Invite
+          </Button>
+        }
+      >
+        <Problem error={users.error} retry={() => void users.refetch()} />
+        {users.data?.length === 0 && (
+          <p className="muted">Nobody is invited. People whom a role mapping of an issuer admits appear here when they sign in.</p>
+        )}
+        {(users.data?.length ?? 0) > 0 && (
+          <div className="scroll-x">
+            <table>
+              <thead>
+                <tr>
+                  <th>Who</th>
+                  <th>Role</th>
+                  <th>Issuer</th>
+                  <th>Last signed in</th>
+                  <th>Actions</th>
+                </tr>
+              </thead>
+              <tbody>
+                {users.data?.map((u) => (
+                  <UserRow key={u.id} user={u} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Card>
+      <Card
+        title="OIDC issuers"
+        actions={
+          <Button small icon="plus" onClick={() => setDialog("issuer")}>
+            Issuer
+          </Button>
+        }
+      >
+        <Problem error={issuers.error} retry={() => void issuers.refetch()} />
+        {issuers.data?.length === 0 && (
+          <p className="muted">The tenant has no issuer of its own. The installation's issuers admit whom you invite.</p>
+        )}
+        {issuers.data?.map((i) => (
+          <IssuerRow key={i.id} issuer={i} />
+        ))}
+      </Card>
+      {dialog === "account" && <NewAccount close={close} />}
+      {dialog === "user" && <InviteUser close={close} />}
+      {dialog === "issuer" && <NewIssuer close={close} />}
+    </>
+  );
+}
+
+function AccountRow({ account }: { account: Account }) {
+  const changed = useChanged();
+  const path = { serviceAccountId: account.id };
+  const keys = useAccess(`keys ${account.id}`, () =>
+    data(client.GET("/v1/service-accounts/{serviceAccountId}/api-keys", { params: { path } })),
+  );
+  const [dialog, setDialog] = useState<"key" | "delete" | { revoke: Schemas["APIKey"] }>();
+  const [made, setMade] = useState<Schemas["APIKeyWithSecret"]>();
+  const close = () => setDialog(undefined);
+  const setRole = async (role: Role) => {
+    await client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
+    toast(`${account.name} is now ${role}.`);
+    await changed();
+  };
+  return (
+    <section className="account" aria-label={`Service account ${account.name}`}>
+      <div className="account-head">
+        <h3>{account.name}</h3>
+        <select
+          aria-label={`Role of ${account.name}`}
+          value={account.role}
+          onChange={(e) => setRole(e.target.value as Role).catch((err) => toastError("The role was not changed", err))}
+        >
+          {ROLES.map(([r]) => (
+            <option key={r}>{r}</option>
+          ))}
+        </select>
+        <Button small icon="plus" onClick={() => setDialog("key")}>
+          API key
+        </Button>
+        <Button small look="quiet" icon="trash" aria-label={`Delete service account ${account.name}`} onClick={() => setDialog("delete")} />
+      </div>
+      {keys.data?.length === 0 && <p className="muted">It has no keys, so nobody can sign in as it.</p>}
+      {(keys.data?.length ?? 0) > 0 && (
+        <div className="scroll-x">
+          <table>
+            <thead>
+              <tr>
+                <th>Key</th>
+                <th>Id</th>
+                <th>Made</th>
+                <th>Last used</th>
+                <th>Expires</th>
+                <th>Actions</th>
+              </tr>
+            </thead>
+            <tbody>
+              {keys.data?.map((k) => (
+                <tr key={k.clientId}>
+                  <td>{k.name}</td>
+                  <td>
+                    <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's id" />
+                  </td>
+                  <td>
+                    <When at={k.createdAt} />
+                  </td>
+                  <td>
+                    <When at={k.lastUsedAt} />
+                  </td>
+                  <td>{k.expiresAt ? dateTime(k.expiresAt) : "never"}</td>
+                  <td>
+                    <Button
+                      small
+                      look="quiet"
+                      icon="trash"
+                      aria-label={`Revoke key ${k.name} of ${account.name}`}
+                      onClick={() => setDialog({ revoke: k })}
+                    />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {dialog === "key" && <NewKey account={account} close={close} made={setMade} />}
+      {dialog === "delete" && (
+        <FormDialog
+          title={`Delete service account ${account.name}?`}
+          submit="Delete"
+          danger
+          close={close}
+          run={async () => {
+            await client.DELETE("/v1/service-accounts/{serviceAccountId}", { params: { path } });
+            await changed();
+          }}
+        >
+          <p>Its keys are revoked, and its tokens are refused from the next request on.</p>
+        </FormDialog>
+      )}
+      {typeof dialog === "object" && (
+        <FormDialog
+          title={`Revoke key ${dialog.revoke.name}?`}
+          submit="Revoke"
+          danger
+          close={close}
+          run={async () => {
+            await client.DELETE("/v1/service-accounts/{serviceAccountId}/api-keys/{keyId}", {
+              params: { path: { ...path, keyId: dialog.revoke.clientId } },
+            });
+            await changed();
+          }}
+        >
+          <p>Whoever uses it is shut out from the next request on.</p>
+        </FormDialog>
+      )}
+      {made && <MadeKey made={made} close={() => setMade(undefined)} />}
+    </section>
+  );
+}
+
+function NewKey({ account, close, made }: { account: Account; close: () => void; made: (k: Schemas["APIKeyWithSecret"]) => void }) {
+  const changed = useChanged();
+  const [name, setName] = useState("");
+  const [life, setLife] = useState("7776000");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    const body = { name, ...(life ? { expiresInSeconds: Number(life) } : {}) };
+    made(
+      await data(
+        client.POST("/v1/service-accounts/{serviceAccountId}/api-keys", {
+          params: { path: { serviceAccountId: account.id }, header: key },
+          body,
+        }),
+      ),
+    );
+    await changed();
+  };
+  return (
+    <FormDialog title={`An API key for ${account.name}`} submit="Make the key" close={close} run={run}>
+      <Input
+        label="Name"
+        value={name}
+        onChange={setName}
+        pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+        maxLength={63}
+        hint="Where it is used, such as pipeline."
+        required
+        autoFocus
+      />
+      <Select label="Good for" value={life} onChange={setLife} options={LIVES} />
+    </FormDialog>
+  );
+}
+
+/** MadeKey shows a secret, this one time. */
+export function MadeKey({ made, close }: { made: Schemas["APIKeyWithSecret"]; close: () => void }) {
+  return (
+    <Dialog title={`Key ${made.name} is made`} close={close}>
+      <p className="note">The secret is shown this one time. Nobody can look it up again.</p>
+      <dl className="facts">
+        <div>
+          <dt>Key id</dt>
+          <dd>
+            <Copy text={made.clientId} label="the key's id" />
+          </dd>
+        </div>
+        <div>
+          <dt>Secret</dt>
+          <dd>
+            <Copy text={made.clientSecret} label="the secret" />
+          </dd>
+        </div>
+      </dl>
+      <p className="hint">
+        With the command:{" "}
+        <code>
+          husk login {location.origin} --client-id {made.clientId}
+        </code>
+        , which asks for the secret.
+      </p>
+      <div className="dialog-actions">
+        <Button look="primary" onClick={close}>
+          I have kept it
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+function NewAccount({ close }: { close: () => void }) {
+  const changed = useChanged();
+  const [name, setName] = useState("");
+  const [role, setRole] = useState<Role>("developer");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/service-accounts", { params: { header: key }, body: { name, role } });
+    await changed();
+  };
+  return (
+    <FormDialog title="A service account" submit="Create" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
+    </FormDialog>
+  );
+}
+
+function UserRow({ user: u }: { user: User }) {
+  const changed = useChanged();
+  const [deleting, setDeleting] = useState(false);
+  const path = { userId: u.id };
+  const who = u.email ?? u.name ?? u.subject ?? u.id;
+  const update = async (body: Schemas["UserUpdate"]) => {
+    await client.PATCH("/v1/users/{userId}", { params: { path }, body });
+    await changed();
+  };
+  return (
+    <tr>
+      <td>
+        {who} {u.disabled && <span className="chip">shut out</span>}
+      </td>
+      <td>
+        {u.mapped ? (
+          <span title="By the issuer's role mappings">{u.role}, mapped</span>
+        ) : (
+          <select
+            aria-label={`Role of ${who}`}
+            value={u.role}
+            onChange={(e) => update({ role: e.target.value as Role }).catch((err) => toastError("The role was not changed", err))}
+          >
+            {ROLES.map(([r]) => (
+              <option key={r}>{r}</option>
+            ))}
+          </select>
+        )}
+      </td>
+      <td className="break">{u.issuer}</td>
+      <td>
+        <When at={u.lastLoginAt} />
+      </td>
+      <td>
+        <Button small onClick={() => update({ disabled: !u.disabled }).catch((err) => toastError("Nothing was changed", err))}>
+          {u.disabled ? "Admit again" : "Shut out"}
+        </Button>{" "}
+        <Button small look="quiet" icon="trash" aria-label={`Delete ${who}`} onClick={() => setDeleting(true)} />
+        {deleting && (
+          <FormDialog
+            title={`Delete ${who}?`}
+            submit="Delete"
+            danger
+            close={() => setDeleting(false)}
+            run={async () => {
+              await client.DELETE("/v1/users/{userId}", { params: { path } });
+              await changed();
+            }}
+          >
+            <p>Somebody whom a role mapping admits comes back with the next sign-in; shut them out instead.</p>
+          </FormDialog>
+        )}
+      </td>
+    </tr>
+  );
+}
+
+function InviteUser({ close }: { close: () => void }) {
+  const changed = useChanged();
+  const options = useQuery({ queryKey: ["login options"], queryFn: () => data(client.GET("/.well-known/husk")) });
+  const [issuer, setIssuer] = useState("");
+  const [email, setEmail] = useState("");
+  const [role, setRole] = useState<Role>("developer");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/users", { params: { header: key }, body: { issuer, email, role } });
+    await changed();
+  };
+  return (
+    <FormDialog title="Invite somebody" submit="Invite" close={close} run={run}>
+      <Input
+        label="Email address"
+        type="email"
+        value={email}
+        onChange={setEmail}
+        hint="The issuer must have verified it."
+        required
+        autoFocus
+      />
+      <Input
+        label="Issuer"
+        type="url"
+        list="issuers"
+        value={issuer}
+        onChange={setIssuer}
+        placeholder="https://login.example.com"
+        required
+      />
+      <datalist id="issuers">
+        {options.data?.issuers.map((i) => (
+          <option key={i.name} value={i.issuer} />
+        ))}
+      </datalist>
+      <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
+    </FormDialog>
+  );
+}
+
+function IssuerRow({ issuer: i }: { issuer: Issuer }) {
+  const changed = useChanged();
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <section className="account" aria-label={`Issuer ${i.name}`}>
+      <div className="account-head">
+        <h3>{i.name}</h3>
+        <code className="break">{i.issuer}</code>
+        <span className="muted">client {i.clientId}</span>
+        <Button small look="quiet" icon="trash" aria-label={`Delete issuer ${i.name}`} onClick={() => setDeleting(true)} />
+      </div>
+      <p className="muted">
+        {i.roleMappings.length === 0
+          ? "It admits whom you invite."
+          : i.roleMappings.map((m) => `${m.claim} = ${m.value}: ${m.role}`).join("; ")}
+      </p>
+      {deleting && (
+        <FormDialog
+          title={`Delete issuer ${i.name}?`}
+          submit="Delete"
+          danger
+          close={() => setDeleting(false)}
+          run={async () => {
+            await client.DELETE("/v1/oidc-issuers/{issuerId}", { params: { path: { issuerId: i.id } } });
+            await changed();
+          }}
+        >
+          <p>Nobody can sign in with it any more, and the tokens of those who have are refused.</p>
+        </FormDialog>
+      )}
+    </section>
+  );
+}
+
+function NewIssuer({ close }: { close: () => void }) {
+  const changed = useChanged();
+  const [name, setName] = useState("");
+  const [issuer, setIssuer] = useState("");
+  const [clientId, setClientId] = useState("");
+  const [claim, setClaim] = useState("");
+  const [value, setValue] = useState("");
+  const [role, setRole] = useState<Role>("developer");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    const roleMappings = claim ? [{ claim, value, role }] : [];
+    await client.POST("/v1/oidc-issuers", { params: { header: key }, body: { name, issuer, clientId, roleMappings } });
+    await changed();
+  };
+  return (
+    <FormDialog title="An OIDC issuer of your own" submit="Add" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" required autoFocus />
+      <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
+      <Input
+        label="Client id"
+        value={clientId}
+        onChange={setClientId}
+        hint={
+          <>
+            A public client with PKCE. For this dashboard its redirect URI is <code>{location.origin}/ui/login/callback</code>.
+          </>
+        }
+        required
+      />
+      <details>
+        <summary>A role for whoever has a claim</summary>
+        <Input label="Claim" value={claim} onChange={setClaim} placeholder="groups" />
+        <Input label="Value" value={value} onChange={setValue} placeholder="platform-team" required={claim !== ""} />
+        <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
+      </details>
+    </FormDialog>
+  );
+}

@@ -1,0 +1,42 @@
+import { Link } from "@tanstack/react-router";
+import type { HuskEvent, Pod } from "../api/client";
+import { Badge } from "../ui/Badge";
+import { When } from "../ui/parts";
+
+const BAD = /fail|lost|unknown|evict|error|backoff|killed/i;
+
+/** EventList shows what happened, with a link to what it happened to. */
+export function EventList({ events, pods = [], bare }: { events: HuskEvent[]; pods?: Pod[]; bare?: boolean }) {
+  if (events.length === 0) return <p className="muted">Nothing has happened in the last 14 days.</p>;
+  return (
+    <ul className="rows events">
+      {events.map((e) => (
+        <li key={e.id} className={BAD.test(e.reason) ? "bad" : ""}>
+          <When at={e.at} />
+          <Badge state={e.reason} />
+          {!bare && <ObjectLink kind={e.kind} id={e.objectId} name={pods.find((p) => p.id === e.objectId)?.name} />}
+          <span className="muted">{e.message}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** ObjectLink leads to an object's page, if its kind has one. */
+export function ObjectLink({ kind, id, name }: { kind: string; id: string; name?: string }) {
+  const shown = name ?? `${kind} ${id.slice(0, 8)}`;
+  if (kind === "pod")
+    return (
+      <Link to="/pods/$podId" params={{ podId: id }}>
+        {shown}
+      </Link>
+    );
+  if (kind === "volume")
+    return (
+      <Link to="/volumes/$volumeId" params={{ volumeId: id }}>
+        {shown}
+      </Link>
+    );
+  if (kind === "image") return <Link to="/images">{shown}</Link>;
+  return <span>{shown}</span>;
+}

@@ -1,0 +1,77 @@
+import { useMemo, useState } from "react";
+import type { HuskEvent, Pod } from "../api/client";
+import { useLive } from "../api/live";
+import { dateTime } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { type Column, DataTable } from "../ui/DataTable";
+import { Problem } from "../ui/Problem";
+import { Empty, Loading, PageHead } from "../ui/parts";
+import { ObjectLink } from "./EventList";
+
+/** Events lists what happened in the last 14 days, newest first. */
+export function Events() {
+  const events = useLive<HuskEvent>("events");
+  const pods = useLive<Pod>("pods").items;
+  const [q, setQ] = useState("");
+  const [kind, setKind] = useState("");
+  const rows = useMemo(
+    () =>
+      events.items
+        .filter(
+          (e) =>
+            (!kind || e.kind === kind) &&
+            (!q || e.objectId === q || `${e.reason} ${e.message ?? ""}`.toLowerCase().includes(q.toLowerCase())),
+        )
+        .reverse(),
+    [events.items, q, kind],
+  );
+  const columns = useMemo((): Column<HuskEvent>[] => {
+    const names = new Map(pods.map((p) => [p.id, p.name]));
+    return [
+      { name: "Time", width: "172px", sort: (e) => e.at, cell: (e) => <time dateTime={e.at}>{dateTime(e.at)}</time> },
+      {
+        name: "Object",
+        width: "minmax(90px, 1fr)",
+        cell: (e) => <ObjectLink kind={e.kind} id={e.objectId} name={names.get(e.objectId)} />,
+      },
+      { name: "Event", width: "minmax(0, 1fr)", sort: (e) => e.reason, cell: (e) => <Badge state={e.reason} title={e.message} /> },
+      { name: "Message", width: "minmax(0, 3fr)", wide: true, cell: (e) => <span title={e.message}>{e.message}</span> },
+    ];
+  }, [pods]);
+  return (
+    <>
+      <PageHead title="Events" lead="What happened in the last 14 days." />
+      {events.broken && <Problem error={events.broken} title="This list is not up to date." />}
+      {!events.synced && !events.broken && <Loading />}
+      {events.synced && events.items.length === 0 && (
+        <Empty title="Nothing has happened yet">
+          <p>Pods that start and stop, images that are imported and volumes that are made are told here.</p>
+        </Empty>
+      )}
+      {events.items.length > 0 && (
+        <>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by event, message or object id"
+              placeholder="Event, message or object id"
+              value={q}
+              onChange={(e) => setQ(e.target.value)}
+            />
+            <select aria-label="Filter by kind" value={kind} onChange={(e) => setKind(e.target.value)}>
+              <option value="">Any kind</option>
+              <option value="pod">Pods</option>
+              <option value="volume">Volumes</option>
+              <option value="image">Images</option>
+            </select>
+          </div>
+          {rows.length === 0 ? (
+            <Empty title="No event is like that" />
+          ) : (
+            <DataTable label="Events" rows={rows} columns={columns} id={(e) => e.id} />
+          )}
+        </>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,203 @@
+import { Link } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, type Image, idempotent } from "../api/client";
+import { useLive } from "../api/live";
+import { useMay } from "../api/role";
+import { bytes, duration, plural } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { Button } from "../ui/Button";
+import { type Column, DataTable } from "../ui/DataTable";
+import { FormDialog } from "../ui/Dialog";
+import { Input } from "../ui/Field";
+import { Problem } from "../ui/Problem";
+import { Copy, Empty, Loading, PageHead, useNow, When } from "../ui/parts";
+import { toast } from "../ui/toasts";
+
+/** Images lists what was imported, and how far imports are. */
+export function Images() {
+  const mayChange = useMay("developer");
+  const images = useLive<Image>("images");
+  const [importing, setImporting] = useState(false);
+  const [deleting, setDeleting] = useState<Image>();
+  const [q, setQ] = useState("");
+  const shown = useMemo(
+    () => images.items.filter((i) => i.reference.toLowerCase().includes(q.toLowerCase()) || i.id === q || i.digest.includes(q)),
+    [images.items, q],
+  );
+  const columns = useMemo(
+    (): Column<Image>[] => [
+      {
+        name: "Reference",
+        width: "minmax(130px, 2fr)",
+        sort: (i) => i.reference,
+        cell: (i) => (
+          <span className="mono break" title={i.reference}>
+            {i.reference}
+          </span>
+        ),
+      },
+      { name: "State", width: "minmax(120px, 1fr)", sort: (i) => i.state, cell: (i) => <ImportState image={i} /> },
+      {
+        name: "Size",
+        width: "90px",
+        wide: true,
+        numeric: true,
+        sort: (i) => i.sizeBytes ?? 0,
+        cell: (i) => (i.sizeBytes ? bytes(i.sizeBytes) : ""),
+      },
+      {
+        name: "Digest",
+        width: "minmax(0, 1fr)",
+        wide: true,
+        cell: (i) => <Copy text={i.digest} shown={i.digest.slice(7, 19)} label="the digest" />,
+      },
+      {
+        name: "Imported",
+        width: "92px",
+        wide: true,
+        sort: (i) => -Date.parse(i.readyAt ?? i.createdAt),
+        cell: (i) => (i.readyAt ? <When at={i.readyAt} /> : ""),
+      },
+      ...(mayChange
+        ? [
+            {
+              name: "Actions",
+              width: "128px",
+              cell: (i: Image) => (
+                <>
+                  {i.state === "Ready" && (
+                    <Link
+                      to="/pods/new"
+                      search={{ image: i.reference }}
+                      className="button small"
+                      aria-label={`Order a pod of ${i.reference}`}
+                    >
+                      Run
+                    </Link>
+                  )}
+                  <Button
+                    small
+                    look="quiet"
+                    icon="trash"
+                    aria-label={`Delete image ${i.reference}`}
+                    disabled={i.state === "Deleting"}
+                    onClick={() => setDeleting(i)}
+                  />
+                </>
+              ),
+            },
+          ]
+        : []),
+    ],
+    [mayChange],
+  );
+  const start = mayChange && (
+    <Button look="primary" onClick={() => setImporting(true)}>
+      Import an image
+    </Button>
+  );
+  return (
+    <>
+      <PageHead title="Images" lead={images.synced ? plural(images.items.length, "image") : undefined}>
+        {start}
+      </PageHead>
+      {images.broken && <Problem error={images.broken} title="This list is not up to date." />}
+      {!images.synced && !images.broken && <Loading what="Loading images" />}
+      {images.synced && images.items.length === 0 && (
+        <Empty title="No images yet" action={start}>
+          <p>
+            An image is imported once from its registry into the platform's storage. Pods start from there, on every node, and nothing is
+            pulled.
+          </p>
+        </Empty>
+      )}
+      {images.items.length > 0 && (
+        <>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by reference, digest or id"
+              placeholder="Reference, digest or id"
+              value={q}
+              onChange={(e) => setQ(e.target.value)}
+            />
+          </div>
+          <DataTable label="Images" rows={shown} columns={columns} id={(i) => i.id} sortedBy={["Reference", false]} />
+        </>
+      )}
+      {importing && <ImportImage close={() => setImporting(false)} />}
+      {deleting && <DeleteImage image={deleting} close={() => setDeleting(undefined)} />}
+    </>
+  );
+}
+
+/** ImportState is the state, and of an import how far it is. */
+function ImportState({ image }: { image: Image }) {
+  const now = useNow(1_000);
+  if (image.state !== "Importing")
+    return (
+      <span className="break">
+        <Badge state={image.state} title={image.message} /> {image.state === "Failed" && <span className="muted">{image.message}</span>}
+      </span>
+    );
+  return (
+    <span>
+      <Badge state="Importing" title={image.message} />{" "}
+      <span className="muted number">{duration(Math.max(0, (now - Date.parse(image.createdAt)) / 1000))}</span>
+      <progress aria-label={`Import of ${image.reference}`} />
+    </span>
+  );
+}
+
+function ImportImage({ close }: { close: () => void }) {
+  const [reference, setReference] = useState("");
+  const [username, setUsername] = useState("");
+  const [password, setPassword] = useState("");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/images", {
+      params: { header: key },
+      body: { reference: reference.trim(), ...(username ? { registryAuth: { username, password } } : {}) },
+    });
+    toast(`${reference} is being imported.`);
+  };
+  return (
+    <FormDialog title="Import an image" submit="Import" close={close} run={run}>
+      <Input
+        label="Reference"
+        value={reference}
+        onChange={setReference}
+        placeholder="registry.example.com/nginx:1.22"
+        hint="A tag is resolved now; what is imported stays as it is."
+        required
+        autoFocus
+      />
+      <details>
+        <summary>The registry asks for a password</summary>
+        <Input label="User name" value={username} onChange={setUsername} />
+        <Input
+          label="Password"
+          type="password"
+          value={password}
+          onChange={setPassword}
+          hint="Kept sealed until the import is done."
+          autoComplete="off"
+        />
+      </details>
+    </FormDialog>
+  );
+}
+
+function DeleteImage({ image, close }: { image: Image; close: () => void }) {
+  const run = async () => {
+    await client.DELETE("/v1/images/{imageId}", { params: { path: { imageId: image.id } } });
+    toast(`${image.reference} is being deleted.`);
+  };
+  return (
+    <FormDialog title="Delete the image?" submit="Delete" danger close={close} run={run}>
+      <p>
+        <code>{image.reference}</code> can be imported again. An image that a pod is made of cannot be deleted.
+      </p>
+    </FormDialog>
+  );
+}

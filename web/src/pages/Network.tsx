@@ -1,0 +1,65 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { client, data, type Pod } from "../api/client";
+import { useLive } from "../api/live";
+import { keyOf, useSession } from "../api/session";
+import { count } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { type Column, DataTable } from "../ui/DataTable";
+import { Problem } from "../ui/Problem";
+import { Card, Copy, Empty, Loading, Meter, PageHead } from "../ui/parts";
+
+const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
+
+/** Network shows the tenant's own network: who has which address. */
+export function Network() {
+  const session = useSession();
+  const pods = useLive<Pod>("pods");
+  const quota = useQuery({ queryKey: [keyOf(session), "quota"], queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
+  const rows = useMemo(() => pods.items.filter((p) => p.status.address), [pods.items]);
+  const columns = useMemo(
+    (): Column<Pod>[] => [
+      {
+        name: "Address",
+        width: "minmax(120px, 1fr)",
+        sort: (p) => octets(p.status.address),
+        cell: (p) => <Copy text={p.status.address ?? ""} label="the address" />,
+      },
+      {
+        name: "Pod",
+        width: "minmax(0, 2fr)",
+        sort: (p) => p.name,
+        cell: (p) => (
+          <Link to="/pods/$podId" params={{ podId: p.id }}>
+            {p.name}
+          </Link>
+        ),
+      },
+      { name: "State", width: "112px", sort: (p) => p.status.phase, cell: (p) => <Badge state={p.status.phase} /> },
+      { name: "Node", width: "minmax(0, 1fr)", wide: true, sort: (p) => p.status.nodeName ?? "", cell: (p) => p.status.nodeName },
+    ],
+    [],
+  );
+  return (
+    <>
+      <PageHead title="Network" lead="One private network. Your pods reach each other in it at all ports, and nobody else does." />
+      <Card title="Addresses">
+        <Problem error={quota.error} retry={() => void quota.refetch()} />
+        {quota.data && <Meter label="Addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />}
+        <p className="hint">
+          A pod keeps its address for as long as it is there. From your own machine, <code>husk port-forward POD 8080:80</code> leads to a
+          port of a pod.
+        </p>
+      </Card>
+      {pods.broken && <Problem error={pods.broken} title="This list is not up to date." />}
+      {!pods.synced && !pods.broken && <Loading />}
+      {pods.synced && rows.length === 0 && (
+        <Empty title="No pod has an address yet">
+          <p>Each pod gets one when it is ordered.</p>
+        </Empty>
+      )}
+      {rows.length > 0 && <DataTable label="Addresses" rows={rows} columns={columns} id={(p) => p.id} sortedBy={["Address", false]} />}
+    </>
+  );
+}

@@ -1,0 +1,144 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { client, data, type HuskEvent, type Pod } from "../api/client";
+import { useLive } from "../api/live";
+import { useMay } from "../api/role";
+import { keyOf, useSession } from "../api/session";
+import { cores, count, gibibytes, hours, mebibytes, money } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { Problem } from "../ui/Problem";
+import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
+import { EventList } from "./EventList";
+
+const PHASES = ["Running", "Starting", "Pending", "Stopping", "Succeeded", "Failed", "Unknown"] as const;
+const ill = (p: Pod) => p.status.phase === "Failed" || p.status.phase === "Unknown" || (p.status.phase === "Pending" && !!p.status.reason);
+
+/** Overview shows a tenant what it has, what it may have, what it costs, and what needs a look. */
+export function Overview() {
+  const session = useSession();
+  const mayOrder = useMay("developer");
+  const pods = useLive<Pod>("pods");
+  const events = useLive<HuskEvent>("events");
+  const quota = useQuery({ queryKey: [keyOf(session), "quota"], queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
+  const troubled = pods.items.filter(ill);
+  return (
+    <>
+      <PageHead title={session.tenantName} lead="What runs, what may run, and what it costs.">
+        {mayOrder && (
+          <Link to="/pods/new" className="button primary">
+            Order a pod
+          </Link>
+        )}
+      </PageHead>
+      {pods.broken && <Problem error={pods.broken} title="This page is not up to date." />}
+      {pods.synced && pods.items.length === 0 && (
+        <Empty title="Nothing runs yet">
+          <ol className="steps">
+            <li>
+              <Link to="/images">Import an image</Link> from its registry. It is pulled once, and never again.
+            </li>
+            <li>
+              <Link to="/volumes">Create a volume</Link> if something is to be kept.
+            </li>
+            <li>
+              {mayOrder ? <Link to="/pods/new">Order a pod</Link> : "Have a developer order a pod"}. It boots as a virtual machine of its
+              own.
+            </li>
+          </ol>
+        </Empty>
+      )}
+      <div className="cards">
+        <Card title="Pods">
+          {pods.synced ? (
+            <ul className="phases">
+              {PHASES.map((phase) => [phase, pods.items.filter((p) => p.status.phase === phase).length] as const)
+                .filter(([phase, n]) => n > 0 || phase === "Running")
+                .map(([phase, n]) => (
+                  <li key={phase}>
+                    <Link to="/pods" search={{ phase }}>
+                      <strong className="number">{count(n)}</strong> <Badge state={phase} />
+                    </Link>
+                  </li>
+                ))}
+            </ul>
+          ) : (
+            <Loading />
+          )}
+        </Card>
+        <Card title="Quota">
+          <Problem error={quota.error} retry={() => void quota.refetch()} />
+          {quota.data && (
+            <div className="meters">
+              <Meter
+                label="Processors"
+                used={quota.data.used.cpuMillis}
+                limit={quota.data.limits.cpuMillis}
+                show={(n) => `${cores(n)} cores`}
+              />
+              <Meter label="Memory" used={quota.data.used.memoryMiB} limit={quota.data.limits.memoryMiB} show={mebibytes} />
+              <Meter label="Volumes" used={quota.data.used.volumeGiB} limit={quota.data.limits.volumeGiB} show={gibibytes} />
+              <Meter label="Pods" used={quota.data.used.pods} limit={quota.data.limits.pods} show={count} />
+              <Meter label="Images" used={quota.data.used.images} limit={quota.data.limits.images} show={count} />
+              <Meter label="Addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />
+            </div>
+          )}
+        </Card>
+        <Spend />
+      </div>
+      {troubled.length > 0 && (
+        <Card title="Needs a look">
+          <ul className="rows">
+            {troubled.slice(0, 8).map((p) => (
+              <li key={p.id}>
+                <Badge state={p.status.phase} />
+                <Link to="/pods/$podId" params={{ podId: p.id }} search={p.status.phase === "Pending" ? { tab: "placement" } : {}}>
+                  {p.name}
+                </Link>
+                <span className="muted">{p.status.message ?? p.status.reason}</span>
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+      <Card title="What happened lately" actions={<Link to="/events">All events</Link>}>
+        {events.synced ? <EventList events={events.items.slice(-8).reverse()} pods={pods.items} /> : <Loading />}
+      </Card>
+    </>
+  );
+}
+
+/** Spend is this month's usage, with its price where the operator has a price list. */
+function Spend() {
+  const session = useSession();
+  const usage = useQuery({
+    queryKey: [keyOf(session), "usage", "month"],
+    queryFn: () => data(client.GET("/v1/usage")),
+    refetchInterval: 60_000,
+  });
+  const total = usage.data?.items[0];
+  const currency = usage.data?.currency;
+  return (
+    <Card title="This month" actions={<Link to="/usage">Usage</Link>}>
+      <Problem error={usage.error} retry={() => void usage.refetch()} />
+      {usage.data && (
+        <>
+          {currency && total?.cost !== undefined && <p className="big number">{money(total.cost, currency)}</p>}
+          <dl className="facts">
+            <div>
+              <dt>Core-hours</dt>
+              <dd className="number">{hours(total?.cpuCoreSeconds ?? 0)}</dd>
+            </div>
+            <div>
+              <dt>Memory, GiB-hours</dt>
+              <dd className="number">{hours(total?.memoryGiBSeconds ?? 0)}</dd>
+            </div>
+            <div>
+              <dt>Volumes, GiB-hours</dt>
+              <dd className="number">{hours(total?.volumeGiBSeconds ?? 0)}</dd>
+            </div>
+          </dl>
+        </>
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,226 @@
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, type Pod } from "../api/client";
+import { useLive } from "../api/live";
+import { useMay } from "../api/role";
+import { cores, mebibytes, plural } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { Button } from "../ui/Button";
+import { type Column, DataTable } from "../ui/DataTable";
+import { FormDialog } from "../ui/Dialog";
+import { Problem } from "../ui/Problem";
+import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
+import { toast } from "../ui/toasts";
+
+const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping"];
+
+/** Pods lists the tenant's pods as they are at this moment. */
+export function Pods() {
+  const mayChange = useMay("developer");
+  const pods = useLive<Pod>("pods");
+  const search = useSearch({ from: "/app/pods" });
+  const navigate = useNavigate({ from: "/pods" });
+  const [selected, setSelected] = useState(new Set<string>());
+  const [deleting, setDeleting] = useState(false);
+  const wanted = useMemo(() => (search.labels ? search.labels.split(",") : []), [search.labels]);
+  const narrow = (to: Partial<typeof search>) => void navigate({ search: (s: typeof search) => ({ ...s, ...to }), replace: true });
+  const withLabel = (label: string) => narrow({ labels: [...new Set([...wanted, label])].join(",") });
+
+  const shown = useMemo(() => {
+    const q = (search.q ?? "").toLowerCase();
+    return pods.items.filter(
+      (p) =>
+        (!q ||
+          p.name.includes(q) ||
+          p.id === q ||
+          p.status.address === q ||
+          p.spec.containers.some((c) => c.image.toLowerCase().includes(q))) &&
+        (!search.phase || p.status.phase === search.phase) &&
+        wanted.every((w) => {
+          const at = w.indexOf("=");
+          return p.labels[w.slice(0, at)] === w.slice(at + 1);
+        }),
+    );
+  }, [pods.items, search.q, search.phase, wanted]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: withLabel changes with what it depends on
+  const columns = useMemo(
+    (): Column<Pod>[] => [
+      {
+        name: "Name",
+        width: "minmax(120px, 1.4fr)",
+        sort: (p) => p.name,
+        cell: (p) => (
+          <Link to="/pods/$podId" params={{ podId: p.id }} className="strong">
+            {p.name}
+          </Link>
+        ),
+      },
+      {
+        name: "State",
+        width: "112px",
+        sort: (p) => PHASES.indexOf(p.status.phase),
+        cell: (p) => <Badge state={p.status.phase} title={p.status.message} />,
+      },
+      {
+        name: "Size",
+        width: "150px",
+        wide: true,
+        sort: (p) => p.spec.resources.memoryMiB,
+        cell: (p) => `${cores(p.spec.resources.cpuMillis)} cores, ${mebibytes(p.spec.resources.memoryMiB)}`,
+      },
+      {
+        name: "Address",
+        width: "120px",
+        wide: true,
+        sort: (p) => p.status.address ?? "",
+        cell: (p) => <span className="mono">{p.status.address}</span>,
+      },
+      {
+        name: "Labels",
+        width: "minmax(0, 1.6fr)",
+        wide: true,
+        cell: (p) => <Labels labels={p.labels} pick={(n, v) => withLabel(`${n}=${v}`)} />,
+      },
+      { name: "Age", width: "92px", sort: (p) => -Date.parse(p.createdAt), cell: (p) => <When at={p.createdAt} /> },
+    ],
+    [wanted],
+  );
+  const chosen = shown.filter((p) => selected.has(p.id));
+  const filtered = search.q || search.phase || wanted.length > 0;
+  return (
+    <>
+      <PageHead
+        title="Pods"
+        lead={
+          pods.synced ? (filtered ? `${shown.length} of ${plural(pods.items.length, "pod")}` : plural(pods.items.length, "pod")) : undefined
+        }
+      >
+        {mayChange && (
+          <Link to="/pods/new" className="button primary">
+            Order a pod
+          </Link>
+        )}
+      </PageHead>
+      {pods.broken && <Problem error={pods.broken} title="This list is not up to date." />}
+      {!pods.synced && !pods.broken && <Loading what="Loading pods" />}
+      {pods.synced && pods.items.length === 0 && (
+        <Empty title="No pods yet" action={mayChange && <Link to="/pods/new">Order the first</Link>}>
+          <p>A pod is one or several containers in a virtual machine of exactly the size that you ask for. With the command:</p>
+          <pre>
+            <code>husk run -d --name web -m 256m IMAGE</code>
+          </pre>
+        </Empty>
+      )}
+      {pods.items.length > 0 && (
+        <>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by name, image, address or id"
+              placeholder="Name, image, address or id"
+              value={search.q ?? ""}
+              onChange={(e) => narrow({ q: e.target.value || undefined })}
+            />
+            <select
+              aria-label="Filter by state"
+              value={search.phase ?? ""}
+              onChange={(e) => narrow({ phase: e.target.value || undefined })}
+            >
+              <option value="">Any state</option>
+              {PHASES.map((p) => (
+                <option key={p}>{p}</option>
+              ))}
+            </select>
+            {wanted.map((w) => (
+              <button
+                type="button"
+                key={w}
+                className="chip on"
+                aria-label={`Without the filter ${w}`}
+                onClick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
+              >
+                {w} <span aria-hidden="true">×</span>
+              </button>
+            ))}
+            {filtered && (
+              <Button look="quiet" small onClick={() => void navigate({ search: {} })}>
+                Clear
+              </Button>
+            )}
+            {mayChange && chosen.length > 0 && (
+              <Button look="danger" small icon="trash" onClick={() => setDeleting(true)}>
+                Delete {plural(chosen.length, "pod")}
+              </Button>
+            )}
+          </div>
+          {shown.length === 0 ? (
+            <Empty title="No pod is like that" />
+          ) : (
+            <DataTable
+              label="Pods"
+              rows={shown}
+              columns={columns}
+              id={(p) => p.id}
+              nameOf={(p) => p.name}
+              sortedBy={["Age", false]}
+              selected={mayChange ? selected : undefined}
+              select={mayChange ? setSelected : undefined}
+            />
+          )}
+        </>
+      )}
+      {deleting && <DeletePods pods={chosen} close={() => setDeleting(false)} done={() => setSelected(new Set())} />}
+    </>
+  );
+}
+
+const AT_ONCE = 6;
+
+/** DeletePods asks once more, then stops and deletes pods. Those that could not be are said. */
+export function DeletePods({ pods, close, done }: { pods: Pod[]; close: () => void; done: () => void }) {
+  const [gone, setGone] = useState(0);
+  const run = async () => {
+    const left = [...pods];
+    const failures: unknown[] = [];
+    const worker = async () => {
+      for (let p = left.shift(); p; p = left.shift()) {
+        try {
+          await client.DELETE("/v1/pods/{podId}", { params: { path: { podId: p.id } } });
+        } catch (err) {
+          failures.push(err);
+        }
+        setGone((n) => n + 1);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    if (failures.length > 0) throw failures[0];
+    toast(`${pods.length === 1 ? `Pod ${pods[0]?.name} is` : `${plural(pods.length, "pod")} are`} being deleted.`);
+    done();
+  };
+  return (
+    <FormDialog
+      title={pods.length === 1 ? `Delete pod ${pods[0]?.name}?` : `Delete ${plural(pods.length, "pod")}?`}
+      submit="Delete"
+      danger
+      close={close}
+      run={run}
+    >
+      <p>The containers are told to stop, get their grace period, and the machines are removed. Volumes keep their data.</p>
+      {pods.length > 1 && (
+        <p className="muted">
+          {pods
+            .slice(0, 6)
+            .map((p) => p.name)
+            .join(", ")}
+          {pods.length > 6 && ` and ${pods.length - 6} more`}
+        </p>
+      )}
+      {gone > 0 && pods.length > 1 && (
+        <output>
+          {gone} of {pods.length}
+        </output>
+      )}
+    </FormDialog>
+  );
+}

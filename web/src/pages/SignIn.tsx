@@ -1,0 +1,116 @@
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { type FormEvent, useState } from "react";
+import { client, data } from "../api/client";
+import { signIn, useSessions } from "../api/session";
+import { beginSignIn } from "../api/signInElsewhere";
+import { Button } from "../ui/Button";
+import { Input } from "../ui/Field";
+import { Problem } from "../ui/Problem";
+
+/** SignIn takes an API key, or sends people to who knows them. */
+export function SignIn() {
+  const { next } = useSearch({ from: "/login" });
+  const others = useSessions();
+  const navigate = useNavigate();
+  const [id, setId] = useState("");
+  const [secret, setSecret] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const options = useQuery({ queryKey: ["login options"], queryFn: () => data(client.GET("/.well-known/husk")) });
+  const submit = async (e: FormEvent) => {
+    e.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    try {
+      await signIn({ grant_type: "client_credentials", client_id: id.trim(), client_secret: secret.trim() });
+      await navigate({ to: next ?? "/" });
+    } catch (err) {
+      setError(err);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <main className="alone sign-in">
+      <svg width="56" height="56" viewBox="0 0 32 32" aria-hidden="true">
+        <rect width="32" height="32" rx="7" className="brand-ground" />
+        <path d="M9 7v18M23 7v18M9 16h14" className="brand-line" />
+        <circle cx="16" cy="16" r="3.6" className="brand-seed" />
+      </svg>
+      <h1>Sign in to Husk</h1>
+      <p className="lead">Every pod is a virtual machine of its own.</p>
+      <form onSubmit={submit} className="card">
+        <Input
+          label="Key id"
+          value={id}
+          onChange={setId}
+          name="username"
+          autoComplete="username"
+          placeholder="a41d6e8f-3b72-…"
+          required
+          autoFocus
+        />
+        <Input
+          label="Secret"
+          type="password"
+          value={secret}
+          onChange={setSecret}
+          name="password"
+          autoComplete="current-password"
+          required
+        />
+        <Problem error={error} />
+        <Button type="submit" look="primary" busy={busy}>
+          Sign in with an API key
+        </Button>
+      </form>
+      <Elsewhere issuers={options.data?.issuers ?? []} next={next} />
+      {options.error && <Problem error={options.error} retry={() => void options.refetch()} />}
+      {others.length > 0 && (
+        <Button look="quiet" onClick={() => void navigate({ to: "/" })}>
+          Back to {others[0]?.tenantName ?? "where you are signed in"}
+        </Button>
+      )}
+      <p className="hint">
+        An owner of a tenant makes API keys under <em>Access</em>, or with <code>husk keys create</code>.
+      </p>
+    </main>
+  );
+}
+
+/** Elsewhere is for people whom an OIDC issuer knows: the installation's, or one that their tenant has configured. */
+function Elsewhere({ issuers, next }: { issuers: { name: string; issuer: string; clientId: string }[]; next?: string }) {
+  const [tenant, setTenant] = useState("");
+  const [issuer, setIssuer] = useState("");
+  const [clientId, setClientId] = useState("");
+  const [error, setError] = useState<unknown>();
+  const go = (to: { issuer: string; clientId: string }) => {
+    setError(undefined);
+    beginSignIn({ ...to, tenant: tenant.trim(), next }).catch(setError);
+  };
+  return (
+    <div className="card">
+      {issuers.map((i) => (
+        <Button key={i.name} onClick={() => go(i)}>
+          Sign in with {i.name}
+        </Button>
+      ))}
+      <details open={tenant !== ""}>
+        <summary>{issuers.length > 0 ? "Choose a tenant, or its own issuer" : "Sign in with your tenant's OIDC issuer"}</summary>
+        <form
+          onSubmit={(e) => {
+            e.preventDefault();
+            go({ issuer: issuer.trim(), clientId: clientId.trim() });
+          }}
+        >
+          <Input label="Tenant" value={tenant} onChange={setTenant} hint="Needed where you have a role in several." required />
+          <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
+          <Input label="Client id" value={clientId} onChange={setClientId} required />
+          <Button type="submit">Sign in with this issuer</Button>
+        </form>
+      </details>
+      <Problem error={error} />
+    </div>
+  );
+}

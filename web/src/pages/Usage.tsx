@@ -1,0 +1,190 @@
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense, useMemo, useState } from "react";
+import { client, data, type Schemas } from "../api/client";
+import { currentSession, keyOf, useSession } from "../api/session";
+import { bytes, dateTime, hours, money } from "../lib/format";
+import { Button } from "../ui/Button";
+import { type Column, DataTable } from "../ui/DataTable";
+import { Problem } from "../ui/Problem";
+import { Card, Empty, Facts, Loading, PageHead } from "../ui/parts";
+import { toastError } from "../ui/toasts";
+import { saveAs } from "./pod/LogsTab";
+
+const Chart = lazy(() => import("../ui/Chart").then((m) => ({ default: m.Chart })));
+
+type Item = Schemas["Usage"];
+
+const DAY = 86_400_000;
+const RANGES = { today: "Today", week: "Last 7 days", month: "This month", before: "Last month" } as const;
+type Range = keyof typeof RANGES;
+
+const GROUPS: [value: string, text: string][] = [
+  ["object", "Each pod and volume"],
+  ["resource", "Pods and volumes"],
+  ["label", "The values of a label"],
+];
+
+/** bounds are the first moment of a range and the first behind it, in UTC as usage is cut. */
+function bounds(range: Range): { from: string; to?: string } {
+  const now = new Date();
+  const day = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate());
+  const month = (back: number) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back, 1)).toISOString();
+  switch (range) {
+    case "today":
+      return { from: new Date(day).toISOString() };
+    case "week":
+      return { from: new Date(day - 6 * DAY).toISOString() };
+    case "month":
+      return { from: month(0) };
+    case "before":
+      return { from: month(1), to: month(0) };
+  }
+}
+
+/** Usage shows what was reserved and what it costs, of the tenant or, for the operator, of all. */
+export function Usage() {
+  const session = useSession();
+  const operator = session.kind === "operator";
+  const [range, setRange] = useState<Range>("month");
+  const [group, setGroup] = useState(operator ? "tenant" : "object");
+  const [label, setLabel] = useState("app");
+  const span = useMemo(() => bounds(range), [range]);
+  const ask = (query: Record<string, string>) =>
+    operator
+      ? data(client.GET("/v1/admin/usage", { params: { query } }))
+      : data(client.GET("/v1/usage", { params: { query: query as never } }));
+  const key = [keyOf(session), "usage", span];
+  const period = range === "today" ? "hour" : "day";
+  const over = useQuery({ queryKey: [...key, period], queryFn: () => ask({ ...span, period }), refetchInterval: 60_000 });
+  const parts = { ...span, groupBy: group, ...(group === "label" ? { label } : {}) };
+  const grouped = useQuery({
+    queryKey: [...key, parts],
+    queryFn: () => ask(parts),
+    refetchInterval: 60_000,
+    enabled: group !== "label" || label !== "",
+  });
+  const total = useQuery({ queryKey: [...key, "total"], queryFn: () => ask(span), refetchInterval: 60_000 });
+  const currency = total.data?.currency;
+  const columns = useMemo(
+    (): Column<Item>[] => [
+      {
+        name: "What",
+        width: "minmax(100px, 2fr)",
+        sort: (u) => u.name ?? u.key ?? "",
+        cell: (u) => <span title={u.key}>{u.name ?? u.key ?? "none"}</span>,
+      },
+      { name: "Kind", width: "80px", wide: true, sort: (u) => u.kind ?? "", cell: (u) => u.kind },
+      { name: "Core-hours", width: "100px", numeric: true, sort: (u) => u.cpuCoreSeconds, cell: (u) => hours(u.cpuCoreSeconds) },
+      {
+        name: "Memory GiB-h",
+        width: "116px",
+        numeric: true,
+        wide: true,
+        sort: (u) => u.memoryGiBSeconds,
+        cell: (u) => hours(u.memoryGiBSeconds),
+      },
+      {
+        name: "Volume GiB-h",
+        width: "116px",
+        numeric: true,
+        wide: true,
+        sort: (u) => u.volumeGiBSeconds,
+        cell: (u) => hours(u.volumeGiBSeconds),
+      },
+      {
+        name: "Network",
+        width: "100px",
+        numeric: true,
+        wide: true,
+        sort: (u) => u.networkReceivedBytes + u.networkSentBytes,
+        cell: (u) => bytes(u.networkReceivedBytes + u.networkSentBytes),
+      },
+      ...(currency
+        ? [{ name: "Cost", width: "96px", numeric: true, sort: (u: Item) => u.cost ?? 0, cell: (u: Item) => money(u.cost ?? 0, currency) }]
+        : []),
+    ],
+    [currency],
+  );
+  const csv = async () => {
+    const query = new URLSearchParams({ ...(parts as Record<string, string>), period: "day", format: "csv" });
+    const answer = await fetch(`${operator ? "/v1/admin/usage" : "/v1/usage"}?${query}`, {
+      headers: { Authorization: `Bearer ${currentSession()?.token}` },
+    });
+    if (!answer.ok) throw new Error(`the server answers with status ${answer.status}`);
+    saveAs(await answer.blob(), `usage-${span.from.slice(0, 10)}.csv`);
+  };
+  const sum = total.data?.items[0];
+  const rows = grouped.data?.items ?? [];
+  return (
+    <>
+      <PageHead title="Usage" lead="What was reserved counts, whether it was used or not. An hour that is closed never changes.">
+        <select aria-label="Time" value={range} onChange={(e) => setRange(e.target.value as Range)}>
+          {Object.entries(RANGES).map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
+        </select>
+        <Button icon="download" onClick={() => csv().catch((err) => toastError("The file could not be had", err))}>
+          CSV
+        </Button>
+      </PageHead>
+      <Problem
+        error={total.error ?? over.error ?? grouped.error}
+        retry={() => void Promise.all([total.refetch(), over.refetch(), grouped.refetch()])}
+      />
+      {!total.data && !total.error && <Loading />}
+      {sum && (
+        <div className="cards">
+          <Card title="In all">
+            {currency && sum.cost !== undefined && <p className="big number">{money(sum.cost, currency)}</p>}
+            <Facts
+              of={[
+                ["Core-hours", hours(sum.cpuCoreSeconds)],
+                ["Memory, GiB-hours", hours(sum.memoryGiBSeconds)],
+                ["Volumes, GiB-hours", hours(sum.volumeGiBSeconds)],
+                ["Pod-hours", hours(sum.podSeconds)],
+                ["Network", `${bytes(sum.networkReceivedBytes)} received, ${bytes(sum.networkSentBytes)} sent`],
+              ]}
+            />
+          </Card>
+          <Card title={period === "hour" ? "By the hour" : "By the day"} className="grow">
+            <Suspense fallback={<Loading />}>
+              {over.data && over.data.items.length > 0 && (
+                <Chart
+                  label="Core-hours"
+                  bars
+                  times={over.data.items.map((u) => Date.parse(u.from) / 1000)}
+                  series={[{ name: "core-hours", values: over.data.items.map((u) => u.cpuCoreSeconds / 3600) }]}
+                  show={(n) => hours(n * 3600)}
+                />
+              )}
+            </Suspense>
+          </Card>
+        </div>
+      )}
+      <div className="filters">
+        <select aria-label="Told apart by" value={group} onChange={(e) => setGroup(e.target.value)}>
+          {(operator ? [["tenant", "Each tenant"] as [string, string], ...GROUPS] : GROUPS).map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
+        </select>
+        {group === "label" && <input aria-label="Label" placeholder="label" value={label} onChange={(e) => setLabel(e.target.value)} />}
+        <span className="hint">
+          From {dateTime(span.from)}
+          {span.to && ` to ${dateTime(span.to)}`}
+        </span>
+      </div>
+      {grouped.data && rows.length === 0 && (
+        <Empty title="Nothing was used in this time">
+          <p>Pods count from when their machine starts until it ends, volumes from when they are made until they are deleted.</p>
+        </Empty>
+      )}
+      {rows.length > 0 && (
+        <DataTable label="Usage" rows={rows} columns={columns} id={(u) => `${u.from}/${u.kind}/${u.key}`} sortedBy={["Core-hours", true]} />
+      )}
+    </>
+  );
+}

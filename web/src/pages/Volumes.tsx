@@ -1,0 +1,139 @@
+import { Link } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, idempotent, type Pod, type Volume } from "../api/client";
+import { useLive } from "../api/live";
+import { useMay } from "../api/role";
+import { gibibytes, plural } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { Button } from "../ui/Button";
+import { type Column, DataTable } from "../ui/DataTable";
+import { FormDialog } from "../ui/Dialog";
+import { Input } from "../ui/Field";
+import { Problem } from "../ui/Problem";
+import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
+import { toast } from "../ui/toasts";
+
+/** Volumes lists the tenant's volumes. */
+export function Volumes() {
+  const mayChange = useMay("developer");
+  const volumes = useLive<Volume>("volumes");
+  const pods = useLive<Pod>("pods").items;
+  const [creating, setCreating] = useState(false);
+  const [deleting, setDeleting] = useState<Volume>();
+  const [q, setQ] = useState("");
+  const shown = useMemo(() => volumes.items.filter((v) => v.name.includes(q.toLowerCase()) || v.id === q), [volumes.items, q]);
+  const columns = useMemo(
+    (): Column<Volume>[] => [
+      {
+        name: "Name",
+        width: "minmax(110px, 1.4fr)",
+        sort: (v) => v.name,
+        cell: (v) => (
+          <Link to="/volumes/$volumeId" params={{ volumeId: v.id }} className="strong">
+            {v.name}
+          </Link>
+        ),
+      },
+      { name: "State", width: "112px", sort: (v) => v.state, cell: (v) => <Badge state={v.state} title={v.message} /> },
+      { name: "Size", width: "86px", sort: (v) => v.sizeGiB, cell: (v) => gibibytes(v.sizeGiB), numeric: true },
+      {
+        name: "Pod",
+        width: "minmax(0, 1fr)",
+        wide: true,
+        cell: (v) =>
+          v.podId && (
+            <Link to="/pods/$podId" params={{ podId: v.podId }}>
+              {pods.find((p) => p.id === v.podId)?.name ?? v.podId.slice(0, 8)}
+            </Link>
+          ),
+      },
+      { name: "Labels", width: "minmax(0, 1.4fr)", wide: true, cell: (v) => <Labels labels={v.labels} /> },
+      { name: "Age", width: "92px", wide: true, sort: (v) => -Date.parse(v.createdAt), cell: (v) => <When at={v.createdAt} /> },
+      ...(mayChange
+        ? [
+            {
+              name: "Actions",
+              width: "72px",
+              cell: (v: Volume) => (
+                <Button
+                  small
+                  look="quiet"
+                  icon="trash"
+                  aria-label={`Delete volume ${v.name}`}
+                  disabled={!!v.podId || v.state === "Deleting"}
+                  title={v.podId ? "A pod has it" : undefined}
+                  onClick={() => setDeleting(v)}
+                />
+              ),
+            },
+          ]
+        : []),
+    ],
+    [pods, mayChange],
+  );
+  const create = mayChange && (
+    <Button look="primary" onClick={() => setCreating(true)}>
+      Create a volume
+    </Button>
+  );
+  return (
+    <>
+      <PageHead title="Volumes" lead={volumes.synced ? plural(volumes.items.length, "volume") : undefined}>
+        {create}
+      </PageHead>
+      {volumes.broken && <Problem error={volumes.broken} title="This list is not up to date." />}
+      {!volumes.synced && !volumes.broken && <Loading what="Loading volumes" />}
+      {volumes.synced && volumes.items.length === 0 && (
+        <Empty title="No volumes yet" action={create}>
+          <p>A volume keeps what a pod writes: the pod comes and goes, and may move to another node, and the volume stays.</p>
+        </Empty>
+      )}
+      {volumes.items.length > 0 && (
+        <>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by name or id"
+              placeholder="Name or id"
+              value={q}
+              onChange={(e) => setQ(e.target.value)}
+            />
+          </div>
+          <DataTable label="Volumes" rows={shown} columns={columns} id={(v) => v.id} sortedBy={["Name", false]} />
+        </>
+      )}
+      {creating && <CreateVolume close={() => setCreating(false)} />}
+      {deleting && <DeleteVolume volume={deleting} close={() => setDeleting(undefined)} />}
+    </>
+  );
+}
+
+function CreateVolume({ close }: { close: () => void }) {
+  const [name, setName] = useState("");
+  const [size, setSize] = useState("10");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/volumes", { params: { header: key }, body: { name, sizeGiB: Number(size) } });
+    toast(`Volume ${name} is being made.`);
+  };
+  return (
+    <FormDialog title="Create a volume" submit="Create" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input label="Size in GiB" type="number" min={1} max={16384} value={size} onChange={setSize} required />
+    </FormDialog>
+  );
+}
+
+export function DeleteVolume({ volume, close }: { volume: Volume; close: () => void }) {
+  const [typed, setTyped] = useState("");
+  const run = async () => {
+    await client.DELETE("/v1/volumes/{volumeId}", { params: { path: { volumeId: volume.id } } });
+    toast(`Volume ${volume.name} is being deleted.`);
+  };
+  return (
+    <FormDialog title={`Delete volume ${volume.name}?`} submit="Delete it and its data" danger close={close} run={run}>
+      <p>What is on it is gone for good; there is no way back.</p>
+      <Input label="Type the volume's name" value={typed} onChange={setTyped} pattern={volume.name} required autoFocus />
+    </FormDialog>
+  );
+}

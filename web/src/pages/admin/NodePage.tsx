@@ -1,0 +1,163 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, type Node, type PlacedPod } from "../../api/client";
+import { keyOf, useSession } from "../../api/session";
+import { cores, mebibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Input } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Labels, Loading, Meter, PageHead, When } from "../../ui/parts";
+import { toast, toastError } from "../../ui/toasts";
+import { Pairs } from "../newpod/Pairs";
+import { useNodes, usePlaced } from "./Nodes";
+import { Packing } from "./Packing";
+
+/** NodePage is one node: its room, what runs on it, and what the operator decides about it. */
+export function NodePage() {
+  const { nodeId } = useParams({ from: "/app/admin/nodes/$nodeId" });
+  const nodes = useNodes();
+  const node = nodes.data?.find((n) => n.id === nodeId);
+  if (nodes.error) return <Problem error={nodes.error} retry={() => void nodes.refetch()} />;
+  if (!nodes.data) return <Loading what="Loading the node" />;
+  if (!node) return <Empty title="There is no such node" action={<Link to="/admin/nodes">All nodes</Link>} />;
+  return <Page node={node} />;
+}
+
+function Page({ node: n }: { node: Node }) {
+  const session = useSession();
+  const queries = useQueryClient();
+  const pods = usePlaced({ nodeId: n.id });
+  const [editing, setEditing] = useState(false);
+  const update = async (body: { pool?: string; labels?: Record<string, string>; taints?: string[]; cordoned?: boolean }) => {
+    await client.PATCH("/v1/admin/nodes/{nodeId}", { params: { path: { nodeId: n.id } }, body });
+    await queries.invalidateQueries({ queryKey: [keyOf(session), "nodes"] });
+  };
+  const columns = useMemo(
+    (): Column<PlacedPod>[] => [
+      { name: "Pod", width: "minmax(100px, 1.4fr)", sort: (p) => p.name, cell: (p) => <span title={p.id}>{p.name}</span> },
+      {
+        name: "Tenant",
+        width: "minmax(80px, 1fr)",
+        sort: (p) => p.tenantName,
+        cell: (p) => (
+          <Link to="/admin/tenants/$tenantId" params={{ tenantId: p.tenantId }}>
+            {p.tenantName}
+          </Link>
+        ),
+      },
+      { name: "State", width: "112px", sort: (p) => p.phase, cell: (p) => <Badge state={p.phase} /> },
+      {
+        name: "Cores",
+        width: "76px",
+        numeric: true,
+        wide: true,
+        sort: (p) => p.resources.cpuMillis,
+        cell: (p) => cores(p.resources.cpuMillis),
+      },
+      {
+        name: "Memory",
+        width: "150px",
+        numeric: true,
+        wide: true,
+        sort: (p) => p.resources.memoryMiB,
+        cell: (p) => `${mebibytes(p.resources.memoryMiB)} + ${mebibytes(p.vmmOverheadMiB)}`,
+      },
+      { name: "Priority", width: "84px", numeric: true, wide: true, sort: (p) => p.priority, cell: (p) => p.priority },
+      { name: "Age", width: "92px", wide: true, sort: (p) => -Date.parse(p.createdAt), cell: (p) => <When at={p.createdAt} /> },
+    ],
+    [],
+  );
+  return (
+    <>
+      <PageHead
+        title={
+          <>
+            {n.name} <Badge state={n.state} /> {n.cordoned && <Badge state="Cordoned" />}
+          </>
+        }
+        lead={<Labels labels={n.labels} />}
+      >
+        <Button onClick={() => setEditing(true)}>Pool, labels, taints</Button>
+        <Button
+          onClick={() =>
+            update({ cordoned: !n.cordoned }).then(
+              () => toast(n.cordoned ? `${n.name} takes pods again.` : `${n.name} takes no new pods. Those that run there stay.`),
+              (err) => toastError("The node was not changed", err),
+            )
+          }
+        >
+          {n.cordoned ? "Uncordon" : "Cordon"}
+        </Button>
+      </PageHead>
+      <div className="cards two">
+        <Card title="Room">
+          <div className="meters">
+            <Meter label="Processors" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${cores(x)} cores`} />
+            <Meter label="Memory" used={n.allocated.memoryMiB} limit={n.capacity.memoryMiB} show={mebibytes} />
+          </div>
+          <Packing node={n} pods={pods.data ?? []} height={170} />
+        </Card>
+        <Card title="The node">
+          <Facts
+            of={[
+              ["Heartbeat", <When key="heartbeat" at={n.heartbeatAt} />],
+              ["Pool", n.pool],
+              ["Taints", n.taints.join(", ")],
+              [
+                "Cores",
+                `${cores(n.capacity.cpuMillis)}${n.schedulableCPUMillis !== n.capacity.cpuMillis ? `, promised as ${cores(n.schedulableCPUMillis)}` : ""}`,
+              ],
+              ["Memory for pods", mebibytes(n.capacity.memoryMiB)],
+              ["Overhead of a machine", mebibytes(n.vmmOverheadMiB)],
+              ["Joined", <When key="joined" at={n.createdAt} />],
+              ["Id", <Copy key="id" text={n.id} label="the id" />],
+            ]}
+          />
+        </Card>
+      </div>
+      <Problem error={pods.error} retry={() => void pods.refetch()} />
+      {pods.data?.length === 0 && <Empty title="Nothing runs here" />}
+      {(pods.data?.length ?? 0) > 0 && (
+        <DataTable label="Pods" rows={pods.data ?? []} columns={columns} id={(p) => p.id} sortedBy={["Memory", true]} />
+      )}
+      {editing && <EditNode node={n} update={update} close={() => setEditing(false)} />}
+    </>
+  );
+}
+
+function EditNode({
+  node,
+  update,
+  close,
+}: {
+  node: Node;
+  update: (body: { pool: string; labels: Record<string, string>; taints: string[] }) => Promise<void>;
+  close: () => void;
+}) {
+  const [pool, setPool] = useState(node.pool ?? "");
+  const [labels, setLabels] = useState<Record<string, string>>(node.labels);
+  const [taints, setTaints] = useState(node.taints.join(" "));
+  return (
+    <FormDialog
+      title={`Node ${node.name}`}
+      submit="Save"
+      close={close}
+      run={() => update({ pool, labels, taints: taints.split(/[\s,]+/).filter(Boolean) })}
+      wide
+    >
+      <Input label="Pool" value={pool} onChange={setPool} hint="Empty for none." />
+      <Pairs label="Labels" value={labels} change={setLabels} />
+      <Input
+        label="Taints"
+        value={taints}
+        onChange={setTaints}
+        placeholder="dedicated=web"
+        hint="Only pods that tolerate them come here."
+      />
+    </FormDialog>
+  );
+}

@@ -1,0 +1,146 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, data, idempotent, type Node, type PlacedPod } from "../../api/client";
+import { keyOf, useSession } from "../../api/session";
+import { cores, dateTime, mebibytes, plural } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { Dialog } from "../../ui/Dialog";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Loading, Meter, PageHead, When } from "../../ui/parts";
+import { toastError } from "../../ui/toasts";
+import { Packing } from "./Packing";
+
+const EVERY = 5_000;
+
+/** usePlaced is all pods of all tenants, page by page. */
+export function usePlaced(query: { nodeId?: string; tenantId?: string } = {}) {
+  const session = useSession();
+  return useQuery({
+    queryKey: [keyOf(session), "placed", query],
+    queryFn: async () => {
+      const all: PlacedPod[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await data(
+          client.GET("/v1/admin/pods", { params: { query: { ...query, limit: 1000, ...(cursor ? { cursor } : {}) } } }),
+        );
+        all.push(...page.items);
+        cursor = page.nextCursor;
+      } while (cursor);
+      return all;
+    },
+    refetchInterval: EVERY,
+  });
+}
+
+export function useNodes() {
+  const session = useSession();
+  return useQuery({
+    queryKey: [keyOf(session), "nodes"],
+    queryFn: async () => (await data(client.GET("/v1/admin/nodes"))).items,
+    refetchInterval: EVERY,
+  });
+}
+
+/** Nodes is the cluster as the operator sees it: each node with its state, its room, and a box for each pod on it. */
+export function Nodes() {
+  const nodes = useNodes();
+  const pods = usePlaced();
+  const [token, setToken] = useState<{ token: string; expiresAt: string }>();
+  const [q, setQ] = useState("");
+  const byNode = useMemo(() => Map.groupBy(pods.data ?? [], (p) => p.nodeId ?? ""), [pods.data]);
+  const join = async () => setToken(await data(client.POST("/v1/admin/join-tokens", { params: { header: idempotent() }, body: {} })));
+  const shown = (nodes.data ?? []).filter((n) =>
+    `${n.name} ${n.state} ${n.pool ?? ""} ${Object.entries(n.labels)
+      .map((l) => l.join("="))
+      .join(" ")}`
+      .toLowerCase()
+      .includes(q.toLowerCase()),
+  );
+  const sum = (of: (n: Node) => number) => (nodes.data ?? []).filter((n) => n.state === "Ready").reduce((s, n) => s + of(n), 0);
+  const waiting = (pods.data ?? []).filter((p) => !p.nodeId && p.phase === "Pending").length;
+  const addNode = (
+    <Button look="primary" onClick={() => join().catch((err) => toastError("No join token was made", err))}>
+      Add a node
+    </Button>
+  );
+  return (
+    <>
+      <PageHead
+        title="Nodes"
+        lead={
+          nodes.data &&
+          `${plural(nodes.data.length, "node")}, ${nodes.data.filter((n) => n.state === "Ready").length} ready; ${plural(pods.data?.length ?? 0, "pod")}${waiting > 0 ? `, ${waiting} without a place` : ""}`
+        }
+      >
+        {addNode}
+      </PageHead>
+      <Problem error={nodes.error ?? pods.error} retry={() => void Promise.all([nodes.refetch(), pods.refetch()])} />
+      {nodes.isPending && <Loading />}
+      {nodes.data?.length === 0 && (
+        <Empty title="No nodes yet" action={addNode}>
+          <p>A node is a machine with KVM and libvirt on which the agent runs. It joins with a token that is good once.</p>
+        </Empty>
+      )}
+      {(nodes.data?.length ?? 0) > 0 && (
+        <>
+          <Card title="Room on ready nodes">
+            <div className="meters">
+              <Meter
+                label="Processors"
+                used={sum((n) => n.allocated.cpuMillis)}
+                limit={sum((n) => n.schedulableCPUMillis)}
+                show={(n) => `${cores(n)} cores`}
+              />
+              <Meter label="Memory" used={sum((n) => n.allocated.memoryMiB)} limit={sum((n) => n.capacity.memoryMiB)} show={mebibytes} />
+            </div>
+          </Card>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by name, state, pool or label"
+              placeholder="Name, state, pool or label"
+              value={q}
+              onChange={(e) => setQ(e.target.value)}
+            />
+          </div>
+          <ul className="node-grid">
+            {shown.slice(0, 400).map((n) => (
+              <li key={n.id} className="card node">
+                <div className="card-head">
+                  <h2>
+                    <Link to="/admin/nodes/$nodeId" params={{ nodeId: n.id }}>
+                      {n.name}
+                    </Link>
+                  </h2>
+                  <span>
+                    {n.cordoned && <Badge state="Cordoned" />} <Badge state={n.state} />
+                  </span>
+                </div>
+                <Packing node={n} pods={byNode.get(n.id) ?? []} />
+                <p className="muted small">
+                  {cores(n.allocated.cpuMillis)} of {cores(n.schedulableCPUMillis)} cores, {mebibytes(n.allocated.memoryMiB)} of{" "}
+                  {mebibytes(n.capacity.memoryMiB)}
+                  {n.pool && ` · pool ${n.pool}`} · heartbeat <When at={n.heartbeatAt} />
+                </p>
+              </li>
+            ))}
+          </ul>
+          {shown.length > 400 && <p className="muted">{shown.length - 400} more nodes; narrow the list down.</p>}
+          {shown.length === 0 && <Empty title="No node is like that" />}
+        </>
+      )}
+      {token && (
+        <Dialog title="Add a node" close={() => setToken(undefined)}>
+          <p className="note">The token is good for one node, until {dateTime(token.expiresAt)}. It is shown this one time.</p>
+          <Copy text={token.token} label="the join token" />
+          <p className="hint">
+            On the node: <code>huskd agent --server SERVER:8443 --join-token-file FILE</code>; docs/operations.md has the rest.
+          </p>
+        </Dialog>
+      )}
+    </>
+  );
+}

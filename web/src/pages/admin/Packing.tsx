@@ -1,0 +1,67 @@
+import { useMemo, useState } from "react";
+import type { Node, PlacedPod } from "../../api/client";
+import { cores, mebibytes, percent } from "../../lib/format";
+import { squarify } from "./squarify";
+
+const WIDTH = 300;
+
+/** share is how much of a node a pod takes, by whichever it takes more of: what is left of the other nobody else can use next to it. */
+const share = (p: PlacedPod, n: Node) =>
+  Math.max(
+    p.resources.cpuMillis / Math.max(1, n.schedulableCPUMillis),
+    (p.resources.memoryMiB + p.vmmOverheadMiB) / Math.max(1, n.capacity.memoryMiB),
+  );
+
+/** hue gives each tenant a colour of its own, the same everywhere. */
+export function hue(id: string): number {
+  let h = 0;
+  for (const ch of id) h = (h * 31 + ch.charCodeAt(0)) >>> 0;
+  return h % 12;
+}
+
+/** Packing draws a node as a rectangle and each of its pods as a box of its share. The picture has words for who cannot see it. */
+export function Packing({ node, pods, height = 110 }: { node: Node; pods: PlacedPod[]; height?: number }) {
+  const [at, setAt] = useState<PlacedPod>();
+  const boxes = useMemo(() => {
+    const taken = pods.reduce((s, p) => s + share(p, node), 0);
+    return squarify(pods, (p) => share(p, node), Math.max(1, taken), WIDTH, height);
+  }, [pods, node, height]);
+  const free =
+    1 -
+    Math.max(
+      node.allocated.cpuMillis / Math.max(1, node.schedulableCPUMillis),
+      node.allocated.memoryMiB / Math.max(1, node.capacity.memoryMiB),
+    );
+  return (
+    <figure className="packing">
+      <svg
+        viewBox={`0 0 ${WIDTH} ${height}`}
+        role="img"
+        aria-label={`${node.name}: ${pods.length} pods, ${percent(Math.max(0, free))} free`}
+        onPointerLeave={() => setAt(undefined)}
+      >
+        <rect width={WIDTH} height={height} className="packing-free" />
+        {boxes.map((b) => (
+          <rect
+            key={b.of.id}
+            x={b.x + 0.75}
+            y={b.y + 0.75}
+            width={Math.max(0.5, b.width - 1.5)}
+            height={Math.max(0.5, b.height - 1.5)}
+            rx={Math.min(3, b.width / 4, b.height / 4)}
+            className={`packing-pod hue${hue(b.of.tenantId)} ${b.of.phase === "Running" ? "" : "faint"}`}
+            onPointerEnter={() => setAt(b.of)}
+          >
+            <title>{told(b.of)}</title>
+          </rect>
+        ))}
+      </svg>
+      <figcaption className="muted small">
+        {at ? told(at) : `${pods.length === 1 ? "1 pod" : `${pods.length} pods`}, ${percent(Math.max(0, free))} free`}
+      </figcaption>
+    </figure>
+  );
+}
+
+const told = (p: PlacedPod) =>
+  `${p.tenantName}/${p.name}: ${cores(p.resources.cpuMillis)} cores, ${mebibytes(p.resources.memoryMiB)}, ${p.phase}`;

@@ -1,0 +1,200 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useState } from "react";
+import { client, data, idempotent, type Schemas, type Tenant } from "../../api/client";
+import { keyOf, useSession } from "../../api/session";
+import { cores, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { FormDialog } from "../../ui/Dialog";
+import { Input } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
+import { MadeKey } from "../Access";
+import { usePlaced } from "./Nodes";
+import { useTenants } from "./Tenants";
+
+type Quota = Schemas["Quota"];
+
+const LIMITS: [keyof Quota, string][] = [
+  ["pods", "Pods"],
+  ["cpuMillis", "Processors in thousandths of a core"],
+  ["memoryMiB", "Memory in MiB"],
+  ["volumes", "Volumes"],
+  ["volumeGiB", "Volumes in GiB"],
+  ["images", "Images"],
+  ["addresses", "Addresses"],
+  ["networks", "Networks"],
+  ["snapshots", "Snapshots"],
+  ["requestsPerSecond", "Requests a second"],
+  ["priority", "Highest priority of a pod"],
+];
+
+/** TenantPage is one tenant as the operator sees it: its limits, what it takes, and its first keys. */
+export function TenantPage() {
+  const { tenantId } = useParams({ from: "/app/admin/tenants/$tenantId" });
+  const tenants = useTenants();
+  const tenant = tenants.data?.find((t) => t.id === tenantId);
+  if (tenants.error) return <Problem error={tenants.error} retry={() => void tenants.refetch()} />;
+  if (!tenants.data) return <Loading what="Loading the tenant" />;
+  if (!tenant) return <Empty title="There is no such tenant" action={<Link to="/admin/tenants">All tenants</Link>} />;
+  return <Page tenant={tenant} />;
+}
+
+function Page({ tenant: t }: { tenant: Tenant }) {
+  const session = useSession();
+  const queries = useQueryClient();
+  const pods = usePlaced({ tenantId: t.id });
+  const path = { tenantId: t.id };
+  const keysKey = [keyOf(session), "tenant keys", t.id];
+  const keys = useQuery({
+    queryKey: keysKey,
+    queryFn: async () => (await data(client.GET("/v1/admin/tenants/{tenantId}/api-keys", { params: { path } }))).items,
+  });
+  const [dialog, setDialog] = useState<"quota" | "key" | { revoke: Schemas["APIKey"] }>();
+  const [made, setMade] = useState<Schemas["APIKeyWithSecret"]>();
+  const close = () => setDialog(undefined);
+  const holds = (pods.data ?? []).filter((p) => p.phase !== "Succeeded" && p.phase !== "Failed");
+  return (
+    <>
+      <PageHead title={t.name} lead={<code>{t.networkCidr}</code>}>
+        <Button onClick={() => setDialog("quota")}>Change the quota</Button>
+        <Button look="primary" onClick={() => setDialog("key")}>
+          Make an API key
+        </Button>
+      </PageHead>
+      <div className="cards two">
+        <Card title="Quota">
+          <div className="meters">
+            <Meter label="Pods" used={pods.data?.length ?? 0} limit={t.quota.pods} show={count} />
+            <Meter
+              label="Processors"
+              used={holds.reduce((s, p) => s + p.resources.cpuMillis, 0)}
+              limit={t.quota.cpuMillis}
+              show={(n) => `${cores(n)} cores`}
+            />
+            <Meter label="Memory" used={holds.reduce((s, p) => s + p.resources.memoryMiB, 0)} limit={t.quota.memoryMiB} show={mebibytes} />
+          </div>
+          <Facts
+            of={[
+              ["Volumes", `${count(t.quota.volumes)}, ${gibibytes(t.quota.volumeGiB)}`],
+              ["Images", count(t.quota.images)],
+              ["Requests a second", count(t.quota.requestsPerSecond)],
+              ["Highest priority", t.quota.priority],
+              ["Since", dateTime(t.createdAt)],
+              ["Id", <Copy key="id" text={t.id} label="the id" />],
+            ]}
+          />
+        </Card>
+        <Card title="API keys">
+          <Problem error={keys.error} retry={() => void keys.refetch()} />
+          {keys.data?.length === 0 && <p className="muted">No key. Make one for the tenant's first owner.</p>}
+          <ul className="rows">
+            {keys.data?.map((k) => (
+              <li key={k.clientId}>
+                <strong>{k.name}</strong> <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's id" />
+                <span className="muted">
+                  used <When at={k.lastUsedAt} />
+                </span>
+                <Button small look="quiet" icon="trash" aria-label={`Revoke key ${k.name}`} onClick={() => setDialog({ revoke: k })} />
+              </li>
+            ))}
+          </ul>
+        </Card>
+      </div>
+      <Card title="Pods">
+        {pods.data?.length === 0 && <p className="muted">It has no pods.</p>}
+        <ul className="rows">
+          {pods.data?.slice(0, 200).map((p) => (
+            <li key={p.id}>
+              <Badge state={p.phase} title={p.reason} /> {p.name}
+              <span className="muted">
+                {cores(p.resources.cpuMillis)} cores, {mebibytes(p.resources.memoryMiB)}
+              </span>
+            </li>
+          ))}
+        </ul>
+      </Card>
+      {dialog === "quota" && <EditQuota tenant={t} close={close} />}
+      {dialog === "key" && <FirstKey tenant={t} close={close} made={setMade} />}
+      {typeof dialog === "object" && (
+        <FormDialog
+          title={`Revoke key ${dialog.revoke.name}?`}
+          submit="Revoke"
+          danger
+          close={close}
+          run={async () => {
+            await client.DELETE("/v1/admin/tenants/{tenantId}/api-keys/{keyId}", {
+              params: { path: { ...path, keyId: dialog.revoke.clientId } },
+            });
+            await queries.invalidateQueries({ queryKey: keysKey });
+          }}
+        >
+          <p>Whoever uses it is shut out from the next request on.</p>
+        </FormDialog>
+      )}
+      {made && <MadeKey made={made} close={() => setMade(undefined)} />}
+    </>
+  );
+}
+
+function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
+  const session = useSession();
+  const queries = useQueryClient();
+  const [quota, setQuota] = useState(tenant.quota);
+  const run = async () => {
+    const changed = Object.fromEntries(LIMITS.filter(([k]) => quota[k] !== tenant.quota[k]).map(([k]) => [k, quota[k]]));
+    if (Object.keys(changed).length === 0) return;
+    await client.PATCH("/v1/admin/tenants/{tenantId}", { params: { path: { tenantId: tenant.id } }, body: { quota: changed } });
+    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenants"] });
+  };
+  return (
+    <FormDialog title={`Quota of ${tenant.name}`} submit="Save" close={close} run={run} wide>
+      <p className="hint">0 allows nothing. A limit below what is in use stops new orders and nothing else.</p>
+      <div className="columns">
+        {LIMITS.map(([k, title]) => (
+          <Input
+            key={k}
+            label={title}
+            type="number"
+            value={quota[k]}
+            onChange={(v) => setQuota({ ...quota, [k]: Math.round(Number(v)) })}
+            required
+          />
+        ))}
+      </div>
+    </FormDialog>
+  );
+}
+
+function FirstKey({ tenant, close, made }: { tenant: Tenant; close: () => void; made: (k: Schemas["APIKeyWithSecret"]) => void }) {
+  const session = useSession();
+  const queries = useQueryClient();
+  const [name, setName] = useState("first");
+  const [account, setAccount] = useState("owner");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    made(
+      await data(
+        client.POST("/v1/admin/tenants/{tenantId}/api-keys", {
+          params: { path: { tenantId: tenant.id }, header: key },
+          body: { name, serviceAccount: account },
+        }),
+      ),
+    );
+    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenant keys", tenant.id] });
+  };
+  return (
+    <FormDialog title={`An API key for ${tenant.name}`} submit="Make the key" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <Input
+        label="Service account"
+        value={account}
+        onChange={setAccount}
+        pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+        hint="One that is not there yet is made, as an owner."
+        required
+      />
+    </FormDialog>
+  );
+}

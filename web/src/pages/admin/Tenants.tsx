@@ -1,0 +1,138 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { client, data, idempotent, type Tenant } from "../../api/client";
+import { keyOf, useSession } from "../../api/session";
+import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
+import { Button } from "../../ui/Button";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Input } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Empty, Loading, PageHead, When } from "../../ui/parts";
+import { usePlaced } from "./Nodes";
+
+export function useTenants() {
+  const session = useSession();
+  return useQuery({
+    queryKey: [keyOf(session), "tenants"],
+    queryFn: async () => {
+      const all: Tenant[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await data(client.GET("/v1/admin/tenants", { params: { query: { limit: 1000, ...(cursor ? { cursor } : {}) } } }));
+        all.push(...page.items);
+        cursor = page.nextCursor;
+      } while (cursor);
+      return all;
+    },
+  });
+}
+
+/** Tenants lists who the platform is for, with what they may have. */
+export function Tenants() {
+  const tenants = useTenants();
+  const pods = usePlaced();
+  const [creating, setCreating] = useState(false);
+  const [q, setQ] = useState("");
+  const counts = useMemo(() => {
+    const found = new Map<string, number>();
+    for (const p of pods.data ?? []) found.set(p.tenantId, (found.get(p.tenantId) ?? 0) + 1);
+    return found;
+  }, [pods.data]);
+  const columns = useMemo(
+    (): Column<Tenant>[] => [
+      {
+        name: "Name",
+        width: "minmax(100px, 1.4fr)",
+        sort: (t) => t.name,
+        cell: (t) => (
+          <Link to="/admin/tenants/$tenantId" params={{ tenantId: t.id }} className="strong">
+            {t.name}
+          </Link>
+        ),
+      },
+      {
+        name: "Pods",
+        width: "120px",
+        numeric: true,
+        sort: (t) => counts.get(t.id) ?? 0,
+        cell: (t) => `${count(counts.get(t.id) ?? 0)} of ${count(t.quota.pods)}`,
+      },
+      { name: "Cores", width: "84px", numeric: true, wide: true, sort: (t) => t.quota.cpuMillis, cell: (t) => cores(t.quota.cpuMillis) },
+      {
+        name: "Memory",
+        width: "96px",
+        numeric: true,
+        wide: true,
+        sort: (t) => t.quota.memoryMiB,
+        cell: (t) => mebibytes(t.quota.memoryMiB),
+      },
+      {
+        name: "Volumes",
+        width: "96px",
+        numeric: true,
+        wide: true,
+        sort: (t) => t.quota.volumeGiB,
+        cell: (t) => gibibytes(t.quota.volumeGiB),
+      },
+      { name: "Network", width: "140px", wide: true, cell: (t) => <code>{t.networkCidr}</code> },
+      { name: "Since", width: "92px", wide: true, sort: (t) => -Date.parse(t.createdAt), cell: (t) => <When at={t.createdAt} /> },
+    ],
+    [counts],
+  );
+  const create = (
+    <Button look="primary" onClick={() => setCreating(true)}>
+      Create a tenant
+    </Button>
+  );
+  const shown = useMemo(() => (tenants.data ?? []).filter((t) => t.name.includes(q.toLowerCase()) || t.id === q), [tenants.data, q]);
+  return (
+    <>
+      <PageHead title="Tenants" lead={tenants.data && plural(tenants.data.length, "tenant")}>
+        {create}
+      </PageHead>
+      <Problem error={tenants.error} retry={() => void tenants.refetch()} />
+      {tenants.isPending && <Loading />}
+      {tenants.data?.length === 0 && (
+        <Empty title="No tenants yet" action={create}>
+          <p>A tenant has pods, volumes and images of its own, a network of its own, and a quota. Tenants do not see each other.</p>
+        </Empty>
+      )}
+      {(tenants.data?.length ?? 0) > 0 && (
+        <>
+          <div className="filters">
+            <input
+              type="search"
+              aria-label="Filter by name or id"
+              placeholder="Name or id"
+              value={q}
+              onChange={(e) => setQ(e.target.value)}
+            />
+          </div>
+          <DataTable label="Tenants" rows={shown} columns={columns} id={(t) => t.id} sortedBy={["Name", false]} />
+        </>
+      )}
+      {creating && <CreateTenant close={() => setCreating(false)} />}
+    </>
+  );
+}
+
+function CreateTenant({ close }: { close: () => void }) {
+  const session = useSession();
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const [name, setName] = useState("");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    const made = await data(client.POST("/v1/admin/tenants", { params: { header: key }, body: { name } }));
+    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenants"] });
+    await navigate({ to: "/admin/tenants/$tenantId", params: { tenantId: made.id } });
+  };
+  return (
+    <FormDialog title="Create a tenant" submit="Create" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?" maxLength={63} required autoFocus />
+      <p className="hint">It begins with the default quota; then give it a first API key.</p>
+    </FormDialog>
+  );
+}

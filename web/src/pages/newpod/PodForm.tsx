@@ -1,0 +1,367 @@
+import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
+import { Button } from "../../ui/Button";
+import { Check, Input, Select } from "../../ui/Field";
+import { Card } from "../../ui/parts";
+import { Pairs } from "./Pairs";
+import { join, split } from "./twin";
+import { useWords } from "./useWords";
+
+type Container = Schemas["Container"];
+type Scheduling = Schemas["Scheduling"];
+type Rule = Schemas["SchedulingRule"];
+
+interface Props {
+  pod: PodCreate;
+  change: (pod: PodCreate) => void;
+  images: Image[];
+  volumes: Volume[];
+  wrong?: string; // the field that the API did not take
+  message?: string; // why
+}
+
+const SIZES: [name: string, cpuMillis: number, memoryMiB: number][] = [
+  ["Tiny", 250, 128],
+  ["Small", 500, 256],
+  ["Medium", 1000, 1024],
+  ["Large", 2000, 4096],
+];
+
+/** PodForm changes an order field by field. */
+export function PodForm({ pod, change, images, volumes, wrong, message }: Props) {
+  const { spec } = pod;
+  const setSpec = (to: Partial<typeof spec>) => change({ ...pod, spec: { ...spec, ...to } });
+  const setContainer = (i: number, to: Partial<Container>) =>
+    setSpec({ containers: spec.containers.map((c, j) => (i === j ? { ...c, ...to } : c)) });
+  const at = (field: string) => (wrong === field || wrong?.startsWith(`${field}.`) ? message : undefined);
+  return (
+    <>
+      <Card title="Pod">
+        <Input
+          label="Name"
+          value={pod.name}
+          onChange={(name) => change({ ...pod, name })}
+          error={at("name")}
+          hint="Small letters, digits and dashes."
+          pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+          maxLength={63}
+          required
+        />
+        <Pairs label="Labels" value={pod.labels ?? {}} change={(labels) => change({ ...pod, labels })} />
+      </Card>
+      <Card title="Size">
+        <div className="presets">
+          {SIZES.map(([name, cpuMillis, memoryMiB]) => (
+            <Button
+              key={name}
+              small
+              aria-pressed={spec.resources.cpuMillis === cpuMillis && spec.resources.memoryMiB === memoryMiB}
+              onClick={() => setSpec({ resources: { cpuMillis, memoryMiB } })}
+            >
+              {name}
+            </Button>
+          ))}
+        </div>
+        <div className="columns">
+          <Input
+            label="Cores"
+            type="number"
+            min={0.05}
+            max={256}
+            step={0.05}
+            value={spec.resources.cpuMillis / 1000}
+            onChange={(v) => setSpec({ resources: { ...spec.resources, cpuMillis: Math.round(Number(v) * 1000) } })}
+            error={at("spec.resources.cpuMillis")}
+            required
+          />
+          <Input
+            label="Memory in MiB"
+            type="number"
+            min={96}
+            max={4194304}
+            value={spec.resources.memoryMiB}
+            onChange={(v) => setSpec({ resources: { ...spec.resources, memoryMiB: Math.round(Number(v)) } })}
+            error={at("spec.resources.memoryMiB")}
+            hint="The guest's kernel included."
+            required
+          />
+        </div>
+      </Card>
+      {spec.containers.map((c, i) => (
+        <Card
+          // biome-ignore lint/suspicious/noArrayIndexKey: a container is its place in the list; its name is being typed
+          key={i}
+          title={spec.containers.length > 1 ? `Container ${i + 1}` : "Container"}
+          actions={
+            spec.containers.length > 1 && (
+              <Button small look="quiet" icon="trash" onClick={() => setSpec({ containers: spec.containers.filter((_, j) => i !== j) })}>
+                Remove
+              </Button>
+            )
+          }
+        >
+          <ContainerForm
+            container={c}
+            change={(to) => setContainer(i, to)}
+            images={images}
+            error={(f) => at(`spec.containers[${i}].${f}`) ?? (f === "image" ? at("spec.containers") : undefined)}
+          />
+          <Mounts pod={pod} container={c} change={(volumeMounts) => setContainer(i, { volumeMounts })} />
+        </Card>
+      ))}
+      <Button
+        icon="plus"
+        small
+        disabled={spec.containers.length >= 16}
+        onClick={() => setSpec({ containers: [...spec.containers, { name: `c${spec.containers.length + 1}`, image: "" }] })}
+      >
+        Another container
+      </Button>
+      <VolumesForm pod={pod} change={change} volumes={volumes} />
+      <Card title="Life">
+        <div className="columns">
+          <Select
+            label="When a container ends"
+            value={spec.restartPolicy ?? "Always"}
+            onChange={(v) => setSpec({ restartPolicy: v as Schemas["RestartPolicy"] })}
+            options={[
+              ["Always", "Start it again, always"],
+              ["OnFailure", "Start it again if it failed"],
+              ["Never", "Leave it"],
+            ]}
+          />
+          <Input
+            label="Grace period in seconds"
+            type="number"
+            min={0}
+            max={3600}
+            value={spec.terminationGracePeriodSeconds ?? 30}
+            onChange={(v) => setSpec({ terminationGracePeriodSeconds: Math.round(Number(v)) })}
+            hint="Between being told to stop and being killed."
+          />
+        </div>
+      </Card>
+      <SchedulingForm value={spec.scheduling ?? {}} change={(scheduling) => setSpec({ scheduling })} />
+    </>
+  );
+}
+
+function ContainerForm({
+  container: c,
+  change,
+  images,
+  error,
+}: {
+  container: Container;
+  change: (to: Partial<Container>) => void;
+  images: Image[];
+  error: (field: string) => string | undefined;
+}) {
+  const [args, setArgs] = useWords(c.args, join, split, (words) => change({ args: words }));
+  const [command, setCommand] = useWords(c.command, join, split, (words) => change({ command: words }));
+  return (
+    <>
+      <div className="columns">
+        <Input
+          label="Image"
+          list="images"
+          value={c.image}
+          onChange={(image) => change({ image })}
+          error={error("image")}
+          placeholder="registry.example.com/nginx:1.22"
+          hint="One that is not imported yet is imported first."
+          required
+        />
+        <Input
+          label="Name of the container"
+          value={c.name}
+          onChange={(name) => change({ name })}
+          error={error("name")}
+          pattern="[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+          required
+        />
+      </div>
+      <datalist id="images">
+        {[...new Set(images.map((i) => i.reference))].map((r) => (
+          <option key={r} value={r} />
+        ))}
+      </datalist>
+      <div className="columns">
+        <Input label="Arguments" value={args} onChange={setArgs} hint="In the place of the image's, as in a shell." />
+        <Input label="Command" value={command} onChange={setCommand} hint="In the place of the image's entrypoint." />
+      </div>
+      <Pairs
+        label="Environment"
+        value={Object.fromEntries((c.env ?? []).map((e) => [e.name, e.value]))}
+        change={(env) => change({ env: Object.entries(env).map(([name, value]) => ({ name, value })) })}
+      />
+      <details>
+        <summary>User and directory</summary>
+        <div className="columns">
+          <Input
+            label="User"
+            value={c.user ?? ""}
+            onChange={(user) => change({ user })}
+            hint="By name in the image or by number, with :group."
+          />
+          <Input
+            label="Working directory"
+            value={c.workingDir ?? ""}
+            onChange={(workingDir) => change({ workingDir })}
+            error={error("workingDir")}
+          />
+        </div>
+      </details>
+    </>
+  );
+}
+
+/** Mounts says where a container sees the pod's volumes. */
+function Mounts({ pod, container, change }: { pod: PodCreate; container: Container; change: (m: Schemas["VolumeMount"][]) => void }) {
+  const volumes = pod.spec.volumes ?? [];
+  const mounts = container.volumeMounts ?? [];
+  if (volumes.length === 0) return null;
+  return (
+    <fieldset>
+      <legend>Mounts</legend>
+      {volumes.map((v) => {
+        const m = mounts.find((m) => m.volume === v.name);
+        const others = mounts.filter((m) => m.volume !== v.name);
+        return (
+          <div key={v.name} className="pair">
+            <Input
+              label={`Path of ${v.name}`}
+              value={m?.mountPath ?? ""}
+              placeholder="not mounted"
+              onChange={(mountPath) => change(mountPath ? [...others, { ...m, volume: v.name, mountPath }] : others)}
+            />
+            <Check label="read-only" checked={m?.readOnly ?? false} onChange={(readOnly) => m && change([...others, { ...m, readOnly }])} />
+          </div>
+        );
+      })}
+    </fieldset>
+  );
+}
+
+function VolumesForm({ pod, change, volumes }: { pod: PodCreate; change: (pod: PodCreate) => void; volumes: Volume[] }) {
+  const taken = pod.spec.volumes ?? [];
+  const free = volumes.filter((v) => !v.podId && v.state !== "Deleting" && !taken.some((t) => t.volumeId === v.id));
+  const set = (next: typeof taken) => {
+    const names = new Set(next.map((v) => v.name));
+    change({
+      ...pod,
+      spec: {
+        ...pod.spec,
+        volumes: next,
+        containers: pod.spec.containers.map((c) => ({ ...c, volumeMounts: (c.volumeMounts ?? []).filter((m) => names.has(m.volume)) })),
+      },
+    });
+  };
+  return (
+    <Card title="Volumes">
+      {taken.map((v) => (
+        <div key={v.volumeId} className="pair">
+          <span>
+            <strong>{volumes.find((o) => o.id === v.volumeId)?.name ?? v.volumeId}</strong> as <code>{v.name}</code>
+          </span>
+          <Button
+            small
+            look="quiet"
+            icon="trash"
+            aria-label={`Without the volume ${v.name}`}
+            onClick={() => set(taken.filter((t) => t !== v))}
+          />
+        </div>
+      ))}
+      <Select
+        label="Attach a volume"
+        value=""
+        onChange={(id) => {
+          const v = volumes.find((o) => o.id === id);
+          if (v) set([...taken, { name: v.name, volumeId: v.id }]);
+        }}
+        options={[
+          ["", free.length > 0 ? "Choose a volume…" : "No volume is free"],
+          ...free.map((v): [string, string] => [v.id, `${v.name}, ${v.sizeGiB} GiB`]),
+        ]}
+        hint="Then say in the container at which path it is mounted."
+      />
+    </Card>
+  );
+}
+
+/** SchedulingForm says where the pod may go. Gangs and disruption limits are for the document. */
+function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Scheduling) => void }) {
+  const [tolerations, setTolerations] = useWords(value.tolerations, join, split, (words) => change({ ...value, tolerations: words }));
+  const rules = value.rules ?? [];
+  const setRule = (i: number, to: Partial<Rule>) => change({ ...value, rules: rules.map((r, j) => (i === j ? { ...r, ...to } : r)) });
+  return (
+    <details className="card">
+      <summary>
+        <h2>Place</h2>
+      </summary>
+      <Pairs
+        label="Only nodes with these labels"
+        value={value.nodeSelector ?? {}}
+        change={(nodeSelector) => change({ ...value, nodeSelector })}
+      />
+      <Pairs
+        label="Rather nodes with these labels"
+        value={value.preferredNodeSelector ?? {}}
+        change={(preferredNodeSelector) => change({ ...value, preferredNodeSelector })}
+      />
+      <div className="columns">
+        <Input label="Tolerated taints" value={tolerations} onChange={setTolerations} placeholder="dedicated=web" />
+        <Input
+          label="Priority"
+          type="number"
+          min={-1000}
+          max={1000}
+          value={value.priority ?? 0}
+          onChange={(v) => change({ ...value, priority: Math.round(Number(v)) || undefined })}
+          hint="A higher one takes the room of lower ones."
+        />
+      </div>
+      <fieldset>
+        <legend>Rules</legend>
+        {rules.map((r, i) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a rule is its place in the list
+          <div key={i} className="pair">
+            <Select
+              label="Kind"
+              value={r.kind}
+              onChange={(kind) => setRule(i, { kind: kind as Rule["kind"] })}
+              options={[
+                ["AntiAffinity", "apart from"],
+                ["Affinity", "near to"],
+                ["Spread", "spread with"],
+              ]}
+            />
+            <Input label="Pods with the label" value={r.label} onChange={(label) => setRule(i, { label })} required />
+            <Input
+              label="and the value"
+              value={r.value ?? ""}
+              onChange={(v) => setRule(i, { value: v || undefined })}
+              placeholder="this pod's own"
+            />
+            <Input label="by" value={r.topologyKey} onChange={(topologyKey) => setRule(i, { topologyKey })} required />
+            <Button
+              small
+              look="quiet"
+              icon="trash"
+              aria-label="Remove the rule"
+              onClick={() => change({ ...value, rules: rules.filter((_, j) => i !== j) })}
+            />
+          </div>
+        ))}
+        <Button
+          small
+          icon="plus"
+          disabled={rules.length >= 8}
+          onClick={() => change({ ...value, rules: [...rules, { kind: "AntiAffinity", label: "app", topologyKey: "node" }] })}
+        >
+          A rule
+        </Button>
+      </fieldset>
+    </details>
+  );
+}

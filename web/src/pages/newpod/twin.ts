@@ -1,0 +1,126 @@
+// A pod's order in the forms in which it can be written down: the form's own state, a document for `husk apply`, and a line of `husk run`.
+import type { PodCreate, Schemas } from "../../api/client";
+
+export const API_VERSION = "husk/v1";
+
+/** document is what `husk apply -f` takes. What is empty or as it would be anyway is left out. */
+export function document(pod: PodCreate): object {
+  const { labels, spec, name } = pod;
+  return drop({
+    apiVersion: API_VERSION,
+    kind: "Pod",
+    name,
+    labels,
+    spec: {
+      ...spec,
+      restartPolicy: spec.restartPolicy === "Always" ? undefined : spec.restartPolicy,
+      terminationGracePeriodSeconds: spec.terminationGracePeriodSeconds === 30 ? undefined : spec.terminationGracePeriodSeconds,
+    },
+  }) as object;
+}
+
+/** order reads a document. It throws an Error that says what is wrong; the API judges the rest. */
+export function order(doc: unknown): PodCreate {
+  if (typeof doc !== "object" || doc === null || Array.isArray(doc))
+    throw new Error("a document is an object with apiVersion, kind, name and spec");
+  const { apiVersion, kind, name, labels, spec, ...rest } = doc as Record<string, unknown>;
+  if (apiVersion !== undefined && apiVersion !== API_VERSION)
+    throw new Error(`apiVersion is ${JSON.stringify(apiVersion)} and not ${API_VERSION}`);
+  if (kind !== undefined && kind !== "Pod") throw new Error(`kind is ${JSON.stringify(kind)} and not Pod`);
+  const unknown = Object.keys(rest)[0];
+  if (unknown) throw new Error(`there is no field ${unknown} beside name, labels and spec`);
+  if (typeof spec !== "object" || spec === null) throw new Error("spec is missing");
+  const s = spec as Partial<Schemas["PodSpec"]>;
+  if (!Array.isArray(s.containers) || s.containers.length === 0 || s.containers.some((c) => typeof c !== "object" || c === null))
+    throw new Error("spec.containers is no list of containers");
+  if (typeof s.resources !== "object" || s.resources === null) throw new Error("spec.resources is missing");
+  return {
+    name: typeof name === "string" ? name : "",
+    ...(labels ? { labels: labels as Record<string, string> } : {}),
+    spec: s as Schemas["PodSpec"],
+  };
+}
+
+/** drop leaves out what is undefined, an empty text, an empty list or an empty object, however deep. */
+export function drop(v: unknown): unknown {
+  if (Array.isArray(v)) return v.map((x) => (x === "" ? "" : drop(x)));
+  if (typeof v !== "object" || v === null) return v;
+  const kept = Object.entries(v)
+    .map(([name, x]) => [name, drop(x)] as const)
+    .filter(
+      ([name, x]) =>
+        x !== undefined && (x !== "" || name === "value") && !(typeof x === "object" && x !== null && Object.keys(x).length === 0),
+    );
+  return Object.fromEntries(kept);
+}
+
+/** quoted is a word as a shell takes it. */
+export const quoted = (word: string) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+const RESTART = { Always: "always", OnFailure: "on-failure", Never: "no" } as const;
+
+/** runLine is the line of `husk run` that orders the same pod, or why there is none. */
+export function runLine(pod: PodCreate): { text: string; why?: undefined } | { text?: undefined; why: string } {
+  const { containers, resources, volumes = [], restartPolicy = "Always", terminationGracePeriodSeconds = 30 } = pod.spec;
+  const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
+  const [c, more] = containers;
+  if (!c || more) return { why: "it has several containers" };
+  if (c.files?.length) return { why: "it has files" };
+  if ((c.command?.length ?? 0) > 1) return { why: "its command has several words" };
+  if (terminationGracePeriodSeconds !== 30) return { why: "it has a grace period of its own" };
+  if (scheduling.gang) return { why: "it is of a gang" };
+  if (scheduling.disruption) return { why: "it bounds disruptions" };
+  const words = ["husk", "run", "-d"];
+  const flag = (name: string, value: string) => words.push(name, quoted(value));
+  if (pod.name) flag("--name", pod.name);
+  flag("--cpus", String(resources.cpuMillis / 1000));
+  flag("-m", `${resources.memoryMiB}m`);
+  flag("--restart", RESTART[restartPolicy]);
+  for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
+  for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);
+  for (const m of c.volumeMounts ?? []) {
+    const volume = volumes.find((v) => v.name === m.volume);
+    flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
+  }
+  if (c.user) flag("-u", c.user);
+  if (c.workingDir) flag("-w", c.workingDir);
+  if (c.command?.[0]) flag("--entrypoint", c.command[0]);
+  for (const [k, v] of Object.entries(scheduling.nodeSelector ?? {})) flag("--node-selector", `${k}=${v}`);
+  for (const [k, v] of Object.entries(scheduling.preferredNodeSelector ?? {})) flag("--prefer-node", `${k}=${v}`);
+  for (const t of scheduling.tolerations ?? []) flag("--tolerate", t);
+  for (const r of scheduling.rules ?? []) {
+    if ((r.maxSkew ?? 1) !== 1) return { why: "it allows more skew than one" };
+    const name = { AntiAffinity: "--apart", Affinity: "--near", Spread: "--spread" }[r.kind];
+    flag(name, `${r.label}${r.value ? `=${r.value}` : ""}:${r.topologyKey}`);
+  }
+  if (scheduling.priority) flag("--priority", String(scheduling.priority));
+  if (scheduling.expectedLifetimeSeconds) flag("--expected-lifetime", `${scheduling.expectedLifetimeSeconds}s`);
+  words.push(quoted(c.image || "IMAGE"), ...(c.args ?? []).map(quoted));
+  return { text: words.join(" ") };
+}
+
+/** split cuts a command line into words as a shell does: quotes hold words together, a backslash takes what follows as it is. */
+export function split(line: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote = "";
+  for (let i = 0; i < line.length; i++) {
+    const ch = line[i] as string;
+    if (quote) {
+      if (ch === quote) quote = "";
+      else if (ch === "\\" && quote === '"' && /["\\$`]/.test(line[i + 1] ?? "")) word = (word ?? "") + line[++i];
+      else word = (word ?? "") + ch;
+    } else if (ch === "'" || ch === '"') {
+      quote = ch;
+      word ??= "";
+    } else if (ch === "\\" && i + 1 < line.length) word = (word ?? "") + line[++i];
+    else if (/\s/.test(ch)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else word = (word ?? "") + ch;
+  }
+  if (word !== undefined) words.push(word);
+  return words;
+}
+
+export const join = (words: string[] = []) => words.map((w) => (w === "" ? "''" : quoted(w))).join(" ");

@@ -1,0 +1,16 @@
+import type { Pod } from "../../api/client";
+
+/** ContainerPicker chooses one of a pod's containers, if there are several. */
+export function ContainerPicker({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
+  if (pod.spec.containers.length < 2) return null;
+  return (
+    <label className="inline">
+      Container{" "}
+      <select value={container} onChange={(e) => pick(e.target.value)}>
+        {pod.spec.containers.map((c) => (
+          <option key={c.name}>{c.name}</option>
+        ))}
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,142 @@
+import { Link } from "@tanstack/react-router";
+import type { Pod, Volume } from "../../api/client";
+import { useLive } from "../../api/live";
+import { cores, dateTime, duration, mebibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Card, Copy, Facts, When } from "../../ui/parts";
+
+/** OverviewTab says what the pod is, how it came up, and how its containers are. */
+export function OverviewTab({ pod }: { pod: Pod }) {
+  const { spec, status } = pod;
+  const volumes = useLive<Volume>("volumes").items;
+  return (
+    <div className="cards two">
+      <Card title="The machine">
+        <Facts
+          of={[
+            ["Size", `${cores(spec.resources.cpuMillis)} cores, ${mebibytes(spec.resources.memoryMiB)}`],
+            ["Address", status.address && <Copy text={status.address} label="the address" />],
+            ["Node", status.nodeName],
+            ["Restart policy", spec.restartPolicy],
+            ["Restarts of the machine", status.restarts ?? 0],
+            ["Grace period", spec.terminationGracePeriodSeconds !== undefined && `${spec.terminationGracePeriodSeconds} s`],
+            ["Priority", spec.scheduling?.priority || undefined],
+            ["Ordered", <When key="ordered" at={pod.createdAt} />],
+            ["Id", <Copy key="id" text={pod.id} label="the id" />],
+          ]}
+        />
+      </Card>
+      <Card title="How it came up">
+        <Life pod={pod} />
+      </Card>
+      <Card title="Containers" className="span">
+        <div className="scroll-x">
+          <table>
+            <thead>
+              <tr>
+                <th>Name</th>
+                <th>State</th>
+                <th>Image</th>
+                <th className="numeric">Restarts</th>
+                <th>Since</th>
+              </tr>
+            </thead>
+            <tbody>
+              {spec.containers.map((c) => {
+                const s = status.containers.find((s) => s.name === c.name);
+                return (
+                  <tr key={c.name}>
+                    <td>
+                      <Link to="/pods/$podId" params={{ podId: pod.id }} search={{ tab: "logs", container: c.name }}>
+                        {c.name}
+                      </Link>
+                    </td>
+                    <td>
+                      <Badge state={s?.state ?? "Waiting"} title={s?.message} />
+                      {s?.state === "Exited" && <span className="muted"> code {s.exitCode}</span>}
+                      {s?.reason && <span className="muted"> {s.reason}</span>}
+                    </td>
+                    <td className="mono break">{c.image}</td>
+                    <td className="numeric">{s?.restarts ?? 0}</td>
+                    <td>{(s?.finishedAt ?? s?.startedAt) ? <When at={s?.finishedAt ?? s?.startedAt} /> : "–"}</td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      </Card>
+      {(spec.volumes?.length ?? 0) > 0 && (
+        <Card title="Volumes" className="span">
+          <ul className="rows">
+            {spec.volumes?.map((v) => {
+              const volume = volumes.find((o) => o.id === v.volumeId);
+              return (
+                <li key={v.name}>
+                  <Link to="/volumes/$volumeId" params={{ volumeId: v.volumeId }}>
+                    {volume?.name ?? v.name}
+                  </Link>
+                  {volume && <span>{volume.sizeGiB} GiB</span>}
+                  <span className="muted">
+                    {spec.containers
+                      .flatMap((c) =>
+                        (c.volumeMounts ?? [])
+                          .filter((m) => m.volume === v.name)
+                          .map((m) => `${c.name}: ${m.mountPath}${m.readOnly ? " (read-only)" : ""}`),
+                      )
+                      .join(", ")}
+                  </span>
+                </li>
+              );
+            })}
+          </ul>
+        </Card>
+      )}
+    </div>
+  );
+}
+
+const STEPS = [
+  ["acceptedAt", "Accepted"],
+  ["placedAt", "Placed on a node"],
+  ["domainStartingAt", "Machine prepared"],
+  ["domainStartedAt", "Machine started"],
+  ["guestReadyAt", "Kernel and init up"],
+  ["runningAt", "Containers running"],
+] as const;
+
+/** Life is the pod's latest start, step by step, with what each took. */
+function Life({ pod }: { pod: Pod }) {
+  const t = pod.status.timeline;
+  const times = STEPS.map(([key]) => (t[key] ? Date.parse(t[key]) : undefined));
+  const known = times.filter((x): x is number => x !== undefined);
+  const whole = Math.max(1, Math.max(...known) - Math.min(...known));
+  return (
+    <ol className="life">
+      {STEPS.map(([key, title], i) => {
+        const at = times[i];
+        const before = times.slice(0, i).findLast((x) => x !== undefined);
+        const took = at !== undefined && before !== undefined ? Math.max(0, at - before) : undefined;
+        return (
+          <li key={key} className={at === undefined ? "todo" : ""}>
+            <span>{title}</span>
+            <span className="number muted" title={t[key] && dateTime(t[key])}>
+              {took !== undefined ? `+ ${duration(took / 1000)}` : at !== undefined ? dateTime(new Date(at).toISOString()) : "–"}
+            </span>
+            <span className="life-bar" aria-hidden="true">
+              <span style={{ width: `${((took ?? 0) / whole) * 100}%` }} />
+            </span>
+          </li>
+        );
+      })}
+      {pod.deletionRequestedAt && (
+        <li>
+          <span>Deletion asked for</span>
+          <span className="muted">
+            <When at={pod.deletionRequestedAt} />
+          </span>
+        </li>
+      )}
+    </ol>
+  );
+}

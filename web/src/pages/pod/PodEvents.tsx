@@ -1,0 +1,15 @@
+import type { HuskEvent, Pod } from "../../api/client";
+import { useLive } from "../../api/live";
+import { Problem } from "../../ui/Problem";
+import { Loading } from "../../ui/parts";
+import { EventList } from "../EventList";
+
+export function PodEvents({ pod }: { pod: Pod }) {
+  const events = useLive<HuskEvent>("events", { objectId: pod.id });
+  return (
+    <>
+      {events.broken && <Problem error={events.broken} />}
+      {events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}
+    </>
+  );
+}

@@ -1,0 +1,148 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { lazy, Suspense, useRef, useState } from "react";
+import { ApiError, client, data, type Pod } from "../../api/client";
+import { type Live, useLive } from "../../api/live";
+import { useMay } from "../../api/role";
+import { keyOf, useSession } from "../../api/session";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { Problem } from "../../ui/Problem";
+import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
+import { DeletePods } from "../Pods";
+import { LogsTab } from "./LogsTab";
+import { OverviewTab } from "./OverviewTab";
+import { PlacementTab } from "./PlacementTab";
+import { PodEvents } from "./PodEvents";
+import { TABS, type Tab } from "./tabs";
+
+const MetricsTab = lazy(() => import("./MetricsTab"));
+const TerminalTab = lazy(() => import("./TerminalTab"));
+const ConsoleTab = lazy(() => import("./ConsoleTab"));
+const SpecTab = lazy(() => import("./SpecTab"));
+
+const TITLES: Record<Tab, string> = {
+  overview: "Overview",
+  metrics: "Metrics",
+  logs: "Logs",
+  terminal: "Terminal",
+  console: "Console",
+  events: "Events",
+  placement: "Placement",
+  spec: "Spec",
+};
+
+/** PodPage finds the pod; what it shows is the watch of that one pod. */
+export function PodPage() {
+  const { podId } = useParams({ from: "/app/pods/$podId" });
+  const session = useSession();
+  const found = useQuery({
+    queryKey: [keyOf(session), "pod", podId],
+    queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId } } })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  if (found.error instanceof ApiError && found.error.code === "not_found") return <Gone />;
+  if (found.error) return <Problem error={found.error} retry={() => void found.refetch()} />;
+  if (!found.data) return <Loading what="Loading the pod" />;
+  return <Found key={podId} pod={found.data} />;
+}
+
+const Gone = ({ name }: { name?: string }) => (
+  <Empty title={name ? `Pod ${name} has been deleted` : "There is no such pod"} action={<Link to="/pods">All pods</Link>}>
+    {name ? <p>Its volumes keep their data.</p> : <p>It may have been deleted, or it is another tenant's.</p>}
+  </Empty>
+);
+
+function Found({ pod: first }: { pod: Pod }) {
+  const live: Live<Pod> = useLive<Pod>("pods", { name: first.name });
+  const pod = live.items.find((p) => p.id === first.id) ?? (live.synced ? undefined : first);
+  const last = useRef(first);
+  if (pod) last.current = pod;
+  if (!pod) return <Gone name={last.current.name} />;
+  return <Page pod={pod} broken={live.broken} />;
+}
+
+function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
+  const { tab = "overview", container } = useSearch({ from: "/app/pods/$podId" });
+  const navigate = useNavigate({ from: "/pods/$podId" });
+  const mayChange = useMay("developer");
+  const [deleting, setDeleting] = useState(false);
+  const tabs = TABS.filter((t) => t !== "terminal" || mayChange);
+  const show = (t: Tab) => void navigate({ search: (s: object) => ({ ...s, tab: t }), replace: true });
+  const pick = (c: string) => void navigate({ search: (s: object) => ({ ...s, container: c }), replace: true });
+  const which = pod.spec.containers.some((c) => c.name === container) ? (container as string) : (pod.spec.containers[0]?.name ?? "");
+  const onKey = (e: React.KeyboardEvent) => {
+    const step = e.key === "ArrowRight" ? 1 : e.key === "ArrowLeft" ? -1 : 0;
+    const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
+    if (step === 0 || !next) return;
+    show(next);
+    document.getElementById(`tab-${next}`)?.focus();
+  };
+  return (
+    <>
+      <PageHead
+        title={
+          <>
+            {pod.name} <Badge state={pod.status.phase} />
+          </>
+        }
+        lead={Object.keys(pod.labels).length > 0 && <Labels labels={pod.labels} />}
+      >
+        {mayChange && (
+          <>
+            <Link to="/pods/new" search={{ like: pod.id }} className="button">
+              Order another like it
+            </Link>
+            <Button icon="trash" look="danger" onClick={() => setDeleting(true)} disabled={!!pod.deletionRequestedAt}>
+              Delete
+            </Button>
+          </>
+        )}
+      </PageHead>
+      {broken && <Problem error={broken} title="This page is not up to date." />}
+      {pod.status.message && pod.status.phase !== "Running" && (
+        <p className={`note ${pod.status.phase === "Failed" || pod.status.phase === "Unknown" ? "bad" : ""}`}>
+          {pod.status.reason && <strong>{pod.status.reason}: </strong>}
+          {pod.status.message}
+          {pod.status.phase === "Pending" && (
+            <>
+              {" "}
+              <Link to="/pods/$podId" params={{ podId: pod.id }} search={{ tab: "placement" }}>
+                Why?
+              </Link>
+            </>
+          )}
+        </p>
+      )}
+      <div className="tabs" role="tablist" aria-label={`Pod ${pod.name}`} onKeyDown={onKey}>
+        {tabs.map((t) => (
+          <button
+            key={t}
+            id={`tab-${t}`}
+            type="button"
+            role="tab"
+            aria-selected={t === tab}
+            aria-controls="tab-panel"
+            tabIndex={t === tab ? 0 : -1}
+            onClick={() => show(t)}
+          >
+            {TITLES[t]}
+          </button>
+        ))}
+      </div>
+      <div className="tab-panel" role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
+        <Suspense fallback={<Loading />}>
+          {tab === "overview" && <OverviewTab pod={pod} />}
+          {tab === "metrics" && <MetricsTab pod={pod} />}
+          {tab === "logs" && <LogsTab pod={pod} container={which} pick={pick} />}
+          {tab === "terminal" && mayChange && <TerminalTab pod={pod} container={which} pick={pick} />}
+          {tab === "console" && <ConsoleTab pod={pod} />}
+          {tab === "events" && <PodEvents pod={pod} />}
+          {tab === "placement" && <PlacementTab pod={pod} />}
+          {tab === "spec" && <SpecTab pod={pod} />}
+        </Suspense>
+      </div>
+      {deleting && <DeletePods pods={[pod]} close={() => setDeleting(false)} done={() => undefined} />}
+    </>
+  );
+}

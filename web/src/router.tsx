@@ -1,0 +1,179 @@
+// Every page and its address, under /ui/. Pages that few open, or that need large libraries, are loaded when they are opened.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
+import { currentSession } from "./api/session";
+import { Overview } from "./pages/Overview";
+import { Pods } from "./pages/Pods";
+import { PodPage } from "./pages/pod/PodPage";
+import { TABS, type Tab } from "./pages/pod/tabs";
+import { SignIn } from "./pages/SignIn";
+import { Problem } from "./ui/Problem";
+import { Empty } from "./ui/parts";
+import { Shell } from "./ui/Shell";
+
+const root = createRootRoute({
+  component: () => <Outlet />,
+  notFoundComponent: () => (
+    <main className="alone">
+      <Empty title="There is no such page">
+        <a href="/ui/">Go to the overview</a>
+      </Empty>
+    </main>
+  ),
+});
+
+const text = (v: unknown) => (typeof v === "string" && v !== "" ? v : undefined);
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "login",
+  component: SignIn,
+  validateSearch: (s: Record<string, unknown>): { next?: string; add?: boolean } => ({
+    next: text(s.next),
+    add: s.add === true || undefined,
+  }),
+});
+
+const callback = createRoute({
+  getParentRoute: () => root,
+  path: "login/callback",
+  component: lazyRouteComponent(() => import("./pages/SignInCallback"), "SignInCallback"),
+  validateSearch: (s: Record<string, unknown>): { code?: string; state?: string; error?: string; error_description?: string } => ({
+    code: text(s.code),
+    state: s.state === undefined ? undefined : String(s.state),
+    error: text(s.error),
+    error_description: text(s.error_description),
+  }),
+});
+
+const app = createRoute({
+  getParentRoute: () => root,
+  id: "app",
+  component: Shell,
+  errorComponent: ({ error, reset }) => (
+    <main className="alone">
+      <Problem error={error} retry={reset} />
+    </main>
+  ),
+  beforeLoad: ({ location }) => {
+    if (!currentSession()) throw redirect({ to: "/login", search: { next: location.href === "/" ? undefined : location.href } });
+  },
+});
+
+const page = <P extends string>(path: P, component: ReturnType<typeof lazyRouteComponent>) =>
+  createRoute({ getParentRoute: () => app, path, component });
+
+const overview = createRoute({
+  getParentRoute: () => app,
+  path: "/",
+  component: Overview,
+  beforeLoad: () => {
+    if (currentSession()?.kind === "operator") throw redirect({ to: "/admin/nodes" });
+  },
+});
+
+const pods = createRoute({
+  getParentRoute: () => app,
+  path: "pods",
+  component: Pods,
+  validateSearch: (s: Record<string, unknown>): { q?: string; phase?: string; labels?: string } => ({
+    q: text(s.q),
+    phase: text(s.phase),
+    labels: text(s.labels),
+  }),
+});
+
+const newPod = createRoute({
+  getParentRoute: () => app,
+  path: "pods/new",
+  component: lazyRouteComponent(() => import("./pages/newpod/NewPod"), "NewPod"),
+  validateSearch: (s: Record<string, unknown>): { like?: string; image?: string; volume?: string } => ({
+    like: text(s.like),
+    image: text(s.image),
+    volume: text(s.volume),
+  }),
+});
+
+const pod = createRoute({
+  getParentRoute: () => app,
+  path: "pods/$podId",
+  component: PodPage,
+  validateSearch: (s: Record<string, unknown>): { tab?: Tab; container?: string } => ({
+    tab: TABS.find((t) => t === s.tab),
+    container: text(s.container),
+  }),
+});
+
+const routeTree = root.addChildren([
+  signIn,
+  callback,
+  app.addChildren([
+    overview,
+    pods,
+    newPod,
+    pod,
+    page(
+      "volumes",
+      lazyRouteComponent(() => import("./pages/Volumes"), "Volumes"),
+    ),
+    page(
+      "volumes/$volumeId",
+      lazyRouteComponent(() => import("./pages/VolumePage"), "VolumePage"),
+    ),
+    page(
+      "images",
+      lazyRouteComponent(() => import("./pages/Images"), "Images"),
+    ),
+    page(
+      "network",
+      lazyRouteComponent(() => import("./pages/Network"), "Network"),
+    ),
+    page(
+      "events",
+      lazyRouteComponent(() => import("./pages/Events"), "Events"),
+    ),
+    page(
+      "usage",
+      lazyRouteComponent(() => import("./pages/Usage"), "Usage"),
+    ),
+    page(
+      "access",
+      lazyRouteComponent(() => import("./pages/Access"), "Access"),
+    ),
+    page(
+      "audit",
+      lazyRouteComponent(() => import("./pages/Audit"), "Audit"),
+    ),
+    page(
+      "admin/nodes",
+      lazyRouteComponent(() => import("./pages/admin/Nodes"), "Nodes"),
+    ),
+    page(
+      "admin/nodes/$nodeId",
+      lazyRouteComponent(() => import("./pages/admin/NodePage"), "NodePage"),
+    ),
+    page(
+      "admin/tenants",
+      lazyRouteComponent(() => import("./pages/admin/Tenants"), "Tenants"),
+    ),
+    page(
+      "admin/tenants/$tenantId",
+      lazyRouteComponent(() => import("./pages/admin/TenantPage"), "TenantPage"),
+    ),
+    page(
+      "admin/usage",
+      lazyRouteComponent(() => import("./pages/Usage"), "Usage"),
+    ),
+    page(
+      "admin/audit",
+      lazyRouteComponent(() => import("./pages/Audit"), "Audit"),
+    ),
+  ]),
+]);
+
+export const router = createRouter({ routeTree, basepath: "/ui", defaultPreload: "intent", scrollRestoration: true });
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

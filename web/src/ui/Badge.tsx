@@ -1,0 +1,33 @@
+// States as a mark and a word, so that no colour has to be seen.
+const LOOKS: Record<string, [mark: string, tone: string]> = {
+  Pending: ["◌", "wait"],
+  Starting: ["◐", "info"],
+  Running: ["●", "good"],
+  Succeeded: ["✓", "good"],
+  Failed: ["✕", "bad"],
+  Unknown: ["?", "warn"],
+  Stopping: ["◑", "wait"],
+  Creating: ["◌", "wait"],
+  Available: ["○", "good"],
+  InUse: ["●", "good"],
+  Deleting: ["◑", "wait"],
+  Importing: ["◐", "info"],
+  Ready: ["●", "good"],
+  Waiting: ["◌", "wait"],
+  Exited: ["✓", "wait"],
+  Joining: ["◌", "info"],
+  Lost: ["✕", "bad"],
+  Cordoned: ["⊘", "warn"],
+  Placed: ["●", "good"],
+  Refused: ["✕", "bad"],
+  Undecided: ["◌", "wait"],
+};
+
+export function Badge({ state, title }: { state: string; title?: string }) {
+  const [mark, tone] = LOOKS[state] ?? ["·", "wait"];
+  return (
+    <span className={`badge ${tone}`} title={title}>
+      <span aria-hidden="true">{mark}</span> {state === "InUse" ? "In use" : state}
+    </span>
+  );
+}

@@ -1,0 +1,26 @@
+import type { ButtonHTMLAttributes } from "react";
+import { Icon, type IconName } from "./icons";
+
+interface Props extends ButtonHTMLAttributes<HTMLButtonElement> {
+  icon?: IconName;
+  look?: "primary" | "danger" | "plain" | "quiet";
+  small?: boolean;
+  busy?: boolean;
+}
+
+/** Button shows that it is busy, and does nothing meanwhile, but keeps the focus. */
+export function Button({ icon, look = "plain", small, busy, children, onClick, className = "", ...rest }: Props) {
+  return (
+    <button
+      type="button"
+      className={`button ${look} ${small ? "small" : ""} ${className}`}
+      aria-busy={busy}
+      aria-disabled={busy || undefined}
+      onClick={busy ? (e) => e.preventDefault() : onClick}
+      {...rest}
+    >
+      {busy ? <span className="spinner" aria-hidden="true" /> : icon && <Icon name={icon} />}
+      {children}
+    </button>
+  );
+}

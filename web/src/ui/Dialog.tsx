@@ -1,0 +1,82 @@
+import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { Button } from "./Button";
+import { Problem } from "./Problem";
+
+interface DialogProps {
+  title: string;
+  close: () => void;
+  children: ReactNode;
+  wide?: boolean;
+}
+
+/** Dialog is modal; Escape and a click beside it close it. The browser keeps the focus inside and gives it back. */
+export function Dialog({ title, close, children, wide }: DialogProps) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const d = ref.current;
+    if (d && !d.open) d.showModal();
+    return () => d?.close();
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes a dialog already
+    <dialog
+      ref={ref}
+      className={wide ? "dialog wide" : "dialog"}
+      aria-labelledby={heading}
+      onCancel={(e) => {
+        e.preventDefault();
+        close();
+      }}
+      onClick={(e) => e.target === ref.current && close()}
+    >
+      <div className="dialog-body">
+        <h2 id={heading}>{title}</h2>
+        {children}
+      </div>
+    </dialog>
+  );
+}
+
+interface FormDialogProps {
+  title: string;
+  submit: string;
+  close: () => void;
+  run: () => Promise<unknown>; // the dialog closes when it succeeds, and shows why when it does not
+  danger?: boolean;
+  children: ReactNode;
+  wide?: boolean;
+}
+
+/** FormDialog asks for something and does it. */
+export function FormDialog({ title, submit, close, run, danger, children, wide }: FormDialogProps) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const onSubmit = async (e: FormEvent) => {
+    e.preventDefault();
+    if (busy) return;
+    setBusy(true);
+    setError(undefined);
+    try {
+      await run();
+      close();
+    } catch (err) {
+      setError(err);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={title} close={close} wide={wide}>
+      <form onSubmit={onSubmit} noValidate={false}>
+        {children}
+        <Problem error={error} />
+        <div className="dialog-actions">
+          <Button onClick={close}>Cancel</Button>
+          <Button type="submit" look={danger ? "danger" : "primary"} busy={busy}>
+            {submit}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

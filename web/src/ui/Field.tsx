@@ -1,0 +1,105 @@
+import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, useId } from "react";
+
+interface Common {
+  label: string;
+  hint?: ReactNode;
+  error?: string;
+}
+
+function Wrap({ label, hint, error, id, children }: Common & { id: string; children: ReactNode }) {
+  return (
+    <div className={error ? "field wrong" : "field"}>
+      <label htmlFor={id}>{label}</label>
+      {children}
+      {hint && (
+        <div className="hint" id={`${id}-hint`}>
+          {hint}
+        </div>
+      )}
+      {error && (
+        <div className="field-error" id={`${id}-error`}>
+          {error}
+        </div>
+      )}
+    </div>
+  );
+}
+
+const described = (id: string, c: Common) => [c.hint && `${id}-hint`, c.error && `${id}-error`].filter(Boolean).join(" ") || undefined;
+
+type InputProps = Common & Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> & { onChange: (value: string) => void };
+
+/** Input is a labelled line of text or number. */
+export function Input({ label, hint, error, onChange, ...rest }: InputProps) {
+  const id = useId();
+  return (
+    <Wrap {...{ label, hint, error, id }}>
+      <input
+        id={id}
+        autoComplete="off"
+        spellCheck={false}
+        aria-describedby={described(id, { label, hint, error })}
+        aria-invalid={error ? true : undefined}
+        onChange={(e) => onChange(e.target.value)}
+        {...rest}
+      />
+    </Wrap>
+  );
+}
+
+type SelectProps = Common &
+  Omit<SelectHTMLAttributes<HTMLSelectElement>, "onChange"> & {
+    onChange: (value: string) => void;
+    options: [value: string, text: string][];
+  };
+
+/** Select is a labelled choice of a few. */
+export function Select({ label, hint, error, onChange, options, ...rest }: SelectProps) {
+  const id = useId();
+  return (
+    <Wrap {...{ label, hint, error, id }}>
+      <select id={id} aria-describedby={described(id, { label, hint, error })} onChange={(e) => onChange(e.target.value)} {...rest}>
+        {options.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </Wrap>
+  );
+}
+
+/** Area is labelled text of several lines. */
+export function Area({
+  label,
+  hint,
+  error,
+  value,
+  onChange,
+  rows = 3,
+  mono = true,
+}: Common & { value: string; onChange: (v: string) => void; rows?: number; mono?: boolean }) {
+  const id = useId();
+  return (
+    <Wrap {...{ label, hint, error, id }}>
+      <textarea
+        id={id}
+        className={mono ? "mono" : ""}
+        rows={rows}
+        spellCheck={false}
+        value={value}
+        aria-describedby={described(id, { label, hint, error })}
+        aria-invalid={error ? true : undefined}
+        onChange={(e) => onChange(e.target.value)}
+      />
+    </Wrap>
+  );
+}
+
+export function Check({ label, checked, onChange }: { label: string; checked: boolean; onChange: (on: boolean) => void }) {
+  return (
+    <label className="check">
+      <input type="checkbox" checked={checked} onChange={(e) => onChange(e.target.checked)} /> {label}
+    </label>
+  );
+}

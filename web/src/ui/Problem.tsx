@@ -1,0 +1,47 @@
+import { ApiError } from "../api/client";
+import { SignInError } from "../api/session";
+import { Icon } from "./icons";
+
+/** Problem shows an error: what happened, its code, and the request id that the server's log has too. */
+export function Problem({ error, title, retry }: { error: unknown; title?: string; retry?: () => void }) {
+  if (!error) return null;
+  const api = error instanceof ApiError ? error : undefined;
+  const text =
+    error instanceof ApiError || error instanceof SignInError
+      ? error.message
+      : `The dashboard has a fault: ${error instanceof Error ? error.message : error}`;
+  return (
+    <div className="problem" role="alert">
+      <Icon name="warn" />
+      <div>
+        {title && <strong>{title} </strong>}
+        <span>{sentence(text)}</span>
+        {api && (
+          <p className="problem-facts">
+            <code>{api.code}</code>
+            {api.field && (
+              <>
+                {" in "}
+                <code>{api.field}</code>
+              </>
+            )}
+            {api.requestId && (
+              <>
+                {" · request "}
+                <code>{api.requestId}</code>
+              </>
+            )}
+          </p>
+        )}
+      </div>
+      {retry && (
+        <button type="button" className="button small" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** sentence begins with a capital letter, as the API's details do not. */
+export const sentence = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);

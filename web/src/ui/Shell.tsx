@@ -1,0 +1,201 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import { keyOf, type Session, signOut, switchTo, useSession, useSessions, useSignedIn } from "../api/session";
+import { Help } from "./Help";
+import { Icon, type IconName } from "./icons";
+import { type GoTo, useKeys } from "./keys";
+import { Palette } from "./Palette";
+import { applyTheme, isDark } from "./theme";
+import { Toasts } from "./toasts";
+
+export interface Place {
+  to: string;
+  name: string;
+  icon: IconName;
+  key: string; // behind g
+  owners?: boolean;
+}
+
+const TENANT: Place[] = [
+  { to: "/", name: "Overview", icon: "overview", key: "o" },
+  { to: "/pods", name: "Pods", icon: "pods", key: "p" },
+  { to: "/volumes", name: "Volumes", icon: "volumes", key: "v" },
+  { to: "/images", name: "Images", icon: "images", key: "i" },
+  { to: "/network", name: "Network", icon: "network", key: "n" },
+  { to: "/events", name: "Events", icon: "events", key: "e" },
+  { to: "/usage", name: "Usage", icon: "usage", key: "u" },
+  { to: "/access", name: "Access", icon: "access", key: "a", owners: true },
+  { to: "/audit", name: "Audit log", icon: "audit", key: "l", owners: true },
+];
+
+const OPERATOR: Place[] = [
+  { to: "/admin/nodes", name: "Nodes", icon: "nodes", key: "n" },
+  { to: "/admin/tenants", name: "Tenants", icon: "tenants", key: "t" },
+  { to: "/admin/usage", name: "Usage", icon: "usage", key: "u" },
+  { to: "/admin/audit", name: "Audit log", icon: "audit", key: "l" },
+];
+
+/** placesOf are the pages that somebody may open. */
+export const placesOf = (s: Session) => (s.kind === "operator" ? OPERATOR : TENANT.filter((p) => !p.owners || s.role === "owner"));
+
+/** Shell is what stands around every page: where one is, whose data it is, and where else one can go. */
+export function Shell() {
+  const signedIn = useSignedIn();
+  const navigate = useNavigate();
+  const path = useRouterState({ select: (s) => s.location.href });
+  useEffect(() => {
+    if (!signedIn) void navigate({ to: "/login", search: { next: path } });
+  }, [signedIn, navigate, path]);
+  return signedIn ? <SignedIn /> : null;
+}
+
+function SignedIn() {
+  const session = useSession();
+  const [menu, setMenu] = useState(false);
+  const [layer, setLayer] = useState<"search" | "help" | undefined>();
+  const navigate = useNavigate();
+  const at = useRouterState({ select: (s) => s.location.pathname });
+  const places = placesOf(session);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each page closes the menu
+  useEffect(() => setMenu(false), [at]);
+  useKeys({
+    search: () => setLayer("search"),
+    help: () => setLayer("help"),
+    goTo: places.map((p): GoTo => [p.key, () => void navigate({ to: p.to })]),
+    create: session.kind === "tenant" && session.role !== "viewer" ? () => void navigate({ to: "/pods/new" }) : undefined,
+  });
+  return (
+    <div className={menu ? "shell open" : "shell"} key={keyOf(session)}>
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header className="bar">
+        <button
+          type="button"
+          className="icon-button narrow-only"
+          aria-label="Menu"
+          aria-expanded={menu}
+          aria-controls="places"
+          onClick={() => setMenu(!menu)}
+        >
+          <Icon name={menu ? "close" : "menu"} size={20} />
+        </button>
+        <Link to="/" className="brand">
+          <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true">
+            <rect width="32" height="32" rx="7" className="brand-ground" />
+            <path d="M9 7v18M23 7v18M9 16h14" className="brand-line" />
+            <circle cx="16" cy="16" r="3.6" className="brand-seed" />
+          </svg>
+          <span>Husk</span>
+        </Link>
+        <SessionMenu />
+        <button type="button" className="search-button" onClick={() => setLayer("search")}>
+          <Icon name="search" />
+          <span>Search</span>
+          <kbd>/</kbd>
+        </button>
+        <ThemeButton />
+        <button type="button" className="icon-button" aria-label="Help and keys" title="Help and keys (?)" onClick={() => setLayer("help")}>
+          <Icon name="help" size={18} />
+        </button>
+      </header>
+      <nav id="places" className="places" aria-label="Pages">
+        {places.map((p) => (
+          <Link
+            key={p.to}
+            to={p.to}
+            activeOptions={{ exact: p.to === "/" }}
+            activeProps={{ className: "place here", "aria-current": "page" }}
+            className="place"
+          >
+            <Icon name={p.icon} size={18} />
+            <span>{p.name}</span>
+          </Link>
+        ))}
+      </nav>
+      <main id="content" className="content" tabIndex={-1}>
+        <Outlet />
+      </main>
+      {layer === "search" && <Palette close={() => setLayer(undefined)} places={places} />}
+      {layer === "help" && <Help close={() => setLayer(undefined)} places={places} />}
+      <Toasts />
+    </div>
+  );
+}
+
+const titleOf = (s: Session) => (s.kind === "operator" ? "Operator" : (s.tenantName ?? ""));
+
+/** SessionMenu switches between the tenants that one is signed in to. */
+function SessionMenu() {
+  const session = useSession();
+  const sessions = useSessions();
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const [open, setOpen] = useState(false);
+  const change = (key: string) => {
+    setOpen(false);
+    switchTo(key);
+    queries.clear();
+    void navigate({ to: "/" });
+  };
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: closes what is open in it
+    <div
+      className="menu"
+      onKeyDown={(e) => e.key === "Escape" && setOpen(false)}
+      onBlur={(e) => e.currentTarget.contains(e.relatedTarget) || setOpen(false)}
+    >
+      <button type="button" className="menu-button" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <span className="menu-title">{titleOf(session)}</span>
+        <span className="menu-sub">
+          {session.name}
+          {session.role && ` · ${session.role}`}
+        </span>
+        <Icon name="down" size={12} />
+      </button>
+      {open && (
+        <div className="menu-list">
+          {sessions.map((s) => (
+            <button type="button" key={keyOf(s)} aria-current={s === session} onClick={() => change(keyOf(s))}>
+              <Icon name={s === session ? "check" : s.kind === "operator" ? "nodes" : "tenants"} />
+              <span>
+                {titleOf(s)}
+                <small>
+                  {s.name}
+                  {s.role && ` · ${s.role}`}
+                </small>
+              </span>
+            </button>
+          ))}
+          <Link to="/login" search={{ add: true }}>
+            <Icon name="plus" />
+            <span>Sign in to another tenant</span>
+          </Link>
+          <button type="button" onClick={() => signOut(keyOf(session))}>
+            <Icon name="out" />
+            <span>Sign out</span>
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function ThemeButton() {
+  const [dark, setDark] = useState(isDark);
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={dark ? "Light colours" : "Dark colours"}
+      title={dark ? "Light colours" : "Dark colours"}
+      onClick={() => {
+        applyTheme(dark ? "light" : "dark");
+        setDark(!dark);
+      }}
+    >
+      <Icon name={dark ? "sun" : "moon"} size={18} />
+    </button>
+  );
+}

@@ -1,0 +1,163 @@
+// Small parts that pages are made of.
+import { type ReactNode, useEffect, useState } from "react";
+import { ago, dateTime } from "../lib/format";
+import { Icon } from "./icons";
+
+/** PageHead is the heading of a page, with what can be done there. */
+export function PageHead({ title, lead, children }: { title: ReactNode; lead?: ReactNode; children?: ReactNode }) {
+  return (
+    <header className="page-head">
+      <div>
+        <h1>{title}</h1>
+        {lead && <p className="lead">{lead}</p>}
+      </div>
+      {children && <div className="actions">{children}</div>}
+    </header>
+  );
+}
+
+export function Card({
+  title,
+  actions,
+  children,
+  className = "",
+}: {
+  title?: string;
+  actions?: ReactNode;
+  children: ReactNode;
+  className?: string;
+}) {
+  return (
+    <section className={`card ${className}`} aria-label={title}>
+      {title && (
+        <div className="card-head">
+          <h2>{title}</h2>
+          {actions}
+        </div>
+      )}
+      {children}
+    </section>
+  );
+}
+
+/** Empty says why nothing is here and what the next step is. */
+export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+  return (
+    <div className="empty">
+      <h2>{title}</h2>
+      {children && <div className="empty-text">{children}</div>}
+      {action}
+    </div>
+  );
+}
+
+export const Loading = ({ what = "Loading" }: { what?: string }) => (
+  <output className="loading">
+    <span className="spinner" aria-hidden="true" /> {what}…
+  </output>
+);
+
+/** Meter shows how much of a limit is used, in words too. */
+export function Meter({ label, used, limit, show }: { label: string; used: number; limit: number; show: (n: number) => string }) {
+  const share = limit > 0 ? used / limit : used > 0 ? 1 : 0;
+  const tone = share >= 1 ? "bad" : share >= 0.8 ? "warn" : "good";
+  return (
+    <div className="meter">
+      <div className="meter-text">
+        <span>{label}</span>
+        <span className="number">
+          {show(used)} <span className="muted">of {show(limit)}</span>
+        </span>
+      </div>
+      <div
+        className={`meter-bar ${tone}`}
+        role="meter"
+        aria-label={label}
+        aria-valuenow={used}
+        aria-valuemin={0}
+        aria-valuemax={Math.max(limit, used)}
+        aria-valuetext={`${show(used)} of ${show(limit)}`}
+      >
+        <span style={{ width: `${Math.min(100, share * 100)}%` }} />
+      </div>
+    </div>
+  );
+}
+
+/** useNow is the time, told anew every so many milliseconds. */
+export function useNow(every: number) {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), every);
+    return () => clearInterval(timer);
+  }, [every]);
+  return now;
+}
+
+/** When is a moment as how long ago, with the exact time in its title. */
+export function When({ at }: { at?: string }) {
+  const now = useNow(10_000);
+  if (!at) return <span className="muted">never</span>;
+  return (
+    <time dateTime={at} title={dateTime(at)}>
+      {ago(at, now)}
+    </time>
+  );
+}
+
+/** Copy is text with a button that copies it. */
+export function Copy({ text, shown, label }: { text: string; shown?: string; label: string }) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setDone(true);
+      setTimeout(() => setDone(false), 1500);
+    } catch {
+      setDone(false); // no clipboard on plain HTTP; the text can be selected
+    }
+  };
+  return (
+    <span className="copy">
+      <code>{shown ?? text}</code>
+      <button type="button" className="icon-button" onClick={copy} aria-label={done ? "Copied" : `Copy ${label}`} title={`Copy ${label}`}>
+        <Icon name={done ? "check" : "copy"} />
+      </button>
+    </span>
+  );
+}
+
+/** Facts is a list of names with what they are. */
+export function Facts({ of }: { of: [name: string, value: ReactNode][] }) {
+  return (
+    <dl className="facts">
+      {of
+        .filter(([, value]) => value !== undefined && value !== null && value !== "")
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}
+
+/** Labels are chips; with pick they narrow the list down. */
+export function Labels({ labels, pick }: { labels: Record<string, string>; pick?: (name: string, value: string) => void }) {
+  return (
+    <span className="chips">
+      {Object.entries(labels).map(([name, value]) =>
+        pick ? (
+          <button type="button" key={name} className="chip" title={`Only ${name}=${value}`} onClick={() => pick(name, value)}>
+            {name}={value}
+          </button>
+        ) : (
+          <span key={name} className="chip">
+            {name}={value}
+          </span>
+        ),
+      )}
+    </span>
+  );
+}

@@ -1,0 +1,19 @@
+// Light, dark, or as the system has it.
+export type Theme = "system" | "light" | "dark";
+
+const STORAGE = "husk.theme";
+
+export function theme(): Theme {
+  const kept = localStorage.getItem(STORAGE);
+  return kept === "light" || kept === "dark" ? kept : "system";
+}
+
+export function applyTheme(to: Theme = theme()) {
+  if (to === "system") localStorage.removeItem(STORAGE);
+  else localStorage.setItem(STORAGE, to);
+  document.documentElement.dataset.theme = isDark(to) ? "dark" : "light";
+}
+
+export const isDark = (of: Theme = theme()) => (of === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : of === "dark");
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyTheme());

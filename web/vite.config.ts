@@ -1,0 +1,21 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+// The dashboard is served under /ui/ by huskd itself. `npm run dev` serves it from its sources and passes everything else on to a running one.
+export default defineConfig({
+  base: "/ui/",
+  plugins: [react()],
+  // dist keeps a file that git knows, so that the Go package compiles before the first build.
+  build: {
+    outDir: "dist",
+    emptyOutDir: false,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 600,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: Object.fromEntries(["/v1", "/oauth2", "/.well-known"].map((path) => [path, { target: "http://127.0.0.1:8080", ws: true }])),
+  },
+  test: { include: ["src/**/*.test.ts"] },
+} as Parameters<typeof defineConfig>[0]);
