@@ -16,7 +16,7 @@ const (
 	CodeTooLarge             Code = "too_large"              // the body is above the limit
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"   // the body is compressed
 	CodeUnauthenticated      Code = "unauthenticated"        // no token, or one that does not verify
-	CodeForbidden            Code = "forbidden"              // the token's kind or role may not do this
+	CodeForbidden            Code = "forbidden"              // the token's kind, role or key may not do this
 	CodeRateLimited          Code = "rate_limited"           // too many requests; Retry-After says when to go on
 	CodeNotFound             Code = "not_found"              // no such object, or one of another tenant: the same
 	CodeMethodNotAllowed     Code = "method_not_allowed"     // the path exists, the method does not

@@ -27,6 +27,12 @@ func (r Role) Includes(other Role) bool {
 	return have >= 0 && want >= 0 && have >= want
 }
 
+// KeyLimit says what the tokens of an API key may be used for at most, whatever the role.
+type KeyLimit string
+
+// LimitedToMetrics lets a key's tokens scrape, and nothing else. A key without a limit has the empty one.
+const LimitedToMetrics KeyLimit = "metrics"
+
 // CallerKind tells tenants, operators and agents apart.
 type CallerKind string
 
@@ -44,6 +50,7 @@ type Caller struct {
 	KeyID    uuid.UUID // the API key of a service account
 	Name     string    // for people and the audit log; nothing is decided by it
 	Role     Role      // of tenants' callers
+	Limit    KeyLimit  // of the API key
 	TenantID uuid.UUID // of tenants' callers
 	NodeID   uuid.UUID // of agents
 	// LoggedInAt is when credentials were shown; tokens that were renewed since say the same.
@@ -81,6 +88,7 @@ type APIKey struct {
 	CreatedAt        time.Time  `json:"createdAt"`
 	ExpiresAt        *time.Time `json:"expiresAt,omitempty"`
 	LastUsedAt       *time.Time `json:"lastUsedAt,omitempty"` // to the minute
+	LimitedTo        KeyLimit   `json:"limitedTo,omitempty"`
 }
 
 // User is a person in a tenant, known by an OIDC issuer.

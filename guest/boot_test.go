@@ -250,6 +250,9 @@ func TestContainerOutOfMemoryIsKilledAlone(t *testing.T) {
 	if got := s.Containers[1]; got.State != guest.StateRunning {
 		t.Errorf("modest is %+v; want it running", got)
 	}
+	if stats, err := c.Stats(t.Context()); err != nil || stats.Pod.OOMKills != 1 {
+		t.Errorf("the pod counts %d kills, its hungry container being gone: %v", stats.Pod.OOMKills, err)
+	}
 	eventually(t, "modest has found its volume read-only", func() bool {
 		return logsOf(t, c, "modest")[guest.Stdout] == "read-only\n"
 	})

@@ -32,6 +32,7 @@ type PodStats struct {
 	TxBytes         uint64   `json:"txBytes"`
 	RxPackets       uint64   `json:"rxPackets"`
 	TxPackets       uint64   `json:"txPackets"`
+	OOMKills        uint64   `json:"oomKills,omitempty"` // processes that the kernel has killed for want of memory
 	Pressure        Pressure `json:"pressure,omitzero"`
 }
 

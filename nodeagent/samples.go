@@ -120,5 +120,7 @@ func guestSample(s guest.Stats, order husk.DesiredPod) *husk.GuestSample {
 			out.OOMKills = min(out.OOMKills+count(c.OOMKills), 1<<53)
 		}
 	}
+	// A container's count ends with its run, and most often the run with the kill. An older husk-init has only that.
+	out.OOMKills = max(out.OOMKills, min(count(s.Pod.OOMKills), 1<<53))
 	return out
 }

@@ -29,6 +29,9 @@ func TestAGuestThatLiesStaysWithinItsPod(t *testing.T) {
 			guest.Stats{Pod: guest.PodStats{MemoryTotal: math.MaxUint64, MemoryCached: math.MaxUint64}},
 			husk.GuestSample{MemoryUsedBytes: whole, MemoryCachedBytes: whole},
 		},
+		"one whose container was started again": {
+			guest.Stats{Pod: guest.PodStats{OOMKills: 3}, Containers: []guest.ContainerStats{{Name: "main", OOMKills: 1}}}, husk.GuestSample{OOMKills: 3},
+		},
 		"one that uses less than nothing": {
 			guest.Stats{Pod: guest.PodStats{MemoryTotal: 1, MemoryAvailable: math.MaxUint64}}, husk.GuestSample{},
 		},

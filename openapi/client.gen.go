@@ -203,6 +203,14 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	//
+	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+	ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListNodes List nodes with capacity and allocation
 	//
 	// For operators of the platform.
@@ -642,7 +650,7 @@ type ClientInterface interface {
 	// GetTenantMetrics The tenant's live figures in Prometheus' text format
 	//
 	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -650,7 +658,7 @@ type ClientInterface interface {
 	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
 	//
 	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant.
+	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1263,6 +1271,24 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 // Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateJoinTokenRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+//
+// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNodeMetricsTargetsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2252,7 +2278,7 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 // GetTenantMetrics The tenant's live figures in Prometheus' text format
 //
 // Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2270,7 +2296,7 @@ func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEdit
 // ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
 //
 // For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant.
+// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3582,6 +3608,33 @@ func NewCreateJoinTokenRequestWithBody(server string, params *CreateJoinTokenPar
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListNodeMetricsTargetsRequest constructs an http.Request for the ListNodeMetricsTargets method
+func NewListNodeMetricsTargetsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/metrics/targets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -8208,6 +8261,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithResponse(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
+	// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+	//
+	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+	ListNodeMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodeMetricsTargetsResponse, error)
+
 	// ListNodesWithResponse List nodes with capacity and allocation
 	//
 	// For operators of the platform.
@@ -8703,7 +8766,7 @@ type ClientWithResponsesInterface interface {
 	// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
 	//
 	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8713,7 +8776,7 @@ type ClientWithResponsesInterface interface {
 	// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
 	//
 	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant.
+	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9635,6 +9698,54 @@ func (r CreateJoinTokenResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateJoinTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNodeMetricsTargetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]MetricsTarget
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNodeMetricsTargetsResponse) GetJSON200() *[]MetricsTarget {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNodeMetricsTargetsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNodeMetricsTargetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNodeMetricsTargetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNodeMetricsTargetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNodeMetricsTargetsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13761,6 +13872,22 @@ func (c *ClientWithResponses) CreateJoinTokenWithResponse(ctx context.Context, p
 	return ParseCreateJoinTokenResponse(rsp)
 }
 
+// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+//
+// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
+func (c *ClientWithResponses) ListNodeMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodeMetricsTargetsResponse, error) {
+	rsp, err := c.ListNodeMetricsTargets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNodeMetricsTargetsResponse(rsp)
+}
+
 // ListNodesWithResponse List nodes with capacity and allocation
 //
 // For operators of the platform.
@@ -14580,7 +14707,7 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 // GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
 //
 // Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14596,7 +14723,7 @@ func (c *ClientWithResponses) GetTenantMetricsWithResponse(ctx context.Context, 
 // ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
 //
 // For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant.
+// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15657,6 +15784,39 @@ func ParseCreateJoinTokenResponse(rsp *http.Response) (*CreateJoinTokenResponse,
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNodeMetricsTargetsResponse parses an HTTP response from a ListNodeMetricsTargetsWithResponse call
+func ParseListNodeMetricsTargetsResponse(rsp *http.Response) (*ListNodeMetricsTargetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNodeMetricsTargetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []MetricsTarget
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -49,6 +49,9 @@ type ServerInterface interface {
 	// CreateJoinToken Create a token with which one node may join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams)
+	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// (GET /v1/admin/metrics/targets)
+	ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request)
 	// ListNodes List nodes with capacity and allocation
 	// (GET /v1/admin/nodes)
 	ListNodes(w http.ResponseWriter, r *http.Request)
@@ -355,6 +358,12 @@ func (_ Unimplemented) Defragment(w http.ResponseWriter, r *http.Request, params
 // CreateJoinToken Create a token with which one node may join
 // (POST /v1/admin/join-tokens)
 func (_ Unimplemented) CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+// (GET /v1/admin/metrics/targets)
+func (_ Unimplemented) ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1167,6 +1176,20 @@ func (siw *ServerInterfaceWrapper) CreateJoinToken(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateJoinToken(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListNodeMetricsTargets operation middleware
+func (siw *ServerInterfaceWrapper) ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListNodeMetricsTargets(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5063,6 +5086,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.UpdateNode)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/metrics/targets", wrapper.ListNodeMetricsTargets)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/metrics", wrapper.GetNodeMetrics)
 	})
 	r.Group(func(r chi.Router) {
@@ -5512,6 +5538,44 @@ type CreateJoinTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateJoinTokendefaultApplicationProblemPlusJSONResponse) VisitCreateJoinTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodeMetricsTargetsRequestObject struct {
+}
+
+type ListNodeMetricsTargetsResponseObject interface {
+	VisitListNodeMetricsTargetsResponse(w http.ResponseWriter) error
+}
+
+type ListNodeMetricsTargets200JSONResponse []MetricsTarget
+
+func (response ListNodeMetricsTargets200JSONResponse) VisitListNodeMetricsTargetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodeMetricsTargetsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListNodeMetricsTargetsdefaultApplicationProblemPlusJSONResponse) VisitListNodeMetricsTargetsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9143,6 +9207,9 @@ type StrictServerInterface interface {
 	// CreateJoinToken Create a token with which one node may join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(ctx context.Context, request CreateJoinTokenRequestObject) (CreateJoinTokenResponseObject, error)
+	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// (GET /v1/admin/metrics/targets)
+	ListNodeMetricsTargets(ctx context.Context, request ListNodeMetricsTargetsRequestObject) (ListNodeMetricsTargetsResponseObject, error)
 	// ListNodes List nodes with capacity and allocation
 	// (GET /v1/admin/nodes)
 	ListNodes(ctx context.Context, request ListNodesRequestObject) (ListNodesResponseObject, error)
@@ -9693,6 +9760,30 @@ func (sh *strictHandler) CreateJoinToken(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CreateJoinTokenResponseObject); ok {
 		if err := validResponse.VisitCreateJoinTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListNodeMetricsTargets operation middleware
+func (sh *strictHandler) ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request) {
+	var request ListNodeMetricsTargetsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNodeMetricsTargets(ctx, request.(ListNodeMetricsTargetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNodeMetricsTargets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListNodeMetricsTargetsResponseObject); ok {
+		if err := validResponse.VisitListNodeMetricsTargetsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -14,17 +14,19 @@ import (
 type accessRule struct {
 	public bool
 	kinds  []husk.CallerKind
-	role   husk.Role // the lowest that a tenant's caller needs
+	role   husk.Role     // the lowest that a tenant's caller needs
+	limit  husk.KeyLimit // keys that are limited to it may do this too
 }
 
 var (
 	public     = accessRule{public: true}
+	scrapers   = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleViewer, limit: husk.LimitedToMetrics}
 	viewers    = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleViewer}
 	developers = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleDeveloper}
 	owners     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleOwner}
 	operators  = accessRule{kinds: []husk.CallerKind{husk.CallerOperator}}
 	agents     = accessRule{kinds: []husk.CallerKind{husk.CallerAgent}}
-	people     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant, husk.CallerOperator}, role: husk.RoleViewer}
+	people     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant, husk.CallerOperator}, role: husk.RoleViewer, limit: husk.LimitedToMetrics}
 )
 
 // refuse says why a caller may not do what the rule is for, and returns nil when it may.
@@ -32,6 +34,8 @@ func (r accessRule) refuse(c husk.Caller) error {
 	switch {
 	case !slices.Contains(r.kinds, c.Kind):
 		return husk.Errorf(husk.CodeForbidden, "", "a token of kind %s may not do this", c.Kind)
+	case c.Limit != "" && c.Limit != r.limit:
+		return husk.Errorf(husk.CodeForbidden, "", "the API key of this token is limited to %s; this needs a key without that limit", c.Limit)
 	case c.Kind == husk.CallerTenant && !c.Role.Includes(r.role):
 		return husk.Errorf(husk.CodeForbidden, "", "this needs the role %s; the token has %s", r.role, c.Role)
 	default:
@@ -70,8 +74,8 @@ var access = map[string]accessRule{
 	"GetQuota":        viewers,
 	"ListEvents":      viewers,
 
-	"GetTenantMetrics":   viewers,
-	"ListMetricsTargets": viewers,
+	"GetTenantMetrics":   scrapers,
+	"ListMetricsTargets": scrapers,
 
 	"ExecInPod":      developers,
 	"AttachToPod":    developers,
@@ -131,6 +135,7 @@ var access = map[string]accessRule{
 	"AdminGetPodPlacement":  operators,
 
 	"GetNodeMetrics":         operators,
+	"ListNodeMetricsTargets": operators,
 	"ListNodeCertificates":   operators,
 	"RevokeNodeCertificates": operators,
 

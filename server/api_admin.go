@@ -71,7 +71,9 @@ func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObje
 		account = *r.Body.ServiceAccount
 	}
 	idem := requestOf(ctx).idempotency(r.Params.IdempotencyKey)
-	key, err := a.store.CreateTenantKey(ctx, r.TenantID, idem, account, r.Body.Name, lifeOf(r.Body.ExpiresInSeconds))
+	key, err := a.store.CreateTenantKey(ctx, r.TenantID, idem, account, store.KeyOrder{
+		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(valueOf(r.Body.LimitedTo)),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -98,9 +98,11 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 		if err != nil {
 			return nil, err
 		}
-		if err := a.store.RecordRuns(ctx, node, runs); err != nil {
+		misdated, err := a.store.RecordRuns(ctx, node, runs)
+		if err != nil {
 			return nil, err
 		}
+		a.clocks.warn(a.log, node, misdated, time.Now())
 	}
 	return openapi.ReportStatus204Response{}, a.store.Report(ctx, node, reports)
 }

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/idtoken"
 	"husk/openapi"
+	"husk/store"
 )
 
 // ListServiceAccounts lists.
@@ -72,7 +73,9 @@ func (a api) ListServiceAccountKeys(ctx context.Context, r openapi.ListServiceAc
 // CreateServiceAccountKey makes an API key and shows its secret.
 func (a api) CreateServiceAccountKey(ctx context.Context, r openapi.CreateServiceAccountKeyRequestObject) (openapi.CreateServiceAccountKeyResponseObject, error) {
 	req := requestOf(ctx)
-	key, err := a.store.CreateAPIKey(ctx, req.caller.TenantID, r.ServiceAccountID, req.idempotency(r.Params.IdempotencyKey), r.Body.Name, lifeOf(r.Body.ExpiresInSeconds))
+	key, err := a.store.CreateAPIKey(ctx, req.caller.TenantID, r.ServiceAccountID, req.idempotency(r.Params.IdempotencyKey), store.KeyOrder{
+		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(valueOf(r.Body.LimitedTo)),
+	})
 	if err != nil {
 		return nil, err
 	}

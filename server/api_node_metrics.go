@@ -37,6 +37,31 @@ func (a api) GetNodeMetrics(ctx context.Context, r openapi.GetNodeMetricsRequest
 	return figuresAnswer{body: body}, nil
 }
 
+// ListNodeMetricsTargets names the nodes for Prometheus' HTTP service discovery, each as it is scraped through the server that was asked: Prometheus has reached
+// that once. A node that is lost stays a target, so that it is seen to be down.
+func (a api) ListNodeMetricsTargets(ctx context.Context, _ openapi.ListNodeMetricsTargetsRequestObject) (openapi.ListNodeMetricsTargetsResponseObject, error) {
+	nodes, err := a.store.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host := requestOf(ctx).http.Host
+	targets := openapi.ListNodeMetricsTargets200JSONResponse{}
+	for _, n := range nodes {
+		if n.Endpoint == "" {
+			continue
+		}
+		labels := map[string]string{}
+		for name, value := range n.Labels {
+			labels["__meta_husk_node_label_"+labelName(name)] = value
+		}
+		labels["__metrics_path__"] = "/v1/admin/nodes/" + n.ID.String() + "/metrics"
+		labels["__meta_husk_node_name"], labels["__meta_husk_node_id"], labels["__meta_husk_node_state"] = n.Name, n.ID.String(), string(n.State)
+		labels["__meta_husk_node_pool"] = n.Pool
+		targets = append(targets, openapi.MetricsTarget{Targets: []string{host}, Labels: labels})
+	}
+	return targets, nil
+}
+
 // VisitGetNodeMetricsResponse writes the metrics.
 func (f figuresAnswer) VisitGetNodeMetricsResponse(w http.ResponseWriter) error {
 	return f.VisitGetTenantMetricsResponse(w)

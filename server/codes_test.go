@@ -52,6 +52,8 @@ func sayWho(rule accessRule) string {
 		return "For operators of the platform."
 	case slices.Contains(rule.kinds, husk.CallerAgent):
 		return "For the node's agent."
+	case rule.limit == husk.LimitedToMetrics:
+		return "For viewers, developers and owners of the tenant, also with a key that is limited to metrics."
 	case rule.role == husk.RoleOwner:
 		return "For owners of the tenant."
 	case rule.role == husk.RoleDeveloper:

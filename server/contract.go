@@ -171,7 +171,7 @@ func (s *Server) admit(r *http.Request, req *request) error {
 	if err != nil {
 		return err
 	}
-	if req.caller.Kind == husk.CallerTenant && (!isScrape(req.operation) || !s.live.free(req.caller.TenantID)) {
+	if req.caller.Kind == husk.CallerTenant && (!isScrape(req.operation) || !s.live.free(req.caller.TenantID, time.Now())) {
 		if err := s.limit(r.Context(), s.tenants, req.caller.TenantID.String()); err != nil {
 			return err
 		}

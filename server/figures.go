@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"husk"
 	"husk/store"
 )
@@ -33,7 +35,7 @@ type liveFigures struct {
 	mu      sync.Mutex
 	asked   time.Time // when somebody last did
 	callers map[husk.Caller]*figuresCaller
-	scrapes map[store.ID]*scrapeBucket
+	scrapes map[store.ID]*rate.Limiter
 }
 
 // figuresCopy is what was read at one time.
@@ -49,7 +51,7 @@ type figuresCaller struct {
 }
 
 func newLiveFigures(s *store.Store) *liveFigures {
-	return &liveFigures{read: s.Figures, check: s.CheckCaller, callers: map[husk.Caller]*figuresCaller{}, scrapes: map[store.ID]*scrapeBucket{}}
+	return &liveFigures{read: s.Figures, check: s.CheckCaller, callers: map[husk.Caller]*figuresCaller{}, scrapes: map[store.ID]*rate.Limiter{}}
 }
 
 // run keeps the copy fresh until ctx ends, while somebody asks for it.
@@ -93,8 +95,8 @@ func (l *liveFigures) reload(ctx context.Context) error {
 		}
 		callers = append(callers, c)
 	}
-	for tenant, b := range l.scrapes {
-		if start.Sub(b.at) > figuresIdle {
+	for tenant, bucket := range l.scrapes {
+		if bucket.TokensAt(start) >= scrapesAtOnce { // it is as a new one
 			delete(l.scrapes, tenant)
 		}
 	}
@@ -194,29 +196,16 @@ const (
 	scrapesAtOnce    = 20
 )
 
-// scrapeBucket counts the scrapes of a tenant.
-type scrapeBucket struct {
-	at   time.Time
-	left float64
-}
-
 // free tells whether a scrape is one of those that do not count. Others do, as any request.
-func (l *liveFigures) free(tenant store.ID) bool {
-	now := time.Now()
+func (l *liveFigures) free(tenant store.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.scrapes[tenant]
-	if b == nil {
-		b = &scrapeBucket{at: now, left: scrapesAtOnce}
-		l.scrapes[tenant] = b
+	bucket := l.scrapes[tenant]
+	if bucket == nil {
+		bucket = rate.NewLimiter(scrapesPerSecond, scrapesAtOnce)
+		l.scrapes[tenant] = bucket
 	}
-	b.left = min(scrapesAtOnce, b.left+scrapesPerSecond*now.Sub(b.at).Seconds())
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
+	return bucket.AllowN(now, 1)
 }
 
 // isScrape tells the operations that are answered from memory.

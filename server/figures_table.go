@@ -71,7 +71,7 @@ var figureTable = []Figure{
 		}
 		return float64(*p.Sample.MachineBytes), true
 	}},
-	{Name: "husk_pod_oom_kills_total", Type: counter, Help: "Processes that were killed because their container had no memory left, in the containers' present runs.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+	{Name: "husk_pod_oom_kills_total", Type: counter, Help: "Processes that were killed because the pod had no memory left, since its virtual machine was started.", pod: ofGuest(func(g *husk.GuestSample) float64 {
 		return float64(g.OOMKills)
 	})},
 	{

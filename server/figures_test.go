@@ -174,18 +174,24 @@ func TestAScrapeAsksNoDatabase(t *testing.T) {
 func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
 	t.Parallel()
 	l := newLiveFigures(nil)
-	tenant, n := uuid.New(), 0
-	for range 100 {
-		if l.free(tenant) {
-			n++
+	tenant, now := uuid.New(), time.Now()
+	free := func() (n int) {
+		for range 100 {
+			if l.free(tenant, now) {
+				n++
+			}
 		}
+		return n
 	}
-	if n < scrapesAtOnce || n > scrapesAtOnce+2 {
+	if n := free(); n != scrapesAtOnce {
 		t.Errorf("%d of 100 scrapes at once are free", n)
 	}
-	l.scrapes[tenant].at = time.Now().Add(-time.Second)
-	if !l.free(tenant) || !l.free(uuid.New()) {
-		t.Error("a second later, and of another tenant, no scrape is free")
+	if !l.free(uuid.New(), now) {
+		t.Error("of another tenant no scrape is free")
+	}
+	now = now.Add(time.Second)
+	if n := free(); n != scrapesPerSecond {
+		t.Errorf("a second later %d of 100 scrapes are free", n)
 	}
 }
 

@@ -332,6 +332,9 @@ func (a api) WhoAmI(ctx context.Context, _ openapi.WhoAmIRequestObject) (openapi
 			return nil, err
 		}
 		who.TenantID, who.TenantName, who.Role = &req.caller.TenantID, &name, new(openapi.Role(req.caller.Role))
+		if req.caller.Limit != "" {
+			who.LimitedTo = new(openapi.KeyLimit(req.caller.Limit))
+		}
 	}
 	return who, nil
 }

@@ -39,6 +39,7 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return err
 	}
+	p.metrics.queueAge.Set(oldest(pending).Seconds())
 	waiting, err := p.store.AnyPutOff(ctx)
 	if err != nil {
 		return err
@@ -66,13 +67,6 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 	if len(pending) == 0 {
 		return nil
 	}
-	oldest := pending[0].CreatedAt
-	for _, d := range pending {
-		if d.CreatedAt.Before(oldest) {
-			oldest = d.CreatedAt
-		}
-	}
-	p.metrics.queueAge.Set(time.Since(oldest).Seconds())
 	placed, refused, err := p.place(ctx, epoch, pending)
 	if err != nil {
 		p.cluster.reset() // whatever was committed is read again
@@ -82,6 +76,15 @@ func (p *placer) pass(ctx context.Context, epoch int64) error {
 		return errMore // something had changed, or there is more
 	}
 	return nil
+}
+
+// oldest is the age of the pod that was ordered first, 0 without any.
+func oldest(pods []store.PendingPod) time.Duration {
+	age := time.Duration(0)
+	for _, p := range pods {
+		age = max(age, time.Since(p.CreatedAt))
+	}
+	return age
 }
 
 // count tells how much room is stranded.

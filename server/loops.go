@@ -21,6 +21,7 @@ func (s *Server) lead(ctx context.Context, epoch int64) {
 	s.log.Info("leading", "epoch", epoch)
 	s.metrics.leading.Set(1)
 	defer s.metrics.leading.Set(0)
+	defer s.metrics.queueAge.Set(0) // another server looks at the queue now
 	nodes := newNodeWatch(s.cfg.Lease)
 	placer := newPlacer(s)
 	var running sync.WaitGroup

@@ -76,10 +76,10 @@ func newMetrics(s *store.Store) *metrics {
 	}, []string{"resource"})
 	m.roomFor = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_room_average_pods", Help: "How many more pods of the average size would fit."})
 	m.openNodes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run something."})
-	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod in the last batch that was placed."})
+	m.queueAge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod that the last pass tried to place; 0 when there was none."})
 	r := prometheus.NewRegistry()
 	r.MustRegister(m.requests, m.placements, m.conflicts, m.loops, m.leading, m.limited, m.watchers, m.sessions, m.refusals, m.queueAge, m.evictions, m.attempts, m.latency, m.stranded,
-		m.fragments, m.roomFor, m.openNodes, platform{s}, collectors.NewGoCollector(),
+		m.fragments, m.roomFor, m.openNodes, platform{s}, connections{s}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
@@ -103,67 +103,6 @@ func (m *metrics) waste(w scheduler.Waste) {
 	m.fragments.WithLabelValues("memory").Set(w.StrandedMemory / max(1, float64(w.Free.MemoryMiB)))
 	m.roomFor.Set(float64(w.AveragePods))
 	m.openNodes.Set(float64(w.Open))
-}
-
-// platform collects what Postgres knows: pods by phase, nodes with room.
-type platform struct{ store *store.Store }
-
-var (
-	podsDesc      = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
-	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
-	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What can be placed on a node, in cores and bytes; of cpu, with the overcommit ratio of its pool.", []string{"node", "resource"}, nil)
-	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "What is placed on a node, in cores and bytes, overhead included.", []string{"node", "resource"}, nil)
-	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "When a node's newest certificate expires; absent without a good one.", []string{"node"}, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (p platform) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, expiryDesc} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (p platform) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	phases, err := p.store.PodPhases(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(podsDesc, err)
-		return
-	}
-	for _, phase := range husk.Phases {
-		if phase != husk.PhaseGone {
-			ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(phases[phase]), string(phase))
-		}
-	}
-	nodes, err := p.store.Nodes(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(nodesDesc, err)
-		return
-	}
-	states := map[husk.NodeState]int{husk.NodeJoining: 0, husk.NodeReady: 0, husk.NodeLost: 0}
-	const mib = 1 << 20
-	for _, n := range nodes {
-		states[n.State]++
-		gauge := func(d *prometheus.Desc, r husk.Resources) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.CPUMillis)/1000, n.Name, "cpu")
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(r.MemoryMiB)*mib, n.Name, "memory")
-		}
-		gauge(capacityDesc, husk.Resources{CPUMillis: n.SchedulableCPUMillis, MemoryMiB: n.Capacity.MemoryMiB})
-		gauge(allocatedDesc, n.Allocated)
-	}
-	for state, n := range states {
-		ch <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(n), string(state))
-	}
-	expiries, err := p.store.CertificateExpiries(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(expiryDesc, err)
-		return
-	}
-	for node, at := range expiries {
-		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(at.Unix()), node)
-	}
 }
 
 // observe gives each request an id, counts it and logs it in one line; a panic in a handler is an internal error, not the end.

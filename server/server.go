@@ -87,6 +87,7 @@ type Server struct {
 	agents    *agentClients
 	sessions  *tenantSessions
 	live      *liveFigures
+	clocks    *clockWarnings
 	dashboard dashboard
 
 	readOnly     map[string]bool // names of properties that only answers have
@@ -152,8 +153,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		dashboard: dashboard,
-		store: cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), live: newLiveFigures(cfg.Store), agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
+		store:     cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
+		metrics: newMetrics(cfg.Store), live: newLiveFigures(cfg.Store), clocks: &clockWarnings{last: map[store.ID]time.Time{}}, agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
 		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
 		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 	}

@@ -240,7 +240,7 @@ func (s site) tenant() tenancy {
 	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
 		s.t.Fatal(err)
 	}
-	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", "test", 0)
+	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", store.KeyOrder{Name: "test"})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -42,7 +42,8 @@ type claims struct {
 	Name   string          `json:"name,omitempty"`
 	Tenant *uuid.UUID      `json:"tenant,omitempty"`
 	Role   husk.Role       `json:"role,omitempty"`
-	Key    *uuid.UUID      `json:"key,omitempty"` // the API key of a service account
+	Key    *uuid.UUID      `json:"key,omitempty"`       // the API key of a service account
+	Limit  husk.KeyLimit   `json:"limitedTo,omitempty"` // of that key
 	// AuthTime is when credentials were shown (OpenID Connect Core, 2).
 	AuthTime *jwt.NumericDate `json:"auth_time,omitempty"`
 }
@@ -123,7 +124,7 @@ func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Durati
 	if caller.LoggedInAt.IsZero() {
 		caller.LoggedInAt = now
 	}
-	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, AuthTime: jwt.NewNumericDate(caller.LoggedInAt), RegisteredClaims: jwt.RegisteredClaims{
+	c := claims{Kind: caller.Kind, Name: caller.Name, Role: caller.Role, Limit: caller.Limit, AuthTime: jwt.NewNumericDate(caller.LoggedInAt), RegisteredClaims: jwt.RegisteredClaims{
 		Issuer: t.issuer, Subject: caller.ID.String(), Audience: jwt.ClaimStrings{tokenAudience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
 	}}
@@ -173,7 +174,7 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 	case err != nil:
 		return refuse("the token does not verify")
 	}
-	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role}
+	caller := husk.Caller{Kind: c.Kind, Name: c.Name, Role: c.Role, Limit: c.Limit}
 	if c.AuthTime != nil {
 		caller.LoggedInAt = c.AuthTime.Time
 	}

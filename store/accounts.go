@@ -26,7 +26,7 @@ func serviceAccountOf(a db.ServiceAccount) husk.ServiceAccount {
 
 func apiKeyOf(k db.ApiKey) husk.APIKey {
 	return husk.APIKey{
-		ClientID: k.ClientID, Name: k.Name, ServiceAccountID: k.ServiceAccountID, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
+		ClientID: k.ClientID, Name: k.Name, ServiceAccountID: k.ServiceAccountID, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt, LimitedTo: k.LimitedTo,
 	}
 }
 
@@ -116,9 +116,16 @@ func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) err
 	return ifMatch(ctx, serviceAccountOf(row))
 }
 
+// KeyOrder is what an API key should be.
+type KeyOrder struct {
+	Name      string
+	Life      time.Duration // 0 for one that is good until it is deleted
+	LimitedTo husk.KeyLimit // empty for one that may do what the role may
+}
+
 // CreateAPIKey makes a key of a service account and returns it with its secret, which is kept as a hash, and sealed for a day in case
 // the request is repeated. Codes: not_found, quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateAPIKey(ctx context.Context, tenantID, account ID, idem Idempotency, name string, life time.Duration) (husk.APIKey, error) {
+func (s *Store) CreateAPIKey(ctx context.Context, tenantID, account ID, idem Idempotency, order KeyOrder) (husk.APIKey, error) {
 	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
@@ -127,12 +134,12 @@ func (s *Store) CreateAPIKey(ctx context.Context, tenantID, account ID, idem Ide
 			return husk.APIKey{}, orNotFound(err, "service account")
 		}
 		return creatingSecret(ctx, s, q, tenantID, idem, func() (ID, husk.APIKey, error) {
-			return insertAPIKey(ctx, q, tenantID, account, name, life)
+			return insertAPIKey(ctx, q, tenantID, account, order)
 		})
 	})
 }
 
-func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, name string, life time.Duration) (ID, husk.APIKey, error) {
+func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, order KeyOrder) (ID, husk.APIKey, error) {
 	id, secret := uuid.New(), NewSecret()
 	n, err := q.CountAPIKeys(ctx, db.CountAPIKeysParams{TenantID: tenantID, ServiceAccountID: account})
 	if err == nil {
@@ -141,9 +148,9 @@ func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, name
 	if err != nil {
 		return id, husk.APIKey{}, err
 	}
-	p := db.InsertAPIKeyParams{TenantID: tenantID, ClientID: id, ServiceAccountID: account, Name: name, SecretHash: hashSecret(secret)}
-	if life > 0 {
-		expires := time.Now().Add(life)
+	p := db.InsertAPIKeyParams{TenantID: tenantID, ClientID: id, ServiceAccountID: account, Name: order.Name, SecretHash: hashSecret(secret), LimitedTo: order.LimitedTo}
+	if order.Life > 0 {
+		expires := time.Now().Add(order.Life)
 		p.ExpiresAt = &expires
 	}
 	row, err := q.InsertAPIKey(ctx, p)
@@ -190,7 +197,7 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 
 // CreateTenantKey makes a key for a service account that is named, and the account as an owner if it is not there: the way in for a
 // tenant's first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account, name string, life time.Duration) (husk.APIKey, error) {
+func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyOrder) (husk.APIKey, error) {
 	return inControl(ctx, s, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
@@ -203,7 +210,7 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempoten
 			if err != nil {
 				return uuid.Nil, husk.APIKey{}, err
 			}
-			return insertAPIKey(ctx, q, tenantID, row.ID, name, life)
+			return insertAPIKey(ctx, q, tenantID, row.ID, order)
 		})
 	})
 }

@@ -56,7 +56,7 @@ func (s *Store) Authenticate(ctx context.Context, clientID ID, secret string) (h
 				err = q.TouchAPIKey(ctx, db.TouchAPIKeyParams{TenantID: key.TenantID, ClientID: clientID})
 			}
 			return husk.Caller{
-				Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: clientID, Name: key.AccountName, Role: key.Role, TenantID: key.TenantID,
+				Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: clientID, Name: key.AccountName, Role: key.Role, Limit: key.LimitedTo, TenantID: key.TenantID,
 			}, err
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {

@@ -66,7 +66,8 @@ func callersThatStand(ctx context.Context, q *db.Queries, callers []husk.Caller)
 	}
 	var p db.CallersThatStandParams
 	for _, c := range callers {
-		p.Tenants, p.Callers, p.Keys, p.Roles = append(p.Tenants, c.TenantID), append(p.Callers, c.ID), append(p.Keys, c.KeyID), append(p.Roles, string(c.Role))
+		p.Tenants, p.Callers, p.Keys, p.Roles, p.Limits = append(p.Tenants, c.TenantID), append(p.Callers, c.ID), append(p.Keys, c.KeyID), append(p.Roles, string(c.Role)),
+			append(p.Limits, string(c.Limit))
 	}
 	places, err := q.CallersThatStand(ctx, p)
 	if err != nil {

@@ -172,3 +172,46 @@ func TestVolumesThatAreThereCountFromTheFirstLedgerOn(t *testing.T) {
 	s.migrate(6)
 	control.want(`SELECT string_agg(i.name || ' ' || i.size_gib || ' ' || (i.labels ->> 'app'), ',') FROM usage_open o JOIN usage_intervals i ON i.id = o.interval_id`, "there 7 db")
 }
+
+func TestPodsGetSamplesThatTenantsCannotRead(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 7)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO nodes (id, name) VALUES ('00000000-0000-4000-8000-000000000002', 'metal-1')`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', 0, '10.64.0.0/24')`)
+	control.exec(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, holds_room) VALUES
+		('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000004', 'runs', '{}', '{}', 1, 1, '00000000-0000-4000-8000-000000000003', '10.64.0.3', '02:00:00:00:00:02', 'Running', '00000000-0000-4000-8000-000000000002', true)`)
+	s.migrate(8)
+	control.exec(`INSERT INTO pod_samples (tenant_id, pod_id, node_id, figures) SELECT tenant_id, id, node_id, '{"cpuNanos": 7}' FROM pods`)
+	control.want(`SELECT p.name || ' ' || (x.figures ->> 'cpuNanos') FROM pods p JOIN pod_samples x ON x.pod_id = p.id WHERE p.phase = 'Running'`, "runs 7")
+	s.want(`SELECT relpersistence::text FROM pg_class WHERE relname = 'pod_samples'`, "u")
+	if _, err := s.as(store.RoleTenant).conn.Exec(t.Context(), `SELECT FROM pod_samples`); err == nil {
+		t.Error("a tenant's transaction may read samples")
+	}
+}
+
+func TestKeysThatAreThereHaveNoLimit(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 8)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO service_accounts (tenant_id, id, name, role) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 'ci', 'viewer')`)
+	control.exec(`INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash)
+		VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', '00000000-0000-4000-8000-000000000002', 'k', '\x01')`)
+	s.migrate(9)
+	control.want(`SELECT name || '/' || limited_to FROM api_keys`, "k/")
+	tenant := s.as(store.RoleTenant)
+	const caller = `'00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', '00000000-0000-4000-8000-000000000003', 'viewer'`
+	old, limited := `SELECT begin_tenant(`+caller+`)::text`, `SELECT begin_tenant(`+caller+`, 'metrics')::text` // of a server of before, and of one of now
+	tenant.want(old, "true")
+	tenant.want(limited, "false")
+	control.exec(`UPDATE api_keys SET limited_to = 'metrics'`)
+	tenant.want(old, "false")
+	tenant.want(limited, "true")
+	if _, err := control.conn.Exec(t.Context(), `UPDATE api_keys SET limited_to = 'usage'`); err == nil {
+		t.Error("a limit that nobody knows is taken")
+	}
+}

@@ -31,10 +31,10 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		h.backdate(pod, 3*time.Hour)
 		start := time.Now().Add(-2 * time.Hour)
 		stop := start.Add(time.Minute)
-		if err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", "key", 0)
+		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyOrder{Name: "key"})
 		must(t, key, err)
 		// What a request does is written down with its author.
 		ctx := store.WithRequest(t.Context(), store.Request{ID: "request", Operation: "CreateUser", Caller: husk.Caller{

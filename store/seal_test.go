@@ -83,7 +83,7 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 	ctx := t.Context()
 	tenant := h.tenant()
 	order := func(s *store.Store) (husk.APIKey, error) {
-		return s.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", "key", 0)
+		return s.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyOrder{Name: "key"})
 	}
 	first, err := order(h.Store)
 	must(t, first, err)

@@ -182,6 +182,7 @@ func inTenant[T any](ctx context.Context, s *Store, tenant ID, f func(q *db.Quer
 	p := db.BeginTenantParams{Tenant: tenant}
 	if r, ok := requestOf(ctx); ok && r.Caller.Kind == husk.CallerTenant {
 		p.Subject, p.ClaimedRole = &r.Caller.ID, string(r.Caller.Role)
+		p.ClaimedLimit = string(r.Caller.Limit)
 		if r.Caller.KeyID != uuid.Nil {
 			p.Key = &r.Caller.KeyID
 		}

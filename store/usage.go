@@ -14,11 +14,18 @@ const closingMargin = 10 * time.Minute
 // maxUsageRows bounds one answer.
 const maxUsageRows = 100_000
 
+// MisdatedRun is a life of a pod's machine that began before the pod was placed, or has not begun yet.
+type MisdatedRun struct {
+	PodID               ID
+	StartedAt, PlacedAt time.Time
+}
+
 // RecordRuns books lives of virtual machines that a node's agent tells of. Each is booked once, however often it is told; those of pods
-// that are not on the node are dropped.
-func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) error {
+// that are not on the node are dropped. It returns those that cannot be, by their dates: most likely the node's clock is wrong. They are not
+// booked.
+func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
 	if len(runs) == 0 {
-		return nil
+		return nil, nil
 	}
 	begin, end, traffic := db.BeginRunsParams{NodeID: node}, db.EndRunsParams{NodeID: node}, db.CountTrafficParams{NodeID: node}
 	for _, r := range runs {
@@ -31,16 +38,16 @@ func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun)
 			traffic.Received, traffic.Sent = append(traffic.Received, r.ReceivedBytes), append(traffic.Sent, r.SentBytes)
 		}
 	}
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
-		if err := q.BeginRuns(ctx, begin); err != nil {
-			return struct{}{}, err
+	return inControl(ctx, s, func(q *db.Queries) ([]MisdatedRun, error) {
+		refused, err := q.BeginRuns(ctx, begin)
+		if err != nil {
+			return nil, err
 		}
 		if err := q.CountTraffic(ctx, traffic); err != nil { // before the end, which the traffic came before
-			return struct{}{}, err
+			return nil, err
 		}
-		return struct{}{}, q.EndRuns(ctx, end)
+		return convertAll(refused, func(r db.BeginRunsRow) MisdatedRun { return MisdatedRun{r.ID, r.StartedAt, r.PlacedAt} }), q.EndRuns(ctx, end)
 	})
-	return err
 }
 
 // CloseUsageHours closes the hours that ended long enough ago, and returns how many. It does nothing when another server leads.

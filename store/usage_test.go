@@ -48,7 +48,7 @@ func TestARunIsBookedOnce(t *testing.T) {
 	tell := func(node store.ID, runs ...husk.MachineRun) {
 		t.Helper()
 		for range 2 {
-			if err := h.RecordRuns(t.Context(), node, runs); err != nil {
+			if _, err := h.RecordRuns(t.Context(), node, runs); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -95,7 +95,7 @@ func TestAClosedHourNeverChanges(t *testing.T) {
 	start := first.Add(30 * time.Minute)
 	record := func(r husk.MachineRun) {
 		t.Helper()
-		if err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{r}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{r}); err != nil {
 			t.Fatal(err)
 		}
 	}

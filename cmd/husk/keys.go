@@ -29,6 +29,7 @@ var keyView = view[apiKey]{
 		{"AGE", false, func(k apiKey) string { return age(k.CreatedAt) }},
 		{"LAST-USED", false, func(k apiKey) string { return ageOf(k.LastUsedAt) }},
 		{"EXPIRES", false, func(k apiKey) string { return moment(k.ExpiresAt) }},
+		{"LIMITED-TO", true, func(k apiKey) string { return string(value(k.LimitedTo)) }},
 	},
 }
 
@@ -100,12 +101,15 @@ func createKeyCommand(a *app) *cobra.Command {
 		Use:   "create NAME --service-account ACCOUNT",
 		Short: "Create an API key and show its secret, once",
 		Example: `  husk api-key create laptop --service-account ci --expires-in 90d
-  husk api-key create ci --service-account ci -o json`,
+  husk api-key create ci --service-account ci -o json
+  husk api-key create prometheus --service-account monitoring --limited-to metrics`,
 		Args: cobra.ExactArgs(1),
 	}
 	account := cmd.Flags().String("service-account", "", "whose key it is")
 	expires := cmd.Flags().String("expires-in", "", "how long it is good for, such as 12h or 90d (default: until it is deleted)")
+	limit := cmd.Flags().String("limited-to", "", "what its tokens may be used for at most, whatever the account's role: metrics, which is scraping (default: what the role allows)")
 	a.complete(cmd, "service-account", a.namesOf("service-account"))
+	a.completeWords(cmd, "limited-to", string(openapi.Metrics))
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
@@ -118,6 +122,13 @@ func createKeyCommand(a *app) *cobra.Command {
 		order := openapi.APIKeyCreate{Name: args[0]}
 		if order.ExpiresInSeconds, err = parseLife("--expires-in", *expires); err != nil {
 			return err
+		}
+		switch *limit {
+		case "":
+		case string(openapi.Metrics):
+			order.LimitedTo = new(openapi.Metrics)
+		default:
+			return usagef("--limited-to: %q is not a limit; metrics is the only one", *limit)
 		}
 		c, err := a.connect()
 		if err != nil {

@@ -42,6 +42,9 @@ func whoamiCommand(a *app) *cobra.Command {
 		var f facts
 		f.add("Name:", who.Name)
 		f.add("Role:", string(value(who.Role)))
+		if who.LimitedTo != nil {
+			f.add("Limited to:", string(*who.LimitedTo))
+		}
 		f.add("Tenant:", value(who.TenantName))
 		f.add("Kind:", string(who.Kind))
 		f.add("ID:", who.ID.String())

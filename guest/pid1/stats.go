@@ -28,6 +28,7 @@ func (l *linux) stats(running map[string]process) guest.Stats {
 	const kib = 1 << 10
 	s.Pod.MemoryTotal, s.Pod.MemoryAvailable = memory["MemTotal"]*kib, memory["MemAvailable"]*kib
 	s.Pod.MemoryCached = (memory["Cached"] + memory["Buffers"]) * kib
+	s.Pod.OOMKills = fields(readText("/proc/vmstat"), "")["oom_kill"]
 	s.Pod.Pressure = guest.Pressure{CPU: pressure("cpu"), Memory: pressure("memory"), IO: pressure("io")}
 	if l.netDevice() != "" {
 		count := func(name string) uint64 {

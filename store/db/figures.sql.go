@@ -17,11 +17,11 @@ import (
 const callersThatStand = `-- name: CallersThatStand :many
 SELECT c.place::integer AS place
 FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS caller, unnest($3::uuid[]) AS key, unnest($4::text[]) AS role,
-    generate_subscripts($1::uuid[], 1) AS place) c
+    unnest($5::text[]) AS key_limit,     generate_subscripts($1::uuid[], 1) AS place) c
 WHERE CASE WHEN c.key = '00000000-0000-0000-0000-000000000000'
-    THEN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = c.tenant_id AND u.id = c.caller AND u.role = c.role AND NOT u.disabled)
+    THEN c.key_limit = '' AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = c.tenant_id AND u.id = c.caller AND u.role = c.role AND NOT u.disabled)
     ELSE EXISTS (SELECT 1 FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
-        WHERE k.tenant_id = c.tenant_id AND k.client_id = c.key AND a.id = c.caller AND a.role = c.role AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) END
+        WHERE k.tenant_id = c.tenant_id AND k.client_id = c.key AND a.id = c.caller AND a.role = c.role AND k.limited_to = c.key_limit AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) END
 `
 
 type CallersThatStandParams struct {
@@ -29,6 +29,7 @@ type CallersThatStandParams struct {
 	Callers []uuid.UUID
 	Keys    []uuid.UUID
 	Roles   []string
+	Limits  []string
 }
 
 // As begin_tenant, for many callers at once: the places in the lists of those who are still who they were.
@@ -38,6 +39,7 @@ func (q *Queries) CallersThatStand(ctx context.Context, arg CallersThatStandPara
 		arg.Callers,
 		arg.Keys,
 		arg.Roles,
+		arg.Limits,
 	)
 	if err != nil {
 		return nil, err

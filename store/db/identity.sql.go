@@ -14,7 +14,7 @@ import (
 )
 
 const aPIKeys = `-- name: APIKeys :many
-SELECT tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at FROM api_keys WHERE tenant_id = $1 AND (service_account_id = $2 OR $2 IS NULL)
+SELECT tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at, limited_to FROM api_keys WHERE tenant_id = $1 AND (service_account_id = $2 OR $2 IS NULL)
 ORDER BY created_at, client_id
 `
 
@@ -41,6 +41,7 @@ func (q *Queries) APIKeys(ctx context.Context, arg APIKeysParams) ([]ApiKey, err
 			&i.CreatedAt,
 			&i.ExpiresAt,
 			&i.LastUsedAt,
+			&i.LimitedTo,
 		); err != nil {
 			return nil, err
 		}
@@ -53,14 +54,15 @@ func (q *Queries) APIKeys(ctx context.Context, arg APIKeysParams) ([]ApiKey, err
 }
 
 const beginTenant = `-- name: BeginTenant :one
-SELECT begin_tenant($1::uuid, $2::uuid, $3::uuid, $4::text)::boolean AS valid
+SELECT begin_tenant($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text)::boolean AS valid
 `
 
 type BeginTenantParams struct {
-	Tenant      uuid.UUID
-	Subject     *uuid.UUID
-	Key         *uuid.UUID
-	ClaimedRole string
+	Tenant       uuid.UUID
+	Subject      *uuid.UUID
+	Key          *uuid.UUID
+	ClaimedRole  string
+	ClaimedLimit string
 }
 
 func (q *Queries) BeginTenant(ctx context.Context, arg BeginTenantParams) (bool, error) {
@@ -69,6 +71,7 @@ func (q *Queries) BeginTenant(ctx context.Context, arg BeginTenantParams) (bool,
 		arg.Subject,
 		arg.Key,
 		arg.ClaimedRole,
+		arg.ClaimedLimit,
 	)
 	var valid bool
 	err := row.Scan(&valid)
@@ -254,8 +257,8 @@ func (q *Queries) ForgetRateBuckets(ctx context.Context) (int64, error) {
 }
 
 const insertAPIKey = `-- name: InsertAPIKey :one
-INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at
+INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at, limited_to)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at, limited_to
 `
 
 type InsertAPIKeyParams struct {
@@ -265,6 +268,7 @@ type InsertAPIKeyParams struct {
 	Name             string
 	SecretHash       []byte
 	ExpiresAt        *time.Time
+	LimitedTo        husk.KeyLimit
 }
 
 func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) (ApiKey, error) {
@@ -275,6 +279,7 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) (Api
 		arg.Name,
 		arg.SecretHash,
 		arg.ExpiresAt,
+		arg.LimitedTo,
 	)
 	var i ApiKey
 	err := row.Scan(
@@ -286,6 +291,7 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) (Api
 		&i.CreatedAt,
 		&i.ExpiresAt,
 		&i.LastUsedAt,
+		&i.LimitedTo,
 	)
 	return i, err
 }
@@ -455,7 +461,7 @@ func (q *Queries) IssuersOfToken(ctx context.Context, arg IssuersOfTokenParams) 
 }
 
 const lockAPIKey = `-- name: LockAPIKey :one
-SELECT tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at FROM api_keys WHERE tenant_id = $1 AND client_id = $2 FOR UPDATE
+SELECT tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at, limited_to FROM api_keys WHERE tenant_id = $1 AND client_id = $2 FOR UPDATE
 `
 
 type LockAPIKeyParams struct {
@@ -475,6 +481,7 @@ func (q *Queries) LockAPIKey(ctx context.Context, arg LockAPIKeyParams) (ApiKey,
 		&i.CreatedAt,
 		&i.ExpiresAt,
 		&i.LastUsedAt,
+		&i.LimitedTo,
 	)
 	return i, err
 }
@@ -1034,7 +1041,7 @@ func (q *Queries) UpdateUser(ctx context.Context, arg UpdateUserParams) (User, e
 }
 
 const useAPIKey = `-- name: UseAPIKey :one
-SELECT k.tenant_id, k.client_id, k.service_account_id, k.name, k.secret_hash, k.created_at, k.expires_at, k.last_used_at, a.name AS account_name, a.role FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
+SELECT k.tenant_id, k.client_id, k.service_account_id, k.name, k.secret_hash, k.created_at, k.expires_at, k.last_used_at, k.limited_to, a.name AS account_name, a.role FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
 WHERE k.client_id = $1 AND k.secret_hash = $2 AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 `
 
@@ -1052,6 +1059,7 @@ type UseAPIKeyRow struct {
 	CreatedAt        time.Time
 	ExpiresAt        *time.Time
 	LastUsedAt       *time.Time
+	LimitedTo        husk.KeyLimit
 	AccountName      string
 	Role             husk.Role
 }
@@ -1068,6 +1076,7 @@ func (q *Queries) UseAPIKey(ctx context.Context, arg UseAPIKeyParams) (UseAPIKey
 		&i.CreatedAt,
 		&i.ExpiresAt,
 		&i.LastUsedAt,
+		&i.LimitedTo,
 		&i.AccountName,
 		&i.Role,
 	)

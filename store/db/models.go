@@ -22,6 +22,7 @@ type ApiKey struct {
 	CreatedAt        time.Time
 	ExpiresAt        *time.Time
 	LastUsedAt       *time.Time
+	LimitedTo        husk.KeyLimit
 }
 
 type Audit struct {

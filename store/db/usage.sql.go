@@ -12,31 +12,56 @@ import (
 	"github.com/google/uuid"
 )
 
-const beginRuns = `-- name: BeginRuns :exec
+const beginRuns = `-- name: BeginRuns :many
 WITH told AS (
-    SELECT unnest($1::uuid[]) AS pod_id, unnest($2::timestamptz[]) AS started_at
+    SELECT unnest($2::uuid[]) AS pod_id, unnest($3::timestamptz[]) AS started_at
 ), begun AS (
     INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, started_at)
     SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib, t.started_at
-    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $3::uuid
+    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $1::uuid
     WHERE t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
     ON CONFLICT (tenant_id, object_id, started_at) DO NOTHING
     RETURNING id, tenant_id
+), opened AS (
+    INSERT INTO usage_open SELECT id, tenant_id FROM begun
 )
-INSERT INTO usage_open SELECT id, tenant_id FROM begun
+SELECT p.id, p.placed_at::timestamptz AS placed_at, t.started_at::timestamptz AS started_at FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $1::uuid
+WHERE NOT t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
+    AND NOT EXISTS (SELECT 1 FROM usage_intervals i WHERE i.tenant_id = p.tenant_id AND i.object_id = p.id AND i.started_at = t.started_at)
 `
 
 type BeginRunsParams struct {
+	NodeID uuid.UUID
 	PodIds []uuid.UUID
 	Starts []time.Time
-	NodeID uuid.UUID
+}
+
+type BeginRunsRow struct {
+	ID        uuid.UUID
+	PlacedAt  time.Time
+	StartedAt time.Time
 }
 
 // Virtual machines of pods of this node that were started, once each however often they are told. A start that lies before the pod was placed, or ahead of
-// our clock, is no start of this pod.
-func (q *Queries) BeginRuns(ctx context.Context, arg BeginRunsParams) error {
-	_, err := q.db.Exec(ctx, beginRuns, arg.PodIds, arg.Starts, arg.NodeID)
-	return err
+// our clock, is no start of this pod; those that are not known from an earlier placement are returned.
+func (q *Queries) BeginRuns(ctx context.Context, arg BeginRunsParams) ([]BeginRunsRow, error) {
+	rows, err := q.db.Query(ctx, beginRuns, arg.NodeID, arg.PodIds, arg.Starts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []BeginRunsRow{}
+	for rows.Next() {
+		var i BeginRunsRow
+		if err := rows.Scan(&i.ID, &i.PlacedAt, &i.StartedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const beginVolume = `-- name: BeginVolume :exec

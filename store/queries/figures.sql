@@ -34,8 +34,8 @@ SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name;
 -- As begin_tenant, for many callers at once: the places in the lists of those who are still who they were.
 SELECT c.place::integer AS place
 FROM (SELECT unnest(@tenants::uuid[]) AS tenant_id, unnest(@callers::uuid[]) AS caller, unnest(@keys::uuid[]) AS key, unnest(@roles::text[]) AS role,
-    generate_subscripts(@tenants::uuid[], 1) AS place) c
+    unnest(@limits::text[]) AS key_limit,     generate_subscripts(@tenants::uuid[], 1) AS place) c
 WHERE CASE WHEN c.key = '00000000-0000-0000-0000-000000000000'
-    THEN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = c.tenant_id AND u.id = c.caller AND u.role = c.role AND NOT u.disabled)
+    THEN c.key_limit = '' AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = c.tenant_id AND u.id = c.caller AND u.role = c.role AND NOT u.disabled)
     ELSE EXISTS (SELECT 1 FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
-        WHERE k.tenant_id = c.tenant_id AND k.client_id = c.key AND a.id = c.caller AND a.role = c.role AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) END;
+        WHERE k.tenant_id = c.tenant_id AND k.client_id = c.key AND a.id = c.caller AND a.role = c.role AND k.limited_to = c.key_limit AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) END;

@@ -1,5 +1,5 @@
 -- name: BeginTenant :one
-SELECT begin_tenant(@tenant::uuid, sqlc.narg(subject)::uuid, sqlc.narg(key)::uuid, @claimed_role::text)::boolean AS valid;
+SELECT begin_tenant(@tenant::uuid, sqlc.narg(subject)::uuid, sqlc.narg(key)::uuid, @claimed_role::text, @claimed_limit::text)::boolean AS valid;
 
 -- name: InsertServiceAccount :one
 INSERT INTO service_accounts (tenant_id, id, name, role) VALUES (@tenant_id, @id, @name, @role) RETURNING *;
@@ -27,8 +27,8 @@ UPDATE service_accounts SET role = @role WHERE tenant_id = @tenant_id AND id = @
 DELETE FROM service_accounts WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: InsertAPIKey :one
-INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at)
-VALUES (@tenant_id, @client_id, @service_account_id, @name, @secret_hash, sqlc.narg(expires_at)) RETURNING *;
+INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at, limited_to)
+VALUES (@tenant_id, @client_id, @service_account_id, @name, @secret_hash, sqlc.narg(expires_at), @limited_to) RETURNING *;
 
 -- name: APIKeys :many
 SELECT * FROM api_keys WHERE tenant_id = @tenant_id AND (service_account_id = sqlc.narg(service_account_id) OR sqlc.narg(service_account_id) IS NULL)

@@ -1,6 +1,6 @@
--- name: BeginRuns :exec
+-- name: BeginRuns :many
 -- Virtual machines of pods of this node that were started, once each however often they are told. A start that lies before the pod was placed, or ahead of
--- our clock, is no start of this pod.
+-- our clock, is no start of this pod; those that are not known from an earlier placement are returned.
 WITH told AS (
     SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at
 ), begun AS (
@@ -10,8 +10,12 @@ WITH told AS (
     WHERE t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
     ON CONFLICT (tenant_id, object_id, started_at) DO NOTHING
     RETURNING id, tenant_id
+), opened AS (
+    INSERT INTO usage_open SELECT id, tenant_id FROM begun
 )
-INSERT INTO usage_open SELECT id, tenant_id FROM begun;
+SELECT p.id, p.placed_at::timestamptz AS placed_at, t.started_at::timestamptz AS started_at FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = @node_id::uuid
+WHERE NOT t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
+    AND NOT EXISTS (SELECT 1 FROM usage_intervals i WHERE i.tenant_id = p.tenant_id AND i.object_id = p.id AND i.started_at = t.started_at);
 
 -- name: EndRuns :exec
 -- And those that have ended, also after the pod's row has gone.

@@ -124,7 +124,7 @@ func (s *site) setUp(env *testscript.Env) error {
 	if err := s.store.ImageMade(ctx, image, 1<<20, name); err != nil {
 		return err
 	}
-	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", "first", 0)
+	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", store.KeyOrder{Name: "first"})
 	if err != nil {
 		return err
 	}

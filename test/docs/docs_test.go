@@ -128,6 +128,7 @@ func TestTheTablesAreTheCode(t *testing.T) {
 var callers = [][2]string{
 	{"public", "everyone, without a token"},
 	{"people", "everyone with a token"},
+	{"scrapers", "a tenant's viewer, also with a key that is limited to metrics"},
 	{"viewers", "a tenant's viewer"},
 	{"developers", "a developer also"},
 	{"owners", "an owner also"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,25 +20,35 @@ import (
 	"husk/openapi"
 )
 
-// prometheus is one that a tenant runs, with the configuration that is printed.
+// prometheus is one that somebody runs, with a configuration and rules that are printed.
 type prometheus struct{ url string }
 
-func (tn *tenant) prometheus(t *testing.T) prometheus {
+var credentials = regexp.MustCompile(`client_id: .*|client_secret_file: .*`)
+
+// prometheus starts one with somebody's credentials, and without patience.
+func (s *stack) prometheus(t *testing.T, config, rules, id, secret string) prometheus {
 	t.Helper()
-	printed, err := os.ReadFile(filepath.Join(repository(), "deploy/prometheus-tenant.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	secret := filepath.Join(dir, "secret")
-	host := strings.TrimPrefix(tn.env["HUSK_API"], "http://")
-	config := strings.NewReplacer("server:8080", host, "a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634", tn.key.ClientID.String(), "/run/secrets/husk-secret", secret,
-		"scrape_interval: 15s", "scrape_interval: 1s").Replace(string(printed)) // the tenant's own, and no patience
-	for name, text := range map[string]string{secret: tn.key.ClientSecret, filepath.Join(dir, "prometheus.yml"): config} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range []string{config, rules} {
+		printed, err := os.ReadFile(filepath.Join(repository(), "deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer("server:8080", strings.TrimPrefix(s.env["HUSK_API"], "http://"), "scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s").Replace(string(printed))
+		write(name, credentials.ReplaceAllStringFunc(text, func(line string) string {
+			if strings.HasPrefix(line, "client_id") {
+				return "client_id: " + id
+			}
+			return "client_secret_file: " + filepath.Join(dir, "secret")
+		}))
+	}
+	write("secret", secret)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +57,7 @@ func (tn *tenant) prometheus(t *testing.T) prometheus {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), //nolint:gosec,noctx // the cleanup ends it
+	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, config), "--storage.tsdb.path="+filepath.Join(dir, "data"), //nolint:gosec,noctx // the cleanup ends it
 		"--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -60,31 +71,115 @@ func (tn *tenant) prometheus(t *testing.T) prometheus {
 	return prometheus{"http://" + address}
 }
 
-// vector is what a query finds: values by the series' labels.
-func (p prometheus) vector(ctx context.Context, query string) ([]series, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/api/v1/query?query="+url.QueryEscape(query), nil)
+// rulesAreWell waits until every rule was worked out, and none failed on what is really there.
+func (p prometheus) rulesAreWell(t *testing.T, atLeast int) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		var rules struct {
+			Groups []struct {
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+		if err := p.ask(t.Context(), "/api/v1/rules", &rules); err != nil {
+			return err
+		}
+		well := 0
+		for _, g := range rules.Groups {
+			for _, r := range g.Rules {
+				if r.Health != "ok" {
+					return fmt.Errorf("the rule %s is %s: %s", r.Name, r.Health, r.LastError)
+				}
+				well++
+			}
+		}
+		if well < atLeast {
+			return fmt.Errorf("there are %d rules", well)
+		}
+		return nil
+	})
+}
+
+// scraper makes a key that opens nothing but the metrics.
+func (tn *tenant) scraper(t *testing.T) openapi.APIKeyWithSecret {
+	t.Helper()
+	account, err := tn.api.CreateServiceAccountWithResponse(t.Context(), nil, openapi.ServiceAccountCreate{Name: "prometheus", Role: openapi.Viewer})
+	if err != nil || account.JSON201 == nil {
+		t.Fatalf("make a service account: %v: %s", err, account.Body)
+	}
+	key, err := tn.api.CreateServiceAccountKeyWithResponse(t.Context(), account.JSON201.ID, nil, openapi.APIKeyCreate{Name: "prometheus", LimitedTo: new(openapi.Metrics)})
+	if err != nil || key.JSON201 == nil {
+		t.Fatalf("make a key: %v: %s", err, key.Body)
+	}
+	return *key.JSON201
+}
+
+// dashboardIsWell asks all that a printed dashboard asks: what does not match each other is noticed only where there is something.
+func (p prometheus) dashboardIsWell(t *testing.T, name string) {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	printed, err := os.ReadFile(filepath.Join(repository(), "deploy/grafana", name))
+	if err == nil {
+		err = json.Unmarshal(printed, &dashboard)
+	}
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error { // rates need two scrapes
+		asked, answered := 0, 0
+		for _, panel := range dashboard.Panels {
+			for _, target := range panel.Targets {
+				query := regexp.MustCompile(`\$\w+`).ReplaceAllString(strings.NewReplacer("$__rate_interval", "30s", "$__range", "1h").Replace(target.Expr), ".+")
+				found, err := p.vector(t.Context(), query)
+				if err != nil {
+					return fmt.Errorf("%s: %w", query, err)
+				}
+				asked++
+				answered += min(1, len(found))
+			}
+		}
+		if asked < 20 || answered < asked*3/4 {
+			return fmt.Errorf("%s asks %d queries, and %d find something", name, asked, answered)
+		}
+		return nil
+	})
+}
+
+// ask decodes what Prometheus answers.
+func (p prometheus) ask(ctx context.Context, path string, data any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	if err != nil {
+		return err
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
-	var answer struct {
+	answer := struct {
 		Status string
-		Data   struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
+		Data   any
+	}{Data: data}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		return fmt.Errorf("prometheus answers %s %s: %w", resp.Status, answer.Status, err)
+	}
+	return nil
+}
+
+// vector is what a query finds: values by the series' labels.
+func (p prometheus) vector(ctx context.Context, query string) ([]series, error) {
+	var answer struct {
+		Result []struct {
+			Metric map[string]string
+			Value  [2]any
 		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		return nil, fmt.Errorf("prometheus answers %s %s: %w", resp.Status, answer.Status, err)
+	if err := p.ask(ctx, "/api/v1/query?query="+url.QueryEscape(query), &answer); err != nil {
+		return nil, err
 	}
 	var found []series
-	for _, r := range answer.Data.Result {
+	for _, r := range answer.Result {
 		v, err := strconv.ParseFloat(fmt.Sprint(r.Value[1]), 64)
 		if err != nil {
 			return nil, err
@@ -139,7 +234,8 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 		})
 	}
 	for i, tn := range tenants {
-		prom := tn.prometheus(t)
+		key := tn.scraper(t)
+		prom := tn.prometheus(t, "prometheus-tenant.yml", "prometheus-tenant-rules.yml", key.ClientID.String(), key.ClientSecret)
 		name := pods[i].Name
 		for query, fits := range map[string]func(v float64) bool{
 			`own_things{job="pods",pod="` + name + `"}`:                  func(v float64) bool { return v == 7 },
@@ -157,6 +253,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 			`time() - husk_pod_start_time_seconds{pod="` + name + `"}`:   func(v float64) bool { return v > 0 && v < 600 },
 			`husk_quota_used{resource="pods"}`:                           func(v float64) bool { return v == 1 },
 			`count(count by (tenant) ({__name__=~"husk_.+"}))`:           func(v float64) bool { return v == 1 },
+			`pod:husk_pod_memory_used:ratio{pod="` + name + `"}`:         func(v float64) bool { return v > 0 && v < 1 },
 			`count(husk_pod_info{pod_id="` + pods[i].ID.String() + `"})`: func(v float64) bool { return v == 1 },
 		} {
 			eventually(t, time.Minute, func() error {
@@ -167,6 +264,8 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 				return err
 			})
 		}
+		prom.rulesAreWell(t, 15)
+		prom.dashboardIsWell(t, "husk-tenant.json")
 		all, err := prom.vector(t.Context(), `{__name__=~"husk_.+"}`)
 		if err != nil || len(all) < 30 {
 			t.Fatalf("%d series: %v", len(all), err)
@@ -177,6 +276,35 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 				t.Errorf("tenant %d sees %v", i, s.labels)
 			}
 		}
+	}
+}
+
+// One configuration scrapes the server and, through it, every node's agent.
+func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
+	s := theStack(t)
+	prom := s.prometheus(t, "prometheus.yml", "prometheus-rules.yml", s.env["HUSK_ADMIN_CLIENT_ID"], s.env["HUSK_ADMIN_CLIENT_SECRET"])
+	nodes, err := s.operator.ListNodesWithResponse(t.Context())
+	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) == 0 {
+		t.Fatalf("list nodes: %v: %s", err, nodes.Body)
+	}
+	for query, want := range map[string]float64{
+		`count(up{job="husk-server"} == 1)`: 1, `sum(husk_leading)`: 1, `count(up{job="husk-agents"} == 1)`: float64(len(nodes.JSON200.Items)),
+		`count(husk_agent_pods{node="` + nodes.JSON200.Items[0].Name + `"})`:                                          1,
+		`count(husk_node_last_heartbeat_timestamp_seconds{node="` + nodes.JSON200.Items[0].Name + `"} > time() - 60)`: 1,
+	} {
+		eventually(t, time.Minute, func() error {
+			v, err := prom.one(t.Context(), query)
+			if err == nil && v != want {
+				err = fmt.Errorf("%s is %v, want %v", query, v, want)
+			}
+			return err
+		})
+	}
+	prom.rulesAreWell(t, 30)
+	prom.dashboardIsWell(t, "husk-operator.json")
+	critical, err := prom.vector(t.Context(), `ALERTS{alertstate="firing", severity="critical"}`)
+	if err != nil || len(critical) > 0 {
+		t.Errorf("critical alerts are told: %v, %v", critical, err)
 	}
 }
 

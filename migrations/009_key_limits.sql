@@ -1,0 +1,17 @@
+-- What the tokens of an API key may be used for at most; '' for all that the role may.
+ALTER TABLE api_keys ADD COLUMN limited_to text NOT NULL DEFAULT '' CHECK (limited_to IN ('', 'metrics'));
+
+-- As before, and the token's limit must be its key's. A server that knows no limits yet passes none, so that what it makes of a limited key opens nothing.
+DROP FUNCTION begin_tenant(uuid, uuid, uuid, text);
+CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text, caller_limit text DEFAULT '') RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('husk.tenant', for_tenant::text, true);
+    IF caller IS NULL THEN -- a loop's own transaction, or a handler's for an agent or an operator
+        RETURN true;
+    ELSIF caller_key IS NULL THEN
+        RETURN caller_limit = '' AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = for_tenant AND u.id = caller AND u.role = caller_role AND NOT u.disabled);
+    END IF;
+    RETURN EXISTS (SELECT 1 FROM api_keys k JOIN service_accounts a ON a.tenant_id = k.tenant_id AND a.id = k.service_account_id
+        WHERE k.tenant_id = for_tenant AND k.client_id = caller_key AND a.id = caller AND a.role = caller_role AND k.limited_to = caller_limit
+          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()));
+END $$;

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"husk"
+	"husk/openapi"
+	"husk/store"
+)
+
+// scraper makes a service account that is an owner, with a key that is limited to metrics, and returns key and token, both as anybody gets them.
+func (s site) scraper(c tenancy) (openapi.APIKeyWithSecret, string) {
+	s.t.Helper()
+	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "owner"}), 201)
+	key := as[openapi.APIKeyWithSecret](s.t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "prometheus", "limitedTo": "metrics"}), 201)
+	return key, s.logIn(key)
+}
+
+func (s site) logIn(key openapi.APIKeyWithSecret) string {
+	s.t.Helper()
+	r := s.request("POST", "/oauth2/token", "", "grant_type=client_credentials")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(key.ClientID.String(), key.ClientSecret)
+	return as[openapi.Token](s.t, s.send(r), 200).AccessToken
+}
+
+// What such a key opens is written here once more, apart from the access table, and every other operation of the contract is tried: with nobody's
+// ids, and with requests that are good for things of the key's own tenant.
+func TestAKeyThatIsLimitedToMetricsOpensNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, token := w.scraper(w.victim)
+	opened := 0
+	for _, op := range operations(w.spec) {
+		attempts := []attempt{{path: op.path}}
+		if make := aim[op.id]; make != nil {
+			attempts = append(attempts, make(w.victims())...)
+		}
+		if good, known := show[op.id]; known {
+			attempts = append(attempts, good)
+		}
+		for _, a := range attempts {
+			body := a.body
+			if body == nil && (op.method == "POST" || op.method == "PATCH") {
+				body = map[string]any{}
+			}
+			got := w.call(op.method, a.path, token, body)
+			switch {
+			case slices.Contains([]string{"GetTenantMetrics", "ListMetricsTargets", "WhoAmI"}, op.id):
+				opened++
+				if got.status != http.StatusOK {
+					t.Errorf("%s is answered %d %s", op.id, got.status, got.body)
+				}
+			case w.access[op.id].public: // it looks at no token
+			case strings.HasPrefix(op.path, "/v1/agent/"):
+				wantProblem(t, got, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
+			default:
+				wantProblem(t, got, http.StatusForbidden, husk.CodeForbidden, "")
+				if !strings.HasPrefix(op.path, "/v1/admin/") && op.path != "/metrics" && !strings.Contains(valueOf(got.problem.Detail), "limited to metrics") {
+					t.Errorf("%s does not say why: %s", op.id, valueOf(got.problem.Detail))
+				}
+			}
+		}
+	}
+	if opened != 6 {
+		t.Errorf("%d requests are answered, want two for each of three operations", opened)
+	}
+}
+
+func TestAKeyTellsItsLimit(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	key, token := s.scraper(c)
+	limited := func(what string, got *openapi.KeyLimit) {
+		t.Helper()
+		if got == nil || *got != openapi.Metrics {
+			t.Errorf("%s says the limit is %v", what, got)
+		}
+	}
+	limited("the new key", key.LimitedTo)
+	limited("the token", as[openapi.Identity](t, s.call("GET", "/v1/whoami", token, nil), 200).LimitedTo)
+	keys := "/v1/service-accounts/" + key.ServiceAccountID.String() + "/api-keys"
+	limited("the list", as[openapi.APIKeyList](t, s.call("GET", keys, c.token, nil), 200).Items[0].LimitedTo)
+	wantProblem(t, s.call("POST", keys, c.token, map[string]any{"name": "k", "limitedTo": "usage"}), 422, husk.CodeInvalid, "limitedTo")
+	if who := s.call("GET", "/v1/whoami", c.token, nil); strings.Contains(who.body, "limitedTo") {
+		t.Errorf("a key without a limit tells %s", who.body)
+	}
+
+	admin := "/v1/admin/tenants/" + c.id.String() + "/api-keys"
+	order := map[string]any{"name": "prometheus", "serviceAccount": "monitoring", "limitedTo": "metrics"}
+	given := as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), order, "Idempotency-Key", "once"), 201)
+	limited("the operator's key", given.LimitedTo)
+	limited("the repeated answer", as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), order, "Idempotency-Key", "once"), 201).LimitedTo)
+	wantProblem(t, s.call("GET", "/v1/quota", s.logIn(given), nil), 403, husk.CodeForbidden, "")
+}
+
+// A token is renewed with its limit.
+func TestALimitOutlivesARenewal(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	_, token := s.scraper(s.tenant())
+	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token_type": {typeAccessToken}, "subject_token": {token}}
+	r := s.request("POST", "/oauth2/token", "", form.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	renewed := as[openapi.Token](t, s.send(r), 200).AccessToken
+	wantProblem(t, s.call("GET", "/v1/pods", renewed, nil), 403, husk.CodeForbidden, "")
+	if got := s.call("GET", "/v1/metrics", renewed, nil); got.status != http.StatusOK {
+		t.Errorf("a scrape is answered %d %s", got.status, got.body)
+	}
+}
+
+// A server that did not know limits could have made a token without one.
+func TestATokenMustHaveTheLimitOfItsKey(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	key, token := s.scraper(c)
+	caller, _, err := s.tokens.verify(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, with := caller, c.owner
+	without.Limit, with.Limit = "", husk.LimitedToMetrics
+	for name, wrong := range map[string]string{"a limited key": s.token(without), "a key without a limit": s.token(with)} {
+		for _, path := range []string{"/v1/whoami", "/v1/metrics", "/v1/metrics/targets"} {
+			if got := s.call("GET", path, wrong, nil); got.status != http.StatusUnauthorized {
+				t.Errorf("%s: another limit in the token of %s is answered %d %s", path, name, got.status, got.body)
+			}
+		}
+	}
+	wantProblem(t, s.call("GET", "/v1/pods", s.token(without), nil), 401, husk.CodeUnauthenticated, "")
+
+	// And as long as it is remembered by a server that is scraped.
+	if got := s.scrape(token); got.status != http.StatusOK {
+		t.Fatalf("a scrape is answered %d %s", got.status, got.body)
+	}
+	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "UPDATE api_keys SET limited_to = '' WHERE client_id = $1", key.ClientID); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "")
+}
