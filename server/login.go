@@ -23,7 +23,7 @@ const (
 	grantClientCredentials = "client_credentials"
 	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
 	grantCode              = "authorization_code"
-	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token"       //nolint:gosec // likewise
+	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token" //nolint:gosec // likewise
 	typeJWT                = "urn:ietf:params:oauth:token-type:jwt"
 	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // likewise
 	scopeTenant            = "tenant:"

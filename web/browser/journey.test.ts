@@ -42,6 +42,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByLabel("Arguments").fill(`sh -c 'i=0; while true; do i=$((i+1)); echo "hello $i" | tee -a /data/log; sleep 1; done'`);
   await page.getByLabel("Attach a volume").selectOption({ label: "kept, 1 GiB" });
   await page.getByLabel("Path of kept").fill("/data");
+  await page.getByLabel("Grace period in seconds").fill("1");
   const twin = page.getByLabel("Document");
   expect(await twin.inputValue()).toContain("mountPath: /data");
   expect(await page.locator(".twin").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
@@ -85,7 +86,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("tab", { name: "Console" }).click();
   await page.locator(".xterm-rows", { hasText: /\S/ }).waitFor();
   await page.getByRole("tab", { name: "Placement" }).click();
-  await page.getByText("Placed", { exact: true }).first().waitFor();
+  await page.getByText("Decided").waitFor();
   await page.getByRole("tab", { name: "Events" }).click();
   await page.getByRole("listitem").filter({ hasText: "Running" }).waitFor();
   await page.getByRole("tab", { name: "Spec" }).click();
@@ -93,7 +94,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
 
   // Its volume is found by searching, and says who has it.
   await page.keyboard.press("/");
-  await page.getByRole("combobox").fill("kept");
+  await page.getByRole("combobox", { name: "Name of a page" }).fill("kept");
   await page.getByRole("option", { name: /kept/ }).waitFor();
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: /kept.*In use/ }).waitFor();
@@ -158,7 +159,7 @@ test("a pod that has no place says why, and one can be deleted of many by label"
 
   await page.getByRole("link", { name: "Pods", exact: true }).click();
   await page.getByRole("button", { name: "app=lost" }).first().click();
-  await page.getByText("2 of 3 pods").waitFor();
+  await page.getByText(/^2 of \d+ pods/).waitFor();
   await page.getByLabel("Select all Pods").check();
   await page.getByRole("button", { name: "Delete 2 pods" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();

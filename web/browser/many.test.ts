@@ -54,7 +54,7 @@ test("ten thousand pods are read as easily as ten", { timeout: 300_000 }, async 
   await page.getByRole("button", { name: "Clear" }).click();
   await until("the list knows", async () => (await page.getByText("9,999 pods").count()) > 0, 30);
   await page.keyboard.press("/");
-  await page.getByRole("combobox").fill("p-1234");
+  await page.getByRole("combobox", { name: "Name of a page" }).fill("p-1234");
   await page
     .getByRole("option", { name: /^p-1234/ })
     .first()

@@ -9,6 +9,7 @@ beforeAll(async () => {
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
     name: "boxed",
     spec: {
+      terminationGracePeriodSeconds: 1,
       resources: { cpuMillis: 250, memoryMiB: 128 },
       containers: [{ name: "main", image: setup.busybox, args: ["sleep", "100000"] }],
     },
@@ -43,11 +44,12 @@ test("the operator sees each node with a box for each pod, and decides about it"
 
 test("the operator makes a tenant, gives it a key, and changes its quota", async () => {
   const page = await signedIn(setup.operator);
+  const name = `made-${Date.now()}`;
   await open(page, "/admin/tenants");
   await page.getByRole("button", { name: "Create a tenant" }).click();
-  await page.getByRole("textbox", { name: "Name" }).fill("made-here");
+  await page.getByRole("textbox", { name: "Name" }).fill(name);
   await page.getByRole("button", { name: "Create", exact: true }).click();
-  await page.getByRole("heading", { name: "made-here" }).waitFor();
+  await page.getByRole("heading", { name }).waitFor();
   await page.getByRole("button", { name: "Change the quota" }).click();
   await page.getByRole("spinbutton", { name: "Pods" }).fill("7");
   await page.getByRole("button", { name: "Save" }).click();
@@ -58,10 +60,10 @@ test("the operator makes a tenant, gives it a key, and changes its quota", async
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
   await page.getByRole("button", { name: "I have kept it" }).click();
   const made = new Api({ clientId, clientSecret });
-  expect(await made.ok("GET", "/v1/whoami")).toMatchObject({ tenantName: "made-here", role: "owner" });
+  expect(await made.ok("GET", "/v1/whoami")).toMatchObject({ tenantName: name, role: "owner" });
   // What was shown once is nowhere any more.
   await page.reload();
-  await page.getByRole("heading", { name: "made-here" }).waitFor();
+  await page.getByRole("heading", { name }).waitFor();
   expect(await page.content()).not.toContain(clientSecret);
   const id = page.url().split("/").pop();
   await open(page, "/admin/audit");

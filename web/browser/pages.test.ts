@@ -31,7 +31,7 @@ beforeAll(async () => {
   await haveImage(owner, setup.busybox);
   await haveImage(owner, setup.nginx);
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
-  const spec = { resources: { cpuMillis: 500, memoryMiB: 128 } };
+  const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
     name: "web",
     labels: { app: "web", tier: "front" },
@@ -145,7 +145,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["pod-terminal", setup.owner, () => `/pods/${pod.id}?tab=terminal&container=writer`, terminal],
   ["pod-console", setup.owner, () => `/pods/${pod.id}?tab=console`, (p) => p.locator(".xterm-rows", { hasText: /\S/ }).waitFor()],
   ["pod-events", setup.owner, () => `/pods/${pod.id}?tab=events`, (p) => p.locator(".events li").first().waitFor()],
-  ["pod-placement", setup.owner, () => `/pods/${pod.id}?tab=placement`, (p) => p.getByText("Nodes compared").waitFor()],
+  ["pod-placement", setup.owner, () => `/pods/${pod.id}?tab=placement`, (p) => p.getByText("Decided").waitFor()],
   ["pod-spec", setup.owner, () => `/pods/${pod.id}?tab=spec`, (p) => p.getByLabel("The pod's document").waitFor()],
   ["volumes", setup.owner, () => "/volumes", (p) => p.getByRole("row", { name: /web-data/ }).waitFor()],
   ["volume", setup.owner, () => `/volumes/${volume.id}`, (p) => p.getByText("Attached to").waitFor()],
@@ -222,7 +222,7 @@ for (const [look, of] of LOOKS)
       await check(page, "help");
       await page.keyboard.press("Escape");
       await page.keyboard.press("/");
-      await page.getByRole("combobox").fill("we");
+      await page.getByRole("combobox", { name: "Name of a page" }).fill("we");
       await check(page, "search");
     }
     expect(bad).toEqual({});

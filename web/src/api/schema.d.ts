@@ -566,7 +566,7 @@ export interface paths {
         /**
          * The tenant's live figures in Prometheus' text format
          * @description Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-         *     alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant.
+         *     alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
          */
         get: operations["getTenantMetrics"];
         put?: never;
@@ -587,7 +587,7 @@ export interface paths {
         /**
          * The tenant's running pods, for Prometheus' HTTP service discovery
          * @description For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-         *     name as underscores. For viewers, developers and owners of the tenant.
+         *     name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
          */
         get: operations["listMetricsTargets"];
         put?: never;
@@ -1314,6 +1314,27 @@ export interface paths {
          * @description What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
          */
         patch: operations["updateNode"];
+        trace?: never;
+    };
+    "/v1/admin/metrics/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The nodes' agents, for Prometheus' HTTP service discovery
+         * @description Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
+         *     `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+         */
+        get: operations["listNodeMetricsTargets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/admin/nodes/{nodeId}/metrics": {
@@ -2978,6 +2999,13 @@ export interface components {
             nextCursor?: string;
         };
         /**
+         * @description What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
+         *     role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+         * @example metrics
+         * @enum {string}
+         */
+        KeyLimit: "metrics";
+        /**
          * @example {
          *       "name": "pipeline",
          *       "expiresInSeconds": 7776000
@@ -2991,6 +3019,7 @@ export interface components {
              * @example 7776000
              */
             expiresInSeconds?: number;
+            limitedTo?: components["schemas"]["KeyLimit"];
         };
         /**
          * @example {
@@ -3011,6 +3040,7 @@ export interface components {
              * @example 7776000
              */
             expiresInSeconds?: number;
+            limitedTo?: components["schemas"]["KeyLimit"];
         };
         /**
          * @example {
@@ -3037,6 +3067,7 @@ export interface components {
              * @description When it last got a token, to the minute.
              */
             readonly lastUsedAt?: string;
+            limitedTo?: components["schemas"]["KeyLimit"];
         };
         /**
          * @example {
@@ -3060,6 +3091,7 @@ export interface components {
             createdAt: string;
             /** Format: date-time */
             expiresAt?: string;
+            limitedTo?: components["schemas"]["KeyLimit"];
         };
         /**
          * @example {
@@ -3124,6 +3156,7 @@ export interface components {
             tenantId?: string;
             /** @example acme */
             tenantName?: string;
+            limitedTo?: components["schemas"]["KeyLimit"];
             /**
              * Format: date-time
              * @description When the token ends.
@@ -4212,7 +4245,7 @@ export interface components {
          *     }
          */
         MetricsTarget: {
-            /** @description Addresses without a port; Prometheus takes 80 unless relabelled. */
+            /** @description Of pods: addresses without a port; Prometheus takes 80 unless relabelled. Of nodes: the host of the request. */
             targets: string[];
             labels: {
                 [key: string]: string;
@@ -4344,7 +4377,7 @@ export interface components {
             memoryCachedBytes: number;
             /**
              * Format: int64
-             * @description Of the containers' runs that are under way.
+             * @description Processes that the kernel in the pod has killed for want of memory, since it was started.
              */
             oomKills: number;
             cpuPressure?: number;
@@ -6862,6 +6895,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listNodeMetricsTargets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Targets by node. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "targets": [
+                     *           "husk.example.com:8080"
+                     *         ],
+                     *         "labels": {
+                     *           "__metrics_path__": "/v1/admin/nodes/6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62/metrics",
+                     *           "__meta_husk_node_name": "metal-1",
+                     *           "__meta_husk_node_id": "6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62",
+                     *           "__meta_husk_node_state": "Ready",
+                     *           "__meta_husk_node_pool": "general",
+                     *           "__meta_husk_node_label_rack": "r1"
+                     *         }
+                     *       }
+                     *     ]
+                     */
+                    "application/json": components["schemas"]["MetricsTarget"][];
                 };
             };
             default: components["responses"]["Problem"];

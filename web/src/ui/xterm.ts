@@ -48,7 +48,8 @@ function sheetFor(element: HTMLElement): HTMLElement {
 function withSheets(open: () => void) {
   const make = document.createElement.bind(document);
   const own = document as { createElement?: unknown };
-  own.createElement = (tag: string, options?: ElementCreationOptions) => (tag === "style" ? sheetFor(make("template")) : make(tag, options));
+  own.createElement = (tag: string, options?: ElementCreationOptions) =>
+    tag === "style" ? sheetFor(make("template")) : make(tag, options);
   try {
     open();
   } finally {
