@@ -136,6 +136,8 @@ func shown(e *guest.CallError) (*husk.Error, int) {
 		code = husk.CodeCommandNotExecutable
 	case guest.CodeBusy:
 		code = husk.CodeSessionLimit
+	case guest.CodeSlow:
+		code = husk.CodeSessionSlow
 	case guest.CodeInvalid:
 		if strings.HasPrefix(e.Message, "call ") {
 			return husk.Errorf(husk.CodeConflict, "", "the pod was started by an older Husk, which cannot do this; delete it and order it again"), http.StatusConflict
@@ -169,7 +171,9 @@ func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return c.Attach(ctx, guest.Attach{Container: q.Get("container")})
+	return c.Attach(ctx, guest.Attach{
+		Container: q.Get("container"), Stdin: q.Get("stdin") == "true", TTY: q.Get("tty") == "true", Size: sizeOf(q), Backlog: q.Get("backlog") == "true",
+	})
 }
 
 func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
