@@ -4,6 +4,7 @@ package pid1
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -42,6 +43,7 @@ type stdio struct {
 	readers []*reader
 	backlog []piece // copies of its own; at most backlogBytes
 	kept    int
+	lost    uint64 // bytes before the backlog
 	run     *runIO        // nil between runs
 	size    session.Size  // of the terminal, as it was last asked for
 	changed chan struct{} // closed and replaced when run changes
@@ -84,16 +86,19 @@ func (s *stdio) close() {
 	}
 }
 
-// join makes one more who is attached. What was put out before is the backlog;
-// everything behind it comes as pieces.
+// join makes one more who is attached. What was put out before is the backlog,
+// with a note if that is not all; everything behind it comes as pieces.
 func (s *stdio) join() (*reader, []piece) {
 	r := &reader{pieces: make(chan piece, readerPieces), gone: make(chan struct{}), late: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.readers = append(s.readers, r)
-	before := make([]piece, len(s.backlog))
-	for i, p := range s.backlog {
-		before[i] = piece{p.kind, bytes.Clone(p.bytes)}
+	before := make([]piece, 0, len(s.backlog)+1)
+	if s.lost > 0 {
+		before = append(before, piece{session.Stderr, fmt.Appendf(nil, "[the %d bytes before this are in the log only]\r\n", s.lost)})
+	}
+	for _, p := range s.backlog {
+		before = append(before, piece{p.kind, bytes.Clone(p.bytes)})
 	}
 	return r, before
 }
@@ -162,6 +167,7 @@ func (s *stdio) keep(kind session.Kind, p []byte) {
 	}
 	for s.kept > backlogBytes {
 		s.kept -= len(s.backlog[0].bytes)
+		s.lost += uint64(len(s.backlog[0].bytes))
 		s.backlog[0] = piece{}
 		s.backlog = s.backlog[1:]
 	}

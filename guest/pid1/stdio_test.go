@@ -132,12 +132,18 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 3*backlogPiece), 1, 40).Draw(t, "sizes")
 		at := rapid.IntRange(0, len(sizes)).Draw(t, "joins")
 		var all, got []byte
+		noted := 0
 		var r *reader
 		join := func() {
 			var before []piece
 			r, before = s.join()
 			total := 0
-			for _, p := range before {
+			for i, p := range before {
+				var lost int
+				if n, _ := fmt.Sscanf(string(p.bytes), "[the %d bytes before", &lost); i == 0 && n == 1 {
+					noted = lost
+					continue
+				}
 				got = append(got, p.bytes...)
 				total += len(p.bytes)
 			}
@@ -160,8 +166,8 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 		if r == nil {
 			join()
 		}
-		if !bytes.HasSuffix(all, got) {
-			t.Fatalf("%d bytes are not the end of %d", len(got), len(all))
+		if !bytes.HasSuffix(all, got) || len(all)-len(got) != noted {
+			t.Fatalf("%d bytes are not the end of %d, of which %d are said to be missing", len(got), len(all), noted)
 		}
 	})
 }
