@@ -169,7 +169,9 @@ func TestAttachedToABootedPod(t *testing.T) {
 		conn := attach(t, c, guest.Attach{Container: "reborn", Stdin: true})
 		say(t, conn, session.Stdin, "3\n")
 		expect(t, conn, "ends with 3\n")
-		waitStatus(t, c, "it runs again", func(s guest.Status) bool { return s.Containers[6].Restarts == 1 && s.Containers[6].State == guest.StateRunning })
+		waitStatus(t, c, "it runs again", func(s guest.Status) bool {
+			return s.Containers[6].Restarts == 1 && s.Containers[6].State == guest.StateRunning
+		})
 		say(t, conn, session.Stdin, "0\n")
 		if got := listen(conn); got.stdout != "ends with 0\n" || got.status.Code != 0 || got.err != nil {
 			t.Errorf("got %+v", got)

@@ -252,11 +252,11 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range desired.Containers {
-				got = append(got, fmt.Sprintln(c.Name, c.Stdin, c.StdinOnce, c.TTY))
+				got = append(got, fmt.Sprintf("%s stdin=%t once=%t tty=%t\n", c.Name, c.Stdin, c.StdinOnce, c.TTY))
 			}
 		}
 	}
-	if want := "shell true false true\nfilter true true false\nmain false false false\n"; strings.Join(got, "") != want {
+	if want := "shell stdin=true once=false tty=true\nfilter stdin=true once=true tty=false\nmain stdin=false once=false tty=false\n"; strings.Join(got, "") != want {
 		t.Errorf("the node is told\n%swant\n%s", strings.Join(got, ""), want)
 	}
 

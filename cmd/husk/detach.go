@@ -29,7 +29,7 @@ func parseDetachKeys(text string) ([]byte, error) {
 	for word := range strings.SplitSeq(text, ",") {
 		name, isControl := strings.CutPrefix(strings.ToLower(word), "ctrl-")
 		switch {
-		case isControl && len(name) == 1 && (name[0] >= 'a' && name[0] <= 'z' || strings.Contains(`@[\]^_`, name)):
+		case isControl && len(name) == 1 && (name[0] >= 'a' && name[0] <= 'z' || isOtherControl(name[0])):
 			keys = append(keys, strings.ToUpper(name)[0]&0x1f)
 		case len(word) == 1 && word[0] > ' ' && word[0] < 0x7f:
 			keys = append(keys, word[0])
@@ -39,6 +39,9 @@ func parseDetachKeys(text string) ([]byte, error) {
 	}
 	return keys, nil
 }
+
+// isOtherControl tells the signs that are typed with Ctrl, beside the letters.
+func isOtherControl(sign byte) bool { return sign == '@' || sign >= '[' && sign <= '_' }
 
 // pass returns what of the input goes on. The beginning of the keys waits for what comes behind it; once they are complete, nothing behind
 // them goes on, and left is set.

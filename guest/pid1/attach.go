@@ -58,14 +58,14 @@ func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) e
 
 // fits says why a session cannot have of a container what it asks for.
 func fits(a guest.Attach, c guest.Container, s *stdio) error {
-	problem := ""
+	var problem string
 	switch {
 	case a.Stdin && !c.Stdin:
 		problem = "takes no input: it was ordered without stdin"
 	case a.TTY && !c.TTY:
 		problem = "has no terminal: it was ordered without tty"
 	case a.Stdin && s.inputEnded():
-		problem = "takes no more input: it was ordered with stdinOnce, and the first session that wrote to it is over"
+		problem = "takes no more input: it was ordered with stdinOnce, and the first session that wrote to it is over; attach without stdin"
 	default:
 		return nil
 	}

@@ -43,7 +43,7 @@ type stdio struct {
 	readers []*reader
 	backlog []piece // copies of its own; at most backlogBytes
 	kept    int
-	lost    uint64 // bytes before the backlog
+	lost    uint64        // bytes before the backlog
 	run     *runIO        // nil between runs
 	size    session.Size  // of the terminal, as it was last asked for
 	changed chan struct{} // closed and replaced when run changes
