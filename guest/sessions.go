@@ -118,6 +118,9 @@ func (c *Client) CopyIn(ctx context.Context, where Copy) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callCopyIn, Copy: &where})
 }
 
+// Sessions counts those that are open.
+func (c *Client) Sessions() int { return len(c.sessions) }
+
 // begin opens a stream for a session and waits for the guest to agree. Only
 // that is held to ctx: the session lasts until it is closed, or the channel is.
 func (c *Client) begin(ctx context.Context, req request) (_ session.Conn, err error) {

@@ -53,6 +53,8 @@ func (a *app) interact(ctx context.Context, c *openapi.Client, pod openapi.Pod, 
 	switch {
 	case errors.Is(err, errDetached):
 		return leftError{nil, back}
+	case err != nil && !hasEnded && !hasCode(err, husk.CodeConflict) && a.isOver(ctx, c, pod):
+		return err // and the end of its output is in the log
 	case lost || hasCode(err, husk.CodeUnavailable) || hasCode(err, husk.CodeSessionSlow) || hasCode(err, husk.CodeSessionIdle):
 		return leftError{err, back}
 	case hasCode(err, husk.CodeConflict): // it has ended meanwhile, and nothing of it was printed
@@ -62,4 +64,10 @@ func (a *app) interact(ctx context.Context, c *openapi.Client, pod openapi.Pod, 
 	}
 	_, settle := a.settled(ctx, c, pod)
 	return errors.Join(err, settle)
+}
+
+// isOver tells whether a pod is known to have ended.
+func (*app) isOver(ctx context.Context, c *openapi.Client, pod openapi.Pod) bool {
+	now, err := answer[openapi.Pod](c.GetPod(ctx, pod.ID))
+	return err == nil && ended(now)
 }
