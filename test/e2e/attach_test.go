@@ -195,4 +195,19 @@ func TestAttach(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, s.said())
 		}
 	})
+	t.Run("who is attached to a machine that dies is told at once", func(t *testing.T) {
+		conn, _, err := tn.dial(t, tn.token(t, tn.key), "/v1/pods/"+pod.ID.String()+"/attach?container=plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(qemu(pod.ID.String()), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		late := time.AfterFunc(20*time.Second, func() { _ = conn.Close() })
+		defer late.Stop()
+		f, err := conn.Receive()
+		if err != nil || f.Kind != session.Problem || !strings.Contains(string(f.Payload), "unavailable") {
+			t.Errorf("it is told %d %s, %v", f.Kind, f.Payload, err)
+		}
+	})
 }
