@@ -74,6 +74,9 @@ type DesiredContainer struct {
 	StopSignal   string        `json:"stopSignal"`
 	Files        []File        `json:"files"`
 	VolumeMounts []VolumeMount `json:"volumeMounts"`
+	Stdin        bool          `json:"stdin,omitempty"`
+	StdinOnce    bool          `json:"stdinOnce,omitempty"`
+	TTY          bool          `json:"tty,omitempty"`
 }
 
 // DesiredVolume names a disk inside the pod.

@@ -35,6 +35,7 @@ const (
 	CodeUpgradeRequired      Code = "upgrade_required"       // this path speaks WebSocket only
 	CodeSessionLimit         Code = "session_limit"          // the pod or the tenant has too many sessions open
 	CodeSessionIdle          Code = "session_idle"           // nothing was said in the session for too long
+	CodeSessionSlow          Code = "session_slow"           // the session was too slow in taking a container's output
 	CodeCommandNotFound      Code = "command_not_found"      // the container has no such command
 	CodeCommandNotExecutable Code = "command_not_executable" // the command, its user or its directory cannot be used
 	CodeLogsUnavailable      Code = "logs_unavailable"       // the pod's node cannot be asked now

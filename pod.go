@@ -49,6 +49,9 @@ type Container struct {
 	User         string        `json:"user,omitempty"`
 	Files        []File        `json:"files,omitempty"`
 	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
+	Stdin        bool          `json:"stdin,omitempty"`     // an input is kept open, for those who attach
+	StdinOnce    bool          `json:"stdinOnce,omitempty"` // it ends with the first of them
+	TTY          bool          `json:"tty,omitempty"`
 }
 
 // EnvVar is one environment variable.

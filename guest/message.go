@@ -67,6 +67,8 @@ const (
 	CodeRefused       = "refused"       // nothing listens on the port
 	CodeNoFile        = "noFile"        // no such file in the container
 	CodeBusy          = "busy"          // too many sessions at once
+	CodeNoInput       = "noInput"       // the container has no input, or no terminal, or its input has ended
+	CodeSlow          = "slow"          // the session's client did not take the output
 	CodeFailed        = "failed"        // what was asked for went wrong in the container: no room, no such directory, …
 )
 

@@ -42,8 +42,10 @@ type Exec struct {
 // Attach joins a container's own process.
 type Attach struct {
 	Container string       `json:"container"`
-	Stdin     bool         `json:"stdin,omitempty"`
+	Stdin     bool         `json:"stdin,omitempty"` // the session writes to the container's input
+	TTY       bool         `json:"tty,omitempty"`   // the session's sizes are the terminal's
 	Size      session.Size `json:"size,omitzero"`
+	Backlog   bool         `json:"backlog,omitempty"` // begin with the latest output before
 }
 
 // Copy names what is copied out of a container, or where an archive is
@@ -93,7 +95,9 @@ func (c *Client) Exec(ctx context.Context, e Exec) (session.Conn, error) {
 }
 
 // Attach joins a container's own process: its output from now on, and its
-// input if it was started with one. Closing the session leaves it running.
+// input if it was started with one, until it has ended for good. Closing the
+// session leaves it running. One that takes nothing for a while, so that it
+// would hold up the container, is ended with CodeSlow.
 func (c *Client) Attach(ctx context.Context, a Attach) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callAttach, Attach: &a})
 }
@@ -113,6 +117,9 @@ func (c *Client) CopyOut(ctx context.Context, what Copy) (session.Conn, error) {
 func (c *Client) CopyIn(ctx context.Context, where Copy) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callCopyIn, Copy: &where})
 }
+
+// Sessions counts those that are open.
+func (c *Client) Sessions() int { return len(c.sessions) }
 
 // begin opens a stream for a session and waits for the guest to agree. Only
 // that is held to ctx: the session lasts until it is closed, or the channel is.

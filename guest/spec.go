@@ -71,6 +71,12 @@ type Container struct {
 	StopSignal string  `json:"stopSignal,omitempty"` // "": SIGTERM
 	Files      []File  `json:"files,omitempty"`
 	Mounts     []Mount `json:"mounts,omitempty"`
+	// Stdin keeps an input open into which attached sessions write. Without it
+	// the input is empty; with StdinOnce it ends with the first such session.
+	Stdin     bool `json:"stdin,omitempty"`
+	StdinOnce bool `json:"stdinOnce,omitempty"`
+	// TTY makes input and both outputs one terminal.
+	TTY bool `json:"tty,omitempty"`
 }
 
 // File is injected into a container's root file system before it starts.

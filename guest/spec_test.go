@@ -24,6 +24,10 @@ func TestSpecsAreValidated(t *testing.T) {
 		{"long serial", func(s *Spec) { s.Containers[0].ImageSerial = strings.Repeat("x", 21) }, "serial"},
 		{"env", func(s *Spec) { s.Containers[0].Env = []string{"=x"} }, "env"},
 		{"signal", func(s *Spec) { s.Containers[0].StopSignal = "SIGNOTHING" }, "signal"},
+		{"an input that ends, and is not there", func(s *Spec) { s.Containers[0].StdinOnce = true }, "stdinOnce"},
+		{"an input", func(s *Spec) {
+			s.Containers[0].Stdin, s.Containers[0].StdinOnce, s.Containers[0].TTY = true, true, true
+		}, ""},
 		{"unknown volume", func(s *Spec) { s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}} }, "no volume"},
 		{"volume as root", func(s *Spec) {
 			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}

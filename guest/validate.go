@@ -148,6 +148,9 @@ func (c *Container) validate(volumes map[string]bool) error {
 	if _, err := ParseSignal(c.StopSignal); err != nil {
 		return err
 	}
+	if c.StdinOnce && !c.Stdin {
+		return errors.New("stdinOnce: there is no stdin")
+	}
 	mounts := map[string]bool{}
 	for _, m := range c.Mounts {
 		if !volumes[m.Volume] {

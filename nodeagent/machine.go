@@ -262,10 +262,10 @@ func (w *worker) apply(order husk.DesiredPod, s guest.Status) (done bool, err er
 	containers := containerStatuses(s.Containers)
 	switch s.Phase {
 	case guest.PhaseSucceeded:
-		w.drainLogs()
+		w.drain()
 		return true, w.end(order, husk.EventSucceeded, "Completed", "", containers)
 	case guest.PhaseFailed:
-		w.drainLogs()
+		w.drain()
 		reason, message := failureOf(s)
 		return true, w.end(order, husk.EventFailed, reason, message, containers)
 	case guest.PhaseRunning:
@@ -292,15 +292,29 @@ func (w *worker) startedAt() *time.Time {
 	return w.rec.Timeline.GuestReadyAt
 }
 
-// drainTime is how long the last lines of a pod that has ended may take to arrive.
-const drainTime = 2 * time.Second
+// drainTime is how long the last lines of a pod that has ended may take to arrive, and the ends of its sessions; drainLook is how often it is
+// looked whether they have.
+const (
+	drainTime = 2 * time.Second
+	drainLook = 10 * time.Millisecond
+)
 
-// drainLogs waits until the pumps have caught up, so that the last words of a failed pod are kept.
-func (w *worker) drainLogs() {
+// drain waits until the pumps have caught up, so that the last words of a failed pod are kept, and until who is in a session with it has its
+// exit code.
+func (w *worker) drain() {
 	deadline := time.After(drainTime)
 	for _, l := range w.logs {
 		select {
 		case <-l.caughtUp():
+		case <-deadline:
+			return
+		}
+	}
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	for c := w.guest.Load(); c != nil && c.Sessions() > 0; {
+		select {
+		case <-look.C:
 		case <-deadline:
 			return
 		}

@@ -70,13 +70,15 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 	stop := context.AfterFunc(ending, func() { _ = pod.Close() }) //nolint:errcheck // the relay sees that it is closed
 	defer stop()
 	gone, err := session.Relay(client, pod, func() {})
-	if refused, ok := errors.AsType[*guest.CallError](err); ok {
+	refused, said := errors.AsType[*guest.CallError](err)
+	if said {
 		e, _ := shown(refused)
 		err = errors.Join(err, session.SendFault(client, session.Fault{Code: string(e.Code), Detail: e.Detail}))
 	}
 	// The guest first: what runs in a session whose client has gone is ended then.
 	closed := pod.Close()
-	if !errors.Is(err, session.ErrClientGone) {
+	// Who has seen no end, because the machine ended before it could say one, is not waited for: it waits for one.
+	if err == nil || said {
 		select { // the server closes when it has passed the end on, to a client that may be slow
 		case <-gone:
 		case <-ending.Done():
@@ -136,6 +138,8 @@ func shown(e *guest.CallError) (*husk.Error, int) {
 		code = husk.CodeCommandNotExecutable
 	case guest.CodeBusy:
 		code = husk.CodeSessionLimit
+	case guest.CodeSlow:
+		code = husk.CodeSessionSlow
 	case guest.CodeInvalid:
 		if strings.HasPrefix(e.Message, "call ") {
 			return husk.Errorf(husk.CodeConflict, "", "the pod was started by an older Husk, which cannot do this; delete it and order it again"), http.StatusConflict
@@ -169,7 +173,9 @@ func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return c.Attach(ctx, guest.Attach{Container: q.Get("container")})
+	return c.Attach(ctx, guest.Attach{
+		Container: q.Get("container"), Stdin: q.Get("stdin") == "true", TTY: q.Get("tty") == "true", Size: sizeOf(q), Backlog: q.Get("backlog") == "true",
+	})
 }
 
 func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {

@@ -62,6 +62,7 @@ func guestSpec(order husk.DesiredPod, mtu int) (guest.Spec, error) {
 	for _, c := range order.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
+			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,
 		}
 		for _, m := range c.VolumeMounts {
 			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, ReadOnly: m.ReadOnly})

@@ -762,8 +762,9 @@ type ClientInterface interface {
 
 	// AttachToPod Join a container's own process
 	//
-	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
-	// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
+	// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
+	// running. It is written down in the audit log. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 	AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2530,8 +2531,9 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 
 // AttachToPod Join a container's own process
 //
-// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
-// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
+// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
+// running. It is written down in the audit log. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6308,6 +6310,66 @@ func NewAttachToPodRequest(server string, podID PodID, params *AttachToPodParams
 
 		}
 
+		if params.Stdin != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stdin", *params.Stdin, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Tty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tty", *params.Tty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cols != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cols", *params.Cols, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Rows != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "rows", *params.Rows, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Backlog != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "backlog", *params.Backlog, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -8894,8 +8956,9 @@ type ClientWithResponsesInterface interface {
 
 	// AttachToPodWithResponse Join a container's own process
 	//
-	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
-	// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
+	// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
+	// running. It is written down in the audit log. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14919,8 +14982,9 @@ func (c *ClientWithResponses) GetPodWithResponse(ctx context.Context, podID PodI
 
 // AttachToPodWithResponse Join a container's own process
 //
-// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
-// its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
+// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
+// running. It is written down in the audit log. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -220,6 +220,9 @@ func completeContainer(c *husk.Container, field string, volumes map[string]bool)
 			f.Mode = "0644"
 		}
 	}
+	if c.StdinOnce && !c.Stdin {
+		return husk.Errorf(husk.CodeInvalid, field+".stdinOnce", "there is no input that could end once; say stdin as well, or leave stdinOnce out")
+	}
 	texts := append(append([]string{c.WorkingDir, c.User}, c.Command...), c.Args...)
 	for _, e := range c.Env {
 		texts = append(texts, e.Name, e.Value)

@@ -38,6 +38,7 @@ var statusOf = map[husk.Code]int{
 	husk.CodeUpgradeRequired:      http.StatusUpgradeRequired,
 	husk.CodeSessionLimit:         http.StatusTooManyRequests,
 	husk.CodeSessionIdle:          http.StatusRequestTimeout,
+	husk.CodeSessionSlow:          http.StatusRequestTimeout,
 	husk.CodeCommandNotFound:      http.StatusUnprocessableEntity,
 	husk.CodeCommandNotExecutable: http.StatusUnprocessableEntity,
 	husk.CodeLogsUnavailable:      http.StatusServiceUnavailable,

@@ -63,6 +63,17 @@ type verb struct {
 	container *string // nil: the pod's only one; none where the verb knows no containers
 	detail    string  // for the audit log; a verb without one only reads and is not in it
 	ask       func(agent string, container *string) (*http.Request, error)
+	fits      func(c husk.Container) error // says what a container lacks for it; nil: nothing is needed
+}
+
+// suits says what the container lacks for it.
+func (v verb) suits(pod husk.Pod) error {
+	for _, c := range pod.Spec.Containers {
+		if v.fits != nil && c.Name == *v.container {
+			return v.fits(c)
+		}
+	}
+	return nil
 }
 
 // isSession tells operations that are WebSockets.
@@ -80,14 +91,28 @@ func (a api) ExecInPod(ctx context.Context, r openapi.ExecInPodRequestObject) (o
 	return a.open(ctx, true, verb{r.PodID, r.Params.Container, commandLine(r.Params.Command), func(agent string, container *string) (*http.Request, error) {
 		r.Params.Container = container
 		return openapi.NewExecInPodRequest(agent, r.PodID, &r.Params)
-	}})
+	}, nil})
 }
 
 // AttachToPod joins a container's own process.
 func (a api) AttachToPod(ctx context.Context, r openapi.AttachToPodRequestObject) (openapi.AttachToPodResponseObject, error) {
-	return a.open(ctx, true, verb{r.PodID, r.Params.Container, "attach", func(agent string, container *string) (*http.Request, error) {
+	detail := "attach"
+	if valueOf(r.Params.Stdin) {
+		detail += " with input"
+	}
+	ask := func(agent string, container *string) (*http.Request, error) {
 		r.Params.Container = container
 		return openapi.NewAttachToPodRequest(agent, r.PodID, &r.Params)
+	}
+	return a.open(ctx, true, verb{r.PodID, r.Params.Container, detail, ask, func(c husk.Container) error {
+		switch {
+		case valueOf(r.Params.Stdin) && !c.Stdin:
+			return husk.Errorf(husk.CodeConflict, "stdin", "container %s takes no input: it was ordered without stdin. Leave stdin out, or order the pod again with stdin", c.Name)
+		case valueOf(r.Params.Tty) && !c.TTY:
+			return husk.Errorf(husk.CodeConflict, "tty", "container %s has no terminal: it was ordered without tty. Leave tty out, or order the pod again with tty", c.Name)
+		default:
+			return nil
+		}
 	}})
 }
 
@@ -95,14 +120,14 @@ func (a api) AttachToPod(ctx context.Context, r openapi.AttachToPodRequestObject
 func (a api) OpenPodConsole(ctx context.Context, r openapi.OpenPodConsoleRequestObject) (openapi.OpenPodConsoleResponseObject, error) {
 	return a.open(ctx, false, verb{r.PodID, nil, "", func(agent string, _ *string) (*http.Request, error) {
 		return openapi.NewOpenPodConsoleRequest(agent, r.PodID, &r.Params)
-	}})
+	}, nil})
 }
 
 // ForwardPodPort connects to a port in a pod.
 func (a api) ForwardPodPort(ctx context.Context, r openapi.ForwardPodPortRequestObject) (openapi.ForwardPodPortResponseObject, error) {
 	return a.open(ctx, false, verb{r.PodID, nil, fmt.Sprintf("port %d", r.Params.Port), func(agent string, _ *string) (*http.Request, error) {
 		return openapi.NewForwardPodPortRequest(agent, r.PodID, &r.Params)
-	}})
+	}, nil})
 }
 
 // CopyFromPod sends files of a container as an archive.
@@ -110,7 +135,7 @@ func (a api) CopyFromPod(ctx context.Context, r openapi.CopyFromPodRequestObject
 	return a.open(ctx, true, verb{r.PodID, r.Params.Container, "from " + r.Params.Path, func(agent string, container *string) (*http.Request, error) {
 		r.Params.Container = container
 		return openapi.NewCopyFromPodRequest(agent, r.PodID, &r.Params)
-	}})
+	}, nil})
 }
 
 // CopyToPod unpacks an archive in a container.
@@ -118,7 +143,7 @@ func (a api) CopyToPod(ctx context.Context, r openapi.CopyToPodRequestObject) (o
 	return a.open(ctx, true, verb{r.PodID, r.Params.Container, "to " + r.Params.Path, func(agent string, container *string) (*http.Request, error) {
 		r.Params.Container = container
 		return openapi.NewCopyToPodRequest(agent, r.PodID, &r.Params)
-	}})
+	}, nil})
 }
 
 // commandLine writes a command so that each argument can be told from the next.
@@ -156,7 +181,9 @@ func (a api) open(ctx context.Context, inContainer bool, v verb) (*opened, error
 	if !ws.IsUpgrade(req.http) {
 		return nil, husk.Errorf(husk.CodeUpgradeRequired, "", "open this as a WebSocket of the subprotocol %s", session.Protocol)
 	}
-	err = a.begin(ctx, o, v)
+	if err = v.suits(pod); err == nil {
+		err = a.begin(ctx, o, v)
+	}
 	if refused, ok := errors.AsType[*husk.Error](err); ok && req.http.Header.Get("Origin") != "" {
 		o.leave()
 		return &opened{server: a.Server, ctx: ctx, request: req, pod: v.pod, leave: func() {}, refused: refused}, nil

@@ -219,6 +219,82 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 	}
 }
 
+// What a pod was ordered with reaches its node, and decides what those who attach may ask for.
+func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1)
+	s := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) {
+		asked <- r.URL.RequestURI()
+		echoing(conn, r)
+	}))
+	body := s.tenant.body(named("pod"))
+	plain := body["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+	body["spec"].(map[string]any)["containers"] = []any{
+		map[string]any{"name": "shell", "image": plain["image"], "stdin": true, "tty": true},
+		map[string]any{"name": "filter", "image": plain["image"], "stdin": true, "stdinOnce": true},
+		plain,
+	}
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", s.tenant.token, body), 201)
+	_, node, _, err := s.store.OpenSession(t.Context(), s.tenant.id, s.pod, "look")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.place(node.ID, s.tenant, pod.ID)
+	_, told, err := s.store.Desired(t.Context(), node.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range told {
+		if d.Pod.ID == pod.ID {
+			desired, err := s.desiredPod(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range desired.Containers {
+				got = append(got, fmt.Sprintf("%s stdin=%t once=%t tty=%t\n", c.Name, c.Stdin, c.StdinOnce, c.TTY))
+			}
+		}
+	}
+	if want := "shell stdin=true once=false tty=true\nfilter stdin=true once=true tty=false\nmain stdin=false once=false tty=false\n"; strings.Join(got, "") != want {
+		t.Errorf("the node is told\n%swant\n%s", strings.Join(got, ""), want)
+	}
+
+	s.pod = pod.ID
+	for query, want := range map[string]struct{ field, detail string }{
+		"container=main&stdin=true": {"stdin", "container main takes no input: it was ordered without stdin. Leave stdin out, or order the pod again with stdin"},
+		"container=filter&tty=true": {"tty", "container filter has no terminal: it was ordered without tty. Leave tty out, or order the pod again with tty"},
+	} {
+		_, p, err := s.dial(s.tenant.token, "attach?"+query)
+		if err == nil || p.Code != string(husk.CodeConflict) || *p.Field != want.field || *p.Detail != want.detail {
+			t.Errorf("%s is answered %+v, %v", query, p, err)
+		}
+		conn, p, err := s.dial("", "attach?"+query, "Origin", s.url, "Sec-WebSocket-Protocol", session.Protocol+", "+session.BearerPrefix+s.tenant.token)
+		if err != nil {
+			t.Fatalf("a browser is answered %+v, %v", p, err)
+		}
+		wantFault(t, conn, husk.CodeConflict)
+	}
+	conn, p, err := s.dial(s.tenant.token, "attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true")
+	if err != nil {
+		t.Fatalf("%+v %v", p, err)
+	}
+	if err := errors.Join(conn.Send(session.Stdin, []byte("typed")), conn.Send(session.EOF, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if out, f := last(t, conn); out != "typed" || f.Kind != session.Exit {
+		t.Errorf("%q, then %d %s", out, f.Kind, f.Payload)
+	}
+	if got, want := <-asked, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
+		t.Errorf("the agent is asked for\n%s, want\n%s", got, want)
+	}
+	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit", s.tenant.token, nil), 200).Items {
+		if e.Operation == "attachToPod" && *e.Detail != "container shell: attach with input" {
+			t.Errorf("the audit log has %q", *e.Detail)
+		}
+	}
+}
+
 func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 	t.Parallel()
 	silent := func(conn session.Conn, _ *http.Request) {

@@ -59,12 +59,9 @@ gets SIGHUP, and SIGKILL five seconds later.`,
 			}
 			params.Env = &pairs
 		}
-		if tty && (!stdin || terminal(a.in)) {
+		if tty = a.hasTerminal(tty, stdin, "the command"); tty {
 			params.Tty = &tty
 			params.Cols, params.Rows = a.sides()
-		} else if tty {
-			a.hint("standard input is no terminal, so the command gets none")
-			tty = false
 		}
 		return a.exec(cmd.Context(), args[0], params)
 	}
@@ -93,41 +90,6 @@ func (a *app) exec(ctx context.Context, name string, params openapi.ExecInPodPar
 		t.in = a.in
 	}
 	return t.run()
-}
-
-func attachCommand(a *app) *cobra.Command {
-	var container string
-	var proxy bool
-	cmd := &cobra.Command{
-		Use:   "attach POD",
-		Short: "Follow the output of a container that runs, and exit as it does",
-		Long: `Print what a container writes from now on, on the same streams, until it has
-ended for good; husk then exits with its exit code. Ctrl-C leaves the container
-running, unless --sig-proxy passes it on.`,
-		Example:           `  husk attach worker`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeNames("pod"),
-	}
-	cmd.Flags().StringVarP(&container, "container", "c", "", "which container; may be left out when the pod has one")
-	cmd.Flags().BoolVar(&proxy, "sig-proxy", false, "Ctrl-C is SIGINT for the container's first process")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx := cmd.Context()
-		c, err := a.connect()
-		if err != nil {
-			return err
-		}
-		pod, err := findPod(ctx, c, bare("pod", args[0]))
-		if err != nil {
-			return err
-		}
-		req, err := openapi.NewAttachToPodRequest(c.Server, pod.ID, &openapi.AttachToPodParams{Container: given(container)})
-		conn, err := dial(ctx, c, req, err)
-		if err != nil {
-			return err
-		}
-		return a.watchSession(ctx, talk{app: a, conn: conn}, proxy)
-	}
-	return cmd
 }
 
 func consoleCommand(a *app) *cobra.Command {

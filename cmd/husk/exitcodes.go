@@ -71,6 +71,7 @@ var exitOfProblem = map[husk.Code]int{
 	husk.CodeUpgradeRequired:      exitFailure,
 	husk.CodeSessionLimit:         exitLimit,
 	husk.CodeSessionIdle:          exitTimeout,
+	husk.CodeSessionSlow:          exitTimeout,
 	husk.CodeCommandNotFound:      exitNoCommand,
 	husk.CodeCommandNotExecutable: exitNotExec,
 	husk.CodeLogsUnavailable:      exitUnavailable,

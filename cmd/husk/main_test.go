@@ -80,7 +80,6 @@ func TestMistakesInTheCommandLineExitWith2(t *testing.T) {
 		{"run", "--wait=walking", "a"},
 		{"run", "-d", "--rm", "a"},
 		{"run", "-p", "80:80", "a"},
-		{"run", "-it", "a"},
 		{"run", "-v", "/srv:/srv", "a"},
 		{"run", "-o", "json", "a"},
 		{"pods", "--output", "xml"},

@@ -15,11 +15,11 @@ import (
 )
 
 type runFlags struct {
-	name, cpus, memory, restart, user, workdir, entrypoint, wait string
-	env, envFiles, volumes, labels, publish                      []string
-	place                                                        placeFlags
-	remove, detach, interactive, tty                             bool
-	timeout                                                      time.Duration
+	name, cpus, memory, restart, user, workdir, entrypoint, wait, keys string
+	env, envFiles, volumes, labels, publish                            []string
+	place                                                              placeFlags
+	remove, detach, interactive, tty                                   bool
+	timeout                                                            time.Duration
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -36,10 +36,16 @@ imported yet is imported first. What stands behind IMAGE goes to the container,
 in the place of the image's own arguments (a -- right behind IMAGE is left out),
 so flags of husk stand before it.
 
+With -i the container has a standard input, and this program's goes there, to its
+end; with -it it has a terminal, which is shown on this one, and which Ctrl-P
+Ctrl-Q leave: the pod goes on then, with --rm too, and husk attach -it comes back.
+
 With -d husk prints the pod's name and does not wait; with --wait it waits until
 the pod runs, or with --wait=succeeded until it has ended well, and then prints
 its name.`,
 		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
+  husk run -it --rm registry.example.com/busybox:1 sh
+  husk run -i --rm registry.example.com/busybox:1 gzip < notes > notes.gz
   husk run -d --name web -m 256m --restart always registry.example.com/nginx:1.22
   husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -75,13 +81,9 @@ its name.`,
 	fs.Lookup("wait").NoOptDefVal = "running"
 	f.place.add(fs)
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait, for the image and for the pod each")
-	fs.BoolVarP(&f.interactive, "interactive", "i", false, "")
-	fs.BoolVarP(&f.tty, "tty", "t", false, "")
-	for _, missing := range []string{"interactive", "tty"} { // what docker's users type, so that they are told
-		if err := fs.MarkHidden(missing); err != nil {
-			panic(err) // a flag that was made three lines above
-		}
-	}
+	fs.BoolVarP(&f.interactive, "interactive", "i", false, "give the container a standard input, and pass this one on; with -d or --wait it stays open for husk attach -i")
+	fs.BoolVarP(&f.tty, "tty", "t", false, "give the container a terminal")
+	addDetachKeys(cmd, &f.keys)
 	a.completeWords(cmd, "restart", "no", "on-failure", "always")
 	a.completeWords(cmd, "wait", "running", "succeeded")
 	output := a.outputFlags(cmd, "text")
@@ -95,6 +97,9 @@ its name.`,
 		}
 		if p.format != "text" && !f.leaves() {
 			return usagef("--output is for -d and --wait; else the container's own output is printed")
+		}
+		if !f.leaves() {
+			f.tty = a.hasTerminal(f.tty, f.interactive, "the container")
 		}
 		order, mounts, err := f.order(args[0], args[1:])
 		if err != nil {
@@ -118,14 +123,13 @@ func (f runFlags) check() error {
 	case len(f.publish) > 0:
 		return usagef("--publish: Husk does not publish ports yet. A pod has an address of its own, at which all its ports are open to the tenant's " +
 			"other pods; leave -p out, and husk pod NAME shows the address")
-	case f.interactive || f.tty:
-		return usagef("--interactive, --tty: a container has no input of its own; leave -i and -t out, and husk exec -it NAME sh types into a pod that runs")
 	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
 		return usagef("--wait: %q is not running or succeeded", f.wait)
 	case f.remove && f.leaves() && f.wait != "succeeded":
 		return usagef("--rm: nobody would be there to delete the pod; leave -d and --wait out, or say --wait=succeeded")
 	}
-	return nil
+	_, err := parseDetachKeys(f.keys)
+	return err
 }
 
 // order makes the order out of the command line; the volumes are still names.
@@ -159,7 +163,10 @@ func (f runFlags) order(image string, command []string) (openapi.PodCreate, []mo
 	if err != nil {
 		return fail(err)
 	}
-	container := openapi.Container{Name: baseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir)}
+	container := openapi.Container{
+		Name: baseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.interactive), Tty: given(f.tty),
+		StdinOnce: given(f.interactive && !f.tty && !f.leaves()), // it ends when this program's does
+	}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"
 	}
@@ -231,14 +238,19 @@ func (a *app) run(ctx context.Context, c *openapi.Client, f runFlags, order open
 	if err != nil {
 		return err
 	}
-	if f.remove {
-		defer func() { err = errors.Join(err, a.remove(ctx, c, pod)) }()
-	} else {
-		defer func() {
-			if ctx.Err() != nil && !f.detach {
-				a.hint("\n%s goes on; husk logs -f %s follows it, husk delete %s ends it", podView.ref(pod), pod.Name, podView.ref(pod))
-			}
-		}()
+	defer func() {
+		switch left, ok := errors.AsType[leftError](err); {
+		case ok:
+			a.hint("\n%s goes on; husk attach %s%s comes back to it, husk delete %s ends it", podView.ref(pod), left.flags, pod.Name, podView.ref(pod))
+			err = left.why
+		case f.remove:
+			err = errors.Join(err, a.remove(ctx, c, pod))
+		case ctx.Err() != nil && !f.detach:
+			a.hint("\n%s goes on; husk logs -f %s follows it, husk delete %s ends it", podView.ref(pod), pod.Name, podView.ref(pod))
+		}
+	}()
+	if !f.leaves() && (f.interactive || f.tty) {
+		return a.interact(ctx, c, pod, f)
 	}
 	if !f.leaves() {
 		return a.attend(ctx, c, pod, f.timeout)
@@ -285,8 +297,8 @@ func (a *app) waitPod(ctx context.Context, c *openapi.Client, pod openapi.Pod, g
 	return pod, err
 }
 
-// attend waits for a pod's start, follows its log, and ends as its container does.
-func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, timeout time.Duration) error {
+// untilStarted waits until a pod runs or has ended.
+func (a *app) untilStarted(ctx context.Context, c *openapi.Client, pod openapi.Pod, timeout time.Duration) (openapi.Pod, error) {
 	err := a.until(ctx, timeout, podView.ref(pod), func() (bool, string, error) {
 		var err error
 		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
@@ -294,6 +306,12 @@ func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, ti
 		}
 		return ended(pod) || pod.Status.Phase == openapi.PodPhaseRunning, state(string(pod.Status.Phase), pod.Status.Message), nil
 	})
+	return pod, err
+}
+
+// attend waits for a pod's start, follows its log, and ends as its container does.
+func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, timeout time.Duration) error {
+	pod, err := a.untilStarted(ctx, c, pod, timeout)
 	if err != nil {
 		return err
 	}
@@ -304,18 +322,27 @@ func (a *app) attend(ctx context.Context, c *openapi.Client, pod openapi.Pod, ti
 	if pod, err = f.toTheEnd(ctx, c); err != nil {
 		return err
 	}
-	for attempt := 1; !ended(pod); attempt++ { // the container has; the pod is said to in a moment
-		if pod.Status.Phase == openapi.PodPhaseStopping {
-			return fmt.Errorf("%s was deleted meanwhile", podView.ref(pod))
-		}
-		if err := wait(ctx, min(backoff(attempt), time.Second)); err != nil {
-			return err
-		}
-		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
-			return err
-		}
+	if pod, err = a.settled(ctx, c, pod); err != nil {
+		return err
 	}
 	return podEnd(pod)
+}
+
+// settled waits until a pod whose container has ended is said to have; that is a moment.
+func (a *app) settled(ctx context.Context, c *openapi.Client, pod openapi.Pod) (openapi.Pod, error) {
+	for attempt := 1; !ended(pod); attempt++ {
+		if pod.Status.Phase == openapi.PodPhaseStopping {
+			return pod, fmt.Errorf("%s was deleted meanwhile", podView.ref(pod))
+		}
+		if err := wait(ctx, min(backoff(attempt), time.Second)); err != nil {
+			return pod, err
+		}
+		var err error
+		if pod, err = answer[openapi.Pod](c.GetPod(ctx, pod.ID)); err != nil {
+			return pod, err
+		}
+	}
+	return pod, nil
 }
 
 // containerCode is the exit code of a pod's first container that did not end well, or of any.

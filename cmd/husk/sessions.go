@@ -60,9 +60,10 @@ type talk struct {
 	conn *ws.Conn
 	tty  bool
 	in   io.Reader // nil: nothing is sent
+	keys *detacher // that leave it; nil: none
 }
 
-// run relays until the session is over. Its exit code other than 0 is the error.
+// run relays until the session is over. Its exit code other than 0 is the error, or errDetached.
 func (t talk) run() error {
 	if t.tty {
 		back, err := t.raw()
@@ -76,7 +77,10 @@ func (t talk) run() error {
 	}
 	for {
 		f, err := t.conn.Receive()
-		if err != nil {
+		switch {
+		case err != nil && t.keys.hasLeft():
+			return errDetached
+		case err != nil:
 			return brokeOff(err)
 		}
 		switch f.Kind {
@@ -105,8 +109,16 @@ func (t talk) send() {
 	buf := make([]byte, session.Chunk)
 	for {
 		n, err := t.in.Read(buf)
-		if n > 0 && t.conn.Send(session.Stdin, buf[:n]) != nil {
+		typed := t.keys.pass(buf[:n])
+		if err != nil {
+			typed = append(typed, t.keys.rest()...)
+		}
+		if len(typed) > 0 && t.conn.Send(session.Stdin, typed) != nil {
 			return // whoever receives says why
+		}
+		if t.keys.hasLeft() {
+			_ = t.conn.End() //nolint:errcheck // it is given up
+			return
 		}
 		if err != nil {
 			_ = t.conn.Send(session.EOF, nil) //nolint:errcheck // as above
@@ -115,15 +127,21 @@ func (t talk) send() {
 	}
 }
 
-// raw hands the terminal over to the command, and keeps telling its size. It returns what undoes that.
+// raw hands the terminal over to the command, if that gets what is typed, and keeps telling its size. It returns what undoes that.
 func (t talk) raw() (func(), error) {
 	f, ok := t.app.in.(*os.File)
 	if !ok || !terminal(f) {
 		return func() {}, nil
 	}
-	before, err := term.MakeRaw(int(f.Fd()))
-	if err != nil {
-		return nil, fmt.Errorf("the terminal cannot be handed over: %w", err)
+	restore := func() {}
+	if t.in != nil { // else Ctrl-C is this program's
+		before, err := term.MakeRaw(int(f.Fd()))
+		if err != nil {
+			return nil, fmt.Errorf("the terminal cannot be handed over: %w", err)
+		}
+		restore = func() {
+			_ = term.Restore(int(f.Fd()), before) //nolint:errcheck // there is nothing else to be done about it
+		}
 	}
 	stop := make(chan struct{})
 	var sizes sync.WaitGroup
@@ -146,7 +164,7 @@ func (t talk) raw() (func(), error) {
 	})
 	return func() {
 		close(stop)
-		_ = term.Restore(int(f.Fd()), before) //nolint:errcheck // there is nothing else to be done about it
+		restore()
 		sizes.Wait()
 	}, nil
 }

@@ -26,6 +26,8 @@ const ChildName = "husk-container"
 const (
 	configFD  = 3
 	failureFD = 4
+	// terminalFD is where a container with a terminal hands over its other end.
+	terminalFD = 5
 )
 
 // Resource limits of containers; root may raise the soft one.
@@ -84,6 +86,11 @@ func become() error {
 	}
 	if err := buildRoot(&config); err != nil {
 		return err
+	}
+	if config.Container.TTY {
+		if err := takeTerminal(); err != nil {
+			return err
+		}
 	}
 	return becomeProcess(&config)
 }

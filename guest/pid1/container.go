@@ -52,7 +52,7 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 	if err != nil { // validated before
 		return nil, &startError{Code: 126, Message: err.Error()}
 	}
-	proc, failed := p.machine.launch(c, p.rings[c.Name])
+	proc, failed := p.machine.launch(c, p.stdio[c.Name])
 	p.update(func() {
 		s := &p.status.Containers[i]
 		if !first {

@@ -217,35 +217,13 @@ func (j *job) pipes(input bool) (theirs []*os.File, err error) {
 
 // terminal makes a terminal of the container's own and returns the command's
 // end. It runs inside the container.
-func (j *job) terminal(size session.Size) (*os.File, error) {
-	// What is at /dev/ptmx is the tenant's; its terminals' file system cannot
-	// be replaced by anything.
-	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
+func (j *job) terminal(size session.Size) (slave *os.File, err error) {
+	if j.tty, slave, err = openTerminal(); err != nil {
 		return nil, err
 	}
-	j.tty = os.NewFile(uintptr(fd), "terminal")
 	j.output[session.Stdout] = j.tty
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, fmt.Errorf("unlock: %w", err)
-	}
-	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		return nil, fmt.Errorf("open: %w", errno)
-	}
-	j.resize(size)
-	return os.NewFile(slave, "terminal"), nil
-}
-
-func (j *job) resize(s session.Size) {
-	if j.tty == nil || s.Cols == 0 || s.Rows == 0 {
-		return
-	}
-	if conn, err := j.tty.SyscallConn(); err == nil {
-		conn.Control(func(fd uintptr) {
-			unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: s.Cols, Row: s.Rows})
-		})
-	}
+	setSize(j.tty, size)
+	return slave, nil
 }
 
 // serve connects a running command with its session until it has ended.
@@ -320,7 +298,7 @@ func (j *job) input(conn session.Conn) {
 			}
 		case session.Resize:
 			if size, err := session.ParseSize(f.Payload); err == nil {
-				j.resize(size)
+				setSize(j.tty, size)
 			}
 		case session.Signal:
 			if n, err := guest.ParseSignal(string(f.Payload)); err == nil && !j.ended.Load() {
@@ -332,13 +310,17 @@ func (j *job) input(conn session.Conn) {
 	}
 }
 
-// write passes input on. What a command does not want any more is dropped.
-// False: the client has gone meanwhile.
+// write passes input on. False: the client has gone meanwhile.
 func (j *job) write(conn session.Conn, p []byte) bool {
-	to := j.stdin
 	if j.tty != nil {
-		to = j.tty
+		return feed(conn, j.tty, p)
 	}
+	return feed(conn, j.stdin, p)
+}
+
+// feed writes input into a pipe or a terminal, if there is one. What nobody
+// wants any more is dropped. False: the client has gone meanwhile.
+func feed(conn session.Conn, to *os.File, p []byte) bool {
 	for to != nil && len(p) > 0 {
 		to.SetWriteDeadline(time.Now().Add(stuckInput))
 		n, err := to.Write(p)

@@ -11,8 +11,9 @@ import (
 )
 
 // copyLines reads a container's output to its end and adds it to the ring line
-// by line; longer ones in pieces of guest.MaxLogLine.
-func copyLines(out *ring, stream string, r io.Reader) {
+// by line; longer ones in pieces of guest.MaxLogLine. A terminal ends lines with
+// a carriage return too, which is none of the log's.
+func copyLines(out *ring, stream string, r io.Reader, terminal bool) {
 	buf := make([]byte, guest.MaxLogLine)
 	have := 0
 	add := func(line []byte, partial bool) {
@@ -26,6 +27,9 @@ func copyLines(out *ring, stream string, r io.Reader) {
 			line, after, ok := bytes.Cut(rest, []byte{'\n'})
 			if !ok {
 				break
+			}
+			if terminal {
+				line = bytes.TrimSuffix(line, []byte{'\r'})
 			}
 			add(line, false)
 			rest = after

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -79,8 +80,8 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	return nil
 }
 
-func (l *linux) launch(c guest.Container, out *ring) (process, *startError) {
-	p, err := l.fork(c, out)
+func (l *linux) launch(c guest.Container, io *stdio) (process, *startError) {
+	p, err := l.fork(c, io)
 	if start, ok := errors.AsType[*startError](err); ok {
 		return nil, start
 	}
@@ -98,12 +99,16 @@ type child struct {
 	died    <-chan unix.WaitStatus
 	group   cgroup
 	scratch string
+	stdio   *stdio
+	input   runIO
+	slave   *os.File // of a terminal, held open; nil without one
 	outputs []*os.File
+	over    atomic.Bool // no process is left
 	copying *sync.WaitGroup
 }
 
 // fork starts a container and returns once its command runs, or has failed to.
-func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
+func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	l.mu.Lock()
 	l.runs++
 	run := c.Name + "." + strconv.Itoa(l.runs)
@@ -112,12 +117,15 @@ func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
 	for _, v := range spec.Volumes {
 		writable[v.Name] = !v.ReadOnly
 	}
+	if c.TTY {
+		c.Env = append([]string{"TERM=xterm"}, c.Env...)
+	}
 	// Every run begins with the image as it is.
 	config := childConfig{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
 		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
 	}
-	k := &child{pidFD: -1, scratch: config.Scratch, copying: new(sync.WaitGroup)}
+	k := &child{pidFD: -1, scratch: config.Scratch, stdio: streams, copying: new(sync.WaitGroup)}
 	defer func() {
 		if err != nil {
 			k.cleanUp()
@@ -126,7 +134,7 @@ func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
 	if k.group, err = newCgroup(run); err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
-	failure, err := l.clone(k, config, out)
+	failure, err := l.clone(k, config)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +142,7 @@ func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
 	// The pipe closes without a word when exec succeeds.
 	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
 	if err == nil && len(report) == 0 {
+		streams.begin(&k.input)
 		return k, nil
 	}
 	<-k.died
@@ -149,31 +158,15 @@ func (l *linux) fork(c guest.Container, out *ring) (_ *child, err error) {
 
 // clone starts the child in its namespaces and returns the pipe on which it
 // reports why it cannot go on.
-func (l *linux) clone(k *child, config childConfig, out *ring) (*os.File, error) {
-	var theirs []*os.File
+func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
+	var theirs []*os.File // as the child finds them: standard streams, configuration, failure, terminal
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
 		}
 	}()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
+	if theirs, err = k.streams(config.Container); err != nil {
 		return nil, err
-	}
-	theirs = append(theirs, null)
-	pipe := func() (*os.File, error) {
-		r, w, err := os.Pipe()
-		if err == nil {
-			theirs = append(theirs, w)
-		}
-		return r, err
-	}
-	for range 2 {
-		r, err := pipe()
-		if err != nil {
-			return nil, err
-		}
-		k.outputs = append(k.outputs, r)
 	}
 	encoded, err := json.Marshal(config)
 	if err != nil {
@@ -184,13 +177,27 @@ func (l *linux) clone(k *child, config childConfig, out *ring) (*os.File, error)
 		return nil, err
 	}
 	theirs = append(theirs, memory)
-	failure, err := pipe()
+	failure, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	theirs = append(theirs, w)
+	defer func() {
+		if err != nil {
+			failure.Close()
+		}
+	}()
+	var terminal *os.File
+	if config.Container.TTY {
+		ours, their, err := socketPair()
+		if err != nil {
+			return nil, fmt.Errorf("terminal: %w", err)
+		}
+		defer ours.Close()
+		terminal, theirs = ours, append(theirs, their)
+	}
 	group, err := k.group.open()
 	if err != nil {
-		failure.Close()
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
 	defer unix.Close(group)
@@ -209,13 +216,85 @@ func (l *linux) clone(k *child, config childConfig, out *ring) (*os.File, error)
 		return syscall.ForkExec("/proc/self/exe", []string{ChildName}, attr)
 	})
 	if err != nil {
-		failure.Close()
 		return nil, fmt.Errorf("start container: %w", err)
 	}
-	for i, stream := range []string{guest.Stdout, guest.Stderr} {
-		k.copying.Go(func() { copyLines(out, stream, k.outputs[i]) })
+	for i, stream := range []string{guest.Stdout, guest.Stderr}[:len(k.outputs)] {
+		k.copyOutput(stream, k.outputs[i], false)
+	}
+	if terminal != nil {
+		theirs[len(theirs)-1].Close() // so that the child's end is the only one
+		if err := k.useTerminal(terminal, config.Container.Stdin); err != nil {
+			k.group.kill()
+			<-k.died
+			return nil, fmt.Errorf("terminal: %w", err)
+		}
 	}
 	return failure, nil
+}
+
+// streams makes the standard streams of a child, and returns its ends.
+func (k *child) streams(c guest.Container) (theirs []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range theirs {
+				f.Close()
+			}
+		}
+	}()
+	var in *os.File
+	if c.Stdin && !c.TTY {
+		in, k.input.input, err = os.Pipe()
+	} else {
+		in, err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	theirs = []*os.File{in}
+	for range 2 {
+		if c.TTY { // which it will have instead of these
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return theirs, err
+			}
+			theirs = append(theirs, null)
+			continue
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			return theirs, err
+		}
+		k.outputs, theirs = append(k.outputs, r), append(theirs, w)
+	}
+	return theirs, nil
+}
+
+// useTerminal takes over the terminal that a child makes for itself.
+func (k *child) useTerminal(from *os.File, stdin bool) error {
+	master, slave, err := receiveTerminal(from)
+	if err != nil || master == nil {
+		return err
+	}
+	k.input.tty, k.slave = master, slave
+	if stdin {
+		k.input.input = master
+	}
+	k.outputs = append(k.outputs, master)
+	k.copyOutput(guest.Stdout, master, true)
+	return nil
+}
+
+func (k *child) copyOutput(stream string, f *os.File, terminal bool) {
+	k.copying.Go(func() { copyLines(k.stdio.log, stream, &output{k: k, f: f, to: k.stdio, name: stream}, terminal) })
+}
+
+// socketPair is one on which descriptors are passed.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
 }
 
 func memoryFile(content []byte) (*os.File, error) {
@@ -241,6 +320,7 @@ func (k *child) kill()          { k.group.kill() }
 func (k *child) wait() exit {
 	ws := <-k.died
 	k.group.kill() // the kernel has done so already, with the PID namespace
+	k.stdio.end(&k.input)
 	k.drain()
 	e := exit{code: ws.ExitStatus()}
 	if ws.Signaled() {
@@ -253,18 +333,21 @@ func (k *child) wait() exit {
 	return e
 }
 
-// drain waits for the container's output to end.
+// drain waits for the container's output to end. Nothing of it is lost because
+// of somebody who is attached and slow.
 func (k *child) drain() {
-	late := time.AfterFunc(outputWait, func() {
-		for _, f := range k.outputs {
-			f.Close()
-		}
-	})
+	k.over.Store(true)
+	if k.slave != nil {
+		k.slave.Close()
+	}
+	for _, f := range k.outputs {
+		f.SetReadDeadline(time.Now().Add(outputWait)) // wakes who waits for more
+	}
 	k.copying.Wait()
-	late.Stop()
 }
 
 func (k *child) cleanUp() {
+	k.input.endInput()
 	for _, f := range k.outputs {
 		f.Close()
 	}

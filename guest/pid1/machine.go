@@ -14,7 +14,7 @@ type machine interface {
 	// prepare sets up hostname, network, image disks and volumes.
 	prepare(ctx context.Context, spec guest.Spec) error
 	// launch starts a container. An error means that its command did not run.
-	launch(c guest.Container, out *ring) (process, *startError)
+	launch(c guest.Container, io *stdio) (process, *startError)
 	// The sessions, in a container that runs; see guest.Handler.
 	exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error
 	forward(network *guest.Network, port int, accept guest.Accept) error

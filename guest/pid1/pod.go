@@ -36,7 +36,7 @@ type pod struct {
 	changed   chan struct{} // closed and replaced at every change
 	canonical []byte        // the spec; nil until started
 	spec      guest.Spec
-	rings     map[string]*ring
+	stdio     map[string]*stdio
 	running   map[string]*run // by container, while one runs
 	stopping  bool
 	stop      chan struct{} // closed when no container may be started any more
@@ -59,7 +59,7 @@ func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
 		machine: m, hello: hello, bootID: bootID,
 		status:    guest.Status{Revision: 1, BootID: bootID, Phase: guest.PhaseWaiting},
 		changed:   make(chan struct{}),
-		rings:     map[string]*ring{},
+		stdio:     map[string]*stdio{},
 		running:   map[string]*run{},
 		stop:      make(chan struct{}),
 		idle:      idle,
@@ -94,7 +94,7 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	p.canonical, p.spec = canonical, spec
 	for _, c := range spec.Containers {
 		p.status.Containers = append(p.status.Containers, guest.ContainerStatus{Name: c.Name, State: guest.StateWaiting})
-		p.rings[c.Name] = newRing()
+		p.stdio[c.Name] = newStdio()
 	}
 	p.publish()
 	p.idle = make(chan struct{})
@@ -107,8 +107,8 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 func (p *pod) live(spec guest.Spec) {
 	defer close(p.idle)
 	defer func() {
-		for _, r := range p.rings {
-			r.close()
+		for _, s := range p.stdio {
+			s.close()
 		}
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -137,7 +137,7 @@ func (p *pod) live(spec guest.Spec) {
 	for i := range spec.Containers {
 		all.Go(func() {
 			p.supervise(i, spec)
-			p.rings[spec.Containers[i].Name].close()
+			p.stdio[spec.Containers[i].Name].close()
 		})
 	}
 	all.Wait()
@@ -208,12 +208,12 @@ func (p *pod) Delivered(revision uint64) {
 
 func (p *pod) Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
 	p.mu.Lock()
-	r := p.rings[container]
+	s := p.stdio[container]
 	p.mu.Unlock()
-	if r == nil {
+	if s == nil {
 		return &guest.CallError{Code: guest.CodeNotFound, Message: fmt.Sprintf("no container %q", container)}
 	}
-	return r.copyTo(ctx, after, follow, emit)
+	return s.log.copyTo(ctx, after, follow, emit)
 }
 
 // Stop ends everything in the background, with a status to the last.

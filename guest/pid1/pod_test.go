@@ -46,7 +46,7 @@ func (m *fakeMachine) copyIn(guest.Container, process, guest.Copy, guest.Accept)
 }
 func (m *fakeMachine) stats(map[string]process) guest.Stats { return guest.Stats{} }
 
-func (m *fakeMachine) launch(c guest.Container, _ *ring) (process, *startError) {
+func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	runs := m.script[c.Name]

@@ -57,13 +57,6 @@ func (r *ring) close() {
 	r.wake()
 }
 
-// last is the sequence number of the newest entry, 0 when there was none.
-func (r *ring) last() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.first + uint64(len(r.entries)) - 1
-}
-
 func (r *ring) wake() {
 	close(r.changed)
 	r.changed = make(chan struct{})

@@ -113,7 +113,7 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 			if oneByOne {
 				in = iotest.OneByteReader(strings.NewReader(tt.in))
 			}
-			copyLines(r, guest.Stdout, in)
+			copyLines(r, guest.Stdout, in, false)
 			var got []string
 			entries, _ := collect(r, 0, false)
 			for _, e := range entries {

@@ -5,10 +5,8 @@ package pid1
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"husk/guest"
-	"husk/session"
 )
 
 // inside finds a container that runs now.
@@ -68,78 +66,4 @@ func (p *pod) Stats() guest.Stats {
 	s := p.machine.stats(running)
 	s.BootID = p.bootID
 	return s
-}
-
-// Attach sends a container's output from now on, over its restarts, until it
-// has ended for good, and its last exit code then.
-func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
-	if _, _, err := p.inside(a.Container); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	r := p.rings[a.Container]
-	p.mu.Unlock()
-	after := r.last()
-	conn, err := accept()
-	if err != nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer cancel()
-		defer conn.Close()
-		for {
-			f, err := conn.Receive()
-			if err != nil {
-				return
-			}
-			if f.Kind == session.Signal {
-				p.signalContainer(a.Container, string(f.Payload))
-			}
-		}
-	}()
-	err = r.copyTo(ctx, after, true, func(entries []guest.LogEntry) error {
-		for _, e := range entries {
-			kind, line := session.Stdout, e.Line
-			if e.Stream == guest.Stderr {
-				kind = session.Stderr
-			}
-			if !e.Partial {
-				line = append(slices.Clip(line), '\n')
-			}
-			if err := conn.Send(kind, line); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil // the client has gone
-	}
-	session.SendExit(conn, p.lastExit(a.Container))
-	return nil
-}
-
-func (p *pod) signalContainer(name, signal string) {
-	n, err := guest.ParseSignal(signal)
-	if err != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.running[name]; r != nil {
-		r.process.signal(n)
-	}
-}
-
-func (p *pod) lastExit(name string) session.Status {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.status.Containers {
-		if c.Name == name {
-			return session.Status{Code: c.ExitCode, Signal: c.Signal}
-		}
-	}
-	return session.Status{}
 }

@@ -24,11 +24,16 @@ var capabilities = []uintptr{
 // becomeUser takes on the container's identity for good. The bounding set
 // decides what root gets at exec; another user gets nothing.
 func becomeUser(who *user.ExecUser) error {
-	// Like a terminal, the output belongs to who writes to it: programs reopen
-	// it as /dev/stdout.
-	for _, fd := range []int{1, 2} {
+	// Like a terminal, the output belongs to who writes to it, and an input to
+	// who reads it: programs reopen them as /dev/stdout and /dev/stdin.
+	own := []int{1, 2}
+	var in unix.Stat_t
+	if err := unix.Fstat(0, &in); err == nil && in.Mode&unix.S_IFMT == unix.S_IFIFO { // and not /dev/null
+		own = append(own, 0)
+	}
+	for _, fd := range own {
 		if err := unix.Fchown(fd, who.Uid, who.Gid); err != nil {
-			return fmt.Errorf("output: %w", err)
+			return fmt.Errorf("standard streams: %w", err)
 		}
 	}
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {

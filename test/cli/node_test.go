@@ -19,6 +19,8 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/pki"
+	"husk/session"
+	"husk/session/ws"
 	"husk/store"
 )
 
@@ -27,6 +29,8 @@ import (
 //	say TEXT         prints TEXT and ends with 0
 //	fail CODE TEXT   prints TEXT on standard error and ends with CODE
 //	stay TEXT        prints TEXT and runs until the pod is deleted
+//	repeat TEXT      prints TEXT and then what those who attach to it write, to the end of its input if that has one; at the line "bye" it
+//	                 ends with 9
 //
 // It also does what the server's loops do in Ceph: volumes and images are gone, and volumes there, at once, pods are placed as they come.
 type node struct {
@@ -43,6 +47,7 @@ type ran struct {
 	at           time.Time
 	event        husk.PhaseEvent
 	code         int
+	spec         husk.Container
 }
 
 func startNode(t *testing.T, s *site) {
@@ -80,7 +85,10 @@ func startNode(t *testing.T, s *site) {
 	holder := &pki.NodeHolder{}
 	holder.Replace(certificate)
 	n := &node{store: s.store, id: made.JSON201.NodeID, pods: map[uuid.UUID]*ran{}}
-	logs := httptest.NewUnstartedServer(http.HandlerFunc(n.logs))
+	paths := http.NewServeMux()
+	paths.HandleFunc("GET /v1/pods/{id}/logs", n.logs)
+	paths.HandleFunc("GET /v1/pods/{id}/attach", n.attach)
+	logs := httptest.NewUnstartedServer(paths)
 	logs.TLS = pki.AgentListener(root, holder)
 	logs.StartTLS()
 	t.Cleanup(logs.Close)
@@ -206,7 +214,7 @@ func (n *node) act(d store.DesiredPod) husk.PodReport {
 	}
 	r := n.pods[d.Pod.ID]
 	if r == nil {
-		r = start(d.Pod.Spec.Containers[0].Args)
+		r = start(d.Pod.Spec.Containers[0])
 		n.pods[d.Pod.ID] = r
 	}
 	report.Event = r.event
@@ -221,16 +229,16 @@ func (n *node) act(d store.DesiredPod) husk.PodReport {
 	return report
 }
 
-func start(args []string) *ran {
-	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning}
-	words := append(slices.Clone(args), "", "", "")
+func start(c husk.Container) *ran {
+	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning, spec: c}
+	words := append(slices.Clone(c.Args), "", "", "")
 	switch words[0] {
 	case "say":
 		r.line, r.event = words[1], husk.EventSucceeded
 	case "fail":
 		r.code, _ = strconv.Atoi(words[1])
 		r.line, r.stream, r.event = words[2], "stderr", husk.EventFailed
-	case "stay":
+	case "stay", "repeat":
 		r.line = words[1]
 	}
 	return r
@@ -238,14 +246,7 @@ func start(args []string) *ran {
 
 // logs answers as an agent does; a log that is followed stays open as long as the pod.
 func (n *node) logs(w http.ResponseWriter, r *http.Request) {
-	id, err := uuid.Parse(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v1/pods/"), "/logs"))
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	n.mu.Lock()
-	ran := n.pods[id]
-	n.mu.Unlock()
+	ran := n.asked(r)
 	if ran == nil {
 		http.NotFound(w, r)
 		return
@@ -261,5 +262,66 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("follow") == "true" {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+	}
+}
+
+func (n *node) asked(r *http.Request) *ran {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pods[id]
+}
+
+// attach serves a session as an agent does, with a container that repeats what it is told.
+func (n *node) attach(w http.ResponseWriter, r *http.Request) {
+	ran := n.asked(r)
+	if ran == nil {
+		http.NotFound(w, r)
+		return
+	}
+	n.mu.Lock()
+	over := ran.event != husk.EventRunning
+	n.mu.Unlock()
+	if over {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusConflict)
+		fmt.Fprint(w, `{"type":"about:blank","title":"Conflict","status":409,"code":"conflict","detail":"the container does not run now"}`)
+		return
+	}
+	conn, err := ws.Accept(w, r)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.End() }()
+	if r.URL.Query().Get("backlog") == "true" && conn.Send(session.Stdout, []byte(ran.line+"\n")) != nil {
+		return
+	}
+	exit := func(event husk.PhaseEvent, code int) {
+		n.mu.Lock()
+		ran.event, ran.code = event, code
+		n.mu.Unlock()
+		_ = session.SendExit(conn, session.Status{Code: code})
+	}
+	for said := ""; ; {
+		f, err := conn.Receive()
+		switch {
+		case err != nil:
+			return
+		case f.Kind == session.EOF && ran.spec.StdinOnce:
+			exit(husk.EventSucceeded, 0)
+			return
+		case f.Kind == session.Stdin:
+			said += string(f.Payload)
+			if conn.Send(session.Stdout, f.Payload) != nil {
+				return
+			}
+			if strings.Contains(strings.ReplaceAll(said, "\r", "\n"), "bye\n") {
+				exit(husk.EventFailed, 9)
+				return
+			}
+		}
 	}
 }

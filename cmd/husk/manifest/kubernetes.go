@@ -46,6 +46,9 @@ type (
 			MountPath string `json:"mountPath"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"volumeMounts"`
+		Stdin     bool `json:"stdin"`
+		StdinOnce bool `json:"stdinOnce"`
+		TTY       bool `json:"tty"`
 	}
 	kubernetesSize struct {
 		CPU    cpuQuantity    `json:"cpu"`
@@ -138,6 +141,12 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	}
 	if mounts != nil {
 		out.VolumeMounts = &mounts
+	}
+	// The same fields with the same meaning; false is what there is without them.
+	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty} {
+		if *said {
+			*to = said
+		}
 	}
 	return out
 }

@@ -50,8 +50,6 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // words about secrets
 	"spec.containers[].resources.requests.":      "only cpu and memory can be asked for",
 	"spec.containers[].terminationMessagePath":   "messages are the container's log; leave it out",
 	"spec.containers[].terminationMessagePolicy": "messages are the container's log; leave it out",
-	"spec.containers[].stdin":                    "a container has no input of its own; husk exec -it types into a pod that runs",
-	"spec.containers[].tty":                      "a container has no input of its own; husk exec -it types into a pod that runs",
 }
 
 // kubernetesReason explains a field by its path without indexes. A path that ends in a full stop in the table stands for all below it.

@@ -1,0 +1,158 @@
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+	"fmt"
+
+	"husk/guest"
+	"husk/session"
+)
+
+// Attach sends a container's output from now on, over its restarts, until it
+// has ended for good, and its last exit code then; and passes input on.
+func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
+	c, _, err := p.inside(a.Container)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	s := p.stdio[a.Container]
+	p.mu.Unlock()
+	if err := fits(a, c, s); err != nil {
+		return err
+	}
+	r, backlog := s.join()
+	defer s.leave(r)
+	conn, err := accept()
+	if err != nil {
+		return nil
+	}
+	if a.TTY {
+		s.resize(a.Size, !a.Backlog)
+	}
+	if !a.Backlog {
+		backlog = nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		defer conn.Close() // frees who sends to a client that has gone
+		if a.Stdin && c.StdinOnce && !c.TTY {
+			defer s.endInput()
+		}
+		p.takeInput(conn, a, c, s)
+	}()
+	sent, late := sendOutput(ctx, conn, r, backlog, s.over)
+	switch {
+	case !sent: // the client has gone
+		return nil
+	case late:
+		return &guest.CallError{Code: guest.CodeSlow, Message: fmt.Sprintf("the output was not taken for %s, and the container does not wait any longer; attach again, what was missed is in the log", outputHold)}
+	}
+	session.SendExit(conn, p.lastExit(a.Container))
+	return nil
+}
+
+// fits says why a session cannot have of a container what it asks for.
+func fits(a guest.Attach, c guest.Container, s *stdio) error {
+	var problem string
+	switch {
+	case a.Stdin && !c.Stdin:
+		problem = "takes no input: it was ordered without stdin"
+	case a.TTY && !c.TTY:
+		problem = "has no terminal: it was ordered without tty"
+	case a.Stdin && s.inputEnded():
+		problem = "takes no more input: it was ordered with stdinOnce, and the first session that wrote to it is over; attach without stdin"
+	default:
+		return nil
+	}
+	return &guest.CallError{Code: guest.CodeNoInput, Message: fmt.Sprintf("container %s %s", c.Name, problem)}
+}
+
+// takeInput takes what the client sends until the session ends.
+func (p *pod) takeInput(conn session.Conn, a guest.Attach, c guest.Container, s *stdio) {
+	for {
+		f, err := conn.Receive()
+		if err != nil {
+			return
+		}
+		switch f.Kind {
+		case session.Stdin:
+			if a.Stdin && !s.write(conn, f.Payload) {
+				return
+			}
+		case session.EOF:
+			if a.Stdin && c.StdinOnce && !c.TTY {
+				s.endInput()
+			}
+		case session.Resize:
+			if size, err := session.ParseSize(f.Payload); err == nil && a.TTY {
+				s.resize(size, false)
+			}
+		case session.Signal:
+			p.signalContainer(a.Container, string(f.Payload))
+		default:
+			return
+		}
+	}
+}
+
+// sendOutput sends what a reader gets until there is no more, or it was cut
+// off (late). Not sent: the client has gone.
+func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []piece, over <-chan struct{}) (sent, late bool) {
+	for _, p := range backlog {
+		if conn.Send(p.kind, p.bytes) != nil {
+			return false, false
+		}
+	}
+	for {
+		select {
+		case p := <-r.pieces:
+			if conn.Send(p.kind, p.bytes) != nil {
+				return false, false
+			}
+			continue
+		case <-ctx.Done():
+			return false, false
+		case <-r.late:
+			late = true
+		case <-over:
+		}
+		for { // what came before
+			select {
+			case p := <-r.pieces:
+				if conn.Send(p.kind, p.bytes) != nil {
+					return false, false
+				}
+			default:
+				return true, late
+			}
+		}
+	}
+}
+
+func (p *pod) signalContainer(name, signal string) {
+	n, err := guest.ParseSignal(signal)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.running[name]; r != nil {
+		r.process.signal(n)
+	}
+}
+
+func (p *pod) lastExit(name string) session.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.status.Containers {
+		if c.Name == name {
+			return session.Status{Code: c.ExitCode, Signal: c.Signal}
+		}
+	}
+	return session.Status{}
+}

@@ -1,0 +1,321 @@
+//go:build linux
+
+package pid1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"husk/guest"
+	"husk/session"
+)
+
+// drained is what waits for a reader.
+func drained(r *reader) string {
+	var b strings.Builder
+	for {
+		select {
+		case p := <-r.pieces:
+			b.Write(p.bytes)
+		default:
+			return b.String()
+		}
+	}
+}
+
+func wasCut(r *reader) bool {
+	select {
+	case <-r.late:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestOneWhoTakesNothingHoldsUpAContainerForAWhileOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStdio()
+		slow, _ := s.join()
+		slower, _ := s.join()
+		awake, _ := s.join()
+		var heard strings.Builder
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			for {
+				select {
+				case p := <-awake.pieces:
+					heard.Write(p.bytes)
+				case <-s.over:
+					heard.WriteString(drained(awake))
+					return
+				}
+			}
+		})
+		began := time.Now()
+		var want strings.Builder
+		for i := range 3 * readerPieces {
+			s.spread(session.Stdout, fmt.Appendf(nil, "line %d\n", i), outputHold)
+			fmt.Fprintf(&want, "line %d\n", i)
+		}
+		if held := time.Since(began); held != outputHold {
+			t.Errorf("two who take nothing hold it up for %v; want %v for both", held, outputHold)
+		}
+		s.close()
+		reading.Wait()
+		if heard.String() != want.String() || wasCut(awake) {
+			t.Errorf("who reads gets %q", heard.String())
+		}
+		for _, r := range []*reader{slow, slower} {
+			if got := drained(r); !wasCut(r) || !strings.HasPrefix(want.String(), got) || strings.Count(got, "\n") != readerPieces {
+				t.Errorf("who does not is cut off: %v, behind %q", wasCut(r), got)
+			}
+		}
+	})
+}
+
+func TestOneWhoReadsSlowlyIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStdio()
+		r, _ := s.join()
+		go func() {
+			for range 3 * readerPieces {
+				s.spread(session.Stdout, []byte("x"), outputHold)
+			}
+			s.close()
+		}()
+		heard := 0
+		for range 3 * readerPieces {
+			time.Sleep(outputHold - time.Second)
+			synctest.Wait()
+			heard += len((<-r.pieces).bytes)
+		}
+		if heard != 3*readerPieces || wasCut(r) {
+			t.Errorf("it gets %d of %d and is cut off: %v", heard, 3*readerPieces, wasCut(r))
+		}
+	})
+}
+
+func TestOneWhoLeavesHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStdio()
+		r, _ := s.join()
+		go func() {
+			time.Sleep(time.Second)
+			s.leave(r)
+		}()
+		began := time.Now()
+		for range 3 * readerPieces {
+			s.spread(session.Stdout, []byte("x"), outputHold)
+		}
+		if held := time.Since(began); held != time.Second {
+			t.Errorf("held up for %v", held)
+		}
+	})
+}
+
+// Whenever one joins, backlog and what comes then are all output without a gap, or its end as far as it is kept.
+func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := newStdio()
+		sizes := rapid.SliceOfN(rapid.IntRange(1, 3*backlogPiece), 1, 40).Draw(t, "sizes")
+		at := rapid.IntRange(0, len(sizes)).Draw(t, "joins")
+		var all, got []byte
+		noted := 0
+		var r *reader
+		join := func() {
+			var before []piece
+			r, before = s.join()
+			total := 0
+			for i, p := range before {
+				var lost int
+				if n, _ := fmt.Sscanf(string(p.bytes), "[the %d bytes before", &lost); i == 0 && n == 1 {
+					noted = lost
+					continue
+				}
+				got = append(got, p.bytes...)
+				total += len(p.bytes)
+			}
+			if total > backlogBytes || total < min(len(all), backlogBytes-backlogPiece) {
+				t.Fatalf("%d bytes are kept of %d", total, len(all))
+			}
+		}
+		for i, n := range sizes {
+			if i == at {
+				join()
+			}
+			out := bytes.Repeat([]byte{byte('a' + i%26)}, n)
+			all = append(all, out...)
+			s.spread([]session.Kind{session.Stdout, session.Stderr}[n%2], out, 0)
+			clear(out) // the caller's buffer is used again
+			if r != nil {
+				got = append(got, drained(r)...)
+			}
+		}
+		if r == nil {
+			join()
+		}
+		if !bytes.HasSuffix(all, got) || len(all)-len(got) != noted {
+			t.Fatalf("%d bytes are not the end of %d, of which %d are said to be missing", len(got), len(all), noted)
+		}
+	})
+}
+
+// ends makes a session; near is the guest's end.
+func ends(t *testing.T) (near, far session.Conn) {
+	t.Helper()
+	a, b := net.Pipe()
+	near, far = session.NewStream(a), session.NewStream(b)
+	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
+	return near, far
+}
+
+func TestInputWaitsForARunAndEndsWithIt(t *testing.T) {
+	t.Parallel()
+	s := newStdio()
+	near, _ := ends(t)
+	begin := func() (*runIO, *os.File) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		run := &runIO{input: w}
+		s.begin(run)
+		return run, r
+	}
+	wrote := make(chan bool, 1)
+	write := func(p []byte) { go func() { wrote <- s.write(near, p) }() }
+	write([]byte("early"))
+	run, r := begin()
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(r, buf); err != nil || string(buf) != "early" || !<-wrote {
+		t.Fatalf("the run reads %q, %v", buf, err)
+	}
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // more than a pipe holds
+	write(big)
+	if got, err := io.ReadAll(io.LimitReader(r, int64(len(big)))); err != nil || !bytes.Equal(got, big) || !<-wrote {
+		t.Fatalf("%d bytes of %d arrive: %v", len(got), len(big), err)
+	}
+	write(big) // which nobody reads to its end
+	if _, err := io.ReadFull(r, buf); err != nil {
+		t.Fatal(err)
+	}
+	s.end(run)
+	if !<-wrote {
+		t.Error("the session is over with the run")
+	}
+	run, r = begin()
+	s.endInput()
+	if !s.inputEnded() || !s.write(near, []byte("too late")) {
+		t.Error("input goes on behind its end")
+	}
+	if got, err := io.ReadAll(r); err != nil || len(got) != 0 {
+		t.Errorf("the run reads %q, %v behind the end", got, err)
+	}
+	s.end(run)
+	write([]byte("for nobody"))
+	s.close()
+	if !<-wrote {
+		t.Error("input that nobody will ever take ends the session")
+	}
+}
+
+func TestInputThatNobodyTakesDoesNotHideThatItsClientHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStdio()
+		near, far := ends(t)
+		wrote := make(chan bool)
+		go func() { wrote <- s.write(near, []byte("x")) }()
+		for range 3 { // signs of life
+			if f, err := far.Receive(); err != nil || f.Kind != session.Stdout || len(f.Payload) != 0 {
+				t.Fatalf("%+v, %v", f, err)
+			}
+		}
+		_ = far.Close()
+		if <-wrote {
+			t.Error("it goes on")
+		}
+	})
+}
+
+func TestAnAttachedSessionSaysWhyItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartNever, map[string][]fakeRun{"a": {{ends: exit{code: 4, signal: 1}}}}, "a")
+		mustStart(t, p, spec)
+		s := p.stdio["a"]
+		s.spread(session.Stderr, []byte("before"), outputHold)
+		begin := func(a guest.Attach) (far session.Conn, ended chan error) {
+			near, far := ends(t)
+			ended = make(chan error, 1)
+			a.Container = "a"
+			go func() { ended <- p.Attach(t.Context(), a, func() (session.Conn, error) { return near, nil }) }()
+			synctest.Wait()
+			return far, ended
+		}
+		hear := func(conn session.Conn, kind session.Kind, text string) {
+			t.Helper()
+			if f, err := conn.Receive(); err != nil || f.Kind != kind || string(f.Payload) != text {
+				t.Fatalf("got %d %q, %v; want %q", f.Kind, f.Payload, err, text)
+			}
+		}
+		awake, awakeEnds := begin(guest.Attach{Backlog: true})
+		hear(awake, session.Stderr, "before")
+		_, asleepEnds := begin(guest.Attach{})
+		leaves, leavesEnds := begin(guest.Attach{})
+		_ = leaves.Close()
+		if err := <-leavesEnds; err != nil {
+			t.Errorf("one who leaves: %v", err)
+		}
+		asleep := s.readers[1]
+		for range readerPieces + 2 { // one is on its way
+			s.spread(session.Stdout, []byte("x"), outputHold)
+			hear(awake, session.Stdout, "x")
+		}
+		if !wasCut(asleep) || len(s.readers) != 1 {
+			t.Errorf("one who sleeps is cut off: %v, and there are %d", wasCut(asleep), len(s.readers))
+		}
+		go p.Stop(time.Minute)
+		hear(awake, session.Exit, `{"code":4,"signal":1}`)
+		if err := <-awakeEnds; err != nil {
+			t.Errorf("one who has heard all: %v", err)
+		}
+		select {
+		case err := <-asleepEnds:
+			t.Errorf("one who sleeps is woken: %v", err)
+		default:
+		}
+		<-m.off
+		for _, a := range []guest.Attach{{Container: "a"}, {Container: "b"}} {
+			var refused *guest.CallError
+			if err := p.Attach(t.Context(), a, nil); !errors.As(err, &refused) {
+				t.Errorf("%+v: %v", a, err)
+			}
+		}
+	})
+}
+
+func TestATerminalsLinesAreLoggedWithoutItsCarriageReturns(t *testing.T) {
+	t.Parallel()
+	r := newRing()
+	copyLines(r, guest.Stdout, strings.NewReader("one\r\ntwo\rthree\r\n$ "), true)
+	got, _ := r.read(0)
+	var lines []string
+	for _, e := range got {
+		lines = append(lines, string(e.Line))
+	}
+	if want := "one|two\rthree|$ "; strings.Join(lines, "|") != want {
+		t.Errorf("the log has %q, want %q", strings.Join(lines, "|"), want)
+	}
+}
