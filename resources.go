@@ -56,6 +56,14 @@ type Image struct {
 	SizeBytes int64       `json:"sizeBytes,omitempty"`
 	CreatedAt time.Time   `json:"createdAt"`
 	ReadyAt   *time.Time  `json:"readyAt,omitempty"`
+
+	Progress *ImportProgress `json:"progress,omitempty"` // only while importing, and once the first try has begun
+}
+
+// ImportProgress is how much of an image has come from its registry.
+type ImportProgress struct {
+	FetchedBytes int64 `json:"fetchedBytes"`
+	TotalBytes   int64 `json:"totalBytes"` // of the compressed layers, as the manifest says
 }
 
 // CloneName is the name of the RBD clone through which the tenant's pods read the image.

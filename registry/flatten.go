@@ -26,6 +26,7 @@ import (
 //
 // It reads the layers twice: once to learn which entries survive, once to copy
 // those. In between they lie in a temporary file, compressed as they came.
+// Fetched is called while they come.
 //
 // It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
 // ErrTooLarge or ErrBadImage, wrapped, or the error of w.
@@ -91,7 +92,8 @@ func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionR
 	var layers []*io.SectionReader
 	var at int64
 	for _, d := range r.layers {
-		if err := c.fetch(ctx, d, spool); err != nil {
+		w := &countingWriter{w: spool, at: at, end: at + d.Size, tell: r.Fetched}
+		if err := c.fetch(ctx, d, w); err != nil {
 			return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
 		}
 		layers = append(layers, io.NewSectionReader(spool, at, d.Size))
@@ -118,6 +120,25 @@ func (c *client) fetch(ctx context.Context, d v1.Descriptor, w io.Writer) (err e
 		return fmt.Errorf("%w: %d bytes where the manifest says %d", ErrBadImage, n, d.Size)
 	}
 	return err
+}
+
+// countingWriter tells how far a layer is. It begins where the layer does and
+// never tells of more than the layer's size, whatever the registry sends.
+type countingWriter struct {
+	w       io.Writer
+	at, end int64
+	tell    func(bytes int64)
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if now := min(c.at+int64(n), c.end); now > c.at {
+		c.at = now
+		if c.tell != nil {
+			c.tell(now)
+		}
+	}
+	return n, err
 }
 
 // eachEntry reads a layer and takes what it needs from the budget.

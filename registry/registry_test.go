@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,8 +21,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"husk/dev/devtest"
 	"husk/egress"
@@ -267,6 +270,45 @@ func TestFlattenTellsItsWriterApart(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestFlattenTellsWhatWasFetched(t *testing.T) {
+	t.Parallel()
+	noise := func(size int64) v1.Layer { return must(random.Layer(size, types.OCILayer)) }
+	r, err := Resolve(t.Context(), local, push(t, image(t, noise(300<<10), noise(100<<10), noise(200<<10))), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time begins anew
+		var told []int64
+		r.Fetched = func(bytes int64) { told = append(told, bytes) }
+		if err := r.Flatten(t.Context(), io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if len(told) < 3 || told[0] > 300<<10 || !slices.IsSorted(told) || told[len(told)-1] != r.SizeBytes {
+			t.Errorf("of %d bytes it tells %v", r.SizeBytes, told)
+		}
+	}
+}
+
+func TestALayerThatIsTooLongIsNotCountedBeyondItsSize(t *testing.T) {
+	t.Parallel()
+	img := image(t, layer(t, "a = content"))
+	r, err := Resolve(t.Context(), local, push(t, img), Auth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := make([]byte, r.SizeBytes+1<<20)
+	host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(long) })
+	r.repo = must(name.NewRepository(host + "/x"))
+	var most int64
+	r.Fetched = func(bytes int64) { most = max(most, bytes) }
+	if err := r.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
+		t.Errorf("a layer that is too long is %v", err)
+	}
+	if most != r.SizeBytes {
+		t.Errorf("of %d bytes it tells %d", r.SizeBytes, most)
+	}
+}
 
 func TestResolveReadsTheConfig(t *testing.T) {
 	t.Parallel()

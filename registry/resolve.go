@@ -43,6 +43,10 @@ type Resolved struct {
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
 
+	// Fetched, if set, is called by Flatten, from its own goroutine, with how
+	// many of SizeBytes have come. It must not take long.
+	Fetched func(bytes int64)
+
 	policy egress.Policy
 	repo   name.Repository
 	auth   Auth

@@ -18,7 +18,7 @@ func (a api) ListEvents(ctx context.Context, r openapi.ListEventsRequestObject) 
 	filter := store.EventFilter{Kind: (*string)(r.Params.Kind), ObjectID: r.Params.ObjectID}
 	if valueOf(r.Params.Watch) {
 		since := time.Time{}
-		return watch[husk.Event, openapi.Event]{server: a.Server, ctx: ctx, tenant: tenant, appendOnly: true, read: func(p store.Page) ([]husk.Event, string, error) {
+		return watch[husk.Event, openapi.Event]{server: a.Server, ctx: ctx, tenant: tenant, hints: a.store.WatchTenant, appendOnly: true, read: func(p store.Page) ([]husk.Event, string, error) {
 			if p.Cursor == "" { // a new reading starts where the last one might have missed something
 				filter.After, since = since, time.Now().Add(-eventsSettle)
 			}

@@ -52,7 +52,7 @@ func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) 
 		return a.store.Images(ctx, tenant, p, r.Params.Reference)
 	}
 	if valueOf(r.Params.Watch) {
-		return watch[husk.Image, openapi.Image]{server: a.Server, ctx: ctx, tenant: tenant, read: read, id: func(i husk.Image) store.ID { return i.ID }}, nil
+		return watch[husk.Image, openapi.Image]{server: a.Server, ctx: ctx, tenant: tenant, hints: a.store.WatchImages, read: read, id: func(i husk.Image) store.ID { return i.ID }}, nil
 	}
 	images, next, err := read(pageOf(r.Params.Limit, r.Params.Cursor))
 	if err != nil {

@@ -73,7 +73,7 @@ func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (ope
 	}
 	read := func(p store.Page) ([]husk.Pod, string, error) { return a.store.Pods(ctx, tenant, p, filter) }
 	if valueOf(r.Params.Watch) {
-		return watch[husk.Pod, openapi.Pod]{server: a.Server, ctx: ctx, tenant: tenant, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
+		return watch[husk.Pod, openapi.Pod]{server: a.Server, ctx: ctx, tenant: tenant, hints: a.store.WatchTenant, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
 	}
 	pods, next, err := read(pageOf(r.Params.Limit, r.Params.Cursor))
 	return ourList[husk.Pod]{pods, next}, err

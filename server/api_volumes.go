@@ -28,7 +28,7 @@ func (a api) ListVolumes(ctx context.Context, r openapi.ListVolumesRequestObject
 	}
 	read := func(p store.Page) ([]husk.Volume, string, error) { return a.store.Volumes(ctx, tenant, p, filter) }
 	if valueOf(r.Params.Watch) {
-		return watch[husk.Volume, openapi.Volume]{server: a.Server, ctx: ctx, tenant: tenant, read: read, id: func(v husk.Volume) store.ID { return v.ID }}, nil
+		return watch[husk.Volume, openapi.Volume]{server: a.Server, ctx: ctx, tenant: tenant, hints: a.store.WatchTenant, read: read, id: func(v husk.Volume) store.ID { return v.ID }}, nil
 	}
 	volumes, next, err := read(pageOf(r.Params.Limit, r.Params.Cursor))
 	if err != nil {

@@ -26,22 +26,43 @@ func (s *Server) imagesPass(ctx context.Context, _ int64) error {
 	if err != nil {
 		return err
 	}
-	failures := make([]error, len(jobs))
+	turns := inTurns(jobs)
+	failures := make([]error, len(turns))
 	var g errgroup.Group
 	g.SetLimit(importWorkers)
-	for i, job := range jobs {
+	for i, turn := range turns {
 		g.Go(func() error {
-			step := s.importImage
-			if job.Image.State == husk.ImageDeleting {
-				step = s.removeImage
-			}
-			if err := step(ctx, job); err != nil && ctx.Err() == nil {
-				failures[i] = s.imageTrouble(ctx, job, err)
+			for _, job := range turn {
+				step := s.importImage
+				if job.Image.State == husk.ImageDeleting {
+					step = s.removeImage
+				}
+				if err := step(ctx, job); err != nil && ctx.Err() == nil {
+					failures[i] = errors.Join(failures[i], s.imageTrouble(ctx, job, err))
+				}
 			}
 			return nil
 		})
 	}
 	return errors.Join(append(failures, g.Wait())...)
+}
+
+// inTurns keeps imports of one digest one behind the other: the first fetches it, and the others find it there, whoever's they are.
+func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
+	var turns [][]store.ImageJob
+	of := map[string]int{}
+	for _, job := range jobs {
+		at, known := of[job.Image.Digest]
+		if known && job.Image.State == husk.ImageImporting {
+			turns[at] = append(turns[at], job)
+			continue
+		}
+		if job.Image.State == husk.ImageImporting {
+			of[job.Image.Digest] = len(turns)
+		}
+		turns = append(turns, []store.ImageJob{job})
+	}
+	return turns
 }
 
 func (s *Server) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
@@ -77,6 +98,9 @@ func (s *Server) importImage(ctx context.Context, job store.ImageJob) error {
 		if err != nil {
 			return err
 		}
+		p := s.reportProgress(ctx, job.Image.Digest, resolved.SizeBytes)
+		defer p.end()
+		resolved.Fetched = p.fetched.Store
 		return resolved.Flatten(ctx, w)
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ type watch[Ours, Wire any] struct {
 	ctx        context.Context //nolint:containedctx // the generated interface hands none on
 	tenant     store.ID
 	appendOnly bool // what is no longer read is not deleted but old
+	hints      func(tenant store.ID) (<-chan struct{}, func())
 	read       func(store.Page) ([]Ours, string, error)
 	id         func(Ours) store.ID
 }
@@ -40,7 +41,7 @@ func (s watch[Ours, Wire]) VisitListImagesResponse(w http.ResponseWriter) error 
 func (s watch[Ours, Wire]) VisitListEventsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
-	hint, done := s.server.store.WatchTenant(s.tenant)
+	hint, done := s.hints(s.tenant)
 	defer done()
 	sent := map[store.ID]Ours{}
 	now, err := allPages(s.read)

@@ -20,10 +20,15 @@ type RegistryAuth struct {
 }
 
 func imageOf(i db.Image) husk.Image {
-	return husk.Image{
+	image := husk.Image{
 		ID: i.ID, TenantID: i.TenantID, Reference: i.Reference, Digest: i.Digest, State: i.State, Message: i.Message, Config: i.Config,
 		SizeBytes: i.SizeBytes, CreatedAt: i.CreatedAt, ReadyAt: i.ReadyAt,
 	}
+	// A server of before leaves progress behind where it ends an import.
+	if i.State == husk.ImageImporting && i.FetchedBytes != nil && i.TotalBytes != nil {
+		image.Progress = &husk.ImportProgress{FetchedBytes: *i.FetchedBytes, TotalBytes: *i.TotalBytes}
+	}
+	return image
 }
 
 // CreateImage accepts an order for an import. The reference has been resolved to a digest with the tenant's own credentials. The
@@ -186,6 +191,23 @@ func (s *Store) BlobSize(ctx context.Context, digest string) (int64, bool, error
 func (s *Store) BlobImported(ctx context.Context, digest string, sizeBytes int64) error {
 	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
 		return struct{}{}, q.InsertBlob(ctx, db.InsertBlobParams{Digest: digest, SizeBytes: sizeBytes})
+	})
+	return err
+}
+
+// ImageProgress tells how much of a digest has come, to all who wait for it.
+func (s *Store) ImageProgress(ctx context.Context, digest string, p husk.ImportProgress) error {
+	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+		tenants, err := q.SetImageProgress(ctx, db.SetImageProgressParams{Digest: digest, FetchedBytes: p.FetchedBytes, TotalBytes: p.TotalBytes})
+		if err != nil {
+			return struct{}{}, err
+		}
+		for _, tenant := range tenants {
+			if err := q.Notify(ctx, topicImports(tenant)); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
 	})
 	return err
 }

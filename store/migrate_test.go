@@ -215,3 +215,23 @@ func TestKeysThatAreThereHaveNoLimit(t *testing.T) {
 		t.Error("a limit that nobody knows is taken")
 	}
 }
+
+func TestImagesThatAreThereHaveNoProgress(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 9)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO images (tenant_id, id, reference, digest, state, config) VALUES
+		('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 'a', 'sha256:1', 'Ready', '{}'),
+		('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', 'b', 'sha256:2', 'Importing', '{}')`)
+	s.migrate(10)
+	control.want(`SELECT string_agg(reference || ' ' || state || ' ' || (fetched_bytes IS NULL AND total_bytes IS NULL), ',' ORDER BY reference) FROM images`, "a Ready true,b Importing true")
+	control.exec(`UPDATE images SET fetched_bytes = 3, total_bytes = 5 WHERE state = 'Importing'`)
+	// As a server of before ends an import.
+	control.exec(`UPDATE images SET state = 'Ready', message = '', size_bytes = 1, clone_id = 'x', registry_auth = NULL, ready_at = clock_timestamp() WHERE state = 'Importing'`)
+	s.as(store.RoleTenant).want(`SELECT count(*)::text FROM images`, "0")
+	if _, err := control.conn.Exec(t.Context(), `UPDATE images SET fetched_bytes = 6, total_bytes = 5`); err == nil {
+		t.Error("more may have come than there is")
+	}
+}

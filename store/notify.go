@@ -17,8 +17,9 @@ const (
 	topicSigningKeys = "signing-keys" // the keys that sign tokens have changed
 )
 
-func topicTenant(id ID) string { return "tenant:" + id.String() }
-func topicNode(id ID) string   { return "node:" + id.String() }
+func topicTenant(id ID) string  { return "tenant:" + id.String() }
+func topicImports(id ID) string { return "imports:" + id.String() } // how far they are, which none but watchers of images need to hear
+func topicNode(id ID) string    { return "node:" + id.String() }
 
 // hub hands hints from one listening connection to everyone in this process who waits for the topic.
 type hub struct {
@@ -29,20 +30,24 @@ type hub struct {
 func newHub() *hub { return &hub{waiting: map[string]map[chan struct{}]struct{}{}} }
 
 // subscribe returns a channel that holds at most one pending hint, and a function that ends the subscription.
-func (h *hub) subscribe(topic string) (<-chan struct{}, func()) {
+func (h *hub) subscribe(topics ...string) (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.waiting[topic] == nil {
-		h.waiting[topic] = map[chan struct{}]struct{}{}
+	for _, topic := range topics {
+		if h.waiting[topic] == nil {
+			h.waiting[topic] = map[chan struct{}]struct{}{}
+		}
+		h.waiting[topic][ch] = struct{}{}
 	}
-	h.waiting[topic][ch] = struct{}{}
 	return ch, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.waiting[topic], ch)
-		if len(h.waiting[topic]) == 0 {
-			delete(h.waiting, topic)
+		for _, topic := range topics {
+			delete(h.waiting[topic], ch)
+			if len(h.waiting[topic]) == 0 {
+				delete(h.waiting, topic)
+			}
 		}
 	}
 }
@@ -74,6 +79,11 @@ func (h *hub) hintAll() {
 // WatchTenant hints that something of the tenant may have changed. Call the function when done.
 func (s *Store) WatchTenant(tenant ID) (<-chan struct{}, func()) {
 	return s.hub.subscribe(topicTenant(tenant))
+}
+
+// WatchImages hints as WatchTenant does, and when an import has come further.
+func (s *Store) WatchImages(tenant ID) (<-chan struct{}, func()) {
+	return s.hub.subscribe(topicTenant(tenant), topicImports(tenant))
 }
 
 // WatchNode hints that what the node should run may have changed.

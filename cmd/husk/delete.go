@@ -92,7 +92,7 @@ func imageObject(c *openapi.Client, i openapi.Image) object {
 		delete: func(ctx context.Context) (*http.Response, error) { return c.DeleteImage(ctx, i.ID, nil) },
 		look: func(ctx context.Context) (string, *string, error) {
 			i, err := answer[openapi.Image](c.GetImage(ctx, i.ID))
-			return string(i.State), i.Message, err
+			return string(i.State), imageMessage(i, coarseStep), err
 		},
 	}
 }

@@ -19,12 +19,17 @@ var imageView = view[openapi.Image]{
 	name: func(i openapi.Image) string { return i.Reference },
 	columns: []column[openapi.Image]{
 		{"REFERENCE", false, func(i openapi.Image) string { return i.Reference }},
-		{"STATE", false, func(i openapi.Image) string { return string(i.State) }},
+		{"STATE", false, func(i openapi.Image) string {
+			if p, known := fetchedPercent(i); known {
+				return fmt.Sprintf("%s %d%%", i.State, p)
+			}
+			return string(i.State)
+		}},
 		{"SIZE", false, func(i openapi.Image) string {
 			if i.SizeBytes == nil {
 				return ""
 			}
-			return fmt.Sprintf("%.1fMi", float64(*i.SizeBytes)/(1<<20))
+			return mebibytes(*i.SizeBytes)
 		}},
 		{"AGE", false, func(i openapi.Image) string { return age(i.CreatedAt) }},
 		{"DIGEST", true, func(i openapi.Image) string { return i.Digest }},
@@ -119,9 +124,35 @@ func importImage(ctx context.Context, c *openapi.Client, order openapi.ImageImpo
 	return answer[openapi.Image](c.ImportImage(ctx, &openapi.ImportImageParams{IdempotencyKey: newKey()}, order))
 }
 
+// fetchedPercent is how much of an image has come from its registry, rounded down, if somebody is fetching it.
+func fetchedPercent(i openapi.Image) (int64, bool) {
+	if i.Progress == nil || i.Progress.TotalBytes <= 0 {
+		return 0, false
+	}
+	return i.Progress.FetchedBytes * 100 / i.Progress.TotalBytes, true
+}
+
+// imageMessage says why an image is not further, and how far it is, in so many percent at a time.
+func imageMessage(i openapi.Image, step int64) *string {
+	p, known := fetchedPercent(i)
+	if !known {
+		return i.Message
+	}
+	fetched := fmt.Sprintf("%d%% of %s fetched", p/step*step, mebibytes(i.Progress.TotalBytes))
+	if m := value(i.Message); m != "" { // of the try before
+		fetched = m + "; " + fetched
+	}
+	return &fetched
+}
+
+const coarseStep = 10 // percent: where each change is a line of its own, a hundred lines are too many
+
 // waitImage waits until an image is ready, and fails with the reason when its import does.
 func (a *app) waitImage(ctx context.Context, c *openapi.Client, image openapi.Image, timeout time.Duration) (openapi.Image, error) {
-	what := "image " + image.Reference
+	what, step := "image "+image.Reference, int64(coarseStep)
+	if a.progress().live {
+		step = 1
+	}
 	err := a.until(ctx, timeout, what, func() (bool, string, error) {
 		var err error
 		if image, err = answer[openapi.Image](c.GetImage(ctx, image.ID)); err != nil {
@@ -130,7 +161,7 @@ func (a *app) waitImage(ctx context.Context, c *openapi.Client, image openapi.Im
 		if image.State == openapi.ImageStateFailed {
 			return false, "", errors.New(what + " cannot be imported: " + value(image.Message))
 		}
-		return image.State == openapi.ImageStateReady, state(string(image.State), image.Message), nil
+		return image.State == openapi.ImageStateReady, state(string(image.State), imageMessage(image, step)), nil
 	})
 	return image, err
 }

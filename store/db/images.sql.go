@@ -66,7 +66,7 @@ func (q *Queries) DeleteBlob(ctx context.Context, digest string) (int64, error) 
 }
 
 const findImage = `-- name: FindImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
 `
 
 type FindImageParams struct {
@@ -92,12 +92,14 @@ func (q *Queries) FindImage(ctx context.Context, arg FindImageParams) (Image, er
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
 
 const image = `-- name: Image :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2
 `
 
 type ImageParams struct {
@@ -122,12 +124,14 @@ func (q *Queries) Image(ctx context.Context, arg ImageParams) (Image, error) {
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
 
 const imageByReference = `-- name: ImageByReference :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
 ORDER BY created_at DESC LIMIT 1 FOR SHARE
 `
 
@@ -154,6 +158,8 @@ func (q *Queries) ImageByReference(ctx context.Context, arg ImageByReferencePara
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
@@ -186,7 +192,7 @@ func (q *Queries) ImageUse(ctx context.Context, tenantID uuid.UUID) (int, error)
 }
 
 const images = `-- name: Images :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR reference = $4)
 ORDER BY created_at, id LIMIT $5
@@ -229,6 +235,8 @@ func (q *Queries) Images(ctx context.Context, arg ImagesParams) ([]Image, error)
 			&i.Attempts,
 			&i.CreatedAt,
 			&i.ReadyAt,
+			&i.FetchedBytes,
+			&i.TotalBytes,
 		); err != nil {
 			return nil, err
 		}
@@ -256,7 +264,7 @@ func (q *Queries) InsertBlob(ctx context.Context, arg InsertBlobParams) error {
 
 const insertImage = `-- name: InsertImage :one
 INSERT INTO images (tenant_id, id, reference, digest, state, config, registry_auth)
-VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at
+VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
 `
 
 type InsertImageParams struct {
@@ -292,12 +300,14 @@ func (q *Queries) InsertImage(ctx context.Context, arg InsertImageParams) (Image
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
 
 const lockImage = `-- name: LockImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockImageParams struct {
@@ -322,6 +332,8 @@ func (q *Queries) LockImage(ctx context.Context, arg LockImageParams) (Image, er
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
@@ -341,8 +353,8 @@ func (q *Queries) RemoveImage(ctx context.Context, arg RemoveImageParams) error 
 }
 
 const retryImage = `-- name: RetryImage :one
-UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = $1
-WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at
+UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = $1, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
 `
 
 type RetryImageParams struct {
@@ -368,12 +380,15 @@ func (q *Queries) RetryImage(ctx context.Context, arg RetryImageParams) (Image, 
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.ReadyAt,
+		&i.FetchedBytes,
+		&i.TotalBytes,
 	)
 	return i, err
 }
 
 const setImageDeleting = `-- name: SetImageDeleting :exec
-UPDATE images SET state = 'Deleting', message = '', registry_auth = NULL WHERE tenant_id = $1 AND id = $2
+UPDATE images SET state = 'Deleting', message = '', registry_auth = NULL, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = $1 AND id = $2
 `
 
 type SetImageDeletingParams struct {
@@ -386,8 +401,43 @@ func (q *Queries) SetImageDeleting(ctx context.Context, arg SetImageDeletingPara
 	return err
 }
 
+const setImageProgress = `-- name: SetImageProgress :many
+UPDATE images i SET fetched_bytes = $1::bigint, total_bytes = $2::bigint
+FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = $3 AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
+WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id
+`
+
+type SetImageProgressParams struct {
+	FetchedBytes int64
+	TotalBytes   int64
+	Digest       string
+}
+
+// Of all images that wait for the digest, since it is fetched once for them. What somebody else holds is left out: an order that uses the image is not to
+// wait for this, nor this for it.
+func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, setImageProgress, arg.FetchedBytes, arg.TotalBytes, arg.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var tenant_id uuid.UUID
+		if err := rows.Scan(&tenant_id); err != nil {
+			return nil, err
+		}
+		items = append(items, tenant_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const setImageReady = `-- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, registry_auth = NULL, ready_at = clock_timestamp()
+UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, registry_auth = NULL, ready_at = clock_timestamp(),
+    fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = $3 AND id = $4 AND state = 'Importing'
 `
 
@@ -412,7 +462,8 @@ func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (i
 }
 
 const setImageTrouble = `-- name: SetImageTrouble :exec
-UPDATE images SET state = $1, message = $2, attempts = attempts + 1 WHERE tenant_id = $3 AND id = $4 AND state IN ('Importing', 'Deleting')
+UPDATE images SET state = $1, message = $2, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = $3 AND id = $4 AND state IN ('Importing', 'Deleting')
 `
 
 type SetImageTroubleParams struct {
@@ -434,7 +485,7 @@ func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams
 }
 
 const unfinishedImages = `-- name: UnfinishedImages :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100
 `
 
 func (q *Queries) UnfinishedImages(ctx context.Context) ([]Image, error) {
@@ -460,6 +511,8 @@ func (q *Queries) UnfinishedImages(ctx context.Context) ([]Image, error) {
 			&i.Attempts,
 			&i.CreatedAt,
 			&i.ReadyAt,
+			&i.FetchedBytes,
+			&i.TotalBytes,
 		); err != nil {
 			return nil, err
 		}

@@ -96,6 +96,8 @@ type Image struct {
 	Attempts     int
 	CreatedAt    time.Time
 	ReadyAt      *time.Time
+	FetchedBytes *int64
+	TotalBytes   *int64
 }
 
 type ImageUse struct {

@@ -14,7 +14,7 @@ INSERT INTO images (tenant_id, id, reference, digest, state, config, registry_au
 VALUES (@tenant_id, @id, @reference, @digest, 'Importing', @config, @registry_auth) RETURNING *;
 
 -- name: RetryImage :one
-UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = @registry_auth
+UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = @registry_auth, fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 
 -- name: Image :one
@@ -33,7 +33,8 @@ SELECT * FROM images WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 SELECT EXISTS (SELECT 1 FROM image_uses WHERE tenant_id = @tenant_id AND image_id = @image_id);
 
 -- name: SetImageDeleting :exec
-UPDATE images SET state = 'Deleting', message = '', registry_auth = NULL WHERE tenant_id = @tenant_id AND id = @id;
+UPDATE images SET state = 'Deleting', message = '', registry_auth = NULL, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: UseImage :exec
 INSERT INTO image_uses (tenant_id, pod_id, container, image_id) VALUES (@tenant_id, @pod_id, @container, @image_id);
@@ -41,13 +42,22 @@ INSERT INTO image_uses (tenant_id, pod_id, container, image_id) VALUES (@tenant_
 -- name: UnfinishedImages :many
 SELECT * FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100;
 
+-- name: SetImageProgress :many
+-- Of all images that wait for the digest, since it is fetched once for them. What somebody else holds is left out: an order that uses the image is not to
+-- wait for this, nor this for it.
+UPDATE images i SET fetched_bytes = @fetched_bytes::bigint, total_bytes = @total_bytes::bigint
+FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = @digest AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
+WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id;
+
 -- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, registry_auth = NULL, ready_at = clock_timestamp()
+UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, registry_auth = NULL, ready_at = clock_timestamp(),
+    fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 
 -- name: SetImageTrouble :exec
 -- Counts a try. State is Importing to try again, or Failed.
-UPDATE images SET state = @state, message = @message, attempts = attempts + 1 WHERE tenant_id = @tenant_id AND id = @id AND state IN ('Importing', 'Deleting');
+UPDATE images SET state = @state, message = @message, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = @tenant_id AND id = @id AND state IN ('Importing', 'Deleting');
 
 -- name: RemoveImage :exec
 DELETE FROM images WHERE tenant_id = @tenant_id AND id = @id AND state = 'Deleting';

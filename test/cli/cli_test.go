@@ -100,6 +100,7 @@ func TestStories(t *testing.T) {
 			"admit":       s.admit,
 			"mode":        mode,
 			"age":         ageTokens,
+			"importing":   s.importing,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -146,6 +147,21 @@ func (s *site) setUp(env *testscript.Env) error {
 	env.Setenv("OPERATOR_SECRET", operatorSecret)
 	env.Setenv("ISSUER", s.provider.Issuer)
 	return nil
+}
+
+// importing lets the tenant have an image of which so many bytes have come: importing registry.example.com/slow:1 42 100.
+func (s *site) importing(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	tenant, err := uuid.Parse(ts.Getenv("TENANT_ID"))
+	ts.Check(err)
+	digest := "sha256:importing-" + tenant.String()
+	_, err = s.store.CreateImage(ctx, tenant, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
+	ts.Check(err)
+	fetched, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	total, err := strconv.ParseInt(args[2], 10, 64)
+	ts.Check(err)
+	ts.Check(s.store.ImageProgress(ctx, digest, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: total}))
 }
 
 // exits runs husk and holds it to an exit code: exits 3 pods nope.

@@ -211,10 +211,11 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 	pods := make([]openapi.Pod, len(tenants))
 	for i, tn := range tenants {
 		image := tn.importImage(t, "busybox")
-		// It sends a lot more than it receives, reads its image, and has a metric of its own.
+		// It sends a lot more than it receives, reads its image, has a metric of its own, and two processes that get into each other's way on its one processor.
 		spec := openapi.PodSpec{
 			Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 160}, TerminationGracePeriodSeconds: new(2),
-			Containers: []openapi.Container{shell(image, "mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && echo own_things 7 > /tmp/www/metrics && exec httpd -f -p 8080 -h /tmp/www")},
+			Containers: []openapi.Container{shell(image, "busy() { while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; sleep 0.05; done; }; busy & busy & "+
+				"mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && echo own_things 7 > /tmp/www/metrics && exec httpd -f -p 8080 -h /tmp/www")},
 		}
 		made, err := tn.api.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: fmt.Sprintf("busy-%d", i), Labels: &openapi.Labels{"metrics-port": "8080"}, Spec: spec})
 		if err != nil || made.JSON201 == nil {
@@ -238,23 +239,26 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 		prom := tn.prometheus(t, "prometheus-tenant.yml", "prometheus-tenant-rules.yml", key.ClientID.String(), key.ClientSecret)
 		name := pods[i].Name
 		for query, fits := range map[string]func(v float64) bool{
-			`own_things{job="pods",pod="` + name + `"}`:                  func(v float64) bool { return v == 7 },
-			`count(own_things)`:                                          func(v float64) bool { return v == 1 },
-			`husk_pod_cpu_steal_seconds_total{pod="` + name + `"}`:       func(v float64) bool { return v >= 0 && v < 1000 },
-			`up{job="husk"}`:                                             func(v float64) bool { return v == 1 },
-			`husk_pod_cpu_seconds_total{pod="` + name + `"}`:             func(v float64) bool { return v > 0.1 && v < 1000 },
-			`husk_pod_memory_used_bytes{pod="` + name + `"}`:             func(v float64) bool { return v > 1<<20 && v < 160<<20 },
-			`husk_pod_memory_cached_bytes{pod="` + name + `"}`:           func(v float64) bool { return v > 1<<16 && v < 160<<20 },
-			`husk_pod_machine_memory_bytes{pod="` + name + `"}`:          func(v float64) bool { return v > 32<<20 && v < 1<<30 },
-			`husk_pod_network_transmit_bytes_total{pod="` + name + `"}`:  func(v float64) bool { return v > sent && v < 2*sent },
-			`husk_pod_network_receive_bytes_total{pod="` + name + `"}`:   func(v float64) bool { return v > 1000 && v < sent/2 },
-			`husk_pod_disk_read_bytes_total{pod="` + name + `"}`:         func(v float64) bool { return v > 1<<16 },
-			`husk_pod_phase{phase="Running",pod="` + name + `"}`:         func(v float64) bool { return v == 1 },
-			`time() - husk_pod_start_time_seconds{pod="` + name + `"}`:   func(v float64) bool { return v > 0 && v < 600 },
-			`husk_quota_used{resource="pods"}`:                           func(v float64) bool { return v == 1 },
-			`count(count by (tenant) ({__name__=~"husk_.+"}))`:           func(v float64) bool { return v == 1 },
-			`pod:husk_pod_memory_used:ratio{pod="` + name + `"}`:         func(v float64) bool { return v > 0 && v < 1 },
-			`count(husk_pod_info{pod_id="` + pods[i].ID.String() + `"})`: func(v float64) bool { return v == 1 },
+			`own_things{job="pods",pod="` + name + `"}`:                     func(v float64) bool { return v == 7 },
+			`count(own_things)`:                                             func(v float64) bool { return v == 1 },
+			`husk_pod_cpu_steal_seconds_total{pod="` + name + `"}`:          func(v float64) bool { return v >= 0 && v < 1000 },
+			`up{job="husk"}`:                                                func(v float64) bool { return v == 1 },
+			`husk_pod_cpu_seconds_total{pod="` + name + `"}`:                func(v float64) bool { return v > 0.1 && v < 1000 },
+			`husk_pod_pressure_ratio{resource="cpu",pod="` + name + `"}`:    func(v float64) bool { return v > 0 && v <= 1 },
+			`husk_pod_pressure_ratio{resource="memory",pod="` + name + `"}`: func(v float64) bool { return v >= 0 && v < 1 },
+			`husk_pod_pressure_ratio{resource="io",pod="` + name + `"}`:     func(v float64) bool { return v >= 0 && v < 1 },
+			`husk_pod_memory_used_bytes{pod="` + name + `"}`:                func(v float64) bool { return v > 1<<20 && v < 160<<20 },
+			`husk_pod_memory_cached_bytes{pod="` + name + `"}`:              func(v float64) bool { return v > 1<<16 && v < 160<<20 },
+			`husk_pod_machine_memory_bytes{pod="` + name + `"}`:             func(v float64) bool { return v > 32<<20 && v < 1<<30 },
+			`husk_pod_network_transmit_bytes_total{pod="` + name + `"}`:     func(v float64) bool { return v > sent && v < 2*sent },
+			`husk_pod_network_receive_bytes_total{pod="` + name + `"}`:      func(v float64) bool { return v > 1000 && v < sent/2 },
+			`husk_pod_disk_read_bytes_total{pod="` + name + `"}`:            func(v float64) bool { return v > 1<<16 },
+			`husk_pod_phase{phase="Running",pod="` + name + `"}`:            func(v float64) bool { return v == 1 },
+			`time() - husk_pod_start_time_seconds{pod="` + name + `"}`:      func(v float64) bool { return v > 0 && v < 600 },
+			`husk_quota_used{resource="pods"}`:                              func(v float64) bool { return v == 1 },
+			`count(count by (tenant) ({__name__=~"husk_.+"}))`:              func(v float64) bool { return v == 1 },
+			`pod:husk_pod_memory_used:ratio{pod="` + name + `"}`:            func(v float64) bool { return v > 0 && v < 1 },
+			`count(husk_pod_info{pod_id="` + pods[i].ID.String() + `"})`:    func(v float64) bool { return v == 1 },
 		} {
 			eventually(t, time.Minute, func() error {
 				v, err := prom.one(t.Context(), query)
