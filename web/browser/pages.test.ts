@@ -1,6 +1,5 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
@@ -14,8 +13,8 @@ import {
   open,
   PHONE,
   type Pod,
-  setup,
   settled,
+  setup,
   signedIn,
   until,
 } from "./stack";
@@ -137,7 +136,7 @@ const LOOKS: [string, Look][] = [
 /** PAGES are all pages: name, whose, address, and what must be there before it is looked at. */
 const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) => Promise<unknown>][] = [
   ["overview", setup.owner, () => "/", (p) => p.getByRole("meter").first().waitFor()],
-  ["pods", setup.owner, () => "/pods", (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  ["pods", setup.owner, () => "/pods", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   ["new-pod", setup.owner, () => "/pods/new?image=registry.example.com%2Fnginx%3A1.22", (p) => p.getByLabel("Document").waitFor()],
   ["pod", setup.owner, () => `/pods/${pod.id}`, (p) => p.getByText("Containers running").waitFor()],
   ["pod-metrics", setup.owner, () => `/pods/${pod.id}?tab=metrics`, (p) => p.waitForTimeout(7_000)],
@@ -150,7 +149,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["volumes", setup.owner, () => "/volumes", (p) => p.getByRole("row", { name: /web-data/ }).waitFor()],
   ["volume", setup.owner, () => `/volumes/${volume.id}`, (p) => p.getByText("Attached to").waitFor()],
   ["images", setup.owner, () => "/images", (p) => p.getByRole("row", { name: /nginx/ }).waitFor()],
-  ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",
     setup.owner,
@@ -174,7 +173,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ],
   ["audit", setup.owner, () => "/audit", (p) => p.getByText("createPod").first().waitFor()],
   ["nodes", setup.operator, () => "/admin/nodes", (p) => p.locator(".packing-pod").first().waitFor()],
-  ["node", setup.operator, () => `/admin/nodes/${ids.node}`, (p) => p.getByRole("row", { name: /web/ }).waitFor()],
+  ["node", setup.operator, () => `/admin/nodes/${ids.node}`, (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   ["tenants", setup.operator, () => "/admin/tenants", (p) => p.getByRole("row").nth(1).waitFor()],
   ["tenant", setup.operator, () => `/admin/tenants/${ids.tenant}`, (p) => p.getByRole("listitem").first().waitFor()],
   ["all-usage", setup.operator, () => "/admin/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],

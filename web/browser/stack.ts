@@ -160,7 +160,7 @@ export async function signIn(page: Page, key: Key) {
   await page.getByLabel("Key id").fill(key.clientId);
   await page.getByLabel("Secret").fill(key.clientSecret);
   await page.getByRole("button", { name: "Sign in with an API key" }).click();
-  await page.getByRole("navigation", { name: "Pages" }).waitFor({ state: "attached" });
+  await page.locator("#content").waitFor();
 }
 
 /** open goes to a page as a link does, without loading everything again. */

@@ -267,8 +267,9 @@ export interface paths {
         };
         /**
          * Join a container's own process
-         * @description A WebSocket of the subprotocol `husk.v1`: the container's output from now on, line by line, until it has ended for good; signals reach
-         *     its first process. Closing it leaves the container running. It is written down in the audit log. For developers and owners of the tenant.
+         * @description A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
+         *     reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
+         *     running. It is written down in the audit log. For developers and owners of the tenant.
          */
         get: operations["attachToPod"];
         put?: never;
@@ -2217,6 +2218,23 @@ export interface components {
             user?: string;
             files?: components["schemas"]["File"][];
             volumeMounts?: components["schemas"]["VolumeMount"][];
+            /**
+             * @description Keep a standard input open, into which those who attach write; else it is empty.
+             * @default false
+             * @example true
+             */
+            stdin?: boolean;
+            /**
+             * @description End the standard input of a run with the first session that writes to it; else it never ends. A terminal's never does. Needs `stdin`.
+             * @default false
+             */
+            stdinOnce?: boolean;
+            /**
+             * @description Give the container a terminal, which is then its input, output and error output in one.
+             * @default false
+             * @example true
+             */
+            tty?: boolean;
         };
         EnvVar: {
             name: string;
@@ -2605,10 +2623,30 @@ export interface components {
              * @description Of the imported file system.
              */
             readonly sizeBytes?: number;
+            progress?: components["schemas"]["ImportProgress"];
             /** Format: date-time */
             readonly createdAt: string;
             /** Format: date-time */
             readonly readyAt?: string;
+        };
+        /**
+         * @description How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+         * @example {
+         *       "fetchedBytes": 12582912,
+         *       "totalBytes": 61865984
+         *     }
+         */
+        ImportProgress: {
+            /**
+             * Format: int64
+             * @description Never more than totalBytes.
+             */
+            fetchedBytes: number;
+            /**
+             * Format: int64
+             * @description Of the compressed layers, as the manifest says.
+             */
+            totalBytes: number;
         };
         /**
          * @example {
@@ -4158,6 +4196,21 @@ export interface components {
             stopSignal: string;
             files: components["schemas"]["File"][];
             volumeMounts: components["schemas"]["VolumeMount"][];
+            /**
+             * @description Keep a standard input open.
+             * @default false
+             */
+            stdin?: boolean;
+            /**
+             * @description End it with the first session that writes to it.
+             * @default false
+             */
+            stdinOnce?: boolean;
+            /**
+             * @description Give the container a terminal.
+             * @default false
+             */
+            tty?: boolean;
         };
         DesiredVolume: {
             name: string;
@@ -4937,6 +4990,22 @@ export interface operations {
             query?: {
                 /** @description Which container; may be left out when the pod has one. */
                 container?: components["parameters"]["WhichContainer"];
+                /**
+                 * @description The client sends input. The container must have been ordered with `stdin`.
+                 * @example true
+                 */
+                stdin?: boolean;
+                /**
+                 * @description The client has the container's terminal on its screen, which takes on the client's size. The container must have been ordered with `tty`.
+                 * @example true
+                 */
+                tty?: boolean;
+                /** @description Width of the terminal. */
+                cols?: number;
+                /** @description Height of the terminal. */
+                rows?: number;
+                /** @description Begin with the latest output before now, at most 64 KiB. */
+                backlog?: boolean;
             };
             header?: {
                 /**

@@ -24,7 +24,7 @@ const RENEW_BEFORE = 5 * 60_000; // milliseconds before a token ends
 export const keyOf = (s: Pick<Session, "kind" | "id" | "tenantId">) => `${s.kind}/${s.tenantId ?? ""}/${s.id}`;
 
 let state: State = read();
-let refreshed: Promise<void> | undefined;
+let renewing = false;
 const listeners = new Set<() => void>();
 const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("husk");
 
@@ -144,8 +144,10 @@ async function renew() {
 /** keepSignedIn renews tokens for as long as the page is open. */
 export function keepSignedIn() {
   const tick = () => {
-    refreshed ??= renew().finally(() => {
-      refreshed = undefined;
+    if (renewing) return;
+    renewing = true;
+    void renew().finally(() => {
+      renewing = false;
     });
   };
   tick();

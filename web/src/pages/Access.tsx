@@ -6,7 +6,7 @@ import { keyOf, useSession } from "../api/session";
 import { dateTime } from "../lib/format";
 import { Button } from "../ui/Button";
 import { Dialog, FormDialog } from "../ui/Dialog";
-import { Input, NAME, Select } from "../ui/Field";
+import { Check, Input, NAME, Select } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Loading, PageHead, When } from "../ui/parts";
 import { toast, toastError } from "../ui/toasts";
@@ -43,17 +43,21 @@ function useChanged() {
 /** Access is who may do what in the tenant: programs by API keys, people by an OIDC issuer. */
 export function Access() {
   const owner = useMay("owner");
-  const accounts = useAccess("accounts", () => data(client.GET("/v1/service-accounts", { params: { query: { limit: 1000 } } })));
-  const users = useAccess("users", () => data(client.GET("/v1/users", { params: { query: { limit: 1000 } } })));
-  const issuers = useAccess("issuers", () => data(client.GET("/v1/oidc-issuers", { params: { query: { limit: 1000 } } })));
-  const [dialog, setDialog] = useState<"account" | "user" | "issuer">();
-  const close = () => setDialog(undefined);
   if (!owner)
     return (
       <Empty title="Only owners see this">
         <p>Ask an owner of the tenant for a key, or for the role.</p>
       </Empty>
     );
+  return <Owners />;
+}
+
+function Owners() {
+  const accounts = useAccess("accounts", () => data(client.GET("/v1/service-accounts", { params: { query: { limit: 1000 } } })));
+  const users = useAccess("users", () => data(client.GET("/v1/users", { params: { query: { limit: 1000 } } })));
+  const issuers = useAccess("issuers", () => data(client.GET("/v1/oidc-issuers", { params: { query: { limit: 1000 } } })));
+  const [dialog, setDialog] = useState<"account" | "user" | "issuer">();
+  const close = () => setDialog(undefined);
   return (
     <>
       <PageHead title="Access" lead="Programs sign in with API keys, people at an OIDC issuer." />
@@ -89,7 +93,7 @@ export function Access() {
           <p className="muted">Nobody is invited. People whom a role mapping of an issuer admits appear here when they sign in.</p>
         )}
         {(users.data?.length ?? 0) > 0 && (
-          <div className="scroll-x">
+          <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
             <table>
               <thead>
                 <tr>
@@ -166,7 +170,7 @@ function AccountRow({ account }: { account: Account }) {
       </div>
       {keys.data?.length === 0 && <p className="muted">It has no keys, so nobody can sign in as it.</p>}
       {(keys.data?.length ?? 0) > 0 && (
-        <div className="scroll-x">
+        <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
           <table>
             <thead>
               <tr>
@@ -181,7 +185,9 @@ function AccountRow({ account }: { account: Account }) {
             <tbody>
               {keys.data?.map((k) => (
                 <tr key={k.clientId}>
-                  <td>{k.name}</td>
+                  <td>
+                    {k.name} {k.limitedTo && <span className="chip">only {k.limitedTo}</span>}
+                  </td>
                   <td>
                     <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's id" />
                   </td>
@@ -247,9 +253,10 @@ function NewKey({ account, close, made }: { account: Account; close: () => void;
   const changed = useChanged();
   const [name, setName] = useState("");
   const [life, setLife] = useState("7776000");
+  const [limit, setLimit] = useState(false);
   const [key] = useState(idempotent);
   const run = async () => {
-    const body = { name, ...(life ? { expiresInSeconds: Number(life) } : {}) };
+    const body = { name, ...(life ? { expiresInSeconds: Number(life) } : {}), ...(limit ? { limitedTo: "metrics" as const } : {}) };
     made(
       await data(
         client.POST("/v1/service-accounts/{serviceAccountId}/api-keys", {
@@ -273,6 +280,7 @@ function NewKey({ account, close, made }: { account: Account; close: () => void;
         autoFocus
       />
       <Select label="Good for" value={life} onChange={setLife} options={LIVES} />
+      <Check label="Only for metrics, as Prometheus needs it" checked={limit} onChange={setLimit} />
     </FormDialog>
   );
 }

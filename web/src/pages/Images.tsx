@@ -3,7 +3,7 @@ import { useMemo, useState } from "react";
 import { client, type Image, idempotent } from "../api/client";
 import { useLive } from "../api/live";
 import { useMay } from "../api/role";
-import { bytes, duration, plural } from "../lib/format";
+import { bytes, duration, percent, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
@@ -66,12 +66,7 @@ export function Images() {
               cell: (i: Image) => (
                 <>
                   {i.state === "Ready" && (
-                    <Link
-                      to="/pods/new"
-                      search={{ image: i.reference }}
-                      className="button small"
-                      aria-label={`Order a pod of ${i.reference}`}
-                    >
+                    <Link to="/pods/new" search={{ image: i.reference }} className="button small" aria-label={`Run ${i.reference}`}>
                       Run
                     </Link>
                   )}
@@ -134,6 +129,7 @@ export function Images() {
 /** ImportState is the state, and of an import how far it is. */
 function ImportState({ image }: { image: Image }) {
   const now = useNow(1_000);
+  const share = image.progress && image.progress.totalBytes > 0 ? image.progress.fetchedBytes / image.progress.totalBytes : undefined;
   if (image.state !== "Importing")
     return (
       <span className="break">
@@ -144,7 +140,8 @@ function ImportState({ image }: { image: Image }) {
     <span>
       <Badge state="Importing" title={image.message} />{" "}
       <span className="muted number">{duration(Math.max(0, (now - Date.parse(image.createdAt)) / 1000))}</span>
-      <progress aria-label={`Import of ${image.reference}`} />
+      <progress aria-label={`Import of ${image.reference}`} value={share} />
+      {share !== undefined && <span className="muted number">{percent(share)}</span>}
     </span>
   );
 }

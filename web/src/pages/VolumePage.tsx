@@ -66,7 +66,7 @@ export function VolumePage() {
               [
                 "Attached to",
                 volume.podId && !(pod.error instanceof ApiError) ? (
-                  <Link to="/pods/$podId" params={{ podId: volume.podId }}>
+                  <Link key="pod" to="/pods/$podId" params={{ podId: volume.podId }}>
                     {pod.data?.name ?? volume.podId.slice(0, 8)}
                   </Link>
                 ) : (

@@ -24,7 +24,7 @@ interface Props<T> {
 
 const ROW = 44; // height of a row in pixels
 
-/** DataTable draws only the rows that are in sight, so that ten thousand are as quick as ten. */
+/** DataTable draws only the rows that are in sight, so that ten thousand are as quick as ten. They come and go with scrolling, for which blocks are laid out that say they are a table. */
 export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy }: Props<T>) {
   const [sort, setSort] = useState(sortedBy);
   const scroller = useRef<HTMLDivElement>(null);
@@ -48,14 +48,10 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
     select?.(next);
   };
   return (
-    // biome-ignore lint/a11y/useSemanticElements: rows come and go with scrolling, for which a grid of blocks is laid out
     <div className="table" role="table" aria-label={label} aria-rowcount={sorted.length + 1} style={style}>
-      {/* biome-ignore lint/a11y/useSemanticElements: as above */}
       <div role="rowgroup">
-        {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above */}
         <div className="table-row table-head" role="row" aria-rowindex={1}>
           {select && (
-            // biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above
             <div role="columnheader">
               <input
                 type="checkbox"
@@ -68,7 +64,6 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
           {columns.map((c) => {
             const by = sort?.[0] === c.name;
             return (
-              // biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above
               <div
                 key={c.name}
                 role="columnheader"
@@ -88,7 +83,6 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
           })}
         </div>
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex lint/a11y/useSemanticElements: what scrolls must be reached by keyboard */}
       <div className="table-scroll" role="rowgroup" ref={scroller} tabIndex={0} aria-label={`${label}, rows`}>
         <div className="table-rows" style={{ height: virtual.getTotalSize() }} role="presentation">
           {virtual.getVirtualItems().map((item) => {
@@ -96,7 +90,6 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
             if (row === undefined) return null;
             const key = id(row);
             return (
-              // biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above
               <div
                 key={key}
                 className="table-row"
@@ -105,7 +98,6 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
                 style={{ transform: `translateY(${item.start}px)`, height: ROW }}
               >
                 {select && (
-                  // biome-ignore lint/a11y/useSemanticElements: as above
                   <div role="cell">
                     <input
                       type="checkbox"
@@ -116,7 +108,6 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
                   </div>
                 )}
                 {columns.map((c) => (
-                  // biome-ignore lint/a11y/useSemanticElements: as above
                   <div key={c.name} role="cell" className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}>
                     {c.cell(row)}
                   </div>

@@ -109,10 +109,9 @@ function Search({ close, places, objects }: { close: () => void; places: Place[]
           if (e.key === "Enter") open(found[current]);
         }}
       />
-      {/* biome-ignore lint/a11y/useFocusableInteractive: the focus stays in the field, which names the option */}
       <div className="palette" id={list} role="listbox" aria-label="Found">
         {found.map((f, i) => (
-          // biome-ignore lint/a11y/useFocusableInteractive lint/a11y/useKeyWithClickEvents: as above
+          // biome-ignore lint/a11y/useKeyWithClickEvents: as above
           <div key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} className="palette-item" onClick={() => open(f)}>
             <Icon name={f.icon} />
             <span>{f.name}</span>

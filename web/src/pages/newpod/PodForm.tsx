@@ -195,7 +195,7 @@ function ContainerForm({
         change={(env) => change({ env: Object.entries(env).map(([name, value]) => ({ name, value })) })}
       />
       <details>
-        <summary>User and directory</summary>
+        <summary>User, directory and input</summary>
         <div className="columns">
           <Input
             label="User"

@@ -11,6 +11,10 @@ export async function importImages(pod: PodCreate, known: Image[], tell: (doing:
     let image = await data(client.POST("/v1/images", { params: { header: idempotent() }, body: { reference } }));
     while (image.state === "Importing") {
       await new Promise((done) => setTimeout(done, ASK_EVERY));
+      const { progress } = image;
+      tell(
+        `Importing ${reference}${progress && progress.totalBytes > 0 ? `, ${Math.floor((100 * progress.fetchedBytes) / progress.totalBytes)} %` : ""}`,
+      );
       image = await data(client.GET("/v1/images/{imageId}", { params: { path: { imageId: image.id } } }));
     }
     if (image.state !== "Ready")

@@ -65,12 +65,13 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
   const [c, more] = containers;
   if (!c || more) return { why: "it has several containers" };
+  if (c.stdinOnce) return { why: "its input ends with the first session" };
   if (c.files?.length) return { why: "it has files" };
   if ((c.command?.length ?? 0) > 1) return { why: "its command has several words" };
   if (terminationGracePeriodSeconds !== 30) return { why: "it has a grace period of its own" };
   if (scheduling.gang) return { why: "it is of a gang" };
   if (scheduling.disruption) return { why: "it bounds disruptions" };
-  const words = ["husk", "run", "-d"];
+  const words = ["husk", "run", `-d${c.stdin ? "i" : ""}${c.tty ? "t" : ""}`];
   const flag = (name: string, value: string) => words.push(name, quoted(value));
   if (pod.name) flag("--name", pod.name);
   flag("--cpus", String(resources.cpuMillis / 1000));

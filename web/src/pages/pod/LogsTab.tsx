@@ -76,7 +76,6 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         </span>
       </div>
       <Problem error={error} />
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
       <div
         className={wrap ? "log wrap" : "log"}
         ref={scroller}

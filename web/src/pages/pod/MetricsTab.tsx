@@ -61,7 +61,7 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
           </Card>
         )}
         <Card title="Containers">
-          <div className="scroll-x">
+          <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
             <table>
               <thead>
                 <tr>

@@ -30,7 +30,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
         <Life pod={pod} />
       </Card>
       <Card title="Containers" className="span">
-        <div className="scroll-x">
+        <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
           <table>
             <thead>
               <tr>

@@ -28,9 +28,9 @@ export function PlacementTab({ pod }: { pod: Pod }) {
           of={[
             ["Reason", reason],
             ["Node", nodeName],
-            ["Decided", decidedAt && <When at={decidedAt} />],
+            ["Decided", decidedAt && <When key="decided" at={decidedAt} />],
             ["Attempts without a place", attempts || undefined],
-            ["Next try at the latest", nextTryAt && outcome !== "Placed" ? <When at={nextTryAt} /> : undefined],
+            ["Next try at the latest", nextTryAt && outcome !== "Placed" ? <When key="next" at={nextTryAt} /> : undefined],
           ]}
         />
         <p className="hint">

@@ -20,8 +20,7 @@ export default function SpecTab({ pod }: { pod: Pod }) {
         </select>
       }
     >
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-      <pre className="code" tabIndex={0} aria-label="The pod's document">
+      <pre className="code" role="region" tabIndex={0} aria-label="The pod's document">
         <code>{text}</code>
       </pre>
       <p className="hint">
