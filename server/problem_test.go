@@ -200,7 +200,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	for path, method := range map[string]string{"/v1/pods": "PUT", "/v1/pods/" + uuid.NewString(): "PATCH", "/healthz": "POST", "/oauth2/token": "GET"} {
 		wantProblem(t, s.call(method, path, "", nil), http.StatusMethodNotAllowed, husk.CodeMethodNotAllowed, "")
 	}
-	for _, path := range []string{"/", "/v1", "/v1/pods/", "/v2/pods", "/v1/pods/a/b", "/v1//pods", "/favicon.ico"} {
+	for _, path := range []string{"/nowhere", "/v1", "/v1/pods/", "/v2/pods", "/v1/pods/a/b", "/v1//pods", "/favicon.ico"} {
 		wantProblem(t, s.call("GET", path, "", nil), http.StatusNotFound, husk.CodeNotFound, "")
 	}
 }
@@ -239,7 +239,7 @@ func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
 		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not answer"), errors.New("secret")), 502},
 	} {
 		w := httptest.NewRecorder()
-		s.writeProblem(w, httptest.NewRequest(http.MethodGet, "/", nil), c.err)
+		s.writeProblem(w, httptest.NewRequest(http.MethodGet, "/nowhere", nil), c.err)
 		if w.Code != c.status || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%s is answered %d %s", name, w.Code, w.Body)
 		}

@@ -47,7 +47,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil && resp.StatusCode != http.StatusNoContent {
+	if err != nil && resp.StatusCode != http.StatusNoContent && resp.StatusCode != http.StatusFound {
 		t.Report("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
 	}
 	if media != "application/json" && media != "application/problem+json" {

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"husk"
+	"husk/openapi"
+	"husk/test/oidcprovider"
+)
+
+const redirectURI = "http://127.0.0.1/callback"
+
+// authorize asks where a browser is to go, without going there.
+func (s site) authorize(query url.Values, headers ...string) answer {
+	s.t.Helper()
+	s.web = &http.Client{Transport: s.web.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return s.send(s.request("GET", "/oauth2/authorize?"+query.Encode(), "", nil, headers...))
+}
+
+func (s site) redeem(form url.Values) answer {
+	s.t.Helper()
+	form.Set("grant_type", grantCode)
+	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+func TestABrowserLogsInWithACode(t *testing.T) {
+	t.Parallel()
+	s, p := open(t), oidcprovider.Start(t)
+	c := s.tenant()
+	as[openapi.OIDCIssuer](t, s.call("POST", "/v1/oidc-issuers", c.token, map[string]any{"name": "login", "issuer": p.Issuer, "clientId": oidcprovider.Client, "roleMappings": []any{
+		map[string]any{"claim": "groups", "value": "husk-developers", "role": "developer"},
+	}}), 201)
+	scope := "tenant:" + s.name(c)
+	verifier := oauth2.GenerateVerifier()
+	query := func(changes ...string) url.Values {
+		q := url.Values{
+			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "state": {"a-state-of-ours"}, "scope": {scope},
+			"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)},
+		}
+		for i := 0; i+1 < len(changes); i += 2 {
+			q.Set(changes[i], changes[i+1])
+		}
+		return q
+	}
+	sent := s.authorize(query(), "Sec-Fetch-Site", "same-origin")
+	to := sent.header.Get("Location")
+	if sent.status != http.StatusFound || !strings.HasPrefix(to, p.Issuer+"/auth?") {
+		t.Fatalf("the browser is sent with %d to %q: %s", sent.status, to, sent.body)
+	}
+	come := func(u oidcprovider.User) url.Values {
+		t.Helper()
+		back, err := oidcprovider.LogIn(t.Context(), s.authorize(query()).header.Get("Location"), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back.Query().Get("state") != "a-state-of-ours" {
+			t.Errorf("the browser comes back to %s", back)
+		}
+		return url.Values{
+			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "scope": {scope}, "code": {back.Query().Get("code")}, "code_verifier": {verifier},
+		}
+	}
+	form := come(oidcprovider.Developer)
+	token := as[openapi.Token](t, s.redeem(form), 200)
+	who := as[openapi.Identity](t, s.call("GET", "/v1/whoami", token.AccessToken, nil), 200)
+	if who.Role == nil || *who.Role != "developer" || *who.TenantID != c.id || token.Scope == nil || *token.Scope != scope {
+		t.Errorf("the developer is %+v with %+v", who, token)
+	}
+
+	// A code is good once, with what it was asked with, for whom the tenant trusts.
+	s.wantRefused(s.redeem(form), "invalid_grant")
+	form = come(oidcprovider.Developer)
+	form.Set("code_verifier", oauth2.GenerateVerifier())
+	s.wantRefused(s.redeem(form), "invalid_grant")
+	s.wantRefused(s.redeem(come(oidcprovider.Stranger)), "invalid_grant")
+	for field, value := range map[string]string{"issuer": "https://login.example.org", "client_id": oidcprovider.OtherClient, "scope": "tenant:never-was"} {
+		form = come(oidcprovider.Developer)
+		form.Set(field, value)
+		s.wantRefused(s.redeem(form), "invalid_grant")
+	}
+	form.Del("code")
+	s.wantRefused(s.redeem(form), "invalid_request")
+
+	// Nobody is sent where nobody here trusts, or from somebody else's page.
+	for _, changes := range [][]string{{"issuer", "https://login.example.org"}, {"client_id", "another"}, {"scope", "tenant:never-was"}, {"scope", ""}} {
+		wantProblem(t, s.authorize(query(changes...)), http.StatusNotFound, husk.CodeNotFound, "issuer")
+	}
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		wantProblem(t, s.authorize(query(), "Sec-Fetch-Site", site), http.StatusForbidden, husk.CodeForbidden, "")
+	}
+	wantProblem(t, s.authorize(query("scope", "everything")), http.StatusUnprocessableEntity, husk.CodeInvalid, "scope")
+}
+
+// exchangeToken trades a token of ours for a younger one.
+func (s site) exchangeToken(token string) answer {
+	s.t.Helper()
+	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token": {token}, "subject_token_type": {typeAccessToken}}
+	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	renewed := as[openapi.Token](t, s.exchangeToken(c.token), 200)
+	if renewed.ExpiresIn != int(tokenLife.Seconds()) || renewed.Scope == nil || *renewed.Scope != "tenant:"+s.name(c) {
+		t.Errorf("the answer is %+v", renewed)
+	}
+	as[openapi.Identity](t, s.call("GET", "/v1/whoami", as[openapi.Token](t, s.exchangeToken(s.operator()), 200).AccessToken, nil), 200)
+
+	// The last token ends with the login, and renewing does not make the login younger.
+	at := func(age time.Duration) string {
+		old := c.owner
+		old.LoggedInAt = time.Now().Add(-age)
+		return s.token(old)
+	}
+	last := as[openapi.Token](t, s.exchangeToken(at(loginLife-5*time.Minute)), 200)
+	if last.ExpiresIn < 200 || last.ExpiresIn > 300 {
+		t.Errorf("five minutes before the end a token is given for %d seconds", last.ExpiresIn)
+	}
+	again := as[openapi.Token](t, s.exchangeToken(last.AccessToken), 200)
+	if again.ExpiresIn > 300 {
+		t.Errorf("it is renewed for %d seconds", again.ExpiresIn)
+	}
+	s.wantRefused(s.exchangeToken(at(loginLife+time.Minute)), "invalid_grant")
+
+	for _, bad := range []string{"no.such.token", c.token + "x"} {
+		s.wantRefused(s.exchangeToken(bad), "invalid_grant")
+	}
+	// Whoever is gone gets no more.
+	if a := s.call("DELETE", "/v1/service-accounts/"+c.owner.ID.String(), c.token, nil); a.status != http.StatusNoContent {
+		t.Fatalf("deleting the service account is answered %d %s", a.status, a.body)
+	}
+	s.wantRefused(s.exchangeToken(renewed.AccessToken), "invalid_grant")
+}
