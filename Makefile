@@ -69,6 +69,7 @@ test: build ## Run every test, unit to end-to-end, against the real parts
 .PHONY: screenshots
 screenshots: build ## Make the pictures of the dashboard in docs/dashboard anew
 	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e -count=1 -run 'TestDashboard$$' -timeout 15m
+	@rm -f docs/dashboard/*-desktop-dark.png docs/dashboard/*-phone-light.png
 
 .PHONY: bench
 bench: build ## Measure the API beside its statements alone and scrapes, and beside plain QEMU a pod's way to running and a keystroke's to its echo

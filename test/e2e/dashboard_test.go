@@ -31,7 +31,7 @@ func keyOf(k *openapi.APIKeyWithSecret) browserKey {
 // own. HUSK_SCREENSHOTS is a directory for pictures of every page.
 func TestDashboard(t *testing.T) {
 	s := theStack(t)
-	owner, stranger, many := newTenant(t), newTenant(t), newTenant(t)
+	owner, fresh, stranger, many := newTenant(t), newTenant(t), newTenant(t), newTenant(t)
 	if got, err := s.operator.UpdateTenantWithResponse(t.Context(), many.id, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{
 		Pods: new(10_000), Addresses: new(10_000), CPUMillis: new(1_000_000), MemoryMiB: new(2_000_000), RequestsPerSecond: new(100_000),
 	}}); err != nil || got.JSON200 == nil {
@@ -52,7 +52,7 @@ func TestDashboard(t *testing.T) {
 	})
 	setup := map[string]any{
 		"api": s.env["HUSK_API"], "nginx": s.refs["nginx"], "busybox": s.refs["busybox"],
-		"owner": keyOf(owner.key), "viewer": viewerKey(t, owner), "tenantName": tenantName(t, owner),
+		"owner": keyOf(owner.key), "viewer": viewerKey(t, owner), "fresh": keyOf(fresh.key), "tenantName": tenantName(t, owner),
 		"stranger": keyOf(stranger.key), "strangerName": tenantName(t, stranger), "many": keyOf(many.key),
 		"operator": browserKey{s.env["HUSK_ADMIN_CLIENT_ID"], s.env["HUSK_ADMIN_CLIENT_SECRET"]},
 		"issuer":   provider.Issuer,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Api, expectFaults, gone, type Pod, setup, signedIn, until } from "./stack";
 
-const owner = new Api(setup.owner);
+const owner = new Api(setup.fresh);
 
 afterAll(async () => {
   const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 
 test("from an empty tenant to a pod that runs, is looked into, and is deleted, without a reload", async () => {
-  const page = await signedIn(setup.owner);
+  const page = await signedIn(setup.fresh);
   let loads = 0;
   page.on("load", () => {
     loads++;
@@ -42,10 +42,10 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByLabel("Arguments").fill(`sh -c 'i=0; while true; do i=$((i+1)); echo "hello $i" | tee -a /data/log; sleep 1; done'`);
   await page.getByLabel("Attach a volume").selectOption({ label: "kept, 1 GiB" });
   await page.getByLabel("Path of kept").fill("/data");
-  await page.getByLabel("Grace period in seconds").fill("1");
   const twin = page.getByLabel("Document");
   expect(await twin.inputValue()).toContain("mountPath: /data");
   expect(await page.locator(".twin").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
+  await page.getByLabel("Grace period in seconds").fill("1");
   await twin.fill((await twin.inputValue()).replace("name: greeter", "name: greeter\nlabels:\n  app: hello"));
   expect(await page.getByLabel("Labels: name 1").inputValue()).toBe("app");
   await page.getByLabel("Form").selectOption("json");
@@ -105,21 +105,19 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: 60_000 });
 
   // Usage has counted it.
+  await until(
+    "the ledger has the pod",
+    async () => (await owner.ok<{ items: { name?: string }[] }>("GET", "/v1/usage?groupBy=object")).items.some((u) => u.name === "greeter"),
+    90,
+  );
   await page.keyboard.press("g");
   await page.keyboard.press("u");
-  await until(
-    "usage names the pod",
-    async () => {
-      await page.getByLabel("Time").selectOption("today");
-      return (await page.getByRole("row", { name: /greeter pod/ }).count()) > 0;
-    },
-    70,
-  );
+  await page.getByRole("row", { name: /greeter pod/ }).waitFor();
   expect(loads).toBe(0);
 });
 
 test("an order that cannot be is refused where it is wrong", async () => {
-  const page = await signedIn(setup.owner);
+  const page = await signedIn(setup.fresh);
   expectFaults(/403 \(Forbidden\)/);
   await page.goto("/ui/pods/new");
   await page.getByLabel("Name", { exact: true }).fill("toobig");
@@ -134,7 +132,7 @@ test("an order that cannot be is refused where it is wrong", async () => {
 });
 
 test("a pod that has no place says why, and one can be deleted of many by label", async () => {
-  const page = await signedIn(setup.owner);
+  const page = await signedIn(setup.fresh);
   for (const [name, app] of [
     ["lost-1", "lost"],
     ["lost-2", "lost"],

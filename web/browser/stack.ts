@@ -15,6 +15,7 @@ interface Setup {
   busybox: string;
   owner: Key; // of the tenant that the tests work in
   viewer: Key;
+  fresh: Key; // owner of a tenant that nothing was done in
   tenantName: string;
   stranger: Key; // owner of another tenant
   strangerName: string;

@@ -82,7 +82,7 @@ export function Pods() {
         wide: true,
         cell: (p) => <Labels labels={p.labels} pick={(n, v) => withLabel(`${n}=${v}`)} />,
       },
-      { name: "Age", width: "92px", sort: (p) => -Date.parse(p.createdAt), cell: (p) => <When at={p.createdAt} /> },
+      { name: "Age", width: "92px", wide: true, sort: (p) => -Date.parse(p.createdAt), cell: (p) => <When at={p.createdAt} /> },
     ],
     [wanted],
   );

@@ -39,7 +39,14 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
   }, [rows, sort, columns]);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
   const template = (narrow: boolean) =>
-    [select && "36px", ...columns.filter((c) => !narrow || !c.wide).map((c) => c.width ?? "minmax(0, 1fr)")].filter(Boolean).join(" ");
+    [
+      select && "36px",
+      ...columns
+        .filter((c) => !narrow || !c.wide)
+        .map((c) => (narrow ? c.width?.replace(/minmax\(\d+px/, "minmax(0") : c.width) ?? "minmax(0, 1fr)"),
+    ]
+      .filter(Boolean)
+      .join(" ");
   const style = { "--columns": template(false), "--columns-narrow": template(true) } as React.CSSProperties;
   const all = select && rows.length > 0 && rows.every((r) => selected?.has(id(r)));
   const turnRow = (key: string) => {

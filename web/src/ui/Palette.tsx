@@ -106,7 +106,10 @@ function Search({ close, places, objects }: { close: () => void; places: Place[]
             e.preventDefault();
             setAt((current + step + found.length) % found.length);
           }
-          if (e.key === "Enter") open(found[current]);
+          if (e.key === "Enter") {
+            e.preventDefault(); // or it would press what gets the focus back
+            open(found[current]);
+          }
         }}
       />
       <div className="palette" id={list} role="listbox" aria-label="Found">
