@@ -12,6 +12,7 @@ import { applyTheme } from "./ui/theme";
 const queries = new QueryClient({
   defaultOptions: {
     queries: {
+      networkMode: "always", // a browser that takes itself for offline may still reach a server beside it
       staleTime: 5_000,
       retry: (times, err) =>
         times < 3 && err instanceof ApiError && (err.code === "unreachable" || err.code === "unavailable" || err.code === "rate_limited"),
