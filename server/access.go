@@ -25,7 +25,7 @@ var (
 	developers = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleDeveloper}
 	owners     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant}, role: husk.RoleOwner}
 	operators  = accessRule{kinds: []husk.CallerKind{husk.CallerOperator}}
-	agents     = accessRule{kinds: []husk.CallerKind{husk.CallerAgent}}
+	nodeAgents = accessRule{kinds: []husk.CallerKind{husk.CallerAgent}}
 	people     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant, husk.CallerOperator}, role: husk.RoleViewer, limit: husk.LimitedToMetrics}
 )
 
@@ -140,12 +140,12 @@ var access = map[string]accessRule{
 	"RevokeNodeCertificates": operators,
 
 	"RegisterNode":    public, // the join token is the credential
-	"Heartbeat":       agents,
-	"GetDesiredState": agents,
-	"ReportStatus":    agents,
-	"ReportSamples":   agents,
+	"Heartbeat":       nodeAgents,
+	"GetDesiredState": nodeAgents,
+	"ReportStatus":    nodeAgents,
+	"ReportSamples":   nodeAgents,
 
-	"RenewCertificate": agents,
+	"RenewCertificate": nodeAgents,
 }
 
 // checkAccessTable compares the table with the contract, both ways, and with what the contract calls public.

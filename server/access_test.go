@@ -59,7 +59,7 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 		"an agent": {agent, "", husk.CallerAgent}, "an agent with garbage": {agent, "garbage", husk.CallerAgent},
 		"a token of kind agent": {s, s.token(husk.Caller{Kind: husk.CallerAgent}), ""},
 	}
-	all := operations(s.spec)
+	all := operations(s.contract.spec)
 	if len(all) < 30 {
 		t.Fatalf("the contract has only %d operations", len(all))
 	}
@@ -99,7 +99,7 @@ func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
 		"CreatePod) is public in one of contract and access table only":            func(a map[string]accessRule) { a["CreatePod"] = public },
 		"IssueToken) is public in one of contract and access table only":           func(a map[string]accessRule) { a["IssueToken"] = viewers },
 		"Heartbeat) is for agents in one of contract and access table only":        func(a map[string]accessRule) { a["Heartbeat"] = operators },
-		"ListPods) is for agents in one of contract and access table only":         func(a map[string]accessRule) { a["ListPods"] = agents },
+		"ListPods) is for agents in one of contract and access table only":         func(a map[string]accessRule) { a["ListPods"] = nodeAgents },
 		"access table: LaunchRocket has an access rule but is not in the contract": func(a map[string]accessRule) { a["LaunchRocket"] = operators },
 	} {
 		table := maps.Clone(access)
@@ -113,7 +113,7 @@ func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
 // forge signs claims as we do, except for what spoil changes.
 func (s site) forge(spoil func(c jwt.MapClaims, token *jwt.Token) any) string {
 	s.t.Helper()
-	keys, err := s.tokens.current(s.t.Context())
+	keys, err := s.store.SigningKeys(s.t.Context(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	if a := s.call("GET", "/v1/admin/tenants", s.forge(func(jwt.MapClaims, *jwt.Token) any { return nil }), nil); a.status != 200 {
 		t.Fatalf("the token that all forgeries start from is refused itself: %s", a.body)
 	}
-	keys, err := s.tokens.current(t.Context())
+	keys, err := s.store.SigningKeys(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func twice(t *testing.T, key store.SigningKey, claims string) string {
 func TestATokenWithEachClaimOnceIsTaken(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	keys, err := s.tokens.current(t.Context())
+	keys, err := s.store.SigningKeys(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,8 +357,8 @@ func (s site) makeSign(kid string) {
 	}
 	deadline := time.Now().Add(patience)
 	for {
-		keys, err := s.tokens.current(s.t.Context())
-		if err == nil && signing(keys, time.Now()).ID == kid {
+		keys, err := s.store.SigningKeys(s.t.Context(), nil)
+		if err == nil && signingNow(keys).ID == kid {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -459,4 +459,14 @@ func mustDecode(t *testing.T, x string) ed25519.PublicKey {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// signingNow is the key that signs tokens now: the keys come with the one that signs last first.
+func signingNow(keys []store.SigningKey) store.SigningKey {
+	for _, k := range keys {
+		if !k.SignsFrom.After(time.Now()) {
+			return k
+		}
+	}
+	return keys[len(keys)-1]
 }

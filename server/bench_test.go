@@ -128,7 +128,7 @@ func BenchmarkAPI(b *testing.B) {
 			return send("GET", "/v1/pods/"+pods[i].ID.String(), tenants[i].token, nil, 200)
 		}))
 		readFloor.add(hammer(b, func(i, _ int) error {
-			_, err := s.store.Pod(floorCtx(tenants[i]), tenants[i].id, pods[i].ID)
+			_, err := s.db.Tenant(tenants[i].owner).Pod(floorCtx(tenants[i]), pods[i].ID)
 			return err
 		}))
 		s.clear(b, tenants)
@@ -141,7 +141,7 @@ func BenchmarkAPI(b *testing.B) {
 				Containers: []husk.Container{{Name: "main", Image: tenants[i].image.Reference}}, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
 				RestartPolicy: husk.RestartAlways, GracePeriodSeconds: 30,
 			}
-			_, err := s.store.CreatePod(floorCtx(tenants[i]), tenants[i].id, store.NewIdempotency("", "CreatePod", "/v1/pods", nil), fmt.Sprintf("floor-%d", n), map[string]string{}, spec)
+			_, err := s.db.Tenant(tenants[i].owner).CreatePod(floorCtx(tenants[i]), store.NewIdempotency("", "CreatePod", "/v1/pods", nil), fmt.Sprintf("floor-%d", n), map[string]string{}, spec)
 			return err
 		}))
 		s.clear(b, tenants)
@@ -179,13 +179,13 @@ func (s site) clear(b *testing.B, tenants []tenancy) {
 	b.Helper()
 	for _, c := range tenants {
 		pods, err := allPages(func(p store.Page) ([]husk.Pod, string, error) {
-			return s.store.Pods(b.Context(), c.id, p, store.Filter{})
+			return s.db.Tenant(c.owner).Pods(b.Context(), p, store.Filter{})
 		})
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, p := range pods[1:] {
-			if _, err := s.store.DeletePod(b.Context(), c.id, p.ID); err != nil {
+			if _, err := s.db.Tenant(c.owner).DeletePod(b.Context(), p.ID); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -204,15 +204,16 @@ func benchSite(b *testing.B) site {
 		b.Fatal(err)
 	}
 	b.Cleanup(st.Close)
-	s, err := New(b.Context(), Config{
+	cfg := Config{
 		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
-	})
+	}
+	s, err := New(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
-	out := site{Server: s, t: b, operatorID: uuid.New(), database: url}
-	if err := st.EnsureOperator(b.Context(), out.operatorID, "a secret of the operator"); err != nil {
+	out := site{Server: s, cfg: cfg, db: st, store: st.Control(), t: b, operatorID: uuid.New(), database: url}
+	if err := out.store.EnsureOperator(b.Context(), out.operatorID, "a secret of the operator"); err != nil {
 		b.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,6 +11,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/auth"
 	"husk/test/oidcprovider"
 )
 
@@ -109,7 +110,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	renewed := as[openapi.Token](t, s.exchangeToken(c.token), 200)
-	if renewed.ExpiresIn != int(tokenLife.Seconds()) || renewed.Scope == nil || *renewed.Scope != "tenant:"+s.name(c) {
+	if renewed.ExpiresIn != int(auth.TokenLife.Seconds()) || renewed.Scope == nil || *renewed.Scope != "tenant:"+s.name(c) {
 		t.Errorf("the answer is %+v", renewed)
 	}
 	as[openapi.Identity](t, s.call("GET", "/v1/whoami", as[openapi.Token](t, s.exchangeToken(s.operator()), 200).AccessToken, nil), 200)
@@ -120,7 +121,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 		old.LoggedInAt = time.Now().Add(-age)
 		return s.token(old)
 	}
-	last := as[openapi.Token](t, s.exchangeToken(at(loginLife-5*time.Minute)), 200)
+	last := as[openapi.Token](t, s.exchangeToken(at(auth.LoginLife-5*time.Minute)), 200)
 	if last.ExpiresIn < 200 || last.ExpiresIn > 300 {
 		t.Errorf("five minutes before the end a token is given for %d seconds", last.ExpiresIn)
 	}
@@ -128,7 +129,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	if again.ExpiresIn > 300 {
 		t.Errorf("it is renewed for %d seconds", again.ExpiresIn)
 	}
-	s.wantRefused(s.exchangeToken(at(loginLife+time.Minute)), "invalid_grant")
+	s.wantRefused(s.exchangeToken(at(auth.LoginLife+time.Minute)), "invalid_grant")
 
 	for _, bad := range []string{"no.such.token", c.token + "x"} {
 		s.wantRefused(s.exchangeToken(bad), "invalid_grant")

@@ -52,7 +52,7 @@ func TestARevokedCertificateIsRefusedAtTheNextRequest(t *testing.T) {
 		waiting <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", state.Revision), "", nil)
 	}()
 	s.revoke(node)
-	for _, op := range operations(s.spec) {
+	for _, op := range operations(s.contract.spec) {
 		if whoMay(op) == husk.CallerAgent { // over the connection that was good before
 			wantProblem(t, agent.call(op.method, op.path, "", nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 		}
@@ -112,16 +112,16 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 		t.Error("the metrics do not say when the certificate expires")
 	}
 	key, renewed := agent.renew()
-	cert, err := pki.NodeCertificate(s.authority.Root(), node.String(), renewed.Certificate, key)
+	cert, err := pki.NodeCertificate(s.auth.Root(), node.String(), renewed.Certificate, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if renewed.Authority != s.authority.Root().PEM() {
+	if renewed.Authority != s.auth.Root().PEM() {
 		t.Errorf("the authority is %s", renewed.Authority)
 	}
 	h := &pki.NodeHolder{}
 	h.Replace(cert)
-	anew := s.over(pki.AgentClient(s.authority.Root(), h))
+	anew := s.over(pki.AgentClient(s.auth.Root(), h))
 	for _, who := range []site{agent, anew} { // the old one is good until it expires
 		if a := who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
 			t.Errorf("a heartbeat is answered %d %s", a.status, a.body)
@@ -224,8 +224,8 @@ func TestAServerReadsLogsFromThePodsOwnNodeOnly(t *testing.T) {
 			t.Fatal(a.body)
 		}
 	}
-	root := s.authority.Root()
-	t.Cleanup(func() { s.agents.to(node).CloseIdleConnections() })
+	root := s.auth.Root()
+	t.Cleanup(func() { s.agents.CloseIdleConnections() })
 	beat(endpoint(t, pki.AgentListener(root, holder)))
 	pod := s.order(c)
 	s.place(node, c, pod.ID)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -14,10 +16,15 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/google/uuid"
 
 	"husk"
-	"husk/session/ws"
+	"husk/openapi"
+	"husk/server/auth"
+	"husk/server/exec"
+	"husk/server/metrics"
+	"husk/server/request"
 	"husk/store"
 	"husk/strictjson"
 )
@@ -28,82 +35,85 @@ const maxBody = 4 << 20
 // maxDepth is how deep objects and arrays may nest in a body. A pod needs eight.
 const maxDepth = 32
 
-// request is what is known of the request under way.
-type request struct {
-	id        string
-	operation string
-	path      string
-	address   netip.Addr
-	http      *http.Request
-	caller    husk.Caller
-	expires   time.Time // of the token
-	// certificate is the serial of the one that an agent has shown.
-	certificate string
-	body        []byte
-	basicUser   string
-	basicPass   string
-	hasBasic    bool
+// contract holds requests to openapi.yaml.
+type contract struct {
+	auth     *auth.Auth
+	metrics  *metrics.Metrics
+	log      *slog.Logger
+	problems problems
+	access   map[string]accessRule
+	spec     *openapi3.T
+	router   routers.Router
+	proxies  []netip.Prefix // whose X-Forwarded-For is believed
+
+	readOnly     map[string]bool // names of properties that only answers have
+	deprecations map[string]deprecation
 }
 
-type requestKey struct{}
-
-func requestOf(ctx context.Context) *request {
-	if r, ok := ctx.Value(requestKey{}).(*request); ok {
-		return r
+// newContract reads the contract and compares it with the access table.
+func newContract(a *auth.Auth, m *metrics.Metrics, cfg Config) (*contract, error) {
+	spec, err := openapi.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	return &request{}
-}
-
-// idempotency identifies the request under way for the store.
-func (r *request) idempotency(key *string) store.Idempotency {
-	k := ""
-	if key != nil {
-		k = *key
+	router, err := gorillamux.NewRouter(spec)
+	if err != nil {
+		return nil, fmt.Errorf("route the contract: %w", err)
 	}
-	return store.NewIdempotency(k, r.operation, r.path, r.body)
+	if err := checkAccessTable(spec, access); err != nil {
+		return nil, err
+	}
+	deprecations, err := deprecationsOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	return &contract{
+		auth: a, metrics: m, log: cfg.Log, problems: problems{cfg.Log}, access: access, spec: spec, router: router, proxies: cfg.TrustedProxies,
+		readOnly: readOnlyProperties(spec), deprecations: deprecations,
+	}, nil
 }
 
-// contract holds every request to openapi.yaml: the route exists, the token is good, the caller's kind and role may do this, it is not
+// hold holds every request to openapi.yaml: the route exists, the token is good, the caller's kind and role may do this, it is not
 // one too many, and parameters and body are what the contract says, in this order, so that nobody unknown learns anything from validation.
-func (s *Server) contract(next http.Handler) http.Handler {
+func (c *contract) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req := requestOf(r.Context())
-		route, params, err := s.router.FindRoute(r)
+		req := request.Of(r.Context())
+		route, params, err := c.router.FindRoute(r)
 		if err != nil {
-			s.writeProblem(w, r, routeProblem(err))
+			c.problems.write(w, r, routeProblem(err))
 			return
 		}
-		req.operation, req.path, req.address = operationName(route.Operation.OperationID), r.URL.Path, addressOf(r, s.cfg.TrustedProxies)
-		s.deprecations[req.operation].tell(w.Header())
-		if err := s.admit(r, req); err != nil {
-			s.writeProblem(w, r, err)
+		req.Operation, req.Path, req.Address = operationName(route.Operation.OperationID), r.URL.Path, request.AddressOf(r, c.proxies)
+		c.deprecations[req.Operation].tell(w.Header())
+		if err := c.admit(r, req); err != nil {
+			c.problems.write(w, r, err)
 			return
 		}
 		ctx := store.WithRequest(r.Context(), store.Request{
-			ID: req.id, Operation: req.operation, Caller: req.caller, Address: req.address, IfMatch: r.Header.Get("If-Match"),
+			ID: req.ID, Operation: req.Operation, Caller: req.Caller, Address: req.Address, IfMatch: r.Header.Get("If-Match"),
 		})
 		until := time.Time{} // the deadline of the request before on this connection must not end a stream
-		if !streams(req.operation, r) {
+		if !streams(req.Operation, r) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			until = time.Now().Add(requestTimeout + writeTimeout)
+			until = time.Now().Add(requestTimeout + request.WriteTimeout)
 		}
 		if err := http.NewResponseController(w).SetWriteDeadline(until); err != nil {
-			s.log.Debug("the connection takes no deadline", "request_id", req.id, "error", err)
+			c.log.Debug("the connection takes no deadline", "request_id", req.ID, "error", err)
 		}
 		r = r.WithContext(ctx)
-		if req.body, err = readBody(w, r); err != nil {
-			s.writeProblem(w, r, err)
+		if req.Body, err = readBody(w, r); err != nil {
+			c.problems.write(w, r, err)
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(req.body))
+		r.Body = io.NopCloser(bytes.NewReader(req.Body))
 		if err := validate(r, route, params); err != nil {
-			s.writeProblem(w, r, s.badRequest(err))
+			c.problems.write(w, r, c.badRequest(err))
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(req.body))
-		req.http = r
+		r.Body = io.NopCloser(bytes.NewReader(req.Body))
+		req.HTTP = r
 		next.ServeHTTP(w, r)
 	})
 }
@@ -113,7 +123,7 @@ const requestTimeout = 30 * time.Second
 
 // streams tells requests that stay open on purpose.
 func streams(operation string, r *http.Request) bool {
-	return isSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
+	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
 }
 
 // readBody reads a body up to its limit. JSON must mean one thing to every decoder: one value, and each name once.
@@ -151,86 +161,40 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// admit verifies the token, or the certificate of an agent, and looks the caller up in the access table, and counts the request.
-func (s *Server) admit(r *http.Request, req *request) error {
-	req.basicUser, req.basicPass, req.hasBasic = r.BasicAuth()
-	rule := s.access[req.operation]
+// admit finds out who the caller is, counts the request, and looks the caller up in the access table.
+func (c *contract) admit(r *http.Request, req *request.Request) error {
+	req.BasicUser, req.BasicPass, req.HasBasic = r.BasicAuth()
+	rule := c.access[req.Operation]
 	if rule.public {
-		if req.operation == "Healthz" || req.operation == "Readyz" {
+		if req.Operation == "Healthz" || req.Operation == "Readyz" {
 			return nil
 		}
-		return s.limit(r.Context(), s.addresses, addressKey(req.address))
+		return c.auth.LimitAddress(r.Context(), req.Address)
 	}
-	err := s.authenticate(r, req)
+	err := c.authenticate(r, req, rule)
 	if husk.CodeOf(err) == husk.CodeUnauthenticated {
-		// Whoever guesses is slowed down like whoever logs in.
-		if tooMany := s.limit(r.Context(), s.addresses, addressKey(req.address)); tooMany != nil {
+		// Guessing tokens is slowed down like logging in.
+		if tooMany := c.auth.LimitAddress(r.Context(), req.Address); tooMany != nil {
 			return tooMany
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if req.caller.Kind == husk.CallerTenant && (!isScrape(req.operation) || !s.live.free(req.caller.TenantID, time.Now())) {
-		if err := s.limit(r.Context(), s.tenants, req.caller.TenantID.String()); err != nil {
+	if req.Caller.Kind == husk.CallerTenant && (!metrics.IsScrape(req.Operation) || !c.metrics.Free(req.Caller.TenantID, time.Now())) {
+		if err := c.auth.LimitTenant(r.Context(), req.Caller.TenantID); err != nil {
 			return err
 		}
 	}
-	return rule.refuse(req.caller)
+	return rule.refuse(req.Caller)
 }
 
-func (s *Server) authenticate(r *http.Request, req *request) error {
-	if slices.Contains(s.access[req.operation].kinds, husk.CallerAgent) {
-		return s.admitAgent(r, req)
+// authenticate finds out who the caller is: agents have certificates, everybody else has tokens.
+func (c *contract) authenticate(r *http.Request, req *request.Request, rule accessRule) error {
+	if slices.Contains(rule.kinds, husk.CallerAgent) {
+		return c.auth.ByCertificate(r, req)
 	}
-	scheme, token, given := strings.Cut(r.Header.Get("Authorization"), " ")
-	if sent, ok := ws.Bearer(r); ok && !given && isSession(req.operation) { // a browser's WebSocket has no such header
-		scheme, token = "Bearer", sent
-	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
-	}
-	var err error
-	if req.caller, req.expires, err = s.tokens.verify(r.Context(), token); err != nil {
-		return err
-	}
-	if req.caller.Kind != husk.CallerOperator {
-		return nil // the store looks in the same transaction whether a tenant's caller is still who the token says
-	}
-	there, err := s.store.OperatorExists(r.Context(), req.caller.ID)
-	if err == nil && !there {
-		err = husk.Errorf(husk.CodeUnauthenticated, "", "this operator's credential was removed")
-	}
-	return err
-}
-
-// limit refuses a request that is one too many. A limiter that cannot be asked lets pass: what is behind it will say what is wrong.
-func (s *Server) limit(ctx context.Context, l *limiter, key string) error {
-	wait, err := l.allow(ctx, key)
-	if err != nil {
-		s.log.Warn("the rate limit could not be asked; the request goes on", "error", err)
-		return nil
-	}
-	if wait == 0 {
-		return nil
-	}
-	s.metrics.limited.Inc()
-	return &rateLimitedError{wait}
-}
-
-// rateLimitedError is a problem that says how long to wait.
-type rateLimitedError struct{ wait time.Duration }
-
-// Error implements error.
-func (r *rateLimitedError) Error() string { return "too many requests" }
-
-// As shows it as a problem.
-func (r *rateLimitedError) As(target any) bool {
-	shown, ok := target.(**husk.Error)
-	if ok {
-		*shown = husk.Errorf(husk.CodeRateLimited, "", "too many requests; go on after %d s", retryAfter(r.wait))
-	}
-	return ok
+	return c.auth.ByToken(r, req, exec.IsSession(req.Operation))
 }
 
 func validate(r *http.Request, route *routers.Route, params map[string]string) error {
@@ -260,7 +224,7 @@ func routeProblem(err error) error {
 }
 
 // badRequest turns what validation or decoding found into an error with the offending field.
-func (s *Server) badRequest(err error) error {
+func (c *contract) badRequest(err error) error {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		return e
 	}
@@ -289,7 +253,7 @@ func (s *Server) badRequest(err error) error {
 		if field != "" {
 			name = field + "." + name
 		}
-		if s.readOnly[name] {
+		if c.readOnly[name] {
 			return husk.Errorf(husk.CodeReadOnlyField, name, "only Husk sets this field; leave it out")
 		}
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"husk/server/request"
+
 	"husk"
 )
 
@@ -53,8 +55,8 @@ func newDashboard(from fs.FS) (dashboard, error) {
 	return d, nil
 }
 
-// withDashboard serves the dashboard beside the API. Every path under dashboardPath that is no file is the page, which finds out itself what to show.
-func (s *Server) withDashboard(api http.Handler) http.Handler {
+// serve serves the dashboard beside the API. Every path under dashboardPath that is no file is the page, which finds out itself what to show.
+func (d dashboard) serve(problems problems, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ours := strings.CutPrefix(r.URL.Path, dashboardPath)
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -66,19 +68,19 @@ func (s *Server) withDashboard(api http.Handler) http.Handler {
 			api.ServeHTTP(w, r)
 			return
 		}
-		requestOf(r.Context()).operation = "dashboard" // as metrics call it
+		request.Of(r.Context()).Operation = "dashboard" // as metrics call it
 		hashed := strings.HasPrefix(name, "assets/")
-		f := s.dashboard[name]
+		f := d[name]
 		if f == nil && !hashed { // an asset of another version is missing; a page in its place would be taken for a script
-			f = s.dashboard["index.html"]
+			f = d["index.html"]
 		}
 		switch {
 		case f != nil:
 			f.serve(w, r, hashed)
 		case hashed:
-			s.writeProblem(w, r, errNoRoute)
+			problems.write(w, r, errNoRoute)
 		default:
-			s.writeProblem(w, r, errNoDashboard)
+			problems.write(w, r, errNoDashboard)
 		}
 	})
 }
@@ -123,7 +125,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
 	tag := f.tag
 	if f.packed != nil {
 		h.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		if request.AcceptsGzip(r) {
 			h.Set("Content-Encoding", "gzip")
 			body, tag = f.packed, strings.TrimSuffix(tag, `"`)+`-gzip"`
 		}

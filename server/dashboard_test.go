@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/openapi"
@@ -25,7 +28,12 @@ func TestTheDashboardIsServedBesideTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t)
-	s.dashboard = d
+	serve := func(d dashboard) {
+		web := httptest.NewServer(newObserver(slog.New(slog.DiscardHandler), prometheus.NewRegistry()).observe(d.serve(problems{slog.New(slog.DiscardHandler)}, s.Handler())))
+		t.Cleanup(web.Close)
+		s.url = web.URL
+	}
+	serve(d)
 	client := &http.Client{
 		Transport:     &http.Transport{DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -80,7 +88,7 @@ func TestTheDashboardIsServedBesideTheAPI(t *testing.T) {
 			t.Errorf("%s %s is answered %d %s", method, path, a.status, a.body)
 		}
 	}
-	s.dashboard = dashboard{}
+	serve(dashboard{})
 	if a := ask("GET", "/ui/"); a.status != http.StatusNotFound || !strings.Contains(a.body, "make build") {
 		t.Errorf("without a dashboard the answer is %d %s", a.status, a.body)
 	}

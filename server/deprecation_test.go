@@ -29,7 +29,7 @@ func TestADeprecatedOperationSaysSoInItsHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.deprecations = found
+	s.contract.deprecations = found
 	for what, token := range map[string]string{"an answer": c.token, "a refusal": "garbage"} {
 		h := s.call("GET", "/v1/volumes", token, nil).header
 		if h.Get("Deprecation") != "@1767225600" || h.Get("Sunset") != "Tue, 01 Sep 2026 00:00:00 GMT" {

@@ -11,6 +11,7 @@ import (
 	"husk/egress"
 	"husk/openapi"
 	"husk/registry"
+	"husk/server/control"
 )
 
 func TestATenantCannotLeadTheServerInside(t *testing.T) {
@@ -19,7 +20,7 @@ func TestATenantCannotLeadTheServerInside(t *testing.T) {
 	c := s.tenant()
 	for _, reference := range []string{"10.0.0.5:5000/x", "169.254.169.254/x", "[::1]:15000/x"} {
 		p := as[openapi.Problem](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), http.StatusUnprocessableEntity)
-		if p.Code != string(husk.CodeInvalid) || valueOf(p.Field) != "reference" || !strings.Contains(valueOf(p.Detail), "does not connect to") {
+		if p.Code != string(husk.CodeInvalid) || openapi.Value(p.Field) != "reference" || !strings.Contains(openapi.Value(p.Detail), "does not connect to") {
 			t.Errorf("%s: %+v", reference, p)
 		}
 	}
@@ -30,8 +31,8 @@ func TestAForbiddenNameIsAnsweredAsAnUnknownOne(t *testing.T) {
 	t.Parallel()
 	inside := errors.Join(registry.ErrUnreachable, &egress.RefusedError{Host: "db.example.com", Addr: netip.MustParseAddr("10.0.0.5"), Why: "a private address"})
 	outside := errors.Join(registry.ErrUnreachable, errors.New("no such host"))
-	a, _ := errors.AsType[*husk.Error](registryProblem(inside))
-	b, _ := errors.AsType[*husk.Error](registryProblem(outside))
+	a, _ := errors.AsType[*husk.Error](control.RegistryProblem(inside))
+	b, _ := errors.AsType[*husk.Error](control.RegistryProblem(outside))
 	if a == nil || b == nil || *a != *b || a.Code != husk.CodeRegistryUnreachable || strings.Contains(a.Detail, "10.0.0.5") {
 		t.Errorf("inside %v, outside %v", a, b)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"sync"
 	"syscall"
@@ -77,7 +76,7 @@ func BenchmarkScrape(b *testing.B) {
 	var scrapes latencies
 	began := time.Now()
 	for range 100 {
-		if err := s.live.refresh(ctx); err != nil {
+		if err := s.metrics.Refresh(ctx); err != nil {
 			b.Fatal(err)
 		}
 		start := time.Now()
@@ -87,7 +86,7 @@ func BenchmarkScrape(b *testing.B) {
 	scrapes.of = time.Since(began)
 	refresh := (scrapes.of - total(scrapes.all)) / 100
 
-	background.Go(func() { s.live.run(ctx, slog.New(slog.DiscardHandler)) })
+	background.Go(func() { s.metrics.Run(ctx) })
 	background.Go(func() {
 		for ctx.Err() == nil {
 			select {

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
 	"husk/openapi"
+	"husk/server/metrics"
 	"husk/store"
 )
 
@@ -43,7 +43,7 @@ func (s site) tellSamples(agent site, samples ...map[string]any) {
 // scrape reads the figures as they are in the database now.
 func (s site) scrape(token string) answer {
 	s.t.Helper()
-	if err := s.live.refresh(s.t.Context()); err != nil {
+	if err := s.metrics.Refresh(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 	return s.call("GET", "/v1/metrics", token, nil)
@@ -163,35 +163,11 @@ func TestAScrapeAsksNoDatabase(t *testing.T) {
 	c := s.tenant()
 	s.order(c)
 	before := s.scrape(c.token)
-	s.store.Close() // from here on every query fails
+	s.db.Close() // from here on every query fails
 	for range 10 {
 		if a := s.call("GET", "/v1/metrics", c.token, nil); a.status != 200 || a.body != before.body {
 			t.Fatalf("without a database a scrape is answered %d %s", a.status, a.body)
 		}
-	}
-}
-
-func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
-	t.Parallel()
-	l := newLiveFigures(nil)
-	tenant, now := uuid.New(), time.Now()
-	free := func() (n int) {
-		for range 100 {
-			if l.free(tenant, now) {
-				n++
-			}
-		}
-		return n
-	}
-	if n := free(); n != scrapesAtOnce {
-		t.Errorf("%d of 100 scrapes at once are free", n)
-	}
-	if !l.free(uuid.New(), now) {
-		t.Error("of another tenant no scrape is free")
-	}
-	now = now.Add(time.Second)
-	if n := free(); n != scrapesPerSecond {
-		t.Errorf("a second later %d of 100 scrapes are free", n)
 	}
 }
 
@@ -221,7 +197,7 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 	s.tellSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
 	tenants := s.scrape(c.token).body
-	for _, f := range Figures() {
+	for _, f := range metrics.Tenant() {
 		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {
 			t.Errorf("%s is not told", f.Name)
 		}
@@ -237,13 +213,5 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 		if !strings.Contains(string(manual), "`"+m[1]) {
 			t.Errorf("docs/operations.md does not say what %s is", m[1])
 		}
-	}
-}
-
-func TestATextThatATenantChoosesStaysInItsLabel(t *testing.T) {
-	t.Parallel()
-	text := string(figuresText(&husk.TenantFigures{Name: "a\"} 1\nb\\"}))
-	if want := `husk_quota_limit{tenant="a\"} 1\nb\\",resource="pods"} 0` + "\n"; !strings.Contains(text, want) {
-		t.Errorf("the text is %s", text)
 	}
 }

@@ -7,13 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/openapi"
+	"husk/server/auth"
+	"husk/server/request"
 	"husk/test/oidcprovider"
 )
 
@@ -58,7 +59,7 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 	second := s.another()
 	c := s.tenant()
 	orders := s.orders(c, p.Issuer)
-	for path, item := range s.spec.Paths.Map() {
+	for path, item := range s.contract.spec.Paths.Map() {
 		if item.Post == nil || item.Post.Extensions["x-repeatable"] != nil {
 			continue
 		}
@@ -298,12 +299,9 @@ func TestWhereARequestComesFrom(t *testing.T) {
 		for _, f := range c.forwarded {
 			r.Header.Add("X-Forwarded-For", f)
 		}
-		if got := addressOf(r, trusted); got.String() != c.want {
+		if got := request.AddressOf(r, trusted); got.String() != c.want {
 			t.Errorf("%s: the address is %s, want %s", name, got, c.want)
 		}
-	}
-	if a, b := addressKey(netip.MustParseAddr("2001:db8:1:2::3")), addressKey(netip.MustParseAddr("2001:db8:1:2:ffff::")); a != b {
-		t.Errorf("one customer's addresses are limited as %s and %s", a, b)
 	}
 }
 
@@ -340,7 +338,7 @@ func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	refused := 0
-	for range 10 * outboundPerSecond {
+	for range 10 * auth.OutboundPerSecond {
 		a := s.call("POST", "/v1/images", c.token, map[string]any{"reference": "127.0.0.1:1/web:1"})
 		if a.status == http.StatusTooManyRequests {
 			refused++
@@ -354,31 +352,5 @@ func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
 	}
 	if a := s.call("GET", "/v1/pods", c.token, nil); a.status != 200 {
 		t.Errorf("other requests are answered %d", a.status)
-	}
-}
-
-// Whoever guesses secrets from one address is slowed down, whichever server is asked.
-func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	const perSecond = 5
-	one, two := newLimiter(s.store, "address", perSecond), newLimiter(s.another().store, "address", perSecond)
-	began, passed := time.Now(), 0
-	for i := range 300 {
-		l := []*limiter{one, two}[i%2]
-		wait, err := l.allow(t.Context(), "192.0.2.1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if wait == 0 {
-			passed++
-		}
-	}
-	// The burst, and what has come in since; a limiter takes a fourth of a second's worth at a time.
-	if most := 5*perSecond + int(perSecond*time.Since(began).Seconds()) + 1; passed > most || passed < 5*perSecond-2 {
-		t.Errorf("%d logins passed at once, at most %d may", passed, most)
-	}
-	if wait, err := one.allow(t.Context(), "192.0.2.2"); wait != 0 || err != nil {
-		t.Errorf("another address waits %s: %v", wait, err)
 	}
 }

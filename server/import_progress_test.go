@@ -101,10 +101,8 @@ func pushedLarge(t *testing.T, n *narrow) string {
 //nolint:paralleltest // as below
 func TestProgressThatCannotBeWrittenDoesNotFailTheImport(t *testing.T) {
 	s := withCeph(t)
-	cluster := s.cluster
 	var log lockedBuffer
 	s = s.logging(slog.NewTextHandler(&log, nil))
-	s.cluster = cluster
 	for _, sql := range []string{
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$`,
 		`CREATE TRIGGER refuse BEFORE UPDATE ON images FOR EACH ROW WHEN (NEW.fetched_bytes IS NOT NULL) EXECUTE FUNCTION refuse()`,
@@ -115,7 +113,7 @@ func TestProgressThatCannotBeWrittenDoesNotFailTheImport(t *testing.T) {
 	}
 	c := s.tenant()
 	image := as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": pushed(t)}), 201)
-	if err := s.imagesPass(t.Context(), 0); err != nil {
+	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+image.ID.String(), c.token, nil), 200); now.State != openapi.ImageStateReady {
@@ -152,7 +150,7 @@ func TestAnImportShowsHowFarItIs(t *testing.T) {
 	}
 	pass := func(ctx context.Context) <-chan error {
 		ended := make(chan error, 1)
-		go func() { ended <- s.imagesPass(ctx, 0) }()
+		go func() { ended <- s.loops.Passes()["images"](ctx, 0) }()
 		return ended
 	}
 	// reaches waits until the API says that at least so much is there, for both.
@@ -205,9 +203,7 @@ func TestAnImportShowsHowFarItIs(t *testing.T) {
 	// The server that works on it goes away, and another begins anew.
 	cancel()
 	<-ended
-	cluster := s.cluster
 	s = s.another()
-	s.cluster = cluster
 	last = 0
 	ended = pass(t.Context())
 	deadline := time.After(patience)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,8 +33,7 @@ func withCeph(t *testing.T) site {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	s.cluster = cluster
-	return s
+	return s.configured(func(c *Config) { c.Cluster = cluster })
 }
 
 // pushed is a reference to a small image of this test's own in a real registry.
@@ -73,17 +71,17 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
 	ctx := t.Context()
-	pass := func(passes ...func(context.Context, int64) error) {
+	passes := s.loops.Passes()
+	pass := func(names ...string) {
 		t.Helper()
-		for _, p := range passes {
+		for _, name := range names {
 			for range 2 {
-				if err := p(ctx, 0); err != nil {
+				if err := passes[name](ctx, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 	}
-	placer := newPlacer(s.Server)
 	c := s.tenant()
 	_, agent := s.node()
 	reference := pushed(t)
@@ -99,24 +97,24 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 		return as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
 	}
 
-	pass(placer.pass)
+	pass("schedule")
 	if now := look(); now.Status.Phase != "Pending" || *now.Status.Reason != "Waiting" || !strings.Contains(*now.Status.Message, "volume data") {
 		t.Errorf("before its volume is made the pod is %+v", now.Status)
 	}
-	pass(s.volumesPass, placer.pass)
+	pass("volumes", "schedule")
 	if now := look(); now.Status.Phase != "Pending" || !strings.Contains(*now.Status.Message, reference) {
 		t.Errorf("before its image is imported the pod is %+v", now.Status)
 	}
-	pass(s.imagesPass)
+	pass("images")
 	ready := as[openapi.Image](t, s.call("GET", "/v1/images/"+image.ID.String(), c.token, nil), 200)
 	if ready.State != "Ready" || ready.SizeBytes == nil || ready.ReadyAt == nil {
 		t.Errorf("the image is %+v", ready)
 	}
-	pass(placer.pass, newKeyMaker(s.Server).pass)
+	pass("schedule", "keys")
 	if now := look(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}
-	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
 		t.Errorf("the keys are %v: %v", keys, err)
 	}
 	desired := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
@@ -125,17 +123,17 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	}
 
 	// What nobody owns goes, and what somebody owns stays.
-	orphan, err := s.cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30)
+	orphan, err := s.cfg.Cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
+	if _, err := s.cfg.Cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
 		t.Fatal(err)
 	}
-	pass(s.collectPass)
+	pass("collect")
 	disks := func() []string {
 		t.Helper()
-		d, err := s.cluster.ListDisks(ctx)
+		d, err := s.cfg.Cluster.ListDisks(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +143,7 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
 		t.Errorf("after collecting the disks are %v", d)
 	}
-	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, pod.ID.String()) {
 		t.Errorf("after collecting the keys are %v: %v", keys, err)
 	}
 
@@ -153,14 +151,14 @@ func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
 	s.report(agent, pod.ID, 2, husk.EventGone)
 	s.call("DELETE", "/v1/volumes/"+volume.ID.String(), c.token, nil)
 	s.call("DELETE", "/v1/images/"+image.ID.String(), c.token, nil)
-	pass(s.volumesPass, s.imagesPass, s.collectPass)
+	pass("volumes", "images", "collect")
 	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
 		t.Errorf("after the deletion the disks are %v", d)
 	}
-	if keys, err := s.cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, pod.ID.String()) {
 		t.Errorf("after the deletion the keys are %v: %v", keys, err)
 	}
-	if stored, err := s.cluster.ListImages(ctx); err != nil || slices.ContainsFunc(stored, func(i ceph.ImportedImage) bool { return i.Digest == image.Digest }) {
+	if stored, err := s.cfg.Cluster.ListImages(ctx); err != nil || slices.ContainsFunc(stored, func(i ceph.ImportedImage) bool { return i.Digest == image.Digest }) {
 		t.Errorf("after the deletion the imports are %v: %v", stored, err)
 	}
 	for _, path := range []string{"/v1/volumes/" + volume.ID.String(), "/v1/images/" + image.ID.String()} {
@@ -173,7 +171,7 @@ func TestAPodThatFitsNowhereSaysWhy(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	pod := s.order(c)
-	if err := newPlacer(s.Server).pass(t.Context(), 0); err != nil {
+	if err := s.loops.Passes()["schedule"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
@@ -189,14 +187,13 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	node, agent := s.node()
 	pod := s.order(c)
 	s.place(node, c, pod.ID)
-	watch := newNodeWatch(s.cfg.Lease)
-	if err := s.nodesPass(t.Context(), 0, watch); err != nil {
+	impatient := s.configured(func(c *Config) { c.Lease, c.Heartbeat = 2*time.Second, time.Second })
+	pass := impatient.loops.Passes()["nodes"]
+	if err := pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	for id, h := range watch.seen { // a lease ago
-		watch.seen[id] = heartbeat{h.stamp, h.moved.Add(-s.cfg.Lease - time.Second)}
-	}
-	if err := s.nodesPass(t.Context(), 0, watch); err != nil {
+	time.Sleep(impatient.cfg.Lease + 100*time.Millisecond) // the loop measures on its own monotonic clock
+	if err := pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil), 200); n.State != "Lost" {
@@ -239,51 +236,6 @@ func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// The one who leads does all of it, and stops when told to.
-func TestTheLeaderRunsTheLoops(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	c := s.tenant()
-	pod := s.order(c)
-	ctx, cancel := context.WithCancel(t.Context())
-	stopped := make(chan struct{})
-	events := s.watch(t.Context(), c, "")
-	until(t, events, "added "+pod.Name+" Pending")
-	until(t, events, "synced")
-	go func() {
-		defer close(stopped)
-		// As lead does, with the one loop that needs no Ceph as long as no node is there.
-		_ = s.store.Lead(ctx, "test", func(ctx context.Context, epoch int64) {
-			s.run(ctx, epoch, loop{"schedule", time.Hour, true, newPlacer(s.Server).pass})
-		})
-	}()
-	// The watch may show a pod before or after the loop has said why it waits.
-	told := func(p openapi.Pod) {
-		t.Helper()
-		for deadline := time.After(patience); ; {
-			select {
-			case e, ok := <-events:
-				if !ok {
-					t.Fatal("the watch ends")
-				}
-				if e.pod.ID == p.ID && e.pod.Status.Reason != nil && *e.pod.Status.Reason == "NoNode" {
-					return
-				}
-			case <-deadline:
-				t.Fatalf("pod %s is not told why it waits", p.Name)
-			}
-		}
-	}
-	told(pod)
-	told(s.order(c)) // the hint wakes the loop, whose next pass is an hour off
-	cancel()
-	select {
-	case <-stopped:
-	case <-time.After(patience):
-		t.Error("the loops do not stop")
-	}
-}
-
 // An import that the database has and Ceph has not any more is made again: the collector and an order may have met.
 func TestAnImportThatIsGoneIsMadeAgain(t *testing.T) {
 	t.Parallel()
@@ -295,17 +247,17 @@ func TestAnImportThatIsGoneIsMadeAgain(t *testing.T) {
 		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
 	}
 	image := order(first)
-	if err := s.imagesPass(t.Context(), 0); err != nil {
+	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cluster.RemoveDisk(t.Context(), husk.Image{ID: image.ID}.CloneName()); err != nil {
+	if err := s.cfg.Cluster.RemoveDisk(t.Context(), husk.Image{ID: image.ID}.CloneName()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cluster.RemoveImage(t.Context(), image.Digest); err != nil {
+	if err := s.cfg.Cluster.RemoveImage(t.Context(), image.Digest); err != nil {
 		t.Fatal(err)
 	}
 	again := order(second)
-	if err := s.imagesPass(t.Context(), 0); err != nil {
+	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+again.ID.String(), second.token, nil), 200); now.State != "Ready" {

@@ -36,7 +36,7 @@ func TestTheQueueIsAsOldAsItsOldestPod(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	pod, placer := s.order(c), newPlacer(s.Server) // there is no node
+	pod, placer := s.order(c), s.loops.Passes()["schedule"] // there is no node
 	if _, err := s.connect("husk_control").Exec(t.Context(), "UPDATE pods SET created_at = now() - interval '1 hour'"); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestTheAlertOnSlowAnswersLeavesOutStreams(t *testing.T) {
 		}
 	}
 	known := map[string]bool{"none": true}
-	for _, item := range s.spec.Paths.Map() {
+	for _, item := range s.contract.spec.Paths.Map() {
 		for _, op := range item.Operations() {
 			name := operationName(op.OperationID)
 			known[name] = true
@@ -108,7 +108,7 @@ func TestTheAlertOnSlowAnswersLeavesOutStreams(t *testing.T) {
 			if op.Parameters.GetByInAndName("query", "watch") != nil {
 				query = "?watch=true"
 			}
-			if streams(name, httptest.NewRequest(http.MethodGet, "/"+query, nil)) && !slices.Contains(out, name) && s.access[name].kinds[0] != husk.CallerAgent {
+			if streams(name, httptest.NewRequest(http.MethodGet, "/"+query, nil)) && !slices.Contains(out, name) && access[name].kinds[0] != husk.CallerAgent {
 				t.Errorf("%s may stay open, and the alert would take that for slow", name)
 			}
 		}

@@ -10,16 +10,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"husk/server/control"
 	"husk/store"
 )
 
 // schedules makes a replica take part in the election and run the scheduling loop while it leads.
 const schedulesEnv = "HUSK_TEST_SCHEDULES"
 
-func (s *Server) scheduleForTests(ctx context.Context) {
+func scheduleForTests(ctx context.Context, s *Server, db store.Control) {
 	for ctx.Err() == nil {
-		_ = s.store.Lead(ctx, fmt.Sprint(os.Getpid()), func(ctx context.Context, epoch int64) { //nolint:errcheck // it tries again
-			s.run(ctx, epoch, loop{"schedule", 2 * time.Second, true, newPlacer(s).pass})
+		_ = db.Lead(ctx, fmt.Sprint(os.Getpid()), func(ctx context.Context, epoch int64) { //nolint:errcheck // it tries again
+			s.loops.RunOnly(ctx, epoch, "schedule")
 		})
 	}
 }
@@ -124,10 +125,10 @@ func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	db := s.fleet(1, 3)
-	placer := newPlacer(s.Server)
+	placer := s.loops.Passes()["schedule"]
 	pass := func() {
 		t.Helper()
-		if err := placer.pass(t.Context(), 0); err != nil && err != errMore { //nolint:errorlint // it is returned as it is
+		if err := placer(t.Context(), 0); err != nil && err != control.ErrMore { //nolint:errorlint // it is returned as it is
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +173,7 @@ func BenchmarkPlacing(b *testing.B) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s.run(ctx, 0, loop{"schedule", 2 * time.Second, true, newPlacer(s.Server).pass})
+			s.loops.RunOnly(ctx, 0, "schedule")
 		}()
 		for s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Pending'") > 0 {
 			time.Sleep(10 * time.Millisecond)
@@ -191,7 +192,7 @@ func BenchmarkPlacing(b *testing.B) {
 func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
-	db := s.fleet(10, keyBatch+2)
+	db := s.fleet(10, control.KeyBatch+2)
 	for _, sql := range []string{
 		`INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, u.container, u.image_id FROM pods p, image_uses u
 			WHERE p.name LIKE 'queued-%' AND p.name <> 'queued-2'`, // of an image that has no clone in Ceph
@@ -201,13 +202,14 @@ func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	placer, keys := newPlacer(s.Server), newKeyMaker(s.Server)
+	passes := s.loops.Passes()
+	placer, keys := passes["schedule"], passes["keys"]
 	s.pass(placer)
 	if _, err := db.Exec(t.Context(), "UPDATE pods SET placed_at = now() + interval '1 hour' WHERE name = 'queued-2'"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_ = keys.pass(t.Context(), 0) //nolint:errcheck // that the others fail is what this is about
+		_ = keys(t.Context(), 0) //nolint:errcheck // that the others fail is what this is about
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE name = 'queued-2' AND ceph_key IS NOT NULL"); n != 1 {
 		t.Error("the last pod has no key")
@@ -221,7 +223,7 @@ func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
 func TestWhatWaitsForAnImageHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	const waiting = scheduleBatch + 100
+	const waiting = control.ScheduleBatch + 100
 	db := s.fleet(10, waiting+2)
 	for _, sql := range []string{
 		`INSERT INTO images (tenant_id, id, reference, digest, state, config) SELECT tenant_id, gen_random_uuid(), 'slow', 'sha256:slow', 'Importing', '{}' FROM pods LIMIT 1`,
@@ -233,14 +235,14 @@ func TestWhatWaitsForAnImageHoldsUpNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := newPlacer(s.Server)
-	if err := p.pass(t.Context(), 0); err != nil && !errors.Is(err, errMore) {
+	p := s.loops.Passes()["schedule"]
+	if err := p(t.Context(), 0); err != nil && !errors.Is(err, control.ErrMore) {
 		t.Fatal(err)
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Starting' AND name = 'queued-2'"); n != 1 {
 		t.Error("the pod that could be placed waits behind those that cannot")
 	}
-	if err := p.pass(t.Context(), 0); err != nil {
+	if err := p(t.Context(), 0); err != nil {
 		t.Errorf("with nothing to be placed the loop spins: %v", err)
 	}
 }

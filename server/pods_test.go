@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/ceph"
 	"husk/openapi"
 )
 
@@ -314,7 +315,7 @@ func TestTheDesiredStateAnswersAsSoonAsItIsNewer(t *testing.T) {
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},
 		},
-		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: podCephUser(pod.ID), Key: "cephx-secret"},
+		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.PodUser(pod.ID.String()), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(mergeEnv(nil, nil), "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},

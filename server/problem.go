@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 
 	"husk"
 	"husk/openapi"
+	"husk/server/auth"
+	"husk/server/request"
 )
 
 // statusOf maps every code to its HTTP status. This is the only place that knows.
@@ -48,10 +51,19 @@ var statusOf = map[husk.Code]int{
 
 var errNoRoute = husk.Errorf(husk.CodeNotFound, "", "there is no such path")
 
-// writeProblem answers with an RFC 9457 problem. What may be shown is in a *husk.Error; everything else is internal: it goes to the
+// isCallersFault reports whether a code is known and blames the request, not the platform.
+func isCallersFault(code husk.Code) bool {
+	status, known := statusOf[code]
+	return known && status < http.StatusInternalServerError
+}
+
+// problems writes errors as answers.
+type problems struct{ log *slog.Logger }
+
+// write answers with an RFC 9457 problem. What may be shown is in a *husk.Error; everything else is internal: it goes to the
 // log under the request's id, and the caller learns only that id.
-func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	req := requestOf(r.Context())
+func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
+	req := request.Of(r.Context())
 	shown, ok := errors.AsType[*husk.Error](err)
 	if !ok && errors.Is(err, context.DeadlineExceeded) && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
 		shown, ok = husk.Errorf(husk.CodeUnavailable, "", "the request took longer than %s; try again", requestTimeout), true
@@ -64,17 +76,17 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	}
 	status := statusOf[shown.Code]
 	if bare, _ := err.(*husk.Error); status >= http.StatusInternalServerError && bare == nil { //nolint:errorlint // one without a cause tells the caller all there is
-		s.log.Error("request failed", "request_id", req.id, "operation", req.operation, "tenant", req.caller.TenantID, "error", err)
+		p.log.Error("request failed", "request_id", req.ID, "operation", req.Operation, "tenant", req.Caller.TenantID, "error", err)
 	}
-	p := openapi.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(shown.Code)}
+	problem := openapi.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(shown.Code)}
 	if shown.Detail != "" {
-		p.Detail = &shown.Detail
+		problem.Detail = &shown.Detail
 	}
 	if shown.Field != "" {
-		p.Field = &shown.Field
+		problem.Field = &shown.Field
 	}
-	if req.id != "" {
-		p.RequestID = &req.id
+	if req.ID != "" {
+		problem.RequestID = &req.ID
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
@@ -83,8 +95,8 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="husk"`)
 	case http.StatusTooManyRequests:
-		if limited, ok := errors.AsType[*rateLimitedError](err); ok {
-			h.Set("Retry-After", strconv.Itoa(retryAfter(limited.wait)))
+		if limited, ok := errors.AsType[*auth.RateLimitedError](err); ok {
+			h.Set("Retry-After", strconv.Itoa(limited.RetryAfter()))
 		}
 	case http.StatusUpgradeRequired:
 		h.Set("Upgrade", "websocket")
@@ -93,7 +105,7 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(p); err != nil {
-		s.log.Debug("write problem", "request_id", req.id, "error", err)
+	if err := json.NewEncoder(w).Encode(problem); err != nil {
+		p.log.Debug("write problem", "request_id", req.ID, "error", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 )
@@ -209,8 +210,8 @@ func TestAPanicIsAProblemAndNotTheEnd(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	var log strings.Builder
-	s.log = slog.New(slog.NewTextHandler(&log, nil))
-	web := httptest.NewServer(s.observe(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret of the house") })))
+	observer := newObserver(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	web := httptest.NewServer(observer.observe(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret of the house") })))
 	defer web.Close()
 	s.url = web.URL
 	for range 2 {
@@ -227,9 +228,8 @@ func TestAPanicIsAProblemAndNotTheEnd(t *testing.T) {
 
 func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
 	t.Parallel()
-	s := open(t)
 	var log strings.Builder
-	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	p := problems{slog.New(slog.NewTextHandler(&log, nil))}
 	for name, c := range map[string]struct {
 		err    error
 		status int
@@ -239,7 +239,7 @@ func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
 		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not answer"), errors.New("secret")), 502},
 	} {
 		w := httptest.NewRecorder()
-		s.writeProblem(w, httptest.NewRequest(http.MethodGet, "/nowhere", nil), c.err)
+		p.write(w, httptest.NewRequest(http.MethodGet, "/nowhere", nil), c.err)
 		if w.Code != c.status || strings.Contains(w.Body.String(), "secret") {
 			t.Errorf("%s is answered %d %s", name, w.Code, w.Body)
 		}

@@ -54,7 +54,7 @@ func serveForTests(databaseURL string) error {
 		return err
 	}
 	if os.Getenv(schedulesEnv) != "" {
-		go s.scheduleForTests(ctx)
+		go scheduleForTests(ctx, s, st.Control())
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

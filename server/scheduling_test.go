@@ -1,19 +1,16 @@
 package server
 
 import (
-	"context"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/openapi"
 	"husk/scheduler"
+	"husk/server/control"
 )
 
 // metal is a node that has joined, with these settings and room.
@@ -37,14 +34,14 @@ func (s site) wants(c tenancy, cpu, memory int, labels map[string]any, schedulin
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, body), 201)
 }
 
-func (s site) pass(p *placer) {
+func (s site) pass(p control.Pass) {
 	s.t.Helper()
 	for range 3 {
-		err := p.pass(s.t.Context(), 0)
+		err := p(s.t.Context(), 0)
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, errMore) {
+		if !errors.Is(err, control.ErrMore) {
 			s.t.Fatal(err)
 		}
 	}
@@ -132,7 +129,7 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 			if p := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200); p.Outcome != "Undecided" {
 				t.Errorf("before it was looked at the answer is %+v", p)
 			}
-			s.pass(newPlacer(s.Server))
+			s.pass(s.loops.Passes()["schedule"])
 			if st := s.pod(c, pod.ID).Status; *st.Reason != string(x.reason) || *st.Message != x.message {
 				t.Errorf("the pod says %s: %s", *st.Reason, *st.Message)
 			}
@@ -158,7 +155,7 @@ func TestAPodThatIsPlacedSaysHow(t *testing.T) {
 	c := s.tenant()
 	node := s.metal(8000, 8192, map[string]any{})
 	pod := s.wants(c, 1000, 1000, map[string]any{}, map[string]any{})
-	s.pass(newPlacer(s.Server))
+	s.pass(s.loops.Passes()["schedule"])
 	path := "/pods/" + pod.ID.String() + "/placement"
 	own := as[openapi.Placement](t, s.call("GET", "/v1"+path, c.token, nil), 200)
 	if own.Outcome != "Placed" || *own.NodeName != node.Name || own.Score != nil || own.DecidedAt == nil {
@@ -182,7 +179,7 @@ func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
 			before = other
 		}
 		first := s.wants(before, 1500, 1000, map[string]any{}, map[string]any{})
-		p := newPlacer(s.Server)
+		p := s.loops.Passes()["schedule"]
 		s.pass(p)
 		pod := s.wants(c, 1500, 1000, map[string]any{}, map[string]any{})
 		s.pass(p)
@@ -209,7 +206,7 @@ func TestAHigherPriorityTakesTheRoomOfALowerOne(t *testing.T) {
 	}
 	none := map[string]any{}
 	s.metal(2000, 8192, none)
-	p := newPlacer(s.Server)
+	p := s.loops.Passes()["schedule"]
 	low := s.wants(c, 1500, 1000, none, none)
 	s.pass(p)
 	first := s.pod(c, low.ID)
@@ -267,16 +264,16 @@ func TestRulesHoldOverPodsThatWerePlacedBefore(t *testing.T) {
 	}
 	app := map[string]any{"app": "db"}
 	apart := map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "zone"}}}
-	p := newPlacer(s.Server)
+	p := s.loops.Passes()["schedule"]
 	s.wants(c, 1000, 1000, app, none) // says nothing itself, and counts
 	s.wants(other, 1000, 1000, app, none)
 	s.pass(p)
 	second := s.wants(c, 1000, 1000, app, apart)
 	s.pass(p)
-	s.pass(newPlacer(s.Server)) // whoever leads next knows it too
+	s.pass(s.loops.Passes()["schedule"]) // whoever leads next knows it too
 	third := s.wants(c, 1000, 1000, app, none)
 	fourth := s.wants(c, 1000, 1000, none, map[string]any{"rules": []any{map[string]any{"kind": "Affinity", "label": "app", "value": "db", "topologyKey": "zone"}}})
-	s.pass(newPlacer(s.Server))
+	s.pass(s.loops.Passes()["schedule"])
 	at := func(id uuid.UUID) string {
 		if n := s.pod(c, id).Status.NodeName; n != nil {
 			return *n
@@ -293,7 +290,7 @@ func TestADefragmentationIsProposedAndThenDone(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	none := map[string]any{}
-	p := newPlacer(s.Server)
+	p := s.loops.Passes()["schedule"]
 	first := s.metal(4000, 8192, none)
 	one := s.wants(c, 1000, 1000, none, none)
 	s.pass(p)
@@ -326,64 +323,5 @@ func TestADefragmentationIsProposedAndThenDone(t *testing.T) {
 	s.pass(p)
 	if got := s.pod(c, one.ID).Status; got.Phase != "Starting" || *got.NodeName != second.Name {
 		t.Errorf("the pod is %+v", got)
-	}
-}
-
-// What the index has after all that happened is what one that reads everything anew has.
-func TestTheIndexThatIsKeptIsTheOneThatIsReadAnew(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	c := s.tenant()
-	none := map[string]any{}
-	var nodes []openapi.Node
-	for range 4 {
-		nodes = append(nodes, s.metal(4000, 8192, map[string]any{"labels": map[string]any{"zone": named("zone")}}))
-	}
-	p := newPlacer(s.Server)
-	var pods []openapi.Pod
-	for i := range 12 {
-		scheduling := none
-		if i > 6 {
-			scheduling = map[string]any{"rules": []any{map[string]any{"kind": "Spread", "label": "app", "topologyKey": "zone"}}}
-		}
-		pods = append(pods, s.wants(c, 500, 500, map[string]any{"app": "web"}, scheduling))
-		if i%3 == 0 {
-			s.pass(p)
-		}
-	}
-	s.pass(p)
-	for i, pod := range pods[:6] {
-		s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil)
-		if i%2 == 0 {
-			for _, n := range nodes { // only the right one counts
-				if err := s.store.Report(t.Context(), n.ID, []husk.PodReport{{PodID: pod.ID, Generation: 2, Event: husk.EventGone}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	s.call("PATCH", "/v1/admin/nodes/"+nodes[0].ID.String(), s.operator(), map[string]any{"cordoned": true})
-	state := func(c *cluster) map[string]any {
-		t.Helper()
-		if _, err := c.sync(context.WithoutCancel(t.Context())); err != nil {
-			t.Fatal(err)
-		}
-		m := map[string]any{}
-		for _, n := range c.nodes {
-			m[n.room.Name] = []any{c.fleet.Free(n.at), n.stale, len(n.pods)}
-		}
-		for key, pod := range c.pods {
-			m[key.ID.String()] = []any{c.fleet.Node(c.fleet.NodeOf(pod.handle)), pod.leaving, c.fleet.Size(pod.handle)}
-		}
-		m["keys"] = len(c.keys)
-		m["ruled"] = slices.Collect(maps.Keys(c.ruled))
-		return m
-	}
-	kept := state(p.cluster)
-	if p.cluster.rebuilt {
-		t.Error("the index was read anew although no node has changed")
-	}
-	if diff := cmp.Diff(state(newCluster(s.store, s.log)), kept); diff != "" {
-		t.Errorf("the index (-anew +kept):\n%s", diff)
 	}
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -138,7 +137,7 @@ func (s site) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var copying, scraping sync.WaitGroup
-	copying.Go(func() { s.live.run(ctx, slog.New(slog.DiscardHandler)) })
+	copying.Go(func() { s.metrics.Run(ctx) })
 	scraping.Go(func() {
 		start := time.Now()
 		for i, c := range tenants {

@@ -105,7 +105,7 @@ func TestWhatIsSecretIsSealedInTheDatabase(t *testing.T) {
 	c := s.tenant()
 	const password = "registry-secret-hunter2"
 	auth := &store.RegistryAuth{Username: "me", Password: password}
-	_, err := s.store.CreateImage(t.Context(), c.id, store.NewIdempotency("", "t", "", nil), "registry.example.com/x:1", "sha256:1", husk.ImageConfig{}, auth)
+	_, err := s.db.Tenant(c.owner).CreateImage(t.Context(), store.NewIdempotency("", "t", "", nil), "registry.example.com/x:1", "sha256:1", husk.ImageConfig{}, auth)
 	if err != nil {
 		t.Fatal(err)
 	}

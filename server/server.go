@@ -1,32 +1,43 @@
-// Package server is the central API and its control loops. It holds no state: run as many as you like over one Postgres; the one
-// that leads runs the loops.
+// Package server is the central API. It holds no state: run as many servers as you like over one Postgres; the one that leads also runs
+// the control loops.
 //
-// A request passes contract.go (route, token, access table, validation against openapi.yaml), reaches a thin handler in api_*.go
-// through the generated strict server, and calls the store. Every error becomes a problem in problem.go and nowhere else. Loops
-// (loop_*.go) take no input: each re-reads what there is to do, does it, and may be interrupted anywhere.
+// A request passes observe.go (an id, metrics, the log), contract.go (route, authentication, access table, rate limits, validation
+// against openapi.yaml), and reaches a thin handler through the generated strict server. There is one file of handlers for each noun:
+// pods.go, volumes.go, images.go, and so on. A handler decodes, makes one call, and encodes. Every error becomes a problem in problem.go
+// and nowhere else.
+//
+// What does more than that has a package of its own, and none of them imports this one:
+//
+//   - server/auth finds out who the caller is
+//   - server/control runs the background loops
+//   - server/exec relays sessions, logs and statistics of running pods
+//   - server/metrics serves metrics
+//   - server/agents calls the agents of nodes
+//   - server/request holds what is known about the request under way
 package server
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/ceph"
 	"husk/egress"
-	"husk/idtoken"
 	"husk/openapi"
+	"husk/server/agents"
+	"husk/server/auth"
+	"husk/server/control"
+	"husk/server/exec"
+	"husk/server/metrics"
 	"husk/store"
 	"husk/web"
 )
@@ -38,7 +49,7 @@ type Config struct {
 	Issuer  string // of tokens; the same for every server of an installation
 	Log     *slog.Logger
 
-	// Egress says where the server may be led by what tenants name.
+	// Egress says which addresses the server may connect to on behalf of tenants.
 	Egress egress.Policy
 
 	// CephMonitors, ImagesPool and VolumesPool are handed to the agents.
@@ -48,11 +59,11 @@ type Config struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
-	// LoginsPerSecond is how many logins, and requests whose token does not verify, one address may send; 0 means 20. Bursts are five
-	// times that.
+	// LoginsPerSecond is how many logins, and requests with a token that does not verify, one address may send; 0 means 20. Bursts are
+	// five times that.
 	LoginsPerSecond float64
 
-	// SigningKeyLife is how long a key signs tokens before the next takes over; 0 means 30 days.
+	// SigningKeyLife is how long a key signs tokens before the next one takes over; 0 means 30 days.
 	SigningKeyLife time.Duration
 
 	// Prices say what usage costs; the zero value prices nothing.
@@ -61,86 +72,44 @@ type Config struct {
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
 	Lease, Heartbeat time.Duration
 
-	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often it is looked whether
-	// its caller still may; 0 means 15 seconds.
+	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often the server
+	// re-checks that the caller is still authorized; 0 means 15 seconds.
 	SessionIdle, SessionCheck time.Duration
 
-	// NodeCertificateLife is how long a node's certificate is good; its agent renews it when two thirds are over.
+	// NodeCertificateLife is how long a node's certificate is valid; its agent renews it after two thirds of that.
 	NodeCertificateLife time.Duration
 }
 
-// MaxHeaderBytes is how much of a request's header an HTTP server before Handler should read: several times what a token takes.
+// MaxHeaderBytes is how much of a request's header an HTTP server in front of Handler should read: several times what a token takes.
 const MaxHeaderBytes = 32 << 10
 
-// Server serves the API.
-type Server struct {
-	store     *store.Store
-	cluster   *ceph.Cluster
-	cfg       Config
-	log       *slog.Logger
-	tokens    *tokens
-	authority *authority
-	access    map[string]accessRule
-	spec      *openapi3.T
-	router    routers.Router
-	metrics   *metrics
-	agents    *agentClients
-	sessions  *tenantSessions
-	live      *liveFigures
-	clocks    *clockWarnings
-	dashboard dashboard
-
-	readOnly     map[string]bool // names of properties that only answers have
-	deprecations map[string]deprecation
-	// tenants counts requests by tenant, addresses logins by address, and outbound what tenants make this server ask of others.
-	tenants, addresses, outbound *limiter
-	idTokens                     *idtoken.Verifier
-}
-
-// minCertificateLife leaves an agent a few tries. Lives this short are for tests.
+// minCertificateLife leaves an agent a few attempts to renew. Lives this short are for tests.
 const minCertificateLife = 10 * time.Second
 
-// New prepares a server: signing keys, the certificate authority, the contract, and a check that every operation has an entry in the access table.
+func (c Config) check() error {
+	if c.Lease < 2*c.Heartbeat || c.Heartbeat < time.Second {
+		return fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and the heartbeat at least one second", c.Lease, c.Heartbeat)
+	}
+	if c.NodeCertificateLife < minCertificateLife {
+		return fmt.Errorf("a node's certificate must live for at least %s, not %s: its agent renews it in the last third", minCertificateLife, c.NodeCertificateLife)
+	}
+	return nil
+}
+
+// Server serves the API and runs the control loops.
+type Server struct {
+	handler  http.Handler
+	contract *contract
+	auth     *auth.Auth
+	loops    *control.Loops
+	metrics  *metrics.Metrics
+	agents   *agents.Agents
+}
+
+// New prepares a server: signing keys, the certificate authority, the contract, and a check that every operation has an entry in the
+// access table.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Lease < 2*cfg.Heartbeat || cfg.Heartbeat < time.Second {
-		return nil, fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and that at least one second", cfg.Lease, cfg.Heartbeat)
-	}
-	if cfg.NodeCertificateLife < minCertificateLife {
-		return nil, fmt.Errorf("a node's certificate must live for at least %s, and not %s: its agent renews it in the last third", minCertificateLife, cfg.NodeCertificateLife)
-	}
-	spec, err := openapi.GetSpec()
-	if err != nil {
-		return nil, fmt.Errorf("read the contract: %w", err)
-	}
-	router, err := gorillamux.NewRouter(spec)
-	if err != nil {
-		return nil, fmt.Errorf("route the contract: %w", err)
-	}
-	if err := checkAccessTable(spec, access); err != nil {
-		return nil, err
-	}
-	deprecations, err := deprecationsOf(spec)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.LoginsPerSecond == 0 {
-		cfg.LoginsPerSecond = 20
-	}
-	if cfg.SigningKeyLife == 0 {
-		cfg.SigningKeyLife = 30 * 24 * time.Hour
-	}
-	if cfg.SessionIdle == 0 {
-		cfg.SessionIdle = sessionIdle
-	}
-	if cfg.SessionCheck == 0 {
-		cfg.SessionCheck = readAgain
-	}
-	tokens, err := newTokens(ctx, cfg.Store, cfg.Issuer)
-	if err != nil {
-		return nil, err
-	}
-	authority, err := openAuthority(ctx, cfg.Store)
-	if err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	files, err := web.Files()
@@ -151,55 +120,58 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		dashboard: dashboard,
-		store:     cfg.Store, cluster: cfg.Cluster, cfg: cfg, log: cfg.Log, tokens: tokens, authority: authority, access: access, spec: spec, router: router,
-		metrics: newMetrics(cfg.Store), live: newLiveFigures(cfg.Store), clocks: &clockWarnings{last: map[store.ID]time.Time{}}, agents: newAgentClients(authority), sessions: &tenantSessions{open: map[store.ID]int{}}, readOnly: readOnlyProperties(spec), deprecations: deprecations,
-		tenants: newTenantLimiter(cfg.Store), addresses: newLimiter(cfg.Store, "address", cfg.LoginsPerSecond),
-		outbound: newLimiter(cfg.Store, "outbound", outboundPerSecond), idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
+	registry := prometheus.NewRegistry()
+	a, err := auth.New(ctx, auth.Config{
+		Store: cfg.Store, Log: cfg.Log, Issuer: cfg.Issuer, Egress: cfg.Egress, LoginsPerSecond: cfg.LoginsPerSecond,
+		SigningKeyLife: cfg.SigningKeyLife, NodeCertificateLife: cfg.NodeCertificateLife, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	nodes := agents.New(agents.Config{TLS: a.ClientTLS, Verify: a.VerifyNode, Known: isCallersFault})
+	m := metrics.New(cfg.Store, nodes, cfg.Log, registry)
+	contract, err := newContract(a, m, cfg)
+	if err != nil {
+		return nil, err
+	}
+	loops := control.New(control.Config{
+		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Lease: cfg.Lease,
+		Heartbeat: cfg.Heartbeat, SigningKeys: a.TendSigningKeys, Metrics: registry,
+	})
+	sessions := exec.New(exec.Config{
+		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Metrics: registry,
+	})
+	api := newAPI(cfg, a, sessions, m, registry)
+	handler := newObserver(cfg.Log, registry).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))
+	return &Server{handler: handler, contract: contract, auth: a, loops: loops, metrics: m, agents: nodes}, nil
 }
 
 // Handler returns the HTTP API and the dashboard.
-func (s *Server) Handler() http.Handler {
-	r := chi.NewRouter()
-	r.Use(s.contract)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, errNoRoute) })
-	strict := openapi.NewStrictHandlerWithOptions(api{s}, nil, openapi.StrictHTTPServerOptions{
-		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
-		ResponseErrorHandlerFunc: s.writeProblem,
-	})
-	return s.observe(s.withDashboard(openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
-		BaseRouter:       r,
-		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { s.writeProblem(w, r, s.badRequest(err)) },
-	})))
-}
+func (s *Server) Handler() http.Handler { return s.handler }
 
-// RunLoops keeps this server's copy of what tenants are told fresh, takes part in the election, and runs the control loops whenever this server leads.
-// It returns when ctx ends.
+// AgentTLS is the TLS of the listener that agents call. The handler is the same on every listener.
+func (s *Server) AgentTLS() *tls.Config { return s.auth.ListenerTLS() }
+
+// RunLoops keeps this server's copy of the tenants' metrics fresh, takes part in the election, and runs the control loops whenever this
+// server leads. It returns when ctx ends.
 func (s *Server) RunLoops(ctx context.Context) {
-	var figures sync.WaitGroup
-	defer figures.Wait()
-	figures.Go(func() { s.live.run(ctx, s.log) })
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	holder := fmt.Sprintf("%s/%d", host, os.Getpid())
-	for ctx.Err() == nil {
-		err := s.store.Lead(ctx, holder, s.lead)
-		if err != nil && !errors.Is(err, context.Canceled) {
-			s.log.Warn("not leading", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { s.metrics.Run(ctx) })
+	s.loops.Run(ctx)
 }
 
-// api implements the generated strict server; its methods are spread over the api_*.go files.
-type api struct{ *Server }
-
-var _ openapi.StrictServerInterface = api{}
+// newHandler puts the generated router behind the contract.
+func newHandler(c *contract, a api) http.Handler {
+	r := chi.NewRouter()
+	r.Use(c.hold)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) { c.problems.write(w, r, errNoRoute) })
+	strict := openapi.NewStrictHandlerWithOptions(a, nil, openapi.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { c.problems.write(w, r, c.badRequest(err)) },
+		ResponseErrorHandlerFunc: c.problems.write,
+	})
+	return openapi.HandlerWithOptions(strict, openapi.ChiServerOptions{
+		BaseRouter:       r,
+		ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { c.problems.write(w, r, c.badRequest(err)) },
+	})
+}

@@ -35,7 +35,7 @@ func play(t *testing.T, s site, act http.HandlerFunc) stage {
 	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
 	node, agent, holder := s.register(token, named("node"))
 	srv := httptest.NewUnstartedServer(act)
-	srv.Listener = tls.NewListener(srv.Listener, pki.AgentListener(s.authority.Root(), holder))
+	srv.Listener = tls.NewListener(srv.Listener, pki.AgentListener(s.auth.Root(), holder))
 	srv.Start()
 	t.Cleanup(srv.Close)
 	body := map[string]any{}
@@ -235,7 +235,7 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 		plain,
 	}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", s.tenant.token, body), 201)
-	_, node, _, err := s.store.OpenSession(t.Context(), s.tenant.id, s.pod, "look")
+	_, node, _, err := s.db.Tenant(s.tenant.owner).OpenSession(t.Context(), s.pod, "look")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 	var got []string
 	for _, d := range told {
 		if d.Pod.ID == pod.ID {
-			desired, err := s.desiredPod(d)
+			desired, err := desired{s.cfg.CephMonitors, s.cfg.VolumesPool}.pod(d)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,8 +306,7 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 	}
 	t.Run("nothing is said", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
-		s.cfg.SessionIdle, s.cfg.SessionCheck = 200*time.Millisecond, 20*time.Millisecond
+		s := open(t).configured(func(c *Config) { c.SessionIdle, c.SessionCheck = 200*time.Millisecond, 20*time.Millisecond })
 		stage := play(t, s, acting(t, silent))
 		conn, _, err := stage.dial(stage.tenant.token, "attach")
 		if err != nil {
@@ -317,13 +316,12 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 	})
 	t.Run("its caller is shut out", func(t *testing.T) {
 		t.Parallel()
-		s := open(t)
-		s.cfg.SessionCheck = 20 * time.Millisecond
+		s := open(t).configured(func(c *Config) { c.SessionCheck = 20 * time.Millisecond })
 		stage := play(t, s, acting(t, silent))
 		account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", stage.tenant.token, map[string]any{"name": "ci", "role": "developer"}), 201)
 		keys := "/v1/service-accounts/" + account.ID.String() + "/api-keys"
 		key := as[openapi.APIKeyWithSecret](t, s.call("POST", keys, stage.tenant.token, map[string]any{"name": "k"}), 201)
-		token, err := s.tokens.issue(t.Context(), husk.Caller{
+		token, err := s.auth.IssueTokenFor(t.Context(), husk.Caller{
 			Kind: husk.CallerTenant, ID: account.ID, TenantID: stage.tenant.id, Role: husk.RoleDeveloper, KeyID: key.ClientID, Name: "ci",
 		}, time.Minute)
 		if err != nil {
@@ -364,31 +362,4 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 			t.Error("the agent's half goes on")
 		}
 	})
-}
-
-func TestATenantHasSoManySessionsAndNoMore(t *testing.T) {
-	t.Parallel()
-	sessions := &tenantSessions{open: map[uuid.UUID]int{}}
-	one, other := uuid.New(), uuid.New()
-	var leave func()
-	for range maxTenantSessions {
-		var err error
-		if leave, err = sessions.enter(one); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := sessions.enter(one); husk.CodeOf(err) != husk.CodeSessionLimit {
-		t.Errorf("one too many: %v", err)
-	}
-	if _, err := sessions.enter(other); err != nil {
-		t.Errorf("another tenant: %v", err)
-	}
-	leave()
-	leave() // counts once
-	if _, err := sessions.enter(one); err != nil {
-		t.Errorf("after one has left: %v", err)
-	}
-	if _, err := sessions.enter(one); err == nil {
-		t.Error("leaving twice made two places")
-	}
 }

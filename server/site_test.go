@@ -27,7 +27,7 @@ import (
 	"husk/openapi"
 	"husk/pki"
 	"husk/store"
-	"husk/test/contract"
+	contracttest "husk/test/contract"
 )
 
 func TestMain(m *testing.M) {
@@ -40,6 +40,16 @@ func TestMain(m *testing.M) {
 	devtest.Main(m)
 }
 
+// What OAuth 2.0 calls things (RFC 6749, RFC 8693), written down again so that the server's own spelling is tested.
+const (
+	grantClientCredentials = "client_credentials"
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantCode              = "authorization_code"
+	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token"
+	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token"
+	tokenAudience          = "husk"
+)
+
 const (
 	patience = 30 * time.Second
 	issuer   = "https://husk.example.com"
@@ -48,9 +58,12 @@ const (
 // site is a server over HTTP with a database of its own. It has no Ceph: the API only writes down what is wanted.
 type site struct {
 	*Server
-	t   testing.TB
-	url string
-	web *http.Client // holds every answer to the contract
+	cfg   Config
+	db    *store.Store
+	store store.Control
+	t     testing.TB
+	url   string
+	web   *http.Client // holds every answer to the contract
 
 	operatorID uuid.UUID
 	database   devtest.URL // by role
@@ -83,12 +96,27 @@ func (s site) logging(handler slog.Handler) site {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
-	s.Server, err = New(t.Context(), Config{
+	return s.serve(Config{
 		Store: st, Issuer: issuer, Log: slog.New(handler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
-		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Cluster: s.cfg.Cluster, Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
-	if err != nil {
+}
+
+// configured is another server on the same database, with this change to its configuration.
+func (s site) configured(change func(*Config)) site {
+	s.t.Helper()
+	cfg := s.cfg
+	change(&cfg)
+	return s.serve(cfg)
+}
+
+func (s site) serve(cfg Config) site {
+	t := s.t
+	t.Helper()
+	var err error
+	s.cfg, s.db, s.store = cfg, cfg.Store, cfg.Store.Control()
+	if s.Server, err = New(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	httpServer := httptest.NewServer(s.Handler())
@@ -104,9 +132,9 @@ func (s site) logging(handler slog.Handler) site {
 }
 
 // contractual holds answers to the contract: a bad one fails the test.
-func contractual(t testing.TB, next http.RoundTripper) *contract.Transport {
+func contractual(t testing.TB, next http.RoundTripper) *contracttest.Transport {
 	t.Helper()
-	c, err := contract.New(next, t.Errorf)
+	c, err := contracttest.New(next, t.Errorf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +232,7 @@ func (s site) call(method, path, token string, body any, headers ...string) answ
 
 func (s site) token(c husk.Caller) string {
 	s.t.Helper()
-	token, err := s.tokens.issue(s.t.Context(), c, time.Hour)
+	token, err := s.auth.IssueTokenFor(s.t.Context(), c, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -233,19 +261,19 @@ func (s site) tenant() tenancy {
 	quota := map[string]any{"requestsPerSecond": 100_000} // tests are busier than tenants
 	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant"), "quota": quota}), 201)
 	config := husk.ImageConfig{Entrypoint: []string{"/bin/server"}, Cmd: []string{"--quiet"}, Env: []string{"A=image"}, WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT"}
-	image, err := s.store.CreateImage(s.t.Context(), made.ID, store.NewIdempotency("", "test", "/v1/test", nil), "registry.example.com/web:1", "sha256:"+named("digest"), config, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
-		s.t.Fatal(err)
-	}
 	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", store.KeyOrder{Name: "test"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	owner, err := s.store.Authenticate(s.t.Context(), key.ClientID, key.Secret)
 	if err != nil {
+		s.t.Fatal(err)
+	}
+	image, err := s.db.Tenant(owner).CreateImage(s.t.Context(), store.NewIdempotency("", "test", "/v1/test", nil), "registry.example.com/web:1", "sha256:"+named("digest"), config, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
 		s.t.Fatal(err)
 	}
 	return tenancy{made.ID, owner, s.token(owner), image}
@@ -307,16 +335,16 @@ func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
 	}
 	made := as[openapi.NodeIdentity](s.t, s.over(pki.JoinClient(fingerprint)).call("POST", "/v1/agent/register", "",
 		map[string]any{"token": token, "name": name, "certificateRequest": request}), 201)
-	cert, err := pki.NodeCertificate(s.authority.Root(), made.NodeID.String(), made.Certificate, key)
+	cert, err := pki.NodeCertificate(s.auth.Root(), made.NodeID.String(), made.Certificate, key)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if made.Authority != s.authority.Root().PEM() {
+	if made.Authority != s.auth.Root().PEM() {
 		s.t.Errorf("the node is told of the authority %s", made.Authority)
 	}
 	h := &pki.NodeHolder{}
 	h.Replace(cert)
-	return made.NodeID, s.over(pki.AgentClient(s.authority.Root(), h)), h
+	return made.NodeID, s.over(pki.AgentClient(s.auth.Root(), h)), h
 }
 
 // over is the site as it is reached at the agents' listener.

@@ -14,7 +14,7 @@ import (
 func TestUsageIsShownToWhomItIs(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	s.cfg.Prices = husk.PriceList{Currency: "EUR", CPUCoreHour: 0.02, MemoryGiBHour: 0.004}
+	s = s.configured(func(c *Config) { c.Prices = husk.PriceList{Currency: "EUR", CPUCoreHour: 0.02, MemoryGiBHour: 0.004} })
 	c, stranger := s.tenant(), s.tenant()
 	node, agent := s.node()
 	_, other := s.node()

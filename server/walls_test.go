@@ -41,7 +41,7 @@ func newWorld(t *testing.T) world {
 	w.account = as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", w.victim.token, map[string]any{"name": "ci", "role": "viewer"}), 201).ID.String()
 	w.key = as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/service-accounts/"+w.account+"/api-keys", w.victim.token, map[string]any{"name": "k"}), 201).ClientID.String()
 	w.user = as[openapi.User](t, s.call("POST", "/v1/users", w.victim.token, map[string]any{"issuer": "https://login.example.com", "subject": "7", "role": "viewer"}), 201).ID.String()
-	issuer, err := s.store.CreateIssuer(t.Context(), w.victim.id, store.NewIdempotency("", "test", "", nil), husk.OIDCIssuer{
+	issuer, err := s.db.Tenant(w.victim.owner).CreateIssuer(t.Context(), store.NewIdempotency("", "test", "", nil), husk.OIDCIssuer{
 		Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{},
 	})
 	if err != nil {
@@ -49,7 +49,7 @@ func newWorld(t *testing.T) world {
 	}
 	w.issuer = issuer.ID.String()
 	w.viewer = s.with(w.stranger, husk.RoleViewer)
-	if w.expired, err = s.tokens.issue(t.Context(), w.stranger.owner, -time.Hour); err != nil {
+	if w.expired, err = s.auth.IssueTokenFor(t.Context(), w.stranger.owner, -time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -146,7 +146,7 @@ var show = map[string]attempt{
 
 // method finds the HTTP method of an operation.
 func (w world) method(id string) string {
-	for _, op := range operations(w.spec) {
+	for _, op := range operations(w.contract.spec) {
 		if op.id == id {
 			return op.method
 		}
@@ -178,8 +178,8 @@ func bare(t testing.TB, a answer) string {
 func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, op := range operations(w.spec) {
-		rule := w.access[op.id]
+	for _, op := range operations(w.contract.spec) {
+		rule := access[op.id]
 		attempts := []attempt{{path: op.path}}
 		_, known := show[op.id]
 		switch make := aim[op.id]; {
@@ -362,8 +362,8 @@ func TestTheAgentOfAnotherNodeReachesNothing(t *testing.T) {
 	if d := as[openapi.DesiredState](t, w.agent.call("GET", "/v1/agent/desired", "", nil), 200); len(d.Pods) != 1 {
 		t.Errorf("the pod's own agent is shown %+v", d.Pods)
 	}
-	for _, op := range operations(w.spec) {
-		if slices.Contains(w.access[op.id].kinds, husk.CallerAgent) && strings.Contains(op.path, "{") {
+	for _, op := range operations(w.contract.spec) {
+		if slices.Contains(access[op.id].kinds, husk.CallerAgent) && strings.Contains(op.path, "{") {
 			t.Errorf("%s takes ids in its path; say here what another node's agent gets", op.id)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"husk/openapi"
+	"husk/server/request"
 	"husk/store"
 )
 
@@ -19,11 +20,10 @@ const watchPing = 15 * time.Second
 // process, and each hint makes it read the list again and send the difference to what it sent before. Nothing can be lost that way,
 // and a reader who comes back after a restart gets the whole list again.
 type watch[Ours, Wire any] struct {
-	server     *Server
+	api        api
 	ctx        context.Context //nolint:containedctx // the generated interface hands none on
-	tenant     store.ID
-	appendOnly bool // what is no longer read is not deleted but old
-	hints      func(tenant store.ID) (<-chan struct{}, func())
+	appendOnly bool            // what is no longer read is not deleted but old
+	hints      func() (<-chan struct{}, func())
 	read       func(store.Page) ([]Ours, string, error)
 	id         func(Ours) store.ID
 }
@@ -41,15 +41,15 @@ func (s watch[Ours, Wire]) VisitListImagesResponse(w http.ResponseWriter) error 
 func (s watch[Ours, Wire]) VisitListEventsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
-	hint, done := s.hints(s.tenant)
+	hint, done := s.hints()
 	defer done()
 	sent := map[store.ID]Ours{}
 	now, err := allPages(s.read)
 	if err != nil {
 		return err
 	}
-	s.server.metrics.watchers.Inc()
-	defer s.server.metrics.watchers.Dec()
+	s.api.watchers.Inc()
+	defer s.api.watchers.Dec()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -73,7 +73,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 			err = s.again(out, sent)
 		}
 		if err != nil {
-			s.server.log.Debug("watch ends", "tenant", s.tenant, "error", err)
+			s.api.log.Debug("watch ends", "tenant", request.Of(s.ctx).Caller.TenantID, "error", err)
 			return nil
 		}
 	}
@@ -93,7 +93,7 @@ func (s watch[Ours, Wire]) again(out eventStream, sent map[store.ID]Ours) error 
 // allPages reads a list to its end.
 func allPages[T any](read func(store.Page) ([]T, string, error)) ([]T, error) {
 	var all []T
-	page := store.Page{Limit: maxLimit}
+	page := store.Page{Limit: request.MaxLimit}
 	for {
 		items, next, err := read(page)
 		if err != nil {
@@ -158,8 +158,6 @@ type eventStream struct {
 	c *http.ResponseController
 }
 
-const writeTimeout = 30 * time.Second
-
 func (e eventStream) event(kind, data string) error {
 	return e.write("event: %s\ndata: %s\n\n", kind, data)
 }
@@ -172,7 +170,7 @@ func (e eventStream) comment(text string) error {
 }
 
 func (e eventStream) write(format string, args ...any) error {
-	if err := e.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := e.c.SetWriteDeadline(time.Now().Add(request.WriteTimeout)); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(e.w, format, args...)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -20,28 +21,18 @@ const (
 	maxIssuers         = 20
 )
 
-func serviceAccountOf(a db.ServiceAccount) husk.ServiceAccount {
-	return husk.ServiceAccount{ID: a.ID, Name: a.Name, Role: a.Role, CreatedAt: a.CreatedAt}
-}
-
-func apiKeyOf(k db.ApiKey) husk.APIKey {
-	return husk.APIKey{
-		ClientID: k.ClientID, Name: k.Name, ServiceAccountID: k.ServiceAccountID, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt, LimitedTo: k.LimitedTo,
-	}
-}
-
 // CreateServiceAccount makes a service account without keys. Codes: name_taken, quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateServiceAccount(ctx context.Context, tenantID ID, idem Idempotency, name string, role husk.Role) (husk.ServiceAccount, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.ServiceAccount, error) {
-		if _, err := q.LockTenant(ctx, tenantID); err != nil {
+func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name string, role husk.Role) (husk.ServiceAccount, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
+		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.ServiceAccount{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.ServiceAccount, error) {
-			row, err := insertServiceAccount(ctx, q, tenantID, name, role)
+		return creating(ctx, q, t.id, idem, func() (ID, husk.ServiceAccount, error) {
+			row, err := insertServiceAccount(ctx, q, t.id, name, role)
 			if err != nil {
 				return uuid.Nil, husk.ServiceAccount{}, err
 			}
-			return row.ID, serviceAccountOf(row), audit(ctx, q, tenantID, "serviceAccount", row.ID.String())
+			return row.ID, serviceAccountOf(row), audit(ctx, q, t.id, "serviceAccount", row.ID.String())
 		})
 	})
 }
@@ -62,18 +53,18 @@ func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name 
 }
 
 // ServiceAccount returns a service account. Codes: not_found.
-func (s *Store) ServiceAccount(ctx context.Context, tenantID, id ID) (husk.ServiceAccount, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.ServiceAccount, error) {
-		row, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: tenantID, ID: id})
+func (t Tenant) ServiceAccount(ctx context.Context, id ID) (husk.ServiceAccount, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
+		row, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: id})
 		return serviceAccountOf(row), orNotFound(err, "service account")
 	})
 }
 
 // ServiceAccounts lists, oldest first. Codes: invalid (cursor).
-func (s *Store) ServiceAccounts(ctx context.Context, tenantID ID, page Page) ([]husk.ServiceAccount, string, error) {
-	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.ServiceAccount], err error) {
+func (t Tenant) ServiceAccounts(ctx context.Context, page Page) ([]husk.ServiceAccount, string, error) {
+	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.ServiceAccount], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.ServiceAccount, error) {
-			return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Max: limit})
+			return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
 		}, serviceAccountOf, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
 		return l, err
 	})
@@ -81,29 +72,29 @@ func (s *Store) ServiceAccounts(ctx context.Context, tenantID ID, page Page) ([]
 }
 
 // SetServiceAccountRole changes a role; tokens with the old one are refused. Codes: not_found, precondition_failed.
-func (s *Store) SetServiceAccountRole(ctx context.Context, tenantID, id ID, role husk.Role) (husk.ServiceAccount, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.ServiceAccount, error) {
-		if err := lockServiceAccount(ctx, q, tenantID, id); err != nil {
+func (t Tenant) SetServiceAccountRole(ctx context.Context, id ID, role husk.Role) (husk.ServiceAccount, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
+		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
 			return husk.ServiceAccount{}, err
 		}
-		row, err := q.SetServiceAccountRole(ctx, db.SetServiceAccountRoleParams{TenantID: tenantID, ID: id, Role: role})
+		row, err := q.SetServiceAccountRole(ctx, db.SetServiceAccountRoleParams{TenantID: t.id, ID: id, Role: role})
 		if err != nil {
 			return husk.ServiceAccount{}, err
 		}
-		return serviceAccountOf(row), audit(ctx, q, tenantID, "serviceAccount", id.String())
+		return serviceAccountOf(row), audit(ctx, q, t.id, "serviceAccount", id.String())
 	})
 }
 
 // DeleteServiceAccount removes a service account and its keys. Codes: not_found, precondition_failed.
-func (s *Store) DeleteServiceAccount(ctx context.Context, tenantID, id ID) error {
-	_, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (struct{}, error) {
-		if err := lockServiceAccount(ctx, q, tenantID, id); err != nil {
+func (t Tenant) DeleteServiceAccount(ctx context.Context, id ID) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
 			return struct{}{}, err
 		}
-		if err := q.DeleteServiceAccount(ctx, db.DeleteServiceAccountParams{TenantID: tenantID, ID: id}); err != nil {
+		if err := q.DeleteServiceAccount(ctx, db.DeleteServiceAccountParams{TenantID: t.id, ID: id}); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, audit(ctx, q, tenantID, "serviceAccount", id.String())
+		return struct{}{}, audit(ctx, q, t.id, "serviceAccount", id.String())
 	})
 	return err
 }
@@ -125,16 +116,16 @@ type KeyOrder struct {
 
 // CreateAPIKey makes a key of a service account and returns it with its secret, which is kept as a hash, and sealed for a day in case
 // the request is repeated. Codes: not_found, quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateAPIKey(ctx context.Context, tenantID, account ID, idem Idempotency, order KeyOrder) (husk.APIKey, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.APIKey, error) {
-		if _, err := q.LockTenant(ctx, tenantID); err != nil {
+func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, order KeyOrder) (husk.APIKey, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.APIKey, error) {
+		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
 		}
-		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: tenantID, ID: account}); err != nil {
+		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
 			return husk.APIKey{}, orNotFound(err, "service account")
 		}
-		return creatingSecret(ctx, s, q, tenantID, idem, func() (ID, husk.APIKey, error) {
-			return insertAPIKey(ctx, q, tenantID, account, order)
+		return creatingSecret(ctx, t.core, q, t.id, idem, func() (ID, husk.APIKey, error) {
+			return insertAPIKey(ctx, q, t.id, account, order)
 		})
 	})
 }
@@ -163,20 +154,20 @@ func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, orde
 }
 
 // APIKeys lists a service account's keys, oldest first. Codes: not_found.
-func (s *Store) APIKeys(ctx context.Context, tenantID, account ID) ([]husk.APIKey, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) ([]husk.APIKey, error) {
-		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: tenantID, ID: account}); err != nil {
+func (t Tenant) APIKeys(ctx context.Context, account ID) ([]husk.APIKey, error) {
+	return inTenant(ctx, t, func(q *db.Queries) ([]husk.APIKey, error) {
+		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
 			return nil, orNotFound(err, "service account")
 		}
-		rows, err := q.APIKeys(ctx, db.APIKeysParams{TenantID: tenantID, ServiceAccountID: &account})
+		rows, err := q.APIKeys(ctx, db.APIKeysParams{TenantID: t.id, ServiceAccountID: &account})
 		return convertAll(rows, apiKeyOf), err
 	})
 }
 
 // DeleteAPIKey revokes a key at once, with every token that came from it. Codes: not_found.
-func (s *Store) DeleteAPIKey(ctx context.Context, tenantID, account, clientID ID) error {
-	_, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, deleteAPIKey(ctx, q, tenantID, &account, clientID)
+func (t Tenant) DeleteAPIKey(ctx context.Context, account, clientID ID) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+		return struct{}{}, deleteAPIKey(ctx, q, t.id, &account, clientID)
 	})
 	return err
 }
@@ -197,12 +188,12 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 
 // CreateTenantKey makes a key for a service account that is named, and the account as an owner if it is not there: the way in for a
 // tenant's first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyOrder) (husk.APIKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) (husk.APIKey, error) {
+func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyOrder) (husk.APIKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
 		}
-		return creatingSecret(ctx, s, q, tenantID, idem, func() (ID, husk.APIKey, error) {
+		return creatingSecret(ctx, c.core, q, tenantID, idem, func() (ID, husk.APIKey, error) {
 			row, err := q.ServiceAccountByName(ctx, db.ServiceAccountByNameParams{TenantID: tenantID, Name: account})
 			if errors.Is(err, pgx.ErrNoRows) {
 				row, err = insertServiceAccount(ctx, q, tenantID, account, husk.RoleOwner)
@@ -216,8 +207,8 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempoten
 }
 
 // TenantKeys lists all API keys of a tenant, for an operator. Codes: not_found (tenant).
-func (s *Store) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]husk.APIKey, error) {
+func (c Control) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.APIKey, error) {
 		if _, err := tenant(ctx, q, tenantID); err != nil {
 			return nil, err
 		}
@@ -227,14 +218,75 @@ func (s *Store) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, err
 }
 
 // DeleteTenantKey revokes any API key of a tenant, for an operator. Codes: not_found.
-func (s *Store) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		return struct{}{}, deleteAPIKey(ctx, q, tenantID, nil, clientID)
 	})
 	return err
 }
 
 // ForgetExpiredKeys removes API keys that expired 30 days ago and returns how many.
-func (s *Store) ForgetExpiredKeys(ctx context.Context) (int64, error) {
-	return inControl(ctx, s, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
+func (c Control) ForgetExpiredKeys(ctx context.Context) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
+}
+
+func hashSecret(secret string) []byte {
+	h := sha256.Sum256([]byte(secret))
+	return h[:]
+}
+
+// EnsureOperator makes the operator's credential with the given id and secret unless it is there already. A server is given the
+// first operator by its configuration.
+func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return struct{}{}, err
+		}
+		exists, err := q.CredentialExists(ctx, db.CredentialExistsParams{ClientID: clientID, Kind: husk.CallerOperator})
+		if err != nil || exists {
+			return struct{}{}, err
+		}
+		return struct{}{}, q.InsertCredential(ctx, db.InsertCredentialParams{
+			ClientID: clientID, Kind: husk.CallerOperator, Name: "first-operator", SecretHash: hashSecret(secret),
+		})
+	})
+	return err
+}
+
+// OperatorExists tells whether an operator's credential is still there.
+func (c Control) OperatorExists(ctx context.Context, clientID ID) (bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+		return q.CredentialExists(ctx, db.CredentialExistsParams{ClientID: clientID, Kind: husk.CallerOperator})
+	})
+}
+
+// keyUseKept is how exactly the last use of a key is known: a write for every token would cost more than it tells.
+const keyUseKept = time.Minute
+
+// Authenticate returns who a client id and secret belong to. Codes: unauthenticated, the same for an unknown id, a wrong secret and
+// a key that has expired.
+func (c Control) Authenticate(ctx context.Context, clientID ID, secret string) (husk.Caller, error) {
+	hash := hashSecret(secret)
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Caller, error) {
+		key, err := q.UseAPIKey(ctx, db.UseAPIKeyParams{ClientID: clientID, SecretHash: hash})
+		if err == nil {
+			if key.LastUsedAt == nil || time.Since(*key.LastUsedAt) > keyUseKept {
+				err = q.TouchAPIKey(ctx, db.TouchAPIKeyParams{TenantID: key.TenantID, ClientID: clientID})
+			}
+			return husk.Caller{
+				Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: clientID, Name: key.AccountName, Role: key.Role, Limit: key.LimitedTo, TenantID: key.TenantID,
+			}, err
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return husk.Caller{}, err
+		}
+		row, err := q.UseCredential(ctx, db.UseCredentialParams{ClientID: clientID, SecretHash: hash})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return husk.Caller{}, husk.Errorf(husk.CodeUnauthenticated, "", "unknown client id or wrong secret")
+		}
+		if err != nil {
+			return husk.Caller{}, err
+		}
+		return husk.Caller{Kind: row.Kind, ID: row.ClientID, Name: row.Name}, nil
+	})
 }

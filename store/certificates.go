@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
@@ -21,8 +22,8 @@ type Authority struct {
 }
 
 // CertificateAuthority returns the installation's authority. make is called for the first one ever; servers that start together agree on it.
-func (s *Store) CertificateAuthority(ctx context.Context, make func() (Authority, error)) (Authority, error) {
-	return inControl(ctx, s, func(q *db.Queries) (Authority, error) {
+func (c Control) CertificateAuthority(ctx context.Context, make func() (Authority, error)) (Authority, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (Authority, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return Authority{}, err
 		}
@@ -33,15 +34,15 @@ func (s *Store) CertificateAuthority(ctx context.Context, make func() (Authority
 				return Authority{}, err
 			}
 			return a, q.InsertCertificateAuthority(ctx, db.InsertCertificateAuthorityParams{
-				Certificate: a.Certificate, PrivateKey: s.seal.seal(a.PrivateKey, authorityOwner),
+				Certificate: a.Certificate, PrivateKey: c.seal.seal(a.PrivateKey, authorityOwner),
 			})
 		}
 		if err != nil {
 			return Authority{}, err
 		}
-		key, old, err := s.seal.openNoting(row.PrivateKey, authorityOwner)
+		key, old, err := c.seal.openNoting(row.PrivateKey, authorityOwner)
 		if err == nil && old {
-			err = q.ResealCertificateAuthority(ctx, s.seal.seal(key, authorityOwner))
+			err = q.ResealCertificateAuthority(ctx, c.seal.seal(key, authorityOwner))
 		}
 		return Authority{row.Certificate, key}, wrap(err, "key of the certificate authority")
 	})
@@ -70,8 +71,8 @@ func (issue Issue) record(ctx context.Context, q *db.Queries, node ID) (IssuedCe
 }
 
 // AuthenticateNode tells whether a node's certificate is one that was issued, has not been revoked and has not expired. Codes: unauthenticated.
-func (s *Store) AuthenticateNode(ctx context.Context, node ID, serial string) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) { return struct{}{}, goodCertificate(ctx, q, node, serial) })
+func (c Control) AuthenticateNode(ctx context.Context, node ID, serial string) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, goodCertificate(ctx, q, node, serial) })
 	return err
 }
 
@@ -86,8 +87,8 @@ func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string)
 
 // RenewCertificate issues another certificate to a node that shows one. The old one stays good until it expires, because the answer
 // may be lost. Codes: unauthenticated.
-func (s *Store) RenewCertificate(ctx context.Context, node ID, serial string, issue Issue) (IssuedCertificate, error) {
-	return inControl(ctx, s, func(q *db.Queries) (IssuedCertificate, error) {
+func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, issue Issue) (IssuedCertificate, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (IssuedCertificate, error) {
 		// Revoking takes the same lock: what is revoked meanwhile gets no successor.
 		if _, err := q.LockNode(ctx, node); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return IssuedCertificate{}, err
@@ -104,8 +105,8 @@ func (s *Store) RenewCertificate(ctx context.Context, node ID, serial string, is
 }
 
 // NodeCertificates lists what was issued to a node, oldest first. Codes: not_found.
-func (s *Store) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCertificate, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]husk.NodeCertificate, error) {
+func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCertificate, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.NodeCertificate, error) {
 		if _, err := q.Node(ctx, node); err != nil {
 			return nil, orNotFound(err, "node")
 		}
@@ -117,8 +118,8 @@ func (s *Store) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCerti
 }
 
 // CertificateExpiries says by the node's name when the last of its certificates expires, without those that were revoked.
-func (s *Store) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
-	return inControl(ctx, s, func(q *db.Queries) (map[string]time.Time, error) {
+func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (map[string]time.Time, error) {
 		rows, err := q.CertificateExpiries(ctx)
 		expiries := make(map[string]time.Time, len(rows))
 		for _, r := range rows {
@@ -129,8 +130,8 @@ func (s *Store) CertificateExpiries(ctx context.Context) (map[string]time.Time, 
 }
 
 // RevokeNodeCertificates ends every certificate of a node: its agent is refused from the next request on. Codes: not_found.
-func (s *Store) RevokeNodeCertificates(ctx context.Context, node ID) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+func (c Control) RevokeNodeCertificates(ctx context.Context, node ID) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		if _, err := q.LockNode(ctx, node); err != nil {
 			return struct{}{}, orNotFound(err, "node")
 		}
@@ -140,4 +141,106 @@ func (s *Store) RevokeNodeCertificates(ctx context.Context, node ID) error {
 		return struct{}{}, audit(ctx, q, platform, "node", node.String())
 	})
 	return err
+}
+
+// JoinToken is the secret with which one node may join.
+type JoinToken struct {
+	Secret    string
+	ExpiresAt time.Time
+}
+
+// CreateJoinToken makes the secret with which one node may join; its hash is kept, and the secret sealed for a day in case the request
+// is repeated. With readmits it brings that node back, which has lost its certificate; without, it makes a new node. Codes: not_found
+// (node), idempotency_mismatch.
+func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life time.Duration, readmits *ID) (JoinToken, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (JoinToken, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return JoinToken{}, err
+		}
+		return creatingSecret(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
+			t, id := JoinToken{NewSecret(), time.Now().Add(life)}, uuid.New()
+			if readmits != nil {
+				if _, err := q.LockNode(ctx, *readmits); err != nil { // against its deletion meanwhile
+					return id, t, orNotFound(err, "node")
+				}
+			}
+			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(t.Secret), ExpiresAt: t.ExpiresAt, Readmits: readmits}); err != nil {
+				return id, t, err
+			}
+			return id, t, audit(ctx, q, platform, "joinToken", id.String())
+		})
+	})
+}
+
+// RegisterNode admits a node by its join token and gives it a certificate; whatever certificates it had are revoked. The same token
+// with the same name again, as long as no heartbeat has come, does so again: the first answer was lost. Codes: unauthenticated,
+// name_taken, invalid (name of a node that is re-admitted), and what issue returns.
+func (c Control) RegisterNode(ctx context.Context, token, name string, issue Issue) (ID, IssuedCertificate, error) {
+	type registered struct {
+		id ID
+		c  IssuedCertificate
+	}
+	r, err := inControl(ctx, c.core, func(q *db.Queries) (registered, error) {
+		row, err := q.LockJoinToken(ctx, hashSecret(token))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return registered{}, errJoinToken
+		}
+		if err != nil {
+			return registered{}, err
+		}
+		id, err := admitNode(ctx, q, row, name)
+		if err != nil {
+			return registered{}, err
+		}
+		if err := q.RevokeNodeCertificates(ctx, id); err != nil {
+			return registered{}, err
+		}
+		c, err := issue.record(ctx, q, id)
+		if err != nil {
+			return registered{}, err
+		}
+		// The token was the caller's only identity; now it is this node.
+		node := husk.Caller{Kind: husk.CallerAgent, ID: id, NodeID: id, Name: name}
+		return registered{id, c}, audit(asCaller(ctx, node), q, platform, "node", id.String())
+	})
+	return r.id, r.c, err
+}
+
+var errJoinToken = husk.Errorf(husk.CodeUnauthenticated, "token", "the join token is unknown, expired or used; ask an operator for a new one")
+
+// admitNode returns the node that a token, whose row is locked, admits under the name.
+func admitNode(ctx context.Context, q *db.Queries, token db.JoinToken, name string) (ID, error) {
+	switch {
+	case token.UsedAt != nil:
+		if token.NodeID == nil {
+			return uuid.Nil, errJoinToken // its node was deleted
+		}
+		node, err := q.LockNode(ctx, *token.NodeID)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		if node.Name != name || node.HeartbeatAt != nil && !node.HeartbeatAt.Before(*token.UsedAt) {
+			return uuid.Nil, errJoinToken
+		}
+		return node.ID, nil
+	case token.Readmits != nil:
+		node, err := q.LockNode(ctx, *token.Readmits)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		if node.Name != name {
+			return uuid.Nil, husk.Errorf(husk.CodeInvalid, "name", "the join token re-admits the node %q; join under this name", node.Name)
+		}
+		return node.ID, q.UseJoinToken(ctx, db.UseJoinTokenParams{Hash: token.Hash, NodeID: node.ID})
+	default:
+		node, err := q.InsertNode(ctx, db.InsertNodeParams{ID: uuid.New(), Name: name})
+		if uniqueViolation(err, "nodes_name_key") {
+			return uuid.Nil, husk.Errorf(husk.CodeNameTaken, "name",
+				"a node named %q exists already; remove it first if it is to be replaced, or join with a token that re-admits it if this is it", name)
+		}
+		if err != nil {
+			return uuid.Nil, err
+		}
+		return node.ID, q.UseJoinToken(ctx, db.UseJoinTokenParams{Hash: token.Hash, NodeID: node.ID})
+	}
 }

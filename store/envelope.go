@@ -20,7 +20,7 @@ type tenantSeals struct {
 func wrapOwner(tenantID ID) string { return "key of tenant " + tenantID.String() }
 
 // newTenantKey makes and wraps the key of a new tenant.
-func (s *Store) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) error {
+func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) error {
 	key := make([]byte, keySize)
 	if _, err := rand.Read(key); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (s *Store) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) er
 }
 
 // tenantSeal returns what seals a tenant's secrets, or the platform's. q may be of the tenant or of control.
-func (s *Store) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*sealer, error) {
+func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*sealer, error) {
 	if tenantID == platform {
 		return s.seal, nil
 	}
@@ -61,7 +61,7 @@ func (s *Store) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*se
 }
 
 // sealFor seals a secret of a tenant.
-func (s *Store) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []byte, owner string) ([]byte, error) {
+func (s *core) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []byte, owner string) ([]byte, error) {
 	seal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (s *Store) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain [
 }
 
 // openFor opens a secret of a tenant. What was sealed before tenants had keys was sealed with the master key.
-func (s *Store) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
+func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
 	seal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {
 		return nil, err
@@ -85,9 +85,9 @@ func (s *Store) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed 
 }
 
 // prepareTenantKeys gives a key to tenants that have none, and rewraps those under a master key that is not the first any more.
-func (s *Store) prepareTenantKeys(ctx context.Context) error {
+func (c Control) prepareTenantKeys(ctx context.Context) error {
 	for {
-		n, err := inControl(ctx, s, func(q *db.Queries) (int, error) {
+		n, err := inControl(ctx, c.core, func(q *db.Queries) (int, error) {
 			if err := q.LockOperators(ctx); err != nil {
 				return 0, err
 			}
@@ -96,21 +96,21 @@ func (s *Store) prepareTenantKeys(ctx context.Context) error {
 				return 0, err
 			}
 			for _, id := range without {
-				if err := s.newTenantKey(ctx, q, id); err != nil {
+				if err := c.newTenantKey(ctx, q, id); err != nil {
 					return 0, err
 				}
 			}
-			old, err := q.TenantKeysNotUnder(ctx, s.seal.id)
+			old, err := q.TenantKeysNotUnder(ctx, c.seal.id)
 			if err != nil {
 				return 0, err
 			}
 			for _, k := range old {
-				key, err := s.seal.open(k.Wrapped, wrapOwner(k.TenantID))
+				key, err := c.seal.open(k.Wrapped, wrapOwner(k.TenantID))
 				if err != nil {
 					return 0, wrap(err, "key of tenant %s", k.TenantID)
 				}
 				if err := q.RewrapTenantKey(ctx, db.RewrapTenantKeyParams{
-					TenantID: k.TenantID, MasterID: s.seal.id, Wrapped: s.seal.seal(key, wrapOwner(k.TenantID)),
+					TenantID: k.TenantID, MasterID: c.seal.id, Wrapped: c.seal.seal(key, wrapOwner(k.TenantID)),
 				}); err != nil {
 					return 0, err
 				}

@@ -35,7 +35,7 @@ func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 	if must(t, leaving, err); len(leaving) != 1 || leaving[0] != keyOf(pod) {
 		t.Errorf("leaving are %v", leaving)
 	}
-	now, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	now, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	if must(t, now, err); now.Status.Phase != husk.PhaseStopping || now.Status.Reason != "Preempted" || now.DeletionRequestedAt != nil {
 		t.Errorf("the evicted pod is %+v", now.Status)
 	}
@@ -43,11 +43,11 @@ func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 		h.say(first.ID, pod, husk.EventGone)
 	}
 	h.wantAllocated(first.ID, 0)
-	now, err = h.Pod(t.Context(), tenant.ID, pod.ID)
+	now, err = h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	if must(t, now, err); now.Status.Phase != husk.PhasePending || now.Status.NodeName != "" || now.Generation != 3 || now.Status.Timeline.RunningAt != nil || now.Status.Address != pod.Status.Address {
 		t.Errorf("the requeued pod is %+v", now)
 	}
-	_, err = h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
 	wantCode(t, err, husk.CodeVolumeInUse)
 	pending, err := h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || !pending[0].Again {
@@ -78,7 +78,7 @@ func TestAPodThatIsDeletedWhileItIsEvictedGoes(t *testing.T) {
 		t.Fatal(gone, err)
 	}
 	for range 2 {
-		gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+		gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 		if must(t, gone, err); gone.DeletionRequestedAt == nil || gone.Generation != 3 {
 			t.Errorf("the deletion answers %+v", gone)
 		}
@@ -87,7 +87,7 @@ func TestAPodThatIsDeletedWhileItIsEvictedGoes(t *testing.T) {
 	if got := h.phase(pod); got != husk.PhaseGone {
 		t.Errorf("the pod is %s", got)
 	}
-	if v, err := h.Volume(t.Context(), tenant.ID, volume.ID); must(t, v, err).State != husk.VolumeAvailable {
+	if v, err := h.as(tenant.ID).Volume(t.Context(), volume.ID); must(t, v, err).State != husk.VolumeAvailable {
 		t.Errorf("its volume is %s", v.State)
 	}
 }
@@ -149,7 +149,7 @@ func TestAPriorityAboveTheQuotaIsRefused(t *testing.T) {
 	spec.Scheduling = &husk.Scheduling{Priority: 5}
 	h.order(tenant, spec)
 	spec.Scheduling = &husk.Scheduling{Priority: 6}
-	_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, spec)
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 

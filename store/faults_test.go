@@ -16,7 +16,7 @@ import (
 )
 
 // terminate ends every session of the test's database that the condition names, and returns how many.
-func (h house) terminate(super *pgx.Conn, condition string) int {
+func (h fixture) terminate(super *pgx.Conn, condition string) int {
 	h.t.Helper()
 	var n int
 	err := super.QueryRow(h.t.Context(), `SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
@@ -125,17 +125,17 @@ func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
 				}
 				idem := store.NewIdempotency(fmt.Sprintf("%d-%d", w, i), "CreatePod", "/v1/test", nil)
 				name := fmt.Sprintf("p-%d-%d", w, i)
-				pod, err := h.CreatePod(t.Context(), tenant.ID, idem, name, map[string]string{}, spec)
+				pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
 				if err != nil {
 					return fmt.Errorf("order %s: %w", name, err)
 				}
 				made[w] = append(made[w], pod.ID)
-				again, err := h.CreatePod(t.Context(), tenant.ID, idem, name, map[string]string{}, spec)
+				again, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
 				if err != nil || again.ID != pod.ID {
 					return fmt.Errorf("order %s made %s and %s: %w", name, pod.ID, again.ID, err)
 				}
 				// A deletion whose commit was not confirmed is repeated and finds nothing, which is what was asked for.
-				if _, err := h.DeletePod(t.Context(), tenant.ID, pod.ID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
+				if _, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
 					return fmt.Errorf("deletion of %s: %w", name, err)
 				}
 				lives.Add(1)
@@ -188,9 +188,9 @@ func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
 	super := h.connect("postgres")
 	tenant, node := h.tenant(), h.node(5)
 	image := h.image(tenant)
-	ofTenant, done := h.WatchTenant(tenant.ID)
+	ofTenant, done := h.as(tenant.ID).Watch()
 	defer done()
-	ofOther, done := h.WatchTenant(h.tenant().ID)
+	ofOther, done := h.as(h.tenant().ID).Watch()
 	defer done()
 	ofNode, done := h.WatchNode(node.ID)
 	defer done()
@@ -226,7 +226,7 @@ func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
 		arrives("the node of a placement "+after, ofNode)
 		arrives("the tenant of a placement "+after, ofTenant)
 		drain()
-		gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+		gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 		must(t, gone, err)
 		arrives("the node of a deletion "+after, ofNode)
 		if n := h.terminate(super, "a.query = 'LISTEN husk'"); n != 1 {
@@ -245,7 +245,7 @@ func TestServersThatStartTogetherMigrateOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	h := house{openAt(t, url), t, url} // which migrates once more
+	h := fixtureOf(t, openAt(t, url), url) // which migrates again
 	if n := queryOne[int](h, store.RoleOwner, "SELECT count(*) FROM leadership"); n != 1 {
 		t.Errorf("leadership has %d rows", n)
 	}

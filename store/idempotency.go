@@ -33,7 +33,7 @@ func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 }
 
 // creatingSecret is creating for an answer with a secret: what is kept of it is sealed with the tenant's key.
-func creatingSecret[T any](ctx context.Context, s *Store, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
+func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	owner := "idempotency key " + idem.Key
 	sealed, err := creating(ctx, q, tenantID, idem, func() (ID, []byte, error) {
@@ -85,6 +85,6 @@ func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempote
 }
 
 // ForgetIdempotencyKeys removes keys older than 24 hours and returns how many.
-func (s *Store) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
-	return inControl(ctx, s, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
+func (c Control) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
 }

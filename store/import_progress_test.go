@@ -17,12 +17,12 @@ func TestProgressIsShownToAllWhoWaitForTheDigest(t *testing.T) {
 	first, second := h.tenant(), h.tenant()
 	order := func(tenant husk.Tenant, digest string) husk.Image {
 		t.Helper()
-		i, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/"+digest[7:]+":1", digest, husk.ImageConfig{}, nil)
+		i, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/"+digest[7:]+":1", digest, husk.ImageConfig{}, nil)
 		return must(t, i, err)
 	}
 	progress := func(i husk.Image) *husk.ImportProgress {
 		t.Helper()
-		now, err := h.Image(t.Context(), i.TenantID, i.ID)
+		now, err := h.as(i.TenantID).Image(t.Context(), i.ID)
 		return must(t, now, err).Progress
 	}
 	wants := func(what string, i husk.Image, want *husk.ImportProgress) {
@@ -67,7 +67,7 @@ func TestProgressIsShownToAllWhoWaitForTheDigest(t *testing.T) {
 	now = tell(11)
 	wants("of an image that is ready", mine, nil)
 	wants("of one that is not yet", others, now)
-	gone, err := h.DeleteImage(t.Context(), second.ID, others.ID)
+	gone, err := h.as(second.ID).DeleteImage(t.Context(), others.ID)
 	if must(t, gone, err); gone.Progress != nil {
 		t.Errorf("an image that is being deleted has progress %+v", gone.Progress)
 	}
@@ -82,9 +82,9 @@ func TestProgressNeitherWaitsForAnOrderNorWakesWhoDoesNotWatchImages(t *testing.
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	image, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil)
+	image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil)
 	must(t, image, err)
-	ofImages, done := h.WatchImages(tenant.ID)
+	ofImages, done := h.as(tenant.ID).WatchImages()
 	defer done()
 	hinted := func(what string) {
 		t.Helper()
@@ -122,11 +122,11 @@ func TestProgressNeitherWaitsForAnOrderNorWakesWhoDoesNotWatchImages(t *testing.
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if now, err := h.Image(t.Context(), tenant.ID, image.ID); err != nil || now.Progress.FetchedBytes != 1 {
+	if now, err := h.as(tenant.ID).Image(t.Context(), image.ID); err != nil || now.Progress.FetchedBytes != 1 {
 		t.Errorf("what is held is changed to %+v: %v", now.Progress, err)
 	}
 	tell(3)
-	if now, err := h.Image(t.Context(), tenant.ID, image.ID); err != nil || now.Progress.FetchedBytes != 3 {
+	if now, err := h.as(tenant.ID).Image(t.Context(), image.ID); err != nil || now.Progress.FetchedBytes != 3 {
 		t.Errorf("the progress is %+v: %v", now.Progress, err)
 	}
 }

@@ -14,54 +14,119 @@ import (
 // platform stands for no tenant: what belongs to the installation itself.
 var platform = uuid.Nil
 
-func issuerOf(i db.OidcIssuer) husk.OIDCIssuer {
-	out := husk.OIDCIssuer{ID: i.ID, Name: i.Name, Issuer: i.Issuer, ClientID: i.ClientID, RoleMappings: i.RoleMappings, CreatedAt: i.CreatedAt}
-	if i.TenantID != nil {
-		out.TenantID = *i.TenantID
-	}
-	return out
+// issuers are the OIDC issuers of one owner: of a tenant, or of the installation when tenant is nil.
+type issuers struct {
+	*core
+	tenant *Tenant
 }
 
-// inOwner runs a transaction of a tenant, or of control for what is the installation's. lock orders the owner's orders.
-func inOwner[T any](ctx context.Context, s *Store, tenantID ID, lock bool, f func(q *db.Queries, owner *ID) (T, error)) (T, error) {
-	if tenantID == platform {
-		return inControl(ctx, s, func(q *db.Queries) (T, error) {
+func (t Tenant) issuers() issuers { return issuers{t.core, &t} }
+
+func (c Control) issuers() issuers { return issuers{c.core, nil} }
+
+// id is the owner's in the tables, where the installation has none.
+func (o issuers) id() *ID {
+	if o.tenant == nil {
+		return nil
+	}
+	return &o.tenant.id
+}
+
+// tenantID is the owner's, and the zero id for the installation.
+func (o issuers) tenantID() ID {
+	if o.tenant == nil {
+		return platform
+	}
+	return o.tenant.id
+}
+
+// inOwner runs a transaction of the owner. With lock it also takes the lock that orders the owner's requests.
+func inOwner[T any](ctx context.Context, o issuers, lock bool, f func(q *db.Queries) (T, error)) (T, error) {
+	var zero T
+	if o.tenant == nil {
+		return inControl(ctx, o.core, func(q *db.Queries) (T, error) {
 			if lock {
 				if err := q.LockOperators(ctx); err != nil {
-					var zero T
 					return zero, err
 				}
 			}
-			return f(q, nil)
+			return f(q)
 		})
 	}
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (T, error) {
+	return inTenant(ctx, *o.tenant, func(q *db.Queries) (T, error) {
 		if lock {
-			if _, err := q.LockTenant(ctx, tenantID); err != nil {
-				var zero T
+			if _, err := q.LockTenant(ctx, o.tenant.id); err != nil {
 				return zero, orNotFound(err, "tenant")
 			}
 		}
-		return f(q, &tenantID)
+		return f(q)
 	})
 }
 
-// CreateIssuer trusts an OIDC issuer, for a tenant or, with the zero id, for the installation. Codes: name_taken, not_found (a tenant
-// in a mapping), quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateIssuer(ctx context.Context, tenantID ID, idem Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error) {
-	return inOwner(ctx, s, tenantID, true, func(q *db.Queries, owner *ID) (husk.OIDCIssuer, error) {
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.OIDCIssuer, error) {
+// CreateIssuer makes the tenant trust an OIDC issuer. Codes: name_taken, quota_exceeded, idempotency_mismatch.
+func (t Tenant) CreateIssuer(ctx context.Context, idem Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error) {
+	return t.issuers().create(ctx, idem, issuer)
+}
+
+// CreateIssuer makes the installation trust an OIDC issuer. Codes: name_taken, not_found (a tenant in a mapping), quota_exceeded,
+// idempotency_mismatch.
+func (c Control) CreateIssuer(ctx context.Context, idem Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error) {
+	return c.issuers().create(ctx, idem, issuer)
+}
+
+// Issuer returns one of the tenant's issuers. Codes: not_found.
+func (t Tenant) Issuer(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
+	return t.issuers().one(ctx, id)
+}
+
+// Issuer returns one of the installation's issuers. Codes: not_found.
+func (c Control) Issuer(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
+	return c.issuers().one(ctx, id)
+}
+
+// Issuers lists the tenant's issuers, oldest first. Codes: invalid (cursor).
+func (t Tenant) Issuers(ctx context.Context, page Page) ([]husk.OIDCIssuer, string, error) {
+	return t.issuers().list(ctx, page)
+}
+
+// Issuers lists the installation's issuers, oldest first. Codes: invalid (cursor).
+func (c Control) Issuers(ctx context.Context, page Page) ([]husk.OIDCIssuer, string, error) {
+	return c.issuers().list(ctx, page)
+}
+
+// SetRoleMappings replaces the mappings of one of the tenant's issuers; they apply from the next login on. Codes: not_found,
+// precondition_failed.
+func (t Tenant) SetRoleMappings(ctx context.Context, id ID, mappings []husk.RoleMapping) (husk.OIDCIssuer, error) {
+	return t.issuers().setRoleMappings(ctx, id, mappings)
+}
+
+// SetRoleMappings does so for one of the installation's issuers. Codes: not_found, precondition_failed.
+func (c Control) SetRoleMappings(ctx context.Context, id ID, mappings []husk.RoleMapping) (husk.OIDCIssuer, error) {
+	return c.issuers().setRoleMappings(ctx, id, mappings)
+}
+
+// DeleteIssuer ends the tenant's trust in an issuer and removes the users that no other issuer vouches for. Codes: not_found,
+// precondition_failed.
+func (t Tenant) DeleteIssuer(ctx context.Context, id ID) error { return t.issuers().remove(ctx, id) }
+
+// DeleteIssuer ends the installation's trust in an issuer and removes the users that no other issuer vouches for. Codes: not_found,
+// precondition_failed.
+func (c Control) DeleteIssuer(ctx context.Context, id ID) error { return c.issuers().remove(ctx, id) }
+
+func (o issuers) create(ctx context.Context, idem Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error) {
+	return inOwner(ctx, o, true, func(q *db.Queries) (husk.OIDCIssuer, error) {
+		return creating(ctx, q, o.tenantID(), idem, func() (ID, husk.OIDCIssuer, error) {
 			id := uuid.New()
 			if err := checkMappings(ctx, q, issuer.RoleMappings); err != nil {
 				return id, husk.OIDCIssuer{}, err
 			}
-			if n, err := q.CountOIDCIssuers(ctx, owner); err != nil {
+			if n, err := q.CountOIDCIssuers(ctx, o.id()); err != nil {
 				return id, husk.OIDCIssuer{}, err
 			} else if err := checkQuota("", "OIDC issuers", n, 1, maxIssuers); err != nil {
 				return id, husk.OIDCIssuer{}, err
 			}
 			row, err := q.InsertOIDCIssuer(ctx, db.InsertOIDCIssuerParams{
-				ID: id, TenantID: owner, Name: issuer.Name, Issuer: issuer.Issuer, ClientID: issuer.ClientID, RoleMappings: issuer.RoleMappings,
+				ID: id, TenantID: o.id(), Name: issuer.Name, Issuer: issuer.Issuer, ClientID: issuer.ClientID, RoleMappings: issuer.RoleMappings,
 			})
 			switch {
 			case uniqueViolation(err, "oidc_issuers_name"):
@@ -71,7 +136,7 @@ func (s *Store) CreateIssuer(ctx context.Context, tenantID ID, idem Idempotency,
 			case err != nil:
 				return id, husk.OIDCIssuer{}, err
 			}
-			return id, issuerOf(row), audit(ctx, q, tenantID, "oidcIssuer", id.String())
+			return id, issuerOf(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
 		})
 	})
 }
@@ -92,56 +157,52 @@ func checkMappings(ctx context.Context, q *db.Queries, mappings []husk.RoleMappi
 	return nil
 }
 
-// Issuer returns an issuer. Codes: not_found.
-func (s *Store) Issuer(ctx context.Context, tenantID, id ID) (husk.OIDCIssuer, error) {
-	return inOwner(ctx, s, tenantID, false, func(q *db.Queries, owner *ID) (husk.OIDCIssuer, error) {
-		row, err := q.OIDCIssuer(ctx, db.OIDCIssuerParams{TenantID: owner, ID: id})
+func (o issuers) one(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
+	return inOwner(ctx, o, false, func(q *db.Queries) (husk.OIDCIssuer, error) {
+		row, err := q.OIDCIssuer(ctx, db.OIDCIssuerParams{TenantID: o.id(), ID: id})
 		return issuerOf(row), orNotFound(err, "issuer")
 	})
 }
 
-// Issuers lists, oldest first. Codes: invalid (cursor).
-func (s *Store) Issuers(ctx context.Context, tenantID ID, page Page) ([]husk.OIDCIssuer, string, error) {
-	l, err := inOwner(ctx, s, tenantID, false, func(q *db.Queries, owner *ID) (l list[husk.OIDCIssuer], err error) {
+func (o issuers) list(ctx context.Context, page Page) ([]husk.OIDCIssuer, string, error) {
+	l, err := inOwner(ctx, o, false, func(q *db.Queries) (l list[husk.OIDCIssuer], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.OidcIssuer, error) {
-			return q.OIDCIssuers(ctx, db.OIDCIssuersParams{TenantID: owner, AfterTime: after.at, AfterID: after.id, Max: limit})
+			return q.OIDCIssuers(ctx, db.OIDCIssuersParams{TenantID: o.id(), AfterTime: after.at, AfterID: after.id, Max: limit})
 		}, issuerOf, func(i husk.OIDCIssuer) (time.Time, ID) { return i.CreatedAt, i.ID })
 		return l, err
 	})
 	return l.items, l.next, err
 }
 
-// SetRoleMappings replaces an issuer's mappings; they count from the next login. Codes: not_found, precondition_failed.
-func (s *Store) SetRoleMappings(ctx context.Context, tenantID, id ID, mappings []husk.RoleMapping) (husk.OIDCIssuer, error) {
-	return inOwner(ctx, s, tenantID, false, func(q *db.Queries, owner *ID) (husk.OIDCIssuer, error) {
-		if _, err := lockIssuer(ctx, q, owner, id); err != nil {
+func (o issuers) setRoleMappings(ctx context.Context, id ID, mappings []husk.RoleMapping) (husk.OIDCIssuer, error) {
+	return inOwner(ctx, o, false, func(q *db.Queries) (husk.OIDCIssuer, error) {
+		if _, err := lockIssuer(ctx, q, o.id(), id); err != nil {
 			return husk.OIDCIssuer{}, err
 		}
 		if err := checkMappings(ctx, q, mappings); err != nil {
 			return husk.OIDCIssuer{}, err
 		}
-		row, err := q.SetRoleMappings(ctx, db.SetRoleMappingsParams{TenantID: owner, ID: id, RoleMappings: mappings})
+		row, err := q.SetRoleMappings(ctx, db.SetRoleMappingsParams{TenantID: o.id(), ID: id, RoleMappings: mappings})
 		if err != nil {
 			return husk.OIDCIssuer{}, err
 		}
-		return issuerOf(row), audit(ctx, q, tenantID, "oidcIssuer", id.String())
+		return issuerOf(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
 	})
 }
 
-// DeleteIssuer trusts an issuer no more and forgets the users for whom nobody vouches any more. Codes: not_found, precondition_failed.
-func (s *Store) DeleteIssuer(ctx context.Context, tenantID, id ID) error {
-	_, err := inOwner(ctx, s, tenantID, true, func(q *db.Queries, owner *ID) (struct{}, error) {
-		row, err := lockIssuer(ctx, q, owner, id)
+func (o issuers) remove(ctx context.Context, id ID) error {
+	_, err := inOwner(ctx, o, true, func(q *db.Queries) (struct{}, error) {
+		row, err := lockIssuer(ctx, q, o.id(), id)
 		if err != nil {
 			return struct{}{}, err
 		}
 		if err := q.DeleteOIDCIssuer(ctx, id); err != nil {
 			return struct{}{}, err
 		}
-		if err := q.DeleteUsersOfIssuer(ctx, db.DeleteUsersOfIssuerParams{Issuer: row.Issuer, TenantID: owner}); err != nil {
+		if err := q.DeleteUsersOfIssuer(ctx, db.DeleteUsersOfIssuerParams{Issuer: row.Issuer, TenantID: o.id()}); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, audit(ctx, q, tenantID, "oidcIssuer", id.String())
+		return struct{}{}, audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
 	})
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"husk/store"
 )
 
-func (h house) joinToken(life time.Duration) string {
+func (h fixture) joinToken(life time.Duration) string {
 	h.t.Helper()
 	token, err := h.CreateJoinToken(h.t.Context(), once(), life, nil)
 	return must(h.t, token, err).Secret
@@ -24,7 +24,7 @@ func issued(life time.Duration) store.IssuedCertificate {
 }
 
 // joined is a node that has registered and sent nothing yet, and the serial of its certificate.
-func (h house) joined(name string) (id store.ID, serial string) {
+func (h fixture) joined(name string) (id store.ID, serial string) {
 	h.t.Helper()
 	id, c, err := h.RegisterNode(h.t.Context(), h.joinToken(time.Hour), name, hour)
 	must(h.t, id, err)
@@ -32,7 +32,7 @@ func (h house) joined(name string) (id store.ID, serial string) {
 }
 
 // wantGood checks that a node's certificate is taken.
-func (h house) wantGood(node store.ID, serial string) {
+func (h fixture) wantGood(node store.ID, serial string) {
 	h.t.Helper()
 	if err := h.AuthenticateNode(h.t.Context(), node, serial); err != nil {
 		h.t.Error(err)
@@ -40,7 +40,7 @@ func (h house) wantGood(node store.ID, serial string) {
 }
 
 // wantRefused checks that a node's certificate is refused.
-func (h house) wantRefused(node store.ID, serial string) {
+func (h fixture) wantRefused(node store.ID, serial string) {
 	h.t.Helper()
 	wantCode(h.t, h.AuthenticateNode(h.t.Context(), node, serial), husk.CodeUnauthenticated)
 }

@@ -14,8 +14,8 @@ const leaderLock = 7207102
 
 // Lead waits until this process leads, calls work with the new epoch and a context that ends with the leadership, and returns when
 // work has returned. A session advisory lock elects; the epoch guards against a leader that has not noticed that it lost its session.
-func (s *Store) Lead(ctx context.Context, holder string, work func(ctx context.Context, epoch int64)) error {
-	dsn, err := withRole(s.cfg.URL, RoleControl)
+func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.Context, epoch int64)) error {
+	dsn, err := withRole(c.cfg.URL, RoleControl)
 	if err != nil {
 		return err
 	}

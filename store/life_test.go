@@ -14,7 +14,7 @@ import (
 )
 
 // to brings a placed pod into a phase by events that lead there.
-func (h house) to(phase husk.Phase, node husk.Node, p husk.Pod) {
+func (h fixture) to(phase husk.Phase, node husk.Node, p husk.Pod) {
 	h.t.Helper()
 	switch phase {
 	case husk.PhaseStarting:
@@ -29,7 +29,7 @@ func (h house) to(phase husk.Phase, node husk.Node, p husk.Pod) {
 			h.t.Fatalf("node not lost: %v", err)
 		}
 	case husk.PhaseStopping:
-		p, err := h.DeletePod(h.t.Context(), p.TenantID, p.ID)
+		p, err := h.as(p.TenantID).DeletePod(h.t.Context(), p.ID)
 		must(h.t, p, err)
 	default:
 		h.t.Fatalf("no way to %s is known", phase)
@@ -57,7 +57,7 @@ func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
 			must(t, revision, err)
 
 			for range 2 { // a repeated deletion changes nothing
-				gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+				gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 				if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping || gone.Generation != 2 || gone.DeletionRequestedAt == nil || gone.Status.NodeName != node.Name {
 					t.Errorf("the deletion answers %+v", gone)
 				}
@@ -70,7 +70,7 @@ func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
 			wantRoom := 1
 			if held {
 				wantRoom = 2 // until the node says that nothing runs
-				_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+				_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
 				wantCode(t, err, husk.CodeVolumeInUse)
 			}
 			h.wantAllocated(node.ID, wantRoom)
@@ -91,7 +91,7 @@ func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
 }
 
 // wantAllocated says how many small pods a node is charged for.
-func (h house) wantAllocated(node store.ID, pods int) {
+func (h fixture) wantAllocated(node store.ID, pods int) {
 	h.t.Helper()
 	want := husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}
 	if diff := cmp.Diff(want, h.look(node).Allocated); diff != "" {
@@ -105,16 +105,16 @@ func TestAPendingPodGoesAtOnce(t *testing.T) {
 	tenant := h.tenant()
 	image, volume := h.image(tenant), h.volume(tenant)
 	pod := h.order(tenant, specOf(image, volume))
-	gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping {
 		t.Errorf("the deletion answers %s, which is not in the contract", gone.Status.Phase)
 	}
 	if h.phase(pod) != husk.PhaseGone {
 		t.Error("the pod is still there")
 	}
-	_, err = h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	_, err = h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	wantCode(t, err, husk.CodeNotFound)
-	_, err = h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+	_, err = h.as(tenant.ID).DeleteVolume(t.Context(), volume.ID)
 	wantCode(t, err, "")
 }
 
@@ -130,11 +130,11 @@ func TestAnEndedPodHoldsNoQuotaWhileItIsDeleted(t *testing.T) {
 	h.to(husk.PhaseSucceeded, node, ended)
 	h.to(husk.PhaseStopping, node, ended)
 	h.order(tenant, specOf(image))
-	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	// A running pod that is stopping still has its room.
 	h.to(husk.PhaseStopping, node, running)
-	_, err = h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	h.say(node.ID, running, husk.EventGone)
 	h.order(tenant, specOf(image))
@@ -143,23 +143,23 @@ func TestAnEndedPodHoldsNoQuotaWhileItIsDeleted(t *testing.T) {
 func TestAPlacementIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(h house, p *store.Placement)
+		spoil func(h fixture, p *store.Placement)
 		fails bool
 	}{
-		"of a leader whose epoch has passed": {func(h house, _ *store.Placement) { h.lead() }, false},
-		"on a node that changed meanwhile": {func(h house, p *store.Placement) {
+		"of a leader whose epoch has passed": {func(h fixture, _ *store.Placement) { h.lead() }, false},
+		"on a node that changed meanwhile": {func(h fixture, p *store.Placement) {
 			h.beat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
 		}, false},
-		"on a node that is lost": {func(h house, p *store.Placement) {
+		"on a node that is lost": {func(h fixture, p *store.Placement) {
 			_, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.look(p.Node))
 			p.NodeVersion++
 		}, false},
-		"on a node that does not exist":       {func(_ house, p *store.Placement) { p.Node = uuid.New() }, false},
-		"of a pod that was deleted meanwhile": {func(h house, p *store.Placement) { _, _ = h.DeletePod(h.t.Context(), p.Pod.TenantID, p.Pod.ID) }, false},
-		"of a pod that is placed already": {func(h house, p *store.Placement) {
+		"on a node that does not exist":       {func(_ fixture, p *store.Placement) { p.Node = uuid.New() }, false},
+		"of a pod that was deleted meanwhile": {func(h fixture, p *store.Placement) { _, _ = h.as(p.Pod.TenantID).DeletePod(h.t.Context(), p.Pod.ID) }, false},
+		"of a pod that is placed already": {func(h fixture, p *store.Placement) {
 			h.place(h.node(1).ID, husk.Pod{ID: p.Pod.ID, TenantID: p.Pod.TenantID})
 		}, false},
-		"of a pod under another tenant": {func(h house, p *store.Placement) { p.Pod.TenantID = h.tenant().ID }, false},
+		"of a pod under another tenant": {func(h fixture, p *store.Placement) { p.Pod.TenantID = h.tenant().ID }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -179,7 +179,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 }
 
 // lead takes the leadership once, as another server does.
-func (h house) lead() {
+func (h fixture) lead() {
 	h.t.Helper()
 	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE leadership SET epoch = epoch + 1"); err != nil {
 		h.t.Fatal(err)
@@ -201,7 +201,7 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 		pod := h.order(tenant, specOf(image))
 		batch = append(batch, store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)})
 	}
-	gone, err := h.DeletePod(t.Context(), tenant.ID, batch[2].Pod.ID)
+	gone, err := h.as(tenant.ID).DeletePod(t.Context(), batch[2].Pod.ID)
 	must(t, gone, err)
 	h.place(changes.ID, h.order(tenant, specOf(image)))
 	placed, err := h.CommitPlacements(t.Context(), h.epoch(), batch)
@@ -314,7 +314,7 @@ func TestReportsThatAreLateOrForeignAreDropped(t *testing.T) {
 	if err := h.Report(t.Context(), node.ID, []husk.PodReport{report}); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := h.Pod(t.Context(), tenant.ID, pod.ID); got.Status.Message != "" || got.Status.ObservedGeneration != 2 {
+	if got, _ := h.as(tenant.ID).Pod(t.Context(), pod.ID); got.Status.Message != "" || got.Status.ObservedGeneration != 2 {
 		t.Errorf("a report of an older generation was taken: %+v", got.Status)
 	}
 }
@@ -370,7 +370,7 @@ func TestAReportIsKeptWhole(t *testing.T) {
 	if err := h.Report(t.Context(), node.ID, []husk.PodReport{report}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	got, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	must(t, got, err)
 	want := husk.PodStatus{
 		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, NodeName: node.Name,
@@ -403,7 +403,7 @@ func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
 			t.Errorf("the pod is %s", got)
 		}
 	}
-	got, err := h.Pod(t.Context(), tenant.ID, hostile.ID)
+	got, err := h.as(tenant.ID).Pod(t.Context(), hostile.ID)
 	if must(t, got, err); got.Status.Message != "ab\uFFFD" || len(got.Status.Containers[0].Message) > 4200 {
 		t.Errorf("the message is %q, and that of the container has %d bytes", got.Status.Message, len(got.Status.Containers[0].Message))
 	}
@@ -413,9 +413,9 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	image, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/slow:1", "sha256:1", husk.ImageConfig{}, nil)
+	image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/slow:1", "sha256:1", husk.ImageConfig{}, nil)
 	must(t, image, err)
-	volume, err := h.CreateVolume(t.Context(), tenant.ID, once(), "data", map[string]string{}, 1)
+	volume, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), "data", map[string]string{}, 1)
 	must(t, volume, err)
 	pod := h.order(tenant, specOf(image, volume))
 	waits := func() string {
@@ -458,20 +458,20 @@ func TestARefusalIsTheOwnersToRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := h.Pod(t.Context(), tenant.ID, pod.ID)
+	got, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	if must(t, got, err); got.Status.Reason != "NoNode" || got.Status.Message != "none" {
 		t.Errorf("the status is %+v", got.Status)
 	}
 	node := h.node(1)
 	h.place(node.ID, pod)
-	got, err = h.Pod(t.Context(), tenant.ID, pod.ID)
+	got, err = h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	if must(t, got, err); got.Status.Reason != "" || got.Status.Message != "" || got.Status.NodeName != node.Name {
 		t.Errorf("the status of a placed pod is %+v", got.Status)
 	}
 	if err := h.Refuse(t.Context(), []store.Refusal{{Pod: keyOf(pod), Reason: "NoNode", Message: "late"}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ = h.Pod(t.Context(), tenant.ID, pod.ID); got.Status.Reason != "" {
+	if got, _ = h.as(tenant.ID).Pod(t.Context(), pod.ID); got.Status.Reason != "" {
 		t.Error("a late refusal was written to a placed pod")
 	}
 	phases, err := h.PodPhases(t.Context())
@@ -495,7 +495,7 @@ func TestTheBooksBalanceAfterManyLivesAtOnce(t *testing.T) {
 		p := pods[i%len(pods)]
 		switch i / len(pods) {
 		case 0:
-			_, err := h.DeletePod(t.Context(), tenant.ID, p.ID)
+			_, err := h.as(tenant.ID).DeletePod(t.Context(), p.ID)
 			if husk.CodeOf(err) == husk.CodeNotFound {
 				err = nil // gone already
 			}

@@ -11,24 +11,10 @@ import (
 	"husk/store/db"
 )
 
-func nodeOf(n db.Node) husk.Node {
-	node := husk.Node{
-		ID: n.ID, Name: n.Name, State: n.State, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
-		Allocated:            husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib},
-		SchedulableCPUMillis: n.SchedulableCpuMillis,
-		NodeSettings:         husk.NodeSettings{Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
-		VMMOverheadMiB:       n.VmmOverheadMib, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
-	}
-	if n.Pool != nil {
-		node.Pool = *n.Pool
-	}
-	return node
-}
-
 // Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
 // every pod again: the node had not been Ready, or that answer was lost and pods are still Unknown. Codes: not_found.
-func (s *Store) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
-	return inControl(ctx, s, func(q *db.Queries) (bool, error) {
+func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
 			Endpoint: n.Endpoint,
@@ -44,37 +30,24 @@ func (s *Store) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err er
 }
 
 // Node returns a node. Codes: not_found.
-func (s *Store) Node(ctx context.Context, id ID) (husk.Node, error) {
-	return inControl(ctx, s, func(q *db.Queries) (husk.Node, error) {
+func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
 		return nodeOf(row), orNotFound(err, "node")
 	})
 }
 
-// NodeOfPod returns the node that a tenant's pod is on, and false while it is on none. Codes: not_found.
-func (s *Store) NodeOfPod(ctx context.Context, tenantID, podID ID) (husk.Node, bool, error) {
-	node, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (*ID, error) {
-		row, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: podID})
-		return row.NodeID, orNotFound(err, "pod")
-	})
-	if err != nil || node == nil {
-		return husk.Node{}, false, err
-	}
-	n, err := s.Node(ctx, *node)
-	return n, err == nil, err
-}
-
 // Nodes returns every node, by name.
-func (s *Store) Nodes(ctx context.Context) ([]husk.Node, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]husk.Node, error) {
+func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
 		return convertAll(rows, nodeOf), err
 	})
 }
 
 // AllPods lists all tenants' pods, those that hold room on a node and those of a tenant only if one is given. Codes: invalid.
-func (s *Store) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
-	l, err := inControl(ctx, s, func(q *db.Queries) (l list[husk.PlacedPod], err error) {
+func (c Control) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
+	l, err := inControl(ctx, c.core, func(q *db.Queries) (l list[husk.PlacedPod], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.AllPodsRow, error) {
 			return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
 		}, func(r db.AllPodsRow) husk.PlacedPod {
@@ -94,8 +67,8 @@ func (s *Store) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]hus
 
 // DeleteNode forgets a node that has no pods, and its certificates with it. Codes: not_found, conflict,
 // precondition_failed.
-func (s *Store) DeleteNode(ctx context.Context, id ID) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+func (c Control) DeleteNode(ctx context.Context, id ID) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
 			return struct{}{}, orNotFound(err, "node")
@@ -120,12 +93,12 @@ func (s *Store) DeleteNode(ctx context.Context, id ID) error {
 
 // MarkLost takes a node for lost whose last heartbeat is still the one that was judged, and its pods for Unknown. It returns how
 // many pods; nothing happens when a heartbeat came meanwhile or another server leads.
-func (s *Store) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, int, error) {
+func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, int, error) {
 	type outcome struct {
 		lost bool
 		pods int
 	}
-	o, err := inControl(ctx, s, func(q *db.Queries) (outcome, error) {
+	o, err := inControl(ctx, c.core, func(q *db.Queries) (outcome, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return outcome{}, ignoreNoRows(err)
 		}
@@ -163,4 +136,82 @@ func ignoreNoRows(err error) error {
 		return nil
 	}
 	return err
+}
+
+// Pools returns every pool, by name.
+func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Pool, error) {
+		rows, err := q.Pools(ctx)
+		return convertAll(rows, func(p db.PoolsRow) husk.Pool {
+			return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}
+		}), err
+	})
+}
+
+// PutPool makes a pool, or changes it with all of its nodes.
+func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64) (husk.Pool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Pool, error) {
+		if err := q.PutPool(ctx, db.PutPoolParams{Name: name, CpuOvercommit: cpuOvercommit}); err != nil {
+			return husk.Pool{}, err
+		}
+		if err := q.OvercommitPool(ctx, db.OvercommitPoolParams{Name: name, CpuOvercommit: cpuOvercommit}); err != nil {
+			return husk.Pool{}, err
+		}
+		if err := audit(ctx, q, platform, "pool", name); err != nil {
+			return husk.Pool{}, err
+		}
+		p, err := q.Pool(ctx, name)
+		if err != nil {
+			return husk.Pool{}, err
+		}
+		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, q.Notify(ctx, topicWork)
+	})
+}
+
+// DeletePool removes a pool that has no nodes. Codes: not_found, conflict.
+func (c Control) DeletePool(ctx context.Context, name string) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+		n, err := q.DeletePool(ctx, name)
+		switch {
+		case foreignKeyViolation(err):
+			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "pool %q still has nodes; move them to another first", name)
+		case err != nil:
+			return struct{}{}, err
+		case n == 0:
+			return struct{}{}, husk.Errorf(husk.CodeNotFound, "", "there is no such pool")
+		}
+		return struct{}{}, audit(ctx, q, platform, "pool", name)
+	})
+	return err
+}
+
+// UpdateNode changes what operators decide about a node, by change, which is given what that is now. Codes: not_found, invalid (pool),
+// precondition_failed.
+func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSettings) husk.NodeSettings) (husk.Node, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
+		row, err := q.LockNode(ctx, id)
+		if err != nil {
+			return husk.Node{}, orNotFound(err, "node")
+		}
+		was := nodeOf(row).NodeSettings
+		if err := ifMatch(ctx, was); err != nil {
+			return husk.Node{}, err
+		}
+		will := change(was)
+		p := db.UpdateNodeParams{ID: id, Labels: will.Labels, Taints: will.Taints, Cordoned: will.Cordoned}
+		if will.Pool != "" {
+			p.Pool = &will.Pool
+		}
+		row, err = q.UpdateNode(ctx, p)
+		if foreignKeyViolation(err) {
+			return husk.Node{}, husk.Errorf(husk.CodeInvalid, "pool", "there is no pool %q; make it first", will.Pool)
+		}
+		if err != nil {
+			return husk.Node{}, err
+		}
+		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
+			return husk.Node{}, err
+		}
+		return nodeOf(row), q.Notify(ctx, topicWork)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,18 +25,24 @@ func TestMain(m *testing.M) { devtest.Main(m) }
 // patience is how long a test waits for something that happens elsewhere.
 const patience = 30 * time.Second
 
-// house is a store on a migrated database of its own, with short ways to fill it. What it does goes through the store's methods, so
+// fixture is a store on a migrated database of its own, with short ways to fill it. What it does goes through the store's methods, so
 // that tests start from what the server would find.
-type house struct {
-	*store.Store
-	t   testing.TB
-	url devtest.URL
+type fixture struct {
+	store.Control
+	db     *store.Store
+	t      testing.TB
+	url    devtest.URL
+	owners *sync.Map // by tenant: husk.Caller
 }
 
-func open(t testing.TB) house {
+func open(t testing.TB) fixture {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
-	return house{openAt(t, url), t, url}
+	return fixtureOf(t, openAt(t, url), url)
+}
+
+func fixtureOf(t testing.TB, db *store.Store, url devtest.URL) fixture {
+	return fixture{db.Control(), db, t, url, &sync.Map{}}
 }
 
 func openAt(t testing.TB, url devtest.URL) *store.Store {
@@ -67,36 +74,51 @@ func must[T any](t testing.TB, v T, err error) T {
 	return v
 }
 
-func (h house) tenant() husk.Tenant { h.t.Helper(); return h.tenantWith(husk.DefaultQuota) }
+func (h fixture) tenant() husk.Tenant { h.t.Helper(); return h.tenantWith(husk.DefaultQuota) }
 
-func (h house) tenantWith(q husk.Quota) husk.Tenant {
+func (h fixture) tenantWith(q husk.Quota) husk.Tenant {
 	h.t.Helper()
 	v, err := h.CreateTenant(h.t.Context(), once(), named("tenant"), q)
 	return must(h.t, v, err)
 }
 
+// as is the store as an owner of the tenant uses it.
+func (h fixture) as(tenant store.ID) store.Tenant {
+	h.t.Helper()
+	known, ok := h.owners.Load(tenant)
+	if !ok {
+		key, err := h.CreateTenantKey(h.t.Context(), tenant, once(), "owner-of-tests", store.KeyOrder{Name: "test"})
+		must(h.t, key, err)
+		known, _ = h.owners.LoadOrStore(tenant, husk.Caller{
+			Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Role: husk.RoleOwner, TenantID: tenant,
+		})
+	}
+	caller, _ := known.(husk.Caller)
+	return h.db.Tenant(caller)
+}
+
 // image is an import that is complete.
-func (h house) image(tenant husk.Tenant) husk.Image {
+func (h fixture) image(tenant husk.Tenant) husk.Image {
 	h.t.Helper()
 	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
-	i, err := h.CreateImage(h.t.Context(), tenant.ID, once(), "registry.example.com/"+named("image")+":1", digest, husk.ImageConfig{Cmd: []string{"true"}}, nil)
+	i, err := h.as(tenant.ID).CreateImage(h.t.Context(), once(), "registry.example.com/"+named("image")+":1", digest, husk.ImageConfig{Cmd: []string{"true"}}, nil)
 	must(h.t, i, err)
 	if err := h.ImageMade(h.t.Context(), i, 1<<20, "abc"); err != nil {
 		h.t.Fatal(err)
 	}
-	i, err = h.Image(h.t.Context(), tenant.ID, i.ID)
+	i, err = h.as(tenant.ID).Image(h.t.Context(), i.ID)
 	return must(h.t, i, err)
 }
 
 // volume is a volume whose RBD image is made.
-func (h house) volume(tenant husk.Tenant) husk.Volume {
+func (h fixture) volume(tenant husk.Tenant) husk.Volume {
 	h.t.Helper()
-	v, err := h.CreateVolume(h.t.Context(), tenant.ID, once(), named("volume"), map[string]string{}, 1)
+	v, err := h.as(tenant.ID).CreateVolume(h.t.Context(), once(), named("volume"), map[string]string{}, 1)
 	must(h.t, v, err)
 	if err := h.VolumeMade(h.t.Context(), v, "def"); err != nil {
 		h.t.Fatal(err)
 	}
-	v, err = h.Volume(h.t.Context(), tenant.ID, v.ID)
+	v, err = h.as(tenant.ID).Volume(h.t.Context(), v.ID)
 	return must(h.t, v, err)
 }
 
@@ -112,16 +134,16 @@ func specOf(image husk.Image, volumes ...husk.Volume) husk.PodSpec {
 	return spec
 }
 
-func (h house) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
+func (h fixture) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 	h.t.Helper()
-	p, err := h.CreatePod(h.t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, spec)
+	p, err := h.as(tenant.ID).CreatePod(h.t.Context(), once(), named("pod"), map[string]string{}, spec)
 	return must(h.t, p, err)
 }
 
 const overhead = 50 // MiB of a virtual machine beside its guest's memory
 
 // node is one that has joined and is Ready, with room for so many small pods.
-func (h house) node(pods int) husk.Node {
+func (h fixture) node(pods int) husk.Node {
 	h.t.Helper()
 	id, _ := h.joined(named("node"))
 	n := husk.Node{ID: id, Capacity: husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}, VMMOverheadMiB: overhead}
@@ -129,20 +151,20 @@ func (h house) node(pods int) husk.Node {
 	return h.look(id)
 }
 
-func (h house) beat(n husk.Node) bool {
+func (h fixture) beat(n husk.Node) bool {
 	h.t.Helper()
 	resync, err := h.Heartbeat(h.t.Context(), n)
 	return must(h.t, resync, err)
 }
 
-func (h house) look(node store.ID) husk.Node {
+func (h fixture) look(node store.ID) husk.Node {
 	h.t.Helper()
 	n, err := h.Node(h.t.Context(), node)
 	return must(h.t, n, err)
 }
 
 // version is what a placement on the node must name.
-func (h house) version(node store.ID) int64 {
+func (h fixture) version(node store.ID) int64 {
 	h.t.Helper()
 	rooms, err := h.NodeRooms(h.t.Context())
 	for _, r := range must(h.t, rooms, err) {
@@ -155,7 +177,7 @@ func (h house) version(node store.ID) int64 {
 }
 
 // epoch is the one of the present leader. A database that nobody has led has 0.
-func (h house) epoch() int64 {
+func (h fixture) epoch() int64 {
 	h.t.Helper()
 	return queryOne[int64](h, store.RoleControl, "SELECT epoch FROM leadership")
 }
@@ -163,7 +185,7 @@ func (h house) epoch() int64 {
 func keyOf(p husk.Pod) store.PodKey { return store.PodKey{TenantID: p.TenantID, ID: p.ID} }
 
 // place puts pods on a node and fails the test unless all of them got there.
-func (h house) place(node store.ID, pods ...husk.Pod) {
+func (h fixture) place(node store.ID, pods ...husk.Pod) {
 	h.t.Helper()
 	var batch []store.Placement
 	keys := map[store.PodKey]string{}
@@ -181,7 +203,7 @@ func (h house) place(node store.ID, pods ...husk.Pod) {
 }
 
 // say reports one event of a pod from its node, at the pod's present generation.
-func (h house) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
+func (h fixture) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
 	h.t.Helper()
 	generation := queryOne[int64](h, store.RoleControl, "SELECT coalesce(max(generation), 0) FROM pods WHERE id = $1", p.ID)
 	if err := h.Report(h.t.Context(), node, []husk.PodReport{{PodID: p.ID, Generation: generation, Event: e}}); err != nil {
@@ -190,16 +212,16 @@ func (h house) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
 }
 
 // phase is the pod's phase, and Gone when it has no row.
-func (h house) phase(p husk.Pod) husk.Phase {
+func (h fixture) phase(p husk.Pod) husk.Phase {
 	h.t.Helper()
-	now, err := h.Pod(h.t.Context(), p.TenantID, p.ID)
+	now, err := h.as(p.TenantID).Pod(h.t.Context(), p.ID)
 	if husk.CodeOf(err) == husk.CodeNotFound {
 		return husk.PhaseGone
 	}
 	return must(h.t, now, err).Status.Phase
 }
 
-func (h house) connect(role string) *pgx.Conn {
+func (h fixture) connect(role string) *pgx.Conn {
 	h.t.Helper()
 	c, err := pgx.Connect(h.t.Context(), h.url(role))
 	must(h.t, c, err)
@@ -208,7 +230,7 @@ func (h house) connect(role string) *pgx.Conn {
 }
 
 // queryOne reads one value past the store.
-func queryOne[T any](h house, role, sql string, args ...any) T {
+func queryOne[T any](h fixture, role, sql string, args ...any) T {
 	h.t.Helper()
 	c := h.connect(role)
 	var v T

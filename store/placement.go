@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"husk"
 	"husk/store/db"
 )
@@ -29,19 +31,9 @@ type PendingPod struct {
 // PodKey identifies a pod together with its tenant.
 type PodKey struct{ TenantID, ID ID }
 
-// schedulingOf reads what the API has checked and the store has written.
-func schedulingOf(raw []byte) (sched husk.Scheduling) {
-	if raw != nil {
-		if err := json.Unmarshal(raw, &sched); err != nil {
-			panic(fmt.Sprintf("a pod's scheduling is no JSON of ours: %v", err))
-		}
-	}
-	return sched
-}
-
 // PendingPods returns up to limit pods that wait for a place, the highest priority and then the oldest first.
-func (s *Store) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]PendingPod, error) {
+func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]PendingPod, error) {
 		rows, err := q.PendingPods(ctx, limit)
 		return convertAll(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
@@ -74,8 +66,8 @@ type NodeRoom struct {
 }
 
 // NodeRooms returns every node, by name.
-func (s *Store) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]NodeRoom, error) {
+func (c Control) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeRoom, error) {
 		rows, err := q.NodeRooms(ctx)
 		return convertAll(rows, func(n db.NodeRoomsRow) NodeRoom {
 			return NodeRoom{
@@ -100,8 +92,8 @@ type PlacedPod struct {
 }
 
 // PlacedPods returns what holds room on some nodes.
-func (s *Store) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]PlacedPod, error) {
+func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]PlacedPod, error) {
 		rows, err := q.PlacedPods(ctx, nodes)
 		return convertAll(rows, func(r db.PlacedPodsRow) PlacedPod {
 			p := PlacedPod{
@@ -117,13 +109,13 @@ func (s *Store) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error)
 }
 
 // NodesOfTenants returns the nodes on which a pod of these tenants holds room.
-func (s *Store) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
+func (c Control) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
 }
 
 // LeavingPods returns the pods that are being stopped and still hold room.
-func (s *Store) LeavingPods(ctx context.Context) ([]PodKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+func (c Control) LeavingPods(ctx context.Context) ([]PodKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.LeavingPods(ctx)
 		return convertAll(rows, func(r db.LeavingPodsRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
 	})
@@ -139,7 +131,7 @@ type Placement struct {
 
 // CommitPlacements writes a batch in one statement and returns the pods that were placed. Those that are missing were deleted
 // meanwhile, their node has changed, or another server leads; they are to be looked at again. A node is told of a pod when its key is made.
-func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Placement) ([]PodKey, error) {
+func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Placement) ([]PodKey, error) {
 	p := db.CommitPlacementsParams{Epoch: epoch}
 	for _, pl := range batch {
 		p.TenantIds = append(p.TenantIds, pl.Pod.TenantID)
@@ -156,7 +148,7 @@ func (s *Store) CommitPlacements(ctx context.Context, epoch int64, batch []Place
 		}
 		p.Decisions = append(p.Decisions, raw)
 	}
-	return inControl(ctx, s, func(q *db.Queries) ([]PodKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.CommitPlacements(ctx, p)
 		if err != nil || len(rows) == 0 {
 			return nil, err
@@ -186,7 +178,7 @@ type Refusal struct {
 
 // Refuse records why pods are not placed, and puts off those that fitted nowhere: for a second, and twice as long each time, up to half a
 // minute, unless Wake finds room before.
-func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
+func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
@@ -202,7 +194,7 @@ func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
 		p.Decisions = append(p.Decisions, raw)
 		topics[topicTenant(r.Pod.TenantID)] = true
 	}
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		if err := q.PutOffPods(ctx, p); err != nil {
 			return struct{}{}, err
 		}
@@ -212,25 +204,129 @@ func (s *Store) Refuse(ctx context.Context, refusals []Refusal) error {
 }
 
 // AnyPutOff tells whether a pod was put off and is not due yet.
-func (s *Store) AnyPutOff(ctx context.Context) (bool, error) {
-	return inControl(ctx, s, func(q *db.Queries) (bool, error) { return q.AnyPutOff(ctx) })
+func (c Control) AnyPutOff(ctx context.Context) (bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) { return q.AnyPutOff(ctx) })
 }
 
 // Wake makes up to limit pods due that were put off and would fit into this room, and returns how many.
-func (s *Store) Wake(ctx context.Context, room husk.Resources, limit int) (int64, error) {
-	return inControl(ctx, s, func(q *db.Queries) (int64, error) {
+func (c Control) Wake(ctx context.Context, room husk.Resources, limit int) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
 		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: room.CPUMillis, MemoryMib: room.MemoryMiB, Max: limit})
 	})
 }
 
 // PodPhases counts the pods of all tenants by phase.
-func (s *Store) PodPhases(ctx context.Context) (map[husk.Phase]int, error) {
-	return inControl(ctx, s, func(q *db.Queries) (map[husk.Phase]int, error) {
+func (c Control) PodPhases(ctx context.Context) (map[husk.Phase]int, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (map[husk.Phase]int, error) {
 		rows, err := q.PodPhases(ctx)
 		counts := map[husk.Phase]int{}
 		for _, r := range rows {
 			counts[r.Phase] = r.Pods
 		}
 		return counts, err
+	})
+}
+
+// Eviction is a pod that is to leave a node.
+type Eviction struct {
+	Pod  PodKey
+	Node ID
+}
+
+// Evict stops pods so that they are placed again elsewhere, and returns those that it stopped: the others were not up there any more, or
+// another server leads.
+func (c Control) Evict(ctx context.Context, epoch int64, pods []Eviction, reason, message string) ([]PodKey, error) {
+	if len(pods) == 0 {
+		return nil, nil
+	}
+	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
+		return evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: reason, Message: message})
+	})
+}
+
+func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsParams) ([]PodKey, error) {
+	for _, e := range pods {
+		p.TenantIds, p.PodIds, p.NodeIds = append(p.TenantIds, e.Pod.TenantID), append(p.PodIds, e.Pod.ID), append(p.NodeIds, e.Node)
+	}
+	rows, err := q.EvictPods(ctx, p)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	evicted := make([]PodKey, 0, len(rows))
+	events := db.InsertEventsParams{Kind: "pod", Reason: p.Reason}
+	topics := map[string]bool{}
+	for _, r := range rows {
+		evicted = append(evicted, PodKey{r.TenantID, r.ID})
+		events.TenantIds, events.ObjectIds = append(events.TenantIds, r.TenantID), append(events.ObjectIds, r.ID)
+		topics[topicTenant(r.TenantID)], topics[topicNode(r.NodeID)] = true, true
+	}
+	if err := q.InsertEvents(ctx, events); err != nil {
+		return nil, err
+	}
+	return evicted, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+}
+
+// Decision returns what the scheduler decided about a tenant's pod last. Codes: not_found.
+func (t Tenant) Decision(ctx context.Context, podID ID) (husk.Placement, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, t.id, podID) })
+}
+
+// Decision returns what the scheduler last decided about any tenant's pod. Codes: not_found.
+func (c Control) Decision(ctx context.Context, tenantID, podID ID) (husk.Placement, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
+}
+
+func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Placement, error) {
+	row, err := q.PodDecision(ctx, db.PodDecisionParams{TenantID: tenantID, ID: podID})
+	if err != nil {
+		return husk.Placement{}, orNotFound(err, "pod")
+	}
+	p := husk.Placement{Outcome: husk.PlacementUndecided}
+	if row.Decision != nil {
+		if err := json.Unmarshal(row.Decision, &p); err != nil {
+			return husk.Placement{}, wrap(err, "decision about pod %s", podID)
+		}
+	}
+	if row.Phase == husk.PhasePending {
+		p.Attempts, p.NextTryAt = row.Tries, row.NextTryAt
+		if p.Outcome == husk.PlacementPlaced { // and evicted since
+			p = husk.Placement{Outcome: husk.PlacementUndecided}
+		}
+	} else {
+		p.NodeName, p.DecidedAt = row.NodeName, row.PlacedAt
+	}
+	return p, nil
+}
+
+// Defragment keeps a proposal as the answer to a request. Unless it is a dry run it cordons the nodes and evicts their pods, all at once; a
+// pod that is not there any more is left alone. Codes: idempotency_mismatch.
+func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defragmentation) (husk.Defragmentation, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Defragmentation, error) {
+		if err := q.LockOperators(ctx); err != nil {
+			return d, err
+		}
+		return creating(ctx, q, platform, idem, func() (ID, husk.Defragmentation, error) {
+			id := uuid.New()
+			if err := audit(ctx, q, platform, "defragmentation", id.String()); err != nil || d.DryRun {
+				return id, d, err
+			}
+			var nodes []ID
+			var pods []Eviction
+			for _, n := range d.Freed {
+				nodes = append(nodes, n.NodeID)
+				for _, m := range n.Moves {
+					pods = append(pods, Eviction{PodKey{m.TenantID, m.PodID}, n.NodeID})
+				}
+			}
+			if err := q.CordonNodes(ctx, nodes); err != nil {
+				return id, d, err
+			}
+			epoch, err := q.Epoch(ctx)
+			if err != nil {
+				return id, d, err
+			}
+			_, err = evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: "Defragmented", Message: "its node is being emptied; it starts on another"})
+			return id, d, err
+		})
 	})
 }

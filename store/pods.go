@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,61 +14,40 @@ import (
 	"husk/store/db"
 )
 
-func podOf(p db.Pod) husk.Pod {
-	return husk.Pod{
-		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: p.Spec, Generation: p.Generation,
-		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
-		Status: husk.PodStatus{
-			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
-			NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
-			Timeline: husk.Timeline{
-				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
-				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
-			},
-		},
-	}
-}
-
-// macOf derives a pod's MAC address from its id, so that it is the same for every start: locally administered, unicast.
-func macOf(pod ID) net.HardwareAddr {
-	h := sha256.Sum256(pod[:])
-	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
-}
-
 // CreatePod accepts an order for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
 // Codes: quota_exceeded, name_taken, image_not_found, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
-func (s *Store) CreatePod(ctx context.Context, tenantID ID, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
-		tenant, err := q.LockTenant(ctx, tenantID)
+func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
+		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "tenant")
 		}
-		pod, err := creating(ctx, q, tenantID, idem, func() (ID, husk.Pod, error) {
+		pod, err := creating(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
 			if err := checkPodQuota(ctx, q, tenant, spec); err != nil {
 				return id, husk.Pod{}, err
 			}
-			images, err := findImages(ctx, q, tenantID, spec)
+			images, err := findImages(ctx, q, t.id, spec)
 			if err != nil {
 				return id, husk.Pod{}, err
 			}
-			row, err := insertPod(ctx, q, tenantID, id, name, labels, spec)
+			row, err := insertPod(ctx, q, t.id, id, name, labels, spec)
 			if err != nil {
 				return id, husk.Pod{}, err
 			}
 			for i, c := range spec.Containers {
-				if err := q.UseImage(ctx, db.UseImageParams{TenantID: tenantID, PodID: id, Container: c.Name, ImageID: images[i]}); err != nil {
+				if err := q.UseImage(ctx, db.UseImageParams{TenantID: t.id, PodID: id, Container: c.Name, ImageID: images[i]}); err != nil {
 					return id, husk.Pod{}, err
 				}
 			}
 			for i, v := range spec.Volumes {
-				if err := claimVolume(ctx, q, tenantID, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i)); err != nil {
+				if err := claimVolume(ctx, q, t.id, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i)); err != nil {
 					return id, husk.Pod{}, err
 				}
 			}
-			return id, podOf(row), ordered(ctx, q, tenantID, "pod", id, "Accepted", "")
+			return id, podOf(row), ordered(ctx, q, t.id, "pod", id, "Accepted", "")
 		})
-		pod.TenantID = tenantID // a kept answer is in the form of the wire, which does not have it
+		pod.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
 		return pod, err
 	})
 }
@@ -164,18 +141,18 @@ func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID I
 }
 
 // Pod returns a pod. Codes: not_found.
-func (s *Store) Pod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
-		row, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
+func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
 		return podOf(row), orNotFound(err, "pod")
 	})
 }
 
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
-func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, filter Filter) ([]husk.Pod, string, error) {
-	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.Pod], err error) {
+func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod, string, error) {
+	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.Pod], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.Pod, error) {
-			return q.Pods(ctx, db.PodsParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
+			return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
 		}, podOf,
 			func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 		return l, err
@@ -185,9 +162,9 @@ func (s *Store) Pods(ctx context.Context, tenantID ID, page Page, filter Filter)
 
 // DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found,
 // conflict, precondition_failed.
-func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.Pod, error) {
-		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: tenantID, ID: id})
+func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
+		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: t.id, ID: id})
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "pod")
 		}
@@ -199,23 +176,57 @@ func (s *Store) DeletePod(ctx context.Context, tenantID, id ID) (husk.Pod, error
 		case !ok:
 			return husk.Pod{}, husk.Errorf(husk.CodeConflict, "", "pod %q cannot be deleted while %s", row.Name, row.Phase)
 		case next == husk.PhaseGone:
-			if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: tenantID, ID: id}); err != nil {
+			if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Pod{}, err
 			}
 			row.Phase = husk.PhaseStopping
-			return podOf(row), ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", "")
+			return podOf(row), ordered(ctx, q, t.id, "pod", id, "DeletionRequested", "")
 		case row.Phase != husk.PhaseStopping || row.Evicted:
-			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: tenantID, ID: id}); err != nil {
+			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Pod{}, err
 			}
 			if err := q.TouchNode(ctx, *row.NodeID); err != nil {
 				return husk.Pod{}, err
 			}
-			if err := ordered(ctx, q, tenantID, "pod", id, "DeletionRequested", ""); err != nil {
+			if err := ordered(ctx, q, t.id, "pod", id, "DeletionRequested", ""); err != nil {
 				return husk.Pod{}, err
 			}
 		}
-		now, err := q.Pod(ctx, db.PodParams{TenantID: tenantID, ID: id})
+		now, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
 		return podOf(now), err
 	})
+}
+
+// OpenSession writes down that a caller opens a session in a tenant's pod, and returns the pod and its node; placed is false while it is on
+// none. detail says what is to be done there. Codes: not_found.
+func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod husk.Pod, node husk.Node, placed bool, err error) {
+	type found struct {
+		pod  husk.Pod
+		node *ID
+	}
+	f, err := inTenant(ctx, t, func(q *db.Queries) (found, error) {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: podID})
+		if err != nil {
+			return found{}, orNotFound(err, "pod")
+		}
+		return found{podOf(row), row.NodeID}, auditDetail(ctx, q, t.id, "pod", podID.String(), detail)
+	})
+	if err != nil || f.node == nil {
+		return f.pod, husk.Node{}, false, err
+	}
+	node, err = Control{t.core}.Node(ctx, *f.node)
+	return f.pod, node, err == nil, err
+}
+
+// NodeOfPod returns the node that a tenant's pod is on, and false while it is on none. Codes: not_found.
+func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error) {
+	node, err := inTenant(ctx, t, func(q *db.Queries) (*ID, error) {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: podID})
+		return row.NodeID, orNotFound(err, "pod")
+	})
+	if err != nil || node == nil {
+		return husk.Node{}, false, err
+	}
+	n, err := Control{t.core}.Node(ctx, *node)
+	return n, err == nil, err
 }

@@ -47,7 +47,7 @@ func TestAnOrderIsRefused(t *testing.T) {
 	image, foreignImage := h.image(tenant), h.image(other)
 	free, used, foreign := h.volume(tenant), h.volume(tenant), h.volume(other)
 	leaving := h.volume(tenant)
-	v, err := h.DeleteVolume(t.Context(), tenant.ID, leaving.ID)
+	v, err := h.as(tenant.ID).DeleteVolume(t.Context(), leaving.ID)
 	must(t, v, err)
 	first := h.order(tenant, specOf(image, used))
 	unknown := free
@@ -74,14 +74,14 @@ func TestAnOrderIsRefused(t *testing.T) {
 		"with a free volume that a later failure releases": {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := h.CreatePod(t.Context(), tenant.ID, once(), c.name, map[string]string{}, c.spec)
+			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), c.name, map[string]string{}, c.spec)
 			e, ok := errors.AsType[*husk.Error](err)
 			if !ok || e.Code != c.code || e.Field != c.field {
 				t.Errorf("the error is %v, want %s about %s", err, c.code, c.field)
 			}
 		})
 	}
-	pods, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 10}, store.Filter{})
+	pods, _, err := h.as(tenant.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{})
 	if must(t, pods, err); len(pods) != 1 {
 		t.Errorf("refused orders left %d pods", len(pods)-1)
 	}
@@ -121,7 +121,7 @@ func TestAQuotaHolds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := house{h.Store, t, h.url}
+			h := fixtureOf(t, h.db, h.url)
 			quota := roomy
 			c.limit(&quota)
 			tenant := h.tenantWith(quota)
@@ -129,7 +129,7 @@ func TestAQuotaHolds(t *testing.T) {
 			for range c.fits {
 				h.order(tenant, specOf(image))
 			}
-			_, err := h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image))
+			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image))
 			if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeQuotaExceeded || e.Field != c.field {
 				t.Errorf("pod %d: %v", c.fits+1, err)
 			}
@@ -137,12 +137,12 @@ func TestAQuotaHolds(t *testing.T) {
 	}
 	t.Run("of volumes and images", func(t *testing.T) {
 		t.Parallel()
-		h := house{h.Store, t, h.url}
+		h := fixtureOf(t, h.db, h.url)
 		quota := roomy
 		quota.Volumes, quota.VolumeGiB, quota.Images = 2, 5, 1
 		tenant := h.tenantWith(quota)
 		make := func(gib int) error {
-			_, err := h.CreateVolume(t.Context(), tenant.ID, once(), named("volume"), map[string]string{}, gib)
+			_, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), named("volume"), map[string]string{}, gib)
 			return err
 		}
 		wantCode(t, make(6), husk.CodeQuotaExceeded)
@@ -151,7 +151,7 @@ func TestAQuotaHolds(t *testing.T) {
 		wantCode(t, make(1), "")
 		wantCode(t, make(1), husk.CodeQuotaExceeded)
 		h.image(tenant)
-		_, err := h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/second:1", "sha256:1", husk.ImageConfig{}, nil)
+		_, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/second:1", "sha256:1", husk.ImageConfig{}, nil)
 		wantCode(t, err, husk.CodeQuotaExceeded)
 	})
 }
@@ -164,7 +164,7 @@ func TestFiftyOrdersAtOnceFillAQuotaOfFiveExactly(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
 	errs := together(50, func(i int) error {
-		_, err := h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	})
 	want := map[husk.Code]int{"": 5, husk.CodeQuotaExceeded: 45}
@@ -183,7 +183,7 @@ func TestOneVolumeGoesToOneOfManyPods(t *testing.T) {
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant), h.volume(tenant))
 	errs := together(20, func(i int) error {
-		_, err := h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	})
 	if diff := cmp.Diff(map[husk.Code]int{"": 1, husk.CodeVolumeInUse: 19}, codes(errs)); diff != "" {
@@ -198,7 +198,7 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	spec := specOf(h.image(tenant))
 	pods := make([]husk.Pod, 12)
 	for _, err := range together(len(pods), func(i int) (err error) {
-		pods[i], err = h.CreatePod(t.Context(), tenant.ID, once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		pods[i], err = h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	}) {
 		if err != nil {
@@ -223,7 +223,7 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 			t.Errorf("the network's or the gateway's address %s was given to a pod", taken)
 		}
 	}
-	p, err := h.DeletePod(t.Context(), tenant.ID, seen[prefix+"5"].ID)
+	p, err := h.as(tenant.ID).DeletePod(t.Context(), seen[prefix+"5"].ID)
 	must(t, p, err)
 	if next := h.order(tenant, spec); next.Status.Address != prefix+"14" {
 		t.Errorf("the next pod has %s; what was given back waits for its turn", next.Status.Address)
@@ -255,7 +255,7 @@ func TestAFullNetworkTakesNoPod(t *testing.T) {
 		FROM pods, generate_series(3, 254) o`); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "one-more", map[string]string{}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 
@@ -266,7 +266,7 @@ func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":1}`))
 	order := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
-		return h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{"a": "b"}, spec)
+		return h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{"a": "b"}, spec)
 	}
 	first, err := order(tenant, idem, spec)
 	must(t, first, err)
@@ -287,7 +287,7 @@ func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
 		t.Error("two tenants share an idempotency key")
 	}
 	// The key outlives the pod: a late repetition does not bring it back.
-	gone, err := h.DeletePod(t.Context(), tenant.ID, first.ID)
+	gone, err := h.as(tenant.ID).DeletePod(t.Context(), first.ID)
 	must(t, gone, err)
 	fourth, err := order(tenant, idem, spec)
 	must(t, fourth, err)
@@ -304,12 +304,12 @@ func TestARefusedOrderDoesNotUseUpItsKey(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
-	_, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	quota.Pods = 1
 	changed, err := h.SetQuota(t.Context(), tenant.ID, func(husk.Quota) husk.Quota { return quota })
 	must(t, changed, err)
-	_, err = h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
 	wantCode(t, err, "")
 }
 
@@ -321,7 +321,7 @@ func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
 	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
 	ids := make([]store.ID, 30)
 	for _, err := range together(len(ids), func(i int) error {
-		p, err := h.CreatePod(t.Context(), tenant.ID, idem, "web", map[string]string{}, spec)
+		p, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
 		ids[i] = p.ID
 		return err
 	}) {
@@ -355,8 +355,8 @@ func TestOldIdempotencyKeysAreForgotten(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	h.volume(tenant)
-	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE tenant_id = $1", tenant.ID); err != nil {
+	volume := h.volume(tenant)
+	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE object_id = $1", volume.ID); err != nil {
 		t.Fatal(err)
 	}
 	n, err := h.ForgetIdempotencyKeys(t.Context())
@@ -377,13 +377,13 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 	var got []store.ID
 	page := store.Page{Limit: 2}
 	for n := 0; ; n++ {
-		pods, next, err := h.Pods(t.Context(), tenant.ID, page, store.Filter{})
+		pods, next, err := h.as(tenant.ID).Pods(t.Context(), page, store.Filter{})
 		for _, p := range must(t, pods, err) {
 			got = append(got, p.ID)
 		}
 		if n == 0 {
 			// One that was shown goes and one comes: neither moves what is left.
-			gone, err := h.DeletePod(t.Context(), tenant.ID, all[0])
+			gone, err := h.as(tenant.ID).DeletePod(t.Context(), all[0])
 			must(t, gone, err)
 			all = append(all, h.order(tenant, specOf(image)).ID)
 		}
@@ -396,7 +396,7 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 		t.Errorf("pages (-want +got):\n%s", diff)
 	}
 	for _, cursor := range []string{"x", "!", "MjAyNg", strings.Repeat("A", 200)} {
-		_, _, err := h.Pods(t.Context(), tenant.ID, store.Page{Limit: 2, Cursor: cursor}, store.Filter{})
+		_, _, err := h.as(tenant.ID).Pods(t.Context(), store.Page{Limit: 2, Cursor: cursor}, store.Filter{})
 		wantCode(t, err, husk.CodeInvalid)
 	}
 }
@@ -406,13 +406,13 @@ func TestTextThatPostgresCannotKeepIsTheCallersFault(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	image := h.image(tenant)
-	_, err := h.CreatePod(t.Context(), tenant.ID, once(), "a", map[string]string{"a": "\x00"}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "a", map[string]string{"a": "\x00"}, specOf(image))
 	wantCode(t, err, husk.CodeInvalid)
 	image.Reference = "a\x00b"
-	_, err = h.CreatePod(t.Context(), tenant.ID, once(), "b", map[string]string{}, specOf(image))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "b", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeInvalid)
 	bad := "\xff"
-	_, _, err = h.Images(t.Context(), tenant.ID, store.Page{Limit: 1}, &bad)
+	_, _, err = h.as(tenant.ID).Images(t.Context(), store.Page{Limit: 1}, &bad)
 	wantCode(t, err, husk.CodeInvalid)
 }
 
@@ -424,7 +424,7 @@ func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
 	must(t, key, err)
 	v := h.volume(tenant)
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
-	v, err = h.DeleteVolume(t.Context(), tenant.ID, v.ID)
+	v, err = h.as(tenant.ID).DeleteVolume(t.Context(), v.ID)
 	must(t, v, err)
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
 	v.TenantID = tenant.ID
@@ -435,8 +435,8 @@ func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeNotFound)
 	_, err = h.Authenticate(t.Context(), key.ClientID, key.Secret)
 	wantCode(t, err, husk.CodeUnauthenticated)
-	_, err = h.CreateVolume(t.Context(), tenant.ID, once(), "v", map[string]string{}, 1)
-	wantCode(t, err, husk.CodeNotFound)
+	_, err = h.as(tenant.ID).CreateVolume(t.Context(), once(), "v", map[string]string{}, 1)
+	wantCode(t, err, husk.CodeUnauthenticated)
 	if again := h.tenant(); again.NetworkCIDR != tenant.NetworkCIDR {
 		t.Errorf("the freed network %s was not reused; got %s", tenant.NetworkCIDR, again.NetworkCIDR)
 	}
@@ -475,7 +475,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	tenant := h.tenant()
 	auth := &store.RegistryAuth{Username: "someone", Password: "something"}
 	order := func() (husk.Image, error) {
-		return h.CreateImage(t.Context(), tenant.ID, once(), "registry.example.com/a:1", "sha256:1", husk.ImageConfig{}, auth)
+		return h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:1", husk.ImageConfig{}, auth)
 	}
 	first, err := order()
 	must(t, first, err)
@@ -490,19 +490,19 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	if err := h.ImageTrouble(t.Context(), first, "no", true); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := h.Image(t.Context(), tenant.ID, first.ID); got.State != husk.ImageFailed || got.Message != "no" {
+	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageFailed || got.Message != "no" {
 		t.Errorf("the image is %+v", got)
 	}
 	third, err := order()
 	if must(t, third, err); third.ID != first.ID || third.State != husk.ImageImporting || third.Message != "" {
 		t.Errorf("the repeated import is %+v", third)
 	}
-	gone, err := h.DeleteImage(t.Context(), tenant.ID, first.ID)
+	gone, err := h.as(tenant.ID).DeleteImage(t.Context(), first.ID)
 	must(t, gone, err)
 	if err := h.ImageMade(t.Context(), first, 1, "x"); err != nil { // an import that ends after the deletion
 		t.Fatal(err)
 	}
-	if got, _ := h.Image(t.Context(), tenant.ID, first.ID); got.State != husk.ImageDeleting {
+	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageDeleting {
 		t.Errorf("a late import brought the image back: %+v", got)
 	}
 	_, err = order()
@@ -518,11 +518,11 @@ func TestAnImageInUseStays(t *testing.T) {
 	tenant := h.tenant()
 	image := h.image(tenant)
 	pod := h.order(tenant, specOf(image))
-	_, err := h.DeleteImage(t.Context(), tenant.ID, image.ID)
+	_, err := h.as(tenant.ID).DeleteImage(t.Context(), image.ID)
 	wantCode(t, err, husk.CodeImageInUse)
-	gone, err := h.DeletePod(t.Context(), tenant.ID, pod.ID)
+	gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	must(t, gone, err)
-	_, err = h.DeleteImage(t.Context(), tenant.ID, image.ID)
+	_, err = h.as(tenant.ID).DeleteImage(t.Context(), image.ID)
 	wantCode(t, err, "")
 }
 
@@ -537,11 +537,11 @@ func TestAnOrderAndADeletionOfWhatItNeedsDoNotBothSucceed(t *testing.T) {
 			var err error
 			switch i {
 			case 0:
-				_, err = h.CreatePod(t.Context(), tenant.ID, once(), named("pod"), map[string]string{}, specOf(image, volume))
+				_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
 			case 1:
-				_, err = h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+				_, err = h.as(tenant.ID).DeleteVolume(t.Context(), volume.ID)
 			case 2:
-				_, err = h.DeleteImage(t.Context(), tenant.ID, image.ID)
+				_, err = h.as(tenant.ID).DeleteImage(t.Context(), image.ID)
 			}
 			return err
 		})

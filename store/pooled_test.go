@@ -98,7 +98,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 				}
 				cancel()
 				// The store's own pool, which all of its methods share.
-				volumes, _, err := h.Volumes(t.Context(), tenant, store.Page{Limit: 100}, store.Filter{})
+				volumes, _, err := h.as(tenant).Volumes(t.Context(), store.Page{Limit: 100}, store.Filter{})
 				if err != nil || len(volumes) != own[tenant] {
 					t.Errorf("the store shows %d volumes of %d: %v", len(volumes), own[tenant], err)
 				}

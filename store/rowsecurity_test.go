@@ -17,7 +17,7 @@ import (
 )
 
 // furnished makes two tenants that each have a row in every table that belongs to tenants.
-func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
+func furnished(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	h := open(t)
 	tenants := make([]husk.Tenant, 2)
 	node := h.node(10)
@@ -40,9 +40,9 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 		ctx := store.WithRequest(t.Context(), store.Request{ID: "request", Operation: "CreateUser", Caller: husk.Caller{
 			Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Name: "owner", Role: husk.RoleOwner, TenantID: tenants[i].ID,
 		}})
-		user, err := h.CreateUser(ctx, tenants[i].ID, once(), husk.User{Issuer: "https://login.example.com", Subject: "7", Role: husk.RoleViewer})
+		user, err := h.as(tenants[i].ID).CreateUser(ctx, once(), husk.User{Issuer: "https://login.example.com", Subject: "7", Role: husk.RoleViewer})
 		must(t, user, err)
-		issuer, err := h.CreateIssuer(ctx, tenants[i].ID, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
+		issuer, err := h.as(tenants[i].ID).CreateIssuer(ctx, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
 		must(t, issuer, err)
 	}
 	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), time.Now()); err != nil || closed == 0 {
@@ -52,7 +52,7 @@ func furnished(t *testing.T) (house, husk.Tenant, husk.Tenant) {
 }
 
 // tenantTables reads from the catalogue which tables have tenants' rows, so that a new one cannot be forgotten.
-func tenantTables(h house) []string {
+func tenantTables(h fixture) []string {
 	h.t.Helper()
 	rows, err := h.connect(store.RoleOwner).Query(h.t.Context(), `SELECT c.table_name FROM information_schema.columns c
 		JOIN information_schema.tables t USING (table_schema, table_name)
@@ -262,21 +262,21 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	t.Parallel()
 	h, mine, theirs := furnished(t)
 	ctx := t.Context()
-	pods, _, err := h.Pods(ctx, theirs.ID, store.Page{Limit: 10}, store.Filter{})
+	pods, _, err := h.as(theirs.ID).Pods(ctx, store.Page{Limit: 10}, store.Filter{})
 	must(t, pods, err)
-	volumes, _, err := h.Volumes(ctx, theirs.ID, store.Page{Limit: 10}, store.Filter{})
+	volumes, _, err := h.as(theirs.ID).Volumes(ctx, store.Page{Limit: 10}, store.Filter{})
 	must(t, volumes, err)
-	images, _, err := h.Images(ctx, theirs.ID, store.Page{Limit: 10}, nil)
+	images, _, err := h.as(theirs.ID).Images(ctx, store.Page{Limit: 10}, nil)
 	must(t, images, err)
 	calls := map[string]func(id store.ID) error{
-		"get pod":       func(id store.ID) error { _, err := h.Pod(ctx, mine.ID, id); return err },
-		"delete pod":    func(id store.ID) error { _, err := h.DeletePod(ctx, mine.ID, id); return err },
-		"node of pod":   func(id store.ID) error { _, _, err := h.NodeOfPod(ctx, mine.ID, id); return err },
-		"open session":  func(id store.ID) error { _, _, _, err := h.OpenSession(ctx, mine.ID, id, "x"); return err },
-		"get volume":    func(id store.ID) error { _, err := h.Volume(ctx, mine.ID, id); return err },
-		"delete volume": func(id store.ID) error { _, err := h.DeleteVolume(ctx, mine.ID, id); return err },
-		"get image":     func(id store.ID) error { _, err := h.Image(ctx, mine.ID, id); return err },
-		"delete image":  func(id store.ID) error { _, err := h.DeleteImage(ctx, mine.ID, id); return err },
+		"get pod":       func(id store.ID) error { _, err := h.as(mine.ID).Pod(ctx, id); return err },
+		"delete pod":    func(id store.ID) error { _, err := h.as(mine.ID).DeletePod(ctx, id); return err },
+		"node of pod":   func(id store.ID) error { _, _, err := h.as(mine.ID).NodeOfPod(ctx, id); return err },
+		"open session":  func(id store.ID) error { _, _, _, err := h.as(mine.ID).OpenSession(ctx, id, "x"); return err },
+		"get volume":    func(id store.ID) error { _, err := h.as(mine.ID).Volume(ctx, id); return err },
+		"delete volume": func(id store.ID) error { _, err := h.as(mine.ID).DeleteVolume(ctx, id); return err },
+		"get image":     func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
+		"delete image":  func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
 	}
 	for name, call := range calls {
 		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID} {

@@ -71,7 +71,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	})
 	must(t, other, err)
 	defer other.Close()
-	if _, err := other.SigningKeys(t.Context(), nil); err == nil {
+	if _, err := other.Control().SigningKeys(t.Context(), nil); err == nil {
 		t.Error("a signing key opened with another master key")
 	}
 }
@@ -83,9 +83,9 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 	ctx := t.Context()
 	tenant := h.tenant()
 	order := func(s *store.Store) (husk.APIKey, error) {
-		return s.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyOrder{Name: "key"})
+		return s.Control().CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyOrder{Name: "key"})
 	}
-	first, err := order(h.Store)
+	first, err := order(h.db)
 	must(t, first, err)
 	signing := func() (store.SigningKey, error) {
 		return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
@@ -108,11 +108,11 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 		if must(t, again, err); again.Secret != first.Secret {
 			t.Errorf("with %d master keys the repeated order is answered %+v", len(masters), again)
 		}
-		keys, err := s.SigningKeys(ctx, nil)
+		keys, err := s.Control().SigningKeys(ctx, nil)
 		if must(t, keys, err); string(keys[0].Private) != "private seed" {
 			t.Errorf("with %d master keys the signing key is %q", len(masters), keys[0].Private)
 		}
-		kept, err := s.CertificateAuthority(ctx, none)
+		kept, err := s.Control().CertificateAuthority(ctx, none)
 		if must(t, kept, err); string(kept.PrivateKey) != "private key" {
 			t.Errorf("with %d master keys the authority's key is %q", len(masters), kept.PrivateKey)
 		}

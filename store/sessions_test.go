@@ -13,14 +13,14 @@ import (
 func TestASessionIsWrittenDownBeforeItBegins(t *testing.T) {
 	t.Parallel()
 	h, mine, _ := furnished(t)
-	pods, _, err := h.Pods(t.Context(), mine.ID, store.Page{Limit: 10}, store.Filter{})
+	pods, _, err := h.as(mine.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{})
 	must(t, pods, err)
 	ctx := store.WithRequest(t.Context(), store.Request{ID: "r", Operation: "ExecInPod", Caller: husk.Caller{Kind: husk.CallerOperator, ID: uuid.New(), Name: "somebody"}})
 	long := "sh -c \x00" + strings.Repeat("ä", 4096) + "\xff"
-	if _, _, _, err := h.OpenSession(ctx, mine.ID, pods[0].ID, long); err != nil {
+	if _, _, _, err := h.as(mine.ID).OpenSession(ctx, pods[0].ID, long); err != nil {
 		t.Fatal(err)
 	}
-	entries, _, err := h.TenantAudit(t.Context(), mine.ID, store.Page{Limit: 10})
+	entries, _, err := h.as(mine.ID).Audit(t.Context(), store.Page{Limit: 10})
 	must(t, entries, err)
 	var got []husk.AuditEntry
 	for _, e := range entries {

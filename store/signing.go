@@ -21,24 +21,24 @@ func signingKeyOwner(id string) string { return "signing key " + id }
 
 // SigningKeys returns the keys that sign tokens, the one that signs last first. make is called for the first one ever; servers that
 // start together agree on it.
-func (s *Store) SigningKeys(ctx context.Context, make func() (SigningKey, error)) ([]SigningKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]SigningKey, error) {
-		keys, err := s.signingKeys(ctx, q)
+func (c Control) SigningKeys(ctx context.Context, make func() (SigningKey, error)) ([]SigningKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]SigningKey, error) {
+		keys, err := c.signingKeys(ctx, q)
 		if err != nil || len(keys) > 0 {
 			return keys, err
 		}
 		if err := q.LockOperators(ctx); err != nil {
 			return nil, err
 		}
-		if keys, err = s.signingKeys(ctx, q); err != nil || len(keys) > 0 {
+		if keys, err = c.signingKeys(ctx, q); err != nil || len(keys) > 0 {
 			return keys, err
 		}
-		key, err := s.addSigningKey(ctx, q, make, 0)
+		key, err := c.addSigningKey(ctx, q, make, 0)
 		return []SigningKey{key}, err
 	})
 }
 
-func (s *Store) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, error) {
+func (s *core) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, error) {
 	rows, err := q.SigningKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Store) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, e
 	return keys, nil
 }
 
-func (s *Store) addSigningKey(ctx context.Context, q *db.Queries, make func() (SigningKey, error), signsAfter time.Duration) (SigningKey, error) {
+func (s *core) addSigningKey(ctx context.Context, q *db.Queries, make func() (SigningKey, error), signsAfter time.Duration) (SigningKey, error) {
 	key, err := make()
 	if err != nil {
 		return key, err
@@ -71,13 +71,13 @@ func (s *Store) addSigningKey(ctx context.Context, q *db.Queries, make func() (S
 
 // RotateSigningKey adds a key that signs once signsAfter has passed, so that every server knows it before it meets a token of it.
 // Codes: idempotency_mismatch.
-func (s *Store) RotateSigningKey(ctx context.Context, idem Idempotency, signsAfter time.Duration, make func() (SigningKey, error)) (SigningKey, error) {
-	return inControl(ctx, s, func(q *db.Queries) (SigningKey, error) {
+func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAfter time.Duration, make func() (SigningKey, error)) (SigningKey, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (SigningKey, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return SigningKey{}, err
 		}
 		return creating(ctx, q, platform, idem, func() (ID, SigningKey, error) {
-			key, err := s.addSigningKey(ctx, q, make, signsAfter)
+			key, err := c.addSigningKey(ctx, q, make, signsAfter)
 			if err != nil {
 				return platform, key, err
 			}
@@ -92,12 +92,12 @@ func (s *Store) RotateSigningKey(ctx context.Context, idem Idempotency, signsAft
 
 // DeleteSigningKey removes a key: nothing that it signed verifies any more. The last key that signs stays. Codes: not_found,
 // conflict.
-func (s *Store) DeleteSigningKey(ctx context.Context, id string) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return struct{}{}, err
 		}
-		keys, err := s.signingKeys(ctx, q)
+		keys, err := c.signingKeys(ctx, q)
 		if err != nil {
 			return struct{}{}, err
 		}
@@ -128,15 +128,15 @@ func (s *Store) DeleteSigningKey(ctx context.Context, id string) error {
 
 // TendSigningKeys makes a new key when the one that signs is older than life, and removes those that were replaced longer ago than
 // tokens live. It returns whether anything changed.
-func (s *Store) TendSigningKeys(ctx context.Context, epoch int64, life, signsAfter, tokenLife time.Duration, make func() (SigningKey, error)) (bool, error) {
-	return inControl(ctx, s, func(q *db.Queries) (bool, error) {
+func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAfter, tokenLife time.Duration, make func() (SigningKey, error)) (bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return false, ignoreNoRows(err)
 		}
 		if err := q.LockOperators(ctx); err != nil {
 			return false, err
 		}
-		keys, err := s.signingKeys(ctx, q)
+		keys, err := c.signingKeys(ctx, q)
 		if err != nil || len(keys) == 0 {
 			return false, err
 		}
@@ -151,7 +151,7 @@ func (s *Store) TendSigningKeys(ctx context.Context, epoch int64, life, signsAft
 			}
 		}
 		if now.Sub(keys[0].SignsFrom) > life {
-			if _, err := s.addSigningKey(ctx, q, make, signsAfter); err != nil {
+			if _, err := c.addSigningKey(ctx, q, make, signsAfter); err != nil {
 				return false, err
 			}
 			changed = true

@@ -1,9 +1,18 @@
 // Package store holds every line of SQL. Nothing else knows Postgres.
 //
-// Tenants' methods take the tenant first and run as the role husk_tenant behind row-level security. Control methods, for loops,
-// operators and agents, run as husk_control. The owner of the schema is used for migrations only. Every method is one transaction,
-// retried whole when Postgres says so; a method that creates something is settled by its idempotency key, so that a commit whose
-// outcome is unknown can be tried again. Methods return *husk.Error for what a caller may be told and wrapped errors for the rest.
+// It has two entry points over the same connections, as two types, so that what runs for a tenant cannot be mixed up with what runs
+// for the platform:
+//
+//   - Tenant is made from a verified caller of one tenant. Every method runs as the role husk_tenant behind row-level security and
+//     sees that tenant's rows only. In the same transaction the database checks that the caller is still who the token says.
+//   - Control is for loops, operators and agents. Its methods run as the role husk_control and see all rows.
+//
+// The owner of the schema is used for migrations only.
+//
+// Every method is one transaction. It is retried as a whole when Postgres reports that it lost the connection or could not serialise
+// the transaction. A method that creates something is guarded by its idempotency key, so that a commit with an unknown outcome can be
+// retried. Methods return *husk.Error for what a caller may be told, and wrapped errors for everything else. The comment on each method
+// names the codes that it returns.
 package store
 
 import (
@@ -34,18 +43,21 @@ const (
 	RoleTenant  = "husk_tenant"
 )
 
-// Config says where the database is and how networks are numbered.
+// Config says where the database is and how tenants' networks are numbered.
 type Config struct {
-	URL           string       // postgres://host/db with the password that all three roles share; the user is put in per role
+	URL           string       // postgres://host/db with the password that all three roles share; the user is set per role
 	MaxConns      int32        // per role; 0 means 16
-	MasterKeys    [][]byte     // each 32 bytes; the first seals, the others still open what they sealed
-	PodRange      netip.Prefix // from which tenants' networks are cut
-	NetworkPrefix int          // length of a tenant network's prefix
+	MasterKeys    [][]byte     // each 32 bytes; the first one seals, the others still open what they sealed
+	PodRange      netip.Prefix // the range that tenants' networks are taken from
+	NetworkPrefix int          // prefix length of a tenant's network
 	Log           *slog.Logger
 }
 
-// Store is the database.
-type Store struct {
+// Store is the database. Its two entry points are Tenant and Control.
+type Store struct{ *core }
+
+// core is what both entry points share.
+type core struct {
 	tenant, control *pgxpool.Pool
 	seal            *sealer // with the master keys
 	tenantSeals     tenantSeals
@@ -55,6 +67,23 @@ type Store struct {
 	stop     context.CancelFunc
 	finished sync.WaitGroup
 }
+
+// Tenant is the database as one caller of one tenant may use it. Get it from Store.Tenant; the zero value refuses everything.
+type Tenant struct {
+	*core
+	id     ID
+	caller husk.Caller
+}
+
+// Control is the database as loops, operators and agents use it: with the rows of all tenants. Get it from Store.Control.
+type Control struct{ *core }
+
+// Tenant returns the database as a tenant's caller may use it. The caller must come from a verified token or certificate. A caller who
+// does not belong to a tenant gets a Tenant that refuses everything.
+func (s *Store) Tenant(caller husk.Caller) Tenant { return Tenant{s.core, caller.TenantID, caller} }
+
+// Control returns the database as loops, operators and agents use it.
+func (s *Store) Control() Control { return Control{s.core} }
 
 // Open migrates the schema if this process is the first to, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -71,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := Migrate(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
-	s := &Store{seal: seal, cfg: cfg, hub: newHub()}
+	s := &core{seal: seal, cfg: cfg, hub: newHub()}
 	if s.tenant, err = s.pool(ctx, RoleTenant); err != nil {
 		return nil, err
 	}
@@ -79,7 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.tenant.Close()
 		return nil, err
 	}
-	if err := s.prepareTenantKeys(ctx); err != nil {
+	if err := (Control{s}).prepareTenantKeys(ctx); err != nil {
 		s.tenant.Close()
 		s.control.Close()
 		return nil, err
@@ -87,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
 	s.finished.Go(func() { s.listen(listenCtx) })
-	return s, nil
+	return &Store{s}, nil
 }
 
 // Close ends every connection and waits for them.
@@ -120,7 +149,7 @@ func withRole(raw, role string) (string, error) {
 	return u.String(), nil
 }
 
-func (s *Store) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
+func (s *core) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
 	dsn, err := withRole(s.cfg.URL, role)
 	if err != nil {
 		return nil, err
@@ -172,30 +201,48 @@ func Migrate(ctx context.Context, databaseURL string) error {
 }
 
 // inControl runs a transaction of a loop, an operator or an agent.
-func inControl[T any](ctx context.Context, s *Store, f func(q *db.Queries) (T, error)) (T, error) {
+func inControl[T any](ctx context.Context, s *core, f func(q *db.Queries) (T, error)) (T, error) {
 	return retry(ctx, s.control, f)
 }
 
-// inTenant runs a transaction that sees one tenant's rows. When it is a tenant's request, whoever makes it must still be who the
-// token says. Codes: unauthenticated.
-func inTenant[T any](ctx context.Context, s *Store, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
-	p := db.BeginTenantParams{Tenant: tenant}
-	if r, ok := requestOf(ctx); ok && r.Caller.Kind == husk.CallerTenant {
-		p.Subject, p.ClaimedRole = &r.Caller.ID, string(r.Caller.Role)
-		p.ClaimedLimit = string(r.Caller.Limit)
-		if r.Caller.KeyID != uuid.Nil {
-			p.Key = &r.Caller.KeyID
-		}
+// inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the caller is not, or no longer, who the token says).
+func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, error)) (T, error) {
+	if t.core == nil || t.caller.Kind != husk.CallerTenant || t.id == uuid.Nil || t.caller.ID == uuid.Nil {
+		var zero T
+		return zero, husk.Errorf(husk.CodeUnauthenticated, "", "this request needs a token of a tenant")
 	}
-	return retry(ctx, s.tenant, func(q *db.Queries) (T, error) {
+	p := db.BeginTenantParams{Tenant: t.id, Subject: &t.caller.ID, ClaimedRole: string(t.caller.Role), ClaimedLimit: string(t.caller.Limit)}
+	if t.caller.KeyID != uuid.Nil {
+		p.Key = &t.caller.KeyID
+	}
+	return retry(ctx, t.tenant, func(q *db.Queries) (T, error) {
 		var zero T
 		valid, err := q.BeginTenant(ctx, p)
 		if err != nil {
 			return zero, err
 		}
 		if !valid {
-			return zero, husk.Errorf(husk.CodeUnauthenticated, "", "whoever this token was made for was revoked or has another role now; get a new token")
+			return zero, husk.Errorf(husk.CodeUnauthenticated, "", "the token's credentials were revoked or its role has changed; get a new token")
 		}
 		return f(q)
 	})
+}
+
+// Connections is how one role's connections to Postgres are used.
+type Connections struct {
+	Role             string
+	InUse, Idle, Max int32
+	Waits            int64         // transactions that found none free
+	Waited           time.Duration // all of them together
+}
+
+// Connections tells how this store's connections are used now. It asks Postgres nothing.
+func (s *Store) Connections() []Connections {
+	of := func(role string, pool *pgxpool.Pool) Connections {
+		stat := pool.Stat()
+		return Connections{
+			Role: role, InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Max: stat.MaxConns(), Waits: stat.EmptyAcquireCount(), Waited: stat.EmptyAcquireWaitTime(),
+		}
+	}
+	return []Connections{of(RoleTenant, s.tenant), of(RoleControl, s.control)}
 }

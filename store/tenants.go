@@ -14,16 +14,9 @@ import (
 	"husk/store/db"
 )
 
-func tenantOf(t db.Tenant, cidr netip.Prefix) husk.Tenant {
-	return husk.Tenant{
-		ID: t.ID, Name: t.Name, NetworkCIDR: cidr.String(), CreatedAt: t.CreatedAt,
-		Quota: quotaOf(t),
-	}
-}
-
 // CreateTenant makes a tenant and its network. Codes: name_taken, unavailable when the pod range is used up.
-func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string, quota husk.Quota) (husk.Tenant, error) {
-	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) {
+func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string, quota husk.Quota) (husk.Tenant, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -44,14 +37,14 @@ func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string,
 			if err != nil {
 				return id, husk.Tenant{}, err
 			}
-			cidr, err := s.network(ordinal)
+			cidr, err := c.network(ordinal)
 			if err != nil {
 				return id, husk.Tenant{}, err
 			}
 			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: ordinal, Cidr: cidr}); err != nil {
 				return id, husk.Tenant{}, err
 			}
-			if err := s.newTenantKey(ctx, q, id); err != nil {
+			if err := c.newTenantKey(ctx, q, id); err != nil {
 				return id, husk.Tenant{}, err
 			}
 			return id, tenantOf(row, cidr), audit(ctx, q, id, "tenant", id.String())
@@ -60,7 +53,7 @@ func (s *Store) CreateTenant(ctx context.Context, idem Idempotency, name string,
 }
 
 // network cuts the network of this number out of the pod range.
-func (s *Store) network(ordinal int) (netip.Prefix, error) {
+func (s *core) network(ordinal int) (netip.Prefix, error) {
 	if ordinal >= 1<<(s.cfg.NetworkPrefix-s.cfg.PodRange.Bits()) {
 		return netip.Prefix{}, husk.Errorf(husk.CodeUnavailable, "", "the pod range %s has no network left; give the server a larger one", s.cfg.PodRange)
 	}
@@ -71,8 +64,8 @@ func (s *Store) network(ordinal int) (netip.Prefix, error) {
 }
 
 // Tenant returns a tenant. Codes: not_found.
-func (s *Store) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
-	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) { return tenant(ctx, q, id) })
+func (c Control) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) { return tenant(ctx, q, id) })
 }
 
 func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
@@ -86,8 +79,8 @@ type list[T any] struct {
 }
 
 // Tenants lists tenants, oldest first. Codes: invalid (cursor).
-func (s *Store) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, error) {
-	l, err := inControl(ctx, s, func(q *db.Queries) (l list[husk.Tenant], err error) {
+func (c Control) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, error) {
+	l, err := inControl(ctx, c.core, func(q *db.Queries) (l list[husk.Tenant], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.TenantsRow, error) {
 			return q.Tenants(ctx, db.TenantsParams{AfterTime: after.at, AfterID: after.id, Max: limit})
 		}, func(r db.TenantsRow) husk.Tenant { return tenantOf(r.Tenant, r.Cidr) },
@@ -98,8 +91,8 @@ func (s *Store) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, 
 }
 
 // SetQuota changes a tenant's limits by change, which is given what they are. Codes: not_found, precondition_failed.
-func (s *Store) SetQuota(ctx context.Context, id ID, change func(husk.Quota) husk.Quota) (husk.Tenant, error) {
-	return inControl(ctx, s, func(q *db.Queries) (husk.Tenant, error) {
+func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) husk.Quota) (husk.Tenant, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
 		row, err := lockTenant(ctx, q, id)
 		if err != nil {
 			return husk.Tenant{}, err
@@ -129,8 +122,8 @@ func lockTenant(ctx context.Context, q *db.Queries, id ID) (db.Tenant, error) {
 
 // DeleteTenant removes a tenant with its accounts, keys and network. Codes: not_found, conflict when it still owns something,
 // precondition_failed.
-func (s *Store) DeleteTenant(ctx context.Context, id ID) error {
-	_, err := inControl(ctx, s, func(q *db.Queries) (struct{}, error) {
+func (c Control) DeleteTenant(ctx context.Context, id ID) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
 		if _, err := lockTenant(ctx, q, id); err != nil {
 			return struct{}{}, err
 		}
@@ -146,10 +139,54 @@ func (s *Store) DeleteTenant(ctx context.Context, id ID) error {
 	return err
 }
 
-// TenantName returns a tenant's name, for a caller of that tenant. Codes: not_found.
-func (s *Store) TenantName(ctx context.Context, id ID) (string, error) {
-	return inTenant(ctx, s, id, func(q *db.Queries) (string, error) {
-		name, err := q.TenantName(ctx, id)
+// Name returns the tenant's name. Codes: not_found.
+func (t Tenant) Name(ctx context.Context) (string, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (string, error) {
+		name, err := q.TenantName(ctx, t.id)
 		return name, orNotFound(err, "tenant")
 	})
+}
+
+// Quota returns a tenant's limits and what is in use. Codes: not_found (tenant).
+func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.QuotaUse, error) {
+		row, err := q.QuotaUse(ctx, t.id)
+		return husk.QuotaUse{
+			Limits: quotaOf(row.Tenant),
+			Used: husk.ResourceUse{
+				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
+				Networks: row.Networks, Addresses: row.Pods, Images: row.Images,
+			},
+		}, orNotFound(err, "tenant")
+	})
+}
+
+// checkQuota refuses an order that would lift use above the limit.
+func checkQuota(field, what string, used, more, limit int) error {
+	if used+more <= limit {
+		return nil
+	}
+	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were asked for", limit, what, used, more)
+}
+
+// TakeTenantTokens takes API requests for a tenant out of what its quota allows, from a bucket that all servers share. It returns how
+// many were granted and how many a second the quota allows. A tenant that does not exist gets none.
+func (c Control) TakeTenantTokens(ctx context.Context, tenantID ID) (granted float64, perSecond int, err error) {
+	r, err := inControl(ctx, c.core, func(q *db.Queries) (db.TakeTenantTokensRow, error) {
+		row, err := q.TakeTenantTokens(ctx, tenantID)
+		return row, ignoreNoRows(err)
+	})
+	return r.Granted, r.Rate, err
+}
+
+// TakeTokens takes up to wanted tokens from a bucket that all servers share, fills by rate a second, and holds burst.
+func (c Control) TakeTokens(ctx context.Context, bucket string, rate, burst, wanted float64) (float64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (float64, error) {
+		return q.TakeTokens(ctx, db.TakeTokensParams{Bucket: bucket, Rate: rate, Burst: burst, Wanted: wanted})
+	})
+}
+
+// ForgetRateBuckets removes buckets that were not used for an hour: they are full.
+func (c Control) ForgetRateBuckets(ctx context.Context) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetRateBuckets(ctx) })
 }

@@ -23,7 +23,7 @@ type MisdatedRun struct {
 // RecordRuns books lives of virtual machines that a node's agent tells of. Each is booked once, however often it is told; those of pods
 // that are not on the node are dropped. It returns those that cannot be, by their dates: most likely the node's clock is wrong. They are not
 // booked.
-func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
+func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun)
 			traffic.Received, traffic.Sent = append(traffic.Received, r.ReceivedBytes), append(traffic.Sent, r.SentBytes)
 		}
 	}
-	return inControl(ctx, s, func(q *db.Queries) ([]MisdatedRun, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]MisdatedRun, error) {
 		refused, err := q.BeginRuns(ctx, begin)
 		if err != nil {
 			return nil, err
@@ -51,9 +51,9 @@ func (s *Store) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun)
 }
 
 // CloseUsageHours closes the hours that ended long enough ago, and returns how many. It does nothing when another server leads.
-func (s *Store) CloseUsageHours(ctx context.Context, epoch int64, now time.Time) (closed int, err error) {
+func (c Control) CloseUsageHours(ctx context.Context, epoch int64, now time.Time) (closed int, err error) {
 	for {
-		more, err := inControl(ctx, s, func(q *db.Queries) (bool, error) {
+		more, err := inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 			hour, err := q.NextHourToClose(ctx)
 			if err != nil || hour.Add(time.Hour+closingMargin).After(now) {
 				return false, err
@@ -72,13 +72,13 @@ func (s *Store) CloseUsageHours(ctx context.Context, epoch int64, now time.Time)
 }
 
 // Usage returns what a tenant has used, by period and group. Codes: too_large.
-func (s *Store) Usage(ctx context.Context, tenantID ID, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, &tenantID, u) })
+func (t Tenant) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
+	return inTenant(ctx, t, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, &t.id, u) })
 }
 
-// UsageOfAll returns what all tenants have used. Codes: too_large.
-func (s *Store) UsageOfAll(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, nil, u) })
+// Usage returns what all tenants have used. Codes: too_large.
+func (c Control) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, nil, u) })
 }
 
 func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) ([]husk.Usage, error) {
@@ -111,18 +111,4 @@ func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) 
 			NetworkReceivedBytes: r.ReceivedBytes, NetworkSentBytes: r.SentBytes,
 		}
 	}), nil
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

@@ -10,9 +10,9 @@ import (
 )
 
 // used sums what a tenant has used in a time, and tells whether all of it is closed.
-func (h house) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, closed bool) {
+func (h fixture) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, closed bool) {
 	h.t.Helper()
-	rows, err := h.Usage(h.t.Context(), tenant.ID, husk.UsageQuery{From: from, To: to, Period: husk.UsageHourly, GroupBy: husk.UsageByNothing})
+	rows, err := h.as(tenant.ID).Usage(h.t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageHourly, GroupBy: husk.UsageByNothing})
 	closed = true
 	for _, u := range must(h.t, rows, err) {
 		sum.PodSeconds += u.PodSeconds
@@ -28,7 +28,7 @@ func (h house) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, clo
 func near(a, b float64) bool { return math.Abs(a-b) < 0.01 }
 
 // backdate makes a pod's placement old enough for a run that began so long ago.
-func (h house) backdate(pod husk.Pod, by time.Duration) {
+func (h fixture) backdate(pod husk.Pod, by time.Duration) {
 	h.t.Helper()
 	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE pods SET placed_at = placed_at - $2::interval WHERE id = $1", pod.ID, by); err != nil {
 		h.t.Fatal(err)
@@ -152,11 +152,11 @@ func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
 	tenant, stranger := h.tenant(), h.tenant()
 	volume := h.volume(tenant)
 	from, to := time.Now().UTC().Truncate(time.Hour), time.Now().UTC().Truncate(time.Hour).Add(2*time.Hour)
-	rows, err := h.Usage(t.Context(), tenant.ID, husk.UsageQuery{From: from, To: to, Period: husk.UsageTotal, GroupBy: husk.UsageByObject})
+	rows, err := h.as(tenant.ID).Usage(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageTotal, GroupBy: husk.UsageByObject})
 	if must(t, rows, err); len(rows) != 1 || rows[0].Key != volume.ID.String() || rows[0].Name != volume.Name || rows[0].Kind != "volume" || rows[0].VolumeGiBSeconds <= 0 || rows[0].PodSeconds != 0 {
 		t.Errorf("used is %+v", rows)
 	}
-	gone, err := h.DeleteVolume(t.Context(), tenant.ID, volume.ID)
+	gone, err := h.as(tenant.ID).DeleteVolume(t.Context(), volume.ID)
 	must(t, gone, err)
 	for range 2 {
 		if err := h.VolumeRemoved(t.Context(), volume); err != nil {
@@ -170,7 +170,7 @@ func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
 	if other, _ := h.used(stranger, from, to); other.VolumeGiBSeconds != 0 {
 		t.Errorf("another tenant is told of %v", other.VolumeGiBSeconds)
 	}
-	all, err := h.UsageOfAll(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageDaily, GroupBy: husk.UsageByTenant})
+	all, err := h.Usage(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageDaily, GroupBy: husk.UsageByTenant})
 	if must(t, all, err); len(all) != 1 || all[0].Key != tenant.ID.String() {
 		t.Errorf("of all tenants it is %+v", all)
 	}

@@ -13,30 +13,19 @@ import (
 	"husk/store/db"
 )
 
-func userOf(u db.User) husk.User {
-	out := husk.User{
-		ID: u.ID, Issuer: u.Issuer, Email: u.Email, Name: u.Name, Role: u.Role, Mapped: u.Mapped, Disabled: u.Disabled,
-		CreatedAt: u.CreatedAt, LastLoginAt: u.LastLoginAt,
-	}
-	if u.Subject != nil {
-		out.Subject = *u.Subject
-	}
-	return out
-}
-
 // CreateUser admits a person whom an issuer knows, by subject or, until the first login, by a verified email address. Codes: name_taken,
 // quota_exceeded, idempotency_mismatch.
-func (s *Store) CreateUser(ctx context.Context, tenantID ID, idem Idempotency, user husk.User) (husk.User, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
-		if _, err := q.LockTenant(ctx, tenantID); err != nil {
+func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User) (husk.User, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
+		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.User{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, tenantID, idem, func() (ID, husk.User, error) {
-			row, err := insertUser(ctx, q, tenantID, user)
+		return creating(ctx, q, t.id, idem, func() (ID, husk.User, error) {
+			row, err := insertUser(ctx, q, t.id, user)
 			if err != nil {
 				return uuid.Nil, husk.User{}, err
 			}
-			return row.ID, userOf(row), audit(ctx, q, tenantID, "user", row.ID.String())
+			return row.ID, userOf(row), audit(ctx, q, t.id, "user", row.ID.String())
 		})
 	})
 }
@@ -64,18 +53,18 @@ func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User)
 }
 
 // User returns a user. Codes: not_found.
-func (s *Store) User(ctx context.Context, tenantID, id ID) (husk.User, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
-		row, err := q.User(ctx, db.UserParams{TenantID: tenantID, ID: id})
+func (t Tenant) User(ctx context.Context, id ID) (husk.User, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
+		row, err := q.User(ctx, db.UserParams{TenantID: t.id, ID: id})
 		return userOf(row), orNotFound(err, "user")
 	})
 }
 
 // Users lists, oldest first. Codes: invalid (cursor).
-func (s *Store) Users(ctx context.Context, tenantID ID, page Page) ([]husk.User, string, error) {
-	l, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (l list[husk.User], err error) {
+func (t Tenant) Users(ctx context.Context, page Page) ([]husk.User, string, error) {
+	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.User], err error) {
 		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.User, error) {
-			return q.Users(ctx, db.UsersParams{TenantID: tenantID, AfterTime: after.at, AfterID: after.id, Max: limit})
+			return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
 		}, userOf, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
 		return l, err
 	})
@@ -84,13 +73,13 @@ func (s *Store) Users(ctx context.Context, tenantID ID, page Page) ([]husk.User,
 
 // UpdateUser changes a user's role, which then comes from no mapping any more, or shuts the user out or in again; nil leaves as it is.
 // Codes: not_found, precondition_failed.
-func (s *Store) UpdateUser(ctx context.Context, tenantID, id ID, role *husk.Role, disabled *bool) (husk.User, error) {
-	return inTenant(ctx, s, tenantID, func(q *db.Queries) (husk.User, error) {
-		row, err := lockUser(ctx, q, tenantID, id)
+func (t Tenant) UpdateUser(ctx context.Context, id ID, role *husk.Role, disabled *bool) (husk.User, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
+		row, err := lockUser(ctx, q, t.id, id)
 		if err != nil {
 			return husk.User{}, err
 		}
-		p := db.UpdateUserParams{TenantID: tenantID, ID: id, Role: row.Role, Mapped: row.Mapped, Disabled: row.Disabled}
+		p := db.UpdateUserParams{TenantID: t.id, ID: id, Role: row.Role, Mapped: row.Mapped, Disabled: row.Disabled}
 		if role != nil {
 			p.Role, p.Mapped = *role, false
 		}
@@ -100,20 +89,20 @@ func (s *Store) UpdateUser(ctx context.Context, tenantID, id ID, role *husk.Role
 		if row, err = q.UpdateUser(ctx, p); err != nil {
 			return husk.User{}, err
 		}
-		return userOf(row), audit(ctx, q, tenantID, "user", id.String())
+		return userOf(row), audit(ctx, q, t.id, "user", id.String())
 	})
 }
 
 // DeleteUser removes a user. Codes: not_found, precondition_failed.
-func (s *Store) DeleteUser(ctx context.Context, tenantID, id ID) error {
-	_, err := inTenant(ctx, s, tenantID, func(q *db.Queries) (struct{}, error) {
-		if _, err := lockUser(ctx, q, tenantID, id); err != nil {
+func (t Tenant) DeleteUser(ctx context.Context, id ID) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+		if _, err := lockUser(ctx, q, t.id, id); err != nil {
 			return struct{}{}, err
 		}
-		if err := q.DeleteUser(ctx, db.DeleteUserParams{TenantID: tenantID, ID: id}); err != nil {
+		if err := q.DeleteUser(ctx, db.DeleteUserParams{TenantID: t.id, ID: id}); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, audit(ctx, q, tenantID, "user", id.String())
+		return struct{}{}, audit(ctx, q, t.id, "user", id.String())
 	})
 	return err
 }
@@ -127,8 +116,8 @@ func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, err
 }
 
 // TenantByWord returns the id of the tenant of this id or name. Codes: not_found.
-func (s *Store) TenantByWord(ctx context.Context, word string) (ID, error) {
-	return inControl(ctx, s, func(q *db.Queries) (ID, error) {
+func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (ID, error) {
 		row, err := q.TenantByWord(ctx, word)
 		return row.ID, orNotFound(err, "tenant")
 	})
@@ -136,8 +125,8 @@ func (s *Store) TenantByWord(ctx context.Context, word string) (ID, error) {
 
 // IssuersOf returns the configured issuers that an ID token of this issuer may be held against: the installation's and, when a tenant
 // is asked for, that tenant's.
-func (s *Store) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
-	return inControl(ctx, s, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
+func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
 		rows, err := q.IssuersOfToken(ctx, db.IssuersOfTokenParams{Issuer: issuer, TenantID: tenantID})
 		return convertAll(rows, issuerOf), err
 	})
@@ -186,12 +175,12 @@ var ErrWhichTenant = errors.New("the login opens several tenants")
 
 // LogIn admits a person to a tenant, or to the only one that is open when none is named, and makes the user at the first login that a
 // mapping admits. It returns the tenant's name too. Codes: unauthenticated; and ErrWhichTenant.
-func (s *Store) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller, string, error) {
+func (c Control) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller, string, error) {
 	type admitted struct {
 		caller husk.Caller
 		tenant string
 	}
-	a, err := inControl(ctx, s, func(q *db.Queries) (admitted, error) {
+	a, err := inControl(ctx, c.core, func(q *db.Queries) (admitted, error) {
 		in, err := chooseTenant(ctx, q, l, tenantID)
 		if err != nil {
 			return admitted{}, err

@@ -177,7 +177,7 @@ func ensureOperator(ctx context.Context, st *store.Store, f serverFlags) error {
 	if len(secret) < 16 {
 		return fmt.Errorf("--operator-secret-file: %s holds fewer than 16 characters", f.operatorSecretFile)
 	}
-	return st.EnsureOperator(ctx, id, secret)
+	return st.Control().EnsureOperator(ctx, id, secret)
 }
 
 // drainTime is how long requests under way may take when the server stops. Streams are cut; their readers reconnect.

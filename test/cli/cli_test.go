@@ -35,7 +35,8 @@ func TestMain(m *testing.M) { devtest.Main(m) }
 
 // site is a server for all scripts.
 type site struct {
-	store    *store.Store
+	db       *store.Store
+	store    store.Control
 	url      string
 	agentURL string
 	operator uuid.UUID
@@ -65,7 +66,7 @@ func open(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	operator := uuid.New()
-	if err := st.EnsureOperator(t.Context(), operator, operatorSecret); err != nil {
+	if err := st.Control().EnsureOperator(t.Context(), operator, operatorSecret); err != nil {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(s.Handler())
@@ -80,7 +81,7 @@ func open(t *testing.T) *site {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return &site{st, web.URL, agents.URL, operator, oidcprovider.Start(t), bin}
+	return &site{st, st.Control(), web.URL, agents.URL, operator, oidcprovider.Start(t), bin}
 }
 
 var serial atomic.Int64
@@ -117,16 +118,20 @@ func (s *site) setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	image, err := s.store.CreateImage(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "registry.example.com/busybox:1",
+	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", store.KeyOrder{Name: "first"})
+	if err != nil {
+		return err
+	}
+	owner, err := s.store.Authenticate(ctx, key.ClientID, key.Secret)
+	if err != nil {
+		return err
+	}
+	image, err := s.db.Tenant(owner).CreateImage(ctx, store.NewIdempotency("", name, "", nil), "registry.example.com/busybox:1",
 		"sha256:"+name, husk.ImageConfig{Cmd: []string{"sh"}}, nil)
 	if err != nil {
 		return err
 	}
 	if err := s.store.ImageMade(ctx, image, 1<<20, name); err != nil {
-		return err
-	}
-	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", store.KeyOrder{Name: "first"})
-	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(env.WorkDir, "secret"), []byte(key.Secret+"\n"), 0o600); err != nil {
@@ -152,10 +157,12 @@ func (s *site) setUp(env *testscript.Env) error {
 // importing lets the tenant have an image of which so many bytes have come: importing registry.example.com/slow:1 42 100.
 func (s *site) importing(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
-	tenant, err := uuid.Parse(ts.Getenv("TENANT_ID"))
+	client, err := uuid.Parse(ts.Getenv("CLIENT_ID"))
 	ts.Check(err)
-	digest := "sha256:importing-" + tenant.String()
-	_, err = s.store.CreateImage(ctx, tenant, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
+	owner, err := s.store.Authenticate(ctx, client, ts.Getenv("SECRET"))
+	ts.Check(err)
+	digest := "sha256:importing-" + owner.TenantID.String()
+	_, err = s.db.Tenant(owner).CreateImage(ctx, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
 	ts.Check(err)
 	fetched, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)

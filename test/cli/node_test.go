@@ -34,7 +34,7 @@ import (
 //
 // It also does what the server's loops do in Ceph: volumes and images are gone, and volumes there, at once, pods are placed as they come.
 type node struct {
-	store *store.Store
+	store store.Control
 	id    uuid.UUID
 
 	mu   sync.Mutex

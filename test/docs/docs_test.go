@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"husk/server"
+	"husk/server/metrics"
 	"husk/test/docs"
 )
 
@@ -133,7 +133,7 @@ var callers = [][2]string{
 	{"developers", "a developer also"},
 	{"owners", "an owner also"},
 	{"operators", "an operator"},
-	{"agents", "a node's agent, by its certificate"},
+	{"nodeAgents", "a node's agent, by its certificate"},
 }
 
 // accessTable reads the map access: operations by the name of their rule.
@@ -171,7 +171,7 @@ func accessTable(t *testing.T) string {
 func figuresTable() string {
 	var b strings.Builder
 	b.WriteString("| metric | type | meaning |\n|---|---|---|\n")
-	for _, f := range server.Figures() {
+	for _, f := range metrics.Tenant() {
 		fmt.Fprintf(&b, "| `%s{%s}` | %s | %s |\n", f.Name, strings.Join(f.AllLabels(), ","), f.Type, f.Help)
 	}
 	return b.String()

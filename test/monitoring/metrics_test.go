@@ -13,16 +13,16 @@ import (
 	"strings"
 	"testing"
 
-	"husk/server"
+	"husk/server/metrics"
 )
 
 // metrics are the series that a Prometheus has, by name, each with its labels.
-type metrics map[string][]string
+type series map[string][]string
 
 // scraped are labels that Prometheus adds itself, or as the printed configurations tell it.
 var scraped = []string{"job", "instance", "node"}
 
-func (m metrics) add(name, kind string, labels []string) {
+func (m series) add(name, kind string, labels []string) {
 	labels = append(slices.Clone(scraped), labels...)
 	if kind != "histogram" {
 		m[name] = labels
@@ -31,9 +31,9 @@ func (m metrics) add(name, kind string, labels []string) {
 	m[name+"_count"], m[name+"_sum"], m[name+"_bucket"] = labels, labels, append(labels, "le")
 }
 
-func tenantMetrics(*testing.T) metrics {
-	m := metrics{}
-	for _, f := range server.Figures() {
+func tenantMetrics(*testing.T) series {
+	m := series{}
+	for _, f := range metrics.Tenant() {
 		m.add(f.Name, f.Type, f.AllLabels())
 	}
 	return m
@@ -46,10 +46,10 @@ var makers = map[string]string{
 }
 
 // operatorMetrics reads them out of the code of servers and agents: there is no one process that has all of them.
-func operatorMetrics(t *testing.T) metrics {
+func operatorMetrics(t *testing.T) series {
 	t.Helper()
-	m := metrics{}
-	for _, dir := range []string{"../../server", "../../nodeagent"} {
+	m := series{}
+	for _, dir := range []string{"../../server", "../../server/*", "../../nodeagent"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ var (
 )
 
 // wrong names what an expression asks for and nobody exports. It is no parser of PromQL; promtool is.
-func (m metrics) wrong(expr string, recorded []string) []string {
+func (m series) wrong(expr string, recorded []string) []string {
 	var found []string
 	plain := quoted.ReplaceAllString(expr, `""`)
 	for _, s := range selector.FindAllStringSubmatch(plain, -1) {

@@ -18,7 +18,7 @@ const deploy = "../../deploy"
 // ruleFile is a file of rules, with the metrics that its Prometheus has.
 type ruleFile struct {
 	name, tests string
-	metrics     func(t *testing.T) metrics
+	metrics     func(t *testing.T) series
 }
 
 var ruleFiles = []ruleFile{

@@ -1,0 +1,220 @@
+package husk_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pkg is what go list says about a package.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	CgoFiles   []string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+	DepOnly    bool
+	Error      *struct{ Err string }
+}
+
+// listed returns our packages, and every package that they depend on.
+func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", "-json=ImportPath,Dir,GoFiles,CgoFiles,Imports,Deps,Standard,DepOnly,Error", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	all = map[string]pkg{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+		if p.ImportPath == "husk" || strings.HasPrefix(p.ImportPath, "husk/") {
+			ours = append(ours, p)
+		}
+	}
+	if len(ours) < 10 {
+		t.Fatalf("go list knows only %d packages of ours", len(ours))
+	}
+	return ours, all
+}
+
+// importRules says which of our packages each part of the project may import. A part is a folder with everything below it, unless a
+// deeper folder has an entry of its own; a part may always import itself. docs/architecture.md draws the same. A new import is a
+// decision, so it is made here too.
+var importRules = map[string][]string{
+	"husk":       {},
+	"openapi":    {"husk"},
+	"migrations": {},
+	"scheduler":  {},
+	"simulate":   {"scheduler"},
+	"guest":      {"session"},
+	"session":    {},
+	"kernel":     {},
+	"pki":        {},
+	"registry":   {"egress"},
+	"egress":     {},
+	"strictjson": {},
+	"idtoken":    {"egress", "strictjson"},
+	"ceph":       {"husk"},
+	"store":      {"husk", "migrations"},
+	"web":        {},
+	"dev":        {},
+
+	// None of the packages below server imports server, and of each other they import request and agents only.
+	"server": {
+		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "session", "strictjson", "web",
+		"server/agents", "server/auth", "server/control", "server/exec", "server/metrics", "server/request",
+	},
+	"server/agents":  {"husk", "openapi", "store", "session"},
+	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
+	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry"},
+	"server/exec":    {"husk", "openapi", "store", "session", "server/agents", "server/request"},
+	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
+	"server/request": {"husk", "openapi", "store"},
+
+	"nodeagent": {"husk", "openapi", "guest", "pki", "session"},
+
+	"build": nil, // what is built, not part of the project
+	"test":  nil, // tests may use everything
+	"cmd":   nil, // commands put everything together
+}
+
+// part returns the part that a package belongs to: the longest folder above it that has a rule.
+func part(path string) (string, bool) {
+	path = strings.TrimPrefix(path, "husk/")
+	for {
+		if _, known := importRules[path]; known {
+			return path, true
+		}
+		i := strings.LastIndex(path, "/")
+		if i < 0 {
+			return path, false
+		}
+		path = path[:i]
+	}
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	t.Parallel()
+	ours, _ := listed(t)
+	for _, p := range ours {
+		from, known := part(p.ImportPath)
+		if !known {
+			t.Errorf("%s is a new part of the project; say in the table what it may import", p.ImportPath)
+			continue
+		}
+		allowed := importRules[from]
+		for _, path := range p.Imports {
+			if path != "husk" && !strings.HasPrefix(path, "husk/") {
+				continue
+			}
+			to, _ := part(path)
+			if to == from {
+				continue
+			}
+			if allowed != nil && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s, which the table does not allow", p.ImportPath, path)
+			}
+			if (to == "cmd" || to == "test") && from != "test" {
+				t.Errorf("%s imports %s, which nothing may", p.ImportPath, path)
+			}
+		}
+	}
+}
+
+// Only these packages may import these libraries, so that a library can be replaced in one place.
+func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
+	t.Parallel()
+	ours, _ := listed(t)
+	for library, importers := range map[string][]string{
+		"github.com/jackc/":          {"husk/store", "husk/dev"},
+		"github.com/ceph/go-ceph":    {"husk/ceph"},
+		"libvirt.org/go/":            {"husk/nodeagent/vm"},
+		"github.com/vishvananda/":    {"husk/nodeagent/network"},
+		"github.com/google/nftables": {"husk/nodeagent/network"},
+		"github.com/golang-jwt/":     {"husk/server/auth", "husk/idtoken"},
+		"github.com/go-jose/":        {"husk/idtoken", "husk/test/oidcprovider"},
+		"github.com/zitadel/":        {"husk/test/oidcprovider"},
+		"github.com/go-chi/":         {"husk/server", "husk/openapi", "husk/nodeagent"},
+		"github.com/prometheus/client": {
+			"husk/server", "husk/server/auth", "husk/server/control", "husk/server/exec", "husk/server/metrics", "husk/nodeagent", "husk/cmd/huskd",
+		},
+		"github.com/spf13/":          {"husk/cmd/husk", "husk/cmd/huskd"},
+		"github.com/coder/websocket": {"husk/session/ws"},
+	} {
+		for _, p := range ours {
+			for _, path := range p.Imports {
+				allowed := slices.ContainsFunc(importers, func(i string) bool { return p.ImportPath == i || strings.HasPrefix(p.ImportPath, i+"/") })
+				if strings.HasPrefix(path, library) && !allowed {
+					t.Errorf("%s imports %s; only %s may", p.ImportPath, path, strings.Join(importers, " and "))
+				}
+			}
+		}
+	}
+}
+
+// What runs on a tenant's machine or inside a pod is small and pure Go; the scheduler is a library that anybody may call.
+func TestWhatMustBePureGoIs(t *testing.T) {
+	t.Parallel()
+	ours, all := listed(t)
+	for _, p := range ours {
+		if !slices.Contains([]string{"husk", "husk/openapi", "husk/scheduler", "husk/guest", "husk/session", "husk/session/ws", "husk/pki", "husk/cmd/husk", "husk/cmd/husk-init"}, p.ImportPath) {
+			continue
+		}
+		for _, dep := range append(p.Deps, p.ImportPath) {
+			if d := all[dep]; len(d.CgoFiles) > 0 && !d.Standard {
+				t.Errorf("%s needs cgo for %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+func TestTheGuestIsSmall(t *testing.T) {
+	t.Parallel()
+	ours, _ := listed(t)
+	for _, p := range ours {
+		if p.ImportPath != "husk/cmd/husk-init" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if dep == "net/http" || dep == "crypto/tls" || dep == "husk" || dep == "husk/openapi" {
+				t.Errorf("husk-init carries %s into every pod", dep)
+			}
+		}
+	}
+}
+
+func TestTheSchedulerIsPure(t *testing.T) {
+	t.Parallel()
+	_, all := listed(t)
+	for _, path := range all["husk/scheduler"].Imports {
+		for _, effect := range []string{"net", "os", "time", "math/rand", "math/rand/v2", "crypto/rand", "database/sql", "log", "log/slog", "context"} {
+			if path == effect || strings.HasPrefix(path, effect+"/") {
+				t.Errorf("the scheduler imports %s", path)
+			}
+		}
+	}
+}
+
+// What decides who is authenticated by certificate uses the standard library alone.
+func TestTheAuthorityUsesTheStandardLibraryOnly(t *testing.T) {
+	t.Parallel()
+	_, all := listed(t)
+	for _, path := range all["husk/pki"].Imports {
+		if !all[path].Standard {
+			t.Errorf("pki imports %s", path)
+		}
+	}
+}

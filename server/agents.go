@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"husk"
+	"husk/openapi"
+	"husk/pki"
+	"husk/server/request"
+	"husk/store"
+)
+
+// RegisterNode admits a node by its join token. Of the token only the secret counts here; the rest is for the agent.
+func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObject) (openapi.RegisterNodeResponseObject, error) {
+	secret, _, err := pki.SplitJoinToken(r.Body.Token)
+	if err != nil {
+		return nil, husk.Errorf(husk.CodeUnauthenticated, "token", "%s", err)
+	}
+	id, c, err := a.control.RegisterNode(ctx, secret, r.Body.Name, a.auth.CertificateFor(r.Body.CertificateRequest))
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("admitted a node", "node", id, "name", r.Body.Name, "serial", c.Serial, "expires_at", c.ExpiresAt)
+	return openapi.RegisterNode201JSONResponse{NodeID: id, Certificate: c.PEM, Authority: a.auth.Root().PEM()}, nil
+}
+
+// Heartbeat renews the lease of the node whose certificate this is.
+func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
+	resync, err := a.control.Heartbeat(ctx, husk.Node{
+		ID: request.Of(ctx).Caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
+		Endpoint: r.Body.Endpoint,
+	})
+	return openapi.Heartbeat200JSONResponse{
+		LeaseSeconds: int(a.lease.Seconds()), HeartbeatSeconds: int(a.heartbeat.Seconds()), Resync: resync,
+	}, err
+}
+
+// GetDesiredState answers as soon as the node's desired state is newer than the one the agent knows.
+func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateRequestObject) (openapi.GetDesiredStateResponseObject, error) {
+	node := request.Of(ctx).Caller.NodeID
+	after := int64(-1)
+	if r.Params.After != nil {
+		after = *r.Params.After
+	}
+	hint, done := a.control.WatchNode(node)
+	defer done()
+	timeout := time.After(time.Duration(openapi.Value(r.Params.WaitSeconds)) * time.Second)
+	for waiting := true; waiting; {
+		revision, err := a.control.DesiredRevision(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		if revision > after {
+			break
+		}
+		select {
+		case <-hint:
+		case <-timeout:
+			waiting = false
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	// The answer has the keys of the node's disks, and the certificate may have been revoked during the wait.
+	if err := a.control.AuthenticateNode(ctx, node, request.Of(ctx).Certificate); err != nil {
+		return nil, err
+	}
+	revision, pods, err := a.control.Desired(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	state := husk.DesiredState{Revision: revision, Pods: []husk.DesiredPod{}}
+	for _, p := range pods {
+		desired, err := a.desired.pod(p)
+		if err != nil {
+			return nil, fmt.Errorf("desired state of pod %s: %w", p.Pod.ID, err)
+		}
+		state.Pods = append(state.Pods, desired)
+	}
+	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
+}
+
+// ReportStatus records what the agent says about pods of its own node.
+func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
+	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
+	if err != nil {
+		return nil, err
+	}
+	node := request.Of(ctx).Caller.NodeID
+	if r.Body.Runs != nil { // first: a report may be a pod's last, and its row goes with it
+		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
+		if err != nil {
+			return nil, err
+		}
+		misdated, err := a.control.RecordRuns(ctx, node, runs)
+		if err != nil {
+			return nil, err
+		}
+		a.clocks.warn(a.log, node, misdated, time.Now())
+	}
+	return openapi.ReportStatus204Response{}, a.control.Report(ctx, node, reports)
+}
+
+// ReportSamples keeps what the agent says that pods of its own node use.
+func (a api) ReportSamples(ctx context.Context, r openapi.ReportSamplesRequestObject) (openapi.ReportSamplesResponseObject, error) {
+	samples, err := openapi.Recast[[]husk.PodSample](r.Body.Pods)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.ReportSamples204Response{}, a.control.RecordSamples(ctx, request.Of(ctx).Caller.NodeID, samples)
+}
+
+// clockWarningEvery is how often the log is told of one node's clock: the agent tells of its machines every few seconds.
+const clockWarningEvery = 10 * time.Minute
+
+// clockWarnings say which nodes date their machines' lives so that they cannot be. Nothing is booked for those.
+type clockWarnings struct {
+	mu   sync.Mutex
+	last map[store.ID]time.Time // by node
+}
+
+func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []store.MisdatedRun, now time.Time) {
+	if len(runs) == 0 {
+		return
+	}
+	c.mu.Lock()
+	due := now.Sub(c.last[node]) >= clockWarningEvery
+	if due {
+		c.last[node] = now
+	}
+	c.mu.Unlock()
+	if due {
+		log.Warn("a node says that machines were started before their pods were placed, or later than now; their usage is not counted. Most likely the node's clock is wrong: set it",
+			"node", node, "pod", runs[0].PodID, "started_at", runs[0].StartedAt, "placed_at", runs[0].PlacedAt, "now", now, "machines", len(runs))
+	}
+}

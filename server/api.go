@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"husk"
+	"husk/egress"
+	"husk/openapi"
+	"husk/server/auth"
+	"husk/server/exec"
+	"husk/server/metrics"
+	"husk/server/request"
+	"husk/store"
+)
+
+// authentication, sessions and measurements are the operations that other packages implement. The names keep them apart from the fields
+// of api.
+type (
+	authentication = auth.Auth
+	sessions       = exec.Sessions
+	measurements   = metrics.Metrics
+)
+
+// api implements the generated strict server. Its own methods are spread over the files of the nouns.
+type api struct {
+	*authentication
+	*sessions
+	*measurements
+
+	store            *store.Store
+	control          store.Control
+	auth             *auth.Auth
+	log              *slog.Logger
+	egress           egress.Policy
+	prices           husk.PriceList
+	lease, heartbeat time.Duration
+	desired          desired
+	clocks           *clockWarnings
+	watchers         prometheus.Gauge
+}
+
+var _ openapi.StrictServerInterface = api{}
+
+func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, registry prometheus.Registerer) api {
+	out := api{
+		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
+		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desired{cfg.CephMonitors, cfg.VolumesPool},
+		clocks:   &clockWarnings{last: map[store.ID]time.Time{}},
+		watchers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."}),
+	}
+	registry.MustRegister(out.watchers)
+	return out
+}
+
+// tenant is the database as the caller of this request may use it.
+func (a api) tenant(ctx context.Context) store.Tenant { return a.store.Tenant(request.Of(ctx).Caller) }

@@ -1,0 +1,68 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"husk"
+	"husk/idtoken"
+	"husk/openapi"
+	"husk/server/request"
+)
+
+// redeemCode admits a person whom authorize has sent to an issuer, and who came back with a code.
+func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
+	code := idtoken.Code{ClientID: openapi.Value(form.ClientID), Code: openapi.Value(form.Code), Verifier: openapi.Value(form.CodeVerifier), RedirectURI: openapi.Value(form.RedirectURI)}
+	issuer := openapi.Value(form.Issuer)
+	if slices.Contains([]string{issuer, code.ClientID, code.Code, code.Verifier, code.RedirectURI}, "") {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "issuer, client_id, code, code_verifier and redirect_uri are needed")
+	}
+	if err := a.configured(ctx, issuer, code.ClientID, openapi.Value(form.Scope)); err != nil {
+		if husk.CodeOf(err) == husk.CodeNotFound {
+			err = refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here is called so")
+		}
+		return grant{}, err
+	}
+	raw, err := a.idTokens.Redeem(ctx, issuer, code)
+	if refused, ok := errors.AsType[*idtoken.RefusedError](err); ok {
+		return grant{}, refuseLogin(openapi.InvalidGrant, "%s", refused.Reason)
+	}
+	if err != nil {
+		return grant{}, issuerUnavailable(issuer, err)
+	}
+	return a.admitPerson(ctx, raw, openapi.Value(form.Scope), code.ClientID)
+}
+
+// configured says whether somebody trusts an issuer under this client id: the installation, or the tenant of the scope. Codes: not_found.
+func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) error {
+	tenantID, err := a.tenantOfScope(ctx, scope)
+	if err != nil {
+		return err
+	}
+	issuers, err := a.control.IssuersOf(ctx, issuer, tenantID)
+	if err == nil && !slices.ContainsFunc(issuers, func(i husk.OIDCIssuer) bool { return i.ClientID == clientID }) {
+		err = husk.Errorf(husk.CodeNotFound, "issuer", "no issuer that is trusted here is called so")
+	}
+	return err
+}
+
+// Authorize sends a browser to an issuer. A tenant can have an issuer wherever it likes, so a link on somebody else's page does not lead there: only a page of ours.
+func (a *Auth) Authorize(ctx context.Context, r openapi.AuthorizeRequestObject) (openapi.AuthorizeResponseObject, error) {
+	if site := request.Of(ctx).HTTP.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return nil, husk.Errorf(husk.CodeForbidden, "", "a login begins on the login page of this platform, and not on another site")
+	}
+	p := r.Params
+	err := a.configured(ctx, p.Issuer, p.ClientID, openapi.Value(p.Scope))
+	if refused, ok := errors.AsType[*oauthError](err); ok {
+		err = husk.Errorf(husk.CodeInvalid, "scope", "%s", refused.text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	to, err := a.idTokens.AuthorizationURL(ctx, p.Issuer, idtoken.Authorization{ClientID: p.ClientID, RedirectURI: p.RedirectURI, State: p.State, Challenge: p.CodeChallenge})
+	if err != nil {
+		return nil, issuerUnavailable(p.Issuer, err)
+	}
+	return openapi.Authorize302Response{Headers: openapi.Authorize302ResponseHeaders{Location: &to}}, nil
+}

@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"context"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store"
+)
+
+// limiter is a token bucket that all servers share. The bucket is in Postgres; each server takes a quarter of a second's worth at a time,
+// so that a busy tenant costs four statements a second and an idle one none, and so that what several servers let through together is
+// the limit and not its multiple.
+type limiter struct {
+	take func(ctx context.Context, key string) (granted, perSecond float64, err error)
+
+	mu      sync.Mutex
+	buckets map[string]*bucket
+}
+
+// bucket is what this server holds of one key.
+type bucket struct {
+	mu      sync.Mutex
+	left    float64
+	takenAt time.Time
+	emptyTo time.Time // until when the shared bucket has nothing
+	openTo  time.Time // until when all pass, because the shared bucket could not be asked
+}
+
+const (
+	bucketKept    = time.Second // what was taken and not used is given up after this
+	bucketsKept   = 10_000
+	slowestRefill = time.Second
+	takeTimeout   = time.Second // others of the same key wait meanwhile
+	openFor       = time.Second
+)
+
+func newTenantLimiter(s store.Control) *limiter {
+	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
+		tenant, err := uuid.Parse(key)
+		if err != nil {
+			return 0, 0, err
+		}
+		granted, perSecond, err := s.TakeTenantTokens(ctx, tenant)
+		return granted, float64(perSecond), err
+	}}
+}
+
+// OutboundPerSecond is how many requests a tenant may make this server send to registries and OIDC issuers that the tenant names, so that
+// it is no good for attacking somebody else.
+const OutboundPerSecond = 5
+
+// newLimiter counts what no quota is about, by whatever the keys are. Bursts are five times the rate.
+func newLimiter(s store.Control, what string, perSecond float64) *limiter {
+	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
+		granted, err := s.TakeTokens(ctx, what+":"+key, perSecond, 5*perSecond, math.Ceil(perSecond/4))
+		return granted, perSecond, err
+	}}
+}
+
+// addressKey is what an address is limited as: IPv6 by /64, which is what one customer gets.
+func addressKey(a netip.Addr) string {
+	if a.Is4() {
+		return a.String()
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return "unknown" // all who have no address share one bucket
+	}
+	return p.String()
+}
+
+// allow takes one request from the key's bucket. When there is none it says how long to wait.
+func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, err error) {
+	b := l.bucket(key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Sub(b.takenAt) > bucketKept {
+		b.left = 0
+	}
+	if b.left >= 1 {
+		b.left--
+		return 0, nil
+	}
+	if now.Before(b.openTo) {
+		return 0, nil
+	}
+	if now.Before(b.emptyTo) {
+		return b.emptyTo.Sub(now), nil
+	}
+	// Not under the caller's own end: who hangs up on purpose must not open the limit for others.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTimeout)
+	defer cancel()
+	granted, perSecond, err := l.take(ctx, key)
+	if err != nil {
+		b.openTo = time.Now().Add(openFor)
+		return 0, err
+	}
+	b.takenAt = now
+	if granted >= 1 {
+		b.left = granted - 1
+		return 0, nil
+	}
+	wait = slowestRefill
+	if perSecond > 0 {
+		wait = min(time.Duration(float64(time.Second)/perSecond), slowestRefill)
+	}
+	b.emptyTo = now.Add(wait)
+	return wait, nil
+}
+
+func (l *limiter) bucket(key string) *bucket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b, ok := l.buckets[key]; ok {
+		return b
+	}
+	if len(l.buckets) >= bucketsKept { // who was forgotten asks Postgres again, where the truth is
+		clear(l.buckets)
+	}
+	b := &bucket{}
+	l.buckets[key] = b
+	return b
+}
+
+// RateLimitedError is a problem that says how long to wait.
+type RateLimitedError struct{ wait time.Duration }
+
+// Error implements error.
+func (r *RateLimitedError) Error() string { return "too many requests" }
+
+// As shows it as a problem.
+func (r *RateLimitedError) As(target any) bool {
+	shown, ok := target.(**husk.Error)
+	if ok {
+		*shown = husk.Errorf(husk.CodeRateLimited, "", "too many requests; retry after %d s", r.RetryAfter())
+	}
+	return ok
+}
+
+// RetryAfter is the header of that name: whole seconds, at least one.
+func (r *RateLimitedError) RetryAfter() int { return int(math.Max(1, math.Ceil(r.wait.Seconds()))) }
+
+// LimitTenant counts a request of a tenant and refuses one that is too many. Codes: rate_limited.
+func (a *Auth) LimitTenant(ctx context.Context, tenant store.ID) error {
+	return a.limit(ctx, a.tenants, tenant.String())
+}
+
+// LimitAddress counts a login, or a request whose token does not verify, and refuses one that is too many. Codes: rate_limited.
+func (a *Auth) LimitAddress(ctx context.Context, address netip.Addr) error {
+	return a.limit(ctx, a.addresses, addressKey(address))
+}
+
+// LimitOutbound counts a request that a tenant makes this server send to somebody else. Codes: rate_limited.
+func (a *Auth) LimitOutbound(ctx context.Context, tenant store.ID) error {
+	return a.limit(ctx, a.outbound, tenant.String())
+}
+
+// limit refuses a request that is one too many. If the limiter cannot be asked, it lets the request pass: what is behind it will say
+// what is wrong.
+func (a *Auth) limit(ctx context.Context, l *limiter, key string) error {
+	wait, err := l.allow(ctx, key)
+	if err != nil {
+		a.log.Warn("the rate limit could not be checked; the request is let through", "error", err)
+		return nil
+	}
+	if wait == 0 {
+		return nil
+	}
+	a.limited.Inc()
+	return &RateLimitedError{wait}
+}

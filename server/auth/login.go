@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/idtoken"
+	"husk/openapi"
+	"husk/server/request"
+	"husk/store"
+)
+
+// tokenExchange admits a person by an ID token: whoever configured the issuer vouches for it, by a user that was admitted or by a
+// mapping from claims to roles. What is refused says the same for a tenant that does not exist and for one that is not open.
+func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
+	raw, kind := openapi.Value(form.SubjectToken), openapi.Value(form.SubjectTokenType)
+	if t := openapi.Value(form.RequestedTokenType); t != "" && t != typeAccessToken {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "only a token of type %s can be had", typeAccessToken)
+	}
+	switch {
+	case raw != "" && kind == typeAccessToken:
+		return a.renew(ctx, raw)
+	case raw == "" || kind != typeIDToken && kind != typeJWT:
+		return grant{}, refuseLogin(openapi.InvalidRequest, "subject_token and subject_token_type %s are needed", typeIDToken)
+	}
+	granted, err := a.admitPerson(ctx, raw, openapi.Value(form.Scope), "")
+	granted.exchanged = true
+	return granted, err
+}
+
+func issuerUnavailable(issuer string, err error) error {
+	if unusable, ok := errors.AsType[*idtoken.IssuerError](err); ok {
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be asked: %s; try again", issuer, unusable.Reason), unusable)
+	}
+	return err
+}
+
+// admitPerson finds what an ID token opens. One that was asked for a client must be that client's.
+func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (grant, error) {
+	tenantID, err := a.tenantOfScope(ctx, scope)
+	if err != nil {
+		return grant{}, err
+	}
+	var said jwt.RegisteredClaims // not verified yet: it only says whom to ask
+	if _, _, err := jwt.NewParser().ParseUnverified(raw, &said); err != nil || said.Issuer == "" {
+		return grant{}, refuseLogin(openapi.InvalidGrant, "the subject token is not an ID token")
+	}
+	configured, err := a.control.IssuersOf(ctx, said.Issuer, tenantID)
+	if err != nil {
+		return grant{}, err
+	}
+	if clientID != "" {
+		configured = slices.DeleteFunc(configured, func(i husk.OIDCIssuer) bool { return i.ClientID != clientID })
+	}
+	login, err := a.verifyLogin(ctx, raw, configured)
+	if err != nil {
+		return grant{}, err
+	}
+	caller, tenant, err := a.control.LogIn(ctx, login, tenantID)
+	switch {
+	case errors.Is(err, store.ErrWhichTenant):
+		return grant{}, refuseLogin(openapi.InvalidScope, "this identity opens several tenants; say which with scope=tenant:NAME")
+	case husk.CodeOf(err) == husk.CodeUnauthenticated:
+		return grant{}, refuseLogin(openapi.InvalidGrant, "this identity has no role there")
+	}
+	return grant{caller: caller, tenant: tenant}, err
+}
+
+// tenantOfScope finds the tenant that a scope names, nil when it names none. One that does not exist is the zero id: nobody has a role
+// there, and the answer is the same as for a tenant that is not open.
+func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, error) {
+	var found *uuid.UUID
+	for word := range strings.FieldsSeq(scope) {
+		name, ok := strings.CutPrefix(word, scopeTenant)
+		if !ok || found != nil {
+			return nil, refuseLogin(openapi.InvalidScope, "the scope is tenant:NAME, once")
+		}
+		id, err := a.control.TenantByWord(ctx, name)
+		if err != nil && husk.CodeOf(err) != husk.CodeNotFound {
+			return nil, err
+		}
+		found = &id
+	}
+	return found, nil
+}
+
+// verifyLogin holds an ID token against each configuration of its issuer; they differ by client id.
+func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OIDCIssuer) (store.Login, error) {
+	var login store.Login
+	refusal := refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here vouches for the subject token")
+	checked := map[string]bool{}
+	for _, i := range configured {
+		good, known := checked[i.ClientID]
+		if !known {
+			c, err := a.idTokens.Verify(ctx, i.Issuer, i.ClientID, raw)
+			if _, ok := errors.AsType[*idtoken.IssuerError](err); ok {
+				return login, issuerUnavailable(i.Issuer, err)
+			}
+			if refused, ok := errors.AsType[*idtoken.RefusedError](err); ok {
+				refusal = refuseLogin(openapi.InvalidGrant, "the subject token is refused: %s", refused.Reason)
+			} else if err != nil {
+				return login, err
+			}
+			good = err == nil
+			checked[i.ClientID] = good
+			if good {
+				login.Issuer, login.Subject, login.Name, login.Claims = c.Issuer, c.Subject, c.Name, c.Raw
+				if c.EmailVerified {
+					login.VerifiedEmail = c.Email
+				}
+			}
+		}
+		if good {
+			login.VouchedBy = append(login.VouchedBy, i)
+		}
+	}
+	if len(login.VouchedBy) == 0 {
+		return login, refusal
+	}
+	return login, nil
+}
+
+// GetLoginOptions tells how people log in: the installation's issuers.
+func (a *Auth) GetLoginOptions(ctx context.Context, _ openapi.GetLoginOptionsRequestObject) (openapi.GetLoginOptionsResponseObject, error) {
+	issuers, _, err := a.control.Issuers(ctx, store.Page{Limit: request.MaxLimit})
+	if err != nil {
+		return nil, err
+	}
+	options := openapi.GetLoginOptions200JSONResponse{Issuers: []openapi.LoginOption{}}
+	for _, i := range issuers {
+		options.Issuers = append(options.Issuers, openapi.LoginOption{Name: i.Name, Issuer: i.Issuer, ClientID: i.ClientID})
+	}
+	return options, nil
+}

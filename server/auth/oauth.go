@@ -1,0 +1,151 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/server/request"
+)
+
+// What OAuth 2.0 calls things: RFC 6749 and RFC 8693.
+const (
+	grantClientCredentials = "client_credentials"
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
+	grantCode              = "authorization_code"
+	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token" //nolint:gosec // likewise
+	typeJWT                = "urn:ietf:params:oauth:token-type:jwt"
+	typeAccessToken        = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // likewise
+	scopeTenant            = "tenant:"
+)
+
+// oauthError is an error as OAuth 2.0 wants it.
+type oauthError struct {
+	code openapi.OAuthErrorError
+	text string
+}
+
+// Error implements error.
+func (r *oauthError) Error() string { return string(r.code) + ": " + r.text }
+
+func refuseLogin(code openapi.OAuthErrorError, format string, args ...any) error {
+	return &oauthError{code, fmt.Sprintf(format, args...)}
+}
+
+// IssueToken exchanges credentials for a token.
+func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) (openapi.IssueTokenResponseObject, error) {
+	var granted grant
+	var err error
+	switch g := openapi.Value(r.Body.GrantType); g {
+	case grantClientCredentials:
+		granted, err = a.clientCredentials(ctx, *r.Body)
+	case grantTokenExchange:
+		granted, err = a.tokenExchange(ctx, *r.Body)
+	case grantCode:
+		granted, err = a.redeemCode(ctx, *r.Body)
+	case "":
+		err = refuseLogin(openapi.InvalidRequest, "grant_type is needed")
+	default:
+		err = refuseLogin(openapi.UnsupportedGrantType, "only %s, %s and %s are supported", grantClientCredentials, grantTokenExchange, grantCode)
+	}
+	if refused, ok := errors.AsType[*oauthError](err); ok {
+		body := openapi.OAuthErrorJSONResponse{Error: refused.code, ErrorDescription: &refused.text}
+		if refused.code == openapi.InvalidClient {
+			return openapi.IssueToken401JSONResponse(body), nil
+		}
+		return openapi.IssueToken400JSONResponse{OAuthErrorJSONResponse: body}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	life := TokenLife
+	if at := granted.caller.LoggedInAt; !at.IsZero() {
+		life = min(life, time.Until(at.Add(LoginLife)))
+	}
+	token, err := a.tokens.issue(ctx, granted.caller, life)
+	if err != nil {
+		return nil, err
+	}
+	answer := openapi.IssueToken200JSONResponse{AccessToken: token, TokenType: openapi.Bearer, ExpiresIn: int(life.Seconds())}
+	if granted.exchanged {
+		answer.IssuedTokenType = new(typeAccessToken)
+	}
+	if granted.tenant != "" {
+		answer.Scope = new(scopeTenant + granted.tenant)
+	}
+	return answer, nil
+}
+
+// grant is whom a token is for.
+type grant struct {
+	caller    husk.Caller
+	exchanged bool
+	tenant    string // its name, of a person or a token that was exchanged
+}
+
+func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
+	id, secret := openapi.Value(form.ClientID), openapi.Value(form.ClientSecret)
+	if req := request.Of(ctx); req.HasBasic {
+		id, secret = req.BasicUser, req.BasicPass
+	}
+	clientID, err := uuid.Parse(id)
+	if err != nil || secret == "" {
+		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed")
+	}
+	caller, err := a.control.Authenticate(ctx, clientID, secret)
+	// Clients encode what goes into the header as a form (RFC 6749, 2.3.1), and curl does not: both are understood.
+	if decoded, bad := url.QueryUnescape(secret); husk.CodeOf(err) == husk.CodeUnauthenticated && bad == nil && decoded != secret && request.Of(ctx).HasBasic {
+		caller, err = a.control.Authenticate(ctx, clientID, decoded)
+	}
+	if husk.CodeOf(err) == husk.CodeUnauthenticated {
+		return grant{}, refuseLogin(openapi.InvalidClient, "unknown client or wrong secret")
+	}
+	return grant{caller: caller}, err
+}
+
+// renew gives a younger token for one of ours that is still good, to whoever still is who it says.
+func (a *Auth) renew(ctx context.Context, raw string) (grant, error) {
+	caller, _, err := a.tokens.verify(ctx, raw)
+	if err == nil && time.Since(caller.LoggedInAt) >= LoginLife-tokenLeeway {
+		return grant{}, refuseLogin(openapi.InvalidGrant, "the login is older than %s; log in again", LoginLife)
+	}
+	granted := grant{caller: caller, exchanged: true}
+	if err == nil {
+		granted.tenant, err = a.stillThere(ctx, caller)
+	}
+	if husk.CodeOf(err) == husk.CodeUnauthenticated {
+		return grant{}, refuseLogin(openapi.InvalidGrant, "the subject token is refused; log in again")
+	}
+	return granted, err
+}
+
+// stillThere checks that a caller is still who a token says, and returns its tenant's name. Codes: unauthenticated, unavailable.
+func (a *Auth) stillThere(ctx context.Context, caller husk.Caller) (tenant string, err error) {
+	if caller.Kind == husk.CallerOperator {
+		return "", a.operatorExists(ctx, caller.ID)
+	}
+	return a.store.Tenant(caller).Name(ctx)
+}
+
+// WhoAmI says who the token speaks for.
+func (a *Auth) WhoAmI(ctx context.Context, _ openapi.WhoAmIRequestObject) (openapi.WhoAmIResponseObject, error) {
+	req := request.Of(ctx)
+	who := openapi.WhoAmI200JSONResponse{Kind: openapi.IdentityKind(req.Caller.Kind), ID: req.Caller.ID, Name: req.Caller.Name, ExpiresAt: req.Expires}
+	if req.Caller.Kind == husk.CallerTenant {
+		name, err := a.store.Tenant(req.Caller).Name(ctx)
+		if err != nil {
+			return nil, err
+		}
+		who.TenantID, who.TenantName, who.Role = &req.Caller.TenantID, &name, new(openapi.Role(req.Caller.Role))
+		if req.Caller.Limit != "" {
+			who.LimitedTo = new(openapi.KeyLimit(req.Caller.Limit))
+		}
+	}
+	return who, nil
+}

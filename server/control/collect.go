@@ -1,0 +1,116 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"husk/ceph"
+	"husk/store"
+)
+
+// collection removes what nobody owns.
+type collection struct {
+	store store.Control
+	ceph  *ceph.Cluster
+	log   *slog.Logger
+}
+
+// pass removes what nobody owns: keys of pods that are gone, clones, volumes and imports without a row, and what is kept for a time only.
+// What exists is listed before the rows are read. A thing that is seen and has no row has lost it, for rows are written first.
+func (s *collection) pass(ctx context.Context, _ int64) error {
+	var failures []error
+	for _, forget := range []func(context.Context) (int64, error){
+		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets, s.store.ForgetSamples,
+	} {
+		_, err := forget(ctx)
+		failures = append(failures, err)
+	}
+	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.blobs(ctx))
+}
+
+func (s *collection) keys(ctx context.Context) error {
+	keys, err := s.ceph.ListPodKeys(ctx)
+	if err != nil {
+		return err
+	}
+	owned, err := s.store.KeyedPods(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, pod := range keys {
+		if owned[pod] {
+			continue
+		}
+		if err := s.ceph.RemovePodKey(ctx, pod); err != nil {
+			failures = append(failures, fmt.Errorf("key of pod %s: %w", pod, err))
+			continue
+		}
+		s.log.Info("removed a key without a pod", "pod", pod)
+	}
+	return errors.Join(failures...)
+}
+
+func (s *collection) disks(ctx context.Context) error {
+	disks, err := s.ceph.ListDisks(ctx)
+	if err != nil {
+		return err
+	}
+	volumes, err := s.store.VolumeNames(ctx)
+	if err != nil {
+		return err
+	}
+	clones, _, err := s.store.ImageNames(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, d := range disks {
+		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
+			continue // owned, or not ours to judge
+		}
+		if err := s.ceph.RemoveDisk(ctx, d); err != nil && !busy(err) {
+			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
+			continue
+		}
+		s.log.Info("removed a disk without an owner", "disk", d)
+	}
+	return errors.Join(failures...)
+}
+
+// blobs removes imports that no image names. The row goes first: from then on an order imports anew, and what is left in Ceph
+// is half by definition.
+func (s *collection) blobs(ctx context.Context) error {
+	unused, err := s.store.UnusedBlobs(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, digest := range unused {
+		if _, err := s.store.ForgetBlob(ctx, digest); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	stored, err := s.ceph.ListImages(ctx)
+	if err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	_, wanted, err := s.store.ImageNames(ctx)
+	if err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	for _, i := range stored {
+		if wanted[i.Digest] {
+			continue
+		}
+		if err := s.ceph.RemoveImage(ctx, i.Digest); err != nil && !busy(err) {
+			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
+			continue
+		}
+		s.log.Info("removed an import that no image names", "digest", i.Digest)
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,169 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"husk"
+	"husk/ceph"
+	"husk/egress"
+	"husk/registry"
+	"husk/store"
+)
+
+const (
+	importWorkers  = 2 // imports at the same time; each runs a compressor
+	importAttempts = 5 // then the image is Failed and its owner decides
+	importTimeout  = 30 * time.Minute
+)
+
+// images imports the images that tenants asked for and removes those that were deleted.
+type images struct {
+	store  store.Control
+	ceph   *ceph.Cluster
+	egress egress.Policy
+	log    *slog.Logger
+}
+
+// pass imports and removes. Imports of one digest take turns.
+func (s *images) pass(ctx context.Context, _ int64) error {
+	jobs, err := s.store.UnfinishedImages(ctx)
+	if err != nil {
+		return err
+	}
+	turns := inTurns(jobs)
+	failures := make([]error, len(turns))
+	var g errgroup.Group
+	g.SetLimit(importWorkers)
+	for i, turn := range turns {
+		g.Go(func() error {
+			for _, job := range turn {
+				step := s.importImage
+				if job.Image.State == husk.ImageDeleting {
+					step = s.removeImage
+				}
+				if err := step(ctx, job); err != nil && ctx.Err() == nil {
+					failures[i] = errors.Join(failures[i], s.imageTrouble(ctx, job, err))
+				}
+			}
+			return nil
+		})
+	}
+	return errors.Join(append(failures, g.Wait())...)
+}
+
+// inTurns keeps imports of one digest one behind the other: the first fetches it, and the others find it there, whoever's they are.
+func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
+	var turns [][]store.ImageJob
+	of := map[string]int{}
+	for _, job := range jobs {
+		at, known := of[job.Image.Digest]
+		if known && job.Image.State == husk.ImageImporting {
+			turns[at] = append(turns[at], job)
+			continue
+		}
+		if job.Image.State == husk.ImageImporting {
+			of[job.Image.Digest] = len(turns)
+		}
+		turns = append(turns, []store.ImageJob{job})
+	}
+	return turns
+}
+
+func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
+	text, final := "the import did not finish; it is tried again", false
+	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
+		text, final = shown.Detail, shown.Code != husk.CodeRegistryUnreachable
+	}
+	if job.Attempts+1 >= importAttempts {
+		final = job.Image.State == husk.ImageImporting
+	}
+	return errors.Join(fmt.Errorf("image %s of tenant %s: %w", job.Image.ID, job.Image.TenantID, err),
+		s.store.ImageTrouble(ctx, job.Image, text, final))
+}
+
+// importImage brings the image into Ceph unless it is there, publishes it, and makes the tenant's clone. The order is staging,
+// snapshot, database; what a crash leaves half is recognised by the name and removed or finished by the next try.
+func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	_, here, err := s.store.BlobSize(ctx, job.Image.Digest)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	// Also where the database says that it is here, which costs little then: the collector may just have removed what nobody named a moment ago.
+	imported, err := s.ceph.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
+		// By digest, so that what is imported is what was resolved, even if the tag has moved.
+		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
+		if err != nil {
+			return err
+		}
+		resolved, err := registry.Resolve(ctx, s.egress, pinned, RegistryAuth(job.Auth))
+		if err != nil {
+			return err
+		}
+		p := s.reportProgress(ctx, job.Image.Digest, resolved.SizeBytes)
+		defer p.end()
+		resolved.Fetched = p.fetched.Store
+		return resolved.Flatten(ctx, w)
+	})
+	if err != nil {
+		return err
+	}
+	if !here {
+		if err := s.store.BlobImported(ctx, job.Image.Digest, imported.SizeBytes); err != nil {
+			return err
+		}
+		s.log.Info("image imported", "digest", job.Image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
+	}
+	clone, err := s.ceph.CloneForTenant(ctx, job.Image.Digest, job.Image.CloneName())
+	if err != nil {
+		return err
+	}
+	return s.store.ImageMade(ctx, job.Image, imported.SizeBytes, clone.ID)
+}
+
+func (s *images) removeImage(ctx context.Context, job store.ImageJob) error {
+	if err := s.ceph.RemoveDisk(ctx, job.Image.CloneName()); err != nil {
+		return err
+	}
+	return s.store.ImageRemoved(ctx, job.Image)
+}
+
+// RegistryAuth is a login as the registry client takes it.
+func RegistryAuth(a *store.RegistryAuth) registry.Auth {
+	if a == nil {
+		return registry.Auth{}
+	}
+	return registry.Auth{Username: a.Username, Password: a.Password}
+}
+
+// RegistryProblem turns what went wrong at a registry into a problem of the API.
+func RegistryProblem(err error) error {
+	for _, p := range []struct {
+		is     error
+		code   husk.Code
+		detail string
+	}{
+		{registry.ErrBadReference, husk.CodeInvalid, "this is not an image reference"},
+		{registry.ErrNotFound, husk.CodeImageNotFound, "the registry has no such image"},
+		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry refuses these credentials, or needs some"},
+		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
+		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
+		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
+		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer, or its name leads to an address that this platform does not connect to"},
+	} {
+		if errors.Is(err, p.is) {
+			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)
+		}
+	}
+	return err
+}

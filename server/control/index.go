@@ -1,0 +1,292 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"husk"
+	"husk/scheduler"
+	"husk/store"
+)
+
+// index is the scheduler's view of the nodes, kept true to the database from pass to pass: a node whose version has moved is read again, the others
+// are as they were. It belongs to one goroutine.
+type index struct {
+	store store.Control
+	log   *slog.Logger
+	fleet *scheduler.Fleet // nil: read everything again
+	nodes map[store.ID]*indexNode
+	byAt  []store.ID // ids of the nodes by their index in the fleet
+	pods  map[store.PodKey]placedPod
+	keys  map[scheduler.Handle]store.PodKey
+	// ruled are the tenants some pod of which has a rule about others. Only their pods' labels are counted.
+	ruled map[store.ID]bool
+	// rebuilt says that the last sync read everything anew.
+	rebuilt bool
+}
+
+type indexNode struct {
+	room  store.NodeRoom
+	at    int
+	stale bool  // is to be read again, whatever its version
+	wrong int64 // the version at which its charge was not what its pods come to
+	pods  map[store.PodKey]bool
+}
+
+type placedPod struct {
+	handle  scheduler.Handle
+	leaving bool
+}
+
+// loadBatch is how many nodes' pods are read at a time.
+const loadBatch = 1000
+
+func newIndex(s store.Control, log *slog.Logger) *index { return &index{store: s, log: log} }
+
+// reset forgets what was known, after an outcome that is not.
+func (x *index) reset() { x.fleet = nil }
+
+// sync brings the index up to date and returns the nodes.
+func (x *index) sync(ctx context.Context) ([]store.NodeRoom, error) {
+	rooms, err := x.store.NodeRooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if x.rebuilt = x.fleet == nil || !x.sameNodes(rooms); x.rebuilt {
+		x.rebuild(rooms)
+	}
+	x.fleet.At(float64(time.Now().UnixMilli()) / 1000)
+	var stale []store.ID
+	for _, r := range rooms {
+		n := x.nodes[r.ID]
+		if n == nil {
+			n = x.add(r)
+		}
+		if n.stale || n.room.Version != r.Version {
+			stale, n.stale = append(stale, r.ID), true
+		}
+		n.room = r
+	}
+	if err := x.load(ctx, stale); err != nil {
+		x.reset()
+		return nil, err
+	}
+	leaving, err := x.store.LeavingPods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range leaving {
+		x.leave(key)
+	}
+	for _, n := range x.nodes {
+		// Between the two statements a node may have changed. It is left out until both agree.
+		free := husk.Resources{CPUMillis: n.room.Capacity.CPUMillis - n.room.Allocated.CPUMillis, MemoryMiB: n.room.Capacity.MemoryMiB - n.room.Allocated.MemoryMiB}
+		n.stale = husk.Resources(x.fleet.Free(n.at)) != free
+		if n.stale {
+			if n.wrong == n.room.Version {
+				x.log.Error("node is charged for other than what it holds; it gets no pods", "node", n.room.ID, "charged_free", free, "held_free", x.fleet.Free(n.at))
+			}
+			n.wrong = n.room.Version
+		}
+		x.fleet.SetReady(n.at, n.room.State == husk.NodeReady && !n.room.Cordoned && !n.stale)
+	}
+	return rooms, nil
+}
+
+// sameNodes tells whether the nodes that are known are still there and as they were, but for what runs on them.
+func (x *index) sameNodes(rooms []store.NodeRoom) bool {
+	known := 0
+	for _, r := range rooms {
+		n := x.nodes[r.ID]
+		if n == nil {
+			continue
+		}
+		known++
+		if n.room.Capacity != r.Capacity || n.room.VMMOverheadMiB != r.VMMOverheadMiB || n.room.Pool != r.Pool ||
+			!maps.Equal(n.room.Labels, r.Labels) || !slices.Equal(n.room.Taints, r.Taints) {
+			return false
+		}
+	}
+	return known == len(x.nodes)
+}
+
+func (x *index) rebuild(rooms []store.NodeRoom) {
+	x.nodes, x.byAt = make(map[store.ID]*indexNode, len(rooms)), nil
+	x.pods, x.keys, x.ruled = map[store.PodKey]placedPod{}, map[scheduler.Handle]store.PodKey{}, map[store.ID]bool{}
+	nodes := make([]scheduler.Node, len(rooms))
+	byName := make(map[string]store.NodeRoom, len(rooms))
+	for i, r := range rooms {
+		nodes[i] = schedulerNode(r)
+		byName[r.Name] = r
+	}
+	x.fleet = scheduler.NewFleet(nodes, scheduler.Default())
+	for at := range x.fleet.Len() {
+		r := byName[x.fleet.Node(at)]
+		x.byAt = append(x.byAt, r.ID)
+		x.nodes[r.ID] = &indexNode{room: r, at: at, stale: true, pods: map[store.PodKey]bool{}}
+	}
+}
+
+func (x *index) add(r store.NodeRoom) *indexNode {
+	n := &indexNode{room: r, at: x.fleet.AddNode(schedulerNode(r)), stale: true, pods: map[store.PodKey]bool{}}
+	x.byAt = append(x.byAt, r.ID)
+	x.nodes[r.ID] = n
+	return n
+}
+
+// schedulerNode is an empty node; it is made ready when what runs there is known.
+func schedulerNode(r store.NodeRoom) scheduler.Node {
+	return scheduler.Node{
+		ID: r.Name, Capacity: scheduler.Resources(r.Capacity), Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
+		Labels: r.Labels, Pool: r.Pool, Taints: r.Taints,
+	}
+}
+
+// load reads what runs on some nodes.
+func (x *index) load(ctx context.Context, nodes []store.ID) error {
+	for batch := range slices.Chunk(nodes, loadBatch) {
+		pods, err := x.store.PlacedPods(ctx, batch)
+		if err != nil {
+			return err
+		}
+		tenants := map[store.ID]bool{}
+		for _, p := range pods {
+			x.rule(tenants, p.TenantID, p.Scheduling)
+		}
+		if err := x.readAgain(ctx, tenants, batch); err != nil {
+			return err
+		}
+		there := make(map[store.PodKey]bool, len(pods))
+		for _, p := range pods {
+			there[p.PodKey] = true
+		}
+		for _, id := range batch {
+			n := x.nodes[id]
+			for key := range n.pods {
+				if !there[key] {
+					x.forget(n, key, x.fleet.Release)
+				}
+			}
+		}
+		for _, p := range pods {
+			x.adopt(p)
+		}
+	}
+	return nil
+}
+
+// rule collects tenants that begin to have rules.
+func (x *index) rule(begin map[store.ID]bool, tenant store.ID, s husk.Scheduling) {
+	if hasRules(s) && !x.ruled[tenant] {
+		x.ruled[tenant], begin[tenant] = true, true
+	}
+}
+
+// ruleFor sees to it that the labels of all pods are counted that rules of pods that wait may be about.
+func (x *index) ruleFor(ctx context.Context, pods []store.PendingPod) error {
+	tenants := map[store.ID]bool{}
+	for _, p := range pods {
+		x.rule(tenants, p.TenantID, p.Scheduling)
+	}
+	return x.readAgain(ctx, tenants, nil)
+}
+
+// readAgain reads the pods of some tenants again, now with their labels, but for those on nodes that are being read anyway.
+func (x *index) readAgain(ctx context.Context, tenants map[store.ID]bool, reading []store.ID) error {
+	if len(tenants) == 0 {
+		return nil
+	}
+	nodes, err := x.store.NodesOfTenants(ctx, slices.Collect(maps.Keys(tenants)))
+	if err != nil {
+		return err
+	}
+	for key := range x.pods {
+		if tenants[key.TenantID] {
+			x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[key].handle)]], key, x.fleet.Forget)
+		}
+	}
+	known := map[store.ID]bool{}
+	for _, id := range reading {
+		known[id] = true
+	}
+	nodes = slices.DeleteFunc(nodes, func(id store.ID) bool { return x.nodes[id] == nil || known[id] })
+	return x.load(ctx, nodes)
+}
+
+func (x *index) forget(n *indexNode, key store.PodKey, release func(scheduler.Handle)) {
+	p := x.pods[key]
+	release(p.handle)
+	delete(n.pods, key)
+	delete(x.pods, key)
+	delete(x.keys, p.handle)
+}
+
+func (x *index) adopt(p store.PlacedPod) {
+	n := x.nodes[p.Node]
+	if _, known := x.pods[p.PodKey]; known {
+		if n.pods[p.PodKey] {
+			return
+		}
+		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is elsewhere now
+	}
+	pod := x.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
+	pod.Size.MemoryMiB += p.Overhead - n.room.VMMOverheadMiB // it is charged what the node needed when it was placed
+	h := x.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
+	if x.booked(n, p.PodKey, h); p.Leaving {
+		x.leave(p.PodKey)
+	}
+}
+
+// leave notes that a pod is being stopped.
+func (x *index) leave(key store.PodKey) {
+	if p, known := x.pods[key]; known && !p.leaving {
+		p.leaving = true
+		x.pods[key] = p
+		x.fleet.Leaving(p.handle)
+	}
+}
+
+// booked remembers where a pod is.
+func (x *index) booked(n *indexNode, key store.PodKey, h scheduler.Handle) {
+	n.pods[key], x.pods[key], x.keys[h] = true, placedPod{handle: h}, key
+}
+
+// nodeOf is the node that the fleet has at an index.
+func (x *index) nodeOf(at int) *indexNode { return x.nodes[x.byAt[at]] }
+
+func hasRules(s husk.Scheduling) bool { return len(s.Rules) > 0 || s.Disruption != nil }
+
+// pod describes a pod for the scheduler.
+func (x *index) pod(key store.PodKey, size husk.Resources, labels map[string]string, s husk.Scheduling) scheduler.Pod {
+	p := scheduler.Pod{
+		ID: key.ID.String(), Size: scheduler.Resources(size), Priority: s.Priority, Selector: s.NodeSelector, Prefers: s.PreferredNodeSelector,
+		Tolerates: s.Tolerations, Lifetime: float64(s.ExpectedLifetimeSeconds),
+	}
+	group := func(label, value string) string { return key.TenantID.String() + "/" + label + "=" + value }
+	if x.ruled[key.TenantID] {
+		for k, v := range labels {
+			p.Groups = append(p.Groups, group(k, v))
+		}
+		slices.Sort(p.Groups)
+	}
+	kinds := map[string]scheduler.RuleKind{
+		husk.RuleAffinity: scheduler.Near, husk.RuleAntiAffinity: scheduler.Apart, husk.RuleSpread: scheduler.Spread,
+	}
+	for _, r := range s.Rules {
+		value := r.Value
+		if value == "" {
+			value = labels[r.Label]
+		}
+		p.Rules = append(p.Rules, scheduler.Rule{Kind: kinds[r.Kind], Group: group(r.Label, value), Over: r.TopologyKey, MaxSkew: r.MaxSkew})
+	}
+	if d := s.Disruption; d != nil {
+		p.Disruption.Keep = d.MinAvailable
+		if d.Label != "" {
+			p.Disruption.Group = group(d.Label, labels[d.Label])
+		}
+	}
+	return p
+}

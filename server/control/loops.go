@@ -1,0 +1,196 @@
+// Package control holds the background work of the platform: scheduling pods, judging nodes, importing images, creating volumes and
+// keys, closing the hours of the usage ledger, and collecting what nobody owns any more.
+//
+// # How it works
+//
+// Every server takes part in an election (store.Control.Lead); the one that leads runs every loop, each in a goroutine of its own. A
+// loop is a name, an interval and a pass. A pass takes no input. It re-reads what there is to do, does it, and returns; so it may be
+// interrupted anywhere and run again, and a pass that was lost is repaired by the next one. Passes are woken by hints from Postgres and
+// run at least once per interval, because a hint may be lost. A pass that fails is retried after a pause that doubles each time. A pass
+// that left work behind returns ErrMore and runs again at once.
+//
+// A server that has lost the lead without noticing must not write. Every pass is given the epoch of its leadership, and the store
+// checks it in the same transaction as each decision that two leaders could take differently.
+//
+// # Adding a loop
+//
+// Put the pass into a file of its own, as a method of a type that holds exactly what the pass needs, and add one line to Loops.table.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"husk/ceph"
+	"husk/egress"
+	"husk/store"
+)
+
+// Config is what the loops need.
+type Config struct {
+	Store store.Control
+	Ceph  *ceph.Cluster
+	Log   *slog.Logger
+
+	// Egress says which addresses the server may connect to on behalf of tenants.
+	Egress egress.Policy
+	// VolumesPool is where volumes and the tenants' clones of images are.
+	VolumesPool string
+	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
+	Lease, Heartbeat time.Duration
+	// SigningKeys rotates the keys that sign tokens.
+	SigningKeys func(ctx context.Context, epoch int64) error
+	// Metrics is where the loops register their metrics.
+	Metrics prometheus.Registerer
+}
+
+// Loops runs the loops while this server leads.
+type Loops struct {
+	cfg     Config
+	log     *slog.Logger
+	store   store.Control
+	metrics *metrics
+}
+
+// New prepares the loops.
+func New(cfg Config) *Loops {
+	return &Loops{cfg: cfg, log: cfg.Log, store: cfg.Store, metrics: newMetrics(cfg.Metrics)}
+}
+
+// loop is background work that only the leading server does.
+type loop struct {
+	name  string
+	every time.Duration // at the latest
+	hints bool          // whether hints wake it earlier
+	pass  Pass
+}
+
+// table lists the loops with the state of one leadership.
+func (l *Loops) table() []loop {
+	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
+	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, later: map[store.PodKey]time.Time{}}
+	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
+	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, log: l.log}
+	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
+	usage := &usage{store: l.store, log: l.log}
+	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log}
+	return []loop{
+		{"schedule", 2 * time.Second, true, scheduling.pass},
+		{"keys", 2 * time.Second, true, keys.pass},
+		{"volumes", 5 * time.Second, true, volumes.pass},
+		{"images", 5 * time.Second, true, images.pass},
+		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
+		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
+		{"usage", time.Minute, false, usage.pass},
+		{"collect", 10 * time.Second, false, collection.pass},
+	}
+}
+
+// electionPause is how long a server waits before it takes part in the election again.
+const electionPause = 500 * time.Millisecond
+
+// Run takes part in the election, and runs the loops whenever this server leads, until ctx ends.
+func (l *Loops) Run(ctx context.Context) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	holder := fmt.Sprintf("%s/%d", host, os.Getpid())
+	for ctx.Err() == nil {
+		err := l.store.Lead(ctx, holder, l.lead)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			l.log.Warn("this server does not lead", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(electionPause):
+		}
+	}
+}
+
+// Pass is one pass of a loop under the epoch of a leadership.
+type Pass func(ctx context.Context, epoch int64) error
+
+// Passes returns the pass of each loop by name, with the state of a new leadership, to be run by hand. Tests use it.
+func (l *Loops) Passes() map[string]Pass {
+	passes := map[string]Pass{}
+	for _, one := range l.table() {
+		passes[one.name] = one.pass
+	}
+	return passes
+}
+
+// RunOnly runs the loop of this name as a leader does until ctx ends. Tests use it.
+func (l *Loops) RunOnly(ctx context.Context, epoch int64, name string) {
+	for _, one := range l.table() {
+		if one.name == name {
+			l.run(ctx, epoch, one)
+		}
+	}
+}
+
+// lead runs the loops until the leadership ends.
+func (l *Loops) lead(ctx context.Context, epoch int64) {
+	l.log.Info("this server leads", "epoch", epoch)
+	l.metrics.leading.Set(1)
+	defer l.metrics.leading.Set(0)
+	defer l.metrics.queueAge.Set(0) // another server looks at the queue now
+	var running sync.WaitGroup
+	for _, one := range l.table() {
+		running.Go(func() { l.run(ctx, epoch, one) })
+	}
+	running.Wait()
+}
+
+// Backoff of a loop whose pass failed.
+const (
+	loopRetryMin = 200 * time.Millisecond
+	loopRetryMax = 10 * time.Second
+)
+
+// run runs the passes of one loop until ctx ends.
+func (l *Loops) run(ctx context.Context, epoch int64, one loop) {
+	hint, done := l.store.WatchWork()
+	defer done()
+	if !one.hints {
+		hint = nil
+	}
+	wait := time.Duration(0)
+	retry := loopRetryMin
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hint:
+		case <-time.After(wait):
+		}
+		start := time.Now()
+		err := one.pass(ctx, epoch)
+		outcome := "ok"
+		wait = one.every
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrMore):
+			wait = 0
+		case err != nil:
+			outcome = "error"
+			l.log.Error("a pass failed; retrying", "loop", one.name, "error", err, "after", retry)
+			wait = retry
+			retry = min(2*retry, loopRetryMax)
+		default:
+			retry = loopRetryMin
+		}
+		l.metrics.loops.WithLabelValues(one.name, outcome).Observe(time.Since(start).Seconds())
+	}
+}
+
+// ErrMore is how a pass says that it left work and wants to run again at once.
+var ErrMore = errors.New("there is more to do")

@@ -1,0 +1,67 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A hint wakes a loop whose next pass is an hour away, and the loop ends with its context.
+func TestAHintWakesALoop(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: prometheus.NewRegistry()})
+	ctx, cancel := context.WithCancel(t.Context())
+	passes, stopped := make(chan int64, 100), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.run(ctx, 7, loop{"test", time.Hour, true, func(_ context.Context, epoch int64) error { passes <- epoch; return nil }})
+	}()
+	next := func(what string) {
+		t.Helper()
+		select {
+		case epoch := <-passes:
+			if epoch != 7 {
+				t.Errorf("the epoch is %d", epoch)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no pass %s", what)
+		}
+	}
+	next("at the start")
+	_, err := f.PutPool(t.Context(), "pool", 1)
+	must(t, err)
+	next("after a hint")
+	cancel()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Error("the loop does not stop")
+	}
+}
+
+// A pass that fails is retried soon, and one that left work runs again at once.
+func TestAPassThatFailedOrLeftWorkRunsAgain(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: prometheus.NewRegistry()})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	results := []error{ErrMore, context.DeadlineExceeded, ErrMore, nil}
+	n, done := 0, make(chan struct{})
+	go l.run(ctx, 0, loop{"test", time.Hour, false, func(context.Context, int64) error {
+		n++
+		if n == len(results) {
+			close(done)
+		}
+		return results[n-1]
+	}})
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("not every pass was run")
+	}
+}

@@ -1,0 +1,85 @@
+package control
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"husk/scheduler"
+)
+
+// metrics are those of the loops, for operators.
+type metrics struct {
+	loops      *prometheus.HistogramVec
+	leading    prometheus.Gauge
+	placements prometheus.Counter
+	conflicts  prometheus.Counter
+	refusals   *prometheus.CounterVec
+	evictions  prometheus.Counter
+	queueAge   prometheus.Gauge
+	attempts   prometheus.Histogram
+	latency    prometheus.Histogram
+	stranded   *prometheus.GaugeVec
+	fragments  *prometheus.GaugeVec
+	average    prometheus.Gauge
+	openNodes  prometheus.Gauge
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "husk_loop_duration_seconds", Help: "Duration of one pass of a control loop, by outcome.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"loop", "outcome"}),
+		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
+		placements: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_placements_total", Help: "Pods placed by this server."}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "husk_scheduler_conflicts_total", Help: "Placements that the database refused because the pod, the node or the leader had changed.",
+		}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "husk_scheduler_refusals_total", Help: "Attempts to place a pod that found no node for it, by reason.",
+		}, []string{"reason"}),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_evictions_total", Help: "Pods evicted in favour of a higher priority."}),
+		queueAge: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod that the last pass tried to place; 0 if there was none.",
+		}),
+		attempts: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "husk_scheduler_attempts", Help: "Attempts until a pod was placed, including the successful one.", Buckets: []float64{1, 2, 3, 5, 8, 13, 21},
+		}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "husk_scheduler_latency_seconds", Help: "Time from the creation of a pod to its first placement.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 16),
+		}),
+		stranded: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "husk_scheduler_stranded_capacity", Help: "Free cpu in cores and free memory in bytes, on nodes in use, that pods of the usual sizes are expected to leave unused.",
+		}, []string{"resource"}),
+		fragments: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "husk_scheduler_fragmentation_ratio", Help: "Stranded capacity as a share of the free capacity of all ready nodes.",
+		}, []string{"resource"}),
+		average:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_room_average_pods", Help: "Number of pods of the average size that would still fit."}),
+		openNodes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run at least one pod."}),
+	}
+	for _, reason := range scheduler.Reasons {
+		m.refusals.WithLabelValues(string(reason))
+	}
+	registry.MustRegister(m.loops, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	return m
+}
+
+// placed counts a pod that was placed.
+func (m *metrics) placed(attempts int, first bool, since time.Duration) {
+	m.placements.Inc()
+	m.attempts.Observe(float64(attempts))
+	if first {
+		m.latency.Observe(since.Seconds())
+	}
+}
+
+// waste shows how well the capacity is used.
+func (m *metrics) waste(w scheduler.Waste) {
+	const mib = 1 << 20
+	m.stranded.WithLabelValues("cpu").Set(w.StrandedCPU / 1000)
+	m.stranded.WithLabelValues("memory").Set(w.StrandedMemory * mib)
+	m.fragments.WithLabelValues("cpu").Set(w.StrandedCPU / max(1, float64(w.Free.CPUMillis)))
+	m.fragments.WithLabelValues("memory").Set(w.StrandedMemory / max(1, float64(w.Free.MemoryMiB)))
+	m.average.Set(float64(w.AveragePods))
+	m.openNodes.Set(float64(w.Open))
+}

@@ -1,0 +1,74 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"husk"
+	"husk/store"
+)
+
+// leases judges heartbeats by this process' own monotonic clock: how long ago it was that a node's heartbeat was seen to move.
+// Every node starts with a fresh lease when a server begins to lead, so a server that was blind never judges by old news.
+type leases struct {
+	lease time.Duration
+	seen  map[store.ID]heartbeat
+}
+
+type heartbeat struct {
+	stamp time.Time // what the database says; compared for change only
+	moved time.Time // when this process saw it change; monotonic
+}
+
+func newLeases(lease time.Duration) *leases {
+	return &leases{lease: lease, seen: map[store.ID]heartbeat{}}
+}
+
+// silent returns the ready nodes whose heartbeat has not moved for a lease.
+func (w *leases) silent(nodes []husk.Node, now time.Time) []husk.Node {
+	var silent []husk.Node
+	seen := make(map[store.ID]heartbeat, len(nodes))
+	for _, n := range nodes {
+		if n.State != husk.NodeReady || n.HeartbeatAt == nil {
+			continue
+		}
+		h, known := w.seen[n.ID]
+		if !known || !h.stamp.Equal(*n.HeartbeatAt) {
+			h = heartbeat{*n.HeartbeatAt, now}
+		}
+		seen[n.ID] = h
+		if now.Sub(h.moved) > w.lease {
+			silent = append(silent, n)
+		}
+	}
+	w.seen = seen
+	return silent
+}
+
+// nodes judges the nodes by their heartbeats.
+type nodes struct {
+	store  store.Control
+	log    *slog.Logger
+	leases *leases
+}
+
+// pass marks nodes whose heartbeat stays away as lost. Their pods become Unknown; nothing is moved, since that needs fencing.
+func (s *nodes) pass(ctx context.Context, epoch int64) error {
+	all, err := s.store.Nodes(ctx)
+	if err != nil {
+		// Blind: what happened meanwhile is not known, so every node gets a fresh lease.
+		s.leases.seen = map[store.ID]heartbeat{}
+		return err
+	}
+	var failures []error
+	for _, n := range s.leases.silent(all, time.Now()) {
+		lost, pods, err := s.store.MarkLost(ctx, epoch, n)
+		failures = append(failures, err)
+		if lost {
+			s.log.Warn("node lost", "node", n.ID, "name", n.Name, "pods", pods, "lease", s.leases.lease)
+		}
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,231 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"husk"
+	"husk/scheduler"
+	"husk/store"
+)
+
+const (
+	// ScheduleBatch is how many pending pods one pass takes at most: enough that a statement costs little a pod, few enough that a pass
+	// stays below a second.
+	ScheduleBatch = 10_000
+	// wakeBatch is how many pods that were put off are tried again at once when room appears.
+	wakeBatch = 1000
+	// wasteEvery is how often the stranded room is counted while nothing is to be placed.
+	wasteEvery = 15 * time.Second
+)
+
+// scheduleLimits bound what one pass does beside placing: what is left is done by the next.
+var scheduleLimits = scheduler.Limits{Preemptions: 100, Explanations: 200}
+
+// scheduling is the scheduling of one leadership.
+type scheduling struct {
+	store   store.Control
+	log     *slog.Logger
+	metrics *metrics
+	index   *index
+	free    map[store.ID]husk.Resources // how much capacity each node had free, to notice where some was freed
+	counted time.Time                   // when the stranded capacity was
+}
+
+// pass packs what is pending and due, and commits the batch in one statement. What fits nowhere is put off and says why; for a high
+// priority lower ones are evicted. A pass that dies anywhere has placed its batch or nothing of it.
+func (p *scheduling) pass(ctx context.Context, epoch int64) error {
+	pending, err := p.store.PendingPods(ctx, ScheduleBatch)
+	if err != nil {
+		return err
+	}
+	p.metrics.queueAge.Set(oldest(pending).Seconds())
+	waiting, err := p.store.AnyPutOff(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pending) == 0 && !waiting && time.Since(p.counted) < wasteEvery {
+		return nil
+	}
+	rooms, err := p.index.sync(ctx)
+	if err != nil {
+		return err
+	}
+	if p.index.rebuilt {
+		p.free = nil // what keeps pods away may have changed, and not only room
+	}
+	if room := p.appeared(rooms); waiting && room != (husk.Resources{}) {
+		woken, err := p.store.Wake(ctx, room, wakeBatch)
+		if err != nil {
+			return err
+		}
+		if woken > 0 {
+			return ErrMore
+		}
+	}
+	defer p.count()
+	if len(pending) == 0 {
+		return nil
+	}
+	placed, refused, err := p.place(ctx, epoch, pending)
+	if err != nil {
+		p.index.reset() // whatever was committed is read again
+		return err
+	}
+	if placed+refused < len(pending) || placed > 0 && len(pending) == ScheduleBatch {
+		return ErrMore // something had changed, or there is more
+	}
+	return nil
+}
+
+// oldest is the age of the pod that was ordered first, 0 without any.
+func oldest(pods []store.PendingPod) time.Duration {
+	age := time.Duration(0)
+	for _, p := range pods {
+		age = max(age, time.Since(p.CreatedAt))
+	}
+	return age
+}
+
+// count tells how much room is stranded.
+func (p *scheduling) count() {
+	p.counted = time.Now()
+	if p.index.fleet != nil {
+		p.metrics.waste(p.index.fleet.Waste())
+	}
+}
+
+// place decides a batch and commits it: placements first, then who must go, then who waits and why.
+func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.PendingPod) (placed, refused int, err error) {
+	if err := p.index.ruleFor(ctx, pending); err != nil {
+		return 0, 0, err
+	}
+	now := time.Now()
+	due, refusals := p.ready(pending, now)
+	pods := make([]scheduler.Pod, len(due))
+	for i, d := range due {
+		pods[i] = p.index.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.Labels, d.Scheduling)
+		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // one that lost its place joins the others alone
+			pods[i].Gang = d.TenantID.String() + "/" + g.Name
+		}
+	}
+	decision := p.index.fleet.Decide(pods, scheduleLimits)
+	if placed, err = p.commit(ctx, epoch, due, decision); err != nil {
+		return 0, 0, err
+	}
+	victims := make([]store.Eviction, 0, len(decision.Evictions))
+	for _, e := range decision.Evictions {
+		victims = append(victims, store.Eviction{Pod: p.index.keys[e.Victim], Node: p.index.nodeOf(p.index.fleet.NodeOf(e.Victim)).room.ID})
+	}
+	evicted, err := p.store.Evict(ctx, epoch, victims, "Preempted", "a pod of higher priority takes its room; it starts again where there is room")
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, pod := range evicted {
+		p.log.Info("evicted for a higher priority", "tenant", pod.TenantID, "pod", pod.ID)
+	}
+	p.metrics.evictions.Add(float64(len(evicted)))
+	for i, r := range decision.Refusals {
+		if r != nil {
+			refusals = append(refusals, p.refusal(due[i], *r, now))
+			p.metrics.refusals.WithLabelValues(string(r.Reason)).Inc()
+		}
+	}
+	return placed, len(refusals), p.store.Refuse(ctx, refusals)
+}
+
+// ready leaves out what waits for something of its own, and gangs of which not all are in the batch.
+func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []store.PendingPod, refusals []store.Refusal) {
+	type gang struct {
+		tenant store.ID
+		name   string
+	}
+	here := map[gang]int{}
+	for _, d := range pending {
+		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" {
+			here[gang{d.TenantID, g.Name}]++
+		}
+	}
+	for _, d := range pending {
+		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" && d.GangPlaced == 0 && here[gang{d.TenantID, g.Name}] < d.GangOrdered {
+			d.WaitsFor = "others of gang \"" + g.Name + "\" are not ready to be placed"
+		}
+		if d.WaitsFor == "" {
+			due = append(due, d)
+			continue
+		}
+		refusals = append(refusals, store.Refusal{
+			Pod: store.PodKey{TenantID: d.TenantID, ID: d.ID}, Reason: string(husk.PlacementWaiting), Message: d.WaitsFor, Waits: true,
+			Decision: husk.Placement{Outcome: husk.PlacementWaiting, DecidedAt: &now, Reason: string(husk.PlacementWaiting), Message: d.WaitsFor},
+		})
+	}
+	return due, refusals
+}
+
+// commit writes the placements, and takes back in the index what the database refused.
+func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision) (int, error) {
+	batch := make([]store.Placement, 0, len(due))
+	handles := make(map[store.PodKey]scheduler.Handle, len(due))
+	byKey := make(map[store.PodKey]*store.PendingPod, len(due))
+	for i, h := range decision.Handles {
+		if h == scheduler.Unplaced {
+			continue
+		}
+		key := store.PodKey{TenantID: due[i].TenantID, ID: due[i].ID}
+		handles[key], byKey[key] = h, &due[i]
+		n := p.index.nodeOf(p.index.fleet.NodeOf(h))
+		batch = append(batch, store.Placement{Pod: key, Node: n.room.ID, NodeVersion: n.room.Version, Score: scoreOf(decision.Scores[i])})
+	}
+	if len(batch) == 0 {
+		return 0, nil
+	}
+	done, err := p.store.CommitPlacements(ctx, epoch, batch)
+	if err != nil {
+		return 0, err
+	}
+	charged := map[*indexNode]bool{}
+	for _, key := range done {
+		h := handles[key]
+		n := p.index.nodeOf(p.index.fleet.NodeOf(h))
+		p.index.booked(n, key, h)
+		p.took(n.room, byKey[key].Size)
+		charged[n] = true
+		delete(handles, key)
+		p.log.Info("placed", "tenant", key.TenantID, "pod", key.ID, "node", n.room.Name)
+		p.metrics.placed(byKey[key].Attempts+1, !byKey[key].Again, time.Since(byKey[key].CreatedAt))
+	}
+	for n := range charged {
+		n.room.Version++ // by this statement, once a node
+	}
+	for _, h := range handles {
+		p.index.nodeOf(p.index.fleet.NodeOf(h)).stale = true
+		p.index.fleet.Forget(h)
+	}
+	p.metrics.conflicts.Add(float64(len(batch) - len(done)))
+	return len(done), nil
+}
+
+// appeared returns the most cpu and the most memory that nodes have free whose room has grown since the last pass, and remembers.
+func (p *scheduling) appeared(rooms []store.NodeRoom) husk.Resources {
+	var most husk.Resources
+	now := make(map[store.ID]husk.Resources, len(rooms))
+	for _, r := range rooms {
+		if r.State != husk.NodeReady || r.Cordoned {
+			continue
+		}
+		free := husk.Resources{CPUMillis: r.Capacity.CPUMillis - r.Allocated.CPUMillis, MemoryMiB: r.Capacity.MemoryMiB - r.Allocated.MemoryMiB - r.VMMOverheadMiB}
+		now[r.ID] = free
+		if before, known := p.free[r.ID]; !known || free.CPUMillis > before.CPUMillis || free.MemoryMiB > before.MemoryMiB {
+			most.CPUMillis, most.MemoryMiB = max(most.CPUMillis, free.CPUMillis), max(most.MemoryMiB, free.MemoryMiB)
+		}
+	}
+	p.free = now
+	return most
+}
+
+// took remembers what a placement takes away, so that room which comes back later is noticed.
+func (p *scheduling) took(room store.NodeRoom, size husk.Resources) {
+	free := p.free[room.ID]
+	p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/ceph"
+	"husk/store"
+)
+
+// desired turns what the store knows about a pod into what its node needs to know.
+type desired struct {
+	monitors    []string
+	volumesPool string
+}
+
+// pod resolves a pod for its node: images to disks, image configuration and pod to one argument vector and environment.
+func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
+	cidr, err := netip.ParsePrefix(p.Network.CIDR)
+	if err != nil {
+		return husk.DesiredPod{}, err
+	}
+	address, err := netip.ParseAddr(p.Pod.Status.Address)
+	if err != nil {
+		return husk.DesiredPod{}, err
+	}
+	pod := husk.DesiredPod{
+		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
+		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy,
+		GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds,
+		Network: husk.DesiredNetwork{
+			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
+			Address: netip.PrefixFrom(address, cidr.Bits()).String(),
+		},
+		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.PodUser(p.Pod.ID.String()), Key: p.CephKey},
+		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
+	}
+	attached := map[store.ID]bool{}
+	for _, c := range p.Pod.Spec.Containers {
+		image, ok := p.Images[c.Name]
+		if !ok {
+			return husk.DesiredPod{}, fmt.Errorf("container %q has no image", c.Name)
+		}
+		if !attached[image.ID] {
+			attached[image.ID] = true
+			pod.Disks = append(pod.Disks, husk.DesiredDisk{
+				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: serialOf("img", image.ID), ReadOnly: true,
+			})
+		}
+		pod.Containers = append(pod.Containers, desiredContainer(c, image))
+	}
+	for _, v := range p.Pod.Spec.Volumes {
+		pod.Disks = append(pod.Disks, husk.DesiredDisk{
+			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID),
+		})
+		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
+	}
+	return pod, nil
+}
+
+func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
+	switch phase {
+	case husk.PhaseStopping:
+		return husk.DesiredGone
+	case husk.PhaseSucceeded, husk.PhaseFailed:
+		return husk.DesiredFinished
+	default:
+		return husk.DesiredRunning
+	}
+}
+
+// serialOf is a disk's serial: virtio-blk has room for 20 characters, so it carries 64 bits of the id.
+func serialOf(kind string, id uuid.UUID) string {
+	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
+}
+
+// desiredContainer merges the image's configuration with the pod's overrides, as Kubernetes does: a command replaces the entrypoint
+// and drops the image's arguments, arguments alone replace only those.
+func desiredContainer(c husk.Container, image store.DesiredImage) husk.DesiredContainer {
+	args := slices.Concat(image.Config.Entrypoint, image.Config.Cmd)
+	switch {
+	case c.Command != nil:
+		args = slices.Concat(c.Command, c.Args)
+	case c.Args != nil:
+		args = slices.Concat(image.Config.Entrypoint, c.Args)
+	}
+	d := husk.DesiredContainer{
+		Name: c.Name, ImageSerial: serialOf("img", image.ID), Args: args, Env: mergeEnv(image.Config.Env, c.Env),
+		WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.Config.StopSignal, Files: c.Files, VolumeMounts: c.VolumeMounts,
+		Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,
+	}
+	if d.Args == nil {
+		d.Args = []string{}
+	}
+	if d.WorkingDir == "" {
+		d.WorkingDir = image.Config.WorkingDir
+	}
+	if d.User == "" {
+		d.User = image.Config.User
+	}
+	if d.Files == nil {
+		d.Files = []husk.File{}
+	}
+	if d.VolumeMounts == nil {
+		d.VolumeMounts = []husk.VolumeMount{}
+	}
+	return d
+}
+
+// mergeEnv lays the pod's variables over the image's. A PATH is always there, as Docker does it.
+func mergeEnv(image []string, pod []husk.EnvVar) []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	set := func(name, value string) {
+		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+		env = append(env, name+"="+value)
+	}
+	for _, e := range image {
+		if name, value, ok := strings.Cut(e, "="); ok && name != "" {
+			set(name, value)
+		}
+	}
+	for _, e := range pod {
+		set(e.Name, e.Value)
+	}
+	return env
+}

@@ -1,0 +1,45 @@
+package exec
+
+import (
+	"sync"
+	"time"
+
+	"husk"
+	"husk/store"
+)
+
+// Limits of sessions. The agent and husk-init bound those of one pod.
+const (
+	// maxTenantSessions bounds what a tenant has open at one server.
+	maxTenantSessions = 200
+	// sessionIdle is how long a session may pass without a byte in either direction.
+	sessionIdle = time.Hour
+
+	// lastFrame is how long a client may take to be sent why its session is over.
+	lastFrame = 2 * time.Second
+	// lastRead is how long a client may take to read the end and close. Then the server does.
+	lastRead = time.Minute
+)
+
+// counts counts the sessions of each tenant at this server.
+type counts struct {
+	mu   sync.Mutex
+	open map[store.ID]int
+}
+
+// enter counts one more, or says that there are too many. Codes: session_limit.
+func (t *counts) enter(tenant store.ID) (leave func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[tenant] >= maxTenantSessions {
+		return nil, husk.Errorf(husk.CodeSessionLimit, "", "the tenant has %d sessions open, as many as it may; close some first", maxTenantSessions)
+	}
+	t.open[tenant]++
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.open[tenant]--; t.open[tenant] == 0 {
+			delete(t.open, tenant)
+		}
+	}), nil
+}

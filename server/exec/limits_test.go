@@ -1,0 +1,36 @@
+package exec
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+
+	"husk"
+)
+
+func TestATenantHasSoManySessionsAndNoMore(t *testing.T) {
+	t.Parallel()
+	sessions := &counts{open: map[uuid.UUID]int{}}
+	one, other := uuid.New(), uuid.New()
+	var leave func()
+	for range maxTenantSessions {
+		var err error
+		if leave, err = sessions.enter(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := sessions.enter(one); husk.CodeOf(err) != husk.CodeSessionLimit {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, err := sessions.enter(other); err != nil {
+		t.Errorf("another tenant: %v", err)
+	}
+	leave()
+	leave() // counts once
+	if _, err := sessions.enter(one); err != nil {
+		t.Errorf("after one has left: %v", err)
+	}
+	if _, err := sessions.enter(one); err == nil {
+		t.Error("leaving twice made two places")
+	}
+}

@@ -1,0 +1,135 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"husk"
+	"husk/server/request"
+	"husk/session"
+	"husk/session/ws"
+	"husk/store"
+)
+
+// opened is a session that the agent has begun and the client is to be connected with.
+type opened struct {
+	sessions *Sessions
+	ctx      context.Context //nolint:containedctx // the generated interface hands none on
+	request  *request.Request
+	pod      store.ID
+	agent    *ws.Conn
+	leave    func()
+	refused  *husk.Error // in the place of a session
+}
+
+// VisitExecInPodResponse implements the generated interface.
+func (o *opened) VisitExecInPodResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// VisitAttachToPodResponse implements the generated interface.
+func (o *opened) VisitAttachToPodResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// VisitOpenPodConsoleResponse implements the generated interface.
+func (o *opened) VisitOpenPodConsoleResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// VisitForwardPodPortResponse implements the generated interface.
+func (o *opened) VisitForwardPodPortResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// VisitCopyFromPodResponse implements the generated interface.
+func (o *opened) VisitCopyFromPodResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// VisitCopyToPodResponse implements the generated interface.
+func (o *opened) VisitCopyToPodResponse(w http.ResponseWriter) error { return o.serve(w) }
+
+// serve connects client and agent until one of them ends it, nothing is said for too long, or the caller may no more.
+func (o *opened) serve(w http.ResponseWriter) error {
+	defer o.leave()
+	client, err := ws.Accept(w, o.request.HTTP)
+	if err != nil { // it has answered; the handshake was not one
+		o.sessions.log.Debug("a session was not opened", "request_id", o.request.ID, "error", err)
+		if o.agent != nil {
+			return o.agent.Close()
+		}
+		return nil
+	}
+	if o.refused != nil {
+		o.finish(client, o.refused)
+		return nil
+	}
+	began := time.Now()
+	gauge := o.sessions.running.WithLabelValues(o.request.Operation)
+	gauge.Inc()
+	defer gauge.Dec()
+	client.KeepAlive()
+	o.agent.KeepAlive()
+	var moved atomic.Int64
+	moved.Store(time.Now().UnixNano())
+	ended, gone := make(chan error, 1), make(chan (<-chan struct{}), 1)
+	go func() {
+		left, err := session.Relay(client, o.agent, func() { moved.Store(time.Now().UnixNano()) })
+		gone <- left
+		ended <- err
+	}()
+	why := o.watch(ended, func() time.Duration { return time.Since(time.Unix(0, moved.Load())) })
+	closed := o.agent.Close()
+	if why == nil {
+		select {
+		case <-<-gone:
+		case <-time.After(lastRead):
+		case <-o.ctx.Done():
+		}
+	}
+	o.finish(client, why)
+	o.sessions.log.Info("session ended", "request_id", o.request.ID, "operation", o.request.Operation, "tenant", o.request.Caller.TenantID, "pod", o.pod,
+		"took", time.Since(began), "reason", why, "closing", closed)
+	return nil
+}
+
+// watch waits for a session's end and returns why it must end, or nil when it has ended by itself.
+func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Error {
+	again := time.NewTicker(o.sessions.check)
+	defer again.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if errors.Is(err, session.ErrPodGone) {
+				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod broke off, and what ran in the session was ended")
+			}
+			return nil
+		case <-o.ctx.Done():
+			return husk.Errorf(husk.CodeUnavailable, "", "the server stops; open the session again")
+		case <-again.C:
+		}
+		if limit := o.sessions.idle; idle() > limit {
+			return husk.Errorf(husk.CodeSessionIdle, "", "nothing was said for %s, so the session was ended", limit)
+		}
+		_, err := o.sessions.store.Tenant(o.request.Caller).Pod(o.ctx, o.pod)
+		if gone, ok := errors.AsType[*husk.Error](err); ok && (gone.Code == husk.CodeUnauthenticated || gone.Code == husk.CodeNotFound) {
+			return gone
+		}
+	}
+}
+
+// finish tells the client why its session is over, if it is there to hear, and closes.
+func (o *opened) finish(client *ws.Conn, why *husk.Error) {
+	if why != nil {
+		told := make(chan error, 1)
+		go func() { told <- session.SendFault(client, session.Fault{Code: string(why.Code), Detail: why.Detail}) }()
+		select {
+		case err := <-told:
+			if err != nil {
+				o.sessions.log.Debug("a session's client did not learn why it is over", "request_id", o.request.ID, "error", err)
+			}
+		case <-time.After(lastFrame):
+			if err := errors.Join(client.Close(), <-told); err != nil {
+				o.sessions.log.Debug("a session's client reads nothing", "request_id", o.request.ID, "error", err)
+			}
+			return
+		}
+	}
+	if err := client.End(); err != nil {
+		o.sessions.log.Debug("a session's client did not say goodbye", "request_id", o.request.ID, "error", err)
+	}
+}

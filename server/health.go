@@ -1,0 +1,30 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"husk"
+
+	"husk/openapi"
+)
+
+// Healthz says that the process is alive.
+func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.HealthzResponseObject, error) {
+	return openapi.Healthz200JSONResponse{Status: openapi.Ok}, nil
+}
+
+// Readyz says that the server can serve: Postgres answers.
+func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi.ReadyzResponseObject, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := a.store.Ping(ctx); err != nil {
+		return nil, unavailable(err)
+	}
+	return openapi.Readyz200JSONResponse{Status: openapi.Ok}, nil
+}
+
+func unavailable(err error) error {
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not answer; try again"), err)
+}

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"husk"
+	"husk/openapi"
+	"husk/registry"
+	"husk/server/control"
+	"husk/server/request"
+	"husk/store"
+)
+
+// resolveTimeout bounds how long a registry may take to say what a reference is.
+const resolveTimeout = 15 * time.Second
+
+// ImportImage resolves the reference at once and accepts the import.
+func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject) (openapi.ImportImageResponseObject, error) {
+	req := request.Of(ctx)
+	var auth *store.RegistryAuth
+	if r.Body.RegistryAuth != nil {
+		auth = &store.RegistryAuth{Username: r.Body.RegistryAuth.Username, Password: r.Body.RegistryAuth.Password}
+	}
+	if err := a.auth.LimitOutbound(ctx, req.Caller.TenantID); err != nil {
+		return nil, err
+	}
+	resolveCtx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	resolved, err := registry.Resolve(resolveCtx, a.egress, r.Body.Reference, control.RegistryAuth(auth))
+	if errors.Is(err, registry.ErrForbidden) { // the caller's mistake or their attempt, and the operator decides which
+		a.log.Warn("registry at a forbidden address", "request_id", req.ID, "tenant", req.Caller.TenantID, "error", err)
+	}
+	if err != nil {
+		return nil, control.RegistryProblem(err)
+	}
+	config := husk.ImageConfig{
+		Entrypoint: resolved.Config.Entrypoint, Cmd: resolved.Config.Cmd, Env: resolved.Config.Env, WorkingDir: resolved.Config.WorkingDir,
+		User: resolved.Config.User, StopSignal: resolved.Config.StopSignal,
+	}
+	image, err := a.tenant(ctx).CreateImage(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Reference, resolved.Digest, config, auth)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.ImportImage201JSONResponse{Body: body, Headers: openapi.ImportImage201ResponseHeaders{ETag: request.ETag(image)}}, err
+}
+
+// ListImages lists or watches.
+func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) (openapi.ListImagesResponseObject, error) {
+	tenant := a.tenant(ctx)
+	read := func(p store.Page) ([]husk.Image, string, error) {
+		return tenant.Images(ctx, p, r.Params.Reference)
+	}
+	if openapi.Value(r.Params.Watch) {
+		return watch[husk.Image, openapi.Image]{api: a, ctx: ctx, hints: tenant.WatchImages, read: read, id: func(i husk.Image) store.ID { return i.ID }}, nil
+	}
+	images, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Image](images, next)
+	return openapi.ListImages200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetImage returns one image.
+func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (openapi.GetImageResponseObject, error) {
+	image, err := a.tenant(ctx).Image(ctx, r.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: request.ETag(image)}}, err
+}
+
+// DeleteImage asks for an image to be removed.
+func (a api) DeleteImage(ctx context.Context, r openapi.DeleteImageRequestObject) (openapi.DeleteImageResponseObject, error) {
+	image, err := a.tenant(ctx).DeleteImage(ctx, r.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Image](image)
+	return openapi.DeleteImage202JSONResponse{Body: body, Headers: openapi.DeleteImage202ResponseHeaders{ETag: request.ETag(image)}}, err
+}

@@ -1,0 +1,215 @@
+package metrics
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"husk"
+	"husk/store"
+)
+
+// How this server keeps its copy of what tenants are told now.
+const (
+	refreshEvery = 5 * time.Second  // it is read again
+	maxAge       = 15 * time.Second // nobody is shown an older one, and no caller is believed for longer
+	idleAfter    = 5 * time.Minute  // without anybody who asks, nothing is read
+	// maxCallers bounds how many callers are remembered; who comes when there are more is looked up at each request.
+	maxCallers = 10_000
+)
+
+// copies is this server's copy of the figures of all tenants, and of who has lately asked for them. A background loop reads all of it again
+// every few seconds in one transaction, so that a scrape reads memory only. It is the one place where a caller is not
+// looked up in the transaction of its own request: see docs/decisions/0017.
+type copies struct {
+	read  func(ctx context.Context, callers []husk.Caller) (map[store.ID]*husk.TenantMetrics, []husk.Caller, error)
+	check func(ctx context.Context, c husk.Caller) error
+
+	reading sync.Mutex // one reader at a time
+	current atomic.Pointer[snapshot]
+
+	mu      sync.Mutex
+	asked   time.Time // when somebody last did
+	callers map[husk.Caller]*seenCaller
+	scrapes map[store.ID]*rate.Limiter
+}
+
+// snapshot is what was read at one time.
+type snapshot struct {
+	at    time.Time
+	pages map[store.ID]*page
+}
+
+// seenCaller is somebody who asks for figures.
+type seenCaller struct {
+	asked time.Time
+	stood time.Time // when the database last said that this is who the token says
+}
+
+func newCopies(s *store.Store) *copies {
+	return &copies{read: s.Control().TenantMetrics, check: func(ctx context.Context, c husk.Caller) error { return s.Tenant(c).CheckCaller(ctx) },
+		callers: map[husk.Caller]*seenCaller{}, scrapes: map[store.ID]*rate.Limiter{}}
+}
+
+// run keeps the copy fresh until ctx ends, while somebody asks for it.
+func (l *copies) run(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(refreshEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		idle := time.Since(l.asked) > idleAfter
+		l.mu.Unlock()
+		if idle {
+			continue
+		}
+		if err := l.Refresh(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("the figures of tenants could not be read; they are read again", "error", err, "after", refreshEvery)
+		}
+	}
+}
+
+// Refresh reads the metrics of all tenants again now.
+func (l *copies) Refresh(ctx context.Context) error {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	return l.reload(ctx)
+}
+
+// reload does so for who holds reading.
+func (l *copies) reload(ctx context.Context) error {
+	start := time.Now()
+	l.mu.Lock()
+	callers := make([]husk.Caller, 0, len(l.callers))
+	for c, state := range l.callers {
+		if start.Sub(state.asked) > idleAfter {
+			delete(l.callers, c)
+			continue
+		}
+		callers = append(callers, c)
+	}
+	for tenant, bucket := range l.scrapes {
+		if bucket.TokensAt(start) >= scrapesAtOnce { // it is as a new one
+			delete(l.scrapes, tenant)
+		}
+	}
+	l.mu.Unlock()
+	tenants, stand, err := l.read(ctx, callers)
+	if err != nil {
+		return err
+	}
+	next := &snapshot{at: start, pages: make(map[store.ID]*page, len(tenants))}
+	for id, t := range tenants {
+		next.pages[id] = &page{tenant: t}
+	}
+	l.current.Store(next)
+	good := make(map[husk.Caller]bool, len(stand))
+	for _, c := range stand {
+		good[c] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range callers {
+		switch state := l.callers[c]; {
+		case state == nil:
+		case good[c]:
+			state.stood = start
+		case state.stood.Before(start):
+			delete(l.callers, c)
+		}
+	}
+	return nil
+}
+
+// of returns what this caller's tenant is told. Codes: unauthenticated, unavailable.
+func (l *copies) of(ctx context.Context, c husk.Caller) (*page, error) {
+	if err := l.admit(ctx, c); err != nil {
+		return nil, err
+	}
+	now, err := l.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if page := now.pages[c.TenantID]; page != nil {
+		return page, nil
+	}
+	if err := l.Refresh(ctx); err != nil { // a tenant that was made a moment ago
+		return nil, err
+	}
+	if page := l.current.Load().pages[c.TenantID]; page != nil {
+		return page, nil
+	}
+	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token is gone")
+}
+
+// admit refuses a caller who is not who the token says, as the database said at most maxAge ago.
+func (l *copies) admit(ctx context.Context, c husk.Caller) error {
+	now := time.Now()
+	l.mu.Lock()
+	l.asked = now
+	state := l.callers[c]
+	known := state != nil && now.Sub(state.stood) < maxAge
+	if known {
+		state.asked = now
+	}
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := l.check(ctx, c); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.callers) < maxCallers {
+		l.callers[c] = &seenCaller{asked: now, stood: now}
+	}
+	return nil
+}
+
+// fresh returns the copy. Only the first who asks after a while has to wait until it is read.
+func (l *copies) fresh(ctx context.Context) (*snapshot, error) {
+	if now := l.current.Load(); now != nil && time.Since(now.at) < maxAge {
+		return now, nil
+	}
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	if now := l.current.Load(); now != nil && time.Since(now.at) < maxAge {
+		return now, nil
+	}
+	if err := l.reload(ctx); err != nil {
+		return nil, err
+	}
+	return l.current.Load(), nil
+}
+
+// What a tenant may scrape of each server without it counting as a request: the count is kept in Postgres.
+const (
+	scrapesPerSecond = 2
+	scrapesAtOnce    = 20
+)
+
+// Free reports whether a scrape is one of those that do not count. Others do, as any request.
+func (l *copies) Free(tenant store.ID, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bucket := l.scrapes[tenant]
+	if bucket == nil {
+		bucket = rate.NewLimiter(scrapesPerSecond, scrapesAtOnce)
+		l.scrapes[tenant] = bucket
+	}
+	return bucket.AllowN(now, 1)
+}
+
+// IsScrape reports the operations that are answered from memory.
+func IsScrape(operation string) bool {
+	return operation == "GetTenantMetrics" || operation == "ListMetricsTargets"
+}

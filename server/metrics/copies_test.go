@@ -1,0 +1,35 @@
+package metrics
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/time/rate"
+
+	"husk/store"
+)
+
+func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
+	t.Parallel()
+	l := &copies{scrapes: map[store.ID]*rate.Limiter{}}
+	tenant, now := uuid.New(), time.Now()
+	free := func() (n int) {
+		for range 100 {
+			if l.Free(tenant, now) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := free(); n != scrapesAtOnce {
+		t.Errorf("%d of 100 scrapes at once are free", n)
+	}
+	if !l.Free(uuid.New(), now) {
+		t.Error("of another tenant no scrape is free")
+	}
+	now = now.Add(time.Second)
+	if n := free(); n != scrapesPerSecond {
+		t.Errorf("a second later %d of 100 scrapes are free", n)
+	}
+}

@@ -1,0 +1,61 @@
+// Package metrics is what a server exposes to Prometheus: each tenant's own metrics, from a copy in memory that a background loop keeps
+// fresh; the platform's metrics for operators; and the metrics of the nodes' agents, passed on. Its methods implement the operations of
+// the API that are about metrics. Which metrics a tenant has stands in one table (table.go).
+//
+// The metrics of other packages are theirs: each registers its own at the registry that the server hands it.
+package metrics
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"husk/openapi"
+	"husk/server/agents"
+	"husk/store"
+)
+
+// Metrics serves metrics.
+type Metrics struct {
+	*copies
+	control  store.Control
+	agents   *agents.Agents
+	log      *slog.Logger
+	platform http.Handler
+}
+
+// New prepares the metrics of a server and registers those of the platform. Run keeps the tenants' metrics fresh.
+func New(s *store.Store, a *agents.Agents, log *slog.Logger, registry *prometheus.Registry) *Metrics {
+	registry.MustRegister(platform{s.Control()}, connections{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &Metrics{
+		copies: newCopies(s), control: s.Control(), agents: a, log: log,
+		platform: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
+	}
+}
+
+// Run keeps the copy of the tenants' metrics fresh until ctx ends, while somebody reads it.
+func (m *Metrics) Run(ctx context.Context) { m.run(ctx, m.log) }
+
+// Metrics answers with the platform's metrics in Prometheus' text format.
+func (m *Metrics) Metrics(ctx context.Context, _ openapi.MetricsRequestObject) (openapi.MetricsResponseObject, error) {
+	return platformAnswer{m.platform, ctx}, nil
+}
+
+type platformAnswer struct {
+	handler http.Handler
+	ctx     context.Context //nolint:containedctx // the generated interface hands none on
+}
+
+// VisitMetricsResponse writes the metrics.
+func (m platformAnswer) VisitMetricsResponse(w http.ResponseWriter) error {
+	r, err := http.NewRequestWithContext(m.ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return err
+	}
+	m.handler.ServeHTTP(w, r)
+	return nil
+}

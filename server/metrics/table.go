@@ -1,0 +1,177 @@
+package metrics
+
+import (
+	"strings"
+
+	"husk"
+)
+
+const mib, gib = 1 << 20, 1 << 30
+
+// Metric is one metric of a tenant.
+type Metric struct {
+	Name, Type, Help string
+	Labels           []string // beside tenant and, of pods, pod
+
+	pod  func(p *husk.PodMetrics) (value float64, there bool) // one series for each pod
+	each func(t *husk.TenantMetrics, tell func(value float64, labels ...string))
+}
+
+// Tenant lists the metrics of a tenant, in the order of the answer. docs/api.md has the same list. The number of series of a tenant is bounded
+// by what its quota allows: a label's value is the name of something of its own, or one of a few words. What pods are labelled with is in no metric.
+func Tenant() []Metric {
+	return table
+}
+
+var table = []Metric{
+	{Name: "husk_pod_info", Type: gauge, Help: "1 for each pod.", Labels: []string{"pod_id", "node"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+		tell(1, "pod", p.Name, "pod_id", p.ID.String(), "node", p.NodeName)
+	})},
+	{Name: "husk_pod_phase", Type: gauge, Help: "1 for the phase that the pod is in.", Labels: []string{"phase"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+		tell(1, "pod", p.Name, "phase", string(p.Phase))
+	})},
+	{Name: "husk_pod_start_time_seconds", Type: gauge, Help: "When the pod's virtual machine was started, in Unix time.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		if p.StartedAt == nil {
+			return 0, false
+		}
+		return float64(p.StartedAt.UnixMilli()) / 1000, true
+	}},
+	{Name: "husk_pod_restarts_total", Type: counter, Help: "Times that the pod's virtual machine was started again.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		return float64(p.Restarts), true
+	}},
+	{Name: "husk_container_restarts_total", Type: counter, Help: "Times that the container was started again.", Labels: []string{"container"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+		for _, c := range p.Containers {
+			tell(float64(c.Restarts), "pod", p.Name, "container", c.Name)
+		}
+	})},
+	{Name: "husk_pod_cpu_limit_cores", Type: gauge, Help: "Processors that the pod may use.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		return float64(p.Limits.CPUMillis) / 1000, true
+	}},
+	{Name: "husk_pod_cpu_seconds_total", Type: counter, Help: "Processor time that the pod's virtual machine has used, since it was started.", pod: sampled(func(s *husk.PodSample) float64 {
+		return seconds(s.CPUNanos)
+	})},
+	{Name: "husk_pod_cpu_steal_seconds_total", Type: counter, Help: "Time that the pod's processors were ready and had to wait for one of the node's.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		if p.Sample == nil || p.Sample.CPUStealNanos == nil {
+			return 0, false
+		}
+		return seconds(*p.Sample.CPUStealNanos), true
+	}},
+	{Name: "husk_pod_memory_limit_bytes", Type: gauge, Help: "Memory that the pod has.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		return float64(p.Limits.MemoryMiB) * mib, true
+	}},
+	{Name: "husk_pod_memory_used_bytes", Type: gauge, Help: "Memory that could not be had for something else, as the kernel in the pod counts it.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+		return float64(g.MemoryUsedBytes)
+	})},
+	{Name: "husk_pod_memory_cached_bytes", Type: gauge, Help: "Page cache, as the kernel in the pod counts it.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+		return float64(g.MemoryCachedBytes)
+	})},
+	{Name: "husk_pod_machine_memory_bytes", Type: gauge, Help: "Memory that the pod's virtual machine takes of its node, with its monitor.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		if p.Sample == nil || p.Sample.MachineBytes == nil {
+			return 0, false
+		}
+		return float64(*p.Sample.MachineBytes), true
+	}},
+	{Name: "husk_pod_oom_kills_total", Type: counter, Help: "Processes that were killed because the pod had no memory left, since its virtual machine was started.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+		return float64(g.OOMKills)
+	})},
+	{
+		Name: "husk_pod_pressure_ratio", Type: gauge, Help: "Share of the last ten seconds in which some process of the pod waited for the resource.", Labels: []string{"resource"},
+		each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+			if p.Sample == nil || p.Sample.Guest == nil {
+				return
+			}
+			g := p.Sample.Guest
+			for _, of := range []struct {
+				resource string
+				share    *int
+			}{{"cpu", g.CPUPressure}, {"memory", g.MemoryPressure}, {"io", g.IOPressure}} {
+				if of.share != nil {
+					tell(float64(*of.share)/10_000, "pod", p.Name, "resource", of.resource)
+				}
+			}
+		}),
+	},
+	counted("husk_pod_network_receive_bytes_total", "Bytes that the pod has received.", func(s *husk.PodSample) int64 { return s.NetworkReceiveBytes }),
+	counted("husk_pod_network_receive_packets_total", "Packets that the pod has received.", func(s *husk.PodSample) int64 { return s.NetworkReceivePackets }),
+	counted("husk_pod_network_receive_errors_total", "Packets to the pod that were faulty.", func(s *husk.PodSample) int64 { return s.NetworkReceiveErrors }),
+	counted("husk_pod_network_receive_drops_total", "Packets to the pod that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkReceiveDrops }),
+	counted("husk_pod_network_transmit_bytes_total", "Bytes that the pod has sent.", func(s *husk.PodSample) int64 { return s.NetworkTransmitBytes }),
+	counted("husk_pod_network_transmit_packets_total", "Packets that the pod has sent.", func(s *husk.PodSample) int64 { return s.NetworkTransmitPackets }),
+	counted("husk_pod_network_transmit_errors_total", "Packets of the pod that were faulty.", func(s *husk.PodSample) int64 { return s.NetworkTransmitErrors }),
+	counted("husk_pod_network_transmit_drops_total", "Packets of the pod that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkTransmitDrops }),
+	counted("husk_pod_disk_read_bytes_total", "Bytes that were read from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadBytes }),
+	counted("husk_pod_disk_read_operations_total", "Reads from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadOperations }),
+	counted("husk_pod_disk_written_bytes_total", "Bytes that were written to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteBytes }),
+	counted("husk_pod_disk_write_operations_total", "Writes to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteOperations }),
+	{Name: "husk_volume_size_bytes", Type: gauge, Help: "Size of the volume.", Labels: []string{"volume"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, v := range t.Volumes {
+			tell(float64(v.SizeGiB)*gib, "volume", v.Name)
+		}
+	}},
+	{Name: "husk_quota_limit", Type: gauge, Help: "What the tenant may have of a resource, in cores, bytes, or as a number.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		l := t.Quota.Limits
+		tell(float64(l.Pods), "resource", "pods")
+		tell(float64(l.CPUMillis)/1000, "resource", "cpu_cores")
+		tell(float64(l.MemoryMiB)*mib, "resource", "memory_bytes")
+		tell(float64(l.Volumes), "resource", "volumes")
+		tell(float64(l.VolumeGiB)*gib, "resource", "volume_bytes")
+		tell(float64(l.Networks), "resource", "networks")
+		tell(float64(l.Addresses), "resource", "addresses")
+		tell(float64(l.Images), "resource", "images")
+		tell(float64(l.RequestsPerSecond), "resource", "requests_per_second")
+	}},
+	{Name: "husk_quota_used", Type: gauge, Help: "What the tenant has of a resource.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		u := t.Quota.Used
+		tell(float64(u.Pods), "resource", "pods")
+		tell(float64(u.CPUMillis)/1000, "resource", "cpu_cores")
+		tell(float64(u.MemoryMiB)*mib, "resource", "memory_bytes")
+		tell(float64(u.Volumes), "resource", "volumes")
+		tell(float64(u.VolumeGiB)*gib, "resource", "volume_bytes")
+		tell(float64(u.Networks), "resource", "networks")
+		tell(float64(u.Addresses), "resource", "addresses")
+		tell(float64(u.Images), "resource", "images")
+	}},
+}
+
+const gauge, counter = "gauge", "counter"
+
+func seconds(nanos int64) float64 { return float64(nanos) / 1e9 }
+
+func counted(name, help string, of func(*husk.PodSample) int64) Metric {
+	return Metric{Name: name, Type: counter, Help: help, pod: sampled(func(s *husk.PodSample) float64 { return float64(of(s)) })}
+}
+
+func sampled(of func(*husk.PodSample) float64) func(*husk.PodMetrics) (float64, bool) {
+	return func(p *husk.PodMetrics) (float64, bool) {
+		if p.Sample == nil {
+			return 0, false
+		}
+		return of(p.Sample), true
+	}
+}
+
+func ofGuest(of func(*husk.GuestSample) float64) func(*husk.PodMetrics) (float64, bool) {
+	return func(p *husk.PodMetrics) (float64, bool) {
+		if p.Sample == nil || p.Sample.Guest == nil {
+			return 0, false
+		}
+		return of(p.Sample.Guest), true
+	}
+}
+
+func eachPod(of func(p *husk.PodMetrics, tell func(float64, ...string))) func(*husk.TenantMetrics, func(float64, ...string)) {
+	return func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for i := range t.Pods {
+			of(&t.Pods[i], tell)
+		}
+	}
+}
+
+// AllLabels is what a series of the metric is told apart by.
+func (m Metric) AllLabels() []string {
+	labels := []string{"tenant"}
+	if strings.HasPrefix(m.Name, "husk_pod_") || strings.HasPrefix(m.Name, "husk_container_") {
+		labels = append(labels, "pod")
+	}
+	return append(labels, m.Labels...)
+}

@@ -1,0 +1,16 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+
+	"husk"
+)
+
+func TestATextThatATenantChoosesStaysInItsLabel(t *testing.T) {
+	t.Parallel()
+	text := string(textOf(&husk.TenantMetrics{Name: "a\"} 1\nb\\"}))
+	if want := `husk_quota_limit{tenant="a\"} 1\nb\\",resource="pods"} 0` + "\n"; !strings.Contains(text, want) {
+		t.Errorf("the text is %s", text)
+	}
+}

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"husk"
+	"husk/openapi"
+	"husk/pki"
+	"husk/server/request"
+)
+
+const defaultJoinTokenLife = time.Hour
+
+// ListNodes lists nodes by name.
+func (a api) ListNodes(ctx context.Context, _ openapi.ListNodesRequestObject) (openapi.ListNodesResponseObject, error) {
+	nodes, err := a.control.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := request.Listed[openapi.Node](nodes, "")
+	return openapi.ListNodes200JSONResponse{Items: items}, err
+}
+
+// GetNode returns one node.
+func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (openapi.GetNodeResponseObject, error) {
+	n, err := a.control.Node(ctx, r.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Node](n)
+	return openapi.GetNode200JSONResponse{Body: body, Headers: openapi.GetNode200ResponseHeaders{ETag: request.ETag(n.NodeSettings)}}, err
+}
+
+// DeleteNode forgets a node that runs nothing.
+func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) (openapi.DeleteNodeResponseObject, error) {
+	return openapi.DeleteNode204Response{}, a.control.DeleteNode(ctx, r.NodeID)
+}
+
+// CreateJoinToken makes a token with which one node may join, or come back.
+func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenRequestObject) (openapi.CreateJoinTokenResponseObject, error) {
+	life := defaultJoinTokenLife
+	if r.Body.ExpiresInSeconds != nil {
+		life = time.Duration(*r.Body.ExpiresInSeconds) * time.Second
+	}
+	token, err := a.control.CreateJoinToken(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), life, r.Body.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(token.Secret, a.auth.Root()), ExpiresAt: token.ExpiresAt}, nil
+}
+
+// UpdateNode changes what operators decide about a node.
+func (a api) UpdateNode(ctx context.Context, r openapi.UpdateNodeRequestObject) (openapi.UpdateNodeResponseObject, error) {
+	n, err := a.control.UpdateNode(ctx, r.NodeID, func(s husk.NodeSettings) husk.NodeSettings {
+		if r.Body.Pool != nil {
+			s.Pool = *r.Body.Pool
+		}
+		if r.Body.Labels != nil {
+			s.Labels = labelsOf(r.Body.Labels)
+		}
+		if r.Body.Taints != nil {
+			s.Taints = append([]string{}, *r.Body.Taints...)
+		}
+		if r.Body.Cordoned != nil {
+			s.Cordoned = *r.Body.Cordoned
+		}
+		return s
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Node](n)
+	return openapi.UpdateNode200JSONResponse{Body: body, Headers: openapi.UpdateNode200ResponseHeaders{ETag: request.ETag(n.NodeSettings)}}, err
+}
+
+// AdminListPods lists what runs where.
+func (a api) AdminListPods(ctx context.Context, r openapi.AdminListPodsRequestObject) (openapi.AdminListPodsResponseObject, error) {
+	pods, next, err := a.control.AllPods(ctx, request.Page(r.Params.Limit, r.Params.Cursor), r.Params.NodeID, r.Params.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.PlacedPod](pods, next)
+	return openapi.AdminListPods200JSONResponse{Items: items, NextCursor: cursor}, err
+}

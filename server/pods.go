@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"husk"
+	"husk/openapi"
+	"husk/server/request"
+	"husk/store"
+)
+
+const (
+	defaultGracePeriod = 30 // seconds, as in Kubernetes
+	// maxSpecBytes bounds what a pod hands to its guest: argument vectors, environments and files together.
+	maxSpecBytes = 512 << 10
+)
+
+// CreatePod accepts an order for a pod.
+func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (openapi.CreatePodResponseObject, error) {
+	req := request.Of(ctx)
+	spec, err := openapi.Recast[husk.PodSpec](r.Body.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if r.Body.Spec.TerminationGracePeriodSeconds == nil { // 0 is an answer too: no grace
+		spec.GracePeriodSeconds = defaultGracePeriod
+	}
+	if err := completeSpec(&spec); err != nil {
+		return nil, err
+	}
+	labels := labelsOf(r.Body.Labels)
+	if err := completeScheduling(spec.Scheduling, labels); err != nil {
+		return nil, err
+	}
+	pod, err := a.tenant(ctx).CreatePod(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.CreatePod201JSONResponse{Body: body, Headers: openapi.CreatePod201ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// ListPods lists or watches.
+func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (openapi.ListPodsResponseObject, error) {
+	tenant := a.tenant(ctx)
+	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	read := func(p store.Page) ([]husk.Pod, string, error) { return tenant.Pods(ctx, p, filter) }
+	if openapi.Value(r.Params.Watch) {
+		return watch[husk.Pod, openapi.Pod]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
+	}
+	pods, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
+	return ourList[husk.Pod]{pods, next}, err
+}
+
+// GetPod returns one pod.
+func (a api) GetPod(ctx context.Context, r openapi.GetPodRequestObject) (openapi.GetPodResponseObject, error) {
+	pod, err := a.tenant(ctx).Pod(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.GetPod200JSONResponse{Body: body, Headers: openapi.GetPod200ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// DeletePod asks for a pod to be stopped and removed.
+func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (openapi.DeletePodResponseObject, error) {
+	pod, err := a.tenant(ctx).DeletePod(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.DeletePod202JSONResponse{Body: body, Headers: openapi.DeletePod202ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// ourList is a page of a list that may be long. Its items are written in the vocabulary's own JSON form, which a test holds equal to
+// the wire's, so that a thousand pods are not turned over twice on their way out.
+type ourList[T any] struct {
+	items []T
+	next  string
+}
+
+// VisitListPodsResponse writes the page.
+func (l ourList[T]) VisitListPodsResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(struct {
+		Items      []T    `json:"items"`
+		NextCursor string `json:"nextCursor,omitempty"`
+	}{l.items, l.next})
+}
+
+func labelsOf(l *openapi.Labels) map[string]string {
+	if l == nil || *l == nil {
+		return map[string]string{}
+	}
+	return *l
+}
+
+// forTenant leaves out of a decision what would tell a tenant of others: how full its node is, how many nodes are full, how nearly, and whose
+// pods are in the way.
+func forTenant(p husk.Placement, tenant store.ID) husk.Placement {
+	p.Score = nil
+	if p.Refusal == nil {
+		return p
+	}
+	r := *p.Refusal
+	r.LackCPU, r.LackMemory, r.NearestNode, r.NearestLacks = 0, 0, "", nil
+	for _, pod := range r.WouldMakeRoom {
+		if pod.TenantID != tenant {
+			r.WouldMakeRoom = nil
+			break
+		}
+	}
+	p.Refusal = &r
+	return p
+}
+
+// GetPodPlacement says what the scheduler decided about a pod, as far as its tenant may know.
+func (a api) GetPodPlacement(ctx context.Context, r openapi.GetPodPlacementRequestObject) (openapi.GetPodPlacementResponseObject, error) {
+	p, err := a.tenant(ctx).Decision(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.GetPodPlacement200JSONResponse](forTenant(p, request.Of(ctx).Caller.TenantID))
+}
+
+// AdminGetPodPlacement says all of it.
+func (a api) AdminGetPodPlacement(ctx context.Context, r openapi.AdminGetPodPlacementRequestObject) (openapi.AdminGetPodPlacementResponseObject, error) {
+	p, err := a.control.Decision(ctx, r.TenantID, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.AdminGetPodPlacement200JSONResponse](p)
+}

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path"
+	"strings"
+
+	"husk"
+	"husk/store"
+)
+
+// completeSpec fills in defaults and checks what the contract's schema cannot say.
+func completeSpec(spec *husk.PodSpec) error {
+	if spec.RestartPolicy == "" {
+		spec.RestartPolicy = husk.RestartAlways
+	}
+	volumes := map[string]bool{}
+	volumeIDs := map[store.ID]bool{}
+	for i, v := range spec.Volumes {
+		if volumes[v.Name] {
+			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].name", i), "two volumes are named %q", v.Name)
+		}
+		if volumeIDs[v.VolumeID] {
+			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].volumeId", i), "the volume is named twice")
+		}
+		volumes[v.Name], volumeIDs[v.VolumeID] = true, true
+	}
+	names := map[string]bool{}
+	size := 0
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		field := fmt.Sprintf("spec.containers[%d]", i)
+		if names[c.Name] {
+			return husk.Errorf(husk.CodeInvalid, field+".name", "two containers are named %q", c.Name)
+		}
+		names[c.Name] = true
+		if err := completeContainer(c, field, volumes); err != nil {
+			return err
+		}
+		size += containerBytes(*c)
+	}
+	if size > maxSpecBytes {
+		return husk.Errorf(husk.CodeTooLarge, "spec.containers", "arguments, environments and files come to %d bytes; %d are allowed", size, maxSpecBytes)
+	}
+	return nil
+}
+
+// completeScheduling fills in defaults and checks that the labels that rules go by are there.
+func completeScheduling(s *husk.Scheduling, labels map[string]string) error {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		field := fmt.Sprintf("spec.scheduling.rules[%d]", i)
+		if _, has := labels[r.Label]; r.Value == "" && !has {
+			return husk.Errorf(husk.CodeInvalid, field+".label", "the pod has no label %q; give it one, or name the value that other pods have", r.Label)
+		}
+		if r.MaxSkew != 0 && r.Kind != husk.RuleSpread {
+			return husk.Errorf(husk.CodeInvalid, field+".maxSkew", "only rules of kind %s have a skew", husk.RuleSpread)
+		}
+		if r.MaxSkew == 0 && r.Kind == husk.RuleSpread {
+			r.MaxSkew = 1
+		}
+	}
+	if d := s.Disruption; d != nil && d.Label != "" {
+		if _, has := labels[d.Label]; !has {
+			return husk.Errorf(husk.CodeInvalid, "spec.scheduling.disruption.label", "the pod has no label %q", d.Label)
+		}
+	}
+	return nil
+}
+
+func completeContainer(c *husk.Container, field string, volumes map[string]bool) error {
+	mounted := map[string]bool{}
+	for j, m := range c.VolumeMounts {
+		at := fmt.Sprintf("%s.volumeMounts[%d]", field, j)
+		if !volumes[m.Volume] {
+			return husk.Errorf(husk.CodeInvalid, at+".volume", "the pod has no volume named %q", m.Volume)
+		}
+		if err := cleanPath(m.MountPath, at+".mountPath"); err != nil {
+			return err
+		}
+		if mounted[m.MountPath] {
+			return husk.Errorf(husk.CodeInvalid, at+".mountPath", "two volumes are mounted at %s", m.MountPath)
+		}
+		mounted[m.MountPath] = true
+	}
+	for j := range c.Files {
+		f := &c.Files[j]
+		at := fmt.Sprintf("%s.files[%d]", field, j)
+		if err := cleanPath(f.Path, at+".path"); err != nil {
+			return err
+		}
+		if f.Content != "" && f.ContentBase64 != "" {
+			return husk.Errorf(husk.CodeInvalid, at, "give content or contentBase64, not both")
+		}
+		if _, err := base64.StdEncoding.DecodeString(f.ContentBase64); err != nil {
+			return husk.Errorf(husk.CodeInvalid, at+".contentBase64", "this is not base64")
+		}
+		if f.Mode == "" {
+			f.Mode = "0644"
+		}
+	}
+	if c.StdinOnce && !c.Stdin {
+		return husk.Errorf(husk.CodeInvalid, field+".stdinOnce", "there is no input that could end once; say stdin as well, or leave stdinOnce out")
+	}
+	texts := append(append([]string{c.WorkingDir, c.User}, c.Command...), c.Args...)
+	for _, e := range c.Env {
+		texts = append(texts, e.Name, e.Value)
+	}
+	for _, text := range texts {
+		if strings.ContainsRune(text, 0) {
+			return husk.Errorf(husk.CodeInvalid, field, "a zero byte cannot be part of an argument, variable, user or directory")
+		}
+	}
+	return nil
+}
+
+func cleanPath(p, field string) error {
+	if path.Clean(p) != p || p == "/" || strings.ContainsRune(p, 0) {
+		return husk.Errorf(husk.CodeInvalid, field, "the path must be absolute, without '..', '//' or a slash at its end, and not the root")
+	}
+	return nil
+}
+
+func containerBytes(c husk.Container) int {
+	n := 0
+	for _, s := range append(append([]string{}, c.Command...), c.Args...) {
+		n += len(s)
+	}
+	for _, e := range c.Env {
+		n += len(e.Name) + len(e.Value)
+	}
+	for _, f := range c.Files {
+		n += len(f.Path) + len(f.Content) + len(f.ContentBase64)
+	}
+	return n
+}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"context"
+
+	"husk"
+	"husk/openapi"
+)
+
+// GetQuota shows limits and use.
+func (a api) GetQuota(ctx context.Context, _ openapi.GetQuotaRequestObject) (openapi.GetQuotaResponseObject, error) {
+	use, err := a.tenant(ctx).Quota(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.GetQuota200JSONResponse](use)
+}
+
+// changeQuota sets the limits that are given and leaves the others.
+func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
+	return func(q husk.Quota) husk.Quota {
+		for _, limit := range []struct {
+			from *int
+			to   *int
+		}{
+			{c.Pods, &q.Pods},
+			{c.CPUMillis, &q.CPUMillis},
+			{c.MemoryMiB, &q.MemoryMiB},
+			{c.Volumes, &q.Volumes},
+			{c.VolumeGiB, &q.VolumeGiB},
+			{c.Snapshots, &q.Snapshots},
+			{c.Networks, &q.Networks},
+			{c.Addresses, &q.Addresses},
+			{c.Images, &q.Images},
+			{c.RequestsPerSecond, &q.RequestsPerSecond},
+			{c.Priority, &q.Priority},
+		} {
+			if limit.from != nil {
+				*limit.to = *limit.from
+			}
+		}
+		return q
+	}
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+
+	"husk"
+	"husk/openapi"
+	"husk/server/request"
+	"husk/store"
+)
+
+// CreateTenant makes a tenant.
+func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObject) (openapi.CreateTenantResponseObject, error) {
+	quota := husk.DefaultQuota
+	if r.Body.Quota != nil {
+		quota = changeQuota(*r.Body.Quota)(quota)
+	}
+	t, err := a.control.CreateTenant(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), r.Body.Name, quota)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.CreateTenant201JSONResponse{Body: body, Headers: openapi.CreateTenant201ResponseHeaders{ETag: request.ETag(t)}}, err
+}
+
+// ListTenants lists.
+func (a api) ListTenants(ctx context.Context, r openapi.ListTenantsRequestObject) (openapi.ListTenantsResponseObject, error) {
+	tenants, next, err := a.control.Tenants(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Tenant](tenants, next)
+	return openapi.ListTenants200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetTenant returns one tenant.
+func (a api) GetTenant(ctx context.Context, r openapi.GetTenantRequestObject) (openapi.GetTenantResponseObject, error) {
+	t, err := a.control.Tenant(ctx, r.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.GetTenant200JSONResponse{Body: body, Headers: openapi.GetTenant200ResponseHeaders{ETag: request.ETag(t)}}, err
+}
+
+// UpdateTenant changes a tenant's quota.
+func (a api) UpdateTenant(ctx context.Context, r openapi.UpdateTenantRequestObject) (openapi.UpdateTenantResponseObject, error) {
+	t, err := a.control.SetQuota(ctx, r.TenantID, changeQuota(r.Body.Quota))
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Tenant](t)
+	return openapi.UpdateTenant200JSONResponse{Body: body, Headers: openapi.UpdateTenant200ResponseHeaders{ETag: request.ETag(t)}}, err
+}
+
+// DeleteTenant removes a tenant that owns nothing.
+func (a api) DeleteTenant(ctx context.Context, r openapi.DeleteTenantRequestObject) (openapi.DeleteTenantResponseObject, error) {
+	return openapi.DeleteTenant204Response{}, a.control.DeleteTenant(ctx, r.TenantID)
+}
+
+// defaultAccount is the service account of a key for which an operator names none.
+const defaultAccount = "owner"
+
+// CreateAPIKey makes an API key for a tenant's owner and shows its secret.
+func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
+	account := defaultAccount
+	if r.Body.ServiceAccount != nil {
+		account = *r.Body.ServiceAccount
+	}
+	idem := request.Of(ctx).Idempotency(r.Params.IdempotencyKey)
+	key, err := a.control.CreateTenantKey(ctx, r.TenantID, idem, account, store.KeyOrder{
+		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(openapi.Value(r.Body.LimitedTo)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.CreateAPIKey201JSONResponse](key)
+}
+
+// ListAPIKeys lists without secrets.
+func (a api) ListAPIKeys(ctx context.Context, r openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
+	keys, err := a.control.TenantKeys(ctx, r.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := request.Listed[openapi.APIKey](keys, "")
+	return openapi.ListAPIKeys200JSONResponse{Items: items}, err
+}
+
+// DeleteAPIKey revokes.
+func (a api) DeleteAPIKey(ctx context.Context, r openapi.DeleteAPIKeyRequestObject) (openapi.DeleteAPIKeyResponseObject, error) {
+	return openapi.DeleteAPIKey204Response{}, a.control.DeleteTenantKey(ctx, r.TenantID, r.KeyID)
+}

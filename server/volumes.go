@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+
+	"husk"
+	"husk/openapi"
+	"husk/server/request"
+	"husk/store"
+)
+
+// CreateVolume accepts an order for a volume.
+func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
+	req := request.Of(ctx)
+	v, err := a.tenant(ctx).CreateVolume(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.CreateVolume201JSONResponse{Body: body, Headers: openapi.CreateVolume201ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// ListVolumes lists or watches.
+func (a api) ListVolumes(ctx context.Context, r openapi.ListVolumesRequestObject) (openapi.ListVolumesResponseObject, error) {
+	tenant := a.tenant(ctx)
+	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	read := func(p store.Page) ([]husk.Volume, string, error) { return tenant.Volumes(ctx, p, filter) }
+	if openapi.Value(r.Params.Watch) {
+		return watch[husk.Volume, openapi.Volume]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(v husk.Volume) store.ID { return v.ID }}, nil
+	}
+	volumes, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Volume](volumes, next)
+	return openapi.ListVolumes200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetVolume returns one volume.
+func (a api) GetVolume(ctx context.Context, r openapi.GetVolumeRequestObject) (openapi.GetVolumeResponseObject, error) {
+	v, err := a.tenant(ctx).Volume(ctx, r.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.GetVolume200JSONResponse{Body: body, Headers: openapi.GetVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// DeleteVolume asks for a volume to be removed.
+func (a api) DeleteVolume(ctx context.Context, r openapi.DeleteVolumeRequestObject) (openapi.DeleteVolumeResponseObject, error) {
+	v, err := a.tenant(ctx).DeleteVolume(ctx, r.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.DeleteVolume202JSONResponse{Body: body, Headers: openapi.DeleteVolume202ResponseHeaders{ETag: request.ETag(v)}}, err
+}

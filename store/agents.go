@@ -1,0 +1,239 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/db"
+)
+
+// DesiredPod is a pod as its node needs to know it.
+type DesiredPod struct {
+	Pod     husk.Pod
+	Network DesiredNetwork
+	CephKey string
+	Images  map[string]DesiredImage // by container
+}
+
+// DesiredNetwork is where a pod's interface belongs.
+type DesiredNetwork struct {
+	ID   ID
+	CIDR string
+	MAC  string
+}
+
+// DesiredImage is what a container starts from.
+type DesiredImage struct {
+	ID     ID
+	Config husk.ImageConfig
+}
+
+// Desired returns the whole desired state of a node with its revision. Codes: not_found.
+func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, error) {
+	type desired struct {
+		revision int64
+		pods     []DesiredPod
+	}
+	d, err := inControl(ctx, c.core, func(q *db.Queries) (desired, error) {
+		// The revision is read first: a change that slips in between is then delivered again, never missed.
+		revision, err := q.DesiredRevision(ctx, node)
+		if err != nil {
+			return desired{}, orNotFound(err, "node")
+		}
+		rows, err := q.DesiredPods(ctx, node)
+		if err != nil {
+			return desired{}, err
+		}
+		images, err := q.ImagesOfNode(ctx, node)
+		if err != nil {
+			return desired{}, err
+		}
+		byPod := map[ID]map[string]DesiredImage{}
+		for _, i := range images {
+			if byPod[i.PodID] == nil {
+				byPod[i.PodID] = map[string]DesiredImage{}
+			}
+			byPod[i.PodID][i.Container] = DesiredImage{i.ID, i.Config}
+		}
+		d := desired{revision: revision, pods: []DesiredPod{}}
+		for _, r := range rows {
+			var key []byte
+			if r.Pod.CephKey != nil { // a pod that is to go may never have had one
+				if key, err = c.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID)); err != nil {
+					return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
+				}
+			}
+			d.pods = append(d.pods, DesiredPod{
+				Pod: podOf(r.Pod), CephKey: string(key), Images: byPod[r.Pod.ID],
+				Network: DesiredNetwork{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
+			})
+		}
+		return d, nil
+	})
+	return d.revision, d.pods, err
+}
+
+// DesiredRevision returns the revision alone. Codes: not_found.
+func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
+		revision, err := q.DesiredRevision(ctx, node)
+		return revision, orNotFound(err, "node")
+	})
+}
+
+// Report applies what an agent says about pods of its own node. Reports about other pods, and events that do not apply in the pod's
+// phase, are dropped: they are late.
+func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
+	var failures []error
+	for _, r := range reports {
+		r = storableReport(r)
+		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
+		failures = append(failures, wrap(err, "report of pod %s", r.PodID))
+		if ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
+			break // the others would wait in vain as long
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// maxReportedText bounds a word of a report, in bytes. It is the contract's limit of a pod's message.
+const maxReportedText = 4096
+
+func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) error {
+	row, err := q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: r.PodID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	next, ok := row.Phase.Next(r.Event)
+	if !ok || r.Generation < row.ObservedGeneration || r.Generation < row.PlacedGeneration {
+		return nil
+	}
+	if row.HoldsRoom && !next.Holds() {
+		if err := freeRoom(ctx, q, row); err != nil {
+			return err
+		}
+	}
+	if next == husk.PhaseGone && row.Evicted {
+		if err := q.RequeuePod(ctx, db.RequeuePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
+			return err
+		}
+		if err := q.Notify(ctx, topicWork); err != nil {
+			return err
+		}
+		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
+	}
+	if next == husk.PhaseGone {
+		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
+			return err
+		}
+		if !row.HoldsRoom { // freeing room has touched the node already
+			if err := q.TouchNode(ctx, node); err != nil {
+				return err
+			}
+		}
+		return record(ctx, q, row.TenantID, "pod", row.ID, "Gone", "")
+	}
+	if r.Containers == nil {
+		r.Containers = []husk.ContainerStatus{}
+	}
+	err = q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
+		TenantID: row.TenantID, ID: row.ID, Phase: next, Reason: r.Reason, Message: r.Message, ObservedGeneration: r.Generation,
+		Restarts: r.Restarts, Containers: r.Containers, DomainStartingAt: r.DomainStartingAt, DomainStartedAt: r.DomainStartedAt,
+		GuestReadyAt: r.GuestReadyAt, RunningAt: r.RunningAt,
+	})
+	if err != nil {
+		return err
+	}
+	if next != row.Phase {
+		return record(ctx, q, row.TenantID, "pod", row.ID, string(next), r.Message)
+	}
+	return notifyTenant(ctx, q, row.TenantID)
+}
+
+// freeRoom gives back what a pod held whose virtual machine is gone: its room on the node and, unless it is only evicted, its volumes.
+func freeRoom(ctx context.Context, q *db.Queries, row db.Pod) error {
+	if err := q.FreeNodeRoom(ctx, db.FreeNodeRoomParams{
+		ID: *row.NodeID, CpuMillis: row.CpuMillis, MemoryMib: row.MemoryMib + row.VmmOverheadMib,
+	}); err != nil {
+		return err
+	}
+	if err := q.ClearPodRoom(ctx, db.ClearPodRoomParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
+		return err
+	}
+	if row.Evicted { // it will need its volumes again
+		return q.Notify(ctx, topicNode(*row.NodeID))
+	}
+	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
+		return err
+	}
+	return q.Notify(ctx, topicNode(*row.NodeID))
+}
+
+// Disk is one RBD image that a pod attaches.
+type Disk struct {
+	Name, RBDID string
+	Writable    bool
+}
+
+// PodDisks returns the disks of a pod.
+func (c Control) PodDisks(ctx context.Context, pod PodKey) ([]Disk, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
+		rows, err := q.PodDisks(ctx, db.PodDisksParams{TenantID: pod.TenantID, PodID: pod.ID})
+		return convertAll(rows, func(r db.PodDisksRow) Disk { return Disk{r.Name, r.RbdID, r.Writable} }), err
+	})
+}
+
+// KeylessPod is a placed pod whose key in Ceph is not made yet.
+type KeylessPod struct {
+	PodKey
+	HadOne bool // for an earlier placement
+}
+
+// PodsWithoutKey returns up to limit placed pods whose key in Ceph is not made yet, those that were placed first first.
+func (c Control) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]KeylessPod, error) {
+		rows, err := q.PodsWithoutKey(ctx, limit)
+		return convertAll(rows, func(r db.PodsWithoutKeyRow) KeylessPod { return KeylessPod{PodKey{r.TenantID, r.ID}, r.HadOne} }), err
+	})
+}
+
+// SetPodKeys keeps the keys of placed pods, sealed, and tells their nodes. A pod that has a key by now, or holds its room no more, is left
+// as it is.
+func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+		var p db.SetPodKeysParams
+		for pod, key := range keys {
+			sealed, err := c.sealFor(ctx, q, pod.TenantID, []byte(key), sealedKeyOwner(pod.ID))
+			if err != nil {
+				return struct{}{}, err
+			}
+			p.TenantIds, p.PodIds, p.CephKeys = append(p.TenantIds, pod.TenantID), append(p.PodIds, pod.ID), append(p.CephKeys, sealed)
+		}
+		nodes, err := q.SetPodKeys(ctx, p)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, q.NotifyAll(ctx, convertAll(nodes, topicNode))
+	})
+	return err
+}
+
+func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
+
+// KeyedPods returns the ids of the pods that may have a key in Ceph. Other keys are orphans.
+func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+		ids, err := q.KeyedPodIDs(ctx)
+		pods := map[string]bool{}
+		for _, id := range ids {
+			pods[id.String()] = true
+		}
+		return pods, err
+	})
+}

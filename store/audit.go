@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/store/db"
+)
+
+// audit writes down in the same transaction who made a change. tenantID is zero for what concerns the platform. What no request
+// asked for, but a loop did, is told by events.
+func audit(ctx context.Context, q *db.Queries, tenantID ID, kind, id string) error {
+	return auditDetail(ctx, q, tenantID, kind, id, "")
+}
+
+// maxDetail bounds what an audit entry says beside its operation and object, in bytes.
+const maxDetail = 4096
+
+// auditDetail is audit with what exactly was done.
+func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, detail string) error {
+	r, ok := requestOf(ctx)
+	if !ok {
+		return nil
+	}
+	p := db.InsertAuditEntryParams{
+		ID: uuid.New(), Operation: lowerFirst(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
+		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name, Detail: storable(detail, maxDetail),
+	}
+	if tenantID != uuid.Nil {
+		p.TenantID = &tenantID
+	}
+	if r.Caller.KeyID != uuid.Nil {
+		p.KeyID = &r.Caller.KeyID
+	}
+	if r.Address.IsValid() {
+		p.Address = &r.Address
+	}
+	return wrap(q.InsertAuditEntry(ctx, p), "write the audit log")
+}
+
+// Audit lists who changed what in a tenant, newest first. Codes: invalid (cursor).
+func (t Tenant) Audit(ctx context.Context, page Page) ([]husk.AuditEntry, string, error) {
+	l, err := inTenant(ctx, t, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditEntries(ctx, q, page, &t.id) })
+	return l.items, l.next, err
+}
+
+// Audit lists who changed what anywhere, or in one tenant, newest first. Codes: invalid (cursor).
+func (c Control) Audit(ctx context.Context, page Page, tenantID *ID) ([]husk.AuditEntry, string, error) {
+	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditEntries(ctx, q, page, tenantID) })
+	return l.items, l.next, err
+}
+
+func auditEntries(ctx context.Context, q *db.Queries, page Page, tenantID *ID) (l list[husk.AuditEntry], err error) {
+	l.items, l.next, err = paged(page, func(before position, limit int) ([]db.Audit, error) {
+		if before == (position{}) {
+			before = position{at: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), id: uuid.Max}
+		}
+		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.at, BeforeID: before.id, TenantID: tenantID, Max: limit})
+	}, auditEntryOf, func(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID })
+	return l, err
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+
+	"husk"
+	"husk/store/db"
+)
+
+// RecordSamples keeps what a node says of its pods, in one statement. Those of pods that are not on the node are dropped, and of two samples of
+// one pod the first.
+func (c Control) RecordSamples(ctx context.Context, node ID, samples []husk.PodSample) error {
+	p := db.RecordSamplesParams{NodeID: node, PodIds: make([]ID, 0, len(samples)), Figures: make([]string, 0, len(samples))}
+	seen := make(map[ID]bool, len(samples))
+	for _, sample := range samples {
+		if seen[sample.PodID] {
+			continue
+		}
+		seen[sample.PodID] = true
+		raw, err := json.Marshal(sample)
+		if err != nil {
+			return err
+		}
+		p.PodIds, p.Figures = append(p.PodIds, sample.PodID), append(p.Figures, string(raw))
+	}
+	if len(p.PodIds) == 0 {
+		return nil
+	}
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, q.RecordSamples(ctx, p) })
+	return err
+}
+
+// ForgetSamples removes what nobody will ask for any more.
+func (c Control) ForgetSamples(ctx context.Context) (int64, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
+}
+
+// Figures returns what is told of all tenants now, and who of these callers is still who the token says. It is one transaction of a
+// few statements, however many tenants there are.
+func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[ID]*husk.TenantMetrics, []husk.Caller, error) {
+	type result struct {
+		tenants map[ID]*husk.TenantMetrics
+		stand   []husk.Caller
+	}
+	r, err := inControl(ctx, c.core, func(q *db.Queries) (result, error) {
+		stand, err := callersThatStand(ctx, q, callers)
+		if err != nil {
+			return result{}, err
+		}
+		tenants, err := tenantMetrics(ctx, q)
+		return result{tenants, stand}, err
+	})
+	return r.tenants, r.stand, err
+}
+
+// CheckCaller refuses a caller who is not, or no longer, who the token says. Codes: unauthenticated.
+func (t Tenant) CheckCaller(ctx context.Context) error {
+	_, err := inTenant(ctx, t, func(*db.Queries) (struct{}, error) { return struct{}{}, nil })
+	return err
+}
+
+func callersThatStand(ctx context.Context, q *db.Queries, callers []husk.Caller) ([]husk.Caller, error) {
+	if len(callers) == 0 {
+		return nil, nil
+	}
+	var p db.CallersThatStandParams
+	for _, c := range callers {
+		p.Tenants, p.Callers, p.Keys, p.Roles, p.Limits = append(p.Tenants, c.TenantID), append(p.Callers, c.ID), append(p.Keys, c.KeyID), append(p.Roles, string(c.Role)),
+			append(p.Limits, string(c.Limit))
+	}
+	places, err := q.CallersThatStand(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	stand := make([]husk.Caller, 0, len(places))
+	for _, place := range places {
+		stand = append(stand, callers[place-1])
+	}
+	return stand, nil
+}
+
+func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetrics, error) {
+	tenants, err := q.FiguresOfTenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[ID]*husk.TenantMetrics, len(tenants))
+	for _, t := range tenants {
+		all[t.Tenant.ID] = &husk.TenantMetrics{ID: t.Tenant.ID, Name: t.Tenant.Name, Quota: husk.QuotaUse{
+			Limits: quotaOf(t.Tenant),
+			Used: husk.ResourceUse{
+				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib,
+				Networks: t.Networks, Addresses: t.Pods, Images: t.Images,
+			},
+		}}
+	}
+	rows, err := q.FreshSamples(ctx)
+	if err != nil {
+		return nil, err
+	}
+	samples := make(map[ID]*husk.PodSample, len(rows))
+	for i := range rows {
+		samples[rows[i].PodID] = &rows[i].Figures
+	}
+	pods, err := q.FiguresOfPods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pods {
+		t := all[p.TenantID]
+		if t == nil {
+			continue // made since
+		}
+		f := husk.PodMetrics{
+			ID: p.ID, Name: p.Name, Labels: p.Labels, Phase: p.Phase, NodeName: p.NodeName, Address: p.Address,
+			Limits: husk.Resources{CPUMillis: p.CpuMillis, MemoryMiB: p.MemoryMib}, Restarts: p.Restarts, Containers: p.Containers, StartedAt: p.DomainStartedAt,
+		}
+		if p.Phase == husk.PhaseRunning || p.Phase == husk.PhaseStarting || p.Phase == husk.PhaseStopping {
+			f.Sample = samples[p.ID]
+		}
+		t.Pods = append(t.Pods, f)
+	}
+	volumes, err := q.FiguresOfVolumes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range volumes {
+		if t := all[v.TenantID]; t != nil {
+			t.Volumes = append(t.Volumes, husk.VolumeMetrics{ID: v.ID, Name: v.Name, SizeGiB: v.SizeGib})
+		}
+	}
+	return all, nil
+}
