@@ -50,7 +50,7 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 	tenant, operator := s.tenant().token, s.operator()
 	// Each caller with what it has: a token, a certificate, or both. A certificate makes an agent and takes nobody further.
 	type caller struct {
-		site
+		fixture
 		token string
 		kind  husk.CallerKind
 	}
@@ -111,7 +111,7 @@ func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
 }
 
 // forge signs claims as we do, except for what spoil changes.
-func (s site) forge(spoil func(c jwt.MapClaims, token *jwt.Token) any) string {
+func (s fixture) forge(spoil func(c jwt.MapClaims, token *jwt.Token) any) string {
 	s.t.Helper()
 	keys, err := s.store.SigningKeys(s.t.Context(), nil)
 	if err != nil {
@@ -342,7 +342,7 @@ func TestARemovedSigningKeyVerifiesNothingAnyMore(t *testing.T) {
 }
 
 // makeSign lets the time pass that a new key is only published.
-func (s site) makeSign(kid string) {
+func (s fixture) makeSign(kid string) {
 	s.t.Helper()
 	c, err := pgx.Connect(s.t.Context(), s.database(store.RoleControl))
 	if err != nil {

@@ -79,7 +79,7 @@ func hammer(t testing.TB, do func(client, n int) error) latencies {
 // BenchmarkAPI measures reads and orders of 16 clients over HTTP, and beside them, in turns, the floor: the same statements by the store
 // alone, without HTTP, tokens, validation and JSON. The clients share the cores with server and Postgres, in both.
 func BenchmarkAPI(b *testing.B) {
-	s := benchSite(b)
+	s := benchFixture(b)
 	tenants := make([]tenancy, benchTenants)
 	for i := range tenants {
 		tenants[i] = s.tenant()
@@ -175,7 +175,7 @@ func BenchmarkAPI(b *testing.B) {
 }
 
 // clear removes the pods that were ordered, so that each turn begins alike.
-func (s site) clear(b *testing.B, tenants []tenancy) {
+func (s fixture) clear(b *testing.B, tenants []tenancy) {
 	b.Helper()
 	for _, c := range tenants {
 		pods, err := allPages(func(p store.Page) ([]husk.Pod, string, error) {
@@ -192,8 +192,8 @@ func (s site) clear(b *testing.B, tenants []tenancy) {
 	}
 }
 
-// benchSite is a server as huskd runs it: no test looks at its answers, and its log is off.
-func benchSite(b *testing.B) site {
+// benchFixture is a server as huskd runs it: no test looks at its answers, and its log is off.
+func benchFixture(b *testing.B) fixture {
 	b.Helper()
 	url := devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	st, err := store.Open(b.Context(), store.Config{
@@ -212,7 +212,7 @@ func benchSite(b *testing.B) site {
 	if err != nil {
 		b.Fatal(err)
 	}
-	out := site{Server: s, cfg: cfg, db: st, store: st.Control(), t: b, operatorID: uuid.New(), database: url}
+	out := fixture{Server: s, cfg: cfg, db: st, store: st.Control(), t: b, operatorID: uuid.New(), database: url}
 	if err := out.store.EnsureOperator(b.Context(), out.operatorID, "a secret of the operator"); err != nil {
 		b.Fatal(err)
 	}

@@ -18,13 +18,13 @@ import (
 const redirectURI = "http://127.0.0.1/callback"
 
 // authorize asks where a browser is to go, without going there.
-func (s site) authorize(query url.Values, headers ...string) answer {
+func (s fixture) authorize(query url.Values, headers ...string) answer {
 	s.t.Helper()
 	s.web = &http.Client{Transport: s.web.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return s.send(s.request("GET", "/oauth2/authorize?"+query.Encode(), "", nil, headers...))
 }
 
-func (s site) redeem(form url.Values) answer {
+func (s fixture) redeem(form url.Values) answer {
 	s.t.Helper()
 	form.Set("grant_type", grantCode)
 	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
@@ -92,14 +92,14 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 	for _, changes := range [][]string{{"issuer", "https://login.example.org"}, {"client_id", "another"}, {"scope", "tenant:never-was"}, {"scope", ""}} {
 		wantProblem(t, s.authorize(query(changes...)), http.StatusNotFound, husk.CodeNotFound, "issuer")
 	}
-	for _, site := range []string{"cross-site", "same-site", "none"} {
-		wantProblem(t, s.authorize(query(), "Sec-Fetch-Site", site), http.StatusForbidden, husk.CodeForbidden, "")
+	for _, fixture := range []string{"cross-site", "same-site", "none"} {
+		wantProblem(t, s.authorize(query(), "Sec-Fetch-Site", fixture), http.StatusForbidden, husk.CodeForbidden, "")
 	}
 	wantProblem(t, s.authorize(query("scope", "everything")), http.StatusUnprocessableEntity, husk.CodeInvalid, "scope")
 }
 
 // exchangeToken trades a token of ours for a younger one.
-func (s site) exchangeToken(token string) answer {
+func (s fixture) exchangeToken(token string) answer {
 	s.t.Helper()
 	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token": {token}, "subject_token_type": {typeAccessToken}}
 	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))

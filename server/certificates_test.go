@@ -19,12 +19,12 @@ import (
 )
 
 // certificates lists a node's certificates as an operator does.
-func (s site) certificates(node uuid.UUID) []openapi.NodeCertificate {
+func (s fixture) certificates(node uuid.UUID) []openapi.NodeCertificate {
 	s.t.Helper()
 	return as[openapi.NodeCertificateList](s.t, s.call("GET", "/v1/admin/nodes/"+node.String()+"/certificates", s.operator(), nil), 200).Items
 }
 
-func (s site) revoke(node uuid.UUID) {
+func (s fixture) revoke(node uuid.UUID) {
 	s.t.Helper()
 	if a := s.call("DELETE", "/v1/admin/nodes/"+node.String()+"/certificates", s.operator(), nil); a.status != http.StatusNoContent {
 		s.t.Fatalf("revoking answers %d %s", a.status, a.body)
@@ -32,7 +32,7 @@ func (s site) revoke(node uuid.UUID) {
 }
 
 // renew asks for a certificate for a new key.
-func (s site) renew() (key string, renewed openapi.RenewedCertificate) {
+func (s fixture) renew() (key string, renewed openapi.RenewedCertificate) {
 	s.t.Helper()
 	key, request, err := pki.NewRequest()
 	if err != nil {
@@ -122,7 +122,7 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 	h := &pki.NodeHolder{}
 	h.Replace(cert)
 	anew := s.over(pki.AgentClient(s.auth.Root(), h))
-	for _, who := range []site{agent, anew} { // the old one is good until it expires
+	for _, who := range []fixture{agent, anew} { // the old one is good until it expires
 		if a := who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
 			t.Errorf("a heartbeat is answered %d %s", a.status, a.body)
 		}
@@ -131,7 +131,7 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 		t.Errorf("the certificates are %+v", list)
 	}
 	s.revoke(node)
-	for _, who := range []site{agent, anew} {
+	for _, who := range []fixture{agent, anew} {
 		wantProblem(t, who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	}
 }
@@ -210,7 +210,7 @@ func TestAServerReadsLogsFromThePodsOwnNodeOnly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	join := func() (uuid.UUID, site, *pki.NodeHolder) {
+	join := func() (uuid.UUID, fixture, *pki.NodeHolder) {
 		t.Helper()
 		token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
 		return s.register(token, named("node"))

@@ -13,14 +13,14 @@ import (
 )
 
 // scraper makes a service account that is an owner, with a key that is limited to metrics, and returns key and token, both as anybody gets them.
-func (s site) scraper(c tenancy) (openapi.APIKeyWithSecret, string) {
+func (s fixture) scraper(c tenancy) (openapi.APIKeyWithSecret, string) {
 	s.t.Helper()
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "owner"}), 201)
 	key := as[openapi.APIKeyWithSecret](s.t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "prometheus", "limitedTo": "metrics"}), 201)
 	return key, s.logIn(key)
 }
 
-func (s site) logIn(key openapi.APIKeyWithSecret) string {
+func (s fixture) logIn(key openapi.APIKeyWithSecret) string {
 	s.t.Helper()
 	r := s.request("POST", "/oauth2/token", "", "grant_type=client_credentials")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -32,7 +32,7 @@ func (s site) logIn(key openapi.APIKeyWithSecret) string {
 // ids, and with requests that are good for things of the key's own tenant.
 func TestAKeyThatIsLimitedToMetricsOpensNothingElse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newMatrix(t)
 	_, token := w.scraper(w.victim)
 	opened := 0
 	for _, op := range operations(w.contract.spec) {

@@ -17,7 +17,7 @@ import (
 )
 
 // exchange trades an ID token for one of ours.
-func (s site) exchange(idToken, scope string) answer {
+func (s fixture) exchange(idToken, scope string) answer {
 	s.t.Helper()
 	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token": {idToken}, "subject_token_type": {typeIDToken}}
 	if scope != "" {
@@ -31,7 +31,7 @@ type oauthProblem struct {
 	Text  string `json:"error_description"`
 }
 
-func (s site) wantRefused(a answer, code string) {
+func (s fixture) wantRefused(a answer, code string) {
 	s.t.Helper()
 	if got := as[oauthProblem](s.t, a, http.StatusBadRequest); got.Error != code || got.Text == "" {
 		s.t.Errorf("the answer is %s, want %s", a.body, code)
@@ -48,7 +48,7 @@ func idToken(t *testing.T, p *oidcprovider.Provider, client string, u oidcprovid
 	return token
 }
 
-func (s site) name(c tenancy) string {
+func (s fixture) name(c tenancy) string {
 	s.t.Helper()
 	return as[openapi.Tenant](s.t, s.call("GET", "/v1/admin/tenants/"+c.id.String(), s.operator(), nil), 200).Name
 }

@@ -20,9 +20,9 @@ import (
 	"husk/openapi"
 )
 
-// withCeph is a site whose loops can do what they are for. Its pools are shared with other tests of this binary, so the collector,
-// which removes what this site's database does not know, runs in one test only.
-func withCeph(t *testing.T) site {
+// withCeph is a fixture whose loops can do what they are for. Its pools are shared with other tests of this binary, so the collector,
+// which removes what this fixture's database does not know, runs in one test only.
+func withCeph(t *testing.T) fixture {
 	t.Helper()
 	s := open(t)
 	stack := devtest.Ceph(t)

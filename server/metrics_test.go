@@ -17,7 +17,7 @@ import (
 )
 
 // metric is the value of a series of this server's own metrics.
-func (s site) metric(series string) float64 {
+func (s fixture) metric(series string) float64 {
 	s.t.Helper()
 	for line := range strings.Lines(s.call("GET", "/metrics", s.operator(), nil).body) {
 		if text, ok := strings.CutPrefix(line, series+" "); ok {

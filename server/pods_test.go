@@ -163,7 +163,7 @@ type event struct {
 }
 
 // watch follows a tenant's pods until the test ends.
-func (s site) watch(ctx context.Context, c tenancy, query string) <-chan event {
+func (s fixture) watch(ctx context.Context, c tenancy, query string) <-chan event {
 	s.t.Helper()
 	r := s.request("GET", "/v1/pods?watch=true"+query, c.token, nil).WithContext(ctx)
 	resp, err := s.web.Do(r)

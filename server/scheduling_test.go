@@ -14,7 +14,7 @@ import (
 )
 
 // metal is a node that has joined, with these settings and room.
-func (s site) metal(cpu, memory int, settings map[string]any) openapi.Node {
+func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
 	s.t.Helper()
 	id, agent := s.join(named("node"), map[string]any{})
 	as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", map[string]any{
@@ -24,7 +24,7 @@ func (s site) metal(cpu, memory int, settings map[string]any) openapi.Node {
 }
 
 // wants is an order for a pod with labels and wishes.
-func (s site) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
+func (s fixture) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
 	s.t.Helper()
 	body := c.body(named("pod"))
 	body["labels"] = labels
@@ -34,7 +34,7 @@ func (s site) wants(c tenancy, cpu, memory int, labels map[string]any, schedulin
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, body), 201)
 }
 
-func (s site) pass(p control.Pass) {
+func (s fixture) pass(p control.Pass) {
 	s.t.Helper()
 	for range 3 {
 		err := p(s.t.Context(), 0)
@@ -47,7 +47,7 @@ func (s site) pass(p control.Pass) {
 	}
 }
 
-func (s site) pod(c tenancy, id uuid.UUID) openapi.Pod {
+func (s fixture) pod(c tenancy, id uuid.UUID) openapi.Pod {
 	s.t.Helper()
 	return as[openapi.Pod](s.t, s.call("GET", "/v1/pods/"+id.String(), c.token, nil), 200)
 }

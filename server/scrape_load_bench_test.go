@@ -33,7 +33,7 @@ const (
 // BenchmarkScrapeBesideLoad measures what it adds to the processor time of this process and of Postgres that 200 tenants are scraped every 15 s
 // while the same normal load goes on. Every other pair of turns begins with the one that has scrapes, so that what drifts hits both alike. The clients run in this process.
 func BenchmarkScrapeBesideLoad(b *testing.B) {
-	s, _, tenants, pods := scrapedSite(b)
+	s, _, tenants, pods := scrapedFixture(b)
 	load, clock := s.loadOf(b, tenants, pods), s.connect(store.RoleControl)
 	load() // the first turn fills caches and is not counted
 	var without, with []coreShare
@@ -68,7 +68,7 @@ func BenchmarkScrapeBesideLoad(b *testing.B) {
 }
 
 // loadOf returns what does the same work in each turn: each piece has its time, and one that is late is done nevertheless.
-func (s site) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) func() {
+func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) func() {
 	b.Helper()
 	rows, err := s.connect(store.RoleControl).Query(b.Context(), `SELECT node_id, figures FROM pod_samples`)
 	if err != nil {
@@ -133,7 +133,7 @@ func (s site) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) func()
 }
 
 // scrapeAll begins to scrape all, each once in a turn, and returns what waits until that is done. The server keeps its copy of the figures meanwhile only.
-func (s site) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
+func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var copying, scraping sync.WaitGroup

@@ -24,13 +24,13 @@ import (
 // stage is a tenant with a pod on a node whose agent, a stand-in that speaks as the real one does, runs what a test says. How the real one
 // behaves is tested end to end.
 type stage struct {
-	site
+	fixture
 	tenant tenancy
 	pod    uuid.UUID
 }
 
 // play puts a pod on a node of which act serves the sessions.
-func play(t *testing.T, s site, act http.HandlerFunc) stage {
+func play(t *testing.T, s fixture, act http.HandlerFunc) stage {
 	t.Helper()
 	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
 	node, agent, holder := s.register(token, named("node"))
@@ -149,7 +149,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 		echoing(conn, r)
 	}))
 	second := first
-	second.site = first.another()
+	second.fixture = first.another()
 	for i, s := range []stage{first, second} {
 		conn, _, err := s.dial(s.tenant.token, "exec?command=sh&command=-c&command=echo+%22a+b%22&tty=true&stdin=true&cols=80&rows=24")
 		if err != nil {
@@ -210,7 +210,7 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 	got := s.call("GET", "/v1/pods", "", nil, "Sec-WebSocket-Protocol", session.BearerPrefix+s.tenant.token)
 	wantProblem(t, got, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 
-	pending := stage{s.site, s.tenant, s.site.order(s.tenant).ID}
+	pending := stage{s.fixture, s.tenant, s.fixture.order(s.tenant).ID}
 	if _, p, err := pending.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeConflict) {
 		t.Errorf("a pod that is nowhere is answered %+v, %v", p, err)
 	}

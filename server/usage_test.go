@@ -24,7 +24,7 @@ func TestUsageIsShownToWhomItIs(t *testing.T) {
 	s.place(node, c, pod.ID)
 	start := time.Now().Add(-30 * time.Second).UTC()
 	stop := start.Add(20 * time.Second)
-	tell := func(from site, more map[string]any) answer {
+	tell := func(from fixture, more map[string]any) answer {
 		run := map[string]any{"podId": pod.ID, "startedAt": start, "receivedBytes": 1 << 20, "sentBytes": 2 << 20}
 		maps.Copy(run, more)
 		return from.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{}, "runs": []any{run}})

@@ -15,7 +15,7 @@ import (
 )
 
 // stream opens a watch and returns the lines of it.
-func (s site) stream(path, token string) <-chan string {
+func (s fixture) stream(path, token string) <-chan string {
 	s.t.Helper()
 	resp, err := s.web.Do(s.request("GET", path, token, nil))
 	if err != nil {

@@ -10,7 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
+	"husk/store/seal"
 )
 
 // How much of what costs next to nothing a tenant may have.
@@ -32,7 +35,7 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 			if err != nil {
 				return uuid.Nil, husk.ServiceAccount{}, err
 			}
-			return row.ID, serviceAccountOf(row), audit(ctx, q, t.id, "serviceAccount", row.ID.String())
+			return row.ID, convert.ServiceAccount(row), audit(ctx, q, t.id, "serviceAccount", row.ID.String())
 		})
 	})
 }
@@ -46,7 +49,7 @@ func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name 
 		return db.ServiceAccount{}, err
 	}
 	row, err := q.InsertServiceAccount(ctx, db.InsertServiceAccountParams{TenantID: tenantID, ID: uuid.New(), Name: name, Role: role})
-	if uniqueViolation(err, "service_accounts_tenant_id_name_key") {
+	if pgerr.UniqueViolation(err, "service_accounts_tenant_id_name_key") {
 		return row, husk.Errorf(husk.CodeNameTaken, "name", "a service account named %q exists already", name)
 	}
 	return row, err
@@ -56,19 +59,15 @@ func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name 
 func (t Tenant) ServiceAccount(ctx context.Context, id ID) (husk.ServiceAccount, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
 		row, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: id})
-		return serviceAccountOf(row), orNotFound(err, "service account")
+		return convert.ServiceAccount(row), orNotFound(err, "service account")
 	})
 }
 
 // ServiceAccounts lists, oldest first. Codes: invalid (cursor).
 func (t Tenant) ServiceAccounts(ctx context.Context, page Page) ([]husk.ServiceAccount, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.ServiceAccount], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.ServiceAccount, error) {
-			return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
-		}, serviceAccountOf, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.ServiceAccount, error) {
+		return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
+	}, convert.ServiceAccount, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
 }
 
 // SetServiceAccountRole changes a role; tokens with the old one are refused. Codes: not_found, precondition_failed.
@@ -81,22 +80,21 @@ func (t Tenant) SetServiceAccountRole(ctx context.Context, id ID, role husk.Role
 		if err != nil {
 			return husk.ServiceAccount{}, err
 		}
-		return serviceAccountOf(row), audit(ctx, q, t.id, "serviceAccount", id.String())
+		return convert.ServiceAccount(row), audit(ctx, q, t.id, "serviceAccount", id.String())
 	})
 }
 
 // DeleteServiceAccount removes a service account and its keys. Codes: not_found, precondition_failed.
 func (t Tenant) DeleteServiceAccount(ctx context.Context, id ID) error {
-	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+	return tenantDo(ctx, t, func(q *db.Queries) error {
 		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		if err := q.DeleteServiceAccount(ctx, db.DeleteServiceAccountParams{TenantID: t.id, ID: id}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, audit(ctx, q, t.id, "serviceAccount", id.String())
+		return audit(ctx, q, t.id, "serviceAccount", id.String())
 	})
-	return err
 }
 
 func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) error {
@@ -104,7 +102,7 @@ func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) err
 	if err != nil {
 		return orNotFound(err, "service account")
 	}
-	return ifMatch(ctx, serviceAccountOf(row))
+	return ifMatch(ctx, convert.ServiceAccount(row))
 }
 
 // KeyOrder is what an API key should be.
@@ -131,7 +129,7 @@ func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, 
 }
 
 func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, order KeyOrder) (ID, husk.APIKey, error) {
-	id, secret := uuid.New(), NewSecret()
+	id, secret := uuid.New(), seal.NewSecret()
 	n, err := q.CountAPIKeys(ctx, db.CountAPIKeysParams{TenantID: tenantID, ServiceAccountID: account})
 	if err == nil {
 		err = checkQuota("", "API keys per service account", n, 1, maxKeysPerAccount)
@@ -148,7 +146,7 @@ func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, orde
 	if err != nil {
 		return id, husk.APIKey{}, err
 	}
-	key := apiKeyOf(row)
+	key := convert.APIKey(row)
 	key.Secret = secret
 	return id, key, audit(ctx, q, tenantID, "apiKey", id.String())
 }
@@ -160,16 +158,15 @@ func (t Tenant) APIKeys(ctx context.Context, account ID) ([]husk.APIKey, error) 
 			return nil, orNotFound(err, "service account")
 		}
 		rows, err := q.APIKeys(ctx, db.APIKeysParams{TenantID: t.id, ServiceAccountID: &account})
-		return convertAll(rows, apiKeyOf), err
+		return convert.All(rows, convert.APIKey), err
 	})
 }
 
 // DeleteAPIKey revokes a key at once, with every token that came from it. Codes: not_found.
 func (t Tenant) DeleteAPIKey(ctx context.Context, account, clientID ID) error {
-	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, deleteAPIKey(ctx, q, t.id, &account, clientID)
+	return tenantDo(ctx, t, func(q *db.Queries) error {
+		return deleteAPIKey(ctx, q, t.id, &account, clientID)
 	})
-	return err
 }
 
 func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, clientID ID) error {
@@ -213,16 +210,15 @@ func (c Control) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, er
 			return nil, err
 		}
 		rows, err := q.APIKeys(ctx, db.APIKeysParams{TenantID: tenantID})
-		return convertAll(rows, apiKeyOf), err
+		return convert.All(rows, convert.APIKey), err
 	})
 }
 
 // DeleteTenantKey revokes any API key of a tenant, for an operator. Codes: not_found.
 func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, deleteAPIKey(ctx, q, tenantID, nil, clientID)
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return deleteAPIKey(ctx, q, tenantID, nil, clientID)
 	})
-	return err
 }
 
 // ForgetExpiredKeys removes API keys that expired 30 days ago and returns how many.
@@ -238,19 +234,18 @@ func hashSecret(secret string) []byte {
 // EnsureOperator makes the operator's credential with the given id and secret unless it is there already. A server is given the
 // first operator by its configuration.
 func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.LockOperators(ctx); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		exists, err := q.CredentialExists(ctx, db.CredentialExistsParams{ClientID: clientID, Kind: husk.CallerOperator})
 		if err != nil || exists {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, q.InsertCredential(ctx, db.InsertCredentialParams{
+		return q.InsertCredential(ctx, db.InsertCredentialParams{
 			ClientID: clientID, Kind: husk.CallerOperator, Name: "first-operator", SecretHash: hashSecret(secret),
 		})
 	})
-	return err
 }
 
 // OperatorExists tells whether an operator's credential is still there.

@@ -3,10 +3,13 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -67,7 +70,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 				}
 			}
 			d.pods = append(d.pods, DesiredPod{
-				Pod: podOf(r.Pod), CephKey: string(key), Images: byPod[r.Pod.ID],
+				Pod: convert.Pod(r.Pod), CephKey: string(key), Images: byPod[r.Pod.ID],
 				Network: DesiredNetwork{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 			})
 		}
@@ -185,7 +188,7 @@ type Disk struct {
 func (c Control) PodDisks(ctx context.Context, pod PodKey) ([]Disk, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
 		rows, err := q.PodDisks(ctx, db.PodDisksParams{TenantID: pod.TenantID, PodID: pod.ID})
-		return convertAll(rows, func(r db.PodDisksRow) Disk { return Disk{r.Name, r.RbdID, r.Writable} }), err
+		return convert.All(rows, func(r db.PodDisksRow) Disk { return Disk{r.Name, r.RbdID, r.Writable} }), err
 	})
 }
 
@@ -199,29 +202,28 @@ type KeylessPod struct {
 func (c Control) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]KeylessPod, error) {
 		rows, err := q.PodsWithoutKey(ctx, limit)
-		return convertAll(rows, func(r db.PodsWithoutKeyRow) KeylessPod { return KeylessPod{PodKey{r.TenantID, r.ID}, r.HadOne} }), err
+		return convert.All(rows, func(r db.PodsWithoutKeyRow) KeylessPod { return KeylessPod{PodKey{r.TenantID, r.ID}, r.HadOne} }), err
 	})
 }
 
 // SetPodKeys keeps the keys of placed pods, sealed, and tells their nodes. A pod that has a key by now, or holds its room no more, is left
 // as it is.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		var p db.SetPodKeysParams
 		for pod, key := range keys {
 			sealed, err := c.sealFor(ctx, q, pod.TenantID, []byte(key), sealedKeyOwner(pod.ID))
 			if err != nil {
-				return struct{}{}, err
+				return err
 			}
 			p.TenantIds, p.PodIds, p.CephKeys = append(p.TenantIds, pod.TenantID), append(p.PodIds, pod.ID), append(p.CephKeys, sealed)
 		}
 		nodes, err := q.SetPodKeys(ctx, p)
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, q.NotifyAll(ctx, convertAll(nodes, topicNode))
+		return q.NotifyAll(ctx, convert.All(nodes, topicNode))
 	})
-	return err
 }
 
 func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
@@ -236,4 +238,19 @@ func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
 		}
 		return pods, err
 	})
+}
+
+// storableReport drops what Postgres keeps in no text, and cuts what is too long. Some of these words come from a guest, who must not be able to hold up what
+// the node says of its other pods.
+func storableReport(r husk.PodReport) husk.PodReport {
+	clean := func(s string) string {
+		return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReportedText)], "\uFFFD"), "\x00", "")
+	}
+	r.Reason, r.Message = clean(r.Reason), clean(r.Message)
+	r.Containers = slices.Clone(r.Containers)
+	for i := range r.Containers {
+		c := &r.Containers[i]
+		c.Name, c.State, c.Reason, c.Message = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message)
+	}
+	return r
 }

@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -43,22 +45,37 @@ func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, deta
 
 // Audit lists who changed what in a tenant, newest first. Codes: invalid (cursor).
 func (t Tenant) Audit(ctx context.Context, page Page) ([]husk.AuditEntry, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditEntries(ctx, q, page, &t.id) })
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, auditEntries(ctx, &t.id), convert.AuditEntry, whereAuditEntry)
 }
 
 // Audit lists who changed what anywhere, or in one tenant, newest first. Codes: invalid (cursor).
 func (c Control) Audit(ctx context.Context, page Page, tenantID *ID) ([]husk.AuditEntry, string, error) {
-	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditEntries(ctx, q, page, tenantID) })
-	return l.items, l.next, err
+	return controlPage(ctx, c, page, auditEntries(ctx, tenantID), convert.AuditEntry, whereAuditEntry)
 }
 
-func auditEntries(ctx context.Context, q *db.Queries, page Page, tenantID *ID) (l list[husk.AuditEntry], err error) {
-	l.items, l.next, err = paged(page, func(before position, limit int) ([]db.Audit, error) {
+func whereAuditEntry(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID }
+
+func auditEntries(ctx context.Context, tenantID *ID) pageQuery[db.Audit] {
+	return func(q *db.Queries, before position, limit int) ([]db.Audit, error) {
 		if before == (position{}) {
 			before = position{at: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), id: uuid.Max}
 		}
 		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.at, BeforeID: before.id, TenantID: tenantID, Max: limit})
-	}, auditEntryOf, func(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID })
-	return l, err
+	}
+}
+
+func lowerFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// storable is a text as Postgres can keep it, cut to so many bytes.
+func storable(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+	}
+	return s
 }

@@ -9,7 +9,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
+	"husk/store/seal"
 )
 
 // authorityOwner is the additional data with which the authority's key is sealed.
@@ -34,15 +37,15 @@ func (c Control) CertificateAuthority(ctx context.Context, make func() (Authorit
 				return Authority{}, err
 			}
 			return a, q.InsertCertificateAuthority(ctx, db.InsertCertificateAuthorityParams{
-				Certificate: a.Certificate, PrivateKey: c.seal.seal(a.PrivateKey, authorityOwner),
+				Certificate: a.Certificate, PrivateKey: c.seal.Seal(a.PrivateKey, authorityOwner),
 			})
 		}
 		if err != nil {
 			return Authority{}, err
 		}
-		key, old, err := c.seal.openNoting(row.PrivateKey, authorityOwner)
+		key, old, err := c.seal.OpenNoting(row.PrivateKey, authorityOwner)
 		if err == nil && old {
-			err = q.ResealCertificateAuthority(ctx, c.seal.seal(key, authorityOwner))
+			err = q.ResealCertificateAuthority(ctx, c.seal.Seal(key, authorityOwner))
 		}
 		return Authority{row.Certificate, key}, wrap(err, "key of the certificate authority")
 	})
@@ -72,8 +75,7 @@ func (issue Issue) record(ctx context.Context, q *db.Queries, node ID) (IssuedCe
 
 // AuthenticateNode tells whether a node's certificate is one that was issued, has not been revoked and has not expired. Codes: unauthenticated.
 func (c Control) AuthenticateNode(ctx context.Context, node ID, serial string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, goodCertificate(ctx, q, node, serial) })
-	return err
+	return controlDo(ctx, c, func(q *db.Queries) error { return goodCertificate(ctx, q, node, serial) })
 }
 
 func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string) error {
@@ -111,7 +113,7 @@ func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCert
 			return nil, orNotFound(err, "node")
 		}
 		rows, err := q.NodeCertificates(ctx, node)
-		return convertAll(rows, func(c db.NodeCertificate) husk.NodeCertificate {
+		return convert.All(rows, func(c db.NodeCertificate) husk.NodeCertificate {
 			return husk.NodeCertificate{Serial: c.Serial, CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, RevokedAt: c.RevokedAt}
 		}), err
 	})
@@ -131,16 +133,15 @@ func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time,
 
 // RevokeNodeCertificates ends every certificate of a node: its agent is refused from the next request on. Codes: not_found.
 func (c Control) RevokeNodeCertificates(ctx context.Context, node ID) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if _, err := q.LockNode(ctx, node); err != nil {
-			return struct{}{}, orNotFound(err, "node")
+			return orNotFound(err, "node")
 		}
 		if err := q.RevokeNodeCertificates(ctx, node); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, audit(ctx, q, platform, "node", node.String())
+		return audit(ctx, q, platform, "node", node.String())
 	})
-	return err
 }
 
 // JoinToken is the secret with which one node may join.
@@ -158,7 +159,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 			return JoinToken{}, err
 		}
 		return creatingSecret(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
-			t, id := JoinToken{NewSecret(), time.Now().Add(life)}, uuid.New()
+			t, id := JoinToken{seal.NewSecret(), time.Now().Add(life)}, uuid.New()
 			if readmits != nil {
 				if _, err := q.LockNode(ctx, *readmits); err != nil { // against its deletion meanwhile
 					return id, t, orNotFound(err, "node")
@@ -234,7 +235,7 @@ func admitNode(ctx context.Context, q *db.Queries, token db.JoinToken, name stri
 		return node.ID, q.UseJoinToken(ctx, db.UseJoinTokenParams{Hash: token.Hash, NodeID: node.ID})
 	default:
 		node, err := q.InsertNode(ctx, db.InsertNodeParams{ID: uuid.New(), Name: name})
-		if uniqueViolation(err, "nodes_name_key") {
+		if pgerr.UniqueViolation(err, "nodes_name_key") {
 			return uuid.Nil, husk.Errorf(husk.CodeNameTaken, "name",
 				"a node named %q exists already; remove it first if it is to be replaced, or join with a token that re-admits it if this is it", name)
 		}

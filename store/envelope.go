@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"husk/store/db"
+	"husk/store/seal"
 )
 
 // Envelope encryption: each tenant has a key of its own that seals its secrets, and that key is kept wrapped by the master key. A
@@ -14,22 +15,22 @@ import (
 // tenantSeals remembers the opened keys.
 type tenantSeals struct {
 	mu   sync.Mutex
-	byID map[ID]*sealer
+	byID map[ID]*seal.Sealer
 }
 
 func wrapOwner(tenantID ID) string { return "key of tenant " + tenantID.String() }
 
 // newTenantKey makes and wraps the key of a new tenant.
 func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) error {
-	key := make([]byte, keySize)
+	key := make([]byte, seal.KeySize)
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.id, Wrapped: s.seal.seal(key, wrapOwner(tenantID))})
+	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.ID, Wrapped: s.seal.Seal(key, wrapOwner(tenantID))})
 }
 
 // tenantSeal returns what seals a tenant's secrets, or the platform's. q may be of the tenant or of control.
-func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*sealer, error) {
+func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*seal.Sealer, error) {
 	if tenantID == platform {
 		return s.seal, nil
 	}
@@ -43,41 +44,41 @@ func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*sea
 	if err != nil {
 		return nil, wrap(err, "key of tenant %s", tenantID)
 	}
-	key, err := s.seal.open(row.Wrapped, wrapOwner(tenantID))
+	key, err := s.seal.Open(row.Wrapped, wrapOwner(tenantID))
 	if err != nil {
 		return nil, wrap(err, "key of tenant %s", tenantID)
 	}
-	seal, err := newSealer(key)
+	opened, err := seal.New(key)
 	if err != nil {
 		return nil, err
 	}
 	s.tenantSeals.mu.Lock()
 	defer s.tenantSeals.mu.Unlock()
 	if s.tenantSeals.byID == nil {
-		s.tenantSeals.byID = map[ID]*sealer{}
+		s.tenantSeals.byID = map[ID]*seal.Sealer{}
 	}
-	s.tenantSeals.byID[tenantID] = seal
-	return seal, nil
+	s.tenantSeals.byID[tenantID] = opened
+	return opened, nil
 }
 
 // sealFor seals a secret of a tenant.
 func (s *core) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []byte, owner string) ([]byte, error) {
-	seal, err := s.tenantSeal(ctx, q, tenantID)
+	tenantSeal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {
 		return nil, err
 	}
-	return seal.seal(plain, tenantID.String()+" "+owner), nil
+	return tenantSeal.Seal(plain, tenantID.String()+" "+owner), nil
 }
 
 // openFor opens a secret of a tenant. What was sealed before tenants had keys was sealed with the master key.
 func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
-	seal, err := s.tenantSeal(ctx, q, tenantID)
+	tenantSeal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := seal.open(sealed, tenantID.String()+" "+owner)
+	plain, err := tenantSeal.Open(sealed, tenantID.String()+" "+owner)
 	if err != nil {
-		if old, e := s.seal.open(sealed, owner); e == nil {
+		if old, e := s.seal.Open(sealed, owner); e == nil {
 			return old, nil
 		}
 	}
@@ -100,17 +101,17 @@ func (c Control) prepareTenantKeys(ctx context.Context) error {
 					return 0, err
 				}
 			}
-			old, err := q.TenantKeysNotUnder(ctx, c.seal.id)
+			old, err := q.TenantKeysNotUnder(ctx, c.seal.ID)
 			if err != nil {
 				return 0, err
 			}
 			for _, k := range old {
-				key, err := c.seal.open(k.Wrapped, wrapOwner(k.TenantID))
+				key, err := c.seal.Open(k.Wrapped, wrapOwner(k.TenantID))
 				if err != nil {
 					return 0, wrap(err, "key of tenant %s", k.TenantID)
 				}
 				if err := q.RewrapTenantKey(ctx, db.RewrapTenantKeyParams{
-					TenantID: k.TenantID, MasterID: c.seal.id, Wrapped: c.seal.seal(key, wrapOwner(k.TenantID)),
+					TenantID: k.TenantID, MasterID: c.seal.ID, Wrapped: c.seal.Seal(key, wrapOwner(k.TenantID)),
 				}); err != nil {
 					return 0, err
 				}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -17,16 +18,12 @@ type EventFilter struct {
 
 // Events lists what happened to a tenant's objects, oldest first. Codes: invalid (cursor).
 func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]husk.Event, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.Event], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.Event, error) {
-			if after.at.Before(filter.After) {
-				after = position{at: filter.After}
-			}
-			return q.Events(ctx, db.EventsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Kind: filter.Kind, ObjectID: filter.ObjectID, Max: limit})
-		}, eventOf, func(e husk.Event) (time.Time, ID) { return e.At, e.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Event, error) {
+		if after.at.Before(filter.After) {
+			after = position{at: filter.After}
+		}
+		return q.Events(ctx, db.EventsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Kind: filter.Kind, ObjectID: filter.ObjectID, Max: limit})
+	}, convert.Event, func(e husk.Event) (time.Time, ID) { return e.At, e.ID })
 }
 
 // ForgetEvents removes events older than 14 days and returns how many.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -37,7 +38,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			case known && row.State == husk.ImageDeleting:
 				return row.ID, husk.Image{}, husk.Errorf(husk.CodeConflict, "reference", "image %q is being deleted; import it again when it is gone", reference)
 			case known && row.State != husk.ImageFailed:
-				return row.ID, imageOf(row), audit(ctx, q, t.id, "image", row.ID.String())
+				return row.ID, convert.Image(row), audit(ctx, q, t.id, "image", row.ID.String())
 			}
 			id := uuid.New()
 			if known {
@@ -64,7 +65,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			if err != nil {
 				return id, husk.Image{}, err
 			}
-			return id, imageOf(row), ordered(ctx, q, t.id, "image", id, "ImportRequested", reference)
+			return id, convert.Image(row), ordered(ctx, q, t.id, "image", id, "ImportRequested", reference)
 		})
 		image.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
 		return image, err
@@ -88,19 +89,15 @@ func registryAuthOwner(image ID) string { return "registry login of image " + im
 func (t Tenant) Image(ctx context.Context, id ID) (husk.Image, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.Image(ctx, db.ImageParams{TenantID: t.id, ID: id})
-		return imageOf(row), orNotFound(err, "image")
+		return convert.Image(row), orNotFound(err, "image")
 	})
 }
 
 // Images lists a tenant's images, oldest first; reference narrows to those imported by it. Codes: invalid (cursor).
 func (t Tenant) Images(ctx context.Context, page Page, reference *string) ([]husk.Image, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.Image], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.Image, error) {
-			return q.Images(ctx, db.ImagesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Reference: reference, Max: limit})
-		}, imageOf, func(i husk.Image) (time.Time, ID) { return i.CreatedAt, i.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Image, error) {
+		return q.Images(ctx, db.ImagesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Reference: reference, Max: limit})
+	}, convert.Image, func(i husk.Image) (time.Time, ID) { return i.CreatedAt, i.ID })
 }
 
 // DeleteImage marks an image for deletion; a control loop removes it. Codes: not_found, image_in_use, precondition_failed.
@@ -110,7 +107,7 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 		if err != nil {
 			return husk.Image{}, orNotFound(err, "image")
 		}
-		if err := ifMatch(ctx, imageOf(row)); err != nil {
+		if err := ifMatch(ctx, convert.Image(row)); err != nil {
 			return husk.Image{}, err
 		}
 		used, err := q.ImageIsUsed(ctx, db.ImageIsUsedParams{TenantID: t.id, ImageID: id})
@@ -129,7 +126,7 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 			}
 		}
 		row.State = husk.ImageDeleting
-		return imageOf(row), nil
+		return convert.Image(row), nil
 	})
 }
 
@@ -149,7 +146,7 @@ func (c Control) UnfinishedImages(ctx context.Context) ([]ImageJob, error) {
 		}
 		jobs := []ImageJob{}
 		for _, r := range rows {
-			job := ImageJob{Image: imageOf(r), Attempts: r.Attempts}
+			job := ImageJob{Image: convert.Image(r), Attempts: r.Attempts}
 			if r.RegistryAuth != nil {
 				plain, err := c.openFor(ctx, q, r.TenantID, r.RegistryAuth, registryAuthOwner(r.ID))
 				if err != nil {
@@ -177,39 +174,36 @@ func (c Control) BlobSize(ctx context.Context, digest string) (int64, bool, erro
 
 // BlobImported publishes an import that is complete in Ceph.
 func (c Control) BlobImported(ctx context.Context, digest string, sizeBytes int64) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, q.InsertBlob(ctx, db.InsertBlobParams{Digest: digest, SizeBytes: sizeBytes})
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return q.InsertBlob(ctx, db.InsertBlobParams{Digest: digest, SizeBytes: sizeBytes})
 	})
-	return err
 }
 
 // ImageProgress tells how much of a digest has come, to all who wait for it.
 func (c Control) ImageProgress(ctx context.Context, digest string, p husk.ImportProgress) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		tenants, err := q.SetImageProgress(ctx, db.SetImageProgressParams{Digest: digest, FetchedBytes: p.FetchedBytes, TotalBytes: p.TotalBytes})
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
 		for _, tenant := range tenants {
 			if err := q.Notify(ctx, topicImports(tenant)); err != nil {
-				return struct{}{}, err
+				return err
 			}
 		}
-		return struct{}{}, nil
+		return nil
 	})
-	return err
 }
 
 // ImageMade records that the tenant's clone is there.
 func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID})
 		if err != nil || n == 0 {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, record(ctx, q, i.TenantID, "image", i.ID, "Ready", "")
+		return record(ctx, q, i.TenantID, "image", i.ID, "Ready", "")
 	})
-	return err
 }
 
 // ImageTrouble counts a try that did not succeed. With final the image is Failed and is tried again only when it is ordered again.
@@ -218,24 +212,22 @@ func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string,
 	if final {
 		state = husk.ImageFailed
 	}
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.SetImageTrouble(ctx, db.SetImageTroubleParams{TenantID: i.TenantID, ID: i.ID, State: state, Message: message}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, notifyTenant(ctx, q, i.TenantID)
+		return notifyTenant(ctx, q, i.TenantID)
 	})
-	return err
 }
 
 // ImageRemoved forgets an image whose clone is gone.
 func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveImage(ctx, db.RemoveImageParams{TenantID: i.TenantID, ID: i.ID}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, record(ctx, q, i.TenantID, "image", i.ID, "Deleted", "")
+		return record(ctx, q, i.TenantID, "image", i.ID, "Deleted", "")
 	})
-	return err
 }
 
 // UnusedBlobs returns digests that no tenant's image names any more.

@@ -8,7 +8,9 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // platform stands for no tenant: what belongs to the installation itself.
@@ -129,14 +131,14 @@ func (o issuers) create(ctx context.Context, idem Idempotency, issuer husk.OIDCI
 				ID: id, TenantID: o.id(), Name: issuer.Name, Issuer: issuer.Issuer, ClientID: issuer.ClientID, RoleMappings: issuer.RoleMappings,
 			})
 			switch {
-			case uniqueViolation(err, "oidc_issuers_name"):
+			case pgerr.UniqueViolation(err, "oidc_issuers_name"):
 				return id, husk.OIDCIssuer{}, husk.Errorf(husk.CodeNameTaken, "name", "an issuer named %q exists already", issuer.Name)
-			case uniqueViolation(err, "oidc_issuers_issuer"):
+			case pgerr.UniqueViolation(err, "oidc_issuers_issuer"):
 				return id, husk.OIDCIssuer{}, husk.Errorf(husk.CodeNameTaken, "issuer", "%s with the client id %q is trusted already", issuer.Issuer, issuer.ClientID)
 			case err != nil:
 				return id, husk.OIDCIssuer{}, err
 			}
-			return id, issuerOf(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
+			return id, convert.Issuer(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
 		})
 	})
 }
@@ -160,16 +162,15 @@ func checkMappings(ctx context.Context, q *db.Queries, mappings []husk.RoleMappi
 func (o issuers) one(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
 	return inOwner(ctx, o, false, func(q *db.Queries) (husk.OIDCIssuer, error) {
 		row, err := q.OIDCIssuer(ctx, db.OIDCIssuerParams{TenantID: o.id(), ID: id})
-		return issuerOf(row), orNotFound(err, "issuer")
+		return convert.Issuer(row), orNotFound(err, "issuer")
 	})
 }
 
 func (o issuers) list(ctx context.Context, page Page) ([]husk.OIDCIssuer, string, error) {
-	l, err := inOwner(ctx, o, false, func(q *db.Queries) (l list[husk.OIDCIssuer], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.OidcIssuer, error) {
+	l, err := inOwner(ctx, o, false, func(q *db.Queries) (list[husk.OIDCIssuer], error) {
+		return readPage(q, page, func(q *db.Queries, after position, limit int) ([]db.OidcIssuer, error) {
 			return q.OIDCIssuers(ctx, db.OIDCIssuersParams{TenantID: o.id(), AfterTime: after.at, AfterID: after.id, Max: limit})
-		}, issuerOf, func(i husk.OIDCIssuer) (time.Time, ID) { return i.CreatedAt, i.ID })
-		return l, err
+		}, convert.Issuer, func(i husk.OIDCIssuer) (time.Time, ID) { return i.CreatedAt, i.ID })
 	})
 	return l.items, l.next, err
 }
@@ -186,7 +187,7 @@ func (o issuers) setRoleMappings(ctx context.Context, id ID, mappings []husk.Rol
 		if err != nil {
 			return husk.OIDCIssuer{}, err
 		}
-		return issuerOf(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
+		return convert.Issuer(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
 	})
 }
 
@@ -212,5 +213,5 @@ func lockIssuer(ctx context.Context, q *db.Queries, owner *ID, id ID) (db.OidcIs
 	if err != nil {
 		return row, orNotFound(err, "issuer")
 	}
-	return row, ifMatch(ctx, issuerOf(row))
+	return row, ifMatch(ctx, convert.Issuer(row))
 }

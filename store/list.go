@@ -1,10 +1,13 @@
 package store
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"time"
+
+	"husk/store/db"
 
 	"husk"
 )
@@ -40,15 +43,36 @@ func (p Page) after() (position, error) {
 	return pos, nil
 }
 
-// paged reads one page: query gets one row more than asked for, which tells whether a next page exists.
-func paged[Row, T any](p Page, query func(after position, limit int) ([]Row, error), convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
+// list is one page with the cursor of the next.
+type list[T any] struct {
+	items []T
+	next  string
+}
+
+// tenantPage reads one page of a tenant's list. where is an item's position in the list.
+func tenantPage[Row, T any](ctx context.Context, t Tenant, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
+	l, err := inTenant(ctx, t, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
+	return l.items, l.next, err
+}
+
+// controlPage reads one page of a list that is not one tenant's.
+func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
+	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
+	return l.items, l.next, err
+}
+
+// pageQuery reads up to limit rows behind a position.
+type pageQuery[Row any] func(q *db.Queries, after position, limit int) ([]Row, error)
+
+// readPage reads one page: query is asked for one row more, which says whether there is a next page.
+func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) (list[T], error) {
 	after, err := p.after()
 	if err != nil {
-		return nil, "", err
+		return list[T]{}, err
 	}
-	rows, err := query(after, p.Limit+1)
+	rows, err := query(q, after, p.Limit+1)
 	if err != nil {
-		return nil, "", err
+		return list[T]{}, err
 	}
 	more := len(rows) > p.Limit
 	items := make([]T, 0, min(len(rows), p.Limit))
@@ -56,10 +80,10 @@ func paged[Row, T any](p Page, query func(after position, limit int) ([]Row, err
 		items = append(items, convert(row))
 	}
 	if !more || len(items) == 0 {
-		return items, "", nil
+		return list[T]{items: items}, nil
 	}
 	at, id := where(items[len(items)-1])
-	return items, cursorAt(at, id), nil
+	return list[T]{items, cursorAt(at, id)}, nil
 }
 
 func cursorAt(at time.Time, id ID) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -27,8 +28,7 @@ func (c Control) RecordSamples(ctx context.Context, node ID, samples []husk.PodS
 	if len(p.PodIds) == 0 {
 		return nil
 	}
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, q.RecordSamples(ctx, p) })
-	return err
+	return controlDo(ctx, c, func(q *db.Queries) error { return q.RecordSamples(ctx, p) })
 }
 
 // ForgetSamples removes what nobody will ask for any more.
@@ -88,7 +88,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 	all := make(map[ID]*husk.TenantMetrics, len(tenants))
 	for _, t := range tenants {
 		all[t.Tenant.ID] = &husk.TenantMetrics{ID: t.Tenant.ID, Name: t.Tenant.Name, Quota: husk.QuotaUse{
-			Limits: quotaOf(t.Tenant),
+			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
 				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib,
 				Networks: t.Networks, Addresses: t.Pods, Images: t.Images,

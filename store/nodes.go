@@ -8,7 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
@@ -33,7 +35,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
-		return nodeOf(row), orNotFound(err, "node")
+		return convert.Node(row), orNotFound(err, "node")
 	})
 }
 
@@ -41,54 +43,40 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
-		return convertAll(rows, nodeOf), err
+		return convert.All(rows, convert.Node), err
 	})
 }
 
 // AllPods lists all tenants' pods, those that hold room on a node and those of a tenant only if one is given. Codes: invalid.
 func (c Control) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
-	l, err := inControl(ctx, c.core, func(q *db.Queries) (l list[husk.PlacedPod], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.AllPodsRow, error) {
-			return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
-		}, func(r db.AllPodsRow) husk.PlacedPod {
-			p := husk.PlacedPod{
-				ID: r.ID, TenantID: r.TenantID, TenantName: r.TenantName, Name: r.Name, Phase: r.Phase, Reason: r.Reason,
-				Resources: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, VMMOverheadMiB: r.VmmOverheadMib, Priority: r.Priority, CreatedAt: r.CreatedAt,
-			}
-			if r.HoldsRoom {
-				p.NodeID = r.NodeID
-			}
-			return p
-		}, func(p husk.PlacedPod) (time.Time, ID) { return p.CreatedAt, p.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return controlPage(ctx, c, page, func(q *db.Queries, after position, limit int) ([]db.AllPodsRow, error) {
+		return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
+	}, convert.PlacedPod, func(p husk.PlacedPod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 
 // DeleteNode forgets a node that has no pods, and its certificates with it. Codes: not_found, conflict,
 // precondition_failed.
 func (c Control) DeleteNode(ctx context.Context, id ID) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
-			return struct{}{}, orNotFound(err, "node")
+			return orNotFound(err, "node")
 		}
-		if err := ifMatch(ctx, nodeOf(row).NodeSettings); err != nil {
-			return struct{}{}, err
+		if err := ifMatch(ctx, convert.Node(row).NodeSettings); err != nil {
+			return err
 		}
 		busy, err := q.NodeHasPods(ctx, id)
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
 		if busy {
-			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "the node still has pods; delete them first")
+			return husk.Errorf(husk.CodeConflict, "", "the node still has pods; delete them first")
 		}
 		if _, err = q.DeleteNode(ctx, id); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, audit(ctx, q, platform, "node", id.String())
+		return audit(ctx, q, platform, "node", id.String())
 	})
-	return err
 }
 
 // MarkLost takes a node for lost whose last heartbeat is still the one that was judged, and its pods for Unknown. It returns how
@@ -142,7 +130,7 @@ func ignoreNoRows(err error) error {
 func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Pool, error) {
 		rows, err := q.Pools(ctx)
-		return convertAll(rows, func(p db.PoolsRow) husk.Pool {
+		return convert.All(rows, func(p db.PoolsRow) husk.Pool {
 			return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}
 		}), err
 	})
@@ -170,19 +158,18 @@ func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64
 
 // DeletePool removes a pool that has no nodes. Codes: not_found, conflict.
 func (c Control) DeletePool(ctx context.Context, name string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.DeletePool(ctx, name)
 		switch {
-		case foreignKeyViolation(err):
-			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "pool %q still has nodes; move them to another first", name)
+		case pgerr.ForeignKeyViolation(err):
+			return husk.Errorf(husk.CodeConflict, "", "pool %q still has nodes; move them to another first", name)
 		case err != nil:
-			return struct{}{}, err
+			return err
 		case n == 0:
-			return struct{}{}, husk.Errorf(husk.CodeNotFound, "", "there is no such pool")
+			return husk.Errorf(husk.CodeNotFound, "", "there is no such pool")
 		}
-		return struct{}{}, audit(ctx, q, platform, "pool", name)
+		return audit(ctx, q, platform, "pool", name)
 	})
-	return err
 }
 
 // UpdateNode changes what operators decide about a node, by change, which is given what that is now. Codes: not_found, invalid (pool),
@@ -193,7 +180,7 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		if err != nil {
 			return husk.Node{}, orNotFound(err, "node")
 		}
-		was := nodeOf(row).NodeSettings
+		was := convert.Node(row).NodeSettings
 		if err := ifMatch(ctx, was); err != nil {
 			return husk.Node{}, err
 		}
@@ -203,7 +190,7 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 			p.Pool = &will.Pool
 		}
 		row, err = q.UpdateNode(ctx, p)
-		if foreignKeyViolation(err) {
+		if pgerr.ForeignKeyViolation(err) {
 			return husk.Node{}, husk.Errorf(husk.CodeInvalid, "pool", "there is no pool %q; make it first", will.Pool)
 		}
 		if err != nil {
@@ -212,6 +199,6 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
 			return husk.Node{}, err
 		}
-		return nodeOf(row), q.Notify(ctx, topicWork)
+		return convert.Node(row), q.Notify(ctx, topicWork)
 	})
 }

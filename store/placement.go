@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -35,10 +36,10 @@ type PodKey struct{ TenantID, ID ID }
 func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PendingPod, error) {
 		rows, err := q.PendingPods(ctx, limit)
-		return convertAll(rows, func(r db.PendingPodsRow) PendingPod {
+		return convert.All(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
 				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt, Attempts: r.Tries, Again: r.PlacedGeneration > 0, Labels: r.Labels,
-				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: schedulingOf(r.Scheduling),
+				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: convert.Scheduling(r.Scheduling),
 				GangOrdered: r.GangOrdered, GangPlaced: r.GangPlaced,
 			}
 			switch {
@@ -69,7 +70,7 @@ type NodeRoom struct {
 func (c Control) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeRoom, error) {
 		rows, err := q.NodeRooms(ctx)
-		return convertAll(rows, func(n db.NodeRoomsRow) NodeRoom {
+		return convert.All(rows, func(n db.NodeRoomsRow) NodeRoom {
 			return NodeRoom{
 				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.SchedulableCpuMillis, MemoryMiB: n.MemoryMib},
 				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib,
@@ -95,10 +96,10 @@ type PlacedPod struct {
 func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PlacedPod, error) {
 		rows, err := q.PlacedPods(ctx, nodes)
-		return convertAll(rows, func(r db.PlacedPodsRow) PlacedPod {
+		return convert.All(rows, func(r db.PlacedPodsRow) PlacedPod {
 			p := PlacedPod{
 				PodKey: PodKey{r.TenantID, r.ID}, Node: r.NodeID, Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
-				Overhead: r.VmmOverheadMib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: schedulingOf(r.Scheduling),
+				Overhead: r.VmmOverheadMib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: convert.Scheduling(r.Scheduling),
 			}
 			if r.PlacedAt != nil {
 				p.PlacedAt = *r.PlacedAt
@@ -117,7 +118,7 @@ func (c Control) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error)
 func (c Control) LeavingPods(ctx context.Context) ([]PodKey, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.LeavingPods(ctx)
-		return convertAll(rows, func(r db.LeavingPodsRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
+		return convert.All(rows, func(r db.LeavingPodsRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
 	})
 }
 
@@ -194,13 +195,12 @@ func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 		p.Decisions = append(p.Decisions, raw)
 		topics[topicTenant(r.Pod.TenantID)] = true
 	}
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.PutOffPods(ctx, p); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+		return q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 	})
-	return err
 }
 
 // AnyPutOff tells whether a pod was put off and is not due yet.

@@ -2,16 +2,20 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // CreatePod accepts an order for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
@@ -45,7 +49,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 					return id, husk.Pod{}, err
 				}
 			}
-			return id, podOf(row), ordered(ctx, q, t.id, "pod", id, "Accepted", "")
+			return id, convert.Pod(row), ordered(ctx, q, t.id, "pod", id, "Accepted", "")
 		})
 		pod.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
 		return pod, err
@@ -116,7 +120,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 		}
 	}
 	row, err := q.InsertPod(ctx, p)
-	if uniqueViolation(err, "pods_tenant_id_name_key") {
+	if pgerr.UniqueViolation(err, "pods_tenant_id_name_key") {
 		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
 	}
 	return row, err
@@ -144,20 +148,15 @@ func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID I
 func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
-		return podOf(row), orNotFound(err, "pod")
+		return convert.Pod(row), orNotFound(err, "pod")
 	})
 }
 
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
 func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.Pod], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.Pod, error) {
-			return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
-		}, podOf,
-			func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Pod, error) {
+		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
+	}, convert.Pod, func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 
 // DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found,
@@ -168,7 +167,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "pod")
 		}
-		if err := ifMatch(ctx, podOf(row)); err != nil {
+		if err := ifMatch(ctx, convert.Pod(row)); err != nil {
 			return husk.Pod{}, err
 		}
 		next, ok := row.Phase.Next(husk.EventDelete)
@@ -180,7 +179,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 				return husk.Pod{}, err
 			}
 			row.Phase = husk.PhaseStopping
-			return podOf(row), ordered(ctx, q, t.id, "pod", id, "DeletionRequested", "")
+			return convert.Pod(row), ordered(ctx, q, t.id, "pod", id, "DeletionRequested", "")
 		case row.Phase != husk.PhaseStopping || row.Evicted:
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Pod{}, err
@@ -193,7 +192,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 			}
 		}
 		now, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
-		return podOf(now), err
+		return convert.Pod(now), err
 	})
 }
 
@@ -209,7 +208,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 		if err != nil {
 			return found{}, orNotFound(err, "pod")
 		}
-		return found{podOf(row), row.NodeID}, auditDetail(ctx, q, t.id, "pod", podID.String(), detail)
+		return found{convert.Pod(row), row.NodeID}, auditDetail(ctx, q, t.id, "pod", podID.String(), detail)
 	})
 	if err != nil || f.node == nil {
 		return f.pod, husk.Node{}, false, err
@@ -229,4 +228,10 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	}
 	n, err := Control{t.core}.Node(ctx, *node)
 	return n, err == nil, err
+}
+
+// macOf derives a pod's MAC address from its id, so that it is the same for every start: locally administered, unicast.
+func macOf(pod ID) net.HardwareAddr {
+	h := sha256.Sum256(pod[:])
+	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
 }

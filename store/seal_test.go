@@ -129,7 +129,7 @@ func TestAStoreRefusesABadConfigurationWithTheReason(t *testing.T) {
 		"cannot cut networks of /30":   func(c *store.Config) { c.NetworkPrefix = 30 },
 		"the pod range fd00::/16":      func(c *store.Config) { c.PodRange = netip.MustParsePrefix("fd00::/16") },
 		"must be given as a URL":       func(c *store.Config) { c.URL = "host=localhost" },
-		"connect to postgres as husk_": func(*store.Config) {},
+		"as husk_owner: connect to postgres": func(*store.Config) {},
 	} {
 		c := good
 		change(&c)

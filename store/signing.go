@@ -45,9 +45,9 @@ func (s *core) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, er
 	}
 	keys := []SigningKey{}
 	for _, r := range rows {
-		private, old, err := s.seal.openNoting(r.PrivateKey, signingKeyOwner(r.Kid))
+		private, old, err := s.seal.OpenNoting(r.PrivateKey, signingKeyOwner(r.Kid))
 		if err == nil && old {
-			err = q.ResealSigningKey(ctx, db.ResealSigningKeyParams{Kid: r.Kid, PrivateKey: s.seal.seal(private, signingKeyOwner(r.Kid))})
+			err = q.ResealSigningKey(ctx, db.ResealSigningKeyParams{Kid: r.Kid, PrivateKey: s.seal.Seal(private, signingKeyOwner(r.Kid))})
 		}
 		if err != nil {
 			return nil, wrap(err, "signing key %s", r.Kid)
@@ -63,7 +63,7 @@ func (s *core) addSigningKey(ctx context.Context, q *db.Queries, make func() (Si
 		return key, err
 	}
 	row, err := q.InsertSigningKey(ctx, db.InsertSigningKeyParams{
-		Kid: key.ID, PrivateKey: s.seal.seal(key.Private, signingKeyOwner(key.ID)), PublicKey: key.Public, SignsAfter: signsAfter.Seconds(),
+		Kid: key.ID, PrivateKey: s.seal.Seal(key.Private, signingKeyOwner(key.ID)), PublicKey: key.Public, SignsAfter: signsAfter.Seconds(),
 	})
 	key.CreatedAt, key.SignsFrom = row.CreatedAt, row.SignsFrom
 	return key, err
@@ -93,13 +93,13 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 // DeleteSigningKey removes a key: nothing that it signed verifies any more. The last key that signs stays. Codes: not_found,
 // conflict.
 func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.LockOperators(ctx); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		keys, err := c.signingKeys(ctx, q)
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
 		found, others := false, 0
 		for _, k := range keys {
@@ -111,19 +111,18 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 		}
 		switch {
 		case !found:
-			return struct{}{}, husk.NotFound("signing key")
+			return husk.NotFound("signing key")
 		case others == 0:
-			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "no other key signs yet; make a new one and remove this one when the new one signs")
+			return husk.Errorf(husk.CodeConflict, "", "no other key signs yet; make a new one and remove this one when the new one signs")
 		}
 		if err := q.DeleteSigningKey(ctx, id); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		if err := audit(ctx, q, platform, "signingKey", id); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, q.Notify(ctx, topicSigningKeys)
+		return q.Notify(ctx, topicSigningKeys)
 	})
-	return err
 }
 
 // TendSigningKeys makes a new key when the one that signs is older than life, and removes those that were replaced longer ago than

@@ -26,14 +26,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/tern/v2/migrate"
 
 	"husk"
 	"husk/migrations"
 	"husk/store/db"
+	"husk/store/hints"
+	"husk/store/seal"
 )
 
 // The roles of the schema. They are made by whoever makes the database (docs/operations.md).
@@ -59,11 +59,11 @@ type Store struct{ *core }
 // core is what both entry points share.
 type core struct {
 	tenant, control *pgxpool.Pool
-	seal            *sealer // with the master keys
+	seal            *seal.Sealer // with the master keys
 	tenantSeals     tenantSeals
 	cfg             Config
 
-	hub      *hub
+	hub      *hints.Hub
 	stop     context.CancelFunc
 	finished sync.WaitGroup
 }
@@ -87,7 +87,7 @@ func (s *Store) Control() Control { return Control{s.core} }
 
 // Open migrates the schema if this process is the first to, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	seal, err := newSealer(cfg.MasterKeys...)
+	master, err := seal.New(cfg.MasterKeys...)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := Migrate(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
-	s := &core{seal: seal, cfg: cfg, hub: newHub()}
+	s := &core{seal: master, cfg: cfg, hub: hints.NewHub()}
 	if s.tenant, err = s.pool(ctx, RoleTenant); err != nil {
 		return nil, err
 	}
@@ -113,9 +113,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.control.Close()
 		return nil, err
 	}
+	dsn, err := withRole(cfg.URL, RoleControl)
+	if err != nil {
+		return nil, err
+	}
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
-	s.finished.Go(func() { s.listen(listenCtx) })
+	s.finished.Go(func() { s.hub.Listen(listenCtx, dsn, cfg.Log) })
 	return &Store{s}, nil
 }
 
@@ -176,26 +180,14 @@ func (s *core) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// Migrate brings the schema up to date. Servers that start together take turns under tern's advisory lock; all but the first find nothing to do.
+// Migrate brings the schema up to date, as its owner.
 func Migrate(ctx context.Context, databaseURL string) error {
 	dsn, err := withRole(databaseURL, RoleOwner)
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return fmt.Errorf("connect to postgres as %s to migrate: %w", RoleOwner, err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	m, err := migrate.NewMigrator(ctx, conn, "schema_version")
-	if err != nil {
-		return fmt.Errorf("prepare migrations: %w", err)
-	}
-	if err := m.LoadMigrations(migrations.FS); err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	if err := m.Migrate(ctx); err != nil {
-		return fmt.Errorf("migrate the schema: %w", err)
+	if err := migrations.Apply(ctx, dsn); err != nil {
+		return fmt.Errorf("as %s: %w", RoleOwner, err)
 	}
 	return nil
 }
@@ -203,6 +195,18 @@ func Migrate(ctx context.Context, databaseURL string) error {
 // inControl runs a transaction of a loop, an operator or an agent.
 func inControl[T any](ctx context.Context, s *core, f func(q *db.Queries) (T, error)) (T, error) {
 	return retry(ctx, s.control, f)
+}
+
+// controlDo is inControl for what has no result.
+func controlDo(ctx context.Context, c Control, f func(q *db.Queries) error) error {
+	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
+	return err
+}
+
+// tenantDo is inTenant for what has no result.
+func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
+	return err
 }
 
 // inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the caller is not, or no longer, who the token says).

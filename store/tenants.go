@@ -11,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // CreateTenant makes a tenant and its network. Codes: name_taken, unavailable when the pod range is used up.
@@ -27,7 +29,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
 				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
 			})
-			if uniqueViolation(err, "tenants_name_key") {
+			if pgerr.UniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
 			}
 			if err != nil {
@@ -47,7 +49,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			if err := c.newTenantKey(ctx, q, id); err != nil {
 				return id, husk.Tenant{}, err
 			}
-			return id, tenantOf(row, cidr), audit(ctx, q, id, "tenant", id.String())
+			return id, convert.Tenant(row, cidr), audit(ctx, q, id, "tenant", id.String())
 		})
 	})
 }
@@ -70,24 +72,14 @@ func (c Control) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
 
 func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
 	row, err := q.Tenant(ctx, id)
-	return tenantOf(row.Tenant, row.Cidr), orNotFound(err, "tenant")
-}
-
-type list[T any] struct {
-	items []T
-	next  string
+	return convert.Tenant(row.Tenant, row.Cidr), orNotFound(err, "tenant")
 }
 
 // Tenants lists tenants, oldest first. Codes: invalid (cursor).
 func (c Control) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, error) {
-	l, err := inControl(ctx, c.core, func(q *db.Queries) (l list[husk.Tenant], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.TenantsRow, error) {
-			return q.Tenants(ctx, db.TenantsParams{AfterTime: after.at, AfterID: after.id, Max: limit})
-		}, func(r db.TenantsRow) husk.Tenant { return tenantOf(r.Tenant, r.Cidr) },
-			func(t husk.Tenant) (time.Time, ID) { return t.CreatedAt, t.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return controlPage(ctx, c, page, func(q *db.Queries, after position, limit int) ([]db.TenantsRow, error) {
+		return q.Tenants(ctx, db.TenantsParams{AfterTime: after.at, AfterID: after.id, Max: limit})
+	}, func(r db.TenantsRow) husk.Tenant { return convert.Tenant(r.Tenant, r.Cidr) }, func(t husk.Tenant) (time.Time, ID) { return t.CreatedAt, t.ID })
 }
 
 // SetQuota changes a tenant's limits by change, which is given what they are. Codes: not_found, precondition_failed.
@@ -97,7 +89,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 		if err != nil {
 			return husk.Tenant{}, err
 		}
-		quota := change(quotaOf(row))
+		quota := change(convert.Quota(row))
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
@@ -117,26 +109,25 @@ func lockTenant(ctx context.Context, q *db.Queries, id ID) (db.Tenant, error) {
 	if err != nil {
 		return row.Tenant, orNotFound(err, "tenant")
 	}
-	return row.Tenant, ifMatch(ctx, tenantOf(row.Tenant, row.Cidr))
+	return row.Tenant, ifMatch(ctx, convert.Tenant(row.Tenant, row.Cidr))
 }
 
 // DeleteTenant removes a tenant with its accounts, keys and network. Codes: not_found, conflict when it still owns something,
 // precondition_failed.
 func (c Control) DeleteTenant(ctx context.Context, id ID) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if _, err := lockTenant(ctx, q, id); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		_, err := q.DeleteTenant(ctx, id)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
-			return struct{}{}, husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes or images (%s); delete them first", pg.TableName)
+			return husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes or images (%s); delete them first", pg.TableName)
 		}
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, audit(ctx, q, id, "tenant", id.String())
+		return audit(ctx, q, id, "tenant", id.String())
 	})
-	return err
 }
 
 // Name returns the tenant's name. Codes: not_found.
@@ -152,7 +143,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.QuotaUse, error) {
 		row, err := q.QuotaUse(ctx, t.id)
 		return husk.QuotaUse{
-			Limits: quotaOf(row.Tenant),
+			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
 				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
 				Networks: row.Networks, Addresses: row.Pods, Images: row.Images,

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"husk"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // ID is how everything is named.
@@ -35,8 +34,8 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 	deadline := time.Now().Add(retryFor)
 	for attempt := 0; ; attempt++ {
 		result, err := once(ctx, pool, f)
-		if err == nil || !temporary(err) {
-			return result, explained(err)
+		if err == nil || !pgerr.Temporary(err) {
+			return result, pgerr.Explained(err)
 		}
 		wait := min(retryBase<<min(attempt, 10), retryMax)
 		wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
@@ -58,56 +57,6 @@ func once[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) 
 		return err
 	})
 	return result, err
-}
-
-// temporary tells whether the transaction may succeed when it is repeated: serialisation failures and deadlocks, lost connections,
-// a server that starts or stops, and a standby (25006: read-only).
-func temporary(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "25006" || pg.Code == "53300" ||
-			strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P")
-	}
-	if _, ok := errors.AsType[*husk.Error](err); ok || errors.Is(err, pgx.ErrNoRows) || errors.Is(err, context.Canceled) {
-		return false
-	}
-	_, isConnect := errors.AsType[*pgconn.ConnectError](err)
-	return isConnect || pgconn.SafeToRetry(err) || connectionLost(err)
-}
-
-// connectionLost recognises a connection that broke in the middle: pgx reports it as an I/O error without a Postgres code.
-func connectionLost(err error) bool {
-	text := err.Error()
-	for _, sign := range []string{"unexpected EOF", "connection reset", "broken pipe", "conn closed", "closed network connection", "connection refused"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
-}
-
-// explained gives a code to what Postgres refuses for a reason that is not ours. Text is the caller's fault: JSON may carry a zero
-// character, and a query parameter any bytes; Postgres keeps neither. A statement that was cancelled, say by its time limit behind a
-// lock, may be tried again later.
-func explained(err error) error {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	switch {
-	case ok && (pg.Code == "22021" || pg.Code == "22P05"):
-		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text has a zero character or is not UTF-8"), err)
-	case ok && pg.Code == "57014":
-		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database took too long; try again with the same Idempotency-Key"), err)
-	}
-	return err
-}
-
-// uniqueViolation tells whether err breaks the named unique constraint.
-func uniqueViolation(err error, constraint string) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "23505" && pg.ConstraintName == constraint
-}
-
-func foreignKeyViolation(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "23503"
 }
 
 // orNotFound turns "no rows" into the one answer for what does not exist and what is another tenant's.

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 )
 
@@ -46,7 +48,7 @@ func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun
 		if err := q.CountTraffic(ctx, traffic); err != nil { // before the end, which the traffic came before
 			return nil, err
 		}
-		return convertAll(refused, func(r db.BeginRunsRow) MisdatedRun { return MisdatedRun{r.ID, r.StartedAt, r.PlacedAt} }), q.EndRuns(ctx, end)
+		return convert.All(refused, func(r db.BeginRunsRow) MisdatedRun { return MisdatedRun{r.ID, r.StartedAt, r.PlacedAt} }), q.EndRuns(ctx, end)
 	})
 }
 
@@ -95,14 +97,14 @@ func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) 
 	if len(rows) > maxUsageRows {
 		return nil, husk.Errorf(husk.CodeTooLarge, "", "the answer has more than %d rows; ask for less time, longer periods or fewer groups", maxUsageRows)
 	}
-	return convertAll(rows, func(r db.UsageRow) husk.Usage {
+	return convert.All(rows, func(r db.UsageRow) husk.Usage {
 		from, to := r.Period.UTC(), u.To
 		switch u.Period {
 		case husk.UsageHourly:
 			to = from.Add(time.Hour)
 		case husk.UsageDaily:
-			from = later(from, u.From)
-			to = earlier(r.Period.UTC().Add(24*time.Hour), u.To)
+			from = slices.MaxFunc([]time.Time{from, u.From}, time.Time.Compare)
+			to = slices.MinFunc([]time.Time{r.Period.UTC().Add(24 * time.Hour), u.To}, time.Time.Compare)
 		case husk.UsageTotal:
 		}
 		return husk.Usage{

@@ -10,7 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // CreateUser admits a person whom an issuer knows, by subject or, until the first login, by a verified email address. Codes: name_taken,
@@ -25,7 +27,7 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 			if err != nil {
 				return uuid.Nil, husk.User{}, err
 			}
-			return row.ID, userOf(row), audit(ctx, q, t.id, "user", row.ID.String())
+			return row.ID, convert.User(row), audit(ctx, q, t.id, "user", row.ID.String())
 		})
 	})
 }
@@ -46,7 +48,7 @@ func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User)
 		p.Subject = &user.Subject
 	}
 	row, err := q.InsertUser(ctx, p)
-	if uniqueViolation(err, "users_by_subject") || uniqueViolation(err, "users_by_invitation") {
+	if pgerr.UniqueViolation(err, "users_by_subject") || pgerr.UniqueViolation(err, "users_by_invitation") {
 		return row, husk.Errorf(husk.CodeNameTaken, "", "the tenant has this user already")
 	}
 	return row, err
@@ -56,19 +58,15 @@ func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User)
 func (t Tenant) User(ctx context.Context, id ID) (husk.User, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
 		row, err := q.User(ctx, db.UserParams{TenantID: t.id, ID: id})
-		return userOf(row), orNotFound(err, "user")
+		return convert.User(row), orNotFound(err, "user")
 	})
 }
 
 // Users lists, oldest first. Codes: invalid (cursor).
 func (t Tenant) Users(ctx context.Context, page Page) ([]husk.User, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.User], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.User, error) {
-			return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
-		}, userOf, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.User, error) {
+		return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
+	}, convert.User, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
 }
 
 // UpdateUser changes a user's role, which then comes from no mapping any more, or shuts the user out or in again; nil leaves as it is.
@@ -89,22 +87,21 @@ func (t Tenant) UpdateUser(ctx context.Context, id ID, role *husk.Role, disabled
 		if row, err = q.UpdateUser(ctx, p); err != nil {
 			return husk.User{}, err
 		}
-		return userOf(row), audit(ctx, q, t.id, "user", id.String())
+		return convert.User(row), audit(ctx, q, t.id, "user", id.String())
 	})
 }
 
 // DeleteUser removes a user. Codes: not_found, precondition_failed.
 func (t Tenant) DeleteUser(ctx context.Context, id ID) error {
-	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+	return tenantDo(ctx, t, func(q *db.Queries) error {
 		if _, err := lockUser(ctx, q, t.id, id); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		if err := q.DeleteUser(ctx, db.DeleteUserParams{TenantID: t.id, ID: id}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, audit(ctx, q, t.id, "user", id.String())
+		return audit(ctx, q, t.id, "user", id.String())
 	})
-	return err
 }
 
 func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, error) {
@@ -112,7 +109,7 @@ func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, err
 	if err != nil {
 		return row, orNotFound(err, "user")
 	}
-	return row, ifMatch(ctx, userOf(row))
+	return row, ifMatch(ctx, convert.User(row))
 }
 
 // TenantByWord returns the id of the tenant of this id or name. Codes: not_found.
@@ -128,46 +125,8 @@ func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
 func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
 		rows, err := q.IssuersOfToken(ctx, db.IssuersOfTokenParams{Issuer: issuer, TenantID: tenantID})
-		return convertAll(rows, issuerOf), err
+		return convert.All(rows, convert.Issuer), err
 	})
-}
-
-// Login is what a verified ID token says of a person, and which issuers vouch for it.
-type Login struct {
-	Issuer, Subject, Name string
-	VerifiedEmail         string // empty when the issuer has not verified it
-	Claims                map[string]any
-	VouchedBy             []husk.OIDCIssuer
-}
-
-// roleIn returns the highest role that the mappings give in a tenant, and "" for none.
-func (l Login) roleIn(tenantID ID) husk.Role {
-	role := husk.Role("")
-	for _, i := range l.VouchedBy {
-		for _, m := range i.RoleMappings {
-			in := i.TenantID
-			if m.TenantID != nil && i.TenantID == uuid.Nil {
-				in = *m.TenantID
-			}
-			if in == tenantID && m.Fits(l.Claims) && (role == "" || m.Role.Includes(role)) {
-				role = m.Role
-			}
-		}
-	}
-	return role
-}
-
-// mappedTenants returns the tenants in which a mapping gives a role.
-func (l Login) mappedTenants() []ID {
-	var ids []ID
-	for _, i := range l.VouchedBy {
-		for _, m := range i.RoleMappings {
-			if m.TenantID != nil && i.TenantID == uuid.Nil && m.Fits(l.Claims) && !slices.Contains(ids, *m.TenantID) {
-				ids = append(ids, *m.TenantID)
-			}
-		}
-	}
-	return ids
 }
 
 // ErrWhichTenant is the answer to a login that opens several tenants and names none.
@@ -175,7 +134,7 @@ var ErrWhichTenant = errors.New("the login opens several tenants")
 
 // LogIn admits a person to a tenant, or to the only one that is open when none is named, and makes the user at the first login that a
 // mapping admits. It returns the tenant's name too. Codes: unauthenticated; and ErrWhichTenant.
-func (c Control) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller, string, error) {
+func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Caller, string, error) {
 	type admitted struct {
 		caller husk.Caller
 		tenant string
@@ -206,11 +165,11 @@ func (c Control) LogIn(ctx context.Context, l Login, tenantID *ID) (husk.Caller,
 	return a.caller, a.tenant, err
 }
 
-func chooseTenant(ctx context.Context, q *db.Queries, l Login, tenantID *ID) (ID, error) {
+func chooseTenant(ctx context.Context, q *db.Queries, l husk.Login, tenantID *ID) (ID, error) {
 	if tenantID != nil {
 		return *tenantID, nil
 	}
-	open := l.mappedTenants()
+	open := l.MappedTenants()
 	known, err := q.TenantsOfUser(ctx, db.TenantsOfUserParams{Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
 	if err != nil {
 		return uuid.Nil, err
@@ -230,8 +189,8 @@ func chooseTenant(ctx context.Context, q *db.Queries, l Login, tenantID *ID) (ID
 	}
 }
 
-func logIn(ctx context.Context, q *db.Queries, l Login, in ID, refused *husk.Error) (db.User, error) {
-	role := l.roleIn(in)
+func logIn(ctx context.Context, q *db.Queries, l husk.Login, in ID, refused *husk.Error) (db.User, error) {
+	role := l.RoleIn(in)
 	user, err := q.FindUser(ctx, db.FindUserParams{TenantID: in, Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
 	if errors.Is(err, pgx.ErrNoRows) {
 		if role == "" {

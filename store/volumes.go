@@ -9,7 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // CreateVolume accepts an order for a volume; a control loop makes it. Codes: quota_exceeded, name_taken, idempotency_mismatch.
@@ -32,13 +34,13 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 				return id, husk.Volume{}, err
 			}
 			row, err := q.InsertVolume(ctx, db.InsertVolumeParams{TenantID: t.id, ID: id, Name: name, Labels: labels, SizeGib: sizeGiB})
-			if uniqueViolation(err, "volumes_tenant_id_name_key") {
+			if pgerr.UniqueViolation(err, "volumes_tenant_id_name_key") {
 				return id, husk.Volume{}, husk.Errorf(husk.CodeNameTaken, "name", "a volume named %q exists already", name)
 			}
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
-			return id, volumeOf(row, nil), ordered(ctx, q, t.id, "volume", id, "Created", "")
+			return id, convert.Volume(row, nil), ordered(ctx, q, t.id, "volume", id, "Created", "")
 		})
 		volume.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
 		return volume, err
@@ -49,20 +51,15 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 func (t Tenant) Volume(ctx context.Context, id ID) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
-		return volumeOf(row.Volume, row.PodID), orNotFound(err, "volume")
+		return convert.Volume(row.Volume, row.PodID), orNotFound(err, "volume")
 	})
 }
 
 // Volumes lists a tenant's volumes, oldest first. Codes: invalid (cursor).
 func (t Tenant) Volumes(ctx context.Context, page Page, filter Filter) ([]husk.Volume, string, error) {
-	l, err := inTenant(ctx, t, func(q *db.Queries) (l list[husk.Volume], err error) {
-		l.items, l.next, err = paged(page, func(after position, limit int) ([]db.VolumesRow, error) {
-			return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
-		}, func(r db.VolumesRow) husk.Volume { return volumeOf(r.Volume, r.PodID) },
-			func(v husk.Volume) (time.Time, ID) { return v.CreatedAt, v.ID })
-		return l, err
-	})
-	return l.items, l.next, err
+	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.VolumesRow, error) {
+		return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: filter.Labels.json(), Max: limit})
+	}, func(r db.VolumesRow) husk.Volume { return convert.Volume(r.Volume, r.PodID) }, func(v husk.Volume) (time.Time, ID) { return v.CreatedAt, v.ID })
 }
 
 // DeleteVolume marks a volume for deletion; a control loop removes it. Codes: not_found, volume_in_use, precondition_failed.
@@ -76,7 +73,7 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 		if err != nil {
 			return husk.Volume{}, err
 		}
-		if err := ifMatch(ctx, volumeOf(was.Volume, was.PodID)); err != nil {
+		if err := ifMatch(ctx, convert.Volume(was.Volume, was.PodID)); err != nil {
 			return husk.Volume{}, err
 		}
 		pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: t.id, VolumeID: id})
@@ -95,7 +92,7 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 			}
 		}
 		row.State = husk.VolumeDeleting
-		return volumeOf(row, nil), nil
+		return convert.Volume(row, nil), nil
 	})
 }
 
@@ -103,45 +100,42 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 func (c Control) UnfinishedVolumes(ctx context.Context) ([]husk.Volume, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Volume, error) {
 		rows, err := q.UnfinishedVolumes(ctx)
-		return convertAll(rows, func(v db.Volume) husk.Volume { return volumeOf(v, nil) }), err
+		return convert.All(rows, func(v db.Volume) husk.Volume { return convert.Volume(v, nil) }), err
 	})
 }
 
 // VolumeMade records that the RBD image of a volume is complete. It changes nothing if the volume is to be deleted by now.
 func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID})
 		if err != nil || n == 0 {
-			return struct{}{}, err
+			return err
 		}
 		if err := q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, record(ctx, q, v.TenantID, "volume", v.ID, "Available", "")
+		return record(ctx, q, v.TenantID, "volume", v.ID, "Available", "")
 	})
-	return err
 }
 
 // VolumeTrouble records why a volume cannot be made or removed at the moment.
 func (c Control) VolumeTrouble(ctx context.Context, v husk.Volume, message string) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
-		return struct{}{}, q.SetVolumeMessage(ctx, db.SetVolumeMessageParams{TenantID: v.TenantID, ID: v.ID, Message: message})
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return q.SetVolumeMessage(ctx, db.SetVolumeMessageParams{TenantID: v.TenantID, ID: v.ID, Message: message})
 	})
-	return err
 }
 
 // VolumeRemoved forgets a volume whose RBD image is gone.
 func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) {
+	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveVolume(ctx, db.RemoveVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		if err := q.EndVolume(ctx, db.EndVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
-			return struct{}{}, err
+			return err
 		}
-		return struct{}{}, record(ctx, q, v.TenantID, "volume", v.ID, "Deleted", "")
+		return record(ctx, q, v.TenantID, "volume", v.ID, "Deleted", "")
 	})
-	return err
 }
 
 // VolumeNames returns the names of the RBD images that volumes own, whatever their state. What else is in the pool is an orphan.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/logring"
 )
 
 // outputWait is how long a container's output may stay open after its last
@@ -285,7 +286,9 @@ func (k *child) useTerminal(from *os.File, stdin bool) error {
 }
 
 func (k *child) copyOutput(stream string, f *os.File, terminal bool) {
-	k.copying.Go(func() { copyLines(k.stdio.log, stream, &output{k: k, f: f, to: k.stdio, name: stream}, terminal) })
+	k.copying.Go(func() {
+		logring.CopyLines(k.stdio.log, stream, &output{k: k, f: f, to: k.stdio, name: stream}, terminal)
+	})
 }
 
 // socketPair is one on which descriptors are passed.

@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"husk/guest"
+	"husk/guest/netlink"
 )
 
 // setUpNetwork brings up loopback and the pod's card, if it has one.
 func setUpNetwork(ctx context.Context, n *guest.Network) error {
-	nl, err := openNetlink()
+	nl, err := netlink.Open()
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	defer nl.close()
-	if err := nl.linkUp(1, 0); err != nil { // lo is always the first
+	defer nl.Close()
+	if err := nl.LinkUp(1, 0); err != nil { // lo is always the first
 		return fmt.Errorf("network: loopback: %w", err)
 	}
 	if n == nil {
@@ -32,14 +33,14 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	if err := nl.linkUp(index, n.MTU); err != nil {
+	if err := nl.LinkUp(index, n.MTU); err != nil {
 		return fmt.Errorf("network: card %s: %w", n.MAC, err)
 	}
-	if err := nl.addAddress(index, n.Address); err != nil {
+	if err := nl.AddAddress(index, n.Address); err != nil {
 		return fmt.Errorf("network: address %s: %w", n.Address, err)
 	}
 	if n.Gateway.IsValid() {
-		if err := nl.addDefaultRoute(index, n.Gateway); err != nil {
+		if err := nl.AddDefaultRoute(index, n.Gateway); err != nil {
 			return fmt.Errorf("network: gateway %s: %w", n.Gateway, err)
 		}
 	}

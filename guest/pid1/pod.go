@@ -213,7 +213,7 @@ func (p *pod) Logs(ctx context.Context, container string, after uint64, follow b
 	if s == nil {
 		return &guest.CallError{Code: guest.CodeNotFound, Message: fmt.Sprintf("no container %q", container)}
 	}
-	return s.log.copyTo(ctx, after, follow, emit)
+	return s.log.CopyTo(ctx, after, follow, emit)
 }
 
 // Stop ends everything in the background, with a status to the last.

@@ -5,6 +5,7 @@ package pid1
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/logring"
 	"husk/session"
 )
 
@@ -37,7 +39,7 @@ const (
 // Whoever takes nothing for outputHold is cut off: a container goes on whatever
 // happens on somebody's screen, and nobody who reads misses anything.
 type stdio struct {
-	log *ring
+	log *logring.Ring
 
 	mu      sync.Mutex
 	readers []*reader
@@ -71,12 +73,12 @@ type reader struct {
 }
 
 func newStdio() *stdio {
-	return &stdio{log: newRing(), changed: make(chan struct{}), over: make(chan struct{})}
+	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
 }
 
 // close tells that no more runs will come, and no more output.
 func (s *stdio) close() {
-	s.log.close()
+	s.log.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -285,3 +287,36 @@ func setSize(tty *os.File, s session.Size) {
 // streamKinds are the frames in which the streams of the log go to those who
 // are attached.
 var streamKinds = map[string]session.Kind{guest.Stdout: session.Stdout, guest.Stderr: session.Stderr}
+
+// lastOutput is how much a container may have put out before its end that is
+// still to be read, in bytes: as much as a pipe may hold.
+const lastOutput = 1 << 20
+
+// output is what copyLines reads of a container: everything goes to those who
+// are attached first.
+type output struct {
+	k    *child
+	f    *os.File
+	to   *stdio
+	name string // of the stream
+	late int    // bytes that came after the container's end
+}
+
+func (o *output) Read(p []byte) (int, error) {
+	hold := outputHold
+	if o.k.over.Load() {
+		hold = outputWait
+		o.f.SetReadDeadline(time.Now().Add(outputWait))
+	}
+	n, err := o.f.Read(p)
+	if n > 0 {
+		o.to.spread(streamKinds[o.name], p[:n], hold)
+	}
+	// Who has passed its pipe on to another container may write for ever.
+	if o.k.over.Load() {
+		if o.late += n; o.late >= lastOutput && err == nil {
+			err = io.EOF
+		}
+	}
+	return n, err
+}

@@ -305,17 +305,3 @@ func TestAnAttachedSessionSaysWhyItEnds(t *testing.T) {
 		}
 	})
 }
-
-func TestATerminalsLinesAreLoggedWithoutItsCarriageReturns(t *testing.T) {
-	t.Parallel()
-	r := newRing()
-	copyLines(r, guest.Stdout, strings.NewReader("one\r\ntwo\rthree\r\n$ "), true)
-	got, _ := r.read(0)
-	var lines []string
-	for _, e := range got {
-		lines = append(lines, string(e.Line))
-	}
-	if want := "one|two\rthree|$ "; strings.Join(lines, "|") != want {
-		t.Errorf("the log has %q, want %q", strings.Join(lines, "|"), want)
-	}
-}

@@ -91,8 +91,8 @@ func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, err
 }
 
 // verifyLogin holds an ID token against each configuration of its issuer; they differ by client id.
-func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OIDCIssuer) (store.Login, error) {
-	var login store.Login
+func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OIDCIssuer) (husk.Login, error) {
+	var login husk.Login
 	refusal := refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here vouches for the subject token")
 	checked := map[string]bool{}
 	for _, i := range configured {

@@ -26,7 +26,7 @@ type order struct {
 }
 
 // orders are a good request for each POST of the contract that takes an Idempotency-Key.
-func (s site) orders(c tenancy, provider string) map[string]order {
+func (s fixture) orders(c tenancy, provider string) map[string]order {
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "viewer"}), 201)
 	issuer := func(name string) map[string]any {
 		return map[string]any{"name": name, "issuer": provider, "clientId": name}

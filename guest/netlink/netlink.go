@@ -1,6 +1,7 @@
 //go:build linux
 
-package pid1
+// Package netlink speaks the few Conn messages that a pod's machine needs to bring up its interfaces.
+package netlink
 
 import (
 	"encoding/binary"
@@ -11,25 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rtnetlink speaks the three rtnetlink messages a pod needs. A netlink library
+// Conn speaks the three rtnetlink messages a pod needs. A netlink library
 // would be a quarter of husk-init.
-type rtnetlink struct {
+type Conn struct {
 	fd  int
 	seq uint32
 }
 
-func openNetlink() (*rtnetlink, error) {
+// Open opens a netlink socket.
+func Open() (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
-	return &rtnetlink{fd: fd}, nil
+	return &Conn{fd: fd}, nil
 }
 
-func (n *rtnetlink) close() { unix.Close(n.fd) }
+// Close closes the socket.
+func (n *Conn) Close() { unix.Close(n.fd) }
 
-// linkUp brings an interface up and sets its MTU, unless that is 0.
-func (n *rtnetlink) linkUp(index, mtu int) error {
+// LinkUp brings an interface up and sets its MTU, unless that is 0.
+func (n *Conn) LinkUp(index, mtu int) error {
 	msg := bytesOf(&unix.IfInfomsg{Family: unix.AF_UNSPEC, Index: int32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
 	if mtu > 0 {
 		msg = attr(msg, unix.IFLA_MTU, binary.NativeEndian.AppendUint32(nil, uint32(mtu)))
@@ -37,7 +40,8 @@ func (n *rtnetlink) linkUp(index, mtu int) error {
 	return n.do(unix.RTM_NEWLINK, 0, msg)
 }
 
-func (n *rtnetlink) addAddress(index int, p netip.Prefix) error {
+// AddAddress gives an interface an address.
+func (n *Conn) AddAddress(index int, p netip.Prefix) error {
 	ip := p.Addr().AsSlice()
 	msg := bytesOf(&unix.IfAddrmsg{Family: family(p.Addr()), Prefixlen: uint8(p.Bits()), Index: uint32(index)})
 	msg = attr(msg, unix.IFA_LOCAL, ip)
@@ -49,9 +53,9 @@ func (n *rtnetlink) addAddress(index int, p netip.Prefix) error {
 	return n.do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
 }
 
-// addDefaultRoute routes everything by a gateway that may lie outside the
+// AddDefaultRoute routes everything by a gateway that may lie outside the
 // interface's own subnet.
-func (n *rtnetlink) addDefaultRoute(index int, gateway netip.Addr) error {
+func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr) error {
 	msg := bytesOf(&unix.RtMsg{
 		Family: family(gateway), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT,
 		Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_UNICAST, Flags: unix.RTNH_F_ONLINK,
@@ -62,7 +66,7 @@ func (n *rtnetlink) addDefaultRoute(index int, gateway netip.Addr) error {
 }
 
 // do sends one request and waits for the kernel's acknowledgement.
-func (n *rtnetlink) do(kind, flags uint16, body []byte) error {
+func (n *Conn) do(kind, flags uint16, body []byte) error {
 	n.seq++
 	head := unix.NlMsghdr{
 		Len: uint32(unix.SizeofNlMsghdr + len(body)), Type: kind, Seq: n.seq,

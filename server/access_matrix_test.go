@@ -17,21 +17,21 @@ import (
 	"husk/store"
 )
 
-// world is two tenants: one that owns something of every kind, and a stranger who knows all of its ids.
-type world struct {
-	site
+// matrix is two tenants: one that owns something of every kind, and a stranger who knows all of its ids.
+type matrix struct {
+	fixture
 	victim, stranger tenancy
 	// viewer and expired are tokens of the stranger's own tenant.
 	viewer, expired string
 	node            uuid.UUID
-	agent, other    site // the agent of the victim's node, and that of another
+	agent, other    fixture // the agent of the victim's node, and that of another
 
 	pod, volume, account, key, user, issuer string
 }
 
-func newWorld(t *testing.T) world {
+func newMatrix(t *testing.T) matrix {
 	s := open(t)
-	w := world{site: s, victim: s.tenant(), stranger: s.tenant()}
+	w := matrix{fixture: s, victim: s.tenant(), stranger: s.tenant()}
 	w.node, w.agent = s.node()
 	_, w.other = s.node()
 	pod := s.order(w.victim)
@@ -64,7 +64,7 @@ type attempt struct {
 // ids are what an attempt names: the victim's, or ones that never were.
 type ids struct{ pod, volume, image, account, key, user, issuer, node, tenant string }
 
-func (w world) victims() ids {
+func (w matrix) victims() ids {
 	return ids{w.pod, w.volume, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
 }
 
@@ -145,7 +145,7 @@ var show = map[string]attempt{
 }
 
 // method finds the HTTP method of an operation.
-func (w world) method(id string) string {
+func (w matrix) method(id string) string {
 	for _, op := range operations(w.contract.spec) {
 		if op.id == id {
 			return op.method
@@ -177,7 +177,7 @@ func bare(t testing.TB, a answer) string {
 // another node. An operation that this test does not know fails it.
 func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newMatrix(t)
 	for _, op := range operations(w.contract.spec) {
 		rule := access[op.id]
 		attempts := []attempt{{path: op.path}}
@@ -199,7 +199,7 @@ func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
 }
 
 // tryAll sends one request as everyone who has no business with it.
-func (w world) tryAll(op operation, rule accessRule, a attempt) {
+func (w matrix) tryAll(op operation, rule accessRule, a attempt) {
 	body := a.body
 	if body == nil && (op.method == "POST" || op.method == "PATCH") {
 		body = map[string]any{}
@@ -232,7 +232,7 @@ func (w world) tryAll(op operation, rule accessRule, a attempt) {
 
 func TestAForeignIDIsOneThatNeverWas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newMatrix(t)
 	before := w.inventory()
 	for id, attempts := range aim {
 		method := w.method(id)
@@ -283,7 +283,7 @@ func idsIn(a attempt) ids {
 }
 
 // inventory is everything of the victim, as its owner sees it.
-func (w world) inventory() string {
+func (w matrix) inventory() string {
 	var all []string
 	for _, path := range []string{
 		"/v1/pods", "/v1/volumes", "/v1/images", "/v1/service-accounts", "/v1/users", "/v1/oidc-issuers", "/v1/events", "/v1/quota",
@@ -301,7 +301,7 @@ func (w world) inventory() string {
 // How long an answer takes must not tell a foreign id from one that never was. Foreign and absent ids are asked for in turns; when
 // neither tends to be slower, either one of a pair is the slower as often as the other. The machine's noise hits both alike.
 func TestTheTimeOfAnAnswerTellsNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newMatrix(t)
 	const pairsOfCalls, tolerated, rounds = 120, 0.18, 3
 	for id, attempts := range aim {
 		method := w.method(id)
@@ -322,7 +322,7 @@ func TestTheTimeOfAnAnswerTellsNothing(t *testing.T) {
 }
 
 // slowerShare is how often the foreign id takes longer, ordered both ways in turns.
-func (w world) slowerShare(method string, foreign attempt, absent func() attempt, n int) float64 {
+func (w matrix) slowerShare(method string, foreign attempt, absent func() attempt, n int) float64 {
 	timed := func(a attempt) time.Duration {
 		start := time.Now()
 		w.call(method, a.path, w.stranger.token, a.body)
@@ -346,7 +346,7 @@ func (w world) slowerShare(method string, foreign attempt, absent func() attempt
 
 func TestTheAgentOfAnotherNodeReachesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newMatrix(t)
 	status := func() openapi.PodStatus {
 		return as[openapi.Pod](t, w.call("GET", "/v1/pods/"+w.pod, w.victim.token, nil), 200).Status
 	}

@@ -33,7 +33,7 @@ func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
 	return body
 }
 
-func (s site) tellSamples(agent site, samples ...map[string]any) {
+func (s fixture) tellSamples(agent fixture, samples ...map[string]any) {
 	s.t.Helper()
 	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{"pods": samples}); a.status != 204 {
 		s.t.Fatalf("samples are answered %d %s", a.status, a.body)
@@ -41,7 +41,7 @@ func (s site) tellSamples(agent site, samples ...map[string]any) {
 }
 
 // scrape reads the figures as they are in the database now.
-func (s site) scrape(token string) answer {
+func (s fixture) scrape(token string) answer {
 	s.t.Helper()
 	if err := s.metrics.Refresh(s.t.Context()); err != nil {
 		s.t.Fatal(err)
@@ -49,7 +49,7 @@ func (s site) scrape(token string) answer {
 	return s.call("GET", "/v1/metrics", token, nil)
 }
 
-func (s site) connect(role string) *pgx.Conn {
+func (s fixture) connect(role string) *pgx.Conn {
 	s.t.Helper()
 	db, err := pgx.Connect(s.t.Context(), s.database(role))
 	if err != nil {

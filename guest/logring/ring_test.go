@@ -1,6 +1,4 @@
-//go:build linux
-
-package pid1
+package logring
 
 import (
 	"context"
@@ -18,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func collect(r *ring, after uint64, follow bool) (got []guest.LogEntry, err error) {
-	err = r.copyTo(context.Background(), after, follow, func(e []guest.LogEntry) error {
+func collect(r *Ring, after uint64, follow bool) (got []guest.LogEntry, err error) {
+	err = r.CopyTo(context.Background(), after, follow, func(e []guest.LogEntry) error {
 		got = append(got, e...)
 		return nil
 	})
@@ -28,10 +26,10 @@ func collect(r *ring, after uint64, follow bool) (got []guest.LogEntry, err erro
 
 func TestRingTellsWhatItDropped(t *testing.T) {
 	t.Parallel()
-	r := newRing()
+	r := New()
 	line := make([]byte, ringBytes/8-entryOverhead)
 	for range 20 {
-		r.add(guest.LogEntry{Stream: guest.Stdout, Line: line})
+		r.Add(guest.LogEntry{Stream: guest.Stdout, Line: line})
 	}
 	got, err := collect(r, 2, false)
 	if err != nil {
@@ -45,11 +43,11 @@ func TestRingTellsWhatItDropped(t *testing.T) {
 func TestRingKeepsOrderAndBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRing()
+		r := New()
 		var next, read uint64 = 1, 0
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "write") {
-				r.add(guest.LogEntry{Line: make([]byte, rapid.IntRange(0, ringBytes/4).Draw(t, "size"))})
+				r.Add(guest.LogEntry{Line: make([]byte, rapid.IntRange(0, ringBytes/4).Draw(t, "size"))})
 				next++
 				continue
 			}
@@ -75,21 +73,21 @@ func TestRingKeepsOrderAndBounds(t *testing.T) {
 
 func TestFollowersEndWithTheContainer(t *testing.T) {
 	t.Parallel()
-	r := newRing()
+	r := New()
 	done := make(chan int)
 	go func() {
 		got, _ := collect(r, 0, true)
 		done <- len(got)
 	}()
-	r.add(guest.LogEntry{})
-	r.add(guest.LogEntry{})
-	r.close()
+	r.Add(guest.LogEntry{})
+	r.Add(guest.LogEntry{})
+	r.Close()
 	if n := <-done; n != 2 {
 		t.Errorf("followed %d entries; want 2", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := newRing().copyTo(ctx, 0, true, nil); !errors.Is(err, context.Canceled) {
+	if err := New().CopyTo(ctx, 0, true, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v; want cancelled", err)
 	}
 }
@@ -108,12 +106,12 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 		{long + long, []string{long + "+", long + "+"}},
 	} {
 		for _, oneByOne := range []bool{false, true} {
-			r := newRing()
+			r := New()
 			in := iotest.DataErrReader(strings.NewReader(tt.in))
 			if oneByOne {
 				in = iotest.OneByteReader(strings.NewReader(tt.in))
 			}
-			copyLines(r, guest.Stdout, in, false)
+			CopyLines(r, guest.Stdout, in, false)
 			var got []string
 			entries, _ := collect(r, 0, false)
 			for _, e := range entries {
@@ -130,10 +128,16 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 	}
 }
 
-func TestEnvironment(t *testing.T) {
+func TestATerminalsLinesAreLoggedWithoutItsCarriageReturns(t *testing.T) {
 	t.Parallel()
-	got := environment([]string{"A=1", "HOME=/srv", "A=2"}, "pod", "/root")
-	if diff := cmp.Diff([]string{defaultPath, "HOSTNAME=pod", "HOME=/srv", "A=2"}, got); diff != "" {
-		t.Errorf("environment (-want +got):\n%s", diff)
+	r := New()
+	CopyLines(r, guest.Stdout, strings.NewReader("one\r\ntwo\rthree\r\n$ "), true)
+	got, _ := r.read(0)
+	var lines []string
+	for _, e := range got {
+		lines = append(lines, string(e.Line))
+	}
+	if want := "one|two\rthree|$ "; strings.Join(lines, "|") != want {
+		t.Errorf("the log has %q, want %q", strings.Join(lines, "|"), want)
 	}
 }

@@ -26,7 +26,7 @@ func scheduleForTests(ctx context.Context, s *Server, db store.Control) {
 }
 
 // fleet makes nodes and pending pods by hand: the way through the API would take minutes.
-func (s site) fleet(nodes, pods int) *pgx.Conn {
+func (s fixture) fleet(nodes, pods int) *pgx.Conn {
 	s.t.Helper()
 	c := s.tenant()
 	first := s.order(c)
@@ -53,7 +53,7 @@ func (s site) fleet(nodes, pods int) *pgx.Conn {
 	return db
 }
 
-func (s site) count(db *pgx.Conn, sql string) int {
+func (s fixture) count(db *pgx.Conn, sql string) int {
 	s.t.Helper()
 	var n int
 	if err := db.QueryRow(s.t.Context(), sql).Scan(&n); err != nil {
@@ -63,7 +63,7 @@ func (s site) count(db *pgx.Conn, sql string) int {
 }
 
 // wantSound checks by SQL that what nodes are charged is what is placed on them, once, and within what they have.
-func (s site) wantSound(db *pgx.Conn, pods int) {
+func (s fixture) wantSound(db *pgx.Conn, pods int) {
 	s.t.Helper()
 	for what, sql := range map[string]string{
 		"nodes are charged for other than what they hold": `SELECT count(*) FROM nodes n LEFT JOIN (SELECT node_id, sum(cpu_millis) AS cpu, sum(memory_mib + vmm_overhead_mib) AS memory FROM pods GROUP BY node_id) p
@@ -166,7 +166,7 @@ func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 func BenchmarkPlacing(b *testing.B) {
 	const nodes, pods = 10_000, 50_000
 	for b.Loop() {
-		s := benchSite(b)
+		s := benchFixture(b)
 		db := s.fleet(nodes, pods)
 		ctx, cancel := context.WithCancel(b.Context())
 		began := time.Now()

@@ -1,6 +1,4 @@
-//go:build linux
-
-package pid1
+package logring
 
 import (
 	"bytes"
@@ -10,14 +8,14 @@ import (
 	"husk/guest"
 )
 
-// copyLines reads a container's output to its end and adds it to the ring line
+// CopyLines reads a container's output to its end and adds it to the ring line
 // by line; longer ones in pieces of guest.MaxLogLine. A terminal ends lines with
 // a carriage return too, which is none of the log's.
-func copyLines(out *ring, stream string, r io.Reader, terminal bool) {
+func CopyLines(out *Ring, stream string, r io.Reader, terminal bool) {
 	buf := make([]byte, guest.MaxLogLine)
 	have := 0
 	add := func(line []byte, partial bool) {
-		out.add(guest.LogEntry{Time: time.Now(), Stream: stream, Partial: partial, Line: bytes.Clone(line)})
+		out.Add(guest.LogEntry{Time: time.Now(), Stream: stream, Partial: partial, Line: bytes.Clone(line)})
 	}
 	for {
 		n, err := r.Read(buf[have:])

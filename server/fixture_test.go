@@ -55,8 +55,8 @@ const (
 	issuer   = "https://husk.example.com"
 )
 
-// site is a server over HTTP with a database of its own. It has no Ceph: the API only writes down what is wanted.
-type site struct {
+// fixture is a server over HTTP with a database of its own. It has no Ceph: the API only writes down what is wanted.
+type fixture struct {
 	*Server
 	cfg   Config
 	db    *store.Store
@@ -71,10 +71,10 @@ type site struct {
 	agentURL string
 }
 
-func open(t testing.TB) site {
+func open(t testing.TB) fixture {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
-	s := site{t: t, operatorID: uuid.New(), database: url}.another()
+	s := fixture{t: t, operatorID: uuid.New(), database: url}.another()
 	if err := s.store.EnsureOperator(t.Context(), s.operatorID, "a secret of the operator"); err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +82,10 @@ func open(t testing.TB) site {
 }
 
 // another is another server on the same database.
-func (s site) another() site { s.t.Helper(); return s.logging(slog.NewTextHandler(s.t.Output(), nil)) }
+func (s fixture) another() fixture { s.t.Helper(); return s.logging(slog.NewTextHandler(s.t.Output(), nil)) }
 
 // logging is another server, whose log goes there.
-func (s site) logging(handler slog.Handler) site {
+func (s fixture) logging(handler slog.Handler) fixture {
 	t := s.t
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{
@@ -104,14 +104,14 @@ func (s site) logging(handler slog.Handler) site {
 }
 
 // configured is another server on the same database, with this change to its configuration.
-func (s site) configured(change func(*Config)) site {
+func (s fixture) configured(change func(*Config)) fixture {
 	s.t.Helper()
 	cfg := s.cfg
 	change(&cfg)
 	return s.serve(cfg)
 }
 
-func (s site) serve(cfg Config) site {
+func (s fixture) serve(cfg Config) fixture {
 	t := s.t
 	t.Helper()
 	var err error
@@ -175,7 +175,7 @@ func wantProblem(t testing.TB, a answer, status int, code husk.Code, field strin
 }
 
 // request sends a request; body may be a string that is sent as it is, or a value that becomes JSON.
-func (s site) request(method, path, token string, body any, headers ...string) *http.Request {
+func (s fixture) request(method, path, token string, body any, headers ...string) *http.Request {
 	s.t.Helper()
 	var reader io.Reader
 	switch b := body.(type) {
@@ -205,7 +205,7 @@ func (s site) request(method, path, token string, body any, headers ...string) *
 	return r
 }
 
-func (s site) send(r *http.Request) answer {
+func (s fixture) send(r *http.Request) answer {
 	s.t.Helper()
 	resp, err := s.web.Do(r)
 	if err != nil {
@@ -225,12 +225,12 @@ func (s site) send(r *http.Request) answer {
 	return a
 }
 
-func (s site) call(method, path, token string, body any, headers ...string) answer {
+func (s fixture) call(method, path, token string, body any, headers ...string) answer {
 	s.t.Helper()
 	return s.send(s.request(method, path, token, body, headers...))
 }
 
-func (s site) token(c husk.Caller) string {
+func (s fixture) token(c husk.Caller) string {
 	s.t.Helper()
 	token, err := s.auth.IssueTokenFor(s.t.Context(), c, time.Hour)
 	if err != nil {
@@ -239,7 +239,7 @@ func (s site) token(c husk.Caller) string {
 	return token
 }
 
-func (s site) operator() string {
+func (s fixture) operator() string {
 	s.t.Helper()
 	return s.token(husk.Caller{Kind: husk.CallerOperator, ID: s.operatorID, Name: "first-operator"})
 }
@@ -256,7 +256,7 @@ type tenancy struct {
 	image husk.Image
 }
 
-func (s site) tenant() tenancy {
+func (s fixture) tenant() tenancy {
 	s.t.Helper()
 	quota := map[string]any{"requestsPerSecond": 100_000} // tests are busier than tenants
 	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant"), "quota": quota}), 201)
@@ -280,7 +280,7 @@ func (s site) tenant() tenancy {
 }
 
 // with makes a service account of a role in the tenant and returns a token of it.
-func (s site) with(c tenancy, role husk.Role) string {
+func (s fixture) with(c tenancy, role husk.Role) string {
 	s.t.Helper()
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": role}), 201)
 	key := as[openapi.APIKeyWithSecret](s.t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "key"}), 201)
@@ -298,13 +298,13 @@ func (c tenancy) body(name string) map[string]any {
 	}}
 }
 
-func (s site) order(c tenancy) openapi.Pod {
+func (s fixture) order(c tenancy) openapi.Pod {
 	s.t.Helper()
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
 }
 
-// node joins over the API and sends a heartbeat. It returns the node's id and the site as the node's agent reaches it.
-func (s site) node() (uuid.UUID, site) {
+// node joins over the API and sends a heartbeat. It returns the node's id and the fixture as the node's agent reaches it.
+func (s fixture) node() (uuid.UUID, fixture) {
 	s.t.Helper()
 	id, agent := s.join(named("node"), map[string]any{})
 	lease := as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200)
@@ -315,15 +315,15 @@ func (s site) node() (uuid.UUID, site) {
 }
 
 // join makes a join token as this order says, and registers with it as an agent does: knowing the server by the token only.
-func (s site) join(name string, order map[string]any) (uuid.UUID, site) {
+func (s fixture) join(name string, order map[string]any) (uuid.UUID, fixture) {
 	s.t.Helper()
 	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), order), 201).Token
 	id, agent, _ := s.register(token, name)
 	return id, agent
 }
 
-// register returns the node, the site as its agent reaches it, and the agent's key and certificate.
-func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
+// register returns the node, the fixture as its agent reaches it, and the agent's key and certificate.
+func (s fixture) register(token, name string) (uuid.UUID, fixture, *pki.NodeHolder) {
 	s.t.Helper()
 	_, fingerprint, err := pki.SplitJoinToken(token)
 	if err != nil {
@@ -347,8 +347,8 @@ func (s site) register(token, name string) (uuid.UUID, site, *pki.NodeHolder) {
 	return made.NodeID, s.over(pki.AgentClient(s.auth.Root(), h)), h
 }
 
-// over is the site as it is reached at the agents' listener.
-func (s site) over(config *tls.Config) site {
+// over is the fixture as it is reached at the agents' listener.
+func (s fixture) over(config *tls.Config) fixture {
 	transport := &http.Transport{TLSClientConfig: config}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	s.url, s.web = s.agentURL, &http.Client{Transport: contractual(s.t, transport)}
@@ -360,7 +360,7 @@ var heartbeatBody = map[string]any{
 }
 
 // place does what the scheduler loop does.
-func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
+func (s fixture) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	s.t.Helper()
 	rooms, err := s.store.NodeRooms(s.t.Context())
 	if err != nil {
@@ -380,7 +380,7 @@ func (s site) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	}
 }
 
-func (s site) report(agent site, pod uuid.UUID, generation int, event husk.PhaseEvent) {
+func (s fixture) report(agent fixture, pod uuid.UUID, generation int, event husk.PhaseEvent) {
 	s.t.Helper()
 	a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
 		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},

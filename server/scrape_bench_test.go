@@ -22,10 +22,10 @@ const (
 	scrapeTurns   = 2
 )
 
-// scrapedSite is a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with figures. Of each tenant one pod is returned.
-func scrapedSite(b *testing.B) (s site, large tenancy, tenants []tenancy, pods []openapi.Pod) {
+// scrapedFixture is a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with figures. Of each tenant one pod is returned.
+func scrapedFixture(b *testing.B) (s fixture, large tenancy, tenants []tenancy, pods []openapi.Pod) {
 	b.Helper()
-	s = benchSite(b)
+	s = benchFixture(b)
 	large = s.tenant()
 	tenants, pods = make([]tenancy, scrapeTenants), make([]openapi.Pod, scrapeTenants)
 	for i := range tenants {
@@ -58,7 +58,7 @@ func scrapedSite(b *testing.B) (s site, large tenancy, tenants []tenancy, pods [
 // BenchmarkScrape measures a scrape of a tenant with 1,000 pods, each with figures that were read anew, and what it costs this process, its client included, that
 // 200 tenants are scraped every 15 s, with nothing beside it.
 func BenchmarkScrape(b *testing.B) {
-	s, large, tenants, _ := scrapedSite(b)
+	s, large, tenants, _ := scrapedFixture(b)
 	db := s.connect(store.RoleControl)
 	// The samples stay fresh, as agents keep them.
 	ctx, stop := context.WithCancel(b.Context())
@@ -123,7 +123,7 @@ func total(all []time.Duration) (sum time.Duration) {
 }
 
 // scrapeOnce asks as Prometheus does, for gzip, and reads the answer to its end.
-func (s site) scrapeOnce(b *testing.B, token string) int64 {
+func (s fixture) scrapeOnce(b *testing.B, token string) int64 {
 	b.Helper()
 	r := s.request("GET", "/v1/metrics", token, nil)
 	resp, err := s.web.Do(r)

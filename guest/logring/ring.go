@@ -1,6 +1,5 @@
-//go:build linux
-
-package pid1
+// Package logring keeps the latest output of a container, as entries that may be read again and followed.
+package logring
 
 import (
 	"context"
@@ -18,9 +17,9 @@ const (
 	readBatch = 1024
 )
 
-// ring keeps the latest output of a container. Writers never wait: what no
+// Ring keeps the latest output of a container. Writers never wait: what no
 // reader has fetched in time is dropped, and the gap in the sequence tells so.
-type ring struct {
+type Ring struct {
 	mu      sync.Mutex
 	entries []guest.LogEntry // entries[i].Seq == first+i
 	first   uint64
@@ -29,10 +28,11 @@ type ring struct {
 	changed chan struct{} // closed and replaced at every change
 }
 
-func newRing() *ring { return &ring{first: 1, changed: make(chan struct{})} }
+// New returns an empty ring.
+func New() *Ring { return &Ring{first: 1, changed: make(chan struct{})} }
 
-// add takes over line.
-func (r *ring) add(e guest.LogEntry) {
+// Add takes over the entry, which gets the next sequence number.
+func (r *Ring) Add(e guest.LogEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.Seq = r.first + uint64(len(r.entries))
@@ -49,22 +49,22 @@ func (r *ring) add(e guest.LogEntry) {
 	r.wake()
 }
 
-// close tells followers that no more will come.
-func (r *ring) close() {
+// Close tells followers that no more will come.
+func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
 	r.wake()
 }
 
-func (r *ring) wake() {
+func (r *Ring) wake() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
 // read returns some entries behind after; with none, a channel that is closed
 // when there may be some, or nil if there never will.
-func (r *ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
+func (r *Ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end := r.first + uint64(len(r.entries)) // the next sequence number
@@ -82,8 +82,8 @@ func (r *ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
 	return got, nil
 }
 
-// copyTo hands entries behind after to emit, see guest.Handler.
-func (r *ring) copyTo(ctx context.Context, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
+// CopyTo hands entries behind after to emit, see guest.Handler.
+func (r *Ring) CopyTo(ctx context.Context, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
 	for {
 		got, more := r.read(after)
 		if len(got) > 0 {

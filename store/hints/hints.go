@@ -1,0 +1,101 @@
+// Package hints passes on Postgres' notifications. A hint says "look again" and nothing else: the truth is always re-read, so a hint
+// that is lost costs time only, and one too many costs a query.
+package hints
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Hub hands hints from one listening connection to everyone in this process who waits for the topic.
+type Hub struct {
+	mu      sync.Mutex
+	waiting map[string]map[chan struct{}]struct{}
+}
+
+func NewHub() *Hub { return &Hub{waiting: map[string]map[chan struct{}]struct{}{}} }
+
+// Subscribe returns a channel that holds at most one pending hint, and a function that ends the subscription.
+func (h *Hub) Subscribe(topics ...string) (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, topic := range topics {
+		if h.waiting[topic] == nil {
+			h.waiting[topic] = map[chan struct{}]struct{}{}
+		}
+		h.waiting[topic][ch] = struct{}{}
+	}
+	return ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, topic := range topics {
+			delete(h.waiting[topic], ch)
+			if len(h.waiting[topic]) == 0 {
+				delete(h.waiting, topic)
+			}
+		}
+	}
+}
+
+func (h *Hub) hint(topic string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for ch := range h.waiting[topic] {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// hintAll wakes everyone: after a lost connection nobody knows what was missed.
+func (h *Hub) hintAll() {
+	h.mu.Lock()
+	topics := make([]string, 0, len(h.waiting))
+	for topic := range h.waiting {
+		topics = append(topics, topic)
+	}
+	h.mu.Unlock()
+	for _, topic := range topics {
+		h.hint(topic)
+	}
+}
+
+// Listen holds the one connection on which hints arrive, and makes a new one when it is lost. It returns when ctx ends.
+func (h *Hub) Listen(ctx context.Context, dsn string, log *slog.Logger) {
+	for ctx.Err() == nil {
+		err := h.listenOnce(ctx, dsn)
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn("lost the connection on which hints arrive from postgres; reconnecting", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func (h *Hub) listenOnce(ctx context.Context, dsn string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "LISTEN husk"); err != nil {
+		return err
+	}
+	h.hintAll()
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		h.hint(n.Payload)
+	}
+}

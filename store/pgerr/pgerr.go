@@ -1,0 +1,65 @@
+// Package pgerr tells Postgres' errors apart: what may succeed when it is repeated, what the caller's data caused, and which constraint
+// was broken.
+package pgerr
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"husk"
+)
+
+// Temporary reports whether the transaction may succeed when it is repeated: serialisation failures and deadlocks, lost connections,
+// a server that starts or stops, and a standby (25006: read-only).
+func Temporary(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "25006" || pg.Code == "53300" ||
+			strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P")
+	}
+	if _, ok := errors.AsType[*husk.Error](err); ok || errors.Is(err, pgx.ErrNoRows) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	_, isConnect := errors.AsType[*pgconn.ConnectError](err)
+	return isConnect || pgconn.SafeToRetry(err) || connectionLost(err)
+}
+
+// connectionLost recognises a connection that broke in the middle: pgx reports it as an I/O error without a Postgres code.
+func connectionLost(err error) bool {
+	text := err.Error()
+	for _, sign := range []string{"unexpected EOF", "connection reset", "broken pipe", "conn closed", "closed network connection", "connection refused"} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
+}
+
+// Explained gives a code to what Postgres refuses for a reason that is not ours. Text is the caller's fault: JSON may carry a zero
+// character, and a query parameter any bytes; Postgres keeps neither. A statement that was cancelled, say by its time limit behind a
+// lock, may be tried again later.
+func Explained(err error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case ok && (pg.Code == "22021" || pg.Code == "22P05"):
+		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text has a zero character or is not UTF-8"), err)
+	case ok && pg.Code == "57014":
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database took too long; try again with the same Idempotency-Key"), err)
+	}
+	return err
+}
+
+// UniqueViolation reports whether err breaks the named unique constraint.
+func UniqueViolation(err error, constraint string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23505" && pg.ConstraintName == constraint
+}
+
+// ForeignKeyViolation reports whether err breaks a foreign key.
+func ForeignKeyViolation(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23503"
+}
