@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// DesiredState is what a node should run, whole. Revision grows with every change; an agent refuses an older one.
+// DesiredState is everything that a node should run. Revision grows with every change; an agent refuses an older one.
 type DesiredState struct {
 	Revision int64        `json:"revision"`
 	Pods     []DesiredPod `json:"pods"`
@@ -15,14 +15,14 @@ type DesiredState struct {
 // DesiredPodState is what a node should do with a pod.
 type DesiredPodState string
 
-// What a node can be asked for.
+// The desired states of a pod.
 const (
 	DesiredRunning  DesiredPodState = "Running"  // keep it up
 	DesiredFinished DesiredPodState = "Finished" // it has ended: keep its logs and run nothing
-	DesiredGone     DesiredPodState = "Gone"     // stop it, remove everything of it and report it as gone
+	DesiredGone     DesiredPodState = "Gone"     // stop it, remove everything that belongs to it and report it as gone
 )
 
-// DesiredPod is a pod as its node needs to know it, with images and users resolved.
+// DesiredPod is what a node needs to know about a pod, with images and users resolved.
 type DesiredPod struct {
 	ID                 uuid.UUID          `json:"id"`
 	TenantID           uuid.UUID          `json:"tenantId"`
@@ -40,7 +40,7 @@ type DesiredPod struct {
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 }
 
-// DesiredNetwork is where the pod's interface belongs.
+// DesiredNetwork is the network that the pod's interface belongs to.
 type DesiredNetwork struct {
 	ID      uuid.UUID `json:"id"`
 	Address string    `json:"address"` // with prefix length
@@ -52,18 +52,18 @@ type DesiredNetwork struct {
 type DesiredDisk struct {
 	Pool     string `json:"pool"`
 	Name     string `json:"name"`
-	Serial   string `json:"serial"` // how the guest finds it; at most 20 characters, as virtio-blk allows
+	Serial   string `json:"serial"` // the guest finds the disk by it; virtio-blk allows at most 20 characters
 	ReadOnly bool   `json:"readOnly"`
 }
 
-// CephAccess is a cephx key that opens this pod's disks and nothing else.
+// CephAccess is a cephx key that can open this pod's disks and nothing else.
 type CephAccess struct {
 	Monitors []string `json:"monitors"`
 	User     string   `json:"user"`
 	Key      string   `json:"key"`
 }
 
-// DesiredContainer is a container whose argument vector and environment are merged from image and pod.
+// DesiredContainer is a container with the argument vector and environment that result from its image and the pod's spec.
 type DesiredContainer struct {
 	Name         string        `json:"name"`
 	ImageSerial  string        `json:"imageSerial"`
@@ -79,13 +79,13 @@ type DesiredContainer struct {
 	TTY          bool          `json:"tty,omitempty"`
 }
 
-// DesiredVolume names a disk inside the pod.
+// DesiredVolume gives a disk the name that the pod's spec uses for the volume.
 type DesiredVolume struct {
 	Name   string `json:"name"`
 	Serial string `json:"serial"`
 }
 
-// PodReport is one thing an agent says about one pod on its node.
+// PodReport is one report of an agent about one pod on its node.
 type PodReport struct {
 	PodID            uuid.UUID         `json:"podId"`
 	Generation       int64             `json:"generation"`

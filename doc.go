@@ -1,4 +1,3 @@
-// Package husk is the vocabulary of the platform: pods, volumes, images, nodes,
-// tenants, and the one error type with its stable codes. Plain types only: it
-// imports nothing of ours, and everything else may import it.
+// Package husk is the vocabulary of the platform: pods, volumes, images, nodes, tenants, and the error type with its stable codes.
+// It has plain types only. It imports no other package of this module, and every package may import it.
 package husk

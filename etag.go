@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 )
 
-// ETag is a strong entity tag (RFC 9110, 8.8.3) of an object as the API shows it: it changes whenever the object does.
+// ETag returns a strong entity tag (RFC 9110, 8.8.3) of an object in the form that the API shows. It changes whenever the object does.
 func ETag(object any) string {
 	raw, err := json.Marshal(object)
 	if err != nil {
-		panic(err) // our vocabulary can always be shown
+		panic(err) // every type of the vocabulary can be encoded
 	}
 	sum := sha256.Sum256(raw)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`

@@ -8,32 +8,32 @@ import (
 	"github.com/google/uuid"
 )
 
-// Role is what one may do in a tenant.
+// Role is what a caller may do in a tenant.
 type Role string
 
-// The roles, each with what the ones before it may do.
+// The roles. Each includes the permissions of those before it.
 const (
 	RoleViewer    Role = "viewer"    // reads
-	RoleDeveloper Role = "developer" // also orders and deletes
-	RoleOwner     Role = "owner"     // also decides who may, and reads the audit log
+	RoleDeveloper Role = "developer" // also creates and deletes
+	RoleOwner     Role = "owner"     // also manages access, and reads the audit log
 )
 
 // Roles lists the roles, lowest first.
 var Roles = []Role{RoleViewer, RoleDeveloper, RoleOwner}
 
-// Includes tells whether r may do what other may.
+// Includes reports whether r has every permission of other.
 func (r Role) Includes(other Role) bool {
 	have, want := slices.Index(Roles, r), slices.Index(Roles, other)
 	return have >= 0 && want >= 0 && have >= want
 }
 
-// KeyLimit says what the tokens of an API key may be used for at most, whatever the role.
+// KeyLimit restricts what the tokens of an API key may be used for, whatever the role.
 type KeyLimit string
 
-// LimitedToMetrics lets a key's tokens scrape, and nothing else. A key without a limit has the empty one.
+// LimitedToMetrics allows a key's tokens to scrape metrics and nothing else. A key without a limit has the empty string.
 const LimitedToMetrics KeyLimit = "metrics"
 
-// CallerKind tells tenants, operators and agents apart.
+// CallerKind distinguishes tenants, operators and agents.
 type CallerKind string
 
 // The kinds of callers.
@@ -43,21 +43,21 @@ const (
 	CallerAgent    CallerKind = "agent"
 )
 
-// Caller is who a verified token speaks for.
+// Caller is the authenticated caller of a request.
 type Caller struct {
 	Kind     CallerKind
 	ID       uuid.UUID // of the service account, user, operator's credential or node
 	KeyID    uuid.UUID // the API key of a service account
-	Name     string    // for people and the audit log; nothing is decided by it
-	Role     Role      // of tenants' callers
+	Name     string    // for people and the audit log; no decision depends on it
+	Role     Role      // for callers of a tenant
 	Limit    KeyLimit  // of the API key
-	TenantID uuid.UUID // of tenants' callers
-	NodeID   uuid.UUID // of agents
-	// LoggedInAt is when credentials were shown; tokens that were renewed since say the same.
+	TenantID uuid.UUID // for callers of a tenant
+	NodeID   uuid.UUID // for agents
+	// LoggedInAt is when the caller presented credentials. Renewing a token does not change it.
 	LoggedInAt time.Time
 }
 
-// ActorKind is how the audit log tells callers apart.
+// ActorKind is the kind of the caller in the audit log.
 func (c Caller) ActorKind() string {
 	switch {
 	case c.Kind == CallerOperator:
@@ -71,7 +71,7 @@ func (c Caller) ActorKind() string {
 	}
 }
 
-// ServiceAccount is who a program is in its tenant.
+// ServiceAccount is the identity of a program in a tenant.
 type ServiceAccount struct {
 	ID        uuid.UUID `json:"id"`
 	Name      string    `json:"name"`
@@ -82,7 +82,7 @@ type ServiceAccount struct {
 // APIKey is a client id and secret of a service account.
 type APIKey struct {
 	ClientID         uuid.UUID  `json:"clientId"`
-	Secret           string     `json:"clientSecret,omitempty"` // only set when it is made; kept as a hash
+	Secret           string     `json:"clientSecret,omitempty"` // only set when the key is created; the database keeps a hash
 	Name             string     `json:"name"`
 	ServiceAccountID uuid.UUID  `json:"serviceAccountId"`
 	CreatedAt        time.Time  `json:"createdAt"`
@@ -91,29 +91,29 @@ type APIKey struct {
 	LimitedTo        KeyLimit   `json:"limitedTo,omitempty"`
 }
 
-// User is a person in a tenant, known by an OIDC issuer.
+// User is a person in a tenant whom an OIDC issuer authenticates.
 type User struct {
 	ID          uuid.UUID  `json:"id"`
 	Issuer      string     `json:"issuer"`
-	Subject     string     `json:"subject,omitempty"` // the issuer's name for the user; empty until an invited user has logged in
+	Subject     string     `json:"subject,omitempty"` // the issuer's id of the user; empty until an invited user has logged in
 	Email       string     `json:"email,omitempty"`
 	Name        string     `json:"name,omitempty"`
 	Role        Role       `json:"role"`
-	Mapped      bool       `json:"mapped"` // the role comes from the issuer's mappings and is looked up at every login
+	Mapped      bool       `json:"mapped"` // the role comes from the issuer's role mappings and is updated at every login
 	Disabled    bool       `json:"disabled"`
 	CreatedAt   time.Time  `json:"createdAt"`
 	LastLoginAt *time.Time `json:"lastLoginAt,omitempty"`
 }
 
-// RoleMapping is a claim of an ID token that gives a role.
+// RoleMapping grants a role to ID tokens with a given claim.
 type RoleMapping struct {
 	Claim    string     `json:"claim"`
-	Value    string     `json:"value"` // what the claim is, or one of its elements
+	Value    string     `json:"value"` // the value of the claim, or one of its elements
 	Role     Role       `json:"role"`
-	TenantID *uuid.UUID `json:"tenantId,omitempty"` // only of the installation's issuers
+	TenantID *uuid.UUID `json:"tenantId,omitempty"` // only in mappings of the installation's issuers
 }
 
-// Fits tells whether an ID token's claims have what the mapping asks for.
+// Fits reports whether the claims of an ID token match the mapping.
 func (m RoleMapping) Fits(claims map[string]any) bool {
 	switch v := claims[m.Claim].(type) {
 	case string:
@@ -125,11 +125,11 @@ func (m RoleMapping) Fits(claims map[string]any) bool {
 	}
 }
 
-// OIDCIssuer is an OpenID Connect issuer whose ID tokens are trusted: by one tenant, or by the installation for the tenants that its
-// mappings name.
+// OIDCIssuer is an OpenID Connect issuer whose ID tokens are trusted, either by one tenant or by the installation for the tenants in its
+// role mappings.
 type OIDCIssuer struct {
 	ID           uuid.UUID     `json:"id"`
-	TenantID     uuid.UUID     `json:"-"` // zero for the installation's
+	TenantID     uuid.UUID     `json:"-"` // zero for an issuer of the installation
 	Name         string        `json:"name"`
 	Issuer       string        `json:"issuer"`
 	ClientID     string        `json:"clientId"` // the audience that ID tokens must have
@@ -147,7 +147,7 @@ type Event struct {
 	At       time.Time `json:"at"`
 }
 
-// AuditEntry is one change that was made, or one session that was opened: who did what, when and from where.
+// AuditEntry records one change, or one opened session: who did what, when and from where.
 type AuditEntry struct {
 	ID         uuid.UUID   `json:"id"`
 	At         time.Time   `json:"at"`
@@ -155,7 +155,7 @@ type AuditEntry struct {
 	TenantID   *uuid.UUID  `json:"tenantId,omitempty"`
 	ObjectKind string      `json:"objectKind,omitempty"`
 	ObjectID   string      `json:"objectId,omitempty"`
-	Detail     string      `json:"detail,omitempty"` // what exactly, such as a command line
+	Detail     string      `json:"detail,omitempty"` // details, such as a command line
 	ActorKind  string      `json:"actorKind"`
 	ActorID    uuid.UUID   `json:"actorId"`
 	ActorName  string      `json:"actorName"`

@@ -6,15 +6,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Login is what a verified ID token says of a person, and which issuers vouch for it.
+// Login is what a verified ID token says about a person, with the trusted issuers that it matches.
 type Login struct {
 	Issuer, Subject, Name string
-	VerifiedEmail         string // empty when the issuer has not verified it
+	VerifiedEmail         string // empty unless the issuer has verified it
 	Claims                map[string]any
 	VouchedBy             []OIDCIssuer
 }
 
-// RoleIn returns the highest role that the mappings give in a tenant, and "" for none.
+// RoleIn returns the highest role that the mappings grant in a tenant, and "" if they grant none.
 func (l Login) RoleIn(tenantID uuid.UUID) Role {
 	role := Role("")
 	for _, i := range l.VouchedBy {
@@ -31,7 +31,7 @@ func (l Login) RoleIn(tenantID uuid.UUID) Role {
 	return role
 }
 
-// MappedTenants returns the tenants in which a mapping gives a role.
+// MappedTenants returns the tenants in which a mapping grants a role.
 func (l Login) MappedTenants() []uuid.UUID {
 	var ids []uuid.UUID
 	for _, i := range l.VouchedBy {

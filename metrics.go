@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// TenantMetrics is what is told of a tenant now: its quota with its use, its pods and its volumes.
+// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods and its volumes.
 type TenantMetrics struct {
 	ID      uuid.UUID
 	Name    string
@@ -16,7 +16,7 @@ type TenantMetrics struct {
 	Volumes []VolumeMetrics // by name
 }
 
-// PodMetrics is a pod as the database knows it, with the last sample of its node, if that is fresh.
+// PodMetrics is a pod in the database, with the latest sample from its node if that is recent.
 type PodMetrics struct {
 	ID         uuid.UUID
 	Name       string
@@ -31,7 +31,7 @@ type PodMetrics struct {
 	Sample     *PodSample
 }
 
-// VolumeMetrics is a volume.
+// VolumeMetrics is a volume in the database.
 type VolumeMetrics struct {
 	ID      uuid.UUID
 	Name    string

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Phase is where a pod stands in its life.
+// Phase is the phase of a pod's life.
 type Phase string
 
 // The phases of a pod.
@@ -14,17 +14,17 @@ const (
 	PhasePending   Phase = "Pending"   // accepted; not placed yet
 	PhaseStarting  Phase = "Starting"  // placed; its node is bringing the virtual machine up
 	PhaseRunning   Phase = "Running"   // every container was started
-	PhaseSucceeded Phase = "Succeeded" // all containers ended with 0 and are not started again
-	PhaseFailed    Phase = "Failed"    // ended otherwise, and is not started again
-	PhaseUnknown   Phase = "Unknown"   // its node does not answer, so nobody knows
+	PhaseSucceeded Phase = "Succeeded" // all containers exited with 0 and will not be restarted
+	PhaseFailed    Phase = "Failed"    // it ended in another way and will not be restarted
+	PhaseUnknown   Phase = "Unknown"   // its node does not answer, so its state is not known
 	PhaseStopping  Phase = "Stopping"  // its deletion was requested, or it was evicted
-	PhaseGone      Phase = "Gone"      // no virtual machine is left; the row may go
+	PhaseGone      Phase = "Gone"      // its virtual machine is gone; the row can be removed
 )
 
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events: the first four come from the server's loops, delete from the tenant, the others from the node's agent.
+// The events. The first four come from the server's loops, delete comes from the tenant, and the others come from the node's agent.
 const (
 	EventPlaced    PhaseEvent = "placed"
 	EventNodeLost  PhaseEvent = "node-lost"
@@ -39,7 +39,7 @@ const (
 	EventGone      PhaseEvent = "gone"
 )
 
-// Phases lists every phase, in the order of a life.
+// Phases lists every phase, in the order in which a pod goes through them.
 var Phases = []Phase{
 	PhasePending, PhaseStarting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseUnknown, PhaseStopping, PhaseGone,
 }
@@ -49,8 +49,8 @@ var PhaseEvents = []PhaseEvent{
 	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventEvict, EventDelete, EventStopping, EventRequeue, EventGone,
 }
 
-// phaseTable is the pod's state machine. A pair that is absent is refused: the event is late or does not apply, and is dropped.
-// A node that was lost and answers again says what it runs, which is why Unknown accepts the agent's events.
+// phaseTable is the pod's state machine. An event that a phase does not list is late or does not apply; it is dropped.
+// A lost node that answers again reports what it runs. That is why Unknown accepts the agent's events.
 var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	PhasePending: {
 		EventPlaced: PhaseStarting,
@@ -61,7 +61,7 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
 	},
 	PhaseRunning: {
-		EventStarting: PhaseStarting, // the virtual machine died and is started again
+		EventStarting: PhaseStarting, // the virtual machine died and is being restarted
 		EventRunning:  PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
 		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
 	},
@@ -73,23 +73,23 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	},
 	PhaseStopping: {
 		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone,
-		EventRequeue: PhasePending, // it was evicted, not deleted
+		EventRequeue: PhasePending, // only if it was evicted, not deleted
 	},
 	PhaseGone: {},
 }
 
-// Next returns the phase that follows an event, and false when the event does not apply in this phase.
+// Next returns the phase after an event. It returns false if the event does not apply in this phase.
 func (p Phase) Next(e PhaseEvent) (Phase, bool) {
 	next, ok := phaseTable[p][e]
 	return next, ok
 }
 
-// Holds tells whether a virtual machine of a pod of this phase may exist, so that its room on the node is still its own.
+// Holds reports whether a pod in this phase may still have a virtual machine, and so keeps its allocation on the node.
 func (p Phase) Holds() bool {
 	return slices.Contains([]Phase{PhaseStarting, PhaseRunning, PhaseUnknown, PhaseStopping}, p)
 }
 
-// PhaseDiagram draws the state machine as Mermaid source, for docs/.
+// PhaseDiagram returns the state machine as a Mermaid diagram, for docs/.
 func PhaseDiagram() string {
 	var b strings.Builder
 	b.WriteString("stateDiagram-v2\n    [*] --> Pending\n")

@@ -12,8 +12,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files that are made from code")
 
-// What follows each event, phase by phase. "" means that the event is dropped. Written out so that a change of the table is a change
-// of this page too.
+// The next phase for each phase and event; "" means that the event is dropped. It repeats the table, so that a change of the table is also
+// a change here.
 var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
@@ -72,7 +72,7 @@ func TestRoomOnceGivenBackIsNeverHeldAgain(t *testing.T) {
 	for _, from := range husk.Phases {
 		for _, e := range husk.PhaseEvents {
 			to, ok := from.Next(e)
-			// Stopping is entered from both sides: whether the room is held is then kept in the pod's row.
+			// Pods enter Stopping with and without an allocation; the pod's row says which.
 			if ok && !from.Holds() && to.Holds() && from != husk.PhasePending && to != husk.PhaseStopping {
 				t.Errorf("%s takes a pod that had given back its room from %s to %s", e, from, to)
 			}

@@ -6,23 +6,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// RestartPolicy says what happens to a container that has ended, and to a virtual machine that has died.
+// RestartPolicy says whether an exited container, or a virtual machine that died, is restarted.
 type RestartPolicy string
 
-// The restart policies, with Kubernetes' meaning.
+// The restart policies mean what they mean in Kubernetes.
 const (
 	RestartAlways    RestartPolicy = "Always"
 	RestartOnFailure RestartPolicy = "OnFailure"
 	RestartNever     RestartPolicy = "Never"
 )
 
-// Resources is a size: of a pod's virtual machine, or of a node.
+// Resources is the size of a pod's virtual machine or of a node.
 type Resources struct {
 	CPUMillis int `json:"cpuMillis"` // 1000 is one core
 	MemoryMiB int `json:"memoryMiB"`
 }
 
-// PodSpec is what a tenant orders. It never changes; a pod is replaced, not edited.
+// PodSpec is what a tenant asks for. It is immutable: a pod is replaced, not edited.
 type PodSpec struct {
 	Containers         []Container   `json:"containers"`
 	Resources          Resources     `json:"resources"`
@@ -38,7 +38,7 @@ type PodVolume struct {
 	VolumeID uuid.UUID `json:"volumeId"`
 }
 
-// Container is one OCI container of a pod. Nil Command and Args leave the image's own in force.
+// Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.
 type Container struct {
 	Name         string        `json:"name"`
 	Image        string        `json:"image"` // a reference or the id of one of the tenant's images
@@ -49,8 +49,8 @@ type Container struct {
 	User         string        `json:"user,omitempty"`
 	Files        []File        `json:"files,omitempty"`
 	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
-	Stdin        bool          `json:"stdin,omitempty"`     // an input is kept open, for those who attach
-	StdinOnce    bool          `json:"stdinOnce,omitempty"` // it ends with the first of them
+	Stdin        bool          `json:"stdin,omitempty"`     // keeps the standard input open for clients that attach
+	StdinOnce    bool          `json:"stdinOnce,omitempty"` // the input ends when the first of these clients disconnects
 	TTY          bool          `json:"tty,omitempty"`
 }
 
@@ -60,7 +60,7 @@ type EnvVar struct {
 	Value string `json:"value"`
 }
 
-// File is put into the container before it starts.
+// File is written into the container before the container starts.
 type File struct {
 	Path          string `json:"path"`
 	Content       string `json:"content,omitempty"`
@@ -68,14 +68,14 @@ type File struct {
 	Mode          string `json:"mode,omitempty"` // octal, such as 0644
 }
 
-// VolumeMount puts a volume of the pod into a container.
+// VolumeMount mounts a volume of the pod in a container.
 type VolumeMount struct {
 	Volume    string `json:"volume"`
 	MountPath string `json:"mountPath"`
 	ReadOnly  bool   `json:"readOnly,omitempty"`
 }
 
-// Pod is one virtual machine: what was ordered and what is known of it.
+// Pod is one virtual machine: its spec and its status.
 type Pod struct {
 	ID                  uuid.UUID         `json:"id"`
 	TenantID            uuid.UUID         `json:"-"`
@@ -88,7 +88,7 @@ type Pod struct {
 	Status              PodStatus         `json:"status"`
 }
 
-// PodStatus is what is known of a pod.
+// PodStatus is the observed state of a pod.
 type PodStatus struct {
 	Phase              Phase             `json:"phase"`
 	Reason             string            `json:"reason,omitempty"`  // one word for programs
@@ -109,7 +109,7 @@ const (
 	ContainerExited  = "Exited"
 )
 
-// ContainerStatus is what husk-init says of one container.
+// ContainerStatus is what husk-init reports about one container.
 type ContainerStatus struct {
 	Name       string     `json:"name"`
 	State      string     `json:"state"`
@@ -121,7 +121,7 @@ type ContainerStatus struct {
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
 }
 
-// Timeline says when the pod reached each step of its latest start, by the clock of whoever took the step.
+// Timeline is when the pod reached each step of its latest start. Each time comes from the clock of the program that took the step.
 type Timeline struct {
 	AcceptedAt       time.Time  `json:"acceptedAt"`
 	PlacedAt         *time.Time `json:"placedAt,omitempty"`

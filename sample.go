@@ -2,14 +2,14 @@ package husk
 
 import "github.com/google/uuid"
 
-// PodSample is what a node last saw of a running pod. Counters count from the start of the pod's virtual machine. What only the guest can
-// know is nil while it says nothing, and is its tenant's own word.
+// PodSample is a node's latest reading of a running pod. Counters start at zero with the pod's virtual machine. Guest holds what only the
+// guest can know. It is nil while the guest reports nothing, and it must not be trusted: the tenant controls the guest.
 type PodSample struct {
 	PodID uuid.UUID `json:"podId"`
 
-	CPUNanos      int64  `json:"cpuNanos"`                // by libvirt, of the whole virtual machine
-	CPUStealNanos *int64 `json:"cpuStealNanos,omitempty"` // its processors were ready and waited for one of the node's
-	MachineBytes  *int64 `json:"machineBytes,omitempty"`  // of the node's memory, overhead included
+	CPUNanos      int64  `json:"cpuNanos"`                // of the whole virtual machine, from libvirt
+	CPUStealNanos *int64 `json:"cpuStealNanos,omitempty"` // time in which its virtual CPUs were ready to run and waited for a CPU of the node
+	MachineBytes  *int64 `json:"machineBytes,omitempty"`  // memory of the node, including the overhead
 
 	NetworkReceiveBytes    int64 `json:"networkReceiveBytes"`
 	NetworkReceivePackets  int64 `json:"networkReceivePackets"`
@@ -28,12 +28,12 @@ type PodSample struct {
 	Guest *GuestSample `json:"guest,omitempty"`
 }
 
-// GuestSample is what the kernel in the pod counts.
+// GuestSample is what the guest kernel counts.
 type GuestSample struct {
 	MemoryUsedBytes   int64 `json:"memoryUsedBytes"`
 	MemoryCachedBytes int64 `json:"memoryCachedBytes"`
 	OOMKills          int64 `json:"oomKills"`
-	// Pressures are shares of the last ten seconds in hundredths of a percent, absent where the kernel does not count them.
+	// The pressures are shares of the last ten seconds, in hundredths of a percent. They are nil if the kernel does not count them.
 	CPUPressure    *int `json:"cpuPressure,omitempty"`
 	MemoryPressure *int `json:"memoryPressure,omitempty"`
 	IOPressure     *int `json:"ioPressure,omitempty"`

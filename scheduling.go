@@ -6,61 +6,61 @@ import (
 	"github.com/google/uuid"
 )
 
-// Scheduling is what a pod asks of its place beside room. The zero value asks nothing.
+// Scheduling is what a pod requires or prefers of its node in addition to capacity. The zero value requires nothing.
 type Scheduling struct {
-	// Priority: a higher one is placed first, and may evict lower ones. A tenant's quota says up to which it may go.
+	// Priority: pods with a higher one are placed first and can evict pods with a lower one. The tenant's quota limits it.
 	Priority int `json:"priority,omitempty"`
 	// NodeSelector lists the labels that the node must have; "pool" is the node's pool.
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// PreferredNodeSelector lists labels of nodes that are taken before all others, while one of them has room.
+	// PreferredNodeSelector lists labels of preferred nodes. Others are used only if the pod does not fit on any of these.
 	PreferredNodeSelector map[string]string `json:"preferredNodeSelector,omitempty"`
-	// Tolerations are the taints that do not keep the pod away.
+	// Tolerations are the taints that the pod tolerates.
 	Tolerations []string `json:"tolerations,omitempty"`
-	// Rules bind the place to where other pods of the tenant run.
+	// Rules relate the pod's node to the nodes of the tenant's other pods.
 	Rules []SchedulingRule `json:"rules,omitempty"`
 	Gang  *Gang            `json:"gang,omitempty"`
-	// Disruption bounds evictions.
+	// Disruption limits evictions.
 	Disruption *Disruption `json:"disruption,omitempty"`
-	// ExpectedLifetimeSeconds is a hint: pods that end at about the same time are put together.
+	// ExpectedLifetimeSeconds is a hint. The scheduler places pods together that are expected to end at about the same time.
 	ExpectedLifetimeSeconds int64 `json:"expectedLifetimeSeconds,omitempty"`
 }
 
 // The kinds of a scheduling rule.
 const (
-	RuleAffinity     = "Affinity"     // where a pod with the label is; anywhere while there is none
-	RuleAntiAffinity = "AntiAffinity" // where no pod with the label is, and keeps them away
-	RuleSpread       = "Spread"       // evenly over the topology
+	RuleAffinity     = "Affinity"     // in a topology domain that has a pod with the label; anywhere if there is none
+	RuleAntiAffinity = "AntiAffinity" // in a topology domain without a pod with the label; it also keeps such pods away
+	RuleSpread       = "Spread"       // evenly over the topology domains
 )
 
-// SchedulingRule is about the tenant's pods that have a label with a value.
+// SchedulingRule relates a pod to those of the tenant's pods that have a label with a given value.
 type SchedulingRule struct {
 	Kind  string `json:"kind"`
 	Label string `json:"label"`
-	Value string `json:"value,omitempty"` // empty is the pod's own value of the label
-	// TopologyKey is the node label whose values are the places: zone, rack, or "node" for the node itself.
+	Value string `json:"value,omitempty"` // if empty, the pod's own value of the label
+	// TopologyKey is the node label whose values are the topology domains: zone, rack, or "node" for the node itself.
 	TopologyKey string `json:"topologyKey"`
-	MaxSkew     int    `json:"maxSkew,omitempty"` // of Spread, 1 unless given
+	MaxSkew     int    `json:"maxSkew,omitempty"` // for Spread; defaults to 1
 }
 
-// Gang is a number of the tenant's pods that are placed all at once or not at all.
+// Gang is a group of the tenant's pods that are placed all at once or not at all.
 type Gang struct {
 	Name string `json:"name"`
-	Size int    `json:"size"` // none is placed before so many are ordered
+	Size int    `json:"size"` // none is placed before this many have been created
 }
 
-// Disruption keeps pods running that could be evicted.
+// Disruption protects pods from eviction.
 type Disruption struct {
-	// Label, with the pod's own value, says which pods of the tenant are counted. Without it the pod itself is never evicted.
+	// Label selects the tenant's pods that have the same value of this label as the pod. Without it the pod itself is never evicted.
 	Label        string `json:"label,omitempty"`
 	MinAvailable int    `json:"minAvailable,omitempty"`
 }
 
-// Placement is what the scheduler decided about a pod, and why.
+// Placement is the scheduler's latest decision about a pod, with the reason.
 type Placement struct {
 	Outcome   PlacementOutcome  `json:"outcome"`
 	DecidedAt *time.Time        `json:"decidedAt,omitempty"`
-	Attempts  int               `json:"attempts"`            // that found no place, since it last had one
-	NextTryAt *time.Time        `json:"nextTryAt,omitempty"` // at the latest; room that appears is tried at once
+	Attempts  int               `json:"attempts"`            // failed attempts since the pod was last placed
+	NextTryAt *time.Time        `json:"nextTryAt,omitempty"` // at the latest; the scheduler retries at once when capacity is freed
 	NodeName  string            `json:"nodeName,omitempty"`
 	Reason    string            `json:"reason,omitempty"`
 	Message   string            `json:"message,omitempty"`
@@ -73,54 +73,55 @@ type PlacementOutcome string
 
 // The outcomes.
 const (
-	PlacementUndecided PlacementOutcome = "Undecided" // not looked at yet
-	PlacementWaiting   PlacementOutcome = "Waiting"   // for something of its own, such as an image
-	PlacementRefused   PlacementOutcome = "Refused"   // no node has room
+	PlacementUndecided PlacementOutcome = "Undecided" // the scheduler has not seen it yet
+	PlacementWaiting   PlacementOutcome = "Waiting"   // it waits for one of its own objects, such as an image
+	PlacementRefused   PlacementOutcome = "Refused"   // it fits on no node
 	PlacementPlaced    PlacementOutcome = "Placed"
 )
 
-// PlacementScore says how the node was chosen. Less is better in all parts; a node is an average node of the cluster.
+// PlacementScore is how the node was chosen. Lower is better in every field. The unit is an average node of the fleet.
 type PlacementScore struct {
 	NodesCompared  int     `json:"nodesCompared"`
-	OpenedNode     bool    `json:"openedNode"`     // the node ran nothing before
-	StrandedBefore float64 `json:"strandedBefore"` // nodes' worth of its room that pods of the usual sizes could not use
+	OpenedNode     bool    `json:"openedNode"`     // the node was empty before
+	StrandedBefore float64 `json:"strandedBefore"` // free capacity that pods of the usual sizes could not use
 	StrandedAfter  float64 `json:"strandedAfter"`
-	LeftFree       float64 `json:"leftFree"` // the larger share of a node that is left, which decides between equals
-	Total          float64 `json:"total"`    // what was compared
+	LeftFree       float64 `json:"leftFree"` // the larger share of cpu and memory that stays free; breaks ties
+	Total          float64 `json:"total"`    // the value by which nodes were compared
 }
 
-// PlacementRefusal says how many nodes failed on what. A node that fails one filter is not asked for the next, in the order of the fields.
+// PlacementRefusal counts the nodes that each filter ruled out, in the order of the fields. A node counts only for the first filter that
+// ruled it out.
 type PlacementRefusal struct {
 	Nodes         int            `json:"nodes"`
 	NotReady      int            `json:"notReady"` // or cordoned
 	NotSelected   int            `json:"notSelected"`
 	NotTolerated  int            `json:"notTolerated"`
-	Crowded       int            `json:"crowded"`           // ruled out by where pods of the tenant run
-	LackCPU       int            `json:"lackCPU,omitempty"` // nodes may lack both, and count in each
+	Crowded       int            `json:"crowded"`           // ruled out by the nodes of the tenant's other pods
+	LackCPU       int            `json:"lackCPU,omitempty"` // nodes that lack both count in both
 	LackMemory    int            `json:"lackMemory,omitempty"`
-	NeverFits     bool           `json:"neverFits"` // no node that may take it could hold it even when empty
+	NeverFits     bool           `json:"neverFits"` // it would not fit even if the eligible nodes were empty
 	NearestNode   string         `json:"nearestNode,omitempty"`
 	NearestLacks  *Resources     `json:"nearestLacks,omitempty"`
-	WouldMakeRoom []PlacementPod `json:"wouldMakeRoom,omitempty"` // the smallest pods of one node whose going would be enough
+	WouldMakeRoom []PlacementPod `json:"wouldMakeRoom,omitempty"` // the smallest set of pods on one node whose removal would let the pod fit
 }
 
-// PlacementPod is a pod that takes room.
+// PlacementPod is a pod that occupies capacity.
 type PlacementPod struct {
 	ID        uuid.UUID `json:"id"`
 	TenantID  uuid.UUID `json:"tenantId"`
 	Resources Resources `json:"resources"`
 }
 
-// Pool is a group of nodes that are managed alike.
+// Pool is a group of nodes with the same settings.
 type Pool struct {
 	Name string `json:"name"`
-	// CPUOvercommit is how much cpu is promised for what is there. Memory is never overcommitted.
+	// CPUOvercommit is the ratio of schedulable to physical cpu. Memory is never overcommitted.
 	CPUOvercommit float64   `json:"cpuOvercommit"`
 	Nodes         int       `json:"nodes"`
 	CreatedAt     time.Time `json:"createdAt"`
 }
 
-// NodeSettings is what operators decide about a node.
+// NodeSettings is what an operator sets on a node.
 type NodeSettings struct {
 	Pool     string            `json:"pool,omitempty"`
 	Labels   map[string]string `json:"labels"`
@@ -128,27 +129,27 @@ type NodeSettings struct {
 	Cordoned bool              `json:"cordoned"` // takes no new pods
 }
 
-// Defragmentation is a proposal to empty nodes by moving their pods onto others.
+// Defragmentation is a proposal to drain nodes by moving their pods to other nodes.
 type Defragmentation struct {
 	DryRun bool        `json:"dryRun"`
 	Freed  []FreedNode `json:"freed"`
 	Moves  int         `json:"moves"`
-	Gain   Resources   `json:"gain"` // capacity of the nodes that become empty
+	Gain   Resources   `json:"gain"` // total capacity of the nodes that become empty
 }
 
-// FreedNode is a node that can be emptied.
+// FreedNode is a node that can be drained.
 type FreedNode struct {
 	NodeID   uuid.UUID   `json:"nodeId"`
 	NodeName string      `json:"nodeName"`
 	Gain     Resources   `json:"gain"`        // the node's capacity
-	PerMove  Resources   `json:"gainPerMove"` // the same, for each restart that it costs
+	PerMove  Resources   `json:"gainPerMove"` // the capacity divided by the number of restarts that it costs
 	Moves    []FreedMove `json:"moves"`
 }
 
-// FreedMove is a pod that is stopped on one node and started on another.
+// FreedMove is a pod that stops on one node and starts on another.
 type FreedMove struct {
 	PodID      uuid.UUID `json:"podId"`
 	TenantID   uuid.UUID `json:"tenantId"`
-	ToNodeName string    `json:"toNodeName"` // where it would go now
+	ToNodeName string    `json:"toNodeName"` // the node that it would be placed on now
 	Resources  Resources `json:"resources"`
 }

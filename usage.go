@@ -6,24 +6,25 @@ import (
 	"github.com/google/uuid"
 )
 
-// MachineRun is one life of a pod's virtual machine on a node, as its agent tells it. It is named by the pod and the start.
+// MachineRun is one run of a pod's virtual machine on a node, from its start to its stop, as the agent reports it. Pod and start
+// identify it.
 type MachineRun struct {
 	PodID         uuid.UUID  `json:"podId"`
 	StartedAt     time.Time  `json:"startedAt"` // by the node's clock, to the microsecond
 	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
-	ReceivedBytes int64      `json:"receivedBytes"` // by the pod through its network interface, so far
+	ReceivedBytes int64      `json:"receivedBytes"` // received by the pod's network interface so far
 	SentBytes     int64      `json:"sentBytes"`
 }
 
-// UsageQuery says what of the ledger is asked for.
+// UsageQuery selects a part of the usage ledger.
 type UsageQuery struct {
 	From, To time.Time // whole hours; To is excluded
 	Period   UsagePeriod
 	GroupBy  UsageGroup
-	Label    string // of UsageByLabel
+	Label    string // for UsageByLabel
 }
 
-// UsagePeriod is into how long pieces usage is cut.
+// UsagePeriod is the length of each reporting interval.
 type UsagePeriod string
 
 // The periods.
@@ -33,7 +34,7 @@ const (
 	UsageTotal  UsagePeriod = "total"
 )
 
-// UsageGroup is by what usage is told apart.
+// UsageGroup is what usage is grouped by.
 type UsageGroup string
 
 // The groups.
@@ -45,15 +46,15 @@ const (
 	UsageByTenant   UsageGroup = "tenant" // for operators
 )
 
-// Usage is what was reserved and sent in one period by one group. What is reserved counts, whether it is used or not.
+// Usage is what one group reserved and sent in one reporting interval. Reservations count whether they are used or not.
 type Usage struct {
 	From                 time.Time `json:"from"`
 	To                   time.Time `json:"to"`             // excluded
 	Closed               bool      `json:"closed"`         // never changes again
-	Key                  string    `json:"key,omitempty"`  // what it is grouped by: an id, a kind or a label's value
+	Key                  string    `json:"key,omitempty"`  // the group: an id, a kind or the value of a label
 	Name                 string    `json:"name,omitempty"` // of the object
 	Kind                 string    `json:"kind,omitempty"` // pod or volume
-	PodSeconds           float64   `json:"podSeconds"`     // of virtual machines that were up
+	PodSeconds           float64   `json:"podSeconds"`     // time for which virtual machines were up
 	CPUCoreSeconds       float64   `json:"cpuCoreSeconds"` // reserved cores times seconds
 	MemoryGiBSeconds     float64   `json:"memoryGiBSeconds"`
 	VolumeGiBSeconds     float64   `json:"volumeGiBSeconds"`
@@ -62,7 +63,7 @@ type Usage struct {
 	Cost                 *float64  `json:"cost,omitempty"` // in the currency of the price list
 }
 
-// PriceList says what usage costs. The zero value prices nothing.
+// PriceList is what usage costs. With the zero value, nothing has a price.
 type PriceList struct {
 	Currency      string  `json:"currency" yaml:"currency"` // ISO 4217
 	CPUCoreHour   float64 `json:"cpuCoreHour" yaml:"cpuCoreHour"`
@@ -71,7 +72,7 @@ type PriceList struct {
 	NetworkGiB    float64 `json:"networkGiB" yaml:"networkGiB"` // sent
 }
 
-// Cost is what usage costs by the list.
+// Cost returns the cost of usage according to the list.
 func (p PriceList) Cost(u Usage) float64 {
 	const hour, gib = 3600, 1 << 30
 	return p.CPUCoreHour*u.CPUCoreSeconds/hour + p.MemoryGiBHour*u.MemoryGiBSeconds/hour + p.VolumeGiBHour*u.VolumeGiBSeconds/hour +

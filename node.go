@@ -1,0 +1,56 @@
+package husk
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// NodeState is the server's view of a node.
+type NodeState string
+
+// The states of a node.
+const (
+	NodeJoining NodeState = "Joining" // registered; no heartbeat yet
+	NodeReady   NodeState = "Ready"
+	NodeLost    NodeState = "Lost" // it has sent no heartbeat for a lease
+)
+
+// Node is one bare-metal machine with an agent.
+type Node struct {
+	ID        uuid.UUID `json:"id"`
+	Name      string    `json:"name"`
+	State     NodeState `json:"state"`
+	Capacity  Resources `json:"capacity"`
+	Allocated Resources `json:"allocated"`
+	// SchedulableCPUMillis is the cpu capacity times the overcommit ratio of the node's pool.
+	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
+	VMMOverheadMiB       int `json:"vmmOverheadMiB"`
+	NodeSettings
+	Endpoint    string     `json:"-"` // the URL at which servers reach the agent
+	CreatedAt   time.Time  `json:"createdAt"`
+	HeartbeatAt *time.Time `json:"heartbeatAt,omitempty"`
+}
+
+// PlacedPod is what an operator sees of a pod: its node and its size, but not its contents.
+type PlacedPod struct {
+	ID             uuid.UUID  `json:"id"`
+	TenantID       uuid.UUID  `json:"tenantId"`
+	TenantName     string     `json:"tenantName"`
+	Name           string     `json:"name"`
+	Phase          Phase      `json:"phase"`
+	Reason         string     `json:"reason,omitempty"`
+	NodeID         *uuid.UUID `json:"nodeId,omitempty"` // the node on which it is allocated
+	Resources      Resources  `json:"resources"`
+	VMMOverheadMiB int        `json:"vmmOverheadMiB"`
+	Priority       int        `json:"priority"`
+	CreatedAt      time.Time  `json:"createdAt"`
+}
+
+// NodeCertificate is a certificate by which a node's agent is authenticated.
+type NodeCertificate struct {
+	Serial    string     `json:"serial"` // in hexadecimal digits
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt time.Time  `json:"expiresAt"`
+	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+}

@@ -1,0 +1,41 @@
+package husk
+
+// Quota is the limits of a tenant. Zero allows nothing.
+type Quota struct {
+	Pods              int `json:"pods"`
+	CPUMillis         int `json:"cpuMillis"`
+	MemoryMiB         int `json:"memoryMiB"`
+	Volumes           int `json:"volumes"`
+	VolumeGiB         int `json:"volumeGiB"`
+	Snapshots         int `json:"snapshots"`
+	Networks          int `json:"networks"`
+	Addresses         int `json:"addresses"`
+	Images            int `json:"images"`
+	RequestsPerSecond int `json:"requestsPerSecond"` // to the API; bursts may be twice as large
+	Priority          int `json:"priority"`          // the highest priority that a pod may have
+}
+
+// DefaultQuota is the quota of a tenant that is created without one.
+var DefaultQuota = Quota{
+	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 1, Addresses: 100, Images: 100,
+	RequestsPerSecond: 100,
+}
+
+// ResourceUse is how much of its quota a tenant uses.
+type ResourceUse struct {
+	Pods      int64 `json:"pods"`
+	CPUMillis int64 `json:"cpuMillis"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	Volumes   int64 `json:"volumes"`
+	VolumeGiB int64 `json:"volumeGiB"`
+	Snapshots int64 `json:"snapshots"`
+	Networks  int64 `json:"networks"`
+	Addresses int64 `json:"addresses"`
+	Images    int64 `json:"images"`
+}
+
+// QuotaUse is a tenant's limits and how much of them it uses. Use can exceed a limit that was lowered.
+type QuotaUse struct {
+	Limits Quota       `json:"limits"`
+	Used   ResourceUse `json:"used"`
+}
