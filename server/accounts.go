@@ -69,7 +69,7 @@ func (a api) ListServiceAccountKeys(ctx context.Context, r openapi.ListServiceAc
 // CreateServiceAccountKey makes an API key and shows its secret.
 func (a api) CreateServiceAccountKey(ctx context.Context, r openapi.CreateServiceAccountKeyRequestObject) (openapi.CreateServiceAccountKeyResponseObject, error) {
 	req := request.Of(ctx)
-	key, err := a.tenant(ctx).CreateAPIKey(ctx, r.ServiceAccountID, req.Idempotency(r.Params.IdempotencyKey), store.KeyOrder{
+	key, err := a.tenant(ctx).CreateAPIKey(ctx, r.ServiceAccountID, req.Idempotency(r.Params.IdempotencyKey), store.KeyRequest{
 		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(openapi.Value(r.Body.LimitedTo)),
 	})
 	if err != nil {

@@ -82,7 +82,10 @@ func open(t testing.TB) fixture {
 }
 
 // another is another server on the same database.
-func (s fixture) another() fixture { s.t.Helper(); return s.logging(slog.NewTextHandler(s.t.Output(), nil)) }
+func (s fixture) another() fixture {
+	s.t.Helper()
+	return s.logging(slog.NewTextHandler(s.t.Output(), nil))
+}
 
 // logging is another server, whose log goes there.
 func (s fixture) logging(handler slog.Handler) fixture {
@@ -261,7 +264,7 @@ func (s fixture) tenant() tenancy {
 	quota := map[string]any{"requestsPerSecond": 100_000} // tests are busier than tenants
 	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant"), "quota": quota}), 201)
 	config := husk.ImageConfig{Entrypoint: []string{"/bin/server"}, Cmd: []string{"--quiet"}, Env: []string{"A=image"}, WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT"}
-	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", store.KeyOrder{Name: "test"})
+	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", store.KeyRequest{Name: "test"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -362,7 +365,7 @@ var heartbeatBody = map[string]any{
 // place does what the scheduler loop does.
 func (s fixture) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	s.t.Helper()
-	rooms, err := s.store.NodeRooms(s.t.Context())
+	rooms, err := s.store.NodeCapacities(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}

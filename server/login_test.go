@@ -239,7 +239,7 @@ func TestAnAPIKeyExpiresAndTellsWhenItWasUsed(t *testing.T) {
 	account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}), 201)
 	wantProblem(t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "k", "expiresInSeconds": 1}), 422, husk.CodeInvalid, "expiresInSeconds")
 	// The store takes what the contract does not allow, so that the test need not wait a minute.
-	key, err := s.db.Tenant(c.owner).CreateAPIKey(t.Context(), account.ID, request.Of(t.Context()).Idempotency(nil), store.KeyOrder{Name: "short", Life: 2 * time.Second})
+	key, err := s.db.Tenant(c.owner).CreateAPIKey(t.Context(), account.ID, request.Of(t.Context()).Idempotency(nil), store.KeyRequest{Name: "short", Life: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -224,7 +224,7 @@ func TestAHigherPriorityTakesTheRoomOfALowerOne(t *testing.T) {
 	if got := s.pod(c, small.ID).Status; got.Phase != "Pending" {
 		t.Errorf("a lower one took what is kept: %+v", got)
 	}
-	rooms, err := s.store.NodeRooms(t.Context())
+	rooms, err := s.store.NodeCapacities(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObje
 		account = *r.Body.ServiceAccount
 	}
 	idem := request.Of(ctx).Idempotency(r.Params.IdempotencyKey)
-	key, err := a.control.CreateTenantKey(ctx, r.TenantID, idem, account, store.KeyOrder{
+	key, err := a.control.CreateTenantKey(ctx, r.TenantID, idem, account, store.KeyRequest{
 		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(openapi.Value(r.Body.LimitedTo)),
 	})
 	if err != nil {

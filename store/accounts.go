@@ -16,7 +16,7 @@ import (
 	"husk/store/seal"
 )
 
-// How much of what costs next to nothing a tenant may have.
+// Limits for objects that cost next to nothing.
 const (
 	maxServiceAccounts = 200
 	maxKeysPerAccount  = 20
@@ -24,7 +24,7 @@ const (
 	maxIssuers         = 20
 )
 
-// CreateServiceAccount makes a service account without keys. Codes: name_taken, quota_exceeded, idempotency_mismatch.
+// CreateServiceAccount creates a service account without keys. Codes: name_taken, quota_exceeded, idempotency_mismatch.
 func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name string, role husk.Role) (husk.ServiceAccount, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
@@ -63,14 +63,14 @@ func (t Tenant) ServiceAccount(ctx context.Context, id ID) (husk.ServiceAccount,
 	})
 }
 
-// ServiceAccounts lists, oldest first. Codes: invalid (cursor).
+// ServiceAccounts lists the tenant's service accounts, oldest first. Codes: invalid (cursor).
 func (t Tenant) ServiceAccounts(ctx context.Context, page Page) ([]husk.ServiceAccount, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.ServiceAccount, error) {
 		return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
 	}, convert.ServiceAccount, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
 }
 
-// SetServiceAccountRole changes a role; tokens with the old one are refused. Codes: not_found, precondition_failed.
+// SetServiceAccountRole changes a role. Tokens with the old role are refused from then on. Codes: not_found, precondition_failed.
 func (t Tenant) SetServiceAccountRole(ctx context.Context, id ID, role husk.Role) (husk.ServiceAccount, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
 		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
@@ -105,16 +105,16 @@ func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) err
 	return ifMatch(ctx, convert.ServiceAccount(row))
 }
 
-// KeyOrder is what an API key should be.
-type KeyOrder struct {
+// KeyRequest describes the API key to create.
+type KeyRequest struct {
 	Name      string
-	Life      time.Duration // 0 for one that is good until it is deleted
-	LimitedTo husk.KeyLimit // empty for one that may do what the role may
+	Life      time.Duration // 0 for a key that is valid until it is deleted
+	LimitedTo husk.KeyLimit // empty for a key with all permissions of the role
 }
 
-// CreateAPIKey makes a key of a service account and returns it with its secret, which is kept as a hash, and sealed for a day in case
-// the request is repeated. Codes: not_found, quota_exceeded, idempotency_mismatch.
-func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, order KeyOrder) (husk.APIKey, error) {
+// CreateAPIKey creates a key of a service account and returns it with its secret. The database keeps a hash of the secret, and the
+// sealed secret for one day in case the request is repeated. Codes: not_found, quota_exceeded, idempotency_mismatch.
+func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, order KeyRequest) (husk.APIKey, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
@@ -128,7 +128,7 @@ func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, 
 	})
 }
 
-func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, order KeyOrder) (ID, husk.APIKey, error) {
+func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, order KeyRequest) (ID, husk.APIKey, error) {
 	id, secret := uuid.New(), seal.NewSecret()
 	n, err := q.CountAPIKeys(ctx, db.CountAPIKeysParams{TenantID: tenantID, ServiceAccountID: account})
 	if err == nil {
@@ -162,7 +162,7 @@ func (t Tenant) APIKeys(ctx context.Context, account ID) ([]husk.APIKey, error) 
 	})
 }
 
-// DeleteAPIKey revokes a key at once, with every token that came from it. Codes: not_found.
+// DeleteAPIKey revokes a key at once, together with every token that was issued for it. Codes: not_found.
 func (t Tenant) DeleteAPIKey(ctx context.Context, account, clientID ID) error {
 	return tenantDo(ctx, t, func(q *db.Queries) error {
 		return deleteAPIKey(ctx, q, t.id, &account, clientID)
@@ -183,9 +183,9 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 	return audit(ctx, q, tenantID, "apiKey", clientID.String())
 }
 
-// CreateTenantKey makes a key for a service account that is named, and the account as an owner if it is not there: the way in for a
-// tenant's first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
-func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyOrder) (husk.APIKey, error) {
+// CreateTenantKey creates a key for the named service account. If there is no such account, it creates one with the role owner; this is
+// how a tenant gets its first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
+func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyRequest) (husk.APIKey, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
@@ -221,7 +221,7 @@ func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) err
 	})
 }
 
-// ForgetExpiredKeys removes API keys that expired 30 days ago and returns how many.
+// ForgetExpiredKeys deletes API keys that expired at least 30 days ago and returns how many.
 func (c Control) ForgetExpiredKeys(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
 }
@@ -231,8 +231,8 @@ func hashSecret(secret string) []byte {
 	return h[:]
 }
 
-// EnsureOperator makes the operator's credential with the given id and secret unless it is there already. A server is given the
-// first operator by its configuration.
+// EnsureOperator creates the operator's credentials with the given id and secret unless they exist. The first operator comes from the
+// server's configuration.
 func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.LockOperators(ctx); err != nil {
@@ -248,18 +248,18 @@ func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string)
 	})
 }
 
-// OperatorExists tells whether an operator's credential is still there.
+// OperatorExists reports whether an operator's credentials still exist.
 func (c Control) OperatorExists(ctx context.Context, clientID ID) (bool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		return q.CredentialExists(ctx, db.CredentialExistsParams{ClientID: clientID, Kind: husk.CallerOperator})
 	})
 }
 
-// keyUseKept is how exactly the last use of a key is known: a write for every token would cost more than it tells.
+// keyUseKept is the precision of a key's last use. A write for every issued token would cost more than it is worth.
 const keyUseKept = time.Minute
 
-// Authenticate returns who a client id and secret belong to. Codes: unauthenticated, the same for an unknown id, a wrong secret and
-// a key that has expired.
+// Authenticate returns the caller that a client id and a secret belong to. Codes: unauthenticated (an unknown id, a wrong secret and an
+// expired key give the same error).
 func (c Control) Authenticate(ctx context.Context, clientID ID, secret string) (husk.Caller, error) {
 	hash := hashSecret(secret)
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Caller, error) {

@@ -13,7 +13,7 @@ import (
 	"husk/store/db"
 )
 
-// DesiredPod is a pod as its node needs to know it.
+// DesiredPod is what the store knows about a pod that a node should run.
 type DesiredPod struct {
 	Pod     husk.Pod
 	Network DesiredNetwork
@@ -21,27 +21,27 @@ type DesiredPod struct {
 	Images  map[string]DesiredImage // by container
 }
 
-// DesiredNetwork is where a pod's interface belongs.
+// DesiredNetwork is the network that a pod's interface belongs to.
 type DesiredNetwork struct {
 	ID   ID
 	CIDR string
 	MAC  string
 }
 
-// DesiredImage is what a container starts from.
+// DesiredImage is the image that a container starts from.
 type DesiredImage struct {
 	ID     ID
 	Config husk.ImageConfig
 }
 
-// Desired returns the whole desired state of a node with its revision. Codes: not_found.
+// Desired returns the complete desired state of a node and its revision. Codes: not_found.
 func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, error) {
 	type desired struct {
 		revision int64
 		pods     []DesiredPod
 	}
 	d, err := inControl(ctx, c.core, func(q *db.Queries) (desired, error) {
-		// The revision is read first: a change that slips in between is then delivered again, never missed.
+		// The revision is read first, so a change between the two reads is delivered twice instead of being missed.
 		revision, err := q.DesiredRevision(ctx, node)
 		if err != nil {
 			return desired{}, orNotFound(err, "node")
@@ -64,7 +64,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 		d := desired{revision: revision, pods: []DesiredPod{}}
 		for _, r := range rows {
 			var key []byte
-			if r.Pod.CephKey != nil { // a pod that is to go may never have had one
+			if r.Pod.CephKey != nil { // a pod that is being removed may never have had a key
 				if key, err = c.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID)); err != nil {
 					return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
 				}
@@ -79,7 +79,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 	return d.revision, d.pods, err
 }
 
-// DesiredRevision returns the revision alone. Codes: not_found.
+// DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
 func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
 		revision, err := q.DesiredRevision(ctx, node)
@@ -87,8 +87,8 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	})
 }
 
-// Report applies what an agent says about pods of its own node. Reports about other pods, and events that do not apply in the pod's
-// phase, are dropped: they are late.
+// Report applies an agent's reports about pods on its own node. It drops reports about other pods and events that do not apply in the
+// pod's phase, because they are late.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
 	var failures []error
 	for _, r := range reports {
@@ -96,13 +96,13 @@ func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) 
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
 		failures = append(failures, wrap(err, "report of pod %s", r.PodID))
 		if ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
-			break // the others would wait in vain as long
+			break // the other reports would fail in the same way
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// maxReportedText bounds a word of a report, in bytes. It is the contract's limit of a pod's message.
+// maxReportedText is the largest text in a report, in bytes. It is the contract's limit for a pod's message.
 const maxReportedText = 4096
 
 func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) error {
@@ -118,7 +118,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		return nil
 	}
 	if row.HoldsRoom && !next.Holds() {
-		if err := freeRoom(ctx, q, row); err != nil {
+		if err := freeCapacity(ctx, q, row); err != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
-		if !row.HoldsRoom { // freeing room has touched the node already
+		if !row.HoldsRoom { // freeing the capacity has already touched the node
 			if err := q.TouchNode(ctx, node); err != nil {
 				return err
 			}
@@ -159,17 +159,18 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 	return notifyTenant(ctx, q, row.TenantID)
 }
 
-// freeRoom gives back what a pod held whose virtual machine is gone: its room on the node and, unless it is only evicted, its volumes.
-func freeRoom(ctx context.Context, q *db.Queries, row db.Pod) error {
-	if err := q.FreeNodeRoom(ctx, db.FreeNodeRoomParams{
+// freeCapacity releases what a pod held whose virtual machine is gone: its allocation on the node and, unless the pod was only evicted,
+// its volume claims.
+func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
+	if err := q.FreeNodeCapacity(ctx, db.FreeNodeCapacityParams{
 		ID: *row.NodeID, CpuMillis: row.CpuMillis, MemoryMib: row.MemoryMib + row.VmmOverheadMib,
 	}); err != nil {
 		return err
 	}
-	if err := q.ClearPodRoom(ctx, db.ClearPodRoomParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
+	if err := q.ClearPodAllocation(ctx, db.ClearPodAllocationParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 		return err
 	}
-	if row.Evicted { // it will need its volumes again
+	if row.Evicted { // it will run again with its volumes
 		return q.Notify(ctx, topicNode(*row.NodeID))
 	}
 	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
@@ -192,13 +193,13 @@ func (c Control) PodDisks(ctx context.Context, pod PodKey) ([]Disk, error) {
 	})
 }
 
-// KeylessPod is a placed pod whose key in Ceph is not made yet.
+// KeylessPod is a placed pod that has no Ceph key yet.
 type KeylessPod struct {
 	PodKey
-	HadOne bool // for an earlier placement
+	HadOne bool // it had a key for an earlier placement
 }
 
-// PodsWithoutKey returns up to limit placed pods whose key in Ceph is not made yet, those that were placed first first.
+// PodsWithoutKey returns up to limit placed pods that have no Ceph key yet, in the order of their placement.
 func (c Control) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]KeylessPod, error) {
 		rows, err := q.PodsWithoutKey(ctx, limit)
@@ -206,8 +207,8 @@ func (c Control) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, e
 	})
 }
 
-// SetPodKeys keeps the keys of placed pods, sealed, and tells their nodes. A pod that has a key by now, or holds its room no more, is left
-// as it is.
+// SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
+// allocated on a node.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		var p db.SetPodKeysParams
@@ -240,8 +241,8 @@ func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
 	})
 }
 
-// storableReport drops what Postgres keeps in no text, and cuts what is too long. Some of these words come from a guest, who must not be able to hold up what
-// the node says of its other pods.
+// storableReport removes characters that Postgres cannot store and cuts texts that are too long. Some of the texts come from the guest,
+// which must not be able to block the node's reports about other pods.
 func storableReport(r husk.PodReport) husk.PodReport {
 	clean := func(s string) string {
 		return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReportedText)], "\uFFFD"), "\x00", "")

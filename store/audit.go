@@ -12,16 +12,16 @@ import (
 	"husk/store/db"
 )
 
-// audit writes down in the same transaction who made a change. tenantID is zero for what concerns the platform. What no request
-// asked for, but a loop did, is told by events.
+// audit records in the same transaction who made a change. tenantID is zero for changes to the platform. Changes that a loop makes
+// without a request are events, not audit entries.
 func audit(ctx context.Context, q *db.Queries, tenantID ID, kind, id string) error {
 	return auditDetail(ctx, q, tenantID, kind, id, "")
 }
 
-// maxDetail bounds what an audit entry says beside its operation and object, in bytes.
+// maxDetail is the largest detail of an audit entry, in bytes.
 const maxDetail = 4096
 
-// auditDetail is audit with what exactly was done.
+// auditDetail is audit with a detail, such as a command line.
 func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, detail string) error {
 	r, ok := requestOf(ctx)
 	if !ok {
@@ -71,7 +71,7 @@ func lowerFirst(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// storable is a text as Postgres can keep it, cut to so many bytes.
+// storable returns a text without characters that Postgres cannot store, cut to at most so many bytes.
 func storable(s string, most int) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
 	if len(s) > most {

@@ -15,16 +15,17 @@ import (
 	"husk/store/seal"
 )
 
-// authorityOwner is the additional data with which the authority's key is sealed.
+// authorityOwner is the additional data with which the private key of the authority is sealed.
 const authorityOwner = "certificate authority"
 
-// Authority is the installation's certificate authority as it is kept.
+// Authority is the stored certificate authority of the installation.
 type Authority struct {
 	Certificate string // PEM
 	PrivateKey  []byte // PKCS #8
 }
 
-// CertificateAuthority returns the installation's authority. make is called for the first one ever; servers that start together agree on it.
+// CertificateAuthority returns the installation's authority. It calls make if there is none yet; servers that start at the same time agree
+// on one.
 func (c Control) CertificateAuthority(ctx context.Context, make func() (Authority, error)) (Authority, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (Authority, error) {
 		if err := q.LockOperators(ctx); err != nil {
@@ -51,17 +52,17 @@ func (c Control) CertificateAuthority(ctx context.Context, make func() (Authorit
 	})
 }
 
-// IssuedCertificate is a certificate that was made for a node and is to be recorded.
+// IssuedCertificate is a certificate for a node.
 type IssuedCertificate struct {
 	Serial    string
 	PEM       string
 	ExpiresAt time.Time
 }
 
-// Issue makes a certificate for a node. It is called again when the transaction around it is.
+// Issue issues a certificate for a node. It is called again when its transaction is retried.
 type Issue func(node ID) (IssuedCertificate, error)
 
-// record issues a certificate and writes it down: one that is not in the database is worth nothing. The node's row is locked.
+// record issues a certificate and stores it: the server accepts stored certificates only. The caller has locked the node's row.
 func (issue Issue) record(ctx context.Context, q *db.Queries, node ID) (IssuedCertificate, error) {
 	c, err := issue(node)
 	if err != nil {
@@ -73,7 +74,8 @@ func (issue Issue) record(ctx context.Context, q *db.Queries, node ID) (IssuedCe
 	return c, q.InsertNodeCertificate(ctx, db.InsertNodeCertificateParams{Serial: c.Serial, NodeID: node, ExpiresAt: c.ExpiresAt})
 }
 
-// AuthenticateNode tells whether a node's certificate is one that was issued, has not been revoked and has not expired. Codes: unauthenticated.
+// AuthenticateNode checks that a node's certificate was issued by this installation, was not revoked and has not expired. Codes:
+// unauthenticated.
 func (c Control) AuthenticateNode(ctx context.Context, node ID, serial string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error { return goodCertificate(ctx, q, node, serial) })
 }
@@ -87,11 +89,11 @@ func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string)
 	return err
 }
 
-// RenewCertificate issues another certificate to a node that shows one. The old one stays good until it expires, because the answer
+// RenewCertificate issues another certificate to a node with a valid one. The old one stays valid until it expires, because the answer
 // may be lost. Codes: unauthenticated.
 func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, issue Issue) (IssuedCertificate, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (IssuedCertificate, error) {
-		// Revoking takes the same lock: what is revoked meanwhile gets no successor.
+		// Revoking takes the same lock, so a revoked certificate cannot be renewed at the same time.
 		if _, err := q.LockNode(ctx, node); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return IssuedCertificate{}, err
 		}
@@ -106,7 +108,7 @@ func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, i
 	})
 }
 
-// NodeCertificates lists what was issued to a node, oldest first. Codes: not_found.
+// NodeCertificates lists the certificates that were issued to a node, oldest first. Codes: not_found.
 func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCertificate, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.NodeCertificate, error) {
 		if _, err := q.Node(ctx, node); err != nil {
@@ -119,7 +121,7 @@ func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCert
 	})
 }
 
-// CertificateExpiries says by the node's name when the last of its certificates expires, without those that were revoked.
+// CertificateExpiries returns by node name when the node's newest certificate expires. Revoked certificates do not count.
 func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (map[string]time.Time, error) {
 		rows, err := q.CertificateExpiries(ctx)
@@ -131,7 +133,7 @@ func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time,
 	})
 }
 
-// RevokeNodeCertificates ends every certificate of a node: its agent is refused from the next request on. Codes: not_found.
+// RevokeNodeCertificates revokes every certificate of a node. Its agent is refused from the next request on. Codes: not_found.
 func (c Control) RevokeNodeCertificates(ctx context.Context, node ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if _, err := q.LockNode(ctx, node); err != nil {
@@ -144,15 +146,15 @@ func (c Control) RevokeNodeCertificates(ctx context.Context, node ID) error {
 	})
 }
 
-// JoinToken is the secret with which one node may join.
+// JoinToken is a secret that allows one node to join.
 type JoinToken struct {
 	Secret    string
 	ExpiresAt time.Time
 }
 
-// CreateJoinToken makes the secret with which one node may join; its hash is kept, and the secret sealed for a day in case the request
-// is repeated. With readmits it brings that node back, which has lost its certificate; without, it makes a new node. Codes: not_found
-// (node), idempotency_mismatch.
+// CreateJoinToken creates a secret that allows one node to join. The database keeps its hash, and the sealed secret for one day in case
+// the request is repeated. With readmits, the token is for that existing node, which has lost its certificate; without, it is for a new
+// node. Codes: not_found (node), idempotency_mismatch.
 func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life time.Duration, readmits *ID) (JoinToken, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (JoinToken, error) {
 		if err := q.LockOperators(ctx); err != nil {
@@ -161,7 +163,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 		return creatingSecret(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
 			t, id := JoinToken{seal.NewSecret(), time.Now().Add(life)}, uuid.New()
 			if readmits != nil {
-				if _, err := q.LockNode(ctx, *readmits); err != nil { // against its deletion meanwhile
+				if _, err := q.LockNode(ctx, *readmits); err != nil { // so that it is not deleted meanwhile
 					return id, t, orNotFound(err, "node")
 				}
 			}
@@ -173,9 +175,9 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 	})
 }
 
-// RegisterNode admits a node by its join token and gives it a certificate; whatever certificates it had are revoked. The same token
-// with the same name again, as long as no heartbeat has come, does so again: the first answer was lost. Codes: unauthenticated,
-// name_taken, invalid (name of a node that is re-admitted), and what issue returns.
+// RegisterNode admits a node by its join token and issues a certificate; certificates that the node had before are revoked. Until the
+// node's first heartbeat, the same token with the same name does the same again, because the first answer may have been lost. Codes:
+// unauthenticated, name_taken, invalid (name of a node that is re-admitted), and the codes of issue.
 func (c Control) RegisterNode(ctx context.Context, token, name string, issue Issue) (ID, IssuedCertificate, error) {
 	type registered struct {
 		id ID
@@ -209,7 +211,7 @@ func (c Control) RegisterNode(ctx context.Context, token, name string, issue Iss
 
 var errJoinToken = husk.Errorf(husk.CodeUnauthenticated, "token", "the join token is unknown, expired or used; ask an operator for a new one")
 
-// admitNode returns the node that a token, whose row is locked, admits under the name.
+// admitNode returns the node that a token admits under this name. The caller has locked the token's row.
 func admitNode(ctx context.Context, q *db.Queries, token db.JoinToken, name string) (ID, error) {
 	switch {
 	case token.UsedAt != nil:
@@ -237,7 +239,7 @@ func admitNode(ctx context.Context, q *db.Queries, token db.JoinToken, name stri
 		node, err := q.InsertNode(ctx, db.InsertNodeParams{ID: uuid.New(), Name: name})
 		if pgerr.UniqueViolation(err, "nodes_name_key") {
 			return uuid.Nil, husk.Errorf(husk.CodeNameTaken, "name",
-				"a node named %q exists already; remove it first if it is to be replaced, or join with a token that re-admits it if this is it", name)
+				"a node named %q exists already; remove it first to replace it, or use a token that re-admits it if this is the same machine", name)
 		}
 		if err != nil {
 			return uuid.Nil, err

@@ -9,10 +9,11 @@ import (
 	"husk/store/seal"
 )
 
-// Envelope encryption: each tenant has a key of its own that seals its secrets, and that key is kept wrapped by the master key. A
-// secret's additional data name tenant and owner. A new master key rewraps the tenants' keys and touches no secret.
+// Envelope encryption: each tenant has its own key, which seals the tenant's secrets. The database keeps that key wrapped by the master
+// key. The additional data of a secret names the tenant and the owner of the secret. A new master key rewraps the tenants' keys; the
+// secrets themselves do not change.
 
-// tenantSeals remembers the opened keys.
+// tenantSeals caches the unwrapped keys.
 type tenantSeals struct {
 	mu   sync.Mutex
 	byID map[ID]*seal.Sealer
@@ -20,7 +21,7 @@ type tenantSeals struct {
 
 func wrapOwner(tenantID ID) string { return "key of tenant " + tenantID.String() }
 
-// newTenantKey makes and wraps the key of a new tenant.
+// newTenantKey creates and wraps the key of a new tenant.
 func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) error {
 	key := make([]byte, seal.KeySize)
 	if _, err := rand.Read(key); err != nil {
@@ -29,7 +30,7 @@ func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) err
 	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.ID, Wrapped: s.seal.Seal(key, wrapOwner(tenantID))})
 }
 
-// tenantSeal returns what seals a tenant's secrets, or the platform's. q may be of the tenant or of control.
+// tenantSeal returns the sealer for a tenant's secrets, or for the platform's. q may belong to the tenant or to control.
 func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*seal.Sealer, error) {
 	if tenantID == platform {
 		return s.seal, nil
@@ -70,7 +71,7 @@ func (s *core) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []
 	return tenantSeal.Seal(plain, tenantID.String()+" "+owner), nil
 }
 
-// openFor opens a secret of a tenant. What was sealed before tenants had keys was sealed with the master key.
+// openFor opens a secret of a tenant. Secrets from before tenants had keys are sealed with the master key.
 func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
 	tenantSeal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed [
 	return plain, err
 }
 
-// prepareTenantKeys gives a key to tenants that have none, and rewraps those under a master key that is not the first any more.
+// prepareTenantKeys creates keys for tenants without one, and rewraps keys that are wrapped by a master key other than the first.
 func (c Control) prepareTenantKeys(ctx context.Context) error {
 	for {
 		n, err := inControl(ctx, c.core, func(q *db.Queries) (int, error) {

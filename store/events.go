@@ -9,11 +9,11 @@ import (
 	"husk/store/db"
 )
 
-// EventFilter narrows a list of events; nil fields do not.
+// EventFilter selects events. A nil field selects all.
 type EventFilter struct {
 	Kind     *string
 	ObjectID *ID
-	After    time.Time // zero: all that are kept
+	After    time.Time // zero for all stored events
 }
 
 // Events lists what happened to a tenant's objects, oldest first. Codes: invalid (cursor).
@@ -26,20 +26,20 @@ func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]hu
 	}, convert.Event, func(e husk.Event) (time.Time, ID) { return e.At, e.ID })
 }
 
-// ForgetEvents removes events older than 14 days and returns how many.
+// ForgetEvents deletes events older than 14 days and returns how many.
 func (c Control) ForgetEvents(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
 }
 
-// ordered is record for what a request asked for: the author is written down too.
-func ordered(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
+// requested is record for changes that a request asked for: it also writes the audit entry.
+func requested(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
 	if err := audit(ctx, q, tenantID, kind, id.String()); err != nil {
 		return err
 	}
 	return record(ctx, q, tenantID, kind, id, reason, message)
 }
 
-// record writes an event and wakes whoever may care.
+// record writes an event and notifies those that may act on it.
 func record(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
 	if err := q.InsertEvent(ctx, db.InsertEventParams{TenantID: tenantID, Kind: kind, ObjectID: id, Reason: reason, Message: message}); err != nil {
 		return err

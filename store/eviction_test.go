@@ -166,7 +166,7 @@ func TestAGangWaitsForAllThatItIsOf(t *testing.T) {
 	}
 	h.order(tenant, spec)
 	pending, err = h.PendingPods(t.Context(), 10)
-	if must(t, pending, err); len(pending) != 2 || pending[0].WaitsFor != "" || pending[1].GangOrdered != 2 || pending[1].GangPlaced != 0 {
+	if must(t, pending, err); len(pending) != 2 || pending[0].WaitsFor != "" || pending[1].GangCreated != 2 || pending[1].GangPlaced != 0 {
 		t.Errorf("both are %+v", pending)
 	}
 	h.place(node.ID, first)

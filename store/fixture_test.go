@@ -87,7 +87,7 @@ func (h fixture) as(tenant store.ID) store.Tenant {
 	h.t.Helper()
 	known, ok := h.owners.Load(tenant)
 	if !ok {
-		key, err := h.CreateTenantKey(h.t.Context(), tenant, once(), "owner-of-tests", store.KeyOrder{Name: "test"})
+		key, err := h.CreateTenantKey(h.t.Context(), tenant, once(), "owner-of-tests", store.KeyRequest{Name: "test"})
 		must(h.t, key, err)
 		known, _ = h.owners.LoadOrStore(tenant, husk.Caller{
 			Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Role: husk.RoleOwner, TenantID: tenant,
@@ -166,7 +166,7 @@ func (h fixture) look(node store.ID) husk.Node {
 // version is what a placement on the node must name.
 func (h fixture) version(node store.ID) int64 {
 	h.t.Helper()
-	rooms, err := h.NodeRooms(h.t.Context())
+	rooms, err := h.NodeCapacities(h.t.Context())
 	for _, r := range must(h.t, rooms, err) {
 		if r.ID == node {
 			return r.Version

@@ -6,7 +6,7 @@ import (
 	"husk/store/db"
 )
 
-// Topics that can be hinted at. A hint says "look again"; the truth is always re-read.
+// The topics of hints. A hint says "look again"; the truth is always re-read.
 const (
 	topicWork        = "work"         // something for the control loops
 	topicSigningKeys = "signing-keys" // the keys that sign tokens have changed
@@ -14,7 +14,7 @@ const (
 
 func topicTenant(id ID) string { return "tenant:" + id.String() }
 
-func topicImports(id ID) string { return "imports:" + id.String() } // how far they are, which none but watchers of images need to hear
+func topicImports(id ID) string { return "imports:" + id.String() } // import progress, which only watchers of images need
 
 func topicNode(id ID) string { return "node:" + id.String() }
 
@@ -26,7 +26,7 @@ func (t Tenant) WatchImages() (<-chan struct{}, func()) {
 	return t.hub.Subscribe(topicTenant(t.id), topicImports(t.id))
 }
 
-// WatchNode hints that what the node should run may have changed.
+// WatchNode hints that the node's desired state may have changed.
 func (c Control) WatchNode(node ID) (<-chan struct{}, func()) {
 	return c.hub.Subscribe(topicNode(node))
 }
@@ -39,12 +39,12 @@ func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(topicSigningKeys)
 }
 
-// notifyTenant hints that something of the tenant changed. The payload stands in one place for this and for the SQL functions.
+// notifyTenant hints that something of the tenant has changed. SQL functions send the same payload.
 func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {
 	return q.Notify(ctx, topicTenant(tenant))
 }
 
-// notifyWork wakes the control loops, and the tenant's watchers with them.
+// notifyWork wakes the control loops and the tenant's watchers.
 func notifyWork(ctx context.Context, q *db.Queries, tenant ID) error {
 	if err := q.Notify(ctx, topicWork); err != nil {
 		return err

@@ -14,14 +14,14 @@ import (
 	"husk/store/db"
 )
 
-// Idempotency identifies one request, so that its repetition is recognised. A request whose sender gave no key gets a random one:
-// that settles a commit whose outcome the server itself does not know.
+// Idempotency identifies one request, so that the store recognises a repetition. A request without an Idempotency-Key gets a random one.
+// It lets the server itself retry after a commit with an unknown outcome.
 type Idempotency struct {
 	Key  string
 	Hash [sha256.Size]byte // of operation, path and body
 }
 
-// NewIdempotency makes the identity of a request. Operation and path are part of it: one key is good for one thing.
+// NewIdempotency returns the identity of a request. Operation and path are part of it, so one key identifies one request only.
 func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	if key == "" {
 		key = "server:" + uuid.NewString()
@@ -32,7 +32,7 @@ func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	return Idempotency{Key: key, Hash: [sha256.Size]byte(h.Sum(nil))}
 }
 
-// creatingSecret is creating for an answer with a secret: what is kept of it is sealed with the tenant's key.
+// creatingSecret is creating for answers with a secret. The stored answer is sealed with the tenant's key.
 func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	owner := "idempotency key " + idem.Key
@@ -53,13 +53,13 @@ func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID
 	}
 	plain, err := s.openFor(ctx, q, tenantID, sealed, owner)
 	if err != nil {
-		return result, wrap(err, "the answer kept for an idempotency key")
+		return result, wrap(err, "the stored answer for an idempotency key")
 	}
 	return result, json.Unmarshal(plain, &result)
 }
 
-// creating runs create once for an idempotency key, and answers every repetition with what the first run returned. The caller holds
-// a lock that orders the requests of this owner.
+// creating runs create once for an idempotency key, and answers every repetition with the result of the first run. The caller holds a
+// lock that serialises the requests of this owner.
 func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	known, err := q.FindIdempotencyKey(ctx, db.FindIdempotencyKeyParams{TenantID: owner, Key: idem.Key})
@@ -67,7 +67,7 @@ func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempote
 	case err == nil && !bytes.Equal(known.RequestHash, idem.Hash[:]):
 		return result, husk.Errorf(husk.CodeIdempotencyMismatch, "Idempotency-Key", "this key was used with another request; use a new key for a new request")
 	case err == nil:
-		return result, wrap(json.Unmarshal(known.Response, &result), "read the answer kept for an idempotency key")
+		return result, wrap(json.Unmarshal(known.Response, &result), "read the stored answer for an idempotency key")
 	case !errors.Is(err, pgx.ErrNoRows):
 		return result, err
 	}
@@ -84,7 +84,7 @@ func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempote
 	})
 }
 
-// ForgetIdempotencyKeys removes keys older than 24 hours and returns how many.
+// ForgetIdempotencyKeys deletes keys older than 24 hours and returns how many.
 func (c Control) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
 }

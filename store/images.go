@@ -14,14 +14,14 @@ import (
 	"husk/store/db"
 )
 
-// RegistryAuth is a login at a registry. It is kept sealed, and only until the import has ended.
+// RegistryAuth is the credentials for a registry. They are stored sealed, and only until the import ends.
 type RegistryAuth struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
 }
 
-// CreateImage accepts an order for an import. The reference has been resolved to a digest with the tenant's own credentials. The
-// same reference and digest again is the same image; one that had failed is tried again. Codes: quota_exceeded, conflict.
+// CreateImage accepts a request to import an image. The caller has resolved the reference to a digest with the tenant's own credentials.
+// The same reference and digest give the same image; a failed import is retried. Codes: quota_exceeded, conflict.
 func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, digest string, config husk.ImageConfig, auth *RegistryAuth) (husk.Image, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Image, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
@@ -65,9 +65,9 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			if err != nil {
 				return id, husk.Image{}, err
 			}
-			return id, convert.Image(row), ordered(ctx, q, t.id, "image", id, "ImportRequested", reference)
+			return id, convert.Image(row), requested(ctx, q, t.id, "image", id, "ImportRequested", reference)
 		})
-		image.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
+		image.TenantID = t.id // a stored answer has the form of the API, without the tenant
 		return image, err
 	})
 }
@@ -93,7 +93,7 @@ func (t Tenant) Image(ctx context.Context, id ID) (husk.Image, error) {
 	})
 }
 
-// Images lists a tenant's images, oldest first; reference narrows to those imported by it. Codes: invalid (cursor).
+// Images lists the tenant's images, oldest first. With a reference, it lists only images imported by this reference. Codes: invalid (cursor).
 func (t Tenant) Images(ctx context.Context, page Page, reference *string) ([]husk.Image, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Image, error) {
 		return q.Images(ctx, db.ImagesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Reference: reference, Max: limit})
@@ -121,7 +121,7 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 			if err := q.SetImageDeleting(ctx, db.SetImageDeletingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Image{}, err
 			}
-			if err := ordered(ctx, q, t.id, "image", id, "DeletionRequested", ""); err != nil {
+			if err := requested(ctx, q, t.id, "image", id, "DeletionRequested", ""); err != nil {
 				return husk.Image{}, err
 			}
 		}
@@ -130,14 +130,14 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 	})
 }
 
-// ImageJob is an image that is to be imported or removed.
+// ImageJob is an image to import or to remove.
 type ImageJob struct {
 	Image    husk.Image
 	Auth     *RegistryAuth
 	Attempts int
 }
 
-// UnfinishedImages returns images of all tenants that are to be imported or removed, those with the fewest tries first.
+// UnfinishedImages returns the images of all tenants to import or to remove, those with the fewest attempts first.
 func (c Control) UnfinishedImages(ctx context.Context) ([]ImageJob, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]ImageJob, error) {
 		rows, err := q.UnfinishedImages(ctx)
@@ -163,7 +163,7 @@ func (c Control) UnfinishedImages(ctx context.Context) ([]ImageJob, error) {
 	})
 }
 
-// BlobSize returns the size of an import that is complete, and false when the digest is not here.
+// BlobSize returns the size of a complete import. It returns false if the digest is not imported.
 func (c Control) BlobSize(ctx context.Context, digest string) (int64, bool, error) {
 	blob, err := inControl(ctx, c.core, func(q *db.Queries) (db.Blob, error) { return q.Blob(ctx, digest) })
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -179,7 +179,7 @@ func (c Control) BlobImported(ctx context.Context, digest string, sizeBytes int6
 	})
 }
 
-// ImageProgress tells how much of a digest has come, to all who wait for it.
+// ImageProgress records how much of a digest has been fetched, for all tenants that are importing it.
 func (c Control) ImageProgress(ctx context.Context, digest string, p husk.ImportProgress) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		tenants, err := q.SetImageProgress(ctx, db.SetImageProgressParams{Digest: digest, FetchedBytes: p.FetchedBytes, TotalBytes: p.TotalBytes})
@@ -195,7 +195,7 @@ func (c Control) ImageProgress(ctx context.Context, digest string, p husk.Import
 	})
 }
 
-// ImageMade records that the tenant's clone is there.
+// ImageMade records that the tenant's clone exists.
 func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID})
@@ -206,7 +206,7 @@ func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, c
 	})
 }
 
-// ImageTrouble counts a try that did not succeed. With final the image is Failed and is tried again only when it is ordered again.
+// ImageTrouble counts a failed attempt. If final, the image becomes Failed, and is retried only when a tenant requests it again.
 func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string, final bool) error {
 	state := i.State
 	if final {
@@ -220,7 +220,7 @@ func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string,
 	})
 }
 
-// ImageRemoved forgets an image whose clone is gone.
+// ImageRemoved deletes the row of an image whose clone is gone.
 func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveImage(ctx, db.RemoveImageParams{TenantID: i.TenantID, ID: i.ID}); err != nil {
@@ -230,12 +230,12 @@ func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
 	})
 }
 
-// UnusedBlobs returns digests that no tenant's image names any more.
+// UnusedBlobs returns digests that no tenant's image uses.
 func (c Control) UnusedBlobs(ctx context.Context) ([]string, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]string, error) { return q.UnusedBlobs(ctx) })
 }
 
-// ForgetBlob unpublishes an import unless an image names it by now, and tells whether it did.
+// ForgetBlob unpublishes an import unless an image uses it by now. It reports whether it did.
 func (c Control) ForgetBlob(ctx context.Context, digest string) (bool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		n, err := q.DeleteBlob(ctx, digest)
@@ -243,7 +243,7 @@ func (c Control) ForgetBlob(ctx context.Context, digest string) (bool, error) {
 	})
 }
 
-// ImageNames returns the names of the clones that images own and the digests that images name. What else is in the pools is an orphan.
+// ImageNames returns the names of all clones and the digests of all images. Anything else in the pools is an orphan.
 func (c Control) ImageNames(ctx context.Context) (clones, digests map[string]bool, err error) {
 	rows, err := inControl(ctx, c.core, func(q *db.Queries) ([]db.AllImagesRow, error) { return q.AllImages(ctx) })
 	clones, digests = map[string]bool{}, map[string]bool{}

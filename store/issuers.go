@@ -13,10 +13,10 @@ import (
 	"husk/store/pgerr"
 )
 
-// platform stands for no tenant: what belongs to the installation itself.
+// platform is the tenant id of objects that belong to the installation itself.
 var platform = uuid.Nil
 
-// issuers are the OIDC issuers of one owner: of a tenant, or of the installation when tenant is nil.
+// issuers are the OIDC issuers of one owner: of a tenant, or of the installation if tenant is nil.
 type issuers struct {
 	*core
 	tenant *Tenant
@@ -26,7 +26,7 @@ func (t Tenant) issuers() issuers { return issuers{t.core, &t} }
 
 func (c Control) issuers() issuers { return issuers{c.core, nil} }
 
-// id is the owner's in the tables, where the installation has none.
+// id is the owner's id in the tables. The installation has NULL there.
 func (o issuers) id() *ID {
 	if o.tenant == nil {
 		return nil
@@ -34,7 +34,7 @@ func (o issuers) id() *ID {
 	return &o.tenant.id
 }
 
-// tenantID is the owner's, and the zero id for the installation.
+// tenantID is the owner's id, and the zero id for the installation.
 func (o issuers) tenantID() ID {
 	if o.tenant == nil {
 		return platform

@@ -12,8 +12,9 @@ import (
 // leaderLock is the key of the advisory lock that the leading server holds.
 const leaderLock = 7207102
 
-// Lead waits until this process leads, calls work with the new epoch and a context that ends with the leadership, and returns when
-// work has returned. A session advisory lock elects; the epoch guards against a leader that has not noticed that it lost its session.
+// Lead waits until this process leads. Then it calls work with the new epoch and a context that ends with the leadership, and returns when
+// work returns. A session-level advisory lock elects the leader. The epoch guards against a leader that has not noticed that it lost its
+// session.
 func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.Context, epoch int64)) error {
 	dsn, err := withRole(c.cfg.URL, RoleControl)
 	if err != nil {
@@ -27,7 +28,7 @@ func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.
 	for {
 		var got bool
 		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", leaderLock).Scan(&got); err != nil {
-			return wrap(err, "try to lead")
+			return wrap(err, "take the leader's lock")
 		}
 		if got {
 			break
@@ -40,7 +41,7 @@ func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.
 	}
 	epoch, err := db.New(conn).TakeLeadership(ctx, holder)
 	if err != nil {
-		return wrap(err, "take the lead")
+		return wrap(err, "become the leader")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -62,7 +63,7 @@ func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.
 		err := conn.Ping(ping)
 		stop()
 		if err != nil {
-			return wrap(err, "lost the lead")
+			return wrap(err, "no longer the leader")
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"husk"
 )
 
-// Page asks for a part of a list. Lists are ordered by creation and id, so a page stays right while rows come and go.
+// Page is the part of a list to read. Lists are ordered by creation time and id, so pages stay correct while rows are added and deleted.
 type Page struct {
 	Limit  int
 	Cursor string // empty for the first page
@@ -27,7 +27,7 @@ func (p Page) after() (position, error) {
 	if p.Cursor == "" {
 		return position{}, nil
 	}
-	invalid := husk.Errorf(husk.CodeInvalid, "cursor", "the cursor is not one that this API gave out")
+	invalid := husk.Errorf(husk.CodeInvalid, "cursor", "the cursor is not one that this API returned")
 	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil {
 		return position{}, invalid
@@ -90,13 +90,13 @@ func cursorAt(at time.Time, id ID) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(at.UTC().Format(time.RFC3339Nano) + " " + id.String()))
 }
 
-// Filter narrows a list; its zero value does not.
+// Filter selects the objects of a list. The zero value selects all.
 type Filter struct {
 	Name   *string
 	Labels Selector
 }
 
-// Selector is a label selector: every requirement must hold.
+// Selector is a label selector. An object must meet every requirement.
 type Selector []Requirement
 
 // Requirement is one condition on an object's labels.
@@ -106,7 +106,7 @@ type Requirement struct {
 	Values []string   `json:"values,omitempty"` // of OpIn and OpNotIn
 }
 
-// SelectorOp is what a requirement asks of the label's value. The function labels_match in the schema carries it out.
+// SelectorOp is the operator of a requirement. The SQL function labels_match implements it.
 type SelectorOp string
 
 // The operators of Kubernetes' label selectors. A key that is absent is not in any set.
@@ -117,14 +117,14 @@ const (
 	OpAbsent SelectorOp = "absent"
 )
 
-// json is what SQL takes; nil matches everything.
+// json is the selector for SQL; nil matches everything.
 func (s Selector) json() []byte {
 	if len(s) == 0 {
 		return nil
 	}
 	raw, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // strings always have a JSON form
+		panic(err) // strings can always be encoded
 	}
 	return raw
 }

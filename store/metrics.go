@@ -9,8 +9,8 @@ import (
 	"husk/store/db"
 )
 
-// RecordSamples keeps what a node says of its pods, in one statement. Those of pods that are not on the node are dropped, and of two samples of
-// one pod the first.
+// RecordSamples stores a node's samples of its pods, in one statement. It drops samples of pods that are not on the node. If there are two
+// samples of one pod, it stores the first.
 func (c Control) RecordSamples(ctx context.Context, node ID, samples []husk.PodSample) error {
 	p := db.RecordSamplesParams{NodeID: node, PodIds: make([]ID, 0, len(samples)), Figures: make([]string, 0, len(samples))}
 	seen := make(map[ID]bool, len(samples))
@@ -31,13 +31,13 @@ func (c Control) RecordSamples(ctx context.Context, node ID, samples []husk.PodS
 	return controlDo(ctx, c, func(q *db.Queries) error { return q.RecordSamples(ctx, p) })
 }
 
-// ForgetSamples removes what nobody will ask for any more.
+// ForgetSamples deletes samples that are too old to be shown.
 func (c Control) ForgetSamples(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
 }
 
-// Figures returns what is told of all tenants now, and who of these callers is still who the token says. It is one transaction of a
-// few statements, however many tenants there are.
+// TenantMetrics returns the metrics of all tenants, and those of the given callers that are still who their tokens say. It takes one
+// transaction of a few statements, however many tenants there are.
 func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[ID]*husk.TenantMetrics, []husk.Caller, error) {
 	type result struct {
 		tenants map[ID]*husk.TenantMetrics
@@ -81,7 +81,7 @@ func callersThatStand(ctx context.Context, q *db.Queries, callers []husk.Caller)
 }
 
 func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetrics, error) {
-	tenants, err := q.FiguresOfTenants(ctx)
+	tenants, err := q.MetricsOfTenants(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -103,14 +103,14 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 	for i := range rows {
 		samples[rows[i].PodID] = &rows[i].Figures
 	}
-	pods, err := q.FiguresOfPods(ctx)
+	pods, err := q.MetricsOfPods(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range pods {
 		t := all[p.TenantID]
 		if t == nil {
-			continue // made since
+			continue // created since
 		}
 		f := husk.PodMetrics{
 			ID: p.ID, Name: p.Name, Labels: p.Labels, Phase: p.Phase, NodeName: p.NodeName, Address: p.Address,
@@ -121,7 +121,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 		}
 		t.Pods = append(t.Pods, f)
 	}
-	volumes, err := q.FiguresOfVolumes(ctx)
+	volumes, err := q.MetricsOfVolumes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 	"husk/store/pgerr"
 )
 
-// Heartbeat renews a node's lease and records what it reports of itself. It returns whether the agent is to report
-// every pod again: the node had not been Ready, or that answer was lost and pods are still Unknown. Codes: not_found.
+// Heartbeat renews a node's lease and records what the node reports about itself. It returns true if the agent must report every pod again:
+// the node was not Ready, or an earlier such answer was lost and pods are still Unknown. Codes: not_found.
 func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
@@ -47,15 +47,14 @@ func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	})
 }
 
-// AllPods lists all tenants' pods, those that hold room on a node and those of a tenant only if one is given. Codes: invalid.
+// AllPods lists pods of all tenants. With a node, it lists pods that are allocated on it; with a tenant, pods of that tenant. Codes: invalid.
 func (c Control) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
 	return controlPage(ctx, c, page, func(q *db.Queries, after position, limit int) ([]db.AllPodsRow, error) {
 		return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
 	}, convert.PlacedPod, func(p husk.PlacedPod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 
-// DeleteNode forgets a node that has no pods, and its certificates with it. Codes: not_found, conflict,
-// precondition_failed.
+// DeleteNode deletes a node that has no pods, together with its certificates. Codes: not_found, conflict, precondition_failed.
 func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		row, err := q.LockNode(ctx, id)
@@ -79,8 +78,8 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	})
 }
 
-// MarkLost takes a node for lost whose last heartbeat is still the one that was judged, and its pods for Unknown. It returns how
-// many pods; nothing happens when a heartbeat came meanwhile or another server leads.
+// MarkLost marks a node as Lost and its pods as Unknown, if its latest heartbeat is still the one that the caller judged. It returns the
+// number of pods. It changes nothing if a heartbeat came meanwhile or another server leads.
 func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, int, error) {
 	type outcome struct {
 		lost bool
@@ -104,7 +103,7 @@ func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (boo
 				continue
 			}
 			if err := q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
-				TenantID: p.TenantID, ID: p.ID, Phase: next, Reason: "NodeLost", Message: "the node does not answer; what runs there is not known",
+				TenantID: p.TenantID, ID: p.ID, Phase: next, Reason: "NodeLost", Message: "the node does not answer; the state of its pods is not known",
 				ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt,
 				DomainStartedAt: p.DomainStartedAt, GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 			}); err != nil {
@@ -136,7 +135,7 @@ func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
 	})
 }
 
-// PutPool makes a pool, or changes it with all of its nodes.
+// PutPool creates a pool, or changes it and all of its nodes.
 func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64) (husk.Pool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Pool, error) {
 		if err := q.PutPool(ctx, db.PutPoolParams{Name: name, CpuOvercommit: cpuOvercommit}); err != nil {
@@ -156,7 +155,7 @@ func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64
 	})
 }
 
-// DeletePool removes a pool that has no nodes. Codes: not_found, conflict.
+// DeletePool deletes a pool that has no nodes. Codes: not_found, conflict.
 func (c Control) DeletePool(ctx context.Context, name string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.DeletePool(ctx, name)
@@ -172,7 +171,7 @@ func (c Control) DeletePool(ctx context.Context, name string) error {
 	})
 }
 
-// UpdateNode changes what operators decide about a node, by change, which is given what that is now. Codes: not_found, invalid (pool),
+// UpdateNode changes a node's settings. change gets the current settings and returns the new ones. Codes: not_found, invalid (pool),
 // precondition_failed.
 func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSettings) husk.NodeSettings) (husk.Node, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
@@ -191,7 +190,7 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		}
 		row, err = q.UpdateNode(ctx, p)
 		if pgerr.ForeignKeyViolation(err) {
-			return husk.Node{}, husk.Errorf(husk.CodeInvalid, "pool", "there is no pool %q; make it first", will.Pool)
+			return husk.Node{}, husk.Errorf(husk.CodeInvalid, "pool", "there is no pool %q; create it first", will.Pool)
 		}
 		if err != nil {
 			return husk.Node{}, err

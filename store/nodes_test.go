@@ -123,9 +123,9 @@ func TestCredentials(t *testing.T) {
 	h := open(t)
 	ctx := t.Context()
 	tenant, other := h.tenant(), h.tenant()
-	key, err := h.CreateTenantKey(ctx, tenant.ID, once(), "owner", store.KeyOrder{Name: "ci"})
+	key, err := h.CreateTenantKey(ctx, tenant.ID, once(), "owner", store.KeyRequest{Name: "ci"})
 	must(t, key, err)
-	_, err = h.CreateTenantKey(ctx, uuid.New(), once(), "owner", store.KeyOrder{Name: "ci"})
+	_, err = h.CreateTenantKey(ctx, uuid.New(), once(), "owner", store.KeyRequest{Name: "ci"})
 	wantCode(t, err, husk.CodeNotFound)
 	_, err = h.Authenticate(ctx, key.ClientID, key.Secret+"x")
 	wantCode(t, err, husk.CodeUnauthenticated)
@@ -164,7 +164,7 @@ func TestTheFirstOperatorIsMadeOnce(t *testing.T) {
 		t.Errorf("the caller is %+v", caller)
 	}
 	tenant := h.tenant()
-	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyOrder{Name: "key"})
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyRequest{Name: "key"})
 	must(t, key, err)
 	if err := h.EnsureOperator(t.Context(), key.ClientID, "takeover"); err != nil {
 		t.Error(err)

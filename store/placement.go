@@ -15,24 +15,24 @@ import (
 	"husk/store/db"
 )
 
-// PendingPod is a pod that waits for a place.
+// PendingPod is a pod that waits to be placed.
 type PendingPod struct {
 	TenantID, ID ID
 	Size         husk.Resources
 	CreatedAt    time.Time
-	WaitsFor     string // a volume, an image or others of its gang; empty when the pod can be placed
-	Attempts     int    // that found no place
-	Again        bool   // it had a place before
+	WaitsFor     string // a volume, an image or other pods of its gang; empty if the pod can be placed
+	Attempts     int    // failed attempts to place it
+	Again        bool   // it was placed before
 	Labels       map[string]string
 	Scheduling   husk.Scheduling
-	GangOrdered  int // pods of its gang that wait or have a place
-	GangPlaced   int // and those that have one
+	GangCreated  int // pods of its gang that are pending or placed
+	GangPlaced   int // pods of its gang that are placed
 }
 
-// PodKey identifies a pod together with its tenant.
+// PodKey identifies a pod and its tenant.
 type PodKey struct{ TenantID, ID ID }
 
-// PendingPods returns up to limit pods that wait for a place, the highest priority and then the oldest first.
+// PendingPods returns up to limit pods that wait to be placed, the highest priority first and the oldest first among equals.
 func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PendingPod, error) {
 		rows, err := q.PendingPods(ctx, limit)
@@ -40,38 +40,38 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 			p := PendingPod{
 				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt, Attempts: r.Tries, Again: r.PlacedGeneration > 0, Labels: r.Labels,
 				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: convert.Scheduling(r.Scheduling),
-				GangOrdered: r.GangOrdered, GangPlaced: r.GangPlaced,
+				GangCreated: r.GangCreated, GangPlaced: r.GangPlaced,
 			}
 			switch {
 			case r.WaitsForVolume != "":
 				p.WaitsFor = "volume " + r.WaitsForVolume + " is not made yet"
 			case r.WaitsForImage != "":
 				p.WaitsFor = "image " + r.WaitsForImage + " is not imported"
-			case p.Scheduling.Gang != nil && p.GangOrdered < p.Scheduling.Gang.Size:
-				p.WaitsFor = fmt.Sprintf("%d of the %d pods of gang %q are ordered", p.GangOrdered, p.Scheduling.Gang.Size, p.Scheduling.Gang.Name)
+			case p.Scheduling.Gang != nil && p.GangCreated < p.Scheduling.Gang.Size:
+				p.WaitsFor = fmt.Sprintf("%d of the %d pods of gang %q are ordered", p.GangCreated, p.Scheduling.Gang.Size, p.Scheduling.Gang.Name)
 			}
 			return p
 		}), err
 	})
 }
 
-// NodeRoom is what the scheduler needs to know of a node.
-type NodeRoom struct {
+// NodeCapacity is what the scheduler needs to know about a node.
+type NodeCapacity struct {
 	ID                  ID
 	Name                string
 	State               husk.NodeState
 	Version             int64
-	Capacity, Allocated husk.Resources // of cpu what may be placed, with the overcommit ratio of the pool
+	Capacity, Allocated husk.Resources // cpu is schedulable cpu, with the overcommit ratio of the pool
 	VMMOverheadMiB      int
 	husk.NodeSettings
 }
 
-// NodeRooms returns every node, by name.
-func (c Control) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeRoom, error) {
-		rows, err := q.NodeRooms(ctx)
-		return convert.All(rows, func(n db.NodeRoomsRow) NodeRoom {
-			return NodeRoom{
+// NodeCapacities returns every node, by name.
+func (c Control) NodeCapacities(ctx context.Context) ([]NodeCapacity, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeCapacity, error) {
+		rows, err := q.NodeCapacities(ctx)
+		return convert.All(rows, func(n db.NodeCapacitiesRow) NodeCapacity {
+			return NodeCapacity{
 				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.SchedulableCpuMillis, MemoryMiB: n.MemoryMib},
 				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib,
 				NodeSettings: husk.NodeSettings{Pool: n.Pool, Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
@@ -80,19 +80,19 @@ func (c Control) NodeRooms(ctx context.Context) ([]NodeRoom, error) {
 	})
 }
 
-// PlacedPod is a pod that holds room on a node.
+// PlacedPod is a pod that is allocated on a node.
 type PlacedPod struct {
 	PodKey
 	Node       ID
 	Size       husk.Resources
-	Overhead   int // MiB that the node is charged for it beside its size
+	Overhead   int // MiB that are allocated for it in addition to its size
 	PlacedAt   time.Time
-	Leaving    bool // is being stopped
+	Leaving    bool // it is being stopped
 	Labels     map[string]string
 	Scheduling husk.Scheduling
 }
 
-// PlacedPods returns what holds room on some nodes.
+// PlacedPods returns the pods that are allocated on these nodes.
 func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PlacedPod, error) {
 		rows, err := q.PlacedPods(ctx, nodes)
@@ -109,12 +109,12 @@ func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error
 	})
 }
 
-// NodesOfTenants returns the nodes on which a pod of these tenants holds room.
+// NodesOfTenants returns the nodes on which pods of these tenants are allocated.
 func (c Control) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
 }
 
-// LeavingPods returns the pods that are being stopped and still hold room.
+// LeavingPods returns the pods that are being stopped and are still allocated.
 func (c Control) LeavingPods(ctx context.Context) ([]PodKey, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.LeavingPods(ctx)
@@ -122,7 +122,7 @@ func (c Control) LeavingPods(ctx context.Context) ([]PodKey, error) {
 	})
 }
 
-// Placement puts a pod on a node of a certain version.
+// Placement places a pod on a node that has this version.
 type Placement struct {
 	Pod         PodKey
 	Node        ID
@@ -130,8 +130,9 @@ type Placement struct {
 	Score       husk.PlacementScore
 }
 
-// CommitPlacements writes a batch in one statement and returns the pods that were placed. Those that are missing were deleted
-// meanwhile, their node has changed, or another server leads; they are to be looked at again. A node is told of a pod when its key is made.
+// CommitPlacements writes a batch in one statement and returns the pods that were placed. It does not place a pod that was deleted
+// meanwhile, or whose node has changed, and places none if another server leads; the caller decides about those again. A pod's node is
+// notified when the pod's key is created.
 func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Placement) ([]PodKey, error) {
 	p := db.CommitPlacementsParams{Epoch: epoch}
 	for _, pl := range batch {
@@ -139,7 +140,7 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		p.PodIds = append(p.PodIds, pl.Pod.ID)
 		p.NodeIds = append(p.NodeIds, pl.Node)
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
-		// Only what stands nowhere else: thousands of these go through one statement, whose time grows with their length.
+		// Only what is stored nowhere else: one statement carries thousands of these, and its time grows with their length.
 		raw, err := json.Marshal(struct {
 			Outcome husk.PlacementOutcome `json:"outcome"`
 			Score   husk.PlacementScore   `json:"score"`
@@ -173,17 +174,17 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 type Refusal struct {
 	Pod             PodKey
 	Reason, Message string
-	Waits           bool // for something of its own or for what is leaving, not for room that may appear
+	Waits           bool // for one of its own objects or for pods that are being stopped, not for free capacity
 	Decision        husk.Placement
 }
 
-// Refuse records why pods are not placed, and puts off those that fitted nowhere: for a second, and twice as long each time, up to half a
-// minute, unless Wake finds room before.
+// Refuse records why pods are not placed. It defers pods that do not fit: for a second, then twice as long each time, up to 30 seconds.
+// Wake makes them due earlier when capacity is freed.
 func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
-	var p db.PutOffPodsParams
+	var p db.DeferPodsParams
 	topics := map[string]bool{}
 	for _, r := range refusals {
 		p.TenantIds, p.PodIds = append(p.TenantIds, r.Pod.TenantID), append(p.PodIds, r.Pod.ID)
@@ -196,19 +197,19 @@ func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 		topics[topicTenant(r.Pod.TenantID)] = true
 	}
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		if err := q.PutOffPods(ctx, p); err != nil {
+		if err := q.DeferPods(ctx, p); err != nil {
 			return err
 		}
 		return q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 	})
 }
 
-// AnyPutOff tells whether a pod was put off and is not due yet.
-func (c Control) AnyPutOff(ctx context.Context) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) { return q.AnyPutOff(ctx) })
+// AnyDeferred reports whether there is a deferred pod that is not due yet.
+func (c Control) AnyDeferred(ctx context.Context) (bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) { return q.AnyDeferred(ctx) })
 }
 
-// Wake makes up to limit pods due that were put off and would fit into this room, and returns how many.
+// Wake makes up to limit deferred pods due that fit into this free capacity, and returns how many.
 func (c Control) Wake(ctx context.Context, room husk.Resources, limit int) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
 		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: room.CPUMillis, MemoryMib: room.MemoryMiB, Max: limit})
@@ -227,14 +228,14 @@ func (c Control) PodPhases(ctx context.Context) (map[husk.Phase]int, error) {
 	})
 }
 
-// Eviction is a pod that is to leave a node.
+// Eviction is a pod to evict from a node.
 type Eviction struct {
 	Pod  PodKey
 	Node ID
 }
 
-// Evict stops pods so that they are placed again elsewhere, and returns those that it stopped: the others were not up there any more, or
-// another server leads.
+// Evict stops pods so that they are placed again, and returns the pods that it stopped. It skips pods that are no longer on the node, and
+// stops none if another server leads.
 func (c Control) Evict(ctx context.Context, epoch int64, pods []Eviction, reason, message string) ([]PodKey, error) {
 	if len(pods) == 0 {
 		return nil, nil
@@ -266,12 +267,12 @@ func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsPa
 	return evicted, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
 }
 
-// Decision returns what the scheduler decided about a tenant's pod last. Codes: not_found.
+// Decision returns the scheduler's latest decision about a pod of the tenant. Codes: not_found.
 func (t Tenant) Decision(ctx context.Context, podID ID) (husk.Placement, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, t.id, podID) })
 }
 
-// Decision returns what the scheduler last decided about any tenant's pod. Codes: not_found.
+// Decision returns the scheduler's latest decision about a pod of any tenant. Codes: not_found.
 func (c Control) Decision(ctx context.Context, tenantID, podID ID) (husk.Placement, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
 }
@@ -289,7 +290,7 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 	}
 	if row.Phase == husk.PhasePending {
 		p.Attempts, p.NextTryAt = row.Tries, row.NextTryAt
-		if p.Outcome == husk.PlacementPlaced { // and evicted since
+		if p.Outcome == husk.PlacementPlaced { // it was evicted since
 			p = husk.Placement{Outcome: husk.PlacementUndecided}
 		}
 	} else {
@@ -298,8 +299,8 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 	return p, nil
 }
 
-// Defragment keeps a proposal as the answer to a request. Unless it is a dry run it cordons the nodes and evicts their pods, all at once; a
-// pod that is not there any more is left alone. Codes: idempotency_mismatch.
+// Defragment stores a proposal as the answer to a request. Unless it is a dry run, it also cordons the nodes and evicts their pods in the
+// same transaction. It skips pods that are no longer on their node. Codes: idempotency_mismatch.
 func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defragmentation) (husk.Defragmentation, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Defragmentation, error) {
 		if err := q.LockOperators(ctx); err != nil {
@@ -325,7 +326,7 @@ func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defrag
 			if err != nil {
 				return id, d, err
 			}
-			_, err = evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: "Defragmented", Message: "its node is being emptied; it starts on another"})
+			_, err = evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: "Defragmented", Message: "its node is being drained; the pod starts on another node"})
 			return id, d, err
 		})
 	})

@@ -18,7 +18,7 @@ import (
 	"husk/store/pgerr"
 )
 
-// CreatePod accepts an order for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
+// CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
 // Codes: quota_exceeded, name_taken, image_not_found, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
 func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
@@ -49,9 +49,9 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 					return id, husk.Pod{}, err
 				}
 			}
-			return id, convert.Pod(row), ordered(ctx, q, t.id, "pod", id, "Accepted", "")
+			return id, convert.Pod(row), requested(ctx, q, t.id, "pod", id, "Accepted", "")
 		})
-		pod.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
+		pod.TenantID = t.id // a stored answer has the form of the API, without the tenant
 		return pod, err
 	})
 }
@@ -68,7 +68,7 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 	if err := checkQuota("", "pods", use.Pods, 1, tenant.QuotaPods); err != nil {
 		return err
 	}
-	if err := checkQuota("", "addresses", use.Pods, 1, tenant.QuotaAddresses); err != nil { // one each, as long as the row is there
+	if err := checkQuota("", "addresses", use.Pods, 1, tenant.QuotaAddresses); err != nil { // a pod has one address as long as its row exists
 		return err
 	}
 	if err := checkQuota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
@@ -77,14 +77,14 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 	return checkQuota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
 }
 
-// findImages returns the tenant's image of every container, holding them against deletion until the transaction ends.
+// findImages returns the tenant's image for each container, and locks the images against deletion until the transaction ends.
 func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
 	ids := make([]ID, 0, len(spec.Containers))
 	for i, c := range spec.Containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
-				"no image was imported as %q; import it first", c.Image)
+				"the tenant has not imported an image %q; import it first", c.Image)
 		}
 		if err != nil {
 			return nil, err
@@ -106,8 +106,10 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 	if err != nil {
 		return db.Pod{}, err
 	}
+	stored := spec
+	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
-		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: spec, CpuMillis: spec.Resources.CPUMillis,
+		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: stored, CpuMillis: spec.Resources.CPUMillis,
 		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: macOf(id),
 	}
 	if sched := spec.Scheduling; sched != nil {
@@ -159,7 +161,7 @@ func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod,
 	}, convert.Pod, func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 
-// DeletePod asks for a pod to be stopped and removed. One that was never placed is removed at once. Codes: not_found,
+// DeletePod requests that a pod is stopped and removed. A pod that was never placed is removed at once. Codes: not_found,
 // conflict, precondition_failed.
 func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
@@ -179,7 +181,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 				return husk.Pod{}, err
 			}
 			row.Phase = husk.PhaseStopping
-			return convert.Pod(row), ordered(ctx, q, t.id, "pod", id, "DeletionRequested", "")
+			return convert.Pod(row), requested(ctx, q, t.id, "pod", id, "DeletionRequested", "")
 		case row.Phase != husk.PhaseStopping || row.Evicted:
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Pod{}, err
@@ -187,7 +189,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 			if err := q.TouchNode(ctx, *row.NodeID); err != nil {
 				return husk.Pod{}, err
 			}
-			if err := ordered(ctx, q, t.id, "pod", id, "DeletionRequested", ""); err != nil {
+			if err := requested(ctx, q, t.id, "pod", id, "DeletionRequested", ""); err != nil {
 				return husk.Pod{}, err
 			}
 		}
@@ -196,8 +198,8 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 	})
 }
 
-// OpenSession writes down that a caller opens a session in a tenant's pod, and returns the pod and its node; placed is false while it is on
-// none. detail says what is to be done there. Codes: not_found.
+// OpenSession records in the audit log that the caller opens a session in a pod. It returns the pod and its node; placed is false if the pod
+// is on no node. detail describes the session, such as a command line. Codes: not_found.
 func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod husk.Pod, node husk.Node, placed bool, err error) {
 	type found struct {
 		pod  husk.Pod
@@ -217,7 +219,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 	return f.pod, node, err == nil, err
 }
 
-// NodeOfPod returns the node that a tenant's pod is on, and false while it is on none. Codes: not_found.
+// NodeOfPod returns the node of a pod. It returns false if the pod is on no node. Codes: not_found.
 func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error) {
 	node, err := inTenant(ctx, t, func(q *db.Queries) (*ID, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: podID})
@@ -230,7 +232,7 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	return n, err == nil, err
 }
 
-// macOf derives a pod's MAC address from its id, so that it is the same for every start: locally administered, unicast.
+// macOf derives a pod's MAC address from its id, so that it is the same at every start. The address is locally administered and unicast.
 func macOf(pod ID) net.HardwareAddr {
 	h := sha256.Sum256(pod[:])
 	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}

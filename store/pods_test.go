@@ -420,7 +420,7 @@ func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyOrder{Name: "key"})
+	key, err := h.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyRequest{Name: "key"})
 	must(t, key, err)
 	v := h.volume(tenant)
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)

@@ -8,19 +8,19 @@ import (
 	"husk"
 )
 
-// Request is what the store must know of the request under way: who acts, so that one who was revoked is refused inside the
-// transaction and every change is written down with its author; and which state of the object the caller means to change.
+// Request is what the store needs to know about the API request under way: who makes it, for the audit log, and which version of the object
+// the caller wants to change.
 type Request struct {
 	ID        string
 	Operation string // as in the contract
 	Caller    husk.Caller
-	Address   netip.Addr // where it came from
-	IfMatch   string     // the header of that name (RFC 9110, 13.1.1)
+	Address   netip.Addr // of the client
+	IfMatch   string     // the If-Match header (RFC 9110, 13.1.1)
 }
 
 type requestKey struct{}
 
-// WithRequest makes r the request of everything that is done with the context that it returns.
+// WithRequest returns a context for everything that the store does on behalf of the request.
 func WithRequest(ctx context.Context, r Request) context.Context {
 	return context.WithValue(ctx, requestKey{}, r)
 }
@@ -30,7 +30,7 @@ func requestOf(ctx context.Context) (Request, bool) {
 	return r, ok
 }
 
-// asCaller is the request of whom it has just turned out to be from.
+// asCaller sets the caller of the request, once the caller is authenticated.
 func asCaller(ctx context.Context, caller husk.Caller) context.Context {
 	r, ok := requestOf(ctx)
 	if !ok {
@@ -40,7 +40,7 @@ func asCaller(ctx context.Context, caller husk.Caller) context.Context {
 	return WithRequest(ctx, r)
 }
 
-// ifMatch refuses a change of an object that is no longer as the caller knows it. Codes: precondition_failed.
+// ifMatch refuses to change an object that is not in the version that the caller expects. Codes: precondition_failed.
 func ifMatch(ctx context.Context, object any) error {
 	r, _ := requestOf(ctx)
 	if r.IfMatch == "" {

@@ -34,7 +34,7 @@ func furnished(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyOrder{Name: "key"})
+		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyRequest{Name: "key"})
 		must(t, key, err)
 		// What a request does is written down with its author.
 		ctx := store.WithRequest(t.Context(), store.Request{ID: "request", Operation: "CreateUser", Caller: husk.Caller{

@@ -83,7 +83,7 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 	ctx := t.Context()
 	tenant := h.tenant()
 	order := func(s *store.Store) (husk.APIKey, error) {
-		return s.Control().CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyOrder{Name: "key"})
+		return s.Control().CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyRequest{Name: "key"})
 	}
 	first, err := order(h.db)
 	must(t, first, err)
@@ -124,12 +124,12 @@ func TestAStoreRefusesABadConfigurationWithTheReason(t *testing.T) {
 	t.Parallel()
 	good := store.Config{URL: "postgres://:x@127.0.0.1:1/none", MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.0.0.0/16"), NetworkPrefix: 24}
 	for want, change := range map[string]func(*store.Config){
-		"32 bytes; number 1 has 5":     func(c *store.Config) { c.MasterKeys = [][]byte{[]byte("short")} },
-		"cannot cut networks of /8":    func(c *store.Config) { c.NetworkPrefix = 8 },
-		"cannot cut networks of /30":   func(c *store.Config) { c.NetworkPrefix = 30 },
-		"the pod range fd00::/16":      func(c *store.Config) { c.PodRange = netip.MustParsePrefix("fd00::/16") },
-		"must be given as a URL":       func(c *store.Config) { c.URL = "host=localhost" },
-		"as husk_owner: connect to postgres": func(*store.Config) {},
+		"32 bytes; number 1 has 5":               func(c *store.Config) { c.MasterKeys = [][]byte{[]byte("short")} },
+		"cannot be divided into networks of /8":  func(c *store.Config) { c.NetworkPrefix = 8 },
+		"cannot be divided into networks of /30": func(c *store.Config) { c.NetworkPrefix = 30 },
+		"the pod range fd00::/16":                func(c *store.Config) { c.PodRange = netip.MustParsePrefix("fd00::/16") },
+		"must be given as a URL":                 func(c *store.Config) { c.URL = "host=localhost" },
+		"as husk_owner: connect to postgres":     func(*store.Config) {},
 	} {
 		c := good
 		change(&c)

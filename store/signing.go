@@ -14,13 +14,13 @@ type SigningKey struct {
 	Private   []byte // Ed25519 seed
 	Public    []byte
 	CreatedAt time.Time
-	SignsFrom time.Time // by Postgres' clock, as CreatedAt
+	SignsFrom time.Time // by Postgres' clock, like CreatedAt
 }
 
 func signingKeyOwner(id string) string { return "signing key " + id }
 
-// SigningKeys returns the keys that sign tokens, the one that signs last first. make is called for the first one ever; servers that
-// start together agree on it.
+// SigningKeys returns the keys that sign tokens, the newest first. It calls make if there is none yet; servers that start at the same time
+// agree on one.
 func (c Control) SigningKeys(ctx context.Context, make func() (SigningKey, error)) ([]SigningKey, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]SigningKey, error) {
 		keys, err := c.signingKeys(ctx, q)
@@ -69,7 +69,7 @@ func (s *core) addSigningKey(ctx context.Context, q *db.Queries, make func() (Si
 	return key, err
 }
 
-// RotateSigningKey adds a key that signs once signsAfter has passed, so that every server knows it before it meets a token of it.
+// RotateSigningKey adds a key that starts to sign after signsAfter, so that every server knows the key before it sees the key's first token.
 // Codes: idempotency_mismatch.
 func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAfter time.Duration, make func() (SigningKey, error)) (SigningKey, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (SigningKey, error) {
@@ -81,7 +81,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 			if err != nil {
 				return platform, key, err
 			}
-			key.Private = nil // what is kept for a repetition is not sealed
+			key.Private = nil // the stored answer for a repetition is not sealed
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}
@@ -90,7 +90,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 	})
 }
 
-// DeleteSigningKey removes a key: nothing that it signed verifies any more. The last key that signs stays. Codes: not_found,
+// DeleteSigningKey deletes a key: tokens that it signed no longer verify. It refuses to delete the only key that signs. Codes: not_found,
 // conflict.
 func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
@@ -113,7 +113,7 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 		case !found:
 			return husk.NotFound("signing key")
 		case others == 0:
-			return husk.Errorf(husk.CodeConflict, "", "no other key signs yet; make a new one and remove this one when the new one signs")
+			return husk.Errorf(husk.CodeConflict, "", "no other key signs yet; rotate the keys first, and delete this key when the new one signs")
 		}
 		if err := q.DeleteSigningKey(ctx, id); err != nil {
 			return err
@@ -125,8 +125,8 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 	})
 }
 
-// TendSigningKeys makes a new key when the one that signs is older than life, and removes those that were replaced longer ago than
-// tokens live. It returns whether anything changed.
+// TendSigningKeys creates a new key if the signing key is older than life, and deletes keys that were replaced longer ago than the lifetime
+// of a token. It returns whether anything changed.
 func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAfter, tokenLife time.Duration, make func() (SigningKey, error)) (bool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
@@ -141,7 +141,7 @@ func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAf
 		}
 		changed := false
 		now := time.Now()
-		for i, k := range keys[1:] { // each was replaced by the one before it, when that began to sign
+		for i, k := range keys[1:] { // the key before it in the list replaced it when that key started to sign
 			if now.Sub(keys[i].SignsFrom) > tokenLife {
 				if err := q.DeleteSigningKey(ctx, k.ID); err != nil {
 					return false, err

@@ -36,7 +36,7 @@ import (
 	"husk/store/seal"
 )
 
-// The roles of the schema. They are made by whoever makes the database (docs/operations.md).
+// The roles of the schema. They are created together with the database (docs/operations.md).
 const (
 	RoleOwner   = "husk_owner"
 	RoleControl = "husk_control"
@@ -85,14 +85,14 @@ func (s *Store) Tenant(caller husk.Caller) Tenant { return Tenant{s.core, caller
 // Control returns the database as loops, operators and agents use it.
 func (s *Store) Control() Control { return Control{s.core} }
 
-// Open migrates the schema if this process is the first to, connects, and starts listening for hints.
+// Open brings the schema up to date, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	master, err := seal.New(cfg.MasterKeys...)
 	if err != nil {
 		return nil, err
 	}
 	if !cfg.PodRange.IsValid() || cfg.NetworkPrefix < cfg.PodRange.Bits() || cfg.NetworkPrefix > 29 || !cfg.PodRange.Addr().Is4() {
-		return nil, fmt.Errorf("cannot cut networks of /%d out of the pod range %s: the prefix must be at most 29 and inside the range", cfg.NetworkPrefix, cfg.PodRange)
+		return nil, fmt.Errorf("the pod range %[2]s cannot be divided into networks of /%[1]d: the prefix length must be at most 29 and must not be shorter than the range's", cfg.NetworkPrefix, cfg.PodRange)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -131,7 +131,7 @@ func (s *Store) Close() {
 	s.control.Close()
 }
 
-// Ping asks Postgres for an answer, as the role that serves tenants.
+// Ping checks that Postgres answers, as the role for tenants.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.tenant.Ping(ctx); err != nil {
 		return fmt.Errorf("postgres does not answer: %w", err)
@@ -168,10 +168,10 @@ func (s *core) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
 	}
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.ConnConfig.RuntimeParams["application_name"] = "husk " + role
-	// A request that hangs in a lock must not hold a connection for ever.
+	// A request that waits for a lock must not hold a connection indefinitely.
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "30s"
 	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
-	cfg.ConnConfig.RuntimeParams["jit"] = "off" // our statements are short; compiling one takes longer than running it
+	cfg.ConnConfig.RuntimeParams["jit"] = "off" // our statements are short: compiling one takes longer than running it
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -197,13 +197,13 @@ func inControl[T any](ctx context.Context, s *core, f func(q *db.Queries) (T, er
 	return retry(ctx, s.control, f)
 }
 
-// controlDo is inControl for what has no result.
+// controlDo is inControl without a result.
 func controlDo(ctx context.Context, c Control, f func(q *db.Queries) error) error {
 	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
 	return err
 }
 
-// tenantDo is inTenant for what has no result.
+// tenantDo is inTenant without a result.
 func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error {
 	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
 	return err
@@ -232,15 +232,15 @@ func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, er
 	})
 }
 
-// Connections is how one role's connections to Postgres are used.
+// Connections is the state of one role's pool of connections to Postgres.
 type Connections struct {
 	Role             string
 	InUse, Idle, Max int32
-	Waits            int64         // transactions that found none free
-	Waited           time.Duration // all of them together
+	Waits            int64         // transactions that had to wait for a connection
+	Waited           time.Duration // total waiting time
 }
 
-// Connections tells how this store's connections are used now. It asks Postgres nothing.
+// Connections returns the state of each pool. It sends nothing to Postgres.
 func (s *Store) Connections() []Connections {
 	of := func(role string, pool *pgxpool.Pool) Connections {
 		stat := pool.Stat()

@@ -16,7 +16,7 @@ import (
 	"husk/store/pgerr"
 )
 
-// CreateTenant makes a tenant and its network. Codes: name_taken, unavailable when the pod range is used up.
+// CreateTenant creates a tenant and its network. Codes: name_taken, unavailable (the pod range is exhausted).
 func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string, quota husk.Quota) (husk.Tenant, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
 		if err := q.LockOperators(ctx); err != nil {
@@ -54,10 +54,10 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 	})
 }
 
-// network cuts the network of this number out of the pod range.
+// network returns the network with this number in the pod range.
 func (s *core) network(ordinal int) (netip.Prefix, error) {
 	if ordinal >= 1<<(s.cfg.NetworkPrefix-s.cfg.PodRange.Bits()) {
-		return netip.Prefix{}, husk.Errorf(husk.CodeUnavailable, "", "the pod range %s has no network left; give the server a larger one", s.cfg.PodRange)
+		return netip.Prefix{}, husk.Errorf(husk.CodeUnavailable, "", "the pod range %s has no free network; configure a larger range with --pod-range", s.cfg.PodRange)
 	}
 	base := s.cfg.PodRange.Masked().Addr().As4()
 	number := binary.BigEndian.Uint32(base[:]) + uint32(ordinal)<<(32-s.cfg.NetworkPrefix) //nolint:gosec // checked above
@@ -82,7 +82,7 @@ func (c Control) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string,
 	}, func(r db.TenantsRow) husk.Tenant { return convert.Tenant(r.Tenant, r.Cidr) }, func(t husk.Tenant) (time.Time, ID) { return t.CreatedAt, t.ID })
 }
 
-// SetQuota changes a tenant's limits by change, which is given what they are. Codes: not_found, precondition_failed.
+// SetQuota changes a tenant's limits. change gets the current limits and returns the new ones. Codes: not_found, precondition_failed.
 func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) husk.Quota) (husk.Tenant, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
 		row, err := lockTenant(ctx, q, id)
@@ -112,7 +112,7 @@ func lockTenant(ctx context.Context, q *db.Queries, id ID) (db.Tenant, error) {
 	return row.Tenant, ifMatch(ctx, convert.Tenant(row.Tenant, row.Cidr))
 }
 
-// DeleteTenant removes a tenant with its accounts, keys and network. Codes: not_found, conflict when it still owns something,
+// DeleteTenant removes a tenant with its accounts, keys and network. Codes: not_found, conflict (it still owns objects),
 // precondition_failed.
 func (c Control) DeleteTenant(ctx context.Context, id ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
@@ -138,7 +138,7 @@ func (t Tenant) Name(ctx context.Context) (string, error) {
 	})
 }
 
-// Quota returns a tenant's limits and what is in use. Codes: not_found (tenant).
+// Quota returns the tenant's limits and how much of them it uses. Codes: not_found (tenant).
 func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.QuotaUse, error) {
 		row, err := q.QuotaUse(ctx, t.id)
@@ -152,7 +152,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 	})
 }
 
-// checkQuota refuses an order that would lift use above the limit.
+// checkQuota refuses a request that would exceed the limit.
 func checkQuota(field, what string, used, more, limit int) error {
 	if used+more <= limit {
 		return nil
@@ -160,8 +160,8 @@ func checkQuota(field, what string, used, more, limit int) error {
 	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were asked for", limit, what, used, more)
 }
 
-// TakeTenantTokens takes API requests for a tenant out of what its quota allows, from a bucket that all servers share. It returns how
-// many were granted and how many a second the quota allows. A tenant that does not exist gets none.
+// TakeTenantTokens takes tokens for API requests of a tenant from a bucket that all servers share. The tenant's quota sets its rate. It
+// returns how many tokens were granted and the rate per second. A tenant that does not exist gets none.
 func (c Control) TakeTenantTokens(ctx context.Context, tenantID ID) (granted float64, perSecond int, err error) {
 	r, err := inControl(ctx, c.core, func(q *db.Queries) (db.TakeTenantTokensRow, error) {
 		row, err := q.TakeTenantTokens(ctx, tenantID)
@@ -170,14 +170,14 @@ func (c Control) TakeTenantTokens(ctx context.Context, tenantID ID) (granted flo
 	return r.Granted, r.Rate, err
 }
 
-// TakeTokens takes up to wanted tokens from a bucket that all servers share, fills by rate a second, and holds burst.
+// TakeTokens takes up to wanted tokens from a bucket that all servers share. The bucket fills at rate per second and holds burst.
 func (c Control) TakeTokens(ctx context.Context, bucket string, rate, burst, wanted float64) (float64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (float64, error) {
 		return q.TakeTokens(ctx, db.TakeTokensParams{Bucket: bucket, Rate: rate, Burst: burst, Wanted: wanted})
 	})
 }
 
-// ForgetRateBuckets removes buckets that were not used for an hour: they are full.
+// ForgetRateBuckets deletes buckets that were not used for an hour: they are full again.
 func (c Control) ForgetRateBuckets(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetRateBuckets(ctx) })
 }

@@ -16,19 +16,19 @@ import (
 	"husk/store/pgerr"
 )
 
-// ID is how everything is named.
+// ID identifies an object.
 type ID = uuid.UUID
 
-// How long and how often a transaction is tried again. Ten seconds outlast a restart of Postgres with a short recovery; whoever
-// asked is told "unavailable" after that and can repeat with the same idempotency key.
+// How long and how often a transaction is retried. Ten seconds are longer than a restart of Postgres with a short recovery. After that the
+// caller gets "unavailable" and can retry with the same idempotency key.
 const (
 	retryFor  = 10 * time.Second
 	retryBase = 20 * time.Millisecond
 	retryMax  = time.Second
 )
 
-// retry runs f in one transaction and tries the whole of it again when Postgres was lost or refused to serialise it. f must be
-// repeatable: it only reads and writes through q, and what it creates is guarded by an idempotency key, a unique name or a state.
+// retry runs f in one transaction. It retries the whole transaction when the connection was lost or Postgres could not serialise it. f must
+// be repeatable: it reads and writes through q only, and an idempotency key, a unique name or a state guards what it creates.
 func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	deadline := time.Now().Add(retryFor)
@@ -40,7 +40,7 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 		wait := min(retryBase<<min(attempt, 10), retryMax)
 		wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
 		if ctx.Err() != nil || time.Now().Add(wait).After(deadline) {
-			return zero, errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database does not answer; try again with the same Idempotency-Key"), err)
+			return zero, errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database does not answer; retry with the same Idempotency-Key"), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -59,7 +59,7 @@ func once[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) 
 	return result, err
 }
 
-// orNotFound turns "no rows" into the one answer for what does not exist and what is another tenant's.
+// orNotFound turns "no rows" into not_found, which is the answer for objects that do not exist and for objects of other tenants.
 func orNotFound(err error, kind string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return husk.NotFound(kind)

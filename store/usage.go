@@ -10,21 +10,21 @@ import (
 	"husk/store/db"
 )
 
-// closingMargin is how long after its end an hour is closed: what is told until then is booked where it belongs.
+// closingMargin is how long after its end an hour is closed. Reports that arrive until then are recorded in their own hour.
 const closingMargin = 10 * time.Minute
 
-// maxUsageRows bounds one answer.
+// maxUsageRows is the largest number of rows in one answer.
 const maxUsageRows = 100_000
 
-// MisdatedRun is a life of a pod's machine that began before the pod was placed, or has not begun yet.
+// MisdatedRun is a run of a pod's virtual machine with an impossible start: before the pod was placed, or in the future.
 type MisdatedRun struct {
 	PodID               ID
 	StartedAt, PlacedAt time.Time
 }
 
-// RecordRuns books lives of virtual machines that a node's agent tells of. Each is booked once, however often it is told; those of pods
-// that are not on the node are dropped. It returns those that cannot be, by their dates: most likely the node's clock is wrong. They are not
-// booked.
+// RecordRuns records the runs of virtual machines that a node's agent reports. A run is recorded once, however often it is reported. Runs
+// of pods that are not on the node are dropped. RecordRuns returns the runs with impossible dates, which it did not record: most likely the
+// node's clock is wrong.
 func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
 	if len(runs) == 0 {
 		return nil, nil
@@ -45,14 +45,14 @@ func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun
 		if err != nil {
 			return nil, err
 		}
-		if err := q.CountTraffic(ctx, traffic); err != nil { // before the end, which the traffic came before
+		if err := q.CountTraffic(ctx, traffic); err != nil { // before the run ends, because the traffic came before the end
 			return nil, err
 		}
 		return convert.All(refused, func(r db.BeginRunsRow) MisdatedRun { return MisdatedRun{r.ID, r.StartedAt, r.PlacedAt} }), q.EndRuns(ctx, end)
 	})
 }
 
-// CloseUsageHours closes the hours that ended long enough ago, and returns how many. It does nothing when another server leads.
+// CloseUsageHours closes the hours that ended long enough ago, and returns how many. It does nothing if another server leads.
 func (c Control) CloseUsageHours(ctx context.Context, epoch int64, now time.Time) (closed int, err error) {
 	for {
 		more, err := inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
@@ -73,12 +73,12 @@ func (c Control) CloseUsageHours(ctx context.Context, epoch int64, now time.Time
 	}
 }
 
-// Usage returns what a tenant has used, by period and group. Codes: too_large.
+// Usage returns the tenant's usage by period and group. Codes: too_large.
 func (t Tenant) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
 	return inTenant(ctx, t, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, &t.id, u) })
 }
 
-// Usage returns what all tenants have used. Codes: too_large.
+// Usage returns the usage of all tenants. Codes: too_large.
 func (c Control) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Usage, error) { return usage(ctx, q, nil, u) })
 }
@@ -95,7 +95,7 @@ func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) 
 		return nil, err
 	}
 	if len(rows) > maxUsageRows {
-		return nil, husk.Errorf(husk.CodeTooLarge, "", "the answer has more than %d rows; ask for less time, longer periods or fewer groups", maxUsageRows)
+		return nil, husk.Errorf(husk.CodeTooLarge, "", "the answer would have more than %d rows; choose a shorter time range, longer periods or fewer groups", maxUsageRows)
 	}
 	return convert.All(rows, func(r db.UsageRow) husk.Usage {
 		from, to := r.Period.UTC(), u.To

@@ -15,7 +15,7 @@ import (
 	"husk/store/pgerr"
 )
 
-// CreateUser admits a person whom an issuer knows, by subject or, until the first login, by a verified email address. Codes: name_taken,
+// CreateUser invites a user of an issuer, identified by subject or, until the first login, by verified email address. Codes: name_taken,
 // quota_exceeded, idempotency_mismatch.
 func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User) (husk.User, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
@@ -62,15 +62,15 @@ func (t Tenant) User(ctx context.Context, id ID) (husk.User, error) {
 	})
 }
 
-// Users lists, oldest first. Codes: invalid (cursor).
+// Users lists the tenant's users, oldest first. Codes: invalid (cursor).
 func (t Tenant) Users(ctx context.Context, page Page) ([]husk.User, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.User, error) {
 		return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
 	}, convert.User, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
 }
 
-// UpdateUser changes a user's role, which then comes from no mapping any more, or shuts the user out or in again; nil leaves as it is.
-// Codes: not_found, precondition_failed.
+// UpdateUser changes a user's role, or disables or enables the user. A role that is set here no longer comes from a mapping. A nil argument
+// changes nothing. Codes: not_found, precondition_failed.
 func (t Tenant) UpdateUser(ctx context.Context, id ID, role *husk.Role, disabled *bool) (husk.User, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
 		row, err := lockUser(ctx, q, t.id, id)
@@ -112,7 +112,7 @@ func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, err
 	return row, ifMatch(ctx, convert.User(row))
 }
 
-// TenantByWord returns the id of the tenant of this id or name. Codes: not_found.
+// TenantByWord returns the id of the tenant with this id or name. Codes: not_found.
 func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (ID, error) {
 		row, err := q.TenantByWord(ctx, word)
@@ -120,8 +120,8 @@ func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
 	})
 }
 
-// IssuersOf returns the configured issuers that an ID token of this issuer may be held against: the installation's and, when a tenant
-// is asked for, that tenant's.
+// IssuersOf returns the trusted issuers that an ID token of this issuer can match: those of the installation and, if a tenant is given,
+// those of the tenant.
 func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
 		rows, err := q.IssuersOfToken(ctx, db.IssuersOfTokenParams{Issuer: issuer, TenantID: tenantID})
@@ -129,11 +129,11 @@ func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]
 	})
 }
 
-// ErrWhichTenant is the answer to a login that opens several tenants and names none.
-var ErrWhichTenant = errors.New("the login opens several tenants")
+// ErrWhichTenant is the error for a login that gives access to several tenants and names none.
+var ErrWhichTenant = errors.New("the login gives access to several tenants")
 
-// LogIn admits a person to a tenant, or to the only one that is open when none is named, and makes the user at the first login that a
-// mapping admits. It returns the tenant's name too. Codes: unauthenticated; and ErrWhichTenant.
+// LogIn logs a person in to a tenant. If no tenant is named, it takes the only one that the person has access to. It creates the user at
+// the first login that a role mapping allows. It also returns the tenant's name. Codes: unauthenticated; and ErrWhichTenant.
 func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Caller, string, error) {
 	type admitted struct {
 		caller husk.Caller

@@ -14,7 +14,7 @@ import (
 	"husk/store/pgerr"
 )
 
-// CreateVolume accepts an order for a volume; a control loop makes it. Codes: quota_exceeded, name_taken, idempotency_mismatch.
+// CreateVolume accepts a request for a volume; a control loop creates the volume. Codes: quota_exceeded, name_taken, idempotency_mismatch.
 func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string, labels map[string]string, sizeGiB int) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
@@ -40,9 +40,9 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
-			return id, convert.Volume(row, nil), ordered(ctx, q, t.id, "volume", id, "Created", "")
+			return id, convert.Volume(row, nil), requested(ctx, q, t.id, "volume", id, "Created", "")
 		})
-		volume.TenantID = t.id // a kept answer is in the form of the wire, which does not have it
+		volume.TenantID = t.id // a stored answer has the form of the API, without the tenant
 		return volume, err
 	})
 }
@@ -87,7 +87,7 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 			if err := q.SetVolumeDeleting(ctx, db.SetVolumeDeletingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Volume{}, err
 			}
-			if err := ordered(ctx, q, t.id, "volume", id, "DeletionRequested", ""); err != nil {
+			if err := requested(ctx, q, t.id, "volume", id, "DeletionRequested", ""); err != nil {
 				return husk.Volume{}, err
 			}
 		}
@@ -96,7 +96,7 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 	})
 }
 
-// UnfinishedVolumes returns volumes of all tenants that are to be made or removed.
+// UnfinishedVolumes returns the volumes of all tenants to create or to remove.
 func (c Control) UnfinishedVolumes(ctx context.Context) ([]husk.Volume, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Volume, error) {
 		rows, err := q.UnfinishedVolumes(ctx)
@@ -104,7 +104,7 @@ func (c Control) UnfinishedVolumes(ctx context.Context) ([]husk.Volume, error) {
 	})
 }
 
-// VolumeMade records that the RBD image of a volume is complete. It changes nothing if the volume is to be deleted by now.
+// VolumeMade records that the RBD image of a volume exists. It changes nothing if the volume is being deleted by now.
 func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID})
@@ -118,14 +118,14 @@ func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) er
 	})
 }
 
-// VolumeTrouble records why a volume cannot be made or removed at the moment.
+// VolumeTrouble records why a volume cannot be created or removed at the moment.
 func (c Control) VolumeTrouble(ctx context.Context, v husk.Volume, message string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		return q.SetVolumeMessage(ctx, db.SetVolumeMessageParams{TenantID: v.TenantID, ID: v.ID, Message: message})
 	})
 }
 
-// VolumeRemoved forgets a volume whose RBD image is gone.
+// VolumeRemoved deletes the row of a volume whose RBD image is gone.
 func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveVolume(ctx, db.RemoveVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
@@ -138,7 +138,7 @@ func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 	})
 }
 
-// VolumeNames returns the names of the RBD images that volumes own, whatever their state. What else is in the pool is an orphan.
+// VolumeNames returns the names of the RBD images of all volumes, whatever their state. Anything else in the pool is an orphan.
 func (c Control) VolumeNames(ctx context.Context) (map[string]bool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
 		ids, err := q.AllVolumeIDs(ctx)

@@ -41,7 +41,7 @@ func open(t *testing.T) fixture {
 	f := fixture{Control: s.Control(), t: t}
 	tenant, err := f.CreateTenant(t.Context(), once(), "tenant", husk.DefaultQuota)
 	must(t, err)
-	key, err := f.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyOrder{Name: "test"})
+	key, err := f.CreateTenantKey(t.Context(), tenant.ID, once(), "owner", store.KeyRequest{Name: "test"})
 	must(t, err)
 	caller, err := f.Authenticate(t.Context(), key.ClientID, key.Secret)
 	must(t, err)

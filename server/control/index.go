@@ -29,7 +29,7 @@ type index struct {
 }
 
 type indexNode struct {
-	room  store.NodeRoom
+	room  store.NodeCapacity
 	at    int
 	stale bool  // is to be read again, whatever its version
 	wrong int64 // the version at which its charge was not what its pods come to
@@ -50,8 +50,8 @@ func newIndex(s store.Control, log *slog.Logger) *index { return &index{store: s
 func (x *index) reset() { x.fleet = nil }
 
 // sync brings the index up to date and returns the nodes.
-func (x *index) sync(ctx context.Context) ([]store.NodeRoom, error) {
-	rooms, err := x.store.NodeRooms(ctx)
+func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
+	rooms, err := x.store.NodeCapacities(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (x *index) sync(ctx context.Context) ([]store.NodeRoom, error) {
 }
 
 // sameNodes tells whether the nodes that are known are still there and as they were, but for what runs on them.
-func (x *index) sameNodes(rooms []store.NodeRoom) bool {
+func (x *index) sameNodes(rooms []store.NodeCapacity) bool {
 	known := 0
 	for _, r := range rooms {
 		n := x.nodes[r.ID]
@@ -113,11 +113,11 @@ func (x *index) sameNodes(rooms []store.NodeRoom) bool {
 	return known == len(x.nodes)
 }
 
-func (x *index) rebuild(rooms []store.NodeRoom) {
+func (x *index) rebuild(rooms []store.NodeCapacity) {
 	x.nodes, x.byAt = make(map[store.ID]*indexNode, len(rooms)), nil
 	x.pods, x.keys, x.ruled = map[store.PodKey]placedPod{}, map[scheduler.Handle]store.PodKey{}, map[store.ID]bool{}
 	nodes := make([]scheduler.Node, len(rooms))
-	byName := make(map[string]store.NodeRoom, len(rooms))
+	byName := make(map[string]store.NodeCapacity, len(rooms))
 	for i, r := range rooms {
 		nodes[i] = schedulerNode(r)
 		byName[r.Name] = r
@@ -130,7 +130,7 @@ func (x *index) rebuild(rooms []store.NodeRoom) {
 	}
 }
 
-func (x *index) add(r store.NodeRoom) *indexNode {
+func (x *index) add(r store.NodeCapacity) *indexNode {
 	n := &indexNode{room: r, at: x.fleet.AddNode(schedulerNode(r)), stale: true, pods: map[store.PodKey]bool{}}
 	x.byAt = append(x.byAt, r.ID)
 	x.nodes[r.ID] = n
@@ -138,7 +138,7 @@ func (x *index) add(r store.NodeRoom) *indexNode {
 }
 
 // schedulerNode is an empty node; it is made ready when what runs there is known.
-func schedulerNode(r store.NodeRoom) scheduler.Node {
+func schedulerNode(r store.NodeCapacity) scheduler.Node {
 	return scheduler.Node{
 		ID: r.Name, Capacity: scheduler.Resources(r.Capacity), Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
 		Labels: r.Labels, Pool: r.Pool, Taints: r.Taints,

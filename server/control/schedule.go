@@ -41,7 +41,7 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 		return err
 	}
 	p.metrics.queueAge.Set(oldest(pending).Seconds())
-	waiting, err := p.store.AnyPutOff(ctx)
+	waiting, err := p.store.AnyDeferred(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []sto
 		}
 	}
 	for _, d := range pending {
-		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" && d.GangPlaced == 0 && here[gang{d.TenantID, g.Name}] < d.GangOrdered {
+		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" && d.GangPlaced == 0 && here[gang{d.TenantID, g.Name}] < d.GangCreated {
 			d.WaitsFor = "others of gang \"" + g.Name + "\" are not ready to be placed"
 		}
 		if d.WaitsFor == "" {
@@ -207,7 +207,7 @@ func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.Pendin
 }
 
 // appeared returns the most cpu and the most memory that nodes have free whose room has grown since the last pass, and remembers.
-func (p *scheduling) appeared(rooms []store.NodeRoom) husk.Resources {
+func (p *scheduling) appeared(rooms []store.NodeCapacity) husk.Resources {
 	var most husk.Resources
 	now := make(map[store.ID]husk.Resources, len(rooms))
 	for _, r := range rooms {
@@ -225,7 +225,7 @@ func (p *scheduling) appeared(rooms []store.NodeRoom) husk.Resources {
 }
 
 // took remembers what a placement takes away, so that room which comes back later is noticed.
-func (p *scheduling) took(room store.NodeRoom, size husk.Resources) {
+func (p *scheduling) took(room store.NodeCapacity, size husk.Resources) {
 	free := p.free[room.ID]
 	p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
 }

@@ -37,7 +37,7 @@ func User(u db.User) husk.User {
 func Scheduling(raw []byte) (sched husk.Scheduling) {
 	if raw != nil {
 		if err := json.Unmarshal(raw, &sched); err != nil {
-			panic(fmt.Sprintf("a pod's scheduling is no JSON of ours: %v", err))
+			panic(fmt.Sprintf("the scheduling of a pod in the database is invalid JSON: %v", err))
 		}
 	}
 	return sched
@@ -45,8 +45,12 @@ func Scheduling(raw []byte) (sched husk.Scheduling) {
 
 // Pod is a row of pods.
 func Pod(p db.Pod) husk.Pod {
+	spec := p.Spec
+	if p.Scheduling != nil {
+		spec.Scheduling = new(Scheduling(p.Scheduling))
+	}
 	return husk.Pod{
-		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: p.Spec, Generation: p.Generation,
+		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
@@ -121,7 +125,7 @@ func Image(i db.Image) husk.Image {
 		ID: i.ID, TenantID: i.TenantID, Reference: i.Reference, Digest: i.Digest, State: i.State, Message: i.Message, Config: i.Config,
 		SizeBytes: i.SizeBytes, CreatedAt: i.CreatedAt, ReadyAt: i.ReadyAt,
 	}
-	// A server of before leaves progress behind where it ends an import.
+	// A server of the previous version does not clear the progress at the end of an import.
 	if i.State == husk.ImageImporting && i.FetchedBytes != nil && i.TotalBytes != nil {
 		image.Progress = &husk.ImportProgress{FetchedBytes: *i.FetchedBytes, TotalBytes: *i.TotalBytes}
 	}

@@ -38,7 +38,7 @@ type CertificateExpiriesRow struct {
 	ExpiresAt time.Time
 }
 
-// When the best certificate of each node that has one expires.
+// When the newest valid certificate of each node expires.
 func (q *Queries) CertificateExpiries(ctx context.Context) ([]CertificateExpiriesRow, error) {
 	rows, err := q.db.Query(ctx, certificateExpiries)
 	if err != nil {
@@ -63,7 +63,7 @@ const forgetExpiredNodeCertificates = `-- name: ForgetExpiredNodeCertificates :e
 DELETE FROM node_certificates WHERE node_id = $1 AND expires_at < now() - interval '30 days'
 `
 
-// What has expired is refused anyway. A month is left to look into what happened.
+// Expired certificates are refused anyway. They are kept for a month, for investigations.
 func (q *Queries) ForgetExpiredNodeCertificates(ctx context.Context, nodeID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, forgetExpiredNodeCertificates, nodeID)
 	return err

@@ -201,7 +201,7 @@ type InsertEventsParams struct {
 	ObjectIds []uuid.UUID
 }
 
-// The same event of many objects.
+// The same event for many objects.
 func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
 	_, err := q.db.Exec(ctx, insertEvents,
 		arg.Kind,

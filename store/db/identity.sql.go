@@ -188,7 +188,7 @@ type DeleteUsersOfIssuerParams struct {
 	TenantID *uuid.UUID
 }
 
-// Users whom no issuer vouches for any more. An installation's issuer (tenant NULL) may vouch in every tenant.
+// Users that no trusted issuer can authenticate any longer. An issuer of the installation (tenant NULL) can authenticate users in every tenant.
 func (q *Queries) DeleteUsersOfIssuer(ctx context.Context, arg DeleteUsersOfIssuerParams) error {
 	_, err := q.db.Exec(ctx, deleteUsersOfIssuer, arg.Issuer, arg.TenantID)
 	return err
@@ -207,7 +207,7 @@ type FindUserParams struct {
 	VerifiedEmail string
 }
 
-// Who logs in: known by subject, or invited by an address that the issuer has verified.
+// The user who logs in: known by subject, or invited by an email address that the issuer has verified.
 func (q *Queries) FindUser(ctx context.Context, arg FindUserParams) (User, error) {
 	row := q.db.QueryRow(ctx, findUser,
 		arg.TenantID,
@@ -431,7 +431,7 @@ type IssuersOfTokenParams struct {
 	TenantID *uuid.UUID
 }
 
-// Who may vouch for an identity: the installation's issuers and, when a tenant is named, that tenant's.
+// The issuers that can authenticate an identity: those of the installation and, if a tenant is given, those of the tenant.
 func (q *Queries) IssuersOfToken(ctx context.Context, arg IssuersOfTokenParams) ([]OidcIssuer, error) {
 	rows, err := q.db.Query(ctx, issuersOfToken, arg.Issuer, arg.TenantID)
 	if err != nil {
@@ -830,7 +830,7 @@ type TakeTenantTokensRow struct {
 	Granted float64
 }
 
-// A tenth of a second's requests at a time, so that each server asks ten times a second at most and what it takes too early is little.
+// A quarter of a second's requests at a time: each server asks at most four times a second, and takes little in advance.
 func (q *Queries) TakeTenantTokens(ctx context.Context, id uuid.UUID) (TakeTenantTokensRow, error) {
 	row := q.db.QueryRow(ctx, takeTenantTokens, id)
 	var i TakeTenantTokensRow

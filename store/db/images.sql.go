@@ -140,7 +140,7 @@ type ImageByReferenceParams struct {
 	Reference string
 }
 
-// The newest import of a reference wins, as a tag that was moved does.
+// The newest import of a reference wins, like a tag that was moved.
 func (q *Queries) ImageByReference(ctx context.Context, arg ImageByReferenceParams) (Image, error) {
 	row := q.db.QueryRow(ctx, imageByReference, arg.TenantID, arg.Reference)
 	var i Image
@@ -413,8 +413,8 @@ type SetImageProgressParams struct {
 	Digest       string
 }
 
-// Of all images that wait for the digest, since it is fetched once for them. What somebody else holds is left out: an order that uses the image is not to
-// wait for this, nor this for it.
+// For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped: a
+// request that uses the image must not wait for this statement, nor the other way round.
 func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, setImageProgress, arg.FetchedBytes, arg.TotalBytes, arg.Digest)
 	if err != nil {
@@ -473,7 +473,7 @@ type SetImageTroubleParams struct {
 	ID       uuid.UUID
 }
 
-// Counts a try. State is Importing to try again, or Failed.
+// Counts an attempt. The state is Importing if the import will be retried, and Failed if not.
 func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams) error {
 	_, err := q.db.Exec(ctx, setImageTrouble,
 		arg.State,

@@ -155,9 +155,8 @@ type HeartbeatRow struct {
 	HasUnknownPods bool
 }
 
-// What can be placed never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones: its memory is taken for
-// more than it is, and its cpu for more overcommitted than its pool says.
-// The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
+// The schedulable capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
+// The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
 func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
 		arg.Endpoint,
@@ -181,7 +180,7 @@ type InsertJoinTokenParams struct {
 	Readmits  *uuid.UUID
 }
 
-// A commit whose outcome is unknown is tried again with the same token.
+// A commit with an unknown outcome is repeated with the same token.
 func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams) error {
 	_, err := q.db.Exec(ctx, insertJoinToken, arg.Hash, arg.ExpiresAt, arg.Readmits)
 	return err
@@ -302,23 +301,12 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
 	return i, err
 }
 
-const nodeHasPods = `-- name: NodeHasPods :one
-SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = $1::uuid)
-`
-
-func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, error) {
-	row := q.db.QueryRow(ctx, nodeHasPods, nodeID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
-const nodeRooms = `-- name: NodeRooms :many
+const nodeCapacities = `-- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
     COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name
 `
 
-type NodeRoomsRow struct {
+type NodeCapacitiesRow struct {
 	ID                   uuid.UUID
 	Name                 string
 	State                husk.NodeState
@@ -334,15 +322,15 @@ type NodeRoomsRow struct {
 	Cordoned             bool
 }
 
-func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
-	rows, err := q.db.Query(ctx, nodeRooms)
+func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, error) {
+	rows, err := q.db.Query(ctx, nodeCapacities)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []NodeRoomsRow{}
+	items := []NodeCapacitiesRow{}
 	for rows.Next() {
-		var i NodeRoomsRow
+		var i NodeCapacitiesRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Name,
@@ -366,6 +354,17 @@ func (q *Queries) NodeRooms(ctx context.Context) ([]NodeRoomsRow, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const nodeHasPods = `-- name: NodeHasPods :one
+SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = $1::uuid)
+`
+
+func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, nodeHasPods, nodeID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const nodes = `-- name: Nodes :many
@@ -422,7 +421,7 @@ type OvercommitPoolParams struct {
 	Name          string
 }
 
-// The nodes of a pool promise what the pool says, or what is placed already if that is more.
+// The schedulable cpu of the pool's nodes follows the pool's ratio, but never falls below what is allocated already.
 func (q *Queries) OvercommitPool(ctx context.Context, arg OvercommitPoolParams) error {
 	_, err := q.db.Exec(ctx, overcommitPool, arg.CpuOvercommit, arg.Name)
 	return err
@@ -510,7 +509,7 @@ type SetNodeLostParams struct {
 	HeartbeatAt *time.Time
 }
 
-// Only if no heartbeat came since the one that was judged.
+// Only if no heartbeat came since the one that the caller judged.
 func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64, error) {
 	result, err := q.db.Exec(ctx, setNodeLost, arg.ID, arg.HeartbeatAt)
 	if err != nil {

@@ -16,7 +16,7 @@ const checkEpoch = `-- name: CheckEpoch :one
 SELECT epoch FROM leadership WHERE epoch = $1 FOR SHARE
 `
 
-// Locks the row against the next leader until this transaction ends.
+// Locks the row until this transaction ends, so that no other server can become the leader meanwhile.
 func (q *Queries) CheckEpoch(ctx context.Context, epoch int64) (int64, error) {
 	row := q.db.QueryRow(ctx, checkEpoch, epoch)
 	var epoch_2 int64
@@ -173,7 +173,7 @@ const lockOperators = `-- name: LockOperators :exec
 SELECT pg_advisory_xact_lock(7207101)
 `
 
-// Operators' orders run one after the other; there are few of them.
+// Serialises the requests of operators; there are few of them.
 func (q *Queries) LockOperators(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, lockOperators)
 	return err

@@ -15,28 +15,28 @@ import (
 	"husk"
 )
 
-const anyPutOff = `-- name: AnyPutOff :one
+const anyDeferred = `-- name: AnyDeferred :one
 SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp())
 `
 
-func (q *Queries) AnyPutOff(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, anyPutOff)
+func (q *Queries) AnyDeferred(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, anyDeferred)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
 }
 
-const clearPodRoom = `-- name: ClearPodRoom :exec
+const clearPodAllocation = `-- name: ClearPodAllocation :exec
 UPDATE pods SET holds_room = false WHERE tenant_id = $1 AND id = $2
 `
 
-type ClearPodRoomParams struct {
+type ClearPodAllocationParams struct {
 	TenantID uuid.UUID
 	ID       uuid.UUID
 }
 
-func (q *Queries) ClearPodRoom(ctx context.Context, arg ClearPodRoomParams) error {
-	_, err := q.db.Exec(ctx, clearPodRoom, arg.TenantID, arg.ID)
+func (q *Queries) ClearPodAllocation(ctx context.Context, arg ClearPodAllocationParams) error {
+	_, err := q.db.Exec(ctx, clearPodAllocation, arg.TenantID, arg.ID)
 	return err
 }
 
@@ -81,8 +81,8 @@ type CommitPlacementsRow struct {
 	NodeID   uuid.UUID
 }
 
-// One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
-// and for a pod that is no longer pending; what it did is what it returns.
+// One statement places a batch and returns the pods that it placed. It does nothing for a leader with an old epoch, for a node that has changed
+// since the snapshot, and for a pod that is no longer pending.
 func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsParams) ([]CommitPlacementsRow, error) {
 	rows, err := q.db.Query(ctx, commitPlacements,
 		arg.Epoch,
@@ -110,6 +110,39 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 	return items, nil
 }
 
+const deferPods = `-- name: DeferPods :exec
+UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
+    tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
+    next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
+FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
+    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits, unnest($6::jsonb[]) AS decision) r
+WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
+  AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message))
+`
+
+type DeferPodsParams struct {
+	TenantIds []uuid.UUID
+	PodIds    []uuid.UUID
+	Reasons   []string
+	Messages  []string
+	Waits     []bool
+	Decisions [][]byte
+}
+
+// Why each pod is not placed, and when the scheduler retries: after a second, then twice as long each time, up to 30 seconds. A pod that waits for
+// one of its own objects is due in the next pass.
+func (q *Queries) DeferPods(ctx context.Context, arg DeferPodsParams) error {
+	_, err := q.db.Exec(ctx, deferPods,
+		arg.TenantIds,
+		arg.PodIds,
+		arg.Reasons,
+		arg.Messages,
+		arg.Waits,
+		arg.Decisions,
+	)
+	return err
+}
+
 const desiredPods = `-- name: DesiredPods :many
 SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id
@@ -120,7 +153,7 @@ type DesiredPodsRow struct {
 	Cidr netip.Prefix
 }
 
-// Without those whose key is not made yet, except to be removed.
+// Without pods that have no key yet, unless they are being removed.
 func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredPodsRow, error) {
 	rows, err := q.db.Query(ctx, desiredPods, nodeID)
 	if err != nil {
@@ -212,7 +245,7 @@ type EvictPodsRow struct {
 	NodeID   uuid.UUID
 }
 
-// Pods that are up on these nodes stop, to be placed again. It does nothing for a leader whose epoch has passed. The nodes are told.
+// Stops pods on these nodes so that they are placed again, and notifies the nodes. It does nothing for a leader with an old epoch.
 func (q *Queries) EvictPods(ctx context.Context, arg EvictPodsParams) ([]EvictPodsRow, error) {
 	rows, err := q.db.Query(ctx, evictPods,
 		arg.Epoch,
@@ -265,8 +298,8 @@ type FreeAddressParams struct {
 	NetworkID uuid.UUID
 }
 
-// The first free address behind that of the newest pod, and around to the beginning: it is found at once whatever is taken, and one that
-// was given back is not given out again soon. The first address of a network is the gateway's, the last its broadcast.
+// The first free address after that of the newest pod, wrapping around at the end. The query is fast however many addresses are taken, and an
+// address that was released is not reused soon. The first address of a network is the gateway's, and the last is its broadcast address.
 func (q *Queries) FreeAddress(ctx context.Context, arg FreeAddressParams) (netip.Addr, error) {
 	row := q.db.QueryRow(ctx, freeAddress, arg.TenantID, arg.NetworkID)
 	var address netip.Addr
@@ -274,19 +307,19 @@ func (q *Queries) FreeAddress(ctx context.Context, arg FreeAddressParams) (netip
 	return address, err
 }
 
-const freeNodeRoom = `-- name: FreeNodeRoom :exec
+const freeNodeCapacity = `-- name: FreeNodeCapacity :exec
 UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - $1, allocated_memory_mib = allocated_memory_mib - $2,
     version = version + 1, desired_revision = desired_revision + 1 WHERE id = $3
 `
 
-type FreeNodeRoomParams struct {
+type FreeNodeCapacityParams struct {
 	CpuMillis int
 	MemoryMib int
 	ID        uuid.UUID
 }
 
-func (q *Queries) FreeNodeRoom(ctx context.Context, arg FreeNodeRoomParams) error {
-	_, err := q.db.Exec(ctx, freeNodeRoom, arg.CpuMillis, arg.MemoryMib, arg.ID)
+func (q *Queries) FreeNodeCapacity(ctx context.Context, arg FreeNodeCapacityParams) error {
+	_, err := q.db.Exec(ctx, freeNodeCapacity, arg.CpuMillis, arg.MemoryMib, arg.ID)
 	return err
 }
 
@@ -416,7 +449,8 @@ const keyedPodIDs = `-- name: KeyedPodIDs :many
 SELECT id FROM pods WHERE holds_room OR phase = 'Pending'
 `
 
-// The pods that may have a key in Ceph: pending ones too, since the key is made before the placement is committed.
+// The pods that may have a key in Ceph: those that are allocated on a node, and evicted ones that are pending again, which may still have the
+// key of their last placement.
 func (q *Queries) KeyedPodIDs(ctx context.Context) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, keyedPodIDs)
 	if err != nil {
@@ -606,12 +640,12 @@ WITH volumes_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
 ), gangs AS (
-    SELECT tenant_id, gang, count(*)::integer AS ordered, (count(*) FILTER (WHERE holds_room))::integer AS placed
+    SELECT tenant_id, gang, count(*)::integer AS created, (count(*) FILTER (WHERE holds_room))::integer AS placed
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
 SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
-    COALESCE(g.ordered, 0)::integer AS gang_ordered, COALESCE(g.placed, 0)::integer AS gang_placed
+    COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
@@ -633,12 +667,13 @@ type PendingPodsRow struct {
 	PlacedGeneration int64
 	WaitsForVolume   string
 	WaitsForImage    string
-	GangOrdered      int
+	GangCreated      int
 	GangPlaced       int
 }
 
-// What waits for a place and is due, the highest priority and then the oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
-// Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
+// Pending pods that are due, the highest priority first and the oldest first among equals, each with what it still waits for: a volume that is not
+// created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for one
+// come last: however many they are, they do not delay the others.
 func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, error) {
 	rows, err := q.db.Query(ctx, pendingPods, max)
 	if err != nil {
@@ -661,7 +696,7 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 			&i.PlacedGeneration,
 			&i.WaitsForVolume,
 			&i.WaitsForImage,
-			&i.GangOrdered,
+			&i.GangCreated,
 			&i.GangPlaced,
 		); err != nil {
 			return nil, err
@@ -692,7 +727,7 @@ type PlacedPodsRow struct {
 	Scheduling     []byte
 }
 
-// What holds room on these nodes.
+// The pods that are allocated on these nodes.
 func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]PlacedPodsRow, error) {
 	rows, err := q.db.Query(ctx, placedPods, nodeIds)
 	if err != nil {
@@ -829,7 +864,7 @@ type PodDisksRow struct {
 	Writable bool
 }
 
-// The disks of a pod for its key: clones of its images and its volumes.
+// The disks that a pod's key must open: the clones of its images and its volumes.
 func (q *Queries) PodDisks(ctx context.Context, arg PodDisksParams) ([]PodDisksRow, error) {
 	rows, err := q.db.Query(ctx, podDisks, arg.TenantID, arg.PodID)
 	if err != nil {
@@ -892,7 +927,7 @@ type PodUseRow struct {
 	MemoryMib int
 }
 
-// Ended pods keep their row and count as pods, but hold no cpu and memory, also while they are being deleted.
+// Ended pods keep their row and count as pods, but use no cpu and memory, even while they are being deleted.
 func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, error) {
 	row := q.db.QueryRow(ctx, podUse, tenantID)
 	var i PodUseRow
@@ -1055,7 +1090,7 @@ type PodsWithoutKeyRow struct {
 	HadOne   bool
 }
 
-// Placed pods that their node is not told of yet.
+// Placed pods whose nodes do not know about them yet.
 func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKeyRow, error) {
 	rows, err := q.db.Query(ctx, podsWithoutKey, max)
 	if err != nil {
@@ -1079,39 +1114,6 @@ func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKey
 		return nil, err
 	}
 	return items, nil
-}
-
-const putOffPods = `-- name: PutOffPods :exec
-UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
-    tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
-    next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
-FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
-    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits, unnest($6::jsonb[]) AS decision) r
-WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
-  AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message))
-`
-
-type PutOffPodsParams struct {
-	TenantIds []uuid.UUID
-	PodIds    []uuid.UUID
-	Reasons   []string
-	Messages  []string
-	Waits     []bool
-	Decisions [][]byte
-}
-
-// Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
-// waits for something of its own is tried with the next pass.
-func (q *Queries) PutOffPods(ctx context.Context, arg PutOffPodsParams) error {
-	_, err := q.db.Exec(ctx, putOffPods,
-		arg.TenantIds,
-		arg.PodIds,
-		arg.Reasons,
-		arg.Messages,
-		arg.Waits,
-		arg.Decisions,
-	)
-	return err
 }
 
 const removePod = `-- name: RemovePod :execrows
@@ -1143,7 +1145,7 @@ type RequeuePodParams struct {
 	ID       uuid.UUID
 }
 
-// An evicted pod whose virtual machine is gone waits for a place again. It keeps its address and its volumes; its key is made anew.
+// An evicted pod whose virtual machine is gone becomes Pending again. It keeps its address and its volumes, and gets a new key.
 func (q *Queries) RequeuePod(ctx context.Context, arg RequeuePodParams) error {
 	_, err := q.db.Exec(ctx, requeuePod, arg.TenantID, arg.ID)
 	return err
@@ -1165,7 +1167,7 @@ type SetPodKeysParams struct {
 	CephKeys  [][]byte
 }
 
-// Tells the nodes too.
+// It also notifies the nodes.
 func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, setPodKeys, arg.TenantIds, arg.PodIds, arg.CephKeys)
 	if err != nil {
@@ -1278,7 +1280,7 @@ type WakePodsParams struct {
 	Max       int
 }
 
-// Room has appeared: those that were put off and could fit into it are due at once, the highest priority and then the oldest first.
+// Capacity was freed: deferred pods that fit into it are due at once, the highest priority first and the oldest first among equals.
 func (q *Queries) WakePods(ctx context.Context, arg WakePodsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, wakePods, arg.CpuMillis, arg.MemoryMib, arg.Max)
 	if err != nil {

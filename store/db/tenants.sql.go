@@ -33,7 +33,7 @@ SELECT COALESCE(min(o), 0)::integer AS ordinal FROM (
 ) free
 `
 
-// The lowest number no network has.
+// The lowest number that no network uses.
 func (q *Queries) FreeNetworkOrdinal(ctx context.Context) (int, error) {
 	row := q.db.QueryRow(ctx, freeNetworkOrdinal)
 	var ordinal int
@@ -134,8 +134,8 @@ const lockTenant = `-- name: LockTenant :one
 SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
-// Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
-// or else a deletion that holds a volume and writes an event would deadlock with an order that wants the volume.
+// Serialises the requests of one tenant that create objects: quota, names and addresses are checked under this lock. The lock is compatible with
+// foreign keys: otherwise a deletion that has locked a volume and writes an event would deadlock with a request that needs the volume.
 func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) {
 	row := q.db.QueryRow(ctx, lockTenant, id)
 	var i Tenant
@@ -168,7 +168,7 @@ type LockTenantNetworkRow struct {
 	Cidr   netip.Prefix
 }
 
-// As Tenant, with the row locked.
+// Like Tenant, with the row locked.
 func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTenantNetworkRow, error) {
 	row := q.db.QueryRow(ctx, lockTenantNetwork, id)
 	var i LockTenantNetworkRow
@@ -216,7 +216,7 @@ type QuotaUseRow struct {
 	Images    int64
 }
 
-// Ended pods keep their row and their address, but hold no cpu and memory.
+// Ended pods keep their row and their address, but use no cpu and memory.
 func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, error) {
 	row := q.db.QueryRow(ctx, quotaUse, id)
 	var i QuotaUseRow

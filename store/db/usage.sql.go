@@ -42,8 +42,8 @@ type BeginRunsRow struct {
 	StartedAt time.Time
 }
 
-// Virtual machines of pods of this node that were started, once each however often they are told. A start that lies before the pod was placed, or ahead of
-// our clock, is no start of this pod; those that are not known from an earlier placement are returned.
+// Starts of virtual machines of pods on this node, recorded once each, however often they are reported. A start before the pod was placed, or in
+// the future, cannot be right. Such starts are returned, unless they are known from an earlier placement.
 func (q *Queries) BeginRuns(ctx context.Context, arg BeginRunsParams) ([]BeginRunsRow, error) {
 	rows, err := q.db.Query(ctx, beginRuns, arg.NodeID, arg.PodIds, arg.Starts)
 	if err != nil {
@@ -114,8 +114,8 @@ type CloseHourParams struct {
 	Hour  time.Time
 }
 
-// Books what every interval came to until the end of the hour, less what was booked before. So what is learned late is booked now, and a closed hour
-// never changes.
+// Records for every interval what it amounts to until the end of the hour, less what was recorded before. So late reports are recorded now, and a
+// closed hour never changes.
 func (q *Queries) CloseHour(ctx context.Context, arg CloseHourParams) (int64, error) {
 	result, err := q.db.Exec(ctx, closeHour, arg.Epoch, arg.Hour)
 	if err != nil {
@@ -143,7 +143,7 @@ type CountTrafficParams struct {
 	Sent     []int64
 }
 
-// Counters never go back; one that does is the node's mistake and counts as it was.
+// Counters never decrease. If one does, the node is wrong, and the old value stays.
 func (q *Queries) CountTraffic(ctx context.Context, arg CountTrafficParams) error {
 	_, err := q.db.Exec(ctx, countTraffic,
 		arg.NodeID,
@@ -175,7 +175,7 @@ type EndRunsParams struct {
 	NodeID uuid.UUID
 }
 
-// And those that have ended, also after the pod's row has gone.
+// Ends of runs, also after the pod's row was deleted.
 func (q *Queries) EndRuns(ctx context.Context, arg EndRunsParams) error {
 	_, err := q.db.Exec(ctx, endRuns,
 		arg.PodIds,
@@ -210,7 +210,7 @@ const nextHourToClose = `-- name: NextHourToClose :one
 SELECT COALESCE((SELECT max(hour) + interval '1 hour' FROM usage_closed_hours), (SELECT date_trunc('hour', min(started_at)) FROM usage_intervals), '9999-01-01')::timestamptz AS hour
 `
 
-// The hour behind the last that was closed, or the first in which anything was used; far away where nothing was.
+// The hour after the last closed one, or the first hour with any usage; far in the future if there is no usage.
 func (q *Queries) NextHourToClose(ctx context.Context) (time.Time, error) {
 	row := q.db.QueryRow(ctx, nextHourToClose)
 	var hour time.Time
@@ -263,7 +263,7 @@ type UsageRow struct {
 	SentBytes        int64
 }
 
-// Closed hours as they were booked, and the hours since then as far as they are known.
+// Closed hours as they were recorded, and the hours since then as far as they are known.
 func (q *Queries) Usage(ctx context.Context, arg UsageParams) ([]UsageRow, error) {
 	rows, err := q.db.Query(ctx, usage,
 		arg.Period,

@@ -1,5 +1,5 @@
-// Package hints passes on Postgres' notifications. A hint says "look again" and nothing else: the truth is always re-read, so a hint
-// that is lost costs time only, and one too many costs a query.
+// Package hints passes on Postgres' notifications. A hint says "look again" and nothing else: the truth is always re-read, so a
+// lost hint costs time only, and a needless one costs a query.
 package hints
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Hub hands hints from one listening connection to everyone in this process who waits for the topic.
+// Hub passes hints from one listening connection to all subscribers in this process.
 type Hub struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan struct{}]struct{}
@@ -53,7 +53,7 @@ func (h *Hub) hint(topic string) {
 	}
 }
 
-// hintAll wakes everyone: after a lost connection nobody knows what was missed.
+// hintAll wakes all subscribers, because hints may have been missed while the connection was lost.
 func (h *Hub) hintAll() {
 	h.mu.Lock()
 	topics := make([]string, 0, len(h.waiting))

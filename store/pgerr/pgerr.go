@@ -1,5 +1,5 @@
-// Package pgerr tells Postgres' errors apart: what may succeed when it is repeated, what the caller's data caused, and which constraint
-// was broken.
+// Package pgerr classifies Postgres' errors: which transactions may succeed when they are retried, which errors the caller's data caused,
+// and which constraint was violated.
 package pgerr
 
 import (
@@ -13,7 +13,7 @@ import (
 	"husk"
 )
 
-// Temporary reports whether the transaction may succeed when it is repeated: serialisation failures and deadlocks, lost connections,
+// Temporary reports whether the transaction may succeed when it is retried: serialisation failures and deadlocks, lost connections,
 // a server that starts or stops, and a standby (25006: read-only).
 func Temporary(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -38,27 +38,27 @@ func connectionLost(err error) bool {
 	return false
 }
 
-// Explained gives a code to what Postgres refuses for a reason that is not ours. Text is the caller's fault: JSON may carry a zero
-// character, and a query parameter any bytes; Postgres keeps neither. A statement that was cancelled, say by its time limit behind a
-// lock, may be tried again later.
+// Explained adds a code to errors that are not Husk's fault. JSON may contain a zero character, and a query parameter may contain any bytes;
+// Postgres stores neither, so the caller's text is invalid. A statement that was cancelled, for example because it waited too long for a
+// lock, can be retried later.
 func Explained(err error) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case ok && (pg.Code == "22021" || pg.Code == "22P05"):
-		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text has a zero character or is not UTF-8"), err)
+		return errors.Join(husk.Errorf(husk.CodeInvalid, "", "a text contains a zero character or is not UTF-8"), err)
 	case ok && pg.Code == "57014":
-		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database took too long; try again with the same Idempotency-Key"), err)
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database took too long; retry with the same Idempotency-Key"), err)
 	}
 	return err
 }
 
-// UniqueViolation reports whether err breaks the named unique constraint.
+// UniqueViolation reports whether err violates the named unique constraint.
 func UniqueViolation(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23505" && pg.ConstraintName == constraint
 }
 
-// ForeignKeyViolation reports whether err breaks a foreign key.
+// ForeignKeyViolation reports whether err violates a foreign key.
 func ForeignKeyViolation(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23503"

@@ -17,11 +17,11 @@ SELECT * FROM node_certificates WHERE node_id = @node_id ORDER BY created_at, se
 UPDATE node_certificates SET revoked_at = now() WHERE node_id = @node_id AND revoked_at IS NULL;
 
 -- name: ForgetExpiredNodeCertificates :exec
--- What has expired is refused anyway. A month is left to look into what happened.
+-- Expired certificates are refused anyway. They are kept for a month, for investigations.
 DELETE FROM node_certificates WHERE node_id = @node_id AND expires_at < now() - interval '30 days';
 
 -- name: CertificateExpiries :many
--- When the best certificate of each node that has one expires.
+-- When the newest valid certificate of each node expires.
 SELECT n.name, max(c.expires_at)::timestamptz AS expires_at FROM nodes n JOIN node_certificates c ON c.node_id = n.id
 WHERE c.revoked_at IS NULL GROUP BY n.name ORDER BY n.name;
 

@@ -2,7 +2,7 @@
 INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES (@tenant_id, @kind, @object_id, @reason, @message);
 
 -- name: InsertEvents :exec
--- The same event of many objects.
+-- The same event for many objects.
 INSERT INTO events (tenant_id, kind, object_id, reason) SELECT e.tenant_id, @kind, e.object_id, @reason
 FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@object_ids::uuid[]) AS object_id) e;
 

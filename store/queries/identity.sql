@@ -81,7 +81,7 @@ WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 DELETE FROM users WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: FindUser :one
--- Who logs in: known by subject, or invited by an address that the issuer has verified.
+-- The user who logs in: known by subject, or invited by an email address that the issuer has verified.
 SELECT * FROM users WHERE tenant_id = @tenant_id AND issuer = @issuer
     AND (subject = @subject OR subject IS NULL AND @verified_email::text <> '' AND lower(email) = lower(@verified_email::text))
 ORDER BY subject NULLS LAST LIMIT 1 FOR UPDATE;
@@ -91,7 +91,7 @@ SELECT DISTINCT tenant_id FROM users WHERE issuer = @issuer
     AND (subject = @subject OR subject IS NULL AND @verified_email::text <> '' AND lower(email) = lower(@verified_email::text));
 
 -- name: DeleteUsersOfIssuer :exec
--- Users whom no issuer vouches for any more. An installation's issuer (tenant NULL) may vouch in every tenant.
+-- Users that no trusted issuer can authenticate any longer. An issuer of the installation (tenant NULL) can authenticate users in every tenant.
 DELETE FROM users u WHERE u.issuer = @issuer AND (sqlc.narg(tenant_id)::uuid IS NULL OR u.tenant_id = sqlc.narg(tenant_id))
     AND NOT EXISTS (SELECT 1 FROM oidc_issuers i WHERE i.issuer = u.issuer AND (i.tenant_id = u.tenant_id OR i.tenant_id IS NULL));
 
@@ -119,7 +119,7 @@ UPDATE oidc_issuers SET role_mappings = @role_mappings WHERE tenant_id IS NOT DI
 DELETE FROM oidc_issuers WHERE id = @id;
 
 -- name: IssuersOfToken :many
--- Who may vouch for an identity: the installation's issuers and, when a tenant is named, that tenant's.
+-- The issuers that can authenticate an identity: those of the installation and, if a tenant is given, those of the tenant.
 SELECT * FROM oidc_issuers WHERE issuer = @issuer AND (tenant_id IS NULL OR tenant_id = sqlc.narg(tenant_id)::uuid);
 
 -- name: TenantByWord :one
@@ -151,7 +151,7 @@ SELECT take_tokens(@bucket::text, @rate::double precision, @burst::double precis
 DELETE FROM rate_buckets WHERE at < now() - interval '1 hour';
 
 -- name: TakeTenantTokens :one
--- A tenth of a second's requests at a time, so that each server asks ten times a second at most and what it takes too early is little.
+-- A quarter of a second's requests at a time: each server asks at most four times a second, and takes little in advance.
 SELECT quota_requests_per_second AS rate,
     take_tokens('tenant:' || id, quota_requests_per_second, 2.0 * quota_requests_per_second, GREATEST(1, ceil(quota_requests_per_second / 10.0)))::double precision AS granted
 FROM tenants WHERE id = @id;

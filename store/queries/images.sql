@@ -5,7 +5,7 @@ SELECT count(*)::integer FROM images WHERE tenant_id = @tenant_id;
 SELECT * FROM images WHERE tenant_id = @tenant_id AND reference = @reference AND digest = @digest FOR UPDATE;
 
 -- name: ImageByReference :one
--- The newest import of a reference wins, as a tag that was moved does.
+-- The newest import of a reference wins, like a tag that was moved.
 SELECT * FROM images WHERE tenant_id = @tenant_id AND (reference = @reference OR id::text = @reference) AND state IN ('Importing', 'Ready')
 ORDER BY created_at DESC LIMIT 1 FOR SHARE;
 
@@ -43,8 +43,8 @@ INSERT INTO image_uses (tenant_id, pod_id, container, image_id) VALUES (@tenant_
 SELECT * FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100;
 
 -- name: SetImageProgress :many
--- Of all images that wait for the digest, since it is fetched once for them. What somebody else holds is left out: an order that uses the image is not to
--- wait for this, nor this for it.
+-- For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped: a
+-- request that uses the image must not wait for this statement, nor the other way round.
 UPDATE images i SET fetched_bytes = @fetched_bytes::bigint, total_bytes = @total_bytes::bigint
 FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = @digest AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
 WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id;
@@ -55,7 +55,7 @@ UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 
 -- name: SetImageTrouble :exec
--- Counts a try. State is Importing to try again, or Failed.
+-- Counts an attempt. The state is Importing if the import will be retried, and Failed if not.
 UPDATE images SET state = @state, message = @message, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = @tenant_id AND id = @id AND state IN ('Importing', 'Deleting');
 

@@ -1,5 +1,5 @@
 -- name: InsertJoinToken :exec
--- A commit whose outcome is unknown is tried again with the same token.
+-- A commit with an unknown outcome is repeated with the same token.
 INSERT INTO join_tokens (hash, expires_at, readmits) VALUES (@hash, @expires_at, sqlc.narg(readmits)) ON CONFLICT (hash) DO NOTHING;
 
 -- name: LockJoinToken :one
@@ -20,7 +20,7 @@ SELECT * FROM nodes WHERE id = @id FOR UPDATE;
 -- name: Nodes :many
 SELECT * FROM nodes ORDER BY name;
 
--- name: NodeRooms :many
+-- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
     COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name;
 
@@ -42,7 +42,7 @@ SELECT p.*, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nod
 INSERT INTO pools (name, cpu_overcommit) VALUES (@name, @cpu_overcommit) ON CONFLICT (name) DO UPDATE SET cpu_overcommit = EXCLUDED.cpu_overcommit;
 
 -- name: OvercommitPool :exec
--- The nodes of a pool promise what the pool says, or what is placed already if that is more.
+-- The schedulable cpu of the pool's nodes follows the pool's ratio, but never falls below what is allocated already.
 UPDATE nodes SET cpu_overcommit = GREATEST(@cpu_overcommit::double precision, allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1)), version = version + 1
 WHERE pool = @name::text;
 
@@ -56,9 +56,8 @@ DELETE FROM nodes WHERE id = @id;
 SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 
 -- name: Heartbeat :one
--- What can be placed never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones: its memory is taken for
--- more than it is, and its cpu for more overcommitted than its pool says.
--- The version moves only when capacity does, or else every heartbeat would spoil a placement under way.
+-- The schedulable capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
+-- The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib,
@@ -71,7 +70,7 @@ WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
 
 -- name: SetNodeLost :execrows
--- Only if no heartbeat came since the one that was judged.
+-- Only if no heartbeat came since the one that the caller judged.
 UPDATE nodes SET state = 'Lost', version = version + 1 WHERE id = @id AND state = 'Ready' AND heartbeat_at = @heartbeat_at;
 
 -- name: DesiredRevision :one

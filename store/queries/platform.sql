@@ -2,7 +2,7 @@
 UPDATE leadership SET epoch = epoch + 1, holder = @holder, since = now() RETURNING epoch;
 
 -- name: CheckEpoch :one
--- Locks the row against the next leader until this transaction ends.
+-- Locks the row until this transaction ends, so that no other server can become the leader meanwhile.
 SELECT epoch FROM leadership WHERE epoch = @epoch FOR SHARE;
 
 -- name: SigningKeys :many
@@ -24,7 +24,7 @@ SELECT pg_notify('husk', @payload::text);
 SELECT pg_notify('husk', payload) FROM unnest(@payloads::text[]) AS payload;
 
 -- name: LockOperators :exec
--- Operators' orders run one after the other; there are few of them.
+-- Serialises the requests of operators; there are few of them.
 SELECT pg_advisory_xact_lock(7207101);
 
 -- name: FindIdempotencyKey :one

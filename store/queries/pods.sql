@@ -1,5 +1,5 @@
 -- name: PodUse :one
--- Ended pods keep their row and count as pods, but hold no cpu and memory, also while they are being deleted.
+-- Ended pods keep their row and count as pods, but use no cpu and memory, even while they are being deleted.
 SELECT count(*)::integer AS pods,
     COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS cpu_millis,
     COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS memory_mib
@@ -9,8 +9,8 @@ FROM pods WHERE tenant_id = @tenant_id;
 SELECT * FROM networks WHERE tenant_id = @tenant_id;
 
 -- name: FreeAddress :one
--- The first free address behind that of the newest pod, and around to the beginning: it is found at once whatever is taken, and one that
--- was given back is not given out again soon. The first address of a network is the gateway's, the last its broadcast.
+-- The first free address after that of the newest pod, wrapping around at the end. The query is fast however many addresses are taken, and an
+-- address that was released is not reused soon. The first address of a network is the gateway's, and the last is its broadcast address.
 WITH net AS (
     SELECT n.tenant_id, n.id, set_masklen(network(n.cidr)::inet, 32) + 2 AS first, set_masklen(broadcast(n.cidr)::inet, 32) - 1 AS last,
         COALESCE((SELECT p.address + 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id ORDER BY p.created_at DESC, p.id DESC LIMIT 1),
@@ -51,7 +51,7 @@ UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, 
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: EvictPods :many
--- Pods that are up on these nodes stop, to be placed again. It does nothing for a leader whose epoch has passed. The nodes are told.
+-- Stops pods on these nodes so that they are placed again, and notifies the nodes. It does nothing for a leader with an old epoch.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), wanted AS (
@@ -68,7 +68,7 @@ WITH leader AS (
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 
 -- name: RequeuePod :exec
--- An evicted pod whose virtual machine is gone waits for a place again. It keeps its address and its volumes; its key is made anew.
+-- An evicted pod whose virtual machine is gone becomes Pending again. It keeps its address and its volumes, and gets a new key.
 UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
     placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
@@ -78,7 +78,7 @@ WHERE tenant_id = @tenant_id AND id = @id;
 SELECT phase, node_name, placed_at, tries, next_try_at, decision FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PlacedPods :many
--- What holds room on these nodes.
+-- The pods that are allocated on these nodes.
 SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, phase, placed_at, labels, scheduling
 FROM pods WHERE holds_room AND node_id = ANY(@node_ids::uuid[]);
 
@@ -95,7 +95,7 @@ SELECT touch_node(@node::uuid);
 DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodDisks :many
--- The disks of a pod for its key: clones of its images and its volumes.
+-- The disks that a pod's key must open: the clones of its images and its volumes.
 SELECT DISTINCT ('img-' || i.id)::text AS name, i.clone_id AS rbd_id, false AS writable
 FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id
 UNION ALL
@@ -103,7 +103,7 @@ SELECT ('vol-' || v.id)::text, v.rbd_id, true
 FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
 -- name: DesiredPods :many
--- Without those whose key is not made yet, except to be removed.
+-- Without pods that have no key yet, unless they are being removed.
 SELECT sqlc.embed(pods), networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = @node_id::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id;
 
@@ -122,26 +122,28 @@ UPDATE pods SET phase = @phase, reason = @reason, message = @message, observed_g
     guest_ready_at = @guest_ready_at, running_at = @running_at
 WHERE tenant_id = @tenant_id AND id = @id;
 
--- name: FreeNodeRoom :exec
+-- name: FreeNodeCapacity :exec
 UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allocated_memory_mib = allocated_memory_mib - @memory_mib,
     version = version + 1, desired_revision = desired_revision + 1 WHERE id = @id;
 
--- name: ClearPodRoom :exec
+-- name: ClearPodAllocation :exec
 UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodsOfLostNode :many
 SELECT * FROM pods WHERE node_id = @node_id::uuid AND phase IN ('Starting', 'Running') FOR UPDATE;
 
 -- name: KeyedPodIDs :many
--- The pods that may have a key in Ceph: pending ones too, since the key is made before the placement is committed.
+-- The pods that may have a key in Ceph: those that are allocated on a node, and evicted ones that are pending again, which may still have the
+-- key of their last placement.
 SELECT id FROM pods WHERE holds_room OR phase = 'Pending';
 
 -- name: PodPhases :many
 SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
 
 -- name: PendingPods :many
--- What waits for a place and is due, the highest priority and then the oldest first, with what it still waits for: a volume that is not made or an image that is not here yet.
--- Those are few, so that the look-up begins with them. What waits comes last: however much it is, it keeps nothing from being placed.
+-- Pending pods that are due, the highest priority first and the oldest first among equals, each with what it still waits for: a volume that is not
+-- created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for one
+-- come last: however many they are, they do not delay the others.
 WITH volumes_missing AS (
     SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
     WHERE v.state <> 'Available' GROUP BY c.tenant_id, c.pod_id
@@ -149,12 +151,12 @@ WITH volumes_missing AS (
     SELECT u.tenant_id, u.pod_id, min(i.reference || ' (' || i.state || ')') AS name FROM images i JOIN image_uses u ON u.tenant_id = i.tenant_id AND u.image_id = i.id
     WHERE i.state <> 'Ready' GROUP BY u.tenant_id, u.pod_id
 ), gangs AS (
-    SELECT tenant_id, gang, count(*)::integer AS ordered, (count(*) FILTER (WHERE holds_room))::integer AS placed
+    SELECT tenant_id, gang, count(*)::integer AS created, (count(*) FILTER (WHERE holds_room))::integer AS placed
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
 SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
-    COALESCE(g.ordered, 0)::integer AS gang_ordered, COALESCE(g.placed, 0)::integer AS gang_placed
+    COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
 LEFT JOIN volumes_missing v ON v.tenant_id = p.tenant_id AND v.pod_id = p.id
 LEFT JOIN images_missing i ON i.tenant_id = p.tenant_id AND i.pod_id = p.id
@@ -162,9 +164,9 @@ LEFT JOIN gangs g ON g.tenant_id = p.tenant_id AND g.gang = p.gang
 WHERE p.phase = 'Pending' AND (p.next_try_at IS NULL OR p.next_try_at <= clock_timestamp())
 ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.priority DESC, p.created_at, p.id LIMIT @max;
 
--- name: PutOffPods :exec
--- Why each pod is not placed, and when it is tried again: after a second, and twice as long each time, up to half a minute. One that only
--- waits for something of its own is tried with the next pass.
+-- name: DeferPods :exec
+-- Why each pod is not placed, and when the scheduler retries: after a second, then twice as long each time, up to 30 seconds. A pod that waits for
+-- one of its own objects is due in the next pass.
 UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
     next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
@@ -173,18 +175,18 @@ FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) 
 WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
   AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message));
 
--- name: AnyPutOff :one
+-- name: AnyDeferred :one
 SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp());
 
 -- name: WakePods :execrows
--- Room has appeared: those that were put off and could fit into it are due at once, the highest priority and then the oldest first.
+-- Capacity was freed: deferred pods that fit into it are due at once, the highest priority first and the oldest first among equals.
 UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
     SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
       AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.priority DESC, p.created_at, p.id LIMIT @max);
 
 -- name: CommitPlacements :many
--- One statement places a batch. It does nothing for a leader whose epoch has passed, for a node that has changed since the snapshot,
--- and for a pod that is no longer pending; what it did is what it returns.
+-- One statement places a batch and returns the pods that it placed. It does nothing for a leader with an old epoch, for a node that has changed
+-- since the snapshot, and for a pod that is no longer pending.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), wanted AS (
@@ -210,12 +212,12 @@ WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
 -- name: PodsWithoutKey :many
--- Placed pods that their node is not told of yet.
+-- Placed pods whose nodes do not know about them yet.
 SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
 ORDER BY placed_at LIMIT @max;
 
 -- name: SetPodKeys :many
--- Tells the nodes too.
+-- It also notifies the nodes.
 WITH made AS (
     SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@ceph_keys::bytea[]) AS ceph_key
 ), keyed AS (

@@ -9,7 +9,7 @@ RETURNING *;
 INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES (@tenant_id, @id, @ordinal, @cidr) RETURNING *;
 
 -- name: FreeNetworkOrdinal :one
--- The lowest number no network has.
+-- The lowest number that no network uses.
 SELECT COALESCE(min(o), 0)::integer AS ordinal FROM (
     SELECT 0 AS o WHERE NOT EXISTS (SELECT 1 FROM networks WHERE ordinal = 0)
     UNION ALL
@@ -34,16 +34,16 @@ WHERE id = @id;
 DELETE FROM tenants WHERE id = @id;
 
 -- name: LockTenant :one
--- Orders of one tenant run one after the other: quota, names and addresses are checked under this lock. It leaves foreign keys alone,
--- or else a deletion that holds a volume and writes an event would deadlock with an order that wants the volume.
+-- Serialises the requests of one tenant that create objects: quota, names and addresses are checked under this lock. The lock is compatible with
+-- foreign keys: otherwise a deletion that has locked a volume and writes an event would deadlock with a request that needs the volume.
 SELECT * FROM tenants WHERE id = @id FOR NO KEY UPDATE;
 
 -- name: LockTenantNetwork :one
--- As Tenant, with the row locked.
+-- Like Tenant, with the row locked.
 SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = @id FOR UPDATE OF tenants;
 
 -- name: QuotaUse :one
--- Ended pods keep their row and their address, but hold no cpu and memory.
+-- Ended pods keep their row and their address, but use no cpu and memory.
 SELECT sqlc.embed(t),
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,

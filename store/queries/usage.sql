@@ -1,6 +1,6 @@
 -- name: BeginRuns :many
--- Virtual machines of pods of this node that were started, once each however often they are told. A start that lies before the pod was placed, or ahead of
--- our clock, is no start of this pod; those that are not known from an earlier placement are returned.
+-- Starts of virtual machines of pods on this node, recorded once each, however often they are reported. A start before the pod was placed, or in
+-- the future, cannot be right. Such starts are returned, unless they are known from an earlier placement.
 WITH told AS (
     SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at
 ), begun AS (
@@ -18,7 +18,7 @@ WHERE NOT t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_times
     AND NOT EXISTS (SELECT 1 FROM usage_intervals i WHERE i.tenant_id = p.tenant_id AND i.object_id = p.id AND i.started_at = t.started_at);
 
 -- name: EndRuns :exec
--- And those that have ended, also after the pod's row has gone.
+-- Ends of runs, also after the pod's row was deleted.
 WITH told AS (
     SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at, unnest(@stops::timestamptz[]) AS ended_at
 ), ended AS (
@@ -31,7 +31,7 @@ WITH told AS (
 DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 
 -- name: CountTraffic :exec
--- Counters never go back; one that does is the node's mistake and counts as it was.
+-- Counters never decrease. If one does, the node is wrong, and the old value stays.
 WITH told AS (
     SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at, unnest(@received::bigint[]) AS received, unnest(@sent::bigint[]) AS sent
 )
@@ -59,12 +59,12 @@ WITH ended AS (
 DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 
 -- name: NextHourToClose :one
--- The hour behind the last that was closed, or the first in which anything was used; far away where nothing was.
+-- The hour after the last closed one, or the first hour with any usage; far in the future if there is no usage.
 SELECT COALESCE((SELECT max(hour) + interval '1 hour' FROM usage_closed_hours), (SELECT date_trunc('hour', min(started_at)) FROM usage_intervals), '9999-01-01')::timestamptz AS hour;
 
 -- name: CloseHour :execrows
--- Books what every interval came to until the end of the hour, less what was booked before. So what is learned late is booked now, and a closed hour
--- never changes.
+-- Records for every interval what it amounts to until the end of the hour, less what was recorded before. So late reports are recorded now, and a
+-- closed hour never changes.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), closed AS (
@@ -90,7 +90,7 @@ SELECT id, tenant_id, hour, seconds - booked_seconds, received - booked_received
 WHERE seconds <> booked_seconds OR received <> booked_received OR sent <> booked_sent;
 
 -- name: Usage :many
--- Closed hours as they were booked, and the hours since then as far as they are known.
+-- Closed hours as they were recorded, and the hours since then as far as they are known.
 WITH hours AS (
     SELECT interval_id, hour, seconds, received_bytes, sent_bytes FROM usage_hours h
     WHERE (sqlc.narg(tenant_id)::uuid IS NULL OR h.tenant_id = sqlc.narg(tenant_id)) AND h.hour >= @from_hour AND h.hour < @to_hour

@@ -1,3 +1,4 @@
+// Package seal encrypts secrets at rest.
 package seal
 
 import (
@@ -10,15 +11,17 @@ import (
 	"fmt"
 )
 
-// Sealer keeps secrets at rest with AES-256-GCM. What a secret belongs to is the additional data, so that a sealed value moved to
-// another row does not open. The first key seals; all open.
+// Sealer encrypts secrets with AES-256-GCM. The owner of a secret is the additional data, so a sealed value that was moved to another row
+// does not open. The first key seals; all keys open.
 type Sealer struct {
 	aeads []cipher.AEAD
 	ID    string // of the first key
 }
 
+// KeySize is the length of a key, in bytes.
 const KeySize = 32
 
+// New returns a sealer with these keys of KeySize bytes.
 func New(keys ...[]byte) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("a master key is needed")
@@ -43,23 +46,25 @@ func New(keys ...[]byte) (*Sealer, error) {
 	return s, nil
 }
 
+// Seal encrypts a secret of an owner with the first key.
 func (s *Sealer) Seal(plain []byte, owner string) []byte {
 	return s.aeads[0].Seal(nil, nil, plain, []byte(owner))
 }
 
+// Open decrypts a secret of an owner with any of the keys.
 func (s *Sealer) Open(sealed []byte, owner string) ([]byte, error) {
 	plain, _, err := s.OpenNoting(sealed, owner)
 	return plain, err
 }
 
-// OpenNoting also tells whether the value was sealed with a key that is not the first any more, and should be sealed anew.
+// OpenNoting also reports whether the value was sealed with a key other than the first, and so should be sealed again.
 func (s *Sealer) OpenNoting(sealed []byte, owner string) (plain []byte, old bool, err error) {
 	for i, aead := range s.aeads {
 		if plain, err := aead.Open(nil, nil, sealed, []byte(owner)); err == nil {
 			return plain, i > 0, nil
 		}
 	}
-	return nil, false, errors.New("a sealed value does not open: it is damaged, was moved from another row, or its master key is not among those the server was given")
+	return nil, false, errors.New("a sealed value does not open: it is damaged, it was moved from another row, or the server was not given its master key")
 }
 
 // NewSecret returns 32 random bytes in text form, for client secrets and join tokens.

@@ -118,7 +118,7 @@ func (s *site) setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", store.KeyOrder{Name: "first"})
+	key, err := s.store.CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("", name, "", nil), "owner", store.KeyRequest{Name: "first"})
 	if err != nil {
 		return err
 	}

@@ -161,7 +161,7 @@ func (n *node) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rooms, err := n.store.NodeRooms(ctx)
+	rooms, err := n.store.NodeCapacities(ctx)
 	if err != nil {
 		return err
 	}

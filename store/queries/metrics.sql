@@ -1,5 +1,5 @@
 -- name: RecordSamples :exec
--- What a node says of its own pods, in one statement. Whose pod it is, the database knows; a pod that is not on the node is passed over.
+-- A node's samples of its own pods, in one statement. The tenant comes from the database; samples of pods that are not on the node are skipped.
 INSERT INTO pod_samples (tenant_id, pod_id, node_id, figures)
 SELECT p.tenant_id, p.id, @node_id::uuid, t.figures::jsonb
 FROM (SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@figures::text[]) AS figures) t
@@ -12,8 +12,8 @@ SELECT pod_id, figures FROM pod_samples WHERE at > clock_timestamp() - interval 
 -- name: ForgetSamples :execrows
 DELETE FROM pod_samples WHERE at < clock_timestamp() - interval '5 minutes';
 
--- name: FiguresOfTenants :many
--- As QuotaUse, of all tenants at once.
+-- name: MetricsOfTenants :many
+-- Like QuotaUse, for all tenants at once.
 SELECT sqlc.embed(t), COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib,
     COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images
@@ -24,14 +24,14 @@ LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FR
 LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks GROUP BY tenant_id) n ON n.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images GROUP BY tenant_id) i ON i.tenant_id = t.id;
 
--- name: FiguresOfPods :many
+-- name: MetricsOfPods :many
 SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods ORDER BY tenant_id, name;
 
--- name: FiguresOfVolumes :many
+-- name: MetricsOfVolumes :many
 SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name;
 
 -- name: CallersThatStand :many
--- As begin_tenant, for many callers at once: the places in the lists of those who are still who they were.
+-- Like begin_tenant, for many callers at once. It returns the positions of the callers that are still who their tokens say.
 SELECT c.place::integer AS place
 FROM (SELECT unnest(@tenants::uuid[]) AS tenant_id, unnest(@callers::uuid[]) AS caller, unnest(@keys::uuid[]) AS key, unnest(@roles::text[]) AS role,
     unnest(@limits::text[]) AS key_limit,     generate_subscripts(@tenants::uuid[], 1) AS place) c
