@@ -10,12 +10,12 @@ import (
 	"husk"
 )
 
-// accessRule says who may do an operation.
+// accessRule says which callers are authorized for an operation.
 type accessRule struct {
 	public bool
 	kinds  []husk.CallerKind
-	role   husk.Role     // the lowest that a tenant's caller needs
-	limit  husk.KeyLimit // keys that are limited to it may do this too
+	role   husk.Role     // the lowest role that a caller of a tenant needs
+	limit  husk.KeyLimit // API keys with this limit are authorized too
 }
 
 var (
@@ -29,25 +29,24 @@ var (
 	people     = accessRule{kinds: []husk.CallerKind{husk.CallerTenant, husk.CallerOperator}, role: husk.RoleViewer, limit: husk.LimitedToMetrics}
 )
 
-// refuse says why a caller may not do what the rule is for, and returns nil when it may.
+// refuse returns an error if the caller is not authorized, and nil if it is.
 func (r accessRule) refuse(c husk.Caller) error {
 	switch {
 	case !slices.Contains(r.kinds, c.Kind):
-		return husk.Errorf(husk.CodeForbidden, "", "a token of kind %s may not do this", c.Kind)
+		return husk.Errorf(husk.CodeForbidden, "", "callers of kind %s are not authorized for this operation", c.Kind)
 	case c.Limit != "" && c.Limit != r.limit:
-		return husk.Errorf(husk.CodeForbidden, "", "the API key of this token is limited to %s; this needs a key without that limit", c.Limit)
+		return husk.Errorf(husk.CodeForbidden, "", "the API key of this token is limited to %s; this operation needs a key without that limit", c.Limit)
 	case c.Kind == husk.CallerTenant && !c.Role.Includes(r.role):
-		return husk.Errorf(husk.CodeForbidden, "", "this needs the role %s; the token has %s", r.role, c.Role)
+		return husk.Errorf(husk.CodeForbidden, "", "this operation needs the role %s; the token has the role %s", r.role, c.Role)
 	default:
 		return nil
 	}
 }
 
-// access is the one table that says who may do what, by operationId. A server does not start when the contract has an operation
-// that is missing here.
+// access is the table of all access rules, by operationId. A server does not start if the table lacks an operation of the contract.
 var access = map[string]accessRule{
 	"IssueToken":      public, // the credentials are in the body
-	"Authorize":       public, // the issuer asks who it is
+	"Authorize":       public, // the issuer authenticates the user
 	"GetKeySet":       public,
 	"GetLoginOptions": public,
 	"Healthz":         public,
@@ -79,9 +78,9 @@ var access = map[string]accessRule{
 
 	"ExecInPod":      developers,
 	"AttachToPod":    developers,
-	"OpenPodConsole": viewers, // it is a log
+	"OpenPodConsole": viewers, // the console is a log
 	"ForwardPodPort": developers,
-	"CopyFromPod":    developers, // files may hold secrets
+	"CopyFromPod":    developers, // files may contain secrets
 	"CopyToPod":      developers,
 
 	"ListServiceAccounts":     owners,
@@ -148,7 +147,7 @@ var access = map[string]accessRule{
 	"RenewCertificate": nodeAgents,
 }
 
-// checkAccessTable compares the table with the contract, both ways, and with what the contract calls public.
+// checkAccessTable checks that table and contract have the same operations, and agree about which are public.
 func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 	missing := []string{}
 	seen := map[string]bool{}
@@ -184,7 +183,7 @@ func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 	return nil
 }
 
-// byCertificate tells whether the contract asks for a node's certificate, and not for a token.
+// byCertificate reports whether an operation is authenticated by a node's certificate instead of a token.
 func byCertificate(op *openapi3.Operation) bool {
 	if op.Security == nil {
 		return false
@@ -192,5 +191,5 @@ func byCertificate(op *openapi3.Operation) bool {
 	return slices.ContainsFunc(*op.Security, func(r openapi3.SecurityRequirement) bool { _, ok := r["nodeCertificate"]; return ok })
 }
 
-// operationName is the operationId as Go code spells it.
+// operationName returns the operationId in the spelling of the generated Go code.
 func operationName(id string) string { return strings.ToUpper(id[:1]) + id[1:] }

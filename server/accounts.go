@@ -10,7 +10,7 @@ import (
 	"husk/store"
 )
 
-// ListServiceAccounts lists.
+// ListServiceAccounts lists service accounts.
 func (a api) ListServiceAccounts(ctx context.Context, r openapi.ListServiceAccountsRequestObject) (openapi.ListServiceAccountsResponseObject, error) {
 	accounts, next, err := a.tenant(ctx).ServiceAccounts(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
@@ -20,7 +20,7 @@ func (a api) ListServiceAccounts(ctx context.Context, r openapi.ListServiceAccou
 	return openapi.ListServiceAccounts200JSONResponse{Items: items, NextCursor: cursor}, err
 }
 
-// CreateServiceAccount makes a service account.
+// CreateServiceAccount creates a service account.
 func (a api) CreateServiceAccount(ctx context.Context, r openapi.CreateServiceAccountRequestObject) (openapi.CreateServiceAccountResponseObject, error) {
 	req := request.Of(ctx)
 	account, err := a.tenant(ctx).CreateServiceAccount(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, husk.Role(r.Body.Role))
@@ -41,7 +41,7 @@ func (a api) GetServiceAccount(ctx context.Context, r openapi.GetServiceAccountR
 	return openapi.GetServiceAccount200JSONResponse{Body: body, Headers: openapi.GetServiceAccount200ResponseHeaders{ETag: request.ETag(account)}}, err
 }
 
-// UpdateServiceAccount changes a role.
+// UpdateServiceAccount changes the role of a service account.
 func (a api) UpdateServiceAccount(ctx context.Context, r openapi.UpdateServiceAccountRequestObject) (openapi.UpdateServiceAccountResponseObject, error) {
 	account, err := a.tenant(ctx).SetServiceAccountRole(ctx, r.ServiceAccountID, husk.Role(r.Body.Role))
 	if err != nil {
@@ -51,12 +51,12 @@ func (a api) UpdateServiceAccount(ctx context.Context, r openapi.UpdateServiceAc
 	return openapi.UpdateServiceAccount200JSONResponse{Body: body, Headers: openapi.UpdateServiceAccount200ResponseHeaders{ETag: request.ETag(account)}}, err
 }
 
-// DeleteServiceAccount removes a service account with its keys.
+// DeleteServiceAccount deletes a service account and its keys.
 func (a api) DeleteServiceAccount(ctx context.Context, r openapi.DeleteServiceAccountRequestObject) (openapi.DeleteServiceAccountResponseObject, error) {
 	return openapi.DeleteServiceAccount204Response{}, a.tenant(ctx).DeleteServiceAccount(ctx, r.ServiceAccountID)
 }
 
-// ListServiceAccountKeys lists without secrets.
+// ListServiceAccountKeys lists the API keys of a service account, without secrets.
 func (a api) ListServiceAccountKeys(ctx context.Context, r openapi.ListServiceAccountKeysRequestObject) (openapi.ListServiceAccountKeysResponseObject, error) {
 	keys, err := a.tenant(ctx).APIKeys(ctx, r.ServiceAccountID)
 	if err != nil {
@@ -66,7 +66,7 @@ func (a api) ListServiceAccountKeys(ctx context.Context, r openapi.ListServiceAc
 	return openapi.ListServiceAccountKeys200JSONResponse{Items: items}, err
 }
 
-// CreateServiceAccountKey makes an API key and shows its secret.
+// CreateServiceAccountKey creates an API key and returns its secret.
 func (a api) CreateServiceAccountKey(ctx context.Context, r openapi.CreateServiceAccountKeyRequestObject) (openapi.CreateServiceAccountKeyResponseObject, error) {
 	req := request.Of(ctx)
 	key, err := a.tenant(ctx).CreateAPIKey(ctx, r.ServiceAccountID, req.Idempotency(r.Params.IdempotencyKey), store.KeyRequest{
@@ -78,14 +78,14 @@ func (a api) CreateServiceAccountKey(ctx context.Context, r openapi.CreateServic
 	return openapi.Recast[openapi.CreateServiceAccountKey201JSONResponse](key)
 }
 
-// DeleteServiceAccountKey revokes.
+// DeleteServiceAccountKey revokes an API key.
 func (a api) DeleteServiceAccountKey(ctx context.Context, r openapi.DeleteServiceAccountKeyRequestObject) (openapi.DeleteServiceAccountKeyResponseObject, error) {
 	return openapi.DeleteServiceAccountKey204Response{}, a.tenant(ctx).DeleteAPIKey(ctx, r.ServiceAccountID, r.KeyID)
 }
 
 func lifeOf(seconds *int64) time.Duration { return time.Duration(openapi.Value(seconds)) * time.Second }
 
-// ListUsers lists.
+// ListUsers lists users.
 func (a api) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (openapi.ListUsersResponseObject, error) {
 	users, next, err := a.tenant(ctx).Users(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
@@ -95,11 +95,11 @@ func (a api) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (o
 	return openapi.ListUsers200JSONResponse{Items: items, NextCursor: cursor}, err
 }
 
-// CreateUser admits a user.
+// CreateUser invites a user.
 func (a api) CreateUser(ctx context.Context, r openapi.CreateUserRequestObject) (openapi.CreateUserResponseObject, error) {
 	req := request.Of(ctx)
 	if (r.Body.Subject == nil) == (r.Body.Email == nil) {
-		return nil, husk.Errorf(husk.CodeInvalid, "subject", "give the issuer's subject or an email address, one of the two")
+		return nil, husk.Errorf(husk.CodeInvalid, "subject", "give either the issuer's subject or an email address")
 	}
 	user, err := a.tenant(ctx).CreateUser(ctx, req.Idempotency(r.Params.IdempotencyKey), husk.User{
 		Issuer: r.Body.Issuer, Subject: openapi.Value(r.Body.Subject), Email: openapi.Value(r.Body.Email), Role: husk.Role(r.Body.Role),
@@ -121,7 +121,7 @@ func (a api) GetUser(ctx context.Context, r openapi.GetUserRequestObject) (opena
 	return openapi.GetUser200JSONResponse{Body: body, Headers: openapi.GetUser200ResponseHeaders{ETag: request.ETag(user)}}, err
 }
 
-// UpdateUser changes a role or shuts a user out.
+// UpdateUser changes the role of a user, or disables or enables the user.
 func (a api) UpdateUser(ctx context.Context, r openapi.UpdateUserRequestObject) (openapi.UpdateUserResponseObject, error) {
 	user, err := a.tenant(ctx).UpdateUser(ctx, r.UserID, (*husk.Role)(r.Body.Role), r.Body.Disabled)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a api) UpdateUser(ctx context.Context, r openapi.UpdateUserRequestObject) 
 	return openapi.UpdateUser200JSONResponse{Body: body, Headers: openapi.UpdateUser200ResponseHeaders{ETag: request.ETag(user)}}, err
 }
 
-// DeleteUser removes a user.
+// DeleteUser deletes a user.
 func (a api) DeleteUser(ctx context.Context, r openapi.DeleteUserRequestObject) (openapi.DeleteUserResponseObject, error) {
 	return openapi.DeleteUser204Response{}, a.tenant(ctx).DeleteUser(ctx, r.UserID)
 }

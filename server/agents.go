@@ -14,7 +14,7 @@ import (
 	"husk/store"
 )
 
-// RegisterNode admits a node by its join token. Of the token only the secret counts here; the rest is for the agent.
+// RegisterNode admits a node by its join token. The server uses only the secret in the token; the rest is for the agent.
 func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObject) (openapi.RegisterNodeResponseObject, error) {
 	secret, _, err := pki.SplitJoinToken(r.Body.Token)
 	if err != nil {
@@ -28,7 +28,7 @@ func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObje
 	return openapi.RegisterNode201JSONResponse{NodeID: id, Certificate: c.PEM, Authority: a.auth.Root().PEM()}, nil
 }
 
-// Heartbeat renews the lease of the node whose certificate this is.
+// Heartbeat renews the lease of the calling node.
 func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
 	resync, err := a.control.Heartbeat(ctx, husk.Node{
 		ID: request.Of(ctx).Caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
@@ -39,7 +39,7 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 	}, err
 }
 
-// GetDesiredState answers as soon as the node's desired state is newer than the one the agent knows.
+// GetDesiredState answers as soon as the node's desired state is newer than the revision that the agent knows.
 func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateRequestObject) (openapi.GetDesiredStateResponseObject, error) {
 	node := request.Of(ctx).Caller.NodeID
 	after := int64(-1)
@@ -65,7 +65,7 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 			return nil, ctx.Err()
 		}
 	}
-	// The answer has the keys of the node's disks, and the certificate may have been revoked during the wait.
+	// The answer contains the keys of the node's disks. The certificate may have been revoked while the request waited.
 	if err := a.control.AuthenticateNode(ctx, node, request.Of(ctx).Certificate); err != nil {
 		return nil, err
 	}
@@ -84,14 +84,14 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
-// ReportStatus records what the agent says about pods of its own node.
+// ReportStatus records an agent's reports about pods on its own node.
 func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
 	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
 	if err != nil {
 		return nil, err
 	}
 	node := request.Of(ctx).Caller.NodeID
-	if r.Body.Runs != nil { // first: a report may be a pod's last, and its row goes with it
+	if r.Body.Runs != nil { // first, because a pod's last report deletes its row
 		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
 		if err != nil {
 			return nil, err
@@ -105,7 +105,7 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	return openapi.ReportStatus204Response{}, a.control.Report(ctx, node, reports)
 }
 
-// ReportSamples keeps what the agent says that pods of its own node use.
+// ReportSamples stores an agent's samples of pods on its own node.
 func (a api) ReportSamples(ctx context.Context, r openapi.ReportSamplesRequestObject) (openapi.ReportSamplesResponseObject, error) {
 	samples, err := openapi.Recast[[]husk.PodSample](r.Body.Pods)
 	if err != nil {
@@ -114,10 +114,10 @@ func (a api) ReportSamples(ctx context.Context, r openapi.ReportSamplesRequestOb
 	return openapi.ReportSamples204Response{}, a.control.RecordSamples(ctx, request.Of(ctx).Caller.NodeID, samples)
 }
 
-// clockWarningEvery is how often the log is told of one node's clock: the agent tells of its machines every few seconds.
+// clockWarningEvery limits the warnings about the clock of one node: agents report runs every few seconds.
 const clockWarningEvery = 10 * time.Minute
 
-// clockWarnings say which nodes date their machines' lives so that they cannot be. Nothing is booked for those.
+// clockWarnings logs which nodes report runs with impossible dates. The store does not record those runs.
 type clockWarnings struct {
 	mu   sync.Mutex
 	last map[store.ID]time.Time // by node
@@ -134,7 +134,7 @@ func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []store.Misda
 	}
 	c.mu.Unlock()
 	if due {
-		log.Warn("a node says that machines were started before their pods were placed, or later than now; their usage is not counted. Most likely the node's clock is wrong: set it",
+		log.Warn("a node reports virtual machines that started before their pods were placed, or in the future; their usage is not recorded. Most likely the node's clock is wrong: correct it",
 			"node", node, "pod", runs[0].PodID, "started_at", runs[0].StartedAt, "placed_at", runs[0].PlacedAt, "now", now, "machines", len(runs))
 	}
 }

@@ -29,13 +29,13 @@ import (
 	"husk/strictjson"
 )
 
-// maxBody is the largest request body that is read, in bytes. A pod of 16 containers with files stays far below.
+// maxBody is the largest request body, in bytes. A pod of 16 containers with files is far smaller.
 const maxBody = 4 << 20
 
-// maxDepth is how deep objects and arrays may nest in a body. A pod needs eight.
+// maxDepth is how deep objects and arrays can be nested in a body. A pod needs eight levels.
 const maxDepth = 32
 
-// contract holds requests to openapi.yaml.
+// contract checks requests against openapi.yaml.
 type contract struct {
 	auth     *auth.Auth
 	metrics  *metrics.Metrics
@@ -46,7 +46,7 @@ type contract struct {
 	router   routers.Router
 	proxies  []netip.Prefix // whose X-Forwarded-For is believed
 
-	readOnly     map[string]bool // names of properties that only answers have
+	readOnly     map[string]bool // names of properties that occur in answers only
 	deprecations map[string]deprecation
 }
 
@@ -73,8 +73,8 @@ func newContract(a *auth.Auth, m *metrics.Metrics, cfg Config) (*contract, error
 	}, nil
 }
 
-// hold holds every request to openapi.yaml: the route exists, the token is good, the caller's kind and role may do this, it is not
-// one too many, and parameters and body are what the contract says, in this order, so that nobody unknown learns anything from validation.
+// hold checks every request in this order: the route exists, the caller is authenticated, within its rate limit and authorized, and parameters and
+// body are valid. So an unknown caller learns nothing from validation.
 func (c *contract) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := request.Of(r.Context())
@@ -92,7 +92,7 @@ func (c *contract) hold(next http.Handler) http.Handler {
 		ctx := store.WithRequest(r.Context(), store.Request{
 			ID: req.ID, Operation: req.Operation, Caller: req.Caller, Address: req.Address, IfMatch: r.Header.Get("If-Match"),
 		})
-		until := time.Time{} // the deadline of the request before on this connection must not end a stream
+		until := time.Time{} // the deadline of an earlier request on this connection must not end a stream
 		if !streams(req.Operation, r) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
@@ -100,7 +100,7 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			until = time.Now().Add(requestTimeout + request.WriteTimeout)
 		}
 		if err := http.NewResponseController(w).SetWriteDeadline(until); err != nil {
-			c.log.Debug("the connection takes no deadline", "request_id", req.ID, "error", err)
+			c.log.Debug("could not set a deadline on the connection", "request_id", req.ID, "error", err)
 		}
 		r = r.WithContext(ctx)
 		if req.Body, err = readBody(w, r); err != nil {
@@ -118,19 +118,19 @@ func (c *contract) hold(next http.Handler) http.Handler {
 	})
 }
 
-// requestTimeout bounds what a request that is no stream may take: longer than the longest wait inside, for a registry.
+// requestTimeout is how long a request can take, unless it is a stream. It is longer than the longest wait inside a request, which is for a registry.
 const requestTimeout = 30 * time.Second
 
-// streams tells requests that stay open on purpose.
+// streams reports whether a request stays open on purpose.
 func streams(operation string, r *http.Request) bool {
 	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
 }
 
-// readBody reads a body up to its limit. JSON must mean one thing to every decoder: one value, and each name once.
+// readBody reads a body up to the limit. JSON must be unambiguous: one value, and each name once.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		// A few compressed bytes can stand for gigabytes, and no body of ours is large.
-		return nil, husk.Errorf(husk.CodeUnsupportedEncoding, "Content-Encoding", "send the body as it is; %q is not unpacked", encoding)
+		// A few compressed bytes can expand to gigabytes, and no valid body is large.
+		return nil, husk.Errorf(husk.CodeUnsupportedEncoding, "Content-Encoding", "send the body without compression; %q is not supported", encoding)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -138,7 +138,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, husk.Errorf(husk.CodeTooLarge, "", "the body is larger than %d bytes", maxBody)
 	}
 	if err != nil {
-		return nil, husk.Errorf(husk.CodeInvalid, "", "the body could not be read to its end")
+		return nil, husk.Errorf(husk.CodeInvalid, "", "the body could not be read completely")
 	}
 	if len(body) > 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		if err := strictjson.Check(body, maxDepth); err != nil {
@@ -148,8 +148,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// drain reads the rest of a body that is too large. Most clients read no answer before they have sent everything, so that one who
-// is cut off learns of a broken connection and not of the limit. What is still too large or too slow then is cut off.
+// drain reads the rest of a body that is too large. Most clients read the answer only after they have sent everything, so a client that is cut off would
+// see a broken connection instead of the error. A body that is still too large or too slow is cut off.
 func drain(w http.ResponseWriter, r *http.Request) {
 	const most, patience = 32 << 20, 10 * time.Second
 	c := http.NewResponseController(w)
@@ -157,7 +157,7 @@ func drain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, err := io.CopyN(io.Discard, r.Body, most); errors.Is(err, io.EOF) {
-		_ = c.SetReadDeadline(time.Time{}) //nolint:errcheck // it could be set a moment ago
+		_ = c.SetReadDeadline(time.Time{}) //nolint:errcheck // it succeeded a moment ago
 	}
 }
 
@@ -202,8 +202,8 @@ func validate(r *http.Request, route *routers.Route, params map[string]string) e
 		Request: r, PathParams: params, Route: route,
 		Options: &openapi3filter.Options{
 			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // admit has done it
-			SkipSettingDefaults: true,                                  // the body that is hashed for idempotency stays the body that was sent
-			// kin-openapi leaves this format to us; what it let pass would fail in decoding, where the field is not known.
+			SkipSettingDefaults: true,                                  // the idempotency hash is computed from the body as it was sent
+			// kin-openapi does not check this format by default. An invalid UUID would then fail in decoding, where the field is not known.
 			SchemaValidationOptions: []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(checkID))},
 		},
 	})
@@ -218,12 +218,12 @@ func checkID(id string) error {
 
 func routeProblem(err error) error {
 	if errors.Is(err, routers.ErrMethodNotAllowed) {
-		return husk.Errorf(husk.CodeMethodNotAllowed, "", "this path does not have this method")
+		return husk.Errorf(husk.CodeMethodNotAllowed, "", "the path does not support this method")
 	}
 	return errNoRoute
 }
 
-// badRequest turns what validation or decoding found into an error with the offending field.
+// badRequest converts an error of validation or decoding into a problem with the offending field.
 func (c *contract) badRequest(err error) error {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		return e
@@ -232,7 +232,7 @@ func (c *contract) badRequest(err error) error {
 	if e, ok := errors.AsType[*openapi3filter.RequestError](err); ok && e.Parameter != nil {
 		field = e.Parameter.Name
 		if e.Parameter.In == "path" {
-			// An id that is not even an id names nothing that exists.
+			// An invalid id gets the same answer as an id that does not exist.
 			return husk.NotFound(kindOf(e.Parameter.Name))
 		}
 	}
@@ -254,14 +254,14 @@ func (c *contract) badRequest(err error) error {
 			name = field + "." + name
 		}
 		if c.readOnly[name] {
-			return husk.Errorf(husk.CodeReadOnlyField, name, "only Husk sets this field; leave it out")
+			return husk.Errorf(husk.CodeReadOnlyField, name, "this field is read-only; leave it out")
 		}
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
 }
 
-// kindOf names what a path parameter is the id of, in the words that the store uses.
+// kindOf returns the kind of object that a path parameter identifies, in the words of the store.
 func kindOf(parameter string) string {
 	switch parameter {
 	case "keyId":
@@ -287,7 +287,7 @@ func unknownProperty(e *openapi3.SchemaError) (string, bool) {
 	return name, ok && ok2
 }
 
-// readOnlyProperties returns what the contract marks as set by Husk alone, by name.
+// readOnlyProperties returns the names of the properties that the contract marks as read-only.
 func readOnlyProperties(spec *openapi3.T) map[string]bool {
 	names := map[string]bool{}
 	for _, schema := range spec.Components.Schemas {
@@ -300,7 +300,7 @@ func readOnlyProperties(spec *openapi3.T) map[string]bool {
 	return names
 }
 
-// fieldPath writes a JSON pointer the way people do: spec.containers[0].name.
+// fieldPath converts a JSON pointer to the form spec.containers[0].name.
 func fieldPath(pointer []string) string {
 	var b strings.Builder
 	for _, p := range pointer {

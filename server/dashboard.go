@@ -18,19 +18,19 @@ import (
 	"husk"
 )
 
-// dashboardPath is where the dashboard is.
+// dashboardPath is the path of the dashboard.
 const dashboardPath = "/ui/"
 
-// dashboardPolicy lets the page load and call only what comes from where it came from itself, and turn no text into code (CSP 3, Trusted Types).
+// dashboardPolicy allows the page to load from and connect to its own origin only, and forbids turning text into code (CSP 3, Trusted Types).
 const dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
 	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 var errNoDashboard = husk.Errorf(husk.CodeNotFound, "", "this server was built without its dashboard; build it with make build")
 
-// file is one file of the dashboard as it is sent.
+// file is one file of the dashboard, ready to be sent.
 type file struct {
 	kind, tag     string
-	plain, packed []byte // packed is nil where it saves nothing
+	plain, packed []byte // packed is nil if compression does not help
 }
 
 // dashboard is the built dashboard, by file name; its index.html is the page.
@@ -55,7 +55,7 @@ func newDashboard(from fs.FS) (dashboard, error) {
 	return d, nil
 }
 
-// serve serves the dashboard beside the API. Every path under dashboardPath that is no file is the page, which finds out itself what to show.
+// serve serves the dashboard next to the API. Every path under dashboardPath that is not a file returns the page, which routes by itself.
 func (d dashboard) serve(problems problems, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ours := strings.CutPrefix(r.URL.Path, dashboardPath)
@@ -68,10 +68,10 @@ func (d dashboard) serve(problems problems, api http.Handler) http.Handler {
 			api.ServeHTTP(w, r)
 			return
 		}
-		request.Of(r.Context()).Operation = "dashboard" // as metrics call it
+		request.Of(r.Context()).Operation = "dashboard" // its name in the metrics
 		hashed := strings.HasPrefix(name, "assets/")
 		f := d[name]
-		if f == nil && !hashed { // an asset of another version is missing; a page in its place would be taken for a script
+		if f == nil && !hashed { // an asset of another version is not found; browsers would take the page for a script
 			f = d["index.html"]
 		}
 		switch {
@@ -88,7 +88,7 @@ func (d dashboard) serve(problems problems, api http.Handler) http.Handler {
 func newFile(name string, plain []byte) (*file, error) {
 	sum := sha256.Sum256(plain)
 	f := &file{kind: mime.TypeByExtension(path.Ext(name)), plain: plain, tag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	if path.Ext(name) == ".js" { // what the machine's own table says may be out of date
+	if path.Ext(name) == ".js" { // the system's own table may be outdated
 		f.kind = "text/javascript; charset=utf-8"
 	}
 	var packed bytes.Buffer
@@ -108,7 +108,7 @@ func newFile(name string, plain []byte) (*file, error) {
 	return f, nil
 }
 
-// serve sends the file. What has its hash in its name never changes; all else is asked for again each time.
+// serve sends the file. Browsers cache files with a hash in their name forever, and revalidate all others each time.
 func (f *file) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
@@ -137,6 +137,6 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(body) //nolint:errcheck // the reader has gone; there is nobody to tell
+		_, _ = w.Write(body) //nolint:errcheck // the client is gone
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// What is deprecated stays for at least this long, and for two minor releases, which no program can count.
+// A deprecated operation stays for at least this long, and for two minor releases, which no program can check.
 const deprecatedFor = 180 * 24 * time.Hour
 
-// deprecation says since when an operation is deprecated, and when it goes.
+// deprecation is when an operation was deprecated and when it will be removed.
 type deprecation struct{ at, sunset time.Time }
 
-// deprecationsOf reads what the contract says of operations that are to go, by operation. docs/api.md promises callers a time to
-// change over; a contract that gives them less, or no date, is refused.
+// deprecationsOf reads the deprecated operations from the contract. docs/api.md promises callers a transition period; a contract that gives them less
+// time, or no date, is refused.
 func deprecationsOf(spec *openapi3.T) (map[string]deprecation, error) {
 	found := map[string]deprecation{}
 	var wrong []error
@@ -30,7 +30,7 @@ func deprecationsOf(spec *openapi3.T) (map[string]deprecation, error) {
 			sunset, err2 := dateOf(op, "x-sunset")
 			err := errors.Join(err1, err2)
 			if err == nil && sunset.Sub(at) < deprecatedFor {
-				err = fmt.Errorf("the contract: %s goes after %s; what is deprecated stays for at least %d days", op.OperationID, sunset.Sub(at), int(deprecatedFor.Hours()/24))
+				err = fmt.Errorf("the contract removes %s after %s; a deprecated operation must stay for at least %d days", op.OperationID, sunset.Sub(at), int(deprecatedFor.Hours()/24))
 			}
 			if err != nil {
 				wrong = append(wrong, err)
@@ -51,7 +51,7 @@ func dateOf(op *openapi3.Operation, name string) (time.Time, error) {
 	return date, nil
 }
 
-// tell writes the headers Deprecation (RFC 9745) and Sunset (RFC 8594), with every answer, so that callers who read no contract learn of it too.
+// tell writes the headers Deprecation (RFC 9745) and Sunset (RFC 8594) with every answer, for callers that do not read the contract.
 func (d deprecation) tell(h http.Header) {
 	if d.at.IsZero() {
 		return

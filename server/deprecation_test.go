@@ -46,7 +46,7 @@ func TestADeprecationThatLeavesNoTimeIsRefused(t *testing.T) {
 	for want, extensions := range map[string]map[string]any{
 		`its x-deprecated-at is ""`:   {"x-sunset": "2026-09-01"},
 		`its x-sunset is "next year"`: {"x-deprecated-at": "2026-01-01", "x-sunset": "next year"},
-		"stays for at least 180 days": {"x-deprecated-at": "2026-01-01", "x-sunset": "2026-06-01"},
+		"must stay for at least 180 days": {"x-deprecated-at": "2026-01-01", "x-sunset": "2026-06-01"},
 	} {
 		if _, err := deprecationsOf(doctored(t, extensions)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %q", err, want)

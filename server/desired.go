@@ -13,13 +13,13 @@ import (
 	"husk/store"
 )
 
-// desired turns what the store knows about a pod into what its node needs to know.
+// desired converts what the store knows about a pod into what the pod's node needs to know.
 type desired struct {
 	monitors    []string
 	volumesPool string
 }
 
-// pod resolves a pod for its node: images to disks, image configuration and pod to one argument vector and environment.
+// pod resolves images to disks, and merges image configuration and spec into one argument vector and environment.
 func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 	cidr, err := netip.ParsePrefix(p.Network.CIDR)
 	if err != nil {
@@ -74,13 +74,13 @@ func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
 	}
 }
 
-// serialOf is a disk's serial: virtio-blk has room for 20 characters, so it carries 64 bits of the id.
+// serialOf returns a disk's serial. virtio-blk allows 20 characters, so the serial contains 64 bits of the id.
 func serialOf(kind string, id uuid.UUID) string {
 	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
 }
 
-// desiredContainer merges the image's configuration with the pod's overrides, as Kubernetes does: a command replaces the entrypoint
-// and drops the image's arguments, arguments alone replace only those.
+// desiredContainer merges the image's configuration with the pod's overrides, as Kubernetes does: a command replaces the image's entrypoint and its
+// arguments; arguments without a command replace the image's arguments only.
 func desiredContainer(c husk.Container, image store.DesiredImage) husk.DesiredContainer {
 	args := slices.Concat(image.Config.Entrypoint, image.Config.Cmd)
 	switch {
@@ -112,7 +112,7 @@ func desiredContainer(c husk.Container, image store.DesiredImage) husk.DesiredCo
 	return d
 }
 
-// mergeEnv lays the pod's variables over the image's. A PATH is always there, as Docker does it.
+// mergeEnv merges the pod's variables into the image's. As in Docker, there is always a PATH.
 func mergeEnv(image []string, pod []husk.EnvVar) []string {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	set := func(name, value string) {

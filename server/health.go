@@ -10,12 +10,12 @@ import (
 	"husk/openapi"
 )
 
-// Healthz says that the process is alive.
+// Healthz answers if the process is alive.
 func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.HealthzResponseObject, error) {
 	return openapi.Healthz200JSONResponse{Status: openapi.Ok}, nil
 }
 
-// Readyz says that the server can serve: Postgres answers.
+// Readyz answers if the server is ready, which means that Postgres answers.
 func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi.ReadyzResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -26,5 +26,5 @@ func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi
 }
 
 func unavailable(err error) error {
-	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not answer; try again"), err)
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not answer; retry"), err)
 }

@@ -13,10 +13,10 @@ import (
 	"husk/store"
 )
 
-// resolveTimeout bounds how long a registry may take to say what a reference is.
+// resolveTimeout is how long a registry can take to resolve a reference.
 const resolveTimeout = 15 * time.Second
 
-// ImportImage resolves the reference at once and accepts the import.
+// ImportImage resolves the reference and accepts the import.
 func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject) (openapi.ImportImageResponseObject, error) {
 	req := request.Of(ctx)
 	var auth *store.RegistryAuth
@@ -29,7 +29,7 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	resolveCtx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	resolved, err := registry.Resolve(resolveCtx, a.egress, r.Body.Reference, control.RegistryAuth(auth))
-	if errors.Is(err, registry.ErrForbidden) { // the caller's mistake or their attempt, and the operator decides which
+	if errors.Is(err, registry.ErrForbidden) { // a mistake or an attack: the operator decides
 		a.log.Warn("registry at a forbidden address", "request_id", req.ID, "tenant", req.Caller.TenantID, "error", err)
 	}
 	if err != nil {
@@ -47,7 +47,7 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	return openapi.ImportImage201JSONResponse{Body: body, Headers: openapi.ImportImage201ResponseHeaders{ETag: request.ETag(image)}}, err
 }
 
-// ListImages lists or watches.
+// ListImages lists or watches images.
 func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) (openapi.ListImagesResponseObject, error) {
 	tenant := a.tenant(ctx)
 	read := func(p store.Page) ([]husk.Image, string, error) {
@@ -74,7 +74,7 @@ func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (ope
 	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: request.ETag(image)}}, err
 }
 
-// DeleteImage asks for an image to be removed.
+// DeleteImage requests that an image is removed.
 func (a api) DeleteImage(ctx context.Context, r openapi.DeleteImageRequestObject) (openapi.DeleteImageResponseObject, error) {
 	image, err := a.tenant(ctx).DeleteImage(ctx, r.ImageID)
 	if err != nil {

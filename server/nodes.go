@@ -32,12 +32,12 @@ func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (opena
 	return openapi.GetNode200JSONResponse{Body: body, Headers: openapi.GetNode200ResponseHeaders{ETag: request.ETag(n.NodeSettings)}}, err
 }
 
-// DeleteNode forgets a node that runs nothing.
+// DeleteNode deletes a node without pods.
 func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) (openapi.DeleteNodeResponseObject, error) {
 	return openapi.DeleteNode204Response{}, a.control.DeleteNode(ctx, r.NodeID)
 }
 
-// CreateJoinToken makes a token with which one node may join, or come back.
+// CreateJoinToken creates a token that allows one node to join, or to come back.
 func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenRequestObject) (openapi.CreateJoinTokenResponseObject, error) {
 	life := defaultJoinTokenLife
 	if r.Body.ExpiresInSeconds != nil {
@@ -50,7 +50,7 @@ func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenReque
 	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(token.Secret, a.auth.Root()), ExpiresAt: token.ExpiresAt}, nil
 }
 
-// UpdateNode changes what operators decide about a node.
+// UpdateNode changes the settings of a node.
 func (a api) UpdateNode(ctx context.Context, r openapi.UpdateNodeRequestObject) (openapi.UpdateNodeResponseObject, error) {
 	n, err := a.control.UpdateNode(ctx, r.NodeID, func(s husk.NodeSettings) husk.NodeSettings {
 		if r.Body.Pool != nil {
@@ -74,7 +74,7 @@ func (a api) UpdateNode(ctx context.Context, r openapi.UpdateNodeRequestObject) 
 	return openapi.UpdateNode200JSONResponse{Body: body, Headers: openapi.UpdateNode200ResponseHeaders{ETag: request.ETag(n.NodeSettings)}}, err
 }
 
-// AdminListPods lists what runs where.
+// AdminListPods lists the pods of all tenants with their nodes.
 func (a api) AdminListPods(ctx context.Context, r openapi.AdminListPodsRequestObject) (openapi.AdminListPodsResponseObject, error) {
 	pods, next, err := a.control.AllPods(ctx, request.Page(r.Params.Limit, r.Params.Cursor), r.Params.NodeID, r.Params.TenantID)
 	if err != nil {

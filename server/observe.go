@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// observer sees every request from its beginning to its end.
+// observer measures and logs every request.
 type observer struct {
 	log      *slog.Logger
 	problems problems
@@ -28,12 +28,12 @@ func newObserver(log *slog.Logger, registry prometheus.Registerer) *observer {
 	return o
 }
 
-// observe gives each request an id, counts it and logs it in one line; a panic in a handler is an internal error, not the end.
+// observe gives each request an id, measures it and logs it in one line. A panic in a handler becomes an internal error.
 func (o *observer) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, req := request.New(r)
 		w.Header().Set("X-Request-Id", req.ID)
-		w.Header().Set("Cache-Control", "no-store") // tokens must not be kept (RFC 6749, 5.1), and nothing else here may be either
+		w.Header().Set("Cache-Control", "no-store") // tokens must not be cached (RFC 6749, 5.1), and neither must any other answer
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {

@@ -13,18 +13,18 @@ import (
 
 const (
 	defaultGracePeriod = 30 // seconds, as in Kubernetes
-	// maxSpecBytes bounds what a pod hands to its guest: argument vectors, environments and files together.
+	// maxSpecBytes limits the total size of a pod's argument vectors, environments and files.
 	maxSpecBytes = 512 << 10
 )
 
-// CreatePod accepts an order for a pod.
+// CreatePod accepts a request for a pod.
 func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (openapi.CreatePodResponseObject, error) {
 	req := request.Of(ctx)
 	spec, err := openapi.Recast[husk.PodSpec](r.Body.Spec)
 	if err != nil {
 		return nil, err
 	}
-	if r.Body.Spec.TerminationGracePeriodSeconds == nil { // 0 is an answer too: no grace
+	if r.Body.Spec.TerminationGracePeriodSeconds == nil { // 0 is a valid value: no grace period
 		spec.GracePeriodSeconds = defaultGracePeriod
 	}
 	if err := completeSpec(&spec); err != nil {
@@ -42,7 +42,7 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	return openapi.CreatePod201JSONResponse{Body: body, Headers: openapi.CreatePod201ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
-// ListPods lists or watches.
+// ListPods lists or watches pods.
 func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (openapi.ListPodsResponseObject, error) {
 	tenant := a.tenant(ctx)
 	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
@@ -67,7 +67,7 @@ func (a api) GetPod(ctx context.Context, r openapi.GetPodRequestObject) (openapi
 	return openapi.GetPod200JSONResponse{Body: body, Headers: openapi.GetPod200ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
-// DeletePod asks for a pod to be stopped and removed.
+// DeletePod requests that a pod is stopped and removed.
 func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (openapi.DeletePodResponseObject, error) {
 	pod, err := a.tenant(ctx).DeletePod(ctx, r.PodID)
 	if err != nil {
@@ -77,8 +77,8 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 	return openapi.DeletePod202JSONResponse{Body: body, Headers: openapi.DeletePod202ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
-// ourList is a page of a list that may be long. Its items are written in the vocabulary's own JSON form, which a test holds equal to
-// the wire's, so that a thousand pods are not turned over twice on their way out.
+// ourList is a page of a potentially long list. It encodes the items of the vocabulary directly, without converting them to wire types first. A test checks
+// that both have the same JSON form.
 type ourList[T any] struct {
 	items []T
 	next  string
@@ -100,8 +100,8 @@ func labelsOf(l *openapi.Labels) map[string]string {
 	return *l
 }
 
-// forTenant leaves out of a decision what would tell a tenant of others: how full its node is, how many nodes are full, how nearly, and whose
-// pods are in the way.
+// forTenant removes from a decision what would reveal other tenants: how full the node is, how many nodes lack capacity and by how much, and the pods of
+// other tenants.
 func forTenant(p husk.Placement, tenant store.ID) husk.Placement {
 	p.Score = nil
 	if p.Refusal == nil {
@@ -119,7 +119,7 @@ func forTenant(p husk.Placement, tenant store.ID) husk.Placement {
 	return p
 }
 
-// GetPodPlacement says what the scheduler decided about a pod, as far as its tenant may know.
+// GetPodPlacement returns the scheduler's latest decision about a pod, as far as its tenant may see it.
 func (a api) GetPodPlacement(ctx context.Context, r openapi.GetPodPlacementRequestObject) (openapi.GetPodPlacementResponseObject, error) {
 	p, err := a.tenant(ctx).Decision(ctx, r.PodID)
 	if err != nil {
@@ -128,7 +128,7 @@ func (a api) GetPodPlacement(ctx context.Context, r openapi.GetPodPlacementReque
 	return openapi.Recast[openapi.GetPodPlacement200JSONResponse](forTenant(p, request.Of(ctx).Caller.TenantID))
 }
 
-// AdminGetPodPlacement says all of it.
+// AdminGetPodPlacement returns the complete decision.
 func (a api) AdminGetPodPlacement(ctx context.Context, r openapi.AdminGetPodPlacementRequestObject) (openapi.AdminGetPodPlacementResponseObject, error) {
 	p, err := a.control.Decision(ctx, r.TenantID, r.PodID)
 	if err != nil {

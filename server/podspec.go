@@ -10,7 +10,7 @@ import (
 	"husk/store"
 )
 
-// completeSpec fills in defaults and checks what the contract's schema cannot say.
+// completeSpec fills in defaults, and checks what the schema of the contract cannot express.
 func completeSpec(spec *husk.PodSpec) error {
 	if spec.RestartPolicy == "" {
 		spec.RestartPolicy = husk.RestartAlways
@@ -22,7 +22,7 @@ func completeSpec(spec *husk.PodSpec) error {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].name", i), "two volumes are named %q", v.Name)
 		}
 		if volumeIDs[v.VolumeID] {
-			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].volumeId", i), "the volume is named twice")
+			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].volumeId", i), "the volume is listed twice")
 		}
 		volumes[v.Name], volumeIDs[v.VolumeID] = true, true
 	}
@@ -41,12 +41,12 @@ func completeSpec(spec *husk.PodSpec) error {
 		size += containerBytes(*c)
 	}
 	if size > maxSpecBytes {
-		return husk.Errorf(husk.CodeTooLarge, "spec.containers", "arguments, environments and files come to %d bytes; %d are allowed", size, maxSpecBytes)
+		return husk.Errorf(husk.CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes in total; the limit is %d", size, maxSpecBytes)
 	}
 	return nil
 }
 
-// completeScheduling fills in defaults and checks that the labels that rules go by are there.
+// completeScheduling fills in defaults, and checks that the pod has the labels that its rules refer to.
 func completeScheduling(s *husk.Scheduling, labels map[string]string) error {
 	if s == nil {
 		return nil
@@ -55,10 +55,10 @@ func completeScheduling(s *husk.Scheduling, labels map[string]string) error {
 		r := &s.Rules[i]
 		field := fmt.Sprintf("spec.scheduling.rules[%d]", i)
 		if _, has := labels[r.Label]; r.Value == "" && !has {
-			return husk.Errorf(husk.CodeInvalid, field+".label", "the pod has no label %q; give it one, or name the value that other pods have", r.Label)
+			return husk.Errorf(husk.CodeInvalid, field+".label", "the pod has no label %q; add the label to the pod, or set a value in the rule", r.Label)
 		}
 		if r.MaxSkew != 0 && r.Kind != husk.RuleSpread {
-			return husk.Errorf(husk.CodeInvalid, field+".maxSkew", "only rules of kind %s have a skew", husk.RuleSpread)
+			return husk.Errorf(husk.CodeInvalid, field+".maxSkew", "maxSkew applies to rules of kind %s only", husk.RuleSpread)
 		}
 		if r.MaxSkew == 0 && r.Kind == husk.RuleSpread {
 			r.MaxSkew = 1
@@ -97,14 +97,14 @@ func completeContainer(c *husk.Container, field string, volumes map[string]bool)
 			return husk.Errorf(husk.CodeInvalid, at, "give content or contentBase64, not both")
 		}
 		if _, err := base64.StdEncoding.DecodeString(f.ContentBase64); err != nil {
-			return husk.Errorf(husk.CodeInvalid, at+".contentBase64", "this is not base64")
+			return husk.Errorf(husk.CodeInvalid, at+".contentBase64", "the content is not valid base64")
 		}
 		if f.Mode == "" {
 			f.Mode = "0644"
 		}
 	}
 	if c.StdinOnce && !c.Stdin {
-		return husk.Errorf(husk.CodeInvalid, field+".stdinOnce", "there is no input that could end once; say stdin as well, or leave stdinOnce out")
+		return husk.Errorf(husk.CodeInvalid, field+".stdinOnce", "stdinOnce needs stdin: set stdin as well, or leave stdinOnce out")
 	}
 	texts := append(append([]string{c.WorkingDir, c.User}, c.Command...), c.Args...)
 	for _, e := range c.Env {
@@ -112,7 +112,7 @@ func completeContainer(c *husk.Container, field string, volumes map[string]bool)
 	}
 	for _, text := range texts {
 		if strings.ContainsRune(text, 0) {
-			return husk.Errorf(husk.CodeInvalid, field, "a zero byte cannot be part of an argument, variable, user or directory")
+			return husk.Errorf(husk.CodeInvalid, field, "arguments, variables, users and directories cannot contain a zero byte")
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ func completeContainer(c *husk.Container, field string, volumes map[string]bool)
 
 func cleanPath(p, field string) error {
 	if path.Clean(p) != p || p == "/" || strings.ContainsRune(p, 0) {
-		return husk.Errorf(husk.CodeInvalid, field, "the path must be absolute, without '..', '//' or a slash at its end, and not the root")
+		return husk.Errorf(husk.CodeInvalid, field, "the path must be absolute, must not contain '..' or '//', must not end in a slash, and must not be the root")
 	}
 	return nil
 }

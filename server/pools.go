@@ -8,7 +8,7 @@ import (
 	"husk/server/request"
 )
 
-// defaultMoves is how many restarts a defragmentation may cost whose request does not say.
+// defaultMoves is how many restarts a defragmentation can cost if the request does not say.
 const defaultMoves = 100
 
 // ListPools lists pools by name.
@@ -21,7 +21,7 @@ func (a api) ListPools(ctx context.Context, _ openapi.ListPoolsRequestObject) (o
 	return openapi.ListPools200JSONResponse{Items: items}, err
 }
 
-// PutPool makes or changes a pool.
+// PutPool creates or changes a pool.
 func (a api) PutPool(ctx context.Context, r openapi.PutPoolRequestObject) (openapi.PutPoolResponseObject, error) {
 	pool, err := a.control.PutPool(ctx, r.Pool, float64(r.Body.CPUOvercommit))
 	if err != nil {
@@ -30,12 +30,12 @@ func (a api) PutPool(ctx context.Context, r openapi.PutPoolRequestObject) (opena
 	return openapi.Recast[openapi.PutPool200JSONResponse](pool)
 }
 
-// DeletePool removes a pool without nodes.
+// DeletePool deletes a pool without nodes.
 func (a api) DeletePool(ctx context.Context, r openapi.DeletePoolRequestObject) (openapi.DeletePoolResponseObject, error) {
 	return openapi.DeletePool204Response{}, a.control.DeletePool(ctx, r.Pool)
 }
 
-// Defragment proposes which nodes to empty and, unless it is a dry run, empties them.
+// Defragment proposes which nodes to drain and, unless it is a dry run, drains them.
 func (a api) Defragment(ctx context.Context, r openapi.DefragmentRequestObject) (openapi.DefragmentResponseObject, error) {
 	moves := defaultMoves
 	if r.Body.MaxMoves != nil {

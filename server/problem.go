@@ -14,7 +14,7 @@ import (
 	"husk/server/request"
 )
 
-// statusOf maps every code to its HTTP status. This is the only place that knows.
+// statusOf maps every code to its HTTP status. Nothing else does.
 var statusOf = map[husk.Code]int{
 	husk.CodeInvalid:              http.StatusUnprocessableEntity,
 	husk.CodeUnknownField:         http.StatusUnprocessableEntity,
@@ -51,7 +51,7 @@ var statusOf = map[husk.Code]int{
 
 var errNoRoute = husk.Errorf(husk.CodeNotFound, "", "there is no such path")
 
-// isCallersFault reports whether a code is known and blames the request, not the platform.
+// isCallersFault reports whether a code is known and means that the request is wrong, not the platform.
 func isCallersFault(code husk.Code) bool {
 	status, known := statusOf[code]
 	return known && status < http.StatusInternalServerError
@@ -60,22 +60,22 @@ func isCallersFault(code husk.Code) bool {
 // problems writes errors as answers.
 type problems struct{ log *slog.Logger }
 
-// write answers with an RFC 9457 problem. What may be shown is in a *husk.Error; everything else is internal: it goes to the
-// log under the request's id, and the caller learns only that id.
+// write answers with an RFC 9457 problem. The caller sees what is in a *husk.Error. Every other error is internal: it goes to the log with the request's id,
+// and the caller sees only that id.
 func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	req := request.Of(r.Context())
 	shown, ok := errors.AsType[*husk.Error](err)
 	if !ok && errors.Is(err, context.DeadlineExceeded) && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
-		shown, ok = husk.Errorf(husk.CodeUnavailable, "", "the request took longer than %s; try again", requestTimeout), true
+		shown, ok = husk.Errorf(husk.CodeUnavailable, "", "the request took longer than %s; retry", requestTimeout), true
 	}
 	if !ok {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-			return // the caller has gone; nobody reads an answer
+			return // the client is gone
 		}
-		shown = husk.Errorf(husk.CodeInternal, "", "something failed on our side; it is in the server's log under this request id")
+		shown = husk.Errorf(husk.CodeInternal, "", "an internal error; the server's log has the details under this request id")
 	}
 	status := statusOf[shown.Code]
-	if bare, _ := err.(*husk.Error); status >= http.StatusInternalServerError && bare == nil { //nolint:errorlint // one without a cause tells the caller all there is
+	if bare, _ := err.(*husk.Error); status >= http.StatusInternalServerError && bare == nil { //nolint:errorlint // an error without a cause has no details to log
 		p.log.Error("request failed", "request_id", req.ID, "operation", req.Operation, "tenant", req.Caller.TenantID, "error", err)
 	}
 	problem := openapi.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(shown.Code)}
@@ -106,6 +106,6 @@ func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(problem); err != nil {
-		p.log.Debug("write problem", "request_id", req.ID, "error", err)
+		p.log.Debug("could not send a problem", "request_id", req.ID, "error", err)
 	}
 }

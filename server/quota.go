@@ -7,7 +7,7 @@ import (
 	"husk/openapi"
 )
 
-// GetQuota shows limits and use.
+// GetQuota returns the tenant's limits and how much of them it uses.
 func (a api) GetQuota(ctx context.Context, _ openapi.GetQuotaRequestObject) (openapi.GetQuotaResponseObject, error) {
 	use, err := a.tenant(ctx).Quota(ctx)
 	if err != nil {
@@ -16,7 +16,7 @@ func (a api) GetQuota(ctx context.Context, _ openapi.GetQuotaRequestObject) (ope
 	return openapi.Recast[openapi.GetQuota200JSONResponse](use)
 }
 
-// changeQuota sets the limits that are given and leaves the others.
+// changeQuota changes the given limits and keeps the others.
 func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 	return func(q husk.Quota) husk.Quota {
 		for _, limit := range []struct {

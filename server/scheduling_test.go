@@ -74,37 +74,37 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 			check: func(r openapi.PlacementRefusal) bool { return r.NotReady == 1 },
 		},
 		{
-			reason: scheduler.NotSelected, message: "no node may take the pod: of 1 nodes, 1 lack a label asked for", nodes: []node{{8000, 8192, plain}},
+			reason: scheduler.NotSelected, message: "no eligible node: of 1 nodes, 1 lack a required label", nodes: []node{{8000, 8192, plain}},
 			scheduling: map[string]any{"nodeSelector": map[string]any{"zone": "west"}}, check: func(r openapi.PlacementRefusal) bool { return r.NotSelected == 1 },
 		},
 		{
-			reason: scheduler.NotTolerated, message: "no node may take the pod: of 1 nodes, 1 have a taint that is not tolerated", nodes: []node{{8000, 8192, map[string]any{"taints": []string{"gpu=yes"}}}},
+			reason: scheduler.NotTolerated, message: "no eligible node: of 1 nodes, 1 have a taint that is not tolerated", nodes: []node{{8000, 8192, map[string]any{"taints": []string{"gpu=yes"}}}},
 			scheduling: map[string]any{"tolerations": []string{"gpu"}}, check: func(r openapi.PlacementRefusal) bool { return r.NotTolerated == 1 },
 		},
 		{
-			reason: scheduler.Crowded, message: "no node may take the pod: of 1 nodes, 1 are ruled out by where other pods run", nodes: []node{{8000, 8192, plain}}, twice: true,
+			reason: scheduler.Crowded, message: "no eligible node: of 1 nodes, 1 are excluded by the affinity rules of pods", nodes: []node{{8000, 8192, plain}}, twice: true,
 			labels: map[string]any{"app": "db"}, scheduling: map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "zone"}}},
 			check: func(r openapi.PlacementRefusal) bool { return r.Crowded == 1 },
 		},
 		{
-			reason: scheduler.InsufficientCPU, message: "no node has enough cpu free, nor would when it is empty; of 2 nodes, 1 lack a label asked for",
+			reason: scheduler.InsufficientCPU, message: "insufficient cpu on every eligible node, even if the nodes were empty; of 2 nodes, 1 lack a required label",
 			nodes: []node{{500, 8192, plain}, {8000, 8192, map[string]any{}}}, scheduling: map[string]any{"nodeSelector": map[string]any{"zone": "east"}},
 			check: func(r openapi.PlacementRefusal) bool {
 				return *r.LackCPU == 1 && r.NearestLacks.CPUMillis == 500 && r.NearestLacks.MemoryMiB == 0 && r.NeverFits
 			},
 		},
 		{
-			reason: scheduler.InsufficientMemory, message: "no node has enough memory free", nodes: []node{{8000, 1700, plain}}, twice: true,
+			reason: scheduler.InsufficientMemory, message: "insufficient memory on every eligible node", nodes: []node{{8000, 1700, plain}}, twice: true,
 			check: func(r openapi.PlacementRefusal) bool {
 				return *r.LackMemory == 1 && r.WouldMakeRoom != nil && len(*r.WouldMakeRoom) == 1
 			},
 		},
 		{
-			reason: scheduler.Insufficient, message: "no node has enough cpu and memory free together, nor would when it is empty", nodes: []node{{500, 8192, plain}, {8000, 500, plain}},
+			reason: scheduler.Insufficient, message: "no eligible node has both enough free cpu and enough free memory, even if the nodes were empty", nodes: []node{{500, 8192, plain}, {8000, 500, plain}},
 			check: func(r openapi.PlacementRefusal) bool { return *r.LackCPU == 1 && *r.LackMemory == 1 },
 		},
 		{
-			reason: scheduler.GangIncomplete, message: "there is room for this pod, but not for all of its gang at once", nodes: []node{{1500, 8192, plain}}, twice: true,
+			reason: scheduler.GangIncomplete, message: "this pod fits, but not all pods of its gang fit at the same time", nodes: []node{{1500, 8192, plain}}, twice: true,
 			scheduling: map[string]any{"gang": map[string]any{"name": "train", "size": 2}}, check: func(openapi.PlacementRefusal) bool { return true },
 		},
 	} {

@@ -11,7 +11,7 @@ import (
 	"husk/store"
 )
 
-// maxRequirements bounds what one selector may ask of every row.
+// maxRequirements is how many requirements a selector can have.
 const maxRequirements = 32
 
 func filterOf(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter, error) {

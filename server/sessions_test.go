@@ -262,8 +262,8 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 
 	s.pod = pod.ID
 	for query, want := range map[string]struct{ field, detail string }{
-		"container=main&stdin=true": {"stdin", "container main takes no input: it was ordered without stdin. Leave stdin out, or order the pod again with stdin"},
-		"container=filter&tty=true": {"tty", "container filter has no terminal: it was ordered without tty. Leave tty out, or order the pod again with tty"},
+		"container=main&stdin=true": {"stdin", "container main has no standard input. Leave stdin out, or create the pod with stdin: true"},
+		"container=filter&tty=true": {"tty", "container filter has no terminal. Leave tty out, or create the pod with tty: true"},
 	} {
 		_, p, err := s.dial(s.tenant.token, "attach?"+query)
 		if err == nil || p.Code != string(husk.CodeConflict) || *p.Field != want.field || *p.Detail != want.detail {

@@ -9,7 +9,7 @@ import (
 	"husk/store"
 )
 
-// CreateTenant makes a tenant.
+// CreateTenant creates a tenant.
 func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObject) (openapi.CreateTenantResponseObject, error) {
 	quota := husk.DefaultQuota
 	if r.Body.Quota != nil {
@@ -23,7 +23,7 @@ func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObje
 	return openapi.CreateTenant201JSONResponse{Body: body, Headers: openapi.CreateTenant201ResponseHeaders{ETag: request.ETag(t)}}, err
 }
 
-// ListTenants lists.
+// ListTenants lists tenants.
 func (a api) ListTenants(ctx context.Context, r openapi.ListTenantsRequestObject) (openapi.ListTenantsResponseObject, error) {
 	tenants, next, err := a.control.Tenants(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
@@ -53,15 +53,15 @@ func (a api) UpdateTenant(ctx context.Context, r openapi.UpdateTenantRequestObje
 	return openapi.UpdateTenant200JSONResponse{Body: body, Headers: openapi.UpdateTenant200ResponseHeaders{ETag: request.ETag(t)}}, err
 }
 
-// DeleteTenant removes a tenant that owns nothing.
+// DeleteTenant deletes a tenant that owns no objects.
 func (a api) DeleteTenant(ctx context.Context, r openapi.DeleteTenantRequestObject) (openapi.DeleteTenantResponseObject, error) {
 	return openapi.DeleteTenant204Response{}, a.control.DeleteTenant(ctx, r.TenantID)
 }
 
-// defaultAccount is the service account of a key for which an operator names none.
+// defaultAccount is the service account for a key if the operator names none.
 const defaultAccount = "owner"
 
-// CreateAPIKey makes an API key for a tenant's owner and shows its secret.
+// CreateAPIKey creates an API key for an owner of a tenant and returns its secret.
 func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
 	account := defaultAccount
 	if r.Body.ServiceAccount != nil {
@@ -77,7 +77,7 @@ func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObje
 	return openapi.Recast[openapi.CreateAPIKey201JSONResponse](key)
 }
 
-// ListAPIKeys lists without secrets.
+// ListAPIKeys lists the API keys of a tenant, without secrets.
 func (a api) ListAPIKeys(ctx context.Context, r openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
 	keys, err := a.control.TenantKeys(ctx, r.TenantID)
 	if err != nil {
@@ -87,7 +87,7 @@ func (a api) ListAPIKeys(ctx context.Context, r openapi.ListAPIKeysRequestObject
 	return openapi.ListAPIKeys200JSONResponse{Items: items}, err
 }
 
-// DeleteAPIKey revokes.
+// DeleteAPIKey revokes an API key of a tenant.
 func (a api) DeleteAPIKey(ctx context.Context, r openapi.DeleteAPIKeyRequestObject) (openapi.DeleteAPIKeyResponseObject, error) {
 	return openapi.DeleteAPIKey204Response{}, a.control.DeleteTenantKey(ctx, r.TenantID, r.KeyID)
 }

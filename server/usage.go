@@ -13,10 +13,10 @@ import (
 	"husk/openapi"
 )
 
-// maxUsageRange bounds the time that one question is about.
+// maxUsageRange is the longest time range of one request.
 const maxUsageRange = 400 * 24 * time.Hour
 
-// GetUsage shows what a tenant has used.
+// GetUsage returns the usage of the tenant.
 func (a api) GetUsage(ctx context.Context, r openapi.GetUsageRequestObject) (openapi.GetUsageResponseObject, error) {
 	p := r.Params
 	q, err := usageQuery(p.From, p.To, string(openapi.Value(p.Period)), string(openapi.Value(p.GroupBy)), openapi.Value(p.Label))
@@ -36,7 +36,7 @@ func (a api) GetUsage(ctx context.Context, r openapi.GetUsageRequestObject) (ope
 	return openapi.GetUsage200JSONResponse(list), err
 }
 
-// AdminGetUsage shows what all tenants have used.
+// AdminGetUsage returns the usage of all tenants.
 func (a api) AdminGetUsage(ctx context.Context, r openapi.AdminGetUsageRequestObject) (openapi.AdminGetUsageResponseObject, error) {
 	p := r.Params
 	q, err := usageQuery(p.From, p.To, string(openapi.Value(p.Period)), string(openapi.Value(p.GroupBy)), openapi.Value(p.Label))
@@ -56,7 +56,7 @@ func (a api) AdminGetUsage(ctx context.Context, r openapi.AdminGetUsageRequestOb
 	return openapi.AdminGetUsage200JSONResponse(list), err
 }
 
-// usageQuery fills in what was left out: this month until now, in one piece.
+// usageQuery fills in defaults: this month until now, in total.
 func usageQuery(from, to *time.Time, period, group, label string) (husk.UsageQuery, error) {
 	now := time.Now().UTC()
 	q := husk.UsageQuery{
@@ -77,18 +77,18 @@ func usageQuery(from, to *time.Time, period, group, label string) (husk.UsageQue
 	}
 	switch {
 	case !q.From.Before(q.To):
-		return q, husk.Errorf(husk.CodeInvalid, "to", "the time ends before it begins: from %s to %s", q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
+		return q, husk.Errorf(husk.CodeInvalid, "to", "the range is empty: from %s to %s", q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
 	case q.To.Sub(q.From) > maxUsageRange:
-		return q, husk.Errorf(husk.CodeInvalid, "from", "at most %d days can be asked for at once", int(maxUsageRange.Hours()/24))
+		return q, husk.Errorf(husk.CodeInvalid, "from", "the range can be at most %d days long", int(maxUsageRange.Hours()/24))
 	case q.GroupBy == husk.UsageByLabel && label == "":
-		return q, husk.Errorf(husk.CodeInvalid, "label", "say by which label: label=app")
+		return q, husk.Errorf(husk.CodeInvalid, "label", "groupBy=label needs a label, such as label=app")
 	case q.GroupBy != husk.UsageByLabel && label != "":
-		return q, husk.Errorf(husk.CodeInvalid, "label", "a label is for groupBy=label")
+		return q, husk.Errorf(husk.CodeInvalid, "label", "label requires groupBy=label")
 	}
 	return q, nil
 }
 
-// price says what usage costs, if anything does.
+// price adds the cost, if there is a price list.
 func (a api) price(rows []husk.Usage) {
 	if a.prices == (husk.PriceList{}) {
 		return
@@ -133,7 +133,7 @@ func usageCSV(rows []husk.Usage) (io.Reader, int64, error) {
 	return &b, int64(b.Len()), err
 }
 
-// harmless keeps a spreadsheet from taking a label's value for a formula.
+// harmless keeps spreadsheets from interpreting the value of a label as a formula.
 func harmless(text string) string {
 	if text != "" && strings.ContainsAny(text[:1], "=+-@\t\r") {
 		return "'" + text

@@ -9,7 +9,7 @@ import (
 	"husk/store"
 )
 
-// CreateVolume accepts an order for a volume.
+// CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
 	v, err := a.tenant(ctx).CreateVolume(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
@@ -20,7 +20,7 @@ func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObje
 	return openapi.CreateVolume201JSONResponse{Body: body, Headers: openapi.CreateVolume201ResponseHeaders{ETag: request.ETag(v)}}, err
 }
 
-// ListVolumes lists or watches.
+// ListVolumes lists or watches volumes.
 func (a api) ListVolumes(ctx context.Context, r openapi.ListVolumesRequestObject) (openapi.ListVolumesResponseObject, error) {
 	tenant := a.tenant(ctx)
 	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
@@ -49,7 +49,7 @@ func (a api) GetVolume(ctx context.Context, r openapi.GetVolumeRequestObject) (o
 	return openapi.GetVolume200JSONResponse{Body: body, Headers: openapi.GetVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
 }
 
-// DeleteVolume asks for a volume to be removed.
+// DeleteVolume requests that a volume is removed.
 func (a api) DeleteVolume(ctx context.Context, r openapi.DeleteVolumeRequestObject) (openapi.DeleteVolumeResponseObject, error) {
 	v, err := a.tenant(ctx).DeleteVolume(ctx, r.VolumeID)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"husk/store"
 )
 
-// watchPing is how often a quiet stream carries a comment, so that proxies keep it and a dead reader is noticed.
+// watchPing is how often a quiet stream sends a comment, so that proxies keep it open and a dead reader is noticed.
 const watchPing = 15 * time.Second
 
-// watch streams a tenant's objects as server-sent events. It holds no database connection: hints come from the one listener of the
-// process, and each hint makes it read the list again and send the difference to what it sent before. Nothing can be lost that way,
-// and a reader who comes back after a restart gets the whole list again.
+// watch streams a tenant's objects as server-sent events. It holds no database connection: hints come from the listener of the process. At each hint it
+// reads the list again and sends the difference to what it sent before. So it cannot miss a change, and a reader that reconnects gets the complete list
+// again.
 type watch[Ours, Wire any] struct {
 	api        api
 	ctx        context.Context //nolint:containedctx // the generated interface hands none on
-	appendOnly bool            // what is no longer read is not deleted but old
+	appendOnly bool            // objects that are no longer in the list are old, not deleted
 	hints      func() (<-chan struct{}, func())
 	read       func(store.Page) ([]Ours, string, error)
 	id         func(Ours) store.ID
@@ -56,7 +56,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 	w.WriteHeader(http.StatusOK)
 	out := eventStream{w, http.NewResponseController(w)}
 	if s.send(out, sent, now) != nil || out.event("synced", "{}") != nil || out.flush() != nil {
-		return nil //nolint:nilerr // the reader has gone; the header is sent, so there is nobody to tell
+		return nil //nolint:nilerr // the reader is gone
 	}
 	ping := time.NewTicker(watchPing)
 	defer ping.Stop()
@@ -65,7 +65,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 		case <-s.ctx.Done():
 			return nil
 		case <-ping.C:
-			// A quiet reader's token may have been revoked meanwhile, so it reads too.
+			// It also reads the list, because the reader's token may have been revoked meanwhile.
 			if err = out.comment("ping"); err == nil {
 				err = s.again(out, sent)
 			}
@@ -73,7 +73,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 			err = s.again(out, sent)
 		}
 		if err != nil {
-			s.api.log.Debug("watch ends", "tenant", request.Of(s.ctx).Caller.TenantID, "error", err)
+			s.api.log.Debug("a watch ended", "tenant", request.Of(s.ctx).Caller.TenantID, "error", err)
 			return nil
 		}
 	}
@@ -107,7 +107,7 @@ func allPages[T any](read func(store.Page) ([]T, string, error)) ([]T, error) {
 	}
 }
 
-// send writes what differs from what was sent, and remembers it.
+// send sends the differences to what was sent before, and records them.
 func (s watch[Ours, Wire]) send(out eventStream, sent map[store.ID]Ours, now []Ours) error {
 	here := make(map[store.ID]bool, len(now))
 	for _, object := range now {
@@ -152,7 +152,7 @@ func sendObject[Wire any](out eventStream, kind string, object any) error {
 	return out.event(kind, string(data))
 }
 
-// eventStream writes server-sent events (WHATWG HTML, section 9.2). A reader who does not read is cut off.
+// eventStream writes server-sent events (WHATWG HTML, section 9.2). A reader that does not read is disconnected.
 type eventStream struct {
 	w http.ResponseWriter
 	c *http.ResponseController

@@ -11,7 +11,7 @@ import (
 	"husk/server/request"
 )
 
-// redeemCode admits a person whom authorize has sent to an issuer, and who came back with a code.
+// redeemCode logs in a person who returned from an issuer with an authorization code.
 func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
 	code := idtoken.Code{ClientID: openapi.Value(form.ClientID), Code: openapi.Value(form.Code), Verifier: openapi.Value(form.CodeVerifier), RedirectURI: openapi.Value(form.RedirectURI)}
 	issuer := openapi.Value(form.Issuer)
@@ -20,7 +20,7 @@ func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRe
 	}
 	if err := a.configured(ctx, issuer, code.ClientID, openapi.Value(form.Scope)); err != nil {
 		if husk.CodeOf(err) == husk.CodeNotFound {
-			err = refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here is called so")
+			err = refuseLogin(openapi.InvalidGrant, "this issuer is not trusted here with this client id")
 		}
 		return grant{}, err
 	}
@@ -34,7 +34,7 @@ func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRe
 	return a.admitPerson(ctx, raw, openapi.Value(form.Scope), code.ClientID)
 }
 
-// configured says whether somebody trusts an issuer under this client id: the installation, or the tenant of the scope. Codes: not_found.
+// configured checks that the installation, or the tenant of the scope, trusts an issuer with this client id. Codes: not_found.
 func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) error {
 	tenantID, err := a.tenantOfScope(ctx, scope)
 	if err != nil {
@@ -42,15 +42,16 @@ func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) e
 	}
 	issuers, err := a.control.IssuersOf(ctx, issuer, tenantID)
 	if err == nil && !slices.ContainsFunc(issuers, func(i husk.OIDCIssuer) bool { return i.ClientID == clientID }) {
-		err = husk.Errorf(husk.CodeNotFound, "issuer", "no issuer that is trusted here is called so")
+		err = husk.Errorf(husk.CodeNotFound, "issuer", "this issuer is not trusted here with this client id")
 	}
 	return err
 }
 
-// Authorize sends a browser to an issuer. A tenant can have an issuer wherever it likes, so a link on somebody else's page does not lead there: only a page of ours.
+// Authorize redirects a browser to an issuer. Tenants choose the addresses of their issuers, so only pages of the dashboard may start a redirect: a
+// link on another site must not be able to.
 func (a *Auth) Authorize(ctx context.Context, r openapi.AuthorizeRequestObject) (openapi.AuthorizeResponseObject, error) {
 	if site := request.Of(ctx).HTTP.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
-		return nil, husk.Errorf(husk.CodeForbidden, "", "a login begins on the login page of this platform, and not on another site")
+		return nil, husk.Errorf(husk.CodeForbidden, "", "a login must start on the login page of this platform, not on another site")
 	}
 	p := r.Params
 	err := a.configured(ctx, p.Issuer, p.ClientID, openapi.Value(p.Scope))

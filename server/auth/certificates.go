@@ -22,7 +22,7 @@ type authority struct {
 	own *pki.ServerHolder
 }
 
-// openAuthority reads the installation's authority, or makes it when this is the first server ever.
+// openAuthority reads the installation's authority, or creates it if this is the first server ever.
 func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 	kept, err := s.CertificateAuthority(ctx, func() (store.Authority, error) {
 		made, err := pki.NewAuthority()
@@ -56,7 +56,7 @@ func (a *Auth) ClientTLS(node string) *tls.Config {
 	return pki.ServerClient(a.authority.Root(), a.authority.own, node)
 }
 
-// CertificateFor returns what issues a node's certificate for a signing request. Codes, when it is called: invalid.
+// CertificateFor returns a function that issues a node's certificate for a signing request. Codes of that function: invalid.
 func (a *Auth) CertificateFor(signingRequest string) store.Issue {
 	return func(node store.ID) (store.IssuedCertificate, error) {
 		c, err := a.authority.IssueNode(node.String(), signingRequest, a.cfg.NodeCertificateLife)
@@ -75,7 +75,7 @@ func (a *Auth) VerifyNode(ctx context.Context, connection *tls.ConnectionState) 
 
 // node returns the node and the serial of the certificate that a connection was made with. Codes: unauthenticated.
 func (a *Auth) node(ctx context.Context, connection *tls.ConnectionState) (store.ID, string, error) {
-	refused := husk.Errorf(husk.CodeUnauthenticated, "", "a node's certificate is needed; agents have one and call the server's --agent-listen")
+	refused := husk.Errorf(husk.CodeUnauthenticated, "", "this operation requires a node's certificate; agents present it at the address of --agent-listen")
 	peer, err := pki.PeerNode(connection)
 	if err != nil {
 		return uuid.Nil, "", refused

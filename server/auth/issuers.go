@@ -14,7 +14,7 @@ import (
 	"husk/store"
 )
 
-// issuerOwner is who trusts an issuer: a tenant, or the installation.
+// issuerOwner is the party that trusts an issuer: a tenant, or the installation.
 type issuerOwner interface {
 	// CreateIssuer: name_taken, not_found (a tenant in a mapping), quota_exceeded, idempotency_mismatch.
 	CreateIssuer(ctx context.Context, idem store.Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error)
@@ -26,7 +26,7 @@ func (a *Auth) tenant(ctx context.Context) store.Tenant {
 	return a.store.Tenant(request.Of(ctx).Caller)
 }
 
-// ListOIDCIssuers lists the tenant's own.
+// ListOIDCIssuers lists the tenant's issuers.
 func (a *Auth) ListOIDCIssuers(ctx context.Context, r openapi.ListOIDCIssuersRequestObject) (openapi.ListOIDCIssuersResponseObject, error) {
 	issuers, next, err := a.tenant(ctx).Issuers(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
@@ -36,7 +36,7 @@ func (a *Auth) ListOIDCIssuers(ctx context.Context, r openapi.ListOIDCIssuersReq
 	return openapi.ListOIDCIssuers200JSONResponse{Items: items, NextCursor: cursor}, err
 }
 
-// CreateOIDCIssuer trusts an issuer for the tenant.
+// CreateOIDCIssuer makes the tenant trust an issuer.
 func (a *Auth) CreateOIDCIssuer(ctx context.Context, r openapi.CreateOIDCIssuerRequestObject) (openapi.CreateOIDCIssuerResponseObject, error) {
 	issuer, err := a.createIssuer(ctx, a.tenant(ctx), request.Of(ctx).Caller.TenantID, r.Params.IdempotencyKey, *r.Body)
 	if err != nil {
@@ -66,12 +66,12 @@ func (a *Auth) UpdateOIDCIssuer(ctx context.Context, r openapi.UpdateOIDCIssuerR
 	return openapi.UpdateOIDCIssuer200JSONResponse{Body: body, Headers: openapi.UpdateOIDCIssuer200ResponseHeaders{ETag: request.ETag(issuer)}}, err
 }
 
-// DeleteOIDCIssuer trusts an issuer no more.
+// DeleteOIDCIssuer ends the tenant's trust in an issuer.
 func (a *Auth) DeleteOIDCIssuer(ctx context.Context, r openapi.DeleteOIDCIssuerRequestObject) (openapi.DeleteOIDCIssuerResponseObject, error) {
 	return openapi.DeleteOIDCIssuer204Response{}, a.tenant(ctx).DeleteIssuer(ctx, r.IssuerID)
 }
 
-// AdminListOIDCIssuers lists the installation's.
+// AdminListOIDCIssuers lists the installation's issuers.
 func (a *Auth) AdminListOIDCIssuers(ctx context.Context, r openapi.AdminListOIDCIssuersRequestObject) (openapi.AdminListOIDCIssuersResponseObject, error) {
 	issuers, next, err := a.control.Issuers(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
 	if err != nil {
@@ -81,7 +81,7 @@ func (a *Auth) AdminListOIDCIssuers(ctx context.Context, r openapi.AdminListOIDC
 	return openapi.AdminListOIDCIssuers200JSONResponse{Items: items, NextCursor: cursor}, err
 }
 
-// AdminCreateOIDCIssuer trusts an issuer for the installation.
+// AdminCreateOIDCIssuer makes the installation trust an issuer.
 func (a *Auth) AdminCreateOIDCIssuer(ctx context.Context, r openapi.AdminCreateOIDCIssuerRequestObject) (openapi.AdminCreateOIDCIssuerResponseObject, error) {
 	issuer, err := a.createIssuer(ctx, a.control, uuid.Nil, r.Params.IdempotencyKey, *r.Body)
 	if err != nil {
@@ -111,12 +111,12 @@ func (a *Auth) AdminUpdateOIDCIssuer(ctx context.Context, r openapi.AdminUpdateO
 	return openapi.AdminUpdateOIDCIssuer200JSONResponse{Body: body, Headers: openapi.AdminUpdateOIDCIssuer200ResponseHeaders{ETag: request.ETag(issuer)}}, err
 }
 
-// AdminDeleteOIDCIssuer trusts an issuer no more.
+// AdminDeleteOIDCIssuer ends the installation's trust in an issuer.
 func (a *Auth) AdminDeleteOIDCIssuer(ctx context.Context, r openapi.AdminDeleteOIDCIssuerRequestObject) (openapi.AdminDeleteOIDCIssuerResponseObject, error) {
 	return openapi.AdminDeleteOIDCIssuer204Response{}, a.control.DeleteIssuer(ctx, r.IssuerID)
 }
 
-// createIssuer asks the issuer for its configuration first, so that a mistake is this call's answer and not every login's.
+// createIssuer fetches the issuer's configuration first, so that a mistake shows at once and not at every login.
 func (a *Auth) createIssuer(ctx context.Context, owner issuerOwner, tenantID uuid.UUID, key *openapi.IdempotencyKey, body openapi.OIDCIssuerCreate) (husk.OIDCIssuer, error) {
 	mappings, err := mappingsOf(tenantID, openapi.Value(body.RoleMappings))
 	if err != nil {
@@ -145,16 +145,16 @@ func (a *Auth) updateIssuer(ctx context.Context, owner issuerOwner, tenantID, id
 	return owner.SetRoleMappings(ctx, id, m)
 }
 
-// mappingsOf checks that mappings name a tenant exactly where they must: the installation's do, a tenant's own cannot reach another.
+// mappingsOf checks that mappings of the installation name a tenant, and that mappings of a tenant name none: they apply to that tenant only.
 func mappingsOf(tenantID uuid.UUID, mappings []openapi.RoleMapping) ([]husk.RoleMapping, error) {
 	out := []husk.RoleMapping{}
 	for i, m := range mappings {
 		field := fmt.Sprintf("roleMappings[%d].tenantId", i)
 		if tenantID == uuid.Nil && m.TenantID == nil {
-			return nil, husk.Errorf(husk.CodeInvalid, field, "a mapping of the installation's issuer must say in which tenant the role counts")
+			return nil, husk.Errorf(husk.CodeInvalid, field, "a mapping of an issuer of the installation must name the tenant that the role applies to")
 		}
 		if tenantID != uuid.Nil && m.TenantID != nil {
-			return nil, husk.Errorf(husk.CodeInvalid, field, "a tenant's own mappings count in this tenant; leave tenantId out")
+			return nil, husk.Errorf(husk.CodeInvalid, field, "a tenant's mappings apply to this tenant; leave tenantId out")
 		}
 		out = append(out, husk.RoleMapping{Claim: m.Claim, Value: m.Value, Role: husk.Role(m.Role), TenantID: m.TenantID})
 	}

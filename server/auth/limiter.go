@@ -13,9 +13,8 @@ import (
 	"husk/store"
 )
 
-// limiter is a token bucket that all servers share. The bucket is in Postgres; each server takes a quarter of a second's worth at a time,
-// so that a busy tenant costs four statements a second and an idle one none, and so that what several servers let through together is
-// the limit and not its multiple.
+// limiter is a token bucket that all servers share. The bucket is in Postgres. Each server takes tokens for a quarter of a second at a time, so a busy
+// tenant costs four statements a second and an idle one none. All servers together stay within the limit.
 type limiter struct {
 	take func(ctx context.Context, key string) (granted, perSecond float64, err error)
 
@@ -23,20 +22,20 @@ type limiter struct {
 	buckets map[string]*bucket
 }
 
-// bucket is what this server holds of one key.
+// bucket is the tokens of one key that this server holds.
 type bucket struct {
 	mu      sync.Mutex
 	left    float64
 	takenAt time.Time
-	emptyTo time.Time // until when the shared bucket has nothing
-	openTo  time.Time // until when all pass, because the shared bucket could not be asked
+	emptyTo time.Time // until then the shared bucket is empty
+	openTo  time.Time // until then all requests pass, because the shared bucket could not be reached
 }
 
 const (
-	bucketKept    = time.Second // what was taken and not used is given up after this
+	bucketKept    = time.Second // unused tokens are discarded after this time
 	bucketsKept   = 10_000
 	slowestRefill = time.Second
-	takeTimeout   = time.Second // others of the same key wait meanwhile
+	takeTimeout   = time.Second // other requests with the same key wait meanwhile
 	openFor       = time.Second
 )
 
@@ -51,11 +50,11 @@ func newTenantLimiter(s store.Control) *limiter {
 	}}
 }
 
-// OutboundPerSecond is how many requests a tenant may make this server send to registries and OIDC issuers that the tenant names, so that
-// it is no good for attacking somebody else.
+// OutboundPerSecond limits how many requests per second a tenant can make this server send to registries and OIDC issuers that the tenant names, so that
+// the server cannot be used to attack others.
 const OutboundPerSecond = 5
 
-// newLimiter counts what no quota is about, by whatever the keys are. Bursts are five times the rate.
+// newLimiter returns a limiter that is independent of quotas. Bursts are five times the rate.
 func newLimiter(s store.Control, what string, perSecond float64) *limiter {
 	return &limiter{buckets: map[string]*bucket{}, take: func(ctx context.Context, key string) (float64, float64, error) {
 		granted, err := s.TakeTokens(ctx, what+":"+key, perSecond, 5*perSecond, math.Ceil(perSecond/4))
@@ -63,19 +62,19 @@ func newLimiter(s store.Control, what string, perSecond float64) *limiter {
 	}}
 }
 
-// addressKey is what an address is limited as: IPv6 by /64, which is what one customer gets.
+// addressKey is the key for an address. IPv6 addresses count by /64, which is what one customer gets.
 func addressKey(a netip.Addr) string {
 	if a.Is4() {
 		return a.String()
 	}
 	p, err := a.Prefix(64)
 	if err != nil {
-		return "unknown" // all who have no address share one bucket
+		return "unknown" // all requests without an address share one bucket
 	}
 	return p.String()
 }
 
-// allow takes one request from the key's bucket. When there is none it says how long to wait.
+// allow takes one token from the key's bucket. If the bucket is empty, it returns how long to wait.
 func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, err error) {
 	b := l.bucket(key)
 	b.mu.Lock()
@@ -94,7 +93,7 @@ func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, er
 	if now.Before(b.emptyTo) {
 		return b.emptyTo.Sub(now), nil
 	}
-	// Not under the caller's own end: who hangs up on purpose must not open the limit for others.
+	// Without the caller's cancellation: clients that hang up on purpose must not open the limit for others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTimeout)
 	defer cancel()
 	granted, perSecond, err := l.take(ctx, key)
@@ -121,7 +120,7 @@ func (l *limiter) bucket(key string) *bucket {
 	if b, ok := l.buckets[key]; ok {
 		return b
 	}
-	if len(l.buckets) >= bucketsKept { // who was forgotten asks Postgres again, where the truth is
+	if len(l.buckets) >= bucketsKept { // a key that was discarded asks Postgres again, which has the truth
 		clear(l.buckets)
 	}
 	b := &bucket{}
@@ -147,27 +146,26 @@ func (r *RateLimitedError) As(target any) bool {
 // RetryAfter is the header of that name: whole seconds, at least one.
 func (r *RateLimitedError) RetryAfter() int { return int(math.Max(1, math.Ceil(r.wait.Seconds()))) }
 
-// LimitTenant counts a request of a tenant and refuses one that is too many. Codes: rate_limited.
+// LimitTenant counts a request of a tenant, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitTenant(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.tenants, tenant.String())
 }
 
-// LimitAddress counts a login, or a request whose token does not verify, and refuses one that is too many. Codes: rate_limited.
+// LimitAddress counts a login, or a request whose token does not verify, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitAddress(ctx context.Context, address netip.Addr) error {
 	return a.limit(ctx, a.addresses, addressKey(address))
 }
 
-// LimitOutbound counts a request that a tenant makes this server send to somebody else. Codes: rate_limited.
+// LimitOutbound counts a request that a tenant makes this server send to another service, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitOutbound(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.outbound, tenant.String())
 }
 
-// limit refuses a request that is one too many. If the limiter cannot be asked, it lets the request pass: what is behind it will say
-// what is wrong.
+// limit refuses a request if there are too many. If the limiter fails, it lets the request pass: the handler will report the underlying error.
 func (a *Auth) limit(ctx context.Context, l *limiter, key string) error {
 	wait, err := l.allow(ctx, key)
 	if err != nil {
-		a.log.Warn("the rate limit could not be checked; the request is let through", "error", err)
+		a.log.Warn("the rate limit could not be checked; the request is allowed", "error", err)
 		return nil
 	}
 	if wait == 0 {

@@ -16,12 +16,12 @@ import (
 	"husk/store"
 )
 
-// tokenExchange admits a person by an ID token: whoever configured the issuer vouches for it, by a user that was admitted or by a
-// mapping from claims to roles. What is refused says the same for a tenant that does not exist and for one that is not open.
+// tokenExchange logs a person in with an ID token of a trusted issuer. The person needs access to the tenant: as an invited user, or by a mapping from
+// claims to roles. The error is the same for a tenant that does not exist and for one that the person has no access to.
 func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
 	raw, kind := openapi.Value(form.SubjectToken), openapi.Value(form.SubjectTokenType)
 	if t := openapi.Value(form.RequestedTokenType); t != "" && t != typeAccessToken {
-		return grant{}, refuseLogin(openapi.InvalidRequest, "only a token of type %s can be had", typeAccessToken)
+		return grant{}, refuseLogin(openapi.InvalidRequest, "only a token of type %s can be requested", typeAccessToken)
 	}
 	switch {
 	case raw != "" && kind == typeAccessToken:
@@ -36,18 +36,18 @@ func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdat
 
 func issuerUnavailable(issuer string, err error) error {
 	if unusable, ok := errors.AsType[*idtoken.IssuerError](err); ok {
-		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be asked: %s; try again", issuer, unusable.Reason), unusable)
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be reached: %s; retry", issuer, unusable.Reason), unusable)
 	}
 	return err
 }
 
-// admitPerson finds what an ID token opens. One that was asked for a client must be that client's.
+// admitPerson logs the person of an ID token in. With a client id, the token must have been issued for that client.
 func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (grant, error) {
 	tenantID, err := a.tenantOfScope(ctx, scope)
 	if err != nil {
 		return grant{}, err
 	}
-	var said jwt.RegisteredClaims // not verified yet: it only says whom to ask
+	var said jwt.RegisteredClaims // not verified yet: it only selects the issuer
 	if _, _, err := jwt.NewParser().ParseUnverified(raw, &said); err != nil || said.Issuer == "" {
 		return grant{}, refuseLogin(openapi.InvalidGrant, "the subject token is not an ID token")
 	}
@@ -65,21 +65,21 @@ func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (gr
 	caller, tenant, err := a.control.LogIn(ctx, login, tenantID)
 	switch {
 	case errors.Is(err, store.ErrWhichTenant):
-		return grant{}, refuseLogin(openapi.InvalidScope, "this identity opens several tenants; say which with scope=tenant:NAME")
+		return grant{}, refuseLogin(openapi.InvalidScope, "this identity has access to several tenants; choose one with scope=tenant:NAME")
 	case husk.CodeOf(err) == husk.CodeUnauthenticated:
-		return grant{}, refuseLogin(openapi.InvalidGrant, "this identity has no role there")
+		return grant{}, refuseLogin(openapi.InvalidGrant, "this identity has no role in the tenant")
 	}
 	return grant{caller: caller, tenant: tenant}, err
 }
 
-// tenantOfScope finds the tenant that a scope names, nil when it names none. One that does not exist is the zero id: nobody has a role
-// there, and the answer is the same as for a tenant that is not open.
+// tenantOfScope returns the tenant that a scope names, and nil if it names none. For a tenant that does not exist it returns the zero id. No identity has
+// a role there, so the answer is the same as for a tenant without access.
 func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, error) {
 	var found *uuid.UUID
 	for word := range strings.FieldsSeq(scope) {
 		name, ok := strings.CutPrefix(word, scopeTenant)
 		if !ok || found != nil {
-			return nil, refuseLogin(openapi.InvalidScope, "the scope is tenant:NAME, once")
+			return nil, refuseLogin(openapi.InvalidScope, "the scope must be tenant:NAME, once")
 		}
 		id, err := a.control.TenantByWord(ctx, name)
 		if err != nil && husk.CodeOf(err) != husk.CodeNotFound {
@@ -90,10 +90,10 @@ func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, err
 	return found, nil
 }
 
-// verifyLogin holds an ID token against each configuration of its issuer; they differ by client id.
+// verifyLogin verifies an ID token with each configuration of its issuer. The configurations differ by client id.
 func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OIDCIssuer) (husk.Login, error) {
 	var login husk.Login
-	refusal := refuseLogin(openapi.InvalidGrant, "no issuer that is trusted here vouches for the subject token")
+	refusal := refuseLogin(openapi.InvalidGrant, "no trusted issuer has issued the subject token")
 	checked := map[string]bool{}
 	for _, i := range configured {
 		good, known := checked[i.ClientID]
@@ -126,7 +126,7 @@ func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OI
 	return login, nil
 }
 
-// GetLoginOptions tells how people log in: the installation's issuers.
+// GetLoginOptions lists the ways to log in: the issuers of the installation.
 func (a *Auth) GetLoginOptions(ctx context.Context, _ openapi.GetLoginOptionsRequestObject) (openapi.GetLoginOptionsResponseObject, error) {
 	issuers, _, err := a.control.Issuers(ctx, store.Page{Limit: request.MaxLimit})
 	if err != nil {

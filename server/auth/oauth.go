@@ -14,10 +14,10 @@ import (
 	"husk/server/request"
 )
 
-// What OAuth 2.0 calls things: RFC 6749 and RFC 8693.
+// Names of OAuth 2.0 (RFC 6749 and RFC 8693).
 const (
 	grantClientCredentials = "client_credentials"
-	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, not a credential
 	grantCode              = "authorization_code"
 	typeIDToken            = "urn:ietf:params:oauth:token-type:id_token" //nolint:gosec // likewise
 	typeJWT                = "urn:ietf:params:oauth:token-type:jwt"
@@ -25,7 +25,7 @@ const (
 	scopeTenant            = "tenant:"
 )
 
-// oauthError is an error as OAuth 2.0 wants it.
+// oauthError is an error in the form of OAuth 2.0.
 type oauthError struct {
 	code openapi.OAuthErrorError
 	text string
@@ -38,7 +38,7 @@ func refuseLogin(code openapi.OAuthErrorError, format string, args ...any) error
 	return &oauthError{code, fmt.Sprintf(format, args...)}
 }
 
-// IssueToken exchanges credentials for a token.
+// IssueToken issues a token for credentials.
 func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject) (openapi.IssueTokenResponseObject, error) {
 	var granted grant
 	var err error
@@ -82,11 +82,11 @@ func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject
 	return answer, nil
 }
 
-// grant is whom a token is for.
+// grant is the caller that a token is for.
 type grant struct {
 	caller    husk.Caller
 	exchanged bool
-	tenant    string // its name, of a person or a token that was exchanged
+	tenant    string // its name; set for people and for exchanged tokens
 }
 
 func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
@@ -99,7 +99,7 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed")
 	}
 	caller, err := a.control.Authenticate(ctx, clientID, secret)
-	// Clients encode what goes into the header as a form (RFC 6749, 2.3.1), and curl does not: both are understood.
+	// Conforming clients form-encode the credentials in the header (RFC 6749, 2.3.1); curl does not. The server accepts both.
 	if decoded, bad := url.QueryUnescape(secret); husk.CodeOf(err) == husk.CodeUnauthenticated && bad == nil && decoded != secret && request.Of(ctx).HasBasic {
 		caller, err = a.control.Authenticate(ctx, clientID, decoded)
 	}
@@ -109,7 +109,7 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 	return grant{caller: caller}, err
 }
 
-// renew gives a younger token for one of ours that is still good, to whoever still is who it says.
+// renew issues a new token for a valid one of this installation, if the caller is still who the token says.
 func (a *Auth) renew(ctx context.Context, raw string) (grant, error) {
 	caller, _, err := a.tokens.verify(ctx, raw)
 	if err == nil && time.Since(caller.LoggedInAt) >= LoginLife-tokenLeeway {
@@ -125,7 +125,7 @@ func (a *Auth) renew(ctx context.Context, raw string) (grant, error) {
 	return granted, err
 }
 
-// stillThere checks that a caller is still who a token says, and returns its tenant's name. Codes: unauthenticated, unavailable.
+// stillThere checks that a caller is still who the token says, and returns the name of the caller's tenant. Codes: unauthenticated, unavailable.
 func (a *Auth) stillThere(ctx context.Context, caller husk.Caller) (tenant string, err error) {
 	if caller.Kind == husk.CallerOperator {
 		return "", a.operatorExists(ctx, caller.ID)
@@ -133,7 +133,7 @@ func (a *Auth) stillThere(ctx context.Context, caller husk.Caller) (tenant strin
 	return a.store.Tenant(caller).Name(ctx)
 }
 
-// WhoAmI says who the token speaks for.
+// WhoAmI returns the caller of the token.
 func (a *Auth) WhoAmI(ctx context.Context, _ openapi.WhoAmIRequestObject) (openapi.WhoAmIResponseObject, error) {
 	req := request.Of(ctx)
 	who := openapi.WhoAmI200JSONResponse{Kind: openapi.IdentityKind(req.Caller.Kind), ID: req.Caller.ID, Name: req.Caller.Name, ExpiresAt: req.Expires}

@@ -20,8 +20,8 @@ func makeSigningKey() (store.SigningKey, error) {
 	return store.SigningKey{ID: rand.Text(), Private: private.Seed(), Public: public}, nil
 }
 
-// current returns the keys, reading them again when they have changed or the last reading is old. A key that another server has
-// made is known here before it signs: it is published for longer than the keys are kept.
+// current returns the keys. It reads them again if they have changed or the last read is too old. A key that another server has created is known
+// here before it signs, because a new key is published for longer than the keys are cached.
 func (t *tokens) current(ctx context.Context) ([]store.SigningKey, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,7 +41,7 @@ func (t *tokens) current(ctx context.Context) ([]store.SigningKey, error) {
 	return keys, nil
 }
 
-// signing picks the key that signs now: the newest whose time has come. The first key ever signs at once.
+// signing returns the key that signs now: the newest key whose start time has passed. The first key ever signs at once.
 func signing(keys []store.SigningKey, now time.Time) store.SigningKey {
 	for _, k := range keys {
 		if !k.SignsFrom.After(now) {
@@ -51,8 +51,7 @@ func signing(keys []store.SigningKey, now time.Time) store.SigningKey {
 	return keys[len(keys)-1]
 }
 
-// TendSigningKeys lets the next key take over when the signing key is old, and removes keys whose tokens have all expired. The leading
-// server calls it.
+// TendSigningKeys replaces the signing key when it is old, and removes keys whose tokens have all expired. The leading server calls it.
 func (a *Auth) TendSigningKeys(ctx context.Context, epoch int64) error {
 	changed, err := a.control.TendSigningKeys(ctx, epoch, a.cfg.SigningKeyLife, keyPublishedFor, TokenLife+2*tokenLeeway+keyPublishedFor, makeSigningKey)
 	if changed {
@@ -89,7 +88,7 @@ func (a *Auth) ListSigningKeys(ctx context.Context, _ openapi.ListSigningKeysReq
 	return out, nil
 }
 
-// RotateSigningKey makes a new key that signs.
+// RotateSigningKey creates a new signing key.
 func (a *Auth) RotateSigningKey(ctx context.Context, r openapi.RotateSigningKeyRequestObject) (openapi.RotateSigningKeyResponseObject, error) {
 	key, err := a.control.RotateSigningKey(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), keyPublishedFor, makeSigningKey)
 	if err != nil {
@@ -98,7 +97,7 @@ func (a *Auth) RotateSigningKey(ctx context.Context, r openapi.RotateSigningKeyR
 	return openapi.RotateSigningKey201JSONResponse(shownKey(key, []store.SigningKey{key})), nil
 }
 
-// DeleteSigningKey removes a key that has leaked.
+// DeleteSigningKey deletes a key, for example because it leaked.
 func (a *Auth) DeleteSigningKey(ctx context.Context, r openapi.DeleteSigningKeyRequestObject) (openapi.DeleteSigningKeyResponseObject, error) {
 	return openapi.DeleteSigningKey204Response{}, a.control.DeleteSigningKey(ctx, r.Kid)
 }

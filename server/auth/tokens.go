@@ -22,22 +22,22 @@ import (
 const (
 	// TokenLife is how long a token is valid.
 	TokenLife = 15 * time.Minute
-	// LoginLife is how long after a login its tokens can be renewed.
+	// LoginLife is how long after a login tokens can be renewed.
 	LoginLife     = 12 * time.Hour
 	tokenAudience = "husk"
 	tokenLeeway   = 5 * time.Second
-	// keysKept is how long the signing keys are used before they are read again. An unknown key id is looked up at most this often,
-	// so that a flood of them costs the database nothing.
+	// keysKept is how long the signing keys are cached. Unknown key ids are looked up no more often than that, so that a flood of them does not
+	// load the database.
 	keysKept = 10 * time.Second
-	// keyPublishedFor is how long a new key is known to every server before the first token of it appears.
+	// keyPublishedFor is how long a new key is published before it signs its first token.
 	keyPublishedFor = 6 * keysKept
-	// maxToken is far above what a token of ours takes, in bytes.
+	// maxToken is the largest token that is parsed, in bytes; tokens of this server are far smaller.
 	maxToken = 8 << 10
 	// maxTokenDepth is how deep objects and arrays may nest in a token.
 	maxTokenDepth = 32
 )
 
-// claims are ours beside the registered ones.
+// claims are the registered claims and our own.
 type claims struct {
 	jwt.RegisteredClaims
 	Kind   husk.CallerKind `json:"kind"`
@@ -46,7 +46,7 @@ type claims struct {
 	Role   husk.Role       `json:"role,omitempty"`
 	Key    *uuid.UUID      `json:"key,omitempty"`       // the API key of a service account
 	Limit  husk.KeyLimit   `json:"limitedTo,omitempty"` // of that key
-	// AuthTime is when credentials were shown (OpenID Connect Core, 2).
+	// AuthTime is when the caller presented credentials (OpenID Connect Core, 2).
 	AuthTime *jwt.NumericDate `json:"auth_time,omitempty"`
 }
 
@@ -58,15 +58,15 @@ type tokens struct {
 	changed <-chan struct{} // hints that the keys were rotated or removed
 
 	mu     sync.Mutex
-	keys   []store.SigningKey // the one that signs last first
+	keys   []store.SigningKey // the newest first
 	readAt time.Time
 }
 
 func newTokens(ctx context.Context, control store.Control, issuer string) (*tokens, error) {
 	if issuer == "" {
-		return nil, errors.New("the issuer of tokens must be given")
+		return nil, errors.New("the configuration has no issuer of tokens")
 	}
-	changed, _ := control.WatchSigningKeys() // for as long as the store is open
+	changed, _ := control.WatchSigningKeys() // until the store is closed
 	t := &tokens{control: control, issuer: issuer, changed: changed, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(tokenAudience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithNotBeforeRequired(), jwt.WithLeeway(tokenLeeway),
@@ -77,7 +77,7 @@ func newTokens(ctx context.Context, control store.Control, issuer string) (*toke
 	return t, nil
 }
 
-// issue makes a token for a tenant or an operator.
+// issue issues a token to a caller of a tenant or an operator.
 func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Duration) (string, error) {
 	keys, err := t.current(ctx)
 	if err != nil {
@@ -103,20 +103,20 @@ func (t *tokens) issue(ctx context.Context, caller husk.Caller, life time.Durati
 	return token.SignedString(ed25519.NewKeyFromSeed(key.Private))
 }
 
-// verify returns who a token speaks for, and until when. Codes: unauthenticated, unavailable.
+// verify returns the caller of a token, and when the token expires. Codes: unauthenticated, unavailable.
 func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time, error) {
 	refuse := func(reason string) (husk.Caller, time.Time, error) {
 		return husk.Caller{}, time.Time{}, husk.Errorf(husk.CodeUnauthenticated, "", "%s; get a new one from /oauth2/token", reason)
 	}
 	if len(raw) > maxToken {
-		return refuse("the token is too long to be one of ours")
+		return refuse("the token is too long")
 	}
 	if err := unambiguous(raw); err != nil {
-		return refuse("the token can be read in two ways")
+		return refuse("the token is ambiguous: a name occurs twice")
 	}
 	var c claims
 	_, err := t.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {
-		// Only kid is looked at, and only compared. Where else a header may point to (jku, x5u, jwk, x5c) is not our business.
+		// Only kid is used, and only for comparison. Other references in the header (jku, x5u, jwk, x5c) are ignored.
 		kid, _ := token.Header["kid"].(string)
 		keys, err := t.current(ctx)
 		if err != nil {
@@ -142,7 +142,7 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 		caller.LoggedInAt = c.AuthTime.Time
 	}
 	if caller.ID, err = uuid.Parse(c.Subject); err != nil {
-		return refuse("the token's subject is not one of ours")
+		return refuse("the token's subject is not valid")
 	}
 	for from, to := range map[*uuid.UUID]*uuid.UUID{c.Tenant: &caller.TenantID, c.Key: &caller.KeyID} {
 		if from != nil {
@@ -150,22 +150,22 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 		}
 	}
 	if caller.Kind != husk.CallerTenant && caller.Kind != husk.CallerOperator { // an agent has a certificate
-		return refuse("the token's kind is not one of ours")
+		return refuse("the token's kind is not valid")
 	}
 	if (caller.Kind == husk.CallerTenant) != (c.Tenant != nil) {
-		return refuse("the token names no tenant that goes with its kind")
+		return refuse("the token's tenant does not match its kind")
 	}
 	return caller, c.ExpiresAt.Time, nil
 }
 
-// unambiguous refuses a token whose header or claims name something twice: two readers could take different values.
+// unambiguous refuses a token whose header or claims contain a name twice: two parsers could use different values.
 func unambiguous(raw string) error {
 	head, rest, _ := strings.Cut(raw, ".")
 	payload, _, _ := strings.Cut(rest, ".")
 	for _, part := range []string{head, payload} {
 		plain, err := base64.RawURLEncoding.DecodeString(part)
 		if err != nil {
-			return nil //nolint:nilerr // the parser says what is wrong with it
+			return nil //nolint:nilerr // the parser will report the error
 		}
 		if err := strictjson.Check(plain, maxTokenDepth); err != nil {
 			return err

@@ -11,15 +11,16 @@ import (
 	"husk/store"
 )
 
-// collection removes what nobody owns.
+// collection removes objects that have no owner.
 type collection struct {
 	store store.Control
 	ceph  *ceph.Cluster
 	log   *slog.Logger
 }
 
-// pass removes what nobody owns: keys of pods that are gone, clones, volumes and imports without a row, and what is kept for a time only.
-// What exists is listed before the rows are read. A thing that is seen and has no row has lost it, for rows are written first.
+// pass removes orphans: keys of pods that are gone, and clones, volumes and imports without a row. It also deletes rows that are past their
+// retention. It lists the existing objects before it reads the rows. Rows are written before objects are created, so an object without a row
+// has lost its row.
 func (s *collection) pass(ctx context.Context, _ int64) error {
 	var failures []error
 	for _, forget := range []func(context.Context) (int64, error){
@@ -70,7 +71,7 @@ func (s *collection) disks(ctx context.Context) error {
 	var failures []error
 	for _, d := range disks {
 		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
-			continue // owned, or not ours to judge
+			continue // it has an owner, or it is not an object of Husk
 		}
 		if err := s.ceph.RemoveDisk(ctx, d); err != nil && !busy(err) {
 			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
@@ -81,8 +82,8 @@ func (s *collection) disks(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// blobs removes imports that no image names. The row goes first: from then on an order imports anew, and what is left in Ceph
-// is half by definition.
+// blobs removes imports that no image uses. It deletes the row first. From then on a new request imports the digest again, and treats what is
+// left in Ceph as incomplete.
 func (s *collection) blobs(ctx context.Context) error {
 	unused, err := s.store.UnusedBlobs(ctx)
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *collection) blobs(ctx context.Context) error {
 			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
 			continue
 		}
-		s.log.Info("removed an import that no image names", "digest", i.Digest)
+		s.log.Info("removed an import that no image uses", "digest", i.Digest)
 	}
 	return errors.Join(failures...)
 }

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	importWorkers  = 2 // imports at the same time; each runs a compressor
-	importAttempts = 5 // then the image is Failed and its owner decides
+	importWorkers  = 2 // imports at the same time; each of them runs a compressor
+	importAttempts = 5 // then the image is Failed, and its owner decides whether to retry
 	importTimeout  = 30 * time.Minute
 )
 
-// images imports the images that tenants asked for and removes those that were deleted.
+// images imports images that tenants requested, and removes images that tenants deleted.
 type images struct {
 	store  store.Control
 	ceph   *ceph.Cluster
@@ -31,7 +31,7 @@ type images struct {
 	log    *slog.Logger
 }
 
-// pass imports and removes. Imports of one digest take turns.
+// pass imports and removes images. Imports of the same digest run one after the other.
 func (s *images) pass(ctx context.Context, _ int64) error {
 	jobs, err := s.store.UnfinishedImages(ctx)
 	if err != nil {
@@ -58,7 +58,8 @@ func (s *images) pass(ctx context.Context, _ int64) error {
 	return errors.Join(append(failures, g.Wait())...)
 }
 
-// inTurns keeps imports of one digest one behind the other: the first fetches it, and the others find it there, whoever's they are.
+// inTurns groups imports of the same digest, so that they run one after the other: the first fetches the digest, and the others find it, even
+// if they belong to other tenants.
 func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
 	var turns [][]store.ImageJob
 	of := map[string]int{}
@@ -77,7 +78,7 @@ func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
 }
 
 func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
-	text, final := "the import did not finish; it is tried again", false
+	text, final := "the import did not finish; Husk retries it", false
 	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
 		text, final = shown.Detail, shown.Code != husk.CodeRegistryUnreachable
 	}
@@ -88,8 +89,8 @@ func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error
 		s.store.ImageTrouble(ctx, job.Image, text, final))
 }
 
-// importImage brings the image into Ceph unless it is there, publishes it, and makes the tenant's clone. The order is staging,
-// snapshot, database; what a crash leaves half is recognised by the name and removed or finished by the next try.
+// importImage imports the image into Ceph unless it is there, publishes it, and creates the tenant's clone. The steps are: staging image,
+// snapshot, database. The next attempt recognises an incomplete import by its name, and removes or finishes it.
 func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
@@ -98,9 +99,9 @@ func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 		return err
 	}
 	start := time.Now()
-	// Also where the database says that it is here, which costs little then: the collector may just have removed what nobody named a moment ago.
+	// Also if the database says that the import exists, because the collector may have just removed it. Then this call costs little.
 	imported, err := s.ceph.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
-		// By digest, so that what is imported is what was resolved, even if the tag has moved.
+		// By digest, so that it imports the version that was resolved, even if the tag has moved.
 		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
 		if err != nil {
 			return err
@@ -137,7 +138,7 @@ func (s *images) removeImage(ctx context.Context, job store.ImageJob) error {
 	return s.store.ImageRemoved(ctx, job.Image)
 }
 
-// RegistryAuth is a login as the registry client takes it.
+// RegistryAuth converts credentials for the registry client.
 func RegistryAuth(a *store.RegistryAuth) registry.Auth {
 	if a == nil {
 		return registry.Auth{}
@@ -145,21 +146,21 @@ func RegistryAuth(a *store.RegistryAuth) registry.Auth {
 	return registry.Auth{Username: a.Username, Password: a.Password}
 }
 
-// RegistryProblem turns what went wrong at a registry into a problem of the API.
+// RegistryProblem converts an error of the registry client into a problem of the API.
 func RegistryProblem(err error) error {
 	for _, p := range []struct {
 		is     error
 		code   husk.Code
 		detail string
 	}{
-		{registry.ErrBadReference, husk.CodeInvalid, "this is not an image reference"},
+		{registry.ErrBadReference, husk.CodeInvalid, "the text is not a valid image reference"},
 		{registry.ErrNotFound, husk.CodeImageNotFound, "the registry has no such image"},
-		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry refuses these credentials, or needs some"},
+		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry requires credentials, or rejected these"},
 		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
 		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer, or its name leads to an address that this platform does not connect to"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer, or its name resolves to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {
 			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)

@@ -11,22 +11,23 @@ import (
 
 const (
 	progressEvery   = 500 * time.Millisecond
-	progressTimeout = 2 * time.Second // of one write: so long does the end of an import wait at most
+	progressTimeout = 2 * time.Second // for one write; the end of an import waits for at most this long
 )
 
-// importProgress writes down how much of an image has come, beside the import, which never waits for it but at its end and never fails by it.
+// importProgress records how much of an image has been fetched. It runs concurrently with the import. The import waits for it only at the end,
+// and does not fail if the progress cannot be recorded.
 type importProgress struct {
 	images *images
 	digest string
 	total  int64
 
 	fetched atomic.Int64
-	written int64 // -1: nothing yet
+	written int64 // -1 before the first write
 	ended   chan struct{}
 	writing sync.WaitGroup
 }
 
-// reportProgress begins at nothing, whatever an earlier try has come to.
+// reportProgress starts at zero, whatever an earlier attempt has fetched.
 func (s *images) reportProgress(ctx context.Context, digest string, total int64) *importProgress {
 	p := &importProgress{images: s, digest: digest, total: total, written: -1, ended: make(chan struct{})}
 	p.writing.Go(func() {
@@ -46,7 +47,7 @@ func (s *images) reportProgress(ctx context.Context, digest string, total int64)
 	return p
 }
 
-// end returns when nothing is written any more.
+// end writes the last progress and stops.
 func (p *importProgress) end() {
 	close(p.ended)
 	p.writing.Wait()
@@ -60,7 +61,7 @@ func (p *importProgress) write(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
 	if err := p.images.store.ImageProgress(ctx, p.digest, husk.ImportProgress{FetchedBytes: now, TotalBytes: p.total}); err != nil {
-		p.images.log.Warn("the progress of an import is not shown; the import goes on", "digest", p.digest, "fetched", now, "of", p.total, "error", err)
+		p.images.log.Warn("could not record the progress of an import; the import continues", "digest", p.digest, "fetched", now, "of", p.total, "error", err)
 		return
 	}
 	p.written = now

@@ -12,27 +12,27 @@ import (
 	"husk/store"
 )
 
-// index is the scheduler's view of the nodes, kept true to the database from pass to pass: a node whose version has moved is read again, the others
-// are as they were. It belongs to one goroutine.
+// index is the scheduler's view of the nodes. It is kept up to date from pass to pass: each pass reads the nodes whose version has changed again,
+// and keeps the others. It belongs to one goroutine.
 type index struct {
 	store store.Control
 	log   *slog.Logger
-	fleet *scheduler.Fleet // nil: read everything again
+	fleet *scheduler.Fleet // nil if everything must be read again
 	nodes map[store.ID]*indexNode
 	byAt  []store.ID // ids of the nodes by their index in the fleet
 	pods  map[store.PodKey]placedPod
 	keys  map[scheduler.Handle]store.PodKey
-	// ruled are the tenants some pod of which has a rule about others. Only their pods' labels are counted.
+	// ruled are the tenants with a pod that has a rule about other pods. The index counts labels of these tenants' pods only.
 	ruled map[store.ID]bool
-	// rebuilt says that the last sync read everything anew.
+	// rebuilt is true if the last sync read everything again.
 	rebuilt bool
 }
 
 type indexNode struct {
-	room  store.NodeCapacity
+	node  store.NodeCapacity
 	at    int
-	stale bool  // is to be read again, whatever its version
-	wrong int64 // the version at which its charge was not what its pods come to
+	stale bool  // must be read again, whatever its version
+	wrong int64 // the version at which its allocation did not match its pods
 	pods  map[store.PodKey]bool
 }
 
@@ -41,34 +41,34 @@ type placedPod struct {
 	leaving bool
 }
 
-// loadBatch is how many nodes' pods are read at a time.
+// loadBatch is for how many nodes one query reads the pods.
 const loadBatch = 1000
 
 func newIndex(s store.Control, log *slog.Logger) *index { return &index{store: s, log: log} }
 
-// reset forgets what was known, after an outcome that is not.
+// reset discards the index, after a commit with an unknown outcome.
 func (x *index) reset() { x.fleet = nil }
 
 // sync brings the index up to date and returns the nodes.
 func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
-	rooms, err := x.store.NodeCapacities(ctx)
+	nodes, err := x.store.NodeCapacities(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if x.rebuilt = x.fleet == nil || !x.sameNodes(rooms); x.rebuilt {
-		x.rebuild(rooms)
+	if x.rebuilt = x.fleet == nil || !x.sameNodes(nodes); x.rebuilt {
+		x.rebuild(nodes)
 	}
 	x.fleet.At(float64(time.Now().UnixMilli()) / 1000)
 	var stale []store.ID
-	for _, r := range rooms {
+	for _, r := range nodes {
 		n := x.nodes[r.ID]
 		if n == nil {
 			n = x.add(r)
 		}
-		if n.stale || n.room.Version != r.Version {
+		if n.stale || n.node.Version != r.Version {
 			stale, n.stale = append(stale, r.ID), true
 		}
-		n.room = r
+		n.node = r
 	}
 	if err := x.load(ctx, stale); err != nil {
 		x.reset()
@@ -82,62 +82,62 @@ func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
 		x.leave(key)
 	}
 	for _, n := range x.nodes {
-		// Between the two statements a node may have changed. It is left out until both agree.
-		free := husk.Resources{CPUMillis: n.room.Capacity.CPUMillis - n.room.Allocated.CPUMillis, MemoryMiB: n.room.Capacity.MemoryMiB - n.room.Allocated.MemoryMiB}
+		// A node may have changed between the two queries. It is not ready until both agree.
+		free := husk.Resources{CPUMillis: n.node.Capacity.CPUMillis - n.node.Allocated.CPUMillis, MemoryMiB: n.node.Capacity.MemoryMiB - n.node.Allocated.MemoryMiB}
 		n.stale = husk.Resources(x.fleet.Free(n.at)) != free
 		if n.stale {
-			if n.wrong == n.room.Version {
-				x.log.Error("node is charged for other than what it holds; it gets no pods", "node", n.room.ID, "charged_free", free, "held_free", x.fleet.Free(n.at))
+			if n.wrong == n.node.Version {
+				x.log.Error("the node's allocation does not match its pods; not scheduling onto it", "node", n.node.ID, "free_by_allocation", free, "free_by_pods", x.fleet.Free(n.at))
 			}
-			n.wrong = n.room.Version
+			n.wrong = n.node.Version
 		}
-		x.fleet.SetReady(n.at, n.room.State == husk.NodeReady && !n.room.Cordoned && !n.stale)
+		x.fleet.SetReady(n.at, n.node.State == husk.NodeReady && !n.node.Cordoned && !n.stale)
 	}
-	return rooms, nil
+	return nodes, nil
 }
 
-// sameNodes tells whether the nodes that are known are still there and as they were, but for what runs on them.
-func (x *index) sameNodes(rooms []store.NodeCapacity) bool {
+// sameNodes reports whether all known nodes still exist and are unchanged, apart from the pods on them.
+func (x *index) sameNodes(nodes []store.NodeCapacity) bool {
 	known := 0
-	for _, r := range rooms {
+	for _, r := range nodes {
 		n := x.nodes[r.ID]
 		if n == nil {
 			continue
 		}
 		known++
-		if n.room.Capacity != r.Capacity || n.room.VMMOverheadMiB != r.VMMOverheadMiB || n.room.Pool != r.Pool ||
-			!maps.Equal(n.room.Labels, r.Labels) || !slices.Equal(n.room.Taints, r.Taints) {
+		if n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.Pool != r.Pool ||
+			!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Taints, r.Taints) {
 			return false
 		}
 	}
 	return known == len(x.nodes)
 }
 
-func (x *index) rebuild(rooms []store.NodeCapacity) {
-	x.nodes, x.byAt = make(map[store.ID]*indexNode, len(rooms)), nil
+func (x *index) rebuild(nodes []store.NodeCapacity) {
+	x.nodes, x.byAt = make(map[store.ID]*indexNode, len(nodes)), nil
 	x.pods, x.keys, x.ruled = map[store.PodKey]placedPod{}, map[scheduler.Handle]store.PodKey{}, map[store.ID]bool{}
-	nodes := make([]scheduler.Node, len(rooms))
-	byName := make(map[string]store.NodeCapacity, len(rooms))
-	for i, r := range rooms {
-		nodes[i] = schedulerNode(r)
+	empty := make([]scheduler.Node, len(nodes))
+	byName := make(map[string]store.NodeCapacity, len(nodes))
+	for i, r := range nodes {
+		empty[i] = schedulerNode(r)
 		byName[r.Name] = r
 	}
-	x.fleet = scheduler.NewFleet(nodes, scheduler.Default())
+	x.fleet = scheduler.NewFleet(empty, scheduler.Default())
 	for at := range x.fleet.Len() {
 		r := byName[x.fleet.Node(at)]
 		x.byAt = append(x.byAt, r.ID)
-		x.nodes[r.ID] = &indexNode{room: r, at: at, stale: true, pods: map[store.PodKey]bool{}}
+		x.nodes[r.ID] = &indexNode{node: r, at: at, stale: true, pods: map[store.PodKey]bool{}}
 	}
 }
 
 func (x *index) add(r store.NodeCapacity) *indexNode {
-	n := &indexNode{room: r, at: x.fleet.AddNode(schedulerNode(r)), stale: true, pods: map[store.PodKey]bool{}}
+	n := &indexNode{node: r, at: x.fleet.AddNode(schedulerNode(r)), stale: true, pods: map[store.PodKey]bool{}}
 	x.byAt = append(x.byAt, r.ID)
 	x.nodes[r.ID] = n
 	return n
 }
 
-// schedulerNode is an empty node; it is made ready when what runs there is known.
+// schedulerNode returns an empty node. It becomes ready when its pods are loaded.
 func schedulerNode(r store.NodeCapacity) scheduler.Node {
 	return scheduler.Node{
 		ID: r.Name, Capacity: scheduler.Resources(r.Capacity), Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
@@ -145,7 +145,7 @@ func schedulerNode(r store.NodeCapacity) scheduler.Node {
 	}
 }
 
-// load reads what runs on some nodes.
+// load reads the pods of these nodes.
 func (x *index) load(ctx context.Context, nodes []store.ID) error {
 	for batch := range slices.Chunk(nodes, loadBatch) {
 		pods, err := x.store.PlacedPods(ctx, batch)
@@ -178,14 +178,14 @@ func (x *index) load(ctx context.Context, nodes []store.ID) error {
 	return nil
 }
 
-// rule collects tenants that begin to have rules.
+// rule adds a tenant to begin if this pod is its first with rules.
 func (x *index) rule(begin map[store.ID]bool, tenant store.ID, s husk.Scheduling) {
 	if hasRules(s) && !x.ruled[tenant] {
 		x.ruled[tenant], begin[tenant] = true, true
 	}
 }
 
-// ruleFor sees to it that the labels of all pods are counted that rules of pods that wait may be about.
+// ruleFor makes the index count the labels that rules of these pending pods may refer to.
 func (x *index) ruleFor(ctx context.Context, pods []store.PendingPod) error {
 	tenants := map[store.ID]bool{}
 	for _, p := range pods {
@@ -194,7 +194,7 @@ func (x *index) ruleFor(ctx context.Context, pods []store.PendingPod) error {
 	return x.readAgain(ctx, tenants, nil)
 }
 
-// readAgain reads the pods of some tenants again, now with their labels, but for those on nodes that are being read anyway.
+// readAgain reads the pods of these tenants again, this time with their labels. It skips nodes that are being read anyway.
 func (x *index) readAgain(ctx context.Context, tenants map[store.ID]bool, reading []store.ID) error {
 	if len(tenants) == 0 {
 		return nil
@@ -230,17 +230,17 @@ func (x *index) adopt(p store.PlacedPod) {
 		if n.pods[p.PodKey] {
 			return
 		}
-		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is elsewhere now
+		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is on another node now
 	}
 	pod := x.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
-	pod.Size.MemoryMiB += p.Overhead - n.room.VMMOverheadMiB // it is charged what the node needed when it was placed
+	pod.Size.MemoryMiB += p.Overhead - n.node.VMMOverheadMiB // its allocation is the overhead at the time of its placement
 	h := x.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
-	if x.booked(n, p.PodKey, h); p.Leaving {
+	if x.placed(n, p.PodKey, h); p.Leaving {
 		x.leave(p.PodKey)
 	}
 }
 
-// leave notes that a pod is being stopped.
+// leave marks a pod that is being stopped.
 func (x *index) leave(key store.PodKey) {
 	if p, known := x.pods[key]; known && !p.leaving {
 		p.leaving = true
@@ -249,17 +249,17 @@ func (x *index) leave(key store.PodKey) {
 	}
 }
 
-// booked remembers where a pod is.
-func (x *index) booked(n *indexNode, key store.PodKey, h scheduler.Handle) {
+// placed records the node of a pod.
+func (x *index) placed(n *indexNode, key store.PodKey, h scheduler.Handle) {
 	n.pods[key], x.pods[key], x.keys[h] = true, placedPod{handle: h}, key
 }
 
-// nodeOf is the node that the fleet has at an index.
+// nodeOf returns the node at this position of the fleet.
 func (x *index) nodeOf(at int) *indexNode { return x.nodes[x.byAt[at]] }
 
 func hasRules(s husk.Scheduling) bool { return len(s.Rules) > 0 || s.Disruption != nil }
 
-// pod describes a pod for the scheduler.
+// pod converts a pod for the scheduler.
 func (x *index) pod(key store.PodKey, size husk.Resources, labels map[string]string, s husk.Scheduling) scheduler.Pod {
 	p := scheduler.Pod{
 		ID: key.ID.String(), Size: scheduler.Resources(size), Priority: s.Priority, Selector: s.NodeSelector, Prefers: s.PreferredNodeSelector,

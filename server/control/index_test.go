@@ -65,7 +65,7 @@ func TestTheKeptIndexEqualsOneThatReadsEverything(t *testing.T) {
 		must(t, err)
 		m := map[string]any{}
 		for _, n := range x.nodes {
-			m[n.room.Name] = []any{x.fleet.Free(n.at), n.stale, len(n.pods)}
+			m[n.node.Name] = []any{x.fleet.Free(n.at), n.stale, len(n.pods)}
 		}
 		for key, pod := range x.pods {
 			m[key.ID.String()] = []any{x.fleet.Node(x.fleet.NodeOf(pod.handle)), pod.leaving, x.fleet.Size(pod.handle)}

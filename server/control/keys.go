@@ -16,15 +16,16 @@ import (
 )
 
 const (
-	// KeyBatch is how many keys one pass makes at most, and keyWorkers how many at the same time: the monitor commits several in one round.
+	// KeyBatch is how many keys one pass creates at most. keyWorkers is how many it creates at the same time: the monitor commits several in one
+	// round.
 	KeyBatch   = 200
 	keyWorkers = 8
 )
 
-// keyRetry is how long a pod waits whose key could not be made, while those of others are.
+// keyRetry is how long the loop waits before it retries a key that could not be created. Meanwhile it creates those of other pods.
 const keyRetry = 5 * time.Second
 
-// keys creates the Ceph keys of one leadership. It remembers whose key failed, so that those do not fill every batch.
+// keys creates the Ceph keys of pods. It remembers for which pods this failed, so that those do not fill every batch.
 type keys struct {
 	store       store.Control
 	ceph        *ceph.Cluster
@@ -32,7 +33,7 @@ type keys struct {
 	later       map[store.PodKey]time.Time
 }
 
-// due returns placed pods without a key whose turn it is.
+// due returns placed pods without a key, except those that failed recently.
 func (s *keys) due(ctx context.Context) ([]store.KeylessPod, error) {
 	maps.DeleteFunc(s.later, func(_ store.PodKey, at time.Time) bool { return time.Now().After(at) })
 	pods, err := s.store.PodsWithoutKey(ctx, KeyBatch+len(s.later))
@@ -40,8 +41,8 @@ func (s *keys) due(ctx context.Context) ([]store.KeylessPod, error) {
 	return pods[:min(len(pods), KeyBatch)], err
 }
 
-// pass makes the Ceph key of every pod that is placed and has none, and so lets its node begin. A key that was made by a pass that
-// died is found again by its name; a pod whose key cannot be made does not hold up the others.
+// pass creates the Ceph keys of placed pods without one. A node starts a pod only after that. If a pass died after it had created a key, the next
+// pass finds the key by its name. A pod whose key cannot be created does not delay the others.
 func (s *keys) pass(ctx context.Context, _ int64) error {
 	pods, err := s.due(ctx)
 	if err != nil || len(pods) == 0 {
@@ -80,7 +81,7 @@ func (s *keys) pass(ctx context.Context, _ int64) error {
 }
 
 func (s *keys) podSecret(ctx context.Context, pod store.KeylessPod) (string, error) {
-	if pod.HadOne { // which the node that it was on may still know
+	if pod.HadOne { // the node that it was on may still know the old key
 		if err := s.ceph.RemovePodKey(ctx, pod.ID.String()); err != nil {
 			return "", fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
 		}

@@ -10,23 +10,23 @@ import (
 	"husk/store"
 )
 
-// leases judges heartbeats by this process' own monotonic clock: how long ago it was that a node's heartbeat was seen to move.
-// Every node starts with a fresh lease when a server begins to lead, so a server that was blind never judges by old news.
+// leases judges heartbeats by this process' own monotonic clock: by the time since it last saw a node's heartbeat change. Every node gets a fresh
+// lease when a server starts to lead, so a server never judges by information from before.
 type leases struct {
 	lease time.Duration
 	seen  map[store.ID]heartbeat
 }
 
 type heartbeat struct {
-	stamp time.Time // what the database says; compared for change only
-	moved time.Time // when this process saw it change; monotonic
+	stamp time.Time // from the database; compared for equality only
+	moved time.Time // when this process saw it change, on the monotonic clock
 }
 
 func newLeases(lease time.Duration) *leases {
 	return &leases{lease: lease, seen: map[store.ID]heartbeat{}}
 }
 
-// silent returns the ready nodes whose heartbeat has not moved for a lease.
+// silent returns the ready nodes whose heartbeat has not changed for longer than a lease.
 func (w *leases) silent(nodes []husk.Node, now time.Time) []husk.Node {
 	var silent []husk.Node
 	seen := make(map[store.ID]heartbeat, len(nodes))
@@ -54,11 +54,11 @@ type nodes struct {
 	leases *leases
 }
 
-// pass marks nodes whose heartbeat stays away as lost. Their pods become Unknown; nothing is moved, since that needs fencing.
+// pass marks nodes without heartbeats as Lost and their pods as Unknown. It moves no pods, because that needs fencing.
 func (s *nodes) pass(ctx context.Context, epoch int64) error {
 	all, err := s.store.Nodes(ctx)
 	if err != nil {
-		// Blind: what happened meanwhile is not known, so every node gets a fresh lease.
+		// Heartbeats may have been missed meanwhile, so every node gets a fresh lease.
 		s.leases.seen = map[store.ID]heartbeat{}
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"husk/store"
 )
 
-// scoreOf is the record of a placement, to a ten-thousandth of a node.
+// scoreOf is the stored score of a placement, rounded to a ten-thousandth of a node.
 func scoreOf(s scheduler.Score) husk.PlacementScore {
 	round := func(v float64) float64 { return math.Round(v*1e4) / 1e4 }
 	return husk.PlacementScore{
@@ -20,7 +20,7 @@ func scoreOf(s scheduler.Score) husk.PlacementScore {
 	}
 }
 
-// refusal is the record of a refusal, in full; forTenant says what of it a tenant may see.
+// refusal is the complete record of a refusal. The API removes what a tenant must not see (forTenant in package server).
 func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.Time) store.Refusal {
 	refusal := &husk.PlacementRefusal{
 		Nodes: r.Nodes, NotReady: r.NotReady, NotSelected: r.NotSelected, NotTolerated: r.Tainted, Crowded: r.Crowded,
@@ -32,7 +32,7 @@ func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.T
 	}
 	for _, h := range r.MakeRoom.Pods {
 		key, known := p.index.keys[h]
-		if !known { // it is of this batch, and in the way only if it is committed
+		if !known { // the pod is in this batch, and counts only if the batch is committed
 			refusal.WouldMakeRoom = nil
 			break
 		}
@@ -45,17 +45,17 @@ func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.T
 	}
 }
 
-// refusalMessage says to a tenant why its pod has no place: in numbers what its own wishes leave, and what is short there, but not how
-// much others have left.
+// refusalMessage tells a tenant why its pod is not placed: how many nodes its own requirements rule out, and which resource is short on the rest.
+// It does not reveal how much capacity others leave.
 func refusalMessage(r scheduler.Refusal) string {
 	var filters []string
 	for _, f := range []struct {
 		nodes int
 		what  string
 	}{
-		{r.NotSelected, "lack a label asked for"},
+		{r.NotSelected, "lack a required label"},
 		{r.Tainted, "have a taint that is not tolerated"},
-		{r.Crowded, "are ruled out by where other pods run"},
+		{r.Crowded, "are excluded by the affinity rules of pods"},
 	} {
 		if f.nodes > 0 {
 			filters = append(filters, fmt.Sprintf("%d %s", f.nodes, f.what))
@@ -66,20 +66,20 @@ func refusalMessage(r scheduler.Refusal) string {
 	case scheduler.NoNode:
 		return "no node is ready"
 	case scheduler.GangIncomplete:
-		return "there is room for this pod, but not for all of its gang at once"
+		return "this pod fits, but not all pods of its gang fit at the same time"
 	case scheduler.Preempting:
-		return "pods of lower priority are being stopped to make room"
+		return "waiting until evicted pods of lower priority have stopped"
 	case scheduler.NotSelected, scheduler.NotTolerated, scheduler.Crowded:
-		return fmt.Sprintf("no node may take the pod: of %d nodes, %s", r.Nodes-r.NotReady, strings.Join(filters, ", "))
+		return fmt.Sprintf("no eligible node: of %d nodes, %s", r.Nodes-r.NotReady, strings.Join(filters, ", "))
 	case scheduler.InsufficientCPU:
-		short = "no node has enough cpu free"
+		short = "insufficient cpu on every eligible node"
 	case scheduler.InsufficientMemory:
-		short = "no node has enough memory free"
+		short = "insufficient memory on every eligible node"
 	default:
-		short = "no node has enough cpu and memory free together"
+		short = "no eligible node has both enough free cpu and enough free memory"
 	}
 	if r.NeverFits {
-		short += ", nor would when it is empty"
+		short += ", even if the nodes were empty"
 	}
 	if len(filters) > 0 {
 		short += fmt.Sprintf("; of %d nodes, %s", r.Nodes-r.NotReady, strings.Join(filters, ", "))

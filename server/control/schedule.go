@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	// ScheduleBatch is how many pending pods one pass takes at most: enough that a statement costs little a pod, few enough that a pass
-	// stays below a second.
+	// ScheduleBatch is how many pending pods one pass takes at most: enough to spread the cost of a statement over many pods, and few enough that a
+	// pass takes less than a second.
 	ScheduleBatch = 10_000
-	// wakeBatch is how many pods that were put off are tried again at once when room appears.
+	// wakeBatch is how many deferred pods are retried at once when capacity is freed.
 	wakeBatch = 1000
-	// wasteEvery is how often the stranded room is counted while nothing is to be placed.
+	// wasteEvery is how often the stranded capacity is measured while there is nothing to place.
 	wasteEvery = 15 * time.Second
 )
 
-// scheduleLimits bound what one pass does beside placing: what is left is done by the next.
+// scheduleLimits limit what one pass does in addition to placing. The next pass does the rest.
 var scheduleLimits = scheduler.Limits{Preemptions: 100, Explanations: 200}
 
-// scheduling is the scheduling of one leadership.
+// scheduling places pods. It keeps its index from pass to pass.
 type scheduling struct {
 	store   store.Control
 	log     *slog.Logger
@@ -33,8 +33,8 @@ type scheduling struct {
 	counted time.Time                   // when the stranded capacity was
 }
 
-// pass packs what is pending and due, and commits the batch in one statement. What fits nowhere is put off and says why; for a high
-// priority lower ones are evicted. A pass that dies anywhere has placed its batch or nothing of it.
+// pass packs the pending pods that are due, and commits the batch in one statement. It defers pods that do not fit and records why, and evicts pods of
+// lower priority in favour of those with a higher one. A pass that dies has placed either all of its batch or nothing.
 func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	pending, err := p.store.PendingPods(ctx, ScheduleBatch)
 	if err != nil {
@@ -48,15 +48,15 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	if len(pending) == 0 && !waiting && time.Since(p.counted) < wasteEvery {
 		return nil
 	}
-	rooms, err := p.index.sync(ctx)
+	nodes, err := p.index.sync(ctx)
 	if err != nil {
 		return err
 	}
 	if p.index.rebuilt {
-		p.free = nil // what keeps pods away may have changed, and not only room
+		p.free = nil // not only capacity may have changed, but also what rules nodes out
 	}
-	if room := p.appeared(rooms); waiting && room != (husk.Resources{}) {
-		woken, err := p.store.Wake(ctx, room, wakeBatch)
+	if freed := p.freed(nodes); waiting && freed != (husk.Resources{}) {
+		woken, err := p.store.Wake(ctx, freed, wakeBatch)
 		if err != nil {
 			return err
 		}
@@ -70,16 +70,16 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	}
 	placed, refused, err := p.place(ctx, epoch, pending)
 	if err != nil {
-		p.index.reset() // whatever was committed is read again
+		p.index.reset() // the next sync reads again what was committed
 		return err
 	}
 	if placed+refused < len(pending) || placed > 0 && len(pending) == ScheduleBatch {
-		return ErrMore // something had changed, or there is more
+		return ErrMore // something has changed, or there is more
 	}
 	return nil
 }
 
-// oldest is the age of the pod that was ordered first, 0 without any.
+// oldest is the age of the oldest of these pods, 0 if there is none.
 func oldest(pods []store.PendingPod) time.Duration {
 	age := time.Duration(0)
 	for _, p := range pods {
@@ -88,7 +88,7 @@ func oldest(pods []store.PendingPod) time.Duration {
 	return age
 }
 
-// count tells how much room is stranded.
+// count measures the stranded capacity.
 func (p *scheduling) count() {
 	p.counted = time.Now()
 	if p.index.fleet != nil {
@@ -96,7 +96,7 @@ func (p *scheduling) count() {
 	}
 }
 
-// place decides a batch and commits it: placements first, then who must go, then who waits and why.
+// place decides about a batch and commits the decision: placements first, then evictions, then refusals with their reasons.
 func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.PendingPod) (placed, refused int, err error) {
 	if err := p.index.ruleFor(ctx, pending); err != nil {
 		return 0, 0, err
@@ -106,7 +106,7 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	pods := make([]scheduler.Pod, len(due))
 	for i, d := range due {
 		pods[i] = p.index.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.Labels, d.Scheduling)
-		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // one that lost its place joins the others alone
+		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // a pod of the gang that was evicted is placed on its own
 			pods[i].Gang = d.TenantID.String() + "/" + g.Name
 		}
 	}
@@ -116,14 +116,14 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	}
 	victims := make([]store.Eviction, 0, len(decision.Evictions))
 	for _, e := range decision.Evictions {
-		victims = append(victims, store.Eviction{Pod: p.index.keys[e.Victim], Node: p.index.nodeOf(p.index.fleet.NodeOf(e.Victim)).room.ID})
+		victims = append(victims, store.Eviction{Pod: p.index.keys[e.Victim], Node: p.index.nodeOf(p.index.fleet.NodeOf(e.Victim)).node.ID})
 	}
-	evicted, err := p.store.Evict(ctx, epoch, victims, "Preempted", "a pod of higher priority takes its room; it starts again where there is room")
+	evicted, err := p.store.Evict(ctx, epoch, victims, "Preempted", "evicted in favour of a pod with a higher priority; the pod starts again when it fits on a node")
 	if err != nil {
 		return 0, 0, err
 	}
 	for _, pod := range evicted {
-		p.log.Info("evicted for a higher priority", "tenant", pod.TenantID, "pod", pod.ID)
+		p.log.Info("evicted in favour of a higher priority", "tenant", pod.TenantID, "pod", pod.ID)
 	}
 	p.metrics.evictions.Add(float64(len(evicted)))
 	for i, r := range decision.Refusals {
@@ -135,7 +135,7 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	return placed, len(refusals), p.store.Refuse(ctx, refusals)
 }
 
-// ready leaves out what waits for something of its own, and gangs of which not all are in the batch.
+// ready leaves out pods that wait for one of their own objects, and gangs that are not complete in the batch.
 func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []store.PendingPod, refusals []store.Refusal) {
 	type gang struct {
 		tenant store.ID
@@ -149,7 +149,7 @@ func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []sto
 	}
 	for _, d := range pending {
 		if g := d.Scheduling.Gang; g != nil && d.WaitsFor == "" && d.GangPlaced == 0 && here[gang{d.TenantID, g.Name}] < d.GangCreated {
-			d.WaitsFor = "others of gang \"" + g.Name + "\" are not ready to be placed"
+			d.WaitsFor = "other pods of gang \"" + g.Name + "\" are not ready to be placed"
 		}
 		if d.WaitsFor == "" {
 			due = append(due, d)
@@ -163,7 +163,7 @@ func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []sto
 	return due, refusals
 }
 
-// commit writes the placements, and takes back in the index what the database refused.
+// commit writes the placements, and reverts those in the index that the database refused.
 func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision) (int, error) {
 	batch := make([]store.Placement, 0, len(due))
 	handles := make(map[store.PodKey]scheduler.Handle, len(due))
@@ -175,7 +175,7 @@ func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.Pendin
 		key := store.PodKey{TenantID: due[i].TenantID, ID: due[i].ID}
 		handles[key], byKey[key] = h, &due[i]
 		n := p.index.nodeOf(p.index.fleet.NodeOf(h))
-		batch = append(batch, store.Placement{Pod: key, Node: n.room.ID, NodeVersion: n.room.Version, Score: scoreOf(decision.Scores[i])})
+		batch = append(batch, store.Placement{Pod: key, Node: n.node.ID, NodeVersion: n.node.Version, Score: scoreOf(decision.Scores[i])})
 	}
 	if len(batch) == 0 {
 		return 0, nil
@@ -188,15 +188,15 @@ func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.Pendin
 	for _, key := range done {
 		h := handles[key]
 		n := p.index.nodeOf(p.index.fleet.NodeOf(h))
-		p.index.booked(n, key, h)
-		p.took(n.room, byKey[key].Size)
+		p.index.placed(n, key, h)
+		p.took(n.node, byKey[key].Size)
 		charged[n] = true
 		delete(handles, key)
-		p.log.Info("placed", "tenant", key.TenantID, "pod", key.ID, "node", n.room.Name)
+		p.log.Info("placed", "tenant", key.TenantID, "pod", key.ID, "node", n.node.Name)
 		p.metrics.placed(byKey[key].Attempts+1, !byKey[key].Again, time.Since(byKey[key].CreatedAt))
 	}
 	for n := range charged {
-		n.room.Version++ // by this statement, once a node
+		n.node.Version++ // the statement has increased the version, once per node
 	}
 	for _, h := range handles {
 		p.index.nodeOf(p.index.fleet.NodeOf(h)).stale = true
@@ -206,11 +206,11 @@ func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.Pendin
 	return len(done), nil
 }
 
-// appeared returns the most cpu and the most memory that nodes have free whose room has grown since the last pass, and remembers.
-func (p *scheduling) appeared(rooms []store.NodeCapacity) husk.Resources {
+// freed returns the most cpu and the most memory that are free on nodes whose free capacity has grown since the last pass.
+func (p *scheduling) freed(nodes []store.NodeCapacity) husk.Resources {
 	var most husk.Resources
-	now := make(map[store.ID]husk.Resources, len(rooms))
-	for _, r := range rooms {
+	now := make(map[store.ID]husk.Resources, len(nodes))
+	for _, r := range nodes {
 		if r.State != husk.NodeReady || r.Cordoned {
 			continue
 		}
@@ -224,8 +224,8 @@ func (p *scheduling) appeared(rooms []store.NodeCapacity) husk.Resources {
 	return most
 }
 
-// took remembers what a placement takes away, so that room which comes back later is noticed.
-func (p *scheduling) took(room store.NodeCapacity, size husk.Resources) {
-	free := p.free[room.ID]
-	p.free[room.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - room.VMMOverheadMiB}
+// took subtracts a placement from the free capacity, so that the next pass notices when the capacity is freed again.
+func (p *scheduling) took(node store.NodeCapacity, size husk.Resources) {
+	free := p.free[node.ID]
+	p.free[node.ID] = husk.Resources{CPUMillis: free.CPUMillis - size.CPUMillis, MemoryMiB: free.MemoryMiB - size.MemoryMiB - node.VMMOverheadMiB}
 }

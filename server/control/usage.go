@@ -8,13 +8,13 @@ import (
 	"husk/store"
 )
 
-// usage closes the hours of the usage ledger.
+// usage closes hours of the usage ledger.
 type usage struct {
 	store store.Control
 	log   *slog.Logger
 }
 
-// pass closes the hours of the ledger whose time has come.
+// pass closes the hours that ended long enough ago.
 func (s *usage) pass(ctx context.Context, epoch int64) error {
 	closed, err := s.store.CloseUsageHours(ctx, epoch, time.Now())
 	if closed > 0 {

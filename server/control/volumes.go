@@ -20,8 +20,7 @@ type volumes struct {
 	log   *slog.Logger
 }
 
-// pass makes the RBD images of new volumes and removes those of deleted ones. One that fails keeps its reason for its owner
-// and does not hold up the others.
+// pass creates the RBD images of new volumes and removes those of deleted ones. If one fails, its row tells the owner why; the others are not delayed.
 func (s *volumes) pass(ctx context.Context, _ int64) error {
 	unfinished, err := s.store.UnfinishedVolumes(ctx)
 	if err != nil {
@@ -39,7 +38,7 @@ func (s *volumes) pass(ctx context.Context, _ int64) error {
 	return errors.Join(append(failures, g.Wait())...)
 }
 
-// volumeWorkers is how many volumes are made or removed at the same time, so that one that hangs in Ceph does not hold up the others.
+// volumeWorkers is how many volumes are created or removed at the same time, so that one that hangs in Ceph does not delay the others.
 const volumeWorkers = 4
 
 func (s *volumes) finishVolume(ctx context.Context, v husk.Volume) error {
@@ -72,15 +71,15 @@ func (s *volumes) removeVolume(ctx context.Context, v husk.Volume) error {
 	return s.store.VolumeRemoved(ctx, v)
 }
 
-// troubleText is what a tenant is told of a failure below the platform: that it happened, and no word of how the platform is built.
+// troubleText is what a tenant sees of a failure in the platform. It does not reveal how the platform is built.
 func troubleText(err error) string {
 	if busy(err) {
-		return "it is still attached somewhere; this is tried again"
+		return "the volume or image is still attached to a pod; Husk retries"
 	}
-	return "the storage cluster did not do it; this is tried again"
+	return "the storage cluster reported an error; Husk retries"
 }
 
-// busy tells whether something still uses an RBD image.
+// busy reports whether an RBD image is still in use.
 func busy(err error) bool {
 	_, ok := errors.AsType[*ceph.BusyError](err)
 	return ok

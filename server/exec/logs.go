@@ -12,7 +12,7 @@ import (
 	"husk/server/request"
 )
 
-// GetPodLogs passes the request on to the agent of the pod's node, which serves the same operation for its own pods.
+// GetPodLogs forwards the request to the agent of the pod's node, which serves the same operation for its own pods.
 func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestObject) (openapi.GetPodLogsResponseObject, error) {
 	tenant := s.store.Tenant(request.Of(ctx).Caller)
 	pod, err := tenant.Pod(ctx, r.PodID)
@@ -28,12 +28,12 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 		return nil, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so nothing was logged: %s", pod.Name, pod.Status.Message)
+		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so it has no log: %s", pod.Name, pod.Status.Message)
 	}
 	r.Params.Container = &container
 	resp, err := s.agents.CallOK(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) }) //nolint:bodyclose // proxied closes it
 	if err != nil {
-		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which keeps this log, does not answer; try again", node.Name), err)
+		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which stores this log, does not answer; retry", node.Name), err)
 	}
 	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }}, nil
 }
@@ -41,7 +41,7 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 func chooseContainer(pod husk.Pod, asked *string) (string, error) {
 	if asked == nil {
 		if len(pod.Spec.Containers) > 1 {
-			return "", husk.Errorf(husk.CodeInvalid, "container", "the pod has %d containers; say which", len(pod.Spec.Containers))
+			return "", husk.Errorf(husk.CodeInvalid, "container", "the pod has %d containers; name one", len(pod.Spec.Containers))
 		}
 		return pod.Spec.Containers[0].Name, nil
 	}
@@ -53,16 +53,16 @@ func chooseContainer(pod husk.Pod, asked *string) (string, error) {
 	return "", husk.Errorf(husk.CodeInvalid, "container", "the pod has no container named %q", *asked)
 }
 
-// proxied hands an agent's stream on, line by line as it comes.
+// proxied forwards an agent's stream as it arrives.
 type proxied struct {
 	resp  *http.Response
-	again func() error // whether the reader may still read
+	again func() error // returns an error if the reader is no longer authorized
 }
 
-// recheckEvery is how often a log that is followed asks whether its reader may still read.
+// recheckEvery is how often the server re-checks that the reader of a followed log is still authorized.
 const recheckEvery = 15 * time.Second
 
-// VisitGetPodLogsResponse copies until the agent or the reader ends it.
+// VisitGetPodLogsResponse copies until the agent or the reader closes the stream.
 func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 	defer p.resp.Body.Close()
 	h := w.Header()
@@ -81,7 +81,7 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 			case <-time.After(recheckEvery):
 			}
 			if code := husk.CodeOf(p.again()); code == husk.CodeUnauthenticated || code == husk.CodeNotFound {
-				_ = p.resp.Body.Close() //nolint:errcheck // whoever copies sees that it is closed
+				_ = p.resp.Body.Close() //nolint:errcheck // the copying loop notices that it is closed
 				return
 			}
 		}
@@ -102,7 +102,7 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 			return nil
 		}
 		if err != nil {
-			// The header is sent; a connection that breaks is the only way to say that this is not the end of the log.
+			// The header is sent already. Breaking the connection is the only way to tell the reader that the log is incomplete.
 			panic(http.ErrAbortHandler)
 		}
 	}

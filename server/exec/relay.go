@@ -14,7 +14,7 @@ import (
 	"husk/store"
 )
 
-// opened is a session that the agent has begun and the client is to be connected with.
+// opened is a session that the agent has started, before the client is connected to it.
 type opened struct {
 	sessions *Sessions
 	ctx      context.Context //nolint:containedctx // the generated interface hands none on
@@ -22,7 +22,7 @@ type opened struct {
 	pod      store.ID
 	agent    *ws.Conn
 	leave    func()
-	refused  *husk.Error // in the place of a session
+	refused  *husk.Error // set if the session was refused
 }
 
 // VisitExecInPodResponse implements the generated interface.
@@ -43,11 +43,11 @@ func (o *opened) VisitCopyFromPodResponse(w http.ResponseWriter) error { return 
 // VisitCopyToPodResponse implements the generated interface.
 func (o *opened) VisitCopyToPodResponse(w http.ResponseWriter) error { return o.serve(w) }
 
-// serve connects client and agent until one of them ends it, nothing is said for too long, or the caller may no more.
+// serve relays between client and agent until one of them ends the session, it is idle for too long, or the caller is no longer authorized.
 func (o *opened) serve(w http.ResponseWriter) error {
 	defer o.leave()
 	client, err := ws.Accept(w, o.request.HTTP)
-	if err != nil { // it has answered; the handshake was not one
+	if err != nil { // Accept has answered the failed handshake
 		o.sessions.log.Debug("a session was not opened", "request_id", o.request.ID, "error", err)
 		if o.agent != nil {
 			return o.agent.Close()
@@ -87,7 +87,7 @@ func (o *opened) serve(w http.ResponseWriter) error {
 	return nil
 }
 
-// watch waits for a session's end and returns why it must end, or nil when it has ended by itself.
+// watch waits for the end of a session. It returns why the server must end it, and nil if client or agent ended it.
 func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Error {
 	again := time.NewTicker(o.sessions.check)
 	defer again.Stop()
@@ -95,15 +95,15 @@ func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Erro
 		select {
 		case err := <-ended:
 			if errors.Is(err, session.ErrPodGone) {
-				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod broke off, and what ran in the session was ended")
+				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod was lost; the session's process was ended")
 			}
 			return nil
 		case <-o.ctx.Done():
-			return husk.Errorf(husk.CodeUnavailable, "", "the server stops; open the session again")
+			return husk.Errorf(husk.CodeUnavailable, "", "the server is stopping; open the session again")
 		case <-again.C:
 		}
 		if limit := o.sessions.idle; idle() > limit {
-			return husk.Errorf(husk.CodeSessionIdle, "", "nothing was said for %s, so the session was ended", limit)
+			return husk.Errorf(husk.CodeSessionIdle, "", "the session was idle for %s and was closed", limit)
 		}
 		_, err := o.sessions.store.Tenant(o.request.Caller).Pod(o.ctx, o.pod)
 		if gone, ok := errors.AsType[*husk.Error](err); ok && (gone.Code == husk.CodeUnauthenticated || gone.Code == husk.CodeNotFound) {
@@ -112,7 +112,7 @@ func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Erro
 	}
 }
 
-// finish tells the client why its session is over, if it is there to hear, and closes.
+// finish sends the client the reason for the end of its session, if there is one, and closes.
 func (o *opened) finish(client *ws.Conn, why *husk.Error) {
 	if why != nil {
 		told := make(chan error, 1)
@@ -120,7 +120,7 @@ func (o *opened) finish(client *ws.Conn, why *husk.Error) {
 		select {
 		case err := <-told:
 			if err != nil {
-				o.sessions.log.Debug("a session's client did not learn why it is over", "request_id", o.request.ID, "error", err)
+				o.sessions.log.Debug("could not tell a session's client why it ended", "request_id", o.request.ID, "error", err)
 			}
 		case <-time.After(lastFrame):
 			if err := errors.Join(client.Close(), <-told); err != nil {
@@ -130,6 +130,6 @@ func (o *opened) finish(client *ws.Conn, why *husk.Error) {
 		}
 	}
 	if err := client.End(); err != nil {
-		o.sessions.log.Debug("a session's client did not say goodbye", "request_id", o.request.ID, "error", err)
+		o.sessions.log.Debug("a session's client did not close properly", "request_id", o.request.ID, "error", err)
 	}
 }

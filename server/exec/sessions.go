@@ -16,16 +16,16 @@ import (
 	"husk/store"
 )
 
-// verb is a session that is asked for.
+// verb describes the session that a request asks for.
 type verb struct {
 	pod       store.ID
-	container *string // nil: the pod's only one; none where the verb knows no containers
-	detail    string  // for the audit log; a verb without one only reads and is not in it
+	container *string // nil means the pod's only container; unused for verbs without a container
+	detail    string  // for the audit log; empty for verbs that only read, which are not recorded
 	ask       func(agent string, container *string) (*http.Request, error)
-	fits      func(c husk.Container) error // says what a container lacks for it; nil: nothing is needed
+	fits      func(c husk.Container) error // returns an error if the container does not support the session; nil if all do
 }
 
-// suits says what the container lacks for it.
+// suits returns an error if the container does not support the session.
 func (v verb) suits(pod husk.Pod) error {
 	for _, c := range pod.Spec.Containers {
 		if v.fits != nil && c.Name == *v.container {
@@ -53,7 +53,7 @@ func (s *Sessions) ExecInPod(ctx context.Context, r openapi.ExecInPodRequestObje
 	}, nil})
 }
 
-// AttachToPod joins a container's own process.
+// AttachToPod attaches to a container's main process.
 func (s *Sessions) AttachToPod(ctx context.Context, r openapi.AttachToPodRequestObject) (openapi.AttachToPodResponseObject, error) {
 	detail := "attach"
 	if openapi.Value(r.Params.Stdin) {
@@ -66,16 +66,16 @@ func (s *Sessions) AttachToPod(ctx context.Context, r openapi.AttachToPodRequest
 	return s.open(ctx, true, verb{r.PodID, r.Params.Container, detail, ask, func(c husk.Container) error {
 		switch {
 		case openapi.Value(r.Params.Stdin) && !c.Stdin:
-			return husk.Errorf(husk.CodeConflict, "stdin", "container %s takes no input: it was ordered without stdin. Leave stdin out, or order the pod again with stdin", c.Name)
+			return husk.Errorf(husk.CodeConflict, "stdin", "container %s has no standard input. Leave stdin out, or create the pod with stdin: true", c.Name)
 		case openapi.Value(r.Params.Tty) && !c.TTY:
-			return husk.Errorf(husk.CodeConflict, "tty", "container %s has no terminal: it was ordered without tty. Leave tty out, or order the pod again with tty", c.Name)
+			return husk.Errorf(husk.CodeConflict, "tty", "container %s has no terminal. Leave tty out, or create the pod with tty: true", c.Name)
 		default:
 			return nil
 		}
 	}})
 }
 
-// OpenPodConsole follows a machine's console.
+// OpenPodConsole follows the console of a pod's virtual machine.
 func (s *Sessions) OpenPodConsole(ctx context.Context, r openapi.OpenPodConsoleRequestObject) (openapi.OpenPodConsoleResponseObject, error) {
 	return s.open(ctx, false, verb{r.PodID, nil, "", func(agent string, _ *string) (*http.Request, error) {
 		return openapi.NewOpenPodConsoleRequest(agent, r.PodID, &r.Params)
@@ -89,7 +89,7 @@ func (s *Sessions) ForwardPodPort(ctx context.Context, r openapi.ForwardPodPortR
 	}, nil})
 }
 
-// CopyFromPod sends files of a container as an archive.
+// CopyFromPod sends files from a container as an archive.
 func (s *Sessions) CopyFromPod(ctx context.Context, r openapi.CopyFromPodRequestObject) (openapi.CopyFromPodResponseObject, error) {
 	return s.open(ctx, true, verb{r.PodID, r.Params.Container, "from " + r.Params.Path, func(agent string, container *string) (*http.Request, error) {
 		r.Params.Container = container
@@ -105,7 +105,7 @@ func (s *Sessions) CopyToPod(ctx context.Context, r openapi.CopyToPodRequestObje
 	}, nil})
 }
 
-// commandLine writes a command so that each argument can be told from the next.
+// commandLine joins a command, with quotes so that the arguments can be told apart.
 func commandLine(args []string) string {
 	quoted := make([]string, len(args))
 	for i, arg := range args {
@@ -117,9 +117,9 @@ func commandLine(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// open prepares a session: the caller may, the pod is there, the request is a WebSocket's, it is written down, and the agent of the pod's
-// node has begun. What fails until then is a problem like any other. A browser hides the answer to a WebSocket that was refused, so one that
-// has come this far gets it as the first frame.
+// open prepares a session. It checks that the caller is authorized, the pod exists and the request is a WebSocket, records the session in the audit log,
+// and has the agent of the pod's node start it. An error until then is a problem like any other. Browsers hide the answer to a refused WebSocket, so a
+// browser gets the problem as the first frame.
 func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened, error) {
 	req := request.Of(ctx)
 	o := &opened{sessions: s, ctx: ctx, request: req, pod: v.pod, leave: func() {}}
@@ -154,7 +154,7 @@ func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened,
 	return o, nil
 }
 
-// begin writes the session down and has the agent begin it.
+// begin records the session in the audit log and has the agent start it.
 func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
 	tenant := s.store.Tenant(o.request.Caller)
 	leave, err := s.counts.enter(o.request.Caller.TenantID)
@@ -174,7 +174,7 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
 		return err
 	}
 	if !placed {
-		return husk.Errorf(husk.CodeConflict, "", "the pod is not placed yet, so there is nothing to talk to; %s", pod.Status.Message)
+		return husk.Errorf(husk.CodeConflict, "", "the pod is not placed yet, so it has no running container: %s", pod.Status.Message)
 	}
 	ask, err := v.ask(node.Endpoint, v.container)
 	if err != nil {
@@ -185,7 +185,7 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
 	return err
 }
 
-// checkOrigin keeps pages of other sites from opening sessions. They have no token, so this is a second wall.
+// checkOrigin keeps pages of other sites from opening sessions. They have no token anyway; this is a second line of defence.
 func (s *Sessions) checkOrigin(r *http.Request) error {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -198,5 +198,5 @@ func (s *Sessions) checkOrigin(r *http.Request) error {
 			return nil
 		}
 	}
-	return husk.Errorf(husk.CodeForbidden, "Origin", "a page of another site may not open sessions")
+	return husk.Errorf(husk.CodeForbidden, "Origin", "pages of other sites cannot open sessions")
 }

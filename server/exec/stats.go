@@ -13,10 +13,10 @@ import (
 	"husk/server/request"
 )
 
-// maxStats bounds an agent's answer about a pod, in bytes.
+// maxStats is the largest answer of an agent about a pod, in bytes.
 const maxStats = 1 << 20
 
-// GetPodStats asks the agent of the pod's node, which asks the pod.
+// GetPodStats gets statistics from the agent of the pod's node, which gets them from the guest.
 func (s *Sessions) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequestObject) (openapi.GetPodStatsResponseObject, error) {
 	tenant := s.store.Tenant(request.Of(ctx).Caller)
 	pod, err := tenant.Pod(ctx, r.PodID)
@@ -28,7 +28,7 @@ func (s *Sessions) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequest
 		return nil, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it uses nothing: %s", pod.Name, pod.Status.Message)
+		return nil, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics: %s", pod.Name, pod.Status.Message)
 	}
 	resp, err := s.agents.Call(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodStats(ctx, r.PodID) })
 	if err != nil {

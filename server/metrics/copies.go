@@ -13,18 +13,18 @@ import (
 	"husk/store"
 )
 
-// How this server keeps its copy of what tenants are told now.
+// How this server keeps its copy of the tenants' metrics.
 const (
-	refreshEvery = 5 * time.Second  // it is read again
-	maxAge       = 15 * time.Second // nobody is shown an older one, and no caller is believed for longer
-	idleAfter    = 5 * time.Minute  // without anybody who asks, nothing is read
-	// maxCallers bounds how many callers are remembered; who comes when there are more is looked up at each request.
+	refreshEvery = 5 * time.Second  // between two reads
+	maxAge       = 15 * time.Second // an older copy is not shown, and a caller is re-checked after this time
+	idleAfter    = 5 * time.Minute  // without scrapes for this long, nothing is read
+	// maxCallers is how many callers are remembered; further callers are checked at each request.
 	maxCallers = 10_000
 )
 
-// copies is this server's copy of the figures of all tenants, and of who has lately asked for them. A background loop reads all of it again
-// every few seconds in one transaction, so that a scrape reads memory only. It is the one place where a caller is not
-// looked up in the transaction of its own request: see docs/decisions/0017.
+// copies is this server's copy of the metrics of all tenants, with the callers that have read them recently. A background loop reads everything again every
+// few seconds in one transaction, so that a scrape reads from memory only. This is the only place where a caller is not checked in the transaction of its
+// own request; see docs/decisions/0017.
 type copies struct {
 	read  func(ctx context.Context, callers []husk.Caller) (map[store.ID]*husk.TenantMetrics, []husk.Caller, error)
 	check func(ctx context.Context, c husk.Caller) error
@@ -33,21 +33,21 @@ type copies struct {
 	current atomic.Pointer[snapshot]
 
 	mu      sync.Mutex
-	asked   time.Time // when somebody last did
+	asked   time.Time // time of the latest scrape
 	callers map[husk.Caller]*seenCaller
 	scrapes map[store.ID]*rate.Limiter
 }
 
-// snapshot is what was read at one time.
+// snapshot is the result of one read.
 type snapshot struct {
 	at    time.Time
 	pages map[store.ID]*page
 }
 
-// seenCaller is somebody who asks for figures.
+// seenCaller is a caller that scrapes.
 type seenCaller struct {
 	asked time.Time
-	stood time.Time // when the database last said that this is who the token says
+	stood time.Time // when the database last confirmed the caller
 }
 
 func newCopies(s *store.Store) *copies {
@@ -55,7 +55,7 @@ func newCopies(s *store.Store) *copies {
 		callers: map[husk.Caller]*seenCaller{}, scrapes: map[store.ID]*rate.Limiter{}}
 }
 
-// run keeps the copy fresh until ctx ends, while somebody asks for it.
+// run keeps the copy fresh until ctx ends, as long as there are scrapes.
 func (l *copies) run(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
@@ -72,7 +72,7 @@ func (l *copies) run(ctx context.Context, log *slog.Logger) {
 			continue
 		}
 		if err := l.Refresh(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("the figures of tenants could not be read; they are read again", "error", err, "after", refreshEvery)
+			log.Warn("could not read the metrics of tenants; retrying", "error", err, "after", refreshEvery)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func (l *copies) Refresh(ctx context.Context) error {
 	return l.reload(ctx)
 }
 
-// reload does so for who holds reading.
+// reload is Refresh for a caller that holds reading.
 func (l *copies) reload(ctx context.Context) error {
 	start := time.Now()
 	l.mu.Lock()
@@ -97,7 +97,7 @@ func (l *copies) reload(ctx context.Context) error {
 		callers = append(callers, c)
 	}
 	for tenant, bucket := range l.scrapes {
-		if bucket.TokensAt(start) >= scrapesAtOnce { // it is as a new one
+		if bucket.TokensAt(start) >= scrapesAtOnce { // it equals a new one
 			delete(l.scrapes, tenant)
 		}
 	}
@@ -129,7 +129,7 @@ func (l *copies) reload(ctx context.Context) error {
 	return nil
 }
 
-// of returns what this caller's tenant is told. Codes: unauthenticated, unavailable.
+// of returns the metrics of the caller's tenant. Codes: unauthenticated, unavailable.
 func (l *copies) of(ctx context.Context, c husk.Caller) (*page, error) {
 	if err := l.admit(ctx, c); err != nil {
 		return nil, err
@@ -141,16 +141,16 @@ func (l *copies) of(ctx context.Context, c husk.Caller) (*page, error) {
 	if page := now.pages[c.TenantID]; page != nil {
 		return page, nil
 	}
-	if err := l.Refresh(ctx); err != nil { // a tenant that was made a moment ago
+	if err := l.Refresh(ctx); err != nil { // the tenant may have just been created
 		return nil, err
 	}
 	if page := l.current.Load().pages[c.TenantID]; page != nil {
 		return page, nil
 	}
-	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token is gone")
+	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token was deleted")
 }
 
-// admit refuses a caller who is not who the token says, as the database said at most maxAge ago.
+// admit refuses a caller that is not who the token says. The answer of the database can be up to maxAge old.
 func (l *copies) admit(ctx context.Context, c husk.Caller) error {
 	now := time.Now()
 	l.mu.Lock()
@@ -175,7 +175,7 @@ func (l *copies) admit(ctx context.Context, c husk.Caller) error {
 	return nil
 }
 
-// fresh returns the copy. Only the first who asks after a while has to wait until it is read.
+// fresh returns the copy. Only the first scrape after a pause waits for a read.
 func (l *copies) fresh(ctx context.Context) (*snapshot, error) {
 	if now := l.current.Load(); now != nil && time.Since(now.at) < maxAge {
 		return now, nil
@@ -191,13 +191,13 @@ func (l *copies) fresh(ctx context.Context) (*snapshot, error) {
 	return l.current.Load(), nil
 }
 
-// What a tenant may scrape of each server without it counting as a request: the count is kept in Postgres.
+// How often a tenant can scrape each server without the scrape counting as a request. Counting takes a query.
 const (
 	scrapesPerSecond = 2
 	scrapesAtOnce    = 20
 )
 
-// Free reports whether a scrape is one of those that do not count. Others do, as any request.
+// Free reports whether a scrape is free. Further scrapes count as requests.
 func (l *copies) Free(tenant store.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -209,7 +209,7 @@ func (l *copies) Free(tenant store.ID, now time.Time) bool {
 	return bucket.AllowN(now, 1)
 }
 
-// IsScrape reports the operations that are answered from memory.
+// IsScrape reports whether an operation is answered from memory.
 func IsScrape(operation string) bool {
 	return operation == "GetTenantMetrics" || operation == "ListMetricsTargets"
 }

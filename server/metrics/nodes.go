@@ -11,10 +11,10 @@ import (
 	"husk/server/request"
 )
 
-// maxAgentMetrics bounds what an agent says of itself, in bytes.
+// maxAgentMetrics is the largest answer of an agent, in bytes.
 const maxAgentMetrics = 4 << 20
 
-// GetNodeMetrics asks a node's agent for its metrics: it takes a server's certificate only, which Prometheus does not have.
+// GetNodeMetrics gets the metrics of a node's agent. Agents accept servers' certificates only, and Prometheus has none.
 func (m *Metrics) GetNodeMetrics(ctx context.Context, r openapi.GetNodeMetricsRequestObject) (openapi.GetNodeMetricsResponseObject, error) {
 	node, err := m.control.Node(ctx, r.NodeID)
 	if err != nil {
@@ -38,8 +38,8 @@ func (m *Metrics) GetNodeMetrics(ctx context.Context, r openapi.GetNodeMetricsRe
 	return textAnswer{body: body}, nil
 }
 
-// ListNodeMetricsTargets names the nodes for Prometheus' HTTP service discovery, each as it is scraped through the server that was asked: Prometheus has reached
-// that once. A node that is lost stays a target, so that it is seen to be down.
+// ListNodeMetricsTargets lists the nodes for Prometheus' HTTP service discovery. Prometheus scrapes them through this server, which it has just reached. A lost
+// node stays a target, so that Prometheus sees that it is down.
 func (m *Metrics) ListNodeMetricsTargets(ctx context.Context, _ openapi.ListNodeMetricsTargetsRequestObject) (openapi.ListNodeMetricsTargetsResponseObject, error) {
 	nodes, err := m.control.Nodes(ctx)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"husk/store"
 )
 
-// platform collects what Postgres knows: pods by phase, nodes with their capacity.
+// platform collects metrics from Postgres: pods by phase, and nodes with their capacity.
 type platform struct{ control store.Control }
 
 var (
 	podsDesc      = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
 	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
-	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "What can be placed on a node, in cores and bytes; of cpu, with the overcommit ratio of its pool.", []string{"node", "resource"}, nil)
-	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "What is placed on a node, in cores and bytes, overhead included.", []string{"node", "resource"}, nil)
-	heartbeatDesc = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "When a server took the node's latest heartbeat.", []string{"node"}, nil)
-	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "When a node's newest certificate expires; absent without a good one.", []string{"node"}, nil)
+	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
+	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
+	heartbeatDesc = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "Unix time of the node's latest heartbeat.", []string{"node"}, nil)
+	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires; absent if it has no valid one.", []string{"node"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -77,14 +77,14 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 
 func unixSeconds(at time.Time) float64 { return float64(at.UnixMilli()) / 1000 }
 
-// connections collects how this server uses its connections to Postgres, which it asks nothing for that.
+// connections collects the state of this server's connections to Postgres, without a query.
 type connections struct{ store *store.Store }
 
 var (
-	connectionsDesc    = prometheus.NewDesc("husk_postgres_connections", "Connections to Postgres that this server has open, by role and by what they do.", []string{"role", "state"}, nil)
-	connectionsMaxDesc = prometheus.NewDesc("husk_postgres_connections_max", "Connections to Postgres that this server may open, by role.", []string{"role"}, nil)
-	waitsDesc          = prometheus.NewDesc("husk_postgres_connection_waits_total", "Times that a transaction had to wait until a connection was free or open.", []string{"role"}, nil)
-	waitedDesc         = prometheus.NewDesc("husk_postgres_connection_wait_seconds_total", "Time that transactions have waited until a connection was free or open.", []string{"role"}, nil)
+	connectionsDesc    = prometheus.NewDesc("husk_postgres_connections", "Open connections of this server to Postgres, by role and state.", []string{"role", "state"}, nil)
+	connectionsMaxDesc = prometheus.NewDesc("husk_postgres_connections_max", "Maximum number of connections of this server to Postgres, by role.", []string{"role"}, nil)
+	waitsDesc          = prometheus.NewDesc("husk_postgres_connection_waits_total", "Transactions that had to wait for a connection.", []string{"role"}, nil)
+	waitedDesc         = prometheus.NewDesc("husk_postgres_connection_wait_seconds_total", "Total time that transactions waited for a connection.", []string{"role"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -11,14 +11,14 @@ const mib, gib = 1 << 20, 1 << 30
 // Metric is one metric of a tenant.
 type Metric struct {
 	Name, Type, Help string
-	Labels           []string // beside tenant and, of pods, pod
+	Labels           []string // in addition to tenant and, for pods, pod
 
 	pod  func(p *husk.PodMetrics) (value float64, there bool) // one series for each pod
 	each func(t *husk.TenantMetrics, tell func(value float64, labels ...string))
 }
 
-// Tenant lists the metrics of a tenant, in the order of the answer. docs/api.md has the same list. The number of series of a tenant is bounded
-// by what its quota allows: a label's value is the name of something of its own, or one of a few words. What pods are labelled with is in no metric.
+// Tenant lists the metrics of a tenant, in the order of the answer. docs/api.md has the same list. The tenant's quota limits the number of series: the value
+// of a label is the name of an object of the tenant, or one of a few words. Pods' labels are in no metric.
 func Tenant() []Metric {
 	return table
 }
@@ -30,52 +30,52 @@ var table = []Metric{
 	{Name: "husk_pod_phase", Type: gauge, Help: "1 for the phase that the pod is in.", Labels: []string{"phase"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
 		tell(1, "pod", p.Name, "phase", string(p.Phase))
 	})},
-	{Name: "husk_pod_start_time_seconds", Type: gauge, Help: "When the pod's virtual machine was started, in Unix time.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_start_time_seconds", Type: gauge, Help: "Unix time at which the pod's virtual machine started.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		if p.StartedAt == nil {
 			return 0, false
 		}
 		return float64(p.StartedAt.UnixMilli()) / 1000, true
 	}},
-	{Name: "husk_pod_restarts_total", Type: counter, Help: "Times that the pod's virtual machine was started again.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_restarts_total", Type: counter, Help: "Restarts of the pod's virtual machine.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		return float64(p.Restarts), true
 	}},
-	{Name: "husk_container_restarts_total", Type: counter, Help: "Times that the container was started again.", Labels: []string{"container"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+	{Name: "husk_container_restarts_total", Type: counter, Help: "Restarts of the container.", Labels: []string{"container"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
 		for _, c := range p.Containers {
 			tell(float64(c.Restarts), "pod", p.Name, "container", c.Name)
 		}
 	})},
-	{Name: "husk_pod_cpu_limit_cores", Type: gauge, Help: "Processors that the pod may use.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_cpu_limit_cores", Type: gauge, Help: "Cpu limit of the pod, in cores.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		return float64(p.Limits.CPUMillis) / 1000, true
 	}},
-	{Name: "husk_pod_cpu_seconds_total", Type: counter, Help: "Processor time that the pod's virtual machine has used, since it was started.", pod: sampled(func(s *husk.PodSample) float64 {
+	{Name: "husk_pod_cpu_seconds_total", Type: counter, Help: "Cpu time that the pod's virtual machine has used since it started.", pod: sampled(func(s *husk.PodSample) float64 {
 		return seconds(s.CPUNanos)
 	})},
-	{Name: "husk_pod_cpu_steal_seconds_total", Type: counter, Help: "Time that the pod's processors were ready and had to wait for one of the node's.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_cpu_steal_seconds_total", Type: counter, Help: "Time for which the pod's virtual CPUs were ready to run and waited for a CPU of the node.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		if p.Sample == nil || p.Sample.CPUStealNanos == nil {
 			return 0, false
 		}
 		return seconds(*p.Sample.CPUStealNanos), true
 	}},
-	{Name: "husk_pod_memory_limit_bytes", Type: gauge, Help: "Memory that the pod has.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_memory_limit_bytes", Type: gauge, Help: "Memory of the pod.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		return float64(p.Limits.MemoryMiB) * mib, true
 	}},
-	{Name: "husk_pod_memory_used_bytes", Type: gauge, Help: "Memory that could not be had for something else, as the kernel in the pod counts it.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+	{Name: "husk_pod_memory_used_bytes", Type: gauge, Help: "Memory in use that cannot be reclaimed, as counted by the guest kernel.", pod: ofGuest(func(g *husk.GuestSample) float64 {
 		return float64(g.MemoryUsedBytes)
 	})},
-	{Name: "husk_pod_memory_cached_bytes", Type: gauge, Help: "Page cache, as the kernel in the pod counts it.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+	{Name: "husk_pod_memory_cached_bytes", Type: gauge, Help: "Page cache, as counted by the guest kernel.", pod: ofGuest(func(g *husk.GuestSample) float64 {
 		return float64(g.MemoryCachedBytes)
 	})},
-	{Name: "husk_pod_machine_memory_bytes", Type: gauge, Help: "Memory that the pod's virtual machine takes of its node, with its monitor.", pod: func(p *husk.PodMetrics) (float64, bool) {
+	{Name: "husk_pod_machine_memory_bytes", Type: gauge, Help: "Memory of the node that the pod's virtual machine uses, including the virtual machine monitor.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		if p.Sample == nil || p.Sample.MachineBytes == nil {
 			return 0, false
 		}
 		return float64(*p.Sample.MachineBytes), true
 	}},
-	{Name: "husk_pod_oom_kills_total", Type: counter, Help: "Processes that were killed because the pod had no memory left, since its virtual machine was started.", pod: ofGuest(func(g *husk.GuestSample) float64 {
+	{Name: "husk_pod_oom_kills_total", Type: counter, Help: "Processes killed because the pod was out of memory, since its virtual machine started.", pod: ofGuest(func(g *husk.GuestSample) float64 {
 		return float64(g.OOMKills)
 	})},
 	{
-		Name: "husk_pod_pressure_ratio", Type: gauge, Help: "Share of the last ten seconds in which some process of the pod waited for the resource.", Labels: []string{"resource"},
+		Name: "husk_pod_pressure_ratio", Type: gauge, Help: "Share of the last ten seconds in which at least one process of the pod waited for the resource.", Labels: []string{"resource"},
 		each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
 			if p.Sample == nil || p.Sample.Guest == nil {
 				return
@@ -91,24 +91,24 @@ var table = []Metric{
 			}
 		}),
 	},
-	counted("husk_pod_network_receive_bytes_total", "Bytes that the pod has received.", func(s *husk.PodSample) int64 { return s.NetworkReceiveBytes }),
-	counted("husk_pod_network_receive_packets_total", "Packets that the pod has received.", func(s *husk.PodSample) int64 { return s.NetworkReceivePackets }),
-	counted("husk_pod_network_receive_errors_total", "Packets to the pod that were faulty.", func(s *husk.PodSample) int64 { return s.NetworkReceiveErrors }),
-	counted("husk_pod_network_receive_drops_total", "Packets to the pod that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkReceiveDrops }),
-	counted("husk_pod_network_transmit_bytes_total", "Bytes that the pod has sent.", func(s *husk.PodSample) int64 { return s.NetworkTransmitBytes }),
-	counted("husk_pod_network_transmit_packets_total", "Packets that the pod has sent.", func(s *husk.PodSample) int64 { return s.NetworkTransmitPackets }),
-	counted("husk_pod_network_transmit_errors_total", "Packets of the pod that were faulty.", func(s *husk.PodSample) int64 { return s.NetworkTransmitErrors }),
-	counted("husk_pod_network_transmit_drops_total", "Packets of the pod that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkTransmitDrops }),
-	counted("husk_pod_disk_read_bytes_total", "Bytes that were read from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadBytes }),
+	counted("husk_pod_network_receive_bytes_total", "Bytes received by the pod.", func(s *husk.PodSample) int64 { return s.NetworkReceiveBytes }),
+	counted("husk_pod_network_receive_packets_total", "Packets received by the pod.", func(s *husk.PodSample) int64 { return s.NetworkReceivePackets }),
+	counted("husk_pod_network_receive_errors_total", "Received packets with errors.", func(s *husk.PodSample) int64 { return s.NetworkReceiveErrors }),
+	counted("husk_pod_network_receive_drops_total", "Received packets that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkReceiveDrops }),
+	counted("husk_pod_network_transmit_bytes_total", "Bytes sent by the pod.", func(s *husk.PodSample) int64 { return s.NetworkTransmitBytes }),
+	counted("husk_pod_network_transmit_packets_total", "Packets sent by the pod.", func(s *husk.PodSample) int64 { return s.NetworkTransmitPackets }),
+	counted("husk_pod_network_transmit_errors_total", "Sent packets with errors.", func(s *husk.PodSample) int64 { return s.NetworkTransmitErrors }),
+	counted("husk_pod_network_transmit_drops_total", "Sent packets that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkTransmitDrops }),
+	counted("husk_pod_disk_read_bytes_total", "Bytes read from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadBytes }),
 	counted("husk_pod_disk_read_operations_total", "Reads from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadOperations }),
-	counted("husk_pod_disk_written_bytes_total", "Bytes that were written to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteBytes }),
+	counted("husk_pod_disk_written_bytes_total", "Bytes written to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteBytes }),
 	counted("husk_pod_disk_write_operations_total", "Writes to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteOperations }),
 	{Name: "husk_volume_size_bytes", Type: gauge, Help: "Size of the volume.", Labels: []string{"volume"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		for _, v := range t.Volumes {
 			tell(float64(v.SizeGiB)*gib, "volume", v.Name)
 		}
 	}},
-	{Name: "husk_quota_limit", Type: gauge, Help: "What the tenant may have of a resource, in cores, bytes, or as a number.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+	{Name: "husk_quota_limit", Type: gauge, Help: "Limit of the tenant's quota for a resource, in cores, in bytes or as a number.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		l := t.Quota.Limits
 		tell(float64(l.Pods), "resource", "pods")
 		tell(float64(l.CPUMillis)/1000, "resource", "cpu_cores")
@@ -120,7 +120,7 @@ var table = []Metric{
 		tell(float64(l.Images), "resource", "images")
 		tell(float64(l.RequestsPerSecond), "resource", "requests_per_second")
 	}},
-	{Name: "husk_quota_used", Type: gauge, Help: "What the tenant has of a resource.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+	{Name: "husk_quota_used", Type: gauge, Help: "How much of its quota for a resource the tenant uses.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		u := t.Quota.Used
 		tell(float64(u.Pods), "resource", "pods")
 		tell(float64(u.CPUMillis)/1000, "resource", "cpu_cores")
@@ -167,7 +167,7 @@ func eachPod(of func(p *husk.PodMetrics, tell func(float64, ...string))) func(*h
 	}
 }
 
-// AllLabels is what a series of the metric is told apart by.
+// AllLabels returns the labels of the metric's series.
 func (m Metric) AllLabels() []string {
 	labels := []string{"tenant"}
 	if strings.HasPrefix(m.Name, "husk_pod_") || strings.HasPrefix(m.Name, "husk_container_") {

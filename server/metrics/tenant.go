@@ -11,7 +11,7 @@ import (
 	"husk/server/request"
 )
 
-// GetTenantMetrics answers in Prometheus' text format, from memory. Which tenant's figures they are, the token says and nothing else.
+// GetTenantMetrics answers in Prometheus' text format, from memory. Only the token determines the tenant.
 func (m *Metrics) GetTenantMetrics(ctx context.Context, _ openapi.GetTenantMetricsRequestObject) (openapi.GetTenantMetricsResponseObject, error) {
 	req := request.Of(ctx)
 	page, err := m.of(ctx, req.Caller)
@@ -33,7 +33,7 @@ type textAnswer struct {
 	encoding string
 }
 
-// VisitGetTenantMetricsResponse writes the figures.
+// VisitGetTenantMetricsResponse writes the metrics.
 func (f textAnswer) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(f.body)))
@@ -44,7 +44,7 @@ func (f textAnswer) VisitGetTenantMetricsResponse(w http.ResponseWriter) error {
 	return err
 }
 
-// ListMetricsTargets names the tenant's running pods, for Prometheus' HTTP service discovery.
+// ListMetricsTargets lists the tenant's running pods for Prometheus' HTTP service discovery.
 func (m *Metrics) ListMetricsTargets(ctx context.Context, _ openapi.ListMetricsTargetsRequestObject) (openapi.ListMetricsTargetsResponseObject, error) {
 	page, err := m.of(ctx, request.Of(ctx).Caller)
 	if err != nil {
@@ -65,7 +65,7 @@ func (m *Metrics) ListMetricsTargets(ctx context.Context, _ openapi.ListMetricsT
 	return targets, nil
 }
 
-// labelName is a name as Prometheus takes it.
+// labelName converts a text to a valid label name of Prometheus.
 func labelName(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {

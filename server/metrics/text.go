@@ -11,7 +11,7 @@ import (
 	"husk"
 )
 
-// page is what one tenant is told, as it was read at one time. The text is made when it is first asked for.
+// page is the metrics of one tenant from one read. The text is created when it is first needed.
 type page struct {
 	tenant *husk.TenantMetrics
 
@@ -26,7 +26,7 @@ func (p *page) Text() []byte {
 	return p.text
 }
 
-// Gzip is the text as gzip.
+// Gzip is the text, compressed with gzip.
 func (p *page) Gzip() ([]byte, error) {
 	p.packed.Do(func() {
 		var out bytes.Buffer
@@ -73,7 +73,7 @@ func textOf(t *husk.TenantMetrics) []byte {
 			})
 		}
 		if len(out) == first {
-			out = out[:head] // nothing to tell
+			out = out[:head] // the metric has no series
 		}
 	}
 	return out
