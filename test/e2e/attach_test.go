@@ -163,7 +163,7 @@ func TestAttach(t *testing.T) {
 		if s := state("open"); s.State != openapi.ContainerStatusStateRunning || s.Restarts != 0 {
 			t.Errorf("the container is %+v", s)
 		}
-		if got := tn.run(t, strings.NewReader("x"), "attach", "-i", "desk", "-c", "plain"); got.code != 5 || !strings.Contains(got.errs, "has no standard input: has no standard input") {
+		if got := tn.run(t, strings.NewReader("x"), "attach", "-i", "desk", "-c", "plain"); got.code != 5 || !strings.Contains(got.errs, "has no standard input") {
 			t.Errorf("got %+v", got)
 		}
 		if got := tn.run(t, nil, "logs", "desk", "-c", "open"); got.out != "first\nsecond\n" {
