@@ -2,6 +2,7 @@
 // when they break, and rest while nobody sees the page.
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { ApiError, problemOf, unreachable } from "./client";
+import { unusedFeeds } from "./feeds";
 import { currentSession, keyOf, useSession } from "./session";
 import { serverSentEvents } from "./streams";
 
@@ -34,6 +35,10 @@ class Feed<T extends Named> {
   constructor(url: string, token: () => string | undefined) {
     this.url = url;
     this.token = token;
+  }
+
+  get used() {
+    return this.listeners.size > 0;
   }
 
   subscribe = (tell: () => void) => {
@@ -125,6 +130,9 @@ class Feed<T extends Named> {
 
 const feeds = new Map<string, Feed<Named>>();
 
+// How many feeds are kept, with what they last showed, so that going back to a page shows it at once.
+const MOST_FEEDS = 12;
+
 /** useLive is a list that stays true. The parameters are those of the list's operation. */
 export function useLive<T extends Named>(kind: Kind, params: Record<string, string> = {}): Live<T> {
   const session = useSession();
@@ -143,12 +151,7 @@ export function useLive<T extends Named>(kind: Kind, params: Record<string, stri
     return made;
   }, [key, kind, query, owner]);
   useEffect(() => {
-    // What was looked at long ago is not worth its memory.
-    while (feeds.size > 12) {
-      const oldest = feeds.keys().next().value;
-      if (oldest === undefined || oldest === key) break;
-      feeds.delete(oldest);
-    }
-  }, [key]);
+    for (const old of unusedFeeds(feeds, MOST_FEEDS)) feeds.delete(old);
+  }); // after each drawing, when the page has subscribed to what it uses
   return useSyncExternalStore(feed.subscribe, () => feed.state) as Live<T>;
 }
