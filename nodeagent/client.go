@@ -3,8 +3,9 @@ package nodeagent
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -15,9 +16,9 @@ import (
 	"husk/pki"
 )
 
-// serverClient is the API as the agent sees it, over mutual TLS.
+// serverClient calls the operations of agents, over mutual TLS.
 type serverClient struct {
-	api         *openapi.ClientWithResponses
+	api         *openapi.Client
 	connections *connections
 }
 
@@ -27,24 +28,24 @@ const pollWait = 25 * time.Second
 func newServerClient(url string, root *pki.Root, holder *pki.NodeHolder) *serverClient {
 	c := &connections{config: pki.AgentClient(root, holder)}
 	c.renew()
-	api, err := openapi.NewClientWithResponses(url, openapi.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
+	api, err := openapi.NewClient(url, openapi.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
 	if err != nil {
-		panic(err) // only an option can fail, and ours does not
+		panic(err) // only an option can fail, and this one does not
 	}
 	return &serverClient{api, c}
 }
 
-// connections are the agent's to the server. A connection is admitted by the certificate that it was made with, so there are new ones
-// for a new certificate.
+// connections are the agent's connections to the server. The server authenticates a connection by the certificate that it was opened with,
+// so a new certificate needs new connections.
 type connections struct {
 	config  *tls.Config
 	current atomic.Pointer[http.Transport]
 }
 
-// renew lets requests under way end and makes new connections for the others.
+// renew opens new connections for new requests, and lets the current requests end.
 func (c *connections) renew() {
 	if old := c.current.Swap(newTransport(c.config)); old != nil {
-		old.CloseIdleConnections() // and those that become idle, since the old transport gets no more requests
+		old.CloseIdleConnections() // the rest become idle, since the old transport gets no more requests
 	}
 }
 
@@ -60,46 +61,27 @@ func newTransport(config *tls.Config) *http.Transport {
 	}
 }
 
-// reconnect makes the next request show the certificate that the holder has now.
+// reconnect makes the next request use the current certificate of the holder.
 func (s *serverClient) reconnect() { s.connections.renew() }
 
-// close ends connections that nothing uses.
+// close closes idle connections.
 func (s *serverClient) close() { s.connections.current.Load().CloseIdleConnections() }
 
-// renew asks for another certificate of this node.
+// renew asks for another certificate for this node.
 func (s *serverClient) renew(ctx context.Context, request string) (openapi.RenewedCertificate, error) {
-	resp, err := s.api.RenewCertificateWithResponse(ctx, openapi.CertificateRenewal{CertificateRequest: request})
-	if err != nil {
-		return openapi.RenewedCertificate{}, fmt.Errorf("ask for a certificate: %w", err)
-	}
-	if resp.JSON200 == nil {
-		return openapi.RenewedCertificate{}, refused("another certificate", resp.HTTPResponse, resp.Body)
-	}
-	return *resp.JSON200, nil
+	return decode[openapi.RenewedCertificate]("renew the certificate")(
+		s.api.RenewCertificate(ctx, openapi.CertificateRenewal{CertificateRequest: request}))
 }
 
-// desired waits for a desired state above the revision that is known, or for the poll to run out.
+// desired waits for a desired state above the known revision, or until the poll ends.
 func (s *serverClient) desired(ctx context.Context, after int64) (husk.DesiredState, error) {
 	wait := int(pollWait.Seconds())
-	resp, err := s.api.GetDesiredStateWithResponse(ctx, &openapi.GetDesiredStateParams{After: &after, WaitSeconds: &wait})
-	if err != nil {
-		return husk.DesiredState{}, fmt.Errorf("ask for the desired state: %w", err)
-	}
-	if resp.JSON200 == nil {
-		return husk.DesiredState{}, refused("the desired state", resp.HTTPResponse, resp.Body)
-	}
-	return openapi.Recast[husk.DesiredState](resp.JSON200)
+	return decode[husk.DesiredState]("get the desired state")(
+		s.api.GetDesiredState(ctx, &openapi.GetDesiredStateParams{After: &after, WaitSeconds: &wait}))
 }
 
 func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (openapi.Lease, error) {
-	resp, err := s.api.HeartbeatWithResponse(ctx, h)
-	if err != nil {
-		return openapi.Lease{}, fmt.Errorf("send a heartbeat: %w", err)
-	}
-	if resp.JSON200 == nil {
-		return openapi.Lease{}, refused("a heartbeat", resp.HTTPResponse, resp.Body)
-	}
-	return *resp.JSON200, nil
+	return decode[openapi.Lease]("send a heartbeat")(s.api.Heartbeat(ctx, h))
 }
 
 func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, runs []husk.MachineRun) error {
@@ -115,34 +97,55 @@ func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, run
 	if len(lives) > 0 {
 		body.Runs = &lives
 	}
-	resp, err := s.api.ReportStatusWithResponse(ctx, body)
-	if err != nil {
-		return fmt.Errorf("report the status of %d pods and %d lives of machines: %w", len(reports), len(runs), err)
-	}
-	if resp.StatusCode() != http.StatusNoContent {
-		return refused("a status report", resp.HTTPResponse, resp.Body)
-	}
-	return nil
+	what := fmt.Sprintf("report the status of %d pods and %d usage intervals", len(reports), len(runs))
+	_, err = decode[struct{}](what)(s.api.ReportStatus(ctx, body))
+	return err
 }
 
-// samples tells what pods use.
+// samples reports what pods use.
 func (s *serverClient) samples(ctx context.Context, samples []husk.PodSample) error {
 	pods, err := openapi.Recast[[]openapi.PodSample](samples)
 	if err != nil {
 		return err
 	}
-	resp, err := s.api.ReportSamplesWithResponse(ctx, openapi.SampleReport{Pods: pods})
-	if err != nil {
-		return fmt.Errorf("tell what %d pods use: %w", len(samples), err)
-	}
-	if resp.StatusCode() != http.StatusNoContent {
-		return refused("samples", resp.HTTPResponse, resp.Body)
-	}
-	return nil
+	_, err = decode[struct{}](fmt.Sprintf("report samples of %d pods", len(samples)))(s.api.ReportSamples(ctx, openapi.SampleReport{Pods: pods}))
+	return err
 }
 
-var errRefused = errors.New("the server refuses")
+// refusedError is an answer of the server other than a success.
+type refusedError struct {
+	what   string
+	status int
+	body   []byte
+}
 
-func refused(what string, resp *http.Response, body []byte) error {
-	return fmt.Errorf("%w %s: %s: %s", errRefused, what, resp.Status, body)
+// Error implements error.
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("%s: the server answers %d %s: %s", e.what, e.status, http.StatusText(e.status), e.body)
+}
+
+// maxAnswer bounds an answer of the server, in bytes.
+const maxAnswer = 64 << 20
+
+// decode returns a function that decodes an answer of the server. what says what was asked, for errors.
+func decode[T any](what string) func(*http.Response, error) (T, error) {
+	return func(resp *http.Response, err error) (v T, _ error) {
+		if err != nil {
+			return v, fmt.Errorf("%s: %w", what, err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		switch {
+		case err != nil:
+			return v, fmt.Errorf("%s: read the answer: %w", what, err)
+		case resp.StatusCode >= http.StatusMultipleChoices:
+			return v, &refusedError{what, resp.StatusCode, body}
+		case resp.StatusCode == http.StatusNoContent:
+			return v, nil
+		}
+		if err := json.Unmarshal(body, &v); err != nil {
+			return v, fmt.Errorf("%s: the answer does not match the contract: %w", what, err)
+		}
+		return v, nil
+	}
 }

@@ -14,10 +14,12 @@ import (
 	"strings"
 	"time"
 
+	"husk"
+
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"golang.org/x/oauth2/clientcredentials"
 
+	"husk/client"
 	"husk/dev"
 	"husk/nodeagent"
 	"husk/nodeagent/network"
@@ -110,7 +112,7 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	if err := stack.Run(ctx, serverProgram(self, stack, f, secrets)); err != nil {
 		return err
 	}
-	operator, err := operatorClient(ctx, f, secrets)
+	operator, err := operatorClient(f, secrets)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	}
 	key, err := demoTenant(ctx, stack.StateDir(), operator)
 	if err != nil {
-		return fmt.Errorf("make the demo tenant: %w", err)
+		return fmt.Errorf("create the demo tenant: %w", err)
 	}
 	if err := writeDevEnv(f, stack, secrets, key); err != nil {
 		return err
@@ -210,14 +212,13 @@ func ready(ctx context.Context, url string) error {
 	return errors.Join(err, resp.Body.Close())
 }
 
-func operatorClient(ctx context.Context, f devFlags, s devSecrets) (*openapi.ClientWithResponses, error) {
-	oauth := clientcredentials.Config{ClientID: s.operatorID, ClientSecret: s.operatorSecret, TokenURL: "http://" + f.api + "/oauth2/token"}
-	return openapi.NewClientWithResponses("http://"+f.api, openapi.WithHTTPClient(oauth.Client(ctx)))
+func operatorClient(f devFlags, s devSecrets) (*client.Client, error) {
+	return client.New("http://"+f.api, client.WithAPIKey(s.operatorID, s.operatorSecret))
 }
 
 func agentDir(stack *dev.Stack) string { return filepath.Join(stack.StateDir(), "agent") }
 
-func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags, operator *openapi.ClientWithResponses) (dev.Program, error) {
+func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags, operator *client.Client) (dev.Program, error) {
 	dir, began := agentDir(stack), time.Now()
 	p := dev.Program{
 		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
@@ -230,28 +231,22 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 	}
 	// Beside the first start, a token is needed when the certificate has expired while nothing ran.
 	if needed, node := nodeagent.NeedsToken(dir); needed {
-		resp, err := operator.CreateJoinTokenWithResponse(ctx, nil, openapi.JoinTokenCreate{NodeID: node})
+		token, err := operator.Nodes.CreateJoinToken(ctx, openapi.JoinTokenCreate{NodeID: node})
 		if err != nil {
-			return p, err
+			return p, fmt.Errorf("create a join token: %w", err)
 		}
-		if resp.JSON201 == nil {
-			return p, fmt.Errorf("make a join token: %s: %s", resp.Status(), resp.Body)
-		}
-		p.Env = []string{"HUSKD_JOIN_TOKEN=" + resp.JSON201.Token}
+		p.Env = []string{"HUSKD_JOIN_TOKEN=" + token.Token}
 	}
 	return p, nil
 }
 
-// nodeReady tells whether a node has sent a heartbeat since then.
-func nodeReady(ctx context.Context, operator *openapi.ClientWithResponses, since time.Time) error {
-	resp, err := operator.ListNodesWithResponse(ctx)
+// nodeReady returns an error until a node has sent a heartbeat after a time.
+func nodeReady(ctx context.Context, operator *client.Client, since time.Time) error {
+	nodes, err := operator.Nodes.List(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("list nodes: %w", err)
 	}
-	if resp.JSON200 == nil {
-		return fmt.Errorf("list nodes: %s", resp.Status())
-	}
-	for _, n := range resp.JSON200.Items {
+	for _, n := range nodes {
 		if n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && n.HeartbeatAt.After(since) {
 			return nil
 		}
@@ -263,58 +258,29 @@ type apiKey struct{ id, secret string }
 
 const demoTenantName = "demo"
 
-// demoTenant makes the demo tenant and a key of it, or reads the key of an earlier start.
-func demoTenant(ctx context.Context, dir string, operator *openapi.ClientWithResponses) (apiKey, error) {
+// demoTenant creates the demo tenant and a key, or reads the key of an earlier start.
+func demoTenant(ctx context.Context, dir string, operator *client.Client) (apiKey, error) {
 	file := filepath.Join(dir, "demo.key")
 	if raw, err := readSecret(file); err == nil {
 		id, secret, _ := strings.Cut(raw, " ")
 		return apiKey{id, secret}, nil
 	}
-	idempotency := "dev-" + demoTenantName
 	limit := func(n int) *int { return &n }
 	quota := openapi.QuotaChange{Pods: limit(50), CPUMillis: limit(32_000), MemoryMiB: limit(32_768), Volumes: limit(50), VolumeGiB: limit(200), Images: limit(50)}
-	tenant, err := operator.CreateTenantWithResponse(ctx, &openapi.CreateTenantParams{IdempotencyKey: &idempotency},
-		openapi.TenantCreate{Name: demoTenantName, Quota: &quota})
+	tenant, err := operator.Tenants.Create(ctx, openapi.TenantCreate{Name: demoTenantName, Quota: &quota})
+	if client.HasCode(err, husk.CodeNameTaken) { // an earlier start was interrupted before it had the key
+		tenant, err = operator.Tenants.Find(ctx, demoTenantName)
+	}
 	if err != nil {
 		return apiKey{}, err
 	}
-	var id uuid.UUID
-	switch {
-	case tenant.JSON201 != nil:
-		id = tenant.JSON201.ID
-	case tenant.StatusCode() == http.StatusConflict:
-		if id, err = tenantNamed(ctx, operator, demoTenantName); err != nil {
-			return apiKey{}, err
-		}
-	default:
-		return apiKey{}, fmt.Errorf("%s: %s", tenant.Status(), tenant.Body)
-	}
-	key, err := operator.CreateAPIKeyWithResponse(ctx, id, nil, openapi.TenantKeyCreate{Name: "dev"})
+	key, err := operator.Tenants.CreateKey(ctx, tenant.ID, openapi.TenantKeyCreate{Name: "dev"})
 	if err != nil {
 		return apiKey{}, err
 	}
-	if key.JSON201 == nil {
-		return apiKey{}, fmt.Errorf("%s: %s", key.Status(), key.Body)
-	}
-	k := apiKey{key.JSON201.ClientID.String(), key.JSON201.ClientSecret}
+	k := apiKey{key.ClientID.String(), key.ClientSecret}
 	_, err = keptFile(file, k.id+" "+k.secret)
 	return k, err
-}
-
-func tenantNamed(ctx context.Context, operator *openapi.ClientWithResponses, name string) (uuid.UUID, error) {
-	limit := 1000
-	resp, err := operator.ListTenantsWithResponse(ctx, &openapi.ListTenantsParams{Limit: &limit})
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if resp.JSON200 != nil {
-		for _, t := range resp.JSON200.Items {
-			if t.Name == name {
-				return t.ID, nil
-			}
-		}
-	}
-	return uuid.Nil, fmt.Errorf("no tenant is named %q: %s", name, resp.Status())
 }
 
 func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {

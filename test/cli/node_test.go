@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"husk"
+	"husk/client"
 	"husk/openapi"
 	"husk/pki"
 	"husk/session"
@@ -52,16 +52,15 @@ type ran struct {
 
 func startNode(t *testing.T, s *site) {
 	t.Helper()
-	oauth := clientcredentials.Config{ClientID: s.operator.String(), ClientSecret: operatorSecret, TokenURL: s.url + "/oauth2/token"}
-	operator, err := openapi.NewClientWithResponses(s.url, openapi.WithHTTPClient(oauth.Client(t.Context())))
+	operator, err := client.New(s.url, client.WithAPIKey(s.operator.String(), operatorSecret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	join, err := operator.CreateJoinTokenWithResponse(t.Context(), nil, openapi.JoinTokenCreate{})
-	if err != nil || join.JSON201 == nil {
-		t.Fatalf("join token: %v: %s", err, join.Body)
+	join, err := operator.Nodes.CreateJoinToken(t.Context(), openapi.JoinTokenCreate{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, fingerprint, err := pki.SplitJoinToken(join.JSON201.Token)
+	_, fingerprint, err := pki.SplitJoinToken(join.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,22 +68,22 @@ func startNode(t *testing.T, s *site) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := agentAPI(t, s, pki.JoinClient(fingerprint)).RegisterNodeWithResponse(t.Context(),
-		openapi.NodeRegistration{Token: join.JSON201.Token, Name: "node-1", CertificateRequest: request})
-	if err != nil || made.JSON201 == nil {
-		t.Fatalf("register: %v: %s", err, made.Body)
-	}
-	root, err := pki.ParseRoot(made.JSON201.Authority)
+	made, err := client.Decode[openapi.NodeIdentity](agentAPI(t, s, pki.JoinClient(fingerprint)).RegisterNode(t.Context(),
+		openapi.NodeRegistration{Token: join.Token, Name: "node-1", CertificateRequest: request}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate, err := pki.NodeCertificate(root, made.JSON201.NodeID.String(), made.JSON201.Certificate, key)
+	root, err := pki.ParseRoot(made.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pki.NodeCertificate(root, made.NodeID.String(), made.Certificate, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	holder := &pki.NodeHolder{}
 	holder.Replace(certificate)
-	n := &node{store: s.store, id: made.JSON201.NodeID, pods: map[uuid.UUID]*ran{}}
+	n := &node{store: s.store, id: made.NodeID, pods: map[uuid.UUID]*ran{}}
 	paths := http.NewServeMux()
 	paths.HandleFunc("GET /v1/pods/{id}/logs", n.logs)
 	paths.HandleFunc("GET /v1/pods/{id}/attach", n.attach)
@@ -92,11 +91,10 @@ func startNode(t *testing.T, s *site) {
 	logs.TLS = pki.AgentListener(root, holder)
 	logs.StartTLS()
 	t.Cleanup(logs.Close)
-	lease, err := agentAPI(t, s, pki.AgentClient(root, holder)).HeartbeatWithResponse(t.Context(), openapi.Heartbeat{
+	if _, err := client.Decode[openapi.Lease](agentAPI(t, s, pki.AgentClient(root, holder)).Heartbeat(t.Context(), openapi.Heartbeat{
 		Capacity: openapi.Capacity{CPUMillis: 64_000, MemoryMiB: 65_536}, VmmOverheadMiB: 64, Endpoint: logs.URL,
-	})
-	if err != nil || lease.JSON200 == nil {
-		t.Fatalf("heartbeat: %v: %s", err, lease.Body)
+	})); err != nil {
+		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -119,11 +117,11 @@ func startNode(t *testing.T, s *site) {
 }
 
 // agentAPI is the API as agents reach it.
-func agentAPI(t *testing.T, s *site, config *tls.Config) *openapi.ClientWithResponses {
+func agentAPI(t *testing.T, s *site, config *tls.Config) *openapi.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
 	t.Cleanup(transport.CloseIdleConnections)
-	c, err := openapi.NewClientWithResponses(s.agentURL, openapi.WithHTTPClient(&http.Client{Transport: transport}))
+	c, err := openapi.NewClient(s.agentURL, openapi.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
-// Command demo does the main job on what `huskd dev` has started, over REST as a tenant does: it imports OCI images, makes a volume,
-// orders a pod of two containers, and shows that it runs, serves HTTP and writes to its volume in Ceph. Called again it shows the same
-// pod.
+// Command demo does the main job on what `huskd dev` has started, over the API as a tenant does: it imports OCI images, creates a volume
+// and a pod with two containers, and shows that the pod runs, serves HTTP and writes to its volume in Ceph. If it is called again, it shows
+// the same pod.
 package main
 
 import (
@@ -13,14 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/oauth2/clientcredentials"
 
+	"husk/client"
 	"husk/openapi"
 	"husk/test/images"
 )
@@ -44,7 +43,7 @@ func main() {
 // demo is one run, with the time that each step took.
 type demo struct {
 	env   map[string]string
-	api   *openapi.ClientWithResponses
+	api   *client.Client
 	times []step
 }
 
@@ -58,8 +57,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	oauth := clientcredentials.Config{ClientID: env["HUSK_CLIENT_ID"], ClientSecret: env["HUSK_CLIENT_SECRET"], TokenURL: env["HUSK_API"] + "/oauth2/token"}
-	api, err := openapi.NewClientWithResponses(env["HUSK_API"], openapi.WithHTTPClient(oauth.Client(ctx)))
+	api, err := client.New(env["HUSK_API"], client.WithAPIKey(env["HUSK_CLIENT_ID"], env["HUSK_CLIENT_SECRET"]))
 	if err != nil {
 		return err
 	}
@@ -69,7 +67,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if pod == nil {
-		if pod, err = d.order(ctx); err != nil {
+		if pod, err = d.create(ctx); err != nil {
 			return err
 		}
 	}
@@ -106,21 +104,14 @@ func readEnv(name string) (map[string]string, error) {
 }
 
 func (d *demo) find(ctx context.Context) (*openapi.Pod, error) {
-	name := podName
-	resp, err := d.api.ListPodsWithResponse(ctx, &openapi.ListPodsParams{Name: &name})
-	if err != nil {
-		return nil, err
-	}
-	if resp.JSON200 == nil {
-		return nil, problem(resp.HTTPResponse, resp.Body)
-	}
-	if len(resp.JSON200.Items) == 0 {
+	pod, err := d.api.Pods.Find(ctx, podName)
+	if client.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // none yet
 	}
-	return &resp.JSON200.Items[0], nil
+	return &pod, err
 }
 
-func (d *demo) order(ctx context.Context) (*openapi.Pod, error) {
+func (d *demo) create(ctx context.Context) (*openapi.Pod, error) {
 	refs := map[string]string{}
 	if err := d.step("build images from Debian packages and push them", func() error {
 		cache, err := images.CacheDir()
@@ -144,22 +135,16 @@ func (d *demo) order(ctx context.Context) (*openapi.Pod, error) {
 		return nil, err
 	}
 	var pod *openapi.Pod
-	err := d.step("order the pod", func() error {
-		resp, err := d.api.CreatePodWithResponse(ctx, nil, podOrder(refs, volume))
-		if err != nil {
-			return err
-		}
-		if resp.JSON201 == nil {
-			return problem(resp.HTTPResponse, resp.Body)
-		}
-		pod = resp.JSON201
-		return nil
+	err := d.step("create the pod", func() error {
+		created, err := d.api.Pods.Create(ctx, demoPod(refs, volume))
+		pod = &created
+		return err
 	})
 	return pod, err
 }
 
-// podOrder is nginx, serving what the other container writes to the volume.
-func podOrder(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
+// demoPod is nginx, which serves what the other container writes to the volume.
+func demoPod(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
 	write := `echo "written at $(date -u +%FT%TZ) by pod $(hostname), to a volume in Ceph" >> /data/index.html; sync; tail -n 3 /data/index.html; exec sleep 1000000`
 	readOnly := true
 	return openapi.PodCreate{Name: podName, Spec: openapi.PodSpec{
@@ -179,24 +164,14 @@ func podOrder(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
 }
 
 func (d *demo) importImages(ctx context.Context, refs map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for _, ref := range refs {
-		resp, err := d.api.ImportImageWithResponse(ctx, nil, openapi.ImageImport{Reference: ref})
+		image, err := d.api.Images.Import(ctx, openapi.ImageImport{Reference: ref})
 		if err != nil {
 			return err
 		}
-		if resp.JSON201 == nil {
-			return problem(resp.HTTPResponse, resp.Body)
-		}
-		if err := poll(ctx, "image "+ref, func() (bool, string, error) {
-			got, err := d.api.GetImageWithResponse(ctx, resp.JSON201.ID)
-			if err != nil || got.JSON200 == nil {
-				return false, "", errors.Join(err, problem(got.HTTPResponse, got.Body))
-			}
-			if got.JSON200.State == openapi.ImageStateFailed {
-				return false, "", errors.New(deref(got.JSON200.Message))
-			}
-			return got.JSON200.State == openapi.ImageStateReady, string(got.JSON200.State), nil
-		}); err != nil {
+		if _, err := d.api.Images.WaitReady(ctx, image.ID); err != nil {
 			return err
 		}
 	}
@@ -204,41 +179,25 @@ func (d *demo) importImages(ctx context.Context, refs map[string]string) error {
 }
 
 func (d *demo) volume(ctx context.Context) (uuid.UUID, error) {
-	name := volumeName
-	known, err := d.api.ListVolumesWithResponse(ctx, &openapi.ListVolumesParams{Name: &name})
-	if err != nil {
-		return uuid.Nil, err
+	volume, err := d.api.Volumes.Find(ctx, volumeName)
+	if client.IsNotFound(err) {
+		volume, err = d.api.Volumes.Create(ctx, openapi.VolumeCreate{Name: volumeName, SizeGiB: 1})
 	}
-	if known.JSON200 != nil && len(known.JSON200.Items) > 0 {
-		return known.JSON200.Items[0].ID, nil
-	}
-	resp, err := d.api.CreateVolumeWithResponse(ctx, nil, openapi.VolumeCreate{Name: volumeName, SizeGiB: 1})
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if resp.JSON201 == nil {
-		return uuid.Nil, problem(resp.HTTPResponse, resp.Body)
-	}
-	return resp.JSON201.ID, nil
+	return volume.ID, err
 }
 
 func (d *demo) wait(ctx context.Context, id uuid.UUID) (pod *openapi.Pod, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	err = d.step("wait until the pod runs", func() error {
-		return poll(ctx, "pod "+podName, func() (bool, string, error) {
-			resp, err := d.api.GetPodWithResponse(ctx, id)
-			if err != nil {
-				return false, "", err
+		running, err := d.api.Pods.Wait(ctx, id, func(p openapi.Pod) (bool, error) {
+			if p.Status.Phase == openapi.PodPhaseFailed {
+				return false, fmt.Errorf("%s %s", p.Status.Phase, deref(p.Status.Message))
 			}
-			if resp.JSON200 == nil {
-				return false, "", problem(resp.HTTPResponse, resp.Body)
-			}
-			pod = resp.JSON200
-			state := string(pod.Status.Phase) + " " + deref(pod.Status.Message)
-			if pod.Status.Phase == openapi.PodPhaseFailed {
-				return false, "", errors.New(state)
-			}
-			return pod.Status.Phase == openapi.PodPhaseRunning, state, nil
+			return p.Status.Phase == openapi.PodPhaseRunning, nil
 		})
+		pod = &running
+		return err
 	})
 	return pod, err
 }
@@ -254,16 +213,12 @@ func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 		return err
 	}
 	if err := d.step("read its log", func() error {
-		container := "nginx"
-		tail := 5
-		resp, err := d.api.GetPodLogsWithResponse(ctx, pod.ID, &openapi.GetPodLogsParams{Container: &container, Tail: &tail})
-		if err != nil {
-			return err
+		for line, err := range d.api.Pods.Logs(ctx, pod.ID, client.LogOptions{Container: "nginx", Tail: new(5)}) {
+			if err != nil {
+				return err
+			}
+			log += line.Text()
 		}
-		if resp.StatusCode() != http.StatusOK {
-			return problem(resp.HTTPResponse, resp.Body)
-		}
-		log = string(resp.Body)
 		return nil
 	}); err != nil {
 		return err
@@ -345,10 +300,6 @@ func poll(ctx context.Context, what string, ask func() (done bool, state string,
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func problem(resp *http.Response, body []byte) error {
-	return fmt.Errorf("%s %s: %s: %s", resp.Request.Method, filepath.Base(resp.Request.URL.Path), resp.Status, body)
 }
 
 func indent(s string) string {

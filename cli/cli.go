@@ -1,0 +1,186 @@
+// Package cli is the husk command: pods, volumes, images and everything around them, over the API.
+//
+// Each noun has its commands in a file cmd_NOUN.go. What they share is here and in resource.go, which makes the commands that list, and
+// complete.go, which completes names in a shell. The packages below have the rest: print shows objects, parse reads flags, exit has the
+// exit codes, terminal handles terminals, config has the contexts, connect chooses one and logs in, and manifest reads the documents of
+// apply. The API is called through package client only.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"husk/cli/connect"
+	"husk/cli/exit"
+	"husk/cli/print"
+	"husk/cli/terminal"
+	"husk/client"
+)
+
+// Main runs the command with the arguments, streams and signals of this process, and returns its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the cleanup after the first
+	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// app is one run of the command: its streams, and the flags that every command has.
+type app struct {
+	in        io.Reader
+	out, errs io.Writer
+	context   string // --context
+	quiet     bool
+	started   bool // the arguments were accepted
+}
+
+// run is the command with everything it touches as arguments.
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	a := &app{in: in, out: out, errs: errs}
+	cmd := root(a)
+	cmd.SetArgs(args)
+	cmd.SetIn(in)
+	cmd.SetOut(out)
+	cmd.SetErr(errs)
+	ran, err := cmd.ExecuteContextC(ctx)
+	if err == nil {
+		return exit.OK
+	}
+	if !a.started {
+		err = exit.UsageError{Err: err}
+	}
+	code := exit.Code(err)
+	for _, e := range each(err) {
+		_, said := errors.AsType[*client.ExitError](e) // the command that ended has said why
+		if interrupted := ctx.Err() != nil && errors.Is(e, context.Canceled); !said && !interrupted {
+			a.warn(e)
+		}
+	}
+	if _, usage := errors.AsType[exit.UsageError](err); usage {
+		fmt.Fprintf(errs, "see %s --help\n", ran.CommandPath())
+	}
+	return code
+}
+
+// each takes joined errors apart, one for each line.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is a list of ours
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// root builds the tree of commands.
+func root(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "husk",
+		Short: "Run and manage pods, volumes and images",
+		Long: `Run and manage pods, volumes and images. Every pod is a virtual machine.
+
+Log in with "husk login URL", which creates a context. "husk context" lists and
+changes contexts. The environment can replace a context, and takes precedence:
+
+  HUSK_API            URL of the API
+  HUSK_CLIENT_ID      client ID of an API key
+  HUSK_CLIENT_SECRET  its secret
+
+HUSK_CONTEXT selects a context. The flag --context takes precedence over all of
+these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
+		SilenceUsage: true, SilenceErrors: true,
+		// What fails before this runs is a mistake in the command line.
+		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
+	}
+	cmd.PersistentFlags().StringVar(&a.context, "context", "", "the context to use instead of the current one")
+	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error")
+	a.complete(cmd, "context", completeContexts)
+	const pods, objects, access, machines, self = "pods", "objects", "access", "machines", "self"
+	cmd.AddGroup(
+		&cobra.Group{ID: pods, Title: "Pods:"},
+		&cobra.Group{ID: objects, Title: "All kinds of objects:"},
+		&cobra.Group{ID: access, Title: "Access, for owners of a tenant:"},
+		&cobra.Group{ID: machines, Title: "Nodes, for operators:"},
+		&cobra.Group{ID: self, Title: "Your login and this program:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			cmd.AddCommand(c)
+		}
+	}
+	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
+	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), portForwardCommand(a), cpCommand(a), topCommand(a))
+	add(objects, volumesCommand(a), imagesCommand(a), eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
+	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
+	add(machines, nodesCommand(a), poolsCommand(a), defragmentCommand(a))
+	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand())
+	cmd.SetHelpCommandGroupID(self)
+	cmd.SetCompletionCommandGroupID(self)
+	cmd.AddCommand(manCommand(), exitCodesTopic())
+	return cmd
+}
+
+// group is a command that does nothing itself. It is an error to give none of its subcommands, or an unknown one.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return exit.Usagef("there is no command %q", cmd.CommandPath()+" "+args[0])
+		}
+		return exit.Usagef("%s needs a command: %s", cmd.CommandPath(), cmd.Commands()[0].Use)
+	}
+	return cmd
+}
+
+// connect makes a client for the installation that the command is for.
+func (a *app) connect() (*client.Client, error) {
+	t, err := connect.Find(a.context)
+	if err != nil {
+		return nil, err
+	}
+	return t.Client()
+}
+
+// hint says on standard error what can be done next.
+func (a *app) hint(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.errs, format+"\n", args...)
+	}
+}
+
+// warn prints an error after which the command continues.
+func (a *app) warn(err error) { fmt.Fprintln(a.errs, "husk:", print.Clean(err.Error())) }
+
+// interactive reports whether questions can be asked.
+func (a *app) interactive() bool { return terminal.Is(a.in) && terminal.Is(a.errs) }
+
+func (a *app) progress() *print.Progress { return print.NewProgress(a.errs, a.quiet) }
+
+// outputFlags adds -o and returns a function that reads and checks it. The preset may be a format that cannot be asked for.
+func (a *app) outputFlags(cmd *cobra.Command, preset string) func() (print.Printer, error) {
+	format := cmd.Flags().StringP("output", "o", preset, strings.Join(print.Formats, ", "))
+	noHeaders := cmd.Flags().Bool("no-headers", false, "print tables without headers")
+	a.completeWords(cmd, "output", print.Formats...)
+	return func() (print.Printer, error) {
+		if !slices.Contains(print.Formats, *format) && *format != preset {
+			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(print.Formats, ", "))
+		}
+		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders}, nil
+	}
+}
+
+// given is a pointer to a value, or nil for a zero value.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

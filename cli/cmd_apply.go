@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/manifest"
+	"husk/cli/print"
+	"husk/client"
+	"husk/openapi"
+)
+
+type applyFlags struct {
+	files         []string
+	replace, wait bool
+	dryRun        string
+	timeout       time.Duration
+}
+
+func applyCommand(a *app) *cobra.Command {
+	var f applyFlags
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Create the objects that documents describe, unless they exist",
+		Long: `Create the objects that documents describe, unless they exist. A file is YAML or
+JSON with one document or several. - is standard input, and a directory stands for
+all its .yaml, .yml and .json files. husk does nothing unless all documents are
+valid.
+
+A document is the request that creates an object, with apiVersion and kind:
+
+  apiVersion: husk/v1
+  kind: Volume
+  name: data
+  sizeGiB: 10
+  ---
+  apiVersion: husk/v1
+  kind: Pod
+  name: web
+  labels: {app: web}
+  spec:
+    resources: {cpuMillis: 500, memoryMiB: 256}
+    volumes: [{name: data, volumeName: data}]
+    containers:
+      - name: nginx
+        image: registry.example.com/nginx:1.22
+        volumeMounts: [{volume: data, mountPath: /var/www}]
+
+A pod names a volume with volumeName, or with volumeId as in the API. An Image has
+a reference. Images are applied first, then volumes, then pods. An image that a
+pod needs is imported if it is not there.
+
+husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
+fields. The virtual machine is as large as the limits of all containers together,
+or the requests where there is no limit. persistentVolumeClaim.claimName names a
+volume. A field without a counterpart is an error that names it.
+
+A pod cannot be changed. If it differs from its document, that is an error. With
+--replace it is deleted and created again; its volumes keep their data.`,
+		Example: `  husk apply -f web.yaml
+  husk apply -f deploy/ --dry-run=client
+  husk apply -f - --replace < web.json`,
+		Args: cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	fs.StringArrayVarP(&f.files, "filename", "f", nil, "a file, a directory, or - for standard input; may be repeated")
+	fs.BoolVar(&f.replace, "replace", false, "delete a pod that differs, and create it again")
+	fs.BoolVar(&f.wait, "wait", false, "wait until pods are running, volumes are available and images are ready")
+	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what would be done; none: do it")
+	fs.Lookup("dry-run").NoOptDefVal = "client"
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for each object")
+	a.completeWords(cmd, "dry-run", "none", "client")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case len(f.files) == 0:
+			return exit.Usagef("-f is needed: a file, a directory, or - for standard input")
+		case f.dryRun != "client" && f.dryRun != "none":
+			return exit.Usagef("--dry-run: %q is not client or none", f.dryRun)
+		}
+		docs, err := a.documents(f.files)
+		if err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return (&application{app: a, client: c, flags: f}).all(cmd.Context(), docs)
+	}
+	return cmd
+}
+
+// documents reads files. Objects that others need come first.
+func (a *app) documents(files []string) ([]manifest.Document, error) {
+	docs, err := manifest.Load(files, a.in)
+	if problems, ok := errors.AsType[manifest.MistakeErrors](err); ok {
+		var each []error
+		for _, p := range problems.Unwrap() {
+			each = append(each, exit.DocumentError{Err: p})
+		}
+		return nil, errors.Join(each...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	order := []string{"image", "volume", "pod"}
+	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
+		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
+	})
+	return docs, nil
+}
+
+// refsOf are the objects of documents. Objects that need others come first.
+func (a *app) refsOf(files []string) ([]kind.Ref, error) {
+	docs, err := a.documents(files)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(docs)
+	var refs []kind.Ref
+	for _, d := range docs {
+		refs = append(refs, kind.Ref{Kind: d.Kind(), Name: d.Name()})
+	}
+	return refs, nil
+}
+
+// application is one call of husk apply.
+type application struct {
+	*app
+
+	client  *client.Client
+	flags   applyFlags
+	planned map[string]bool // volumes that a dry run would have created
+}
+
+func (a *application) dry() bool { return a.flags.dryRun == "client" }
+
+// all applies one document after the other. It continues after one that fails.
+func (a *application) all(ctx context.Context, docs []manifest.Document) error {
+	a.planned = map[string]bool{}
+	var failures []error
+	var waitFor []kind.Ref
+	for _, d := range docs {
+		var done string
+		var err error
+		switch {
+		case d.Image != nil:
+			done, err = a.image(ctx, *d.Image)
+		case d.Volume != nil:
+			done, err = a.volume(ctx, *d.Volume)
+		default:
+			done, err = a.pod(ctx, *d.Pod)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			failures = append(failures, fmt.Errorf("%s, %s: %w", d.Where, d.Ref(), err))
+			continue
+		}
+		if a.dry() && done != "unchanged" {
+			done += " (dry run)"
+		}
+		fmt.Fprintln(a.out, print.Clean(d.Ref()), done)
+		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})
+	}
+	if a.flags.wait && !a.dry() {
+		for _, r := range waitFor {
+			if err := a.await(ctx, a.client, r, "", a.flags.timeout); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (a *application) image(ctx context.Context, want openapi.ImageImport) (string, error) {
+	have, err := a.client.Images.Find(ctx, want.Reference)
+	switch {
+	case err == nil && have.State != openapi.ImageStateFailed && have.State != openapi.ImageStateDeleting:
+		return "unchanged", nil
+	case err != nil && !client.IsNotFound(err):
+		return "", err
+	case a.dry():
+		return "imported", nil
+	}
+	if _, err := a.client.Images.Import(ctx, want); err != nil {
+		return "", err
+	}
+	return "imported", nil
+}
+
+func (a *application) volume(ctx context.Context, want openapi.VolumeCreate) (string, error) {
+	have, err := a.client.Volumes.Find(ctx, want.Name)
+	switch {
+	case err == nil && have.State == openapi.VolumeStateDeleting:
+		return "", exit.ConflictError{Detail: "the volume is being deleted; apply again after husk wait volume/" + want.Name + " --for deleted"}
+	case err == nil:
+		if differ := manifest.DiffVolume(want, have); len(differ) > 0 {
+			return "", exit.ConflictError{Detail: "the volume exists and differs in " + strings.Join(differ, ", ") +
+				"; a volume cannot be changed, and deleting it would delete its data"}
+		}
+		return "unchanged", nil
+	case !client.IsNotFound(err):
+		return "", err
+	case a.dry():
+		a.planned[want.Name] = true
+		return "created", nil
+	}
+	if _, err := a.client.Volumes.Create(ctx, want); err != nil {
+		return "", err
+	}
+	return "created", nil
+}
+
+func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error) {
+	if err := a.resolveVolumes(ctx, &want); err != nil {
+		return "", err
+	}
+	have, err := a.client.Pods.Find(ctx, want.Name)
+	switch {
+	case client.IsNotFound(err):
+		return "created", a.create(ctx, want)
+	case err != nil:
+		return "", err
+	}
+	if have.DeletionRequestedAt != nil { // its name is free soon
+		if !a.dry() {
+			if err := a.untilGone(ctx, kind.PodObject(a.client, have), a.flags.timeout); err != nil {
+				return "", err
+			}
+		}
+		return "created", a.create(ctx, want)
+	}
+	differ := manifest.DiffPod(want.PodCreate, have)
+	switch {
+	case len(differ) == 0:
+		return "unchanged", nil
+	case !a.flags.replace:
+		return "", exit.ConflictError{Detail: "the pod exists and differs in " + strings.Join(differ, ", ") +
+			"; a pod cannot be changed, --replace deletes it and creates it again"}
+	case a.dry():
+		return "replaced", nil
+	}
+	if err := a.haveImages(ctx, want); err != nil { // before the old pod is deleted
+		return "", err
+	}
+	o := kind.PodObject(a.client, have)
+	if err := o.Delete(ctx); err != nil && !client.IsNotFound(err) {
+		return "", err
+	}
+	if err := a.untilGone(ctx, o, a.flags.timeout); err != nil {
+		return "", err
+	}
+	return "replaced", a.create(ctx, want)
+}
+
+// resolveVolumes replaces the names of volumes by their IDs.
+func (a *application) resolveVolumes(ctx context.Context, pod *manifest.Pod) error {
+	if pod.Spec.Volumes == nil {
+		return nil
+	}
+	volumes := slices.Clone(*pod.Spec.Volumes)
+	for i, v := range volumes {
+		name, named := pod.VolumeNames[v.Name]
+		if !named || v.VolumeID != uuid.Nil || a.planned[name] {
+			continue
+		}
+		found, err := a.client.Volumes.Find(ctx, name)
+		if err != nil {
+			return err
+		}
+		volumes[i].VolumeID = found.ID
+	}
+	pod.Spec.Volumes = &volumes
+	return nil
+}
+
+func (a *application) create(ctx context.Context, want manifest.Pod) error {
+	if a.dry() {
+		return nil
+	}
+	if err := a.haveImages(ctx, want); err != nil {
+		return err
+	}
+	_, err := a.client.Pods.Create(ctx, want.PodCreate)
+	return err
+}
+
+func (a *application) haveImages(ctx context.Context, want manifest.Pod) error {
+	done := map[string]bool{}
+	for _, c := range want.Spec.Containers {
+		if !done[c.Image] {
+			if err := a.haveImage(ctx, a.client, c.Image, a.flags.timeout); err != nil {
+				return err
+			}
+			done[c.Image] = true
+		}
+	}
+	return nil
+}

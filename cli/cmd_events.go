@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"husk/cli/kind"
+	"husk/client"
+	"husk/openapi"
+)
+
+func eventsCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "events [KIND/NAME]",
+		Aliases:           []string{"event", "ev"},
+		Short:             "List or watch events, of all objects or of one",
+		Example:           "  husk events pod/web\n  husk events --watch",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeRefs("pod", "volume", "image"),
+	}
+	output := a.outputFlags(cmd, "table")
+	of := cmd.Flags().String("kind", "", "only events of objects of this kind, such as pod")
+	watch := cmd.Flags().BoolP("watch", "w", false, "continue with new events")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		q := kind.Query{Events: client.EventSelect{Kind: openapi.ObjectKind(*of)}}
+		if len(args) == 1 {
+			if q.Events.Object, err = kind.FindID(cmd.Context(), c, args[0], "pod"); err != nil {
+				return err
+			}
+		}
+		if *watch {
+			return follow(cmd.Context(), a, kind.Events, c, p, q, nil)
+		}
+		return show(cmd.Context(), a, kind.Events, c, p, q, nil)
+	}
+	return cmd
+}

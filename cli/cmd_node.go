@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/parse"
+	"husk/openapi"
+)
+
+func nodesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Nodes)
+	cmd.AddCommand(
+		setNodeCommand(a),
+		updateNodeCommand(a, "cordon NODE", "Schedule no more pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
+		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
+	)
+	return cmd
+}
+
+// updateNodeCommand is a command that always changes a node in the same way.
+func updateNodeCommand(a *app, use, short, done string, change openapi.NodeUpdate) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.updateNode(cmd.Context(), args[0], done, change)
+	}}
+}
+
+func (a *app) updateNode(ctx context.Context, name, done string, change openapi.NodeUpdate) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	n, err := c.Nodes.Find(ctx, kind.Bare("node", name))
+	if err != nil {
+		return err
+	}
+	if n, err = c.Nodes.Update(ctx, n.ID, change); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.out, kind.Nodes.Ref(n), done)
+	return err
+}
+
+func setNodeCommand(a *app) *cobra.Command {
+	var pool string
+	var labels, taints []string
+	cmd := &cobra.Command{
+		Use:   "set NODE",
+		Short: "Change a node's pool, labels or taints",
+		Long: `Change a node's pool, labels or taints. The labels and taints that are given
+replace all labels and taints of the node; --label "" and --taint "" remove them.
+--pool "" removes the node from its pool.`,
+		Example: `  husk node set metal-7 --pool steady --label zone=east --label rack=r7
+  husk node set metal-8 --taint dedicated=web`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&pool, "pool", "", "pool of the node")
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "NAME=VALUE; may be repeated")
+	cmd.Flags().StringArrayVar(&taints, "taint", nil, "NAME or NAME=VALUE; only pods that tolerate it are scheduled to the node; may be repeated")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var change openapi.NodeUpdate
+		changed := cmd.Flags().Changed
+		if !changed("pool") && !changed("label") && !changed("taint") {
+			return exit.Usagef("say what to change: --pool, --label or --taint")
+		}
+		if changed("pool") {
+			change.Pool = &pool
+		}
+		if changed("label") {
+			parsed, err := parse.Labels(nonEmpty(labels))
+			if err != nil {
+				return err
+			}
+			if change.Labels = parsed; parsed == nil {
+				change.Labels = &openapi.Labels{}
+			}
+		}
+		if changed("taint") {
+			all := append([]openapi.Taint{}, nonEmpty(taints)...)
+			change.Taints = &all
+		}
+		return a.updateNode(cmd.Context(), args[0], "changed", change)
+	}
+	return cmd
+}
+
+func nonEmpty(words []string) (rest []string) {
+	for _, w := range words {
+		if w != "" {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
+func poolsCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Pools)
+	ratio := float32(1)
+	set := &cobra.Command{
+		Use: "set NAME", Short: "Create a pool, or change it", Args: cobra.ExactArgs(1),
+		Long: `Create a pool, or change it. A lower ratio moves no pod: a node keeps its pods, and
+no new pod is scheduled to it until its allocation is below the limit.`,
+		Example: "  husk pool set steady --cpu-overcommit 2\n  husk node set metal-7 --pool steady",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			p, err := c.Pools.Put(cmd.Context(), args[0], openapi.PoolPut{CPUOvercommit: ratio})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s has %d nodes and a CPU overcommit of %g\n", kind.Pools.Ref(p), p.Nodes, p.CPUOvercommit)
+			return err
+		},
+	}
+	set.Flags().Float32Var(&ratio, "cpu-overcommit", 1, "how much CPU may be allocated, as a multiple of what the nodes have")
+	cmd.AddCommand(set, &cobra.Command{Use: "delete NAME", Short: "Delete a pool that has no nodes", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		if err := c.Pools.Delete(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "pool/%s deleted\n", args[0])
+		return err
+	}})
+	return cmd
+}
+
+func defragmentCommand(a *app) *cobra.Command {
+	moves, pool, apply := 100, "", false
+	cmd := &cobra.Command{
+		Use:   "defragment",
+		Short: "Propose which nodes to drain so that they can be switched off, and drain them",
+		Long: `Propose which nodes can be drained by moving their pods to other nodes that already
+run pods, and show what each move gains. husk does nothing unless --apply is given.
+With --apply it cordons these nodes, and their pods stop and start again on other
+nodes. Disruption limits are respected. A drained node may be switched off; husk
+node uncordon lets pods be scheduled to it again.`,
+		Example: "  husk defragment --max-moves 20\n  husk defragment --max-moves 20 --apply",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().IntVar(&moves, "max-moves", moves, "how many pods may be moved")
+	cmd.Flags().StringVar(&pool, "pool", "", "only nodes of this pool")
+	cmd.Flags().BoolVar(&apply, "apply", false, "drain the nodes")
+	output := a.outputFlags(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		dry := !apply
+		d, err := c.Nodes.Defragment(cmd.Context(), openapi.DefragmentationCreate{DryRun: &dry, MaxMoves: &moves, Pool: given(pool)})
+		if err != nil {
+			return err
+		}
+		if printed, err := p.Value(d); printed {
+			return err
+		}
+		if err := kind.DescribeDefragmentation(p.Out, d); err != nil {
+			return err
+		}
+		if dry && len(d.Freed) > 0 {
+			a.hint("nothing was changed; --apply drains the nodes")
+		}
+		return nil
+	}
+	return cmd
+}

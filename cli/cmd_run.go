@@ -1,0 +1,352 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"husk"
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/parse"
+	"husk/cli/print"
+	"husk/cli/terminal"
+	"husk/client"
+	"husk/openapi"
+)
+
+type runFlags struct {
+	parse.Pod
+
+	wait, keys     string
+	publish        []string
+	remove, detach bool
+	timeout        time.Duration
+}
+
+func runCommand(a *app) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] IMAGE [ARG…]",
+		Short: "Create a pod with one container, and follow its output",
+		Long: `Create a pod with one container, and follow its output until it ends. husk then
+exits with the exit code of the container. Ctrl-C leaves the pod running, unless
+--rm is given.
+
+IMAGE is a reference or the ID of an imported image. A reference that has not
+been imported yet is imported first. Everything after IMAGE goes to the container
+and replaces the arguments of the image, so flags of husk come before IMAGE. A --
+directly after IMAGE is ignored.
+
+With -i the container has a standard input and gets the input of husk, to its
+end. With -it it has a terminal, which is connected to yours. Ctrl-P Ctrl-Q
+detaches: the pod continues, even with --rm, and husk attach -it attaches again.
+
+With -d husk prints the pod's name and does not wait. With --wait it waits until
+the pod is running, with --wait=succeeded until it has succeeded, and then prints
+its name.`,
+		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
+  husk run -it --rm registry.example.com/busybox:1 sh
+  husk run -i --rm registry.example.com/busybox:1 gzip < notes > notes.gz
+  husk run -d --name web -m 256m --restart always registry.example.com/nginx:1.22
+  husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("an image is needed")
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return a.named(cmd, "image"), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	fs := cmd.Flags()
+	fs.SetInterspersed(false) // everything after the image is for the container
+	f.AddTo(fs)
+	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "not implemented: a pod has its own address, and all its ports are open in the tenant's network")
+	fs.BoolVar(&f.remove, "rm", false, "delete the pod when it has ended, and on Ctrl-C")
+	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and do not wait for the pod")
+	fs.StringVar(&f.wait, "wait", "", "wait until the pod is running or has succeeded, and print its name")
+	fs.Lookup("wait").NoOptDefVal = "running"
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the image, and then for the pod")
+	addDetachKeys(cmd, &f.keys)
+	a.completeWords(cmd, "restart", "no", "on-failure", "always")
+	a.completeWords(cmd, "wait", "running", "succeeded")
+	output := a.outputFlags(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if err := f.check(); err != nil {
+			return err
+		}
+		if p.Format != "text" && !f.unattended() {
+			return exit.Usagef("--output needs -d or --wait; otherwise husk prints the output of the container")
+		}
+		if !f.unattended() {
+			f.Terminal = a.hasTerminal(f.Terminal, f.Interactive, "the container")
+		}
+		pod, mounts, err := f.Create(args[0], args[1:], !f.unattended())
+		if err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return (&runner{a, c, f}).run(cmd.Context(), pod, mounts, p)
+	}
+	return cmd
+}
+
+// unattended reports whether husk does not follow the pod to its end.
+func (f runFlags) unattended() bool { return f.detach || f.wait != "" }
+
+// check refuses flags that contradict each other.
+func (f runFlags) check() error {
+	switch {
+	case len(f.publish) > 0:
+		return exit.Usagef("--publish: Husk cannot publish ports yet. A pod has its own address, at which all its ports are open to the tenant's " +
+			"other pods; leave -p out, and husk pod NAME shows the address")
+	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
+		return exit.Usagef("--wait: %q is not running or succeeded", f.wait)
+	case f.remove && f.unattended() && f.wait != "succeeded":
+		return exit.Usagef("--rm: husk does not wait for the pod's end, so it cannot delete the pod; leave -d and --wait out, or use --wait=succeeded")
+	}
+	return checkDetachKeys(f.keys)
+}
+
+// runner is one call of husk run.
+type runner struct {
+	*app
+
+	client *client.Client
+	flags  runFlags
+}
+
+// run creates the pod and follows it for as long as the flags say.
+func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []parse.Mount, p print.Printer) (err error) {
+	if err := r.mountVolumes(ctx, &create.Spec, mounts); err != nil {
+		return err
+	}
+	if err := r.haveImage(ctx, r.client, create.Spec.Containers[0].Image, r.flags.timeout); err != nil {
+		return err
+	}
+	pod, err := r.client.Pods.Create(ctx, create)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		switch left, ok := errors.AsType[leftError](err); {
+		case ok:
+			r.hint("\n%s is still running; husk attach %s%s attaches to it again, husk delete %s deletes it", kind.Pods.Ref(pod), left.flags, pod.Name, kind.Pods.Ref(pod))
+			err = left.why
+		case r.flags.remove:
+			err = errors.Join(err, r.removePod(ctx, pod))
+		case ctx.Err() != nil && !r.flags.detach:
+			r.hint("\n%s is still running; husk logs -f %s follows it, husk delete %s deletes it", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
+		}
+	}()
+	if !r.flags.unattended() && (r.flags.Interactive || r.flags.Terminal) {
+		return r.interact(ctx, pod)
+	}
+	if !r.flags.unattended() {
+		return r.attend(ctx, pod)
+	}
+	if r.flags.wait != "" {
+		if pod, err = r.waitFor(ctx, pod); err != nil {
+			return err
+		}
+	}
+	if p.Format != "text" {
+		return kind.Pods.One(p, pod)
+	}
+	_, err = fmt.Fprintln(p.Out, print.Clean(pod.Name))
+	return err
+}
+
+// waitFor waits until a pod is running or has succeeded. A pod that has succeeded also was running.
+func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
+	err := r.until(ctx, r.flags.timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
+		var err error
+		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
+			return false, "", err
+		}
+		switch pod.Status.Phase { //nolint:exhaustive // the others come before these
+		case openapi.PodPhaseFailed, openapi.PodPhaseStopping:
+			return false, "", kind.PodFailed(pod)
+		case openapi.PodPhaseSucceeded:
+			return true, kind.PodState(pod), nil
+		case openapi.PodPhaseRunning:
+			return r.flags.wait == "running", kind.PodState(pod), nil
+		default:
+			return false, print.State(string(pod.Status.Phase), openapi.Value(pod.Status.Message)), nil
+		}
+	})
+	return pod, err
+}
+
+// untilStarted waits until a pod is running or has ended.
+func (r *runner) untilStarted(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
+	err := r.until(ctx, r.flags.timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
+		var err error
+		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
+			return false, "", err
+		}
+		return kind.HasEnded(pod) || pod.Status.Phase == openapi.PodPhaseRunning, print.State(string(pod.Status.Phase), openapi.Value(pod.Status.Message)), nil
+	})
+	return pod, err
+}
+
+// attend waits until a pod has started, follows its log, and ends as its container does.
+func (r *runner) attend(ctx context.Context, pod openapi.Pod) error {
+	pod, err := r.untilStarted(ctx, pod)
+	if err != nil {
+		return err
+	}
+	if pod.Status.Phase == openapi.PodPhaseFailed && kind.ContainerCode(pod) == nil { // it never ran, so there is no log
+		return kind.PodFailed(pod)
+	}
+	for line, err := range r.client.Pods.Logs(ctx, pod.ID, client.LogOptions{Follow: true}) {
+		if err != nil {
+			return err
+		}
+		to := r.out
+		if line.Stream == "stderr" {
+			to = r.errs
+		}
+		if _, err := fmt.Fprint(to, line.Text()); err != nil {
+			return err
+		}
+	}
+	if pod, err = r.settled(ctx, pod); err != nil {
+		return err
+	}
+	return kind.PodEnd(pod)
+}
+
+// settled waits until the API says that a pod has ended whose container has. That takes a moment.
+func (r *runner) settled(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
+	return r.client.Pods.Wait(ctx, pod.ID, func(pod openapi.Pod) (bool, error) {
+		if pod.Status.Phase == openapi.PodPhaseStopping {
+			return false, fmt.Errorf("%s was deleted while it was running", kind.Pods.Ref(pod))
+		}
+		return kind.HasEnded(pod), nil
+	})
+}
+
+// leftError says that a container continues without this program, and why: the user detached (nil), or the connection was lost.
+type leftError struct {
+	why   error
+	flags string // of the husk attach that attaches again
+}
+
+// Error implements error.
+func (e leftError) Error() string {
+	if e.why == nil {
+		return client.ErrDetached.Error()
+	}
+	return e.why.Error()
+}
+
+// Unwrap implements errors.Unwrap.
+func (e leftError) Unwrap() error { return e.why }
+
+// interact waits until a pod has started, attaches to its container and ends as it does. What the container wrote before comes first.
+func (r *runner) interact(ctx context.Context, pod openapi.Pod) error {
+	pod, err := r.untilStarted(ctx, pod)
+	if err != nil {
+		return err
+	}
+	if kind.HasEnded(pod) { // before anybody could attach: it did not wait for input
+		return r.attend(ctx, pod)
+	}
+	o := client.AttachOptions{Stdin: r.flags.Interactive, Terminal: r.flags.Terminal, Backlog: true}
+	again := ""
+	switch {
+	case r.flags.Interactive && r.flags.Terminal:
+		again = "-it "
+	case r.flags.Interactive:
+		again = "-i "
+	}
+	err = r.attach(ctx, r.client, pod, o, r.flags.keys, false)
+	_, hasEnded := errors.AsType[*client.ExitError](err)
+	switch {
+	case errors.Is(err, client.ErrDetached):
+		return leftError{nil, again}
+	case err != nil && !hasEnded && !client.HasCode(err, husk.CodeConflict) && r.isOver(ctx, pod):
+		return err // and the end of its output is in the log
+	case client.IsUnreachable(err) || client.HasCode(err, husk.CodeUnavailable) || client.HasCode(err, husk.CodeSessionSlow) || client.HasCode(err, husk.CodeSessionIdle):
+		return leftError{err, again}
+	case client.HasCode(err, husk.CodeConflict): // it has ended in the meantime, and none of its output was printed
+		return r.attend(ctx, pod)
+	case err != nil && !hasEnded, r.flags.remove:
+		return err
+	}
+	_, settle := r.settled(ctx, pod)
+	return errors.Join(err, settle)
+}
+
+// isOver reports whether a pod is known to have ended.
+func (r *runner) isOver(ctx context.Context, pod openapi.Pod) bool {
+	now, err := r.client.Pods.Get(ctx, pod.ID)
+	return err == nil && kind.HasEnded(now)
+}
+
+// removeTime bounds the deletion of a pod that was run with --rm.
+const removeTime = 2 * time.Minute
+
+// removePod deletes the pod, also after an interruption. A second interruption ends the program.
+func (r *runner) removePod(ctx context.Context, pod openapi.Pod) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	o := kind.PodObject(r.client, pod)
+	if err := o.Delete(ctx); err != nil {
+		if client.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("cannot delete %s; husk delete %s tries again: %w", o.Ref, o.Ref, err)
+	}
+	return r.untilGone(ctx, o, removeTime)
+}
+
+// mountVolumes adds the volumes to a pod. One volume may be mounted at several paths.
+func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts []parse.Mount) error {
+	var volumes []openapi.PodVolume
+	var at []openapi.VolumeMount
+	named := map[uuid.UUID]bool{}
+	for _, m := range mounts {
+		v, err := r.client.Volumes.Find(ctx, m.Volume)
+		if err != nil {
+			return err
+		}
+		if !named[v.ID] {
+			named[v.ID] = true
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.ID})
+		}
+		at = append(at, openapi.VolumeMount{Volume: v.Name, MountPath: m.Path, ReadOnly: &m.ReadOnly})
+	}
+	if len(mounts) > 0 {
+		spec.Volumes, spec.Containers[0].VolumeMounts = &volumes, &at
+	}
+	return nil
+}
+
+func addDetachKeys(cmd *cobra.Command, keys *string) {
+	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys, "the keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; none if empty")
+}
+
+func checkDetachKeys(keys string) error {
+	if _, err := terminal.ParseDetachKeys(keys); err != nil {
+		return exit.Usagef("--detach-keys: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/parse"
+	"husk/openapi"
+)
+
+func usageCommand(a *app) *cobra.Command {
+	var from, to, period, group, label string
+	asCSV := false
+	cmd := &cobra.Command{
+		Use: "usage", Short: "Show the tenant's usage and its cost", Args: cobra.NoArgs,
+		Long: `Show the tenant's usage: what pods reserved while their virtual machines were up,
+what volumes reserved while they existed, and what pods sent over the network.
+Without flags it covers this month until now. The usage of an hour is closed ten
+minutes after its end, and does not change from then on.`,
+		Example: "  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "first day or hour, such as 2026-03-01 or 2026-03-01T12:00:00Z (default: the first of this month)")
+	f.StringVar(&to, "to", "", "day or hour after the last (default: the end of this hour)")
+	f.StringVar(&period, "period", "total", "length of each reporting interval: hour, day or total")
+	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label")
+	f.StringVar(&label, "label", "", "the label for --by label")
+	f.BoolVar(&asCSV, "csv", false, "print comma-separated values, in seconds and bytes")
+	a.completeWords(cmd, "period", "hour", "day", "total")
+	a.completeWords(cmd, "by", "none", "object", "resource", "label")
+	output := a.outputFlags(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		params := openapi.GetUsageParams{Label: given(label)}
+		by, interval := openapi.GetUsageParamsGroupBy(group), openapi.GetUsageParamsPeriod(period)
+		params.GroupBy, params.Period = &by, &interval
+		if !by.Valid() {
+			return exit.Usagef("--by: %q is not none, object, resource or label", group)
+		}
+		if !interval.Valid() {
+			return exit.Usagef("--period: %q is not hour, day or total", period)
+		}
+		if params.From, err = parse.Day("--from", from); err != nil {
+			return err
+		}
+		if params.To, err = parse.Day("--to", to); err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		if asCSV {
+			return c.UsageCSV(cmd.Context(), params, p.Out)
+		}
+		l, err := c.Usage(cmd.Context(), params)
+		if err != nil {
+			return err
+		}
+		if printed, err := p.Value(l); printed {
+			return err
+		}
+		if len(l.Items) == 0 {
+			a.hint("there is no usage in this time")
+			return nil
+		}
+		return kind.Usage.Show(p, l.Items)
+	}
+	return cmd
+}
+
+func quotaCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "quota", Short: "Show the tenant's limits and how much of them is used", Args: cobra.NoArgs}
+	output := a.outputFlags(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		q, err := c.Quota(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if printed, err := p.Value(q); printed {
+			return err
+		}
+		return kind.Quota.Show(p, kind.Allowances(q))
+	}
+	return cmd
+}

@@ -1,0 +1,116 @@
+// Package connect finds out which Husk installation a command is for, and with which identity, and makes a client for it.
+//
+// The answer comes from --context, the environment, or the contexts of package config. Tokens are cached between calls of the command.
+package connect
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"husk/cli/config"
+	"husk/cli/exit"
+	"husk/client"
+)
+
+// Target is an installation and an identity.
+type Target struct {
+	Name    string // of the context; empty if the environment has everything
+	Context config.Context
+	store   config.Store
+}
+
+// Environment are the variables that together replace a context.
+var Environment = []string{"HUSK_API", "HUSK_CLIENT_ID", "HUSK_CLIENT_SECRET"}
+
+// Find returns the target: of --context if it is given, then of the environment, then of HUSK_CONTEXT, then of the current context.
+func Find(context string) (Target, error) {
+	if context == "" {
+		if t, given, err := fromEnvironment(); given || err != nil {
+			return t, err
+		}
+	}
+	store, c, err := Contexts()
+	if err != nil {
+		return Target{}, err
+	}
+	name := Current(context, c)
+	if name == "" {
+		return Target{}, &client.LoginError{Detail: "there is no context and HUSK_API is not set; husk login URL creates a context"}
+	}
+	found, ok := c.Contexts[name]
+	if !ok {
+		return Target{}, client.NotFound("context", name)
+	}
+	t := Target{name, found, store}
+	if _, cached := store.Token(name, t.fingerprint(), time.Now()); !found.LoggedIn() && !cached { // an issuer may give no refresh token
+		return Target{}, &client.LoginError{Detail: "context " + name + " is logged out; husk login --context " + name + " logs in again"}
+	}
+	t.Context.API, err = CheckURL("api of context "+name, found.API)
+	return t, err
+}
+
+// Contexts reads the contexts.
+func Contexts() (config.Store, config.Config, error) {
+	store, err := config.Default()
+	if err != nil {
+		return store, config.Config{}, exit.UsageError{Err: err}
+	}
+	c, err := store.Load()
+	if err != nil {
+		return store, c, exit.UsageError{Err: err}
+	}
+	return store, c, nil
+}
+
+// Current is the name of the context that applies if the environment has no other target. It may be empty.
+func Current(context string, c config.Config) string {
+	for _, name := range []string{context, os.Getenv("HUSK_CONTEXT")} {
+		if name != "" {
+			return name
+		}
+	}
+	return c.CurrentContext
+}
+
+// fromEnvironment is the target of the environment. It is an error if only some of the variables are set.
+func fromEnvironment() (t Target, given bool, err error) {
+	values := map[string]string{}
+	for _, name := range Environment {
+		if v := os.Getenv(name); v != "" {
+			values[name] = v
+		}
+	}
+	if len(values) == 0 {
+		return Target{}, false, nil
+	}
+	for _, name := range Environment {
+		if values[name] == "" {
+			return Target{}, true, exit.Usagef("%s is not set, but others of %s are; set all or none", name, strings.Join(Environment, ", "))
+		}
+	}
+	api, err := CheckURL("HUSK_API", values["HUSK_API"])
+	if err != nil {
+		return Target{}, true, err
+	}
+	key := config.APIKey{ClientID: values["HUSK_CLIENT_ID"], ClientSecret: values["HUSK_CLIENT_SECRET"]}
+	return Target{Context: config.Context{API: api, APIKey: &key}}, true, nil
+}
+
+// CheckURL checks the URL of an API. what says where it comes from.
+func CheckURL(what, text string) (string, error) {
+	api, err := client.CheckURL(text)
+	if err != nil {
+		return "", exit.Usagef("%s: %w", what, err)
+	}
+	return api, nil
+}
+
+// Client makes a client. It calls nothing yet; the first call gets a token.
+func (t Target) Client() (*client.Client, error) {
+	anonymous, err := client.New(t.Context.API)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(t.Context.API, client.WithTokenSource(&tokens{target: t, api: anonymous, now: time.Now}))
+}

@@ -1,0 +1,64 @@
+// Package kind describes the kinds of objects to the commands: the columns that show them, and how to list, find, watch and delete them.
+//
+// Each kind has a file. [Kind] is what all of them have, [Object] is an object of any kind, and [Ref] names one on the command line.
+package kind
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"husk/cli/print"
+	"husk/client"
+)
+
+// Kind describes a kind of object to the commands that list it, so that all kinds are listed alike.
+type Kind[T any] struct {
+	print.View[T]
+
+	Plural  string
+	Aliases []string
+	Short   string // what the command lists
+	ID      func(T) string
+	List    func(ctx context.Context, c *client.Client, q Query) iter.Seq2[T, error]
+	Find    func(ctx context.Context, c *client.Client, name string) (T, error)
+	// Watch is nil for kinds that cannot be watched.
+	Watch    func(ctx context.Context, c *client.Client, q Query, o client.WatchOptions) iter.Seq2[client.Change[T], error]
+	Labels   bool   // can be selected by labels
+	IfNone   string // a hint for an empty list
+	NewViews func(ctx context.Context, c *client.Client) print.View[T]
+}
+
+// Query narrows a list.
+type Query struct {
+	Labels string
+	Events client.EventSelect
+}
+
+// ViewFor is the view for an output. A table may need more requests than JSON.
+func (k Kind[T]) ViewFor(ctx context.Context, c *client.Client, p print.Printer) print.View[T] {
+	if k.NewViews != nil && p.Tabular() {
+		return k.NewViews(ctx, c)
+	}
+	return k.View
+}
+
+// Match reports whether an object is one of those that were named. If none were named, every object is.
+func (k Kind[T]) Match(item T, named []string) bool {
+	return len(named) == 0 || slices.Contains(named, k.ID(item)) || slices.Contains(named, k.Name(item))
+}
+
+// listed makes a list of a slice, for kinds that the API lists in one answer.
+func listed[T any](items []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+
+	"husk/cli/print"
+	"husk/client"
+	"husk/openapi"
+)
+
+// Nodes are the machines that run pods.
+var Nodes = Kind[openapi.Node]{
+	View: print.View[openapi.Node]{
+		Kind: "node",
+		Name: func(n openapi.Node) string { return n.Name },
+		Columns: []print.Column[openapi.Node]{
+			print.Col("NAME", func(n openapi.Node) string { return n.Name }),
+			print.Col("STATE", func(n openapi.Node) string { return string(n.State) }),
+			print.Col("SCHEDULABLE", func(n openapi.Node) string { return map[bool]string{false: "yes", true: "no"}[n.Cordoned] }),
+			print.Col("POOL", func(n openapi.Node) string { return openapi.Value(n.Pool) }),
+			print.Col("CPU", func(n openapi.Node) string {
+				return print.Cores(n.Allocated.CPUMillis) + "/" + print.Cores(n.SchedulableCPUMillis)
+			}),
+			print.Col("MEMORY", func(n openapi.Node) string {
+				return fmt.Sprintf("%d/%dMi", n.Allocated.MemoryMiB, n.Capacity.MemoryMiB)
+			}),
+			print.Col("HEARTBEAT", func(n openapi.Node) string { return print.AgeOf(n.HeartbeatAt) }),
+			print.WideCol("LABELS", func(n openapi.Node) string { return print.Labels(n.Labels) }),
+			print.WideCol("TAINTS", func(n openapi.Node) string { return strings.Join(n.Taints, ",") }),
+			print.WideCol("ID", func(n openapi.Node) string { return n.ID.String() }),
+		},
+	},
+	Plural: "nodes", Aliases: []string{"node"}, Short: "List nodes, and change how pods are scheduled to them",
+	ID: func(n openapi.Node) string { return n.ID.String() },
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Node, error) {
+		return c.Nodes.Find(ctx, name)
+	},
+	IfNone: "an agent joins with a join token",
+	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Node, error] {
+		return listed(c.Nodes.List(ctx))
+	},
+}
+
+// DescribeDefragmentation prints which nodes can be drained, and how.
+func DescribeDefragmentation(w io.Writer, d openapi.Defragmentation) error {
+	if len(d.Freed) == 0 {
+		_, err := fmt.Fprintln(w, "no node can be drained")
+		return err
+	}
+	for _, n := range d.Freed {
+		if _, err := fmt.Fprintf(w, "node/%s: %d moves free %s cores and %d MiB, %s cores and %d MiB each\n", print.Clean(n.NodeName), len(n.Moves),
+			print.Cores(n.Gain.CPUMillis), n.Gain.MemoryMiB, print.Cores(n.GainPerMove.CPUMillis), n.GainPerMove.MemoryMiB); err != nil {
+			return err
+		}
+		for _, m := range n.Moves {
+			if _, err := fmt.Fprintf(w, "  pod %s of tenant %s, %s cores and %d MiB, to node/%s\n", m.PodID, m.TenantID,
+				print.Cores(m.Resources.CPUMillis), m.Resources.MemoryMiB, print.Clean(m.ToNodeName)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d moves free %d nodes\n", d.Moves, len(d.Freed))
+	return err
+}

@@ -1,0 +1,79 @@
+package kind
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"husk/client"
+	"husk/openapi"
+)
+
+// Object is an object that was found by name: what delete and wait need of it, whatever its kind.
+type Object struct {
+	Ref    string // pod/web
+	ID     uuid.UUID
+	Delete func(context.Context) error
+	// Look reads the state of the object; nil for kinds that exist or do not, with no state between.
+	Look func(context.Context) (state, message string, err error)
+}
+
+// finders find objects by kind.
+var finders = map[string]func(ctx context.Context, c *client.Client, name string) (Object, error){
+	"pod": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		p, err := c.Pods.Find(ctx, name)
+		return PodObject(c, p), err
+	},
+	"volume": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		v, err := c.Volumes.Find(ctx, name)
+		return Object{
+			Ref: Volumes.Ref(v), ID: v.ID,
+			Delete: func(ctx context.Context) error { return c.Volumes.Delete(ctx, v.ID) },
+			Look: func(ctx context.Context) (string, string, error) {
+				v, err := c.Volumes.Get(ctx, v.ID)
+				return string(v.State), openapi.Value(v.Message), err
+			},
+		}, err
+	},
+	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		i, err := c.Images.Find(ctx, name)
+		return Object{
+			Ref: Images.Ref(i), ID: i.ID,
+			Delete: func(ctx context.Context) error { return c.Images.Delete(ctx, i.ID) },
+			Look: func(ctx context.Context) (string, string, error) {
+				i, err := c.Images.Get(ctx, i.ID)
+				return string(i.State), ImageMessage(i, CoarseStep), err
+			},
+		}, err
+	},
+	"service-account": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		s, err := c.ServiceAccounts.Find(ctx, name)
+		return Object{Ref: ServiceAccounts.Ref(s), ID: s.ID, Delete: func(ctx context.Context) error { return c.ServiceAccounts.Delete(ctx, s.ID) }}, err
+	},
+	"api-key": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		k, err := findKey(ctx, c, name, "")
+		return Object{Ref: keyView.Ref(k), ID: k.ClientID, Delete: func(ctx context.Context) error {
+			return c.ServiceAccounts.DeleteKey(ctx, k.ServiceAccountID, k.ClientID)
+		}}, err
+	},
+	"user": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		u, err := c.Users.Find(ctx, name)
+		return Object{Ref: Users.Ref(u), ID: u.ID, Delete: func(ctx context.Context) error { return c.Users.Delete(ctx, u.ID) }}, err
+	},
+	"issuer": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		i, err := c.Issuers.Find(ctx, name)
+		return Object{Ref: Issuers.Ref(i), ID: i.ID, Delete: func(ctx context.Context) error { return c.Issuers.Delete(ctx, i.ID) }}, err
+	},
+}
+
+// PodObject is a pod as an object.
+func PodObject(c *client.Client, p openapi.Pod) Object {
+	return Object{
+		Ref: Pods.Ref(p), ID: p.ID,
+		Delete: func(ctx context.Context) error { return c.Pods.Delete(ctx, p.ID) },
+		Look: func(ctx context.Context) (string, string, error) {
+			p, err := c.Pods.Get(ctx, p.ID)
+			return string(p.Status.Phase), openapi.Value(p.Status.Message), err
+		},
+	}
+}

@@ -1,0 +1,128 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"husk/cli/print"
+	"husk/client"
+	"husk/openapi"
+)
+
+// Pods are virtual machines that run containers.
+var Pods = Kind[openapi.Pod]{
+	View: print.View[openapi.Pod]{
+		Kind: "pod",
+		Name: func(p openapi.Pod) string { return p.Name },
+		Columns: []print.Column[openapi.Pod]{
+			print.Col("NAME", func(p openapi.Pod) string { return p.Name }),
+			print.Col("PHASE", func(p openapi.Pod) string { return string(p.Status.Phase) }),
+			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", running(p), len(p.Spec.Containers)) }),
+			print.Col("RESTARTS", func(p openapi.Pod) string { return fmt.Sprint(restarts(p)) }),
+			print.Col("ADDRESS", func(p openapi.Pod) string { return openapi.Value(p.Status.Address) }),
+			print.Col("CPU", func(p openapi.Pod) string { return print.Cores(p.Spec.Resources.CPUMillis) }),
+			print.Col("MEMORY", func(p openapi.Pod) string { return fmt.Sprintf("%dMi", p.Spec.Resources.MemoryMiB) }),
+			print.Col("AGE", func(p openapi.Pod) string { return print.Age(p.CreatedAt) }),
+			print.WideCol("NODE", func(p openapi.Pod) string { return openapi.Value(p.Status.NodeName) }),
+			print.WideCol("LABELS", func(p openapi.Pod) string { return print.Labels(p.Labels) }),
+			print.WideCol("ID", func(p openapi.Pod) string { return p.ID.String() }),
+			print.WideCol("IMAGES", func(p openapi.Pod) string {
+				var refs []string
+				for _, c := range p.Spec.Containers {
+					refs = append(refs, c.Image)
+				}
+				return strings.Join(refs, ",")
+			}),
+			print.WideCol("MESSAGE", func(p openapi.Pod) string { return openapi.Value(p.Status.Message) }),
+		},
+	},
+	Plural: "pods", Aliases: []string{"po"}, Short: "List or watch pods", Labels: true,
+	ID:     func(p openapi.Pod) string { return p.ID.String() },
+	Find:   FindPod,
+	IfNone: "husk run IMAGE creates one",
+	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Pod, error] {
+		return c.Pods.List(ctx, client.Select{Labels: q.Labels})
+	},
+	Watch: func(ctx context.Context, c *client.Client, _ Query, o client.WatchOptions) iter.Seq2[client.Change[openapi.Pod], error] {
+		return c.Pods.Watch(ctx, o)
+	},
+}
+
+func running(p openapi.Pod) int {
+	n := 0
+	for _, c := range p.Status.Containers {
+		if c.State == openapi.ContainerStatusStateRunning {
+			n++
+		}
+	}
+	return n
+}
+
+// restarts counts the restarts of the containers and of the virtual machine.
+func restarts(p openapi.Pod) int {
+	n := openapi.Value(p.Status.Restarts)
+	for _, c := range p.Status.Containers {
+		n += c.Restarts
+	}
+	return n
+}
+
+// FindPod finds a pod by name or ID, which may follow its kind.
+func FindPod(ctx context.Context, c *client.Client, name string) (openapi.Pod, error) {
+	return c.Pods.Find(ctx, Bare("pod", name))
+}
+
+// DescribePod prints the details of a pod, above all why it does not run.
+func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
+	var f print.Facts
+	line := f.Add
+	line("Name:", p.Name)
+	line("ID:", p.ID.String())
+	line("Labels:", print.Labels(p.Labels))
+	line("Phase:", string(p.Status.Phase))
+	line("Reason:", openapi.Value(p.Status.Reason))
+	line("Message:", openapi.Value(p.Status.Message))
+	line("Address:", openapi.Value(p.Status.Address))
+	line("Node:", openapi.Value(p.Status.NodeName))
+	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	line("Restart policy:", string(openapi.Value(p.Spec.RestartPolicy)))
+	line("Created:", p.CreatedAt.Format(time.RFC3339)+", "+print.Age(p.CreatedAt)+" ago")
+	for _, v := range openapi.Value(p.Spec.Volumes) {
+		line("Volume "+v.Name+":", v.VolumeID.String())
+	}
+	states := map[string]openapi.ContainerStatus{}
+	for _, s := range p.Status.Containers {
+		states[s.Name] = s
+	}
+	for _, c := range p.Spec.Containers {
+		f.Gap()
+		line("Container "+c.Name+":", c.Image)
+		line("  Command:", strings.Join(append(openapi.Value(c.Command), openapi.Value(c.Args)...), " "))
+		s := states[c.Name]
+		line("  State:", string(s.State))
+		if s.ExitCode != nil {
+			line("  Exit code:", fmt.Sprint(*s.ExitCode))
+		}
+		line("  Reason:", openapi.Value(s.Reason))
+		line("  Message:", openapi.Value(s.Message))
+		line("  Restarts:", fmt.Sprint(s.Restarts))
+		for _, m := range openapi.Value(c.VolumeMounts) {
+			mode := ""
+			if openapi.Value(m.ReadOnly) {
+				mode = ", read-only"
+			}
+			line("  Mount:", m.Volume+" at "+m.MountPath+mode)
+		}
+	}
+	if len(happened) > 0 {
+		f.Gap()
+	}
+	for _, e := range happened {
+		line(e.At.Format(time.RFC3339), print.State(e.Reason, openapi.Value(e.Message)))
+	}
+	return f.Print(w)
+}

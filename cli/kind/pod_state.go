@@ -1,0 +1,55 @@
+package kind
+
+import (
+	"fmt"
+
+	"husk/cli/print"
+	"husk/client"
+	"husk/openapi"
+)
+
+// PodState is the phase, with the address of a running pod or the exit code of its container.
+func PodState(p openapi.Pod) string {
+	text := string(p.Status.Phase)
+	switch {
+	case p.Status.Phase == openapi.PodPhaseRunning && p.Status.Address != nil:
+		text += ", address " + *p.Status.Address
+	case len(p.Status.Containers) == 1 && p.Status.Containers[0].ExitCode != nil:
+		text += fmt.Sprintf(", exit code %d", *p.Status.Containers[0].ExitCode)
+	}
+	return text
+}
+
+// PodFailed is the error for a pod that did not do what it should.
+func PodFailed(pod openapi.Pod) error {
+	return fmt.Errorf("%s is %s", Pods.Ref(pod), print.State(PodState(pod), openapi.Value(pod.Status.Message)))
+}
+
+// ContainerCode is the exit code of the pod's first container that failed, or of any container.
+func ContainerCode(pod openapi.Pod) *int {
+	var code *int
+	for _, s := range pod.Status.Containers {
+		if s.ExitCode != nil && (code == nil || *code == 0) {
+			code = s.ExitCode
+		}
+	}
+	return code
+}
+
+// PodEnd is the error for the way in which a pod has ended.
+func PodEnd(pod openapi.Pod) error {
+	code := ContainerCode(pod)
+	switch {
+	case pod.Status.Phase == openapi.PodPhaseSucceeded:
+		return nil
+	case code != nil && *code != 0:
+		return &client.ExitError{Code: *code}
+	default:
+		return PodFailed(pod)
+	}
+}
+
+// HasEnded reports whether a pod's containers have ended for good.
+func HasEnded(p openapi.Pod) bool {
+	return p.Status.Phase == openapi.PodPhaseSucceeded || p.Status.Phase == openapi.PodPhaseFailed
+}

@@ -1,0 +1,127 @@
+package parse
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"husk/cli/exit"
+	"husk/client"
+	"husk/openapi"
+)
+
+func TestSizeIsAMultipleOfItsUnit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text, unit string
+		want       int
+	}{
+		{"256Mi", "Mi", 256},
+		{"1Gi", "Mi", 1024},
+		{"1.5Gi", "Mi", 1536},
+		{"0.5Ti", "Gi", 512},
+		{"10Gi", "Gi", 10},
+		{"2048Ki", "Mi", 2},
+		{"256m", "Mi", 256},
+		{"1g", "Mi", 1024},
+	} {
+		got, err := Size("--memory", c.text, c.unit)
+		if err != nil || got != c.want {
+			t.Errorf("%s in %s: %d, %v; want %d", c.text, c.unit, got, err, c.want)
+		}
+	}
+	for _, text := range []string{"", "256", "256M", "Mi", "-1Mi", "+1Mi", "1e3Mi", "1/2Gi", "0Mi", "1.5Mi", "1..5Gi", "1 Gi", "0x10Mi", "99999999999999999999Ti", "NaNGi"} {
+		if got, err := Size("--memory", text, "Mi"); exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), "--memory") {
+			t.Errorf("%q: %d, %v; want a usage error that names the flag", text, got, err)
+		}
+	}
+}
+
+func TestCPU(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"0.5": 500, "2": 2000, "500m": 500, ".25": 250, "1.001": 1001} {
+		if got, err := CPU(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "m", "0", "-1", "1.0001", "0.5m", "1,5", "two", "1e3"} {
+		if got, err := CPU(text); exit.Code(err) != exit.Usage {
+			t.Errorf("%q: %d, %v; want a usage error", text, got, err)
+		}
+	}
+}
+
+func TestEnvTakesValuesFromTheFlagOrTheEnvironment(t *testing.T) {
+	t.Setenv("HUSK_TEST_VALUE", "from here")
+	got, err := Env([]string{"A=b", "EMPTY=", "EQUALS=a=b", "HUSK_TEST_VALUE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []openapi.EnvVar{{Name: "A", Value: "b"}, {Name: "EMPTY", Value: ""}, {Name: "EQUALS", Value: "a=b"}, {Name: "HUSK_TEST_VALUE", Value: "from here"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, item := range []string{"=b", "", "HUSK_TEST_NOT_SET"} {
+		if _, err := Env([]string{item}); exit.Code(err) != exit.Usage {
+			t.Errorf("%q: %v; want a usage error", item, err)
+		}
+	}
+}
+
+func TestMounts(t *testing.T) {
+	t.Parallel()
+	got, err := Mounts([]string{"data:/data", "data:/etc/conf:ro", "logs:/var/log:rw"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Mount{{"data", "/data", false}, {"data", "/etc/conf", true}, {"logs", "/var/log", false}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, item := range []string{"data", "data:", ":/data", "data:relative", "data:/", "data:/a:rx", "data:/a:ro:x", ""} {
+		if _, err := Mounts([]string{item}); exit.Code(err) != exit.Usage {
+			t.Errorf("%q: %v; want a usage error", item, err)
+		}
+	}
+}
+
+func TestPodIsNamedAfterItsImage(t *testing.T) {
+	t.Parallel()
+	for reference, want := range map[string]string{
+		"registry.example.com/team/nginx:1.22":            "nginx",
+		"registry.example.com:5000/Big_Name":              "big-name",
+		"busybox@sha256:0123":                             "busybox",
+		"registry.example.com/" + strings.Repeat("a", 80): strings.Repeat("a", 50),
+		"___": "pod",
+	} {
+		got := BaseName(reference)
+		if got != want || !client.IsName(got) {
+			t.Errorf("%s: %q, want %q", reference, got, want)
+		}
+	}
+}
+
+func TestPodFromFlags(t *testing.T) {
+	t.Parallel()
+	f := Pod{name: "web", cpus: "1", memory: "1Gi", restart: "onfailure", user: "app", workdir: "/srv", entrypoint: "/bin/start", labels: []string{"app=web"}, env: []string{"A=b"}, volumes: []string{"data:/data:ro"}}
+	got, mounts, err := f.Create("registry.example.com/nginx:1.22", []string{"--", "-g", "daemon off;"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, workdir, policy := "app", "/srv", openapi.OnFailure
+	want := openapi.PodCreate{Name: "web", Labels: &openapi.Labels{"app": "web"}, Spec: openapi.PodSpec{
+		Resources:     openapi.Resources{CPUMillis: 1000, MemoryMiB: 1024},
+		RestartPolicy: &policy,
+		Containers: []openapi.Container{{
+			Name: "nginx", Image: "registry.example.com/nginx:1.22", Command: &[]string{"/bin/start"}, Args: &[]string{"-g", "daemon off;"},
+			Env: &[]openapi.EnvVar{{Name: "A", Value: "b"}}, User: &user, WorkingDir: &workdir,
+		}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Mount{{"data", "/data", true}}, mounts); diff != "" {
+		t.Error(diff)
+	}
+}

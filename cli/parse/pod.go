@@ -1,0 +1,141 @@
+package parse
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/spf13/pflag"
+
+	"husk/openapi"
+)
+
+// Pod are the flags that describe a pod with one container.
+type Pod struct {
+	Interactive, Terminal bool
+
+	name, cpus, memory, restart, user, workdir, entrypoint string
+	env, envFiles, volumes, labels                         []string
+	scheduling                                             Scheduling
+}
+
+// AddTo adds the flags.
+func (f *Pod) AddTo(fs *pflag.FlagSet) {
+	fs.StringVar(&f.name, "name", "", "name of the pod (default: made from the image)")
+	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
+	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, including its kernel, such as 256m or 1g")
+	fs.StringArrayVarP(&f.env, "env", "e", nil, "NAME=VALUE, or NAME to take the value from this environment; may be repeated")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "a file with lines NAME=VALUE; may be repeated")
+	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "VOLUME:/path or VOLUME:/path:ro; may be repeated")
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "NAME=VALUE; may be repeated")
+	fs.StringVar(&f.entrypoint, "entrypoint", "", "the program to run instead of the image's entrypoint")
+	fs.StringVar(&f.restart, "restart", "no", "no, on-failure or always")
+	fs.StringVarP(&f.user, "user", "u", "", "user or user:group (default: the image's)")
+	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
+	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "give the container a standard input, and send it this program's; with -d or --wait it stays open for husk attach -i")
+	fs.BoolVarP(&f.Terminal, "tty", "t", false, "give the container a terminal")
+	f.scheduling.AddTo(fs)
+}
+
+// Create makes a pod from the flags. Its volumes are still names. Input of a pod that is followed ends when the input of this program does.
+func (f *Pod) Create(image string, command []string, followed bool) (openapi.PodCreate, []Mount, error) {
+	fail := func(err error) (openapi.PodCreate, []Mount, error) { return openapi.PodCreate{}, nil, err }
+	cpu, err := CPU(f.cpus)
+	if err != nil {
+		return fail(err)
+	}
+	memory, err := Size("--memory", f.memory, "Mi")
+	if err != nil {
+		return fail(err)
+	}
+	env, err := f.environment()
+	if err != nil {
+		return fail(err)
+	}
+	mounts, err := Mounts(f.volumes)
+	if err != nil {
+		return fail(err)
+	}
+	labels, err := Labels(f.labels)
+	if err != nil {
+		return fail(err)
+	}
+	policy, err := Restart(f.restart)
+	if err != nil {
+		return fail(err)
+	}
+	scheduling, err := f.scheduling.Scheduling()
+	if err != nil {
+		return fail(err)
+	}
+	container := openapi.Container{
+		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed),
+	}
+	if _, err := uuid.Parse(image); err == nil {
+		container.Name = "main"
+	}
+	name := f.name
+	if name == "" {
+		name = container.Name + "-" + suffix()
+	}
+	if f.entrypoint != "" {
+		container.Command = &[]string{f.entrypoint}
+	}
+	if len(command) > 0 && command[0] == "--" { // as users of kubectl write it
+		command = command[1:]
+	}
+	if len(command) > 0 {
+		container.Args = &command
+	}
+	if len(env) > 0 {
+		container.Env = &env
+	}
+	return openapi.PodCreate{Name: name, Labels: labels, Spec: openapi.PodSpec{
+		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
+	}}, mounts, nil
+}
+
+// environment joins the files and the flags. Later ones take precedence, and flags come last.
+func (f *Pod) environment() ([]openapi.EnvVar, error) {
+	var all []openapi.EnvVar
+	for _, file := range f.envFiles {
+		vars, err := EnvFile(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, vars...)
+	}
+	vars, err := Env(f.env)
+	if err != nil {
+		return nil, err
+	}
+	var joined []openapi.EnvVar
+	for _, v := range append(all, vars...) {
+		if i := slices.IndexFunc(joined, func(e openapi.EnvVar) bool { return e.Name == v.Name }); i >= 0 {
+			joined[i].Value = v.Value
+			continue
+		}
+		joined = append(joined, v)
+	}
+	return joined, nil
+}
+
+// suffix distinguishes the names of pods of one image.
+func suffix() string {
+	const letters = "bcdfghjklmnpqrstvwxz0123456789"
+	b := make([]byte, 5)
+	for i := range b {
+		b[i] = letters[rand.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+// given is a pointer to a value, or nil for a zero value.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

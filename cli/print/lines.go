@@ -1,0 +1,43 @@
+package print
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"husk/client"
+)
+
+// longestLine bounds how much of a line is held back to print it in one piece among the lines of others, in bytes.
+const longestLine = 256 << 10
+
+// Lines prints the log of a container, both of its streams on one.
+type Lines struct {
+	Mu         *sync.Mutex // of everything that prints on Out
+	Out        io.Writer
+	Prefix     string
+	Timestamps bool
+
+	held   string // the beginning of a line whose end has not come yet
+	within bool   // a line has begun
+}
+
+// Print prints a line.
+func (p *Lines) Print(l client.LogLine) error {
+	if !p.within {
+		p.held = p.Prefix
+		if p.Timestamps {
+			p.held += l.Time.UTC().Format(time.RFC3339Nano) + " "
+		}
+	}
+	p.held += l.Text()
+	p.within = l.Partial
+	if l.Partial && p.Prefix != "" && len(p.held) < longestLine {
+		return nil
+	}
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
+	_, err := io.WriteString(p.Out, p.held)
+	p.held = ""
+	return err
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/print"
+	"husk/client"
+)
+
+// listCommand makes the command that lists and gets objects of a kind.
+func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     k.Plural + " [NAME|ID…]",
+		Aliases: k.Aliases,
+		Short:   k.Short,
+		Args:    cobra.ArbitraryArgs,
+	}
+	output := a.outputFlags(cmd, "table")
+	selector, watch := new(string), new(bool)
+	if k.Labels {
+		cmd.Flags().StringVarP(selector, "selector", "l", "", "only objects with these labels, such as app=web,tier!=test")
+	}
+	if k.Watch != nil {
+		cmd.Flags().BoolVarP(watch, "watch", "w", false, "continue with every change")
+	}
+	cmd.ValidArgsFunction = a.completeNames(k.Kind)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 && *selector != "" {
+			return exit.Usagef("--selector selects by labels; give no names with it")
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		q, named := kind.Query{Labels: *selector}, kind.BareNames(k.Kind, args)
+		if *watch {
+			return follow(cmd.Context(), a, k, c, p, q, named)
+		}
+		return show(cmd.Context(), a, k, c, p, q, named)
+	}
+	return cmd
+}
+
+// show lists objects, or those that were named.
+func show[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, p print.Printer, q kind.Query, named []string) error {
+	if len(named) == 0 {
+		items, err := client.Collect(k.List(ctx, c, q))
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 && p.Tabular() {
+			if q.Labels != "" {
+				a.hint("no %s match these labels", k.Plural)
+			} else {
+				a.hint("no %s yet; %s", k.Plural, k.IfNone)
+			}
+			return nil
+		}
+		return k.ViewFor(ctx, c, p).Show(p, items)
+	}
+	items := make([]T, 0, len(named))
+	for _, name := range named {
+		item, err := k.Find(ctx, c, name)
+		if err != nil {
+			return err
+		}
+		items = append(items, item)
+	}
+	v := k.ViewFor(ctx, c, p)
+	if len(items) == 1 {
+		return v.One(p, items[0])
+	}
+	return v.Show(p, items)
+}
+
+// follow prints objects and their changes until ctx ends.
+func follow[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, p print.Printer, q kind.Query, named []string) error {
+	changes := print.NewChanges(p, k.ViewFor(ctx, c, p), k.ID)
+	o := client.WatchOptions{
+		Select:       client.Select{Labels: q.Labels},
+		Disconnected: func(error) { a.hint("lost the connection; retrying") },
+		Reconnected:  func() { a.hint("connected again") },
+	}
+	for change, err := range k.Watch(ctx, c, q, o) {
+		if err != nil {
+			return err
+		}
+		if change.Type == client.Synced || !k.Match(change.Object, named) {
+			continue
+		}
+		if err := changes.Print(change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// getCommand has the same lists under kubectl's name.
+func getCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "get", Short: "List objects of a kind, or show some by name or ID",
+		Long: `List objects of a kind, or show some by name or ID. Each kind also has a command
+of its own: husk get pods is the same as husk pods.`,
+	}
+	of := kind.Pods // husk pod is a command of its own, husk get pod is not
+	of.Aliases = append([]string{"pod"}, of.Aliases...)
+	cmd.AddCommand(
+		listCommand(a, of), listCommand(a, kind.Volumes), listCommand(a, kind.Images), eventsCommand(a), quotaCommand(a),
+		listCommand(a, kind.ServiceAccounts), listKeysCommand(a), listCommand(a, kind.Users), listCommand(a, kind.Issuers), auditCommand(a),
+		listCommand(a, kind.Nodes), listCommand(a, kind.Pools),
+	)
+	return group(cmd)
+}

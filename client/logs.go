@@ -1,0 +1,238 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+)
+
+// LogLine is one line of a container's output.
+type LogLine struct {
+	Time    time.Time `json:"time"`
+	Stream  string    `json:"stream"` // stdout or stderr
+	Line    string    `json:"line"`
+	Partial bool      `json:"partial"` // the next one continues this line
+	Dropped uint64    `json:"dropped"` // how many lines before this one are lost
+	Cursor  string    `json:"cursor"`  // for LogOptions.After
+}
+
+// Text is the line as the container wrote it, with its newline.
+func (l LogLine) Text() string {
+	if l.Partial {
+		return l.Line
+	}
+	return l.Line + "\n"
+}
+
+// LogOptions choose lines.
+type LogOptions struct {
+	Container string    // may be empty if the pod has only one
+	Tail      *int      // only the last lines; nil is all that are kept
+	Since     time.Time // only lines from this time on
+	After     string    // only lines after the one with this cursor
+	// Follow continues with new lines until the container has ended for good, or the pod is deleted. A connection that breaks is opened
+	// again after the last line, so no line is yielded twice.
+	Follow bool
+}
+
+// Logs yields the lines of a container's log.
+func (p Pods) Logs(ctx context.Context, id uuid.UUID, o LogOptions) iter.Seq2[LogLine, error] {
+	return func(yield func(LogLine, error) bool) {
+		f := follower{
+			c: p.c, id: id, o: o, last: given(o.After), take: func(l LogLine) error {
+				if !yield(l, nil) {
+					return errStopped
+				}
+				return nil
+			},
+		}
+		var err error
+		if o.Follow {
+			err = f.toTheEnd(ctx)
+			if f.count > 0 && IsNotFound(err) { // deleted meanwhile
+				err = nil
+			}
+		} else {
+			err = f.once(ctx, false)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(LogLine{}, err)
+		}
+	}
+}
+
+// follower reads a log while it grows. Each line has a cursor, so the follower can continue after the last line it read, at any server.
+type follower struct {
+	c    *Client
+	id   uuid.UUID
+	o    LogOptions
+	take func(LogLine) error
+
+	last  *string // cursor of the last line
+	count int     // lines read
+}
+
+// maxLogLine bounds one line of the stream, in bytes. The agent cuts lines far below.
+const maxLogLine = 1 << 20
+
+// once reads until the log ends, or until its connection breaks, which is an error.
+func (f *follower) once(ctx context.Context, follow bool) error {
+	accept := "application/x-ndjson"
+	params := openapi.GetPodLogsParams{Container: given(f.o.Container), Follow: &follow, Accept: &accept, After: f.last}
+	if !f.o.Since.IsZero() {
+		params.Since = &f.o.Since
+	}
+	if f.count == 0 {
+		params.Tail = f.o.Tail
+	}
+	resp, err := f.c.api.GetPodLogs(ctx, f.id, &params)
+	if err := Check(resp, err); err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxLogLine)
+	for lines.Scan() {
+		var l LogLine
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return fmt.Errorf("the log of pod %s does not match the contract: %w", f.id, err)
+		}
+		f.count++
+		f.last = given(l.Cursor)
+		if err := f.take(l); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, bufio.ErrTooLong) {
+			return fmt.Errorf("the log of pod %s has a line of more than %d bytes", f.id, maxLogLine)
+		}
+		return &UnreachableError{fmt.Errorf("the log of pod %s broke off: %w", f.id, err)}
+	}
+	return nil
+}
+
+// patience is how often in a row the follower tries to open a log before it reports the error.
+const patience = 12 // about 40 s with backoff: a node's agent that is replaced is back by then
+
+// follow reads until the log ends. It reopens a connection that breaks.
+func (f *follower) follow(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		before := f.count
+		err := f.once(ctx, true)
+		switch {
+		case err == nil || errors.Is(err, errStopped):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		if f.count != before {
+			attempt = 1
+		}
+		mayCome := IsUnreachable(err) || HasCode(err, husk.CodeLogsUnavailable) || HasCode(err, husk.CodeUnavailable)
+		if attempt >= patience || !mayCome {
+			return err
+		}
+		if err := pause(ctx, backoff(attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+// toTheEnd follows until the container has ended for good. The end of a stream says little: a stream may end with the agent behind it,
+// and it may stay open when nothing more can come. So the follower also watches the pod, and reads the rest once the container has ended.
+func (f *follower) toTheEnd(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		before := f.count
+		over, err := f.whileRunning(ctx)
+		if err != nil {
+			return err
+		}
+		if over {
+			err := f.once(ctx, false)
+			switch {
+			case errors.Is(err, errStopped):
+				return err
+			case ctx.Err() != nil:
+				return ctx.Err()
+			default:
+				return nil // the log may be gone, with the pod
+			}
+		}
+		if f.count != before {
+			attempt = 1
+		}
+		if err := pause(ctx, backoff(attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+// lookEvery is how often the follower reads the pod.
+const lookEvery = time.Second
+
+// whileRunning follows until the stream ends or the container has ended, and reports whether it has.
+func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
+	streaming, stop := context.WithCancel(ctx)
+	defer stop()
+	type look struct {
+		over bool
+		err  error
+	}
+	looked := make(chan look, 1)
+	go func() {
+		for {
+			pod, err := f.c.Pods.Get(ctx, f.id)
+			over := err == nil && HasEnded(pod, f.o.Container)
+			mayRun := IsUnreachable(err) && streaming.Err() == nil // the log may still be there although the API is not
+			if !mayRun && (err != nil || over || streaming.Err() != nil) {
+				stop()
+				looked <- look{over, err}
+				return
+			}
+			_ = pause(streaming, lookEvery) //nolint:errcheck // the next round sees that it has ended
+		}
+	}()
+	err := f.follow(streaming)
+	stopped := streaming.Err() != nil
+	stop()
+	last := <-looked
+	switch {
+	case errors.Is(err, errStopped):
+		return false, err
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil && !stopped:
+		return false, err
+	default:
+		return last.over, last.err
+	}
+}
+
+// HasEnded reports whether a container of the pod writes nothing any more. An empty name is the pod's only container.
+func HasEnded(pod openapi.Pod, container string) bool {
+	switch pod.Status.Phase { //nolint:exhaustive // in the others a container may run
+	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed, openapi.PodPhaseStopping:
+		return true
+	}
+	for _, s := range pod.Status.Containers {
+		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {
+			continue
+		}
+		policy := openapi.Value(pod.Spec.RestartPolicy)
+		return policy == openapi.Never || policy == openapi.OnFailure && openapi.Value(s.ExitCode) == 0
+	}
+	return false
+}

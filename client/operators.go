@@ -1,0 +1,114 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"husk/openapi"
+)
+
+// Tenants are managed by operators.
+type Tenants struct{ c *Client }
+
+// Create creates a tenant.
+func (t Tenants) Create(ctx context.Context, tenant openapi.TenantCreate) (openapi.Tenant, error) {
+	return Decode[openapi.Tenant](t.c.api.CreateTenant(ctx, &openapi.CreateTenantParams{IdempotencyKey: newKey()}, tenant))
+}
+
+// Get returns a tenant.
+func (t Tenants) Get(ctx context.Context, id uuid.UUID) (openapi.Tenant, error) {
+	return Decode[openapi.Tenant](t.c.api.GetTenant(ctx, id))
+}
+
+// Find returns a tenant by its name or its ID.
+func (t Tenants) Find(ctx context.Context, nameOrID string) (openapi.Tenant, error) {
+	return FindIn(t.List(ctx), "tenant", nameOrID, func(t openapi.Tenant) []string { return []string{t.Name, t.ID.String()} })
+}
+
+// List yields all tenants.
+func (t Tenants) List(ctx context.Context) iter.Seq2[openapi.Tenant, error] {
+	return pages[openapi.Tenant](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		return t.c.api.ListTenants(ctx, &openapi.ListTenantsParams{Limit: limit, Cursor: cursor})
+	})
+}
+
+// CreateKey creates an API key of the tenant's first owner. Its secret is in this answer and nowhere else.
+func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.TenantKeyCreate) (openapi.APIKeyWithSecret, error) {
+	return Decode[openapi.APIKeyWithSecret](t.c.api.CreateAPIKey(ctx, id, &openapi.CreateAPIKeyParams{IdempotencyKey: newKey()}, key))
+}
+
+// Placement returns the scheduler's last decision about any tenant's pod, with all its reasons.
+func (t Tenants) Placement(ctx context.Context, tenant, pod uuid.UUID) (openapi.Placement, error) {
+	return Decode[openapi.Placement](t.c.api.AdminGetPodPlacement(ctx, tenant, pod))
+}
+
+// Nodes are the machines that run pods. They are managed by operators.
+type Nodes struct{ c *Client }
+
+// List returns all nodes.
+func (n Nodes) List(ctx context.Context) ([]openapi.Node, error) {
+	l, err := Decode[openapi.NodeList](n.c.api.ListNodes(ctx))
+	return l.Items, err
+}
+
+// Find returns a node by its name or its ID.
+func (n Nodes) Find(ctx context.Context, nameOrID string) (openapi.Node, error) {
+	return FindIn(each(n.List(ctx)), "node", nameOrID, func(n openapi.Node) []string { return []string{n.ID.String(), n.Name} })
+}
+
+// Update changes a node: its pool, its labels and taints, and whether pods are scheduled to it.
+func (n Nodes) Update(ctx context.Context, id uuid.UUID, change openapi.NodeUpdate) (openapi.Node, error) {
+	return Decode[openapi.Node](n.c.api.UpdateNode(ctx, id, &openapi.UpdateNodeParams{}, change))
+}
+
+// CreateJoinToken creates a token with which an agent joins, once.
+func (n Nodes) CreateJoinToken(ctx context.Context, token openapi.JoinTokenCreate) (openapi.JoinToken, error) {
+	return Decode[openapi.JoinToken](n.c.api.CreateJoinToken(ctx, &openapi.CreateJoinTokenParams{IdempotencyKey: newKey()}, token))
+}
+
+// Defragment proposes which nodes can be drained by moving their pods to other nodes, and does it unless it is a dry run.
+func (n Nodes) Defragment(ctx context.Context, d openapi.DefragmentationCreate) (openapi.Defragmentation, error) {
+	return Decode[openapi.Defragmentation](n.c.api.Defragment(ctx, &openapi.DefragmentParams{IdempotencyKey: newKey()}, d))
+}
+
+// Pools are groups of nodes with the same CPU overcommit. They are managed by operators.
+type Pools struct{ c *Client }
+
+// List returns all pools.
+func (p Pools) List(ctx context.Context) ([]openapi.Pool, error) {
+	l, err := Decode[openapi.PoolList](p.c.api.ListPools(ctx))
+	return l.Items, err
+}
+
+// Find returns a pool.
+func (p Pools) Find(ctx context.Context, name string) (openapi.Pool, error) {
+	return FindIn(each(p.List(ctx)), "pool", name, func(p openapi.Pool) []string { return []string{p.Name} })
+}
+
+// Put creates a pool or changes it.
+func (p Pools) Put(ctx context.Context, name string, pool openapi.PoolPut) (openapi.Pool, error) {
+	return Decode[openapi.Pool](p.c.api.PutPool(ctx, name, pool))
+}
+
+// Delete deletes a pool that has no nodes.
+func (p Pools) Delete(ctx context.Context, name string) error {
+	return done(p.c.api.DeletePool(ctx, name))
+}
+
+// each yields a slice as a list.
+func each[T any](items []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
+}

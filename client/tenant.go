@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+
+	"husk/openapi"
+)
+
+// LoginOptions returns the OIDC issuers of the installation. It needs no token.
+func (c *Client) LoginOptions(ctx context.Context) ([]openapi.LoginOption, error) {
+	options, err := Decode[openapi.LoginOptions](c.api.GetLoginOptions(ctx))
+	return options.Issuers, err
+}
+
+// WhoAmI returns the identity of this client.
+func (c *Client) WhoAmI(ctx context.Context) (openapi.Identity, error) {
+	return Decode[openapi.Identity](c.api.WhoAmI(ctx))
+}
+
+// Quota returns the tenant's limits and what it uses of them.
+func (c *Client) Quota(ctx context.Context) (openapi.QuotaUse, error) {
+	return Decode[openapi.QuotaUse](c.api.GetQuota(ctx))
+}
+
+// Usage returns what the tenant has used and what it costs. Without parameters that is this month until now.
+func (c *Client) Usage(ctx context.Context, params openapi.GetUsageParams) (openapi.UsageList, error) {
+	params.Format = nil
+	return Decode[openapi.UsageList](c.api.GetUsage(ctx, &params))
+}
+
+// UsageCSV writes the same as comma-separated values.
+func (c *Client) UsageCSV(ctx context.Context, params openapi.GetUsageParams, w io.Writer) error {
+	params.Format = new(openapi.GetUsageParamsFormatCsv)
+	resp, err := c.api.GetUsage(ctx, &params)
+	if err := Check(resp, err); err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+// Audit yields who changed what, the newest first. perPage is how many entries one request asks for; 0 is as many as possible.
+func (c *Client) Audit(ctx context.Context, perPage int) iter.Seq2[openapi.AuditEntry, error] {
+	return pages[openapi.AuditEntry](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		if perPage > 0 {
+			limit = &perPage
+		}
+		return c.api.ListAudit(ctx, &openapi.ListAuditParams{Limit: limit, Cursor: cursor})
+	})
+}

@@ -1,0 +1,58 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"husk/openapi"
+)
+
+// Volumes are block devices with a file system, which pods mount.
+type Volumes struct{ c *Client }
+
+// Create creates a volume with an empty file system.
+func (v Volumes) Create(ctx context.Context, volume openapi.VolumeCreate) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.CreateVolume(ctx, &openapi.CreateVolumeParams{IdempotencyKey: newKey()}, volume))
+}
+
+// Get returns a volume.
+func (v Volumes) Get(ctx context.Context, id uuid.UUID) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.GetVolume(ctx, id))
+}
+
+// Find returns a volume by its name or its ID.
+func (v Volumes) Find(ctx context.Context, nameOrID string) (openapi.Volume, error) {
+	return find(nameOrID, "volume", IsName,
+		func(id uuid.UUID) (openapi.Volume, error) { return v.Get(ctx, id) },
+		pages[openapi.Volume](func(_ *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+			return v.c.api.ListVolumes(ctx, &openapi.ListVolumesParams{Cursor: cursor, Name: &nameOrID})
+		}))
+}
+
+// List yields the tenant's volumes.
+func (v Volumes) List(ctx context.Context, which Select) iter.Seq2[openapi.Volume, error] {
+	return pages[openapi.Volume](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		return v.c.api.ListVolumes(ctx, &openapi.ListVolumesParams{Limit: limit, Cursor: cursor, LabelSelector: given(which.Labels)})
+	})
+}
+
+// Watch yields the tenant's volumes and then their changes, until ctx ends.
+func (v Volumes) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Change[openapi.Volume], error] {
+	w := watcher[openapi.Volume]{kind: "volume", id: func(v openapi.Volume) string { return v.ID.String() }, open: func(ctx context.Context) (*http.Response, error) {
+		return v.c.api.ListVolumes(ctx, &openapi.ListVolumesParams{Watch: new(true), LabelSelector: given(o.Labels)})
+	}}
+	return w.changes(ctx, o)
+}
+
+// Wait reads the volume until done returns true or an error. ctx bounds how long that may take.
+func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volume) (bool, error)) (openapi.Volume, error) {
+	return wait(ctx, func() (openapi.Volume, error) { return v.Get(ctx, id) }, done)
+}
+
+// Delete deletes a volume and its data. It returns while the volume is deleted; [Volumes.Get] then returns it until it is gone.
+func (v Volumes) Delete(ctx context.Context, id uuid.UUID) error {
+	return done(v.c.api.DeleteVolume(ctx, id, nil))
+}
