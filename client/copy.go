@@ -95,10 +95,10 @@ func (p Pods) copyIn(ctx context.Context, id uuid.UUID, o CopyOptions, pack func
 		if err == nil {
 			err = s.conn.Send(session.EOF, nil)
 		}
+		packed <- err
 		if err != nil {
 			s.conn.Close() // half an archive must not look like a whole one
 		}
-		packed <- err
 	}()
 	err = s.transfer(ctx, o, io.Discard)
 	if IsUnreachable(err) {

@@ -1,4 +1,4 @@
-package cli
+package site
 
 import (
 	"context"
@@ -24,15 +24,18 @@ import (
 	"husk/store"
 )
 
-// node is an agent over the API, without machines: its containers know a few words, which are their arguments.
+// node is an agent over the API, without machines. Its containers know a few words, which are their arguments:
 //
-//	say TEXT         prints TEXT and ends with 0
-//	fail CODE TEXT   prints TEXT on standard error and ends with CODE
+//	say TEXT         prints TEXT and exits with 0, as echo TEXT does
+//	fail CODE TEXT   prints TEXT on standard error and exits with CODE
 //	stay TEXT        prints TEXT and runs until the pod is deleted
-//	repeat TEXT      prints TEXT and then what those who attach to it write, to the end of its input if that has one; at the line "bye" it
-//	                 ends with 9
+//	repeat TEXT      prints TEXT and then what attached clients write, to the end of its input if that has one; after the line "bye" it
+//	                 exits with 9
 //
-// It also does what the server's loops do in Ceph: volumes and images are gone, and volumes there, at once, pods are placed as they come.
+// Exec runs the same words. A forwarded port echoes. A container has one file, which is also what any path copies out; what is copied in
+// replaces it.
+//
+// The node also does the work of the server's loops at once: it creates and deletes volumes and images, and schedules pods.
 type node struct {
 	store store.Control
 	id    uuid.UUID
@@ -41,18 +44,19 @@ type node struct {
 	pods map[uuid.UUID]*ran
 }
 
-// ran is a pod as the node remembers it.
+// ran is a pod as the node knows it.
 type ran struct {
 	line, stream string
 	at           time.Time
 	event        husk.PhaseEvent
 	code         int
 	spec         husk.Container
+	file         []byte // a tar archive
 }
 
-func startNode(t *testing.T, s *site) {
+func startNode(t testing.TB, s *Site) {
 	t.Helper()
-	operator, err := client.New(s.url, client.WithAPIKey(s.operator.String(), operatorSecret))
+	operator, err := client.New(s.URL, client.WithAPIKey(s.Operator.String(), OperatorSecret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +87,14 @@ func startNode(t *testing.T, s *site) {
 	}
 	holder := &pki.NodeHolder{}
 	holder.Replace(certificate)
-	n := &node{store: s.store, id: made.NodeID, pods: map[uuid.UUID]*ran{}}
+	n := &node{store: s.Control, id: made.NodeID, pods: map[uuid.UUID]*ran{}}
 	paths := http.NewServeMux()
 	paths.HandleFunc("GET /v1/pods/{id}/logs", n.logs)
 	paths.HandleFunc("GET /v1/pods/{id}/attach", n.attach)
+	paths.HandleFunc("GET /v1/pods/{id}/exec", n.exec)
+	paths.HandleFunc("GET /v1/pods/{id}/port-forward", n.forward)
+	paths.HandleFunc("GET /v1/pods/{id}/copy-out", n.copyOut)
+	paths.HandleFunc("GET /v1/pods/{id}/copy-in", n.copyIn)
 	logs := httptest.NewUnstartedServer(paths)
 	logs.TLS = pki.AgentListener(root, holder)
 	logs.StartTLS()
@@ -117,7 +125,7 @@ func startNode(t *testing.T, s *site) {
 }
 
 // agentAPI is the API as agents reach it.
-func agentAPI(t *testing.T, s *site, config *tls.Config) *openapi.Client {
+func agentAPI(t testing.TB, s *Site, config *tls.Config) *openapi.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -128,7 +136,7 @@ func agentAPI(t *testing.T, s *site, config *tls.Config) *openapi.Client {
 	return c
 }
 
-// round does once what server and node do all the time.
+// round does once what server and node do repeatedly.
 func (n *node) round(ctx context.Context) error {
 	volumes, err := n.store.UnfinishedVolumes(ctx)
 	if err != nil {
@@ -159,18 +167,18 @@ func (n *node) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rooms, err := n.store.NodeCapacities(ctx)
+	capacities, err := n.store.NodeCapacities(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range pending {
-		if p.WaitsFor == "" && len(rooms) == 1 {
+		if p.WaitsFor == "" && len(capacities) == 1 {
 			if _, err := n.store.CommitPlacements(ctx, 0, []store.Placement{{
-				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: rooms[0].Version,
+				Pod: store.PodKey{TenantID: p.TenantID, ID: p.ID}, Node: n.id, NodeVersion: capacities[0].Version,
 			}}); err != nil {
 				return err
 			}
-			break // the node's version is another now
+			break // the node has another version now
 		}
 	}
 	keyless, err := n.store.PodsWithoutKey(ctx, 100)
@@ -200,7 +208,7 @@ func (n *node) round(ctx context.Context) error {
 	return n.store.Report(ctx, n.id, reports)
 }
 
-// act runs what a pod's containers are, and says how that is.
+// act starts a pod's container, or reports how it is.
 func (n *node) act(d store.DesiredPod) husk.PodReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -231,7 +239,7 @@ func start(c husk.Container) *ran {
 	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning, spec: c}
 	words := append(slices.Clone(c.Args), "", "", "")
 	switch words[0] {
-	case "say":
+	case "say", "echo":
 		r.line, r.event = words[1], husk.EventSucceeded
 	case "fail":
 		r.code, _ = strconv.Atoi(words[1])
@@ -242,7 +250,7 @@ func start(c husk.Container) *ran {
 	return r
 }
 
-// logs answers as an agent does; a log that is followed stays open as long as the pod.
+// logs answers as an agent does; a log that is followed stays open.
 func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	ran := n.asked(r)
 	if ran == nil {
@@ -252,7 +260,9 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	asJSON := r.Header.Get("Accept") == "application/x-ndjson"
 	if asJSON {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		fmt.Fprintf(w, `{"time":%q,"stream":%q,"line":%q}`+"\n", ran.at.Format(time.RFC3339Nano), ran.stream, ran.line)
+		if r.URL.Query().Get("after") != "1" {
+			fmt.Fprintf(w, `{"time":%q,"stream":%q,"line":%q,"cursor":"1"}`+"\n", ran.at.Format(time.RFC3339Nano), ran.stream, ran.line)
+		}
 	} else {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, ran.line)
@@ -273,7 +283,7 @@ func (n *node) asked(r *http.Request) *ran {
 	return n.pods[id]
 }
 
-// attach serves a session as an agent does, with a container that repeats what it is told.
+// attach serves a session as an agent does.
 func (n *node) attach(w http.ResponseWriter, r *http.Request) {
 	ran := n.asked(r)
 	if ran == nil {

@@ -1,0 +1,408 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/client"
+	"husk/openapi"
+	"husk/test/site"
+)
+
+// tenant makes a client for a new tenant.
+func tenant(t *testing.T) *client.Client {
+	t.Helper()
+	made, err := installation.Tenant(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(installation.URL, client.WithAPIKey(made.ClientID.String(), made.ClientSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// pod makes a running pod.
+func pod(t *testing.T, c *client.Client, args ...string) uuid.UUID {
+	t.Helper()
+	created, err := c.Pods.Create(t.Context(), newPod("pod-"+uuid.NewString()[:8], args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pods.Wait(t.Context(), created.ID, func(p openapi.Pod) (bool, error) { return p.Status.Phase == openapi.PodPhaseRunning, nil }); err != nil {
+		t.Fatal(err)
+	}
+	return created.ID
+}
+
+// A stranger's module needs nothing but the replace directive, because this module is not published under its name.
+func TestProgramOfAnotherModule(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	mod, err := os.ReadFile("testdata/outside/go.mod.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, source := range map[string]string{"main.go": "testdata/outside/main.go", "go.sum": "../go.sum"} {
+		raw, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), bytes.ReplaceAll(mod, []byte("REPOSITORY"), []byte(root)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "outside", ".")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "outside"))
+	cmd.Env = append(os.Environ(), "IMAGE="+site.Image)
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(lines) != 4 || !strings.HasPrefix(lines[0], "created outside-") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff([]string{"running", "hello from inside", "deleted"}, lines[1:]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWrongSecretIsALoginError(t *testing.T) {
+	t.Parallel()
+	c, err := client.New(installation.URL, client.WithAPIKey(uuid.NewString(), "wrong"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.WhoAmI(t.Context())
+	refused, ok := errors.AsType[*client.LoginError](err)
+	if !ok || refused.Code != "invalid_client" {
+		t.Errorf("%#v", err)
+	}
+}
+
+func TestUnreachableAPIIsAnUnreachableError(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	c, err := client.New("http://"+l.Addr().String(), client.WithAPIKey("id", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WhoAmI(t.Context()); !client.IsUnreachable(err) {
+		t.Errorf("%#v", err)
+	}
+}
+
+func TestURLsThatAreNotAnAPIAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "husk.example.com", "ftp://husk.example.com", "https://me:secret@husk.example.com", "https://husk.example.com/?a=b"} {
+		if _, err := client.New(text); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// The API refuses a token with a role that its account no longer has. The client gets another one.
+func TestRefusedTokenIsReplaced(t *testing.T) {
+	t.Parallel()
+	owner := tenant(t)
+	account, err := owner.ServiceAccounts.Create(t.Context(), openapi.ServiceAccountCreate{Name: "ci", Role: openapi.Developer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := owner.ServiceAccounts.CreateKey(t.Context(), account.ID, openapi.APIKeyCreate{Name: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ci, err := client.New(installation.URL, client.WithAPIKey(key.ClientID.String(), key.ClientSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	volume := openapi.VolumeCreate{Name: "data", SizeGiB: 1}
+	if _, err := ci.Volumes.Create(t.Context(), volume); err != nil {
+		t.Fatalf("as developer: %v", err)
+	}
+	if _, err := owner.ServiceAccounts.SetRole(t.Context(), account.ID, openapi.Viewer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ci.Volumes.Create(t.Context(), volume); !client.HasCode(err, husk.CodeForbidden) {
+		t.Errorf("as viewer: %v", err)
+	}
+	if found, err := ci.Volumes.Find(t.Context(), "data"); err != nil || found.Name != "data" {
+		t.Errorf("as viewer: %v", err)
+	}
+}
+
+func TestKeysWithTheSameNameAreAmbiguous(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	list := func(yield func(string, error) bool) { _ = yield("a", nil) && yield("a", nil) }
+	_, err := client.FindIn(list, "thing", "a", func(s string) []string { return []string{s} })
+	if several, ok := errors.AsType[*client.AmbiguousError](err); !ok || several.Count != 2 {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.ServiceAccounts.Find(t.Context(), "nobody"); !client.IsNotFound(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWatchYieldsChangesUntilItsContextEnds(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	for change, err := range c.Volumes.Watch(ctx, client.WatchOptions{}) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			break
+		}
+		step := string(change.Type)
+		if change.Type == client.Synced {
+			if _, err := c.Volumes.Create(ctx, openapi.VolumeCreate{Name: "data", SizeGiB: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if change.Object.State == openapi.VolumeStateAvailable && change.Type == client.Modified {
+			if err := c.Volumes.Delete(ctx, change.Object.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if change.Type == client.Deleted {
+			cancel()
+		}
+		if len(got) == 0 || got[len(got)-1] != step {
+			got = append(got, step)
+		}
+	}
+	if diff := cmp.Diff([]string{"synced", "added", "modified", "deleted"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWatchEndsWhenItsLoopIsLeft(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	for change, err := range c.Pods.Watch(t.Context(), client.WatchOptions{}) {
+		if err != nil || change.Type != client.Synced {
+			t.Errorf("%v, %v", change, err)
+		}
+		break
+	}
+}
+
+func TestFollowedLogEndsWhenThePodIsDeleted(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	id := pod(t, c, "stay", "here")
+	var lines []string
+	for line, err := range c.Pods.Logs(t.Context(), id, client.LogOptions{Follow: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line.Text())
+		if err := c.Pods.Delete(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(lines) == 0 || lines[0] != "here\n" {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestExecSendsItsInput(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	s, err := c.Pods.Exec(t.Context(), pod(t, c, "stay"), client.ExecOptions{Command: []string{"repeat"}, Stdin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	want := strings.Repeat("0123456789", 20_000)
+	if err := s.Stream(t.Context(), client.Streams{In: strings.NewReader(want), Out: &out}); err != nil || out.String() != want {
+		t.Errorf("%d bytes of %d, %v", out.Len(), len(want), err)
+	}
+}
+
+func TestExecPassesASignalOn(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	s, err := c.Pods.Exec(t.Context(), pod(t, c, "stay"), client.ExecOptions{Command: []string{"stay"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Signal("INT"); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Stream(t.Context(), client.Streams{})
+	if e, ok := errors.AsType[*client.ExitError](err); !ok || e.Code != 130 || e.Signal != 2 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAttachedClientCanDetach(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	create := newPod("shell", "repeat", "welcome")
+	create.Spec.Containers[0].Stdin = new(true)
+	created, err := c.Pods.Create(t.Context(), create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pods.Wait(t.Context(), created.ID, func(p openapi.Pod) (bool, error) { return p.Status.Phase == openapi.PodPhaseRunning, nil }); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Pods.Attach(t.Context(), created.ID, client.AttachOptions{Stdin: true, Backlog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stream(t.Context(), client.Streams{In: detach{}}); !errors.Is(err, client.ErrDetached) {
+		t.Errorf("%v", err)
+	}
+	if p, err := c.Pods.Get(t.Context(), created.ID); err != nil || p.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("%s, %v", p.Status.Phase, err)
+	}
+	if s, err = c.Pods.Attach(t.Context(), created.ID, client.AttachOptions{Stdin: true}); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Stream(t.Context(), client.Streams{In: strings.NewReader("bye\n")})
+	if e, ok := errors.AsType[*client.ExitError](err); !ok || e.Code != 9 {
+		t.Errorf("%v", err)
+	}
+}
+
+// detach is input that detaches at once.
+type detach struct{}
+
+func (detach) Read([]byte) (int, error) { return 0, client.ErrDetached }
+
+func TestCancelledSessionEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	s, err := c.Pods.Exec(t.Context(), pod(t, c, "stay"), client.ExecOptions{Command: []string{"stay"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if err := s.Stream(ctx, client.Streams{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestForwardedConnectionIsHalfClosed(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	id := pod(t, c, "stay")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	forwarded := make(chan error, 1)
+	go func() {
+		local, err := l.Accept()
+		if err == nil {
+			err = c.Pods.Forward(t.Context(), id, 7, local)
+		}
+		forwarded <- err
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := io.ReadAll(conn); string(reply) != "hello" || err != nil {
+		t.Errorf("%q, %v", reply, err)
+	}
+	if err := <-forwarded; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPortThatIsClosedIsAnError(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	near, far := net.Pipe()
+	defer far.Close()
+	if err := c.Pods.Forward(t.Context(), pod(t, c, "stay"), 1, near); !client.HasCode(err, husk.CodeConflict) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCopyOfAMissingFileIsAnError(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	id := pod(t, c, "stay")
+	dir := t.TempDir()
+	if err := c.Pods.Download(t.Context(), id, client.CopyOptions{Path: "/nothing"}, filepath.Join(dir, "copy")); !client.IsNotFound(err) {
+		t.Errorf("%v", err)
+	}
+	if err := c.Pods.Upload(t.Context(), id, filepath.Join(dir, "nothing"), client.CopyOptions{Path: "/"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDirectoryIsCopiedInAndOut(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	id := pod(t, c, "stay")
+	from := filepath.Join(t.TempDir(), "site")
+	if err := os.MkdirAll(filepath.Join(from, "css"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Repeat("x", 100_000)
+	if err := os.WriteFile(filepath.Join(from, "css", "main.css"), []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pods.Upload(t.Context(), id, from, client.CopyOptions{Path: "/srv"}); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	var messages []string
+	if err := c.Pods.Download(t.Context(), id, client.CopyOptions{Path: "/srv/site", Warn: func(m string) { messages = append(messages, m) }}, to); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(to, "site", "css", "main.css"))
+	if err != nil || string(got) != want {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if diff := cmp.Diff([]string{"a message of the container"}, messages); diff != "" {
+		t.Error(diff)
+	}
+}
