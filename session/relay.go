@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// ErrClientGone says that a relay has ended because its client has.
-var ErrClientGone = errors.New("the client has gone")
+// ErrClientGone says that a relay ended because its client disconnected.
+var ErrClientGone = errors.New("the client has disconnected")
 
-// ErrPodGone says that a relay has ended because the way to the pod has, before the session was over.
+// ErrPodGone says that a relay ended because the connection to the pod ended before the session did.
 var ErrPodGone = errors.New("the connection to the pod has ended")
 
-// Relay passes frames on between a client and a pod until the session is over (nil), or one of them has gone (ErrClientGone,
-// ErrPodGone). moved is called for each frame. The caller closes the pod's end afterwards, and then the client's, which is also how a relay is
-// ended from outside. What the client was sent last it may take a while to read: gone is closed when it has closed its side. Until then what it
-// still sends is dropped.
+// Relay passes frames between a client and a pod until the session has ended (nil), or until one of them has disconnected (ErrClientGone,
+// ErrPodGone). It calls moved for each frame. Afterwards the caller closes the pod's end, and then the client's. Closing them also ends a
+// running relay. The client may take a while to read the last frames: gone is closed when the client has closed its side. Until then the relay
+// drops what the client still sends.
 func Relay(client, pod Conn, moved func()) (gone <-chan struct{}, err error) {
 	up, down, left := make(chan error, 2), make(chan error, 1), make(chan struct{})
 	go func() {
@@ -30,11 +30,12 @@ func Relay(client, pod Conn, moved func()) (gone <-chan struct{}, err error) {
 			return left, err
 		}
 	}
-	// The pod takes no more. It may still say why, or how the session ended.
+	// The pod accepts no more frames. It may still say why, or how the session ended.
 	return left, <-down
 }
 
-// fromClient passes on what a client sends until it has gone. What the pod does not take any more, it says to refused once, and drops.
+// fromClient passes on what a client sends until it disconnects. When the pod accepts no more frames, it reports that to refused once, and drops
+// the rest.
 func fromClient(client, pod Conn, moved func(), refused chan<- error) error {
 	for deaf := false; ; {
 		f, err := client.Receive()

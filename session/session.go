@@ -1,12 +1,11 @@
-// Package session is the wire of the interactive verbs: exec, attach, console, port-forward and cp. A session is two streams of small
-// frames, one each way, between a client and a pod's guest:
+// Package session is the protocol of exec sessions and of attach, console, port-forward and cp. A session is two streams of small frames, one
+// in each direction, between a client and the guest of a pod:
 //
 //	client ── WebSocket ── server ── WebSocket, mutual TLS ── agent ── yamux ── husk-init
 //
-// On a WebSocket a frame is one binary message, the kind in its first byte; on the guest channel its length comes first as well
-// (stream.go). Every part on the way passes frames on one by one, holds at most one in each direction, and takes the next only when the
-// last is gone: whoever is slow slows down whoever sends, and nothing is lost. The package is linked into husk-init, so it imports
-// nothing of ours and little else; package ws below has the WebSocket.
+// On a WebSocket a frame is one binary message with the kind in its first byte. On the guest channel a frame also has its length (stream.go).
+// Every hop passes frames on one by one, and holds at most one in each direction. So a slow receiver slows down the sender, and nothing is
+// lost. The package is linked into husk-init, so it imports none of our packages and few others. Package ws has the WebSocket.
 package session
 
 import (
@@ -18,25 +17,25 @@ import (
 // Protocol is the WebSocket subprotocol of a session.
 const Protocol = "husk.v1"
 
-// BearerPrefix begins the subprotocol in which a browser, which cannot set a header, sends its token. It is never chosen.
+// BearerPrefix begins the subprotocol in which a browser, which cannot set a header, sends its token. The server never selects it.
 const BearerPrefix = "husk.bearer."
 
 const (
 	// MaxPayload bounds a frame's payload in bytes.
 	MaxPayload = 64 << 10
-	// Chunk is how much of a stream is sent in one frame, in bytes: large enough for copying, small enough that a keystroke behind it does
+	// Chunk is how much of a stream goes into one frame, in bytes: large enough for copying, and small enough that a keystroke after it does
 	// not wait.
 	Chunk = 32 << 10
-	// MaxDetail bounds the sentence of a problem, in bytes.
+	// MaxDetail bounds the detail of a problem, in bytes.
 	MaxDetail = 600
 )
 
-// Kind says what a frame carries.
+// Kind is the kind of a frame.
 type Kind byte
 
-// The kinds of frames. What a client sends and what it receives are told apart by FromClient and FromPod.
+// The kinds of frames. FromClient and FromPod report who may send which.
 const (
-	Stdin   Kind = 0 // bytes for the command, the connection, or of the archive
+	Stdin   Kind = 0 // bytes for the command or the connection, or of the archive
 	Stdout  Kind = 1 // bytes from there
 	Stderr  Kind = 2
 	Resize  Kind = 3 // the terminal's size, JSON: {"cols":80,"rows":24}
@@ -46,36 +45,36 @@ const (
 	Problem Kind = 7 // the end, because something failed: JSON of a Fault
 )
 
-// FromClient tells whether a client may send this kind.
+// FromClient reports whether a client may send this kind.
 func (k Kind) FromClient() bool { return k == Stdin || k == Resize || k == Signal || k == EOF }
 
-// FromPod tells whether a client may receive this kind.
+// FromPod reports whether a client may receive this kind.
 func (k Kind) FromPod() bool { return k == Stdout || k == Stderr || k == EOF || k.Final() }
 
-// Final tells whether nothing comes after this kind.
+// Final reports whether no frame follows this kind.
 func (k Kind) Final() bool { return k == Exit || k == Problem }
 
-// Frame is one message. Its payload may be overwritten by the next that is received.
+// Frame is one message. The next Receive may overwrite its payload.
 type Frame struct {
 	Kind    Kind
 	Payload []byte
 }
 
-// Conn is one end of a session. One goroutine receives; several may send. Close ends both, and whatever waits in them.
+// Conn is one end of a session. One goroutine receives, and several may send. Close ends all calls that are blocked.
 type Conn interface {
 	Receive() (Frame, error)
 	Send(kind Kind, payload []byte) error
 	Close() error
 }
 
-// Errors of frames that nobody of good will sends.
+// Errors for frames that break the protocol.
 var (
 	ErrEmpty    = errors.New("session: an empty message")
-	ErrTooLarge = fmt.Errorf("session: a payload above %d bytes", MaxPayload)
-	ErrKind     = errors.New("session: a frame of a kind that may not be sent here")
+	ErrTooLarge = fmt.Errorf("session: a payload of more than %d bytes", MaxPayload)
+	ErrKind     = errors.New("session: a frame of a kind that is not allowed here")
 )
 
-// Parse takes a message apart.
+// Parse reads a frame from a message.
 func Parse(message []byte) (Frame, error) {
 	switch {
 	case len(message) == 0:
@@ -88,7 +87,7 @@ func Parse(message []byte) (Frame, error) {
 	return Frame{Kind(message[0]), message[1:]}, nil
 }
 
-// Size is a terminal's, in characters.
+// Size is the size of a terminal, in characters.
 type Size struct {
 	Cols uint16 `json:"cols"`
 	Rows uint16 `json:"rows"`
@@ -100,7 +99,7 @@ type Status struct {
 	Signal int `json:"signal,omitempty"` // that killed it
 }
 
-// Fault is why a session could not go on: a problem code of the API, and a sentence.
+// Fault is the reason why a session could not continue: a problem code of the API, and a sentence.
 type Fault struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
@@ -122,12 +121,12 @@ func ParseStatus(payload []byte) (Status, error) {
 		return Status{}, fmt.Errorf("session: exit: %w", err)
 	}
 	if s.Code < 0 || s.Code > 255 || s.Signal < 0 || s.Signal > 64 {
-		return Status{}, errors.New("session: exit: numbers out of bounds")
+		return Status{}, errors.New("session: exit: a number is out of range")
 	}
 	return s, nil
 }
 
-// ParseFault reads a Problem and cuts what is too long.
+// ParseFault reads a Problem and cuts a detail that is too long.
 func ParseFault(payload []byte) (Fault, error) {
 	var f Fault
 	if err := json.Unmarshal(payload, &f); err != nil {
@@ -140,7 +139,7 @@ func ParseFault(payload []byte) (Fault, error) {
 	return f, nil
 }
 
-// clip cuts a sentence to MaxDetail bytes, between runes.
+// clip cuts a text to MaxDetail bytes, between runes.
 func clip(s string) string {
 	if len(s) <= MaxDetail {
 		return s
@@ -161,7 +160,7 @@ func SendFault(c Conn, f Fault) error {
 	return sendJSON(c, Problem, f)
 }
 
-// SendSize tells a terminal's size.
+// SendSize sends the size of a terminal.
 func SendSize(c Conn, s Size) error { return sendJSON(c, Resize, s) }
 
 func sendJSON(c Conn, kind Kind, v any) error {

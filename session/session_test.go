@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pipe is two ends of a session over a stream in memory.
+// pipe returns the two ends of a session over a stream in memory.
 func pipe() (*Stream, *Stream) {
 	r1, w1 := io.Pipe()
 	r2, w2 := io.Pipe()
@@ -27,7 +27,7 @@ type duplex struct {
 
 func (d duplex) Close() error { return errors.Join(d.PipeReader.Close(), d.PipeWriter.Close()) }
 
-func TestFramesArriveAsTheyWereSent(t *testing.T) {
+func TestFramesArriveAsSent(t *testing.T) {
 	t.Parallel()
 	a, b := pipe()
 	defer a.Close()
@@ -51,7 +51,7 @@ func TestFramesArriveAsTheyWereSent(t *testing.T) {
 	}
 }
 
-func TestFramesThatNobodyOfGoodWillSendsAreRefused(t *testing.T) {
+func TestFramesThatBreakTheProtocolAreRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]error{
 		"\x08\x00\x00\x00\x00": ErrKind, "\x00\x00\x01\x00\x01": ErrTooLarge, "\x00\xff\xff\xff\xff": ErrTooLarge,
@@ -81,7 +81,7 @@ type readOnly struct{ io.Reader }
 func (readOnly) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (readOnly) Close() error              { return nil }
 
-// relayed is a relay between two pipes, from outside.
+// relayed is a relay between two pipes, with the far ends of both.
 type relayed struct {
 	client, pod Conn // the far ends
 	ended       chan error
@@ -113,12 +113,12 @@ func (r relayed) end(t *testing.T) error {
 	case err := <-r.ended:
 		return err
 	case <-time.After(10 * time.Second):
-		t.Fatal("the relay goes on")
+		t.Fatal("the relay continues")
 		return nil
 	}
 }
 
-func TestARelayPassesOnUntilTheEnd(t *testing.T) {
+func TestRelayPassesFramesUntilTheEnd(t *testing.T) {
 	t.Parallel()
 	r := relay(t)
 	go func() { _ = r.client.Send(Stdin, []byte("in")) }()
@@ -149,7 +149,7 @@ func TestARelayPassesOnUntilTheEnd(t *testing.T) {
 	<-gone
 }
 
-func TestARelaySaysWhoHasGone(t *testing.T) {
+func TestRelaySaysWhoDisconnected(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		do   func(relayed)
@@ -172,8 +172,8 @@ func TestARelaySaysWhoHasGone(t *testing.T) {
 	}
 }
 
-// A pod that takes no more input may still say how it ended.
-func TestARelayDeliversTheLastWordOfAPod(t *testing.T) {
+// A pod that accepts no more input may still say how it ended.
+func TestRelayDeliversTheLastFrameOfAPod(t *testing.T) {
 	t.Parallel()
 	client, c := pipe()
 	pod := &deaf{last: make(chan struct{})}
@@ -190,7 +190,7 @@ func TestARelayDeliversTheLastWordOfAPod(t *testing.T) {
 	}
 }
 
-// deaf fails to take anything, and ends then.
+// deaf refuses all input, and then ends.
 type deaf struct{ last chan struct{} }
 
 func (d *deaf) Send(Kind, []byte) error { close(d.last); return io.ErrClosedPipe }

@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// Stream is a session over a stream of bytes, such as one of yamux: kind, length and payload of each frame.
+// Stream is a session over a stream of bytes, such as one of yamux. A frame is its kind, its length and its payload.
 type Stream struct {
 	rw io.ReadWriteCloser
 
 	head [5]byte
-	in   []byte // grows to the largest frame that came
+	in   []byte // grows to the largest frame that was received
 
 	mu  sync.Mutex
 	out []byte
 }
 
-// NewStream makes a Conn of a stream; closing it closes the stream.
+// NewStream makes a Conn from a stream. Closing it closes the stream.
 func NewStream(rw io.ReadWriteCloser) *Stream { return &Stream{rw: rw} }
 
-// Receive reads one frame. A length beyond the limit is refused before anything is allocated for it.
+// Receive reads one frame. It refuses a length above the limit before it allocates memory.
 func (s *Stream) Receive() (Frame, error) {
 	if _, err := io.ReadFull(s.rw, s.head[:]); err != nil {
 		return Frame{}, err

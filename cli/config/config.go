@@ -1,8 +1,8 @@
-// Package config keeps what the command line remembers between calls: the contexts, each a Husk to talk to and a way to log in there,
-// and a cache of short-lived tokens apart from them.
+// Package config stores what the command line remembers between calls: the contexts, each an installation of Husk and a login there, and a
+// separate cache of short-lived tokens.
 //
-// Both hold secrets, so their files are 0600 in directories that are 0700, and each is replaced as a whole by a rename. The package
-// knows no network and no command line.
+// Both have secrets, so their files have the mode 0600 in directories with the mode 0700. Each is replaced as a whole, by a rename. The
+// package uses neither the network nor the command line.
 package config
 
 import (
@@ -28,7 +28,7 @@ type Config struct {
 	Contexts       map[string]Context `yaml:"contexts,omitempty"`
 }
 
-// Context is one Husk and who one is there: an API key, or a person whom an OIDC issuer knows. One that was logged out has neither
+// Context is an installation of Husk and a login there: an API key, or a user of an OIDC issuer. A context that is logged out has neither
 // secret.
 type Context struct {
 	API    string  `yaml:"api"`
@@ -37,25 +37,25 @@ type Context struct {
 	OIDC   *OIDC   `yaml:"oidc,omitempty"`
 }
 
-// APIKey is the credential of a service account.
+// APIKey are the credentials of a service account.
 type APIKey struct {
 	ClientID     string `yaml:"clientId"`
 	ClientSecret string `yaml:"clientSecret,omitempty"`
 }
 
-// OIDC is a person's login: the refresh token gets ID tokens, which get tokens of Husk.
+// OIDC is the login of a user. The refresh token gets ID tokens, which are exchanged for tokens of Husk.
 type OIDC struct {
 	Issuer       string `yaml:"issuer"`
 	ClientID     string `yaml:"clientId"`
 	RefreshToken string `yaml:"refreshToken,omitempty"`
 }
 
-// LoggedIn tells whether there is a secret to get tokens with.
+// LoggedIn reports whether the context has a secret to get tokens with.
 func (c Context) LoggedIn() bool {
 	return c.APIKey != nil && c.APIKey.ClientSecret != "" || c.OIDC != nil && c.OIDC.RefreshToken != ""
 }
 
-// LoggedOut is the context without its secrets, so that a later login need not be told the rest again.
+// LoggedOut is the context without its secrets. A later login needs only those.
 func (c Context) LoggedOut() Context {
 	if c.APIKey != nil {
 		c.APIKey = &APIKey{ClientID: c.APIKey.ClientID}
@@ -69,13 +69,13 @@ func (c Context) LoggedOut() Context {
 // Names lists the contexts in order.
 func (c Config) Names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
 
-// Store is where the files are.
+// Store is the location of the files.
 type Store struct {
 	Dir      string // of config.yaml
-	CacheDir string // of the tokens; empty when there is nowhere to keep them
+	CacheDir string // of the tokens; empty if they are not kept
 }
 
-// Default is the store of the user: XDG_CONFIG_HOME and XDG_CACHE_HOME, or .config and .cache at home.
+// Default is the user's store: XDG_CONFIG_HOME and XDG_CACHE_HOME, or .config and .cache in the home directory.
 func Default() (Store, error) {
 	dir, err := base("XDG_CONFIG_HOME", ".config")
 	if err != nil {
@@ -94,7 +94,7 @@ func base(variable, under string) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("there is no place for contexts: %w; set HOME or %s", err, variable)
+		return "", fmt.Errorf("no directory for contexts: %w; set HOME or %s", err, variable)
 	}
 	return filepath.Join(home, under, "husk"), nil
 }
@@ -102,10 +102,10 @@ func base(variable, under string) (string, error) {
 // File is the path of config.yaml.
 func (s Store) File() string { return filepath.Join(s.Dir, "config.yaml") }
 
-// maxFile bounds what is read of a file, in bytes; a context takes some hundred.
+// maxFile bounds a file, in bytes. A context takes a few hundred.
 const maxFile = 1 << 20
 
-// Load reads the contexts. That there is no file yet is no error.
+// Load reads the contexts. It is not an error if the file does not exist yet.
 func (s Store) Load() (Config, error) {
 	raw, err := readSmall(s.File())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +118,7 @@ func (s Store) Load() (Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, fmt.Errorf("%s cannot be understood: %s", s.File(), withoutValues(err))
+		return Config{}, fmt.Errorf("%s is invalid: %s", s.File(), withoutValues(err))
 	}
 	for name, context := range c.Contexts {
 		if err := CheckName(name); err != nil {
@@ -130,17 +130,17 @@ func (s Store) Load() (Config, error) {
 	}
 	if c.CurrentContext != "" {
 		if _, ok := c.Contexts[c.CurrentContext]; !ok {
-			return Config{}, fmt.Errorf("%s: currentContext is %q, which is not among the contexts", s.File(), c.CurrentContext)
+			return Config{}, fmt.Errorf("%s: currentContext is %q, but there is no such context", s.File(), c.CurrentContext)
 		}
 	}
 	return c, nil
 }
 
-// withoutValues keeps of a decoder's complaint what holds no value of the file: a value may be a secret.
+// withoutValues is the message of a decoder without the values of the file, because a value may be a secret.
 func withoutValues(err error) string {
 	bad, ok := errors.AsType[*yaml.TypeError](err)
 	if !ok {
-		return err.Error() // the syntax is wrong; that names a line only
+		return err.Error() // a syntax error, which only names a line
 	}
 	var lines []string
 	for _, e := range bad.Errors {
@@ -150,15 +150,15 @@ func withoutValues(err error) string {
 			continue
 		}
 		if strings.Contains(rest, "already defined") {
-			lines = append(lines, line+": a key is there twice")
+			lines = append(lines, line+": the same key appears twice")
 			continue
 		}
-		lines = append(lines, line+": the value is of another kind than it must be")
+		lines = append(lines, line+": the value has the wrong type")
 	}
 	return strings.Join(lines, ", ")
 }
 
-// Update changes the contexts under a lock, so that two commands at once lose nothing of each other's.
+// Update changes the contexts under a lock, so that two commands at the same time do not overwrite each other's changes.
 func (s Store) Update(change func(*Config) error) error {
 	if err := privateDir(s.Dir); err != nil {
 		return err
@@ -189,10 +189,10 @@ func (s Store) Update(change func(*Config) error) error {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// CheckName says whether a context may have this name, which is also a file's in the cache.
+// CheckName checks the name of a context. It is also the name of a file in the cache.
 func CheckName(name string) error {
 	if !nameForm.MatchString(name) {
-		return fmt.Errorf("%q cannot name a context: use letters, digits, dots, dashes and underscores, at most 63, with a letter or digit first", name)
+		return fmt.Errorf("%q cannot be the name of a context: use at most 63 letters, digits, dots, dashes and underscores, and begin with a letter or a digit", name)
 	}
 	return nil
 }
@@ -205,12 +205,12 @@ func readSmall(file string) ([]byte, error) {
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("%s is above %d bytes", file, maxFile)
+		err = fmt.Errorf("%s has more than %d bytes", file, maxFile)
 	}
 	return raw, err
 }
 
-// privateDir makes a directory that nobody else may look into. One that is there already is closed to others too.
+// privateDir creates a directory that only its owner can read. It also removes the permissions of others from an existing one.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -218,7 +218,7 @@ func privateDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-// replace writes a file that is there as a whole or not at all.
+// replace writes a file completely or not at all.
 func replace(file string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // 0600
 	if err != nil {

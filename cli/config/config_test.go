@@ -18,7 +18,7 @@ func open(t *testing.T) Store {
 	return Store{Dir: filepath.Join(dir, "config"), CacheDir: filepath.Join(dir, "cache")}
 }
 
-func TestContextsAreKeptForTheirUserAlone(t *testing.T) {
+func TestOnlyTheUserCanReadContexts(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	if c, err := s.Load(); err != nil || len(c.Contexts) != 0 {
@@ -54,14 +54,14 @@ func TestContextsAreKeptForTheirUserAlone(t *testing.T) {
 	}
 }
 
-func TestAFileWithMistakesIsRefusedWithoutItsValues(t *testing.T) {
+func TestErrorsAboutTheFileHaveNoValues(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"contexts:\n  a:\n    api: x\n    pasword: hunter2":                     `line 4: there is no key "pasword"`,
-		"contexts:\n  a:\n    apiKey: hunter2":                                  "line 3: the value is of another kind",
-		"contexts:\n  a: {api: hunter2, api: hunter2}":                          "line 2: a key is there twice",
-		"currentContext: hunter":                                                `currentContext is "hunter", which is not among the contexts`,
-		"contexts: {../a: {api: hunter2}}":                                      `"../a" cannot name a context`,
+		"contexts:\n  a:\n    apiKey: hunter2":                                  "line 3: the value has the wrong type",
+		"contexts:\n  a: {api: hunter2, api: hunter2}":                          "line 2: the same key appears twice",
+		"currentContext: hunter":                                                `currentContext is "hunter", but there is no such context`,
+		"contexts: {../a: {api: hunter2}}":                                      `"../a" cannot be the name of a context`,
 		"contexts: {a: {apiKey: {clientId: hunter2}, oidc: {issuer: hunter2}}}": "both apiKey and oidc",
 	} {
 		s := open(t)
@@ -78,7 +78,7 @@ func TestAFileWithMistakesIsRefusedWithoutItsValues(t *testing.T) {
 	}
 }
 
-func TestChangesAtTheSameTimeAreAllKept(t *testing.T) {
+func TestConcurrentChangesAreAllKept(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	var g sync.WaitGroup
@@ -99,7 +99,7 @@ func TestChangesAtTheSameTimeAreAllKept(t *testing.T) {
 	}
 }
 
-func TestACachedTokenIsForWhomItWasMade(t *testing.T) {
+func TestCachedTokenBelongsToItsLogin(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	now := time.Now()
@@ -130,7 +130,7 @@ func TestACachedTokenIsForWhomItWasMade(t *testing.T) {
 	}
 }
 
-func TestTheFilesAreWhereTheUserSays(t *testing.T) {
+func TestXDGVariablesSelectTheDirectories(t *testing.T) {
 	t.Setenv("HOME", "/home/me")
 	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv("XDG_CACHE_HOME", "relative, which the specification says to ignore")

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Token is a short-lived token of Husk as it is cached.
+// Token is a cached token of Husk.
 type Token struct {
 	For       string    `json:"for"` // whom it was made for; another login under the same name does not take it
 	Value     string    `json:"value"`
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// Token returns the cached token of a context, or nothing. A cache that cannot be read is an empty one.
+// Token returns the cached token of a context, if there is one. A cache that cannot be read counts as empty.
 func (s Store) Token(context, owner string, now time.Time) (Token, bool) {
 	if s.CacheDir == "" {
 		return Token{}, false
@@ -32,7 +32,7 @@ func (s Store) Token(context, owner string, now time.Time) (Token, bool) {
 	return t, true
 }
 
-// early is how long before its end a token is no longer used, so that it does not end on its way.
+// early is how long before it expires a token is no longer used, so that it does not expire on its way.
 const early = 10 * time.Second
 
 // KeepToken puts a token into the cache.

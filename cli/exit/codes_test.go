@@ -46,4 +46,3 @@ func TestEveryProblemHasAnExitCode(t *testing.T) {
 		t.Errorf("%d codes were found", found)
 	}
 }
-

@@ -12,17 +12,17 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder puts a YAML tree into structs by their JSON names. It goes on after a mistake, so that a person sees all of them at once.
+// decoder decodes a YAML tree into structs by their JSON names. It continues after a mistake, so that all mistakes are reported at once.
 type decoder struct {
 	file     string
 	problems MistakeErrors
 	visited  int
-	// reason explains a field that the structs do not have, by its path without indexes; it may be nil or return "".
+	// reason explains why a field is not accepted, by its path without indexes. It may be nil or return "".
 	reason func(path string) string
 }
 
 const (
-	// maxNodes bounds what is decoded of one document. Aliases may make a small file a big tree.
+	// maxNodes bounds one document. Aliases can make a large tree from a small file.
 	maxNodes = 100_000
 	maxDepth = 32
 )
@@ -42,15 +42,15 @@ func (d *decoder) fail(node *yaml.Node, path, format string, args ...any) {
 	d.problems = append(d.problems, where+fmt.Sprintf(format, args...))
 }
 
-// strict decodes a whole document; fields that the struct lacks are mistakes.
+// strict decodes a whole document. A field that the struct does not have is a mistake.
 func (d *decoder) strict(node *yaml.Node, into any) {
 	d.decode(node, reflect.ValueOf(into).Elem(), "", true, 0)
 }
 
-// loose decodes what the struct has and looks no further.
+// loose decodes the fields of the struct and ignores others.
 func (d *decoder) loose(node *yaml.Node, into any) {
 	if resolve(node).Kind != yaml.MappingNode {
-		d.fail(node, "", "this is not an object with fields")
+		d.fail(node, "", "expected an object")
 		return
 	}
 	d.decode(node, reflect.ValueOf(into).Elem(), "", false, 0)
@@ -63,9 +63,9 @@ func resolve(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// scalar is a type with a form of its own in a document.
+// scalar is a type with its own syntax in a document.
 type scalar interface {
-	// set takes the text; what is wrong with it comes back as a sentence without the text.
+	// set reads the text. Its error does not repeat the text.
 	set(text string) error
 }
 
@@ -73,7 +73,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 	node = resolve(node)
 	if d.visited++; d.visited > maxNodes || depth > maxDepth {
 		if d.visited <= maxNodes+1 || depth == maxDepth+1 {
-			d.fail(node, path, "the document is too large or too deep")
+			d.fail(node, path, "the document is too large or too deeply nested")
 		}
 		d.visited = maxNodes + 1
 		return
@@ -91,7 +91,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 		switch v := into.Addr().Interface().(type) {
 		case scalar:
 			if node.Kind != yaml.ScalarNode {
-				d.fail(node, path, "one value is needed here")
+				d.fail(node, path, "expected a single value")
 			} else if err := v.set(node.Value); err != nil {
 				d.fail(node, path, "%s", err)
 			}
@@ -103,7 +103,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 			return
 		}
 	}
-	switch into.Kind() { //nolint:exhaustive // the structs of this package and the contract have no other kinds
+	switch into.Kind() { //nolint:exhaustive // the structs of this package and of the contract have no other kinds
 	case reflect.Struct:
 		d.object(node, into, path, strict, depth)
 	case reflect.Map:
@@ -115,7 +115,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 	}
 }
 
-// fields are the settable fields of a struct by their JSON names, those of embedded structs included.
+// fields are the settable fields of a struct by their JSON names, including those of embedded structs.
 func fields(into reflect.Value) map[string]reflect.Value {
 	out := map[string]reflect.Value{}
 	for i := range into.NumField() {
@@ -149,23 +149,23 @@ var indexes = regexp.MustCompile(`\[\d+\]`)
 
 func (d *decoder) unknown(key, value *yaml.Node, path string) {
 	if d.reason != nil {
-		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // what kubectl prints says nothing there
+		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // as kubectl prints them; they have no meaning
 			return
 		}
 		if why := d.reason(indexes.ReplaceAllString(path, "[]")); why != "" {
 			d.fail(key, path, "%s", why)
 			return
 		}
-		d.fail(key, path, "Husk has no counterpart of this field; leave it out")
+		d.fail(key, path, "Husk has no counterpart for this field; leave it out")
 		return
 	}
 	d.fail(key, path, "there is no such field")
 }
 
-// pairs walks an object's fields and refuses one that is there twice.
+// pairs iterates over the fields of an object and refuses duplicates.
 func (d *decoder) pairs(node *yaml.Node, path string, take func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
-		d.fail(node, path, "an object with fields is needed here")
+		d.fail(node, path, "expected an object")
 		return
 	}
 	seen := map[string]bool{}
@@ -173,11 +173,11 @@ func (d *decoder) pairs(node *yaml.Node, path string, take func(key, value *yaml
 		key := resolve(node.Content[i])
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.fail(key, path, "a field's name is one word")
+			d.fail(key, path, "the name of a field must be a string")
 		case key.Tag == "!!merge":
-			d.fail(key, path, "<< is not understood; write the fields out")
+			d.fail(key, path, "<< is not supported; write the fields out")
 		case seen[key.Value]:
-			d.fail(key, join(path, key.Value), "this field is there twice")
+			d.fail(key, join(path, key.Value), "duplicate field")
 		default:
 			seen[key.Value] = true
 			take(key, node.Content[i+1])
@@ -196,7 +196,7 @@ func (d *decoder) mapping(node *yaml.Node, into reflect.Value, path string, stri
 
 func (d *decoder) list(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
 	if node.Kind != yaml.SequenceNode {
-		d.fail(node, path, "a list is needed here")
+		d.fail(node, path, "expected a list")
 		return
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
@@ -207,31 +207,31 @@ func (d *decoder) list(node *yaml.Node, into reflect.Value, path string, strict 
 
 func (d *decoder) value(node *yaml.Node, into reflect.Value, path string) {
 	if node.Kind != yaml.ScalarNode {
-		d.fail(node, path, "one value is needed here")
+		d.fail(node, path, "expected a single value")
 		return
 	}
 	switch into.Kind() { //nolint:exhaustive // as in decode
 	case reflect.String:
 		if node.Tag != "!!str" && node.Tag != "!!timestamp" {
-			d.fail(node, path, "text is needed here; put %s in quotes", node.Value)
+			d.fail(node, path, "expected a string; put %s in quotes", node.Value)
 			return
 		}
 		into.SetString(node.Value)
 	case reflect.Bool:
 		if node.Tag != "!!bool" || node.Value != "true" && node.Value != "false" {
-			d.fail(node, path, "true or false is needed here")
+			d.fail(node, path, "expected true or false")
 			return
 		}
 		into.SetBool(node.Value == "true")
 	case reflect.Int, reflect.Int64:
 		n, err := strconv.ParseInt(node.Value, 10, 64)
 		if node.Tag != "!!int" || err != nil || into.OverflowInt(n) {
-			d.fail(node, path, "a whole number is needed here")
+			d.fail(node, path, "expected an integer")
 			return
 		}
 		into.SetInt(n)
 	default:
-		panic("manifest: no document has a " + into.Type().String()) // a field that was added to a struct, and not here
+		panic("manifest: no document has a " + into.Type().String()) // a field was added to a struct without its kind being added here
 	}
 }
 

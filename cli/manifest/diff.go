@@ -10,18 +10,18 @@ import (
 	"husk/openapi"
 )
 
-// What the API fills in where an order says nothing.
+// Defaults of the API.
 const (
 	defaultGraceSeconds = 30
 	defaultFileMode     = "0644"
 )
 
-// DiffPod says in which fields an order and a pod that is there differ: their paths, in order. Defaults count as said.
+// DiffPod returns the paths of the fields in which a document and an existing pod differ, in order. A missing field has its default.
 func DiffPod(want openapi.PodCreate, have openapi.Pod) []string {
 	return diff(completed(want.Labels, want.Spec), completed(&have.Labels, have.Spec))
 }
 
-// DiffVolume says in which fields an order and a volume that is there differ.
+// DiffVolume returns the paths of the fields in which a document and an existing volume differ.
 func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	got := openapi.VolumeCreate{Name: have.Name, SizeGiB: have.SizeGiB, Labels: &have.Labels}
 	return diff(tree(want), tree(got))
@@ -33,7 +33,7 @@ func diff(want, have any) []string {
 	return paths
 }
 
-// completed is what an order comes to with the API's defaults, as a tree.
+// completed is a spec with the API's defaults, as a tree.
 func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 	if spec.RestartPolicy == nil {
 		always := openapi.Always
@@ -60,15 +60,15 @@ func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 	return tree(map[string]any{"labels": labels, "spec": spec})
 }
 
-// tree is a value as JSON has it, without what says nothing: empty texts, lists and objects, false and null.
+// tree is the JSON form of a value, without empty strings, lists and objects, false and null.
 func tree(v any) any {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // types of the contract, which all have a JSON form
+		panic(err) // the types of the contract all have a JSON form
 	}
 	var t any
 	if err := json.Unmarshal(raw, &t); err != nil {
-		panic(err) // what was marshalled a line above
+		panic(err) // it was marshalled a line above
 	}
 	return pruned(t)
 }
@@ -88,7 +88,7 @@ func pruned(v any) any {
 		}
 	case []any:
 		for i := range v {
-			if _, isText := v[i].(string); !isText { // an empty argument is one
+			if _, isText := v[i].(string); !isText { // an empty argument counts
 				v[i] = pruned(v[i])
 			}
 		}

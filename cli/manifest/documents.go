@@ -17,8 +17,8 @@ import (
 // maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
 const maxFile = 16 << 20
 
-// Load reads all documents of files: - is in, a directory is the .yaml, .yml and .json files right in it, by name. All mistakes of all
-// documents come back together.
+// Load reads all documents of files. The file - is in, and a directory stands for its .yaml, .yml and .json files, sorted by name. It reports
+// all mistakes of all documents together.
 func Load(files []string, in io.Reader) ([]Document, error) {
 	var docs []Document
 	var problems MistakeErrors
@@ -42,7 +42,7 @@ func Load(files []string, in io.Reader) ([]Document, error) {
 	seen := map[string]string{}
 	for _, d := range docs {
 		if first, twice := seen[d.Ref()]; twice {
-			problems = append(problems, fmt.Sprintf("%s: %s is also at %s", d.Where, d.Ref(), first))
+			problems = append(problems, fmt.Sprintf("%s: %s is also defined at %s", d.Where, d.Ref(), first))
 		}
 		seen[d.Ref()] = d.Where
 	}
@@ -96,7 +96,7 @@ func load(file string, in io.Reader) ([]Document, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(raw) > maxFile {
-		return nil, fmt.Errorf("%s is above %d bytes", name, maxFile)
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxFile)
 	}
 	return Parse(name, raw)
 }
@@ -124,12 +124,12 @@ func Parse(file string, raw []byte) ([]Document, error) {
 	case len(problems) > 0:
 		return nil, problems
 	case len(docs) == 0:
-		return nil, MistakeErrors{file + ": there is no document in it"}
+		return nil, MistakeErrors{file + ": the file has no document"}
 	}
 	return docs, nil
 }
 
-// split takes a file into its documents. JSON is YAML but for the tabs that it may be indented with, so they are taken out first.
+// split splits a file into its documents. JSON is YAML except that it may be indented with tabs, so they are replaced first.
 func split(raw []byte) ([]*yaml.Node, error) {
 	if text := bytes.TrimLeft(raw, " \t\r\n"); len(text) > 0 && text[0] == '{' && bytes.ContainsRune(raw, '\t') {
 		if spaced, ok := withoutTabs(text); ok {
@@ -146,14 +146,14 @@ func split(raw []byte) ([]*yaml.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(doc.Content) == 0 || doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].Tag == "!!null" { // nothing between two ---
+		if len(doc.Content) == 0 || doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].Tag == "!!null" { // there is nothing between two ---
 			continue
 		}
 		nodes = append(nodes, doc.Content[0])
 	}
 }
 
-// withoutTabs writes each JSON document of a stream with spaces, as YAML documents.
+// withoutTabs indents each JSON document of a stream with spaces, and separates them as YAML documents.
 func withoutTabs(raw []byte) ([]byte, bool) {
 	var out bytes.Buffer
 	for d := json.NewDecoder(bytes.NewReader(raw)); ; {

@@ -9,7 +9,7 @@ import (
 	"husk/openapi"
 )
 
-// What a Kubernetes Pod may have here. The names are Kubernetes'; everything else is refused with its path.
+// The fields of a Kubernetes Pod that are accepted, under their names in Kubernetes. All others are refused with their paths.
 type (
 	kubernetesPod struct {
 		header
@@ -19,7 +19,7 @@ type (
 			Labels map[string]string `json:"labels"`
 		} `json:"metadata"`
 		Spec struct {
-			kubernetesPlace
+			kubernetesScheduling
 
 			Containers                    []kubernetesContainer  `json:"containers"`
 			RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
@@ -63,13 +63,13 @@ type (
 	}
 )
 
-// The size of a pod none of whose containers says what it needs: what husk run takes too.
+// The size of a pod whose containers have no limits and no requests. It is the default of husk run too.
 const (
 	defaultCPUMillis = 500
 	defaultMemoryMiB = 256
 )
 
-// translate makes an order of a Kubernetes Pod.
+// translate makes a pod of Husk from a Kubernetes Pod.
 func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
 	d.checkName(node, "metadata.name", p.Metadata.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Metadata.Name, Spec: openapi.PodSpec{
@@ -83,7 +83,7 @@ func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		if v.Claim == nil || v.Claim.ClaimName == "" {
-			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "name a volume by persistentVolumeClaim.claimName")
+			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "name a volume with persistentVolumeClaim.claimName")
 			continue
 		}
 		volumes = append(volumes, openapi.PodVolume{Name: v.Name})
@@ -94,7 +94,7 @@ func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
 		out.Spec.Volumes = &volumes
 	}
 	if len(p.Spec.Containers) == 0 {
-		d.fail(node, "spec.containers", "a pod has at least one container")
+		d.fail(node, "spec.containers", "a pod needs at least one container")
 	}
 	for _, c := range p.Spec.Containers {
 		out.Spec.Containers = append(out.Spec.Containers, c.translate(readOnly))
@@ -109,7 +109,7 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	if c.WorkingDir != "" {
 		out.WorkingDir = &c.WorkingDir
 	}
-	// Kubernetes puts variables in the place of $(NAME), in each value those that stand above it.
+	// Kubernetes expands $(NAME), in each value with the variables that precede it.
 	values := map[string]string{}
 	var env []openapi.EnvVar
 	for _, e := range c.Env {
@@ -142,7 +142,7 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	if mounts != nil {
 		out.VolumeMounts = &mounts
 	}
-	// The same fields with the same meaning; false is what there is without them.
+	// The same fields with the same meaning. Their default is false.
 	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty} {
 		if *said {
 			*to = said
@@ -151,8 +151,8 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	return out
 }
 
-// size is that of the virtual machine: what the containers may use together, which is their limits, and requests where there is no
-// limit. If none of them says anything it is the default.
+// size is the size of the virtual machine: the sum of the containers' limits, or of their requests where there is no limit. If no container
+// has either, it is the default.
 func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 	var cpu, memory int64
 	var silentCPU, silentMemory []string
@@ -180,7 +180,7 @@ func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 		cpu = defaultCPUMillis
 	} else {
 		for _, path := range silentCPU {
-			d.fail(node, path, "the other containers say what they need; the machine is the sum, so this one must too")
+			d.fail(node, path, "the virtual machine is as large as all containers together; this one needs a limit or a request because others have one")
 		}
 	}
 	mib := (memory + 1<<20 - 1) >> 20
@@ -188,13 +188,13 @@ func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 		mib = defaultMemoryMiB
 	} else {
 		for _, path := range silentMemory {
-			d.fail(node, path, "the other containers say what they need; the machine is the sum, so this one must too")
+			d.fail(node, path, "the virtual machine is as large as all containers together; this one needs a limit or a request because others have one")
 		}
 	}
 	return openapi.Resources{CPUMillis: int(cpu), MemoryMiB: int(mib)}
 }
 
-// expandVariables puts values in the place of $(NAME); $$ is one $, and a name that is not known stays as it is.
+// expandVariables replaces $(NAME) by values. $$ is one $, and an unknown name is not replaced.
 func expandVariables(text string, values map[string]string) string {
 	var out strings.Builder
 	for {

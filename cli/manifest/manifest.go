@@ -1,8 +1,9 @@
-// Package manifest reads the documents of husk apply: the API's own orders in YAML or JSON, and Kubernetes' v1 Pod where its fields have a
-// counterpart. It is strict: what it does not know, it names with its place and refuses, and drops nothing.
+// Package manifest reads the documents of husk apply: the requests of the API that create objects, in YAML or JSON, and the v1 Pod of
+// Kubernetes where Husk has a counterpart for its fields. It is strict: it refuses a field that it does not know, with its line, and ignores
+// nothing.
 //
-// A file is split into documents (documents.go), each is decoded into small structs of this package by decode.go, and a Kubernetes Pod
-// is translated by kubernetes.go. diff.go says in what an order and a pod differ. Nothing here talks to the API.
+// documents.go splits a file into documents, decode.go decodes each into small structs of this package, and kubernetes.go translates a
+// Kubernetes Pod. diff.go compares a document with an existing object. Nothing here calls the API.
 package manifest
 
 import (
@@ -16,7 +17,7 @@ import (
 	"husk/openapi"
 )
 
-// Document is one order. Exactly one of Pod, Volume and Image is there.
+// Document describes one object. Exactly one of Pod, Volume and Image is set.
 type Document struct {
 	Where  string // web.yaml:12
 	Pod    *Pod
@@ -24,17 +25,17 @@ type Document struct {
 	Image  *openapi.ImageImport
 }
 
-// Pod is an order for a pod, with the volumes that it calls by name.
+// Pod is a pod to create, with the names of its volumes.
 type Pod struct {
 	openapi.PodCreate
-	// VolumeNames says which volumes are meant where the order has no id, by the name of the volume inside the pod.
+	// VolumeNames are the names of volumes that have no ID in the spec, by the name of the volume inside the pod.
 	VolumeNames map[string]string
 }
 
-// APIVersion is of our own documents.
+// APIVersion is the apiVersion of Husk's own documents.
 const APIVersion = "husk/v1"
 
-// Kind is the object's kind as the command line calls it.
+// Kind is the kind of the object, as the command line names it.
 func (d Document) Kind() string {
 	switch {
 	case d.Pod != nil:
@@ -46,7 +47,7 @@ func (d Document) Kind() string {
 	}
 }
 
-// Name is the object's name, or an image's reference.
+// Name is the name of the object, or the reference of an image.
 func (d Document) Name() string {
 	switch {
 	case d.Pod != nil:
@@ -58,10 +59,10 @@ func (d Document) Name() string {
 	}
 }
 
-// Ref is how messages call the object: pod/web.
+// Ref names the object in messages, such as pod/web.
 func (d Document) Ref() string { return d.Kind() + "/" + d.Name() }
 
-// header is what every document begins with.
+// header is the beginning of every document.
 type header struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -76,7 +77,7 @@ type (
 		Labels *openapi.Labels `json:"labels"`
 		Spec   podSpec         `json:"spec"`
 	}
-	// podSpec is the API's, except that a volume may be called by its name, which a file can know, in the place of its id.
+	// podSpec is the API's, except that a volume may have its name instead of its ID, which a file cannot know.
 	podSpec struct {
 		Containers                    []openapi.Container    `json:"containers"`
 		Resources                     openapi.Resources      `json:"resources"`
@@ -99,7 +100,7 @@ type (
 	}
 )
 
-// read makes an order of one document.
+// read reads one document.
 func read(file string, node *yaml.Node) (Document, error) {
 	doc := Document{Where: fmt.Sprintf("%s:%d", file, node.Line)}
 	d := &decoder{file: file}
@@ -121,7 +122,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 	case h.APIVersion == APIVersion && h.Kind == "Pod":
 		var p podDocument
 		d.strict(node, &p)
-		doc.Pod = p.order(d, node)
+		doc.Pod = p.pod(d, node)
 	case h.APIVersion == APIVersion && h.Kind == "Volume":
 		var v volumeDocument
 		d.strict(node, &v)
@@ -137,13 +138,13 @@ func read(file string, node *yaml.Node) (Document, error) {
 	case h.APIVersion == APIVersion:
 		d.fail(node, "kind", "%q is not Pod, Volume or Image", h.Kind)
 	default:
-		d.fail(node, "kind", "a %s of %s has no counterpart; Husk takes Pod, Volume and Image of %s, and Pod of v1", h.Kind, h.APIVersion, APIVersion)
+		d.fail(node, "kind", "a %s of %s has no counterpart; Husk accepts Pod, Volume and Image of %s, and Pod of v1", h.Kind, h.APIVersion, APIVersion)
 	}
 	return doc, d.err()
 }
 
-// order is the document as the API takes it.
-func (p podDocument) order(d *decoder, node *yaml.Node) *Pod {
+// pod is the request of the API.
+func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 	d.checkName(node, "name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
@@ -152,7 +153,7 @@ func (p podDocument) order(d *decoder, node *yaml.Node) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		if (v.VolumeID == uuid.Nil) == (v.VolumeName == "") {
-			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "give volumeName or volumeId, one of them")
+			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "give either volumeName or volumeId")
 			continue
 		}
 		if v.VolumeName != "" {
@@ -173,17 +174,17 @@ func (d *decoder) checkName(node *yaml.Node, path, name string) {
 	case name == "":
 		d.fail(node, path, "a name is needed")
 	case !nameForm.MatchString(name):
-		d.fail(node, path, "%q is not a name: small letters, digits and dashes, at most 63, with a letter or digit at both ends", name)
+		d.fail(node, path, "%q is not a name: use at most 63 lower-case letters, digits and dashes, and begin and end with a letter or a digit", name)
 	}
 }
 
-// MistakeErrors are all that is wrong with some documents, each with its place.
+// MistakeErrors are all mistakes in some documents, each with its line.
 type MistakeErrors []string
 
 // Error implements error.
 func (p MistakeErrors) Error() string { return strings.Join(p, "; ") }
 
-// Unwrap gives each problem as an error of its own.
+// Unwrap returns each mistake as an error of its own.
 func (p MistakeErrors) Unwrap() []error {
 	var errs []error
 	for _, text := range p {

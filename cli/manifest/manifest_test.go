@@ -15,10 +15,10 @@ import (
 	"husk/openapi"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// What each document in testdata becomes, or what is wrong with it, stands beside it.
-func TestDocumentsBecomeOrdersOrMistakes(t *testing.T) {
+// The golden file next to each document in testdata has the result, or the mistakes.
+func TestDocumentsAreReadOrTheirMistakesReported(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) < 5 {
@@ -79,7 +79,7 @@ func outcome(t *testing.T, raw []byte) string {
 	return b.String()
 }
 
-func TestAmountsAreReadAsKubernetesReadsThem(t *testing.T) {
+func TestQuantitiesAreReadAsInKubernetes(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"500m": 500, "0.5": 500, "2": 2000, ".1": 100, "1e1": 10_000, "0.0001": 1, "+1": 1000, "1k": 1_000_000} {
 		var q cpuQuantity
@@ -101,7 +101,7 @@ func TestAmountsAreReadAsKubernetesReadsThem(t *testing.T) {
 	}
 }
 
-func TestVariablesAreExpandedAsKubernetesDoes(t *testing.T) {
+func TestVariablesAreExpandedAsInKubernetes(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{"A": "a", "EMPTY": ""}
 	for text, want := range map[string]string{
@@ -114,7 +114,7 @@ func TestVariablesAreExpandedAsKubernetesDoes(t *testing.T) {
 	}
 }
 
-func TestAPodDiffersOnlyWhereItDoes(t *testing.T) {
+func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 	t.Parallel()
 	pod := func(change func(*openapi.PodCreate)) openapi.PodCreate {
 		p := openapi.PodCreate{Name: "web", Spec: openapi.PodSpec{
@@ -157,7 +157,7 @@ func TestAPodDiffersOnlyWhereItDoes(t *testing.T) {
 	}
 }
 
-func TestADirectoryIsItsDocuments(t *testing.T) {
+func TestDirectoryStandsForItsDocuments(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	volume := func(name string) []byte {
@@ -179,7 +179,7 @@ func TestADirectoryIsItsDocuments(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := Load([]string{dir, dir}, nil); err == nil || !strings.Contains(err.Error(), "volume/a is also at "+filepath.Join(dir, "a.yaml")) {
+	if _, err := Load([]string{dir, dir}, nil); err == nil || !strings.Contains(err.Error(), "volume/a is also defined at "+filepath.Join(dir, "a.yaml")) {
 		t.Errorf("the same twice: %v", err)
 	}
 	if _, err := Load([]string{t.TempDir()}, nil); err == nil {
@@ -187,7 +187,7 @@ func TestADirectoryIsItsDocuments(t *testing.T) {
 	}
 }
 
-// Documents come from anywhere: whatever they are, they are read or refused.
+// Documents come from anywhere. Every document is read or refused.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

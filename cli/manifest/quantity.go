@@ -7,16 +7,16 @@ import (
 	"strconv"
 )
 
-// cpuQuantity is Kubernetes' amount of cores, in thousandths.
+// cpuQuantity is a Kubernetes quantity of cores, in thousandths.
 type cpuQuantity int64
 
-// memoryQuantity is Kubernetes' amount of memory, in bytes.
+// memoryQuantity is a Kubernetes quantity of memory, in bytes.
 type memoryQuantity int64
 
 func (q *cpuQuantity) set(text string) error {
 	n, ok := quantity(text, 1000)
 	if !ok {
-		return errors.New("this is not an amount of cores such as 500m or 0.5")
+		return errors.New("expected a number of cores such as 500m or 0.5")
 	}
 	*q = cpuQuantity(n)
 	return nil
@@ -25,7 +25,7 @@ func (q *cpuQuantity) set(text string) error {
 func (q *memoryQuantity) set(text string) error {
 	n, ok := quantity(text, 1)
 	if !ok {
-		return errors.New("this is not an amount of memory such as 256Mi or 1G")
+		return errors.New("expected an amount of memory such as 256Mi or 1G")
 	}
 	*q = memoryQuantity(n)
 	return nil

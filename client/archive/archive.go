@@ -1,5 +1,5 @@
-// Package archive packs local files for a pod, and unpacks what comes out of one, which may be hostile: nothing is written outside of the
-// directory that was named, whatever names and links say.
+// Package archive packs local files into a tar archive for a pod, and unpacks an archive that comes from a pod. Such an archive may be
+// hostile: nothing is written outside of the destination, whatever its names and links are.
 package archive
 
 import (
@@ -16,9 +16,9 @@ import (
 	"strings"
 )
 
-// Pack writes a file, or a directory with all in it, as a tar archive under its own name. leftOut is told what is neither file, nor
-// directory, nor link.
-func Pack(w io.Writer, local string, leftOut func(name, why string)) error {
+// Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls skipped for what is not a file, a
+// directory or a link.
+func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 	abs, err := filepath.Abs(local)
 	if err != nil {
 		return err
@@ -36,15 +36,15 @@ func Pack(w io.Writer, local string, leftOut func(name, why string)) error {
 		if err != nil {
 			return err
 		}
-		return add(out, file, path.Join(top, filepath.ToSlash(below)), below == ".", leftOut)
+		return add(out, file, path.Join(top, filepath.ToSlash(below)), below == ".", skipped)
 	})
 	return errors.Join(err, out.Close())
 }
 
-func add(out *tar.Writer, file, name string, top bool, leftOut func(name, why string)) error {
+func add(out *tar.Writer, file, name string, top bool, skipped func(name, why string)) error {
 	stat := os.Lstat
 	if top {
-		stat = os.Stat // what is named is meant, not the link to it
+		stat = os.Stat // follow the link that was named
 	}
 	info, err := stat(file)
 	if err != nil {
@@ -58,7 +58,7 @@ func add(out *tar.Writer, file, name string, top bool, leftOut func(name, why st
 			return err
 		}
 	default:
-		leftOut(file, "neither a file, nor a directory, nor a link")
+		skipped(file, "not a file, a directory or a link")
 		return nil
 	}
 	h, err := tar.FileInfoHeader(info, link)
@@ -78,14 +78,14 @@ func add(out *tar.Writer, file, name string, top bool, leftOut func(name, why st
 	}
 	defer f.Close()
 	if _, err := io.CopyN(out, f, h.Size); err != nil {
-		return fmt.Errorf("%s has changed while it was read: %w", file, err)
+		return fmt.Errorf("%s changed while it was read: %w", file, err)
 	}
 	return nil
 }
 
-// Unpack writes an archive with one thing at its top into the directory local, or as local where there is no such directory. leftOut is told
-// about entries that are not written.
-func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
+// Unpack writes an archive with one entry at its top into the directory local, or as local if there is no such directory. It calls skipped
+// for entries that it does not write.
+func Unpack(r io.Reader, local string, skipped func(name, why string)) error {
 	dir, rename := local, ""
 	info, err := os.Stat(local)
 	if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(local, string(filepath.Separator)) || err == nil && !info.IsDir() {
@@ -103,7 +103,7 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 	came := &counter{r: r}
 	in := tar.NewReader(bufio.NewReader(came))
 	content := &honest{r: in, came: came}
-	var dirs []*tar.Header // their modes come last: one may forbid writing
+	var dirs []*tar.Header // their modes are set last: a mode may forbid writing
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -116,7 +116,7 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 		if h.Name == "." && h.Typeflag != tar.TypeDir {
 			return errors.New("the archive has a file without a name")
 		}
-		if err := unpackOne(root, h, content, leftOut); err != nil {
+		if err := unpackOne(root, h, content, skipped); err != nil {
 			return err
 		}
 		if h.Typeflag == tar.TypeDir && h.Name != "." {
@@ -131,7 +131,7 @@ func Unpack(r io.Reader, local string, leftOut func(name, why string)) error {
 	return nil
 }
 
-// counter counts what was read.
+// counter counts the bytes that were read.
 type counter struct {
 	r io.Reader
 	n int64
@@ -143,7 +143,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// honest refuses files that are larger than what came for them: a sparse file in an archive of a few bytes can fill a disk with zeros.
+// honest refuses files that are larger than the archive: a sparse file in a small archive could fill a disk with zeros.
 type honest struct {
 	r    io.Reader
 	came *counter
@@ -158,7 +158,7 @@ func (h *honest) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inside is a name below the directory, its first part renamed if asked.
+// inside is a name below the directory, with its first element renamed if asked.
 func inside(name, rename string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if rename != "" {
@@ -171,7 +171,7 @@ func inside(name, rename string) string {
 	return filepath.FromSlash(name)
 }
 
-func unpackOne(root *os.Root, h *tar.Header, content io.Reader, leftOut func(name, why string)) error {
+func unpackOne(root *os.Root, h *tar.Header, content io.Reader, skipped func(name, why string)) error {
 	if parent := filepath.Dir(h.Name); parent != "." {
 		if err := root.MkdirAll(parent, 0o755); err != nil {
 			return err
@@ -181,9 +181,9 @@ func unpackOne(root *os.Root, h *tar.Header, content io.Reader, leftOut func(nam
 	case tar.TypeDir:
 		return root.MkdirAll(h.Name, 0o755)
 	case tar.TypeSymlink:
-		target := path.Join(path.Dir(filepath.ToSlash(h.Name)), h.Linkname) //nolint:gosec // it is only looked at
+		target := path.Join(path.Dir(filepath.ToSlash(h.Name)), h.Linkname) //nolint:gosec // it is only compared
 		if path.IsAbs(h.Linkname) || target == ".." || strings.HasPrefix(target, "../") {
-			leftOut(h.Name, "a link that leads elsewhere")
+			skipped(h.Name, "a link that leads out of the archive")
 			return nil
 		}
 		if err := root.Remove(h.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -201,7 +201,7 @@ func unpackOne(root *os.Root, h *tar.Header, content io.Reader, leftOut func(nam
 		_, err = io.Copy(f, content)
 		return errors.Join(err, f.Chmod(fs.FileMode(h.Mode&0o777)), f.Close(), root.Chtimes(h.Name, h.ModTime, h.ModTime)) //nolint:gosec // permission bits
 	default:
-		leftOut(h.Name, "neither a file, nor a directory, nor a link")
+		skipped(h.Name, "not a file, a directory or a link")
 		return nil
 	}
 }

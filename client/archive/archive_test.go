@@ -15,7 +15,7 @@ import (
 	"husk/client/archive"
 )
 
-// made is a tar archive of headers, whose content is their name.
+// made is a tar archive. The content of each file is its name.
 func made(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
@@ -39,7 +39,7 @@ func made(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	return &b
 }
 
-// listing is what is below a directory: names, modes and contents.
+// listing has the names, modes and contents of everything below a directory.
 func listing(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -80,7 +80,7 @@ func link(name, to string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
 }
 
-func TestWhatIsPackedIsUnpacked(t *testing.T) {
+func TestPackedFilesAreUnpacked(t *testing.T) {
 	t.Parallel()
 	from, to := t.TempDir(), t.TempDir()
 	tree := filepath.Join(from, "tree")
@@ -93,7 +93,7 @@ func TestWhatIsPackedIsUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	never := func(name, why string) { t.Errorf("%s is left out: %s", name, why) }
+	never := func(name, why string) { t.Errorf("%s is skipped: %s", name, why) }
 	if err := archive.Pack(&b, tree, never); err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,8 @@ func TestWhatIsPackedIsUnpacked(t *testing.T) {
 	}
 }
 
-// An archive comes out of a pod, and whoever is in the pod makes it.
-func TestNothingIsWrittenOutside(t *testing.T) {
+// An archive from a pod may be hostile.
+func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		headers []tar.Header
@@ -172,7 +172,7 @@ func TestNothingIsWrittenOutside(t *testing.T) {
 	}
 }
 
-func TestAnArchiveThatBreaksOffIsAnError(t *testing.T) {
+func TestTruncatedArchiveIsAnError(t *testing.T) {
 	t.Parallel()
 	b := made(t, file("one", 0o644), file("two", 0o644)).Bytes()
 	if err := archive.Unpack(bytes.NewReader(b[:514]), t.TempDir(), func(string, string) {}); err == nil {

@@ -1,7 +1,7 @@
-// Package oidc logs a person in at an OIDC issuer from a terminal: the device flow (RFC 8628), and ID tokens by the refresh token that
-// it gave.
+// Package oidc logs a user in at an OIDC issuer from a terminal, with the device flow (RFC 8628), and renews the ID token with the refresh
+// token.
 //
-// It trusts an ID token no further than to hand it to Husk, which verifies it; so it needs no keys of the issuer.
+// It does not verify ID tokens and so needs no keys of the issuer. Husk verifies them.
 package oidc
 
 import (
@@ -19,10 +19,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// scopes are what a login asks for: who one is, and a refresh token.
+// scopes ask for the user's identity and for a refresh token.
 var scopes = []string{"openid", "profile", "email", "offline_access"}
 
-// Issuer is where an issuer said it is to be asked.
+// Issuer is the discovered configuration of an issuer.
 type Issuer struct {
 	URL        string
 	ClientID   string
@@ -31,16 +31,16 @@ type Issuer struct {
 	web        *http.Client
 }
 
-// Tokens are what a login or its renewal gave.
+// Tokens are the result of a login or of its renewal.
 type Tokens struct {
 	ID      string
 	Refresh string // empty if the issuer gives none
 }
 
-// RefusedError is an answer of the issuer by which the login has ended, or was never allowed.
+// RefusedError says that the issuer has refused a login, or ended it.
 type RefusedError struct {
 	Issuer string
-	Code   string // as OAuth 2.0 calls it, such as invalid_grant
+	Code   string // of OAuth 2.0, such as invalid_grant
 	Text   string
 }
 
@@ -50,13 +50,13 @@ func (r *RefusedError) Error() string {
 	if r.Text != "" {
 		text = r.Text + " (" + r.Code + ")"
 	}
-	return r.Issuer + " says: " + text
+	return r.Issuer + " answers: " + text
 }
 
-// maxDocument bounds what is read of an issuer's configuration, in bytes.
+// maxDocument bounds an issuer's configuration, in bytes.
 const maxDocument = 1 << 20
 
-// Discover asks an issuer for its configuration (OpenID Connect Discovery 1.0).
+// Discover gets the configuration of an issuer (OpenID Connect Discovery 1.0).
 func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*Issuer, error) {
 	if err := private(issuer); err != nil {
 		return nil, fmt.Errorf("the issuer %s: %w", issuer, err)
@@ -72,7 +72,7 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the issuer %s does not answer as one: %s at %s", issuer, resp.Status, where)
+		return nil, fmt.Errorf("%s is not an OIDC issuer: %s at %s", issuer, resp.Status, where)
 	}
 	var c struct {
 		Issuer     string `json:"issuer"`
@@ -81,10 +81,10 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 		Revocation string `json:"revocation_endpoint"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&c); err != nil {
-		return nil, fmt.Errorf("the issuer %s does not answer as one: %w", issuer, err)
+		return nil, fmt.Errorf("%s is not an OIDC issuer: %w", issuer, err)
 	}
 	if c.Issuer != issuer {
-		return nil, fmt.Errorf("the issuer %s calls itself %q; use that URL if it is the one you trust", issuer, c.Issuer)
+		return nil, fmt.Errorf("the issuer %s gives its URL as %q; use that URL if you trust it", issuer, c.Issuer)
 	}
 	for _, endpoint := range []string{c.Token, c.Device, c.Revocation} {
 		if err := private(endpoint); endpoint != "" && err != nil {
@@ -100,18 +100,18 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 	}, nil
 }
 
-// private says whether what is sent to a URL stays between the two: TLS, or this machine.
+// private checks that a URL has TLS or is on this machine.
 func private(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return errors.New("this is not a URL such as https://login.example.com")
+		return errors.New("expected a URL such as https://login.example.com")
 	}
 	host := u.Hostname()
 	ip := net.ParseIP(host)
 	if u.Scheme == "https" || u.Scheme == "http" && (host == "localhost" || ip != nil && ip.IsLoopback()) {
 		return nil
 	}
-	return errors.New("only https is private enough for a login")
+	return errors.New("a login needs https")
 }
 
 func (i *Issuer) config() oauth2.Config {
@@ -122,18 +122,18 @@ func (i *Issuer) context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, i.web)
 }
 
-// Prompt is what a person is shown: open the URL and enter the code, or open the one that has it already.
+// Prompt tells the user to open the URL and enter the code, or to open the complete URL.
 type Prompt struct {
 	URL      string
 	Code     string
-	Complete string // may be empty
+	Complete string // the URL with the code in it; may be empty
 	Expires  time.Time
 }
 
-// DeviceLogin lets a person log in with any browser, and waits until that is done.
+// DeviceLogin waits until the user has logged in with a browser, on any machine.
 func (i *Issuer) DeviceLogin(ctx context.Context, show func(Prompt)) (Tokens, error) {
 	if i.endpoint.DeviceAuthURL == "" {
-		return Tokens{}, fmt.Errorf("the issuer %s offers no login from a terminal (no device_authorization_endpoint); use an API key", i.URL)
+		return Tokens{}, fmt.Errorf("the issuer %s supports no login from a terminal (no device_authorization_endpoint); use an API key", i.URL)
 	}
 	ctx = i.context(ctx)
 	cfg := i.config()
@@ -145,14 +145,14 @@ func (i *Issuer) DeviceLogin(ctx context.Context, show func(Prompt)) (Tokens, er
 	t, err := cfg.DeviceAccessToken(ctx, device)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return Tokens{}, &RefusedError{i.URL, "expired_token", "nobody has entered the code in time"}
+			return Tokens{}, &RefusedError{i.URL, "expired_token", "the code was not entered in time"}
 		}
 		return Tokens{}, i.explain(ctx, err)
 	}
 	return i.tokens(t, "")
 }
 
-// Renew gets a new ID token. The refresh token may be a new one too, and then the old one is used up.
+// Renew gets a new ID token. If it also gets a new refresh token, the old one is no longer valid.
 func (i *Issuer) Renew(ctx context.Context, refresh string) (Tokens, error) {
 	ctx = i.context(ctx)
 	cfg := i.config()
@@ -174,7 +174,7 @@ func (i *Issuer) tokens(t *oauth2.Token, refresh string) (Tokens, error) {
 	return Tokens{ID: id, Refresh: refresh}, nil
 }
 
-// explain keeps what an error says and nothing of what was sent: oauth2 prints whole answers.
+// explain removes from an error what was sent: oauth2 prints whole answers.
 func (i *Issuer) explain(ctx context.Context, err error) error {
 	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		if r.ErrorCode != "" {
@@ -188,7 +188,7 @@ func (i *Issuer) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("the issuer %s does not answer: %w", i.URL, err)
 }
 
-// Revoke tells the issuer that a refresh token is needed no more (RFC 7009).
+// Revoke revokes a refresh token (RFC 7009).
 func (i *Issuer) Revoke(ctx context.Context, refresh string) error {
 	if i.revocation == "" {
 		return nil
@@ -205,7 +205,7 @@ func (i *Issuer) Revoke(ctx context.Context, refresh string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the issuer %s does not take the refresh token back: %s", i.URL, resp.Status)
+		return fmt.Errorf("the issuer %s does not revoke the refresh token: %s", i.URL, resp.Status)
 	}
 	return nil
 }

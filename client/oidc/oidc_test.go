@@ -12,7 +12,7 @@ import (
 	"husk/test/oidcprovider"
 )
 
-func TestALoginIsRenewedUntilItIsGivenBack(t *testing.T) {
+func TestLoginIsRenewedUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	p := oidcprovider.Start(t)
 	issuer, err := oidc.Discover(t.Context(), http.DefaultClient, p.Issuer, oidcprovider.Client)
@@ -45,20 +45,20 @@ func TestALoginIsRenewedUntilItIsGivenBack(t *testing.T) {
 	if err := issuer.Revoke(t.Context(), second.Refresh); err != nil {
 		t.Fatal(err)
 	}
-	refused("given back", second.Refresh)
+	refused("revoked", second.Refresh)
 }
 
-func TestWhatIsNotAPrivateIssuerIsNotBelieved(t *testing.T) {
+func TestIssuerMustBeValidAndPrivate(t *testing.T) {
 	t.Parallel()
 	answer := ""
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
 	t.Cleanup(s.Close)
 	for _, c := range []struct{ issuer, answer, want string }{
-		{"http://login.example.com", "", "only https is private enough"},
-		{"login.example.com", "", "this is not a URL"},
-		{s.URL, "<html>", "does not answer as one"},
-		{s.URL, `{"issuer":"https://other.example.com","token_endpoint":"https://other.example.com/t"}`, `calls itself "https://other.example.com"`},
-		{s.URL, fmt.Sprintf(`{"issuer":%q,"token_endpoint":"http://192.0.2.1/t"}`, s.URL), "only https is private enough"},
+		{"http://login.example.com", "", "a login needs https"},
+		{"login.example.com", "", "expected a URL"},
+		{s.URL, "<html>", "is not an OIDC issuer"},
+		{s.URL, `{"issuer":"https://other.example.com","token_endpoint":"https://other.example.com/t"}`, `gives its URL as "https://other.example.com"`},
+		{s.URL, fmt.Sprintf(`{"issuer":%q,"token_endpoint":"http://192.0.2.1/t"}`, s.URL), "a login needs https"},
 		{s.URL, fmt.Sprintf(`{"issuer":%q}`, s.URL), "has no token endpoint"},
 	} {
 		answer = c.answer

@@ -1,4 +1,4 @@
-// Package ws is a session over a WebSocket, both ends of it.
+// Package ws has both ends of a session over a WebSocket.
 package ws
 
 import (
@@ -22,7 +22,7 @@ import (
 // pingEvery keeps proxies from closing a quiet session.
 const pingEvery = 20 * time.Second
 
-// closeWait is how long the other end may take to say goodbye.
+// closeWait bounds how long the other end may take to acknowledge the end.
 const closeWait = 2 * time.Second
 
 // Conn is one end of a session.
@@ -35,7 +35,7 @@ type Conn struct {
 	pings  sync.WaitGroup
 }
 
-// IsUpgrade tells whether a request asks for a WebSocket.
+// IsUpgrade reports whether a request asks for a WebSocket.
 func IsUpgrade(r *http.Request) bool {
 	return r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
 		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
@@ -53,7 +53,7 @@ func Bearer(r *http.Request) (string, bool) {
 	return "", false
 }
 
-// Accept answers a request for a WebSocket. Whoever calls it has looked at where the request comes from.
+// Accept answers a request for a WebSocket. The caller has checked the origin of the request.
 func Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{session.Protocol}, InsecureSkipVerify: true})
 	if err != nil {
@@ -62,7 +62,7 @@ func Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	return newConn(c), nil
 }
 
-// Answer is what the other side says to a request for a WebSocket.
+// Answer is the response to a request for a WebSocket.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -70,7 +70,7 @@ type Answer struct {
 	Body   []byte // of a refusal
 }
 
-// Dial opens a session. The answer is nil when there was none.
+// Dial opens a session. The answer is nil if there was none.
 func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*Conn, *Answer, error) {
 	asking := &asker{next: client.Transport}
 	if asking.next == nil {
@@ -85,13 +85,13 @@ func Dial(ctx context.Context, client *http.Client, url string, header http.Head
 	return newConn(c), asking.answer, nil
 }
 
-// asker keeps the answer, with the whole of a refusal: the library would cut it.
+// asker keeps the answer, including the whole body of a refusal, which the library would cut.
 type asker struct {
 	next   http.RoundTripper
 	answer *Answer
 }
 
-// maxRefusal bounds what is read of a refusal, in bytes.
+// maxRefusal bounds the body of a refusal, in bytes.
 const maxRefusal = 16 << 10
 
 // RoundTrip implements http.RoundTripper.
@@ -120,8 +120,8 @@ func newConn(c *websocket.Conn) *Conn {
 	return conn
 }
 
-// KeepAlive sends pings until the connection is closed, so that whatever stands in between takes it for alive. It does not judge: a peer
-// that reads nothing for a while may have good reasons.
+// KeepAlive sends pings until the connection is closed, so that proxies do not close it. It does not close the connection of a peer that reads
+// nothing for a while: the peer may have good reasons.
 func (c *Conn) KeepAlive() {
 	c.pings.Go(func() {
 		tick := time.NewTicker(pingEvery)
@@ -175,7 +175,7 @@ func (c *Conn) Send(kind session.Kind, payload []byte) error {
 	return nil
 }
 
-// End closes the connection in order: what was sent arrives.
+// End closes the connection after everything that was sent has arrived.
 func (c *Conn) End() error {
 	ended := make(chan error, 1)
 	go func() { ended <- c.c.Close(websocket.StatusNormalClosure, "") }()
@@ -192,7 +192,7 @@ func (c *Conn) Close() error {
 	c.cancel()
 	err := c.c.CloseNow()
 	c.pings.Wait()
-	if errors.Is(err, net.ErrClosed) { // for the second time
+	if errors.Is(err, net.ErrClosed) { // closed a second time
 		return nil
 	}
 	return err

@@ -8,16 +8,16 @@ import (
 	"husk/openapi"
 )
 
-// What a Kubernetes Pod may say of its place.
+// The scheduling fields of a Kubernetes Pod that are accepted.
 type (
-	kubernetesPlace struct {
+	kubernetesScheduling struct {
 		NodeSelector map[string]string      `json:"nodeSelector"`
 		Priority     *int                   `json:"priority"`
 		Tolerations  []kubernetesToleration `json:"tolerations"`
 		Spread       []kubernetesSpread     `json:"topologySpreadConstraints"`
 		Affinity     struct {
-			Near  kubernetesRequired `json:"podAffinity"`
-			Apart kubernetesRequired `json:"podAntiAffinity"`
+			Affinity     kubernetesRequired `json:"podAffinity"`
+			AntiAffinity kubernetesRequired `json:"podAntiAffinity"`
 		} `json:"affinity"`
 	}
 	kubernetesToleration struct {
@@ -43,11 +43,11 @@ type (
 	}
 )
 
-// topologyKeys are Kubernetes' well-known labels of nodes by what they are called here.
+// topologyKeys translate the well-known node labels of Kubernetes.
 var topologyKeys = map[string]string{"kubernetes.io/hostname": "node", "topology.kubernetes.io/zone": "zone", "topology.kubernetes.io/region": "region"}
 
-// scheduling makes wishes of a Kubernetes Pod's; nil when it has none.
-func (p kubernetesPlace) scheduling(d *decoder, node *yaml.Node) *openapi.Scheduling {
+// scheduling translates the scheduling of a Kubernetes Pod. It is nil if there is none.
+func (p kubernetesScheduling) scheduling(d *decoder, node *yaml.Node) *openapi.Scheduling {
 	var s openapi.Scheduling
 	if len(p.NodeSelector) > 0 {
 		selector := openapi.NodeSelector{}
@@ -61,7 +61,7 @@ func (p kubernetesPlace) scheduling(d *decoder, node *yaml.Node) *openapi.Schedu
 	for i, t := range p.Tolerations {
 		switch {
 		case t.Effect != "" && t.Effect != "NoSchedule":
-			d.fail(node, fmt.Sprintf("spec.tolerations[%d].effect", i), "only NoSchedule is known: taints keep new pods away and drive none out")
+			d.fail(node, fmt.Sprintf("spec.tolerations[%d].effect", i), "only NoSchedule is supported: taints do not evict running pods")
 		case t.Operator == "Exists":
 			tolerations = append(tolerations, t.Key)
 		case t.Value != "":
@@ -76,7 +76,7 @@ func (p kubernetesPlace) scheduling(d *decoder, node *yaml.Node) *openapi.Schedu
 	var rules []openapi.SchedulingRule
 	rule := func(kind openapi.SchedulingRuleKind, path, topology string, selector kubernetesSelector, skew *int) {
 		if len(selector.MatchLabels) != 1 {
-			d.fail(node, path+".labelSelector", "one label is needed, in matchLabels")
+			d.fail(node, path+".labelSelector", "exactly one label in matchLabels is needed")
 			return
 		}
 		for k, v := range selector.MatchLabels {
@@ -86,14 +86,14 @@ func (p kubernetesPlace) scheduling(d *decoder, node *yaml.Node) *openapi.Schedu
 	for i, c := range p.Spread {
 		path := fmt.Sprintf("spec.topologySpreadConstraints[%d]", i)
 		if c.WhenUnsatisfiable == "ScheduleAnyway" {
-			d.fail(node, path+".whenUnsatisfiable", "a spread is always kept; take DoNotSchedule, or leave the constraint out")
+			d.fail(node, path+".whenUnsatisfiable", "a spread is always required; use DoNotSchedule, or leave the constraint out")
 		}
 		rule(openapi.Spread, path, c.TopologyKey, c.Selector, c.MaxSkew)
 	}
-	for i, t := range p.Affinity.Near.Terms {
+	for i, t := range p.Affinity.Affinity.Terms {
 		rule(openapi.Affinity, fmt.Sprintf("spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[%d]", i), t.TopologyKey, t.Selector, nil)
 	}
-	for i, t := range p.Affinity.Apart.Terms {
+	for i, t := range p.Affinity.AntiAffinity.Terms {
 		rule(openapi.AntiAffinity, fmt.Sprintf("spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[%d]", i), t.TopologyKey, t.Selector, nil)
 	}
 	if rules != nil {
