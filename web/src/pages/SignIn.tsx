@@ -73,7 +73,7 @@ export function SignIn() {
         </Button>
       )}
       <p className="hint">
-        An owner of a tenant makes API keys under <em>Access</em>, or with <code>husk keys create</code>.
+        An owner of a tenant makes API keys under <em>Access</em>, or with <code>husk api-key create</code>.
       </p>
     </main>
   );

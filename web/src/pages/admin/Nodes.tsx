@@ -137,7 +137,7 @@ export function Nodes() {
           <p className="note">The token is good for one node, until {dateTime(token.expiresAt)}. It is shown this one time.</p>
           <Copy text={token.token} label="the join token" />
           <p className="hint">
-            On the node: <code>huskd agent --server SERVER:8443 --join-token-file FILE</code>; docs/operations.md has the rest.
+            On the node: <code>HUSKD_JOIN_TOKEN=… huskd agent --server https://SERVER:8443</code>; docs/operations.md has the details.
           </p>
         </Dialog>
       )}
