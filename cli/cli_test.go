@@ -45,7 +45,7 @@ func call(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, er
 	return command(t, args...)
 }
 
-// alone isolates a test from the contexts and the environment of whoever runs it.
+// alone isolates a test from the contexts and the environment of the user who runs it.
 func alone(t *testing.T) {
 	t.Helper()
 	for _, name := range append(connect.Environment, "HUSK_CONTEXT") {

@@ -16,7 +16,7 @@ func nodesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Nodes)
 	cmd.AddCommand(
 		setNodeCommand(a),
-		updateNodeCommand(a, "cordon NODE", "Schedule no more pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
+		updateNodeCommand(a, "cordon NODE", "Do not schedule new pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
 		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
 	)
 	return cmd

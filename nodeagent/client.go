@@ -45,7 +45,7 @@ type connections struct {
 // renew opens new connections for new requests, and lets the current requests end.
 func (c *connections) renew() {
 	if old := c.current.Swap(newTransport(c.config)); old != nil {
-		old.CloseIdleConnections() // the rest become idle, since the old transport gets no more requests
+		old.CloseIdleConnections() // the rest become idle, since the old transport gets no new requests
 	}
 }
 

@@ -30,9 +30,9 @@ func codes(t *testing.T, where string, extensions map[string]any, name string) [
 	return all
 }
 
-// The server's tests hold what it answers against these lists; here they are held against the codes that there are, and against what
-// an operation's own parts say it must answer.
-func TestProblemCodesAreThoseThatThereAre(t *testing.T) {
+// The server's tests compare its answers with these lists. This test compares the lists with the codes that exist, and with the codes that
+// the parameters and the body of each operation require.
+func TestProblemCodesMatchTheOperations(t *testing.T) {
 	t.Parallel()
 	s := spec(t)
 	common := codes(t, "the contract", s.Extensions, "x-common-problem-codes")
@@ -56,12 +56,12 @@ func TestProblemCodesAreThoseThatThereAre(t *testing.T) {
 		}
 		for code, is := range must {
 			if is != slices.Contains(own, string(code)) {
-				t.Errorf("%s: %s is listed is %t, and by its parameters and its body it must be %t", op.where, code, !is, is)
+				t.Errorf("%s: listing %s is %t, but its parameters and its body require %t", op.where, code, !is, is)
 			}
 		}
-		// A PUT makes what is not there.
+		// A PUT creates an object that does not exist.
 		if hasParameter(op, "path", "") && !strings.HasPrefix(op.where, "PUT ") && !slices.Contains(own, string(husk.CodeNotFound)) {
-			t.Errorf("%s has an id in its path and does not list %s", op.where, husk.CodeNotFound)
+			t.Errorf("%s has an ID in its path but does not list %s", op.where, husk.CodeNotFound)
 		}
 	}
 	if diff := cmp.Diff(codesOfErrorGo(t), slices.Sorted(maps.Keys(seen))); diff != "" {

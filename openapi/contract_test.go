@@ -29,7 +29,7 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The commands are those of doc.go, run elsewhere; the tool is the one that go.mod names.
+	// The commands are those of doc.go, run in another directory, with the tool of go.mod.
 	out, err := exec.CommandContext(t.Context(), "go", "tool", "-n", "oapi-codegen").Output()
 	if err != nil {
 		t.Fatalf("go tool: %v", err)
@@ -71,7 +71,7 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 	}
 }
 
-// spec is the contract as it is written; the one that is embedded lacks examples, which would fill the comments of the Go code.
+// spec is the contract as it is written. The embedded one has no examples, which would fill the comments of the Go code.
 func spec(t *testing.T) *openapi3.T {
 	t.Helper()
 	s, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
@@ -81,7 +81,7 @@ func spec(t *testing.T) *openapi3.T {
 	return s
 }
 
-func TestTheContractIsValid(t *testing.T) {
+func TestContractIsValid(t *testing.T) {
 	t.Parallel()
 	s := spec(t)
 	if err := s.Validate(t.Context(), openapi3.EnableExamplesValidation()); err != nil {
@@ -106,7 +106,7 @@ func operations(s *openapi3.T) []operation {
 	return all
 }
 
-func TestEveryOperationIsWhole(t *testing.T) {
+func TestEveryOperationIsComplete(t *testing.T) {
 	t.Parallel()
 	s := spec(t)
 	seen := map[string]string{}
@@ -123,7 +123,7 @@ func TestEveryOperationIsWhole(t *testing.T) {
 		}
 		seen[op.OperationID] = op.where
 		if len(op.Tags) != 1 || !tags[op.Tags[0]] {
-			t.Errorf("%s needs one of the tags that are explained", op.where)
+			t.Errorf("%s needs one of the tags that have a description", op.where)
 		}
 		problem := op.Responses.Default()
 		if problem == nil || problem.Value.Content["application/problem+json"] == nil {
@@ -132,19 +132,19 @@ func TestEveryOperationIsWhole(t *testing.T) {
 	}
 }
 
-// An agent or tenant that sends a field we do not know has made a mistake that must not pass in silence.
+// A client that sends an unknown field has made a mistake, which must not be ignored.
 func TestEveryObjectRefusesUnknownFields(t *testing.T) {
 	t.Parallel()
 	for name, schema := range spec(t).Components.Schemas {
 		v := schema.Value
 		if v.Type.Is("object") && v.AdditionalProperties.Schema == nil && (v.AdditionalProperties.Has == nil || *v.AdditionalProperties.Has) {
-			t.Errorf("%s takes unknown fields", name)
+			t.Errorf("%s accepts unknown fields", name)
 		}
 	}
 }
 
-// Whatever a caller may send has a limit, so that nobody fills memory or the database with one request.
-func TestEveryTextAndListThatIsSentHasALimit(t *testing.T) {
+// Everything that a caller can send has a limit, so that one request cannot fill the memory or the database.
+func TestEveryStringAndListInARequestHasALimit(t *testing.T) {
 	t.Parallel()
 	var unbounded []string
 	seen := map[*openapi3.Schema]bool{}
@@ -181,7 +181,7 @@ func TestEveryTextAndListThatIsSentHasALimit(t *testing.T) {
 	want := []string{
 		"getPodLogs Accept",     // a header, which net/http bounds
 		"issueToken.grant_type", // compared and never kept
-		// Words of an agent about its pods. A limit here would refuse the whole batch for one guest's long word; the store cuts them.
+		// Messages of an agent about its pods. A limit here would refuse the whole batch because of one guest's long message; the store cuts them.
 		"reportStatus.pods[].containers[].message", "reportStatus.pods[].containers[].name", "reportStatus.pods[].containers[].reason",
 	}
 	if diff := cmp.Diff(want, unbounded); diff != "" {

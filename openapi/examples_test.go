@@ -11,9 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Whoever reads the contract sees what to send and what comes back, and what they see is true: every JSON body has an example, and
-// every example is what its schema says, as a request or as an answer.
-func TestEveryBodyHasAnExampleThatIsTrue(t *testing.T) {
+// The contract shows what to send and what comes back: every JSON body has an example, and every example matches its schema, as a request or
+// as a response.
+func TestEveryBodyHasAValidExample(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations(spec(t)) {
 		if op.RequestBody != nil {
@@ -42,7 +42,7 @@ func checkExamples(t *testing.T, where string, media *openapi3.MediaType, needed
 		}
 		found = true
 		if err := media.Schema.Value.VisitJSON(example, as, openapi3.EnableFormatValidation(), openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(isID))); err != nil {
-			t.Errorf("%s: the example is not what the schema says: %v", where, err)
+			t.Errorf("%s: the example does not match the schema: %v", where, err)
 		}
 	}
 	if needed && !found {
@@ -57,7 +57,7 @@ func isID(id string) error {
 	return nil
 }
 
-// The examples of one operation fit together: what a path names is what the answer shows.
+// The examples of one operation fit together: the response shows the object that the path names.
 func TestExamplesOfPathParametersNameTheirObjects(t *testing.T) {
 	t.Parallel()
 	s := spec(t)

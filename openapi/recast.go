@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Recast turns a value of our vocabulary into the generated wire type of the same JSON form, or back. Both follow the contract;
-// a test holds every pair together.
+// Recast converts a value of the vocabulary to the generated wire type with the same JSON form, or back. Both follow the contract. A test
+// checks every pair.
 func Recast[To any](from any) (To, error) {
 	var to To
 	raw, err := json.Marshal(from)

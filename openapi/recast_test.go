@@ -21,7 +21,7 @@ import (
 	"husk/openapi"
 )
 
-// fill sets everything that reaches the wire to something that is not zero.
+// fill sets every field that is sent to a value that is not zero.
 func fill(v reflect.Value, seed *int) {
 	*seed++
 	switch at := v.Addr().Interface().(type) {
@@ -68,13 +68,13 @@ func fill(v reflect.Value, seed *int) {
 	}
 }
 
-// pair is a type of the vocabulary and the wire's type of the same JSON form.
+// pair is a type of the vocabulary and the wire type with the same JSON form.
 type pair struct{ ours, wire reflect.Type }
 
 func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.TypeFor[Wire]()} }
 
-// roots are the pairs that the API sends or receives whole. What they are made of is found by reflection, and a test below finds what is
-// missing here.
+// roots are the pairs that the API sends or receives as a whole. Reflection finds the pairs of their fields, and a test below finds a pair that
+// is missing here.
 var roots = []pair{
 	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
@@ -85,11 +85,11 @@ var roots = []pair{
 	both[husk.MachineRun, openapi.MachineRun](), both[husk.Resources, openapi.Capacity](), both[husk.Resources, openapi.Resources](),
 }
 
-// oneWay are pairs of which only the wire's fields must be ours: credentials are shown with their secret once, and with their last use later.
+// oneWay are pairs of which the vocabulary has all fields of the wire type but not the reverse: credentials are shown once with their secret, and
+// later with their last use.
 var oneWay = []pair{both[husk.APIKey, openapi.APIKey](), both[husk.APIKey, openapi.APIKeyWithSecret]()}
 
-// through sends a filled value of one type through the JSON of the other and back. Neither side may have a field that the other does not
-// know.
+// through converts a filled value of one type to the other through JSON, and back. Neither side may have a field that the other does not have.
 func through(t *testing.T, from, to reflect.Type) {
 	t.Helper()
 	value := reflect.New(from)
@@ -118,7 +118,7 @@ func through(t *testing.T, from, to reflect.Type) {
 	}
 }
 
-func TestVocabularyAndContractDoNotDrift(t *testing.T) {
+func TestVocabularyMatchesTheContract(t *testing.T) {
 	t.Parallel()
 	for _, p := range roots {
 		through(t, p.ours, p.wire)
@@ -179,8 +179,8 @@ func structs(t *testing.T, pattern string) map[string]bool {
 	return names
 }
 
-// A type that has the same name in the vocabulary and in the contract is a pair, and pairs are held together above.
-func TestNoPairIsForgotten(t *testing.T) {
+// A type with the same name in the vocabulary and in the contract is a pair, which the test above must check.
+func TestNoPairIsMissing(t *testing.T) {
 	t.Parallel()
 	held := map[string]bool{}
 	for _, p := range slices.Concat(roots, oneWay) {
@@ -193,7 +193,7 @@ func TestNoPairIsForgotten(t *testing.T) {
 		}
 		found++
 		if !held[name+" "+name] {
-			t.Errorf("husk.%s and openapi.%s have the same name, and no pair in roots leads to them", name, name)
+			t.Errorf("husk.%s and openapi.%s have the same name, but no pair in roots leads to them", name, name)
 		}
 	}
 	if found < 40 {
@@ -201,8 +201,8 @@ func TestNoPairIsForgotten(t *testing.T) {
 	}
 }
 
-// The words of an enumeration are not part of a type, so they are compared one by one.
-func TestTheWordsOfTheContractAreOurs(t *testing.T) {
+// The values of an enumeration are not part of its type, so they are compared one by one.
+func TestEnumerationsMatchTheContract(t *testing.T) {
 	t.Parallel()
 	spec, err := openapi.GetSpec()
 	if err != nil {
@@ -249,7 +249,7 @@ func texts[T ~string](words []T) []string {
 	return out
 }
 
-func TestWhatDoesNotFitIsRefused(t *testing.T) {
+func TestValuesThatDoNotFitAreRefused(t *testing.T) {
 	t.Parallel()
 	if _, err := openapi.Recast[openapi.Quota](map[string]string{"pods": "many"}); err == nil || !strings.Contains(err.Error(), "recast map[string]string to openapi.Quota") {
 		t.Errorf("the error is %v", err)

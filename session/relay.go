@@ -30,11 +30,11 @@ func Relay(client, pod Conn, moved func()) (gone <-chan struct{}, err error) {
 			return left, err
 		}
 	}
-	// The pod accepts no more frames. It may still say why, or how the session ended.
+	// The pod no longer accepts frames. It may still say why, or how the session ended.
 	return left, <-down
 }
 
-// fromClient passes on what a client sends until it disconnects. When the pod accepts no more frames, it reports that to refused once, and drops
+// fromClient passes on what a client sends until it disconnects. When the pod no longer accepts frames, it reports that to refused once, and drops
 // the rest.
 func fromClient(client, pod Conn, moved func(), refused chan<- error) error {
 	for deaf := false; ; {

@@ -172,7 +172,7 @@ func TestRelaySaysWhoDisconnected(t *testing.T) {
 	}
 }
 
-// A pod that accepts no more input may still say how it ended.
+// A pod that no longer accepts input may still say how it ended.
 func TestRelayDeliversTheLastFrameOfAPod(t *testing.T) {
 	t.Parallel()
 	client, c := pipe()

@@ -20,7 +20,7 @@ func PodState(p openapi.Pod) string {
 	return text
 }
 
-// PodFailed is the error for a pod that did not do what it should.
+// PodFailed is the error for a pod that failed or was deleted.
 func PodFailed(pod openapi.Pod) error {
 	return fmt.Errorf("%s is %s", Pods.Ref(pod), print.State(PodState(pod), openapi.Value(pod.Status.Message)))
 }
