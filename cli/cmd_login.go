@@ -96,7 +96,7 @@ func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 		f = f.as(before)
 		next.Tenant = f.tenant
 	}
-	if u, err := url.Parse(next.API); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u, err := url.Parse(next.API); err == nil && u.Scheme == "http" && !connect.IsLoopback(u.Hostname()) {
 		a.hint("%s does not use TLS: others on the network can read your credentials", next.API)
 	}
 	api, err := client.New(next.API)
@@ -117,7 +117,7 @@ func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	who, err := identity(ctx, next.API, token)
+	who, err := connect.Identity(ctx, next.API, token)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (f loginFlags) as(c config.Context) loginFlags {
 func (a *app) keepLogin(store config.Store, args []string, next config.Context, who openapi.Identity, token client.Token) error {
 	name := ""
 	err := store.Update(func(c *config.Config) error {
-		name = contextName(*c, a.context, connect.Current(a.context, *c), len(args) == 0, next, who)
+		name = connect.NewName(*c, a.context, len(args) == 0, next, who)
 		c.Contexts[name] = next
 		c.CurrentContext = name
 		return nil
@@ -156,33 +156,11 @@ func (a *app) keepLogin(store config.Store, args []string, next config.Context, 
 		return err
 	}
 	connect.NewTarget(name, next, store).Keep(token)
-	fmt.Fprintf(a.out, "context/%s: %s\n", name, describeIdentity(who))
+	fmt.Fprintf(a.out, "context/%s: %s\n", name, connect.Describe(who))
 	if os.Getenv("HUSK_API") != "" {
 		a.hint("HUSK_API is set and takes precedence over the context; unset it, or use --context %s", name)
 	}
 	return nil
-}
-
-// contextName is the name that was asked for, or that of the context that is logged in to again, or one made from the tenant.
-func contextName(c config.Config, asked, current string, again bool, next config.Context, who openapi.Identity) string {
-	if asked != "" {
-		return asked
-	}
-	if again && current != "" {
-		return current
-	}
-	base := next.Tenant
-	if base == "" {
-		base = string(who.Kind)
-	}
-	name := base
-	for n := 2; ; n++ {
-		there, taken := c.Contexts[name]
-		if !taken || there.API == next.API && there.Tenant == next.Tenant {
-			return name
-		}
-		name = fmt.Sprintf("%s-%d", base, n)
-	}
 }
 
 func (a *app) loginByKey(ctx context.Context, api *client.Client, f loginFlags, next *config.Context) (client.Token, error) {
@@ -329,10 +307,6 @@ func (a *app) showPrompt(p oidc.Prompt) {
 	a.hint("waiting for your login …")
 }
 
-func isLoopback(host string) bool {
-	return host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1"
-}
-
 func logoutCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout",
@@ -368,33 +342,12 @@ token at its issuer. It does not delete an API key; husk api-key delete does tha
 			}
 			fmt.Fprintf(a.out, "context/%s logged out\n", name)
 			if was.OIDC != nil && was.OIDC.RefreshToken != "" {
-				a.revoke(cmd.Context(), was)
+				if err := connect.Revoke(cmd.Context(), was); err != nil {
+					a.hint("husk has forgotten the refresh token, but the issuer has not revoked it: %s", print.Clean(err.Error()))
+				}
 			}
 			return nil
 		},
-	}
-}
-
-// revokeTime bounds how long an issuer may take to revoke a token.
-const revokeTime = 10 * time.Second
-
-// revoke revokes the refresh token at its issuer. husk has forgotten it, whatever the issuer answers.
-func (a *app) revoke(ctx context.Context, was config.Context) {
-	ctx, cancel := context.WithTimeout(ctx, revokeTime)
-	defer cancel()
-	err := func() error {
-		api, err := client.New(was.API)
-		if err != nil {
-			return err
-		}
-		issuer, err := oidc.Discover(ctx, api.HTTPClient(), was.OIDC.Issuer, was.OIDC.ClientID)
-		if err != nil {
-			return err
-		}
-		return issuer.Revoke(ctx, was.OIDC.RefreshToken)
-	}()
-	if err != nil {
-		a.hint("husk has forgotten the refresh token, but the issuer has not revoked it: %s", print.Clean(err.Error()))
 	}
 }
 
@@ -440,27 +393,4 @@ func whoamiCommand(a *app) *cobra.Command {
 		return f.Print(p.Out)
 	}
 	return cmd
-}
-
-// fixed is a token source with one token.
-type fixed client.Token
-
-// Token implements client.TokenSource.
-func (f fixed) Token(context.Context, string) (client.Token, error) { return client.Token(f), nil }
-
-// identity asks whom a token belongs to.
-func identity(ctx context.Context, api string, token client.Token) (openapi.Identity, error) {
-	c, err := client.New(api, client.WithTokenSource(fixed(token)))
-	if err != nil {
-		return openapi.Identity{}, err
-	}
-	return c.WhoAmI(ctx)
-}
-
-// describeIdentity describes the caller in one line.
-func describeIdentity(who openapi.Identity) string {
-	if who.Role == nil {
-		return print.Clean(who.Name) + " is logged in as an " + string(who.Kind)
-	}
-	return print.Clean(who.Name) + " is logged in as " + string(*who.Role) + " of tenant " + print.Clean(openapi.Value(who.TenantName))
 }

@@ -91,7 +91,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   for (const t of scheduling.tolerations ?? []) flag("--tolerate", t);
   for (const r of scheduling.rules ?? []) {
     if ((r.maxSkew ?? 1) !== 1) return { why: "it allows more skew than one" };
-    const name = { AntiAffinity: "--apart", Affinity: "--near", Spread: "--spread" }[r.kind];
+    const name = { AntiAffinity: "--anti-affinity", Affinity: "--affinity", Spread: "--spread" }[r.kind];
     flag(name, `${r.label}${r.value ? `=${r.value}` : ""}:${r.topologyKey}`);
   }
   if (scheduling.priority) flag("--priority", String(scheduling.priority));
