@@ -80,8 +80,10 @@ func start() (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()                                                                                                            // the daemon has its own copy
-	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile, // stop ends it
+	defer log.Close() // the daemon has its own copy
+
+	// Stopping the stack ends it.
+	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
 		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
 		"--lease", pace.Limit(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
 	s.cmd.Stdout, s.cmd.Stderr = log, log

@@ -2,8 +2,8 @@ import { afterAll, expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, setup, signedIn, until } from "./stack";
 
-// Ordering ten thousand takes minutes where pods are emulated, so the suite takes fewer; HUSK_BROWSER_PODS=10000 takes them all.
-const PODS = Number(process.env.HUSK_BROWSER_PODS ?? 2_000);
+// Creating ten thousand takes minutes, so the suite takes fewer; HUSK_BROWSER_PODS=10000 takes them all.
+const PODS = Number(process.env.HUSK_BROWSER_PODS ?? 1_000);
 const shown = (n: number) => n.toLocaleString("en");
 const AT_ONCE = 24;
 const many = new Api(setup.many);
@@ -20,7 +20,7 @@ async function parallel(n: number, what: (i: number) => Promise<void>) {
 
 afterAll(() => parallel(ids.length, async (i) => void (await many.call("DELETE", `/v1/pods/${ids[i]}`))), limit(300));
 
-test("thousands of pods are read as easily as ten", { timeout: limit(300) }, async () => {
+test("many pods are read as easily as ten", { timeout: limit(300) }, async () => {
   const spec = {
     containers: [{ name: "main", image: setup.busybox }],
     resources: { cpuMillis: 50, memoryMiB: 96 },
@@ -55,11 +55,12 @@ test("thousands of pods are read as easily as ten", { timeout: limit(300) }, asy
   await many.ok("DELETE", `/v1/pods/${gone}`);
   await page.getByRole("button", { name: "Clear" }).click();
   await until("the list knows", async () => (await page.getByText(`${shown(PODS - 1)} pods`).count()) > 0, 30);
+  const some = `p-${PODS / 2}`;
   await page.keyboard.press("/");
-  await page.getByRole("combobox", { name: "Name of a page" }).fill("p-1234");
+  await page.getByRole("combobox", { name: "Name of a page" }).fill(some);
   await page
-    .getByRole("option", { name: /^p-1234/ })
+    .getByRole("option", { name: new RegExp(`^${some}`) })
     .first()
     .click();
-  await page.getByRole("heading", { name: /p-1234/ }).waitFor();
+  await page.getByRole("heading", { name: new RegExp(some) }).waitFor();
 });

@@ -76,43 +76,6 @@ func TestAnOddImageArrivesWhole(t *testing.T) {
 	tn.WaitForLog(t, pod.ID, "", "torture: ok")
 }
 
-// Restart policies follow the exit code, with a growing wait.
-func TestRestartPolicies(t *testing.T) {
-	t.Parallel()
-	tn := stack.NewTenant(t)
-	busybox := tn.ImportImage(t, "busybox")
-	order := func(name string, policy openapi.RestartPolicy, script string) openapi.Pod {
-		return tn.Create(t, name, func(s *openapi.PodSpec) {
-			s.Resources.CPUMillis = 500
-			s.RestartPolicy = &policy
-			s.Containers = []openapi.Container{stack.Shell(busybox, script)}
-		})
-	}
-	never := order("never", openapi.Never, "echo bye; exit 3")
-	done := order("done", openapi.OnFailure, "exit 0")
-	always := order("always", openapi.Always, "echo again; exit 0")
-
-	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
-	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 || c.Restarts != 0 {
-		t.Errorf("a container that ended with 3 under Never: %+v", c)
-	}
-	tn.WaitForLog(t, never.ID, "", "bye") // the log outlives the machine
-	if stack.QEMU(never.ID) != 0 {
-		t.Error("the machine of a pod that has failed still runs")
-	}
-	tn.Wait(t, done.ID, openapi.PodPhaseSucceeded)
-	stack.Eventually(t, 60*time.Second, func() error {
-		pod, err := tn.Get(t.Context(), always.ID)
-		if err == nil && (len(pod.Status.Containers) == 0 || pod.Status.Containers[0].Restarts < 2) {
-			return stack.ErrNotYet
-		}
-		return err
-	})
-	if pod, err := tn.Get(t.Context(), always.ID); err != nil || pod.Status.Phase != openapi.PodPhaseRunning {
-		t.Errorf("a pod whose container is restarted is %s (%v)", pod.Status.Phase, err)
-	}
-}
-
 // A pod that cannot run says why, in the guest's own words.
 func TestAPodWithoutItsCommandFails(t *testing.T) {
 	t.Parallel()

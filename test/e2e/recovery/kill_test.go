@@ -117,35 +117,6 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	}
 }
 
-// A machine that dies is started again, unless its pod says never.
-func TestAMachineThatDies(t *testing.T) {
-	tn := stack.NewTenant(t)
-	busybox := tn.ImportImage(t, "busybox")
-	create := func(name string, policy openapi.RestartPolicy) openapi.Pod {
-		return tn.Create(t, name, func(s *openapi.PodSpec) {
-			stack.Idle(busybox)(s)
-			s.RestartPolicy = &policy
-		})
-	}
-	always, never := create("always", openapi.Always), create("never", openapi.Never)
-	for _, pod := range tn.Running(t, always, never) {
-		if err := syscall.Kill(stack.QEMU(pod.ID), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
-	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
-	if stack.Value(failed.Status.Reason) != "MachineDied" {
-		t.Errorf("the reason is %q", stack.Value(failed.Status.Reason))
-	}
-	stack.Eventually(t, stack.BootTime, func() error {
-		pod, err := tn.Get(t.Context(), always.ID)
-		if err == nil && (*pod.Status.Restarts != 1 || pod.Status.Phase != openapi.PodPhaseRunning) {
-			return fmt.Errorf("%d restarts, %s", *pod.Status.Restarts, pod.Status.Phase)
-		}
-		return err
-	})
-}
-
 // A node whose heartbeat stays away is lost and its pods are Unknown; nothing is moved. When it is back, all is as before.
 func TestALostNode(t *testing.T) {
 	tn := stack.NewTenant(t)

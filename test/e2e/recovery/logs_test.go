@@ -17,11 +17,10 @@ import (
 func TestAFollowedLogLosesNothing(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
-	const lines = 150
 	pod := tn.Create(t, "count", func(s *openapi.PodSpec) {
 		never := openapi.OnFailure
 		s.RestartPolicy = &never
-		main := stack.Shell(busybox, fmt.Sprintf("n=0; while [ $n -lt %d ]; do n=$((n+1)); echo line $n; sleep 0.2; done", lines))
+		main := stack.Shell(busybox, "n=0; until [ -e /tmp/end ]; do n=$((n+1)); echo line $n; sleep 0.1; done")
 		other := stack.Shell(busybox, "echo from the other; exec sleep 1000000")
 		other.Name = "other"
 		s.Containers = []openapi.Container{main, other}
@@ -45,9 +44,13 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 			return nil
 		})
 	}
-	if code := k.ExitCode(t); code != 0 { // its container has ended; the pod goes on
+	if got := tn.Run(t, nil, "exec", "-c", "main", "count", "touch", "/tmp/end"); got.Code != 0 {
+		t.Fatalf("end the container: %+v", got)
+	}
+	if code := k.ExitCode(t); code != 0 { // its container has ended; the pod continues
 		t.Errorf("the follower exits with %d", code)
 	}
+	lines := strings.Count(k.Output(), "line ")
 	var want strings.Builder
 	for n := 1; n <= lines; n++ {
 		fmt.Fprintf(&want, "line %d\n", n)
@@ -56,7 +59,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 		t.Errorf("the follower printed\n%s", got)
 	}
 	both.Expect(t, fmt.Sprintf("[main] line %d\n", lines))
-	if got := both.Output(); strings.Count(got, "[other] from the other\n") != 1 || strings.Count(got, "[main] line 77\n") != 1 {
+	if got := both.Output(); strings.Count(got, "[other] from the other\n") != 1 || strings.Count(got, fmt.Sprintf("[main] line %d\n", lines/2)) != 1 {
 		t.Errorf("both containers: %s", got)
 	}
 	if now, err := tn.Get(t.Context(), pod.ID); err != nil || now.Status.Phase != openapi.PodPhaseRunning {
@@ -79,8 +82,12 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 		t.Error("a followed log stays open though its container has ended for good")
 	}
 	all := strings.Split(strings.TrimSpace(tn.Run(t, nil, "logs", "-t", "-c", "main", "count").Out), "\n")
-	stamp, _, _ := strings.Cut(all[99], " ")
-	if got := tn.Run(t, nil, "logs", "-c", "main", "--since", stamp, "count").Out; got != strings.Join(slices.Collect(untimed(all[99:])), "\n")+"\n" {
+	if len(all) != lines {
+		t.Fatalf("the log has %d lines, %d were followed", len(all), lines)
+	}
+	late := all[lines/2:]
+	stamp, _, _ := strings.Cut(late[0], " ")
+	if got := tn.Run(t, nil, "logs", "-c", "main", "--since", stamp, "count").Out; got != strings.Join(slices.Collect(untimed(late)), "\n")+"\n" {
 		t.Errorf("since %s: %q", stamp, got)
 	}
 }

@@ -7,13 +7,16 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"husk/openapi"
+	"husk/test/pace"
 	"husk/test/stack"
 )
 
@@ -79,7 +82,7 @@ func (l *lives) hear(line string) {
 	}
 }
 
-// Fifty short pods, while agent, server and Postgres are killed at random: the ledger has for each pod the seconds for which libvirt says
+// Short pods, while agent, server and Postgres are killed at random: the ledger has for each pod the seconds for which libvirt says
 // that its machine was up, none twice and none forgotten.
 func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	tn := stack.NewTenant(t)
@@ -87,18 +90,22 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	if _, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota}); err != nil {
 		t.Fatal(err)
 	}
-	const pods, together = 50, 6
+	const together = 6
+	pods := ledgerPods(t)
 	busybox, truth := tn.ImportImage(t, "busybox"), watchLives(t)
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // when who is killed
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // when a part is killed
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
+	kills := 0
 	killer.Go(func() {
 		for {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(4+r.IntN(8)) * time.Second):
-				tn.Kill(t, []string{"agent", "server", "postgres"}[r.IntN(3)])
+			case <-time.After(pace.Limit(time.Duration(2000+r.IntN(4000)) * time.Millisecond)):
+				parts := []string{"agent", "server", "postgres"}
+				tn.Kill(t, parts[kills%len(parts)])
+				kills++
 			}
 		}
 	})
@@ -114,6 +121,9 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	running.Wait()
 	close(stop)
 	killer.Wait()
+	if kills < 3 {
+		t.Errorf("only %d parts were killed", kills)
+	}
 	from := time.Now().Add(-time.Hour).UTC()
 	by := openapi.GetUsageParamsGroupByObject
 	stack.Eventually(t, time.Minute, func() error {
@@ -142,9 +152,23 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 		if len(left) > 0 || len(used.JSON200.Items) != pods {
 			return fmt.Errorf("the ledger has %d of %d pods", len(used.JSON200.Items), len(truth.up))
 		}
-		t.Logf("%d pods; the ledger is off by at most %.3f s a pod", pods, worst)
+		t.Logf("%d pods, %d kills; the ledger is off by at most %.3f s a pod", pods, kills, worst)
 		return nil
 	})
+}
+
+// ledgerPods is how many pods the ledger is checked with: enough for several kills of each part, or HUSK_LEDGER_PODS.
+func ledgerPods(t *testing.T) int {
+	t.Helper()
+	set := os.Getenv("HUSK_LEDGER_PODS")
+	if set == "" {
+		return 24
+	}
+	n, err := strconv.Atoi(set)
+	if err != nil || n < 1 {
+		t.Fatalf("HUSK_LEDGER_PODS is %q, want a number of pods", set)
+	}
+	return n
 }
 
 // shortPod runs a pod to its end and deletes it, whoever is killed meanwhile.
