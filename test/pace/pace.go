@@ -27,7 +27,7 @@ const Variable = "HUSK_TEST_SLOWDOWN"
 
 const (
 	// referenceBoot is how long Measure's boot takes on the machine that the limits are written for: two cores, emulation.
-	referenceBoot  = 1500 * time.Millisecond
+	referenceBoot  = 2500 * time.Millisecond
 	referenceCores = 2
 	// bootLimit is how long the measured boot may take. A machine that needs longer can run no pod.
 	bootLimit = 5 * time.Minute
