@@ -31,3 +31,8 @@ func (s *Stack) Client(id, secret string) *openapi.ClientWithResponses {
 	}
 	return c
 }
+
+// answerError is the error of an answer that a test did not want.
+func answerError(resp *http.Response, body []byte) error {
+	return fmt.Errorf("%s: %s", resp.Status, body)
+}

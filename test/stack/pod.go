@@ -25,8 +25,11 @@ func (tn *Tenant) Create(t testing.TB, name string, change func(*openapi.PodSpec
 	}
 	change(&spec)
 	created, err := tn.API.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: name, Spec: spec})
-	if err != nil || created.JSON201 == nil {
-		t.Fatalf("create pod %s: %v: %s", name, err, created.Body)
+	if err == nil && created.JSON201 == nil {
+		err = answerError(created.HTTPResponse, created.Body)
+	}
+	if err != nil {
+		t.Fatalf("create pod %s: %v", name, err)
 	}
 	return *created.JSON201
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,7 +90,7 @@ func start() (*Stack, error) {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // one tenant has ten thousand pods
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	if err := startOnOwnThread(s.cmd); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
@@ -108,6 +109,19 @@ func start() (*Stack, error) {
 		s.Refs, err = images.Push(ctx, s.Env["HUSK_REGISTRY"], built)
 	}
 	return s, err
+}
+
+// startOnOwnThread starts a command that is to die with the test binary. The kernel kills it when the thread that started it ends, and Go ends
+// a thread when a goroutine that is locked to it returns, as happens in tests that enter a network namespace or start a dev.Stack. So the
+// command gets a thread that nothing else uses.
+func startOnOwnThread(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {} // as long as the test binary
+	}()
+	return <-started
 }
 
 func readEnv(name string) (map[string]string, error) {

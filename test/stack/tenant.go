@@ -33,12 +33,18 @@ func NewTenant(t testing.TB) *Tenant {
 	t.Helper()
 	s := Get(t)
 	created, err := s.Operator.CreateTenantWithResponse(t.Context(), nil, openapi.TenantCreate{Name: "t-" + uuid.NewString()[:8], Quota: &GenerousQuota})
-	if err != nil || created.JSON201 == nil {
-		t.Fatalf("create a tenant: %v: %s", err, created.Body)
+	if err == nil && created.JSON201 == nil {
+		err = answerError(created.HTTPResponse, created.Body)
+	}
+	if err != nil {
+		t.Fatalf("create a tenant: %v", err)
 	}
 	id := created.JSON201.ID
 	key, err := s.Operator.CreateAPIKeyWithResponse(t.Context(), id, nil, openapi.TenantKeyCreate{Name: "test"})
-	if err != nil || key.JSON201 == nil {
+	if err == nil && key.JSON201 == nil {
+		err = answerError(key.HTTPResponse, key.Body)
+	}
+	if err != nil {
 		t.Fatalf("create an API key: %v", err)
 	}
 	tn := &Tenant{s, id, s.Client(key.JSON201.ClientID.String(), key.JSON201.ClientSecret), key.JSON201}
@@ -104,8 +110,11 @@ func (tn *Tenant) ImportImage(t testing.TB, name string) string {
 	t.Helper()
 	ref := tn.Refs[name]
 	created, err := tn.API.ImportImageWithResponse(t.Context(), nil, openapi.ImageImport{Reference: ref})
-	if err != nil || created.JSON201 == nil {
-		t.Fatalf("import %s: %v: %s", ref, err, created.Body)
+	if err == nil && created.JSON201 == nil {
+		err = answerError(created.HTTPResponse, created.Body)
+	}
+	if err != nil {
+		t.Fatalf("import %s: %v", ref, err)
 	}
 	tn.WaitForImage(t, created.JSON201.ID)
 	return ref
@@ -130,8 +139,11 @@ func (tn *Tenant) WaitForImage(t testing.TB, id uuid.UUID) {
 func (tn *Tenant) Volume(t testing.TB, name string) openapi.PodVolume {
 	t.Helper()
 	v, err := tn.API.CreateVolumeWithResponse(t.Context(), nil, openapi.VolumeCreate{Name: name, SizeGiB: 1})
-	if err != nil || v.JSON201 == nil {
-		t.Fatalf("create volume %s: %v: %s", name, err, v.Body)
+	if err == nil && v.JSON201 == nil {
+		err = answerError(v.HTTPResponse, v.Body)
+	}
+	if err != nil {
+		t.Fatalf("create volume %s: %v", name, err)
 	}
 	return openapi.PodVolume{Name: name, VolumeID: v.JSON201.ID}
 }
