@@ -47,6 +47,7 @@ export class Api {
         client_secret: this.key.clientSecret,
       });
       const answer = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
+      if (!answer.ok) throw new Error(`a token for ${this.key.clientId}: ${answer.status} ${await answer.text()}`);
       this.token = ((await answer.json()) as { access_token: string }).access_token;
     }
     const answer = await fetch(setup.api + path, {

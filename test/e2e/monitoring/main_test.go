@@ -1,9 +1,0 @@
-package monitoring
-
-import (
-	"testing"
-
-	"husk/test/stack"
-)
-
-func TestMain(m *testing.M) { stack.Main(m) }
