@@ -3,7 +3,6 @@ package pods
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"husk/openapi"
 	"husk/test/stack"
@@ -35,14 +34,8 @@ exec sleep 1000000`
 		s.Containers = []openapi.Container{other, main}
 	})
 	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
-	main := &openapi.GetPodLogsParams{Container: new("main")}
-	stack.Eventually(t, 30*time.Second, func() error {
-		if log := tn.Logs(t, pod.ID, main); !strings.Contains(log, "on-stderr") {
-			return stack.ErrNotYet
-		}
-		return nil
-	})
-	log := tn.Logs(t, pod.ID, main)
+	tn.WaitForLog(t, pod.ID, "main", "file=") // the two streams come as they like
+	log := tn.WaitForLog(t, pod.ID, "main", "on-stderr")
 	for _, want := range []string{
 		`env=hello <&> "you" args=zero,one cwd=/var/www id=1000:1000 host=containers`, "file=put here mode=644", "on-stderr",
 	} {

@@ -33,10 +33,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	if status := tn.RBD(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); !strings.Contains(status, "watcher=") {
 		t.Errorf("nobody has the volume open: %s", status)
 	}
-	log := tn.Logs(t, first.ID, &openapi.GetPodLogsParams{Container: new("nginx")})
-	if !strings.Contains(log, "GET / HTTP/1.1") {
-		t.Errorf("nginx' log does not have our request:\n%s", log)
-	}
+	tn.WaitForLog(t, first.ID, "nginx", "GET / HTTP/1.1")
 	tn.DeletePod(t, first.ID)
 	if status := tn.RBD(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); strings.Contains(status, "watcher=") {
 		t.Errorf("the volume is still open after its pod is gone: %s", status)
