@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { limit } from "./limit";
 import { Api, expectFaults, gone, type Pod, setup, signedIn, until } from "./stack";
 
 const owner = new Api(setup.fresh);
@@ -53,8 +54,8 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
 
   // The image was never imported; ordering does that first. Then the pod becomes Running before our eyes.
   await page.getByRole("button", { name: "Order the pod" }).click();
-  await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: 60_000 });
-  await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: 90_000 });
+  await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: limit(60) });
+  await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: limit(90) });
   expect(await page.getByRole("listitem").filter({ hasText: "Containers running" }).innerText()).toMatch(/\+ .*s/);
 
   await page.getByRole("tab", { name: "Logs" }).click();
@@ -102,7 +103,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
 
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: 60_000 });
+  await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: limit(60) });
 
   // Usage has counted it.
   await until(
@@ -161,7 +162,7 @@ test("a pod that has no place says why, and one can be deleted of many by label"
   await page.getByLabel("Select all Pods").check();
   await page.getByRole("button", { name: "Delete 2 pods" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("heading", { name: "No pod is like that" }).waitFor({ timeout: 30_000 });
+  await page.getByRole("heading", { name: "No pod is like that" }).waitFor({ timeout: limit(30) });
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByRole("row", { name: /other/ }).waitFor();
 });

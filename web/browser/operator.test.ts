@@ -83,6 +83,7 @@ test("an owner makes keys, and they are shown once", async () => {
   await account.getByRole("button", { name: "API key" }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("first");
   await page.getByRole("button", { name: "Make the key" }).click();
+  await page.getByText("The secret is shown this one time.").waitFor();
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
   await page.getByRole("button", { name: "I have kept it" }).click();
   const program = new Api({ clientId, clientSecret });

@@ -1,8 +1,9 @@
-// What the browser tests run against: a real installation that test/e2e has started, with tenants and keys made for them.
-// `go test ./test/e2e -run Dashboard` runs them; by hand they need HUSK_BROWSER, the file that it writes.
+// What the browser tests run against: a real installation that test/e2e/dashboard has started, with tenants and keys made for them.
+// `go test ./test/e2e/dashboard` runs them; by hand they need HUSK_BROWSER, the file that it writes.
 import { readFileSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { limit } from "./limit";
 
 export interface Key {
   clientId: string;
@@ -46,6 +47,7 @@ export class Api {
         client_secret: this.key.clientSecret,
       });
       const answer = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
+      if (!answer.ok) throw new Error(`a token for ${this.key.clientId}: ${answer.status} ${await answer.text()}`);
       this.token = ((await answer.json()) as { access_token: string }).access_token;
     }
     const answer = await fetch(setup.api + path, {
@@ -71,12 +73,12 @@ export interface Pod {
   status: { phase: string; address?: string };
 }
 
-/** until asks again until there is an answer, or the time is over. */
+/** until asks again until there is an answer, or the time is over: seconds on the reference machine. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
-  for (const end = Date.now() + seconds * 1000; ; ) {
+  for (const end = Date.now() + limit(seconds); ; ) {
     const answer = await ask();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s`);
+    if (Date.now() > end) throw new Error(`${what}: not within ${limit(seconds) / 1000} s`);
     await new Promise((done) => setTimeout(done, 250));
   }
 }
@@ -132,6 +134,7 @@ export async function newContext(look: Look = DESKTOP): Promise<BrowserContext> 
     reducedMotion: "reduce",
     baseURL: setup.api,
   });
+  context.setDefaultTimeout(limit(30));
   contexts.push(context);
   context.on("page", watch);
   return context;
