@@ -120,8 +120,8 @@ func TestAttachedToABootedPod(t *testing.T) {
 	})
 	t.Run("what a container has not cannot be had", func(t *testing.T) {
 		for text, a := range map[string]guest.Attach{
-			"ordered without stdin": {Container: "mute", Stdin: true},
-			"ordered without tty":   {Container: "cat", TTY: true},
+			"created without stdin": {Container: "mute", Stdin: true},
+			"created without tty":   {Container: "cat", TTY: true},
 			"screen takes no input": {Container: "screen", Stdin: true},
 		} {
 			_, err := c.Attach(t.Context(), a)

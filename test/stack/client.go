@@ -1,20 +1,16 @@
 package stack
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
-
-	"husk/openapi"
+	"husk/client"
 	"husk/test/contract"
 )
 
 // Client is a client of the API for an API key. Every answer that it gets is checked against the contract; stopping the stack reports those
 // that do not match.
-func (s *Stack) Client(id, secret string) *openapi.ClientWithResponses {
+func (s *Stack) Client(id, secret string) *client.Client {
 	checked, err := contract.New(http.DefaultTransport, func(format string, args ...any) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -23,16 +19,9 @@ func (s *Stack) Client(id, secret string) *openapi.ClientWithResponses {
 	if err != nil {
 		panic(err) // the contract is compiled in
 	}
-	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: checked})
-	oauth := clientcredentials.Config{ClientID: id, ClientSecret: secret, TokenURL: s.Env["HUSK_API"] + "/oauth2/token"}
-	c, err := openapi.NewClientWithResponses(s.Env["HUSK_API"], openapi.WithHTTPClient(oauth.Client(ctx)))
+	c, err := client.New(s.Env["HUSK_API"], client.WithAPIKey(id, secret), client.WithTransport(checked))
 	if err != nil {
-		panic(err) // only an option can fail, and ours does not
+		panic(err) // huskd dev has written the URL
 	}
 	return c
-}
-
-// answerError is the error of an answer that a test did not want.
-func answerError(resp *http.Response, body []byte) error {
-	return fmt.Errorf("%s: %s", resp.Status, body)
 }

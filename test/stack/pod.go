@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk/client"
 	"husk/openapi"
 	"husk/test/pace"
 )
@@ -24,14 +25,11 @@ func (tn *Tenant) Create(t testing.TB, name string, change func(*openapi.PodSpec
 		TerminationGracePeriodSeconds: new(2),
 	}
 	change(&spec)
-	created, err := tn.API.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: name, Spec: spec})
-	if err == nil && created.JSON201 == nil {
-		err = answerError(created.HTTPResponse, created.Body)
-	}
+	created, err := tn.API.Pods.Create(t.Context(), openapi.PodCreate{Name: name, Spec: spec})
 	if err != nil {
 		t.Fatalf("create pod %s: %v", name, err)
 	}
-	return *created.JSON201
+	return created
 }
 
 // Shell is a container that runs a script.
@@ -46,14 +44,7 @@ func Idle(image string) func(*openapi.PodSpec) {
 
 // Get reads a pod.
 func (tn *Tenant) Get(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
-	resp, err := tn.API.GetPodWithResponse(ctx, id)
-	if err != nil {
-		return openapi.Pod{}, err
-	}
-	if resp.JSON200 == nil {
-		return openapi.Pod{}, fmt.Errorf("get pod %s: %s: %s", id, resp.Status(), resp.Body)
-	}
-	return *resp.JSON200, nil
+	return tn.API.Pods.Get(ctx, id)
 }
 
 // Wait waits until a pod has reached a phase. It fails at once if the pod has failed instead.
@@ -93,21 +84,27 @@ func (tn *Tenant) Running(t testing.TB, pods ...openapi.Pod) []openapi.Pod {
 // DeletePod deletes a pod and waits until it is gone.
 func (tn *Tenant) DeletePod(t testing.TB, id uuid.UUID) {
 	t.Helper()
-	if _, err := tn.API.DeletePodWithResponse(t.Context(), id, nil); err != nil {
+	if err := tn.API.Pods.Delete(t.Context(), id); err != nil {
 		t.Fatalf("delete pod %s: %v", id, err)
 	}
-	Eventually(t, time.Minute, func() error {
-		resp, err := tn.API.GetPodWithResponse(t.Context(), id)
-		if err == nil && resp.StatusCode() != http.StatusNotFound {
-			err = fmt.Errorf("pod is still there: %s", resp.Body)
-		}
-		return err
-	})
+	Eventually(t, time.Minute, func() error { return tn.Gone(t.Context(), id) })
+}
+
+// Gone returns nil once a deleted pod does not exist any more.
+func (tn *Tenant) Gone(ctx context.Context, id uuid.UUID) error {
+	pod, err := tn.Get(ctx, id)
+	if client.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("pod %s still exists: %+v", pod.Name, pod.Status)
+	}
+	return err
 }
 
 // Logs returns a pod's log.
 func (tn *Tenant) Logs(t testing.TB, id uuid.UUID, params *openapi.GetPodLogsParams) string {
-	resp, err := tn.API.GetPodLogs(t.Context(), id, params)
+	resp, err := tn.API.API().GetPodLogs(t.Context(), id, params)
 	if err != nil {
 		return err.Error()
 	}

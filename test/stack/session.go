@@ -15,7 +15,7 @@ import (
 )
 
 // Token gets an access token as a client does that speaks HTTP itself.
-func (s *Stack) Token(t testing.TB, key *openapi.APIKeyWithSecret) string {
+func (s *Stack) Token(t testing.TB, key openapi.APIKeyWithSecret) string {
 	t.Helper()
 	resp, err := http.PostForm(s.Env["HUSK_API"]+"/oauth2/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret},

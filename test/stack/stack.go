@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"husk/openapi"
+	"husk/client"
 	"husk/test/images"
 	"husk/test/pace"
 )
@@ -26,7 +26,7 @@ import (
 type Stack struct {
 	Dir      string            // of its files; the state directory is s in there
 	Env      map[string]string // what huskd dev writes to its environment file
-	Operator *openapi.ClientWithResponses
+	Operator *client.Client
 	Refs     map[string]string // references of the images in the registry, by name
 
 	cmd *exec.Cmd

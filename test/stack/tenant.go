@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"husk/client"
 	"husk/openapi"
 	"husk/test/pace"
 )
@@ -19,8 +19,8 @@ import (
 type Tenant struct {
 	*Stack
 	ID  uuid.UUID
-	API *openapi.ClientWithResponses // as its owner
-	Key *openapi.APIKeyWithSecret    // the owner's
+	API *client.Client           // as its owner
+	Key openapi.APIKeyWithSecret // the owner's
 }
 
 // GenerousQuota is what tenants of tests may use.
@@ -32,22 +32,15 @@ var GenerousQuota = openapi.QuotaChange{
 func NewTenant(t testing.TB) *Tenant {
 	t.Helper()
 	s := Get(t)
-	created, err := s.Operator.CreateTenantWithResponse(t.Context(), nil, openapi.TenantCreate{Name: "t-" + uuid.NewString()[:8], Quota: &GenerousQuota})
-	if err == nil && created.JSON201 == nil {
-		err = answerError(created.HTTPResponse, created.Body)
-	}
+	created, err := s.Operator.Tenants.Create(t.Context(), openapi.TenantCreate{Name: "t-" + uuid.NewString()[:8], Quota: &GenerousQuota})
 	if err != nil {
 		t.Fatalf("create a tenant: %v", err)
 	}
-	id := created.JSON201.ID
-	key, err := s.Operator.CreateAPIKeyWithResponse(t.Context(), id, nil, openapi.TenantKeyCreate{Name: "test"})
-	if err == nil && key.JSON201 == nil {
-		err = answerError(key.HTTPResponse, key.Body)
-	}
+	key, err := s.Operator.Tenants.CreateKey(t.Context(), created.ID, openapi.TenantKeyCreate{Name: "test"})
 	if err != nil {
 		t.Fatalf("create an API key: %v", err)
 	}
-	tn := &Tenant{s, id, s.Client(key.JSON201.ClientID.String(), key.JSON201.ClientSecret), key.JSON201}
+	tn := &Tenant{s, created.ID, s.Client(key.ClientID.String(), key.ClientSecret), key}
 	t.Cleanup(func() { tn.remove(t) })
 	return tn
 }
@@ -71,52 +64,69 @@ func (tn *Tenant) remove(t testing.TB) {
 
 // removeOnce deletes what can be deleted now, notes the pods, and succeeds once the tenant is gone.
 func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
-	pods, err := tn.API.ListPodsWithResponse(ctx, nil)
-	if err != nil || pods.JSON200 == nil {
+	pods, err := client.Collect(tn.API.Pods.List(ctx, client.Select{}))
+	if err != nil {
 		return fmt.Errorf("list pods: %w", err)
 	}
-	for _, p := range pods.JSON200.Items {
+	for _, p := range pods {
 		owned[p.ID.String()] = true
 		if p.DeletionRequestedAt == nil {
-			_, err = tn.API.DeletePodWithResponse(ctx, p.ID, nil)
+			err = errors.Join(err, tn.API.Pods.Delete(ctx, p.ID))
 		}
 	}
-	if n := len(pods.JSON200.Items); n > 0 {
-		return errors.Join(err, fmt.Errorf("%d pods are left: %s", n, pods.Body))
+	if n := len(pods); n > 0 {
+		return errors.Join(err, fmt.Errorf("%d pods are left: %+v", n, pods))
 	}
-	volumes, err1 := tn.API.ListVolumesWithResponse(ctx, nil)
-	images, err2 := tn.API.ListImagesWithResponse(ctx, nil)
+	volumes, err1 := client.Collect(tn.API.Volumes.List(ctx, client.Select{}))
+	images, err2 := client.Collect(tn.API.Images.List(ctx))
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	for _, v := range volumes.JSON200.Items {
-		_, err = tn.API.DeleteVolumeWithResponse(ctx, v.ID, nil)
+	for _, v := range volumes {
+		err = errors.Join(err, tn.API.Volumes.Delete(ctx, v.ID))
 	}
-	for _, i := range images.JSON200.Items {
-		_, err = tn.API.DeleteImageWithResponse(ctx, i.ID, nil)
+	for _, i := range images {
+		err = errors.Join(err, tn.API.Images.Delete(ctx, i.ID))
 	}
-	if n := len(volumes.JSON200.Items) + len(images.JSON200.Items); n > 0 {
-		return errors.Join(err, fmt.Errorf("%d volumes and images are left: %s %s", n, volumes.Body, images.Body))
+	if n := len(volumes) + len(images); n > 0 {
+		return errors.Join(err, fmt.Errorf("%d volumes and images are left: %+v %+v", n, volumes, images))
 	}
-	resp, err := tn.Operator.DeleteTenantWithResponse(ctx, tn.ID, nil)
-	if err == nil && resp.StatusCode() != http.StatusNoContent {
-		err = errors.New(resp.Status())
-	}
+	_, err = client.Decode[any](tn.Operator.API().DeleteTenant(ctx, tn.ID, nil)) //nolint:bodyclose // Decode closes it
 	return err
+}
+
+// SetQuota changes the tenant's quota, as an operator.
+func (tn *Tenant) SetQuota(t testing.TB, quota openapi.QuotaChange) {
+	t.Helper()
+	_, err := client.Decode[openapi.Tenant](tn.Operator.API().UpdateTenant(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota}))
+	if err != nil {
+		t.Fatalf("change the quota: %v", err)
+	}
+}
+
+// KeyOf creates a service account with this role, and a key of it.
+func (tn *Tenant) KeyOf(t testing.TB, role openapi.Role, key openapi.APIKeyCreate) (openapi.ServiceAccount, openapi.APIKeyWithSecret) {
+	t.Helper()
+	account, err := tn.API.ServiceAccounts.Create(t.Context(), openapi.ServiceAccountCreate{Name: "sa-" + uuid.NewString()[:8], Role: role})
+	if err != nil {
+		t.Fatalf("create a service account: %v", err)
+	}
+	created, err := tn.API.ServiceAccounts.CreateKey(t.Context(), account.ID, key)
+	if err != nil {
+		t.Fatalf("create a key: %v", err)
+	}
+	return account, created
 }
 
 // ImportImage imports one of the test images and returns its reference once it is ready.
 func (tn *Tenant) ImportImage(t testing.TB, name string) string {
 	t.Helper()
 	ref := tn.Refs[name]
-	created, err := tn.API.ImportImageWithResponse(t.Context(), nil, openapi.ImageImport{Reference: ref})
-	if err == nil && created.JSON201 == nil {
-		err = answerError(created.HTTPResponse, created.Body)
-	}
+	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref})
 	if err != nil {
 		t.Fatalf("import %s: %v", ref, err)
 	}
-	tn.WaitForImage(t, created.JSON201.ID)
+	tn.WaitForImage(t, created.ID)
 	return ref
 }
 
@@ -124,26 +134,20 @@ func (tn *Tenant) ImportImage(t testing.TB, name string) string {
 func (tn *Tenant) WaitForImage(t testing.TB, id uuid.UUID) {
 	t.Helper()
 	Eventually(t, time.Minute, func() error {
-		got, err := tn.API.GetImageWithResponse(t.Context(), id)
-		if err != nil {
-			return err
+		got, err := tn.API.Images.Get(t.Context(), id)
+		if err == nil && got.State != openapi.ImageStateReady {
+			err = fmt.Errorf("image %s: %+v", id, got)
 		}
-		if got.JSON200 == nil || got.JSON200.State != openapi.ImageStateReady {
-			return fmt.Errorf("image %s: %s", id, got.Body)
-		}
-		return nil
+		return err
 	})
 }
 
 // Volume creates a volume of 1 GiB.
 func (tn *Tenant) Volume(t testing.TB, name string) openapi.PodVolume {
 	t.Helper()
-	v, err := tn.API.CreateVolumeWithResponse(t.Context(), nil, openapi.VolumeCreate{Name: name, SizeGiB: 1})
-	if err == nil && v.JSON201 == nil {
-		err = answerError(v.HTTPResponse, v.Body)
-	}
+	v, err := tn.API.Volumes.Create(t.Context(), openapi.VolumeCreate{Name: name, SizeGiB: 1})
 	if err != nil {
 		t.Fatalf("create volume %s: %v", name, err)
 	}
-	return openapi.PodVolume{Name: name, VolumeID: v.JSON201.ID}
+	return openapi.PodVolume{Name: name, VolumeID: v.ID}
 }

@@ -11,8 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/uuid"
-
+	"husk/client"
 	"husk/openapi"
 	"husk/test/oidcprovider"
 	"husk/test/stack"
@@ -24,7 +23,7 @@ type browserKey struct {
 	ClientSecret string `json:"clientSecret"`
 }
 
-func keyOf(k *openapi.APIKeyWithSecret) browserKey {
+func keyOf(k openapi.APIKeyWithSecret) browserKey {
 	return browserKey{k.ClientID.String(), k.ClientSecret}
 }
 
@@ -33,22 +32,21 @@ func keyOf(k *openapi.APIKeyWithSecret) browserKey {
 func TestDashboard(t *testing.T) {
 	s := stack.Get(t)
 	owner, fresh, stranger, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
-	if got, err := s.Operator.UpdateTenantWithResponse(t.Context(), many.ID, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{
+	many.SetQuota(t, openapi.QuotaChange{
 		Pods: new(10_000), Addresses: new(10_000), CPUMillis: new(1_000_000), MemoryMiB: new(2_000_000), RequestsPerSecond: new(100_000),
-	}}); err != nil || got.JSON200 == nil {
-		t.Fatalf("raise a quota: %v: %s", err, got.Body)
-	}
+	})
 	provider := oidcprovider.Start(t)
-	issuer, err := s.Operator.AdminCreateOIDCIssuerWithResponse(t.Context(), nil, openapi.OIDCIssuerCreate{
+	operator := s.Operator.API()
+	issuer, err := client.Decode[openapi.OIDCIssuer](operator.AdminCreateOIDCIssuer(t.Context(), nil, openapi.OIDCIssuerCreate{
 		Name: "login", Issuer: provider.Issuer, ClientID: oidcprovider.Client,
 		RoleMappings: &[]openapi.RoleMapping{{Claim: "groups", Value: "husk-developers", Role: openapi.Developer, TenantID: &owner.ID}},
-	})
-	if err != nil || issuer.JSON201 == nil {
-		t.Fatalf("trust the issuer: %v: %s", err, issuer.Body)
+	}))
+	if err != nil {
+		t.Fatalf("trust the issuer: %v", err)
 	}
 	t.Cleanup(func() {
-		if _, err := s.Operator.AdminDeleteOIDCIssuerWithResponse(context.Background(), issuer.JSON201.ID, nil); err != nil {
-			t.Errorf("forget the issuer: %v", err)
+		if _, err := client.Decode[any](operator.AdminDeleteOIDCIssuer(context.Background(), issuer.ID, nil)); err != nil { //nolint:bodyclose // Decode closes it
+			t.Errorf("delete the issuer: %v", err)
 		}
 	})
 	setup := map[string]any{
@@ -132,23 +130,16 @@ func reportBrowser(t *testing.T, file string) {
 
 func tenantName(t *testing.T, tn *stack.Tenant) string {
 	t.Helper()
-	got, err := tn.Operator.GetTenantWithResponse(t.Context(), tn.ID)
-	if err != nil || got.JSON200 == nil {
+	got, err := tn.Operator.Tenants.Get(t.Context(), tn.ID)
+	if err != nil {
 		t.Fatalf("read the tenant: %v", err)
 	}
-	return got.JSON200.Name
+	return got.Name
 }
 
-// viewerKey makes a service account that only reads, and a key of it.
+// viewerKey creates a key that only reads.
 func viewerKey(t *testing.T, tn *stack.Tenant) browserKey {
 	t.Helper()
-	account, err := tn.API.CreateServiceAccountWithResponse(t.Context(), nil, openapi.ServiceAccountCreate{Name: "viewer-" + uuid.NewString()[:8], Role: openapi.Viewer})
-	if err != nil || account.JSON201 == nil {
-		t.Fatalf("make a service account: %v: %s", err, account.Body)
-	}
-	key, err := tn.API.CreateServiceAccountKeyWithResponse(t.Context(), account.JSON201.ID, nil, openapi.APIKeyCreate{Name: "browser"})
-	if err != nil || key.JSON201 == nil {
-		t.Fatalf("make a key: %v: %s", err, key.Body)
-	}
-	return keyOf(key.JSON201)
+	_, key := tn.KeyOf(t, openapi.Viewer, openapi.APIKeyCreate{Name: "browser"})
+	return keyOf(key)
 }

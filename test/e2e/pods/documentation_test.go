@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"husk/client"
 	"husk/test/docs"
 	"husk/test/pace"
 	"husk/test/stack"
@@ -53,16 +54,16 @@ func removeImages(t *testing.T, tn *stack.Tenant) {
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute)) // the test's own has ended
 	defer cancel()
 	err := stack.Until(ctx, func() error {
-		images, err := tn.API.ListImagesWithResponse(ctx, nil)
+		images, err := client.Collect(tn.API.Images.List(ctx))
 		if err != nil {
 			return err
 		}
-		for _, i := range images.JSON200.Items {
-			if _, err := tn.API.DeleteImageWithResponse(ctx, i.ID, nil); err != nil {
+		for _, i := range images {
+			if err := tn.API.Images.Delete(ctx, i.ID); err != nil && !client.IsNotFound(err) {
 				return err
 			}
 		}
-		if n := len(images.JSON200.Items); n > 0 {
+		if n := len(images); n > 0 {
 			return fmt.Errorf("%d images are left", n)
 		}
 		return nil

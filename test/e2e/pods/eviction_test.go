@@ -2,7 +2,6 @@ package pods
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -10,18 +9,16 @@ import (
 	"husk/test/stack"
 )
 
-// A pod of a higher priority takes the room of a lower one. The lower one stops in its own time, waits, and starts again when there is
-// room: with its id, its address and what its volume had, and with another key.
+// A pod of a higher priority takes the capacity of a pod with a lower one. That pod stops within its grace period, waits, and starts again once there
+// is capacity: with the same ID, address and data in its volume, and with another key.
 func TestAnEvictedPodStartsAgain(t *testing.T) {
 	tn := stack.NewTenant(t)
-	if got, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{Priority: new(10)}}); err != nil || got.StatusCode() != http.StatusOK {
-		t.Fatalf("allow a priority: %v", err)
+	tn.SetQuota(t, openapi.QuotaChange{Priority: new(10)})
+	nodes, err := tn.Operator.Nodes.List(t.Context())
+	if err != nil || len(nodes) != 1 {
+		t.Fatalf("nodes: %v: %+v", err, nodes)
 	}
-	nodes, err := tn.Operator.ListNodesWithResponse(t.Context())
-	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) != 1 {
-		t.Fatalf("nodes: %v", err)
-	}
-	free := nodes.JSON200.Items[0].SchedulableCPUMillis - nodes.JSON200.Items[0].Allocated.CPUMillis
+	free := nodes[0].SchedulableCPUMillis - nodes[0].Allocated.CPUMillis
 	busybox, data := tn.ImportImage(t, "busybox"), tn.Volume(t, "data")
 	low := tn.Create(t, "low", func(s *openapi.PodSpec) {
 		s.Resources.CPUMillis = free - 100

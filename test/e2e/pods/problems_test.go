@@ -3,6 +3,7 @@ package pods
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk"
+	"husk/client"
 	"husk/openapi"
 	"husk/test/stack"
 )
@@ -99,9 +102,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		})
 	}
 	t.Run("a quota of zero", func(t *testing.T) {
-		if _, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: openapi.QuotaChange{Pods: new(0), Volumes: new(0), Images: new(0)}}); err != nil {
-			t.Fatal(err)
-		}
+		tn.SetQuota(t, openapi.QuotaChange{Pods: new(0), Volumes: new(0), Images: new(0)})
 		for path, body := range map[string]any{
 			"/v1/pods": pod(func(*openapi.PodCreate) {}), "/v1/volumes": openapi.VolumeCreate{Name: "v", SizeGiB: 1},
 			"/v1/images": openapi.ImageImport{Reference: tn.Refs["nginx"]},
@@ -110,16 +111,12 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 				t.Errorf("POST %s: %d %s", path, status, p.Code)
 			}
 		}
-		if _, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: stack.GenerousQuota}); err != nil {
-			t.Fatal(err)
-		}
+		tn.SetQuota(t, stack.GenerousQuota)
 	})
 	t.Run("not enough capacity", func(t *testing.T) {
 		big := stack.GenerousQuota
 		big.MemoryMiB = new(2_000_000)
-		if _, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: big}); err != nil {
-			t.Fatal(err)
-		}
+		tn.SetQuota(t, big)
 		waiting := tn.Create(t, "huge", func(s *openapi.PodSpec) {
 			s.Resources.MemoryMiB = 1_000_000
 			s.Containers[0].Image = busybox
@@ -127,9 +124,8 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		stack.Eventually(t, 20*time.Second, func() error {
 			p, err := tn.Get(t.Context(), waiting.ID)
 			if err == nil && (p.Status.Phase != openapi.PodPhasePending || stack.Value(p.Status.Reason) != "InsufficientMemory" ||
-				!strings.Contains(stack.Value(p.Status.Message), "nor would when it is empty")) {
-				t.Logf("%+v", p.Status)
-				return stack.ErrNotYet
+				!strings.Contains(stack.Value(p.Status.Message), "even if the nodes were empty")) {
+				return fmt.Errorf("the pod is %s: %s: %s", p.Status.Phase, stack.Value(p.Status.Reason), stack.Value(p.Status.Message))
 			}
 			return err
 		})
@@ -144,10 +140,7 @@ func post(t *testing.T, tn *stack.Tenant, path string, body any) (int, openapi.P
 	if err != nil {
 		t.Fatal(err)
 	}
-	send := func() (*http.Response, error) {
-		return tn.API.ClientInterface.(*openapi.Client).Client.Do(must(http.NewRequestWithContext(t.Context(), http.MethodPost, tn.Env["HUSK_API"]+path, bytes.NewReader(raw))))
-	}
-	resp, err := send()
+	resp, err := tn.API.API().Client.Do(must(http.NewRequestWithContext(t.Context(), http.MethodPost, tn.Env["HUSK_API"]+path, bytes.NewReader(raw))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,22 +176,16 @@ func TestAnImageBehindALogin(t *testing.T) {
 	tn := stack.NewTenant(t)
 	ref := privateRegistry(t) + "/busybox:latest"
 	for _, auth := range []*openapi.RegistryAuth{nil, {Username: registryUser, Password: "wrong"}} {
-		resp, err := tn.API.ImportImageWithResponse(t.Context(), nil, openapi.ImageImport{Reference: ref, RegistryAuth: auth})
-		if err != nil || resp.JSON201 != nil {
-			t.Errorf("imported without the right login: %v %s", err, resp.Body)
+		_, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref, RegistryAuth: auth})
+		if !client.HasCode(err, husk.CodeRegistryUnauthorized) {
+			t.Errorf("imported without the right login: %v", err)
 		}
 	}
-	resp, err := tn.API.ImportImageWithResponse(t.Context(), nil, openapi.ImageImport{Reference: ref, RegistryAuth: &openapi.RegistryAuth{
+	image, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref, RegistryAuth: &openapi.RegistryAuth{
 		Username: registryUser, Password: registryPassword,
 	}})
-	if err != nil || resp.JSON201 == nil {
-		t.Fatalf("not imported with the right login: %v %s", err, resp.Body)
+	if err != nil {
+		t.Fatalf("not imported with the right login: %v", err)
 	}
-	stack.Eventually(t, time.Minute, func() error {
-		got, err := tn.API.GetImageWithResponse(t.Context(), resp.JSON201.ID)
-		if err == nil && got.JSON200.State != openapi.ImageStateReady {
-			return stack.ErrNotYet
-		}
-		return err
-	})
+	tn.WaitForImage(t, image.ID)
 }

@@ -1,9 +1,11 @@
 package pods
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -103,15 +105,8 @@ func (p prometheus) rulesAreWell(t *testing.T, atLeast int) {
 // scraperKey creates a key that opens nothing but the metrics.
 func scraperKey(t *testing.T, tn *stack.Tenant) openapi.APIKeyWithSecret {
 	t.Helper()
-	account, err := tn.API.CreateServiceAccountWithResponse(t.Context(), nil, openapi.ServiceAccountCreate{Name: "prometheus", Role: openapi.Viewer})
-	if err != nil || account.JSON201 == nil {
-		t.Fatalf("make a service account: %v: %s", err, account.Body)
-	}
-	key, err := tn.API.CreateServiceAccountKeyWithResponse(t.Context(), account.JSON201.ID, nil, openapi.APIKeyCreate{Name: "prometheus", LimitedTo: new(openapi.Metrics)})
-	if err != nil || key.JSON201 == nil {
-		t.Fatalf("make a key: %v: %s", err, key.Body)
-	}
-	return *key.JSON201
+	_, key := tn.KeyOf(t, openapi.Viewer, openapi.APIKeyCreate{Name: "prometheus", LimitedTo: new(openapi.Metrics)})
+	return key
 }
 
 // dashboardIsWell asks all that a printed dashboard asks: what does not match each other is noticed only where there is something.
@@ -219,11 +214,11 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 			Containers: []openapi.Container{stack.Shell(image, "busy() { while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; sleep 0.05; done; }; busy & busy & "+
 				"mkdir /tmp/www && dd if=/dev/zero of=/tmp/www/big bs=1M count=2 && echo own_things 7 > /tmp/www/metrics && exec httpd -f -p 8080 -h /tmp/www")},
 		}
-		made, err := tn.API.CreatePodWithResponse(t.Context(), nil, openapi.PodCreate{Name: fmt.Sprintf("busy-%d", i), Labels: &openapi.Labels{"metrics-port": "8080"}, Spec: spec})
-		if err != nil || made.JSON201 == nil {
-			t.Fatalf("order a pod: %v: %s", err, made.Body)
+		created, err := tn.API.Pods.Create(t.Context(), openapi.PodCreate{Name: fmt.Sprintf("busy-%d", i), Labels: &openapi.Labels{"metrics-port": "8080"}, Spec: spec})
+		if err != nil {
+			t.Fatalf("create a pod: %v", err)
 		}
-		pods[i] = *made.JSON201
+		pods[i] = created
 	}
 	const sent = 2 << 20
 	for i, tn := range tenants {
@@ -290,14 +285,14 @@ func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
 	prom := startPrometheus(t, s, "prometheus.yml", "prometheus-rules.yml", s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"])
-	nodes, err := s.Operator.ListNodesWithResponse(t.Context())
-	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) == 0 {
-		t.Fatalf("list nodes: %v: %s", err, nodes.Body)
+	nodes, err := s.Operator.Nodes.List(t.Context())
+	if err != nil || len(nodes) == 0 {
+		t.Fatalf("list nodes: %v: %+v", err, nodes)
 	}
 	for query, want := range map[string]float64{
-		`count(up{job="husk-server"} == 1)`: 1, `sum(husk_leading)`: 1, `count(up{job="husk-agents"} == 1)`: float64(len(nodes.JSON200.Items)),
-		`count(husk_agent_pods{node="` + nodes.JSON200.Items[0].Name + `"})`:                                          1,
-		`count(husk_node_last_heartbeat_timestamp_seconds{node="` + nodes.JSON200.Items[0].Name + `"} > time() - 60)`: 1,
+		`count(up{job="husk-server"} == 1)`: 1, `sum(husk_leading)`: 1, `count(up{job="husk-agents"} == 1)`: float64(len(nodes)),
+		`count(husk_agent_pods{node="` + nodes[0].Name + `"})`:                                          1,
+		`count(husk_node_last_heartbeat_timestamp_seconds{node="` + nodes[0].Name + `"} > time() - 60)`: 1,
 	} {
 		stack.Eventually(t, time.Minute, func() error {
 			v, err := prom.one(t.Context(), query)
@@ -318,20 +313,24 @@ func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 func TestAnOperatorReadsTheMetricsOfANode(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
-	nodes, err := s.Operator.ListNodesWithResponse(t.Context())
-	if err != nil || nodes.JSON200 == nil || len(nodes.JSON200.Items) == 0 {
-		t.Fatalf("list nodes: %v: %s", err, nodes.Body)
+	nodes, err := s.Operator.Nodes.List(t.Context())
+	if err != nil || len(nodes) == 0 {
+		t.Fatalf("list nodes: %v: %+v", err, nodes)
 	}
-	var got *openapi.GetNodeMetricsResponse
+	var got []byte
 	stack.Eventually(t, 30*time.Second, func() error {
-		got, err = s.Operator.GetNodeMetricsWithResponse(t.Context(), nodes.JSON200.Items[0].ID)
-		if err == nil && !strings.Contains(string(got.Body), "\nhusk_agent_sample_duration_seconds_count ") {
-			err = fmt.Errorf("the metrics are %s %s", got.Status(), got.Body)
+		resp, err := s.Operator.API().GetNodeMetrics(t.Context(), nodes[0].ID)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close() //nolint:errcheck // it was only read
+		if got, err = io.ReadAll(resp.Body); err == nil && !bytes.Contains(got, []byte("\nhusk_agent_sample_duration_seconds_count ")) {
+			err = fmt.Errorf("the metrics are %s %s", resp.Status, got)
 		}
 		return err
 	})
 	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
-	cmd.Stdin = strings.NewReader(string(got.Body))
+	cmd.Stdin = bytes.NewReader(got)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}

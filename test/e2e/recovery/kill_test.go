@@ -136,9 +136,9 @@ func TestALostNode(t *testing.T) {
 	if stack.Value(unknown.Status.Reason) != "NodeLost" {
 		t.Errorf("the reason is %q", stack.Value(unknown.Status.Reason))
 	}
-	nodes, err := tn.Operator.ListNodesWithResponse(t.Context())
-	if err != nil || nodes.JSON200.Items[0].State != openapi.NodeStateLost {
-		t.Errorf("the node is not lost: %v: %s", err, nodes.Body)
+	nodes, err := tn.Operator.Nodes.List(t.Context())
+	if err != nil || len(nodes) != 1 || nodes[0].State != openapi.NodeStateLost {
+		t.Errorf("the node is not lost: %v: %+v", err, nodes)
 	}
 	waiting := tn.Create(t, "waiting", stack.Idle(busybox))
 	stack.Eventually(t, 20*time.Second, func() error {
@@ -161,15 +161,15 @@ func TestALostNode(t *testing.T) {
 // An import that is cut in the middle is done again, and the image is whole.
 func TestAServerKilledInAnImport(t *testing.T) {
 	tn := stack.NewTenant(t)
-	created, err := tn.API.ImportImageWithResponse(t.Context(), nil, openapi.ImageImport{Reference: tn.Refs["postgres"]})
-	if err != nil || created.JSON201 == nil {
-		t.Fatalf("import: %v: %s", err, created.Body)
+	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: tn.Refs["postgres"]})
+	if err != nil {
+		t.Fatalf("import: %v", err)
 	}
 	tn.Kill(t, "server")
 	stack.Eventually(t, 2*time.Minute, func() error {
-		got, err := tn.API.GetImageWithResponse(t.Context(), created.JSON201.ID)
-		if err == nil && (got.JSON200 == nil || got.JSON200.State != openapi.ImageStateReady) {
-			err = fmt.Errorf("%s", got.Body)
+		got, err := tn.API.Images.Get(t.Context(), created.ID)
+		if err == nil && got.State != openapi.ImageStateReady {
+			err = fmt.Errorf("the image is %+v", got)
 		}
 		return err
 	})

@@ -28,7 +28,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	k := stack.Start(t, tn.Husk(t.Context(), "logs", "-f", "-c", "main", "count"))
 	both := stack.Start(t, tn.Husk(t.Context(), "logs", "-f", "--all-containers", "count"))
-	raw, err := tn.API.GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)})
+	raw, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 		t.Errorf("the pod is %s (%v)", now.Status.Phase, err)
 	}
 	// The API's own stream ends too.
-	fresh, err := tn.API.GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)}) //nolint:bodyclose // three lines below
+	fresh, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)}) //nolint:bodyclose // three lines below
 	if err != nil {
 		t.Fatal(err)
 	}

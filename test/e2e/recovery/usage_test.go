@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"husk/client"
 	"husk/openapi"
 	"husk/test/pace"
 	"husk/test/stack"
@@ -86,10 +87,7 @@ func (l *lives) hear(line string) {
 // that its machine was up, none twice and none forgotten.
 func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	tn := stack.NewTenant(t)
-	quota := openapi.QuotaChange{Pods: new(100), Addresses: new(100)}
-	if _, err := tn.Operator.UpdateTenantWithResponse(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota}); err != nil {
-		t.Fatal(err)
-	}
+	tn.SetQuota(t, openapi.QuotaChange{Pods: new(100), Addresses: new(100)})
 	const together = 6
 	pods := ledgerPods(t)
 	busybox, truth := tn.ImportImage(t, "busybox"), watchLives(t)
@@ -127,15 +125,15 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	from := time.Now().Add(-time.Hour).UTC()
 	by := openapi.GetUsageParamsGroupByObject
 	stack.Eventually(t, time.Minute, func() error {
-		used, err := tn.API.GetUsageWithResponse(t.Context(), &openapi.GetUsageParams{From: &from, GroupBy: &by})
-		if err != nil || used.JSON200 == nil {
+		used, err := tn.API.Usage(t.Context(), openapi.GetUsageParams{From: &from, GroupBy: &by})
+		if err != nil {
 			return fmt.Errorf("usage: %w", err)
 		}
 		truth.mu.Lock()
 		defer truth.mu.Unlock()
 		left := maps.Clone(truth.up)
 		worst := 0.0
-		for _, u := range used.JSON200.Items {
+		for _, u := range used.Items {
 			if *u.Kind != "pod" {
 				continue
 			}
@@ -149,8 +147,8 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 				return fmt.Errorf("pod %s was up for %.2f s, and the ledger has %.2f s; it was started %d times: %s the agent: %s", *u.Name, up.Seconds(), u.PodSeconds, truth.count[*u.Key], truth.said[*u.Key], agentSays(*u.Key))
 			}
 		}
-		if len(left) > 0 || len(used.JSON200.Items) != pods {
-			return fmt.Errorf("the ledger has %d of %d pods", len(used.JSON200.Items), len(truth.up))
+		if len(left) > 0 || len(used.Items) != pods {
+			return fmt.Errorf("the ledger has %d of %d pods", len(used.Items), len(truth.up))
 		}
 		t.Logf("%d pods, %d kills; the ledger is off by at most %.3f s a pod", pods, kills, worst)
 		return nil
@@ -176,17 +174,18 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	t.Helper()
 	never := openapi.Never
 	key := "short " + name + tn.ID.String()
-	order := openapi.PodCreate{Name: name, Spec: openapi.PodSpec{
+	wanted := openapi.PodCreate{Name: name, Spec: openapi.PodSpec{
 		RestartPolicy: &never, Resources: openapi.Resources{CPUMillis: 500, MemoryMiB: 128}, TerminationGracePeriodSeconds: new(1),
 		Containers: []openapi.Container{stack.Shell(image, fmt.Sprintf("sleep %d", seconds))},
 	}}
 	var pod openapi.Pod
 	stack.Eventually(t, stack.BootTime, func() error {
-		made, err := tn.API.CreatePodWithResponse(t.Context(), &openapi.CreatePodParams{IdempotencyKey: &key}, order)
-		if err != nil || made.JSON201 == nil {
-			return fmt.Errorf("order %s: %w", name, err)
+		// One key for all attempts: an answer may be lost, and then the next attempt gets it.
+		created, err := client.Decode[openapi.Pod](tn.API.API().CreatePod(t.Context(), &openapi.CreatePodParams{IdempotencyKey: &key}, wanted))
+		if err != nil {
+			return fmt.Errorf("create %s: %w", name, err)
 		}
-		pod = *made.JSON201
+		pod = created
 		return nil
 	})
 	stack.Eventually(t, 2*stack.BootTime, func() error {
@@ -199,17 +198,8 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 		}
 		return nil
 	})
-	stack.Eventually(t, stack.BootTime, func() error {
-		_, err := tn.API.DeletePodWithResponse(t.Context(), pod.ID, nil)
-		return err
-	})
-	stack.Eventually(t, stack.BootTime, func() error {
-		got, err := tn.API.GetPodWithResponse(t.Context(), pod.ID)
-		if err != nil || got.StatusCode() != 404 {
-			return fmt.Errorf("%s is still there: %w", name, err)
-		}
-		return nil
-	})
+	stack.Eventually(t, stack.BootTime, func() error { return tn.API.Pods.Delete(t.Context(), pod.ID) })
+	stack.Eventually(t, stack.BootTime, func() error { return tn.Gone(t.Context(), pod.ID) })
 }
 
 // agentSays is what libvirt's log of a domain has of its life, which the agent goes by.

@@ -17,17 +17,6 @@ import (
 
 // whoMay tries sessions as those who may not, as a browser does, and as one whose key is revoked.
 func whoMay(t *testing.T, tn *stack.Tenant, pod uuid.UUID) {
-	keyOf := func(role openapi.Role) (*openapi.ServiceAccount, *openapi.APIKeyWithSecret) {
-		account, err := tn.API.CreateServiceAccountWithResponse(t.Context(), nil, openapi.ServiceAccountCreate{Name: "sa-" + uuid.NewString()[:8], Role: role})
-		if err != nil || account.JSON201 == nil {
-			t.Fatalf("service account: %v %s", err, account.Body)
-		}
-		key, err := tn.API.CreateServiceAccountKeyWithResponse(t.Context(), account.JSON201.ID, nil, openapi.APIKeyCreate{Name: "k"})
-		if err != nil || key.JSON201 == nil {
-			t.Fatalf("key: %v %s", err, key.Body)
-		}
-		return account.JSON201, key.JSON201
-	}
 	refused := func(token, path string, status int, code string, header ...string) {
 		t.Helper()
 		conn, said, err := tn.Dial(t, token, path, header...)
@@ -47,7 +36,7 @@ func whoMay(t *testing.T, tn *stack.Tenant, pod uuid.UUID) {
 	}
 	at := "/v1/pods/" + pod.String()
 	exec := at + "/exec?container=main&command=true"
-	_, viewer := keyOf(openapi.Viewer)
+	_, viewer := tn.KeyOf(t, openapi.Viewer, openapi.APIKeyCreate{Name: "k"})
 	seen := tn.Token(t, viewer)
 	for _, path := range []string{exec, at + "/attach?container=main", at + "/port-forward?port=80", at + "/copy-out?container=main&path=/etc", at + "/copy-in?container=main&path=/etc"} {
 		refused(seen, path, http.StatusForbidden, "forbidden")
@@ -85,12 +74,12 @@ func whoMay(t *testing.T, tn *stack.Tenant, pod uuid.UUID) {
 	}
 
 	// Whose key is revoked is out, in sessions that are open too.
-	account, developer := keyOf(openapi.Developer)
+	account, developer := tn.KeyOf(t, openapi.Developer, openapi.APIKeyCreate{Name: "k"})
 	conn, _, err := tn.Dial(t, tn.Token(t, developer), at+"/exec?container=main&command=sleep&command=1000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := tn.API.DeleteServiceAccountKeyWithResponse(t.Context(), account.ID, developer.ClientID); err != nil || resp.StatusCode() >= 300 {
+	if err := tn.API.ServiceAccounts.DeleteKey(t.Context(), account.ID, developer.ClientID); err != nil {
 		t.Fatalf("revoke: %v", err)
 	}
 	began := time.Now()

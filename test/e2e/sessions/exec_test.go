@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"husk/client"
 	"husk/openapi"
 	"husk/session"
 	"husk/test/stack"
@@ -81,9 +82,9 @@ func TestSessions(t *testing.T) {
 		} else {
 			t.Logf("\n%s", got.Out)
 		}
-		stats, err := tn.API.GetPodStatsWithResponse(t.Context(), pod.ID)
-		if err != nil || stats.JSON200 == nil || len(stats.JSON200.Disks) != 2 || stats.JSON200.Pod.TxBytes == 0 {
-			t.Errorf("statistics: %v %s", err, stats.Body)
+		stats, err := tn.API.Pods.Stats(t.Context(), pod.ID)
+		if err != nil || len(stats.Disks) != 2 || stats.Pod.TxBytes == 0 {
+			t.Errorf("statistics: %v %+v", err, stats)
 		}
 		k := stack.Start(t, tn.Husk(t.Context(), "console", "talk"))
 		k.Expect(t, "husk-init: up")
@@ -131,12 +132,12 @@ func TestSessions(t *testing.T) {
 		}
 	})
 	t.Run("what was done is written down", func(t *testing.T) {
-		audit, err := tn.API.ListAuditWithResponse(t.Context(), &openapi.ListAuditParams{Limit: new(1000)})
-		if err != nil || audit.JSON200 == nil {
+		audit, err := client.Collect(tn.API.Audit(t.Context(), 1000))
+		if err != nil {
 			t.Fatalf("audit: %v", err)
 		}
 		seen := map[string]bool{}
-		for _, e := range audit.JSON200.Items {
+		for _, e := range audit {
 			if e.ObjectID != nil && *e.ObjectID == pod.ID.String() {
 				seen[e.Operation+" "+stack.Value(e.Detail)] = true
 			}
