@@ -101,9 +101,10 @@ const phasesDoc = "docs/pod-phases.md"
 func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	t.Parallel()
 	want := "# The phases of a pod\n\n" +
-		"Made from the table in `phase.go`; `go test . -update` writes it anew. An event that has no arrow from a phase is late or does not\n" +
-		"apply there, and is dropped. `placed` and `node-lost` come from the server's loops, `delete` from the tenant, the others from the node's\n" +
-		"agent.\n\n```mermaid\n" + husk.PhaseDiagram() + "```\n"
+		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
+		"An event that has no arrow from a phase is late or does not apply there, and is ignored.\n" +
+		"`placed` and `node-lost` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n\n" +
+		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	if *update {
 		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // documentation is for everyone
 			t.Fatal(err)
