@@ -42,7 +42,7 @@ type running struct {
 // Restart backoff. A daemon that ran longer than the maximum starts afresh.
 const (
 	backoffMin = 200 * time.Millisecond
-	backoffMax = 30 * time.Second
+	backoffMax = 5 * time.Second // somebody waits in front of a development machine, or a test
 )
 
 // spawn starts a daemon and waits until probe says it is ready. Only then is it
