@@ -91,28 +91,28 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetLoginOptions How people log in here
+	// GetLoginOptions List the OIDC issuers for logging in
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+	// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetKeySet The public keys that verify tokens (RFC 7517)
+	// GetKeySet Get the public keys that verify tokens (RFC 7517)
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Healthz The process is alive
+	// Healthz Check that the process is alive
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Metrics The server's own metrics in Prometheus' text format
+	// Metrics Get the server's own metrics in the Prometheus text format
 	//
 	// For operators of the platform.
 	//
@@ -121,19 +121,24 @@ type ClientInterface interface {
 
 	// Authorize Send a browser to an OIDC issuer
 	//
-	// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-	// for the token endpoint. For everyone; no token is needed.
+	// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+	// with a code for the token endpoint. For everyone; no token is needed.
 	//
 	// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 	Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// IssueTokenWithBody Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -142,50 +147,55 @@ type ClientInterface interface {
 
 	// IssueTokenWithFormdataBody Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
 	// Corresponds with POST /oauth2/token (the `IssueToken` operationId).
 	IssueTokenWithFormdataBody(ctx context.Context, body IssueTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Readyz The process can serve, Postgres included
+	// Readyz Check that the process can serve requests and reach Postgres
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminListAudit Who changed what anywhere, from where
+	// AdminListAudit List the audit log of all tenants
 	//
 	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DefragmentWithBody Empty nodes by moving their pods onto others
+	// DefragmentWithBody Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	DefragmentWithBody(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Defragment Empty nodes by moving their pods onto others
+	// Defragment Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	Defragment(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateJoinTokenWithBody Create a token with which one node may join
+	// CreateJoinTokenWithBody Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -194,7 +204,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithBody(ctx context.Context, params *CreateJoinTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateJoinToken Create a token with which one node may join
+	// CreateJoinToken Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -203,22 +213,23 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 	//
-	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+	// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+	// not allow in a label name are replaced by underscores. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
 	ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNodes List nodes with capacity and allocation
+	// ListNodes List nodes with their capacity and allocation
 	//
 	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteNode Remove a node that runs nothing
+	// DeleteNode Remove a node that runs no pods
 	//
 	// For operators of the platform.
 	//
@@ -232,18 +243,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNodeWithBody Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
 	UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNode Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -252,7 +263,7 @@ type ClientInterface interface {
 
 	// RevokeNodeCertificates Revoke every certificate of a node
 	//
-	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+	// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 	//
 	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 	RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -264,9 +275,9 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	//
-	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
 	GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -278,7 +289,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 	AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -287,7 +298,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithBody(ctx context.Context, params *AdminCreateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -296,7 +307,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateOIDCIssuerParams, body AdminCreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+	// AdminDeleteOIDCIssuer Remove an OIDC issuer
 	//
 	// For operators of the platform.
 	//
@@ -328,9 +339,9 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminListPods List all tenants' pods with the room they take
+	// AdminListPods List the pods of all tenants with their resources
 	//
-	// What runs where, without what is in it. For operators of the platform.
+	// Shows where each pod runs, without its containers and files. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
 	AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -349,18 +360,18 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
 	DeletePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutPoolWithBody Make a pool, or change it
+	// PutPoolWithBody Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
 	PutPoolWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutPool Make a pool, or change it
+	// PutPool Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -374,14 +385,14 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 	ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateSigningKey Make a new key that signs tokens
+	// RotateSigningKey Create a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+	// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 	//
 	// Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 	RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteSigningKey Remove a signing key that has leaked
+	// DeleteSigningKey Delete a leaked signing key
 	//
 	// For operators of the platform.
 	//
@@ -395,7 +406,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 	ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateTenantWithBody Create a tenant with its network
+	// CreateTenantWithBody Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -404,7 +415,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithBody(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateTenant Create a tenant with its network
+	// CreateTenant Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -413,7 +424,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteTenant Delete a tenant that owns nothing
+	// DeleteTenant Delete an empty tenant
 	//
 	// For operators of the platform.
 	//
@@ -429,7 +440,7 @@ type ClientInterface interface {
 
 	// UpdateTenantWithBody Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -438,7 +449,7 @@ type ClientInterface interface {
 
 	// UpdateTenant Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -452,20 +463,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKeyWithBody Create an API key; its secret is shown only here
+	// CreateAPIKeyWithBody Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/admin/tenants/{tenantId}/api-keys (the `CreateAPIKey` operationId).
 	CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKey Create an API key; its secret is shown only here
+	// CreateAPIKey Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -479,39 +490,39 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// AdminGetPodPlacement Explain a pod's placement in full
 	//
-	// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+	// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminGetUsage Show what all tenants have used
+	// AdminGetUsage Show the usage of all tenants
 	//
-	// As getUsage, over all tenants. For operators of the platform.
+	// Like `getUsage`, for all tenants. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 	AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RenewCertificateWithBody Get the node another certificate before the present one expires
+	// RenewCertificateWithBody Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RenewCertificate Get the node another certificate before the present one expires
+	// RenewCertificate Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+	// GetDesiredState Get the full desired state of the node once it has changed
 	//
 	// For the node's agent.
 	//
@@ -536,27 +547,29 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RegisterNodeWithBody Join a node by a one-time token
+	// RegisterNodeWithBody Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RegisterNode Join a node by a one-time token
+	// RegisterNode Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNode(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportSamplesWithBody Report what the node's pods use, in a batch
+	// ReportSamplesWithBody Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -565,7 +578,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportSamples Report what the node's pods use, in a batch
+	// ReportSamples Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -574,7 +587,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportStatusWithBody Report what really runs, in a batch
+	// ReportStatusWithBody Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -583,7 +596,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportStatus Report what really runs, in a batch
+	// ReportStatus Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -592,31 +605,32 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatus(ctx context.Context, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAudit Who changed what in this tenant, from where
+	// ListAudit List the tenant's audit log
 	//
 	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEvents List or watch what happened to objects
+	// ListEvents List events, or watch them
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+	// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListImages List imported images, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images (the `ListImages` operationId).
 	ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportImageWithBody Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -625,8 +639,9 @@ type ClientInterface interface {
 
 	// ImportImage Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -647,18 +662,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	//
-	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+	// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 	//
-	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+	// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -672,7 +689,7 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -681,14 +698,14 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/oidc-issuers (the `CreateOIDCIssuer` operationId).
 	CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerParams, body CreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteOIDCIssuer Trust an OIDC issuer no more
+	// DeleteOIDCIssuer Remove an OIDC issuer
 	//
 	// For owners of the tenant.
 	//
@@ -722,13 +739,14 @@ type ClientInterface interface {
 
 	// ListPods List pods, or watch them
 	//
-	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+	// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+	// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
 	ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreatePodWithBody Order a pod
+	// CreatePodWithBody Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -737,7 +755,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
 	CreatePodWithBody(ctx context.Context, params *CreatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreatePod Order a pod
+	// CreatePod Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -748,7 +766,7 @@ type ClientInterface interface {
 
 	// DeletePod Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+	// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 	DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -760,80 +778,83 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AttachToPod Join a container's own process
+	// AttachToPod Attach to a container's process
 	//
-	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-	// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-	// running. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+	// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
+	// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
+	// session. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 	AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// OpenPodConsole Follow the console of a pod's machine
+	// OpenPodConsole Follow the console of a pod's virtual machine
 	//
-	// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-	// Nothing can be typed. For viewers, developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+	// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
 	OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CopyToPod Copy files into a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-	// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+	// in the archive can cause a write outside the target directory. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
 	CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CopyFromPod Copy files out of a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-	// log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+	// records the session. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
 	CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExecInPod Run a command in a container
 	//
-	// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-	// written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+	// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 	ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPodLogs Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+	// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// GetPodPlacement Explain why a pod is on its node, or why it has no node
 	//
-	// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+	// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 	GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ForwardPodPort Connect to a TCP port in a pod
 	//
-	// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-	// there. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+	// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 	ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPodStats What a pod uses at the moment
+	// GetPodStats Show a pod's current usage
 	//
-	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetQuota The tenant's limits and what is in use
+	// GetQuota Show the tenant's quota and what is in use
 	//
 	// For viewers, developers and owners of the tenant.
 	//
@@ -865,7 +886,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
 	CreateServiceAccount(ctx context.Context, params *CreateServiceAccountParams, body CreateServiceAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteServiceAccount Delete a service account with its API keys
+	// DeleteServiceAccount Delete a service account and its API keys
 	//
 	// For owners of the tenant.
 	//
@@ -881,7 +902,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccountWithBody Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -890,7 +911,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccount Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -904,7 +925,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+	// CreateServiceAccountKeyWithBody Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -913,7 +934,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithBody(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateServiceAccountKey Create an API key; its secret is shown only here
+	// CreateServiceAccountKey Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -922,16 +943,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, body CreateServiceAccountKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteServiceAccountKey Revoke an API key at once
+	// DeleteServiceAccountKey Revoke an API key
 	//
 	// For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUsage Show what the tenant has used
+	// GetUsage Show the tenant's usage
 	//
-	// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+	// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -943,18 +964,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUserWithBody Admit a user of an OIDC issuer, with a role
+	// CreateUserWithBody Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/users (the `CreateUser` operationId).
 	CreateUserWithBody(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUser Admit a user of an OIDC issuer, with a role
+	// CreateUser Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -975,18 +996,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUserWithBody Change a user's role, or shut the user out
+	// UpdateUserWithBody Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
 	UpdateUserWithBody(ctx context.Context, userID UserID, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUser Change a user's role, or shut the user out
+	// UpdateUser Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -995,7 +1016,7 @@ type ClientInterface interface {
 
 	// ListVolumes List volumes, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 	ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1032,7 +1053,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// WhoAmI Who the token speaks for
+	// WhoAmI Show the caller of the token
 	//
 	// For everyone with a token.
 	//
@@ -1040,9 +1061,9 @@ type ClientInterface interface {
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetLoginOptions How people log in here
+// GetLoginOptions List the OIDC issuers for logging in
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 //
 // Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1057,7 +1078,7 @@ func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
-// GetKeySet The public keys that verify tokens (RFC 7517)
+// GetKeySet Get the public keys that verify tokens (RFC 7517)
 //
 // For everyone; no token is needed.
 //
@@ -1074,7 +1095,7 @@ func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// Healthz The process is alive
+// Healthz Check that the process is alive
 //
 // For everyone; no token is needed.
 //
@@ -1091,7 +1112,7 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// Metrics The server's own metrics in Prometheus' text format
+// Metrics Get the server's own metrics in the Prometheus text format
 //
 // For operators of the platform.
 //
@@ -1110,8 +1131,8 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 
 // Authorize Send a browser to an OIDC issuer
 //
-// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-// for the token endpoint. For everyone; no token is needed.
+// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+// with a code for the token endpoint. For everyone; no token is needed.
 //
 // Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1128,11 +1149,16 @@ func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEdit
 
 // IssueTokenWithBody Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1151,11 +1177,16 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 
 // IssueTokenWithFormdataBody Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1172,7 +1203,7 @@ func (c *Client) IssueTokenWithFormdataBody(ctx context.Context, body IssueToken
 	return c.Client.Do(req)
 }
 
-// Readyz The process can serve, Postgres included
+// Readyz Check that the process can serve requests and reach Postgres
 //
 // For everyone; no token is needed.
 //
@@ -1189,7 +1220,7 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// AdminListAudit Who changed what anywhere, from where
+// AdminListAudit List the audit log of all tenants
 //
 // For operators of the platform.
 //
@@ -1206,9 +1237,9 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 	return c.Client.Do(req)
 }
 
-// DefragmentWithBody Empty nodes by moving their pods onto others
+// DefragmentWithBody Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1225,9 +1256,9 @@ func (c *Client) DefragmentWithBody(ctx context.Context, params *DefragmentParam
 	return c.Client.Do(req)
 }
 
-// Defragment Empty nodes by moving their pods onto others
+// Defragment Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1244,7 +1275,7 @@ func (c *Client) Defragment(ctx context.Context, params *DefragmentParams, body 
 	return c.Client.Do(req)
 }
 
-// CreateJoinTokenWithBody Create a token with which one node may join
+// CreateJoinTokenWithBody Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -1263,7 +1294,7 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 	return c.Client.Do(req)
 }
 
-// CreateJoinToken Create a token with which one node may join
+// CreateJoinToken Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -1282,10 +1313,11 @@ func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenPar
 	return c.Client.Do(req)
 }
 
-// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 //
-// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+// not allow in a label name are replaced by underscores. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
 func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1300,7 +1332,7 @@ func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// ListNodes List nodes with capacity and allocation
+// ListNodes List nodes with their capacity and allocation
 //
 // For operators of the platform.
 //
@@ -1317,7 +1349,7 @@ func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// DeleteNode Remove a node that runs nothing
+// DeleteNode Remove a node that runs no pods
 //
 // For operators of the platform.
 //
@@ -1351,9 +1383,9 @@ func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEdit
 	return c.Client.Do(req)
 }
 
-// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNodeWithBody Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1370,9 +1402,9 @@ func (c *Client) UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UU
 	return c.Client.Do(req)
 }
 
-// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNode Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1391,7 +1423,7 @@ func (c *Client) UpdateNode(ctx context.Context, nodeID openapi_types.UUID, para
 
 // RevokeNodeCertificates Revoke every certificate of a node
 //
-// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 //
 // Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1423,9 +1455,9 @@ func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.
 	return c.Client.Do(req)
 }
 
-// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 //
-// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
 func (c *Client) GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1457,7 +1489,7 @@ func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDC
 	return c.Client.Do(req)
 }
 
-// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -1476,7 +1508,7 @@ func (c *Client) AdminCreateOIDCIssuerWithBody(ctx context.Context, params *Admi
 	return c.Client.Do(req)
 }
 
-// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -1495,7 +1527,7 @@ func (c *Client) AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateO
 	return c.Client.Do(req)
 }
 
-// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+// AdminDeleteOIDCIssuer Remove an OIDC issuer
 //
 // For operators of the platform.
 //
@@ -1567,9 +1599,9 @@ func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 	return c.Client.Do(req)
 }
 
-// AdminListPods List all tenants' pods with the room they take
+// AdminListPods List the pods of all tenants with their resources
 //
-// What runs where, without what is in it. For operators of the platform.
+// Shows where each pod runs, without its containers and files. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
 func (c *Client) AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1618,9 +1650,9 @@ func (c *Client) DeletePool(ctx context.Context, pool string, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
-// PutPoolWithBody Make a pool, or change it
+// PutPoolWithBody Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1637,9 +1669,9 @@ func (c *Client) PutPoolWithBody(ctx context.Context, pool string, contentType s
 	return c.Client.Do(req)
 }
 
-// PutPool Make a pool, or change it
+// PutPool Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1673,9 +1705,9 @@ func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
-// RotateSigningKey Make a new key that signs tokens
+// RotateSigningKey Create a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 //
 // Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1690,7 +1722,7 @@ func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyP
 	return c.Client.Do(req)
 }
 
-// DeleteSigningKey Remove a signing key that has leaked
+// DeleteSigningKey Delete a leaked signing key
 //
 // For operators of the platform.
 //
@@ -1724,7 +1756,7 @@ func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, req
 	return c.Client.Do(req)
 }
 
-// CreateTenantWithBody Create a tenant with its network
+// CreateTenantWithBody Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -1743,7 +1775,7 @@ func (c *Client) CreateTenantWithBody(ctx context.Context, params *CreateTenantP
 	return c.Client.Do(req)
 }
 
-// CreateTenant Create a tenant with its network
+// CreateTenant Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -1762,7 +1794,7 @@ func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, b
 	return c.Client.Do(req)
 }
 
-// DeleteTenant Delete a tenant that owns nothing
+// DeleteTenant Delete an empty tenant
 //
 // For operators of the platform.
 //
@@ -1798,7 +1830,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ..
 
 // UpdateTenantWithBody Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1817,7 +1849,7 @@ func (c *Client) UpdateTenantWithBody(ctx context.Context, tenantID TenantID, pa
 
 // UpdateTenant Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1851,10 +1883,10 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 	return c.Client.Do(req)
 }
 
-// CreateAPIKeyWithBody Create an API key; its secret is shown only here
+// CreateAPIKeyWithBody Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1871,10 +1903,10 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 	return c.Client.Do(req)
 }
 
-// CreateAPIKey Create an API key; its secret is shown only here
+// CreateAPIKey Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1908,9 +1940,9 @@ func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyI
 	return c.Client.Do(req)
 }
 
-// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+// AdminGetPodPlacement Explain a pod's placement in full
 //
-// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1925,9 +1957,9 @@ func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, po
 	return c.Client.Do(req)
 }
 
-// AdminGetUsage Show what all tenants have used
+// AdminGetUsage Show the usage of all tenants
 //
-// As getUsage, over all tenants. For operators of the platform.
+// Like `getUsage`, for all tenants. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1942,9 +1974,9 @@ func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams,
 	return c.Client.Do(req)
 }
 
-// RenewCertificateWithBody Get the node another certificate before the present one expires
+// RenewCertificateWithBody Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1961,9 +1993,9 @@ func (c *Client) RenewCertificateWithBody(ctx context.Context, contentType strin
 	return c.Client.Do(req)
 }
 
-// RenewCertificate Get the node another certificate before the present one expires
+// RenewCertificate Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1980,7 +2012,7 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 	return c.Client.Do(req)
 }
 
-// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+// GetDesiredState Get the full desired state of the node once it has changed
 //
 // For the node's agent.
 //
@@ -2035,10 +2067,11 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 	return c.Client.Do(req)
 }
 
-// RegisterNodeWithBody Join a node by a one-time token
+// RegisterNodeWithBody Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2055,10 +2088,11 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// RegisterNode Join a node by a one-time token
+// RegisterNode Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2075,7 +2109,7 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 	return c.Client.Do(req)
 }
 
-// ReportSamplesWithBody Report what the node's pods use, in a batch
+// ReportSamplesWithBody Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -2094,7 +2128,7 @@ func (c *Client) ReportSamplesWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// ReportSamples Report what the node's pods use, in a batch
+// ReportSamples Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -2113,7 +2147,7 @@ func (c *Client) ReportSamples(ctx context.Context, body ReportSamplesJSONReques
 	return c.Client.Do(req)
 }
 
-// ReportStatusWithBody Report what really runs, in a batch
+// ReportStatusWithBody Report the actual state of pods in a batch
 //
 // For the node's agent.
 //
@@ -2132,7 +2166,7 @@ func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// ReportStatus Report what really runs, in a batch
+// ReportStatus Report the actual state of pods in a batch
 //
 // For the node's agent.
 //
@@ -2151,7 +2185,7 @@ func (c *Client) ReportStatus(ctx context.Context, body ReportStatusJSONRequestB
 	return c.Client.Do(req)
 }
 
-// ListAudit Who changed what in this tenant, from where
+// ListAudit List the tenant's audit log
 //
 // For owners of the tenant.
 //
@@ -2168,9 +2202,9 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// ListEvents List or watch what happened to objects
+// ListEvents List events, or watch them
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2187,7 +2221,7 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 
 // ListImages List imported images, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images (the `ListImages` operationId).
 func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2204,8 +2238,9 @@ func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEd
 
 // ImportImageWithBody Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2224,8 +2259,9 @@ func (c *Client) ImportImageWithBody(ctx context.Context, params *ImportImagePar
 
 // ImportImage Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2276,10 +2312,11 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// GetTenantMetrics The tenant's live figures in Prometheus' text format
+// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 //
-// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2294,10 +2331,11 @@ func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEdit
 	return c.Client.Do(req)
 }
 
-// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 //
-// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2331,7 +2369,7 @@ func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersPar
 
 // CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2350,7 +2388,7 @@ func (c *Client) CreateOIDCIssuerWithBody(ctx context.Context, params *CreateOID
 
 // CreateOIDCIssuer Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2367,7 +2405,7 @@ func (c *Client) CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerP
 	return c.Client.Do(req)
 }
 
-// DeleteOIDCIssuer Trust an OIDC issuer no more
+// DeleteOIDCIssuer Remove an OIDC issuer
 //
 // For owners of the tenant.
 //
@@ -2441,8 +2479,9 @@ func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 
 // ListPods List pods, or watch them
 //
-// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods (the `ListPods` operationId).
 func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2457,7 +2496,7 @@ func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditor
 	return c.Client.Do(req)
 }
 
-// CreatePodWithBody Order a pod
+// CreatePodWithBody Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -2476,7 +2515,7 @@ func (c *Client) CreatePodWithBody(ctx context.Context, params *CreatePodParams,
 	return c.Client.Do(req)
 }
 
-// CreatePod Order a pod
+// CreatePod Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -2497,7 +2536,7 @@ func (c *Client) CreatePod(ctx context.Context, params *CreatePodParams, body Cr
 
 // DeletePod Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2529,11 +2568,12 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
-// AttachToPod Join a container's own process
+// AttachToPod Attach to a container's process
 //
-// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-// running. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
+// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
+// session. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2548,10 +2588,10 @@ func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToP
 	return c.Client.Do(req)
 }
 
-// OpenPodConsole Follow the console of a pod's machine
+// OpenPodConsole Follow the console of a pod's virtual machine
 //
-// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-// Nothing can be typed. For viewers, developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
 func (c *Client) OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2568,8 +2608,9 @@ func (c *Client) OpenPodConsole(ctx context.Context, podID PodID, params *OpenPo
 
 // CopyToPod Copy files into a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+// in the archive can cause a write outside the target directory. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
 func (c *Client) CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2586,8 +2627,8 @@ func (c *Client) CopyToPod(ctx context.Context, podID PodID, params *CopyToPodPa
 
 // CopyFromPod Copy files out of a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-// log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+// records the session. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
 func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2604,8 +2645,8 @@ func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromP
 
 // ExecInPod Run a command in a container
 //
-// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-// written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2622,8 +2663,8 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 
 // GetPodLogs Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-// which another request goes on. A log that is followed ends when its container has ended for good.
+// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
@@ -2639,9 +2680,9 @@ func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogs
 	return c.Client.Do(req)
 }
 
-// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+// GetPodPlacement Explain why a pod is on its node, or why it has no node
 //
-// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2658,8 +2699,9 @@ func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ..
 
 // ForwardPodPort Connect to a TCP port in a pod
 //
-// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-// there. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2674,9 +2716,9 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 	return c.Client.Do(req)
 }
 
-// GetPodStats What a pod uses at the moment
+// GetPodStats Show a pod's current usage
 //
-// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
@@ -2692,7 +2734,7 @@ func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetQuota The tenant's limits and what is in use
+// GetQuota Show the tenant's quota and what is in use
 //
 // For viewers, developers and owners of the tenant.
 //
@@ -2764,7 +2806,7 @@ func (c *Client) CreateServiceAccount(ctx context.Context, params *CreateService
 	return c.Client.Do(req)
 }
 
-// DeleteServiceAccount Delete a service account with its API keys
+// DeleteServiceAccount Delete a service account and its API keys
 //
 // For owners of the tenant.
 //
@@ -2800,7 +2842,7 @@ func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID Service
 
 // UpdateServiceAccountWithBody Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2819,7 +2861,7 @@ func (c *Client) UpdateServiceAccountWithBody(ctx context.Context, serviceAccoun
 
 // UpdateServiceAccount Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2853,7 +2895,7 @@ func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID Se
 	return c.Client.Do(req)
 }
 
-// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+// CreateServiceAccountKeyWithBody Create an API key
 //
 // For owners of the tenant.
 //
@@ -2872,7 +2914,7 @@ func (c *Client) CreateServiceAccountKeyWithBody(ctx context.Context, serviceAcc
 	return c.Client.Do(req)
 }
 
-// CreateServiceAccountKey Create an API key; its secret is shown only here
+// CreateServiceAccountKey Create an API key
 //
 // For owners of the tenant.
 //
@@ -2891,7 +2933,7 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 	return c.Client.Do(req)
 }
 
-// DeleteServiceAccountKey Revoke an API key at once
+// DeleteServiceAccountKey Revoke an API key
 //
 // For owners of the tenant.
 //
@@ -2908,9 +2950,9 @@ func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID S
 	return c.Client.Do(req)
 }
 
-// GetUsage Show what the tenant has used
+// GetUsage Show the tenant's usage
 //
-// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2942,9 +2984,9 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// CreateUserWithBody Admit a user of an OIDC issuer, with a role
+// CreateUserWithBody Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2961,9 +3003,9 @@ func (c *Client) CreateUserWithBody(ctx context.Context, params *CreateUserParam
 	return c.Client.Do(req)
 }
 
-// CreateUser Admit a user of an OIDC issuer, with a role
+// CreateUser Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3014,9 +3056,9 @@ func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// UpdateUserWithBody Change a user's role, or shut the user out
+// UpdateUserWithBody Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3033,9 +3075,9 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, userID UserID, params *
 	return c.Client.Do(req)
 }
 
-// UpdateUser Change a user's role, or shut the user out
+// UpdateUser Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3054,7 +3096,7 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 
 // ListVolumes List volumes, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3141,7 +3183,7 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// WhoAmI Who the token speaks for
+// WhoAmI Show the caller of the token
 //
 // For everyone with a token.
 //
@@ -8197,16 +8239,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// GetLoginOptionsWithResponse How people log in here
+	// GetLoginOptionsWithResponse List the OIDC issuers for logging in
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+	// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLoginOptionsResponse, error)
 
-	// GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
+	// GetKeySetWithResponse Get the public keys that verify tokens (RFC 7517)
 	//
 	// For everyone; no token is needed.
 	//
@@ -8215,7 +8257,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetKeySetResponse, error)
 
-	// HealthzWithResponse The process is alive
+	// HealthzWithResponse Check that the process is alive
 	//
 	// For everyone; no token is needed.
 	//
@@ -8224,7 +8266,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	HealthzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HealthzResponse, error)
 
-	// MetricsWithResponse The server's own metrics in Prometheus' text format
+	// MetricsWithResponse Get the server's own metrics in the Prometheus text format
 	//
 	// For operators of the platform.
 	//
@@ -8235,8 +8277,8 @@ type ClientWithResponsesInterface interface {
 
 	// AuthorizeWithResponse Send a browser to an OIDC issuer
 	//
-	// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-	// for the token endpoint. For everyone; no token is needed.
+	// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+	// with a code for the token endpoint. For everyone; no token is needed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8245,11 +8287,16 @@ type ClientWithResponsesInterface interface {
 
 	// IssueTokenWithBodyWithResponse Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8258,18 +8305,23 @@ type ClientWithResponsesInterface interface {
 
 	// IssueTokenWithFormdataBodyWithResponse Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /oauth2/token (the `IssueToken` operationId).
 	IssueTokenWithFormdataBodyWithResponse(ctx context.Context, body IssueTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*IssueTokenResponse, error)
 
-	// ReadyzWithResponse The process can serve, Postgres included
+	// ReadyzWithResponse Check that the process can serve requests and reach Postgres
 	//
 	// For everyone; no token is needed.
 	//
@@ -8278,7 +8330,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	ReadyzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadyzResponse, error)
 
-	// AdminListAuditWithResponse Who changed what anywhere, from where
+	// AdminListAuditWithResponse List the audit log of all tenants
 	//
 	// For operators of the platform.
 	//
@@ -8287,25 +8339,25 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAuditWithResponse(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*AdminListAuditResponse, error)
 
-	// DefragmentWithBodyWithResponse Empty nodes by moving their pods onto others
+	// DefragmentWithBodyWithResponse Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	DefragmentWithBodyWithResponse(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DefragmentResponse, error)
 
-	// DefragmentWithResponse Empty nodes by moving their pods onto others
+	// DefragmentWithResponse Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	DefragmentWithResponse(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*DefragmentResponse, error)
 
-	// CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
+	// CreateJoinTokenWithBodyWithResponse Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -8314,7 +8366,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithBodyWithResponse(ctx context.Context, params *CreateJoinTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
-	// CreateJoinTokenWithResponse Create a token with which one node may join
+	// CreateJoinTokenWithResponse Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -8323,17 +8375,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithResponse(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateJoinTokenResponse, error)
 
-	// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+	// ListNodeMetricsTargetsWithResponse List the nodes' agents for the HTTP service discovery of Prometheus
 	//
-	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+	// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+	// not allow in a label name are replaced by underscores. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
 	ListNodeMetricsTargetsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodeMetricsTargetsResponse, error)
 
-	// ListNodesWithResponse List nodes with capacity and allocation
+	// ListNodesWithResponse List nodes with their capacity and allocation
 	//
 	// For operators of the platform.
 	//
@@ -8342,7 +8395,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListNodesResponse, error)
 
-	// DeleteNodeWithResponse Remove a node that runs nothing
+	// DeleteNodeWithResponse Remove a node that runs no pods
 	//
 	// For operators of the platform.
 	//
@@ -8360,18 +8413,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
 
-	// UpdateNodeWithBodyWithResponse Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNodeWithBodyWithResponse Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
 	UpdateNodeWithBodyWithResponse(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateNodeResponse, error)
 
-	// UpdateNodeWithResponse Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNodeWithResponse Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8380,7 +8433,7 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeNodeCertificatesWithResponse Revoke every certificate of a node
 	//
-	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+	// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8396,9 +8449,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificatesWithResponse(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListNodeCertificatesResponse, error)
 
-	// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+	// GetNodeMetricsWithResponse Get the metrics of a node's agent in the Prometheus text format
 	//
-	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8414,7 +8467,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 	AdminListOIDCIssuersWithResponse(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*AdminListOIDCIssuersResponse, error)
 
-	// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -8423,7 +8476,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithBodyWithResponse(ctx context.Context, params *AdminCreateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdminCreateOIDCIssuerResponse, error)
 
-	// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -8432,7 +8485,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithResponse(ctx context.Context, params *AdminCreateOIDCIssuerParams, body AdminCreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*AdminCreateOIDCIssuerResponse, error)
 
-	// AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
+	// AdminDeleteOIDCIssuerWithResponse Remove an OIDC issuer
 	//
 	// For operators of the platform.
 	//
@@ -8468,9 +8521,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuerWithResponse(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*AdminUpdateOIDCIssuerResponse, error)
 
-	// AdminListPodsWithResponse List all tenants' pods with the room they take
+	// AdminListPodsWithResponse List the pods of all tenants with their resources
 	//
-	// What runs where, without what is in it. For operators of the platform.
+	// Shows where each pod runs, without its containers and files. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8495,18 +8548,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
 	DeletePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*DeletePoolResponse, error)
 
-	// PutPoolWithBodyWithResponse Make a pool, or change it
+	// PutPoolWithBodyWithResponse Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
 	PutPoolWithBodyWithResponse(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPoolResponse, error)
 
-	// PutPoolWithResponse Make a pool, or change it
+	// PutPoolWithResponse Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8522,16 +8575,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 	ListSigningKeysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSigningKeysResponse, error)
 
-	// RotateSigningKeyWithResponse Make a new key that signs tokens
+	// RotateSigningKeyWithResponse Create a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+	// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 	RotateSigningKeyWithResponse(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*RotateSigningKeyResponse, error)
 
-	// DeleteSigningKeyWithResponse Remove a signing key that has leaked
+	// DeleteSigningKeyWithResponse Delete a leaked signing key
 	//
 	// For operators of the platform.
 	//
@@ -8549,7 +8602,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 	ListTenantsWithResponse(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*ListTenantsResponse, error)
 
-	// CreateTenantWithBodyWithResponse Create a tenant with its network
+	// CreateTenantWithBodyWithResponse Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -8558,7 +8611,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithBodyWithResponse(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateTenantResponse, error)
 
-	// CreateTenantWithResponse Create a tenant with its network
+	// CreateTenantWithResponse Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -8567,7 +8620,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithResponse(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateTenantResponse, error)
 
-	// DeleteTenantWithResponse Delete a tenant that owns nothing
+	// DeleteTenantWithResponse Delete an empty tenant
 	//
 	// For operators of the platform.
 	//
@@ -8587,7 +8640,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithBodyWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8596,7 +8649,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateTenantWithResponse Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8612,20 +8665,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeysWithResponse(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error)
 
-	// CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
+	// CreateAPIKeyWithBodyWithResponse Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/tenants/{tenantId}/api-keys (the `CreateAPIKey` operationId).
 	CreateAPIKeyWithBodyWithResponse(ctx context.Context, tenantID TenantID, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
-	// CreateAPIKeyWithResponse Create an API key; its secret is shown only here
+	// CreateAPIKeyWithResponse Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8641,43 +8694,43 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
-	// AdminGetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere, in full
+	// AdminGetPodPlacementWithResponse Explain a pod's placement in full
 	//
-	// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+	// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacementWithResponse(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*AdminGetPodPlacementResponse, error)
 
-	// AdminGetUsageWithResponse Show what all tenants have used
+	// AdminGetUsageWithResponse Show the usage of all tenants
 	//
-	// As getUsage, over all tenants. For operators of the platform.
+	// Like `getUsage`, for all tenants. For operators of the platform.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 	AdminGetUsageWithResponse(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*AdminGetUsageResponse, error)
 
-	// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+	// RenewCertificateWithBodyWithResponse Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
 
-	// RenewCertificateWithResponse Get the node another certificate before the present one expires
+	// RenewCertificateWithResponse Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
 
-	// GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
+	// GetDesiredStateWithResponse Get the full desired state of the node once it has changed
 	//
 	// For the node's agent.
 	//
@@ -8704,27 +8757,29 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	HeartbeatWithResponse(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*HeartbeatResponse, error)
 
-	// RegisterNodeWithBodyWithResponse Join a node by a one-time token
+	// RegisterNodeWithBodyWithResponse Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RegisterNodeResponse, error)
 
-	// RegisterNodeWithResponse Join a node by a one-time token
+	// RegisterNodeWithResponse Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithResponse(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterNodeResponse, error)
 
-	// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+	// ReportSamplesWithBodyWithResponse Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -8733,7 +8788,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
 
-	// ReportSamplesWithResponse Report what the node's pods use, in a batch
+	// ReportSamplesWithResponse Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -8742,7 +8797,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamplesWithResponse(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportSamplesResponse, error)
 
-	// ReportStatusWithBodyWithResponse Report what really runs, in a batch
+	// ReportStatusWithBodyWithResponse Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -8751,7 +8806,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportStatusResponse, error)
 
-	// ReportStatusWithResponse Report what really runs, in a batch
+	// ReportStatusWithResponse Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -8760,7 +8815,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithResponse(ctx context.Context, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportStatusResponse, error)
 
-	// ListAuditWithResponse Who changed what in this tenant, from where
+	// ListAuditWithResponse List the tenant's audit log
 	//
 	// For owners of the tenant.
 	//
@@ -8769,9 +8824,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
 	ListAuditWithResponse(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*ListAuditResponse, error)
 
-	// ListEventsWithResponse List or watch what happened to objects
+	// ListEventsWithResponse List events, or watch them
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+	// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8780,7 +8835,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListImagesWithResponse List imported images, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8789,8 +8844,9 @@ type ClientWithResponsesInterface interface {
 
 	// ImportImageWithBodyWithResponse Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8799,8 +8855,9 @@ type ClientWithResponsesInterface interface {
 
 	// ImportImageWithResponse Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8825,20 +8882,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImageWithResponse(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*GetImageResponse, error)
 
-	// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+	// GetTenantMetricsWithResponse Get the tenant's metrics in the Prometheus text format
 	//
-	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+	// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 	GetTenantMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTenantMetricsResponse, error)
 
-	// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+	// ListMetricsTargetsWithResponse List the tenant's running pods for the HTTP service discovery of Prometheus
 	//
-	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+	// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8856,7 +8915,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8865,14 +8924,14 @@ type ClientWithResponsesInterface interface {
 
 	// CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/oidc-issuers (the `CreateOIDCIssuer` operationId).
 	CreateOIDCIssuerWithResponse(ctx context.Context, params *CreateOIDCIssuerParams, body CreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateOIDCIssuerResponse, error)
 
-	// DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
+	// DeleteOIDCIssuerWithResponse Remove an OIDC issuer
 	//
 	// For owners of the tenant.
 	//
@@ -8910,15 +8969,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListPodsWithResponse List pods, or watch them
 	//
-	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+	// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+	// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
 	ListPodsWithResponse(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*ListPodsResponse, error)
 
-	// CreatePodWithBodyWithResponse Order a pod
+	// CreatePodWithBodyWithResponse Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -8927,7 +8987,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
 	CreatePodWithBodyWithResponse(ctx context.Context, params *CreatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePodResponse, error)
 
-	// CreatePodWithResponse Order a pod
+	// CreatePodWithResponse Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -8938,7 +8998,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeletePodWithResponse Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+	// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8954,21 +9014,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPodWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodResponse, error)
 
-	// AttachToPodWithResponse Join a container's own process
+	// AttachToPodWithResponse Attach to a container's process
 	//
-	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-	// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-	// running. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+	// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
+	// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
+	// session. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 	AttachToPodWithResponse(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*AttachToPodResponse, error)
 
-	// OpenPodConsoleWithResponse Follow the console of a pod's machine
+	// OpenPodConsoleWithResponse Follow the console of a pod's virtual machine
 	//
-	// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-	// Nothing can be typed. For viewers, developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+	// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8977,8 +9038,9 @@ type ClientWithResponsesInterface interface {
 
 	// CopyToPodWithResponse Copy files into a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-	// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+	// in the archive can cause a write outside the target directory. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8987,8 +9049,8 @@ type ClientWithResponsesInterface interface {
 
 	// CopyFromPodWithResponse Copy files out of a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-	// log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+	// records the session. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8997,8 +9059,8 @@ type ClientWithResponsesInterface interface {
 
 	// ExecInPodWithResponse Run a command in a container
 	//
-	// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-	// written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+	// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9007,8 +9069,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetPodLogsWithResponse Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+	// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9016,9 +9078,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogsWithResponse(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*GetPodLogsResponse, error)
 
-	// GetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere
+	// GetPodPlacementWithResponse Explain why a pod is on its node, or why it has no node
 	//
-	// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+	// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9027,17 +9089,18 @@ type ClientWithResponsesInterface interface {
 
 	// ForwardPodPortWithResponse Connect to a TCP port in a pod
 	//
-	// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-	// there. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+	// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 	ForwardPodPortWithResponse(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*ForwardPodPortResponse, error)
 
-	// GetPodStatsWithResponse What a pod uses at the moment
+	// GetPodStatsWithResponse Show a pod's current usage
 	//
-	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9045,7 +9108,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStatsWithResponse(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*GetPodStatsResponse, error)
 
-	// GetQuotaWithResponse The tenant's limits and what is in use
+	// GetQuotaWithResponse Show the tenant's quota and what is in use
 	//
 	// For viewers, developers and owners of the tenant.
 	//
@@ -9081,7 +9144,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
 	CreateServiceAccountWithResponse(ctx context.Context, params *CreateServiceAccountParams, body CreateServiceAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceAccountResponse, error)
 
-	// DeleteServiceAccountWithResponse Delete a service account with its API keys
+	// DeleteServiceAccountWithResponse Delete a service account and its API keys
 	//
 	// For owners of the tenant.
 	//
@@ -9101,7 +9164,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithBodyWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9110,7 +9173,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceAccountWithResponse Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9126,7 +9189,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeysWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*ListServiceAccountKeysResponse, error)
 
-	// CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+	// CreateServiceAccountKeyWithBodyWithResponse Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -9135,7 +9198,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithBodyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceAccountKeyResponse, error)
 
-	// CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
+	// CreateServiceAccountKeyWithResponse Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -9144,7 +9207,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, body CreateServiceAccountKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceAccountKeyResponse, error)
 
-	// DeleteServiceAccountKeyWithResponse Revoke an API key at once
+	// DeleteServiceAccountKeyWithResponse Revoke an API key
 	//
 	// For owners of the tenant.
 	//
@@ -9153,9 +9216,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKeyWithResponse(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*DeleteServiceAccountKeyResponse, error)
 
-	// GetUsageWithResponse Show what the tenant has used
+	// GetUsageWithResponse Show the tenant's usage
 	//
-	// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+	// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9171,18 +9234,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
 	ListUsersWithResponse(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*ListUsersResponse, error)
 
-	// CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
+	// CreateUserWithBodyWithResponse Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/users (the `CreateUser` operationId).
 	CreateUserWithBodyWithResponse(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
 
-	// CreateUserWithResponse Admit a user of an OIDC issuer, with a role
+	// CreateUserWithResponse Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9207,18 +9270,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUserWithResponse(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*GetUserResponse, error)
 
-	// UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
+	// UpdateUserWithBodyWithResponse Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
 	UpdateUserWithBodyWithResponse(ctx context.Context, userID UserID, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
 
-	// UpdateUserWithResponse Change a user's role, or shut the user out
+	// UpdateUserWithResponse Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9227,7 +9290,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListVolumesWithResponse List volumes, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9270,7 +9333,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolumeWithResponse(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*GetVolumeResponse, error)
 
-	// WhoAmIWithResponse Who the token speaks for
+	// WhoAmIWithResponse Show the caller of the token
 	//
 	// For everyone with a token.
 	//
@@ -13731,9 +13794,9 @@ func (r WhoAmIResponse) ContentType() string {
 	return ""
 }
 
-// GetLoginOptionsWithResponse How people log in here
+// GetLoginOptionsWithResponse List the OIDC issuers for logging in
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13746,7 +13809,7 @@ func (c *ClientWithResponses) GetLoginOptionsWithResponse(ctx context.Context, r
 	return ParseGetLoginOptionsResponse(rsp)
 }
 
-// GetKeySetWithResponse The public keys that verify tokens (RFC 7517)
+// GetKeySetWithResponse Get the public keys that verify tokens (RFC 7517)
 //
 // For everyone; no token is needed.
 //
@@ -13761,7 +13824,7 @@ func (c *ClientWithResponses) GetKeySetWithResponse(ctx context.Context, reqEdit
 	return ParseGetKeySetResponse(rsp)
 }
 
-// HealthzWithResponse The process is alive
+// HealthzWithResponse Check that the process is alive
 //
 // For everyone; no token is needed.
 //
@@ -13776,7 +13839,7 @@ func (c *ClientWithResponses) HealthzWithResponse(ctx context.Context, reqEditor
 	return ParseHealthzResponse(rsp)
 }
 
-// MetricsWithResponse The server's own metrics in Prometheus' text format
+// MetricsWithResponse Get the server's own metrics in the Prometheus text format
 //
 // For operators of the platform.
 //
@@ -13793,8 +13856,8 @@ func (c *ClientWithResponses) MetricsWithResponse(ctx context.Context, reqEditor
 
 // AuthorizeWithResponse Send a browser to an OIDC issuer
 //
-// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-// for the token endpoint. For everyone; no token is needed.
+// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+// with a code for the token endpoint. For everyone; no token is needed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13809,11 +13872,16 @@ func (c *ClientWithResponses) AuthorizeWithResponse(ctx context.Context, params 
 
 // IssueTokenWithBodyWithResponse Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13828,11 +13896,16 @@ func (c *ClientWithResponses) IssueTokenWithBodyWithResponse(ctx context.Context
 
 // IssueTokenWithFormdataBodyWithResponse Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13845,7 +13918,7 @@ func (c *ClientWithResponses) IssueTokenWithFormdataBodyWithResponse(ctx context
 	return ParseIssueTokenResponse(rsp)
 }
 
-// ReadyzWithResponse The process can serve, Postgres included
+// ReadyzWithResponse Check that the process can serve requests and reach Postgres
 //
 // For everyone; no token is needed.
 //
@@ -13860,7 +13933,7 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 	return ParseReadyzResponse(rsp)
 }
 
-// AdminListAuditWithResponse Who changed what anywhere, from where
+// AdminListAuditWithResponse List the audit log of all tenants
 //
 // For operators of the platform.
 //
@@ -13875,9 +13948,9 @@ func (c *ClientWithResponses) AdminListAuditWithResponse(ctx context.Context, pa
 	return ParseAdminListAuditResponse(rsp)
 }
 
-// DefragmentWithBodyWithResponse Empty nodes by moving their pods onto others
+// DefragmentWithBodyWithResponse Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13890,9 +13963,9 @@ func (c *ClientWithResponses) DefragmentWithBodyWithResponse(ctx context.Context
 	return ParseDefragmentResponse(rsp)
 }
 
-// DefragmentWithResponse Empty nodes by moving their pods onto others
+// DefragmentWithResponse Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13905,7 +13978,7 @@ func (c *ClientWithResponses) DefragmentWithResponse(ctx context.Context, params
 	return ParseDefragmentResponse(rsp)
 }
 
-// CreateJoinTokenWithBodyWithResponse Create a token with which one node may join
+// CreateJoinTokenWithBodyWithResponse Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -13920,7 +13993,7 @@ func (c *ClientWithResponses) CreateJoinTokenWithBodyWithResponse(ctx context.Co
 	return ParseCreateJoinTokenResponse(rsp)
 }
 
-// CreateJoinTokenWithResponse Create a token with which one node may join
+// CreateJoinTokenWithResponse Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -13935,10 +14008,11 @@ func (c *ClientWithResponses) CreateJoinTokenWithResponse(ctx context.Context, p
 	return ParseCreateJoinTokenResponse(rsp)
 }
 
-// ListNodeMetricsTargetsWithResponse The nodes' agents, for Prometheus' HTTP service discovery
+// ListNodeMetricsTargetsWithResponse List the nodes' agents for the HTTP service discovery of Prometheus
 //
-// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+// not allow in a label name are replaced by underscores. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13951,7 +14025,7 @@ func (c *ClientWithResponses) ListNodeMetricsTargetsWithResponse(ctx context.Con
 	return ParseListNodeMetricsTargetsResponse(rsp)
 }
 
-// ListNodesWithResponse List nodes with capacity and allocation
+// ListNodesWithResponse List nodes with their capacity and allocation
 //
 // For operators of the platform.
 //
@@ -13966,7 +14040,7 @@ func (c *ClientWithResponses) ListNodesWithResponse(ctx context.Context, reqEdit
 	return ParseListNodesResponse(rsp)
 }
 
-// DeleteNodeWithResponse Remove a node that runs nothing
+// DeleteNodeWithResponse Remove a node that runs no pods
 //
 // For operators of the platform.
 //
@@ -13996,9 +14070,9 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, nodeID op
 	return ParseGetNodeResponse(rsp)
 }
 
-// UpdateNodeWithBodyWithResponse Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNodeWithBodyWithResponse Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14011,9 +14085,9 @@ func (c *ClientWithResponses) UpdateNodeWithBodyWithResponse(ctx context.Context
 	return ParseUpdateNodeResponse(rsp)
 }
 
-// UpdateNodeWithResponse Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNodeWithResponse Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14028,7 +14102,7 @@ func (c *ClientWithResponses) UpdateNodeWithResponse(ctx context.Context, nodeID
 
 // RevokeNodeCertificatesWithResponse Revoke every certificate of a node
 //
-// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14056,9 +14130,9 @@ func (c *ClientWithResponses) ListNodeCertificatesWithResponse(ctx context.Conte
 	return ParseListNodeCertificatesResponse(rsp)
 }
 
-// GetNodeMetricsWithResponse The metrics of the node's agent in Prometheus' text format
+// GetNodeMetricsWithResponse Get the metrics of a node's agent in the Prometheus text format
 //
-// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14086,7 +14160,7 @@ func (c *ClientWithResponses) AdminListOIDCIssuersWithResponse(ctx context.Conte
 	return ParseAdminListOIDCIssuersResponse(rsp)
 }
 
-// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -14101,7 +14175,7 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithBodyWithResponse(ctx cont
 	return ParseAdminCreateOIDCIssuerResponse(rsp)
 }
 
-// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuerWithResponse Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -14116,7 +14190,7 @@ func (c *ClientWithResponses) AdminCreateOIDCIssuerWithResponse(ctx context.Cont
 	return ParseAdminCreateOIDCIssuerResponse(rsp)
 }
 
-// AdminDeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
+// AdminDeleteOIDCIssuerWithResponse Remove an OIDC issuer
 //
 // For operators of the platform.
 //
@@ -14176,9 +14250,9 @@ func (c *ClientWithResponses) AdminUpdateOIDCIssuerWithResponse(ctx context.Cont
 	return ParseAdminUpdateOIDCIssuerResponse(rsp)
 }
 
-// AdminListPodsWithResponse List all tenants' pods with the room they take
+// AdminListPodsWithResponse List the pods of all tenants with their resources
 //
-// What runs where, without what is in it. For operators of the platform.
+// Shows where each pod runs, without its containers and files. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14221,9 +14295,9 @@ func (c *ClientWithResponses) DeletePoolWithResponse(ctx context.Context, pool s
 	return ParseDeletePoolResponse(rsp)
 }
 
-// PutPoolWithBodyWithResponse Make a pool, or change it
+// PutPoolWithBodyWithResponse Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14236,9 +14310,9 @@ func (c *ClientWithResponses) PutPoolWithBodyWithResponse(ctx context.Context, p
 	return ParsePutPoolResponse(rsp)
 }
 
-// PutPoolWithResponse Make a pool, or change it
+// PutPoolWithResponse Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14266,9 +14340,9 @@ func (c *ClientWithResponses) ListSigningKeysWithResponse(ctx context.Context, r
 	return ParseListSigningKeysResponse(rsp)
 }
 
-// RotateSigningKeyWithResponse Make a new key that signs tokens
+// RotateSigningKeyWithResponse Create a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14281,7 +14355,7 @@ func (c *ClientWithResponses) RotateSigningKeyWithResponse(ctx context.Context, 
 	return ParseRotateSigningKeyResponse(rsp)
 }
 
-// DeleteSigningKeyWithResponse Remove a signing key that has leaked
+// DeleteSigningKeyWithResponse Delete a leaked signing key
 //
 // For operators of the platform.
 //
@@ -14311,7 +14385,7 @@ func (c *ClientWithResponses) ListTenantsWithResponse(ctx context.Context, param
 	return ParseListTenantsResponse(rsp)
 }
 
-// CreateTenantWithBodyWithResponse Create a tenant with its network
+// CreateTenantWithBodyWithResponse Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -14326,7 +14400,7 @@ func (c *ClientWithResponses) CreateTenantWithBodyWithResponse(ctx context.Conte
 	return ParseCreateTenantResponse(rsp)
 }
 
-// CreateTenantWithResponse Create a tenant with its network
+// CreateTenantWithResponse Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -14341,7 +14415,7 @@ func (c *ClientWithResponses) CreateTenantWithResponse(ctx context.Context, para
 	return ParseCreateTenantResponse(rsp)
 }
 
-// DeleteTenantWithResponse Delete a tenant that owns nothing
+// DeleteTenantWithResponse Delete an empty tenant
 //
 // For operators of the platform.
 //
@@ -14373,7 +14447,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantI
 
 // UpdateTenantWithBodyWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14388,7 +14462,7 @@ func (c *ClientWithResponses) UpdateTenantWithBodyWithResponse(ctx context.Conte
 
 // UpdateTenantWithResponse Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14416,10 +14490,10 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, tenan
 	return ParseListAPIKeysResponse(rsp)
 }
 
-// CreateAPIKeyWithBodyWithResponse Create an API key; its secret is shown only here
+// CreateAPIKeyWithBodyWithResponse Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14432,10 +14506,10 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 	return ParseCreateAPIKeyResponse(rsp)
 }
 
-// CreateAPIKeyWithResponse Create an API key; its secret is shown only here
+// CreateAPIKeyWithResponse Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14463,9 +14537,9 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, tena
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
-// AdminGetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere, in full
+// AdminGetPodPlacementWithResponse Explain a pod's placement in full
 //
-// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14478,9 +14552,9 @@ func (c *ClientWithResponses) AdminGetPodPlacementWithResponse(ctx context.Conte
 	return ParseAdminGetPodPlacementResponse(rsp)
 }
 
-// AdminGetUsageWithResponse Show what all tenants have used
+// AdminGetUsageWithResponse Show the usage of all tenants
 //
-// As getUsage, over all tenants. For operators of the platform.
+// Like `getUsage`, for all tenants. For operators of the platform.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14493,9 +14567,9 @@ func (c *ClientWithResponses) AdminGetUsageWithResponse(ctx context.Context, par
 	return ParseAdminGetUsageResponse(rsp)
 }
 
-// RenewCertificateWithBodyWithResponse Get the node another certificate before the present one expires
+// RenewCertificateWithBodyWithResponse Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14508,9 +14582,9 @@ func (c *ClientWithResponses) RenewCertificateWithBodyWithResponse(ctx context.C
 	return ParseRenewCertificateResponse(rsp)
 }
 
-// RenewCertificateWithResponse Get the node another certificate before the present one expires
+// RenewCertificateWithResponse Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14523,7 +14597,7 @@ func (c *ClientWithResponses) RenewCertificateWithResponse(ctx context.Context, 
 	return ParseRenewCertificateResponse(rsp)
 }
 
-// GetDesiredStateWithResponse The whole desired state of the node, as soon as it is newer than the one known
+// GetDesiredStateWithResponse Get the full desired state of the node once it has changed
 //
 // For the node's agent.
 //
@@ -14568,10 +14642,11 @@ func (c *ClientWithResponses) HeartbeatWithResponse(ctx context.Context, body He
 	return ParseHeartbeatResponse(rsp)
 }
 
-// RegisterNodeWithBodyWithResponse Join a node by a one-time token
+// RegisterNodeWithBodyWithResponse Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14584,10 +14659,11 @@ func (c *ClientWithResponses) RegisterNodeWithBodyWithResponse(ctx context.Conte
 	return ParseRegisterNodeResponse(rsp)
 }
 
-// RegisterNodeWithResponse Join a node by a one-time token
+// RegisterNodeWithResponse Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14600,7 +14676,7 @@ func (c *ClientWithResponses) RegisterNodeWithResponse(ctx context.Context, body
 	return ParseRegisterNodeResponse(rsp)
 }
 
-// ReportSamplesWithBodyWithResponse Report what the node's pods use, in a batch
+// ReportSamplesWithBodyWithResponse Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -14615,7 +14691,7 @@ func (c *ClientWithResponses) ReportSamplesWithBodyWithResponse(ctx context.Cont
 	return ParseReportSamplesResponse(rsp)
 }
 
-// ReportSamplesWithResponse Report what the node's pods use, in a batch
+// ReportSamplesWithResponse Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -14630,7 +14706,7 @@ func (c *ClientWithResponses) ReportSamplesWithResponse(ctx context.Context, bod
 	return ParseReportSamplesResponse(rsp)
 }
 
-// ReportStatusWithBodyWithResponse Report what really runs, in a batch
+// ReportStatusWithBodyWithResponse Report the actual state of pods in a batch
 //
 // For the node's agent.
 //
@@ -14645,7 +14721,7 @@ func (c *ClientWithResponses) ReportStatusWithBodyWithResponse(ctx context.Conte
 	return ParseReportStatusResponse(rsp)
 }
 
-// ReportStatusWithResponse Report what really runs, in a batch
+// ReportStatusWithResponse Report the actual state of pods in a batch
 //
 // For the node's agent.
 //
@@ -14660,7 +14736,7 @@ func (c *ClientWithResponses) ReportStatusWithResponse(ctx context.Context, body
 	return ParseReportStatusResponse(rsp)
 }
 
-// ListAuditWithResponse Who changed what in this tenant, from where
+// ListAuditWithResponse List the tenant's audit log
 //
 // For owners of the tenant.
 //
@@ -14675,9 +14751,9 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 	return ParseListAuditResponse(rsp)
 }
 
-// ListEventsWithResponse List or watch what happened to objects
+// ListEventsWithResponse List events, or watch them
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14692,7 +14768,7 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 
 // ListImagesWithResponse List imported images, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14707,8 +14783,9 @@ func (c *ClientWithResponses) ListImagesWithResponse(ctx context.Context, params
 
 // ImportImageWithBodyWithResponse Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14723,8 +14800,9 @@ func (c *ClientWithResponses) ImportImageWithBodyWithResponse(ctx context.Contex
 
 // ImportImageWithResponse Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14767,10 +14845,11 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, imageID 
 	return ParseGetImageResponse(rsp)
 }
 
-// GetTenantMetricsWithResponse The tenant's live figures in Prometheus' text format
+// GetTenantMetricsWithResponse Get the tenant's metrics in the Prometheus text format
 //
-// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14783,10 +14862,11 @@ func (c *ClientWithResponses) GetTenantMetricsWithResponse(ctx context.Context, 
 	return ParseGetTenantMetricsResponse(rsp)
 }
 
-// ListMetricsTargetsWithResponse The tenant's running pods, for Prometheus' HTTP service discovery
+// ListMetricsTargetsWithResponse List the tenant's running pods for the HTTP service discovery of Prometheus
 //
-// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14816,7 +14896,7 @@ func (c *ClientWithResponses) ListOIDCIssuersWithResponse(ctx context.Context, p
 
 // CreateOIDCIssuerWithBodyWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14831,7 +14911,7 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithBodyWithResponse(ctx context.C
 
 // CreateOIDCIssuerWithResponse Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14844,7 +14924,7 @@ func (c *ClientWithResponses) CreateOIDCIssuerWithResponse(ctx context.Context, 
 	return ParseCreateOIDCIssuerResponse(rsp)
 }
 
-// DeleteOIDCIssuerWithResponse Trust an OIDC issuer no more
+// DeleteOIDCIssuerWithResponse Remove an OIDC issuer
 //
 // For owners of the tenant.
 //
@@ -14906,8 +14986,9 @@ func (c *ClientWithResponses) UpdateOIDCIssuerWithResponse(ctx context.Context, 
 
 // ListPodsWithResponse List pods, or watch them
 //
-// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+// For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14920,7 +15001,7 @@ func (c *ClientWithResponses) ListPodsWithResponse(ctx context.Context, params *
 	return ParseListPodsResponse(rsp)
 }
 
-// CreatePodWithBodyWithResponse Order a pod
+// CreatePodWithBodyWithResponse Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -14935,7 +15016,7 @@ func (c *ClientWithResponses) CreatePodWithBodyWithResponse(ctx context.Context,
 	return ParseCreatePodResponse(rsp)
 }
 
-// CreatePodWithResponse Order a pod
+// CreatePodWithResponse Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -14952,7 +15033,7 @@ func (c *ClientWithResponses) CreatePodWithResponse(ctx context.Context, params 
 
 // DeletePodWithResponse Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14980,11 +15061,12 @@ func (c *ClientWithResponses) GetPodWithResponse(ctx context.Context, podID PodI
 	return ParseGetPodResponse(rsp)
 }
 
-// AttachToPodWithResponse Join a container's own process
+// AttachToPodWithResponse Attach to a container's process
 //
-// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-// running. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
+// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
+// session. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14997,10 +15079,10 @@ func (c *ClientWithResponses) AttachToPodWithResponse(ctx context.Context, podID
 	return ParseAttachToPodResponse(rsp)
 }
 
-// OpenPodConsoleWithResponse Follow the console of a pod's machine
+// OpenPodConsoleWithResponse Follow the console of a pod's virtual machine
 //
-// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-// Nothing can be typed. For viewers, developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15015,8 +15097,9 @@ func (c *ClientWithResponses) OpenPodConsoleWithResponse(ctx context.Context, po
 
 // CopyToPodWithResponse Copy files into a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+// in the archive can cause a write outside the target directory. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15031,8 +15114,8 @@ func (c *ClientWithResponses) CopyToPodWithResponse(ctx context.Context, podID P
 
 // CopyFromPodWithResponse Copy files out of a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-// log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+// records the session. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15047,8 +15130,8 @@ func (c *ClientWithResponses) CopyFromPodWithResponse(ctx context.Context, podID
 
 // ExecInPodWithResponse Run a command in a container
 //
-// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-// written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15063,8 +15146,8 @@ func (c *ClientWithResponses) ExecInPodWithResponse(ctx context.Context, podID P
 
 // GetPodLogsWithResponse Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-// which another request goes on. A log that is followed ends when its container has ended for good.
+// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 // For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -15078,9 +15161,9 @@ func (c *ClientWithResponses) GetPodLogsWithResponse(ctx context.Context, podID 
 	return ParseGetPodLogsResponse(rsp)
 }
 
-// GetPodPlacementWithResponse Say why a pod is where it is, or why it is nowhere
+// GetPodPlacementWithResponse Explain why a pod is on its node, or why it has no node
 //
-// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15095,8 +15178,9 @@ func (c *ClientWithResponses) GetPodPlacementWithResponse(ctx context.Context, p
 
 // ForwardPodPortWithResponse Connect to a TCP port in a pod
 //
-// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-// there. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15109,9 +15193,9 @@ func (c *ClientWithResponses) ForwardPodPortWithResponse(ctx context.Context, po
 	return ParseForwardPodPortResponse(rsp)
 }
 
-// GetPodStatsWithResponse What a pod uses at the moment
+// GetPodStatsWithResponse Show a pod's current usage
 //
-// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 // For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -15125,7 +15209,7 @@ func (c *ClientWithResponses) GetPodStatsWithResponse(ctx context.Context, podID
 	return ParseGetPodStatsResponse(rsp)
 }
 
-// GetQuotaWithResponse The tenant's limits and what is in use
+// GetQuotaWithResponse Show the tenant's quota and what is in use
 //
 // For viewers, developers and owners of the tenant.
 //
@@ -15185,7 +15269,7 @@ func (c *ClientWithResponses) CreateServiceAccountWithResponse(ctx context.Conte
 	return ParseCreateServiceAccountResponse(rsp)
 }
 
-// DeleteServiceAccountWithResponse Delete a service account with its API keys
+// DeleteServiceAccountWithResponse Delete a service account and its API keys
 //
 // For owners of the tenant.
 //
@@ -15217,7 +15301,7 @@ func (c *ClientWithResponses) GetServiceAccountWithResponse(ctx context.Context,
 
 // UpdateServiceAccountWithBodyWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15232,7 +15316,7 @@ func (c *ClientWithResponses) UpdateServiceAccountWithBodyWithResponse(ctx conte
 
 // UpdateServiceAccountWithResponse Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15260,7 +15344,7 @@ func (c *ClientWithResponses) ListServiceAccountKeysWithResponse(ctx context.Con
 	return ParseListServiceAccountKeysResponse(rsp)
 }
 
-// CreateServiceAccountKeyWithBodyWithResponse Create an API key; its secret is shown only here
+// CreateServiceAccountKeyWithBodyWithResponse Create an API key
 //
 // For owners of the tenant.
 //
@@ -15275,7 +15359,7 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithBodyWithResponse(ctx co
 	return ParseCreateServiceAccountKeyResponse(rsp)
 }
 
-// CreateServiceAccountKeyWithResponse Create an API key; its secret is shown only here
+// CreateServiceAccountKeyWithResponse Create an API key
 //
 // For owners of the tenant.
 //
@@ -15290,7 +15374,7 @@ func (c *ClientWithResponses) CreateServiceAccountKeyWithResponse(ctx context.Co
 	return ParseCreateServiceAccountKeyResponse(rsp)
 }
 
-// DeleteServiceAccountKeyWithResponse Revoke an API key at once
+// DeleteServiceAccountKeyWithResponse Revoke an API key
 //
 // For owners of the tenant.
 //
@@ -15305,9 +15389,9 @@ func (c *ClientWithResponses) DeleteServiceAccountKeyWithResponse(ctx context.Co
 	return ParseDeleteServiceAccountKeyResponse(rsp)
 }
 
-// GetUsageWithResponse Show what the tenant has used
+// GetUsageWithResponse Show the tenant's usage
 //
-// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15335,9 +15419,9 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 	return ParseListUsersResponse(rsp)
 }
 
-// CreateUserWithBodyWithResponse Admit a user of an OIDC issuer, with a role
+// CreateUserWithBodyWithResponse Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15350,9 +15434,9 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 	return ParseCreateUserResponse(rsp)
 }
 
-// CreateUserWithResponse Admit a user of an OIDC issuer, with a role
+// CreateUserWithResponse Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15395,9 +15479,9 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, userID Us
 	return ParseGetUserResponse(rsp)
 }
 
-// UpdateUserWithBodyWithResponse Change a user's role, or shut the user out
+// UpdateUserWithBodyWithResponse Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15410,9 +15494,9 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 	return ParseUpdateUserResponse(rsp)
 }
 
-// UpdateUserWithResponse Change a user's role, or shut the user out
+// UpdateUserWithResponse Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15427,7 +15511,7 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, userID
 
 // ListVolumesWithResponse List volumes, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15500,7 +15584,7 @@ func (c *ClientWithResponses) GetVolumeWithResponse(ctx context.Context, volumeI
 	return ParseGetVolumeResponse(rsp)
 }
 
-// WhoAmIWithResponse Who the token speaks for
+// WhoAmIWithResponse Show the caller of the token
 //
 // For everyone with a token.
 //

@@ -761,11 +761,12 @@ type APIKey struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	ExpiresAt *time.Time         `json:"expiresAt,omitempty"`
 
-	// LastUsedAt When it last got a token, to the minute.
+	// LastUsedAt When the key was last exchanged for a token, to the minute.
 	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -780,13 +781,14 @@ type APIKey struct {
 
 // APIKeyCreate defines model for APIKeyCreate.
 type APIKeyCreate struct {
-	// ExpiresInSeconds Without it the key is good until it is revoked.
+	// ExpiresInSeconds The lifetime of the key in seconds. By default, the key is valid until it is revoked.
 	//
 	// Example: 7776000
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -812,8 +814,9 @@ type APIKeyWithSecret struct {
 	CreatedAt    time.Time  `json:"createdAt"`
 	ExpiresAt    *time.Time `json:"expiresAt,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -826,7 +829,7 @@ type APIKeyWithSecret struct {
 	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
 }
 
-// AuditEntry One change that was made, or one session that was opened. Entries are never changed.
+// AuditEntry One change that was made, or one session that was opened. Entries never change.
 type AuditEntry struct {
 	ActorID openapi_types.UUID `json:"actorId"`
 
@@ -836,28 +839,28 @@ type AuditEntry struct {
 	// ActorName Example: dev@example.com
 	ActorName string `json:"actorName"`
 
-	// Address Where the request came from.
+	// Address The address that the request came from.
 	//
 	// Example: 192.0.2.10
 	Address *string   `json:"address,omitempty"`
 	At      time.Time `json:"at"`
 
-	// Detail What exactly, such as the command line that was run in a pod; at most 4096 bytes.
+	// Detail Details of the operation, such as the command line that was run in a pod. At most 4096 bytes.
 	//
 	// Example: container nginx: ls -l
 	Detail *string            `json:"detail,omitempty"`
 	ID     openapi_types.UUID `json:"id"`
 
-	// KeyID The API key with which the actor got its token.
+	// KeyID The API key that the actor's token was issued for.
 	KeyID *openapi_types.UUID `json:"keyId,omitempty"`
 
-	// ObjectID Of the object that was changed; absent for a login.
+	// ObjectID The ID of the object that was changed. Absent for a login.
 	ObjectID *string `json:"objectId,omitempty"`
 
 	// ObjectKind Example: pod
 	ObjectKind *ObjectKind `json:"objectKind,omitempty"`
 
-	// Operation The operationId, as in this contract.
+	// Operation The operationId from this document.
 	//
 	// Example: createPod
 	Operation string              `json:"operation"`
@@ -880,7 +883,7 @@ type Capacity struct {
 	MemoryMiB int `json:"memoryMiB"`
 }
 
-// CephAccess A cephx key that opens this pod's disks and nothing else.
+// CephAccess A cephx key that gives access to this pod's disks and nothing else.
 type CephAccess struct {
 	Key string `json:"key"`
 
@@ -891,11 +894,11 @@ type CephAccess struct {
 
 // CertificateRenewal defines model for CertificateRenewal.
 type CertificateRenewal struct {
-	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 	CertificateRequest CertificateRequest `json:"certificateRequest"`
 }
 
-// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 type CertificateRequest = string
 
 // Container defines model for Container.
@@ -908,7 +911,7 @@ type Container struct {
 	Env     *[]EnvVar `json:"env,omitempty"`
 	Files   *[]File   `json:"files,omitempty"`
 
-	// Image The reference an image was imported by or the image's id.
+	// Image The reference with which the image was imported, or the image's ID.
 	//
 	// Example: registry.example.com/nginx:1.22
 	Image string `json:"image"`
@@ -918,31 +921,31 @@ type Container struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Stdin Keep a standard input open, into which those who attach write; else it is empty.
+	// Stdin Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
 	//
 	// Example: true
 	Stdin *bool `json:"stdin,omitempty"`
 
-	// StdinOnce End the standard input of a run with the first session that writes to it; else it never ends. A terminal's never does. Needs `stdin`.
+	// StdinOnce Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
 	StdinOnce *bool `json:"stdinOnce,omitempty"`
 
-	// Tty Give the container a terminal, which is then its input, output and error output in one.
+	// Tty Give the container a terminal for its standard input, output and error.
 	//
 	// Example: true
 	Tty *bool `json:"tty,omitempty"`
 
-	// User User or user:group, by name in the image or by number.
+	// User The user or user:group, as names from the image or as numbers.
 	User         *string        `json:"user,omitempty"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 	WorkingDir   *string        `json:"workingDir,omitempty"`
 }
 
-// ContainerStats What a container that runs uses.
+// ContainerStats The usage of a running container.
 type ContainerStats struct {
-	// CPUMicros Spent since the container was last started.
+	// CPUMicros The cpu time since the container last started.
 	CPUMicros int64 `json:"cpuMicros"`
 
-	// MemoryBytes Page cache included.
+	// MemoryBytes Includes the page cache.
 	MemoryBytes       int64  `json:"memoryBytes"`
 	MemoryCachedBytes int64  `json:"memoryCachedBytes"`
 	Name              string `json:"name"`
@@ -975,7 +978,7 @@ type Defragmentation struct {
 
 // DefragmentationCreate defines model for DefragmentationCreate.
 type DefragmentationCreate struct {
-	// DryRun Only propose.
+	// DryRun Only propose and move nothing.
 	DryRun   *bool `json:"dryRun,omitempty"`
 	MaxMoves *int  `json:"maxMoves,omitempty"`
 
@@ -993,10 +996,10 @@ type DesiredContainer struct {
 	ImageSerial string   `json:"imageSerial"`
 	Name        string   `json:"name"`
 
-	// Stdin Keep a standard input open.
+	// Stdin Keep standard input open.
 	Stdin *bool `json:"stdin,omitempty"`
 
-	// StdinOnce End it with the first session that writes to it.
+	// StdinOnce Close standard input when the first client that writes to it detaches.
 	StdinOnce  *bool  `json:"stdinOnce,omitempty"`
 	StopSignal string `json:"stopSignal"`
 
@@ -1017,7 +1020,7 @@ type DesiredDisk struct {
 
 // DesiredNetwork defines model for DesiredNetwork.
 type DesiredNetwork struct {
-	// Address With prefix length.
+	// Address The address with its prefix length.
 	//
 	// Example: 10.64.0.2/24
 	Address string `json:"address"`
@@ -1030,9 +1033,9 @@ type DesiredNetwork struct {
 	Mac string `json:"mac"`
 }
 
-// DesiredPod A pod as the node needs it, with images and users resolved.
+// DesiredPod A pod in the form that the node needs, with images and users resolved.
 type DesiredPod struct {
-	// Ceph A cephx key that opens this pod's disks and nothing else.
+	// Ceph A cephx key that gives access to this pod's disks and nothing else.
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
 	Disks      []DesiredDisk      `json:"disks"`
@@ -1041,11 +1044,11 @@ type DesiredPod struct {
 	Name       string             `json:"name"`
 	Network    DesiredNetwork     `json:"network"`
 
-	// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources     `json:"resources"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
 
-	// State Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
@@ -1053,14 +1056,14 @@ type DesiredPod struct {
 	Volumes                       []DesiredVolume    `json:"volumes"`
 }
 
-// DesiredPodState Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+// DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
 type DesiredState struct {
 	Pods []DesiredPod `json:"pods"`
 
-	// Revision Grows with every change; an older one is to be refused.
+	// Revision Grows with every change. The agent must reject an older revision.
 	Revision int64 `json:"revision"`
 }
 
@@ -1070,11 +1073,11 @@ type DesiredVolume struct {
 	Serial string `json:"serial"`
 }
 
-// DiskStats What went to and came from a disk.
+// DiskStats The reads and writes of a disk.
 type DiskStats struct {
 	Kind DiskStatsKind `json:"kind"`
 
-	// Name Of the volume in the pod, or of a container made of the image.
+	// Name The name of the volume in the pod, or of a container that uses the image.
 	Name       string `json:"name"`
 	ReadBytes  int64  `json:"readBytes"`
 	Reads      int64  `json:"reads"`
@@ -1085,7 +1088,7 @@ type DiskStats struct {
 // DiskStatsKind defines model for DiskStats.Kind.
 type DiskStatsKind string
 
-// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+// Disruption Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures.
 type Disruption struct {
 	// Label Example: app
 	Label *string `json:"label,omitempty"`
@@ -1108,11 +1111,11 @@ type Event struct {
 	// Kind Example: pod
 	Kind ObjectKind `json:"kind"`
 
-	// Message A sentence for people.
+	// Message The explanation in a sentence.
 	Message  *string            `json:"message,omitempty"`
 	ObjectID openapi_types.UUID `json:"objectId"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: Running
 	Reason string `json:"reason"`
@@ -1124,15 +1127,15 @@ type EventList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// EventStream Server-sent events; the data of each is one object as JSON.
+// EventStream Server-sent events. The data of each event is one object as JSON.
 //
 // Example: event: synced
 // data: {}
 type EventStream = string
 
-// File A file put into the container before it starts.
+// File A file that is written into the container before it starts.
 type File struct {
-	// Content Text; or use contentBase64.
+	// Content The content as text. Use contentBase64 for binary content.
 	Content       *string `json:"content,omitempty"`
 	ContentBase64 *string `json:"contentBase64,omitempty"`
 	Mode          *string `json:"mode,omitempty"`
@@ -1147,7 +1150,7 @@ type FreedMove struct {
 	Resources Capacity           `json:"resources"`
 	TenantID  openapi_types.UUID `json:"tenantId"`
 
-	// ToNodeName Where it would go now.
+	// ToNodeName The node to which the pod would be scheduled now.
 	ToNodeName string `json:"toNodeName"`
 }
 
@@ -1160,20 +1163,20 @@ type FreedNode struct {
 	NodeName    string             `json:"nodeName"`
 }
 
-// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+// Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
 type Gang struct {
 	// Name An RFC 1123 label.
 	//
 	// Example: web
 	Name Name `json:"name"`
 
-	// Size None is placed before so many are ordered.
+	// Size The number of pods in the gang. No pod is scheduled until all of them exist.
 	//
 	// Example: 3
 	Size int `json:"size"`
 }
 
-// GuestSample What the kernel in the pod counts. Pressures are shares of the last ten seconds, in hundredths of a percent.
+// GuestSample The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 type GuestSample struct {
 	CPUPressure       *int  `json:"cpuPressure,omitempty"`
 	IoPressure        *int  `json:"ioPressure,omitempty"`
@@ -1181,7 +1184,7 @@ type GuestSample struct {
 	MemoryPressure    *int  `json:"memoryPressure,omitempty"`
 	MemoryUsedBytes   int64 `json:"memoryUsedBytes"`
 
-	// OomKills Processes that the kernel in the pod has killed for want of memory, since it was started.
+	// OomKills The number of processes that the kernel in the pod has killed because of insufficient memory since its start.
 	OomKills int64 `json:"oomKills"`
 }
 
@@ -1197,28 +1200,29 @@ type HealthStatus string
 type Heartbeat struct {
 	Capacity Capacity `json:"capacity"`
 
-	// Endpoint Where servers reach the agent.
+	// Endpoint The URL at which servers reach the agent.
 	//
 	// Example: https://192.0.2.7:7443
 	Endpoint string `json:"endpoint"`
 
-	// VmmOverheadMiB What one virtual machine costs the node beside its guest's memory.
+	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
 // Identity defines model for Identity.
 type Identity struct {
-	// ExpiresAt When the token ends.
+	// ExpiresAt When the token expires.
 	ExpiresAt time.Time `json:"expiresAt"`
 
-	// ID Of the service account, the user or the operator.
+	// ID The ID of the service account, the user or the operator.
 	ID openapi_types.UUID `json:"id"`
 
 	// Kind Example: tenant
 	Kind IdentityKind `json:"kind"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -1227,7 +1231,7 @@ type Identity struct {
 	// Name Example: ci
 	Name string `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role     *Role               `json:"role,omitempty"`
@@ -1244,19 +1248,19 @@ type IdentityKind string
 type Image struct {
 	CreatedAt time.Time `json:"createdAt"`
 
-	// Digest Of the linux/amd64 manifest.
+	// Digest The digest of the linux/amd64 manifest.
 	Digest string             `json:"digest"`
 	ID     openapi_types.UUID `json:"id"`
 
-	// Message Why the image is not further.
+	// Message Why the image is not ready yet.
 	Message *string `json:"message,omitempty"`
 
-	// Progress How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+	// Progress How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
 	Progress  *ImportProgress `json:"progress,omitempty"`
 	ReadyAt   *time.Time      `json:"readyAt,omitempty"`
 	Reference string          `json:"reference"`
 
-	// SizeBytes Of the imported file system.
+	// SizeBytes The size of the imported file system.
 	SizeBytes *int64     `json:"sizeBytes,omitempty"`
 	State     ImageState `json:"state"`
 }
@@ -1277,12 +1281,12 @@ type ImageList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// ImportProgress How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+// ImportProgress How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
 type ImportProgress struct {
-	// FetchedBytes Never more than totalBytes.
+	// FetchedBytes The bytes downloaded so far. Never more than totalBytes.
 	FetchedBytes int64 `json:"fetchedBytes"`
 
-	// TotalBytes Of the compressed layers, as the manifest says.
+	// TotalBytes The size of the compressed layers according to the manifest.
 	TotalBytes int64 `json:"totalBytes"`
 }
 
@@ -1290,7 +1294,7 @@ type ImportProgress struct {
 type JoinToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 
-	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server.
+	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's certificate authority. The agent uses the hash to verify the server.
 	Token string `json:"token"`
 }
 
@@ -1298,7 +1302,7 @@ type JoinToken struct {
 type JoinTokenCreate struct {
 	ExpiresInSeconds *int `json:"expiresInSeconds,omitempty"`
 
-	// NodeID The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+	// NodeID The node to bring back after its agent lost its certificate. Without it, the token is for a new node.
 	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
 }
 
@@ -1324,8 +1328,9 @@ type KeyKty string
 // KeyUse defines model for Key.Use.
 type KeyUse string
 
-// KeyLimit What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+// KeyLimit Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+// another key instead.
 //
 // Example: metrics
 type KeyLimit string
@@ -1340,11 +1345,11 @@ type Labels map[string]string
 
 // Lease defines model for Lease.
 type Lease struct {
-	// HeartbeatSeconds How often to send a heartbeat.
+	// HeartbeatSeconds The interval between heartbeats.
 	HeartbeatSeconds int `json:"heartbeatSeconds"`
 	LeaseSeconds     int `json:"leaseSeconds"`
 
-	// Resync The node had been taken for lost; report every pod again.
+	// Resync The server had marked the node as lost. The agent must report every pod again.
 	Resync bool `json:"resync"`
 }
 
@@ -1367,23 +1372,25 @@ type LoginOptions struct {
 	Issuers []LoginOption `json:"issuers"`
 }
 
-// MachineRun One life of a pod's virtual machine, named by the pod and the start.
+// MachineRun One usage interval of a pod: the time from a start of its virtual machine to its stop. The pod and the start identify it.
 type MachineRun struct {
 	PodID openapi_types.UUID `json:"podId"`
 
-	// ReceivedBytes By the pod through its network interface.
-	ReceivedBytes int64      `json:"receivedBytes"`
-	SentBytes     int64      `json:"sentBytes"`
-	StartedAt     time.Time  `json:"startedAt"`
-	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
+	// ReceivedBytes Bytes that the pod received through its network interface.
+	ReceivedBytes int64 `json:"receivedBytes"`
+
+	// SentBytes Bytes that the pod sent through its network interface.
+	SentBytes int64      `json:"sentBytes"`
+	StartedAt time.Time  `json:"startedAt"`
+	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
 }
 
-// MachineStats What a pod's whole machine uses.
+// MachineStats The usage of a pod's whole virtual machine.
 type MachineStats struct {
-	// CPUMicros Spent since the boot by all processors together.
+	// CPUMicros The cpu time of all processors since the boot.
 	CPUMicros int64 `json:"cpuMicros"`
 
-	// CPUPressurePercent In how much of the last ten seconds a process waited for a processor; absent where the kernel does not count it.
+	// CPUPressurePercent The share of the last ten seconds in which a process waited for a processor. Absent if the kernel does not report it.
 	CPUPressurePercent    *float32 `json:"cpuPressurePercent,omitempty"`
 	Cpus                  int      `json:"cpus"`
 	IoPressurePercent     *float32 `json:"ioPressurePercent,omitempty"`
@@ -1397,11 +1404,11 @@ type MachineStats struct {
 	TxPackets             int64    `json:"txPackets"`
 }
 
-// MetricsTarget One target group of Prometheus' HTTP service discovery.
+// MetricsTarget One target group for the HTTP service discovery of Prometheus.
 type MetricsTarget struct {
 	Labels map[string]string `json:"labels"`
 
-	// Targets Of pods: addresses without a port; Prometheus takes 80 unless relabelled. Of nodes: the host of the request.
+	// Targets For pods: the address without a port. Prometheus uses port 80 unless it is relabelled. For nodes: the host of the request.
 	Targets []string `json:"targets"`
 }
 
@@ -1415,7 +1422,7 @@ type Node struct {
 	Allocated Capacity `json:"allocated"`
 	Capacity  Capacity `json:"capacity"`
 
-	// Cordoned Takes no new pods.
+	// Cordoned A cordoned node gets no new pods.
 	Cordoned    bool               `json:"cordoned"`
 	CreatedAt   time.Time          `json:"createdAt"`
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
@@ -1424,7 +1431,7 @@ type Node struct {
 	Name        string             `json:"name"`
 	Pool        *string            `json:"pool,omitempty"`
 
-	// SchedulableCPUMillis The cpu of the capacity times the overcommit ratio of the pool.
+	// SchedulableCPUMillis The cpu capacity multiplied by the overcommit ratio of the pool.
 	SchedulableCPUMillis int       `json:"schedulableCPUMillis"`
 	State                NodeState `json:"state"`
 	Taints               []string  `json:"taints"`
@@ -1440,7 +1447,7 @@ type NodeCertificate struct {
 	ExpiresAt time.Time  `json:"expiresAt"`
 	RevokedAt *time.Time `json:"revokedAt,omitempty"`
 
-	// Serial In hexadecimal digits.
+	// Serial The serial number in hexadecimal.
 	Serial string `json:"serial"`
 }
 
@@ -1451,7 +1458,7 @@ type NodeCertificateList struct {
 
 // NodeIdentity defines model for NodeIdentity.
 type NodeIdentity struct {
-	// Authority The certificate of the installation's authority in PEM.
+	// Authority The certificate of the installation's certificate authority in PEM.
 	Authority string `json:"authority"`
 
 	// Certificate The node's certificate in PEM.
@@ -1466,7 +1473,7 @@ type NodeList struct {
 
 // NodeRegistration defines model for NodeRegistration.
 type NodeRegistration struct {
-	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 	CertificateRequest CertificateRequest `json:"certificateRequest"`
 
 	// Name An RFC 1123 label.
@@ -1476,16 +1483,16 @@ type NodeRegistration struct {
 	Token string `json:"token"`
 }
 
-// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+// NodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 type NodeSelector map[string]string
 
 // NodeUpdate defines model for NodeUpdate.
 type NodeUpdate struct {
-	// Cordoned Takes no new pods.
+	// Cordoned A cordoned node gets no new pods.
 	Cordoned *bool   `json:"cordoned,omitempty"`
 	Labels   *Labels `json:"labels,omitempty"`
 
-	// Pool The name of a pool; empty for none.
+	// Pool The name of a pool. An empty string removes the node from its pool.
 	//
 	// Example: steady
 	Pool   *string  `json:"pool,omitempty"`
@@ -1520,7 +1527,7 @@ type OIDCIssuer struct {
 
 // OIDCIssuerCreate defines model for OIDCIssuerCreate.
 type OIDCIssuerCreate struct {
-	// ClientID The audience that its ID tokens must have.
+	// ClientID The audience that the issuer's ID tokens must have.
 	//
 	// Example: husk
 	ClientID string `json:"clientId"`
@@ -1555,12 +1562,12 @@ type PlacedPod struct {
 	ID        openapi_types.UUID `json:"id"`
 	Name      string             `json:"name"`
 
-	// NodeID The node on which it holds room.
+	// NodeID The node on which the pod has resources allocated.
 	NodeID   *openapi_types.UUID `json:"nodeId,omitempty"`
 	Phase    PodPhase            `json:"phase"`
 	Priority int                 `json:"priority"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: InsufficientMemory
 	Reason     *string            `json:"reason,omitempty"`
@@ -1568,7 +1575,7 @@ type PlacedPod struct {
 	TenantID   openapi_types.UUID `json:"tenantId"`
 	TenantName string             `json:"tenantName"`
 
-	// VmmOverheadMiB What its virtual machine monitor takes of the node beside that.
+	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the pod's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1580,21 +1587,21 @@ type PlacedPodList struct {
 
 // Placement defines model for Placement.
 type Placement struct {
-	// Attempts How often no place was found since it last had one.
+	// Attempts The number of failed attempts since the pod last had a node.
 	Attempts  int        `json:"attempts"`
 	DecidedAt *time.Time `json:"decidedAt,omitempty"`
 	Message   *string    `json:"message,omitempty"`
 
-	// NextTryAt At the latest; room that appears is tried at once.
+	// NextTryAt When the scheduler retries at the latest. It retries earlier when capacity becomes free.
 	NextTryAt *time.Time       `json:"nextTryAt,omitempty"`
 	NodeName  *string          `json:"nodeName,omitempty"`
 	Outcome   PlacementOutcome `json:"outcome"`
 	Reason    *PlacementReason `json:"reason,omitempty"`
 
-	// Refusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+	// Refusal The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it.
 	Refusal *PlacementRefusal `json:"refusal,omitempty"`
 
-	// Score How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+	// Score Why the scheduler chose this node among the nodes that fit. Lower values are better. The unit is the capacity of an average node in the cluster.
 	Score *PlacementScore `json:"score,omitempty"`
 }
 
@@ -1611,52 +1618,58 @@ type PlacementPod struct {
 	TenantID  openapi_types.UUID `json:"tenantId"`
 }
 
-// PlacementRefusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+// PlacementRefusal The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it.
 type PlacementRefusal struct {
-	// Crowded Are ruled out by where pods of the tenant run.
+	// Crowded Nodes that the scheduling rules exclude because of other pods of the tenant.
 	Crowded int `json:"crowded"`
 
-	// LackCPU For operators.
+	// LackCPU Nodes with insufficient cpu. Only for operators.
 	LackCPU *int `json:"lackCPU,omitempty"`
 
-	// LackMemory For operators.
+	// LackMemory Nodes with insufficient memory. Only for operators.
 	LackMemory   *int      `json:"lackMemory,omitempty"`
 	NearestLacks *Capacity `json:"nearestLacks,omitempty"`
 
-	// NearestNode For operators.
+	// NearestNode The node that needs the least additional capacity. Only for operators.
 	NearestNode *string `json:"nearestNode,omitempty"`
 
-	// NeverFits No node that may take it could hold it even when empty.
+	// NeverFits The pod is larger than the allocatable capacity of every node that the filters leave.
 	NeverFits bool `json:"neverFits"`
-	Nodes     int  `json:"nodes"`
 
-	// NotReady Or cordoned.
+	// Nodes All nodes.
+	Nodes int `json:"nodes"`
+
+	// NotReady Nodes that are not ready or are cordoned.
 	NotReady int `json:"notReady"`
 
-	// NotSelected Lack a label that is asked for.
+	// NotSelected Nodes that do not match the node selector.
 	NotSelected int `json:"notSelected"`
 
-	// NotTolerated Have a taint that is not tolerated.
+	// NotTolerated Nodes with a taint that the pod does not tolerate.
 	NotTolerated int `json:"notTolerated"`
 
-	// WouldMakeRoom The smallest pods of one node whose going would be enough. A tenant sees it when all of them are its own.
+	// WouldMakeRoom The smallest pods of one node that would free enough capacity if they were deleted. A tenant sees the list only if all of these pods are its own.
 	WouldMakeRoom *[]PlacementPod `json:"wouldMakeRoom,omitempty"`
 }
 
-// PlacementScore How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+// PlacementScore Why the scheduler chose this node among the nodes that fit. Lower values are better. The unit is the capacity of an average node in the cluster.
 type PlacementScore struct {
-	// LeftFree The larger share of a node that is left free, which decides between equals.
-	LeftFree      float32 `json:"leftFree"`
-	NodesCompared int     `json:"nodesCompared"`
+	// LeftFree The larger of the free shares of cpu and memory after this placement. It decides between nodes with an equal total.
+	LeftFree float32 `json:"leftFree"`
 
-	// OpenedNode The node ran nothing before.
-	OpenedNode    bool    `json:"openedNode"`
+	// NodesCompared The number of nodes that were compared.
+	NodesCompared int `json:"nodesCompared"`
+
+	// OpenedNode The node had no pods before.
+	OpenedNode bool `json:"openedNode"`
+
+	// StrandedAfter The same after this placement.
 	StrandedAfter float32 `json:"strandedAfter"`
 
-	// StrandedBefore Nodes' worth of its free room that pods of the usual sizes could not use.
+	// StrandedBefore The free capacity of the node that pods of the usual sizes could not use before this placement.
 	StrandedBefore float32 `json:"strandedBefore"`
 
-	// Total What was compared.
+	// Total The score of the node.
 	Total float32 `json:"total"`
 }
 
@@ -1665,7 +1678,7 @@ type Pod struct {
 	CreatedAt           time.Time  `json:"createdAt"`
 	DeletionRequestedAt *time.Time `json:"deletionRequestedAt,omitempty"`
 
-	// Generation Counts changes of the desired state.
+	// Generation The number of changes of the desired state.
 	Generation int64              `json:"generation"`
 	ID         openapi_types.UUID `json:"id"`
 	Labels     Labels             `json:"labels"`
@@ -1704,7 +1717,7 @@ type PodReport struct {
 	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
 	DomainStartingAt *time.Time        `json:"domainStartingAt,omitempty"`
 
-	// Event What the agent saw.
+	// Event The latest event that the agent observed.
 	Event        PodReportEvent     `json:"event"`
 	Generation   int64              `json:"generation"`
 	GuestReadyAt *time.Time         `json:"guestReadyAt,omitempty"`
@@ -1715,25 +1728,25 @@ type PodReport struct {
 	RunningAt    *time.Time         `json:"runningAt,omitempty"`
 }
 
-// PodReportEvent What the agent saw.
+// PodReportEvent The latest event that the agent observed.
 type PodReportEvent string
 
-// PodSample What the node saw of a running pod. Counters count from the start of its virtual machine.
+// PodSample One sample of a running pod, taken by its node. Counters start at zero when the virtual machine starts.
 type PodSample struct {
-	// CPUNanos Spent by the whole virtual machine since its start, in nanoseconds.
+	// CPUNanos The cpu time of the whole virtual machine since its start, in nanoseconds.
 	CPUNanos int64 `json:"cpuNanos"`
 
-	// CPUStealNanos That its processors were ready and waited for one of the node's.
+	// CPUStealNanos The time that the virtual processors were ready to run but waited for a processor of the node, in nanoseconds.
 	CPUStealNanos       *int64 `json:"cpuStealNanos,omitempty"`
 	DiskReadBytes       int64  `json:"diskReadBytes"`
 	DiskReadOperations  int64  `json:"diskReadOperations"`
 	DiskWriteBytes      int64  `json:"diskWriteBytes"`
 	DiskWriteOperations int64  `json:"diskWriteOperations"`
 
-	// Guest What the kernel in the pod counts. Pressures are shares of the last ten seconds, in hundredths of a percent.
+	// Guest The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 	Guest *GuestSample `json:"guest,omitempty"`
 
-	// MachineBytes Of the node's memory, overhead included.
+	// MachineBytes The node memory that the virtual machine uses, including the overhead.
 	MachineBytes           *int64             `json:"machineBytes,omitempty"`
 	NetworkReceiveBytes    int64              `json:"networkReceiveBytes"`
 	NetworkReceiveDrops    int64              `json:"networkReceiveDrops"`
@@ -1750,56 +1763,56 @@ type PodSample struct {
 type PodSpec struct {
 	Containers []Container `json:"containers"`
 
-	// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources      `json:"resources"`
 	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
 
-	// Scheduling What the pod asks of its place beside room.
+	// Scheduling Requirements and preferences for the pod's node.
 	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
 	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
 	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
 }
 
-// PodStats What a pod uses, as the kernel inside counts it. Sizes are in bytes, times in microseconds.
+// PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
 type PodStats struct {
-	// At By the pod's clock.
+	// At The time of the sample by the pod's clock.
 	At time.Time `json:"at"`
 
-	// BootID Counters start anew with another.
+	// BootID Identifies the boot. Counters restart at zero when it changes.
 	BootID     string           `json:"bootId"`
 	Containers []ContainerStats `json:"containers"`
 	Disks      []DiskStats      `json:"disks"`
 
-	// Pod What a pod's whole machine uses.
+	// Pod The usage of a pod's whole virtual machine.
 	Pod MachineStats `json:"pod"`
 }
 
 // PodStatus defines model for PodStatus.
 type PodStatus struct {
-	// Address The pod's address in its network.
+	// Address The pod's address in the tenant's network.
 	//
 	// Example: 10.64.0.2
 	Address    *string           `json:"address,omitempty"`
 	Containers []ContainerStatus `json:"containers"`
 
-	// Message A sentence for people.
+	// Message The explanation in a sentence.
 	Message            *string  `json:"message,omitempty"`
 	NodeName           *string  `json:"nodeName,omitempty"`
 	ObservedGeneration int64    `json:"observedGeneration"`
 	Phase              PodPhase `json:"phase"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: InsufficientMemory
 	Reason *string `json:"reason,omitempty"`
 
-	// Restarts How often the virtual machine itself was started again.
+	// Restarts How often the virtual machine was restarted.
 	Restarts *int `json:"restarts,omitempty"`
 
-	// Timeline When the pod reached each step of its latest start, by the clock of whoever took the step.
+	// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 	Timeline Timeline `json:"timeline"`
 
-	// VmmOverheadMiB What the virtual machine monitor needs on the node beside the guest's memory.
+	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1818,7 +1831,7 @@ type Pool struct {
 	CreatedAt     time.Time `json:"createdAt"`
 	Name          string    `json:"name"`
 
-	// Nodes How many nodes are in it.
+	// Nodes The number of nodes in the pool.
 	Nodes int `json:"nodes"`
 }
 
@@ -1829,7 +1842,7 @@ type PoolList struct {
 
 // PoolPut defines model for PoolPut.
 type PoolPut struct {
-	// CPUOvercommit How much cpu is promised for what is there. Memory is never overcommitted.
+	// CPUOvercommit The ratio of schedulable cpu to physical cpu. Memory is never overcommitted.
 	//
 	// Example: 2
 	CPUOvercommit float32 `json:"cpuOvercommit"`
@@ -1837,7 +1850,7 @@ type PoolPut struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable and for programs.
+	// Code A stable code that programs can rely on.
 	//
 	// Example: not_found
 	Code string `json:"code"`
@@ -1845,12 +1858,12 @@ type Problem struct {
 	// Detail Example: there is no such pod
 	Detail *string `json:"detail,omitempty"`
 
-	// Field The offending field as a path.
+	// Field The path of the field that caused the problem.
 	//
 	// Example: spec.resources.memoryMiB
 	Field *string `json:"field,omitempty"`
 
-	// RequestID Also in the server's log.
+	// RequestID The request's ID. The server's log has the same ID.
 	RequestID *string `json:"requestId,omitempty"`
 
 	// Status Example: 404
@@ -1863,9 +1876,9 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// Quota Upper limits; 0 allows nothing.
+// Quota The limits of a tenant. 0 allows nothing.
 type Quota struct {
-	// Addresses Of networks; every pod has one.
+	// Addresses Addresses in the networks. Every pod has one.
 	//
 	// Example: 64
 	Addresses int `json:"addresses"`
@@ -1887,17 +1900,17 @@ type Quota struct {
 	// Pods Example: 20
 	Pods int `json:"pods"`
 
-	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	// Priority The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
 	//
 	// Example: 0
 	Priority int `json:"priority"`
 
-	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	// RequestsPerSecond API requests per second. Bursts can be twice as large. 0 rejects all requests.
 	//
 	// Example: 100
 	RequestsPerSecond int `json:"requestsPerSecond"`
 
-	// Snapshots Of volumes.
+	// Snapshots Snapshots of volumes.
 	//
 	// Example: 20
 	Snapshots int `json:"snapshots"`
@@ -1909,9 +1922,9 @@ type Quota struct {
 	Volumes int `json:"volumes"`
 }
 
-// QuotaChange The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+// QuotaChange The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 type QuotaChange struct {
-	// Addresses Of networks; every pod has one.
+	// Addresses Addresses in the networks. Every pod has one.
 	//
 	// Example: 64
 	Addresses *int `json:"addresses,omitempty"`
@@ -1933,17 +1946,17 @@ type QuotaChange struct {
 	// Pods Example: 20
 	Pods *int `json:"pods,omitempty"`
 
-	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	// Priority The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
 	//
 	// Example: 0
 	Priority *int `json:"priority,omitempty"`
 
-	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	// RequestsPerSecond API requests per second. Bursts can be twice as large. 0 rejects all requests.
 	//
 	// Example: 100
 	RequestsPerSecond *int `json:"requestsPerSecond,omitempty"`
 
-	// Snapshots Of volumes.
+	// Snapshots Snapshots of volumes.
 	//
 	// Example: 20
 	Snapshots *int `json:"snapshots,omitempty"`
@@ -1955,9 +1968,9 @@ type QuotaChange struct {
 	Volumes *int `json:"volumes,omitempty"`
 }
 
-// QuotaUse Limits and what is in use of them. Use may be above a limit that was lowered; that only stops new orders.
+// QuotaUse The limits and what is in use. Use can be above a limit that was lowered. This only blocks new objects.
 type QuotaUse struct {
-	// Limits Upper limits; 0 allows nothing.
+	// Limits The limits of a tenant. 0 allows nothing.
 	Limits Quota       `json:"limits"`
 	Used   ResourceUse `json:"used"`
 }
@@ -1970,7 +1983,7 @@ type RegistryAuth struct {
 
 // RenewedCertificate defines model for RenewedCertificate.
 type RenewedCertificate struct {
-	// Authority The certificate of the installation's authority in PEM.
+	// Authority The certificate of the installation's certificate authority in PEM.
 	Authority string `json:"authority"`
 
 	// Certificate The node's certificate in PEM.
@@ -2007,7 +2020,7 @@ type ResourceUse struct {
 	Volumes int64 `json:"volumes"`
 }
 
-// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 type Resources struct {
 	// CPUMillis 1000 is one core.
 	//
@@ -2021,25 +2034,25 @@ type Resources struct {
 // RestartPolicy defines model for RestartPolicy.
 type RestartPolicy string
 
-// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 //
 // Example: developer
 type Role string
 
-// RoleMapping A claim of the ID token that gives a role. The highest role of all mappings that fit counts.
+// RoleMapping Maps a claim of the ID token to a role. If more than one mapping matches, the highest role applies.
 type RoleMapping struct {
 	// Claim Example: groups
 	Claim string `json:"claim"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
 
-	// TenantID Which tenant; only for the installation's issuers.
+	// TenantID The tenant in which the role applies. Only for issuers of the installation.
 	TenantID *openapi_types.UUID `json:"tenantId,omitempty"`
 
-	// Value What the claim is, or one of its elements.
+	// Value The value of the claim, or of one of its elements.
 	//
 	// Example: platform-team
 	Value string `json:"value"`
@@ -2050,47 +2063,47 @@ type SampleReport struct {
 	Pods []PodSample `json:"pods"`
 }
 
-// Scheduling What the pod asks of its place beside room.
+// Scheduling Requirements and preferences for the pod's node.
 type Scheduling struct {
-	// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+	// Disruption Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures.
 	Disruption *Disruption `json:"disruption,omitempty"`
 
-	// ExpectedLifetimeSeconds A hint; pods that end at about the same time are put together. It need not be exact, and nothing ends by it.
+	// ExpectedLifetimeSeconds A hint for the scheduler, which places pods that end at about the same time on the same node. It need not be exact. The pod is not stopped when the time is over.
 	ExpectedLifetimeSeconds *int64 `json:"expectedLifetimeSeconds,omitempty"`
 
-	// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+	// Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
 	Gang *Gang `json:"gang,omitempty"`
 
-	// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	// NodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
 
-	// PreferredNodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	// PreferredNodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 	PreferredNodeSelector *NodeSelector `json:"preferredNodeSelector,omitempty"`
 
-	// Priority A higher one is placed first, and where there is no room lower ones are evicted for it. The tenant's quota says up to which it may go.
+	// Priority Pods with a higher priority are scheduled first. If capacity is insufficient, pods with a lower priority are evicted. The tenant's quota sets the highest priority allowed.
 	Priority *int              `json:"priority,omitempty"`
 	Rules    *[]SchedulingRule `json:"rules,omitempty"`
 
-	// Tolerations Taints of nodes that do not keep the pod away.
+	// Tolerations Taints that the pod tolerates. It can run on nodes with these taints.
 	Tolerations *[]Taint `json:"tolerations,omitempty"`
 }
 
-// SchedulingRule Binds the pod's place to where those of the tenant's pods are that have a label with a value. Affinity: only where one of them is, anywhere while there is none. AntiAffinity: only where none of them is; and as long as this pod runs, none of them comes to it. Spread: no place has more than maxSkew of them more than another.
+// SchedulingRule Restricts the pod's placement relative to the tenant's pods that have the label with the value (the matching pods). A topology domain is the group of nodes with the same value of `topologyKey`. Affinity: the pod runs only in a domain with a matching pod, or anywhere if no pod matches. AntiAffinity: the pod runs only in a domain without a matching pod, and no matching pod is scheduled to its domain while it runs. Spread: the numbers of matching pods in any two domains differ by at most `maxSkew`.
 type SchedulingRule struct {
 	Kind SchedulingRuleKind `json:"kind"`
 
 	// Label Example: app
 	Label string `json:"label"`
 
-	// MaxSkew Of Spread; 1 unless given.
+	// MaxSkew The largest difference that Spread allows. Default: 1.
 	MaxSkew *int `json:"maxSkew,omitempty"`
 
-	// TopologyKey The node label whose values are the places, such as zone or rack; `node` for the node itself.
+	// TopologyKey The node label whose values are the topology domains, such as zone or rack. With `node`, each node is a domain.
 	//
 	// Example: zone
 	TopologyKey string `json:"topologyKey"`
 
-	// Value Without it, the pod's own value of the label.
+	// Value The value of the label. Default: the pod's own value of the label.
 	//
 	// Example: cache
 	Value *string `json:"value,omitempty"`
@@ -2099,7 +2112,7 @@ type SchedulingRule struct {
 // SchedulingRuleKind defines model for SchedulingRule.Kind.
 type SchedulingRuleKind string
 
-// ServiceAccount Who a program is in the tenant. Its API keys can be replaced one by one.
+// ServiceAccount The identity of a program in the tenant. Its API keys can be replaced one at a time.
 type ServiceAccount struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	ID        openapi_types.UUID `json:"id"`
@@ -2109,7 +2122,7 @@ type ServiceAccount struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2122,7 +2135,7 @@ type ServiceAccountCreate struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2136,7 +2149,7 @@ type ServiceAccountList struct {
 
 // ServiceAccountUpdate defines model for ServiceAccountUpdate.
 type ServiceAccountUpdate struct {
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2147,11 +2160,11 @@ type SigningKey struct {
 	CreatedAt time.Time `json:"createdAt"`
 	Kid       string    `json:"kid"`
 
-	// State Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+	// State Published: the key verifies tokens and will soon sign them. Signing: the key signs tokens. Retired: the key only verifies tokens, until the last token that it signed has expired.
 	State SigningKeyState `json:"state"`
 }
 
-// SigningKeyState Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+// SigningKeyState Published: the key verifies tokens and will soon sign them. Signing: the key signs tokens. Retired: the key only verifies tokens, until the last token that it signed has expired.
 type SigningKeyState string
 
 // SigningKeyList defines model for SigningKeyList.
@@ -2163,7 +2176,7 @@ type SigningKeyList struct {
 type StatusReport struct {
 	Pods []PodReport `json:"pods"`
 
-	// Runs Lives of virtual machines of which no server has heard yet.
+	// Runs Usage intervals that the agent has not reported yet.
 	Runs *[]MachineRun `json:"runs,omitempty"`
 }
 
@@ -2179,7 +2192,7 @@ type Tenant struct {
 	// NetworkCidr Example: 10.64.0.0/24
 	NetworkCidr string `json:"networkCidr"`
 
-	// Quota Upper limits; 0 allows nothing.
+	// Quota The limits of a tenant. 0 allows nothing.
 	Quota Quota `json:"quota"`
 }
 
@@ -2190,19 +2203,20 @@ type TenantCreate struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	// Quota The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 	Quota *QuotaChange `json:"quota,omitempty"`
 }
 
 // TenantKeyCreate defines model for TenantKeyCreate.
 type TenantKeyCreate struct {
-	// ExpiresInSeconds Without it the key is good until it is revoked.
+	// ExpiresInSeconds The lifetime of the key in seconds. By default, the key is valid until it is revoked.
 	//
 	// Example: 7776000
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -2225,23 +2239,23 @@ type TenantList struct {
 
 // TenantUpdate defines model for TenantUpdate.
 type TenantUpdate struct {
-	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	// Quota The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 	Quota QuotaChange `json:"quota"`
 }
 
-// Timeline When the pod reached each step of its latest start, by the clock of whoever took the step.
+// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 type Timeline struct {
 	AcceptedAt      time.Time  `json:"acceptedAt"`
 	DomainStartedAt *time.Time `json:"domainStartedAt,omitempty"`
 
-	// DomainStartingAt The agent asks libvirt.
+	// DomainStartingAt The agent called libvirt.
 	DomainStartingAt *time.Time `json:"domainStartingAt,omitempty"`
 
-	// GuestReadyAt husk-init answers.
+	// GuestReadyAt husk-init responded.
 	GuestReadyAt *time.Time `json:"guestReadyAt,omitempty"`
 	PlacedAt     *time.Time `json:"placedAt,omitempty"`
 
-	// RunningAt All containers run.
+	// RunningAt All containers were running.
 	RunningAt *time.Time `json:"runningAt,omitempty"`
 }
 
@@ -2249,15 +2263,15 @@ type Timeline struct {
 type Token struct {
 	AccessToken string `json:"access_token"`
 
-	// ExpiresIn Seconds.
+	// ExpiresIn The lifetime of the token in seconds.
 	ExpiresIn int `json:"expires_in"`
 
-	// IssuedTokenType Of a token exchange (RFC 8693, 2.2.1).
+	// IssuedTokenType The type of the token. Only in responses to a token exchange (RFC 8693, 2.2.1).
 	//
 	// Example: urn:ietf:params:oauth:token-type:access_token
 	IssuedTokenType *string `json:"issued_token_type,omitempty"`
 
-	// Scope The tenant that the token is good for.
+	// Scope The tenant that the token is valid for.
 	//
 	// Example: tenant:acme
 	Scope     *string        `json:"scope,omitempty"`
@@ -2267,19 +2281,19 @@ type Token struct {
 // TokenTokenType defines model for Token.TokenType.
 type TokenTokenType string
 
-// Usage What was reserved and sent in one period by one group. What is reserved counts, whether it is used or not.
+// Usage The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
 type Usage struct {
-	// Closed Never changes again.
+	// Closed The interval is closed and never changes again.
 	Closed bool `json:"closed"`
 
-	// Cost By the operator's price list, if there is one.
+	// Cost The cost according to the operator's price list. Absent if there is none.
 	Cost *float64 `json:"cost,omitempty"`
 
-	// CPUCoreSeconds Reserved cores times seconds.
+	// CPUCoreSeconds Reserved cores multiplied by seconds.
 	CPUCoreSeconds float64   `json:"cpuCoreSeconds"`
 	From           time.Time `json:"from"`
 
-	// Key What it is grouped by: an id, a kind, or a label's value; absent for those without it.
+	// Key The group: an ID, a kind, or a label's value. Absent for objects without the label.
 	Key *string `json:"key,omitempty"`
 
 	// Kind pod or volume.
@@ -2288,29 +2302,29 @@ type Usage struct {
 	Kind             *string `json:"kind,omitempty"`
 	MemoryGiBSeconds float64 `json:"memoryGiBSeconds"`
 
-	// Name Of the object.
+	// Name The name of the object.
 	Name                 *string `json:"name,omitempty"`
 	NetworkReceivedBytes int64   `json:"networkReceivedBytes"`
 	NetworkSentBytes     int64   `json:"networkSentBytes"`
 
-	// PodSeconds Of virtual machines that were up. Less than none where an earlier period was booked too much.
+	// PodSeconds Seconds that virtual machines were running. Negative if an earlier period was overcounted.
 	PodSeconds float64 `json:"podSeconds"`
 
-	// To Excluded.
+	// To The end of the interval, exclusive.
 	To               time.Time `json:"to"`
 	VolumeGiBSeconds float64   `json:"volumeGiBSeconds"`
 }
 
 // UsageList defines model for UsageList.
 type UsageList struct {
-	// Currency ISO 4217.
+	// Currency The currency of the costs as an ISO 4217 code.
 	//
 	// Example: EUR
 	Currency *string `json:"currency,omitempty"`
 	Items    []Usage `json:"items"`
 }
 
-// User A person, known by an OIDC issuer.
+// User A person with an account at an OIDC issuer.
 type User struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	Disabled  bool               `json:"disabled"`
@@ -2321,11 +2335,11 @@ type User struct {
 	Issuer      string     `json:"issuer"`
 	LastLoginAt *time.Time `json:"lastLoginAt,omitempty"`
 
-	// Mapped The role comes from the issuer's mappings and is looked up at every login.
+	// Mapped The role comes from the issuer's role mappings and is updated at every login.
 	Mapped bool    `json:"mapped"`
 	Name   *string `json:"name,omitempty"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role    Role    `json:"role"`
@@ -2340,12 +2354,12 @@ type UserCreate struct {
 	// Issuer Example: https://login.example.com
 	Issuer string `json:"issuer"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
 
-	// Subject The issuer's name for the user; give this or email.
+	// Subject The subject of the user at the issuer. Give either this or the email address.
 	//
 	// Example: 248289761001
 	Subject *string `json:"subject,omitempty"`
@@ -2359,10 +2373,10 @@ type UserList struct {
 
 // UserUpdate defines model for UserUpdate.
 type UserUpdate struct {
-	// Disabled Shut out, whatever a role mapping says.
+	// Disabled A disabled user has no access, even if a role mapping applies.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role *Role `json:"role,omitempty"`
@@ -2374,7 +2388,7 @@ type Volume struct {
 	ID        openapi_types.UUID `json:"id"`
 	Labels    Labels             `json:"labels"`
 
-	// Message Why the volume is not further.
+	// Message Why the volume is not ready yet.
 	Message *string `json:"message,omitempty"`
 
 	// Name An RFC 1123 label.
@@ -2382,7 +2396,7 @@ type Volume struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// PodID The pod that has claimed it.
+	// PodID The pod that uses the volume.
 	PodID   *openapi_types.UUID `json:"podId,omitempty"`
 	SizeGiB int                 `json:"sizeGiB"`
 	State   VolumeState         `json:"state"`
@@ -2484,22 +2498,22 @@ type WhichContainer = Name
 
 // AuthorizeParams defines parameters for Authorize.
 type AuthorizeParams struct {
-	// Issuer The issuer.
+	// Issuer The issuer's URL.
 	Issuer string `form:"issuer" json:"issuer"`
 
-	// ClientID Our name there.
+	// ClientID The client ID of Husk at the issuer.
 	ClientID string `form:"client_id" json:"client_id"`
 
-	// RedirectURI Where the issuer sends the browser back to; it must know this address.
+	// RedirectURI The address to which the issuer sends the browser back. It must be registered with the issuer.
 	RedirectURI string `form:"redirect_uri" json:"redirect_uri"`
 
-	// State Comes back with the code.
+	// State An opaque value that the issuer returns with the code.
 	State string `form:"state" json:"state"`
 
-	// CodeChallenge Of PKCE (RFC 7636), method S256.
+	// CodeChallenge The PKCE code challenge (RFC 7636), method S256.
 	CodeChallenge string `form:"code_challenge" json:"code_challenge"`
 
-	// Scope The tenant whose own issuer this is; without it, one of the installation.
+	// Scope The tenant that the issuer belongs to. Leave it out for an issuer of the installation.
 	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
 }
 
@@ -2508,21 +2522,21 @@ type IssueTokenFormdataBody struct {
 	ClientID     *string `form:"client_id,omitempty" json:"client_id,omitempty"`
 	ClientSecret *string `form:"client_secret,omitempty" json:"client_secret,omitempty"`
 
-	// Code What the issuer sent the browser back with.
+	// Code The authorization code that the issuer returned to the browser.
 	Code *string `form:"code,omitempty" json:"code,omitempty"`
 
-	// CodeVerifier Of PKCE (RFC 7636).
+	// CodeVerifier The PKCE code verifier (RFC 7636).
 	CodeVerifier *string `form:"code_verifier,omitempty" json:"code_verifier,omitempty"`
 
 	// GrantType Example: client_credentials
 	GrantType *string `form:"grant_type,omitempty" json:"grant_type,omitempty"`
 
-	// Issuer The issuer of the code.
+	// Issuer The issuer that issued the code.
 	//
 	// Example: https://login.example.com
 	Issuer *string `form:"issuer,omitempty" json:"issuer,omitempty"`
 
-	// RedirectURI Where the issuer sent the browser back to.
+	// RedirectURI The address that the issuer sent the browser back to.
 	//
 	// Example: https://husk.example.com/ui/login/callback
 	RedirectURI *string `form:"redirect_uri,omitempty" json:"redirect_uri,omitempty"`
@@ -2533,7 +2547,7 @@ type IssueTokenFormdataBody struct {
 	// Scope Example: tenant:acme
 	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
 
-	// SubjectToken The ID token, or a token of ours.
+	// SubjectToken The ID token, or an access token of this server.
 	SubjectToken *string `form:"subject_token,omitempty" json:"subject_token,omitempty"`
 
 	// SubjectTokenType Example: urn:ietf:params:oauth:token-type:id_token
@@ -2542,10 +2556,10 @@ type IssueTokenFormdataBody struct {
 
 // AdminListAuditParams defines parameters for AdminListAudit.
 type AdminListAuditParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// TenantID Only entries of this tenant.
@@ -2554,64 +2568,64 @@ type AdminListAuditParams struct {
 
 // DefragmentParams defines parameters for Defragment.
 type DefragmentParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateJoinTokenParams defines parameters for CreateJoinToken.
 type CreateJoinTokenParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteNodeParams defines parameters for DeleteNode.
 type DeleteNodeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateNodeParams defines parameters for UpdateNode.
 type UpdateNodeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminListOIDCIssuersParams defines parameters for AdminListOIDCIssuers.
 type AdminListOIDCIssuersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // AdminCreateOIDCIssuerParams defines parameters for AdminCreateOIDCIssuer.
 type AdminCreateOIDCIssuerParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // AdminDeleteOIDCIssuerParams defines parameters for AdminDeleteOIDCIssuer.
 type AdminDeleteOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminUpdateOIDCIssuerParams defines parameters for AdminUpdateOIDCIssuer.
 type AdminUpdateOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminListPodsParams defines parameters for AdminListPods.
 type AdminListPodsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// NodeID Only pods that hold room on this node.
+	// NodeID Only pods that have resources allocated on this node.
 	NodeID *openapi_types.UUID `form:"nodeId,omitempty" json:"nodeId,omitempty"`
 
 	// TenantID Only pods of this tenant.
@@ -2620,58 +2634,58 @@ type AdminListPodsParams struct {
 
 // RotateSigningKeyParams defines parameters for RotateSigningKey.
 type RotateSigningKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantParams defines parameters for CreateTenant.
 type CreateTenantParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTenantParams defines parameters for UpdateTenant.
 type UpdateTenantParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // AdminGetUsageParams defines parameters for AdminGetUsage.
 type AdminGetUsageParams struct {
-	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	// From The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
 	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	// To The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
 	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// Period Into how long pieces usage is cut; days are those of UTC.
+	// Period The length of each reporting interval. Days are days in UTC.
 	Period *AdminGetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
 
-	// GroupBy What usage is told apart by.
+	// GroupBy The property by which usage is grouped.
 	GroupBy *AdminGetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
 
-	// Label The label by whose values usage is told apart, with groupBy=label.
+	// Label The label whose values are the groups. Required with groupBy=label.
 	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
 
 	// Format JSON, or comma-separated values (RFC 4180).
@@ -2689,28 +2703,28 @@ type AdminGetUsageParamsFormat string
 
 // GetDesiredStateParams defines parameters for GetDesiredState.
 type GetDesiredStateParams struct {
-	// After Answer when the revision is above this.
+	// After Return once the revision is higher than this one.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// WaitSeconds Answer with what there is after this long.
+	// WaitSeconds Return the current state after this many seconds even if it has not changed.
 	WaitSeconds *int `form:"waitSeconds,omitempty" json:"waitSeconds,omitempty"`
 }
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Kind Only events of objects of this kind.
@@ -2725,13 +2739,13 @@ type ListEventsParams struct {
 
 // ListImagesParams defines parameters for ListImages.
 type ListImagesParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Reference Only images imported by this reference.
+	// Reference Only images that were imported with this reference.
 	Reference *string `form:"reference,omitempty" json:"reference,omitempty"`
 
 	// Watch Stream changes as server-sent events.
@@ -2740,244 +2754,244 @@ type ListImagesParams struct {
 
 // ImportImageParams defines parameters for ImportImage.
 type ImportImageParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteImageParams defines parameters for DeleteImage.
 type DeleteImageParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListOIDCIssuersParams defines parameters for ListOIDCIssuers.
 type ListOIDCIssuersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateOIDCIssuerParams defines parameters for CreateOIDCIssuer.
 type CreateOIDCIssuerParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteOIDCIssuerParams defines parameters for DeleteOIDCIssuer.
 type DeleteOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateOIDCIssuerParams defines parameters for UpdateOIDCIssuer.
 type UpdateOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListPodsParams defines parameters for ListPods.
 type ListPodsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Name Only the pod of this name.
+	// Name Only the pod with this name.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
 	// Watch Stream changes as server-sent events.
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 
-	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
 	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
 }
 
 // CreatePodParams defines parameters for CreatePod.
 type CreatePodParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeletePodParams defines parameters for DeletePod.
 type DeletePodParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AttachToPodParams defines parameters for AttachToPod.
 type AttachToPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Stdin The client sends input. The container must have been ordered with `stdin`.
+	// Stdin The client sends input. The container must have been created with `stdin`.
 	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
 
-	// Tty The client has the container's terminal on its screen, which takes on the client's size. The container must have been ordered with `tty`.
+	// Tty The client shows the container's terminal, which is resized to the client's screen. The container must have been created with `tty`.
 	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
 
-	// Cols Width of the terminal.
+	// Cols Width of the terminal in columns.
 	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
 
-	// Rows Height of the terminal.
+	// Rows Height of the terminal in rows.
 	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
 
-	// Backlog Begin with the latest output before now, at most 64 KiB.
+	// Backlog Start with up to 64 KiB of earlier output.
 	Backlog *bool `form:"backlog,omitempty" json:"backlog,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // OpenPodConsoleParams defines parameters for OpenPodConsole.
 type OpenPodConsoleParams struct {
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // CopyToPodParams defines parameters for CopyToPod.
 type CopyToPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Path Where to: into a directory that is there, or under a name that is not.
+	// Path The target. If it is an existing directory, the files are copied into it. If it does not exist, it is the new name.
 	Path string `form:"path" json:"path"`
 
-	// KeepOwners Keep the archive's numeric owners, in the place of the container's user.
+	// KeepOwners Keep the numeric owners in the archive instead of using the container's user.
 	KeepOwners *bool `form:"keepOwners,omitempty" json:"keepOwners,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // CopyFromPodParams defines parameters for CopyFromPod.
 type CopyFromPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Path The file or directory.
+	// Path The file or directory to copy.
 	Path string `form:"path" json:"path"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ExecInPodParams defines parameters for ExecInPod.
 type ExecInPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Command The command and its arguments, each a parameter of its own.
+	// Command The command and its arguments. Repeat the parameter for each one.
 	Command []string `form:"command" json:"command"`
 
-	// Env NAME=VALUE, beside the container's own.
+	// Env Environment variables as NAME=VALUE, in addition to the container's.
 	Env *[]string `form:"env,omitempty" json:"env,omitempty"`
 
-	// User User or user:group, in the place of the container's.
+	// User The user or user:group to run as. Default: the container's.
 	User *string `form:"user,omitempty" json:"user,omitempty"`
 
-	// WorkingDir Working directory, in the place of the container's.
+	// WorkingDir The working directory. Default: the container's.
 	WorkingDir *string `form:"workingDir,omitempty" json:"workingDir,omitempty"`
 
 	// Stdin The client sends input.
 	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
 
-	// Tty Give the command a terminal; its output is one stream then.
+	// Tty Give the command a terminal. Standard output and standard error are then one stream.
 	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
 
-	// Cols Width of the terminal.
+	// Cols Width of the terminal in columns.
 	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
 
-	// Rows Height of the terminal.
+	// Rows Height of the terminal in rows.
 	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // GetPodLogsParams defines parameters for GetPodLogs.
 type GetPodLogsParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Follow Keep the answer open and stream new lines.
+	// Follow Keep the response open and stream new lines.
 	Follow *bool `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// Tail Only the last so many lines.
+	// Tail Return only this many lines from the end of the log.
 	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
 
-	// Since Only lines that were written at this time or later.
+	// Since Return only lines that were written at this time or later.
 	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
 
-	// After Only lines behind the one that had this cursor; all that are kept, if that one is not.
+	// After Return only lines after the line with this cursor. If that line is no longer kept, return all lines.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Timestamps Put the RFC 3339 time before each line of plain text.
 	Timestamps *bool `form:"timestamps,omitempty" json:"timestamps,omitempty"`
 
-	// Accept Plain text or JSON lines.
+	// Accept The format of the log.
 	Accept *string `json:"Accept,omitempty"`
 }
 
 // ForwardPodPortParams defines parameters for ForwardPodPort.
 type ForwardPodPortParams struct {
-	// Port The port.
+	// Port The TCP port.
 	Port int `form:"port" json:"port"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
 type ListServiceAccountsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateServiceAccountParams defines parameters for CreateServiceAccount.
 type CreateServiceAccountParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteServiceAccountParams defines parameters for DeleteServiceAccount.
 type DeleteServiceAccountParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateServiceAccountParams defines parameters for UpdateServiceAccount.
 type UpdateServiceAccountParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CreateServiceAccountKeyParams defines parameters for CreateServiceAccountKey.
 type CreateServiceAccountKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
-	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	// From The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
 	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	// To The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
 	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// Period Into how long pieces usage is cut; days are those of UTC.
+	// Period The length of each reporting interval. Days are days in UTC.
 	Period *GetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
 
-	// GroupBy What usage is told apart by.
+	// GroupBy The property by which usage is grouped.
 	GroupBy *GetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
 
-	// Label The label by whose values usage is told apart, with groupBy=label.
+	// Label The label whose values are the groups. Required with groupBy=label.
 	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
 
 	// Format JSON, or comma-separated values (RFC 4180).
@@ -2995,43 +3009,43 @@ type GetUsageParamsFormat string
 
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteUserParams defines parameters for DeleteUser.
 type DeleteUserParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateUserParams defines parameters for UpdateUser.
 type UpdateUserParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListVolumesParams defines parameters for ListVolumes.
 type ListVolumesParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Name Only the volume of this name.
+	// Name Only the volume with this name.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
-	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
 	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
 
 	// Watch Stream changes as server-sent events.
@@ -3040,13 +3054,13 @@ type ListVolumesParams struct {
 
 // CreateVolumeParams defines parameters for CreateVolume.
 type CreateVolumeParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteVolumeParams defines parameters for DeleteVolume.
 type DeleteVolumeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -3130,383 +3144,400 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ti/+VfDXu1V984aSZVveK/Wee43Tm9N2p+9NnGtDJCRhTAEcArRa6cp3/xfOAbhIoETJUnfP",
-	"m6maqbQpEuvBwVl/50srlONECia0ap1+aY0YjVgK/3xxTYfmvxFTYcoTzaVonbaejagYMkUmIybYA0uJ",
-	"HjEi+39noSaRZOqMDGRKLgbtt1SHo04raKlwxMbUtKSnCWudtpROuRi2/vrrr6CV0JSOmbZdPstSJdP5",
-	"Tq9HjNwJ9lnjC3dEDqDfhA4Z6bOBTJnpiZt3/5GxdNoKWoKOTWchNlkexph+fsPEUI9ap3vdbjA3rKB1",
-	"EbFxIjUT4fQ1m86P5y29Z4pQkrKEaW4e4oi4Iin7R8aUJooOijHhqhaDKrXfNh3Uje7gIGiNuXB/73rH",
-	"OoCV9i9aCLtFuCJjGjEiRTwlfFDasyeKmH02b8DwpVgwarupCxdz6XDHdMguIv9wufnxiSI8MoNgn+k4",
-	"ic337IAeh4dRr3002Ntt9/r7J+2TsMvax9F+/5AeDHb3jg7cqBOqR8WYue0uaJmN4SmLWqc6zVh5CgOZ",
-	"jqlunbayjJs3PYNWKmNp7ajhV8+wj9hJfzfsRe0Dun/c7g26h+2Tveiozbrh8eCwv08Pdk9qhu06fNy4",
-	"X7Np3aDv2fSJImHMmdBzA6e93eiQHQ/a+/2jvXYvPDloH7MubR8NTqK98KC/e7jf8w/8Hnp83Kjf0D6L",
-	"r1jMQu1jBu8NESP1KjLhemTIWTESm89UQLgA+lZToelncy5fZ32WCqaZmpllkvw4Yf1Ac5aar/5zkEqh",
-	"A9Kn4f0Pwf8XUkGBk/jYSlwZY82B2O362csbPuZ6fmLnmoylYR2SjKmYEq7ZWNXxtRjaKHccsQHNYg3d",
-	"BmYYfJyN3SDGXNg/8wFxodmQpTCiSxnVEUoiIw9p94+ik8E+3Wvv9sLjdo91++3jwaGh9N3wiJ3sRfvd",
-	"fT+FJNDV4yjkiqUPPGTnYSgzoetGrvAtQvE1zyy60VH/YLAftk/Yca/d2907bNP96LgdHg52+3use9I7",
-	"OPLPQs2O4LETUopLcZlKLUMZz8/nbpSp+87D7t0ZoaSfyoliaUAmIx6OSEiFkJooJiJyd57pkUz5n9R8",
-	"eBcQGkWK4Nd9RlOWdu4IFRHhWhEt75morojtpu4KuGJh+xPrX8nwnul2Ptw6+j/cP+75pnvNBK3fNw2/",
-	"erZrf7Ab7tET1j7sd6N2Lzw4aJ/QI9bei44H3f5huMt6NWxJuw4ft00fFR2yl/a12aH/fPX+XUBkSkI5",
-	"HtO2Yka20SwiDzTOmCL/+eHlM9LbPe7+UHem7QC8h7r1dyWFWQ1hTvHv7s9QPbT+qB9qKsf+NR7wVGky",
-	"klkakFRmImIRieREnAFHlZkmXAfAR/tsyIXgYpiLOGMp9MgwzI/Xz6obtNfdO2x399vd3etu9xT+91vd",
-	"XM3QvKsfUc3amo9Z/RbADeGfGDBm0p+SyUgq5tY+M1+BkCPjiNCEpjrAu2OYyix5Ov0Rvpu7HxZx/zqq",
-	"P9xfLgXBLC5ZyqXnDFwILclITkgsxZAknIXlGYSZPiMRnSpCU0Y0zFIO3F74RptgP36y0lLTuERXhiRa",
-	"QSuipgH8sZ6+rqV/E0wjpM9GXERAQzFVuqCzLJmnMsO7nFCfMmWEEtNIDXntLSUvLdcjrnopL1NeGS88",
-	"HuzRo/5B+7Ab7bd7bPek3e+Fh+0Tus92B0dR9/hgz8+TMrUBCe9XGWfjWnn6AX71jPpk7+SkN2CD9mHv",
-	"4KDdY0f7bdrrHbUPTwbh3oDtHx33Dv2jfnAdPm7cn8zN9UwKTblgHiHvE95s7oUzMqZT0mckZgNNDOEY",
-	"/RPJRUZkRKuay6wOmPdTHuR/pGzQOm39r51CA97BX9XOO/MhKKgpU4kUioF++t7cri/SFMVS0ywTcBPQ",
-	"JIl5CHfuDnDm0y8Neyo1Cf3NiISCmFvj8Kh3Qph5qdMy0loq+zEbLxhDgm/8bbWxuHbrB2IEImIb78BG",
-	"2m9N0+eXF1ZbplEEWjGNL1OZsFRzs34DGisWtJLSoy8t1ECQgGfJJmU0MtK+I7AZMgpaYcrMDXuua8/4",
-	"0ibY54SnTC1oYu4Tw80+KtftLN0yQbgGjkeGUhOKUlZAtARyHXORaaDU9cYLcj+LkPMu2szXbIp6xl/u",
-	"HDQh+WBesl19Y/4q84bfiy22Awl80nOxlcV1g0qeGRSS1jN4Z0UCsxt8Ia5YKEWkPHuW30WwQ/dsau7Z",
-	"oZQRyYTmsfkBLDsP8p5VGenR0dEh6Ff5CnGhD40Qmutf+7sH++adshJ22J3Xwra+tTO7Ah/Wr/UbrvSK",
-	"Kw36auUfiwZlucVf+QhomtLp3DCxrfpxms27YmHK9AYZzzyjgZeLfoqb9PCn6/NfDt78+u79y0/7T3/Z",
-	"+++fe68+/Xz44vDNrx+e7v3X298u3++//uXg+uNvL37+9Zfe86u9n85ba7GyjbCu74F7NOYWlVV/BPPI",
-	"Iq5fCJ0uv5tmLU25BVWPqCYTinZU0PKkYESh2l78KhMmWNQhpjfOUERHMzm2A9yjSoc01DJtSIbw7msu",
-	"4G0nsVfXoxWAYNkKWqYTitYpISM46wXZ2nf8PbyzG168HrGH/2v/6oSguM1/GUUpU8p7JYKiwnLbeEjH",
-	"jBgFsCqU7p7sdbqdvc5u19v+CmQeMU157BsK1YR9pqGOpwFRWTgiVMHQQGcXEYm5KG12mgmj51IjZJ4R",
-	"au1zve7JIelP5+yJuZhJxJCLz6ckVqQd+8bHm233fb359vzyAi4q0GHRDGSmAdsHckfFvrO0Jzwsvs7e",
-	"l70FxcpYcj4jtA/K2kCmhJJYDjl0WNOBI92FAnHx5l+OiDlKsfPLkP98EQVmK8H2a5RkKXRKQz2zQcAm",
-	"LqV3CSxx4hrM/apLFqvV+Bm8AladYi7lkxzkHKB8+srjqeVp27+jC845d08HrcIh53PuNb3Gn9GEhlyv",
-	"rDck2Vsexxz+yAUrr1w1ZmOZTt/yp8tenb2J8i7KbXjnwJLReRha9rfCDXNOQpaMPsNRhrNlLhDrikPD",
-	"e8TVvQKLrZB6xMWQsFix+WvkHjWvOcIdS8G1TFWFn/9e8NrTw6PjEzOpnCDmaX9m3+HuWLrjecf5hWSG",
-	"6F+9VPOBUV3ZBybYhMar0kK5ATg1ywj72fwXc7s//8rSwed9z+7y5etnV+R/7XbzK5ALcvniLbJvKsiL",
-	"Z8+vzoEKpCCX7b2Dww4BP1dJIdH0ngm4NgnXZ+jjYqmRLRTTihgpY0qMjNRB9aPshep6GF7F+rLCatN0",
-	"6LnlP7AkpiHD29T5ce2tCnYZR16lke3vHR0ee0Y2pp8v8PW9g8N5+rOtNhwDM+wrkVzoDQ+DiYfGjPSF",
-	"ePiVptVGD3b35hsd8Jg1588vecyqjR725tuElfDfnykbsJSJkBkihPfgdufjRKaaRaQ/NaKuXuCaT9mQ",
-	"K51OOyXxcAfln93O3t4sKe71lhjHV1Q3dMRFxaDtZbOvGUsIJUpTEdE0IlwkGfLagHChZS5BScXIZCQJ",
-	"1ZqGIzJJuWZnwHGtEYCNEz2trEDFAtKXMmZU5EN7L0K2fHgvrJl8dnwDQkEEdU5u67Wpah1miEbUA6bg",
-	"Roo6BxOR6pBzolk65oLGT5T9IZJMdcg7xiJF7mCgdyWprTQJrafLh/+KPzArRDsBmOZ9OiclBJiAbUzh",
-	"9AIiM22mae42sG26B1w4Y+7SRXZXUXVAHxVLDd2aX0/BwRMYSjaE5aIDkNZlCs+zcZ+ls1xzz8cS0Pr9",
-	"1ihazU/pr8VH1cO672EAE5neczF8ztMZLmW0jqCVUK1Zaib5PztLRU+rMOP5915ebsOuNNWryi6gTNHS",
-	"pgM9pplQZuHVvIgC8lSYSs/tcZUYJUJxw4mqlGTYERhTlaaGJVXUGWdsq5P5nholbb63S7P3IQ0NHYgw",
-	"zqIVm31mPo3yxht853javF4kx695HDdtJ0mlkTIb9usnh2Ibqsvkm125x9Jgl9JSpla20nL9TEblRSpN",
-	"e8AFV6PVrGNjppS992qvGI8SSK3HxPMTUKDyj9BS5yoDVNoas50h5xPl2vwWtD5k4HFvBa0Xn7lmkd8F",
-	"69lbbLM0WN9OPWeDlA7HTOhcs15hp6J0+iErL1GJHQ9SxqLm0ot5+53ZdI+SMaR4sS+U4p3qCHrOA/Pu",
-	"zcxC2eG7sboPbYcNlmstJ0SxaPlVileaJ7TNfClRxZtf4TH9/NbNdEHA17KQr6CVSAwzauQ38KyJMgv6",
-	"WBWiuc45K2wv/WA9QdorOl+xlKNO2pyRPFow9W//ikIl141lx7r+ZHLFh6Jm+o8XD/3d1lgYNiN/LZa4",
-	"mktUliwCpGYk0UprueGjtIqOMGem8kf9GXvO1f2Kx6uWKt2h99171qHrY+sqPwCVaO9ldxL0Vnbb4HLl",
-	"fS2Y9DumzUKuylZqXRDmECQpG/DPJIbxz3geup3DXqfb2dvZ6/mu6iHVbEKnVZ+I+2j3ERb+MQ2rjXb3",
-	"Tl1oE/xvt6F92c68GCq2vWCJLzH0bCVjZSIj5zARMmJEgAbJXSwdHAs0VhrKVyRlSsYPPq9XyJLRciNd",
-	"blUFq4/lHs0P/twt5Tn9YF9dtUU4kz6hhYmSu6KBPN+QTGoPtCjOSYNhu1OF0qzM0pAtnfGH/MVCBr6U",
-	"MQ+nDb4svVwWeGesdijsnpJ7cxlyTbKkQ15aif/UPBhRRZiIWHTm3lEklkOktDQTzjTeIa+kYKfE8Fug",
-	"ypQZ6Q5No2g8lwPTIHzHEplC0AdVZOgMDlYULwRwN5BW0DKNeyTxlZxD5mW4+czkX6U0tFGgpeCUeSp5",
-	"GI/fP7B0xGhkvRied+A6WZmS8W5cHoUBUymCqC1PL9F7RfewFDM38oJg3cELkBNUjncxmVmKW7Z6C9jd",
-	"lV5dak9ktPKCGrbq4Qwpe+DK68Z8lcqJzWNBEz66Vs8IFUTGEcNIAwhdJn2w2Gaqob1iZhPzMQQ4swWr",
-	"ZcliQ2KHqhOga5RYfN07PK7u17ZVTZjQZhXN6c9DEAgFF5vHoTYTZoE06TGnzbNprwcdv3f2x0RGGEUy",
-	"qJjQMEtvUJgoO35XNV3J+mTeb/ou6ASrNI5KxDr2qHt0fwuaRz46o1NpEG70eUc1ZJFmSSNjRnVvnspM",
-	"RIqwBx6aJ6pDPo14zHIHLJgzAyIk/GE3BvkgqlAjKw5h2oFVtnLnLWQfgNvAdMAikomYKUXGXJw/UB7T",
-	"fuy2e2yUwGmHuGBEaps0xIpewrmvdg0BjWXKgmK8XCsWD0yX1gWAHXfIBabnmquSjGQckSwhEYsZTBtI",
-	"kaJMB9MaUB57LLixy7uYTZJYJf0Bfs4nUmltb86MUbZjLPfYVxr2EYr1w63H1yqZuYezsyxZ5n//nx9v",
-	"bj53u3/87T98xxeoopEP0s8f8Xvv9B5cLHjzI3AlxwxlI0vQCcSwIaO0cT+eqLUVDJ1No51WDg4qmXhn",
-	"NRXFhAa/5kCmJGEyiVlnWeDT0hEW1uH5OMGJTCPsLJXDlI5nYsMKgbKBNmcZYz62vGcIJKrd+K2HAyF5",
-	"bS0SCJq/0imjnqS1Kwh1aEOwGTMvKgyBiKimhhkyik5GIyzZYDWqyM9X79/NpJKbb0+JmoqQRTfCfH5K",
-	"vvx1I26Eb8vBMLiqmjwwVwh6Mm3Uf3HDI1qBUTvQQu9RjYuUjhmHPfusz6xfk9i3nlLFDnszvsu9w73d",
-	"Xs8XZFz+aJYD9U4O9o6rfOy8/Rtt/9ltn/xt54///eOXbrD3l5ejja3npkgr6x5CKmapse7/+b3bPvrj",
-	"y76/CcgyqtwsO0yHOzRJOqEUg+oE532hnf/9+//s/PEfS88XdOMjPnBGvJUPbC2jCLBOrkDzTFhEpI1D",
-	"hBvVXOHWP2R+oEZbRX/znLrRmBE11N7LHpLVtFT5TkbsnVegxYBerslEZnFEhpIIOeksX3qb+F1SI0u9",
-	"lCdVuz/vLJ2twOFW9SOZ9y9Z6ihhZfdTc88XdOFjpjJiDXdJlPZoieiAjZY+sR6v6ozdRHw78IqK4YqH",
-	"41JGyic105QRCNWKCI1jQjWR5q6WKYin5oU47pDzOCZjNu6zVGHsBsTImH8o/qcnBHKlwCH+p4ey31lV",
-	"247N8mqHx2BGLdOIpTNJQPuroi34dF4zHu+qZ0zpK9vT6jovxg+mgsUlzZNApoDqkMuUKZWlNlFBjaj5",
-	"p90vCLrQTBCFxhUA1hhlIkpZpEcKNdeEpSET2hvr4Rq390xJqg+WBOxyuf63zSI0mrTx2DF8VOuPoBwW",
-	"MnOkXDwGniT//hqt9J7HMUORdGIOnhwQHFdg42w4RvIviqtZRfWambM/mmRhBMlPjMYoBKzA31UebeIM",
-	"NfJ+ebiE/apmFKnuM7pyPlkpjr3prcFEBJGpdXcsxvcqkoJ0CwkeQ3vcSpAdWifqdGfHhXQfnR71evtV",
-	"gWnfEG1JXnLfeNXTOWuzh68YRvnAU53RmIxpOOLCiKRKl5xDfaZ4xMBYPzRM7ImyBNhZjbLyhfWYk/MF",
-	"9O3kRcSEXj2zoJJW58nuhctM3jOB8ZV1mbw1arDXNjiDVIOQCJmNYtR5notMGyXzzFou8eYtZ4RVUsHy",
-	"nzebLVhKu+FeGVbGS2/rD9KGZazmYDEvz+ew0bAG9cFjk+Qlw2RBD14ic8HVq7CKx6etR3zoTTWwBBVz",
-	"kX3eoePosGdkFz5gCrjG0nb5eon4tZaYT6NpKd6Wo/1xkKVOA1raMphTrFN/EalcQMj6pXvbWr2nj1nj",
-	"PDje79Tgf7Ka+NL3zoBvo+jBHqCmSrOx95qtGUk1vLAaK4jTtdGCZqKtoPWS8hgclc/BriuGhmBXS9W3",
-	"u+3mndNZ4d1bnGqL6H4wthXPRGWxt5le4Fo8z/RouQu79O68O82NuHYltm6RQ+6zNYvczKFaTf/4SU7I",
-	"OAtHFX8WiKahdM43IxzkW0wutE0TSC1U5cQ6Y0r8Iyd8SGxIp7npJWUJUCYCVilCBZucIUyM0THzfiut",
-	"Kc3j2HpWExreG4UUrDUy9UWtDJiu6BUz2iN4XMYSsp2pIICe9NTlCa+oARQf1/IXQw9mX1hEYjplqQpc",
-	"cI5j+UTRqVpPsq9yjTK5VBahMlAfCf0subg20tJjpLBmApZ23cw7A8KU6YBQMsjiGMNDqM25ufrpvL13",
-	"cOiItJT1l9OtUJrGMcQcPFGEIsCengaIMsbLkjm5F3KiSrl5y81iOOplYka+jBvEQLG22v3DSvjwYbd3",
-	"vDx8uDBSzSeVoRtRkr6ZL6BpBhaNDdcolgrz00uLXUYEK0nYYwu0K9gEmm0g//rClVeHJaLxsHzdvoie",
-	"X517ff5h+lB9ce/gYPfE++o99+eW36OK4pp4//rS+3mmKhKA4kPva5+XM/x7UKbMyM3rODBsP4CJ/+Ff",
-	"whrY0tzOBFtmDUP3bOoguzKFZogOuRsznfJQ3Z2SuyHTiAL51j4LyF3MlfvzmqZDphViVd5NRvJ8fHEX",
-	"zOVBG8Ki2uFQ3wijVLhzO6NUFa51pDAcXyShBYSnMB+PKV5EZdQOdQaE6Cz3mJArlGY06tyUQRnt/Kr6",
-	"lXvo2avXbHq1MnDNPZs2FxCaQOxAg749B5jFBdf+HOyhL4W2/EEpO7XUC6NqVYY2ckaaWlAnI33IgTb6",
-	"ukRoVEryrzreSJbYDGRhIF7K1FSEC7jeiBr5w3SKydoyBW535qINMcILwmiHlHuD/Gc2pzKoYH7i+aC8",
-	"GyiHXLxP1sjyKaMjVdFhvaYNgKueedeamBATZAl4zONQrPIBBMW4lyzHqvlp2EHzc1de+aXBlbZt35Df",
-	"om3NJg+tiF0U8wGzdnoMR6oa7ALwqkCStzMc0yITOdWP81CGjD/UispPiy71KJXZcAQCgY0OJebIpQMa",
-	"sjUEZ8WEXtfsvlYWH3h8m39S4xUtup5dvPKUFpDII1J4kTomI7z/0Jj76BTevpTakJZRvmwSqUwV0XLI",
-	"nPGnQXRhyY90ib4mH14uoOWWdc1Z55WZJI6BTCjX1i9Ci4HlQEaTHK3KulXyqDmQIqqZUpg5bsdZc2cU",
-	"zqzSBOa+R8t4Hry2SgDmujnJVS/X8sFdVzTSJmGnn1d7+9Io4Lrp+3ql1vVKrc8DASlv4nRpSWq20O8G",
-	"cytTzKI8//JovQe+LCKvcS1o+BCRr82BuUwhBJBl6gn56fr6MpecI65CaSSWmkjQhaJhXYZmMQ8ch9++",
-	"kchInRKb1sRUrh0aZpXqs9KYQdRS5LjrgmtTBoOLWdQh7wcgl6lTONEjo3haDmGBeCqYMEuSSmcVdzv8",
-	"wC2Gb6/8ETQWTXd3d2+feIDHJ6w/H1NbjsvCoKw//vP3tv3X/3aPfvg/3uiqNQJnaBxLo5lHqzg013GC",
-	"hjKNpGA+YwLsrJCg/huK8GeLrgGdmYvR55uPYy2OxkIBEd9alNxVm61p2ogy4DLPLj8WMGie+j9Jllu2",
-	"7JITMz00UZmzHcrxmGsCWTw5AruUsV9FmvND/Cy5qHoh3sgKUlbpMFE+m7W7NIt7eeaTz4ExA4aQE1i+",
-	"N/lggrJ32busQekgeBzQi90h5tiVAMI27ibcBCSshTVeSebN83nmBTH2mUYs5GMak4gPuVbLLaB5ZnAx",
-	"4WXm0JmF3bqfZXYj10ctfgeG07UCE3LLc81Zb266tvBz3oj4sEqvfkPHk4rxdlFzjaMZ6wIWy+MJSmtQ",
-	"t7hfhRYeSQDWr7gO/MpmsA5XQ1nLHSvLK+f5PBsOd6gZoKJZn3Lxr3VNj1XCxesWjSFgqXO4GDy1NWI6",
-	"5M7ce3fWBenI3DwLyJ356w5tFAXCYnlAu4c1c/mYRGuw/sfKRKsKIU7W8Bx3Os6NSDI+QwQ8UJ/FLEpb",
-	"C0zi04Wy638uFF5rxFeP6LBoWtfm9SW4iEErE/wfGbO/6zRjXtdRteTHKj43940Tlbh4oDGPbq3mAbVK",
-	"8AkaLUsPhimt/K1CmTAYssoSDCrBd25hvD5pC7q/rWznMrcQjth3Jt9fPH92kdt4t2ZG3kBc1JrxS1/R",
-	"gI2Rb29pknAxbE7TH4qPZrBJS4x4QfJ+raF8ZjzLRNqCFNbyRJcJYp7X0CziDA2IFF3EF8+dW3GcKU1G",
-	"9IHNF6ybyX5aWjV19f0uNX8wU+X0+J+MGlbymBS7vXWxqsRjthbPVPSx1q38tbeq0p93PhVUfXfRJABw",
-	"P4NXYItABA6VKZoBAQyKOOC5ghI04Vil2FWW4FF44ehH8aHgYogv/D2P9qkK7hWHeOIH4L+EpJtHwhK5",
-	"EGeiGFPWWP9orfrRKD3LgmWkcCi5mJyvSCrluFGwdzKy3vOFhb1kdAnvQUAtz5VIL1TEuinOF0JlgwEP",
-	"DTt5C0bvb5S6WIn/Xi+9wVw9s+kNFtDe2puthl3OdDCXVme5N2EWS6c03vyaxl1dgqWT7+SyOzs/WVtn",
-	"4sUZ3hoPhy7GTXAOZhELtFFdFoaKCImpf5AYNZCZiIpcKXApjmjksKnnz07EQh5tEKSWfdbX6fTcXyka",
-	"vZyaQXCJlGObWJkkjKYKdNiUs8ilVjbPUlmQUhq0ZKZDOa4YgD8KO+1WUAawRZSilqM9r4pS8Jp5BNx3",
-	"kBkM/9BoDYDW3kl9LWOWWnPss1ROsOsy83l2+XHmSc6Oyg9bmNJ6IQwdxwzMS5cpM0RiY+d9GQGZonGj",
-	"U2BI9IN9H2z2MmWNP7yCt2cPhVv+oCDmhSekyV06c9q/j/zzJRxzcab43OqvEbZOxRQdh4CEg3n7E8Pe",
-	"yfksSg6kwg14rFnq8luourcRBnBFsM86yCsTQQKxTypBSp4/6ikjaQZDyDRGHLMUImdmM6vTTNTEtdHw",
-	"3pyJubZfyjQXmFT9t/b0rPO5YDRlSr+h4f1KtGK/e5fjSjTpt8w6H1j6kvuY/TtZ2sAxncJ1bvh7CGAG",
-	"AI3EEWIEkwfyig/zRjagEL8cJaRGh9i8JJUSZ92rWbMSx5v72qxkjg3lUh9yeqttsGCa87cffWCEEjCx",
-	"5S0aKtbuG3+rAP7wlt6zD7KuyLga0zhmSufUao4KWl8hHHwouRhaFIk+I0zIbDjCghVA0VaGL5I4HFQW",
-	"TTGvVE5ExYHfiLd6pROP90G1SttY3ZaZNQ3y41smvYW86cpdBytyplzmxCJsUpmVGUtAb4LiJVyPUHkg",
-	"b5gCQaDPNPAmXMKEplqdOSu4IR5B6ANL6dDpItZdHGdK+zhVzAb6ZcpYXfn1dMhShBIoWdsdXUH55kHK",
-	"mCsLgsIDDHLCzGn7R0Zj5Q2xgj15JscJTVnkP3VYftHPNXJlK6U5YKhFeKjDvk6pMPLcQFfQqIsRuTee",
-	"Qis+XhMx9cToTXqEyKMKJl8S2Mp8PFNG3VD8T6YsNzLHMKtAwRedY212v/oywWQnWCnPxz5izxe2sopz",
-	"c5xdlqCgh/ly8SW6X1kS2USOrIW3s96mxzVWhfatrvkzgNNwyQJuOyOE0iQQhrBm3uea5ux1Q1AaIack",
-	"LGxgb7gyr9mIkUw1+QBfXGS8zqM3Kriz5agBGFywCN7hUkZrGa6/myWtwY8xv9XMd/ta/1b1fWe7KumJ",
-	"l0xEqCdeaZrOFU25ysKQMbyP86Toj+JeyImAbySaY30q3qWMPrA18pfXgCefrZhTsQ7veirORXJMubha",
-	"PUi99CEXw5UCih6YWJTzhRl9ik7K6Nmq2JQ03xRV2pSB2xTltiJoDevQtVcGVQe0kQ9Lsv8XmWLmkOY8",
-	"oXnRypiR1ZKMweIKQ4vzFOyqPjrpoMJHcatnkLgXFhIyPOlRyFQgjyk6yUvdmVkZmahD4E5lqbJh95At",
-	"nmemOGFqxkTrzVd4R0V9uoJNfcHUh1mDrzP9WYwk0OGFaQ1zCtbITQmT7EozGteM6dqZnkv5EhOj7QOU",
-	"BUIBF9kLgHQ5KMWqrDGgiKv7DwvRpJt9/96VNl63kU+LYacbNvCoYQybBFOV4diwfochlcV5+jaSyKFv",
-	"SWvEX1x7bvFYbaLUB0wUWnfdqq08T2Xy+FYgVObxzSzK1mjUznVKhRpz/ci1cc08cnFcM49dHdfO+svT",
-	"9OaquTFyhuqnwbptrKESPwnW7GHtItStcs0mznI9Lxeb40p+LlN3K1qB/ivJj/OS45gL95evFsU3qP2C",
-	"sfUcIUQXfXpVvNmkWkoBY1EGsbCYFgtPwqoVUy5lqVrKIkF9NntsRp5a5LpANXj9NE5I28xhYHJgSHBP",
-	"I+gn4bpDrsDGBFZUQfqGvgObFsIFGUOOWyHj+IDf67J5nygSxjK8b+5v7EvpDQfL5T8U+KhgE1ctPYdP",
-	"9uJbP0YJUxuoEJVXKPE0lcil2VSVbN5ZUqJGPrcrFtg4mgp54VgXkNbKhVlra6pd5ztuXzG0U0rirqmw",
-	"to1ty7yLvYHqAIud4X2A+Ileraqfrhyy8zWCcnLNsxZGYzSvIdlqIyUY2Tlci3IOLh+zmIulU7927zWN",
-	"1vENzUXrYIk6KTzROsyDS7oiFpaL0/HQgi9ZrHxU89WoOa2PKsHUxOqI999auTm2DolrwD8DGa8qAiXZ",
-	"+zwj0etwWSN2b2FQXg3Bl9z/9o7kTQK7ivrapWkEuS9xSYyWlPFXMNTK+BGpS+bzy0w/dltrYALDJAPs",
-	"9VSOuXLI1dZvCJiAHYIcrKhuVCSw6hlM9plKQmVZsLO7zCFWHbF3JVLZj9l4ZRnf55i80lDQiYpFfFxI",
-	"fQsBaV7zLtOUz9RlQhRFcOUTZZa3Jup2wFlcE5oqBwO0sxN4yUiVlCR0tniqSljYyeXaDvJSZHieiwZc",
-	"cT6B7zxW0mGYI3beE6jy2KmrnW5Rv904et2e/9LRM0WmWu+kJi/r1hIfVHCD+zLTp/2YivvlYH5TyNPB",
-	"TvNhBrjzPkL6JZOarijuf0wSlhIAZ1ZnpEtoHMuJyotgtmpEuBoLlRXX1FkJnGpEFZlN7jrsrVqcyyJm",
-	"+LPTTQuuXk9offB5X8ddT0XzRpUDoAJttaZYd/VxFzRcbmn3cP+4t9aw3BpXm1t9XK4g5aMmVw4Anz/0",
-	"Iz4cMeXqdAA1jOkUE28I1POw1ejgRbRCQ5G5cgAKJbGc4I8B2PbF1Mb0VLa5W184o41/+wLUgYOoS5ai",
-	"FaDW7Hp+eWHrEvezVGn0y08AEVDBFW/OTsyMxmImYXGoKgP0FdZfur5K0ESNZA2wibU6VC+rNXrBdl7N",
-	"kOjemuemZAt5xKjmbYY5bI7FUihfDkWR12Iu5dUrHZugxMPyQ+6jhRJ113LbZxCmsSLPhdgm4LhEy7xE",
-	"K5J8XtIGoptkBqW9plBTcci0TTK2diqFwWylsE2uoOrnv9n2v9n2v9n2v9n2t2Hbfk75Ua3KJt8giwRP",
-	"tVXduIB6hTZ0t0M+KuaQgWlfQuwxMFYk3QlVSIQsOsMnAASvtEwUQB5A/LyvNC30vEwBRnEbwZSjpu4P",
-	"swxzsKzYnW3Id9d8mKkzsErdcarURKZRs1iUTLG0rkTtYm0l/zIouvRPRbAJi9ZHMvonRK6ZNQmsgEJT",
-	"ppu1jO0zJ3r3sClUZnFrl1lLt9Hnnjv4IGiOIzl76yKxNvjce8k2G/LcvdpswBVOv+K3fv590F3h49W7",
-	"/bpy9SKSVmuIzYr/yQpkOQ8OcYeY18bWtodBMapin0dHZg0c7RqC6kHlvt07OKzekQcrSJdYCdw11ds9",
-	"6e13e6W2Six7AbyoZyNrtqHqgy8K7p7HEzpVpSDM/MF78ZLyOIPgfShR4o2y/GDLcdXUerNY+VwQakXC",
-	"U0LJA2dGXoQK/QGhJGIPLDYbRGispL2rQRqAWHxwTQsiJ8K94dI/JiMJyPul8WPbgFRgG20FLfi0iiZQ",
-	"/tk7Kwe+sCqqQBhTPnaE63BIUCYZ8gcoS5HK2FKvk79dAQIaG/JG6AabLMi1q7s5T8emq6rVEdBZ1Qyy",
-	"yQz0yO4Gy6rN7juUNYHfz1AEc+mMMzezBS9vhFWQF76v8eHhinMFqrMNbzTiJIshZ2rGJJ7EVJsu25rR",
-	"JRgtu0uvd9gAN0K7ir4TiKF/a0WIu9uqabBJOcrQBZv0uktBQ6Ab79ArITjrhOsizsa9cvuCufLWn+oQ",
-	"K6qTjrhKsxx/aknghHsTgSwh1e4NHzDNx6y2zsM5GXFDo5BIBQcNaj1oAmb7omSwaQTrDpunDoQcK30w",
-	"zLTqM8I+01DPlBkRkSL9qXUBzkfb5SFHuwf7h93u8tI5Q7o8CApqLVsnZRkMbxkuYf4uGAzYgKUpZnKt",
-	"30jZ6mAvm27g2YTcrFDUTx7wVNnVzGHVc6cU5MDl9gb0tIJFwrr+uEbOikzoiSL/MLobVLQiWUK0LCBT",
-	"zOU0lJ3WOnaJLF4hBKw4Qh+y2aN5PB+BYjNoXTzyLJAfF2jdQE8z0G4kgRLvGUuKEzfBi3Fj0HdehX9m",
-	"aqtxiKdcRKok4CFjgC3CbZe5BaDYTzixNLX20xGmIWNis7VGATfukPPBgAuup6euKBzWh8ttCnBjUDHF",
-	"H/KacY7SjIB5LjT3NiOq7ZwBsYINQgwxjI7DSEmaCRVUXw8lAClLDKlLjBR0WkCIjKgq1YIb089X92yS",
-	"f1v8Uopnm6nzMwPr5MbfClrl6bSCFvbtFetgPWf8mUkyj9C4RKqww/eaxrD3M7LrANiNdCQWncZdf8G7",
-	"RMZyOLW1umqSdy19AEEhbqclIVtQXgXo7aaK/Al7lZKUhvdnDsEzB2WQkQtfqkoV5quVl6dOsMkLTgWl",
-	"wyEnAodeFKuYQ4APaThadRj+SrZIANXl9UoHVdCvVSUEicU0hikdW6NfcdbNLavI+eUFuWdTRUIqzFWb",
-	"MntLmG3qT53jYuNZwGum0K4K4ddM5l6Q3AqNLIsSqu7SWomsX2Vi5Tktn8fW455miHtruarVftbGGFxr",
-	"yevXugDo2zr+fF2Jw7xuQJVvXGb9mKsRi07JA0v5gKOFICITHsdE8aEgSkrRIXYOp/BMdcgHps287VVe",
-	"fJsJzWNzB6OyDnqKw50oGxfyjlv5+gBqFbTquUjneGvUuCRysfzbJ/Nip9cP8sOA6q+i4dpOqukUXY+K",
-	"CxmvHhn6Ddhh5GDWogjPUD0Q0kaTgUA2YjSNyJTpxgJ1qQDb8nE2VcVRSq9IZRGLwLsQ/ThX/WV372iu",
-	"/Mt5+7cCRBv/uO3sIJS2/e2H//OfP9a+OvNmDe42Vuj8+sgdj7yzPXhQYPB+xqMZzF+XltDd2es16eEf",
-	"LlyvgZNxwV2PzVTHtYyP4F5s/cpvPkMbR+O9+usn8JpNN1jC2C9t2+QnCBQeShnZa4HbOuFQ76Qibx8d",
-	"HR36/WQLzTuHXpMCuIZZdC0b1GbFkrqrwoXMieqFGwAN5GVVwj3ZXDmp1TZ867eeZVJbE+qw/bWEuUcf",
-	"JmzAO6pSMs1KmpqNPgObBoOqdMT8hyjNEmfYRWBRB3tgQRIgsQ8vVokVl6W8t5gMLPHEr4UhS9YHKnk8",
-	"wokHXx7QSsCEHfO+ERqaJyrOoopUWx9l6r7NBdeECjWZdYgsbBjV4JVKNpXhP2aj6GNSpBk5TMg1IEJK",
-	"u+clvzVK+psmlbrNq8nUVa+65Z5ct6siIdUTu6BUxiJs+dZF8M8ZqqjVCthnjN8k//nh5TNyfHiyH5C9",
-	"zl5n94eqESZLxSlnenCa0JSO1amkmR6dQhtt08lpZUK+LAUo2+GlRBv8qSu10/P7ykI5lrI50OVKQz9B",
-	"VCfulJynjKZeb69nq8vTKBqrbImPDD66DMtV3UkTam5iTJoDjQ+Kr3IB1qAEkrytUQjrVHbIJxtPln+F",
-	"ztSATEbgy7HXO1Sbh+I0Puz3WCofBua7crH3+tLcQSuUqj7/2WGSPlEkSXnISMyVDggfFNZoa+QqzqPM",
-	"+jGrKSj7TKb1fq8PxTKkTNnsbR8yTX0XgxSBOxuq9j67rAVLB8I12wTVpE8JFYRHAaHknosIvLnWsv9E",
-	"oekzL7eL9lgXgYriW8dvWfDFjJpbTKY2OnPGPezPd8IAi1f8aWllG6yV8NbxtCGreB5qkGjL+BYr1ee1",
-	"n14trGftDYqqJZr3Hk0Zwy4NfZpTBqCh4JcAVwc6SaggjKYxZ6k7mub49qWRo40UAPl7DYlOy/lhvfjs",
-	"AcJZSIx5ZNMquzjD9oD8YUCBYwyV1Zs7gx7i8YykZs89+1nLUNcQmcMsTZkIPUf04uo96e3tHlVPx4uP",
-	"H7yVLlaSvJH7r29q+qgaFJSaK/bBUiVFQADNDwqMC/L+4vkzG4myFR9CxBXtxxXU2dKlwMY2+/K7qUYV",
-	"U6XfmBcfM+kxTRJWkxoKYU7o/8yR2XDUT1QR92Tuda5IjIwiSwjVNlsFZ1E/ijLIdp1RZ5VIJ5Uh0S1X",
-	"A6NybSTrk7ErUaKDZcYaQ9nrmTnGc5m8EXv4v7XVqPYOehW34P52i109NuKstA/zRJUTEJQcdJ7aTLH0",
-	"DHzKDkCfwCJV+dle73jv+OTocLfb3V21HNgsCVR2v253t27WAOa4NaOGaX0tk0aZFc5oaKMMst8CSP0A",
-	"iRojJB1DgNgdv1y9ktdrbjJrQWV8OzP1qlDCtUA2n0aoeKAM4nD7B1nqAko26uXOkeO8OEAuikdhFCeL",
-	"ZgPmmq6O4n+6+PoG9ceByaL37vyBcijeDXVePgIuy3OAAEeo3yU9N8GddmNr6vtDwvz+8KaLJS5CdGyW",
-	"5IIYnRrkadtY/fy3zioLWLbtMEts/22jwJjqPMbmm0uKGWDFbbUTUfD/zCV3lazyO52/1eAJWyoumf1t",
-	"3/N89SHnjMvpYmY58vqBxRzm1wa8EWGWcj29Mo3hrPtoeMr/9dLxgJ8/Xds6+2MYKL6Xt2qEEhf1+mxR",
-	"Mtc7SUaMRiwNSD/TZZDVmdwu88v1mysyoiJSI3rPAmINbjnEyF27DWbhdsyVZuKuQ94nTJxfXpD9ThcY",
-	"mpDEDNBFpZZnMM6MMt3WwB0qszBLw8XAp+3m+dpcQQ5FFbjKmuDlRJQqodhMCgiZHFOs0vH+2QXBlJ3A",
-	"paeixA3PABsHJabzy4vOjbgRCIsJ8XIfXj4jJ72DI5IgkE2eHqwQjOYuhGg5KqKgFG+JMDAcYh77MR2z",
-	"AIZ6B8/vOsRCrON72FGKhcA6N+LuImLjRGqjpbZfs+kdkYJQcvn+6pqMoaSeaStlCdNwuoiiA3ZaBHDf",
-	"s2letBuf9GU0takY+TO0vsN0MYchRBgnYa1zpuExndr3sEGuyCTlWjPhYtm5PiV3n9t2cdrQxh3Qgt2a",
-	"wPwcyvFYipm3cgJLpYSwP6nYjcC0bDGtH0XHtGhmT2EH7jDQeTKaujVCIDMhydxCdgiSVN72E0VKJOda",
-	"ggybGxHSOIaI1UiGaocmvDOOCPucxJQLXMiUuahtdBTFPMT0jweWKi6Fy+hJUhZCf6fV9XXFXrQkQ2n+",
-	"cefeZdFdYJbxRtx9bhcP21QDrZklUJlQTN9h/9aXUuw7nnpF7p4Xvd+hHf/kqHfwA7ZyhW1Y+/7BSe+H",
-	"zo3IYXlOWz9hzWA7ndZpa7fT7XRdARma8NZpa7/T7exDYqweAVPb6UxYHLeBwneg6vDpl9aQ+XwwRYyz",
-	"OQ02QwaOg5HPgM9ApDAQcMxoKpRL3LfnnX3mSqsOeWm0HbO5UrCzIq4JALCYtZjlC2+ks9Yrhpr/+8QB",
-	"2aZMJVLYpNK9btehzboSikkSc1zJnb9bmEG8GJYKH+V+gOF5dLpqtlDJUKM6CF1lrzB/V/nYdxziVvnK",
-	"aZ3+/ofRKcdjmk4tlBiiOZJYDg3/N6zLbDwdKvB0ZHiLzRxt045pt7LFf5/cq45bEO8+r7U5r9n0iult",
-	"bovtoWZDDBtVTG9+8UEPyPoxDzHMFwgaIvOmroQ3nMejg92jH1bYkxGjsR79ucFd+Mm2uMU9wC58e3Ae",
-	"8we2pdXHqgEgVpheSovscuUWLfSY6ZSHauFC52X38oRe2/D8Kr+1zS1dZc0+6x24fmZMVJm6v40ZBQS6",
-	"XWDgxeLPivJz62y7f8RKV9Y2FxcNR7crBeABqRwzPWKZekLMRIjVd1dbevAs7+1YWIE/We0efGART1mI",
-	"KERQf8V+gjcvE1EiudAI3mIZbX4fh1IM+DBLWQR8EY/j4VHvJCC9zm5n9wdXlE0xl87TT+VEsZT0aXjv",
-	"REQz9BvhzHPWpW47bnBjwUZWSeU8n7e5b1M6ZhqwgH+vtxJWrX+LrJmGrFr/yBgg36KWXDLx5QoP2gQK",
-	"Alup4v9fwZynLUvRjInIldXRovjhGxgW47+1lpIGY2ti3Zw3G9lcPEcgNfut5Rlk12VKg7cFtQmLGODf",
-	"ADO18vrvZBw3ZceInabVmomnlrBvs5Q3nnt3jY15Bk6Lgp4hskki/pZvYM7Qsz1KGZDL189e2MvxcP/w",
-	"h8AwmJGMyNXewWHduMyYb8MRjWMmhosHWA71O2//hqF9t+0/vvT2//KG9y0IWMHMq0KsRZrg6qzkvw/K",
-	"pWnKAuCimBbv2kP8TM1aVzI687H/MXPd7Hf3PCZLWaJ+MyirVpg338iwpspfxUXh57udxXfUpi/9K0h1",
-	"zg+tljO+0EZSVglatnIZ5WFaiTfm5b1h2mSv0yXIs0iYsogJzWmsyDA1tFK5X3o/gArpssBQsS9/E8px",
-	"brIx9yVEjSjy0/X1JelTxUNYc/M2blDnRlzXhHP9UMJ1P63CN+DFWFojizV2B7T2o6XJd+dvX9xZwwfX",
-	"RuoRiihzrdHYngTVuRHnFSIwCzpzp9rGzfkujwlhNOy2uUs3v/zBzgDBMXjH89QO9bRkuCJm5dgYuPaN",
-	"CLHGKmAkn5eBKrgiSvM4xrAyrvLFwhxrSqYyE0MH+QYAv3fWR4fxYHdwjqcJI+UoMZdooycsfmBkJDOj",
-	"3w40S28EZDTCPbyWLHBhpnptQ9EsatxTiYWUa0Tzz+3JZNIGKIgsjRmsRlSSJTH4MOE2A6o4P+fC0WOr",
-	"lMNZ3MGnLdrbjQ7Z8aC93z/aa/fCk4P2MevS9tHgJNoLD/q7h/s9CB+BTxQLUyO1tQ5/uj7/5eDNr+/e",
-	"v/y0//SXvf/+uffq08+HLw7f/Prh6d5/vf3t8v3+618Orj/+9uLnX3/pPb/a++m8FbTg2NgwPtdm6YgA",
-	"L7BUMzMRJL454q6blpVAEI+6dZXEn+P3T9lvv/zy3/3/vjr89Pmqf3Fuf7+1yVVp67QVPf37QP/Mfus9",
-	"+/WyPX56svd67ygb9T/+/HE32U1vJ592hy8/vXz/4u//dT87mwq/vA2xtqxzTC+U3yqSwUqShlkujBaZ",
-	"2/Z6flBessoM/NGg8ApGg2JgqDtgrTz8c+aiqxyv1mmLTX8e9V+F/D3/+eXHPy923/ELdTHWyW/PLg4v",
-	"/v6CD37psOnPf0afLvh7fjF993w4ff/8fv/d319M3j6Hn8O9WPTHL7vRf/0cz3awePSlWFZuw2dRlyoJ",
-	"DzMBlDkRfZlDppkHZKseiyZfeBHScwCSQl7VfvWk43OqeHsp0fVyiawzm5B1XBHzer6oizLxlNVaz7le",
-	"GLNRJ4Tkhbqt8LpebIfHv1Q+bk1UB+3THB6hHsxJ+HUo8nMR3+uHbi8lzDyUu05+XSaZzh183846tmRD",
-	"ZnMWZe7XWRpEf+3iXtZZmZwRLF2V+VCMqg/R6CF/bdHIdl3wq1kDPHoWcQHBBNTDfhfL3CDTgpcMP9ld",
-	"9ZONSvcvnFxblpJRalMjmep2zB8g/taG7S+X9CGb6JZ9tnV44aXC5YSeCyehgZcRqm5BdpDmY8C7zlFV",
-	"EBxJS/DdIUBvB6azA8VKN2mv/YANfhNzLfS9XXNtSAUK9QG5lEoPUyjDhhHRK9oRH3Z3aDTmYodmEdZa",
-	"2YQl99w0+YYrfQ6tztnofMtRvLLjchyXvmgDNTwmEhFPCRM65a66PlclYGqf6SCHtivLMsuqHP2xRRKD",
-	"tYNIGA+VvcC5BUSwCVMagbM2Ybr+NHJg9RaQ2cEkBRi3O5l1kJmtbkRhERukdDhmQufmEr+h4DKViVSA",
-	"8Yj5+BHLMWDYONEcIGC0JACDZP1GaSaIAsu64TI0Bp4SlLHKwUyAqwVRERWsMaqRa43lAyNDyoXqkI8I",
-	"ToTJKpRE6dT04tosqj3pETO6fBpJYVOTUAeHXixAGWjiiEqNXdqq1AInga11yDtJCvw7i3LNlRGVzLVE",
-	"VjyGz/MVX/kIliIGABzij6aq9Wo0/rxKEzburZFUsLutQdT5QRMgSxrn8HSlHLI+M1QXQbLW48/gi3Gi",
-	"XTmx/tTQJNycBVGVqL/ZUWxlGGhzi8WbMCjsVop4mj8p14sKpRjEPDRkwwtCuB1zNaY6HLVmTvbfJRdt",
-	"9NjWn+oVaRdJ4WfJhTPtfJcEnA/w25BusT41RGuVAzWSE4HQN+hdejyR4oRznQNYLDJsKSxa2phOiaGN",
-	"rdBoE8K0btcdTdOhLX7tFW9eUHvPuKCaOQAYOQBjJ552FaY0MYI0VpIoGVmtlRr7s2XoyEiqPG8X0lGB",
-	"DLEGJhptkaXc3d7aAd8mVI9ub++wBaqJHNyIuyHT72TErJ/6rkPOXQwjhv7CZUTHUgwh6AwH8UQFbm+o",
-	"LjmfSSQZRn9rI46DfRncj1SRTEQsVZAmuuzO8dhjjchSGue1Xfu1JKVcC/29HN8M60Rvwd1vVgBNlIdh",
-	"jx33d7vtvcFJ1O7Rw/12/4AdtXejbngyOKZH/cO9VjD/MbR7m9LwvnXaSnd9r1gR0TyN2943Eihe2RpC",
-	"Nc/Y94YNREf9wL1Q2uzWaYlwgffvNJlRHoRhdGtH5r+3Zu0mp8fd427rD8MGC87SDM6ovI2e1L15toOj",
-	"MDeXAEvTZuIpYEmeICCDCkCtLYdSgNfH4pwYGSqUDyjery6o5nU+N6EKudOw1bg600GdpvDOiRGGiDex",
-	"GaYjK5wAYwlpQkOupxh/GcfOHbr20u98Mf+5iP7CxY+ZL6B7ZVHYNPMOvQgrShKDt3C3eJS93gLcUQ6m",
-	"l6GEKGGIstaVYPMSrtDj9+QDG2NhnOISSzORW10aXsA1ImCSQqIyxFjfDiiPWdT6469gI8fjFd5p2z4c",
-	"deKRsKbwkjv/xTWtBdu2r+3AO4/wzuf79orpXFxaeZPMHiwNfrISAq/CVzW9LMFQYu6nwk6CZ3Nh+EgD",
-	"q0kCR6oGHUJV6+Kps1zAMbo1omDnJfQAO9hhwxr+Y4E/gP7LVbztg5W1aEx63ADr2Lz2YQZlczK/siX9",
-	"ez5UiIxlmSHAhss4sCQUWPoBf0lJh9eQT2Lr5GxeWfGz0AVX3075plh0D15oZUGqQLWA3Jkiw16wzzpX",
-	"OAzt59dTOBPVRkFTK0eCmPOuIO9jxQPzAe61d9WULI/801ta28tlBG3wnjRNWUiBmSJidH0uvElBcfGa",
-	"bfYEl/qqEx9ndyQgMo4KizN5L6y8gbhPEaFkLIUhKMzkyWWgjYmeepZGCjwaRPWCsLZ/tSt1ES9ZFqdf",
-	"hKsj0p12wHcu0gy5Iy1i2itHR8TTlXnEq4ot45Eh/zDWW7CM7u5947B/F+lvV8DSiuXQTaL//6UIVfIo",
-	"bNvsro07H99fPH92Ydveugtym57AYiJ1XNpOc4Y5b5LjLkjLa6rpB5vxDMD+ovW5WJjv1T9QjPDbOAhK",
-	"K1SXb+mLaf+q8vp1mik9E1QJ9j0U08rAl1yXwKIsnMSGpHU6ZrfmnhMzovtMCIwLtLvNBIDhWviQJt6I",
-	"MrPb+YL/2KyVC44GmroeczRWMni92pDT00sFQkLdozXsV9s0WsEyv2K6ssZfgft/v0fY2bH8tZhXvywW",
-	"SzrL6NeerNYCQ9M6O46Wlo0drG1eNt/GKPTPQKnOOCSKzKwy4tg3M/+4Sihe/lQYNG0olkudK5XMX8NQ",
-	"k0vKl2j3+iZRekUZzpGMIyzyCGZbCBqtT7PMdZHmuseCAfyTxgheAhL8pYzqFAOzs1vSCmicZ7Y9wUXM",
-	"w+xgEyHgzUhUa3kCEynjjTphL6HBbe6FlHH9Nsh4807YxE5pzdXd+WL+s3kvq5lsY2uvGQKi2G9GjMQh",
-	"EIoN5xCDQqLL+jGe0EY2F9OtBSStWl2UtoEfHrtK4lasQcb4Y0uxGJko0z6EtIgpMmTarV1/SrLc9dUh",
-	"56707gNLQzkec01g5yFkFhY4kdGpc0HfM5Yoez3BDmCIEwSGuFQAwSaVOjt9FsvJypfYZaYvi+XbtEhl",
-	"mr7MvnqiCsyoLg5VyngTJ+UtvXfnBLxhNneE6w2JQDMsR2GpufY9m26Urxcl7LbK3WeK8tVjJW0hJj83",
-	"whUwSVDp0IbcPtL8ZlYOQwdjJUkqNdVQlAHKDisWPzCFfkMjnkHhbYvRNFM60Ubom5EV3wOEnVHhV/ci",
-	"wkBKBQo3YuHbkpmtXEexljKgdjxXiHmlRgyKzksRMkwI4EOITwide9J6ZMwhAzfs5o68Ybz3RjhzlKRW",
-	"IqVGxq7ycd/5cs+3EM1VoY1mhqozZ1MsAR5oR7KFA32jIVl2JYoVN/JIzOh9JVlrO9LIPZt6HECvftn/",
-	"9PqndwfXz46ev3m79+G/nvZ+e//rf788fOEXT+6bowvteiFWKpRhdYZN3gHXtsl/ai9Pqfidj4fgFLfl",
-	"4ckX8Gt6ctAlYqvxfacOnEoRza/svHF1CmtSO3JTxTezpeUpIBbqCbBxjYSPhWu245xpcvtYet754iw2",
-	"m7991iXblaOJ7eJuQ0cuu9bk5J8kXjhf+C1z4u/33Dlvi3YrsW2PyrWzey7wqJzbdFXQ4suG6UwxyHtV",
-	"IHdaXHKI5JVZOGIlaABn5V4zRHcjJ3JbN8i38ch89zeIC9XN8a9doetv4oSZvzZ2aMI3brI4v7zYtrkC",
-	"u1hmqticL6DYQIfXVzipMHEZMZ3UV+dWtYJqacwgTBOoe412yoEEgDvAwId6ZOE9i4jM9GleKdzwOTHM",
-	"YXVd6hnFGtvkrlpz+86FUlqglBtRcpbEDPsmfGBNoZCXieh8K+dfolSGBPB9S9VFZfevLFjj4nzienSF",
-	"SGMLoM9zoRYJeJOp0zmY4FmpA0gwrqZrb4Udzsc1rSVX5wxy58s9m25D0M4puZm4bPbMHOE5Q08INeJS",
-	"OTZnrFRpBJ8JOSFSbDDHgJahIr8ey1tuy3httqnlN8qUNzaREbgII/gjpiEb24Pnj1Fw/AyLp8L2YpYo",
-	"rH5Mw3vwCwc2MYWmTGky5sq6hhAHpepQxsh+mcURgkaZ79eLcnjF9KWMLvNZbNsnD53UcJWIhVzxzRDb",
-	"FZ3aki+2PFAOQctdjtM0v1Ns8AgXZJDF8XdGlpdQLG6GLDNXxs5fNgX8lVBTNsDqRaWYhLXpBGvUrjpV",
-	"+OplKsdN5govX8vGr15CDeWWD5idagKLhOVz4ojQhKaa9Kd1MSxQdfvptBLCkhNhS0gBRdxtsTz7p0Xr",
-	"g0MjszTMS9wZGkIV4w9vuE2TyUFFusZLYSuDbdUSW5RUBsRC9lnvhOqhmnhiLo1AywDrQAf3bBqYBQ6g",
-	"fnkio1tbWT0Ik+w2lCnLH2BJ6Nsh7+ePsBhX5ZE1od2mtib0bX+qWfFYMaHto1AqfSP2unuH7e5+u7t3",
-	"3T057XZPu93fgtLD3a57CNb7IAj2D7vdYPe42w1O7D/Mf7q944Ojw+Bgr7d3fBysmkwDK0f6U1f1G3z+",
-	"UI1/E7xu5AwLpWNORvQBSr5GqwbCDJnQ5TTLeugiRH9iANZitAJISkaA7Dx+AdPfVEAUF6EtPGuLdY2p",
-	"0RZILJUN0ZtNDPKlUAo2KRe0244YXuoBeqTx1zZQQLcsKk91eRLiRtAVv8wXDfwd8VEqdrY8fZwKlFDK",
-	"qW99NpAW3bZMH5YWygRptnndOAoP6KahJUde5vwrQisDc1DuAorqgpQLMjEOzMJu5ocgYgp3e4GJYznN",
-	"vmL6OTZ0ZStgLHRPnttKdiMmbA25B5CKAGyvL23x5rpbDKDj/XdYe7dUQ5YLfdhrlaqUtr1lSusGlwMn",
-	"5Tim0DEeb6P/141vQrku6vt7RtkNikqqh93SALue8W3zsqvsWa3ECu8QwDD6WqfPdDwZyXim+3JmJWBy",
-	"KSlFgc1l2AkUMEKqMscRjlfDwzhb2iI/IyNGU91nVC9GuFt+TH7KG9oOTy/a/8qs/A2jqpaCYvPj16Ic",
-	"uFTKWwG9AwdMWSJTzCNzuEUbYtNl64qPZecEhNU1R1gdSQwh9urMPOQA3IbIyDYaL3eOzLLslA250oj3",
-	"7qdGh8zs3lQFLh8IqkY57KcwgPyOQyh2GxUzoRbTeSDTDvkAs2HRTEVV7MOsLIDH2QuRiumNyCcclKWh",
-	"vG6s2aLynU6ezeX05+Ma0ShvugQIsVa5kA92PXLYoe3AsmA3aQlR9OuZN99BagQT2lD3ApAWCA3C1zYP",
-	"WP2zRExBoKspoYb8oE7+PP74405dERswf+zMTEu4Jlg1GKWNStXg2eOlijIwj+H1H4DbXNnGtkNs2Dr2",
-	"1IzQer4qgaFMzYEhdrDmli1McK4QbTkvBx7yoZDpo+LlVmTswL0nZebwxBa5zhSatijpg+V6W8I33GaG",
-	"RxlGbtYKsWMSGRHw9KiVebkRa7JN0Rq2tSVSg8Y3RmrYEEj7mf7OqS1lNI4B/1t9FSo7d5LKI4WF5aj+",
-	"E8EK62gREeDxWn8dLP9/AUh9LsrJhnXA+rDci21Y7IEtiqR9AT/D0blnCWDNkN0eiehUdQj4a+4mhop/",
-	"NIf3DpQpKDknI3VGqCDQvJGmwBMJpoQ7GkUsukPR64EbZUsFJGIPLDYUg4E9zWkKR/jNCkTg+sgBQQN3",
-	"kQZ6z0VUp9qb3yo6/cKUaGj4tfnkr6WjgK5xKHWd46+PzXu90imj45xtABB1+sDSNpiwcED1lg3kex6b",
-	"xoDGiuXd96WMGRVbNl8ABVVt9TD+toI5rtgQLoyXOzyw7YVfy5TAsiJ7GNEkYQJxzCxhlviCPfOLGQMf",
-	"0+ECDOPFZ39Th/sCB/GNDjcuAeFjc426hCRM8WApE2FtYnn+Qn0d2b3ev9Yhg538CocMKWZLhyynBO56",
-	"cadOj9i4dMLs4Vkx9+EatEpLOphLpGT8UGR5BYXpBDFrS1W6AqKkFX4FsdIijhPrurlQFSh9h1UBuCIh",
-	"jeMnzrDSuRFgqqWakoGMY8gaQyNon4b3w1RmIuqQC1gFIz26EF1bKwcrvFeMNOZb9pkreB1Gg6yhCUfw",
-	"FWqFrmGPv9e4NBgcjvNrG21wXepwU8YQ43CX794d0IXduTuoKXD3LQN5cWAAqwJUCyIttcbHCg7/otPV",
-	"wNwzH7Zm2rutVAaBJ5lQWYInHhrCgdxmIi+bPPO8DOfVuAAOzmbnC/y3QfTbWpcpxsGteXDq8032viLt",
-	"lookwWSiM+uvGWKYLRMQlWe5T6/b+5bE7PJjLDE3Jd55GuTiNlNsnZSYx0lfr1jOZrcrEyzc8+8hRWbN",
-	"DVwDdAwZQBHAtgx091JGIBRidDxGSio6wax5e3HHFEIkRaZZQDBIyEZLml+BFRbxyZliZySSodqhCe+M",
-	"IxJzpdHabcfSIZ+gdN2AD7MUDeHKWtYURCVGeeI+GsxvBI2lYJD+P0WMADJgE2KDlIyc5oYDZZNsKSia",
-	"17aA2BcMiFdyzPIPY6qdl5bFik2KUPdVCD9AyALrUMrzq7nCVCTUoNzcPQJJnky2GRjiREa3YZK5EK5b",
-	"LTWNbUDtjzctGo7ZTStIZPTjTWvC+jetv0ivs7f7jQGL8ySImD8UpNEIqhijMxdrok1LcGFGRqk+lT0C",
-	"RiF94hJKLWIBlN9SuRvAQiVU8CrOzYcbq4x1I2pLY31NejVqzNepqmVIGYpq9Y+ik8E+3Wvv9sLjdo91",
-	"++3jwWHUPqC74RE72Yv2u/sz1a7Mt1hTiyaJoeSRTDyvOE2X9WdKV+12O4e9Trez99XLVSUy2vipSjMB",
-	"6A8JALGtXLWqyRFrDqLd2HTzb+jsDaL25LRglPoaLFTnh1/H6mCxco0qr8yda4gMAlykAHYO6+asEDYs",
-	"vhEl/Btk+18AZLvkiWpMj6tCNmwCQ3td9OwVNOyvipl95oT2FIpbG3kjlkMQNyxkVlCqJY34TOW0ta+I",
-	"ub2EGB4Hu91Uof032PasblvatHU2a4vA2o329N9w2v9acNqPv1KagjksxtKe9X1iuSMM+IdC/+jUMuQ7",
-	"77A7tVgBmF2cyMgohTYoAjJbBWaAQOTEnZqKMP/hRuTv3Y1lxAecRXdY+NnaRO+sPWhqXcAIuwgeHTkg",
-	"5qYsQjKsbryGr7ZGsfyWGOB2MnkMhEPP9eJ+Y9WPhpGw5uVv75tdvj6QBHnFYhbqbatEBVr4Nl25WwQe",
-	"R1W6znsLh38N3Lq1DO2ob1zK6HtVjS5l9G10IrMmNbcWQEABqw1DlmibmxZlqdEDznJmwBW5u2Qi4mL4",
-	"TV2b72G4EOHbiMwerxzNeTTL/7a5wrlrqbGrsoznsEhrgmRLKTTlcAKGTJOri1fXLz68DdzePFFkmNKQ",
-	"2TRfe/FdXbx6ffHmDd5adgdr3Xs2oQQiCxQZ0XQcM6WaxxfUYs9H36eLdMF5sEultASZ6VvS+pWWCZ7G",
-	"Aka/IdVvCgzw0Z5PJIFtXp8LNvJ70AvX2LLVdcEZuI4KWAzVmqJu6IftIJ9Y/0qG92a8uJ0q6yep1DKU",
-	"MbkbZeq+87B7h1hbOSt6oojMdJLpMmCPxf3gGuKtNE21Coqk/BFVhInI2kSHUkZnAMdMY3WDpif4EkX6",
-	"JJUhsKArI9zT2OXt42xYdAawA4phvjcOBU005jk4de6Ujri4gy8nKYestlgqG6sfM/pg04/ySd0I6yBw",
-	"4ODmM80EiSACDH1gEApOYjl8VPjVOczjWq7DIj+NeDh65gbtEePh0oi5kZ4VE5EiXCSZxqsgnywZZ0oj",
-	"YEOfGU3J3KwupdCuXQWpGoGmfUI4vLyyEF475hFVc8SmWTrmgsZECoTnClPGRLUkrq0vj608UUTxP9lK",
-	"k9Z62nTKWk8fOeFPPNKjglBwenVqToi1ZSoRsJihvgtIIUXGeqOM+p8YH450085TOdlk50/ZkIsiptGm",
-	"b1luYhNLhZwEhGoylkqTwx55zZ/Wja5Pw/tYDjetA14xpbgUl5YRzssjuyifeyRqyxcx7HMTipbN3qww",
-	"34lwPLJ0vSgc9IpSQZYMUxqx21wfCVxDt+AKL/3NI3AOuD9VLCcbvq5CKZSM2QbuK4gkuGepYDGwZvNL",
-	"mwtuz3+SGhqNMNiepgVowT1L7FVSxDTAyxVsuhvxziLl2lIbhsY2ZAF6nzBhdEW7FKsu7/qkaxd/k7T7",
-	"Eppy/BxadymaTxQZ03DEBfvqJLxpmk2mbYxCehTNOmjENOVQ4V0bskzDEX+AcBfvLS4Yi6Dgk6Zphzia",
-	"LMkuMtOKRw6p40ZEPAW71jQA+oZEMsNKkURjLu4VUXS6fRHomUymWxKAPkH4vJanhAstCSX5pPMgH43w",
-	"ezLFKCJCETMhx+qRulqmY+eBpjt4z/huIVujo1FZjl735LBSNmynSZrYa8YSXH2kiCeKiGzMUh7aFQ/y",
-	"KK2YhjkyS/nSyBT6J7yJdIwl76Gd7+cmdbRvtoves41gNBqqIwMeQ1gd0Ea+Qv8vcCGZ6W2zIZRvFvOh",
-	"JbzjRmyCebxM5Xhr+pMhEcMdcs7xzdnB1o/ZBm/90imTmcYb//+Vc8Y+s/DRZ8wdn/EYgJAyoUifwT09",
-	"Z2aZiMC6IhHlx3BxFE8r4D+pUemUPXo3Ynv39ovPLLwQ2zNc2DUx/+eQMD/MxpjuCzYiSvIWzVjNK3Ii",
-	"Kqfz9xZoy+3YkJVfnYY+Fp7QPMC1nGx6uH88n20K4HEX+PrewSHow/bP3bmQ17k5vzt/++LHX8/ffHwR",
-	"LCCBumubiYdWw1GX65T+z49//O3H1sKZHPaWj/2jIUUJmIbpKUCLLhVC6iZimqjN8d07biAgfZLpPeQ0",
-	"FQLummOZYEvPee2I1hPhauxyre1Z1V7xB0dO9lTl1h4MebPGCq4slip44vWI1RLcvw1fK3S+RUW9uDg2",
-	"ApOfoYEJW61am76BfckO5LbaYPHMXMEZovNs9m6P5XBBklhMDUNhnzXpT4ld8TPy89X7d0ZvZi5Rm49t",
-	"EVE8TeBwvTsH9/odONLL/q7PbRH9XUlx1yEvzPUGpCkVAys4JXchxOrcmbthxEV0I9Di7QBwbZgCGUow",
-	"gGNl6GGuxqJIxyIC7Ma6flVJbJ93ynRuxCZsWOj7eyOHavNiQqEKY6CYTCzsoV1xwSa4IXUHG5flkXws",
-	"D5aCxEAlyZiK6eJ+NeXxAobSXQY96x8D0h6WZ2Apy9UuMF4a3dkQpEwxz6+qxviAyuuuIz6LwpEj3URU",
-	"I5pgk0uwNGQk6Rwa1tZjjSyeAhA++vlyJDK0zfKBrZInWMlW0wyZuCwFnbd/w+rs7T++7AaHvb9ubjq/",
-	"d9sn5q+97l//0WQ6l1hTiXx4+Yzs7++f4GpbNwYIrGaugOCXs49a8uBjpjQdJ+qRpFniVDItMajq5vvY",
-	"kBsZ+sOLoSH7WpgbuVqYXN5hJXXzyw0swk3r9GaWNndPd/d+u2kFNy085fCO0pHMNDxFeoGnLh+uHe13",
-	"90t5ci5/brcXHneO4CuzLPDN7slep9vZ6+x2SZu0ye/dvZ23NN0xgzh13ZO/mTP6B7m5uWm9enFNdiBl",
-	"bGe3s2uekL1ulxz2blp/LUkiDWozV1caxOwQ8gGsmMIKGIpyuJlqOxSPs7mDapX+hnEr5i6+zQR9oDze",
-	"wlXfoIiOQ7Y0ixllMUvzvGzD8jvk/cChwVCIcFAjOSkyYfNaoVqxeABuIgxxPQUIQbgtMNPc6rBE2ZBT",
-	"FRAtY3ub4rWbZjFTGLTgnN6u/AcmoqiRTLVLUjHyQ6EbLyvfs4kgn38X86kk6XyDOJ9Epro9kOmEptHj",
-	"TcBWIQylECw0H5+62noALSNFKfowljLp0/AeVsXGZxiyo1GUMqXMde2qisZcaSbUjbD19LbtY3qJ62EI",
-	"VKa61aBIu5le5Zo87taYeLHBhSZeW1Hg4GD/4Bspi89wAzeToWYbI+A2uX52ibQA2mI1zO2f0ayrNF2A",
-	"iHCubK1JCCfgIrfTFVDDhOsOeWb+CZG6qZycQcnKCVTGSRFJPce8jvjAwZMZKp7IebQvMOve9aXUF9Hd",
-	"RtWyK5jrduMysQ8Po86v1UQWVl6XmV+Kdc4U2wzgK6ChmM4yZS5L7Hws7W21bjTto6kPi+suggh49MX8",
-	"i63fu7V9hg4++itNQDoSDnhDWzmDkJI3X61vvUIiv90Ji/nQtuViN4XbcFUpOvtPjt1QnUwdfsNVtfDu",
-	"tpKOZur7bgK7YVUghup6fK8ZR9VRfpvko5mVqhHdZ7b0zEWMC+kqt5Ip+7bl0W2h4NmhfkWghoUpRbNc",
-	"bOdLter1hvEZHnsA1sRouGdTZPrzIAybrh3skAfnyonnKG+uvPr3Bs8wtzdf6VpoeLi/h7yctQ/xY/T3",
-	"q5kDuQi74RrpO9cGZBxhNn8dxZNV0R42eoK3fXd9G9SHfzrydhAQs2OyUBDfBAGiwcWUF67fiuj9Gln0",
-	"9iqZQFH8OpnY1sHflizs22p3LyGmokQXFU+JYmHKtPqWzG4LwvdrqOr/XcrfSBnfRu7Gvj9xPbqCbV9A",
-	"m4VEgxSyEWOhFZeFo8azUgeQYj2SE4HVbGas5xtlTZuXonNmtfPlnk23KlYjaS+Xj90+Ql1hQMNB9F8b",
-	"yT22GPBcb1Ne/gAww6UddzCH34rfLLecvDb7V5jkEOCz9goyywXeTRYNWWozzBBgGRBrIotbqshkxGNm",
-	"me4DT3UGGcyQ66QwSCPD1P7+1EFJF99M8Q2boYJvYRnOVGbD0TwSr+qQc0FGMgMgDyyCb8jMolW7Osnm",
-	"+DEbWYu1qB3kjh4xcYbT6bNQmtFg1QuEhuY5ADD04YKLbEeCfdYbciRCxfqVeTl8ZTanyY7Dy9ey8auX",
-	"AKrhzTGimgDBQH6KEc9pQlNN+tO6+A6IkH1aEz/ZEhIS4ZjIxngU4E+sOYRMANy9rQBhgs0JWj1LAOYE",
-	"+EaNV+Alhvls1bqIw6oAIYXqoRocYbhVoGWAZBfcs2kAtXPvuYiCREYO6jsIk+w2lCnLH4zZWKbT2yHv",
-	"548scEv5kT1MtykLGX9g0S2cuvyxYkLbR6FU+kb4YqeC0sPdrnsInsEgCPYPu91g97jbDU7sP8x/ur3j",
-	"g6PD4GCvt3d8HKwavQErB3wHCBXOG9DZRnzgIzmZi2cYUfDNRCsCIwO45obE+4/qnx4L2UyhTmOA6W1J",
-	"XcjU5rCOIRPFIsTltQpy6EGVAevC2tZTKGE4pjzOwwLyqtIW6tTQ1QNLAYpvdWDkj+r7hUQ2Y/s2OgCs",
-	"So3cb3YvAA91SIWDu62IhN/OjHEejY2sihQmBzOouIFD7d+4SeMR5nc4WDtfzH82rBKsR9pr2Nftek9G",
-	"WC6qBB1KaDTGwHEjG0Jl+twwaeQ/rIUGhdPUKNNEZZCphduXacKF0oxGG7XK24yh78rwbrdqq7fGovP8",
-	"PVjW192X1TW+j2oZAPL2jegbOJzbuXC+jcH8eybQ3DZuBmIN4iCdAMvSTqCRmf4mZnJrB/jGdWJ/taP4",
-	"huDDuBDbxB9eDf/3/+VisrjdXwGC+FdXMG0rWk1ejq0OiNgdrq+LRYyT/l7VEhzdt1FM7MrU3BSWA3BF",
-	"7mB4XAzvzmwQ55hOEarHKAhYc/W7iAp6cHvdiOS2rIzYvne+4D+2Wwt1XSr/Gki/Tensn64cqhu7C6CO",
-	"KET6NiO+RRDWXx8jOKefLd9yi6nge1CdVuQhj9GdfrWMoXB+TUaSjvlCCy24FuFQoP0FnIzze/ppJM/H",
-	"F1utd+uk8potDWkcszTA1ALQ9+wxcWS4ibwCWdRmJSph9B6k8VXCz02DLMxS847Zsz6jKUvhtz/MT0ao",
-	"xN3M0rh12toBZmmbr9F1XUFaCJQEGysYVUG0HndKqdGZHnlk20sZqdN5n+WYIoTg+2cXpRyNTjkdKlKe",
-	"5p4haoMKcrANFUDaEA7UQkQNZiozAox0nqlW7ibPLPLgysYyvM+9qVyQZywZlT51Z8mjeTy7wNrEKiB8",
-	"jGXKwXFdcpUmWRyzqNScLV7scwxKEFIiaRMTBKCuGLo7nYtcD9AgH1RKEZ7l5IpJDuVec8L3OyQn1jlT",
-	"AjDlmoRSVVpBf01NE1juBuufovex/ClqNzXTRo0I+62QWmR1w5pMIGQfMnWXRRJTPZDpGKq/lhuKxlws",
-	"agjyaZ8QOjSDJIpiRARV9+VGhpBB6sGGobHhaiLKy76WyNuOCA7g53Yox2Mp5jkyFw805uZaxdL2ZrNC",
-	"ilXvBzLt8ygCcS6lmt3aOrOGYUh5G9MUfN+lUvm3TIQy4mLYClpjpkcS0U8oYnpgJ3l2dADZhKmgceuP",
-	"v/7/AAAA//8=",
+	"7L0LcyI5li/+VfTnbkTN3AUMGD8nOva6nu2ul7vs6trtdq8RmQI0TqSclNIUXdHf/R86R8oHKCHBUFWz",
+	"OxEd0WUyU8+jo/P8nS+NQE5jKZjQqnH+pTFhNGQJ/PPFDR2b/4dMBQmPNZeicd64mTDywBLFpSByRPSE",
+	"ETn8Ows0GcmEXI5ab6kOJm1yqUkwoWLMFJlNmGAPLCm+bJ+1G82GCiZsSk1Peh6zxnlD6YSLcePPP/9s",
+	"NmKa0CnTdkjP0kTJxD+ogWCfNb4wcCOLE/bAZapITMfM9MXN2/9IWTJvNBuCTk13ATZaHMiUfn7DxFhP",
+	"Gue9Tqe5NLBm4zJk01hqJoL5azZfHtFbes8U4ZooOmJES5KwmFFN9IQrkrB/pEzpbEC46PmICo23TOtV",
+	"Qzs6ajamXLi/u96BjmBD/COERcKtIFJEc8JLO6o0jyIyoQqHbQiiesx251eu49rBTumYXYb+Debm4RNF",
+	"Lp+bQbDPdBpH5nt2RE+D47DfOhn1uq3+8PCsdRZ0WOs0PBwe06NRt3dy5EYdUz3Jx8xtd82G2RGesLBx",
+	"rpOUFacwksmU6sZ5I025edMzaKVSllSOGp56hn3CzobdoB+2jujhaas/6hy3znrhSYt1gtPR8fCQHnXP",
+	"KobtOnzcuF+zedWg79n8iSJBxJnQSwOn/W54zE5HrcPhSa/VD86OWqesQ1sno7OwFxwNu8eHff/A76HH",
+	"x436DR2y6JpFLNA+TvDeUDGSryIzrieGnhUjkflMNQkXQOCv0yFLBNNMEWXbImouNP28MNc4/mHGhk3N",
+	"WWK+/csokUI3yZAG939t/n8BFRRYiY+vRKWRVhyLbsfPX97wKdf+zZnSz3yaTolIp0OWGFbHNZsqZDI6",
+	"TUQVo4ugzeJAQjaiaaRhGM2GbdgNasqF/TMbIBeajVkCI7ySYRX5xDL0EPzwJDwbHdJeq9sPTlt91hm2",
+	"TkfHhv67wQk764WHnUM/3cTQ1ePo5polDzxgF0EgU6GrRq7wLULxNc8sOuHJ8Gh0GLTO2Gm/1e/2jlv0",
+	"MDxtBcej7rDHOmf9oxP/LNTiCB47IWUu4atEahnIaHk+g0mq7tsP3UGbXJBhImeKJSSgQkhNFBMhGVyk",
+	"eiIT/gc1XwyaRElzY9EwVIQSxQIpQvJAo5SdE2xsyGjCkvaAjGQUyRkLyXBOuDa0d89EeaFs71X3xTUL",
+	"Wp/Y8FoG90y3sllUHZPjw9O+bxVumKDV26nhqWcXD0fdoEfPWOt42Alb/eDoqHVGT1irF56OOsPjoMv6",
+	"FTxMuw4ft3sfFR2zl/a1xaH/dP3+XZPIhARyOqUtxYwUpJndDEX+8uHlM9Lvnnb+WnXU7QC8Z73xdyWF",
+	"WQ1hDvdv7s9APTR+rx5qIqcVR0bTRDuBS/MpI4mRJ5okkakIWUhCOROGOZnnE5kmbfIch3IOP5W+D9Ik",
+	"MXfOVAo9MQz3482z8s71Or3jVuew1enedDrn8N+vVYtgxuzdlpBq1jJjrd4buGf8MwbGTmYTqZjbEZqg",
+	"LDVOZBqrNvlgSQOvIPj16fwH+HDpgll1fVSdh+PD9cIUTOOKJVxWnI4IvjZLz2gwMRKqTDQXY2LYfPJA",
+	"ozZ5Tuc4udD8I98P34Bj7MpPc1pqGhWIzhBCo9kIqWkAH1YT3430T8AwMQ/hsc9BlCr+wAgVYUaGabyC",
+	"CAstORKEt/yk11tLelpuR3jVcmSqvFJkcDrq0ZPhUeu4Ex62+qx71hr2g+PWGT1k3dFJ2Dk96vkZWap2",
+	"IEP+IqN0WimxP8BTz6jPemdn/REbtY77R0etPjs5bNF+/6R1fDYKeiN2eHLaP/aP+sF1+Lhxf5rwYPJM",
+	"Ck25YBUKZeAeP1HE9F441VZNimUI2tFUwvGngkhR+K5S4cz6LQ763xI2apw3/s9BrpAf4FN18M58CPpw",
+	"wlQshWKgDr83F/iLJEFB2DTLBFwnNI4jHsC1fgDs/fxLzZ4KTUJ/5WW5EMRcPccn/TPCzEvthpEEEzmM",
+	"2HTFGGJ84983G4trt3ogRtgitvE2bKz91jR9cXVpVXMahtx8SKOrRMYs0dys34hGijUbceGnLw3UeZCg",
+	"F8koYTQ0+oUjuAWyajaChJlr+kJXnvm1TbDPMU+YWtHE0icRVfqjct2W1+nThKHCc8/mZEYVMS8bBgk6",
+	"fwg2G4rSW9OxxykXqQZryXZTADWDhci0V+3vazZHNedPdzTqnILmsiC9+V79WWQfv+W7bgfS9Anr+e7m",
+	"NxVqmmZQSG3P4J0Nac7u+aW4BpFbVdzWfMTglrP3lNlRLqyYrtrk6ZzY67aZP1dGQOEhSYXmkRHuwfr0",
+	"IO9ZWOLIJycnx6D0ZevIhT42InCmFB52jw7NO0XN8LizrBrunQAW9g4+rN6RN1zpDfcD1OnSP1YNyrKZ",
+	"P7MR0CSh86VhYlvV4/zE9eSaBQnTO+RYyxwKXs77ya/k4x9vLn4+evPLu/cvPx0+/bn3Xz/1X3366fjF",
+	"8ZtfPjzt/efbX6/eH77++ejm468vfvrl5/7z696PF42teOBOeN73wGNq85TSqj+CxaQh1y+ETtZfaotG",
+	"sczKqydUw0UwpSEDHdOILAptCflTGTPBwjYxvXGmCNrvsQ3DOMokSAMtk5oUCO++5gLedtpAeSkaTRBO",
+	"G82G6YSi9UzIEI55TrH2HX8P7+xe56+H7OH/2b/aASiGy1+GYcJUBf+1D3GNDIO1VnwS0CkjRtcsy7jd",
+	"s1670+61ux1vVxsQe8g05R5d9Dn8rjI3DCwWl6JJVBpMCJjtGdoQREgiLgrbn6TC3B7UyLBtcmE0bqVJ",
+	"v3N2TIZzjY6ZgpbhJFYixlx8PieRIq3IN1Zejwruq23PF1eXcHdl6wz7+cTamGDwYAAH4aUkpVR1hieo",
+	"qr/L5wt+rGyNrJDUJhdDZTRCFJYiOeZg6qrox9H2Sik7f/NPR+UcRePlAWaPL0MgM3TGhDJIp0zohY0C",
+	"BnIlvetgCRYXYumpLljSNuN08ApYm/KZFA96M2MQxcNZHE8lt9v/7Z3z1KUbvNnIXYo+92TdC/4ZjWnA",
+	"9caqSJy+5VHE4Y9M5PJKXFM2lcn8LX+67tXFOyrrotiGdw4snlwEgeWOG9w9FyRg8eRzfqTH/IEpQqEt",
+	"VDm4sh6DkKt7BUYbIfWEizFhkfLcN/eo1i2R8FQKrmWiSoz/t5wTnx+fnJ6Z6WWksXwKFigALpm1e591",
+	"nN1cZoj+dUw0Hxm9mH1ggs1otClVFBuA87OOxJ8tf7FEB8uvrB181vfifl+9fnZN/k+3k12QXJCrF2/R",
+	"FEoFefHs+fUF0IMU5KrVOzpuE+d7YQlJFVPojHZaDDA9roEwFNOK0CgCi4wiXCsWjdqopxR9ah0P/yvZ",
+	"ezZYcpqMPTLBBxZHNGB4yTrftL1swfLjaKwwssPeyfGpZ2RT+vkSX+8dHS8ToW215hiY4Wax5Hg37HAY",
+	"TDzU5qsvxMMvNCk3etTtLTc64hGrz65f8oiVGz3uL7cJK+G/TBM2YgkTAUNynE14MMlXD6WLaSwTzUKQ",
+	"jvWKwIOEjbnSybxdECsPUEDqtnu9RaLs9dfY7DfUUHTIRcnI7uW/rxmLidJUhDQJCRdxqkG6B28fMGSq",
+	"NQ0mLLT+fkUCKsgs4RriVrhuk/d6wpIZV8xaENg01vPSWpSMLEMpI0ZFNsj3ImDrB/oskootjnTm7Fcj",
+	"nqiloVpRzQxV4ViJkZWDCVMLg1aazlGrgcgkGs3M3/mvSA0DreeDzMyryACGPygIe4WpaT1fP6lX/MEG",
+	"2WQSNCWaJVMuaAQCJddqYdJNIlNtJm/4nbWy1lhqd1P5XQeGls3/z8EX1TTKAXJQK1G6A2BEXGVDC9Qi",
+	"X+35mAZa5N8axa3+Of4l/6h8nA89LGImk3suxs95ssDHjLrSbMRUa5aYyf73wVpZ1ereyCG8d5zbqGtN",
+	"9abCDq42rOOIUKNkCSPFlDwCHiEvSGSF0hnEKbq2FDc8q0xJYMsF9yla85Zsd1WC4lOj4S13eCmCKA3t",
+	"bRKbWQTmLG3U9DM4n1kHNb5zPG9ZnZLT1zyK6rYTJ9KIlDX79ZNFvhvlpfLNrthjYbBraSpVG5uHuX4m",
+	"w+IiFaY94oKryWYGtylTyt6QlVeQR3uk1nvjeQRUqPwjtBS6yQCVtlZ0ZyD6RLk2z5qND3imGs3Gi89c",
+	"s9DvNvbsLbZZGKxvp56zUULHRq/OFPINdipM5h/S4hIV2PMoYSysL+eYt9+ZTffoJGOKF/9Kod/pnKAW",
+	"PTDv3iwslB2+G6v70HZYY7m28n7ki5ZdpXjFeQL7zJdGSjA3oxmc0xP9N/SUfn7rpr4i0m1drFuzEUuM",
+	"r6rlm/AskjIr/Fjto77Ouiinr/1gOxncK3Vfs4SjTlufszxSkvVv/o4lz/UCZ8UoZHzNx6JiSR4vQ/q7",
+	"rbBa7EZYWy2e1Re/LKk0kcKRbEutZcaUwio6Yl2Yyu/V5+45V/cbHrlKSnWMwHc5Wnezj/er7FCUAuLX",
+	"XVzQW9FdhMuV9bVi0u+YNgu5Kaup4/8ATcloLXHCRvyzjSJb8H102sf9dqfdO+j1fff7mGo2o/Oyg8Z9",
+	"1H2EX2FKg3Kjnd65i9WC/7o1rdl2JfKhYtsrlvwKw+w2Mo3GMnQR6WZquc9DyJARwViomnbBzYlB26g5",
+	"FIokTMnoAQX/RQthPFlvE8zMuWBfsoylPk9YutQ8jAHMuZu2CMfVJ/QwUfCS1NAHalJM5VkX+RGqMWx3",
+	"4FAalmkSsLUz/pC9mMvQVzLiwbzGl4WXiwLzgn0QheVzcm/uTheyZtXSNnlpdYfzUjQbEyEL/4afmHMe",
+	"yTESXpKKTOAir6Rg58RwZvdxkyQMhDIaRfBhSDXN7QtA0tAMxJmCQVeRsRSgYDpBPxfv3eAazYbpyyPn",
+	"b+SzMi/DlWmW5lVCAxsaW4i5Waahh+n0/QNLJoyG1rnieQfuoY3pHC/V9WEjMJU85txeBoXTUNJsLD0t",
+	"jTwnZ3csm8gnSoc/n8wiPa5bvRV88VpvrhPEMtx4QQ3/9fCNhD1w5fWtvkrkzF5n7IElcxfeAM4IOoYw",
+	"9FRpkjBwC1NBZBSyhLgWa9lFFrYzG00T57hi3SyB7EhyUVVyeYWyjK97h8fV/ba2MSO6IC+xMjSYyQxB",
+	"epx8CzEiSJoe290yL1/u2Dxxbn5syN27wLhkgiPJJWy4icEVldlG236fOt3I2gUrUPNdWKNNGsdF3cb+",
+	"dY9+ekGzEE9n5CoMwo0+66iCPJI0rmU8KW8ThGkpwh54YH5RbfJpwiOW+YfN9aOaGLGSRf0DY8zy/Igy",
+	"2wwpGeaNAaRQDMBjYVplYZbkSjWJGFWaDKZcXDxQHtFhxFze8BQvv+ye/MT1RKbaNWgGsfxd11ARRIJP",
+	"GRVZnJAdPHcxVHYkyGUgjI2EkilzsRIax9Hc6JUhixgsgnWGh4yMKI/SBPXM8kGJXKbKYlbJJvki8Dib",
+	"UKm13pK9pGgwWR9kUGrYRzLWV7gdpyvlQx8vzrLgG/jtv3+4vf3c6fz+7//mO8hANbX8pH6Oid97p/fg",
+	"IuLrH4ZrOWUYAQFkNKExBOQZ2jD3ELTticPbwMRaN1Br42imgnHZk7HzOY4oShEYfqaY0EwErL0ucGvt",
+	"SHP7tPfeUdijFIzMZBLiusaJHCd0ii7PhEVzIheyGHN5tIbWaLloNuxsUBAeVUkbew9yQgrcW3wTNH+t",
+	"E0Y9KYLXENXRggA6Zl5UyPpAOXCpZ/DA8EizPTYMjyry0/X7dwu5/ubFc6LmImDhrTCNnJMvf96KW+Gj",
+	"CTBVbqqUj/DWoTAgc9NpZkjHZkfkIsKQjQy359YH5+HMhWwYf3qRmTVVRLPPuk0+quzHp1Sx4z74h4dc",
+	"UCOb4oMFj2zvuNft931R2MV2Frla/+yod1rmjRetX2nrj07r7N8Pfv+/P3zpNHt/ernk1Pqh8sS+zjFk",
+	"yhYa6/zHb53Wye9fDv1NQD5X6bY6YDo4oHHcDqQYlSe47OFt/9/f/vvg939beyChGx+1gmvlrXxgW1lr",
+	"HF0YxTcGgQLv+Ey7td4u84AaZdnn9I1d6nwNplbTllD092ymFct3MmTvqiVnMzEtC5EyZhlmMo1CMmTE",
+	"9B+mETNSyqy9fldsJn9Boy0MoDjfyq17Z0lwA265qcPMvH/FEkckG/vZ6rv4oAsfY5Yhq7mBorB9ayQV",
+	"bLTwiXXtlWfsJuLbgVdUjDc8N1cyVAvyOoYdJUXqoVFkhHIpAohBAWlYm1/b5CKKyJRBQAqZUOsLAUlf",
+	"8T880aEbBVHxP6roPkPXMIq60xbH1OgD76ST6fMJYIaVmYbTIdhnrsrh2YebYmz4NHMzYu/WpEzpa9vT",
+	"xpo5JF6YFc6yyxLBooKS3CZXCVPKqCC4dROasOx1CEUx96RNRzMfTlIRJizUE6vmxywJ7BW2FAPj2rZX",
+	"VUHZaK4JfeZy+2/rhazUaeOxY/ioth9BMU5mJR27cJXczbC0y2AAvueRoeghC2iqQJPmQqWjEQ/AB4oj",
+	"thFJNnwt0V5r2CZa4sI6+ENuVobZ/MhohLLFBneDykJynKFJ3q+PKbFfVYwi0UNGN87jK2QJ1L1xmAgh",
+	"0Ne/9R8/vDFMFG9ujK5WRhWy9ziYOBcwW7SO1fnBgYuYPzk/6fcPyyLZoaHpgkTmvvEq1Uv28woBw9IU",
+	"EKbRAR54olMakSkNJlxYVxhojHZB0fuuyNhwvSfKNtDejOayJffYy7Ol9e3xZciE3jyjo5ToWJGojVlO",
+	"9s3KJOwKdX5VdtMCtBEmCbvQ0Dx/rGZO1aJ1Fm/2YspeKVcve7zbTM5C4hP3is8yWisKfJA2nGUzX5J5",
+	"eTnJkAYV0B4eYysvWFxzyvCSm4tn34SdPB6LIORjb4oHqO/wLLv+uUg/H9BpeNwnUyr4yKIbru2Cbwe0",
+	"UGlj+jSZF4KZOZpVTXNzMmf1hgQ2IRsFsYpuLiFN4Mq9bW3788cseJac4Hfh8D9YReQupM/wPzIXh0th",
+	"QFuGmivNpt4LumJI5ejNcigmztsGY5oZN5qNl5RH4Kl9DoZrMTZkvBkEg914twAZ9eXuzdXJ0QgdCWPb",
+	"8KSUVn2f2R2uxYtUT9Z7+AvvLnsR3YgrV2LvNkXkSXuzKS6crs0Umh/ljEzTYJIfB8MNjGg7ZEwAIFkk",
+	"achCl1pmxCK726DmGDEXXUWCAPmRQUb2AKeXMG1EYLD7EWq0ZyNp/cES2SYXI22xbl1HzTJPimlwb1Re",
+	"sBbJxBfDM2K6pJQsH3fI0i5ORUkyokmbvAM3Uw5JBOBaT11O94a6Rf7xeqZjiMRsFgtJROdG1jSiRhKC",
+	"F8NCyxTuhs2VhTI7KdJRablKo/bR1k+SixsjZj1GfKsnlmnXzaItUQEYRJNQMkqjCONoDEGYVbr+8aLV",
+	"OzrO1jXPuswIWihNowj8KE9U6Q2KmI56XoxjyBzZE6omZjMeWMJH80wuRCPl6rOKU1knqmRru0MkHGtq",
+	"PjwuhW4fd/qn60O3c0NatWlzaOYLkK6EwtnlcKjNwkVSafizsMS5P5hbKRpldq4sQoBgM2i7hiDtixff",
+	"HLSKRuPiDf0ifH594Q2QCJKH8ou9o6PumffVe+6HCbhHrcc18f71lffzVJWEBsXH3tc+r78j7kE/MyM3",
+	"r+PAsP0mTPx3/xJWAOjaKIOZs4DA1lkD1T2bgyMwlLjFZDBlOuGBGsA240O4FgIaRWQwZhrhR99mrw0i",
+	"rtyfNzQZM60GcK4Hs4m8mF4OmtC1YdG3AkBEZMQqNLSczigGCthRZDbQmCVTDsAtmR3ONFcMLSjOy4jC",
+	"QwcEE/6NoDx1K6ybwgJKKc1o2L4tAoTaVShrdO5Hz6a+ZvPrjWGM7tm8vvBRB3AJGvQRByB7rhAploA2",
+	"fXnSxQ8KKciFXhhVm7K/iTMdrQQCc+icZMj0zMgz2WfFJIQiHpcZyso4x4SpuQiqIZFZQiY0JFOaGMEl",
+	"j+ZUwCA9EXMQ4YlRdbEMUULypSos7FlppM3l9chG6t1XOebifbxF3lYRQqsMYOw1tQD8+sK71giG4DBr",
+	"YIYeB3WWDaCZj3vNcmyacYgd1D+OxZVfG9Bq2/YN+S1a+2w62IYAV5h3mx0OdDlIG9sMObQg7NMccNhc",
+	"BIuGRmtWNPIYkjWQrxXM8EsOxr/RnHD9ONduwPhDpYwPP+eWegiAs18QPUlkOsYsDBvXixMf0YBtIeUb",
+	"faf+MBQmQu14CNskiYILvv4nFb7ovOvFTSmuzAp63UGmOOLfzCZGGlggye1zxk3LUeT8PjJRhSzyoZS6",
+	"ZmJ3wT13hS68iotiQhO2yiGIjgjqBkRmlOsMgzQbZQa3xUueyCxIMksfKNwn6OSyg62443JHYWEWS9+j",
+	"HyGLV9wk+nbbBPiyB3H94G5KOnmdmOPPm719RYN7puu+rzdqXW/U+jJclfJm6ReWpGIL/e5EtzL5LIrz",
+	"L47We/yLcv4WN5aGDxEdHk6BIfcfb26uMk0g5CqQIEXJEblKICiUpVUxwCtl2qok4Hw6OBwPU3kpEwiC",
+	"wKu0mAeIyok5j+3C8NDcAKf0tENSEZnXHfYsjDRiYZu8hDiPkNl2JzL3JxQLJNXMYl60VtjJNN3S+DbQ",
+	"H/VksaW73d4h8SD2z9hwOba6GEuHgXS//+W3lv3X/3U//fU/vBFxW0Q00SiSAdUs3MRbvI2HOZBJKAUL",
+	"fTYs9wyVAbPcREiwfhhq8WcmbwEPm2kBF7sPb87PzUr5Ft9alS1YmRlsI4QMJ3p29TEH9PPf226LyDSN",
+	"NI8jjiVWwD37wJJATo1WD5lfWY0zKSO/3rfkuvlJclF23LyRJai3wuGifDFFfC2MwPpsOZ/PZwGeIyO4",
+	"bHOywTSLDnvvujYLB8Pj01/tQTLHsIBwt3N/6y5wjy1290Zicpb55dXtOY1cjBAXZMI+05AFfFpCFqgK",
+	"gnEZ6fnc15mHF9Z4716qxT3dHqX7HRiStwr7yEzyFed+O/u+hVX0Jk4EZTL2m74XGl7RXO1o1KqA0+J4",
+	"moX1qFror0IXjyQG66HdBidoNxiem8EFZp6o9bUtfV4fB5BVDyjUrE+xRt+2htZFtEtbfgUvBtScs8B7",
+	"PWE8sfWY2mRgrkVI/dM5uZvf0BpvfoCnYL+gU2YTK4rD6x5XzOxjHG5xP+xYkNpUcnECSnVuLEVRglwI",
+	"BHgkuA82qz9fyNxp7kSPXDgG78F8pXz8l5UCcoWI7BFHVk37xry+Bie02UgF/0fK7HOdpMzrjisX2dnE",
+	"mem+ceIXF1CM485qN1AdCH9BQ27hh3FCS3+rQMYMhqzSGGN78J07GK9PgoPu70rbvc7VhiP2Hej3l8+f",
+	"XWZ2772Z1ncQtLZlRNlXNOpjWOJbGsdcjOvT9If8owWs3gIXXwEiUek8WBjPOjE5J4WtXPxFgvCADKUh",
+	"Z2ijtBbnQv1c56wFH9OEPrDlgpML6XFrCyRvvvGF5o8WShqf/pORxUbupHzb9y6cFZjN3uLL8j62us2/",
+	"9laV+vPOp1R7wt04MRSCWEDOsLVUmg5fLFzAvGzm0dpLdVlozLEguSvQwsPg0tGP4mPBxRhf+HsWZFUW",
+	"/0tBBLG/UMVVRIPtAbVs3RMXiE4UA6B4jx9lc5X90aBS68KRpFjItJxQxPqCrEiSmTdqBenHExuDsLLK",
+	"ngyv4D2IfeaZourFLtlDhv1lIbfoLdjov1EibCmkfzepLAA3s+BhtrUi/CktOquenSe01DGiFfNp83lk",
+	"lz4SwhqEqGzz10kA2fHc+02QM4K9XQTQxbQOQsci1oY2WtLarLsRhMYT93rBBWtON7hJJzS0iqzfjhuy",
+	"gIc7RHhmn/VNMl+ZheTyWhOIdOaG82jr19VMaQDRd08YTSLOEkRMzQzYQxZIxJdnrH4a04pk5mZDptq0",
+	"WbzgPgq7OI1mESOajVIFvyEBefWjnJstg0y/g5x0+IdGOwa09k7qGxmxxNqXnyVyhl0Xedizq48Lv2Rc",
+	"rfhjA5OpL4Uh+4iBYewqYYZIbP6ELz0kVTSqdWgMRX+w74MXQias9ofX8PbiGXLL38xpf+WBqnN/LzCH",
+	"7wMUYQ2DXY1RsLT6m8eF5MwD3KN4lUDa5ohHmiVY4Dp0IFL4Y1bSDWSfJMQG9IQp8waLQtUmF3hDcWXT",
+	"vS0elnM9I9Kx7QM7/WwrAvjFJyT/JS7yLh91gZeAKSmNDMPAVosJxhiBGi9BBVQENNLg3hyzip4RMLWY",
+	"shzEaZu8d3N1kqGqbt0e2dod2Nu6dh+C0YQp/YYG9xtRsf3uXQbD4o9pN0uP8gXwbEA6y4kwY9Jrxlu8",
+	"Mh5Y8pJX3XYWDCGiyRgpB6nQCqt0GLH8XpAjGxeaj1QXiDhiVq9ftnjCYfCYT6MIz0nFSkuNzs5VZEoT",
+	"VsgUlAn84Kyyle1mN8OqpkMJLU+ptkI9zFtZ43hl2/k9s4oGKQHDaDk+L4uU0rYNfycA4fKW3rMPUk4r",
+	"3INTGkVM6exgGtk+3zcEgTEXPGECogGzXcbYrTmZsYQhmh3UUXQAIKCSYeKo0jkoXwaeoRh2SRNEGJAz",
+	"UYoFqXWLecVGj4dKNQpUUt7Yha1oZjyveCRW3gLX7uLd4A5wSay5EBZMpGJFoKGpBGg4VrwhRly3yRs5",
+	"Y84LAss3ZFqzBG+KVGAUDmQVFQ4kFYQ+sISO7e7aWySIUqV9+EURG+mXCatgQZYNWD4O5JGDhQRxitUb",
+	"UEuiNleOKxK7JQPhEsU6lcW4iwLRC8L+YTQqSPPyRgHC28/kNKYJC9dJ6IUlBHIN7Hf+Y4OVcdcwYCPR",
+	"C4k0jDBhVeUBEiqMaG+WoeIM0inzL5Nv4q7Bp9Cpv0XYkeL269K9UbyEU2XWWfE/GIgMERRmJObOtuBn",
+	"NYYEu1QxN3M4iiPwNOA7sNnOlrZjafaL69vMCdcNy3t2N5Zbd5FrbxE/rVf1cY2VsdJX0T4mA2X7HSL0",
+	"MOa8bpkwvqUDZttIrFooTzELapjBrs1rNm4qVXU+wBdXuVuyGKYSYncxYAYG11yFKHMlw61cLd/NklYg",
+	"WZlnFfPdv2VprzYlZ1ItGBeumAjRuHCtabJUzOo6DQLGULTI0BQ+inshZwK+keg38NkFrmT4gW0BfLBF",
+	"2YfFSmYlN0bXUzM0lFPKxfXm2R2FD7kYbxRW91CZooDWKws3mhcYh8w1OYRMt7BYjUDlW5VkW6UKWzVy",
+	"W6XcBjUb46pqBRuXsABwow9rUEVW2f6WkDQ9cavhxvi65VK7zdX14Fan/dhVfXQOT4m7IgEsVDZYWfbN",
+	"cKptkPPeCxDQ4mih4COAymt6zwQZzjHGyEg35JlD2cNMMgsZkdeaWvQVVALLxuk7KuokAJlWvWlFi/ht",
+	"TSP1C9MoJuxskcMVxOm1ZjRaMTQY1pJrpJChBBI4quFagklrmOqKTKGi5LiD4Ydc3X9YCedf7/v3rgj+",
+	"to18Wo37X7OBRw1jXCcosYg4ibWXDGGtQAup5R9LFVNmN4MoRegQG/s+YTTcYldtcuIHTOzbdlXLrTxP",
+	"ZPz4ViCm7PHNrMqnqtXOTUKFmnL9yLVxzTxycVwzj10d1872y1P3aqy4kjIe7afBqm2soBI/CVbsYeUi",
+	"VK1yxSYu8kQvj1viWX4eVHXtWj3iK4mtywLrlAv3l6940Dco5ZW5S9Z9ep2/Wae8VQ6kU4TRsag6K0/C",
+	"piWurmShvNUq/WAxv3NBYFvlZkPt+/Fp14Tm3jCbaZWh4ioeMiiAfw0WMLBGC4u8BSHnfMoghGMK6ai5",
+	"5OEry1EhDDnsF5Qi7QgwBCSIZHBf33c+lNIbV4lZKyNuTe6Q+Z1LopZYy7Io184y5E8veaTiqHZQLTCr",
+	"QuVpKpZr8yJLqfuLdEiN9mCXs2mD1Eq0iWNdQZcbF/leWXoTycEl3lrrPLpSnmTwCxUVOPexf6l31XdY",
+	"+GV1GIhV1F9tqk5vHA73jQPeMh16Gd1QjnSFyjij2ZmucmEYBhJxsXYpbtx7XzX8bRnReUMwQBfs5qET",
+	"X05o8VxnK1NxtB9Vk6+OWRVv2q1y7WwZKteAfwYy2lTYitP3WeKxF5RiiyjaleGxqp6/LsOs92c/+1en",
+	"PJtm5v5dE+8oZfQVDNIyekRGovn8KtWP3V0Pn3O55oWEa7QwSRJP5ooHNML4GuRleaW7PGHdcqKqinJF",
+	"8bPdXecBLI/ZuxaJHEZsurFa4XPpXhBlA1hyB+laDi+kvhvJVHjtqCHTlC/U69MTlli4aqLSYEIqAuMh",
+	"kKtCRqA6w7uF13CwEGGF6FUxLstCwl7MgnYmareR6SJn9FxJ4Jusil+3jyFVB+MNEDruCZQQhkD2rHLL",
+	"5fO2H9IpK8bgRtjv9P13mF4oU9h4JzV5WbXq+EMJqn0oU30+jKi4X499OofsO+w0G2YTacZHgj+nUtMt",
+	"dJMI4SlBObERcKQDgVQzldVeblQIj97oKPfIMUwrLao2eZHB85mtcXWY3foc9zct+2iBefwAF6YFV+At",
+	"sPEQWV+nnRKyq+2tTvEXqIperlbZ2XzcOdUXW+oeH572txqWW+Nyc5uPy5VBftTkijkdywQ34eMJRHjZ",
+	"t2w8HJCF4W+QZkeghpONOIMvkvwD8xYUNc0iR6iYlyqzUhJBVNIiiXWqyyG18G9fDgowGXXFEjRteEj+",
+	"6tLxIkVillgIsjZ5mibmJzPgISN6BlirNmzRHDMs9AxJNlkDpQF3O1usvxI0VhPpk+Sv3SOzatbIUr4o",
+	"t+gP23m1QMy9LU9YwfTziFEtm0gzHC+L21K8ePIi5PlciutYOGDNAu/L2IGPSgrnoJJfPwOTx/ZcW8us",
+	"hLiFGc6CSyM20kSmUCpyTlJhQXih8vSYaQteYC10KncI2mPElUXrDf/F/P/F/P/F/P/F/P+5mL+f335U",
+	"j2C2VISI4s6Bu6WK2Qq6uMF0KB+YA063wb0AVz1jCSbOAD+K5mQYyeBeAdoKjs8Hrwh9rlPhUehH8Puw",
+	"rsfILMISDDZ2Zxvy3VcfFkrJbKDnxlSpmUzCevFBqWJJVan11TpT9mUz79I/FcFmLNweee2fHF5r0byx",
+	"AVRWkYa2cjcsnO3ucV1A4PymLzKZTq3PPff2UbM+UO7iTY2EW+Nz78Vcb8hLd3G9AZe4/4bf+jn5UWeD",
+	"jzfv9uvK6atIehvHbrEYEbrMFqG0wSoFDgbn5EWoWgsIDyWKMreDB3R7C/H2qHT39o6Oy/fl0QYyKTDd",
+	"rKl+96x/2OkX2iow8BUIyp6trNiIchBDXvL9IprRuSqEyWY/vBcvKY9SyL2AOlTeONgPtiqjx4hZqGgC",
+	"XkJnA7sgD5zNIB2dYiZryB5YZDaI0EhJqx6hWID5Ziq7zsmFIHIm3KtTKgz5Qe1L1VysuoJN2CoFxVhg",
+	"HADgpdieG80GNFvGNCk+9k7dQcBsRuBvaawIJUFE+dTRqoNEMpontbVfLkeF2l+GIqfYHWYgMoUVi5zk",
+	"D+VnaBxHnPnCTE1nZaspgFWrBZilBRyk7g4rcXqiJqxKXARKKU0jT2q1u+i79mvhp0AanX8U8Cir0GXW",
+	"CXR5myNpi0uwCNKiymJ9I46oNl23NKNrEKW6a6UF2CE3UrvMvuOMYZpbpQm4y69u6E8xItSF/vQ7ayGO",
+	"oBvv0EsBURscGYsXCVsApzrOCieqLOkdLwqXfFaeechVkmbYeWvCUdybCOwL+aNv+IhpPmWV5XwuyIQL",
+	"nY0lS/hsWtqGzDqFujUm5IsQ6uIPZapzbwoGEon8B4w2v8QkcGILP7HPNNB5URNbHNVW0SiYnExj5jaz",
+	"VeGWoyaz0LHu0eFxp7O+CNuYrg9me0VzF3AROnQdimv2Llg7zP4mmA+4fSNFk4m98zqLtLXKKALl8e1W",
+	"hoiqAHw5z45WJfSAJm5wyVxSagwsLA7uIYv7+YdRN4liWpVYev5lZJoK241tLC1ptEG8X35CP6SLJ/90",
+	"OVDI5qW70PQF5gpIn+WMdpfIroCmwe2amsutmBWMWeOIE1o7V7wOTqjXfrEw4035kuHmgd03ZEBZDi2U",
+	"SND8gbl4mGy/cy6QVYCDDL9s/vZS+gtW2tRG5IVUFPVXSL2XsYzkeE4ws8rlgWP1iSysImsL+Eh2yw3c",
+	"16/ZfNAmF6MRF1zPz/PaRKlQWclU6vqwJF0cDFyTVMxn6PIe2TxpJ54YYU3zTdrHGhTlLgyzF7L0o5lv",
+	"fihtmSfXzIRHjHANvbTJdWykTOwbgxBAhCgtKQxDzImeSduKIiEfjVhChnPDoqdSaTKY0s/X92w2WL5b",
+	"Fguouyk3mo3iCjSaDRyOV5KG/V9wa8fxMvzuGuHMjnJFOr/SdnY5OCcOy/qm2+Q5sspz0l3FcLr+IrMZ",
+	"ba0ILLO0DkgIBXwDLOJYIm0j1KfBhFBF/gBpLCEJDe5dUUfAfm4ioI7Dw3EUVZbUzNcbL2ZdoRFLi+Tr",
+	"lvMCORO+V0tDC2gw2XRs/jL0SEPlXfCKYWUsyM3Vc27R823oNUbRlKNZDX9X5OLqktyzeWasTxhwxxBE",
+	"a3BQGBllGzzHfaEHb4ryWk8TWpFWDo2si1sr79hWKeRfZWLFOa2fx94j8RYIfW9Z4uV+toah3WrJq9c6",
+	"x3Dde/2TqhLDWd2aBZE7HUZcTZi9me/ZHMtYQ2IDIkODU4hHEVFSCqL4GJjLtE3stPIvzTP3WZt8YNqs",
+	"TP4YJI2F1pskFZpHhfJ2aHsBJ5SGFhm607EGSimTPBt8I1tjACqEfj13+xKvDos1clYf+2wL939UcmrZ",
+	"PnQVMwq+imnCdlLOSup4bBOQme7RTj6WioyqRQwBs/l5jUIWkjnTtZWRQvXT9QOsazxBDackIYYsBPdS",
+	"+MNSKbNu72SpltlF69e8WgP+cdc+wJoN9tlf/+MvP1S+uvBmRYEHLKT99XF3Hnnhe5DywOPxjIcLmPIu",
+	"Iadz0OvX6eEfLoK0hsd5haCAzZTHtY6B4F7sXV6oP0MbmOWVG6on8JrNt5qDrWB1KVZW4Y6sbc/J6Fg9",
+	"3ZU7bZOncxfO1cyfKwLlPOxF4koiQkmvknh/cnJy7HenrjS+HXttORBNwMIbWaOqOlbN3xQLaEkzyH1F",
+	"6CApai7ul91VUNyMLPZ+KVpWtje5EdvfSl589JHDBryjKiSVbYR1yEShwDVUZ0XVXGkWO0eKxe0Bj6S1",
+	"gpqj5xCm5dS6YWRwn/lk3MQsDCd3JbxZ7ImhDAIWbw9Q9HhkI08lFBAoAhpFLCQRHz7wRNfPBV5EDiq3",
+	"P0nVfYsLbgQVFUsRLtQTWNk06uIbFS0sgvwsg7fmGXgW/QVfrzuixdzdfCu9ZOrKoG0SLBMETKm7rIJa",
+	"VSHHOy7q3RWoOBRuC3+cjFIpC7HbO5e/4vGHzuNyw9YByoXdXQUaDKG2W/YZg4/JXz68fEZOj88Om6TX",
+	"7rW7fy1bmNJEnHOmR+cxTehUnUua6sk5tNEyfZ6XlsWXzAM1q1b5cDPp2S6Iux5HCIxbyI+C989p4Cew",
+	"8hI5lespo4k3AsFDMcV55I2VdtZHTR9dwvO2EARSOAu8TSRGzYGLcaZkGO0UE1kLdUDgpiWzCQPcbCik",
+	"rBFxlyYAoRP6vPlSVaGhus4g0hzeQxs6JPI5kEg6thZST1lfqSr4mHkCsRUJovnIUnGWJ4rECQ8QCHih",
+	"8rvLiBML9QNkOoxYRe33ZzKp9rZm6xjIhKmFErs+3Kjqrsyds4Gho8qwDVt/Tqggl8+bhJJ7LqyDBG2+",
+	"TxQagrOVAahuDGvJnB8lC7HHyOILkza3rUxs2PFCeII/9RCjhV7xp4XlrbFQwltiu1h2EMgBplQBPV6E",
+	"vdmosL799JoJvcln8QJqSiloGx8g51qILlu4vsg7NkZHHgeEZVcmIwZcFohGxgxZwB6pSXdaVsAriDCP",
+	"csGj3EScfcUfNqi/kQXybbLLC/wUzgYMtel4TmlRlw6qh7g8I6kgBc82V3LqLUT/IE0SJoKq2GL7NBc6",
+	"lVaEKjjR1+9Jv9c9gczh8hF78fGDt7jURmoG3j3bm90+qhrFHJfqa7FESZHhcNuYOXDKCPL+8vkzG3O1",
+	"F+dMyBUdRqxoNC5cQWxq06q/m5KQEVX6jXnxMZOe0jiuurUh7G1BCcrqJcJDG/znghpJClojxBBhFQac",
+	"SPVAivUXqmxem8T2qRQJcL3+GxZLE1p/l12MAimss2UZKt/OCjRdytIP2cP/qywG2Tvql9yvh/utNfnY",
+	"GMvCPngCqfFhjgLPElIqx9kmr8zFxjiInwACb0PYYNkcVFGZ6/X6p73Ts5PjbqfT3bRO5yJxlOiiat/3",
+	"bukBFro3O49pfSsrT5FPLjJw9ww3Ff0VBDWgJuAig7RSYh7F+OBlrrCRC3JpjlsB6nw7s/+miOqVkFiu",
+	"xAdKOS4WE3Fvrc9op0EHGZalv3gPiLOQCpEPyhchvXZMiv/hclY86TDOr+s0dGDM6Am9eKAcsGWgTNpH",
+	"AHB6DjUREPR8Tc91EPjd2Or6UZE2vz/k/XyJ8ygrm628IsyqAoPfNlY9/70z0Rwpcj9sFNt/WytoqTyP",
+	"qfnmimKGZX6PHYQUXGpLyZMFF8ZB+98rMNQtFRd8JLbvZdb6kDHH9XSxsBxZyd98DstrA66bIE24nl+b",
+	"xnDWQzSbZf966XjAT59uGghPOoWB4ntZq0aQcQHcz7ZLkDTM5+bNNZlQEaoJvWeFcFQHJTRotcA03oq4",
+	"0kwMMlmDvJNkwmjIEgj1hEJC72MmLq4uyWG74+46MJdiwD2HKy2b0DQ12nxLA7MoTcqsFBcjj+6dwyhA",
+	"EKFiMU3MZJYSzz7hRDhEtzWzzKYsbwliSkGIf//skmCCXDN7ajPtUIqfxjLRyr7TvhW3AlF8wfT34eUz",
+	"ctY/OnFoT1lYuYWxGhhtdADh6FI4pKgCSBQzTTXJAB4MwEgD1f+IrUVhawlCX5gyz8L2rRhchmwaS22U",
+	"4dZrNh+QKb2HL4miI4hlTljMIHjv6v31zXkeY3zP5gtRx0MZzsmYP7ACYJQzZcN8B59bdnotMx01APOh",
+	"rWtVqOomrJ2RS2HBunSaiDYZfG4FcjqVYqGZppNyEyl1098oqk1Zu7dioWGcplnrAYJecqHIbDK3E7e4",
+	"h0KSpSVzoBxZ208UKVAbYSIsxGeDZyjJIUZuhY33BxgSGkWwa6EM1AGNeXsa5qOBGTKlF1HWY8j1g8Px",
+	"wBLMwsN8ujhhAaZNQS5dtqiYV8+jCMM0p/KBmZNwKwbuGxYOmnD0Bp9b+W8tqgfQ9OBzS6VCMT3AoG1c",
+	"SJvQAIdZkcHzvP8Bei3OTvpHf8UGrvFz6804Ouv/tX0rMqyu88aPqbpvNBt2Qo3zRrfdaXdcJS8a88Z5",
+	"47DdaR9CnrqeAA88aM9YFLWA4g8mpoXzL40x86hLbzIaWZVsBi7LwgvZ8XeFB4GZhU2iZO4UcSSfF/RL",
+	"2AOjkct7gxYUYZ/BdP5SJkibUrC/AaNzPhUBxUraWCwLN87Igo1XDK0T72MH5J35i8w8e52OQ9t21ZGN",
+	"HoD7cPB3C4yKt9BaSafYD7BTnwuilJRfMCapNuLm2fvS31U29gMH/1e83xrnv/1ulN7plCZzu22wyMVu",
+	"gPIjOR6j+8UQER0rcBGleIEu8B3TqumlRC5/n92rtlseL81stVWv2fya6X1uku2hYnsgaNJoJrveilfM",
+	"Jvqkw4gHGPiN5nWW8NHchXbC+T456p78dYN9mTAa6ckfO9yJH22Le9wH7KJqH2z1E5A3IrDt73pDnk1Y",
+	"cF9IwFrosLD8LpN11RZMmU54oFZuQVZ8Nsvetw0vr/9b29za9dfssz6AC2/B3paq+7uIUbj1unBV5Nuy",
+	"qGN4d8DO6BELv0T7mXRrJCzbvhOIrxI5ZXrCUkXMnIjVyTfbBXDe9w4snMgfrHI7PrCQJ+BetJ5a9wl1",
+	"MkgsudC2aigyThsCrUggxYiP08QIAYKYmxeP7fFJ/6xJ+u1uu/vX4l1oOhBGVLeFioeJnCmWkCEN7m+F",
+	"FVwBeNVlyNoQBjuKGrcebHCZhC6yRTA3fkKnTAMS+m9ex7gzp3/88KZszlxluDVE1/hHygDaG5X7gs0y",
+	"09PQlJGT3wp776nH5OH1SEVQj/ryudkh2IGy4bY8BZSNfKPFdu6s1afGgOvYcL1xThbVXstCPr8lDz9l",
+	"QBLoNFUahc6xEZ0MyWWisXeqdrfMlIubdZBy3MEDIzOb5isWJLEH4y5NeO016WyxiyBg03+kLl0sY8R2",
+	"UZyInGsC1r/oG7WzdO2V5q5eP3uBxzSYGK0kCy46OT48/mvTMLSJDMl17+i4apzm67vs65UDLgaKXrR+",
+	"xcDQu9bvX/qHf3qDQ+sEINm1HbJIirEhxjZ5w+gDJIXKFOMucn5XgSdRFa/k3RgIjqrYiFJWdjaR3xfu",
+	"vMNOz2fhd4TqGHh+GqxCZT56I4MV9WEzpudn/u3Vd+au5ZFrAD3IWICWC77mWvJgAZO7dCNmQX2xN4Ip",
+	"S0VMFaaavje3B+m1O47TBgmDvEYaKTJODFGVrry+vfCKrwE+AEMME4DrlsmUyARP9I83N1dkSBUPboUZ",
+	"ovnI6t634lZcMRlHLA/ig9Ahe+vhnVxYmTzEDzLAnfN+IguEvoAW4/TSMFRkAET6gyXmdxdvXwxgDE9x",
+	"J/JFKZMJcAJcCpgRsIeyHPDXNhlkssjAw+dLtIumgVxOMiTO2FTdCsf+Kpgk3P+34kaShAk2I9TGF6K/",
+	"C1etCb2bc27xyQfW+4kBgYOcz4LlsBgsaFEEAeHK5YbNWPTAyESmicqqdjPrZb8V24grl2ZGNzY40SJT",
+	"PpXhfIW+8bk1m81agDGTJhETZonCghiMUa0xt1l++VG7EC75tlFIZM5lgfMG7XfDY3Y6ah0OT3qtfnB2",
+	"1DplHdo6GZ2FveBo2D0+7EPcD3yiWJAYKbNx/OPNxc9Hb3559/7lp8OnP/f+66f+q08/Hb84fvPLh6e9",
+	"/3z769X7w9c/H918/PXFT7/83H9+3fvxotFsABXZwE7XZuEkAduwJLM0EQ9RLh2QqllawQhLAjSu4+hz",
+	"9P4p+/Xnn/9r+F/Xx58+Xw8vL+zzO5slmDTOG+HTv4/0T+zX/rNfrlrTp2e9172TdDL8+NPHbtxN7maf",
+	"uuOXn16+f/H3/7xfnFxptHcB1jN38QIrZc2SYLKRoGNWD3nC0uJV85TikpVm4I8XhlcwXhhDhx3namQB",
+	"wgu3Zen4Nc4bbP7TZPgq4O/5Ty8//nHZfccv1eVUx78+uzy+/PsLPvq5zeY//RF+uuTv+eX83fPx/P3z",
+	"+8N3f38xe/scHge9SAynLzvhf/4ULXawevSFaGduI7FRKyyIIwsxthkRfVmCyFrGkSyfkjpfeItU3Ph5",
+	"cBVTdNzVnpy2z5fl7blA66vlQPdeQQxsL2YanpZkzb4vXqZIX0Ud3sMJVkbbVEk4TnFVqfV+LIfqbRKe",
+	"43H3FY/mSu1nYasUJq6UFR8jlm6v1CzpJVX1PZZyDrbPCVhLz1mOQJXsvE4qXuIXvlV23Mxiz5TufxTm",
+	"wWOYPCwdButYX93pNguVsZO1i7QcNlN29hr96M89miNvcq7nod/CSoJBrI89r5b6QYgGpyV+0t30k53q",
+	"Fy+cLF2U0bHUtJrIRLci/gBM0+aHrNc1IEvujn22ZeLhpdwvaLqkwcShjOORV4QCBDXSpJF3XdaFrfpC",
+	"WKRYGyZyAHFCu7Rqf8AGvwejNsztqxm1Ayrw4Oeg8eiGNBt0JZUeJxBjvomt9aF7QMMpFwc0DbGq1i4M",
+	"3xemyTdc6Qtodcl06Vui/JUDl9i79kUbcLNsNoGkMiZ0wpnKmKaF7akwcmRAnkWBaV1Zu9/3SIWwdhDR",
+	"5CHEFzi3pjmH5lwicN8OrPyZsxEIAophGbE6ipwPt8hVzDbXoq6QjRI6njKhM0uO34ZxlchYKqYcwhsg",
+	"aGG8CddECiIhilcUAicijERMUgEvtsm7MjjcCFcIGgnklDmQw5ui21pN5MyGTzjgQ4ygMGdrKh8YGSWM",
+	"qTb5KCJzFgdhMv+QigEg0yUpaxZVfvAUBDIJJUYHKGYHbI4r4CMqW0TFDMrhZ9rStmMK2XXFibbJC/MR",
+	"xDiYEYPBDKMh1ROSA3/acgPoadjguD7Pdmfjo1qICwFgld/rqv2bnYXnZfqxcY61hIvuvgax4n6IpaJR",
+	"OycSTJRUWQ4kgikAbg/N39/B6X2eGOpBYhvODeHaeBlLa0abKhBWvbPcSDGc6g4r+mFk4J0ZffZLsYhg",
+	"IMUo4oGhJZ5Tx92UKwAlbCywhr9LLlroN69mCxsSNNLHT5ILZ4v6Lqk6G+C3oed8fSoo2RoOL3VeJ9Pw",
+	"SeGSax9PrzjxLN0bWG7ENMLTA96hIY+9kGkd2rTe7QNNkzHTak1gVQ7SaIFPFcIFBJDE5HS2oo9cBQmN",
+	"s8tOTxKZjoshpApDD7F7B4I6kUpnMo0lS7A634rB3Z0d8l1M9eTubuA+chU3B2Omzf1oQxMGeA1iCLgN",
+	"9rKdQbRdAblVOXwLxGt+NqGJmZmL6ivMKpRM3QohNeJtIggqImJCHi2GY1qYxOGcpCJkiYI853VXl8fk",
+	"bNa+MKMbu1VbCWaZTvxbMSweFpXeQTCGmTyaXY+DPjsddjut3ugsbPXp8WFreMROWt2wE5yNTunJ8LjX",
+	"aC5/DO3eJTS4b5w3kq7vFSuRml+jlveNGIojN8ZQLTryvWHzF1Bbci8UKKNxXqBzoL+DOjPKQmSMpu9O",
+	"xW+NRaPO+WnntNP43TDOnBfVAxYrbqMnY3SJUb0X2QFBcAKjDWdHcaciMSzTE0Q7yUHZwQnmCjOEXAUS",
+	"I2NHhTOxldCcFZjehUrmjsleQydNB1UaC3TeJAqx5oZz4AU7254yIDRPcjHeyNyGDwWuqvqWG3Hwxfzv",
+	"MvwTtyJivnSBjQVv08w7dKBsKKKM3sKN5VFB+yuAieHKwNBniM/XpbwGFypvQb4evzcfoC9CC9cigGMj",
+	"jnZd+bNCuowTyLaHDJm7EeURCxu//9ncyXF5hdfkvg9LleTlSjwUoiBe3NDKugT2tQN45xFBDaVYPyeC",
+	"bbxJZg/WxqrZpBqsrZ3bomveqmDAMRdZbr/B07kyGqeGNSeGQ7VMPZhIsq5EKqYai0xgSizGvxN3wI6S",
+	"PwSrChYBwMKV7oC4+hhwalzYPR2NMINlU/Ue83J3wGV2rwGZQdm04a/sKfieT98zGy7jDomR9ppLRAUO",
+	"IrQyEa73oiP5OeyKu/GgeJmsuihvigEyCBGUIdM+McrmZ+10mza5kWSYuMQfOBNDGty7jDNCQUm0KiSI",
+	"AOZaG+CQBhsflw9w/b0rZwZ6xKZ+BUJc8Tq1nWXneKdXq2nKpngt1I2k2zPuXcqaq9dvt2e50FeVBLpQ",
+	"YNMcoCjMjefkopzimUtKGV5JZERNSqZS6ImNmOI6R9DeoapRoiLMXEOMMXT/y8ds8T/n3byK66zL2yhx",
+	"G+s603l2RL7BwH/QJoKYlojQaG21gRSCWTu8y1R1yRCFDduY47wq2WQemS4C474DY2+3952kjLh1zljT",
+	"E2XXt27eyP8q6pY8DFo2z2/nLtn3l8+fXdq29+6Y3ad/NJ9IFcO301zg87tk0yvyQOtaGpq7cXnA/qI5",
+	"PV+Y79XxkY/w23g+CitUleDrS0T4qkrATZKqRaQ6tG2CxJdXFjXCbgk/bXeqAJ2yO03Rg1bUCxZihlz4",
+	"4l0qIBjFQuPU8bAUWd3BF/zHbm1scDDQ0PaYg7Gxuc3uWC5G7tKeVplTUtOKtk/TGSz4K6ZLq/0VboHv",
+	"9yg7a5q/ov/ml8ZqiWcdJdsz1lhl7tpix9GMs7Mjts9L59tYnP4ZKPVZlqjlh+b8VlYmVzvJy5+uIXYL",
+	"a3SC48/V4GxmsNPg58ih+6kIyYhHbPNQqUyMvkL3xTcJbFworpojrVs/F1QfxPgAsSLfNtNb6uspK8bz",
+	"TxpleQVhCFcyrFIiriBEb28ahFu7QoRl0Y2Z7e1WjstYyminHuQraHCf2yFlVL0TMtqfBzm2U9tylQ++",
+	"mP/t3jlsJt2oK3OaIRiJE0ewE4kTR0Eotp0FNgm5UQSh14Nby1pjun2i7FYX7TVK28gWj0UmdotWA0jg",
+	"sfWcjBSVal/1PUYGaeZ6G4DRNgwzX7i0x19GbXJhC6kjxv50yjUBQoDI48xbfu6+pUNpa2oLNsOgX3LP",
+	"WKzgngOOYm64MdO4UWxmxE+VVfJShYAIQy5DFsmZNXBPud74UrxK9VW+4ruW20zTV+lXTyWCGVWF+Jpd",
+	"2134o3RlS+wx25GUtcCmFNa/bN2z+U7vhLyu5l5vhoVKodXIX/tMisgBv7BeK4YtP9LSh8g3kZIkkRoc",
+	"PtANTbWcUs0DGkVzxDKMQoA2w7OOkGNYpwZQxzat+LqxYxRGVyijuhPr4p5MfMVqr5Wk4mKbY1fwlvDp",
+	"lIWcahbhw2LpXSJF4Byu1ptkljOSNDRf6p0GRBumbfY6Iza1EbXVMr4VOcLBl3u+h9i2ErXUE2Js8Ukn",
+	"w1igUS81g3HN4rruUtaJGL1nIbHrYyEm9ivn3LO5xyn16ufDT69/fHd08+zk+Zu3vQ//+bT/6/tf/uvl",
+	"8Qu/4HNfHwOr64XtKdGHy/ja4WVxkyWR/RN7ngq1OX28Bae4L51xsyy85i4Tamyx0O/UqVSqBPyVHUqu",
+	"jGpFHk1mEvlmdr0sz8ZCJtnYX1uOaj8eozpXkCXngy/OMLT7K2hbqt3Y4+NccnvRvwVh01g7v993HTid",
+	"LfieGfD3e9ycw2fLzdrcqXPjzKornDoX1lKQa/tYEU7bCp/DSAb3Cq0FtmrjMNU5oDfGHyOEt5GKpNjC",
+	"fo6ul50cyX3dIN/GO/Td3yDOQIFDeaKIq9b/TRxCy/fGAY35zm0bF1eX+7ZrYBfrbBo7kx8LG+jwIpvF",
+	"6qw8IQjxpb462/IKqh8BtpE7kJts8CBVE6jPD4HwFvQUfgDUSFTNFSShFtFyMLrTKJkFXEmXcssD5upE",
+	"3oqB/eUCf8BCJJgCYktJZrwRmGLT5vXbSk05AgW4UGFkW+S3ouiGVPJ9i96v2fzbSN+4OJ+4nlwjOt2K",
+	"sgBZfgBSOVID/nvvWe5FwMrdc83loKyt5O+Mjx58uWfzfQjkGS1vZA9yqRPZ8bWJnc44Z0PjDR/gulTy",
+	"B8O7hZwRKXaYebHxdu6GU643gbw229bw23KKGx3LENyWIfwR0YBN7VH0Xp+Xgrh6ZIZlDsZMX8nwyn03",
+	"aFoQnYmckSkVc5uTCyEKXKh0NOIBohDb1FwHfAM+LawMCyWYLZyBfZo5yEUW9DiTaRQCIA9hAiATXJPb",
+	"xXO8Ks+kse9wA+ikgkeFLOCK74ZQX2ARJfAqhU8UyfaYcEFGaRR9Z4R7BYUfFwg3dUUpK5A37hmQIlSY",
+	"HjRRDshjKbYmCKxYvels4auXiZzWmS68fCNrv3oFxdgbfpB4C+06J8O5PTio1XGFsAiIpOcLyYHHT+el",
+	"iJyM8BpCCrMMrgqm/dOiO8JBgfgUV7vSUBRqMr97o4fqzBNKTdZeFVvyb68G37wgOyBcss/6IFAP5eQb",
+	"c8k0tWxiFfnmPZs3zQI377kIm7EM7xTWhm8GcXoXyIRlP2BB+bsxH2Y/YQ290k/WVHeX2Iryd8O5ZvnP",
+	"igltfwqk0rei1+kdtzqHrU7vpnN23umcdzq/Ngs/djvuR3ASNJvNw+NOp9k97XSaZ/Yf5n+d/unRyXHz",
+	"qNfvnZ42N00o+oimhTmJgXgxLsEQ3C742/XEGjKQ1B+HUzdmQhfTV6vBqG4KppNixqDSdK4sarsLtbDO",
+	"VtUkQwaVC8vV0gIqyJCBnoKcSucJSpiL5klPFWxWrFm5H5G+0AP0SKOvbRGBbllYnOr6pM6dgHF+Wa4L",
+	"+hti2RRkQABA9VYHLVKe2cNtwzeWkFgvR2Xq4ajhNhdhPHJFBkplAuogkqHFZM3oPWQKN3OFyWQ9Sb5i",
+	"+jk2dG1LuKx0d34AaG/0puN8HkDkMcOe8DFWaac2gFWKyvhVSMD1X1utbqEeNBf6uN8oVBxueUsOVwyz",
+	"aCgFUKWsVAJXKOdaDp1VJOcuRE4ThwtRMYMZ5foav/bPo9PM6yYfdwpT6HhmsM8bsLS/laIrvIOr9LUO",
+	"oksxNeJseQSl5HsgNrsxdlNqHtPFWizZ2Zkwmugho3o1bOH64/Nj1tB+WHne/lfm4G8YVZXUEpmH34xd",
+	"Q+8WPjmWic0QsFrkjhh40TyzzMwvSEZAGT7oEq9pkw/wDRT51Isw24vc3NUXW1EiyMbRuDcLQIsQYUsu",
+	"ijAaNAPRQPwNG/qWIXBYgygroIPbyslF6yeURM6hwk0/t2LIRljKx8Lx5ovRLN9x5sBiNFQpw76QyM1o",
+	"EnGWVONYbVfK5oNdogwGaj/oN9hNUkCU/Xp203ewuUxoQ/MrsHCeKMLta7sHO/9JgoUCiMpSnRSspbmj",
+	"mt2dxjw4Yfk4mrkWYGSqKoIXqH3x9Km8XNFjboMPwAuubWP7ITxsHXuqR3QVtlk7Z3vcApmYw0Ts4M0F",
+	"nKcqORirYmYS/MjHQj4OPmXDqwD4vcrHWNgTGC7Q4xCs5fuS5CFtCiN1tWGcOBrEx4hlSMC9pDbj/ubC",
+	"SHdFftjWnqgPGt8B9bmrWxVo7+p7JTiAlwl0SqNcPP1a5HbhlgrXcMgeI2qsLxQxE4Xa8nnogse9/nXK",
+	"Q/wPrtKQ+cOzcg2lqi9meVfbvYzSuiLE9wU8hmNzz2KsLdrtk5DOrSM9W24ymBkaHtgSgxQIexDZVNnB",
+	"32zgPPTnYH+UThidmgM8oGHIHFjbA2czwG0J2QOLDNlgQlN9wsJhf7PCI7hocpQFUrnk2HsuKo0B5lnJ",
+	"CrAymRwafm0++XPtKNCQAl9UdY5PH5sNfI376XgHdYWqWlAiDAdUbQtBDuixgoxopFjW/VDKiFGxZ4MH",
+	"UFDZ5A/jbyHNbtgQLoyXRcCi7ClYnLnGEwLLa87NtMAg7OFfzSH4lI7Zamy1ukxgV8f7Eof0jY43LkgR",
+	"lW8aY06y1XlBIBmxhImg0niZvVBdV7nX/9915GBXv8KRQ+rZ05HLaIG7XirOnj1WG+ZtlJAMlYwerCiX",
+	"kVMxgy23wYwBlrgQBdckSiKlBjSKyIjySBFu8WnMyBZi24hVHtBwlMxvRRG2dSm8LqSaQiC8nAmXH4dX",
+	"/pAG9+NEpiLMrEcuJ8EWcprY2sYwjOaSxwNTwMwza9ipw0V8pYpho4AWvtewOhgcjvNrm4ZwXapwaoBA",
+	"uLCKzACHyMV4AOQ+gJoTA+sKmZlLwB0KNPt9yzhmHCsg3MAsIDaMZnRd84DWsDYth+OZ9u5KJWjgl1So",
+	"NMb1gYZwIHepyIqOL/xexFirXWwJZ3PwBf5fI6pvq7sZ4/u2PFPV+Ta9r0rWigyZUYKzBNTBmCGfGNiq",
+	"xIr0O/3MpVTM9/l2dJ3nCXG7/LXoeJkcubhLFdsmS+hxct0rljHj/UoYK7f/e8ga2nIDt4CCQ16QR9zV",
+	"wVF2WL5Q5gYtWA4LGY2YOVo2VZpMuUg1axKMaFIY2WmeAn/ET2dY2drcKKlibRLKQB3QmLenIUBugzww",
+	"RckCzPO3gkZmpUIzjykXVgiypAXvQd13NFxQMmKzzEsvo7BNLpxzyJr7bRwOoj2zkACW2EgmRMkpyz6N",
+	"pBi74AQWKQaQY1YK2YT4m4j2YJcty/LnCjO0EODbwTB7RJcsx243iNGxDO+COHWRZndaahrZOOEfbhs0",
+	"mLLbRjOW4Q+3jRkb3jb+JP12r/udYEtnFjBHmHUhpTGwdLXuW7cA3EWpqhvK53Yc2fhspJ4hcVcV1DZr",
+	"thtLwZXQsvMCwGjTZlPFQOCHDqoqt92K6tJtsQzXVm4j2xVu+/qnwKhbX6fomzkgUPNteBKejQ5pr9Xt",
+	"B6etPusMW6ej47B1RLvBCTvrhYedw4VibOZbLPlG49icj4mMPa84jZwNFyqrdTvt43670+5962pqhnb2",
+	"YrlOUgEoG1jld7uianXOcn1U9dp2qH9hqe+DIORMVIHiujCER5hNivaRUjGIDPHU6FR8nOJe2wSCWiTx",
+	"L/j1/wXw6wWQ09qEuSlyxi7w1bdFVt9A0f/GeOrkUisjTSUK5HchnYAeyTHhIlM1eOJyBItZgV8Djn0N",
+	"VTwOkb2uVv0vHPZFBfuRm7VHzPVae/ovpPX/XUjrj79b6mJrrIRZ/2QUNfTv/mB2cLDsm6EuokOOfG5I",
+	"AFTUNHEQ11S4uA8bFpKXN4ltrpg5rgM1F0H2UvtW3EyYQKXEwqZyoxMLTagqtNkkg6kM+YibT2VCBtZK",
+	"69rJHVVyhK3Z2BTllO4tlNoqRfVbwsXb2RS80w5N2YsKb/5XNwzlnXn523ul168Q5JRes4gFet+6VI4l",
+	"v08n9h5h6WNsusJvDTxiC7TBrZwCqJ9cyfB7VaWuZPhtdCizJpXo1ICMqrRMXJlvQeIJVYwMrpgIuRgP",
+	"vgswwliGtQjr8erTkuu1+G+bbJ05vmr7VIsAGuuK3Raqj9gMbnJ9+ermxYe3qKdcX756ffnmDZlNmHAc",
+	"+4ki44QGzCVPcwUI8W3y3qVO2q22N1vTgXKUHJV40bkUHevpyNJ0FB0B1vEjfb5bHdGv4fGtdU5A5PqW",
+	"R+JayxjWPMzLLdQ8G7vCeHy09xZJYJ/X6oqN/B7Uyi22bHNVcgEjpYThQ7WmqFp6d/l9DDYQ8okNr2Vw",
+	"z3QhRy8dxonUMpARGUxSdd9+6A6svG4kEBvm5XjYE0VkquNUF6GVmoQGiVSGv6GQ3ywg0mefkglVt4KJ",
+	"0F5NMx5F4HICpgQfQgoRHwsaocUGZEYL0lYcAiYOxokMmFJt8hYTCqmAzQgiizWEjl1YGRaeIxocPFO3",
+	"wnFi0zJOqJnBStmXcI0GSodcDKC5WcJdBmI+K4Tkd64MYOLUjSFk0LkNjcsC9W3SCiztrSEvlZmbt1Q0",
+	"LmCWN3IbZvxpwoPJMzefCpAZOyHFBOStxKleXIdpqmxVqiHDiMM8GdQuYgnhHAHKfWoAvLyxGlA9ZsCm",
+	"WiQhDB+gkYOiAuui4n+g81Fnnz9RRAUJY2Kj+Wo9rztbreePnOsnHupJTiM4LyP5BUa8EZXqVoBlj0ox",
+	"yIgx0AUAmBxzoBZqwo+MjyfaN45EzioHYZ7tcBDXho3gJqSx2cnjPnnNn6Kij9nCeNyrxjOkwT3m0uxU",
+	"C73GQ35lWe2y5NNFDWEhuMAyr78V+BQZySiCBX38/YXtY1H54uGwnLVwp1kmtaEoksbjhIbsLlOOmq6h",
+	"O/D0F/7mIXg23J8qkrMd35GBFEpGbD+X5MxFbNyzRLAImLd5scUFNzcVF7qJFjC4JVzDZZp0YRC3Qmlz",
+	"Od6zOGezZuxZUXohHRPehZnKzNyos3aBNl307Wj7GZbU3x9xv4SmHOOH5XNZtk8UeeAJZGROaTDhgn11",
+	"Ut81bcfzFoZ47YS2kRKtkKQwwojQJJgYmYlWSACCsRBI07wcJ3Kc0GmbvJMYQiQTEnFxfytsdJRrzQhW",
+	"iI9FUcAypKC4jWKyESkhT8B+N18hSREnSD0qOeCZjOd7lKNwPpAAgQHEVOS46tksmxYewyXYBzLmkEih",
+	"JeHZ134MYlccbrlu3sEDTQ7wbvPdfLaeTK0SMv3O2XGpeN5BnSTB14zFOL50yhIeuE1ZoAguoMKf2atU",
+	"QZWrBdktVejB8eZSMha/h2a/jyu8wOaM8Fyc6E4AhmU8t4QC1FG4x/8nsDSZ6h3zNNRglhiaFQprcbQS",
+	"BwJVcokFkUdyoJeJnO6NBxlyMew4YzdGADTL/c3ZxdcQNNym71DSKBxCmWqUMv6nHEP2mQU7FJnxfE2n",
+	"gL+Vioz3F8/cZ6/NR86E00uaxCYKAsCUuQ1uBVqUisBTccIfeMTGK80vbjCPOrEvPrPgUuzP9mLXy5Vu",
+	"osk4nbICSgw6BLJM7Cxw1yIo5mHODVD4W5EhQL9FAHpaeayz6ONixvLx4elyyjIgGF7i672jY1Dl7Z/d",
+	"pXjkpZm/EA88kQJAqx9owukwQn/yu4u3L3745eLNxxdNiFMvIJMv0EyVjMDEQ6PmlIr1gf/7h9///YfG",
+	"ymke99dP7GaCNGtYsPn/OYZba2kOBKGqTZ4jOzqvOx/TSmUyee+0hmRmxjSTyX1JCt18ILaJ57xyONsJ",
+	"jhUWyMb+7IevnHE4O3yZRatNrjUVIU1Cp7Sa58r9xpJEJiC16wlDizQaCSoL4//LAPioQexFaCjy3QlV",
+	"xLkndhE6moKHwDbOxTcVFpqO59+VG8x/MwJAinBSu5UsIjlenW9YjC/DcgaQzjWcE7sDbYKRaRdgFTsn",
+	"RRfj55YI/66kGDi9+Kfr9+9IBBmDNvFI8ylr5pFreMoHAURUDdrk2qhr9Fa4X8zdMwAE4AEKzEJzkTIy",
+	"ZBMOih3V0L7zutvBa0kGKGti7BwBBpY5+0vuMbLOO7absDR02b6RY7V7gSXT8bMFkLHF/7TrjJXrBavk",
+	"CLhaj+SJGdQ0hME5wGbc/yxP1eywXa1IjisZNOXRCg7VWYfOvHJskc1hdYgys4RrbRZM23wDbm1nVKPR",
+	"I1fQfDj/VVciX8SbyRCeQqoRc7PORbw8cgeJzeDvQqQhnpq8chY8BjA+F6x/z2LdtPEq4HhdSRXLmN9F",
+	"2eyi9Stt/dFpnbV+/9JtHvf/vL1t/9ZpnZm/ep0//63O5K6wDhr58PIZOTw8PMO1t3i1IFDDHOSowI0q",
+	"aYZPzaGdxmoHjkzcqwVKzenAx/bcsDDkIR8XssqV6bubRUhmHZayi7/cwgrcNs5vF8m0e97t/XrbaN42",
+	"kB/AO0qHMtXwK9IN/OqSK1vhYeewkHTpkjG7/eC0fQJfmZ2Bb7pnvXan3Wt3O6RFWuS3Tu/gLU0OzCDO",
+	"Xffk382p/Z3c3t42Xr24IQeQdHjQbXfNL6TX6ZDj/m3jzzV5zs3K5OqNBrE4hGwAW2RZA23sIruFho7W",
+	"qs0ZNUOTzD1/lwr6QHm0BzFiffmqmxxt1dVYcmfJLG+YRizJIIliGeaG9RFfBKXGYILM22cBjMCHARHP",
+	"54tFsLDgHEYfqybRMrI3MV7ZSWq0WvYZ8rZdLIIrrYPICHn9rGJxLJvXDVYRQGKorIxlwZ3meL9k2Ca7",
+	"ivz6n1s8azaZW1BeqEaBZbOl2SaZwMOs3AP8/G0jwGKZ6NZIJjOahDs2mQc0SThDwPibZ1eGFwgWYIrs",
+	"pXZ/ZtU0AWVJFkNZIynjIQ3uiZGJkhENWPNWyKT6AxqGCVMAS2ZRaAENxAxeiqy5vfsCX+JyGiKXiV5X",
+	"3MQMxiyPmU7pgj7tVFjQsdGVFnRbAOTo6PDoG2nCmfl8N5ZyaAwjTtxiEVeo7p/cVK401as1WgtNE8hp",
+	"ASzHRoxwkTm9EaxDpsLWaYjmZJzIWZvcSBLQKEgjjKJPqGZNc3J1Qs2izmR2UakFY/hgKKW+DAc71SCv",
+	"YcL7jfzFPiq4flb9y93cFBU6w6ldRGYefr+zwmMuhqRURf0RMduPJkMsyL0K2eLRN/3Ptub33vYaOvi4",
+	"omqMOcDKSkAl1Khd1pMr1zj39LYBJIXdHItl0rKlo3eFQHJdKlH9T45CUp5MFRLJdblO976y4BbKge8C",
+	"hWRTJJHyenyvKXDlUX6bbLiFlapgHgtbCnKrFd1tJWcyZ/q7SI1bGOpXRBpZmfG2yMUOvpRr5O8YYOSx",
+	"B2BjkJGFZS9iewLayD2b4+XjARTZdZlxh+i5NCgXAWBpVn1vgCNLu/aVLoy6x/47SBXb+ng/xnBwvXBU",
+	"V6GR3CB9Z+qDjELEp6ikeLIpgMlOD/e+r7VvA2TyT0ffDtVkcUwW3eSbgJrUuLMOaMxbwEr3IZW/Rh69",
+	"vxJEV5ev2bxKXL4B48J8X2Kyb6vdxdQE/iHRocYToliQMK2+Jbfbg1xuZOvvVDRHyvg2Ijn2/YnryTVs",
+	"+wraxGsGfSTmVTTp4r/zWtZqImeC0DHlOxGvnKgtHLnuizntXsTO2NXBl3s236vMjcRdT3g2OwkJtFh2",
+	"lbjfXEa1lZkB7yqE+FSu9ypBf4CRbLXFu+U8680rr80+5qY8tCVWXUYfweAZyGkxiiVi4Rg8mBqh2V1d",
+	"GHQi2uAScBImDMCYwIcYMcubFzLhFPoJrfkU3Z+ZKxGasoDuntbmmIrEwhzsfTjXpSEgWhdUX4bksrBN",
+	"LgSZyBQAHoNIKhYaOrXw8S7AxLAIZmOgIa4SOYOFmWoTXBgHI401D1mIUTOQZhWGeWY3hJhDl+4D7HdH",
+	"TtGPapsqGPDVy0RO6xANvHwja796BTAyFfHlcWKmoOdkOLfOZbSrc4VI0NVV7OHx04rw1YaQkFfJRDrF",
+	"gwV/Yr05ZC1AoI0mgm+b87h5TghMDzC+ai/GSwx92qtBE4dVAgML1EM5SsQc4KaWTSS+5j2bN826Nu+5",
+	"CJuxDB0sfzOI07tAJiz7YcqmMpnfjfkw+8lCGRV/srDzd+6k3cFZzH42J9H+FEilb4UvnqxZ+LHbcT+C",
+	"o7LZbB4edzrN7mmn0zyz/zD/6/RPj06Om0e9fu/0tLlpGAue5OHcQR+Zowd0th87/6Lvpg6eOCDP7khh",
+	"+Kj+6SHEzRSqdBCY3p4UkFTtBiIcC6GPEC4RMjOGcxcTYXgVscE+CNcJ0R/DOSTuTimPsmCFrGiDxSue",
+	"UEUeWAIwlJtjiX9U3y+KuBnbt1EtYFUqncFGCMqyawIqLBx0Wbj8Dkz8mP0zWsQYt2HpOzeXPMLqD0fs",
+	"4Iv5346Vje3oe2OzPix10ZZ/gT8V1jorBFcA4QWZ0CL6gN7peACIjpEcc/E3EnJFh5FhE8HE7arNXd+p",
+	"F8Cmd31Xln67fXu9U1Ye9O/AlL/tvmyuV35U6zDEv4LVfgcndj9X0bex0H/PFJoZ481ArAW+iSn/yLKc",
+	"pPNNzPLWfvBd1ZX+xY7pGwJ147LsF6t7M6zs/8klp3HDvwJc9y+u/OFedKCsuGIVaLc7bF8Xtxsn/b3q",
+	"Lzi6b6PB2JWpuDgsD8BoQ1tjGcYJyN3EsDxQbFzFbCj+TRAV6nvQbB7cvtcivz0rL7bvgy/4j/2WPt6W",
+	"4r8GEnZdmvNUP8ZP/xnKH7t5uBipkEK8cj1CXAUK//XxtDNa2vPtt5oivgcVa0N+8hgd6xfLJHJX3Gwi",
+	"6ZSvtPNCyRrp8p4pOjqX9/TTRF5ML/da39pJ7xVbGtAocmYPyI4A3VCEGRnu0LZu+3J0LpF5146aN42y",
+	"IE3MO2bfhowmLIFnv5tHRuDEHU2TqHHeOADmaZtfQtANArDN2qBN65SEYE70ZbLEWn4Bn8Xlmqd64hF/",
+	"zfV7vuwvRazMVJD3zy5L6SaFTK9Q+cRpm+SE21KqhgoltrM0PXXu8EJUMwNWUU3InsJZAfpYoccsf2q5",
+	"16eRDO4zJy4MHrDWsWgIF+QZiyeFptyR86guzy6xZLkCJ25WRZ9PrfvV3BR/s4mw6LCN0yiywopt3tY4",
+	"963OYrR/Hl2UoluhWCt0obw41kXOeKzrLDsmTb9r3d0egVTF79Ar5AGpApXHdIZuzeIWoDpU4XPNshZL",
+	"VBdaXXIpa9OlDLsiucheZH6bxBHVI5mUiDicclGvOdihJ4SOnQLnmhhDyq0H6YdGUMUrzOt658RuhwLH",
+	"8nPLEK4Uy7yaiwcacXPhpsKcN7MxAdUg141kMuRhCHwjoZrd2brQho1IeRfRBHx2qVBpjKR2x0QgQy7G",
+	"jWZjyvREIngNVLNmtpMsAb0JaZOJoFHj9z///wAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
