@@ -466,7 +466,7 @@ type ClientInterface interface {
 	// CreateAPIKeyWithBody Create an API key
 	//
 	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -476,7 +476,7 @@ type ClientInterface interface {
 	// CreateAPIKey Create an API key
 	//
 	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1886,7 +1886,7 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 // CreateAPIKeyWithBody Create an API key
 //
 // Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1906,7 +1906,7 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 // CreateAPIKey Create an API key
 //
 // Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8668,7 +8668,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithBodyWithResponse Create an API key
 	//
 	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8678,7 +8678,7 @@ type ClientWithResponsesInterface interface {
 	// CreateAPIKeyWithResponse Create an API key
 	//
 	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14493,7 +14493,7 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, tenan
 // CreateAPIKeyWithBodyWithResponse Create an API key
 //
 // Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14509,7 +14509,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // CreateAPIKeyWithResponse Create an API key
 //
 // Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -85,9 +85,9 @@ test("a viewer finds no controls that change anything", async () => {
   await open(page, `/pods/${pod.id}?tab=terminal`);
   expect(await page.locator(".xterm").count()).toBe(0);
   await open(page, "/pods/new");
-  await page.getByRole("heading", { name: "Creating pods requires the role developer" }).waitFor();
+  await page.getByRole("heading", { name: "Creating pods requires the developer role" }).waitFor();
   await open(page, "/access");
-  await page.getByRole("heading", { name: "This page requires the role owner" }).waitFor();
+  await page.getByRole("heading", { name: "This page requires the owner role" }).waitFor();
   await page.keyboard.press("c");
   expect(await page.getByRole("navigation").getByRole("link").allInnerTexts()).toEqual([
     "Overview",

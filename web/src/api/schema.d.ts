@@ -966,7 +966,7 @@ export interface paths {
         /**
          * Create an API key
          * @description Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-         *     `serviceAccount`. If that account does not exist, it is created with the role owner. For operators of the platform.
+         *     `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
          */
         post: operations["createAPIKey"];
         delete?: never;

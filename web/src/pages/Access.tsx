@@ -45,8 +45,8 @@ export function Access() {
   const owner = useHasRole("owner");
   if (!owner)
     return (
-      <Empty title="This page requires the role owner">
-        <p>Ask an owner of the tenant for an API key or for the role.</p>
+      <Empty title="This page requires the owner role">
+        <p>Ask an owner of the tenant for an API key or for the owner role.</p>
       </Empty>
     );
   return <Owners />;

@@ -192,7 +192,7 @@ function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => voi
         value={account}
         onChange={setAccount}
         pattern={NAME}
-        hint="If the account does not exist, it is created with the role owner."
+        hint="If the account does not exist, it is created with the owner role."
         required
       />
     </FormDialog>

@@ -32,8 +32,8 @@ export function NewPod() {
   });
   if (!canCreate)
     return (
-      <Empty title="Creating pods requires the role developer">
-        <p>Ask an owner of the tenant for the role developer.</p>
+      <Empty title="Creating pods requires the developer role">
+        <p>Ask an owner of the tenant for the developer role.</p>
       </Empty>
     );
   if (original.error) return <Problem error={original.error} retry={() => void original.refetch()} />;

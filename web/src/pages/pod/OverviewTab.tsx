@@ -131,7 +131,7 @@ function Startup({ pod }: { pod: Pod }) {
       })}
       {pod.deletionRequestedAt && (
         <li>
-          <span>Deletion asked for</span>
+          <span>Deletion requested</span>
           <span className="muted">
             <When at={pod.deletionRequestedAt} />
           </span>
