@@ -9,7 +9,7 @@ DEV := bin/huskd dev
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: build ## Install what is missing, build, start everything and run the main job on it
@@ -66,15 +66,19 @@ generate: deps ## Generate code from openapi.yaml and from the SQL
 test: build ## Run every test, unit to end-to-end, against the real parts
 	@. build/deps.env && ./test/run
 
+.PHONY: test-unit
+test-unit: ## Run the tests that need neither root nor services, only Go
+	@if [ -f build/deps.env ]; then . build/deps.env; fi && ./test/unit
+
 .PHONY: screenshots
-screenshots: build ## Make the pictures of the dashboard in docs/dashboard anew
-	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e -count=1 -run 'TestDashboard$$' -timeout 15m
+screenshots: build ## Check every page of the dashboard in every width and theme, and take the pictures in docs/dashboard again
+	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e/dashboard -count=1 -timeout 60m
 	@rm -f docs/dashboard/*-desktop-dark.png docs/dashboard/*-phone-light.png
 
 .PHONY: bench
 bench: build ## Measure the API beside its statements alone and scrapes, and beside plain QEMU a pod's way to running and a keystroke's to its echo
 	@. build/deps.env && go test ./server -run '^$$' -bench . -benchtime 1x -timeout 20m
-	@. build/deps.env && go test ./test/e2e -run '^$$' -bench . -benchtime 10x -timeout 20m
+	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
 lint: deps web/node_modules/.package-lock.json ## Check formatting, vet and run the linters, of the API's contract too

@@ -1,13 +1,9 @@
 package client_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +14,6 @@ import (
 	"husk"
 	"husk/client"
 	"husk/openapi"
-	"husk/test/site"
 )
 
 // tenant makes a client for a new tenant.
@@ -46,48 +41,6 @@ func pod(t *testing.T, c *client.Client, args ...string) uuid.UUID {
 		t.Fatal(err)
 	}
 	return created.ID
-}
-
-// A stranger's module needs nothing but the replace directive, because this module is not published under its name.
-func TestProgramOfAnotherModule(t *testing.T) {
-	t.Parallel()
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	mod, err := os.ReadFile("testdata/outside/go.mod.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, source := range map[string]string{"main.go": "testdata/outside/main.go", "go.sum": "../go.sum"} {
-		raw, err := os.ReadFile(source)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), bytes.ReplaceAll(mod, []byte("REPOSITORY"), []byte(root)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", "outside", ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "outside"))
-	cmd.Env = append(os.Environ(), "IMAGE="+site.Image)
-	out, err := cmd.CombinedOutput()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if err != nil || len(lines) != 4 || !strings.HasPrefix(lines[0], "created outside-") {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if diff := cmp.Diff([]string{"running", "hello from inside", "deleted"}, lines[1:]); diff != "" {
-		t.Error(diff)
-	}
 }
 
 func TestWrongSecretIsALoginError(t *testing.T) {

@@ -13,12 +13,13 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/openapi/agentclient"
 	"husk/pki"
 )
 
 // serverClient calls the operations of agents, over mutual TLS.
 type serverClient struct {
-	api         *openapi.Client
+	api         *agentclient.Client
 	connections *connections
 }
 
@@ -28,7 +29,7 @@ const pollWait = 25 * time.Second
 func newServerClient(url string, root *pki.Root, holder *pki.NodeHolder) *serverClient {
 	c := &connections{config: pki.AgentClient(root, holder)}
 	c.renew()
-	api, err := openapi.NewClient(url, openapi.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
+	api, err := agentclient.NewClient(url, agentclient.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
 	if err != nil {
 		panic(err) // only an option can fail, and this one does not
 	}

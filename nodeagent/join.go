@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"husk/openapi"
+	"husk/openapi/agentclient"
 	"husk/pki"
 )
 
@@ -32,7 +33,7 @@ func join(ctx context.Context, cfg Config) (*identity, error) {
 	}
 	transport := newTransport(pki.JoinClient(fingerprint))
 	defer transport.CloseIdleConnections()
-	client, err := openapi.NewClient(cfg.ServerURL, openapi.WithHTTPClient(&http.Client{Transport: transport, Timeout: 30 * time.Second}))
+	client, err := agentclient.NewClient(cfg.ServerURL, agentclient.WithHTTPClient(&http.Client{Transport: transport, Timeout: 30 * time.Second}))
 	if err != nil {
 		return nil, fmt.Errorf("server url: %w", err)
 	}

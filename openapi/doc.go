@@ -6,3 +6,4 @@ package openapi
 //go:generate go tool oapi-codegen -config cfg.types.yaml openapi.yaml
 //go:generate go tool oapi-codegen -config cfg.server.yaml openapi.yaml
 //go:generate go tool oapi-codegen -config cfg.client.yaml openapi.yaml
+//go:generate go tool oapi-codegen -config cfg.agentclient.yaml openapi.yaml

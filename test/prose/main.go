@@ -105,7 +105,9 @@ type lines struct {
 	any  bool
 }
 
-func newLines(source []byte) *lines { return &lines{text: make([]string, bytes.Count(source, []byte("\n"))+2)} }
+func newLines(source []byte) *lines {
+	return &lines{text: make([]string, bytes.Count(source, []byte("\n"))+2)}
+}
 
 // add adds a text that begins at a line, counted from 1.
 func (l *lines) add(at int, text string) {

@@ -18,6 +18,7 @@ import (
 	"husk"
 	"husk/client"
 	"husk/openapi"
+	"husk/openapi/agentclient"
 	"husk/pki"
 	"husk/session"
 	"husk/session/ws"
@@ -125,11 +126,11 @@ func startNode(t testing.TB, s *Site) {
 }
 
 // agentAPI is the API as agents reach it.
-func agentAPI(t testing.TB, s *Site, config *tls.Config) *openapi.Client {
+func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
 	t.Cleanup(transport.CloseIdleConnections)
-	c, err := openapi.NewClient(s.agentURL, openapi.WithHTTPClient(&http.Client{Transport: transport}))
+	c, err := agentclient.NewClient(s.agentURL, agentclient.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { limit } from "./limit";
 import { Api, expectFaults, gone, type Pod, setup, signedIn, until } from "./stack";
 
 const owner = new Api(setup.fresh);
@@ -53,8 +54,8 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
 
   // The image is not imported yet, so the form imports it first. Then the page shows the pod becoming Running.
   await page.getByRole("button", { name: "Create pod" }).click();
-  await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: 60_000 });
-  await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: 90_000 });
+  await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: limit(60) });
+  await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: limit(90) });
   expect(await page.getByRole("listitem").filter({ hasText: "Containers running" }).innerText()).toMatch(/\+ .*s/);
 
   await page.getByRole("tab", { name: "Logs" }).click();
@@ -102,7 +103,7 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
 
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: 60_000 });
+  await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: limit(60) });
 
   // The usage includes the pod.
   await until(
@@ -161,7 +162,7 @@ test("a pod that does not fit shows the reason, and pods can be deleted by label
   await page.getByLabel("Select all Pods").check();
   await page.getByRole("button", { name: "Delete 2 pods" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("heading", { name: "No pods match" }).waitFor({ timeout: 30_000 });
+  await page.getByRole("heading", { name: "No pods match" }).waitFor({ timeout: limit(30) });
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByRole("row", { name: /other/ }).waitFor();
 });

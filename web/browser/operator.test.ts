@@ -83,6 +83,7 @@ test("an owner creates keys, and their secrets are shown once", async () => {
   await account.getByRole("button", { name: "API key" }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("first");
   await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByText("Copy the secret now.").waitFor();
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
   await page.getByRole("button", { name: "I have saved it" }).click();
   const program = new Api({ clientId, clientSecret });

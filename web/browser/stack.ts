@@ -1,8 +1,9 @@
-// The environment of the browser tests: a real installation that test/e2e starts, with tenants and keys for the tests.
-// Run them with `go test ./test/e2e -run Dashboard`. To run them by hand, set HUSK_BROWSER to the file that it writes.
+// The environment of the browser tests: a real installation that test/e2e/dashboard starts, with tenants and keys for the tests.
+// Run them with `go test ./test/e2e/dashboard`. To run them by hand, set HUSK_BROWSER to the file that it writes.
 import { readFileSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { limit } from "./limit";
 
 export interface Key {
   clientId: string;
@@ -46,6 +47,7 @@ export class Api {
         client_secret: this.key.clientSecret,
       });
       const answer = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
+      if (!answer.ok) throw new Error(`a token for ${this.key.clientId}: ${answer.status} ${await answer.text()}`);
       this.token = ((await answer.json()) as { access_token: string }).access_token;
     }
     const answer = await fetch(setup.api + path, {
@@ -71,12 +73,12 @@ export interface Pod {
   status: { phase: string; address?: string };
 }
 
-/** until polls until there is a result, or throws after the timeout. */
+/** until polls until there is a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
-  for (const end = Date.now() + seconds * 1000; ; ) {
+  for (const end = Date.now() + limit(seconds); ; ) {
     const answer = await ask();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`${what}: timeout after ${seconds} s`);
+    if (Date.now() > end) throw new Error(`${what}: timeout after ${limit(seconds) / 1000} s`);
     await new Promise((done) => setTimeout(done, 250));
   }
 }
@@ -132,6 +134,7 @@ export async function newContext(look: Look = DESKTOP): Promise<BrowserContext> 
     reducedMotion: "reduce",
     baseURL: setup.api,
   });
+  context.setDefaultTimeout(limit(30));
   contexts.push(context);
   context.on("page", watch);
   return context;
@@ -158,7 +161,7 @@ export async function signedIn(key: Key, look: Look = DESKTOP): Promise<Page> {
 }
 
 export async function signIn(page: Page, key: Key) {
-  await page.getByLabel("Key id").fill(key.clientId);
+  await page.getByLabel("Key ID").fill(key.clientId);
   await page.getByLabel("Secret").fill(key.clientSecret);
   await page.getByRole("button", { name: "Sign in with an API key" }).click();
   await page.locator("#content").waitFor();

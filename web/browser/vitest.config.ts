@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { limit } from "./limit";
 
 // Files run one after the other, because they share a node with two cores on which pods are emulated.
 export default defineConfig({
@@ -6,8 +7,8 @@ export default defineConfig({
     include: ["browser/**/*.test.ts"],
     fileParallelism: false,
     sequence: { concurrent: false },
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: limit(180),
+    hookTimeout: limit(180),
     bail: 0,
   },
 });

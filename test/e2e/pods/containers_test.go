@@ -1,0 +1,111 @@
+package pods
+
+import (
+	"strings"
+	"testing"
+
+	"husk/openapi"
+	"husk/test/stack"
+)
+
+// What the image says about running it is in force, and the pod's own word goes before it.
+func TestContainersRunAsImageAndPodSay(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	data := tn.Volume(t, "data")
+	script := `
+echo "env=$GREETING args=$0,$1 cwd=$(pwd) id=$(id -u):$(id -g) host=$(hostname)"
+echo "file=$(cat /etc/husk/note) mode=$(stat -c %a /etc/husk/note)"
+touch /ro/x 2>/dev/null && echo "wrote to a read-only mount"
+echo on-stderr >&2
+wget -q -O- http://127.0.0.1:8000/ && echo "the other container answers on loopback"
+exec sleep 1000000`
+	pod := tn.Create(t, "containers", func(s *openapi.PodSpec) {
+		s.Volumes = &[]openapi.PodVolume{data}
+		main := openapi.Container{
+			Name: "main", Image: busybox, Command: &[]string{"sh", "-c", script}, Args: &[]string{"zero", "one"}, WorkingDir: new("/var/www"),
+			User: new("user"), Env: &[]openapi.EnvVar{{Name: "GREETING", Value: "hello <&> \"you\""}},
+			Files:        &[]openapi.File{{Path: "/etc/husk/note", Content: new("put here"), Mode: new("0640")}},
+			VolumeMounts: &[]openapi.VolumeMount{{Volume: "data", MountPath: "/ro", ReadOnly: new(true)}},
+		}
+		main.Files = &[]openapi.File{{Path: "/etc/husk/note", Content: new("put here"), Mode: new("0644")}}
+		other := openapi.Container{Name: "other", Image: busybox, Command: &[]string{"httpd", "-f", "-p", "127.0.0.1:8000", "-h", "/var/www"}}
+		s.Containers = []openapi.Container{other, main}
+	})
+	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, pod.ID, "main", "file=") // the two streams come as they like
+	log := tn.WaitForLog(t, pod.ID, "main", "on-stderr")
+	for _, want := range []string{
+		`env=hello <&> "you" args=zero,one cwd=/var/www id=1000:1000 host=containers`, "file=put here mode=644", "on-stderr",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "wrote to a read-only mount") {
+		t.Errorf("a read-only mount can be written:\n%s", log)
+	}
+	if tail := tn.Logs(t, pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Tail: new(0)}); tail != "" {
+		t.Errorf("tail=0 gives %q", tail)
+	}
+	ndjson := tn.Logs(t, pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Accept: new("application/x-ndjson")})
+	if !strings.Contains(ndjson, `"stream":"stderr","line":"on-stderr"`) {
+		t.Errorf("JSON lines do not tell streams apart:\n%s", ndjson)
+	}
+}
+
+// An image with every oddity that OCI allows arrives whole: it checks itself.
+func TestAnOddImageArrivesWhole(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	image := tn.ImportImage(t, "torture")
+	pod := tn.Create(t, "torture", func(s *openapi.PodSpec) {
+		s.Resources.MemoryMiB = 256
+		s.RestartPolicy = new(openapi.Never)
+		s.Containers = []openapi.Container{{Name: "main", Image: image}}
+	})
+	tn.Wait(t, pod.ID, openapi.PodPhaseSucceeded)
+	tn.WaitForLog(t, pod.ID, "", "torture: ok")
+}
+
+// A pod that cannot run says why, in the guest's own words.
+func TestAPodWithoutItsCommandFails(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	pod := tn.Create(t, "lost", func(s *openapi.PodSpec) {
+		s.Containers = []openapi.Container{{Name: "main", Image: busybox, Command: &[]string{"no-such-program"}}}
+	})
+	failed := tn.Wait(t, pod.ID, openapi.PodPhaseFailed)
+	if m := stack.Value(failed.Status.Message); !strings.Contains(m, "no-such-program") || !strings.Contains(m, "not found") {
+		t.Errorf("the message is %q; it should name the command and say that it was not found", m)
+	}
+	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 127 {
+		t.Errorf("the exit code should be 127: %+v", c)
+	}
+}
+
+// A container is asked to stop, has its grace period, and what it writes then is kept.
+func TestDeletionIsClean(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	data := tn.Volume(t, "data")
+	mount := func(s *openapi.PodSpec, script string) {
+		s.Volumes = &[]openapi.PodVolume{data}
+		c := stack.Shell(busybox, script)
+		c.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/data"}}
+		s.Containers = []openapi.Container{c}
+		s.TerminationGracePeriodSeconds = new(20)
+	}
+	first := tn.Create(t, "first", func(s *openapi.PodSpec) {
+		mount(s, `trap 'echo "said goodbye" > /data/last; exit 0' TERM; echo ready; while :; do sleep 0.1; done`)
+	})
+	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, first.ID, "", "ready")
+	tn.DeletePod(t, first.ID)
+	second := tn.Create(t, "second", func(s *openapi.PodSpec) { mount(s, "trap exit TERM; cat /data/last; while :; do sleep 0.1; done") })
+	tn.Wait(t, second.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, second.ID, "", "said goodbye")
+}

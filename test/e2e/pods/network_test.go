@@ -1,0 +1,135 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"husk/openapi"
+	"husk/test/pace"
+	"husk/test/stack"
+)
+
+// The node reaches a pod, a pod reaches its neighbour in the same network and the outside by masquerading; it does not reach another
+// tenant's pod, nor what listens on its node, and cannot use another address than its own.
+func TestNetworksAreApart(t *testing.T) {
+	t.Parallel()
+	outside := outsideServer(t)
+	one, other := stack.NewTenant(t), stack.NewTenant(t)
+	serve := func(tn *stack.Tenant, image, name string) openapi.Pod {
+		return tn.Create(t, name, func(s *openapi.PodSpec) {
+			s.Containers = []openapi.Container{{Name: "main", Image: image, Command: &[]string{"httpd", "-f", "-p", "80", "-h", "/var/www"}}}
+		})
+	}
+	image, otherImage := one.ImportImage(t, "busybox"), other.ImportImage(t, "busybox")
+	neighbour, stranger := serve(one, image, "neighbour"), serve(other, otherImage, "stranger")
+	neighbour, stranger = one.Wait(t, neighbour.ID, openapi.PodPhaseRunning), other.Wait(t, stranger.ID, openapi.PodPhaseRunning)
+	for _, pod := range []openapi.Pod{neighbour, stranger} {
+		stack.Eventually(t, 20*time.Second, func() error { _, err := stack.Page(t.Context(), pod, "/"); return err })
+	}
+	// All at once: what cannot be reached takes the whole time to prove it.
+	patience := int(math.Ceil(pace.Limit(4 * time.Second).Seconds()))
+	try := func(what, url string) string {
+		return fmt.Sprintf("{ timeout %d wget -q -O /dev/null %s && echo '%s: reached' || echo '%s: not reached'; } & ", patience, url, what, what)
+	}
+	gateway := gatewayOf(t, *neighbour.Status.Address)
+	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") + try("outside", outside) +
+		try("stranger", "http://"+*stranger.Status.Address+"/") +
+		try("node by its gateway address", "http://"+gateway+":8080/healthz") +
+		try("node by the other gateway", "http://"+gatewayOf(t, *stranger.Status.Address)+":8080/healthz") +
+		"wait; echo done; exec sleep 1000000"
+	pod := one.Create(t, "prober", func(s *openapi.PodSpec) { s.Containers = []openapi.Container{stack.Shell(image, script)} })
+	one.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	log := one.WaitForLog(t, pod.ID, "", "done\n")
+	for _, want := range []string{
+		"neighbour: reached", "outside: reached", "stranger: not reached", "node by its gateway address: not reached",
+		"node by the other gateway: not reached",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("want %q in\n%s", want, log)
+		}
+	}
+}
+
+func gatewayOf(t *testing.T, address string) string {
+	t.Helper()
+	route, err := netlink.RouteGet(net.ParseIP(address))
+	if err != nil || len(route) == 0 {
+		t.Fatalf("route to %s: %v", address, err)
+	}
+	return route[0].Src.String()
+}
+
+// outsideServer is a host beyond the node: a network namespace on a cable, which knows no way back to the pods' addresses.
+func outsideServer(t *testing.T) string {
+	t.Helper()
+	const name, here, there = "e2e-out", "192.0.2.1/24", "192.0.2.2/24"
+	runtime.LockOSThread() // namespaces belong to threads; the thread is given up with the test
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	away, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := func() (net.Listener, error) {
+		if err := netns.Set(home); err != nil {
+			return nil, err
+		}
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		cable := &netlink.Veth{LinkAttrs: attrs, PeerName: "far", PeerNamespace: netlink.NsFd(int(away))}
+		if err := netlink.LinkAdd(cable); err != nil {
+			return nil, fmt.Errorf("lay a cable: %w", err)
+		}
+		if err := bringUp(name, here); err != nil {
+			return nil, err
+		}
+		if err := netns.Set(away); err != nil {
+			return nil, err
+		}
+		if err := bringUp("far", there); err != nil {
+			return nil, err
+		}
+		return net.Listen("tcp", "192.0.2.2:80")
+	}()
+	if e := netns.Set(home); e != nil || err != nil {
+		t.Fatal(err, e)
+	}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "outside") })}
+	go srv.Serve(lis) //nolint:errcheck // Shutdown ends it
+	t.Cleanup(func() {
+		_ = srv.Shutdown(context.Background())
+		if link, err := netlink.LinkByName(name); err == nil {
+			_ = netlink.LinkDel(link)
+		}
+		_ = away.Close()
+		_ = home.Close()
+	})
+	return "http://192.0.2.2/"
+}
+
+func bringUp(name, address string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}

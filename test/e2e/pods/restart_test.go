@@ -1,0 +1,78 @@
+package pods
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"husk/openapi"
+	"husk/test/stack"
+)
+
+// Restart policies follow the exit code, with a growing wait.
+func TestRestartPolicies(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	create := func(name string, policy openapi.RestartPolicy, script string) openapi.Pod {
+		return tn.Create(t, name, func(s *openapi.PodSpec) {
+			s.Resources.CPUMillis = 500
+			s.RestartPolicy = &policy
+			s.Containers = []openapi.Container{stack.Shell(busybox, script)}
+		})
+	}
+	never := create("never", openapi.Never, "echo bye; exit 3")
+	done := create("done", openapi.OnFailure, "exit 0")
+	always := create("always", openapi.Always, "echo again; exit 0")
+
+	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
+	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 || c.Restarts != 0 {
+		t.Errorf("a container that ended with 3 under Never: %+v", c)
+	}
+	tn.WaitForLog(t, never.ID, "", "bye") // the log outlives the machine
+	if stack.QEMU(never.ID) != 0 {
+		t.Error("the machine of a pod that has failed still runs")
+	}
+	tn.Wait(t, done.ID, openapi.PodPhaseSucceeded)
+	stack.Eventually(t, 60*time.Second, func() error {
+		pod, err := tn.Get(t.Context(), always.ID)
+		if err == nil && (len(pod.Status.Containers) == 0 || pod.Status.Containers[0].Restarts < 2) {
+			return stack.ErrNotYet
+		}
+		return err
+	})
+	if pod, err := tn.Get(t.Context(), always.ID); err != nil || pod.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("a pod whose container is restarted is %s (%v)", pod.Status.Phase, err)
+	}
+}
+
+// A machine that dies is started again, unless its pod says never.
+func TestAMachineThatDies(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	create := func(name string, policy openapi.RestartPolicy) openapi.Pod {
+		return tn.Create(t, name, func(s *openapi.PodSpec) {
+			stack.Idle(busybox)(s)
+			s.RestartPolicy = &policy
+		})
+	}
+	always, never := create("always", openapi.Always), create("never", openapi.Never)
+	for _, pod := range tn.Running(t, always, never) {
+		if err := syscall.Kill(stack.QEMU(pod.ID), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
+	if stack.Value(failed.Status.Reason) != "MachineDied" {
+		t.Errorf("the reason is %q", stack.Value(failed.Status.Reason))
+	}
+	stack.Eventually(t, stack.BootTime, func() error {
+		pod, err := tn.Get(t.Context(), always.ID)
+		if err == nil && (*pod.Status.Restarts != 1 || pod.Status.Phase != openapi.PodPhaseRunning) {
+			return fmt.Errorf("%d restarts, %s", *pod.Status.Restarts, pod.Status.Phase)
+		}
+		return err
+	})
+}

@@ -1,0 +1,195 @@
+package recovery
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk/openapi"
+	"husk/test/pace"
+	"husk/test/stack"
+)
+
+// moments are where a boot is interrupted, in their order.
+var moments = []struct {
+	name    string
+	reached func(openapi.Pod) bool
+}{
+	{"accepted", func(openapi.Pod) bool { return true }},
+	{"placed", func(p openapi.Pod) bool { return p.Status.Timeline.PlacedAt != nil }},
+	{"starting", func(p openapi.Pod) bool { return p.Status.Timeline.DomainStartingAt != nil }},
+	{"machine on", func(p openapi.Pod) bool { return stack.QEMU(p.ID) != 0 }},
+	{"guest ready", func(p openapi.Pod) bool {
+		return p.Status.Timeline.GuestReadyAt != nil || p.Status.Phase == openapi.PodPhaseRunning
+	}},
+}
+
+// Agent, server and Postgres are killed at each moment of a boot. Three boots cover every pair of part and moment: each boot has a kill at
+// every moment, and reaches the next moment only if it survived. The pod ends Running, with one machine, which is the same process from its
+// start on.
+func TestAKilledPartDoesNotStopABoot(t *testing.T) {
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	parts := []string{"agent", "server", "postgres"}
+	for first := range parts {
+		t.Run(parts[first]+" first", func(t *testing.T) {
+			pod := tn.Create(t, fmt.Sprintf("boot-%d", first), func(s *openapi.PodSpec) {
+				s.Containers = []openapi.Container{stack.Shell(busybox, "echo up; exec sleep 1000000")}
+			})
+			machine := 0
+			for i, moment := range moments {
+				part := parts[(first+i)%len(parts)]
+				waitForMoment(t, tn, pod.ID, moment.name, moment.reached)
+				if machine == 0 {
+					machine = stack.QEMU(pod.ID)
+				}
+				t.Logf("%s: %s is killed", moment.name, part)
+				tn.Kill(t, part)
+			}
+			tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+			tn.WaitForLog(t, pod.ID, "", "up")
+			if after := stack.QEMU(pod.ID); machine == 0 || after != machine {
+				t.Errorf("the machine was process %d and is %d", machine, after)
+			}
+			if list := tn.Virsh("list", "--all", "--uuid"); strings.Count(list, pod.ID.String()) != 1 {
+				t.Errorf("the pod should have one domain:\n%s", list)
+			}
+			tn.DeletePod(t, pod.ID)
+		})
+	}
+}
+
+// waitForMoment looks often, so that the kill comes at the moment rather than somewhere behind it.
+func waitForMoment(t *testing.T, tn *stack.Tenant, pod uuid.UUID, name string, reached func(openapi.Pod) bool) {
+	t.Helper()
+	var now openapi.Pod
+	for end := time.Now().Add(pace.Limit(stack.BootTime)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if now, err = tn.Get(t.Context(), pod); err == nil && reached(now) {
+			return
+		}
+	}
+	t.Fatalf("the boot does not reach %q: %+v", name, now.Status)
+}
+
+// A running machine does not notice that its agent was killed, and the new agent goes on with it.
+func TestAKilledAgentDisturbsNoPod(t *testing.T) {
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	pod := tn.Create(t, "steady", func(s *openapi.PodSpec) {
+		s.Containers = []openapi.Container{stack.Shell(busybox, "httpd -p 80 -h /var/www; n=0; while :; do n=$((n+1)); echo line $n; sleep 0.2; done")}
+	})
+	pod = tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, pod.ID, "", "line 3")
+	before := stack.QEMU(pod.ID)
+	for range 3 {
+		tn.Kill(t, "agent")
+		if _, err := stack.Page(t.Context(), pod, "/"); err != nil {
+			t.Errorf("the pod does not answer while its agent is away: %v", err)
+		}
+	}
+	stack.Eventually(t, 30*time.Second, func() error { // the agent follows the log again, from where it was
+		lines := strings.Count(tn.Logs(t, pod.ID, nil), "\n")
+		if !strings.Contains(tn.Logs(t, pod.ID, nil), fmt.Sprintf("line %d\n", lines)) || lines < 10 {
+			return fmt.Errorf("%d lines", lines)
+		}
+		return nil
+	})
+	lines := strings.Split(strings.TrimSpace(tn.Logs(t, pod.ID, nil)), "\n")
+	for i, line := range lines {
+		if want := fmt.Sprintf("line %d", i+1); line != want {
+			t.Fatalf("log line %d is %q: something was lost or doubled while agents came and went", i+1, line)
+		}
+	}
+	now, err := tn.Get(t.Context(), pod.ID)
+	if err != nil || now.Status.Phase != openapi.PodPhaseRunning || stack.Value(now.Status.Reason) != "" || *now.Status.Restarts != 0 {
+		t.Errorf("the pod is %+v (%v)", now.Status, err)
+	}
+	if after := stack.QEMU(pod.ID); after != before {
+		t.Errorf("the machine was process %d and is %d", before, after)
+	}
+	if _, err := stack.Page(t.Context(), pod, "/"); err != nil {
+		t.Errorf("the pod does not answer any more: %v", err)
+	}
+}
+
+// A node whose heartbeat stays away is lost and its pods are Unknown; nothing is moved. When it is back, all is as before.
+func TestALostNode(t *testing.T) {
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	pod := tn.Create(t, "left", stack.Idle(busybox))
+	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	before := stack.QEMU(pod.ID)
+	agent, err := tn.PID("agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(agent, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(agent, syscall.SIGCONT) }) // the tests after this one need it
+	unknown := tn.Wait(t, pod.ID, openapi.PodPhaseUnknown)
+	if stack.Value(unknown.Status.Reason) != "NodeLost" {
+		t.Errorf("the reason is %q", stack.Value(unknown.Status.Reason))
+	}
+	nodes, err := tn.Operator.Nodes.List(t.Context())
+	if err != nil || len(nodes) != 1 || nodes[0].State != openapi.NodeStateLost {
+		t.Errorf("the node is not lost: %v: %+v", err, nodes)
+	}
+	waiting := tn.Create(t, "waiting", stack.Idle(busybox))
+	stack.Eventually(t, 20*time.Second, func() error {
+		p, err := tn.Get(t.Context(), waiting.ID)
+		if err == nil && stack.Value(p.Status.Reason) != "NoNode" {
+			return fmt.Errorf("reason %q", stack.Value(p.Status.Reason))
+		}
+		return err
+	})
+	if err := syscall.Kill(agent, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	tn.Wait(t, waiting.ID, openapi.PodPhaseRunning)
+	if after := stack.QEMU(pod.ID); after != before {
+		t.Errorf("the machine was process %d and is %d", before, after)
+	}
+}
+
+// An import that is cut in the middle is done again, and the image is whole.
+func TestAServerKilledInAnImport(t *testing.T) {
+	tn := stack.NewTenant(t)
+	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: tn.Refs["postgres"]})
+	if err != nil {
+		t.Fatalf("import: %v", err)
+	}
+	tn.Kill(t, "server")
+	stack.Eventually(t, 2*time.Minute, func() error {
+		got, err := tn.API.Images.Get(t.Context(), created.ID)
+		if err == nil && got.State != openapi.ImageStateReady {
+			err = fmt.Errorf("the image is %+v", got)
+		}
+		return err
+	})
+	if list := tn.RBD(t, "ls", "husk-images"); strings.Contains(list, ".half") {
+		t.Errorf("a half import is left:\n%s", list)
+	}
+}
+
+// libvirtd may die; machines live on, and new ones start when it is back.
+func TestAKilledLibvirt(t *testing.T) {
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	first := tn.Create(t, "first", stack.Idle(busybox))
+	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
+	before := stack.QEMU(first.ID)
+	tn.Kill(t, "libvirtd")
+	second := tn.Create(t, "second", stack.Idle(busybox))
+	tn.Wait(t, second.ID, openapi.PodPhaseRunning)
+	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
+	if after := stack.QEMU(first.ID); after != before {
+		t.Errorf("the machine was process %d and is %d", before, after)
+	}
+}

@@ -1,0 +1,9 @@
+package recovery
+
+import (
+	"testing"
+
+	"husk/test/stack"
+)
+
+func TestMain(m *testing.M) { stack.Main(m) }

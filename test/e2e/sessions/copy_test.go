@@ -1,0 +1,82 @@
+package sessions
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"husk/test/stack"
+)
+
+// copyFiles sends 100 MB into a volume and back, and trees both ways.
+func copyFiles(t *testing.T, tn *stack.Tenant) {
+	dir := t.TempDir()
+	const size = 100_000_000
+	big := filepath.Join(dir, "big")
+	f, err := os.Create(big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	source := rand.NewChaCha8([32]byte{1})
+	if _, err := io.CopyN(io.MultiWriter(f, sum), source, size); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	began := time.Now()
+	if got := tn.Run(t, nil, "cp", "-c", "main", big, "talk:/data/big"); got.Code != 0 {
+		t.Fatalf("copy in: %+v", got)
+	}
+	in := time.Since(began)
+	want := fmt.Sprintf("%x", sum.Sum(nil))
+	if got := tn.Run(t, nil, "exec", "-c", "main", "talk", "--", "sha256sum", "/data/big"); !strings.HasPrefix(got.Out, want+" ") {
+		t.Fatalf("in the pod it is %+v, want %s", got, want)
+	}
+	began = time.Now()
+	if got := tn.Run(t, nil, "cp", "-c", "main", "talk:/data/big", filepath.Join(dir, "back")); got.Code != 0 {
+		t.Fatalf("copy out: %+v", got)
+	}
+	out := time.Since(began)
+	back, err := os.ReadFile(filepath.Join(dir, "back"))
+	if got := fmt.Sprintf("%x", sha256.Sum256(back)); err != nil || got != want {
+		t.Errorf("%d bytes came back with the checksum %s: %v; want %s", len(back), got, err, want)
+	}
+	t.Logf("100 MB in %s into the pod, in %s out of it", in.Round(time.Millisecond), out.Round(time.Millisecond))
+
+	tree := filepath.Join(dir, "tree")
+	for name, mode := range map[string]os.FileMode{"a/run": 0o755, "a/b/secret": 0o600} {
+		_ = os.MkdirAll(filepath.Dir(filepath.Join(tree, name)), 0o755)
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.Symlink("a/run", filepath.Join(tree, "link"))
+	if got := tn.Run(t, nil, "cp", "-c", "main", tree, "talk:/tmp"); got.Code != 0 {
+		t.Errorf("copy a tree in: %+v", got)
+	}
+	if got := tn.Run(t, nil, "exec", "-c", "main", "talk", "--", "sh", "-c", "ln -s /etc/passwd /tmp/tree/out; mknod /tmp/tree/pipe p; cat /tmp/tree/link; stat -c %a:%u /tmp/tree/a/b/secret"); got.Out != "a/run600:0\n" {
+		t.Errorf("in the pod: %+v", got)
+	}
+	got := tn.Run(t, nil, "cp", "-c", "main", "talk:/tmp/tree", filepath.Join(dir, "again"))
+	if got.Code != 1 || !strings.Contains(got.Errs, "pipe is left out") || !strings.Contains(got.Errs, "leads elsewhere") {
+		t.Errorf("copy a tree out: %+v", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "again/link")); err != nil || string(b) != "a/run" {
+		t.Errorf("the tree came back with %q: %v", b, err)
+	}
+	for code, args := range map[int][]string{
+		3: {"cp", "-c", "main", "talk:/absent", dir},
+		5: {"cp", "-c", "main", big, "talk:/dev/shm/full"}, // half of the pod's memory is too little
+		2: {"cp", filepath.Join(dir, "absent"), "talk:/tmp"},
+	} {
+		if got := tn.Run(t, nil, args...); got.Code != code {
+			t.Errorf("husk %v: %+v, want the code %d", args, got, code)
+		}
+	}
+}

@@ -1,0 +1,9 @@
+package sessions
+
+import (
+	"testing"
+
+	"husk/test/stack"
+)
+
+func TestMain(m *testing.M) { stack.Main(m) }

@@ -1,0 +1,18 @@
+// Package stack gives end-to-end tests the installation that users have: one `huskd dev` per test binary, with real Postgres, Ceph, libvirt,
+// QEMU and registry, started when the first test asks for it.
+//
+//	func TestMain(m *testing.M) { stack.Main(m) }
+//
+//	func TestAPod(t *testing.T) {
+//		tn := stack.NewTenant(t)                            // removed with all that it owns when the test ends
+//		image := tn.ImportImage(t, "busybox")
+//		pod := tn.Create(t, "name", func(s *openapi.PodSpec) { … })
+//		tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+//	}
+//
+// Each test binary runs in namespaces of its own (namespace.go), so several run side by side and beside `make up`, and nothing survives it.
+// Stopping the stack checks that the tests and huskd left no domain, disk, key, process, interface or firewall table (leaks.go), and that
+// every answer of the API matched the contract.
+//
+// Tests wait with Eventually, Wait and WaitForLog, whose limits package pace adapts to the machine.
+package stack

@@ -1,0 +1,162 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk/client"
+	"husk/openapi"
+	"husk/test/pace"
+)
+
+// Create creates a pod; change adapts a small default.
+func (tn *Tenant) Create(t testing.TB, name string, change func(*openapi.PodSpec)) openapi.Pod {
+	t.Helper()
+	spec := openapi.PodSpec{
+		Resources:                     openapi.Resources{CPUMillis: 1000, MemoryMiB: 160},
+		Containers:                    []openapi.Container{{Name: "main"}},
+		TerminationGracePeriodSeconds: new(2),
+	}
+	change(&spec)
+	created, err := tn.API.Pods.Create(t.Context(), openapi.PodCreate{Name: name, Spec: spec})
+	if err != nil {
+		t.Fatalf("create pod %s: %v", name, err)
+	}
+	return created
+}
+
+// Shell is a container that runs a script.
+func Shell(image, script string) openapi.Container {
+	return openapi.Container{Name: "main", Image: image, Command: &[]string{"sh", "-c", script}}
+}
+
+// Idle is a spec of one container that does nothing.
+func Idle(image string) func(*openapi.PodSpec) {
+	return func(s *openapi.PodSpec) { s.Containers = []openapi.Container{Shell(image, "exec sleep 1000000")} }
+}
+
+// Get reads a pod.
+func (tn *Tenant) Get(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
+	return tn.API.Pods.Get(ctx, id)
+}
+
+// Wait waits until a pod has reached a phase. It fails at once if the pod has failed instead.
+func (tn *Tenant) Wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) openapi.Pod {
+	t.Helper()
+	var pod openapi.Pod
+	ctx, cancel := context.WithTimeout(t.Context(), pace.Limit(BootTime))
+	defer cancel()
+	err := Until(ctx, func() (err error) {
+		if pod, err = tn.Get(ctx, id); err != nil {
+			return err
+		}
+		if pod.Status.Phase == openapi.PodPhaseFailed && phase != openapi.PodPhaseFailed {
+			cancel()
+		}
+		if pod.Status.Phase != phase {
+			return fmt.Errorf("pod is %s, not %s: %s %s", pod.Status.Phase, phase, Value(pod.Status.Reason), Value(pod.Status.Message))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("pod %s: %v\nlog:\n%s\nagent:\n%v", pod.Name, err, tn.Logs(t, id, nil), tn.LogEnd("s/log/agent.log"))
+	}
+	return pod
+}
+
+// Running waits until pods run, and returns them in the same order. Pods that are created before the first is waited for boot side by side.
+func (tn *Tenant) Running(t testing.TB, pods ...openapi.Pod) []openapi.Pod {
+	t.Helper()
+	running := make([]openapi.Pod, len(pods))
+	for i, p := range pods {
+		running[i] = tn.Wait(t, p.ID, openapi.PodPhaseRunning)
+	}
+	return running
+}
+
+// DeletePod deletes a pod and waits until it is gone.
+func (tn *Tenant) DeletePod(t testing.TB, id uuid.UUID) {
+	t.Helper()
+	if err := tn.API.Pods.Delete(t.Context(), id); err != nil {
+		t.Fatalf("delete pod %s: %v", id, err)
+	}
+	Eventually(t, time.Minute, func() error { return tn.Gone(t.Context(), id) })
+}
+
+// Gone returns nil once a deleted pod does not exist any more.
+func (tn *Tenant) Gone(ctx context.Context, id uuid.UUID) error {
+	pod, err := tn.Get(ctx, id)
+	if client.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("pod %s still exists: %+v", pod.Name, pod.Status)
+	}
+	return err
+}
+
+// Logs returns a pod's log.
+func (tn *Tenant) Logs(t testing.TB, id uuid.UUID, params *openapi.GetPodLogsParams) string {
+	resp, err := tn.API.API().GetPodLogs(t.Context(), id, params)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
+
+// WaitForLog waits until the log of a container, or of the pod's only one if that is empty, contains a text, and returns the log.
+func (tn *Tenant) WaitForLog(t testing.TB, id uuid.UUID, container, text string) string {
+	t.Helper()
+	var params *openapi.GetPodLogsParams
+	if container != "" {
+		params = &openapi.GetPodLogsParams{Container: &container}
+	}
+	var log string
+	Eventually(t, time.Minute, func() error {
+		if log = tn.Logs(t, id, params); !strings.Contains(log, text) {
+			return fmt.Errorf("the log does not contain %q:\n%s", text, log)
+		}
+		return nil
+	})
+	return log
+}
+
+// Page fetches a pod's page over the network.
+func Page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pace.Limit(2*time.Second))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*pod.Status.Address+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return string(body), err
+}
+
+// Value is a string that may be missing.
+func Value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,180 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"husk/client"
+	"husk/test/images"
+	"husk/test/pace"
+)
+
+// Stack is one `huskd dev` for all tests of a binary.
+type Stack struct {
+	Dir      string            // of its files; the state directory is s in there
+	Env      map[string]string // what huskd dev writes to its environment file
+	Operator *client.Client
+	Refs     map[string]string // references of the images in the registry, by name
+
+	cmd *exec.Cmd
+
+	mu     sync.Mutex
+	broken []error // answers that are not in the contract
+}
+
+// Leases are short so that a lost node is noticed within a test. They grow with the time that everything takes.
+const (
+	lease     = 8 * time.Second
+	heartbeat = 2 * time.Second
+)
+
+var shared struct {
+	once sync.Once
+	s    *Stack
+	err  error
+}
+
+// Get returns the binary's stack. The first call starts it.
+func Get(t testing.TB) *Stack {
+	t.Helper()
+	shared.once.Do(func() { shared.s, shared.err = start() })
+	if shared.err != nil {
+		t.Fatalf("start huskd dev: %v", shared.err)
+	}
+	return shared.s
+}
+
+// runTests runs the tests and then checks what they left behind.
+func runTests(m *testing.M) (int, error) {
+	code := m.Run()
+	if shared.s == nil {
+		return code, nil
+	}
+	return code, shared.s.stop()
+}
+
+func start() (*Stack, error) {
+	dir, err := os.MkdirTemp("", "husk-e2e-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // Postgres and QEMU run as users of their own
+		return nil, err
+	}
+	s := &Stack{Dir: dir}
+	root := Repository()
+	envFile := filepath.Join(dir, "dev.env")
+	log, err := os.Create(filepath.Join(dir, "dev.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the daemon has its own copy
+
+	// Stopping the stack ends it.
+	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
+		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
+		"--lease", pace.Limit(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // one tenant has ten thousand pods
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := startOnOwnThread(s.cmd); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
+	defer cancel()
+	err = Until(ctx, func() error { s.Env, err = readEnv(envFile); return err })
+	if err != nil {
+		return nil, errors.Join(err, s.LogEnd("dev.log"))
+	}
+	s.Operator = s.Client(s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"])
+	cache, err := images.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	built, err := images.Build(ctx, cache)
+	if err == nil {
+		s.Refs, err = images.Push(ctx, s.Env["HUSK_REGISTRY"], built)
+	}
+	return s, err
+}
+
+// startOnOwnThread starts a command that is to die with the test binary. The kernel kills it when the thread that started it ends, and Go ends
+// a thread when a goroutine that is locked to it returns, as happens in tests that enter a network namespace or start a dev.Stack. So the
+// command gets a thread that nothing else uses.
+func startOnOwnThread(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {} // as long as the test binary
+	}()
+	return <-started
+}
+
+func readEnv(name string) (map[string]string, error) {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	env := map[string]string{}
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	for lines.Scan() {
+		key, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "export "), "=")
+		env[key] = strings.Trim(value, "'")
+	}
+	return env, nil
+}
+
+// LogEnd quotes the end of a log below Dir.
+func (s *Stack) LogEnd(name string) error {
+	raw, err := os.ReadFile(filepath.Join(s.Dir, name))
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the end of %s:\n%s", name, raw[max(0, len(raw)-4000):])
+}
+
+// PID is the process of one of huskd dev's children.
+func (s *Stack) PID(name string) (int, error) {
+	raw, err := os.ReadFile(filepath.Join(s.Dir, "s", "run", name+".pid.json"))
+	if err != nil {
+		return 0, err
+	}
+	var record struct{ PID int }
+	if err := json.Unmarshal(raw, &record); err != nil {
+		return 0, err
+	}
+	return record.PID, nil
+}
+
+// Kill ends a child with SIGKILL and waits until its supervisor has started another.
+func (s *Stack) Kill(t testing.TB, name string) {
+	t.Helper()
+	before, err := s.PID(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill %s: %v", name, err)
+	}
+	Eventually(t, 30*time.Second, func() error {
+		now, err := s.PID(name)
+		if err == nil && now == before {
+			err = errors.New(name + " was not started again")
+		}
+		return err
+	})
+}

@@ -1,0 +1,153 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk/client"
+	"husk/openapi"
+	"husk/test/pace"
+)
+
+// Tenant is the tenant of one test.
+type Tenant struct {
+	*Stack
+	ID  uuid.UUID
+	API *client.Client           // as its owner
+	Key openapi.APIKeyWithSecret // the owner's
+}
+
+// GenerousQuota is what tenants of tests may use.
+var GenerousQuota = openapi.QuotaChange{
+	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Images: new(10), RequestsPerSecond: new(1000),
+}
+
+// NewTenant creates a tenant. When the test ends, it is deleted with everything that it owns.
+func NewTenant(t testing.TB) *Tenant {
+	t.Helper()
+	s := Get(t)
+	created, err := s.Operator.Tenants.Create(t.Context(), openapi.TenantCreate{Name: "t-" + uuid.NewString()[:8], Quota: &GenerousQuota})
+	if err != nil {
+		t.Fatalf("create a tenant: %v", err)
+	}
+	key, err := s.Operator.Tenants.CreateKey(t.Context(), created.ID, openapi.TenantKeyCreate{Name: "test"})
+	if err != nil {
+		t.Fatalf("create an API key: %v", err)
+	}
+	tn := &Tenant{s, created.ID, s.Client(key.ClientID.String(), key.ClientSecret), key}
+	t.Cleanup(func() { tn.remove(t) })
+	return tn
+}
+
+// remove deletes all that the tenant owns, and the tenant; then nothing of it may be left anywhere.
+func (tn *Tenant) remove(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
+	defer cancel()
+	owned := map[string]bool{}
+	if err := Until(ctx, func() error { return tn.removeOnce(ctx, owned) }); err != nil {
+		t.Errorf("remove the tenant: %v", err)
+		return
+	}
+	list := tn.Virsh("list", "--all", "--uuid")
+	for pod := range owned {
+		if strings.Contains(list, pod) {
+			t.Errorf("the domain of pod %s is left", pod)
+		}
+	}
+}
+
+// removeOnce deletes what can be deleted now, notes the pods, and succeeds once the tenant is gone.
+func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
+	pods, err := client.Collect(tn.API.Pods.List(ctx, client.Select{}))
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	for _, p := range pods {
+		owned[p.ID.String()] = true
+		if p.DeletionRequestedAt == nil {
+			err = errors.Join(err, tn.API.Pods.Delete(ctx, p.ID))
+		}
+	}
+	if n := len(pods); n > 0 {
+		return errors.Join(err, fmt.Errorf("%d pods are left: %+v", n, pods))
+	}
+	volumes, err1 := client.Collect(tn.API.Volumes.List(ctx, client.Select{}))
+	images, err2 := client.Collect(tn.API.Images.List(ctx))
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		err = errors.Join(err, tn.API.Volumes.Delete(ctx, v.ID))
+	}
+	for _, i := range images {
+		err = errors.Join(err, tn.API.Images.Delete(ctx, i.ID))
+	}
+	if n := len(volumes) + len(images); n > 0 {
+		return errors.Join(err, fmt.Errorf("%d volumes and images are left: %+v %+v", n, volumes, images))
+	}
+	_, err = client.Decode[any](tn.Operator.API().DeleteTenant(ctx, tn.ID, nil)) //nolint:bodyclose // Decode closes it
+	return err
+}
+
+// SetQuota changes the tenant's quota, as an operator.
+func (tn *Tenant) SetQuota(t testing.TB, quota openapi.QuotaChange) {
+	t.Helper()
+	_, err := client.Decode[openapi.Tenant](tn.Operator.API().UpdateTenant(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota}))
+	if err != nil {
+		t.Fatalf("change the quota: %v", err)
+	}
+}
+
+// KeyOf creates a service account with this role, and a key of it.
+func (tn *Tenant) KeyOf(t testing.TB, role openapi.Role, key openapi.APIKeyCreate) (openapi.ServiceAccount, openapi.APIKeyWithSecret) {
+	t.Helper()
+	account, err := tn.API.ServiceAccounts.Create(t.Context(), openapi.ServiceAccountCreate{Name: "sa-" + uuid.NewString()[:8], Role: role})
+	if err != nil {
+		t.Fatalf("create a service account: %v", err)
+	}
+	created, err := tn.API.ServiceAccounts.CreateKey(t.Context(), account.ID, key)
+	if err != nil {
+		t.Fatalf("create a key: %v", err)
+	}
+	return account, created
+}
+
+// ImportImage imports one of the test images and returns its reference once it is ready.
+func (tn *Tenant) ImportImage(t testing.TB, name string) string {
+	t.Helper()
+	ref := tn.Refs[name]
+	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref})
+	if err != nil {
+		t.Fatalf("import %s: %v", ref, err)
+	}
+	tn.WaitForImage(t, created.ID)
+	return ref
+}
+
+// WaitForImage waits until an import is done.
+func (tn *Tenant) WaitForImage(t testing.TB, id uuid.UUID) {
+	t.Helper()
+	Eventually(t, time.Minute, func() error {
+		got, err := tn.API.Images.Get(t.Context(), id)
+		if err == nil && got.State != openapi.ImageStateReady {
+			err = fmt.Errorf("image %s: %+v", id, got)
+		}
+		return err
+	})
+}
+
+// Volume creates a volume of 1 GiB.
+func (tn *Tenant) Volume(t testing.TB, name string) openapi.PodVolume {
+	t.Helper()
+	v, err := tn.API.Volumes.Create(t.Context(), openapi.VolumeCreate{Name: name, SizeGiB: 1})
+	if err != nil {
+		t.Fatalf("create volume %s: %v", name, err)
+	}
+	return openapi.PodVolume{Name: name, VolumeID: v.ID}
+}

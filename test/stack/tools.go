@@ -1,0 +1,53 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// Virsh runs libvirt's own tool and returns what it prints.
+func (s *Stack) Virsh(args ...string) string {
+	out, err := exec.Command("virsh", append([]string{"-c", "qemu:///system"}, args...)...).CombinedOutput()
+	if err != nil {
+		return "virsh: " + err.Error() + ": " + string(out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// RBD runs Ceph's own tool as administrator and returns what it prints.
+func (s *Stack) RBD(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "rbd", append([]string{"-c", s.Env["HUSK_CEPH_CONF"]}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("rbd %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// CephKey is the key with which a pod's machine reads and writes its disks.
+func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "ceph", "-c", s.Env["HUSK_CEPH_CONF"], "auth", "print-key", "client.husk-pod."+pod.String()).CombinedOutput()
+	if err != nil {
+		t.Fatalf("key of pod %s: %v: %s", pod, err, out)
+	}
+	return string(out)
+}
+
+// QEMU returns the process of a pod's machine, 0 if there is none.
+func QEMU(pod uuid.UUID) int {
+	raw, err := os.ReadFile("/run/libvirt/qemu/husk-" + pod.String() + ".pid")
+	if err != nil {
+		return 0
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(raw), &pid); err != nil {
+		return 0
+	}
+	return pid
+}

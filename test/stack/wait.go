@@ -1,0 +1,48 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"husk/test/pace"
+)
+
+// Pauses between two looks at a condition. The first ones are short, so that what is quick is quick; the last ones cost a busy machine little.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 250 * time.Millisecond
+)
+
+// BootTime is how long a pod may take to run on the reference machine, while others boot too.
+const BootTime = 90 * time.Second
+
+// ErrNotYet is the error of a condition that has nothing more to say.
+var ErrNotYet = errors.New("not yet")
+
+// Until repeats f until it succeeds. If ctx ends first, it returns f's last error.
+func Until(ctx context.Context, f func() error) error {
+	for pause := firstPause; ; pause = min(pause*3/2, lastPause) {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Eventually fails the test unless f succeeds within a time that is meant for the reference machine.
+func Eventually(t testing.TB, within time.Duration, f func() error) {
+	t.Helper()
+	within = pace.Limit(within)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if err := Until(ctx, f); err != nil {
+		t.Fatalf("not within %s: %v", within, err)
+	}
+}
