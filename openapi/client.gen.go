@@ -680,9 +680,9 @@ type ClientInterface interface {
 	// AttachToPod Attach to a container's process
 	//
 	// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
-	// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
-	// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
-	// session. For developers and owners of the tenant.
+	// ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+	// clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+	// records the session. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 	AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2259,9 +2259,9 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 // AttachToPod Attach to a container's process
 //
 // Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
-// ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
-// receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
-// session. For developers and owners of the tenant.
+// ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+// clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+// records the session. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {

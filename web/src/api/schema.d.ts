@@ -274,9 +274,9 @@ export interface paths {
         /**
          * Attach to a container's process
          * @description Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
-         *     ended and will not be restarted. Signals are sent to the container's first process. More than one client can be attached: all clients
-         *     receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log records the
-         *     session. For developers and owners of the tenant.
+         *     ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+         *     clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+         *     records the session. For developers and owners of the tenant.
          */
         get: operations["attachToPod"];
         put?: never;

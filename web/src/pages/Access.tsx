@@ -25,7 +25,7 @@ const LIFETIMES: [string, string][] = [
   ["2592000", "30 days"],
   ["7776000", "90 days"],
   ["31536000", "1 year"],
-  ["", "no expiry"],
+  ["", "never"],
 ];
 
 /** useAccess returns a list that is fetched again after each change. */
