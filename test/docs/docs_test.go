@@ -94,7 +94,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 }
 
 // TestTheTablesAreTheCode makes the tables of docs/api.md: problem codes from the comments in error.go and the statuses in
-// server/problem.go, who may call what from server/access.go, the tenants' metrics from server/figures_table.go; and quotes a file.
+// server/problem.go, which role may call what from server/access.go, the tenants' metrics from server/metrics/table.go; and quotes a file.
 func TestTheTablesAreTheCode(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/api.md"
@@ -104,7 +104,7 @@ func TestTheTablesAreTheCode(t *testing.T) {
 	}
 	page := string(raw)
 	for name, want := range map[string]string{
-		"codes": codeTable(t), "access": accessTable(t), "figures": figuresTable(), "prometheus": quoted(t, "../../deploy/prometheus-tenant.yml"),
+		"codes": codeTable(t), "access": accessTable(t), "metrics": metricsTable(), "prometheus": quoted(t, "../../deploy/prometheus-tenant.yml"),
 	} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok1 := strings.Cut(page, begin)
@@ -168,7 +168,7 @@ func accessTable(t *testing.T) string {
 	return b.String()
 }
 
-func figuresTable() string {
+func metricsTable() string {
 	var b strings.Builder
 	b.WriteString("| metric | type | meaning |\n|---|---|---|\n")
 	for _, f := range metrics.Tenant() {
