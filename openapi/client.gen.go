@@ -91,28 +91,28 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetLoginOptions How people log in here
+	// GetLoginOptions List the OIDC issuers for logging in
 	//
-	// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+	// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetKeySet The public keys that verify tokens (RFC 7517)
+	// GetKeySet Get the public keys that verify tokens (RFC 7517)
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Healthz The process is alive
+	// Healthz Check that the process is alive
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Metrics The server's own metrics in Prometheus' text format
+	// Metrics Get the server's own metrics in the Prometheus text format
 	//
 	// For operators of the platform.
 	//
@@ -121,19 +121,24 @@ type ClientInterface interface {
 
 	// Authorize Send a browser to an OIDC issuer
 	//
-	// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-	// for the token endpoint. For everyone; no token is needed.
+	// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+	// with a code for the token endpoint. For everyone; no token is needed.
 	//
 	// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 	Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// IssueTokenWithBody Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -142,50 +147,55 @@ type ClientInterface interface {
 
 	// IssueTokenWithFormdataBody Exchange credentials for a short-lived token
 	//
-	// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-	// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-	// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-	// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-	// the login. For everyone; no token is needed.
+	// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+	// authentication.
+	//
+	// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+	//
+	// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+	// the code that the issuer returned.
+	//
+	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
 	// Corresponds with POST /oauth2/token (the `IssueToken` operationId).
 	IssueTokenWithFormdataBody(ctx context.Context, body IssueTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Readyz The process can serve, Postgres included
+	// Readyz Check that the process can serve requests and reach Postgres
 	//
 	// For everyone; no token is needed.
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminListAudit Who changed what anywhere, from where
+	// AdminListAudit List the audit log of all tenants
 	//
 	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/audit (the `AdminListAudit` operationId).
 	AdminListAudit(ctx context.Context, params *AdminListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DefragmentWithBody Empty nodes by moving their pods onto others
+	// DefragmentWithBody Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	DefragmentWithBody(ctx context.Context, params *DefragmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Defragment Empty nodes by moving their pods onto others
+	// Defragment Drain nodes by moving their pods to other nodes
 	//
-	// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/defragmentation (the `Defragment` operationId).
 	Defragment(ctx context.Context, params *DefragmentParams, body DefragmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateJoinTokenWithBody Create a token with which one node may join
+	// CreateJoinTokenWithBody Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -194,7 +204,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinTokenWithBody(ctx context.Context, params *CreateJoinTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateJoinToken Create a token with which one node may join
+	// CreateJoinToken Create a token that lets one node join
 	//
 	// For operators of the platform.
 	//
@@ -203,22 +213,23 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/join-tokens (the `CreateJoinToken` operationId).
 	CreateJoinToken(ctx context.Context, params *CreateJoinTokenParams, body CreateJoinTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 	//
-	// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-	// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+	// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+	// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+	// not allow in a label name are replaced by underscores. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
 	ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNodes List nodes with capacity and allocation
+	// ListNodes List nodes with their capacity and allocation
 	//
 	// For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/nodes (the `ListNodes` operationId).
 	ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteNode Remove a node that runs nothing
+	// DeleteNode Remove a node that runs no pods
 	//
 	// For operators of the platform.
 	//
@@ -232,18 +243,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId} (the `GetNode` operationId).
 	GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNodeWithBody Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/admin/nodes/{nodeId} (the `UpdateNode` operationId).
 	UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, params *UpdateNodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNode Change a node's pool, labels or taints, or cordon it
 	//
-	// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+	// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -252,7 +263,7 @@ type ClientInterface interface {
 
 	// RevokeNodeCertificates Revoke every certificate of a node
 	//
-	// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+	// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 	//
 	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 	RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -264,9 +275,9 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	//
-	// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+	// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
 	GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -278,7 +289,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/oidc-issuers (the `AdminListOIDCIssuers` operationId).
 	AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDCIssuersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -287,7 +298,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuerWithBody(ctx context.Context, params *AdminCreateOIDCIssuerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 	//
 	// For operators of the platform.
 	//
@@ -296,7 +307,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/oidc-issuers (the `AdminCreateOIDCIssuer` operationId).
 	AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateOIDCIssuerParams, body AdminCreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+	// AdminDeleteOIDCIssuer Remove an OIDC issuer
 	//
 	// For operators of the platform.
 	//
@@ -328,9 +339,9 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/admin/oidc-issuers/{issuerId} (the `AdminUpdateOIDCIssuer` operationId).
 	AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *AdminUpdateOIDCIssuerParams, body AdminUpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminListPods List all tenants' pods with the room they take
+	// AdminListPods List the pods of all tenants with their resources
 	//
-	// What runs where, without what is in it. For operators of the platform.
+	// Shows where each pod runs, without its containers and files. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
 	AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -349,18 +360,18 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/admin/pools/{pool} (the `DeletePool` operationId).
 	DeletePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutPoolWithBody Make a pool, or change it
+	// PutPoolWithBody Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/admin/pools/{pool} (the `PutPool` operationId).
 	PutPoolWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutPool Make a pool, or change it
+	// PutPool Create or change a pool
 	//
-	// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+	// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -374,14 +385,14 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/signing-keys (the `ListSigningKeys` operationId).
 	ListSigningKeys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateSigningKey Make a new key that signs tokens
+	// RotateSigningKey Create a new key that signs tokens
 	//
-	// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+	// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 	//
 	// Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 	RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteSigningKey Remove a signing key that has leaked
+	// DeleteSigningKey Delete a leaked signing key
 	//
 	// For operators of the platform.
 	//
@@ -395,7 +406,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants (the `ListTenants` operationId).
 	ListTenants(ctx context.Context, params *ListTenantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateTenantWithBody Create a tenant with its network
+	// CreateTenantWithBody Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -404,7 +415,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenantWithBody(ctx context.Context, params *CreateTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateTenant Create a tenant with its network
+	// CreateTenant Create a tenant and its network
 	//
 	// For operators of the platform.
 	//
@@ -413,7 +424,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/admin/tenants (the `CreateTenant` operationId).
 	CreateTenant(ctx context.Context, params *CreateTenantParams, body CreateTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteTenant Delete a tenant that owns nothing
+	// DeleteTenant Delete an empty tenant
 	//
 	// For operators of the platform.
 	//
@@ -429,7 +440,7 @@ type ClientInterface interface {
 
 	// UpdateTenantWithBody Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -438,7 +449,7 @@ type ClientInterface interface {
 
 	// UpdateTenant Change a tenant's quota
 	//
-	// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+	// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -452,20 +463,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKeyWithBody Create an API key; its secret is shown only here
+	// CreateAPIKeyWithBody Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/admin/tenants/{tenantId}/api-keys (the `CreateAPIKey` operationId).
 	CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKey Create an API key; its secret is shown only here
+	// CreateAPIKey Create an API key
 	//
-	// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-	// with the role owner if it is not there. For operators of the platform.
+	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -479,45 +490,46 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// AdminGetPodPlacement Explain a pod's placement in full
 	//
-	// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+	// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AdminGetUsage Show what all tenants have used
+	// AdminGetUsage Show the usage of all tenants
 	//
-	// As getUsage, over all tenants. For operators of the platform.
+	// Like `getUsage`, for all tenants. For operators of the platform.
 	//
 	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 	AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAudit Who changed what in this tenant, from where
+	// ListAudit List the tenant's audit log
 	//
 	// For owners of the tenant.
 	//
 	// Corresponds with GET /v1/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEvents List or watch what happened to objects
+	// ListEvents List events, or watch them
 	//
-	// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+	// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListImages List imported images, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/images (the `ListImages` operationId).
 	ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportImageWithBody Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -526,8 +538,9 @@ type ClientInterface interface {
 
 	// ImportImage Import an image from a registry
 	//
-	// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-	// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -548,18 +561,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	//
-	// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-	// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+	// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 	GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 	//
-	// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-	// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+	// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+	// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 	ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -573,7 +588,7 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -582,14 +597,14 @@ type ClientInterface interface {
 
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	//
-	// The issuer is asked for its configuration at once. For owners of the tenant.
+	// The server immediately requests the issuer's configuration. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/oidc-issuers (the `CreateOIDCIssuer` operationId).
 	CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerParams, body CreateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteOIDCIssuer Trust an OIDC issuer no more
+	// DeleteOIDCIssuer Remove an OIDC issuer
 	//
 	// For owners of the tenant.
 	//
@@ -623,13 +638,14 @@ type ClientInterface interface {
 
 	// ListPods List pods, or watch them
 	//
-	// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-	// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+	// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+	// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
 	ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreatePodWithBody Order a pod
+	// CreatePodWithBody Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -638,7 +654,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/pods (the `CreatePod` operationId).
 	CreatePodWithBody(ctx context.Context, params *CreatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreatePod Order a pod
+	// CreatePod Create a pod
 	//
 	// For developers and owners of the tenant.
 	//
@@ -649,7 +665,7 @@ type ClientInterface interface {
 
 	// DeletePod Stop and delete a pod
 	//
-	// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+	// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 	DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -661,80 +677,83 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AttachToPod Join a container's own process
+	// AttachToPod Attach to a container's process
 	//
-	// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-	// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-	// running. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+	// ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+	// clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+	// records the session. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 	AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// OpenPodConsole Follow the console of a pod's machine
+	// OpenPodConsole Follow the console of a pod's virtual machine
 	//
-	// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-	// Nothing can be typed. For viewers, developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+	// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
 	OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CopyToPod Copy files into a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-	// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+	// in the archive can cause a write outside the target directory. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
 	CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CopyFromPod Copy files out of a container
 	//
-	// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-	// log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+	// records the session. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
 	CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExecInPod Run a command in a container
 	//
-	// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-	// written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+	// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 	ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPodLogs Read the log of a container
 	//
-	// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-	// which another request goes on. A log that is followed ends when its container has ended for good.
+	// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+	// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
 	GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// GetPodPlacement Explain why a pod is on its node, or why it has no node
 	//
-	// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+	// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 	GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ForwardPodPort Connect to a TCP port in a pod
 	//
-	// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-	// there. It is written down in the audit log. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+	// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+	// For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 	ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPodStats What a pod uses at the moment
+	// GetPodStats Show a pod's current usage
 	//
-	// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetQuota The tenant's limits and what is in use
+	// GetQuota Show the tenant's quota and what is in use
 	//
 	// For viewers, developers and owners of the tenant.
 	//
@@ -766,7 +785,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts (the `CreateServiceAccount` operationId).
 	CreateServiceAccount(ctx context.Context, params *CreateServiceAccountParams, body CreateServiceAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteServiceAccount Delete a service account with its API keys
+	// DeleteServiceAccount Delete a service account and its API keys
 	//
 	// For owners of the tenant.
 	//
@@ -782,7 +801,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccountWithBody Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -791,7 +810,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccount Change a service account's role
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -805,7 +824,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/service-accounts/{serviceAccountId}/api-keys (the `ListServiceAccountKeys` operationId).
 	ListServiceAccountKeys(ctx context.Context, serviceAccountID ServiceAccountID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+	// CreateServiceAccountKeyWithBody Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -814,7 +833,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKeyWithBody(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateServiceAccountKey Create an API key; its secret is shown only here
+	// CreateServiceAccountKey Create an API key
 	//
 	// For owners of the tenant.
 	//
@@ -823,16 +842,16 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/service-accounts/{serviceAccountId}/api-keys (the `CreateServiceAccountKey` operationId).
 	CreateServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, params *CreateServiceAccountKeyParams, body CreateServiceAccountKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteServiceAccountKey Revoke an API key at once
+	// DeleteServiceAccountKey Revoke an API key
 	//
 	// For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUsage Show what the tenant has used
+	// GetUsage Show the tenant's usage
 	//
-	// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+	// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -844,18 +863,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUserWithBody Admit a user of an OIDC issuer, with a role
+	// CreateUserWithBody Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/users (the `CreateUser` operationId).
 	CreateUserWithBody(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUser Admit a user of an OIDC issuer, with a role
+	// CreateUser Create a user of an OIDC issuer with a role
 	//
-	// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+	// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -876,18 +895,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/users/{userId} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID UserID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUserWithBody Change a user's role, or shut the user out
+	// UpdateUserWithBody Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
 	UpdateUserWithBody(ctx context.Context, userID UserID, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUser Change a user's role, or shut the user out
+	// UpdateUser Change a user's role, or disable the user
 	//
-	// Tokens with the old role are refused from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -896,7 +915,7 @@ type ClientInterface interface {
 
 	// ListVolumes List volumes, or watch them
 	//
-	// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 	ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -933,7 +952,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// WhoAmI Who the token speaks for
+	// WhoAmI Show the caller of the token
 	//
 	// For everyone with a token.
 	//
@@ -941,9 +960,9 @@ type ClientInterface interface {
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetLoginOptions How people log in here
+// GetLoginOptions List the OIDC issuers for logging in
 //
-// A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
 //
 // Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -958,7 +977,7 @@ func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
-// GetKeySet The public keys that verify tokens (RFC 7517)
+// GetKeySet Get the public keys that verify tokens (RFC 7517)
 //
 // For everyone; no token is needed.
 //
@@ -975,7 +994,7 @@ func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// Healthz The process is alive
+// Healthz Check that the process is alive
 //
 // For everyone; no token is needed.
 //
@@ -992,7 +1011,7 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// Metrics The server's own metrics in Prometheus' text format
+// Metrics Get the server's own metrics in the Prometheus text format
 //
 // For operators of the platform.
 //
@@ -1011,8 +1030,8 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 
 // Authorize Send a browser to an OIDC issuer
 //
-// Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-// for the token endpoint. For everyone; no token is needed.
+// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+// with a code for the token endpoint. For everyone; no token is needed.
 //
 // Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1029,11 +1048,16 @@ func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEdit
 
 // IssueTokenWithBody Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1052,11 +1076,16 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 
 // IssueTokenWithFormdataBody Exchange credentials for a short-lived token
 //
-// OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-// Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-// Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-// code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-// the login. For everyone; no token is needed.
+// API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+// authentication.
+//
+// People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+//
+// Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+// the code that the issuer returned.
+//
+// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1073,7 +1102,7 @@ func (c *Client) IssueTokenWithFormdataBody(ctx context.Context, body IssueToken
 	return c.Client.Do(req)
 }
 
-// Readyz The process can serve, Postgres included
+// Readyz Check that the process can serve requests and reach Postgres
 //
 // For everyone; no token is needed.
 //
@@ -1090,7 +1119,7 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// AdminListAudit Who changed what anywhere, from where
+// AdminListAudit List the audit log of all tenants
 //
 // For operators of the platform.
 //
@@ -1107,9 +1136,9 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 	return c.Client.Do(req)
 }
 
-// DefragmentWithBody Empty nodes by moving their pods onto others
+// DefragmentWithBody Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1126,9 +1155,9 @@ func (c *Client) DefragmentWithBody(ctx context.Context, params *DefragmentParam
 	return c.Client.Do(req)
 }
 
-// Defragment Empty nodes by moving their pods onto others
+// Defragment Drain nodes by moving their pods to other nodes
 //
-// Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1145,7 +1174,7 @@ func (c *Client) Defragment(ctx context.Context, params *DefragmentParams, body 
 	return c.Client.Do(req)
 }
 
-// CreateJoinTokenWithBody Create a token with which one node may join
+// CreateJoinTokenWithBody Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -1164,7 +1193,7 @@ func (c *Client) CreateJoinTokenWithBody(ctx context.Context, params *CreateJoin
 	return c.Client.Do(req)
 }
 
-// CreateJoinToken Create a token with which one node may join
+// CreateJoinToken Create a token that lets one node join
 //
 // For operators of the platform.
 //
@@ -1183,10 +1212,11 @@ func (c *Client) CreateJoinToken(ctx context.Context, params *CreateJoinTokenPar
 	return c.Client.Do(req)
 }
 
-// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 //
-// Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-// `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+// Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+// `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+// not allow in a label name are replaced by underscores. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/metrics/targets (the `ListNodeMetricsTargets` operationId).
 func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1201,7 +1231,7 @@ func (c *Client) ListNodeMetricsTargets(ctx context.Context, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// ListNodes List nodes with capacity and allocation
+// ListNodes List nodes with their capacity and allocation
 //
 // For operators of the platform.
 //
@@ -1218,7 +1248,7 @@ func (c *Client) ListNodes(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// DeleteNode Remove a node that runs nothing
+// DeleteNode Remove a node that runs no pods
 //
 // For operators of the platform.
 //
@@ -1252,9 +1282,9 @@ func (c *Client) GetNode(ctx context.Context, nodeID openapi_types.UUID, reqEdit
 	return c.Client.Do(req)
 }
 
-// UpdateNodeWithBody Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNodeWithBody Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1271,9 +1301,9 @@ func (c *Client) UpdateNodeWithBody(ctx context.Context, nodeID openapi_types.UU
 	return c.Client.Do(req)
 }
 
-// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNode Change a node's pool, labels or taints, or cordon it
 //
-// What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+// Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1292,7 +1322,7 @@ func (c *Client) UpdateNode(ctx context.Context, nodeID openapi_types.UUID, para
 
 // RevokeNodeCertificates Revoke every certificate of a node
 //
-// Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+// The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
 //
 // Corresponds with DELETE /v1/admin/nodes/{nodeId}/certificates (the `RevokeNodeCertificates` operationId).
 func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1324,9 +1354,9 @@ func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.
 	return c.Client.Do(req)
 }
 
-// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 //
-// The server asks the agent, which takes a server's certificate only. For operators of the platform.
+// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/nodes/{nodeId}/metrics (the `GetNodeMetrics` operationId).
 func (c *Client) GetNodeMetrics(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1358,7 +1388,7 @@ func (c *Client) AdminListOIDCIssuers(ctx context.Context, params *AdminListOIDC
 	return c.Client.Do(req)
 }
 
-// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuerWithBody Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -1377,7 +1407,7 @@ func (c *Client) AdminCreateOIDCIssuerWithBody(ctx context.Context, params *Admi
 	return c.Client.Do(req)
 }
 
-// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 //
 // For operators of the platform.
 //
@@ -1396,7 +1426,7 @@ func (c *Client) AdminCreateOIDCIssuer(ctx context.Context, params *AdminCreateO
 	return c.Client.Do(req)
 }
 
-// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+// AdminDeleteOIDCIssuer Remove an OIDC issuer
 //
 // For operators of the platform.
 //
@@ -1468,9 +1498,9 @@ func (c *Client) AdminUpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, p
 	return c.Client.Do(req)
 }
 
-// AdminListPods List all tenants' pods with the room they take
+// AdminListPods List the pods of all tenants with their resources
 //
-// What runs where, without what is in it. For operators of the platform.
+// Shows where each pod runs, without its containers and files. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/pods (the `AdminListPods` operationId).
 func (c *Client) AdminListPods(ctx context.Context, params *AdminListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1519,9 +1549,9 @@ func (c *Client) DeletePool(ctx context.Context, pool string, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
-// PutPoolWithBody Make a pool, or change it
+// PutPoolWithBody Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1538,9 +1568,9 @@ func (c *Client) PutPoolWithBody(ctx context.Context, pool string, contentType s
 	return c.Client.Do(req)
 }
 
-// PutPool Make a pool, or change it
+// PutPool Create or change a pool
 //
-// Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+// Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1574,9 +1604,9 @@ func (c *Client) ListSigningKeys(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
-// RotateSigningKey Make a new key that signs tokens
+// RotateSigningKey Create a new key that signs tokens
 //
-// Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+// Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
 //
 // Corresponds with POST /v1/admin/signing-keys (the `RotateSigningKey` operationId).
 func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1591,7 +1621,7 @@ func (c *Client) RotateSigningKey(ctx context.Context, params *RotateSigningKeyP
 	return c.Client.Do(req)
 }
 
-// DeleteSigningKey Remove a signing key that has leaked
+// DeleteSigningKey Delete a leaked signing key
 //
 // For operators of the platform.
 //
@@ -1625,7 +1655,7 @@ func (c *Client) ListTenants(ctx context.Context, params *ListTenantsParams, req
 	return c.Client.Do(req)
 }
 
-// CreateTenantWithBody Create a tenant with its network
+// CreateTenantWithBody Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -1644,7 +1674,7 @@ func (c *Client) CreateTenantWithBody(ctx context.Context, params *CreateTenantP
 	return c.Client.Do(req)
 }
 
-// CreateTenant Create a tenant with its network
+// CreateTenant Create a tenant and its network
 //
 // For operators of the platform.
 //
@@ -1663,7 +1693,7 @@ func (c *Client) CreateTenant(ctx context.Context, params *CreateTenantParams, b
 	return c.Client.Do(req)
 }
 
-// DeleteTenant Delete a tenant that owns nothing
+// DeleteTenant Delete an empty tenant
 //
 // For operators of the platform.
 //
@@ -1699,7 +1729,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID TenantID, reqEditors ..
 
 // UpdateTenantWithBody Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1718,7 +1748,7 @@ func (c *Client) UpdateTenantWithBody(ctx context.Context, tenantID TenantID, pa
 
 // UpdateTenant Change a tenant's quota
 //
-// A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+// A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1752,10 +1782,10 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 	return c.Client.Do(req)
 }
 
-// CreateAPIKeyWithBody Create an API key; its secret is shown only here
+// CreateAPIKeyWithBody Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1772,10 +1802,10 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 	return c.Client.Do(req)
 }
 
-// CreateAPIKey Create an API key; its secret is shown only here
+// CreateAPIKey Create an API key
 //
-// For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-// with the role owner if it is not there. For operators of the platform.
+// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1809,9 +1839,9 @@ func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyI
 	return c.Client.Do(req)
 }
 
-// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+// AdminGetPodPlacement Explain a pod's placement in full
 //
-// With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+// In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1826,9 +1856,9 @@ func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, po
 	return c.Client.Do(req)
 }
 
-// AdminGetUsage Show what all tenants have used
+// AdminGetUsage Show the usage of all tenants
 //
-// As getUsage, over all tenants. For operators of the platform.
+// Like `getUsage`, for all tenants. For operators of the platform.
 //
 // Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1843,7 +1873,7 @@ func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams,
 	return c.Client.Do(req)
 }
 
-// ListAudit Who changed what in this tenant, from where
+// ListAudit List the tenant's audit log
 //
 // For owners of the tenant.
 //
@@ -1860,9 +1890,9 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// ListEvents List or watch what happened to objects
+// ListEvents List events, or watch them
 //
-// Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+// Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1879,7 +1909,7 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 
 // ListImages List imported images, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/images (the `ListImages` operationId).
 func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1896,8 +1926,9 @@ func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEd
 
 // ImportImageWithBody Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1916,8 +1947,9 @@ func (c *Client) ImportImageWithBody(ctx context.Context, params *ImportImagePar
 
 // ImportImage Import an image from a registry
 //
-// The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-// The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1968,10 +2000,11 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// GetTenantMetrics The tenant's live figures in Prometheus' text format
+// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 //
-// Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-// alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
 func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1986,10 +2019,11 @@ func (c *Client) GetTenantMetrics(ctx context.Context, reqEditors ...RequestEdit
 	return c.Client.Do(req)
 }
 
-// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 //
-// For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-// name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+// A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+// include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics/targets (the `ListMetricsTargets` operationId).
 func (c *Client) ListMetricsTargets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2023,7 +2057,7 @@ func (c *Client) ListOIDCIssuers(ctx context.Context, params *ListOIDCIssuersPar
 
 // CreateOIDCIssuerWithBody Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2042,7 +2076,7 @@ func (c *Client) CreateOIDCIssuerWithBody(ctx context.Context, params *CreateOID
 
 // CreateOIDCIssuer Trust an OIDC issuer for this tenant
 //
-// The issuer is asked for its configuration at once. For owners of the tenant.
+// The server immediately requests the issuer's configuration. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2059,7 +2093,7 @@ func (c *Client) CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerP
 	return c.Client.Do(req)
 }
 
-// DeleteOIDCIssuer Trust an OIDC issuer no more
+// DeleteOIDCIssuer Remove an OIDC issuer
 //
 // For owners of the tenant.
 //
@@ -2133,8 +2167,9 @@ func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 
 // ListPods List pods, or watch them
 //
-// With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-// `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+// For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods (the `ListPods` operationId).
 func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2149,7 +2184,7 @@ func (c *Client) ListPods(ctx context.Context, params *ListPodsParams, reqEditor
 	return c.Client.Do(req)
 }
 
-// CreatePodWithBody Order a pod
+// CreatePodWithBody Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -2168,7 +2203,7 @@ func (c *Client) CreatePodWithBody(ctx context.Context, params *CreatePodParams,
 	return c.Client.Do(req)
 }
 
-// CreatePod Order a pod
+// CreatePod Create a pod
 //
 // For developers and owners of the tenant.
 //
@@ -2189,7 +2224,7 @@ func (c *Client) CreatePod(ctx context.Context, params *CreatePodParams, body Cr
 
 // DeletePod Stop and delete a pod
 //
-// The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2221,11 +2256,12 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
-// AttachToPod Join a container's own process
+// AttachToPod Attach to a container's process
 //
-// A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-// reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-// running. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+// ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+// clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+// records the session. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/attach (the `AttachToPod` operationId).
 func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2240,10 +2276,10 @@ func (c *Client) AttachToPod(ctx context.Context, podID PodID, params *AttachToP
 	return c.Client.Do(req)
 }
 
-// OpenPodConsole Follow the console of a pod's machine
+// OpenPodConsole Follow the console of a pod's virtual machine
 //
-// A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-// Nothing can be typed. For viewers, developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+// still kept. The console accepts no input. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/console (the `OpenPodConsole` operationId).
 func (c *Client) OpenPodConsole(ctx context.Context, podID PodID, params *OpenPodConsoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2260,8 +2296,9 @@ func (c *Client) OpenPodConsole(ctx context.Context, podID PodID, params *OpenPo
 
 // CopyToPod Copy files into a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-// directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+// in the archive can cause a write outside the target directory. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/copy-in (the `CopyToPod` operationId).
 func (c *Client) CopyToPod(ctx context.Context, podID PodID, params *CopyToPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2278,8 +2315,8 @@ func (c *Client) CopyToPod(ctx context.Context, podID PodID, params *CopyToPodPa
 
 // CopyFromPod Copy files out of a container
 //
-// A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-// log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+// records the session. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/copy-out (the `CopyFromPod` operationId).
 func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2296,8 +2333,8 @@ func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromP
 
 // ExecInPod Run a command in a container
 //
-// A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-// written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2314,8 +2351,8 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 
 // GetPodLogs Read the log of a container
 //
-// Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-// which another request goes on. A log that is followed ends when its container has ended for good.
+// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
@@ -2331,9 +2368,9 @@ func (c *Client) GetPodLogs(ctx context.Context, podID PodID, params *GetPodLogs
 	return c.Client.Do(req)
 }
 
-// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+// GetPodPlacement Explain why a pod is on its node, or why it has no node
 //
-// What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+// The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/placement (the `GetPodPlacement` operationId).
 func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2350,8 +2387,9 @@ func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ..
 
 // ForwardPodPort Connect to a TCP port in a pod
 //
-// A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-// there. It is written down in the audit log. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+// or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+// For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2366,9 +2404,9 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 	return c.Client.Do(req)
 }
 
-// GetPodStats What a pod uses at the moment
+// GetPodStats Show a pod's current usage
 //
-// As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
@@ -2384,7 +2422,7 @@ func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetQuota The tenant's limits and what is in use
+// GetQuota Show the tenant's quota and what is in use
 //
 // For viewers, developers and owners of the tenant.
 //
@@ -2456,7 +2494,7 @@ func (c *Client) CreateServiceAccount(ctx context.Context, params *CreateService
 	return c.Client.Do(req)
 }
 
-// DeleteServiceAccount Delete a service account with its API keys
+// DeleteServiceAccount Delete a service account and its API keys
 //
 // For owners of the tenant.
 //
@@ -2492,7 +2530,7 @@ func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID Service
 
 // UpdateServiceAccountWithBody Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2511,7 +2549,7 @@ func (c *Client) UpdateServiceAccountWithBody(ctx context.Context, serviceAccoun
 
 // UpdateServiceAccount Change a service account's role
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2545,7 +2583,7 @@ func (c *Client) ListServiceAccountKeys(ctx context.Context, serviceAccountID Se
 	return c.Client.Do(req)
 }
 
-// CreateServiceAccountKeyWithBody Create an API key; its secret is shown only here
+// CreateServiceAccountKeyWithBody Create an API key
 //
 // For owners of the tenant.
 //
@@ -2564,7 +2602,7 @@ func (c *Client) CreateServiceAccountKeyWithBody(ctx context.Context, serviceAcc
 	return c.Client.Do(req)
 }
 
-// CreateServiceAccountKey Create an API key; its secret is shown only here
+// CreateServiceAccountKey Create an API key
 //
 // For owners of the tenant.
 //
@@ -2583,7 +2621,7 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 	return c.Client.Do(req)
 }
 
-// DeleteServiceAccountKey Revoke an API key at once
+// DeleteServiceAccountKey Revoke an API key
 //
 // For owners of the tenant.
 //
@@ -2600,9 +2638,9 @@ func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID S
 	return c.Client.Do(req)
 }
 
-// GetUsage Show what the tenant has used
+// GetUsage Show the tenant's usage
 //
-// From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2634,9 +2672,9 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// CreateUserWithBody Admit a user of an OIDC issuer, with a role
+// CreateUserWithBody Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2653,9 +2691,9 @@ func (c *Client) CreateUserWithBody(ctx context.Context, params *CreateUserParam
 	return c.Client.Do(req)
 }
 
-// CreateUser Admit a user of an OIDC issuer, with a role
+// CreateUser Create a user of an OIDC issuer with a role
 //
-// The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+// Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2706,9 +2744,9 @@ func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// UpdateUserWithBody Change a user's role, or shut the user out
+// UpdateUserWithBody Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2725,9 +2763,9 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, userID UserID, params *
 	return c.Client.Do(req)
 }
 
-// UpdateUser Change a user's role, or shut the user out
+// UpdateUser Change a user's role, or disable the user
 //
-// Tokens with the old role are refused from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2746,7 +2784,7 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 
 // ListVolumes List volumes, or watch them
 //
-// With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/volumes (the `ListVolumes` operationId).
 func (c *Client) ListVolumes(ctx context.Context, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2833,7 +2871,7 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// WhoAmI Who the token speaks for
+// WhoAmI Show the caller of the token
 //
 // For everyone with a token.
 //

@@ -19,16 +19,16 @@ import (
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetLoginOptions How people log in here
+	// GetLoginOptions List the OIDC issuers for logging in
 	// (GET /.well-known/husk)
 	GetLoginOptions(w http.ResponseWriter, r *http.Request)
-	// GetKeySet The public keys that verify tokens (RFC 7517)
+	// GetKeySet Get the public keys that verify tokens (RFC 7517)
 	// (GET /.well-known/jwks.json)
 	GetKeySet(w http.ResponseWriter, r *http.Request)
-	// Healthz The process is alive
+	// Healthz Check that the process is alive
 	// (GET /healthz)
 	Healthz(w http.ResponseWriter, r *http.Request)
-	// Metrics The server's own metrics in Prometheus' text format
+	// Metrics Get the server's own metrics in the Prometheus text format
 	// (GET /metrics)
 	Metrics(w http.ResponseWriter, r *http.Request)
 	// Authorize Send a browser to an OIDC issuer
@@ -37,31 +37,31 @@ type ServerInterface interface {
 	// IssueToken Exchange credentials for a short-lived token
 	// (POST /oauth2/token)
 	IssueToken(w http.ResponseWriter, r *http.Request)
-	// Readyz The process can serve, Postgres included
+	// Readyz Check that the process can serve requests and reach Postgres
 	// (GET /readyz)
 	Readyz(w http.ResponseWriter, r *http.Request)
-	// AdminListAudit Who changed what anywhere, from where
+	// AdminListAudit List the audit log of all tenants
 	// (GET /v1/admin/audit)
 	AdminListAudit(w http.ResponseWriter, r *http.Request, params AdminListAuditParams)
-	// Defragment Empty nodes by moving their pods onto others
+	// Defragment Drain nodes by moving their pods to other nodes
 	// (POST /v1/admin/defragmentation)
 	Defragment(w http.ResponseWriter, r *http.Request, params DefragmentParams)
-	// CreateJoinToken Create a token with which one node may join
+	// CreateJoinToken Create a token that lets one node join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams)
-	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 	// (GET /v1/admin/metrics/targets)
 	ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request)
-	// ListNodes List nodes with capacity and allocation
+	// ListNodes List nodes with their capacity and allocation
 	// (GET /v1/admin/nodes)
 	ListNodes(w http.ResponseWriter, r *http.Request)
-	// DeleteNode Remove a node that runs nothing
+	// DeleteNode Remove a node that runs no pods
 	// (DELETE /v1/admin/nodes/{nodeId})
 	DeleteNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params DeleteNodeParams)
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
-	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNode Change a node's pool, labels or taints, or cordon it
 	// (PATCH /v1/admin/nodes/{nodeId})
 	UpdateNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params UpdateNodeParams)
 	// RevokeNodeCertificates Revoke every certificate of a node
@@ -70,16 +70,16 @@ type ServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
-	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	// (GET /v1/admin/nodes/{nodeId}/metrics)
 	GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(w http.ResponseWriter, r *http.Request, params AdminListOIDCIssuersParams)
-	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 	// (POST /v1/admin/oidc-issuers)
 	AdminCreateOIDCIssuer(w http.ResponseWriter, r *http.Request, params AdminCreateOIDCIssuerParams)
-	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+	// AdminDeleteOIDCIssuer Remove an OIDC issuer
 	// (DELETE /v1/admin/oidc-issuers/{issuerId})
 	AdminDeleteOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params AdminDeleteOIDCIssuerParams)
 	// AdminGetOIDCIssuer Get one of the installation's OIDC issuers
@@ -88,7 +88,7 @@ type ServerInterface interface {
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/admin/oidc-issuers/{issuerId})
 	AdminUpdateOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params AdminUpdateOIDCIssuerParams)
-	// AdminListPods List all tenants' pods with the room they take
+	// AdminListPods List the pods of all tenants with their resources
 	// (GET /v1/admin/pods)
 	AdminListPods(w http.ResponseWriter, r *http.Request, params AdminListPodsParams)
 	// ListPools List pools
@@ -97,25 +97,25 @@ type ServerInterface interface {
 	// DeletePool Delete a pool that has no nodes
 	// (DELETE /v1/admin/pools/{pool})
 	DeletePool(w http.ResponseWriter, r *http.Request, pool string)
-	// PutPool Make a pool, or change it
+	// PutPool Create or change a pool
 	// (PUT /v1/admin/pools/{pool})
 	PutPool(w http.ResponseWriter, r *http.Request, pool string)
 	// ListSigningKeys List the keys that sign tokens
 	// (GET /v1/admin/signing-keys)
 	ListSigningKeys(w http.ResponseWriter, r *http.Request)
-	// RotateSigningKey Make a new key that signs tokens
+	// RotateSigningKey Create a new key that signs tokens
 	// (POST /v1/admin/signing-keys)
 	RotateSigningKey(w http.ResponseWriter, r *http.Request, params RotateSigningKeyParams)
-	// DeleteSigningKey Remove a signing key that has leaked
+	// DeleteSigningKey Delete a leaked signing key
 	// (DELETE /v1/admin/signing-keys/{kid})
 	DeleteSigningKey(w http.ResponseWriter, r *http.Request, kid string)
 	// ListTenants List tenants
 	// (GET /v1/admin/tenants)
 	ListTenants(w http.ResponseWriter, r *http.Request, params ListTenantsParams)
-	// CreateTenant Create a tenant with its network
+	// CreateTenant Create a tenant and its network
 	// (POST /v1/admin/tenants)
 	CreateTenant(w http.ResponseWriter, r *http.Request, params CreateTenantParams)
-	// DeleteTenant Delete a tenant that owns nothing
+	// DeleteTenant Delete an empty tenant
 	// (DELETE /v1/admin/tenants/{tenantId})
 	DeleteTenant(w http.ResponseWriter, r *http.Request, tenantID TenantID, params DeleteTenantParams)
 	// GetTenant Get one tenant
@@ -127,40 +127,40 @@ type ServerInterface interface {
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	// (GET /v1/admin/tenants/{tenantId}/api-keys)
 	ListAPIKeys(w http.ResponseWriter, r *http.Request, tenantID TenantID)
-	// CreateAPIKey Create an API key; its secret is shown only here
+	// CreateAPIKey Create an API key
 	// (POST /v1/admin/tenants/{tenantId}/api-keys)
 	CreateAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, params CreateAPIKeyParams)
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID)
-	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID)
-	// AdminGetUsage Show what all tenants have used
+	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams)
-	// RenewCertificate Get the node another certificate before the present one expires
+	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(w http.ResponseWriter, r *http.Request)
-	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+	// GetDesiredState Get the full desired state of the node once it has changed
 	// (GET /v1/agent/desired)
 	GetDesiredState(w http.ResponseWriter, r *http.Request, params GetDesiredStateParams)
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(w http.ResponseWriter, r *http.Request)
-	// RegisterNode Join a node by a one-time token
+	// RegisterNode Join a node with a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(w http.ResponseWriter, r *http.Request)
-	// ReportSamples Report what the node's pods use, in a batch
+	// ReportSamples Report samples of the node's pods in a batch
 	// (POST /v1/agent/samples)
 	ReportSamples(w http.ResponseWriter, r *http.Request)
-	// ReportStatus Report what really runs, in a batch
+	// ReportStatus Report the actual state of pods in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(w http.ResponseWriter, r *http.Request)
-	// ListAudit Who changed what in this tenant, from where
+	// ListAudit List the tenant's audit log
 	// (GET /v1/audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
-	// ListEvents List or watch what happened to objects
+	// ListEvents List events, or watch them
 	// (GET /v1/events)
 	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
 	// ListImages List imported images, or watch them
@@ -175,10 +175,10 @@ type ServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(w http.ResponseWriter, r *http.Request, imageID ImageID)
-	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	// (GET /v1/metrics)
 	GetTenantMetrics(w http.ResponseWriter, r *http.Request)
-	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 	// (GET /v1/metrics/targets)
 	ListMetricsTargets(w http.ResponseWriter, r *http.Request)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
@@ -187,7 +187,7 @@ type ServerInterface interface {
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	// (POST /v1/oidc-issuers)
 	CreateOIDCIssuer(w http.ResponseWriter, r *http.Request, params CreateOIDCIssuerParams)
-	// DeleteOIDCIssuer Trust an OIDC issuer no more
+	// DeleteOIDCIssuer Remove an OIDC issuer
 	// (DELETE /v1/oidc-issuers/{issuerId})
 	DeleteOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params DeleteOIDCIssuerParams)
 	// GetOIDCIssuer Get one OIDC issuer
@@ -199,7 +199,7 @@ type ServerInterface interface {
 	// ListPods List pods, or watch them
 	// (GET /v1/pods)
 	ListPods(w http.ResponseWriter, r *http.Request, params ListPodsParams)
-	// CreatePod Order a pod
+	// CreatePod Create a pod
 	// (POST /v1/pods)
 	CreatePod(w http.ResponseWriter, r *http.Request, params CreatePodParams)
 	// DeletePod Stop and delete a pod
@@ -208,10 +208,10 @@ type ServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(w http.ResponseWriter, r *http.Request, podID PodID)
-	// AttachToPod Join a container's own process
+	// AttachToPod Attach to a container's process
 	// (GET /v1/pods/{podId}/attach)
 	AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams)
-	// OpenPodConsole Follow the console of a pod's machine
+	// OpenPodConsole Follow the console of a pod's virtual machine
 	// (GET /v1/pods/{podId}/console)
 	OpenPodConsole(w http.ResponseWriter, r *http.Request, podID PodID, params OpenPodConsoleParams)
 	// CopyToPod Copy files into a container
@@ -226,16 +226,16 @@ type ServerInterface interface {
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams)
-	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// GetPodPlacement Explain why a pod is on its node, or why it has no node
 	// (GET /v1/pods/{podId}/placement)
 	GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID)
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams)
-	// GetPodStats What a pod uses at the moment
+	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID)
-	// GetQuota The tenant's limits and what is in use
+	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(w http.ResponseWriter, r *http.Request)
 	// ListServiceAccounts List service accounts
@@ -244,7 +244,7 @@ type ServerInterface interface {
 	// CreateServiceAccount Create a service account
 	// (POST /v1/service-accounts)
 	CreateServiceAccount(w http.ResponseWriter, r *http.Request, params CreateServiceAccountParams)
-	// DeleteServiceAccount Delete a service account with its API keys
+	// DeleteServiceAccount Delete a service account and its API keys
 	// (DELETE /v1/service-accounts/{serviceAccountId})
 	DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, params DeleteServiceAccountParams)
 	// GetServiceAccount Get one service account
@@ -256,19 +256,19 @@ type ServerInterface interface {
 	// ListServiceAccountKeys List a service account's API keys, without their secrets
 	// (GET /v1/service-accounts/{serviceAccountId}/api-keys)
 	ListServiceAccountKeys(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
-	// CreateServiceAccountKey Create an API key; its secret is shown only here
+	// CreateServiceAccountKey Create an API key
 	// (POST /v1/service-accounts/{serviceAccountId}/api-keys)
 	CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, params CreateServiceAccountKeyParams)
-	// DeleteServiceAccountKey Revoke an API key at once
+	// DeleteServiceAccountKey Revoke an API key
 	// (DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId})
 	DeleteServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, keyID KeyID)
-	// GetUsage Show what the tenant has used
+	// GetUsage Show the tenant's usage
 	// (GET /v1/usage)
 	GetUsage(w http.ResponseWriter, r *http.Request, params GetUsageParams)
 	// ListUsers List users
 	// (GET /v1/users)
 	ListUsers(w http.ResponseWriter, r *http.Request, params ListUsersParams)
-	// CreateUser Admit a user of an OIDC issuer, with a role
+	// CreateUser Create a user of an OIDC issuer with a role
 	// (POST /v1/users)
 	CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams)
 	// DeleteUser Delete a user
@@ -277,7 +277,7 @@ type ServerInterface interface {
 	// GetUser Get one user
 	// (GET /v1/users/{userId})
 	GetUser(w http.ResponseWriter, r *http.Request, userID UserID)
-	// UpdateUser Change a user's role, or shut the user out
+	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(w http.ResponseWriter, r *http.Request, userID UserID, params UpdateUserParams)
 	// ListVolumes List volumes, or watch them
@@ -292,7 +292,7 @@ type ServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID)
-	// WhoAmI Who the token speaks for
+	// WhoAmI Show the caller of the token
 	// (GET /v1/whoami)
 	WhoAmI(w http.ResponseWriter, r *http.Request)
 }
@@ -301,25 +301,25 @@ type ServerInterface interface {
 
 type Unimplemented struct{}
 
-// GetLoginOptions How people log in here
+// GetLoginOptions List the OIDC issuers for logging in
 // (GET /.well-known/husk)
 func (_ Unimplemented) GetLoginOptions(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetKeySet The public keys that verify tokens (RFC 7517)
+// GetKeySet Get the public keys that verify tokens (RFC 7517)
 // (GET /.well-known/jwks.json)
 func (_ Unimplemented) GetKeySet(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Healthz The process is alive
+// Healthz Check that the process is alive
 // (GET /healthz)
 func (_ Unimplemented) Healthz(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Metrics The server's own metrics in Prometheus' text format
+// Metrics Get the server's own metrics in the Prometheus text format
 // (GET /metrics)
 func (_ Unimplemented) Metrics(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -337,43 +337,43 @@ func (_ Unimplemented) IssueToken(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Readyz The process can serve, Postgres included
+// Readyz Check that the process can serve requests and reach Postgres
 // (GET /readyz)
 func (_ Unimplemented) Readyz(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminListAudit Who changed what anywhere, from where
+// AdminListAudit List the audit log of all tenants
 // (GET /v1/admin/audit)
 func (_ Unimplemented) AdminListAudit(w http.ResponseWriter, r *http.Request, params AdminListAuditParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Defragment Empty nodes by moving their pods onto others
+// Defragment Drain nodes by moving their pods to other nodes
 // (POST /v1/admin/defragmentation)
 func (_ Unimplemented) Defragment(w http.ResponseWriter, r *http.Request, params DefragmentParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateJoinToken Create a token with which one node may join
+// CreateJoinToken Create a token that lets one node join
 // (POST /v1/admin/join-tokens)
 func (_ Unimplemented) CreateJoinToken(w http.ResponseWriter, r *http.Request, params CreateJoinTokenParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 // (GET /v1/admin/metrics/targets)
 func (_ Unimplemented) ListNodeMetricsTargets(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListNodes List nodes with capacity and allocation
+// ListNodes List nodes with their capacity and allocation
 // (GET /v1/admin/nodes)
 func (_ Unimplemented) ListNodes(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteNode Remove a node that runs nothing
+// DeleteNode Remove a node that runs no pods
 // (DELETE /v1/admin/nodes/{nodeId})
 func (_ Unimplemented) DeleteNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params DeleteNodeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -385,7 +385,7 @@ func (_ Unimplemented) GetNode(w http.ResponseWriter, r *http.Request, nodeID op
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+// UpdateNode Change a node's pool, labels or taints, or cordon it
 // (PATCH /v1/admin/nodes/{nodeId})
 func (_ Unimplemented) UpdateNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID, params UpdateNodeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -403,7 +403,7 @@ func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 // (GET /v1/admin/nodes/{nodeId}/metrics)
 func (_ Unimplemented) GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -415,13 +415,13 @@ func (_ Unimplemented) AdminListOIDCIssuers(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 // (POST /v1/admin/oidc-issuers)
 func (_ Unimplemented) AdminCreateOIDCIssuer(w http.ResponseWriter, r *http.Request, params AdminCreateOIDCIssuerParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+// AdminDeleteOIDCIssuer Remove an OIDC issuer
 // (DELETE /v1/admin/oidc-issuers/{issuerId})
 func (_ Unimplemented) AdminDeleteOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params AdminDeleteOIDCIssuerParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -439,7 +439,7 @@ func (_ Unimplemented) AdminUpdateOIDCIssuer(w http.ResponseWriter, r *http.Requ
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminListPods List all tenants' pods with the room they take
+// AdminListPods List the pods of all tenants with their resources
 // (GET /v1/admin/pods)
 func (_ Unimplemented) AdminListPods(w http.ResponseWriter, r *http.Request, params AdminListPodsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -457,7 +457,7 @@ func (_ Unimplemented) DeletePool(w http.ResponseWriter, r *http.Request, pool s
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// PutPool Make a pool, or change it
+// PutPool Create or change a pool
 // (PUT /v1/admin/pools/{pool})
 func (_ Unimplemented) PutPool(w http.ResponseWriter, r *http.Request, pool string) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -469,13 +469,13 @@ func (_ Unimplemented) ListSigningKeys(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RotateSigningKey Make a new key that signs tokens
+// RotateSigningKey Create a new key that signs tokens
 // (POST /v1/admin/signing-keys)
 func (_ Unimplemented) RotateSigningKey(w http.ResponseWriter, r *http.Request, params RotateSigningKeyParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteSigningKey Remove a signing key that has leaked
+// DeleteSigningKey Delete a leaked signing key
 // (DELETE /v1/admin/signing-keys/{kid})
 func (_ Unimplemented) DeleteSigningKey(w http.ResponseWriter, r *http.Request, kid string) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -487,13 +487,13 @@ func (_ Unimplemented) ListTenants(w http.ResponseWriter, r *http.Request, param
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateTenant Create a tenant with its network
+// CreateTenant Create a tenant and its network
 // (POST /v1/admin/tenants)
 func (_ Unimplemented) CreateTenant(w http.ResponseWriter, r *http.Request, params CreateTenantParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteTenant Delete a tenant that owns nothing
+// DeleteTenant Delete an empty tenant
 // (DELETE /v1/admin/tenants/{tenantId})
 func (_ Unimplemented) DeleteTenant(w http.ResponseWriter, r *http.Request, tenantID TenantID, params DeleteTenantParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -517,7 +517,7 @@ func (_ Unimplemented) ListAPIKeys(w http.ResponseWriter, r *http.Request, tenan
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateAPIKey Create an API key; its secret is shown only here
+// CreateAPIKey Create an API key
 // (POST /v1/admin/tenants/{tenantId}/api-keys)
 func (_ Unimplemented) CreateAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, params CreateAPIKeyParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -529,25 +529,25 @@ func (_ Unimplemented) DeleteAPIKey(w http.ResponseWriter, r *http.Request, tena
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+// AdminGetPodPlacement Explain a pod's placement in full
 // (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 func (_ Unimplemented) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AdminGetUsage Show what all tenants have used
+// AdminGetUsage Show the usage of all tenants
 // (GET /v1/admin/usage)
 func (_ Unimplemented) AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RenewCertificate Get the node another certificate before the present one expires
+// RenewCertificate Renew the node's certificate
 // (POST /v1/agent/certificate)
 func (_ Unimplemented) RenewCertificate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+// GetDesiredState Get the full desired state of the node once it has changed
 // (GET /v1/agent/desired)
 func (_ Unimplemented) GetDesiredState(w http.ResponseWriter, r *http.Request, params GetDesiredStateParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -559,31 +559,31 @@ func (_ Unimplemented) Heartbeat(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RegisterNode Join a node by a one-time token
+// RegisterNode Join a node with a one-time token
 // (POST /v1/agent/register)
 func (_ Unimplemented) RegisterNode(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ReportSamples Report what the node's pods use, in a batch
+// ReportSamples Report samples of the node's pods in a batch
 // (POST /v1/agent/samples)
 func (_ Unimplemented) ReportSamples(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ReportStatus Report what really runs, in a batch
+// ReportStatus Report the actual state of pods in a batch
 // (POST /v1/agent/status)
 func (_ Unimplemented) ReportStatus(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListAudit Who changed what in this tenant, from where
+// ListAudit List the tenant's audit log
 // (GET /v1/audit)
 func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListEvents List or watch what happened to objects
+// ListEvents List events, or watch them
 // (GET /v1/events)
 func (_ Unimplemented) ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -613,13 +613,13 @@ func (_ Unimplemented) GetImage(w http.ResponseWriter, r *http.Request, imageID 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetTenantMetrics The tenant's live figures in Prometheus' text format
+// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 // (GET /v1/metrics)
 func (_ Unimplemented) GetTenantMetrics(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 // (GET /v1/metrics/targets)
 func (_ Unimplemented) ListMetricsTargets(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -637,7 +637,7 @@ func (_ Unimplemented) CreateOIDCIssuer(w http.ResponseWriter, r *http.Request, 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteOIDCIssuer Trust an OIDC issuer no more
+// DeleteOIDCIssuer Remove an OIDC issuer
 // (DELETE /v1/oidc-issuers/{issuerId})
 func (_ Unimplemented) DeleteOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params DeleteOIDCIssuerParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -661,7 +661,7 @@ func (_ Unimplemented) ListPods(w http.ResponseWriter, r *http.Request, params L
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreatePod Order a pod
+// CreatePod Create a pod
 // (POST /v1/pods)
 func (_ Unimplemented) CreatePod(w http.ResponseWriter, r *http.Request, params CreatePodParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -679,13 +679,13 @@ func (_ Unimplemented) GetPod(w http.ResponseWriter, r *http.Request, podID PodI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AttachToPod Join a container's own process
+// AttachToPod Attach to a container's process
 // (GET /v1/pods/{podId}/attach)
 func (_ Unimplemented) AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// OpenPodConsole Follow the console of a pod's machine
+// OpenPodConsole Follow the console of a pod's virtual machine
 // (GET /v1/pods/{podId}/console)
 func (_ Unimplemented) OpenPodConsole(w http.ResponseWriter, r *http.Request, podID PodID, params OpenPodConsoleParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -715,7 +715,7 @@ func (_ Unimplemented) GetPodLogs(w http.ResponseWriter, r *http.Request, podID 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+// GetPodPlacement Explain why a pod is on its node, or why it has no node
 // (GET /v1/pods/{podId}/placement)
 func (_ Unimplemented) GetPodPlacement(w http.ResponseWriter, r *http.Request, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -727,13 +727,13 @@ func (_ Unimplemented) ForwardPodPort(w http.ResponseWriter, r *http.Request, po
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetPodStats What a pod uses at the moment
+// GetPodStats Show a pod's current usage
 // (GET /v1/pods/{podId}/stats)
 func (_ Unimplemented) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetQuota The tenant's limits and what is in use
+// GetQuota Show the tenant's quota and what is in use
 // (GET /v1/quota)
 func (_ Unimplemented) GetQuota(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -751,7 +751,7 @@ func (_ Unimplemented) CreateServiceAccount(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteServiceAccount Delete a service account with its API keys
+// DeleteServiceAccount Delete a service account and its API keys
 // (DELETE /v1/service-accounts/{serviceAccountId})
 func (_ Unimplemented) DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, params DeleteServiceAccountParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -775,19 +775,19 @@ func (_ Unimplemented) ListServiceAccountKeys(w http.ResponseWriter, r *http.Req
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateServiceAccountKey Create an API key; its secret is shown only here
+// CreateServiceAccountKey Create an API key
 // (POST /v1/service-accounts/{serviceAccountId}/api-keys)
 func (_ Unimplemented) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, params CreateServiceAccountKeyParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteServiceAccountKey Revoke an API key at once
+// DeleteServiceAccountKey Revoke an API key
 // (DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId})
 func (_ Unimplemented) DeleteServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID, keyID KeyID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetUsage Show what the tenant has used
+// GetUsage Show the tenant's usage
 // (GET /v1/usage)
 func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, params GetUsageParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -799,7 +799,7 @@ func (_ Unimplemented) ListUsers(w http.ResponseWriter, r *http.Request, params 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateUser Admit a user of an OIDC issuer, with a role
+// CreateUser Create a user of an OIDC issuer with a role
 // (POST /v1/users)
 func (_ Unimplemented) CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -817,7 +817,7 @@ func (_ Unimplemented) GetUser(w http.ResponseWriter, r *http.Request, userID Us
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateUser Change a user's role, or shut the user out
+// UpdateUser Change a user's role, or disable the user
 // (PATCH /v1/users/{userId})
 func (_ Unimplemented) UpdateUser(w http.ResponseWriter, r *http.Request, userID UserID, params UpdateUserParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -847,7 +847,7 @@ func (_ Unimplemented) GetVolume(w http.ResponseWriter, r *http.Request, volumeI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// WhoAmI Who the token speaks for
+// WhoAmI Show the caller of the token
 // (GET /v1/whoami)
 func (_ Unimplemented) WhoAmI(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -9242,16 +9242,16 @@ func (response WhoAmIdefaultApplicationProblemPlusJSONResponse) VisitWhoAmIRespo
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// GetLoginOptions How people log in here
+	// GetLoginOptions List the OIDC issuers for logging in
 	// (GET /.well-known/husk)
 	GetLoginOptions(ctx context.Context, request GetLoginOptionsRequestObject) (GetLoginOptionsResponseObject, error)
-	// GetKeySet The public keys that verify tokens (RFC 7517)
+	// GetKeySet Get the public keys that verify tokens (RFC 7517)
 	// (GET /.well-known/jwks.json)
 	GetKeySet(ctx context.Context, request GetKeySetRequestObject) (GetKeySetResponseObject, error)
-	// Healthz The process is alive
+	// Healthz Check that the process is alive
 	// (GET /healthz)
 	Healthz(ctx context.Context, request HealthzRequestObject) (HealthzResponseObject, error)
-	// Metrics The server's own metrics in Prometheus' text format
+	// Metrics Get the server's own metrics in the Prometheus text format
 	// (GET /metrics)
 	Metrics(ctx context.Context, request MetricsRequestObject) (MetricsResponseObject, error)
 	// Authorize Send a browser to an OIDC issuer
@@ -9260,31 +9260,31 @@ type StrictServerInterface interface {
 	// IssueToken Exchange credentials for a short-lived token
 	// (POST /oauth2/token)
 	IssueToken(ctx context.Context, request IssueTokenRequestObject) (IssueTokenResponseObject, error)
-	// Readyz The process can serve, Postgres included
+	// Readyz Check that the process can serve requests and reach Postgres
 	// (GET /readyz)
 	Readyz(ctx context.Context, request ReadyzRequestObject) (ReadyzResponseObject, error)
-	// AdminListAudit Who changed what anywhere, from where
+	// AdminListAudit List the audit log of all tenants
 	// (GET /v1/admin/audit)
 	AdminListAudit(ctx context.Context, request AdminListAuditRequestObject) (AdminListAuditResponseObject, error)
-	// Defragment Empty nodes by moving their pods onto others
+	// Defragment Drain nodes by moving their pods to other nodes
 	// (POST /v1/admin/defragmentation)
 	Defragment(ctx context.Context, request DefragmentRequestObject) (DefragmentResponseObject, error)
-	// CreateJoinToken Create a token with which one node may join
+	// CreateJoinToken Create a token that lets one node join
 	// (POST /v1/admin/join-tokens)
 	CreateJoinToken(ctx context.Context, request CreateJoinTokenRequestObject) (CreateJoinTokenResponseObject, error)
-	// ListNodeMetricsTargets The nodes' agents, for Prometheus' HTTP service discovery
+	// ListNodeMetricsTargets List the nodes' agents for the HTTP service discovery of Prometheus
 	// (GET /v1/admin/metrics/targets)
 	ListNodeMetricsTargets(ctx context.Context, request ListNodeMetricsTargetsRequestObject) (ListNodeMetricsTargetsResponseObject, error)
-	// ListNodes List nodes with capacity and allocation
+	// ListNodes List nodes with their capacity and allocation
 	// (GET /v1/admin/nodes)
 	ListNodes(ctx context.Context, request ListNodesRequestObject) (ListNodesResponseObject, error)
-	// DeleteNode Remove a node that runs nothing
+	// DeleteNode Remove a node that runs no pods
 	// (DELETE /v1/admin/nodes/{nodeId})
 	DeleteNode(ctx context.Context, request DeleteNodeRequestObject) (DeleteNodeResponseObject, error)
 	// GetNode Get one node
 	// (GET /v1/admin/nodes/{nodeId})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
-	// UpdateNode Change a node's pool, labels, taints, or whether it takes pods
+	// UpdateNode Change a node's pool, labels or taints, or cordon it
 	// (PATCH /v1/admin/nodes/{nodeId})
 	UpdateNode(ctx context.Context, request UpdateNodeRequestObject) (UpdateNodeResponseObject, error)
 	// RevokeNodeCertificates Revoke every certificate of a node
@@ -9293,16 +9293,16 @@ type StrictServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
-	// GetNodeMetrics The metrics of the node's agent in Prometheus' text format
+	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	// (GET /v1/admin/nodes/{nodeId}/metrics)
 	GetNodeMetrics(ctx context.Context, request GetNodeMetricsRequestObject) (GetNodeMetricsResponseObject, error)
 	// AdminListOIDCIssuers List the installation's OIDC issuers
 	// (GET /v1/admin/oidc-issuers)
 	AdminListOIDCIssuers(ctx context.Context, request AdminListOIDCIssuersRequestObject) (AdminListOIDCIssuersResponseObject, error)
-	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant that its mappings name
+	// AdminCreateOIDCIssuer Trust an OIDC issuer for every tenant in its role mappings
 	// (POST /v1/admin/oidc-issuers)
 	AdminCreateOIDCIssuer(ctx context.Context, request AdminCreateOIDCIssuerRequestObject) (AdminCreateOIDCIssuerResponseObject, error)
-	// AdminDeleteOIDCIssuer Trust an OIDC issuer no more
+	// AdminDeleteOIDCIssuer Remove an OIDC issuer
 	// (DELETE /v1/admin/oidc-issuers/{issuerId})
 	AdminDeleteOIDCIssuer(ctx context.Context, request AdminDeleteOIDCIssuerRequestObject) (AdminDeleteOIDCIssuerResponseObject, error)
 	// AdminGetOIDCIssuer Get one of the installation's OIDC issuers
@@ -9311,7 +9311,7 @@ type StrictServerInterface interface {
 	// AdminUpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/admin/oidc-issuers/{issuerId})
 	AdminUpdateOIDCIssuer(ctx context.Context, request AdminUpdateOIDCIssuerRequestObject) (AdminUpdateOIDCIssuerResponseObject, error)
-	// AdminListPods List all tenants' pods with the room they take
+	// AdminListPods List the pods of all tenants with their resources
 	// (GET /v1/admin/pods)
 	AdminListPods(ctx context.Context, request AdminListPodsRequestObject) (AdminListPodsResponseObject, error)
 	// ListPools List pools
@@ -9320,25 +9320,25 @@ type StrictServerInterface interface {
 	// DeletePool Delete a pool that has no nodes
 	// (DELETE /v1/admin/pools/{pool})
 	DeletePool(ctx context.Context, request DeletePoolRequestObject) (DeletePoolResponseObject, error)
-	// PutPool Make a pool, or change it
+	// PutPool Create or change a pool
 	// (PUT /v1/admin/pools/{pool})
 	PutPool(ctx context.Context, request PutPoolRequestObject) (PutPoolResponseObject, error)
 	// ListSigningKeys List the keys that sign tokens
 	// (GET /v1/admin/signing-keys)
 	ListSigningKeys(ctx context.Context, request ListSigningKeysRequestObject) (ListSigningKeysResponseObject, error)
-	// RotateSigningKey Make a new key that signs tokens
+	// RotateSigningKey Create a new key that signs tokens
 	// (POST /v1/admin/signing-keys)
 	RotateSigningKey(ctx context.Context, request RotateSigningKeyRequestObject) (RotateSigningKeyResponseObject, error)
-	// DeleteSigningKey Remove a signing key that has leaked
+	// DeleteSigningKey Delete a leaked signing key
 	// (DELETE /v1/admin/signing-keys/{kid})
 	DeleteSigningKey(ctx context.Context, request DeleteSigningKeyRequestObject) (DeleteSigningKeyResponseObject, error)
 	// ListTenants List tenants
 	// (GET /v1/admin/tenants)
 	ListTenants(ctx context.Context, request ListTenantsRequestObject) (ListTenantsResponseObject, error)
-	// CreateTenant Create a tenant with its network
+	// CreateTenant Create a tenant and its network
 	// (POST /v1/admin/tenants)
 	CreateTenant(ctx context.Context, request CreateTenantRequestObject) (CreateTenantResponseObject, error)
-	// DeleteTenant Delete a tenant that owns nothing
+	// DeleteTenant Delete an empty tenant
 	// (DELETE /v1/admin/tenants/{tenantId})
 	DeleteTenant(ctx context.Context, request DeleteTenantRequestObject) (DeleteTenantResponseObject, error)
 	// GetTenant Get one tenant
@@ -9350,40 +9350,40 @@ type StrictServerInterface interface {
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	// (GET /v1/admin/tenants/{tenantId}/api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
-	// CreateAPIKey Create an API key; its secret is shown only here
+	// CreateAPIKey Create an API key
 	// (POST /v1/admin/tenants/{tenantId}/api-keys)
 	CreateAPIKey(ctx context.Context, request CreateAPIKeyRequestObject) (CreateAPIKeyResponseObject, error)
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
-	// AdminGetPodPlacement Say why a pod is where it is, or why it is nowhere, in full
+	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(ctx context.Context, request AdminGetPodPlacementRequestObject) (AdminGetPodPlacementResponseObject, error)
-	// AdminGetUsage Show what all tenants have used
+	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(ctx context.Context, request AdminGetUsageRequestObject) (AdminGetUsageResponseObject, error)
-	// RenewCertificate Get the node another certificate before the present one expires
+	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
-	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+	// GetDesiredState Get the full desired state of the node once it has changed
 	// (GET /v1/agent/desired)
 	GetDesiredState(ctx context.Context, request GetDesiredStateRequestObject) (GetDesiredStateResponseObject, error)
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(ctx context.Context, request HeartbeatRequestObject) (HeartbeatResponseObject, error)
-	// RegisterNode Join a node by a one-time token
+	// RegisterNode Join a node with a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(ctx context.Context, request RegisterNodeRequestObject) (RegisterNodeResponseObject, error)
-	// ReportSamples Report what the node's pods use, in a batch
+	// ReportSamples Report samples of the node's pods in a batch
 	// (POST /v1/agent/samples)
 	ReportSamples(ctx context.Context, request ReportSamplesRequestObject) (ReportSamplesResponseObject, error)
-	// ReportStatus Report what really runs, in a batch
+	// ReportStatus Report the actual state of pods in a batch
 	// (POST /v1/agent/status)
 	ReportStatus(ctx context.Context, request ReportStatusRequestObject) (ReportStatusResponseObject, error)
-	// ListAudit Who changed what in this tenant, from where
+	// ListAudit List the tenant's audit log
 	// (GET /v1/audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
-	// ListEvents List or watch what happened to objects
+	// ListEvents List events, or watch them
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
 	// ListImages List imported images, or watch them
@@ -9398,10 +9398,10 @@ type StrictServerInterface interface {
 	// GetImage Get one image
 	// (GET /v1/images/{imageId})
 	GetImage(ctx context.Context, request GetImageRequestObject) (GetImageResponseObject, error)
-	// GetTenantMetrics The tenant's live figures in Prometheus' text format
+	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	// (GET /v1/metrics)
 	GetTenantMetrics(ctx context.Context, request GetTenantMetricsRequestObject) (GetTenantMetricsResponseObject, error)
-	// ListMetricsTargets The tenant's running pods, for Prometheus' HTTP service discovery
+	// ListMetricsTargets List the tenant's running pods for the HTTP service discovery of Prometheus
 	// (GET /v1/metrics/targets)
 	ListMetricsTargets(ctx context.Context, request ListMetricsTargetsRequestObject) (ListMetricsTargetsResponseObject, error)
 	// ListOIDCIssuers List the tenant's own OIDC issuers
@@ -9410,7 +9410,7 @@ type StrictServerInterface interface {
 	// CreateOIDCIssuer Trust an OIDC issuer for this tenant
 	// (POST /v1/oidc-issuers)
 	CreateOIDCIssuer(ctx context.Context, request CreateOIDCIssuerRequestObject) (CreateOIDCIssuerResponseObject, error)
-	// DeleteOIDCIssuer Trust an OIDC issuer no more
+	// DeleteOIDCIssuer Remove an OIDC issuer
 	// (DELETE /v1/oidc-issuers/{issuerId})
 	DeleteOIDCIssuer(ctx context.Context, request DeleteOIDCIssuerRequestObject) (DeleteOIDCIssuerResponseObject, error)
 	// GetOIDCIssuer Get one OIDC issuer
@@ -9422,7 +9422,7 @@ type StrictServerInterface interface {
 	// ListPods List pods, or watch them
 	// (GET /v1/pods)
 	ListPods(ctx context.Context, request ListPodsRequestObject) (ListPodsResponseObject, error)
-	// CreatePod Order a pod
+	// CreatePod Create a pod
 	// (POST /v1/pods)
 	CreatePod(ctx context.Context, request CreatePodRequestObject) (CreatePodResponseObject, error)
 	// DeletePod Stop and delete a pod
@@ -9431,10 +9431,10 @@ type StrictServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(ctx context.Context, request GetPodRequestObject) (GetPodResponseObject, error)
-	// AttachToPod Join a container's own process
+	// AttachToPod Attach to a container's process
 	// (GET /v1/pods/{podId}/attach)
 	AttachToPod(ctx context.Context, request AttachToPodRequestObject) (AttachToPodResponseObject, error)
-	// OpenPodConsole Follow the console of a pod's machine
+	// OpenPodConsole Follow the console of a pod's virtual machine
 	// (GET /v1/pods/{podId}/console)
 	OpenPodConsole(ctx context.Context, request OpenPodConsoleRequestObject) (OpenPodConsoleResponseObject, error)
 	// CopyToPod Copy files into a container
@@ -9449,16 +9449,16 @@ type StrictServerInterface interface {
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(ctx context.Context, request GetPodLogsRequestObject) (GetPodLogsResponseObject, error)
-	// GetPodPlacement Say why a pod is where it is, or why it is nowhere
+	// GetPodPlacement Explain why a pod is on its node, or why it has no node
 	// (GET /v1/pods/{podId}/placement)
 	GetPodPlacement(ctx context.Context, request GetPodPlacementRequestObject) (GetPodPlacementResponseObject, error)
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(ctx context.Context, request ForwardPodPortRequestObject) (ForwardPodPortResponseObject, error)
-	// GetPodStats What a pod uses at the moment
+	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(ctx context.Context, request GetPodStatsRequestObject) (GetPodStatsResponseObject, error)
-	// GetQuota The tenant's limits and what is in use
+	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(ctx context.Context, request GetQuotaRequestObject) (GetQuotaResponseObject, error)
 	// ListServiceAccounts List service accounts
@@ -9467,7 +9467,7 @@ type StrictServerInterface interface {
 	// CreateServiceAccount Create a service account
 	// (POST /v1/service-accounts)
 	CreateServiceAccount(ctx context.Context, request CreateServiceAccountRequestObject) (CreateServiceAccountResponseObject, error)
-	// DeleteServiceAccount Delete a service account with its API keys
+	// DeleteServiceAccount Delete a service account and its API keys
 	// (DELETE /v1/service-accounts/{serviceAccountId})
 	DeleteServiceAccount(ctx context.Context, request DeleteServiceAccountRequestObject) (DeleteServiceAccountResponseObject, error)
 	// GetServiceAccount Get one service account
@@ -9479,19 +9479,19 @@ type StrictServerInterface interface {
 	// ListServiceAccountKeys List a service account's API keys, without their secrets
 	// (GET /v1/service-accounts/{serviceAccountId}/api-keys)
 	ListServiceAccountKeys(ctx context.Context, request ListServiceAccountKeysRequestObject) (ListServiceAccountKeysResponseObject, error)
-	// CreateServiceAccountKey Create an API key; its secret is shown only here
+	// CreateServiceAccountKey Create an API key
 	// (POST /v1/service-accounts/{serviceAccountId}/api-keys)
 	CreateServiceAccountKey(ctx context.Context, request CreateServiceAccountKeyRequestObject) (CreateServiceAccountKeyResponseObject, error)
-	// DeleteServiceAccountKey Revoke an API key at once
+	// DeleteServiceAccountKey Revoke an API key
 	// (DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId})
 	DeleteServiceAccountKey(ctx context.Context, request DeleteServiceAccountKeyRequestObject) (DeleteServiceAccountKeyResponseObject, error)
-	// GetUsage Show what the tenant has used
+	// GetUsage Show the tenant's usage
 	// (GET /v1/usage)
 	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
 	// ListUsers List users
 	// (GET /v1/users)
 	ListUsers(ctx context.Context, request ListUsersRequestObject) (ListUsersResponseObject, error)
-	// CreateUser Admit a user of an OIDC issuer, with a role
+	// CreateUser Create a user of an OIDC issuer with a role
 	// (POST /v1/users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
 	// DeleteUser Delete a user
@@ -9500,7 +9500,7 @@ type StrictServerInterface interface {
 	// GetUser Get one user
 	// (GET /v1/users/{userId})
 	GetUser(ctx context.Context, request GetUserRequestObject) (GetUserResponseObject, error)
-	// UpdateUser Change a user's role, or shut the user out
+	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(ctx context.Context, request UpdateUserRequestObject) (UpdateUserResponseObject, error)
 	// ListVolumes List volumes, or watch them
@@ -9515,7 +9515,7 @@ type StrictServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
-	// WhoAmI Who the token speaks for
+	// WhoAmI Show the caller of the token
 	// (GET /v1/whoami)
 	WhoAmI(ctx context.Context, request WhoAmIRequestObject) (WhoAmIResponseObject, error)
 }

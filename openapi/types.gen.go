@@ -761,11 +761,12 @@ type APIKey struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	ExpiresAt *time.Time         `json:"expiresAt,omitempty"`
 
-	// LastUsedAt When it last got a token, to the minute.
+	// LastUsedAt When the key was last exchanged for a token, to the minute.
 	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -780,13 +781,14 @@ type APIKey struct {
 
 // APIKeyCreate defines model for APIKeyCreate.
 type APIKeyCreate struct {
-	// ExpiresInSeconds Without it the key is good until it is revoked.
+	// ExpiresInSeconds The lifetime of the key in seconds. By default, the key is valid until it is revoked.
 	//
 	// Example: 7776000
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -812,8 +814,9 @@ type APIKeyWithSecret struct {
 	CreatedAt    time.Time  `json:"createdAt"`
 	ExpiresAt    *time.Time `json:"expiresAt,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -826,7 +829,7 @@ type APIKeyWithSecret struct {
 	ServiceAccountID openapi_types.UUID `json:"serviceAccountId"`
 }
 
-// AuditEntry One change that was made, or one session that was opened. Entries are never changed.
+// AuditEntry One change that was made, or one session that was opened. Entries never change.
 type AuditEntry struct {
 	ActorID openapi_types.UUID `json:"actorId"`
 
@@ -836,28 +839,28 @@ type AuditEntry struct {
 	// ActorName Example: dev@example.com
 	ActorName string `json:"actorName"`
 
-	// Address Where the request came from.
+	// Address The address that the request came from.
 	//
 	// Example: 192.0.2.10
 	Address *string   `json:"address,omitempty"`
 	At      time.Time `json:"at"`
 
-	// Detail What exactly, such as the command line that was run in a pod; at most 4096 bytes.
+	// Detail Details of the operation, such as the command line that was run in a pod. At most 4096 bytes.
 	//
 	// Example: container nginx: ls -l
 	Detail *string            `json:"detail,omitempty"`
 	ID     openapi_types.UUID `json:"id"`
 
-	// KeyID The API key with which the actor got its token.
+	// KeyID The API key that the actor's token was issued for.
 	KeyID *openapi_types.UUID `json:"keyId,omitempty"`
 
-	// ObjectID Of the object that was changed; absent for a login.
+	// ObjectID The ID of the object that was changed. Absent for a login.
 	ObjectID *string `json:"objectId,omitempty"`
 
 	// ObjectKind Example: pod
 	ObjectKind *ObjectKind `json:"objectKind,omitempty"`
 
-	// Operation The operationId, as in this contract.
+	// Operation The operationId from this document.
 	//
 	// Example: createPod
 	Operation string              `json:"operation"`
@@ -880,7 +883,7 @@ type Capacity struct {
 	MemoryMiB int `json:"memoryMiB"`
 }
 
-// CephAccess A cephx key that opens this pod's disks and nothing else.
+// CephAccess A cephx key that gives access to this pod's disks and nothing else.
 type CephAccess struct {
 	Key string `json:"key"`
 
@@ -891,11 +894,11 @@ type CephAccess struct {
 
 // CertificateRenewal defines model for CertificateRenewal.
 type CertificateRenewal struct {
-	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 	CertificateRequest CertificateRequest `json:"certificateRequest"`
 }
 
-// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 type CertificateRequest = string
 
 // Container defines model for Container.
@@ -908,7 +911,7 @@ type Container struct {
 	Env     *[]EnvVar `json:"env,omitempty"`
 	Files   *[]File   `json:"files,omitempty"`
 
-	// Image The reference an image was imported by or the image's id.
+	// Image The reference with which the image was imported, or the image's ID.
 	//
 	// Example: registry.example.com/nginx:1.22
 	Image string `json:"image"`
@@ -918,31 +921,31 @@ type Container struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Stdin Keep a standard input open, into which those who attach write; else it is empty.
+	// Stdin Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
 	//
 	// Example: true
 	Stdin *bool `json:"stdin,omitempty"`
 
-	// StdinOnce End the standard input of a run with the first session that writes to it; else it never ends. A terminal's never does. Needs `stdin`.
+	// StdinOnce Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
 	StdinOnce *bool `json:"stdinOnce,omitempty"`
 
-	// Tty Give the container a terminal, which is then its input, output and error output in one.
+	// Tty Give the container a terminal for its standard input, output and error.
 	//
 	// Example: true
 	Tty *bool `json:"tty,omitempty"`
 
-	// User User or user:group, by name in the image or by number.
+	// User The user or user:group, as names from the image or as numbers.
 	User         *string        `json:"user,omitempty"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 	WorkingDir   *string        `json:"workingDir,omitempty"`
 }
 
-// ContainerStats What a container that runs uses.
+// ContainerStats The usage of a running container.
 type ContainerStats struct {
-	// CPUMicros Spent since the container was last started.
+	// CPUMicros The cpu time since the container last started.
 	CPUMicros int64 `json:"cpuMicros"`
 
-	// MemoryBytes Page cache included.
+	// MemoryBytes Includes the page cache.
 	MemoryBytes       int64  `json:"memoryBytes"`
 	MemoryCachedBytes int64  `json:"memoryCachedBytes"`
 	Name              string `json:"name"`
@@ -975,7 +978,7 @@ type Defragmentation struct {
 
 // DefragmentationCreate defines model for DefragmentationCreate.
 type DefragmentationCreate struct {
-	// DryRun Only propose.
+	// DryRun Only propose and move nothing.
 	DryRun   *bool `json:"dryRun,omitempty"`
 	MaxMoves *int  `json:"maxMoves,omitempty"`
 
@@ -993,10 +996,10 @@ type DesiredContainer struct {
 	ImageSerial string   `json:"imageSerial"`
 	Name        string   `json:"name"`
 
-	// Stdin Keep a standard input open.
+	// Stdin Keep standard input open.
 	Stdin *bool `json:"stdin,omitempty"`
 
-	// StdinOnce End it with the first session that writes to it.
+	// StdinOnce Close standard input when the first client that writes to it detaches.
 	StdinOnce  *bool  `json:"stdinOnce,omitempty"`
 	StopSignal string `json:"stopSignal"`
 
@@ -1017,7 +1020,7 @@ type DesiredDisk struct {
 
 // DesiredNetwork defines model for DesiredNetwork.
 type DesiredNetwork struct {
-	// Address With prefix length.
+	// Address The address with its prefix length.
 	//
 	// Example: 10.64.0.2/24
 	Address string `json:"address"`
@@ -1030,9 +1033,9 @@ type DesiredNetwork struct {
 	Mac string `json:"mac"`
 }
 
-// DesiredPod A pod as the node needs it, with images and users resolved.
+// DesiredPod A pod in the form that the node needs, with images and users resolved.
 type DesiredPod struct {
-	// Ceph A cephx key that opens this pod's disks and nothing else.
+	// Ceph A cephx key that gives access to this pod's disks and nothing else.
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
 	Disks      []DesiredDisk      `json:"disks"`
@@ -1041,11 +1044,11 @@ type DesiredPod struct {
 	Name       string             `json:"name"`
 	Network    DesiredNetwork     `json:"network"`
 
-	// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources     `json:"resources"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
 
-	// State Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
@@ -1053,14 +1056,14 @@ type DesiredPod struct {
 	Volumes                       []DesiredVolume    `json:"volumes"`
 }
 
-// DesiredPodState Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+// DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
 type DesiredState struct {
 	Pods []DesiredPod `json:"pods"`
 
-	// Revision Grows with every change; an older one is to be refused.
+	// Revision Grows with every change. The agent must reject an older revision.
 	Revision int64 `json:"revision"`
 }
 
@@ -1070,11 +1073,11 @@ type DesiredVolume struct {
 	Serial string `json:"serial"`
 }
 
-// DiskStats What went to and came from a disk.
+// DiskStats The reads and writes of a disk.
 type DiskStats struct {
 	Kind DiskStatsKind `json:"kind"`
 
-	// Name Of the volume in the pod, or of a container made of the image.
+	// Name The name of the volume in the pod, or of a container that uses the image.
 	Name       string `json:"name"`
 	ReadBytes  int64  `json:"readBytes"`
 	Reads      int64  `json:"reads"`
@@ -1085,7 +1088,7 @@ type DiskStats struct {
 // DiskStatsKind defines model for DiskStats.Kind.
 type DiskStatsKind string
 
-// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+// Disruption Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures.
 type Disruption struct {
 	// Label Example: app
 	Label *string `json:"label,omitempty"`
@@ -1108,11 +1111,11 @@ type Event struct {
 	// Kind Example: pod
 	Kind ObjectKind `json:"kind"`
 
-	// Message A sentence for people.
+	// Message The explanation in a sentence.
 	Message  *string            `json:"message,omitempty"`
 	ObjectID openapi_types.UUID `json:"objectId"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: Running
 	Reason string `json:"reason"`
@@ -1124,15 +1127,15 @@ type EventList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// EventStream Server-sent events; the data of each is one object as JSON.
+// EventStream Server-sent events. The data of each event is one object as JSON.
 //
 // Example: event: synced
 // data: {}
 type EventStream = string
 
-// File A file put into the container before it starts.
+// File A file that is written into the container before it starts.
 type File struct {
-	// Content Text; or use contentBase64.
+	// Content The content as text. Use contentBase64 for binary content.
 	Content       *string `json:"content,omitempty"`
 	ContentBase64 *string `json:"contentBase64,omitempty"`
 	Mode          *string `json:"mode,omitempty"`
@@ -1147,7 +1150,7 @@ type FreedMove struct {
 	Resources Capacity           `json:"resources"`
 	TenantID  openapi_types.UUID `json:"tenantId"`
 
-	// ToNodeName Where it would go now.
+	// ToNodeName The node to which the pod would be scheduled now.
 	ToNodeName string `json:"toNodeName"`
 }
 
@@ -1160,20 +1163,20 @@ type FreedNode struct {
 	NodeName    string             `json:"nodeName"`
 }
 
-// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+// Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
 type Gang struct {
 	// Name An RFC 1123 label.
 	//
 	// Example: web
 	Name Name `json:"name"`
 
-	// Size None is placed before so many are ordered.
+	// Size The number of pods in the gang. No pod is scheduled until all of them exist.
 	//
 	// Example: 3
 	Size int `json:"size"`
 }
 
-// GuestSample What the kernel in the pod counts. Pressures are shares of the last ten seconds, in hundredths of a percent.
+// GuestSample The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 type GuestSample struct {
 	CPUPressure       *int  `json:"cpuPressure,omitempty"`
 	IoPressure        *int  `json:"ioPressure,omitempty"`
@@ -1181,7 +1184,7 @@ type GuestSample struct {
 	MemoryPressure    *int  `json:"memoryPressure,omitempty"`
 	MemoryUsedBytes   int64 `json:"memoryUsedBytes"`
 
-	// OomKills Processes that the kernel in the pod has killed for want of memory, since it was started.
+	// OomKills The number of processes that the kernel in the pod has killed because of insufficient memory since its start.
 	OomKills int64 `json:"oomKills"`
 }
 
@@ -1197,28 +1200,29 @@ type HealthStatus string
 type Heartbeat struct {
 	Capacity Capacity `json:"capacity"`
 
-	// Endpoint Where servers reach the agent.
+	// Endpoint The URL at which servers reach the agent.
 	//
 	// Example: https://192.0.2.7:7443
 	Endpoint string `json:"endpoint"`
 
-	// VmmOverheadMiB What one virtual machine costs the node beside its guest's memory.
+	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
 // Identity defines model for Identity.
 type Identity struct {
-	// ExpiresAt When the token ends.
+	// ExpiresAt When the token expires.
 	ExpiresAt time.Time `json:"expiresAt"`
 
-	// ID Of the service account, the user or the operator.
+	// ID The ID of the service account, the user or the operator.
 	ID openapi_types.UUID `json:"id"`
 
 	// Kind Example: tenant
 	Kind IdentityKind `json:"kind"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -1227,7 +1231,7 @@ type Identity struct {
 	// Name Example: ci
 	Name string `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role     *Role               `json:"role,omitempty"`
@@ -1244,19 +1248,19 @@ type IdentityKind string
 type Image struct {
 	CreatedAt time.Time `json:"createdAt"`
 
-	// Digest Of the linux/amd64 manifest.
+	// Digest The digest of the linux/amd64 manifest.
 	Digest string             `json:"digest"`
 	ID     openapi_types.UUID `json:"id"`
 
-	// Message Why the image is not further.
+	// Message Why the image is not ready yet.
 	Message *string `json:"message,omitempty"`
 
-	// Progress How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+	// Progress How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
 	Progress  *ImportProgress `json:"progress,omitempty"`
 	ReadyAt   *time.Time      `json:"readyAt,omitempty"`
 	Reference string          `json:"reference"`
 
-	// SizeBytes Of the imported file system.
+	// SizeBytes The size of the imported file system.
 	SizeBytes *int64     `json:"sizeBytes,omitempty"`
 	State     ImageState `json:"state"`
 }
@@ -1277,12 +1281,12 @@ type ImageList struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// ImportProgress How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+// ImportProgress How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
 type ImportProgress struct {
-	// FetchedBytes Never more than totalBytes.
+	// FetchedBytes The bytes downloaded so far. Never more than totalBytes.
 	FetchedBytes int64 `json:"fetchedBytes"`
 
-	// TotalBytes Of the compressed layers, as the manifest says.
+	// TotalBytes The size of the compressed layers according to the manifest.
 	TotalBytes int64 `json:"totalBytes"`
 }
 
@@ -1290,7 +1294,7 @@ type ImportProgress struct {
 type JoinToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 
-	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server.
+	// Token A secret, a full stop and the SHA-256 of the certificate of the installation's certificate authority. The agent uses the hash to verify the server.
 	Token string `json:"token"`
 }
 
@@ -1298,7 +1302,7 @@ type JoinToken struct {
 type JoinTokenCreate struct {
 	ExpiresInSeconds *int `json:"expiresInSeconds,omitempty"`
 
-	// NodeID The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+	// NodeID The node to bring back after its agent lost its certificate. Without it, the token is for a new node.
 	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
 }
 
@@ -1324,8 +1328,9 @@ type KeyKty string
 // KeyUse defines model for Key.Use.
 type KeyUse string
 
-// KeyLimit What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+// KeyLimit Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+// another key instead.
 //
 // Example: metrics
 type KeyLimit string
@@ -1340,11 +1345,11 @@ type Labels map[string]string
 
 // Lease defines model for Lease.
 type Lease struct {
-	// HeartbeatSeconds How often to send a heartbeat.
+	// HeartbeatSeconds The interval between heartbeats.
 	HeartbeatSeconds int `json:"heartbeatSeconds"`
 	LeaseSeconds     int `json:"leaseSeconds"`
 
-	// Resync The node had been taken for lost; report every pod again.
+	// Resync The server had marked the node as lost. The agent must report every pod again.
 	Resync bool `json:"resync"`
 }
 
@@ -1367,23 +1372,25 @@ type LoginOptions struct {
 	Issuers []LoginOption `json:"issuers"`
 }
 
-// MachineRun One life of a pod's virtual machine, named by the pod and the start.
+// MachineRun One usage interval of a pod: the time from a start of its virtual machine to its stop. The pod and the start identify it.
 type MachineRun struct {
 	PodID openapi_types.UUID `json:"podId"`
 
-	// ReceivedBytes By the pod through its network interface.
-	ReceivedBytes int64      `json:"receivedBytes"`
-	SentBytes     int64      `json:"sentBytes"`
-	StartedAt     time.Time  `json:"startedAt"`
-	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
+	// ReceivedBytes Bytes that the pod received through its network interface.
+	ReceivedBytes int64 `json:"receivedBytes"`
+
+	// SentBytes Bytes that the pod sent through its network interface.
+	SentBytes int64      `json:"sentBytes"`
+	StartedAt time.Time  `json:"startedAt"`
+	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
 }
 
-// MachineStats What a pod's whole machine uses.
+// MachineStats The usage of a pod's whole virtual machine.
 type MachineStats struct {
-	// CPUMicros Spent since the boot by all processors together.
+	// CPUMicros The cpu time of all processors since the boot.
 	CPUMicros int64 `json:"cpuMicros"`
 
-	// CPUPressurePercent In how much of the last ten seconds a process waited for a processor; absent where the kernel does not count it.
+	// CPUPressurePercent The share of the last ten seconds in which a process waited for a processor. Absent if the kernel does not report it.
 	CPUPressurePercent    *float32 `json:"cpuPressurePercent,omitempty"`
 	Cpus                  int      `json:"cpus"`
 	IoPressurePercent     *float32 `json:"ioPressurePercent,omitempty"`
@@ -1397,11 +1404,11 @@ type MachineStats struct {
 	TxPackets             int64    `json:"txPackets"`
 }
 
-// MetricsTarget One target group of Prometheus' HTTP service discovery.
+// MetricsTarget One target group for the HTTP service discovery of Prometheus.
 type MetricsTarget struct {
 	Labels map[string]string `json:"labels"`
 
-	// Targets Of pods: addresses without a port; Prometheus takes 80 unless relabelled. Of nodes: the host of the request.
+	// Targets For pods: the address without a port. Prometheus uses port 80 unless it is relabelled. For nodes: the host of the request.
 	Targets []string `json:"targets"`
 }
 
@@ -1415,7 +1422,7 @@ type Node struct {
 	Allocated Capacity `json:"allocated"`
 	Capacity  Capacity `json:"capacity"`
 
-	// Cordoned Takes no new pods.
+	// Cordoned A cordoned node gets no new pods.
 	Cordoned    bool               `json:"cordoned"`
 	CreatedAt   time.Time          `json:"createdAt"`
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
@@ -1424,7 +1431,7 @@ type Node struct {
 	Name        string             `json:"name"`
 	Pool        *string            `json:"pool,omitempty"`
 
-	// SchedulableCPUMillis The cpu of the capacity times the overcommit ratio of the pool.
+	// SchedulableCPUMillis The cpu capacity multiplied by the overcommit ratio of the pool.
 	SchedulableCPUMillis int       `json:"schedulableCPUMillis"`
 	State                NodeState `json:"state"`
 	Taints               []string  `json:"taints"`
@@ -1440,7 +1447,7 @@ type NodeCertificate struct {
 	ExpiresAt time.Time  `json:"expiresAt"`
 	RevokedAt *time.Time `json:"revokedAt,omitempty"`
 
-	// Serial In hexadecimal digits.
+	// Serial The serial number in hexadecimal.
 	Serial string `json:"serial"`
 }
 
@@ -1451,7 +1458,7 @@ type NodeCertificateList struct {
 
 // NodeIdentity defines model for NodeIdentity.
 type NodeIdentity struct {
-	// Authority The certificate of the installation's authority in PEM.
+	// Authority The certificate of the installation's certificate authority in PEM.
 	Authority string `json:"authority"`
 
 	// Certificate The node's certificate in PEM.
@@ -1466,7 +1473,7 @@ type NodeList struct {
 
 // NodeRegistration defines model for NodeRegistration.
 type NodeRegistration struct {
-	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name.
+	// CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 	CertificateRequest CertificateRequest `json:"certificateRequest"`
 
 	// Name An RFC 1123 label.
@@ -1476,16 +1483,16 @@ type NodeRegistration struct {
 	Token string `json:"token"`
 }
 
-// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+// NodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 type NodeSelector map[string]string
 
 // NodeUpdate defines model for NodeUpdate.
 type NodeUpdate struct {
-	// Cordoned Takes no new pods.
+	// Cordoned A cordoned node gets no new pods.
 	Cordoned *bool   `json:"cordoned,omitempty"`
 	Labels   *Labels `json:"labels,omitempty"`
 
-	// Pool The name of a pool; empty for none.
+	// Pool The name of a pool. An empty string removes the node from its pool.
 	//
 	// Example: steady
 	Pool   *string  `json:"pool,omitempty"`
@@ -1520,7 +1527,7 @@ type OIDCIssuer struct {
 
 // OIDCIssuerCreate defines model for OIDCIssuerCreate.
 type OIDCIssuerCreate struct {
-	// ClientID The audience that its ID tokens must have.
+	// ClientID The audience that the issuer's ID tokens must have.
 	//
 	// Example: husk
 	ClientID string `json:"clientId"`
@@ -1555,12 +1562,12 @@ type PlacedPod struct {
 	ID        openapi_types.UUID `json:"id"`
 	Name      string             `json:"name"`
 
-	// NodeID The node on which it holds room.
+	// NodeID The node on which the pod has resources allocated.
 	NodeID   *openapi_types.UUID `json:"nodeId,omitempty"`
 	Phase    PodPhase            `json:"phase"`
 	Priority int                 `json:"priority"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: InsufficientMemory
 	Reason     *string            `json:"reason,omitempty"`
@@ -1568,7 +1575,7 @@ type PlacedPod struct {
 	TenantID   openapi_types.UUID `json:"tenantId"`
 	TenantName string             `json:"tenantName"`
 
-	// VmmOverheadMiB What its virtual machine monitor takes of the node beside that.
+	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the pod's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1580,21 +1587,21 @@ type PlacedPodList struct {
 
 // Placement defines model for Placement.
 type Placement struct {
-	// Attempts How often no place was found since it last had one.
+	// Attempts The number of failed attempts since the pod last had a node.
 	Attempts  int        `json:"attempts"`
 	DecidedAt *time.Time `json:"decidedAt,omitempty"`
 	Message   *string    `json:"message,omitempty"`
 
-	// NextTryAt At the latest; room that appears is tried at once.
+	// NextTryAt When the scheduler retries at the latest. It retries earlier when capacity becomes free.
 	NextTryAt *time.Time       `json:"nextTryAt,omitempty"`
 	NodeName  *string          `json:"nodeName,omitempty"`
 	Outcome   PlacementOutcome `json:"outcome"`
 	Reason    *PlacementReason `json:"reason,omitempty"`
 
-	// Refusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+	// Refusal The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it.
 	Refusal *PlacementRefusal `json:"refusal,omitempty"`
 
-	// Score How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+	// Score Why the scheduler chose this node among the nodes that fit. Lower values are better. The unit is the capacity of an average node in the cluster.
 	Score *PlacementScore `json:"score,omitempty"`
 }
 
@@ -1611,52 +1618,58 @@ type PlacementPod struct {
 	TenantID  openapi_types.UUID `json:"tenantId"`
 }
 
-// PlacementRefusal How many nodes failed on what. A node that fails one filter is not asked for the next, in this order.
+// PlacementRefusal The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it.
 type PlacementRefusal struct {
-	// Crowded Are ruled out by where pods of the tenant run.
+	// Crowded Nodes that the scheduling rules exclude because of other pods of the tenant.
 	Crowded int `json:"crowded"`
 
-	// LackCPU For operators.
+	// LackCPU Nodes with insufficient cpu. Only for operators.
 	LackCPU *int `json:"lackCPU,omitempty"`
 
-	// LackMemory For operators.
+	// LackMemory Nodes with insufficient memory. Only for operators.
 	LackMemory   *int      `json:"lackMemory,omitempty"`
 	NearestLacks *Capacity `json:"nearestLacks,omitempty"`
 
-	// NearestNode For operators.
+	// NearestNode The node that needs the least additional capacity. Only for operators.
 	NearestNode *string `json:"nearestNode,omitempty"`
 
-	// NeverFits No node that may take it could hold it even when empty.
+	// NeverFits The pod is larger than the allocatable capacity of every node that the filters leave.
 	NeverFits bool `json:"neverFits"`
-	Nodes     int  `json:"nodes"`
 
-	// NotReady Or cordoned.
+	// Nodes All nodes.
+	Nodes int `json:"nodes"`
+
+	// NotReady Nodes that are not ready or are cordoned.
 	NotReady int `json:"notReady"`
 
-	// NotSelected Lack a label that is asked for.
+	// NotSelected Nodes that do not match the node selector.
 	NotSelected int `json:"notSelected"`
 
-	// NotTolerated Have a taint that is not tolerated.
+	// NotTolerated Nodes with a taint that the pod does not tolerate.
 	NotTolerated int `json:"notTolerated"`
 
-	// WouldMakeRoom The smallest pods of one node whose going would be enough. A tenant sees it when all of them are its own.
+	// WouldMakeRoom The smallest pods of one node that would free enough capacity if they were deleted. A tenant sees the list only if all of these pods are its own.
 	WouldMakeRoom *[]PlacementPod `json:"wouldMakeRoom,omitempty"`
 }
 
-// PlacementScore How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster.
+// PlacementScore Why the scheduler chose this node among the nodes that fit. Lower values are better. The unit is the capacity of an average node in the cluster.
 type PlacementScore struct {
-	// LeftFree The larger share of a node that is left free, which decides between equals.
-	LeftFree      float32 `json:"leftFree"`
-	NodesCompared int     `json:"nodesCompared"`
+	// LeftFree The larger of the free shares of cpu and memory after this placement. It decides between nodes with an equal total.
+	LeftFree float32 `json:"leftFree"`
 
-	// OpenedNode The node ran nothing before.
-	OpenedNode    bool    `json:"openedNode"`
+	// NodesCompared The number of nodes that were compared.
+	NodesCompared int `json:"nodesCompared"`
+
+	// OpenedNode The node had no pods before.
+	OpenedNode bool `json:"openedNode"`
+
+	// StrandedAfter The same after this placement.
 	StrandedAfter float32 `json:"strandedAfter"`
 
-	// StrandedBefore Nodes' worth of its free room that pods of the usual sizes could not use.
+	// StrandedBefore The free capacity of the node that pods of the usual sizes could not use before this placement.
 	StrandedBefore float32 `json:"strandedBefore"`
 
-	// Total What was compared.
+	// Total The score of the node.
 	Total float32 `json:"total"`
 }
 
@@ -1665,7 +1678,7 @@ type Pod struct {
 	CreatedAt           time.Time  `json:"createdAt"`
 	DeletionRequestedAt *time.Time `json:"deletionRequestedAt,omitempty"`
 
-	// Generation Counts changes of the desired state.
+	// Generation The number of changes of the desired state.
 	Generation int64              `json:"generation"`
 	ID         openapi_types.UUID `json:"id"`
 	Labels     Labels             `json:"labels"`
@@ -1704,7 +1717,7 @@ type PodReport struct {
 	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
 	DomainStartingAt *time.Time        `json:"domainStartingAt,omitempty"`
 
-	// Event What the agent saw.
+	// Event The latest event that the agent observed.
 	Event        PodReportEvent     `json:"event"`
 	Generation   int64              `json:"generation"`
 	GuestReadyAt *time.Time         `json:"guestReadyAt,omitempty"`
@@ -1715,25 +1728,25 @@ type PodReport struct {
 	RunningAt    *time.Time         `json:"runningAt,omitempty"`
 }
 
-// PodReportEvent What the agent saw.
+// PodReportEvent The latest event that the agent observed.
 type PodReportEvent string
 
-// PodSample What the node saw of a running pod. Counters count from the start of its virtual machine.
+// PodSample One sample of a running pod, taken by its node. Counters start at zero when the virtual machine starts.
 type PodSample struct {
-	// CPUNanos Spent by the whole virtual machine since its start, in nanoseconds.
+	// CPUNanos The cpu time of the whole virtual machine since its start, in nanoseconds.
 	CPUNanos int64 `json:"cpuNanos"`
 
-	// CPUStealNanos That its processors were ready and waited for one of the node's.
+	// CPUStealNanos The time that the virtual processors were ready to run but waited for a processor of the node, in nanoseconds.
 	CPUStealNanos       *int64 `json:"cpuStealNanos,omitempty"`
 	DiskReadBytes       int64  `json:"diskReadBytes"`
 	DiskReadOperations  int64  `json:"diskReadOperations"`
 	DiskWriteBytes      int64  `json:"diskWriteBytes"`
 	DiskWriteOperations int64  `json:"diskWriteOperations"`
 
-	// Guest What the kernel in the pod counts. Pressures are shares of the last ten seconds, in hundredths of a percent.
+	// Guest The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 	Guest *GuestSample `json:"guest,omitempty"`
 
-	// MachineBytes Of the node's memory, overhead included.
+	// MachineBytes The node memory that the virtual machine uses, including the overhead.
 	MachineBytes           *int64             `json:"machineBytes,omitempty"`
 	NetworkReceiveBytes    int64              `json:"networkReceiveBytes"`
 	NetworkReceiveDrops    int64              `json:"networkReceiveDrops"`
@@ -1750,56 +1763,56 @@ type PodSample struct {
 type PodSpec struct {
 	Containers []Container `json:"containers"`
 
-	// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources      `json:"resources"`
 	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
 
-	// Scheduling What the pod asks of its place beside room.
+	// Scheduling Requirements and preferences for the pod's node.
 	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
 	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
 	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
 }
 
-// PodStats What a pod uses, as the kernel inside counts it. Sizes are in bytes, times in microseconds.
+// PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
 type PodStats struct {
-	// At By the pod's clock.
+	// At The time of the sample by the pod's clock.
 	At time.Time `json:"at"`
 
-	// BootID Counters start anew with another.
+	// BootID Identifies the boot. Counters restart at zero when it changes.
 	BootID     string           `json:"bootId"`
 	Containers []ContainerStats `json:"containers"`
 	Disks      []DiskStats      `json:"disks"`
 
-	// Pod What a pod's whole machine uses.
+	// Pod The usage of a pod's whole virtual machine.
 	Pod MachineStats `json:"pod"`
 }
 
 // PodStatus defines model for PodStatus.
 type PodStatus struct {
-	// Address The pod's address in its network.
+	// Address The pod's address in the tenant's network.
 	//
 	// Example: 10.64.0.2
 	Address    *string           `json:"address,omitempty"`
 	Containers []ContainerStatus `json:"containers"`
 
-	// Message A sentence for people.
+	// Message The explanation in a sentence.
 	Message            *string  `json:"message,omitempty"`
 	NodeName           *string  `json:"nodeName,omitempty"`
 	ObservedGeneration int64    `json:"observedGeneration"`
 	Phase              PodPhase `json:"phase"`
 
-	// Reason One word for programs.
+	// Reason The reason in one word that programs can rely on.
 	//
 	// Example: InsufficientMemory
 	Reason *string `json:"reason,omitempty"`
 
-	// Restarts How often the virtual machine itself was started again.
+	// Restarts How often the virtual machine was restarted.
 	Restarts *int `json:"restarts,omitempty"`
 
-	// Timeline When the pod reached each step of its latest start, by the clock of whoever took the step.
+	// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 	Timeline Timeline `json:"timeline"`
 
-	// VmmOverheadMiB What the virtual machine monitor needs on the node beside the guest's memory.
+	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1818,7 +1831,7 @@ type Pool struct {
 	CreatedAt     time.Time `json:"createdAt"`
 	Name          string    `json:"name"`
 
-	// Nodes How many nodes are in it.
+	// Nodes The number of nodes in the pool.
 	Nodes int `json:"nodes"`
 }
 
@@ -1829,7 +1842,7 @@ type PoolList struct {
 
 // PoolPut defines model for PoolPut.
 type PoolPut struct {
-	// CPUOvercommit How much cpu is promised for what is there. Memory is never overcommitted.
+	// CPUOvercommit The ratio of schedulable cpu to physical cpu. Memory is never overcommitted.
 	//
 	// Example: 2
 	CPUOvercommit float32 `json:"cpuOvercommit"`
@@ -1837,7 +1850,7 @@ type PoolPut struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable and for programs.
+	// Code A stable code that programs can rely on.
 	//
 	// Example: not_found
 	Code string `json:"code"`
@@ -1845,12 +1858,12 @@ type Problem struct {
 	// Detail Example: there is no such pod
 	Detail *string `json:"detail,omitempty"`
 
-	// Field The offending field as a path.
+	// Field The path of the field that caused the problem.
 	//
 	// Example: spec.resources.memoryMiB
 	Field *string `json:"field,omitempty"`
 
-	// RequestID Also in the server's log.
+	// RequestID The request's ID. The server's log has the same ID.
 	RequestID *string `json:"requestId,omitempty"`
 
 	// Status Example: 404
@@ -1863,9 +1876,9 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// Quota Upper limits; 0 allows nothing.
+// Quota The limits of a tenant. 0 allows nothing.
 type Quota struct {
-	// Addresses Of networks; every pod has one.
+	// Addresses Addresses in the networks. Every pod has one.
 	//
 	// Example: 64
 	Addresses int `json:"addresses"`
@@ -1887,17 +1900,17 @@ type Quota struct {
 	// Pods Example: 20
 	Pods int `json:"pods"`
 
-	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	// Priority The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
 	//
 	// Example: 0
 	Priority int `json:"priority"`
 
-	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	// RequestsPerSecond API requests per second. Bursts can be twice as large. 0 rejects all requests.
 	//
 	// Example: 100
 	RequestsPerSecond int `json:"requestsPerSecond"`
 
-	// Snapshots Of volumes.
+	// Snapshots Snapshots of volumes.
 	//
 	// Example: 20
 	Snapshots int `json:"snapshots"`
@@ -1909,9 +1922,9 @@ type Quota struct {
 	Volumes int `json:"volumes"`
 }
 
-// QuotaChange The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+// QuotaChange The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 type QuotaChange struct {
-	// Addresses Of networks; every pod has one.
+	// Addresses Addresses in the networks. Every pod has one.
 	//
 	// Example: 64
 	Addresses *int `json:"addresses,omitempty"`
@@ -1933,17 +1946,17 @@ type QuotaChange struct {
 	// Pods Example: 20
 	Pods *int `json:"pods,omitempty"`
 
-	// Priority The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+	// Priority The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
 	//
 	// Example: 0
 	Priority *int `json:"priority,omitempty"`
 
-	// RequestsPerSecond Of the API, with bursts of twice as many; 0 lets none through.
+	// RequestsPerSecond API requests per second. Bursts can be twice as large. 0 rejects all requests.
 	//
 	// Example: 100
 	RequestsPerSecond *int `json:"requestsPerSecond,omitempty"`
 
-	// Snapshots Of volumes.
+	// Snapshots Snapshots of volumes.
 	//
 	// Example: 20
 	Snapshots *int `json:"snapshots,omitempty"`
@@ -1955,9 +1968,9 @@ type QuotaChange struct {
 	Volumes *int `json:"volumes,omitempty"`
 }
 
-// QuotaUse Limits and what is in use of them. Use may be above a limit that was lowered; that only stops new orders.
+// QuotaUse The limits and what is in use. Use can be above a limit that was lowered. This only blocks new objects.
 type QuotaUse struct {
-	// Limits Upper limits; 0 allows nothing.
+	// Limits The limits of a tenant. 0 allows nothing.
 	Limits Quota       `json:"limits"`
 	Used   ResourceUse `json:"used"`
 }
@@ -1970,7 +1983,7 @@ type RegistryAuth struct {
 
 // RenewedCertificate defines model for RenewedCertificate.
 type RenewedCertificate struct {
-	// Authority The certificate of the installation's authority in PEM.
+	// Authority The certificate of the installation's certificate authority in PEM.
 	Authority string `json:"authority"`
 
 	// Certificate The node's certificate in PEM.
@@ -2007,7 +2020,7 @@ type ResourceUse struct {
 	Volumes int64 `json:"volumes"`
 }
 
-// Resources The size of the pod's virtual machine. The memory includes the guest's kernel.
+// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 type Resources struct {
 	// CPUMillis 1000 is one core.
 	//
@@ -2021,25 +2034,25 @@ type Resources struct {
 // RestartPolicy defines model for RestartPolicy.
 type RestartPolicy string
 
-// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 //
 // Example: developer
 type Role string
 
-// RoleMapping A claim of the ID token that gives a role. The highest role of all mappings that fit counts.
+// RoleMapping Maps a claim of the ID token to a role. If more than one mapping matches, the highest role applies.
 type RoleMapping struct {
 	// Claim Example: groups
 	Claim string `json:"claim"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
 
-	// TenantID Which tenant; only for the installation's issuers.
+	// TenantID The tenant in which the role applies. Only for issuers of the installation.
 	TenantID *openapi_types.UUID `json:"tenantId,omitempty"`
 
-	// Value What the claim is, or one of its elements.
+	// Value The value of the claim, or of one of its elements.
 	//
 	// Example: platform-team
 	Value string `json:"value"`
@@ -2050,47 +2063,47 @@ type SampleReport struct {
 	Pods []PodSample `json:"pods"`
 }
 
-// Scheduling What the pod asks of its place beside room.
+// Scheduling Requirements and preferences for the pod's node.
 type Scheduling struct {
-	// Disruption Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails.
+	// Disruption Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures.
 	Disruption *Disruption `json:"disruption,omitempty"`
 
-	// ExpectedLifetimeSeconds A hint; pods that end at about the same time are put together. It need not be exact, and nothing ends by it.
+	// ExpectedLifetimeSeconds A hint for the scheduler, which places pods that end at about the same time on the same node. It need not be exact. The pod is not stopped when the time is over.
 	ExpectedLifetimeSeconds *int64 `json:"expectedLifetimeSeconds,omitempty"`
 
-	// Gang Pods of the tenant that are placed all at once or not at all. All members name the same size.
+	// Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
 	Gang *Gang `json:"gang,omitempty"`
 
-	// NodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	// NodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 	NodeSelector *NodeSelector `json:"nodeSelector,omitempty"`
 
-	// PreferredNodeSelector Labels of a node with their values. `pool` is the node's pool, `node` its name.
+	// PreferredNodeSelector Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
 	PreferredNodeSelector *NodeSelector `json:"preferredNodeSelector,omitempty"`
 
-	// Priority A higher one is placed first, and where there is no room lower ones are evicted for it. The tenant's quota says up to which it may go.
+	// Priority Pods with a higher priority are scheduled first. If capacity is insufficient, pods with a lower priority are evicted. The tenant's quota sets the highest priority allowed.
 	Priority *int              `json:"priority,omitempty"`
 	Rules    *[]SchedulingRule `json:"rules,omitempty"`
 
-	// Tolerations Taints of nodes that do not keep the pod away.
+	// Tolerations Taints that the pod tolerates. It can run on nodes with these taints.
 	Tolerations *[]Taint `json:"tolerations,omitempty"`
 }
 
-// SchedulingRule Binds the pod's place to where those of the tenant's pods are that have a label with a value. Affinity: only where one of them is, anywhere while there is none. AntiAffinity: only where none of them is; and as long as this pod runs, none of them comes to it. Spread: no place has more than maxSkew of them more than another.
+// SchedulingRule Restricts the pod's placement relative to the tenant's pods that have the label with the value (the matching pods). A topology domain is the group of nodes with the same value of `topologyKey`. Affinity: the pod runs only in a domain with a matching pod, or anywhere if no pod matches. AntiAffinity: the pod runs only in a domain without a matching pod, and no matching pod is scheduled to its domain while it runs. Spread: the numbers of matching pods in any two domains differ by at most `maxSkew`.
 type SchedulingRule struct {
 	Kind SchedulingRuleKind `json:"kind"`
 
 	// Label Example: app
 	Label string `json:"label"`
 
-	// MaxSkew Of Spread; 1 unless given.
+	// MaxSkew The largest difference that Spread allows. Default: 1.
 	MaxSkew *int `json:"maxSkew,omitempty"`
 
-	// TopologyKey The node label whose values are the places, such as zone or rack; `node` for the node itself.
+	// TopologyKey The node label whose values are the topology domains, such as zone or rack. With `node`, each node is a domain.
 	//
 	// Example: zone
 	TopologyKey string `json:"topologyKey"`
 
-	// Value Without it, the pod's own value of the label.
+	// Value The value of the label. Default: the pod's own value of the label.
 	//
 	// Example: cache
 	Value *string `json:"value,omitempty"`
@@ -2099,7 +2112,7 @@ type SchedulingRule struct {
 // SchedulingRuleKind defines model for SchedulingRule.Kind.
 type SchedulingRuleKind string
 
-// ServiceAccount Who a program is in the tenant. Its API keys can be replaced one by one.
+// ServiceAccount The identity of a program in the tenant. Its API keys can be replaced one at a time.
 type ServiceAccount struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	ID        openapi_types.UUID `json:"id"`
@@ -2109,7 +2122,7 @@ type ServiceAccount struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2122,7 +2135,7 @@ type ServiceAccountCreate struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2136,7 +2149,7 @@ type ServiceAccountList struct {
 
 // ServiceAccountUpdate defines model for ServiceAccountUpdate.
 type ServiceAccountUpdate struct {
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
@@ -2147,11 +2160,11 @@ type SigningKey struct {
 	CreatedAt time.Time `json:"createdAt"`
 	Kid       string    `json:"kid"`
 
-	// State Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+	// State Published: the key verifies tokens and will soon sign them. Signing: the key signs tokens. Retired: the key only verifies tokens, until the last token that it signed has expired.
 	State SigningKeyState `json:"state"`
 }
 
-// SigningKeyState Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+// SigningKeyState Published: the key verifies tokens and will soon sign them. Signing: the key signs tokens. Retired: the key only verifies tokens, until the last token that it signed has expired.
 type SigningKeyState string
 
 // SigningKeyList defines model for SigningKeyList.
@@ -2163,7 +2176,7 @@ type SigningKeyList struct {
 type StatusReport struct {
 	Pods []PodReport `json:"pods"`
 
-	// Runs Lives of virtual machines of which no server has heard yet.
+	// Runs Usage intervals that the agent has not reported yet.
 	Runs *[]MachineRun `json:"runs,omitempty"`
 }
 
@@ -2179,7 +2192,7 @@ type Tenant struct {
 	// NetworkCidr Example: 10.64.0.0/24
 	NetworkCidr string `json:"networkCidr"`
 
-	// Quota Upper limits; 0 allows nothing.
+	// Quota The limits of a tenant. 0 allows nothing.
 	Quota Quota `json:"quota"`
 }
 
@@ -2190,19 +2203,20 @@ type TenantCreate struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	// Quota The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 	Quota *QuotaChange `json:"quota,omitempty"`
 }
 
 // TenantKeyCreate defines model for TenantKeyCreate.
 type TenantKeyCreate struct {
-	// ExpiresInSeconds Without it the key is good until it is revoked.
+	// ExpiresInSeconds The lifetime of the key in seconds. By default, the key is valid until it is revoked.
 	//
 	// Example: 7776000
 	ExpiresInSeconds *int64 `json:"expiresInSeconds,omitempty"`
 
-	// LimitedTo What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-	// role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+	// LimitedTo Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+	// the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+	// another key instead.
 	//
 	//
 	// Example: metrics
@@ -2225,23 +2239,23 @@ type TenantList struct {
 
 // TenantUpdate defines model for TenantUpdate.
 type TenantUpdate struct {
-	// Quota The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+	// Quota The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
 	Quota QuotaChange `json:"quota"`
 }
 
-// Timeline When the pod reached each step of its latest start, by the clock of whoever took the step.
+// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 type Timeline struct {
 	AcceptedAt      time.Time  `json:"acceptedAt"`
 	DomainStartedAt *time.Time `json:"domainStartedAt,omitempty"`
 
-	// DomainStartingAt The agent asks libvirt.
+	// DomainStartingAt The agent called libvirt.
 	DomainStartingAt *time.Time `json:"domainStartingAt,omitempty"`
 
-	// GuestReadyAt husk-init answers.
+	// GuestReadyAt husk-init responded.
 	GuestReadyAt *time.Time `json:"guestReadyAt,omitempty"`
 	PlacedAt     *time.Time `json:"placedAt,omitempty"`
 
-	// RunningAt All containers run.
+	// RunningAt All containers were running.
 	RunningAt *time.Time `json:"runningAt,omitempty"`
 }
 
@@ -2249,15 +2263,15 @@ type Timeline struct {
 type Token struct {
 	AccessToken string `json:"access_token"`
 
-	// ExpiresIn Seconds.
+	// ExpiresIn The lifetime of the token in seconds.
 	ExpiresIn int `json:"expires_in"`
 
-	// IssuedTokenType Of a token exchange (RFC 8693, 2.2.1).
+	// IssuedTokenType The type of the token. Only in responses to a token exchange (RFC 8693, 2.2.1).
 	//
 	// Example: urn:ietf:params:oauth:token-type:access_token
 	IssuedTokenType *string `json:"issued_token_type,omitempty"`
 
-	// Scope The tenant that the token is good for.
+	// Scope The tenant that the token is valid for.
 	//
 	// Example: tenant:acme
 	Scope     *string        `json:"scope,omitempty"`
@@ -2267,19 +2281,19 @@ type Token struct {
 // TokenTokenType defines model for Token.TokenType.
 type TokenTokenType string
 
-// Usage What was reserved and sent in one period by one group. What is reserved counts, whether it is used or not.
+// Usage The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
 type Usage struct {
-	// Closed Never changes again.
+	// Closed The interval is closed and never changes again.
 	Closed bool `json:"closed"`
 
-	// Cost By the operator's price list, if there is one.
+	// Cost The cost according to the operator's price list. Absent if there is none.
 	Cost *float64 `json:"cost,omitempty"`
 
-	// CPUCoreSeconds Reserved cores times seconds.
+	// CPUCoreSeconds Reserved cores multiplied by seconds.
 	CPUCoreSeconds float64   `json:"cpuCoreSeconds"`
 	From           time.Time `json:"from"`
 
-	// Key What it is grouped by: an id, a kind, or a label's value; absent for those without it.
+	// Key The group: an ID, a kind, or a label's value. Absent for objects without the label.
 	Key *string `json:"key,omitempty"`
 
 	// Kind pod or volume.
@@ -2288,29 +2302,29 @@ type Usage struct {
 	Kind             *string `json:"kind,omitempty"`
 	MemoryGiBSeconds float64 `json:"memoryGiBSeconds"`
 
-	// Name Of the object.
+	// Name The name of the object.
 	Name                 *string `json:"name,omitempty"`
 	NetworkReceivedBytes int64   `json:"networkReceivedBytes"`
 	NetworkSentBytes     int64   `json:"networkSentBytes"`
 
-	// PodSeconds Of virtual machines that were up. Less than none where an earlier period was booked too much.
+	// PodSeconds Seconds that virtual machines were running. Negative if an earlier period was overcounted.
 	PodSeconds float64 `json:"podSeconds"`
 
-	// To Excluded.
+	// To The end of the interval, exclusive.
 	To               time.Time `json:"to"`
 	VolumeGiBSeconds float64   `json:"volumeGiBSeconds"`
 }
 
 // UsageList defines model for UsageList.
 type UsageList struct {
-	// Currency ISO 4217.
+	// Currency The currency of the costs as an ISO 4217 code.
 	//
 	// Example: EUR
 	Currency *string `json:"currency,omitempty"`
 	Items    []Usage `json:"items"`
 }
 
-// User A person, known by an OIDC issuer.
+// User A person with an account at an OIDC issuer.
 type User struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	Disabled  bool               `json:"disabled"`
@@ -2321,11 +2335,11 @@ type User struct {
 	Issuer      string     `json:"issuer"`
 	LastLoginAt *time.Time `json:"lastLoginAt,omitempty"`
 
-	// Mapped The role comes from the issuer's mappings and is looked up at every login.
+	// Mapped The role comes from the issuer's role mappings and is updated at every login.
 	Mapped bool    `json:"mapped"`
 	Name   *string `json:"name,omitempty"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role    Role    `json:"role"`
@@ -2340,12 +2354,12 @@ type UserCreate struct {
 	// Issuer Example: https://login.example.com
 	Issuer string `json:"issuer"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role Role `json:"role"`
 
-	// Subject The issuer's name for the user; give this or email.
+	// Subject The subject of the user at the issuer. Give either this or the email address.
 	//
 	// Example: 248289761001
 	Subject *string `json:"subject,omitempty"`
@@ -2359,10 +2373,10 @@ type UserList struct {
 
 // UserUpdate defines model for UserUpdate.
 type UserUpdate struct {
-	// Disabled Shut out, whatever a role mapping says.
+	// Disabled A disabled user has no access, even if a role mapping applies.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Role What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+	// Role The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
 	//
 	// Example: developer
 	Role *Role `json:"role,omitempty"`
@@ -2374,7 +2388,7 @@ type Volume struct {
 	ID        openapi_types.UUID `json:"id"`
 	Labels    Labels             `json:"labels"`
 
-	// Message Why the volume is not further.
+	// Message Why the volume is not ready yet.
 	Message *string `json:"message,omitempty"`
 
 	// Name An RFC 1123 label.
@@ -2382,7 +2396,7 @@ type Volume struct {
 	// Example: web
 	Name Name `json:"name"`
 
-	// PodID The pod that has claimed it.
+	// PodID The pod that uses the volume.
 	PodID   *openapi_types.UUID `json:"podId,omitempty"`
 	SizeGiB int                 `json:"sizeGiB"`
 	State   VolumeState         `json:"state"`
@@ -2484,22 +2498,22 @@ type WhichContainer = Name
 
 // AuthorizeParams defines parameters for Authorize.
 type AuthorizeParams struct {
-	// Issuer The issuer.
+	// Issuer The issuer's URL.
 	Issuer string `form:"issuer" json:"issuer"`
 
-	// ClientID Our name there.
+	// ClientID The client ID of Husk at the issuer.
 	ClientID string `form:"client_id" json:"client_id"`
 
-	// RedirectURI Where the issuer sends the browser back to; it must know this address.
+	// RedirectURI The address to which the issuer sends the browser back. It must be registered with the issuer.
 	RedirectURI string `form:"redirect_uri" json:"redirect_uri"`
 
-	// State Comes back with the code.
+	// State An opaque value that the issuer returns with the code.
 	State string `form:"state" json:"state"`
 
-	// CodeChallenge Of PKCE (RFC 7636), method S256.
+	// CodeChallenge The PKCE code challenge (RFC 7636), method S256.
 	CodeChallenge string `form:"code_challenge" json:"code_challenge"`
 
-	// Scope The tenant whose own issuer this is; without it, one of the installation.
+	// Scope The tenant that the issuer belongs to. Leave it out for an issuer of the installation.
 	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
 }
 
@@ -2508,21 +2522,21 @@ type IssueTokenFormdataBody struct {
 	ClientID     *string `form:"client_id,omitempty" json:"client_id,omitempty"`
 	ClientSecret *string `form:"client_secret,omitempty" json:"client_secret,omitempty"`
 
-	// Code What the issuer sent the browser back with.
+	// Code The authorization code that the issuer returned to the browser.
 	Code *string `form:"code,omitempty" json:"code,omitempty"`
 
-	// CodeVerifier Of PKCE (RFC 7636).
+	// CodeVerifier The PKCE code verifier (RFC 7636).
 	CodeVerifier *string `form:"code_verifier,omitempty" json:"code_verifier,omitempty"`
 
 	// GrantType Example: client_credentials
 	GrantType *string `form:"grant_type,omitempty" json:"grant_type,omitempty"`
 
-	// Issuer The issuer of the code.
+	// Issuer The issuer that issued the code.
 	//
 	// Example: https://login.example.com
 	Issuer *string `form:"issuer,omitempty" json:"issuer,omitempty"`
 
-	// RedirectURI Where the issuer sent the browser back to.
+	// RedirectURI The address that the issuer sent the browser back to.
 	//
 	// Example: https://husk.example.com/ui/login/callback
 	RedirectURI *string `form:"redirect_uri,omitempty" json:"redirect_uri,omitempty"`
@@ -2533,7 +2547,7 @@ type IssueTokenFormdataBody struct {
 	// Scope Example: tenant:acme
 	Scope *string `form:"scope,omitempty" json:"scope,omitempty"`
 
-	// SubjectToken The ID token, or a token of ours.
+	// SubjectToken The ID token, or an access token of this server.
 	SubjectToken *string `form:"subject_token,omitempty" json:"subject_token,omitempty"`
 
 	// SubjectTokenType Example: urn:ietf:params:oauth:token-type:id_token
@@ -2542,10 +2556,10 @@ type IssueTokenFormdataBody struct {
 
 // AdminListAuditParams defines parameters for AdminListAudit.
 type AdminListAuditParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// TenantID Only entries of this tenant.
@@ -2554,64 +2568,64 @@ type AdminListAuditParams struct {
 
 // DefragmentParams defines parameters for Defragment.
 type DefragmentParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateJoinTokenParams defines parameters for CreateJoinToken.
 type CreateJoinTokenParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteNodeParams defines parameters for DeleteNode.
 type DeleteNodeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateNodeParams defines parameters for UpdateNode.
 type UpdateNodeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminListOIDCIssuersParams defines parameters for AdminListOIDCIssuers.
 type AdminListOIDCIssuersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // AdminCreateOIDCIssuerParams defines parameters for AdminCreateOIDCIssuer.
 type AdminCreateOIDCIssuerParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // AdminDeleteOIDCIssuerParams defines parameters for AdminDeleteOIDCIssuer.
 type AdminDeleteOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminUpdateOIDCIssuerParams defines parameters for AdminUpdateOIDCIssuer.
 type AdminUpdateOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AdminListPodsParams defines parameters for AdminListPods.
 type AdminListPodsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// NodeID Only pods that hold room on this node.
+	// NodeID Only pods that have resources allocated on this node.
 	NodeID *openapi_types.UUID `form:"nodeId,omitempty" json:"nodeId,omitempty"`
 
 	// TenantID Only pods of this tenant.
@@ -2620,58 +2634,58 @@ type AdminListPodsParams struct {
 
 // RotateSigningKeyParams defines parameters for RotateSigningKey.
 type RotateSigningKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateTenantParams defines parameters for CreateTenant.
 type CreateTenantParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteTenantParams defines parameters for DeleteTenant.
 type DeleteTenantParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTenantParams defines parameters for UpdateTenant.
 type UpdateTenantParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // AdminGetUsageParams defines parameters for AdminGetUsage.
 type AdminGetUsageParams struct {
-	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	// From The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
 	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	// To The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
 	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// Period Into how long pieces usage is cut; days are those of UTC.
+	// Period The length of each reporting interval. Days are days in UTC.
 	Period *AdminGetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
 
-	// GroupBy What usage is told apart by.
+	// GroupBy The property by which usage is grouped.
 	GroupBy *AdminGetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
 
-	// Label The label by whose values usage is told apart, with groupBy=label.
+	// Label The label whose values are the groups. Required with groupBy=label.
 	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
 
 	// Format JSON, or comma-separated values (RFC 4180).
@@ -2689,28 +2703,28 @@ type AdminGetUsageParamsFormat string
 
 // GetDesiredStateParams defines parameters for GetDesiredState.
 type GetDesiredStateParams struct {
-	// After Answer when the revision is above this.
+	// After Return once the revision is higher than this one.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// WaitSeconds Answer with what there is after this long.
+	// WaitSeconds Return the current state after this many seconds even if it has not changed.
 	WaitSeconds *int `form:"waitSeconds,omitempty" json:"waitSeconds,omitempty"`
 }
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Kind Only events of objects of this kind.
@@ -2725,13 +2739,13 @@ type ListEventsParams struct {
 
 // ListImagesParams defines parameters for ListImages.
 type ListImagesParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Reference Only images imported by this reference.
+	// Reference Only images that were imported with this reference.
 	Reference *string `form:"reference,omitempty" json:"reference,omitempty"`
 
 	// Watch Stream changes as server-sent events.
@@ -2740,244 +2754,244 @@ type ListImagesParams struct {
 
 // ImportImageParams defines parameters for ImportImage.
 type ImportImageParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteImageParams defines parameters for DeleteImage.
 type DeleteImageParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListOIDCIssuersParams defines parameters for ListOIDCIssuers.
 type ListOIDCIssuersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateOIDCIssuerParams defines parameters for CreateOIDCIssuer.
 type CreateOIDCIssuerParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteOIDCIssuerParams defines parameters for DeleteOIDCIssuer.
 type DeleteOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateOIDCIssuerParams defines parameters for UpdateOIDCIssuer.
 type UpdateOIDCIssuerParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListPodsParams defines parameters for ListPods.
 type ListPodsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Name Only the pod of this name.
+	// Name Only the pod with this name.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
 	// Watch Stream changes as server-sent events.
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 
-	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
 	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
 }
 
 // CreatePodParams defines parameters for CreatePod.
 type CreatePodParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeletePodParams defines parameters for DeletePod.
 type DeletePodParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AttachToPodParams defines parameters for AttachToPod.
 type AttachToPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Stdin The client sends input. The container must have been ordered with `stdin`.
+	// Stdin The client sends input. The container must have been created with `stdin`.
 	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
 
-	// Tty The client has the container's terminal on its screen, which takes on the client's size. The container must have been ordered with `tty`.
+	// Tty The client shows the container's terminal, which is resized to the client's screen. The container must have been created with `tty`.
 	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
 
-	// Cols Width of the terminal.
+	// Cols Width of the terminal in columns.
 	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
 
-	// Rows Height of the terminal.
+	// Rows Height of the terminal in rows.
 	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
 
-	// Backlog Begin with the latest output before now, at most 64 KiB.
+	// Backlog Start with up to 64 KiB of earlier output.
 	Backlog *bool `form:"backlog,omitempty" json:"backlog,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // OpenPodConsoleParams defines parameters for OpenPodConsole.
 type OpenPodConsoleParams struct {
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // CopyToPodParams defines parameters for CopyToPod.
 type CopyToPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Path Where to: into a directory that is there, or under a name that is not.
+	// Path The target. If it is an existing directory, the files are copied into it. If it does not exist, it is the new name.
 	Path string `form:"path" json:"path"`
 
-	// KeepOwners Keep the archive's numeric owners, in the place of the container's user.
+	// KeepOwners Keep the numeric owners in the archive instead of using the container's user.
 	KeepOwners *bool `form:"keepOwners,omitempty" json:"keepOwners,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // CopyFromPodParams defines parameters for CopyFromPod.
 type CopyFromPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Path The file or directory.
+	// Path The file or directory to copy.
 	Path string `form:"path" json:"path"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ExecInPodParams defines parameters for ExecInPod.
 type ExecInPodParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Command The command and its arguments, each a parameter of its own.
+	// Command The command and its arguments. Repeat the parameter for each one.
 	Command []string `form:"command" json:"command"`
 
-	// Env NAME=VALUE, beside the container's own.
+	// Env Environment variables as NAME=VALUE, in addition to the container's.
 	Env *[]string `form:"env,omitempty" json:"env,omitempty"`
 
-	// User User or user:group, in the place of the container's.
+	// User The user or user:group to run as. Default: the container's.
 	User *string `form:"user,omitempty" json:"user,omitempty"`
 
-	// WorkingDir Working directory, in the place of the container's.
+	// WorkingDir The working directory. Default: the container's.
 	WorkingDir *string `form:"workingDir,omitempty" json:"workingDir,omitempty"`
 
 	// Stdin The client sends input.
 	Stdin *bool `form:"stdin,omitempty" json:"stdin,omitempty"`
 
-	// Tty Give the command a terminal; its output is one stream then.
+	// Tty Give the command a terminal. Standard output and standard error are then one stream.
 	Tty *bool `form:"tty,omitempty" json:"tty,omitempty"`
 
-	// Cols Width of the terminal.
+	// Cols Width of the terminal in columns.
 	Cols *int `form:"cols,omitempty" json:"cols,omitempty"`
 
-	// Rows Height of the terminal.
+	// Rows Height of the terminal in rows.
 	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // GetPodLogsParams defines parameters for GetPodLogs.
 type GetPodLogsParams struct {
-	// Container Which container; may be left out when the pod has one.
+	// Container The container's name. Required if the pod has more than one container.
 	Container *WhichContainer `form:"container,omitempty" json:"container,omitempty"`
 
-	// Follow Keep the answer open and stream new lines.
+	// Follow Keep the response open and stream new lines.
 	Follow *bool `form:"follow,omitempty" json:"follow,omitempty"`
 
-	// Tail Only the last so many lines.
+	// Tail Return only this many lines from the end of the log.
 	Tail *int `form:"tail,omitempty" json:"tail,omitempty"`
 
-	// Since Only lines that were written at this time or later.
+	// Since Return only lines that were written at this time or later.
 	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
 
-	// After Only lines behind the one that had this cursor; all that are kept, if that one is not.
+	// After Return only lines after the line with this cursor. If that line is no longer kept, return all lines.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Timestamps Put the RFC 3339 time before each line of plain text.
 	Timestamps *bool `form:"timestamps,omitempty" json:"timestamps,omitempty"`
 
-	// Accept Plain text or JSON lines.
+	// Accept The format of the log.
 	Accept *string `json:"Accept,omitempty"`
 }
 
 // ForwardPodPortParams defines parameters for ForwardPodPort.
 type ForwardPodPortParams struct {
-	// Port The port.
+	// Port The TCP port.
 	Port int `form:"port" json:"port"`
 
-	// SecWebSocketProtocol `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+	// SecWebSocketProtocol `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
 	SecWebSocketProtocol *SessionProtocol `json:"Sec-WebSocket-Protocol,omitempty"`
 }
 
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
 type ListServiceAccountsParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateServiceAccountParams defines parameters for CreateServiceAccount.
 type CreateServiceAccountParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteServiceAccountParams defines parameters for DeleteServiceAccount.
 type DeleteServiceAccountParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateServiceAccountParams defines parameters for UpdateServiceAccount.
 type UpdateServiceAccountParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CreateServiceAccountKeyParams defines parameters for CreateServiceAccountKey.
 type CreateServiceAccountKeyParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
-	// From The first hour, rounded down; without it, the beginning of this month in UTC.
+	// From The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
 	From *UsageFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The hour behind the last, rounded up; without it, the end of the present hour.
+	// To The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
 	To *UsageTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// Period Into how long pieces usage is cut; days are those of UTC.
+	// Period The length of each reporting interval. Days are days in UTC.
 	Period *GetUsageParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
 
-	// GroupBy What usage is told apart by.
+	// GroupBy The property by which usage is grouped.
 	GroupBy *GetUsageParamsGroupBy `form:"groupBy,omitempty" json:"groupBy,omitempty"`
 
-	// Label The label by whose values usage is told apart, with groupBy=label.
+	// Label The label whose values are the groups. Required with groupBy=label.
 	Label *UsageLabel `form:"label,omitempty" json:"label,omitempty"`
 
 	// Format JSON, or comma-separated values (RFC 4180).
@@ -2995,43 +3009,43 @@ type GetUsageParamsFormat string
 
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteUserParams defines parameters for DeleteUser.
 type DeleteUserParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateUserParams defines parameters for UpdateUser.
 type UpdateUserParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListVolumesParams defines parameters for ListVolumes.
 type ListVolumesParams struct {
-	// Limit At most so many items.
+	// Limit The maximum number of items to return.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor The `nextCursor` of the page before.
+	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Name Only the volume of this name.
+	// Name Only the volume with this name.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
-	// LabelSelector Only objects with these labels, in the syntax of Kubernetes.
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
 	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
 
 	// Watch Stream changes as server-sent events.
@@ -3040,13 +3054,13 @@ type ListVolumesParams struct {
 
 // CreateVolumeParams defines parameters for CreateVolume.
 type CreateVolumeParams struct {
-	// IdempotencyKey Makes a repetition of this request safe.
+	// IdempotencyKey Makes it safe to repeat this request.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteVolumeParams defines parameters for DeleteVolume.
 type DeleteVolumeParams struct {
-	// IfMatch The change is made only if the object's ETag is this one.
+	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -3130,383 +3144,400 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ti/+VfDXu1V984aSZVveK/Wee43Tm9N2p+9NnGtDJCRhTAEcArRa6cp3/xfOAbhIoETJUnfP",
-	"m6maqbQpEuvBwVl/50srlONECia0ap1+aY0YjVgK/3xxTYfmvxFTYcoTzaVonbaejagYMkUmIybYA0uJ",
-	"HjEi+39noSaRZOqMDGRKLgbtt1SHo04raKlwxMbUtKSnCWudtpROuRi2/vrrr6CV0JSOmbZdPstSJdP5",
-	"Tq9HjNwJ9lnjC3dEDqDfhA4Z6bOBTJnpiZt3/5GxdNoKWoKOTWchNlkexph+fsPEUI9ap3vdbjA3rKB1",
-	"EbFxIjUT4fQ1m86P5y29Z4pQkrKEaW4e4oi4Iin7R8aUJooOijHhqhaDKrXfNh3Uje7gIGiNuXB/73rH",
-	"OoCV9i9aCLtFuCJjGjEiRTwlfFDasyeKmH02b8DwpVgwarupCxdz6XDHdMguIv9wufnxiSI8MoNgn+k4",
-	"ic337IAeh4dRr3002Ntt9/r7J+2TsMvax9F+/5AeDHb3jg7cqBOqR8WYue0uaJmN4SmLWqc6zVh5CgOZ",
-	"jqlunbayjJs3PYNWKmNp7ajhV8+wj9hJfzfsRe0Dun/c7g26h+2Tveiozbrh8eCwv08Pdk9qhu06fNy4",
-	"X7Np3aDv2fSJImHMmdBzA6e93eiQHQ/a+/2jvXYvPDloH7MubR8NTqK98KC/e7jf8w/8Hnp83Kjf0D6L",
-	"r1jMQu1jBu8NESP1KjLhemTIWTESm89UQLgA+lZToelncy5fZ32WCqaZmpllkvw4Yf1Ac5aar/5zkEqh",
-	"A9Kn4f0Pwf8XUkGBk/jYSlwZY82B2O362csbPuZ6fmLnmoylYR2SjKmYEq7ZWNXxtRjaKHccsQHNYg3d",
-	"BmYYfJyN3SDGXNg/8wFxodmQpTCiSxnVEUoiIw9p94+ik8E+3Wvv9sLjdo91++3jwaGh9N3wiJ3sRfvd",
-	"fT+FJNDV4yjkiqUPPGTnYSgzoetGrvAtQvE1zyy60VH/YLAftk/Yca/d2907bNP96LgdHg52+3use9I7",
-	"OPLPQs2O4LETUopLcZlKLUMZz8/nbpSp+87D7t0ZoaSfyoliaUAmIx6OSEiFkJooJiJyd57pkUz5n9R8",
-	"eBcQGkWK4Nd9RlOWdu4IFRHhWhEt75morojtpu4KuGJh+xPrX8nwnul2Ptw6+j/cP+75pnvNBK3fNw2/",
-	"erZrf7Ab7tET1j7sd6N2Lzw4aJ/QI9bei44H3f5huMt6NWxJuw4ft00fFR2yl/a12aH/fPX+XUBkSkI5",
-	"HtO2Yka20SwiDzTOmCL/+eHlM9LbPe7+UHem7QC8h7r1dyWFWQ1hTvHv7s9QPbT+qB9qKsf+NR7wVGky",
-	"klkakFRmImIRieREnAFHlZkmXAfAR/tsyIXgYpiLOGMp9MgwzI/Xz6obtNfdO2x399vd3etu9xT+91vd",
-	"XM3QvKsfUc3amo9Z/RbADeGfGDBm0p+SyUgq5tY+M1+BkCPjiNCEpjrAu2OYyix5Ov0Rvpu7HxZx/zqq",
-	"P9xfLgXBLC5ZyqXnDFwILclITkgsxZAknIXlGYSZPiMRnSpCU0Y0zFIO3F74RptgP36y0lLTuERXhiRa",
-	"QSuipgH8sZ6+rqV/E0wjpM9GXERAQzFVuqCzLJmnMsO7nFCfMmWEEtNIDXntLSUvLdcjrnopL1NeGS88",
-	"HuzRo/5B+7Ab7bd7bPek3e+Fh+0Tus92B0dR9/hgz8+TMrUBCe9XGWfjWnn6AX71jPpk7+SkN2CD9mHv",
-	"4KDdY0f7bdrrHbUPTwbh3oDtHx33Dv2jfnAdPm7cn8zN9UwKTblgHiHvE95s7oUzMqZT0mckZgNNDOEY",
-	"/RPJRUZkRKuay6wOmPdTHuR/pGzQOm39r51CA97BX9XOO/MhKKgpU4kUioF++t7cri/SFMVS0ywTcBPQ",
-	"JIl5CHfuDnDm0y8Neyo1Cf3NiISCmFvj8Kh3Qph5qdMy0loq+zEbLxhDgm/8bbWxuHbrB2IEImIb78BG",
-	"2m9N0+eXF1ZbplEEWjGNL1OZsFRzs34DGisWtJLSoy8t1ECQgGfJJmU0MtK+I7AZMgpaYcrMDXuua8/4",
-	"0ibY54SnTC1oYu4Tw80+KtftLN0yQbgGjkeGUhOKUlZAtARyHXORaaDU9cYLcj+LkPMu2szXbIp6xl/u",
-	"HDQh+WBesl19Y/4q84bfiy22Awl80nOxlcV1g0qeGRSS1jN4Z0UCsxt8Ia5YKEWkPHuW30WwQ/dsau7Z",
-	"oZQRyYTmsfkBLDsP8p5VGenR0dEh6Ff5CnGhD40Qmutf+7sH++adshJ22J3Xwra+tTO7Ah/Wr/UbrvSK",
-	"Kw36auUfiwZlucVf+QhomtLp3DCxrfpxms27YmHK9AYZzzyjgZeLfoqb9PCn6/NfDt78+u79y0/7T3/Z",
-	"+++fe68+/Xz44vDNrx+e7v3X298u3++//uXg+uNvL37+9Zfe86u9n85ba7GyjbCu74F7NOYWlVV/BPPI",
-	"Iq5fCJ0uv5tmLU25BVWPqCYTinZU0PKkYESh2l78KhMmWNQhpjfOUERHMzm2A9yjSoc01DJtSIbw7msu",
-	"4G0nsVfXoxWAYNkKWqYTitYpISM46wXZ2nf8PbyzG168HrGH/2v/6oSguM1/GUUpU8p7JYKiwnLbeEjH",
-	"jBgFsCqU7p7sdbqdvc5u19v+CmQeMU157BsK1YR9pqGOpwFRWTgiVMHQQGcXEYm5KG12mgmj51IjZJ4R",
-	"au1zve7JIelP5+yJuZhJxJCLz6ckVqQd+8bHm233fb359vzyAi4q0GHRDGSmAdsHckfFvrO0Jzwsvs7e",
-	"l70FxcpYcj4jtA/K2kCmhJJYDjl0WNOBI92FAnHx5l+OiDlKsfPLkP98EQVmK8H2a5RkKXRKQz2zQcAm",
-	"LqV3CSxx4hrM/apLFqvV+Bm8AladYi7lkxzkHKB8+srjqeVp27+jC845d08HrcIh53PuNb3Gn9GEhlyv",
-	"rDck2Vsexxz+yAUrr1w1ZmOZTt/yp8tenb2J8i7KbXjnwJLReRha9rfCDXNOQpaMPsNRhrNlLhDrikPD",
-	"e8TVvQKLrZB6xMWQsFix+WvkHjWvOcIdS8G1TFWFn/9e8NrTw6PjEzOpnCDmaX9m3+HuWLrjecf5hWSG",
-	"6F+9VPOBUV3ZBybYhMar0kK5ATg1ywj72fwXc7s//8rSwed9z+7y5etnV+R/7XbzK5ALcvniLbJvKsiL",
-	"Z8+vzoEKpCCX7b2Dww4BP1dJIdH0ngm4NgnXZ+jjYqmRLRTTihgpY0qMjNRB9aPshep6GF7F+rLCatN0",
-	"6LnlP7AkpiHD29T5ce2tCnYZR16lke3vHR0ee0Y2pp8v8PW9g8N5+rOtNhwDM+wrkVzoDQ+DiYfGjPSF",
-	"ePiVptVGD3b35hsd8Jg1588vecyqjR725tuElfDfnykbsJSJkBkihPfgdufjRKaaRaQ/NaKuXuCaT9mQ",
-	"K51OOyXxcAfln93O3t4sKe71lhjHV1Q3dMRFxaDtZbOvGUsIJUpTEdE0IlwkGfLagHChZS5BScXIZCQJ",
-	"1ZqGIzJJuWZnwHGtEYCNEz2trEDFAtKXMmZU5EN7L0K2fHgvrJl8dnwDQkEEdU5u67Wpah1miEbUA6bg",
-	"Roo6BxOR6pBzolk65oLGT5T9IZJMdcg7xiJF7mCgdyWprTQJrafLh/+KPzArRDsBmOZ9OiclBJiAbUzh",
-	"9AIiM22mae42sG26B1w4Y+7SRXZXUXVAHxVLDd2aX0/BwRMYSjaE5aIDkNZlCs+zcZ+ls1xzz8cS0Pr9",
-	"1ihazU/pr8VH1cO672EAE5neczF8ztMZLmW0jqCVUK1Zaib5PztLRU+rMOP5915ebsOuNNWryi6gTNHS",
-	"pgM9pplQZuHVvIgC8lSYSs/tcZUYJUJxw4mqlGTYERhTlaaGJVXUGWdsq5P5nholbb63S7P3IQ0NHYgw",
-	"zqIVm31mPo3yxht853javF4kx695HDdtJ0mlkTIb9usnh2Ibqsvkm125x9Jgl9JSpla20nL9TEblRSpN",
-	"e8AFV6PVrGNjppS992qvGI8SSK3HxPMTUKDyj9BS5yoDVNoas50h5xPl2vwWtD5k4HFvBa0Xn7lmkd8F",
-	"69lbbLM0WN9OPWeDlA7HTOhcs15hp6J0+iErL1GJHQ9SxqLm0ot5+53ZdI+SMaR4sS+U4p3qCHrOA/Pu",
-	"zcxC2eG7sboPbYcNlmstJ0SxaPlVileaJ7TNfClRxZtf4TH9/NbNdEHA17KQr6CVSAwzauQ38KyJMgv6",
-	"WBWiuc45K2wv/WA9QdorOl+xlKNO2pyRPFow9W//ikIl141lx7r+ZHLFh6Jm+o8XD/3d1lgYNiN/LZa4",
-	"mktUliwCpGYk0UprueGjtIqOMGem8kf9GXvO1f2Kx6uWKt2h99171qHrY+sqPwCVaO9ldxL0Vnbb4HLl",
-	"fS2Y9DumzUKuylZqXRDmECQpG/DPJIbxz3geup3DXqfb2dvZ6/mu6iHVbEKnVZ+I+2j3ERb+MQ2rjXb3",
-	"Tl1oE/xvt6F92c68GCq2vWCJLzH0bCVjZSIj5zARMmJEgAbJXSwdHAs0VhrKVyRlSsYPPq9XyJLRciNd",
-	"blUFq4/lHs0P/twt5Tn9YF9dtUU4kz6hhYmSu6KBPN+QTGoPtCjOSYNhu1OF0qzM0pAtnfGH/MVCBr6U",
-	"MQ+nDb4svVwWeGesdijsnpJ7cxlyTbKkQ15aif/UPBhRRZiIWHTm3lEklkOktDQTzjTeIa+kYKfE8Fug",
-	"ypQZ6Q5No2g8lwPTIHzHEplC0AdVZOgMDlYULwRwN5BW0DKNeyTxlZxD5mW4+czkX6U0tFGgpeCUeSp5",
-	"GI/fP7B0xGhkvRied+A6WZmS8W5cHoUBUymCqC1PL9F7RfewFDM38oJg3cELkBNUjncxmVmKW7Z6C9jd",
-	"lV5dak9ktPKCGrbq4Qwpe+DK68Z8lcqJzWNBEz66Vs8IFUTGEcNIAwhdJn2w2Gaqob1iZhPzMQQ4swWr",
-	"ZcliQ2KHqhOga5RYfN07PK7u17ZVTZjQZhXN6c9DEAgFF5vHoTYTZoE06TGnzbNprwcdv3f2x0RGGEUy",
-	"qJjQMEtvUJgoO35XNV3J+mTeb/ou6ASrNI5KxDr2qHt0fwuaRz46o1NpEG70eUc1ZJFmSSNjRnVvnspM",
-	"RIqwBx6aJ6pDPo14zHIHLJgzAyIk/GE3BvkgqlAjKw5h2oFVtnLnLWQfgNvAdMAikomYKUXGXJw/UB7T",
-	"fuy2e2yUwGmHuGBEaps0xIpewrmvdg0BjWXKgmK8XCsWD0yX1gWAHXfIBabnmquSjGQckSwhEYsZTBtI",
-	"kaJMB9MaUB57LLixy7uYTZJYJf0Bfs4nUmltb86MUbZjLPfYVxr2EYr1w63H1yqZuYezsyxZ5n//nx9v",
-	"bj53u3/87T98xxeoopEP0s8f8Xvv9B5cLHjzI3AlxwxlI0vQCcSwIaO0cT+eqLUVDJ1No51WDg4qmXhn",
-	"NRXFhAa/5kCmJGEyiVlnWeDT0hEW1uH5OMGJTCPsLJXDlI5nYsMKgbKBNmcZYz62vGcIJKrd+K2HAyF5",
-	"bS0SCJq/0imjnqS1Kwh1aEOwGTMvKgyBiKimhhkyik5GIyzZYDWqyM9X79/NpJKbb0+JmoqQRTfCfH5K",
-	"vvx1I26Eb8vBMLiqmjwwVwh6Mm3Uf3HDI1qBUTvQQu9RjYuUjhmHPfusz6xfk9i3nlLFDnszvsu9w73d",
-	"Xs8XZFz+aJYD9U4O9o6rfOy8/Rtt/9ltn/xt54///eOXbrD3l5ejja3npkgr6x5CKmapse7/+b3bPvrj",
-	"y76/CcgyqtwsO0yHOzRJOqEUg+oE532hnf/9+//s/PEfS88XdOMjPnBGvJUPbC2jCLBOrkDzTFhEpI1D",
-	"hBvVXOHWP2R+oEZbRX/znLrRmBE11N7LHpLVtFT5TkbsnVegxYBerslEZnFEhpIIOeksX3qb+F1SI0u9",
-	"lCdVuz/vLJ2twOFW9SOZ9y9Z6ihhZfdTc88XdOFjpjJiDXdJlPZoieiAjZY+sR6v6ozdRHw78IqK4YqH",
-	"41JGyic105QRCNWKCI1jQjWR5q6WKYin5oU47pDzOCZjNu6zVGHsBsTImH8o/qcnBHKlwCH+p4ey31lV",
-	"247N8mqHx2BGLdOIpTNJQPuroi34dF4zHu+qZ0zpK9vT6jovxg+mgsUlzZNApoDqkMuUKZWlNlFBjaj5",
-	"p90vCLrQTBCFxhUA1hhlIkpZpEcKNdeEpSET2hvr4Rq390xJqg+WBOxyuf63zSI0mrTx2DF8VOuPoBwW",
-	"MnOkXDwGniT//hqt9J7HMUORdGIOnhwQHFdg42w4RvIviqtZRfWambM/mmRhBMlPjMYoBKzA31UebeIM",
-	"NfJ+ebiE/apmFKnuM7pyPlkpjr3prcFEBJGpdXcsxvcqkoJ0CwkeQ3vcSpAdWifqdGfHhXQfnR71evtV",
-	"gWnfEG1JXnLfeNXTOWuzh68YRvnAU53RmIxpOOLCiKRKl5xDfaZ4xMBYPzRM7ImyBNhZjbLyhfWYk/MF",
-	"9O3kRcSEXj2zoJJW58nuhctM3jOB8ZV1mbw1arDXNjiDVIOQCJmNYtR5notMGyXzzFou8eYtZ4RVUsHy",
-	"nzebLVhKu+FeGVbGS2/rD9KGZazmYDEvz+ew0bAG9cFjk+Qlw2RBD14ic8HVq7CKx6etR3zoTTWwBBVz",
-	"kX3eoePosGdkFz5gCrjG0nb5eon4tZaYT6NpKd6Wo/1xkKVOA1raMphTrFN/EalcQMj6pXvbWr2nj1nj",
-	"PDje79Tgf7Ka+NL3zoBvo+jBHqCmSrOx95qtGUk1vLAaK4jTtdGCZqKtoPWS8hgclc/BriuGhmBXS9W3",
-	"u+3mndNZ4d1bnGqL6H4wthXPRGWxt5le4Fo8z/RouQu79O68O82NuHYltm6RQ+6zNYvczKFaTf/4SU7I",
-	"OAtHFX8WiKahdM43IxzkW0wutE0TSC1U5cQ6Y0r8Iyd8SGxIp7npJWUJUCYCVilCBZucIUyM0THzfiut",
-	"Kc3j2HpWExreG4UUrDUy9UWtDJiu6BUz2iN4XMYSsp2pIICe9NTlCa+oARQf1/IXQw9mX1hEYjplqQpc",
-	"cI5j+UTRqVpPsq9yjTK5VBahMlAfCf0subg20tJjpLBmApZ23cw7A8KU6YBQMsjiGMNDqM25ufrpvL13",
-	"cOiItJT1l9OtUJrGMcQcPFGEIsCengaIMsbLkjm5F3KiSrl5y81iOOplYka+jBvEQLG22v3DSvjwYbd3",
-	"vDx8uDBSzSeVoRtRkr6ZL6BpBhaNDdcolgrz00uLXUYEK0nYYwu0K9gEmm0g//rClVeHJaLxsHzdvoie",
-	"X517ff5h+lB9ce/gYPfE++o99+eW36OK4pp4//rS+3mmKhKA4kPva5+XM/x7UKbMyM3rODBsP4CJ/+Ff",
-	"whrY0tzOBFtmDUP3bOoguzKFZogOuRsznfJQ3Z2SuyHTiAL51j4LyF3MlfvzmqZDphViVd5NRvJ8fHEX",
-	"zOVBG8Ki2uFQ3wijVLhzO6NUFa51pDAcXyShBYSnMB+PKV5EZdQOdQaE6Cz3mJArlGY06tyUQRnt/Kr6",
-	"lXvo2avXbHq1MnDNPZs2FxCaQOxAg749B5jFBdf+HOyhL4W2/EEpO7XUC6NqVYY2ckaaWlAnI33IgTb6",
-	"ukRoVEryrzreSJbYDGRhIF7K1FSEC7jeiBr5w3SKydoyBW535qINMcILwmiHlHuD/Gc2pzKoYH7i+aC8",
-	"GyiHXLxP1sjyKaMjVdFhvaYNgKueedeamBATZAl4zONQrPIBBMW4lyzHqvlp2EHzc1de+aXBlbZt35Df",
-	"om3NJg+tiF0U8wGzdnoMR6oa7ALwqkCStzMc0yITOdWP81CGjD/UispPiy71KJXZcAQCgY0OJebIpQMa",
-	"sjUEZ8WEXtfsvlYWH3h8m39S4xUtup5dvPKUFpDII1J4kTomI7z/0Jj76BTevpTakJZRvmwSqUwV0XLI",
-	"nPGnQXRhyY90ib4mH14uoOWWdc1Z55WZJI6BTCjX1i9Ci4HlQEaTHK3KulXyqDmQIqqZUpg5bsdZc2cU",
-	"zqzSBOa+R8t4Hry2SgDmujnJVS/X8sFdVzTSJmGnn1d7+9Io4Lrp+3ql1vVKrc8DASlv4nRpSWq20O8G",
-	"cytTzKI8//JovQe+LCKvcS1o+BCRr82BuUwhBJBl6gn56fr6MpecI65CaSSWmkjQhaJhXYZmMQ8ch9++",
-	"kchInRKb1sRUrh0aZpXqs9KYQdRS5LjrgmtTBoOLWdQh7wcgl6lTONEjo3haDmGBeCqYMEuSSmcVdzv8",
-	"wC2Gb6/8ETQWTXd3d2+feIDHJ6w/H1NbjsvCoKw//vP3tv3X/3aPfvg/3uiqNQJnaBxLo5lHqzg013GC",
-	"hjKNpGA+YwLsrJCg/huK8GeLrgGdmYvR55uPYy2OxkIBEd9alNxVm61p2ogy4DLPLj8WMGie+j9Jllu2",
-	"7JITMz00UZmzHcrxmGsCWTw5AruUsV9FmvND/Cy5qHoh3sgKUlbpMFE+m7W7NIt7eeaTz4ExA4aQE1i+",
-	"N/lggrJ32busQekgeBzQi90h5tiVAMI27ibcBCSshTVeSebN83nmBTH2mUYs5GMak4gPuVbLLaB5ZnAx",
-	"4WXm0JmF3bqfZXYj10ctfgeG07UCE3LLc81Zb266tvBz3oj4sEqvfkPHk4rxdlFzjaMZ6wIWy+MJSmtQ",
-	"t7hfhRYeSQDWr7gO/MpmsA5XQ1nLHSvLK+f5PBsOd6gZoKJZn3Lxr3VNj1XCxesWjSFgqXO4GDy1NWI6",
-	"5M7ce3fWBenI3DwLyJ356w5tFAXCYnlAu4c1c/mYRGuw/sfKRKsKIU7W8Bx3Os6NSDI+QwQ8UJ/FLEpb",
-	"C0zi04Wy638uFF5rxFeP6LBoWtfm9SW4iEErE/wfGbO/6zRjXtdRteTHKj43940Tlbh4oDGPbq3mAbVK",
-	"8AkaLUsPhimt/K1CmTAYssoSDCrBd25hvD5pC7q/rWznMrcQjth3Jt9fPH92kdt4t2ZG3kBc1JrxS1/R",
-	"gI2Rb29pknAxbE7TH4qPZrBJS4x4QfJ+raF8ZjzLRNqCFNbyRJcJYp7X0CziDA2IFF3EF8+dW3GcKU1G",
-	"9IHNF6ybyX5aWjV19f0uNX8wU+X0+J+MGlbymBS7vXWxqsRjthbPVPSx1q38tbeq0p93PhVUfXfRJABw",
-	"P4NXYItABA6VKZoBAQyKOOC5ghI04Vil2FWW4FF44ehH8aHgYogv/D2P9qkK7hWHeOIH4L+EpJtHwhK5",
-	"EGeiGFPWWP9orfrRKD3LgmWkcCi5mJyvSCrluFGwdzKy3vOFhb1kdAnvQUAtz5VIL1TEuinOF0JlgwEP",
-	"DTt5C0bvb5S6WIn/Xi+9wVw9s+kNFtDe2puthl3OdDCXVme5N2EWS6c03vyaxl1dgqWT7+SyOzs/WVtn",
-	"4sUZ3hoPhy7GTXAOZhELtFFdFoaKCImpf5AYNZCZiIpcKXApjmjksKnnz07EQh5tEKSWfdbX6fTcXyka",
-	"vZyaQXCJlGObWJkkjKYKdNiUs8ilVjbPUlmQUhq0ZKZDOa4YgD8KO+1WUAawRZSilqM9r4pS8Jp5BNx3",
-	"kBkM/9BoDYDW3kl9LWOWWnPss1ROsOsy83l2+XHmSc6Oyg9bmNJ6IQwdxwzMS5cpM0RiY+d9GQGZonGj",
-	"U2BI9IN9H2z2MmWNP7yCt2cPhVv+oCDmhSekyV06c9q/j/zzJRxzcab43OqvEbZOxRQdh4CEg3n7E8Pe",
-	"yfksSg6kwg14rFnq8luourcRBnBFsM86yCsTQQKxTypBSp4/6ikjaQZDyDRGHLMUImdmM6vTTNTEtdHw",
-	"3pyJubZfyjQXmFT9t/b0rPO5YDRlSr+h4f1KtGK/e5fjSjTpt8w6H1j6kvuY/TtZ2sAxncJ1bvh7CGAG",
-	"AI3EEWIEkwfyig/zRjagEL8cJaRGh9i8JJUSZ92rWbMSx5v72qxkjg3lUh9yeqttsGCa87cffWCEEjCx",
-	"5S0aKtbuG3+rAP7wlt6zD7KuyLga0zhmSufUao4KWl8hHHwouRhaFIk+I0zIbDjCghVA0VaGL5I4HFQW",
-	"TTGvVE5ExYHfiLd6pROP90G1SttY3ZaZNQ3y41smvYW86cpdBytyplzmxCJsUpmVGUtAb4LiJVyPUHkg",
-	"b5gCQaDPNPAmXMKEplqdOSu4IR5B6ANL6dDpItZdHGdK+zhVzAb6ZcpYXfn1dMhShBIoWdsdXUH55kHK",
-	"mCsLgsIDDHLCzGn7R0Zj5Q2xgj15JscJTVnkP3VYftHPNXJlK6U5YKhFeKjDvk6pMPLcQFfQqIsRuTee",
-	"Qis+XhMx9cToTXqEyKMKJl8S2Mp8PFNG3VD8T6YsNzLHMKtAwRedY212v/oywWQnWCnPxz5izxe2sopz",
-	"c5xdlqCgh/ly8SW6X1kS2USOrIW3s96mxzVWhfatrvkzgNNwyQJuOyOE0iQQhrBm3uea5ux1Q1AaIack",
-	"LGxgb7gyr9mIkUw1+QBfXGS8zqM3Kriz5agBGFywCN7hUkZrGa6/myWtwY8xv9XMd/ta/1b1fWe7KumJ",
-	"l0xEqCdeaZrOFU25ysKQMbyP86Toj+JeyImAbySaY30q3qWMPrA18pfXgCefrZhTsQ7veirORXJMubha",
-	"PUi99CEXw5UCih6YWJTzhRl9ik7K6Nmq2JQ03xRV2pSB2xTltiJoDevQtVcGVQe0kQ9Lsv8XmWLmkOY8",
-	"oXnRypiR1ZKMweIKQ4vzFOyqPjrpoMJHcatnkLgXFhIyPOlRyFQgjyk6yUvdmVkZmahD4E5lqbJh95At",
-	"nmemOGFqxkTrzVd4R0V9uoJNfcHUh1mDrzP9WYwk0OGFaQ1zCtbITQmT7EozGteM6dqZnkv5EhOj7QOU",
-	"BUIBF9kLgHQ5KMWqrDGgiKv7DwvRpJt9/96VNl63kU+LYacbNvCoYQybBFOV4diwfochlcV5+jaSyKFv",
-	"SWvEX1x7bvFYbaLUB0wUWnfdqq08T2Xy+FYgVObxzSzK1mjUznVKhRpz/ci1cc08cnFcM49dHdfO+svT",
-	"9OaquTFyhuqnwbptrKESPwnW7GHtItStcs0mznI9Lxeb40p+LlN3K1qB/ivJj/OS45gL95evFsU3qP2C",
-	"sfUcIUQXfXpVvNmkWkoBY1EGsbCYFgtPwqoVUy5lqVrKIkF9NntsRp5a5LpANXj9NE5I28xhYHJgSHBP",
-	"I+gn4bpDrsDGBFZUQfqGvgObFsIFGUOOWyHj+IDf67J5nygSxjK8b+5v7EvpDQfL5T8U+KhgE1ctPYdP",
-	"9uJbP0YJUxuoEJVXKPE0lcil2VSVbN5ZUqJGPrcrFtg4mgp54VgXkNbKhVlra6pd5ztuXzG0U0rirqmw",
-	"to1ty7yLvYHqAIud4X2A+Ileraqfrhyy8zWCcnLNsxZGYzSvIdlqIyUY2Tlci3IOLh+zmIulU7927zWN",
-	"1vENzUXrYIk6KTzROsyDS7oiFpaL0/HQgi9ZrHxU89WoOa2PKsHUxOqI999auTm2DolrwD8DGa8qAiXZ",
-	"+zwj0etwWSN2b2FQXg3Bl9z/9o7kTQK7ivrapWkEuS9xSYyWlPFXMNTK+BGpS+bzy0w/dltrYALDJAPs",
-	"9VSOuXLI1dZvCJiAHYIcrKhuVCSw6hlM9plKQmVZsLO7zCFWHbF3JVLZj9l4ZRnf55i80lDQiYpFfFxI",
-	"fQsBaV7zLtOUz9RlQhRFcOUTZZa3Jup2wFlcE5oqBwO0sxN4yUiVlCR0tniqSljYyeXaDvJSZHieiwZc",
-	"cT6B7zxW0mGYI3beE6jy2KmrnW5Rv904et2e/9LRM0WmWu+kJi/r1hIfVHCD+zLTp/2YivvlYH5TyNPB",
-	"TvNhBrjzPkL6JZOarijuf0wSlhIAZ1ZnpEtoHMuJyotgtmpEuBoLlRXX1FkJnGpEFZlN7jrsrVqcyyJm",
-	"+LPTTQuuXk9offB5X8ddT0XzRpUDoAJttaZYd/VxFzRcbmn3cP+4t9aw3BpXm1t9XK4g5aMmVw4Anz/0",
-	"Iz4cMeXqdAA1jOkUE28I1POw1ejgRbRCQ5G5cgAKJbGc4I8B2PbF1Mb0VLa5W184o41/+wLUgYOoS5ai",
-	"FaDW7Hp+eWHrEvezVGn0y08AEVDBFW/OTsyMxmImYXGoKgP0FdZfur5K0ESNZA2wibU6VC+rNXrBdl7N",
-	"kOjemuemZAt5xKjmbYY5bI7FUihfDkWR12Iu5dUrHZugxMPyQ+6jhRJ113LbZxCmsSLPhdgm4LhEy7xE",
-	"K5J8XtIGoptkBqW9plBTcci0TTK2diqFwWylsE2uoOrnv9n2v9n2v9n2v9n2t2Hbfk75Ua3KJt8giwRP",
-	"tVXduIB6hTZ0t0M+KuaQgWlfQuwxMFYk3QlVSIQsOsMnAASvtEwUQB5A/LyvNC30vEwBRnEbwZSjpu4P",
-	"swxzsKzYnW3Id9d8mKkzsErdcarURKZRs1iUTLG0rkTtYm0l/zIouvRPRbAJi9ZHMvonRK6ZNQmsgEJT",
-	"ppu1jO0zJ3r3sClUZnFrl1lLt9Hnnjv4IGiOIzl76yKxNvjce8k2G/LcvdpswBVOv+K3fv590F3h49W7",
-	"/bpy9SKSVmuIzYr/yQpkOQ8OcYeY18bWtodBMapin0dHZg0c7RqC6kHlvt07OKzekQcrSJdYCdw11ds9",
-	"6e13e6W2Six7AbyoZyNrtqHqgy8K7p7HEzpVpSDM/MF78ZLyOIPgfShR4o2y/GDLcdXUerNY+VwQakXC",
-	"U0LJA2dGXoQK/QGhJGIPLDYbRGispL2rQRqAWHxwTQsiJ8K94dI/JiMJyPul8WPbgFRgG20FLfi0iiZQ",
-	"/tk7Kwe+sCqqQBhTPnaE63BIUCYZ8gcoS5HK2FKvk79dAQIaG/JG6AabLMi1q7s5T8emq6rVEdBZ1Qyy",
-	"yQz0yO4Gy6rN7juUNYHfz1AEc+mMMzezBS9vhFWQF76v8eHhinMFqrMNbzTiJIshZ2rGJJ7EVJsu25rR",
-	"JRgtu0uvd9gAN0K7ir4TiKF/a0WIu9uqabBJOcrQBZv0uktBQ6Ab79ArITjrhOsizsa9cvuCufLWn+oQ",
-	"K6qTjrhKsxx/aknghHsTgSwh1e4NHzDNx6y2zsM5GXFDo5BIBQcNaj1oAmb7omSwaQTrDpunDoQcK30w",
-	"zLTqM8I+01DPlBkRkSL9qXUBzkfb5SFHuwf7h93u8tI5Q7o8CApqLVsnZRkMbxkuYf4uGAzYgKUpZnKt",
-	"30jZ6mAvm27g2YTcrFDUTx7wVNnVzGHVc6cU5MDl9gb0tIJFwrr+uEbOikzoiSL/MLobVLQiWUK0LCBT",
-	"zOU0lJ3WOnaJLF4hBKw4Qh+y2aN5PB+BYjNoXTzyLJAfF2jdQE8z0G4kgRLvGUuKEzfBi3Fj0HdehX9m",
-	"aqtxiKdcRKok4CFjgC3CbZe5BaDYTzixNLX20xGmIWNis7VGATfukPPBgAuup6euKBzWh8ttCnBjUDHF",
-	"H/KacY7SjIB5LjT3NiOq7ZwBsYINQgwxjI7DSEmaCRVUXw8lAClLDKlLjBR0WkCIjKgq1YIb089X92yS",
-	"f1v8Uopnm6nzMwPr5MbfClrl6bSCFvbtFetgPWf8mUkyj9C4RKqww/eaxrD3M7LrANiNdCQWncZdf8G7",
-	"RMZyOLW1umqSdy19AEEhbqclIVtQXgXo7aaK/Al7lZKUhvdnDsEzB2WQkQtfqkoV5quVl6dOsMkLTgWl",
-	"wyEnAodeFKuYQ4APaThadRj+SrZIANXl9UoHVdCvVSUEicU0hikdW6NfcdbNLavI+eUFuWdTRUIqzFWb",
-	"MntLmG3qT53jYuNZwGum0K4K4ddM5l6Q3AqNLIsSqu7SWomsX2Vi5Tktn8fW455miHtruarVftbGGFxr",
-	"yevXugDo2zr+fF2Jw7xuQJVvXGb9mKsRi07JA0v5gKOFICITHsdE8aEgSkrRIXYOp/BMdcgHps287VVe",
-	"fJsJzWNzB6OyDnqKw50oGxfyjlv5+gBqFbTquUjneGvUuCRysfzbJ/Nip9cP8sOA6q+i4dpOqukUXY+K",
-	"CxmvHhn6Ddhh5GDWogjPUD0Q0kaTgUA2YjSNyJTpxgJ1qQDb8nE2VcVRSq9IZRGLwLsQ/ThX/WV372iu",
-	"/Mt5+7cCRBv/uO3sIJS2/e2H//OfP9a+OvNmDe42Vuj8+sgdj7yzPXhQYPB+xqMZzF+XltDd2es16eEf",
-	"LlyvgZNxwV2PzVTHtYyP4F5s/cpvPkMbR+O9+usn8JpNN1jC2C9t2+QnCBQeShnZa4HbOuFQ76Qibx8d",
-	"HR36/WQLzTuHXpMCuIZZdC0b1GbFkrqrwoXMieqFGwAN5GVVwj3ZXDmp1TZ867eeZVJbE+qw/bWEuUcf",
-	"JmzAO6pSMs1KmpqNPgObBoOqdMT8hyjNEmfYRWBRB3tgQRIgsQ8vVokVl6W8t5gMLPHEr4UhS9YHKnk8",
-	"wokHXx7QSsCEHfO+ERqaJyrOoopUWx9l6r7NBdeECjWZdYgsbBjV4JVKNpXhP2aj6GNSpBk5TMg1IEJK",
-	"u+clvzVK+psmlbrNq8nUVa+65Z5ct6siIdUTu6BUxiJs+dZF8M8ZqqjVCthnjN8k//nh5TNyfHiyH5C9",
-	"zl5n94eqESZLxSlnenCa0JSO1amkmR6dQhtt08lpZUK+LAUo2+GlRBv8qSu10/P7ykI5lrI50OVKQz9B",
-	"VCfulJynjKZeb69nq8vTKBqrbImPDD66DMtV3UkTam5iTJoDjQ+Kr3IB1qAEkrytUQjrVHbIJxtPln+F",
-	"ztSATEbgy7HXO1Sbh+I0Puz3WCofBua7crH3+tLcQSuUqj7/2WGSPlEkSXnISMyVDggfFNZoa+QqzqPM",
-	"+jGrKSj7TKb1fq8PxTKkTNnsbR8yTX0XgxSBOxuq9j67rAVLB8I12wTVpE8JFYRHAaHknosIvLnWsv9E",
-	"oekzL7eL9lgXgYriW8dvWfDFjJpbTKY2OnPGPezPd8IAi1f8aWllG6yV8NbxtCGreB5qkGjL+BYr1ee1",
-	"n14trGftDYqqJZr3Hk0Zwy4NfZpTBqCh4JcAVwc6SaggjKYxZ6k7mub49qWRo40UAPl7DYlOy/lhvfjs",
-	"AcJZSIx5ZNMquzjD9oD8YUCBYwyV1Zs7gx7i8YykZs89+1nLUNcQmcMsTZkIPUf04uo96e3tHlVPx4uP",
-	"H7yVLlaSvJH7r29q+qgaFJSaK/bBUiVFQADNDwqMC/L+4vkzG4myFR9CxBXtxxXU2dKlwMY2+/K7qUYV",
-	"U6XfmBcfM+kxTRJWkxoKYU7o/8yR2XDUT1QR92Tuda5IjIwiSwjVNlsFZ1E/ijLIdp1RZ5VIJ5Uh0S1X",
-	"A6NybSTrk7ErUaKDZcYaQ9nrmTnGc5m8EXv4v7XVqPYOehW34P52i109NuKstA/zRJUTEJQcdJ7aTLH0",
-	"DHzKDkCfwCJV+dle73jv+OTocLfb3V21HNgsCVR2v253t27WAOa4NaOGaX0tk0aZFc5oaKMMst8CSP0A",
-	"iRojJB1DgNgdv1y9ktdrbjJrQWV8OzP1qlDCtUA2n0aoeKAM4nD7B1nqAko26uXOkeO8OEAuikdhFCeL",
-	"ZgPmmq6O4n+6+PoG9ceByaL37vyBcijeDXVePgIuy3OAAEeo3yU9N8GddmNr6vtDwvz+8KaLJS5CdGyW",
-	"5IIYnRrkadtY/fy3zioLWLbtMEts/22jwJjqPMbmm0uKGWDFbbUTUfD/zCV3lazyO52/1eAJWyoumf1t",
-	"3/N89SHnjMvpYmY58vqBxRzm1wa8EWGWcj29Mo3hrPtoeMr/9dLxgJ8/Xds6+2MYKL6Xt2qEEhf1+mxR",
-	"Mtc7SUaMRiwNSD/TZZDVmdwu88v1mysyoiJSI3rPAmINbjnEyF27DWbhdsyVZuKuQ94nTJxfXpD9ThcY",
-	"mpDEDNBFpZZnMM6MMt3WwB0qszBLw8XAp+3m+dpcQQ5FFbjKmuDlRJQqodhMCgiZHFOs0vH+2QXBlJ3A",
-	"paeixA3PABsHJabzy4vOjbgRCIsJ8XIfXj4jJ72DI5IgkE2eHqwQjOYuhGg5KqKgFG+JMDAcYh77MR2z",
-	"AIZ6B8/vOsRCrON72FGKhcA6N+LuImLjRGqjpbZfs+kdkYJQcvn+6pqMoaSeaStlCdNwuoiiA3ZaBHDf",
-	"s2letBuf9GU0takY+TO0vsN0MYchRBgnYa1zpuExndr3sEGuyCTlWjPhYtm5PiV3n9t2cdrQxh3Qgt2a",
-	"wPwcyvFYipm3cgJLpYSwP6nYjcC0bDGtH0XHtGhmT2EH7jDQeTKaujVCIDMhydxCdgiSVN72E0VKJOda",
-	"ggybGxHSOIaI1UiGaocmvDOOCPucxJQLXMiUuahtdBTFPMT0jweWKi6Fy+hJUhZCf6fV9XXFXrQkQ2n+",
-	"cefeZdFdYJbxRtx9bhcP21QDrZklUJlQTN9h/9aXUuw7nnpF7p4Xvd+hHf/kqHfwA7ZyhW1Y+/7BSe+H",
-	"zo3IYXlOWz9hzWA7ndZpa7fT7XRdARma8NZpa7/T7exDYqweAVPb6UxYHLeBwneg6vDpl9aQ+XwwRYyz",
-	"OQ02QwaOg5HPgM9ApDAQcMxoKpRL3LfnnX3mSqsOeWm0HbO5UrCzIq4JALCYtZjlC2+ks9Yrhpr/+8QB",
-	"2aZMJVLYpNK9btehzboSikkSc1zJnb9bmEG8GJYKH+V+gOF5dLpqtlDJUKM6CF1lrzB/V/nYdxziVvnK",
-	"aZ3+/ofRKcdjmk4tlBiiOZJYDg3/N6zLbDwdKvB0ZHiLzRxt045pt7LFf5/cq45bEO8+r7U5r9n0iult",
-	"bovtoWZDDBtVTG9+8UEPyPoxDzHMFwgaIvOmroQ3nMejg92jH1bYkxGjsR79ucFd+Mm2uMU9wC58e3Ae",
-	"8we2pdXHqgEgVpheSovscuUWLfSY6ZSHauFC52X38oRe2/D8Kr+1zS1dZc0+6x24fmZMVJm6v40ZBQS6",
-	"XWDgxeLPivJz62y7f8RKV9Y2FxcNR7crBeABqRwzPWKZekLMRIjVd1dbevAs7+1YWIE/We0efGART1mI",
-	"KERQf8V+gjcvE1EiudAI3mIZbX4fh1IM+DBLWQR8EY/j4VHvJCC9zm5n9wdXlE0xl87TT+VEsZT0aXjv",
-	"REQz9BvhzHPWpW47bnBjwUZWSeU8n7e5b1M6ZhqwgH+vtxJWrX+LrJmGrFr/yBgg36KWXDLx5QoP2gQK",
-	"Alup4v9fwZynLUvRjInIldXRovjhGxgW47+1lpIGY2ti3Zw3G9lcPEcgNfut5Rlk12VKg7cFtQmLGODf",
-	"ADO18vrvZBw3ZceInabVmomnlrBvs5Q3nnt3jY15Bk6Lgp4hskki/pZvYM7Qsz1KGZDL189e2MvxcP/w",
-	"h8AwmJGMyNXewWHduMyYb8MRjWMmhosHWA71O2//hqF9t+0/vvT2//KG9y0IWMHMq0KsRZrg6qzkvw/K",
-	"pWnKAuCimBbv2kP8TM1aVzI687H/MXPd7Hf3PCZLWaJ+MyirVpg338iwpspfxUXh57udxXfUpi/9K0h1",
-	"zg+tljO+0EZSVglatnIZ5WFaiTfm5b1h2mSv0yXIs0iYsogJzWmsyDA1tFK5X3o/gArpssBQsS9/E8px",
-	"brIx9yVEjSjy0/X1JelTxUNYc/M2blDnRlzXhHP9UMJ1P63CN+DFWFojizV2B7T2o6XJd+dvX9xZwwfX",
-	"RuoRiihzrdHYngTVuRHnFSIwCzpzp9rGzfkujwlhNOy2uUs3v/zBzgDBMXjH89QO9bRkuCJm5dgYuPaN",
-	"CLHGKmAkn5eBKrgiSvM4xrAyrvLFwhxrSqYyE0MH+QYAv3fWR4fxYHdwjqcJI+UoMZdooycsfmBkJDOj",
-	"3w40S28EZDTCPbyWLHBhpnptQ9EsatxTiYWUa0Tzz+3JZNIGKIgsjRmsRlSSJTH4MOE2A6o4P+fC0WOr",
-	"lMNZ3MGnLdrbjQ7Z8aC93z/aa/fCk4P2MevS9tHgJNoLD/q7h/s9CB+BTxQLUyO1tQ5/uj7/5eDNr+/e",
-	"v/y0//SXvf/+uffq08+HLw7f/Prh6d5/vf3t8v3+618Orj/+9uLnX3/pPb/a++m8FbTg2NgwPtdm6YgA",
-	"L7BUMzMRJL454q6blpVAEI+6dZXEn+P3T9lvv/zy3/3/vjr89Pmqf3Fuf7+1yVVp67QVPf37QP/Mfus9",
-	"+/WyPX56svd67ygb9T/+/HE32U1vJ592hy8/vXz/4u//dT87mwq/vA2xtqxzTC+U3yqSwUqShlkujBaZ",
-	"2/Z6flBessoM/NGg8ApGg2JgqDtgrTz8c+aiqxyv1mmLTX8e9V+F/D3/+eXHPy923/ELdTHWyW/PLg4v",
-	"/v6CD37psOnPf0afLvh7fjF993w4ff/8fv/d319M3j6Hn8O9WPTHL7vRf/0cz3awePSlWFZuw2dRlyoJ",
-	"DzMBlDkRfZlDppkHZKseiyZfeBHScwCSQl7VfvWk43OqeHsp0fVyiawzm5B1XBHzer6oizLxlNVaz7le",
-	"GLNRJ4Tkhbqt8LpebIfHv1Q+bk1UB+3THB6hHsxJ+HUo8nMR3+uHbi8lzDyUu05+XSaZzh183846tmRD",
-	"ZnMWZe7XWRpEf+3iXtZZmZwRLF2V+VCMqg/R6CF/bdHIdl3wq1kDPHoWcQHBBNTDfhfL3CDTgpcMP9ld",
-	"9ZONSvcvnFxblpJRalMjmep2zB8g/taG7S+X9CGb6JZ9tnV44aXC5YSeCyehgZcRqm5BdpDmY8C7zlFV",
-	"EBxJS/DdIUBvB6azA8VKN2mv/YANfhNzLfS9XXNtSAUK9QG5lEoPUyjDhhHRK9oRH3Z3aDTmYodmEdZa",
-	"2YQl99w0+YYrfQ6tztnofMtRvLLjchyXvmgDNTwmEhFPCRM65a66PlclYGqf6SCHtivLMsuqHP2xRRKD",
-	"tYNIGA+VvcC5BUSwCVMagbM2Ybr+NHJg9RaQ2cEkBRi3O5l1kJmtbkRhERukdDhmQufmEr+h4DKViVSA",
-	"8Yj5+BHLMWDYONEcIGC0JACDZP1GaSaIAsu64TI0Bp4SlLHKwUyAqwVRERWsMaqRa43lAyNDyoXqkI8I",
-	"ToTJKpRE6dT04tosqj3pETO6fBpJYVOTUAeHXixAGWjiiEqNXdqq1AInga11yDtJCvw7i3LNlRGVzLVE",
-	"VjyGz/MVX/kIliIGABzij6aq9Wo0/rxKEzburZFUsLutQdT5QRMgSxrn8HSlHLI+M1QXQbLW48/gi3Gi",
-	"XTmx/tTQJNycBVGVqL/ZUWxlGGhzi8WbMCjsVop4mj8p14sKpRjEPDRkwwtCuB1zNaY6HLVmTvbfJRdt",
-	"9NjWn+oVaRdJ4WfJhTPtfJcEnA/w25BusT41RGuVAzWSE4HQN+hdejyR4oRznQNYLDJsKSxa2phOiaGN",
-	"rdBoE8K0btcdTdOhLX7tFW9eUHvPuKCaOQAYOQBjJ552FaY0MYI0VpIoGVmtlRr7s2XoyEiqPG8X0lGB",
-	"DLEGJhptkaXc3d7aAd8mVI9ub++wBaqJHNyIuyHT72TErJ/6rkPOXQwjhv7CZUTHUgwh6AwH8UQFbm+o",
-	"LjmfSSQZRn9rI46DfRncj1SRTEQsVZAmuuzO8dhjjchSGue1Xfu1JKVcC/29HN8M60Rvwd1vVgBNlIdh",
-	"jx33d7vtvcFJ1O7Rw/12/4AdtXejbngyOKZH/cO9VjD/MbR7m9LwvnXaSnd9r1gR0TyN2943Eihe2RpC",
-	"Nc/Y94YNREf9wL1Q2uzWaYlwgffvNJlRHoRhdGtH5r+3Zu0mp8fd427rD8MGC87SDM6ovI2e1L15toOj",
-	"MDeXAEvTZuIpYEmeICCDCkCtLYdSgNfH4pwYGSqUDyjery6o5nU+N6EKudOw1bg600GdpvDOiRGGiDex",
-	"GaYjK5wAYwlpQkOupxh/GcfOHbr20u98Mf+5iP7CxY+ZL6B7ZVHYNPMOvQgrShKDt3C3eJS93gLcUQ6m",
-	"l6GEKGGIstaVYPMSrtDj9+QDG2NhnOISSzORW10aXsA1ImCSQqIyxFjfDiiPWdT6469gI8fjFd5p2z4c",
-	"deKRsKbwkjv/xTWtBdu2r+3AO4/wzuf79orpXFxaeZPMHiwNfrISAq/CVzW9LMFQYu6nwk6CZ3Nh+EgD",
-	"q0kCR6oGHUJV6+Kps1zAMbo1omDnJfQAO9hhwxr+Y4E/gP7LVbztg5W1aEx63ADr2Lz2YQZlczK/siX9",
-	"ez5UiIxlmSHAhss4sCQUWPoBf0lJh9eQT2Lr5GxeWfGz0AVX3075plh0D15oZUGqQLWA3Jkiw16wzzpX",
-	"OAzt59dTOBPVRkFTK0eCmPOuIO9jxQPzAe61d9WULI/801ta28tlBG3wnjRNWUiBmSJidH0uvElBcfGa",
-	"bfYEl/qqEx9ndyQgMo4KizN5L6y8gbhPEaFkLIUhKMzkyWWgjYmeepZGCjwaRPWCsLZ/tSt1ES9ZFqdf",
-	"hKsj0p12wHcu0gy5Iy1i2itHR8TTlXnEq4ot45Eh/zDWW7CM7u5947B/F+lvV8DSiuXQTaL//6UIVfIo",
-	"bNvsro07H99fPH92Ydveugtym57AYiJ1XNpOc4Y5b5LjLkjLa6rpB5vxDMD+ovW5WJjv1T9QjPDbOAhK",
-	"K1SXb+mLaf+q8vp1mik9E1QJ9j0U08rAl1yXwKIsnMSGpHU6ZrfmnhMzovtMCIwLtLvNBIDhWviQJt6I",
-	"MrPb+YL/2KyVC44GmroeczRWMni92pDT00sFQkLdozXsV9s0WsEyv2K6ssZfgft/v0fY2bH8tZhXvywW",
-	"SzrL6NeerNYCQ9M6O46Wlo0drG1eNt/GKPTPQKnOOCSKzKwy4tg3M/+4Sihe/lQYNG0olkudK5XMX8NQ",
-	"k0vKl2j3+iZRekUZzpGMIyzyCGZbCBqtT7PMdZHmuseCAfyTxgheAhL8pYzqFAOzs1vSCmicZ7Y9wUXM",
-	"w+xgEyHgzUhUa3kCEynjjTphL6HBbe6FlHH9Nsh4807YxE5pzdXd+WL+s3kvq5lsY2uvGQKi2G9GjMQh",
-	"EIoN5xCDQqLL+jGe0EY2F9OtBSStWl2UtoEfHrtK4lasQcb4Y0uxGJko0z6EtIgpMmTarV1/SrLc9dUh",
-	"56707gNLQzkec01g5yFkFhY4kdGpc0HfM5Yoez3BDmCIEwSGuFQAwSaVOjt9FsvJypfYZaYvi+XbtEhl",
-	"mr7MvnqiCsyoLg5VyngTJ+UtvXfnBLxhNneE6w2JQDMsR2GpufY9m26Urxcl7LbK3WeK8tVjJW0hJj83",
-	"whUwSVDp0IbcPtL8ZlYOQwdjJUkqNdVQlAHKDisWPzCFfkMjnkHhbYvRNFM60Ubom5EV3wOEnVHhV/ci",
-	"wkBKBQo3YuHbkpmtXEexljKgdjxXiHmlRgyKzksRMkwI4EOITwide9J6ZMwhAzfs5o68Ybz3RjhzlKRW",
-	"IqVGxq7ycd/5cs+3EM1VoY1mhqozZ1MsAR5oR7KFA32jIVl2JYoVN/JIzOh9JVlrO9LIPZt6HECvftn/",
-	"9PqndwfXz46ev3m79+G/nvZ+e//rf788fOEXT+6bowvteiFWKpRhdYZN3gHXtsl/ai9Pqfidj4fgFLfl",
-	"4ckX8Gt6ctAlYqvxfacOnEoRza/svHF1CmtSO3JTxTezpeUpIBbqCbBxjYSPhWu245xpcvtYet754iw2",
-	"m7991iXblaOJ7eJuQ0cuu9bk5J8kXjhf+C1z4u/33Dlvi3YrsW2PyrWzey7wqJzbdFXQ4suG6UwxyHtV",
-	"IHdaXHKI5JVZOGIlaABn5V4zRHcjJ3JbN8i38ch89zeIC9XN8a9doetv4oSZvzZ2aMI3brI4v7zYtrkC",
-	"u1hmqticL6DYQIfXVzipMHEZMZ3UV+dWtYJqacwgTBOoe412yoEEgDvAwId6ZOE9i4jM9GleKdzwOTHM",
-	"YXVd6hnFGtvkrlpz+86FUlqglBtRcpbEDPsmfGBNoZCXieh8K+dfolSGBPB9S9VFZfevLFjj4nzienSF",
-	"SGMLoM9zoRYJeJOp0zmY4FmpA0gwrqZrb4Udzsc1rSVX5wxy58s9m25D0M4puZm4bPbMHOE5Q08INeJS",
-	"OTZnrFRpBJ8JOSFSbDDHgJahIr8ey1tuy3httqnlN8qUNzaREbgII/gjpiEb24Pnj1Fw/AyLp8L2YpYo",
-	"rH5Mw3vwCwc2MYWmTGky5sq6hhAHpepQxsh+mcURgkaZ79eLcnjF9KWMLvNZbNsnD53UcJWIhVzxzRDb",
-	"FZ3aki+2PFAOQctdjtM0v1Ns8AgXZJDF8XdGlpdQLG6GLDNXxs5fNgX8lVBTNsDqRaWYhLXpBGvUrjpV",
-	"+OplKsdN5govX8vGr15CDeWWD5idagKLhOVz4ojQhKaa9Kd1MSxQdfvptBLCkhNhS0gBRdxtsTz7p0Xr",
-	"g0MjszTMS9wZGkIV4w9vuE2TyUFFusZLYSuDbdUSW5RUBsRC9lnvhOqhmnhiLo1AywDrQAf3bBqYBQ6g",
-	"fnkio1tbWT0Ik+w2lCnLH2BJ6Nsh7+ePsBhX5ZE1od2mtib0bX+qWfFYMaHto1AqfSP2unuH7e5+u7t3",
-	"3T057XZPu93fgtLD3a57CNb7IAj2D7vdYPe42w1O7D/Mf7q944Ojw+Bgr7d3fBysmkwDK0f6U1f1G3z+",
-	"UI1/E7xu5AwLpWNORvQBSr5GqwbCDJnQ5TTLeugiRH9iANZitAJISkaA7Dx+AdPfVEAUF6EtPGuLdY2p",
-	"0RZILJUN0ZtNDPKlUAo2KRe0244YXuoBeqTx1zZQQLcsKk91eRLiRtAVv8wXDfwd8VEqdrY8fZwKlFDK",
-	"qW99NpAW3bZMH5YWygRptnndOAoP6KahJUde5vwrQisDc1DuAorqgpQLMjEOzMJu5ocgYgp3e4GJYznN",
-	"vmL6OTZ0ZStgLHRPnttKdiMmbA25B5CKAGyvL23x5rpbDKDj/XdYe7dUQ5YLfdhrlaqUtr1lSusGlwMn",
-	"5Tim0DEeb6P/141vQrku6vt7RtkNikqqh93SALue8W3zsqvsWa3ECu8QwDD6WqfPdDwZyXim+3JmJWBy",
-	"KSlFgc1l2AkUMEKqMscRjlfDwzhb2iI/IyNGU91nVC9GuFt+TH7KG9oOTy/a/8qs/A2jqpaCYvPj16Ic",
-	"uFTKWwG9AwdMWSJTzCNzuEUbYtNl64qPZecEhNU1R1gdSQwh9urMPOQA3IbIyDYaL3eOzLLslA250oj3",
-	"7qdGh8zs3lQFLh8IqkY57KcwgPyOQyh2GxUzoRbTeSDTDvkAs2HRTEVV7MOsLIDH2QuRiumNyCcclKWh",
-	"vG6s2aLynU6ezeX05+Ma0ShvugQIsVa5kA92PXLYoe3AsmA3aQlR9OuZN99BagQT2lD3ApAWCA3C1zYP",
-	"WP2zRExBoKspoYb8oE7+PP74405dERswf+zMTEu4Jlg1GKWNStXg2eOlijIwj+H1H4DbXNnGtkNs2Dr2",
-	"1IzQer4qgaFMzYEhdrDmli1McK4QbTkvBx7yoZDpo+LlVmTswL0nZebwxBa5zhSatijpg+V6W8I33GaG",
-	"RxlGbtYKsWMSGRHw9KiVebkRa7JN0Rq2tSVSg8Y3RmrYEEj7mf7OqS1lNI4B/1t9FSo7d5LKI4WF5aj+",
-	"E8EK62gREeDxWn8dLP9/AUh9LsrJhnXA+rDci21Y7IEtiqR9AT/D0blnCWDNkN0eiehUdQj4a+4mhop/",
-	"NIf3DpQpKDknI3VGqCDQvJGmwBMJpoQ7GkUsukPR64EbZUsFJGIPLDYUg4E9zWkKR/jNCkTg+sgBQQN3",
-	"kQZ6z0VUp9qb3yo6/cKUaGj4tfnkr6WjgK5xKHWd46+PzXu90imj45xtABB1+sDSNpiwcED1lg3kex6b",
-	"xoDGiuXd96WMGRVbNl8ABVVt9TD+toI5rtgQLoyXOzyw7YVfy5TAsiJ7GNEkYQJxzCxhlviCPfOLGQMf",
-	"0+ECDOPFZ39Th/sCB/GNDjcuAeFjc426hCRM8WApE2FtYnn+Qn0d2b3ev9Yhg538CocMKWZLhyynBO56",
-	"cadOj9i4dMLs4Vkx9+EatEpLOphLpGT8UGR5BYXpBDFrS1W6AqKkFX4FsdIijhPrurlQFSh9h1UBuCIh",
-	"jeMnzrDSuRFgqqWakoGMY8gaQyNon4b3w1RmIuqQC1gFIz26EF1bKwcrvFeMNOZb9pkreB1Gg6yhCUfw",
-	"FWqFrmGPv9e4NBgcjvNrG21wXepwU8YQ43CX794d0IXduTuoKXD3LQN5cWAAqwJUCyIttcbHCg7/otPV",
-	"wNwzH7Zm2rutVAaBJ5lQWYInHhrCgdxmIi+bPPO8DOfVuAAOzmbnC/y3QfTbWpcpxsGteXDq8032viLt",
-	"lookwWSiM+uvGWKYLRMQlWe5T6/b+5bE7PJjLDE3Jd55GuTiNlNsnZSYx0lfr1jOZrcrEyzc8+8hRWbN",
-	"DVwDdAwZQBHAtgx091JGIBRidDxGSio6wax5e3HHFEIkRaZZQDBIyEZLml+BFRbxyZliZySSodqhCe+M",
-	"IxJzpdHabcfSIZ+gdN2AD7MUDeHKWtYURCVGeeI+GsxvBI2lYJD+P0WMADJgE2KDlIyc5oYDZZNsKSia",
-	"17aA2BcMiFdyzPIPY6qdl5bFik2KUPdVCD9AyALrUMrzq7nCVCTUoNzcPQJJnky2GRjiREa3YZK5EK5b",
-	"LTWNbUDtjzctGo7ZTStIZPTjTWvC+jetv0ivs7f7jQGL8ySImD8UpNEIqhijMxdrok1LcGFGRqk+lT0C",
-	"RiF94hJKLWIBlN9SuRvAQiVU8CrOzYcbq4x1I2pLY31NejVqzNepqmVIGYpq9Y+ik8E+3Wvv9sLjdo91",
-	"++3jwWHUPqC74RE72Yv2u/sz1a7Mt1hTiyaJoeSRTDyvOE2X9WdKV+12O4e9Trez99XLVSUy2vipSjMB",
-	"6A8JALGtXLWqyRFrDqLd2HTzb+jsDaL25LRglPoaLFTnh1/H6mCxco0qr8yda4gMAlykAHYO6+asEDYs",
-	"vhEl/Btk+18AZLvkiWpMj6tCNmwCQ3td9OwVNOyvipl95oT2FIpbG3kjlkMQNyxkVlCqJY34TOW0ta+I",
-	"ub2EGB4Hu91Uof032PasblvatHU2a4vA2o329N9w2v9acNqPv1KagjksxtKe9X1iuSMM+IdC/+jUMuQ7",
-	"77A7tVgBmF2cyMgohTYoAjJbBWaAQOTEnZqKMP/hRuTv3Y1lxAecRXdY+NnaRO+sPWhqXcAIuwgeHTkg",
-	"5qYsQjKsbryGr7ZGsfyWGOB2MnkMhEPP9eJ+Y9WPhpGw5uVv75tdvj6QBHnFYhbqbatEBVr4Nl25WwQe",
-	"R1W6znsLh38N3Lq1DO2ob1zK6HtVjS5l9G10IrMmNbcWQEABqw1DlmibmxZlqdEDznJmwBW5u2Qi4mL4",
-	"TV2b72G4EOHbiMwerxzNeTTL/7a5wrlrqbGrsoznsEhrgmRLKTTlcAKGTJOri1fXLz68DdzePFFkmNKQ",
-	"2TRfe/FdXbx6ffHmDd5adgdr3Xs2oQQiCxQZ0XQcM6WaxxfUYs9H36eLdMF5sEultASZ6VvS+pWWCZ7G",
-	"Aka/IdVvCgzw0Z5PJIFtXp8LNvJ70AvX2LLVdcEZuI4KWAzVmqJu6IftIJ9Y/0qG92a8uJ0q6yep1DKU",
-	"MbkbZeq+87B7h1hbOSt6oojMdJLpMmCPxf3gGuKtNE21Coqk/BFVhInI2kSHUkZnAMdMY3WDpif4EkX6",
-	"JJUhsKArI9zT2OXt42xYdAawA4phvjcOBU005jk4de6Ujri4gy8nKYestlgqG6sfM/pg04/ySd0I6yBw",
-	"4ODmM80EiSACDH1gEApOYjl8VPjVOczjWq7DIj+NeDh65gbtEePh0oi5kZ4VE5EiXCSZxqsgnywZZ0oj",
-	"YEOfGU3J3KwupdCuXQWpGoGmfUI4vLyyEF475hFVc8SmWTrmgsZECoTnClPGRLUkrq0vj608UUTxP9lK",
-	"k9Z62nTKWk8fOeFPPNKjglBwenVqToi1ZSoRsJihvgtIIUXGeqOM+p8YH450085TOdlk50/ZkIsiptGm",
-	"b1luYhNLhZwEhGoylkqTwx55zZ/Wja5Pw/tYDjetA14xpbgUl5YRzssjuyifeyRqyxcx7HMTipbN3qww",
-	"34lwPLJ0vSgc9IpSQZYMUxqx21wfCVxDt+AKL/3NI3AOuD9VLCcbvq5CKZSM2QbuK4gkuGepYDGwZvNL",
-	"mwtuz3+SGhqNMNiepgVowT1L7FVSxDTAyxVsuhvxziLl2lIbhsY2ZAF6nzBhdEW7FKsu7/qkaxd/k7T7",
-	"Eppy/BxadymaTxQZ03DEBfvqJLxpmk2mbYxCehTNOmjENOVQ4V0bskzDEX+AcBfvLS4Yi6Dgk6Zphzia",
-	"LMkuMtOKRw6p40ZEPAW71jQA+oZEMsNKkURjLu4VUXS6fRHomUymWxKAPkH4vJanhAstCSX5pPMgH43w",
-	"ezLFKCJCETMhx+qRulqmY+eBpjt4z/huIVujo1FZjl735LBSNmynSZrYa8YSXH2kiCeKiGzMUh7aFQ/y",
-	"KK2YhjkyS/nSyBT6J7yJdIwl76Gd7+cmdbRvtoves41gNBqqIwMeQ1gd0Ea+Qv8vcCGZ6W2zIZRvFvOh",
-	"JbzjRmyCebxM5Xhr+pMhEcMdcs7xzdnB1o/ZBm/90imTmcYb//+Vc8Y+s/DRZ8wdn/EYgJAyoUifwT09",
-	"Z2aZiMC6IhHlx3BxFE8r4D+pUemUPXo3Ynv39ovPLLwQ2zNc2DUx/+eQMD/MxpjuCzYiSvIWzVjNK3Ii",
-	"Kqfz9xZoy+3YkJVfnYY+Fp7QPMC1nGx6uH88n20K4HEX+PrewSHow/bP3bmQ17k5vzt/++LHX8/ffHwR",
-	"LCCBumubiYdWw1GX65T+z49//O3H1sKZHPaWj/2jIUUJmIbpKUCLLhVC6iZimqjN8d07biAgfZLpPeQ0",
-	"FQLummOZYEvPee2I1hPhauxyre1Z1V7xB0dO9lTl1h4MebPGCq4slip44vWI1RLcvw1fK3S+RUW9uDg2",
-	"ApOfoYEJW61am76BfckO5LbaYPHMXMEZovNs9m6P5XBBklhMDUNhnzXpT4ld8TPy89X7d0ZvZi5Rm49t",
-	"EVE8TeBwvTsH9/odONLL/q7PbRH9XUlx1yEvzPUGpCkVAys4JXchxOrcmbthxEV0I9Di7QBwbZgCGUow",
-	"gGNl6GGuxqJIxyIC7Ma6flVJbJ93ynRuxCZsWOj7eyOHavNiQqEKY6CYTCzsoV1xwSa4IXUHG5flkXws",
-	"D5aCxEAlyZiK6eJ+NeXxAobSXQY96x8D0h6WZ2Apy9UuMF4a3dkQpEwxz6+qxviAyuuuIz6LwpEj3URU",
-	"I5pgk0uwNGQk6Rwa1tZjjSyeAhA++vlyJDK0zfKBrZInWMlW0wyZuCwFnbd/w+rs7T++7AaHvb9ubjq/",
-	"d9sn5q+97l//0WQ6l1hTiXx4+Yzs7++f4GpbNwYIrGaugOCXs49a8uBjpjQdJ+qRpFniVDItMajq5vvY",
-	"kBsZ+sOLoSH7WpgbuVqYXN5hJXXzyw0swk3r9GaWNndPd/d+u2kFNy085fCO0pHMNDxFeoGnLh+uHe13",
-	"90t5ci5/brcXHneO4CuzLPDN7slep9vZ6+x2SZu0ye/dvZ23NN0xgzh13ZO/mTP6B7m5uWm9enFNdiBl",
-	"bGe3s2uekL1ulxz2blp/LUkiDWozV1caxOwQ8gGsmMIKGIpyuJlqOxSPs7mDapX+hnEr5i6+zQR9oDze",
-	"wlXfoIiOQ7Y0ixllMUvzvGzD8jvk/cChwVCIcFAjOSkyYfNaoVqxeABuIgxxPQUIQbgtMNPc6rBE2ZBT",
-	"FRAtY3ub4rWbZjFTGLTgnN6u/AcmoqiRTLVLUjHyQ6EbLyvfs4kgn38X86kk6XyDOJ9Epro9kOmEptHj",
-	"TcBWIQylECw0H5+62noALSNFKfowljLp0/AeVsXGZxiyo1GUMqXMde2qisZcaSbUjbD19LbtY3qJ62EI",
-	"VKa61aBIu5le5Zo87taYeLHBhSZeW1Hg4GD/4Bspi89wAzeToWYbI+A2uX52ibQA2mI1zO2f0ayrNF2A",
-	"iHCubK1JCCfgIrfTFVDDhOsOeWb+CZG6qZycQcnKCVTGSRFJPce8jvjAwZMZKp7IebQvMOve9aXUF9Hd",
-	"RtWyK5jrduMysQ8Po86v1UQWVl6XmV+Kdc4U2wzgK6ChmM4yZS5L7Hws7W21bjTto6kPi+suggh49MX8",
-	"i63fu7V9hg4++itNQDoSDnhDWzmDkJI3X61vvUIiv90Ji/nQtuViN4XbcFUpOvtPjt1QnUwdfsNVtfDu",
-	"tpKOZur7bgK7YVUghup6fK8ZR9VRfpvko5mVqhHdZ7b0zEWMC+kqt5Ip+7bl0W2h4NmhfkWghoUpRbNc",
-	"bOdLter1hvEZHnsA1sRouGdTZPrzIAybrh3skAfnyonnKG+uvPr3Bs8wtzdf6VpoeLi/h7yctQ/xY/T3",
-	"q5kDuQi74RrpO9cGZBxhNn8dxZNV0R42eoK3fXd9G9SHfzrydhAQs2OyUBDfBAGiwcWUF67fiuj9Gln0",
-	"9iqZQFH8OpnY1sHflizs22p3LyGmokQXFU+JYmHKtPqWzG4LwvdrqOr/XcrfSBnfRu7Gvj9xPbqCbV9A",
-	"m4VEgxSyEWOhFZeFo8azUgeQYj2SE4HVbGas5xtlTZuXonNmtfPlnk23KlYjaS+Xj90+Ql1hQMNB9F8b",
-	"yT22GPBcb1Ne/gAww6UddzCH34rfLLecvDb7V5jkEOCz9goyywXeTRYNWWozzBBgGRBrIotbqshkxGNm",
-	"me4DT3UGGcyQ66QwSCPD1P7+1EFJF99M8Q2boYJvYRnOVGbD0TwSr+qQc0FGMgMgDyyCb8jMolW7Osnm",
-	"+DEbWYu1qB3kjh4xcYbT6bNQmtFg1QuEhuY5ADD04YKLbEeCfdYbciRCxfqVeTl8ZTanyY7Dy9ey8auX",
-	"AKrhzTGimgDBQH6KEc9pQlNN+tO6+A6IkH1aEz/ZEhIS4ZjIxngU4E+sOYRMANy9rQBhgs0JWj1LAOYE",
-	"+EaNV+Alhvls1bqIw6oAIYXqoRocYbhVoGWAZBfcs2kAtXPvuYiCREYO6jsIk+w2lCnLH4zZWKbT2yHv",
-	"548scEv5kT1MtykLGX9g0S2cuvyxYkLbR6FU+kb4YqeC0sPdrnsInsEgCPYPu91g97jbDU7sP8x/ur3j",
-	"g6PD4GCvt3d8HKwavQErB3wHCBXOG9DZRnzgIzmZi2cYUfDNRCsCIwO45obE+4/qnx4L2UyhTmOA6W1J",
-	"XcjU5rCOIRPFIsTltQpy6EGVAevC2tZTKGE4pjzOwwLyqtIW6tTQ1QNLAYpvdWDkj+r7hUQ2Y/s2OgCs",
-	"So3cb3YvAA91SIWDu62IhN/OjHEejY2sihQmBzOouIFD7d+4SeMR5nc4WDtfzH82rBKsR9pr2Nftek9G",
-	"WC6qBB1KaDTGwHEjG0Jl+twwaeQ/rIUGhdPUKNNEZZCphduXacKF0oxGG7XK24yh78rwbrdqq7fGovP8",
-	"PVjW192X1TW+j2oZAPL2jegbOJzbuXC+jcH8eybQ3DZuBmIN4iCdAMvSTqCRmf4mZnJrB/jGdWJ/taP4",
-	"huDDuBDbxB9eDf/3/+VisrjdXwGC+FdXMG0rWk1ejq0OiNgdrq+LRYyT/l7VEhzdt1FM7MrU3BSWA3BF",
-	"7mB4XAzvzmwQ55hOEarHKAhYc/W7iAp6cHvdiOS2rIzYvne+4D+2Wwt1XSr/Gki/Tensn64cqhu7C6CO",
-	"KET6NiO+RRDWXx8jOKefLd9yi6nge1CdVuQhj9GdfrWMoXB+TUaSjvlCCy24FuFQoP0FnIzze/ppJM/H",
-	"F1utd+uk8potDWkcszTA1ALQ9+wxcWS4ibwCWdRmJSph9B6k8VXCz02DLMxS847Zsz6jKUvhtz/MT0ao",
-	"xN3M0rh12toBZmmbr9F1XUFaCJQEGysYVUG0HndKqdGZHnlk20sZqdN5n+WYIoTg+2cXpRyNTjkdKlKe",
-	"5p4haoMKcrANFUDaEA7UQkQNZiozAox0nqlW7ibPLPLgysYyvM+9qVyQZywZlT51Z8mjeTy7wNrEKiB8",
-	"jGXKwXFdcpUmWRyzqNScLV7scwxKEFIiaRMTBKCuGLo7nYtcD9AgH1RKEZ7l5IpJDuVec8L3OyQn1jlT",
-	"AjDlmoRSVVpBf01NE1juBuufovex/ClqNzXTRo0I+62QWmR1w5pMIGQfMnWXRRJTPZDpGKq/lhuKxlws",
-	"agjyaZ8QOjSDJIpiRARV9+VGhpBB6sGGobHhaiLKy76WyNuOCA7g53Yox2Mp5jkyFw805uZaxdL2ZrNC",
-	"ilXvBzLt8ygCcS6lmt3aOrOGYUh5G9MUfN+lUvm3TIQy4mLYClpjpkcS0U8oYnpgJ3l2dADZhKmgceuP",
-	"v/7/AAAA//8=",
+	"7L0Lcxs3li/+VfDn3SrP3CUpSqKeU6m98jOKX4olx7uJsiLYDZIYNYGeBlo048p3/xfOAfpFNNmkSNuz",
+	"O1WpisXuxvPg4Dx/50srkNNYCia0ap1/aU0YDVkC/3xxQ8fm/yFTQcJjzaVonbduJow8sERxKYgcET1h",
+	"RA7/zgJNRjIhl6POW6qDSZdcahJMqBgzRWYTJtgDS4ov22fdVrulggmbUtOTnsesdd5SOuFi3Przzz/b",
+	"rZgmdMq0HdKzNFEy8Q9qINhnjS8M3MjihD1wmSoS0zEzfXHz9j9Slsxb7ZagU9NdgI0WBzKln98wMdaT",
+	"1vlBr9deGFi7dRmyaSw1E8H8NZsvjugtvWeKcE0UHTGiJUlYzKgmesIVSdg/UqZ0NiBc9HxEhcY7pvW6",
+	"oR0dtVtTLtzf+96BjmBD/COERcKtIFJEc8JLO6o0jyIyoQqHbQiifsx255eu48rBTumYXYb+Debm4RNF",
+	"Lp+bQbDPdBpH5nt2RE+D47DfORkd7Hf6w8OzzlnQY53T8HB4TI9G+wcnR27UMdWTfMzcdtdumR3hCQtb",
+	"5zpJWXEKI5lMqW6dt9KUmzc9g1YqZUntqOGpZ9gn7Gy4H/TDzhE9PO30R73jztlBeNJhveB0dDw8pEf7",
+	"ZzXDdh0+btyv2bxu0Pds/kSRIOJM6IWB0/5+eMxOR53D4clBpx+cHXVOWY92TkZn4UFwNNw/Puz7B34P",
+	"PT5u1G/okEXXLGKB9nGC94aKkXwVmXE9MfSsGInMZ6pNuAACf50OWSKYZooo2xZRc6Hp58pc4/iHGRu2",
+	"NWeJ+fYvo0QK3SZDGtz/tf3/BVRQYCU+vhKVRlpzLPZ7fv7yhk+59m/OlH7m03RKRDodssSwOq7ZVCGT",
+	"0Wki6hhdBG0WBxKyEU0jDcNot2zDblBTLuyf2QC50GzMEhjhlQzryCeWoYfghyfh2eiQHnT2+8Fpp896",
+	"w87p6NjQ/35wws4OwsPeoZ9uYujqcXRzzZIHHrCLIJCp0HUjV/gWofiaZxa98GR4NDoMOmfstN/p7x8c",
+	"d+hheNoJjkf7wwPWO+sfnfhnoaojeOyElLmErxKpZSCjxfkMJqm67z7sD7rkggwTOVMsIQEVQmqimAjJ",
+	"4CLVE5nwP6j5YtAmSpobi4ahIpQoFkgRkgcapeycYGNDRhOWdAdkJKNIzlhIhnPCtaG9eybKC2V7r7sv",
+	"rlnQ+cSG1zK4Z7qTzaLumBwfnvZ9q3DDBK3fTg1PPbt4ONoPDugZ6xwPe2GnHxwddc7oCeschKej3vA4",
+	"2Gf9Gh6mXYeP272Pio7ZS/tadeg/Xb9/1yYyIYGcTmlHMSMFaWY3Q5G/fHj5jPT3T3t/rTvqdgDes976",
+	"u5LCrIYwh/s392egHlq/1w81kdOaI6Npop3ApfmUkcTIE22SyFSELCShnAnDnMzziUyTLnmOQzmHn0rf",
+	"B2mSmDtnKoWeGIb78eZZeecOegfHnd5hp7d/0+udw3+/1i2CGbN3W0KqWceMtX5v4J7xzxgYO5lNpGJu",
+	"R2iCstQ4kWmsuuSDJQ28guDXp/Mf4MOFC2bZ9VF3Ho4PVwtTMI0rlnBZczoi+NosPaPBxEioMtFcjIlh",
+	"88kDjbrkOZ3j5ELzj3w/fAOOsSs/zWmpaVQgOkMIrXYrpKYBfFhPfDfSPwHDxDyExz4HUar4AyNUhBkZ",
+	"pvESIiy05EgQ3vKT3sFK0tNyM8KrlyNT5ZUig9PRAT0ZHnWOe+Fhp8/2zzrDfnDcOaOHbH90EvZOjw78",
+	"jCxVW5Ahf5FROq2V2B/gqWfUZwdnZ/0RG3WO+0dHnT47OezQfv+kc3w2Cg5G7PDktH/sH/WD6/Bx4/40",
+	"4cHkmRSacsFqFMrAPX6iiOm9cKqtmhTLELSjqYTjTwWRovBdrcKZ9Vsc9L8lbNQ6b/2fvVwh38Onau+d",
+	"+RD04YSpWArFQB1+by7wF0mCgrBplgm4TmgcRzyAa30P2Pv5l4Y9FZqE/srLciGIuXqOT/pnhJmXui0j",
+	"CSZyGLHpkjHE+Ma/rzcW1279QIywRWzjXdhY+61p+uLq0qrmNAy5+ZBGV4mMWaK5Wb8RjRRrt+LCT19a",
+	"qPMgQVfJKGE0NPqFI7gKWbVbQcLMNX2ha8/8yibY55gnTC1pYuGTiCr9Ubluy+v0acJQ4blnczKjipiX",
+	"DYMEnT8Emw1F6a3t2OOUi1SDtWSzKYCawUJk2sv29zWbo5rzpzsaTU5Be1GQXn+v/iyyj9/yXbcDafuE",
+	"9Xx385sKNU0zKKS2Z/DOmjRn9/xSXIPIrWpuaz5icMvZe8rsKBdWTFdd8nRO7HXbzp8rI6DwkKRC88gI",
+	"92B9epD3LCxx5JOTk2NQ+rJ15EIfGxE4UwoP948OzTtFzfC4t6ga7pwAKnsHH9bvyBuu9Jr7Aep06R/L",
+	"BmXZzJ/ZCGiS0PnCMLGt+nF+4npyzYKE6S1yrEUOBS/n/eRX8vGPNxc/H7355d37l58On/588F8/9V99",
+	"+un4xfGbXz48PfjPt79evT98/fPRzcdfX/z0y8/959cHP160NuKBW+F53wOPacxTSqv+CBaThly/EDpZ",
+	"falVjWKZlVdPqIaLYEpDBjqmEVkU2hLypzJmgoVdYnrjTBG032MbhnGUSZAGWiYNKRDefc0FvO20gfJS",
+	"tNognLbaLdMJReuZkCEc85xi7Tv+Ht7Zvc5fD9nD/7N/dQNQDBe/DMOEqRr+ax/iGhkGa634JKBTRoyu",
+	"WZZx988Our3uQXe/5+1qDWIPmabco4s+h99V5oaBxeJStIlKgwkBsz1DG4IIScRFYfuTVJjbgxoZtksu",
+	"jMatNOn3zo7JcK7RMVPQMpzESsSYi8/nJFKkE/nGyptRwX297fni6hLurmydYT+fWBsTDB4M4CC8lKSU",
+	"us7wBNX1d/m84sfK1sgKSV1yMVRGI0RhKZJjDqaumn4cbS+VsvM3/3RUzlE0Xhxg9vgyBDJDZ0wog3TK",
+	"hK5sFDCQK+ldB0uwuBALT3XBkrYep4NXwNqUz6R40NsZgygezuJ4arnd7m/vnKcu3ODtVu5S9Lknm17w",
+	"z2hMA67XVkXi9C2PIg5/ZCKXV+KasqlM5m/501WvVu+orItiG945sHhyEQSWO65x91yQgMWTz/mRHvMH",
+	"pgiFtlDl4Mp6DEKu7hUYbYTUEy7GhEXKc9/co1q3QMJTKbiWiSox/t9yTnx+fHJ6ZqaXkcbiKahQAFwy",
+	"K/c+6zi7ucwQ/euYaD4yejH7wASb0Whdqig2AOdnFYk/W/xigQ4WX1k5+Kzv6n5fvX52Tf7Pfi+7ILkg",
+	"Vy/eoimUCvLi2fPrC6AHKchV5+DouEuc74UlJFVMoTPaaTHA9LgGwlBMK0KjCCwyinCtWDTqop5S9Kn1",
+	"PPyvZO9ZY8lpMvbIBB9YHNGA4SXrfNP2sgXLj6OxwsgOD06OTz0jm9LPl/j6wdHxIhHaVhuOgRluFkuO",
+	"d8MWh8HEQ2O++kI8/EKTcqNH+weLjY54xJqz65c8YuVGj/uLbcJK+C/ThI1YwkTAkBxnEx5M8tVD6WIa",
+	"y0SzEKRjvSTwIGFjrnQy7xbEyj0UkPa7BwdVojzor7DZr6mh6JCLkpHdy39fMxYTpakIaRISLuJUg3QP",
+	"3j5gyFRrGkxYaP39igRUkFnCNcStcN0l7/WEJTOumLUgsGms56W1KBlZhlJGjIpskO9FwFYP9FkkFauO",
+	"dObsVyOeqIWhWlHNDFXhWImRlYMJU5VBK03nqNVAZBKNZubv/FekhoHW80Fm5lVkAMMfFIS9wtS0nq+e",
+	"1Cv+YINsMgmaEs2SKRc0AoGSa1WZdJvIVJvJG35nrawNltrdVH7XgaFl8/9z8EW1jXKAHNRKlO4AGBFX",
+	"2dACVeWrBz6mgRb5t0Zxa36Of8k/Kh/nQw+LmMnknovxc55U+JhRV9qtmGrNEjPZ/95bKata3Rs5hPeO",
+	"cxt1raleV9jB1YZ1HBFqlCxhpJiSR8Aj5AWJrFE6gzhF15bihmeVKQlsueA+RWvegu2uTlB8ajS8xQ4v",
+	"RRClob1NYjOLwJyltZp+Bucz66DBd47nLapTcvqaR1HTduJEGpGyYb9+ssh3o7xUvtkVeywMdiVNpWpt",
+	"8zDXz2RYXKTCtEdccDVZz+A2ZUrZG7L2CvJoj9R6bzyPgAqVf4SWQtcZoNLWiu4MRJ8o1+ZZu/UBz1Sr",
+	"3XrxmWsW+t3Gnr3FNguD9e3UczZK6Njo1ZlCvsZOhcn8Q1pcogJ7HiWMhc3lHPP2O7PpHp1kTPHiXyr0",
+	"O50T1KIH5t2bykLZ4buxug9thw2WayPvR75o2VWKV5wnsM98aaQEczOawTk90X9DT+nnt27qSyLdVsW6",
+	"tVuxxPiqRr4JzyIps8KP1T6a66xVOX3lB5vJ4F6p+5olHHXa5pzlkZKsf/O3LHmuFjhrRiHjaz4WNUvy",
+	"eBnS322N1WI7wtpy8ay5+GVJpY0UjmRbai0zphRW0RFrZSq/15+751zdr3nkainVMQLf5WjdzT7er7JD",
+	"UQqIX3VxQW9FdxEuV9bXkkm/Y9os5Lqspon/AzQlo7XECRvxzzaKrOL76HWP+91e92DvoO+738dUsxmd",
+	"lx007qP9R/gVpjQoN9o7OHexWvDffkNrtl2JfKjY9pIlv8Iwu7VMo7EMXUS6mVru8xAyZEQwFqq2XXBz",
+	"YtA2ag6FIglTMnpAwb9qIYwnq22CmTkX7EuWsTTnCQuXmocxgDl33RbhuPqEHiYKXpIG+kBDiqk96yI/",
+	"Qg2G7Q4cSsMyTQK2csYfshdzGfpKRjyYN/iy8HJRYK7YB1FYPif35u50IWtWLe2Sl1Z3OC9FszERsvBv",
+	"+Ik555EcI+ElqcgELvJKCnZODGd2H7dJwkAoo1EEH4ZU09y+ACQNzUCcKRh0FRlLAQqmE/Rz8d4NrtVu",
+	"mb48cv5aPivzMlyZZmleJTSwobGFmJtFGnqYTt8/sGTCaGidK5534B5am87xUl0dNgJTyWPO7WVQOA0l",
+	"zcbS08LIc3J2x7KNfKJ0+PPJVOlx1eot4YvXen2dIJbh2gtq+K+HbyTsgSuvb/VVImf2OmMPLJm78AZw",
+	"RtAxhKGnSpOEgVuYCiKjkCXEtdjILlLZzmw0bZzjknWzBLIlyUXVyeU1yjK+7h0eV/eb2saM6IK8xMrQ",
+	"YCYzBOlx8lViRJA0Pba7RV6+2LF54tz82JC7d4FxyQRHkkvYcBODKyqzjXb9PnW6lrULVqDhu7BG6zSO",
+	"i7qJ/ese/fSCZiGezshVGIQbfdZRDXkkadzIeFLeJgjTUoQ98MD8orrk04RHLPMPm+tHtTFiJYv6B8aY",
+	"5fkRZbYZUjLMGwNIoRiAx8K0ysIsyZVqEjGqNBlMubh4oDyiw4i5vOEpXn7ZPfmJ64lMtWvQDGLxu31D",
+	"RRAJPmVUZHFCdvDcxVDZkSCXgTA2EkqmzMVKaBxHc6NXhixisAjWGR4yMqI8ShPUM8sHJXKZKtWsknXy",
+	"ReBxNqFSawcL9pKiwWR1kEGpYR/JWF/hZpyulA99XJ1lwTfw23//cHv7udf7/d//zXeQgWoa+Un9HBO/",
+	"907vwUXENz8M13LKMAICyGhCYwjIM7Rh7iFo2xOHt4aJtWmg1trRTAXjsidj53McUZQiMPxMMaGZCFh3",
+	"VeDWypHm9mnvvaOwRykYmckkxHWNEzlO6BRdngmL5kRWshhzebSB1mi5aDbsbFAQHlVLGzsPckIK3Fl8",
+	"EzR/rRNGPSmC1xDV0YEAOmZeVMj6QDlwqWfwwPBIsz02DI8q8tP1+3eVXH/z4jlRcxGw8FaYRs7Jlz9v",
+	"xa3w0QSYKtdVykd461AYkLnpNDOkY7MjchFhyEaG23Prg/Nw5kI2jD+9yMyaKqLZZ90lH1X241Oq2HEf",
+	"/MNDLqiRTfFBxSN7cHyw3+/7orCL7VS5Wv/s6OC0zBsvOr/Szh+9ztm/7/3+f3/40msf/OnlklPrh8oT",
+	"+3rHkClbaKz3H7/1Oie/fzn0NwH5XKXbao/pYI/GcTeQYlSe4KKHt/t/f/vvvd//beWBhG581Aqulbfy",
+	"gW1krXF0YRTfGAQKvOMz7dZ6u8wDapRln9M3dqnzDZhaQ1tC0d+znlYs38mQvauXnM3EtCxEyphlmMk0",
+	"CsmQEdN/mEbMSCmz7updsZn8BY22MIDifGu37p0lwTW45boOM/P+FUsckaztZ2vu4oMufIxZhqzhBorC",
+	"9q2QVLDRwifWtVeesZuIbwdeUTFe89xcyVBV5HUMO0qK1EOjyAjlUgQQgwLSsDa/dslFFJEpg4AUMqHW",
+	"FwKSvuJ/eKJD1wqi4n/U0X2GrmEUdactjqnRB95JJ9PnE8AMKzMNp0Owz1yVw7MP18XY8GnmZsTerUmZ",
+	"0te2p7U1c0i8MCucZZclgkUFJblLrhKmlFFBcOsmNGHZ6xCKYu5Jm45mPpykIkxYqCdWzY9ZEtgrbCEG",
+	"xrVtr6qCstFeEfrM5ebfNgtZadLGY8fwUW0+gmKczFI6duEquZthYZfBAHzPI0PRQxbQVIEmzYVKRyMe",
+	"gA8UR2wjkmz4WqK91rB1tMTKOvhDbpaG2fzIaISyxRp3g8pCcpyhSd6vjimxX9WMItFDRtfO4ytkCTS9",
+	"cZgIIdDXv/UfP7wxTBRvboyuVkYVsvc4mDgrmC1ax+p8b89FzJ+cn/T7h2WR7NDQdEEic994leoF+3mN",
+	"gGFpCgjT6AAPPNEpjciUBhMurCsMNEa7oOh9V2RsuN4TZRvorkdz2ZJ77OXZ0vr2+DJkQq+f0VFKdKxJ",
+	"1MYsJ/tmbRJ2jTq/LLupAm2EScIuNDTPH2uYU1W1zuLNXkzZK+XqZY+3m8lZSHziXvFZRitFgQ/ShrOs",
+	"50syLy8mGdKgBtrDY2zlBYtrThlecnPx7Ouwk8djEYR87E3xAPUdnmXXPxfp5z06DY/7ZEoFH1l0w5Vd",
+	"8M2AFmptTJ8m80IwM0ezqmluTuas2ZDAJmSjIJbRzSWkCVy5t61tf/6YBc+SE/wuHP4Hq4nchfQZ/kfm",
+	"4nApDGjLUHOl2dR7QdcMqRy9WQ7FxHnbYEwz41a79ZLyCDy1z8FwLcaGjNeDYLAb7xYgo77cvbk8ORqh",
+	"I2Fsa56U0qrvMrvDtXiR6slqD3/h3UUvohtx7Urs3KaIPGlnNsXK6VpPoflRzsg0DSb5cTDcwIi2Q8YE",
+	"AJJFkoYsdKllRiyyuw1qjhFz0VUkCJAfGWRkD3B6CdNGBAa7H6FGezaS1h8skV1yMdIW69Z11C7zpJgG",
+	"90blBWuRTHwxPCOmS0rJ4nGHLO3iVJQkI5p0yTtwM+WQRACu9dTldK+pW+Qfr2Y6hkjMZrGQRHRuZE0j",
+	"aiQheDEstEzhblhfWSizkyIdlZarNGofbf0kubgxYtZjxLdmYpl23VRtiQrAINqEklEaRRhHYwjCrNL1",
+	"jxedg6PjbF3zrMuMoIXSNIrAj/JEld6giOmo58U4hsyRPaFqYjbjgSV8NM/kQjRSLj+rOJVVokq2tltE",
+	"wrGm5sPjUuj2ca9/ujp0Ozek1Zs2h2a+AOlKKJxdDofaLFwklYY/C0uc+4O5laJRZufKIgQINoO2GwjS",
+	"vnjx9UGraDQu3tAvwufXF94AiSB5KL94cHS0f+Z99Z77YQLuUetxTbx/feX9PFUloUHxsfe1z6vviHvQ",
+	"z8zIzes4MGy/DRP/3b+ENQC6Nspg5iwgsHXWQHXP5uAIDCVuMRlMmU54oAawzfgQroWARhEZjJlG+NG3",
+	"2WuDiCv35w1NxkyrAZzrwWwiL6aXgzZ0bVj0rQAQERmxGg0tpzOKgQJ2FJkNNGbJlANwS2aHM80VQwuK",
+	"8zKi8NABwYR/IyhP3QrrprCAUkozGnZviwChdhXKGp370bOpr9n8em0Yo3s2by58NAFcggZ9xAHInktE",
+	"igWgTV+edPGDQgpyoRdG1brsb+JMR0uBwBw6JxkyPTPyTPZZMQmhiMdlhrI0zjFhai6CekhklpAJDcmU",
+	"JkZwyaM5FTBIT8QcRHhiVF0sQ5SQfKkKlT0rjbS9uB7ZSL37KsdcvI83yNsqQmiVAYy9phaAX6+8a41g",
+	"CA6zAmbocVBn2QDa+bhXLMe6GYfYQfPjWFz5lQGttm3fkN+itc+mg60JcIV5t9nhQJeDtLHNkEMLwj7N",
+	"AYfNRVA1NFqzopHHkKyBfK1ghl9yMP6N5oTrx7l2A8YfamV8+Dm31EMAnP2C6Eki0zFmYdi4Xpz4iAZs",
+	"Aynf6DvNh6EwEWrLQ9gkSRRc8M0/qfFF511XN6W4MkvodQuZ4oh/M5sYaaBCkpvnjJuWo8j5fWSiClnk",
+	"Qyl1w8TugnvuCl14NRfFhCZsmUMQHRHUDYjMKNcZBmk2ygxui5c8kVmQZJY+ULhP0MllB1tzx+WOwsIs",
+	"Fr5HP0IWr7hO9O2mCfBlD+Lqwd2UdPImMcef13v7igb3TDd9X6/Vul6r9UW4KuXN0i8sSc0W+t2JbmXy",
+	"WRTnXxyt9/gX5fwNbiwNHyI6PJwCQ+4/3txcZZpAyFUgQYqSI3KVQFAoS+tigJfKtHVJwPl0cDgepvJS",
+	"JhAEgVdpMQ8QlRNzHruF4aG5AU7paY+kIjKvO+xZGGnEwi55CXEeIbPtTmTuTygWSGqYxVy1VtjJtN3S",
+	"+DbQH/VksaX39w8OiQexf8aGi7HVxVg6DKT7/S+/dey//q/76a//4Y2I2yCiiUaRDKhm4Tre4k08zIFM",
+	"QilY6LNhuWeoDJjlJkKC9cNQiz8zeQN42EwLuNh+eHN+bpbKt/jWsmzB2sxgGyFkONGzq485oJ//3nZb",
+	"RKZppHkccSyxAu7ZB5YEcmq0esj8ymqcSRn59b4F181Pkouy4+aNLEG9FQ4X5dUU8ZUwAquz5Xw+nwo8",
+	"R0Zw2eZkg2kXHfbedW0XDobHp7/cg2SOYQHhbuv+1m3gHlvs7rXE5Czzy6vbcxq5GCEuyIR9piEL+LSE",
+	"LFAXBOMy0vO5rzIPV9Z4516q6p5ujtL9DgzJG4V9ZCb5mnO/mX3fwip6EyeCMhn7Td+Vhpc01zgatS7g",
+	"tDiedmE96hb6q9DFI4nBemg3wQnaDobnenCBmSdqdW1Ln9fHAWQ1Awo161Os0bepobWKdmnLr+DFgJpz",
+	"FnivJ4wnth5TlwzMtQipfzond/MbWuPND/AU7Bd0ymxiRXF4+8c1M/sYhxvcD1sWpNaVXJyAUp8bS1GU",
+	"IBcCAR4J7oPN6s8XMneaO9EjF47BezBfKh//ZamAXCMie8SRZdO+Ma+vwAltt1LB/5Ey+1wnKfO648pF",
+	"dtZxZrpvnPjFBRTjuLPaDVQHwl/QkFv4YZzQ0t8qkDGDIas0xtgefOcOxuuT4KD7u9J2r3K14Yh9B/r9",
+	"5fNnl5nde2em9S0ErW0YUfYVjfoYlviWxjEX4+Y0/SH/qILVW+DiS0Akap0HlfGsEpNzUtjIxV8kCA/I",
+	"UBpyhjZKa3Eu1M91zlrwMU3oA1ssOFlJj1tZIHn9jS80f1QpaXz6T0YWa7mT8m3fuXBWYDY7iy/L+9jo",
+	"Nv/aW1XqzzufUu0Jd+PEUAiigpxha6m0Hb5YWMG8bOfR2gt1WWjMsSC5K9DCw+DS0Y/iY8HFGF/4exZk",
+	"VRb/S0EEsb9QxVVEg80BtWzdExeIThQDoHiPH2V9lf3RoFKrwpGkqGRaTihifUFWJMnMG42C9OOJjUFY",
+	"WmVPhlfwHsQ+80xR9WKX7CDD/rKQW/QWbPTfKBG2FNK/nVQWgJupeJhtrQh/SovOqmfnCS1NjGjFfNp8",
+	"Htmlj4SwAiEq2/xVEkB2PHd+E+SMYGcXAXQxbYLQUcXa0EZLWpl1N4LQeOJeL7hgzekGN+mEhlaR9dtx",
+	"QxbwcIsIz+yzvknmS7OQXF5rApHO3HAebf26mikNIPruCaNJxFmCiKmZAXvIAon48ow1T2NakszcbslU",
+	"mzaLF9xHYRen1S5iRLNRquA3JCCvfpRzs0WQ6XeQkw7/0GjHgNbeSX0jI5ZY+/KzRM6w6yIPe3b1sfJL",
+	"xtWKP7YwmfpSGLKPGBjGrhJmiMTmT/jSQ1JFo0aHxlD0B/s+eCFkwhp/eA1vV8+QW/52TvtLD1ST+7vC",
+	"HL4PUIQVDHY5RsHC6q8fF5IzD3CP4lUCaZsjHmmWYIHr0IFI4Y9ZSTeQfZIQG9ATpswbLApVl1zgDcWV",
+	"Tfe2eFjO9YxIx7YP7PSzrQjgF5+Q/Be4yLt81AVeAqakNDIMA1stJhhjBGq8ABVQE9BIg3tzzGp6RsDU",
+	"YspyEKdd8t7N1UmGqr51e2Qbd2Bv68Z9CEYTpvQbGtyvRcX2u3cZDIs/pt0sPcoXwLMB6SwnwoxJrxhv",
+	"8cp4YMlLXnfbWTCEiCZjpBykQius0mHE8ntBjmxcaD5SXSDiiFm9ftHiCYfBYz6NIjwnNSstNTo7l5Ep",
+	"TVghU1Am8IOzyta2m90My5oOJbQ8pdoK9TBvZY3jtW3n98wyGqQEDKPl+LwsUkrbNvydAITLW3rPPkg5",
+	"rXEPTmkUMaWzg2lk+3zfEATGXPCECYgGzHYZY7fmZMYShmh2UEfRAYCASoaJo0rnoHwZeIZi2CVNEGFA",
+	"zkQpFqTRLeYVGz0eKtUqUEl5Yytb0c54XvFILL0Frt3Fu8Yd4JJYcyEsmEjFikBDUwnQcKx4Q4y47pI3",
+	"csacFwSWb8i0ZgneFKnAKBzIKiocSCoIfWAJHdvdtbdIEKVK+/CLIjbSLxNWw4IsG7B8HMgjBwsJ4hSr",
+	"N6CWRG2uHFckdksGwiWKdSqLcRcFoheE/cNoVJDm5Y0ChLefyWlMExauktALSwjkGtjv/McGK+OuYMBG",
+	"ohcSaRhhwurKAyRUGNHeLEPNGaRT5l8m38Rdg0+hU3+LsCPF7dele6N4CafKrLPifzAQGSIozEjMnW3B",
+	"zxoMCXapZm7mcBRH4GnAd2CznS1tx8Lsq+vbzgnXDct7dteWW7eRa28RP61X9XGNlbHSl9E+JgNl+x0i",
+	"9DDmvG6YML6hA2bTSKxGKE8xCxqYwa7NazZuKlVNPsAXl7lbshimEmJ3MWAGBtdehihzJcONXC3fzZLW",
+	"IFmZZzXz3b1laac2JWdSLRgXrpgI0bhwrWmyUMzqOg0CxlC0yNAUPop7IWcCvpHoN/DZBa5k+IFtAHyw",
+	"QdmHaiWzkhtj31MzNJRTysX1+tkdhQ+5GK8VVvdQm6KA1isLN5oXGIfMNTmETLewWI1A5VuVZFulCls1",
+	"clul3Aa1W+O6agVrl7AAcKMPK1BFltn+FpA0PXGr4dr4uuVSu+3l9eCWp/3YVX10Dk+JuyIBVCobLC37",
+	"ZjjVJsh57wUIaHFUKfgIoPKa3jNBhnOMMTLSDXnmUPYwk8xCRuS1pqq+glpg2Th9R0WTBCDTqjetqIrf",
+	"1jZSvzCNYsLOBjlcQZxea0ajJUODYS24RgoZSiCBoxquJZi0hqmuyRQqSo5bGH7I1f2HpXD+zb5/74rg",
+	"b9rIp+W4/w0beNQwxk2CEouIk1h7yRDWErSQRv6xVDFldjOIUoQOsbHvE0bDDXbVJid+wMS+TVe13Mrz",
+	"RMaPbwViyh7fzLJ8qkbt3CRUqCnXj1wb18wjF8c189jVce1svjxNr8aaKynj0X4arNvGGirxk2DNHtYu",
+	"Qt0q12xilSd6edwCz/LzoLpr1+oRX0lsXRRYp1y4v3zFg75BKa/MXbLq0+v8zSblrXIgnSKMjkXVWXoS",
+	"1i1xdSUL5a2W6QfV/M6KwLbMzYba9+PTrgnNvWE20ypDxVU8ZFAA/xosYGCNFhZ5C0LO+ZRBCMcU0lFz",
+	"ycNXlqNGGHLYLyhF2hFgCEgQyeC+ue98KKU3rhKzVkbcmtwh8zuXRC2xlmVRrp1lyJ9e8kjFUW2hWmBW",
+	"hcrTVCxX5kWWUverdEiN9mCXs22D1Eq0iWNdQpdrF/leWnoTycEl3lrrPLpSnmTwCzUVOHexf6l31bdY",
+	"+GV5GIhV1F+tq06vHQ73jQPeMh16Ed1QjnSNyjij2Zmuc2EYBhJxsXIpbtx7XzX8bRHReU0wQBfs5qET",
+	"X05o8VxnK1NztB9Vk6+JWRVv2o1y7WwZKteAfwYyWlfYitP3WeKxF5RigyjapeGxqpm/LsOs92c/+1en",
+	"PJt25v5dEe8oZfQVDNIyekRGovn8KtWP3V0Pn3O55oWEa7QwSRJP5ooHNML4GuRleaW7PGHdcqK6inJF",
+	"8bO7v8oDWB6zdy0SOYzYdG21wufSvSDKBrDkDtKVHF5IfTeSqfDaUUOmKa/U69MTlli4aqLSYEJqAuMh",
+	"kKtGRqA6w7uF13CwEGGF6FUxLkslYS9mQTcTtbvIdJEzeq4k8E3Wxa/bx5Cqg/EGCB33BEoIQyB7Vrnl",
+	"8nnXD+mUFWNwI+z3+v47TFfKFLbeSU1e1q06/lCCah/KVJ8PIyruV2OfziH7DjvNhtlGmvGR4M+p1HQD",
+	"3SRCeEpQTmwEHOlBINVMZbWXWzXCozc6yj1yDNNKi6pLXmTwfGZrXB1mtz7H/XXLPlpgHj/AhWnBFXgL",
+	"bDxE1tdpr4TsantrUvwFqqKXq1X21h93TvXFlvaPD0/7Gw3LrXG5ufXH5cogP2pyxZyORYKb8PEEIrzs",
+	"WzYeDsjC8DdIsyNQw8lGnMEXSf6BeQuKmmaRI1TMS5VZKYkgKqlKYr36ckgd/NuXgwJMRl2xBE0bHpK/",
+	"unS8SJGYJRaCrEuepon5yQx4yIieAdaqDVs0xwwLPUOSTdZAacD7vQ3WXwkaq4n0SfLX7pFZNWtkKV+U",
+	"G/SH7byqEPPBhiesYPp5xKgWTaQZjpfFbSlePHkR8nwuxXUsHLB2gfdl7MBHJYVzUMuvn4HJY3OurWVW",
+	"QtzCDGfBpREbaSJTKBU5J6mwILxQeXrMtAUvsBY6lTsE7THiyqL1hv9i/v9i/v9i/v9i/v9czN/Pbz+q",
+	"RzBbKkJEcefA3VLFbAVd3GA6lA/MAafb4F6Aq56xBBNngB9FczKMZHCvAG0Fx+eDV4Q+V6nwKPQj+H3Y",
+	"1GNkFmEBBhu7sw357qsPlVIya+i5MVVqJpOwWXxQqlhSV2p9uc6UfdnOu/RPRbAZCzdHXvsnh9eqmjfW",
+	"gMoq0tBG7obK2d4/bgoInN/0RSbTa/S5594+ajcHyq3e1Ei4DT73XszNhrxwFzcbcIn7r/mtn5Mf9db4",
+	"eP1uv66cvoykN3HsFosRocusCqUNVilwMDgnL0LVWkB4KFGUuR08oNsbiLdHpbv34Oi4fF8erSGTAtPN",
+	"murvn/UPe/1CWwUGvgRB2bOVNRtRDmLIS75fRDM6V4Uw2eyH9+Il5VEKuRdQh8obB/vBVmX0GDELFU3A",
+	"S+hsYBfkgbMZpKNTzGQN2QOLzAYRGilp1SMUCzDfTGXXObkQRM6Ee3VKhSE/qH2p2tWqK9iErVJQjAXG",
+	"AQBeiu251W5Bs2VMk+Jj79QdBMx6BP6WxopQEkSUTx2tOkgko3lSW/vlclSo/WUocordYQYiU1ixyEn+",
+	"UH6GxnHEmS/M1HRWtpoCWLWqwCxVcJD2t1iJ0xM1YVXiIlBKaRp5UqvdRd+13wg/BdLo/KOAR1mFLrNO",
+	"oMvbHElbXIJFkBZVFutbcUS16bqjGV2BKLW/UlqAHXIjtcvsO84YprlRmoC7/JqG/hQjQl3oT7+3EuII",
+	"uvEOvRQQtcaRsXiRsAVwquOscKLKkt7xonDJZ+WZh1wlaYadtyIcxb2JwL6QP/qGj5jmU1ZbzueCTLjQ",
+	"2ViyhM+2pW3IrFOoW2NCvgihLv5Qpjr3pmAgkch/wGjzS0wCJ7bwE/tMA50XNbHFUW0VjYLJyTRmbjNb",
+	"FW4xajILHds/Ojzu9VYXYRvT1cFsr2juAi5Ch65Ccc3eBWuH2d8E8wE3b6RoMrF3Xq9KW8uMIlAe325l",
+	"iKgKwJfz7GhVQg9o4waXzCWlxsDC4uAesriffxh1kyimVYml519Gpqmw29rE0pJGa8T75Sf0Q1o9+aeL",
+	"gUI2L92FpleYKyB9ljPaXSK7ApoGt2tqLrdiVjBmjSNOaONc8SY4oV77RWXG6/Ilw80Du2/IgLIcWiiR",
+	"oPkDc/Ew2X7nXCCrAAcZftn87aX0F6y0qY3IC6ko6q+Qei9jGcnxnGBmlcsDx+oTWVhF1hbwkeyWG7iv",
+	"X7P5oEsuRiMuuJ6f57WJUqGykqnU9WFJujgYuCapmM/Q5T2yedJOPDHCmubrtI81KMpdGGYvZOlHM9/8",
+	"UNoyT66ZCY8Y4Rp66ZLr2EiZ2DcGIYAIUVpSGIaYEz2TthVFQj4asYQM54ZFT6XSZDCln6/v2WyweLdU",
+	"C6i7KbfareIKtNotHI5Xkob9r7i143gRfneFcGZHuSSdX2k7uxycE4dlfdNd8hxZ5TnZX8Zw9v1FZjPa",
+	"WhJYZmkdkBAK+AZYxLFE2kaoT4MJoYr8AdJYQhIa3LuijoD93EZAHYeH4yiqLKmZr9dezKZCI5YWydct",
+	"5wVyJnyvloYW0GCy7tj8ZeiRhsq74BXDyliQ66vn3KLn29BrjKIpR7Ma/q7IxdUluWfzzFifMOCOIYjW",
+	"4KAwMsomeI67Qg9eF+W1mSa0JK0cGlkVt1besY1SyL/KxIpzWj2PnUfiVQh9Z1ni5X42hqHdaMnr1zrH",
+	"cN15/ZO6EsNZ3ZqKyJ0OI64mzN7M92yOZawhsQGRocEpxKOIKCkFUXwMzGXaJXZa+ZfmmfusSz4wbVYm",
+	"fwySRqX1NkmF5lGhvB3aXsAJpaFFhu50rIFSyiTPBt/K1hiACqFfz92+wKvDYo2c5cc+28LdH5WcWjYP",
+	"XcWMgq9imrCdlLOSeh7bBGSme7STj6Uio6qKIWA2P69RyEIyZ7qxMlKofrp6gE2NJ6jhlCTEkIXgXgp/",
+	"WChltn9wslDL7KLza16tAf+46+5hzQb77K//8Zcfal+tvFlT4AELaX993J1HXvgepDzweDzjYQVT3iXk",
+	"9PYO+k16+IeLIG3gcV4iKGAz5XGtYiC4FzuXF5rP0AZmeeWG+gm8ZvON5mArWF2KpVW4I2vbczI6Vk93",
+	"5U675OnchXO18+eKQDkPe5G4kohQ0qsk3p+cnBz73alLjW/HXlsORBOw8EY2qKqOVfPXxQJa0AxyXxE6",
+	"SIqai/tlexUU1yOLnV+KlpXtTG7E9jeSFx995LAB76gKSWVrYR0yUShwDdVZUTVXmsXOkWJxe8Ajaa2g",
+	"5ug5hGk5tW4YGdxnPhk3MQvDyV0JbxZ7YiiDgMWbAxQ9HtnIUwkFBIqARhELScSHDzzRzXOBq8hB5fYn",
+	"qbrvcMGNoKJiKcJKPYGlTaMuvlbRwiLIzyJ4a56BZ9Ff8PWmI6rm7uZb6SVTVwZtnWCZIGBK3WUV1OoK",
+	"Od5x0eyuQMWhcFv442SUSlmI3d65/BWPP3Qelxu2DlAu7O4q0GAItd2yzxh8TP7y4eUzcnp8dtgmB92D",
+	"7v5fyxamNBHnnOnReUwTOlXnkqZ6cg5tdEyf56Vl8SXzQM2qZT7cTHq2C+KuxxEC4xbyo+D9cxr4Cay8",
+	"RE7lespo4o1A8FBMcR55Y6Wd9VHTR5fwvCkEgRTOAm8TiVFz4GKcKRlGO8VE1kIdELhpyWzCADcbCilr",
+	"RNylCUDohD5vvlR1aKiuM4g0h/fQhg6JfA4kko6thdRT1leqGj5mnkBsRYJoPrJUnOWJInHCAwQCrlR+",
+	"dxlxolI/QKbDiNXUfn8mk3pva7aOgUyYqpTY9eFG1Xdl7pw1DB11hm3Y+nNCBbl83iaU3HNhHSRo832i",
+	"0BCcrQxAdWNYS+b8KFmIPUYWX5i0uW1lYsOOK+EJ/tRDjBZ6xZ8WlrfBQglvie1i2UEgB5hSDfR4EfZm",
+	"rcL69tNrJvQ6n8UV1JRS0DY+QM5ViS6rXF/kHRujI48DwrIrkxEDLgtEI2OGLGCPNKQ7LWvgFUSYR7ng",
+	"UW4jzr7iD2vU38gC+dbZ5Qo/hbMBQ207nlNa1IWD6iEuz0hqSMGzzbWcegPRP0iThImgLrbYPs2FTqUV",
+	"oQpO9PV70j/YP4HM4fIRe/Hxg7e41FpqBt49m5vdPqoGxRwX6muxREmR4XDbmDlwygjy/vL5MxtztRPn",
+	"TMgVHUasaDQuXEFsatOqv5uSkBFV+o158TGTntI4rru1IeytogRl9RLhoQ3+c0GNJAWtEWKIsAoDTqR+",
+	"IMX6C3U2r3Vi+1SKBLha/w2LpQmtv8suRoEUVtmyDJVvZgWaLmTph+zh/9UWgzw46pfcr4e7rTX52BjL",
+	"wj54AqnxYY4CzxJSKsfZJa/MxcY4iJ8AAm9D2GDZHFRRmesd9E8PTs9Ojvd7vf1163RWiaNEF3X7vnNL",
+	"D7DQndl5TOsbWXmKfLLKwN0z3FT0VxDUgNqAiwzSSol5FOODF7nCWi7IhTluBKjz7cz+6yKq10JiuRIf",
+	"KOW4WEzEvbU+o60GHWRYlv7iPSDOQipEPihfhPTKMSn+h8tZ8aTDOL+u09CBMaMn9OKBcsCWgTJpHwHA",
+	"6TnUREDQ8xU9N0Hgd2Nr6kdF2vz+kPfzJc6jrGy28pIwqxoMfttY/fx3zkRzpMjdsFFs/22joKXyPKbm",
+	"myuKGZb5PbYXUnCpLSRPFlwYe91/r8FQt1Rc8JHYvhdZ60PGHFfTRWU5spK/+RwW1wZcN0GacD2/No3h",
+	"rIdoNsv+9dLxgJ8+3bQQnnQKA8X3slaNIOMCuJ9tliBpmM/Nm2syoSJUE3rPCuGoDkpo0OmAabwTcaWZ",
+	"GGSyBnknyYTRkCUQ6gmFhN7HTFxcXZLDbs/ddWAuxYB7DldaNqFparT5jgZmUZqUWSkuRh7dO4dRgCBC",
+	"xWKamMksJJ59wolwiG5rZ5lNWd4SxJSCEP/+2SXBBLl29tRm2qEUP41lopV9p3srbgWi+ILp78PLZ+Ss",
+	"f3Ti0J6ysHILYzUw2ugAwtGlcEhRBZAoZppqkwE8GICRBqr/EVuLwtYShL4wZZ6F3VsxuAzZNJbaKMOd",
+	"12w+IFN6D18SRUcQy5ywmEHw3tX765vzPMb4ns0rUcdDGc7JmD+wAmCUM2XDfAefO3Z6HTMdNQDzoa1r",
+	"VajqJqydkUthwbp0moguGXzuBHI6laLSTNtJuYmUuu1vFNWmrN1bUWkYp2nWeoCgl1woMpvM7cQt7qGQ",
+	"ZGHJHChH1vYTRQrURpgIC/HZ4BlKcoiRW2Hj/QGGhEYR7FooA7VHY96dhvloYIZM6SrKegy5fnA4HliC",
+	"WXiYTxcnLMC0KcilyxYV8+p5FGGY5lQ+MHMSbsXAfcPCQRuO3uBzJ/+tQ/UAmh587qhUKKYHGLSNC2kT",
+	"GuAwKzJ4nvc/QK/F2Un/6K/YwDV+br0ZR2f9v3ZvRYbVdd76MVX3rXbLTqh13trv9ro9V8mLxrx13jrs",
+	"9rqHkKeuJ8AD97ozFkUdoPi9iWnh/EtrzDzq0puMRpYlm4HLsvBCdvxd4UFgZmGbKJk7RRzJ5wX9EvbA",
+	"aOTy3qAFRdhnMJ2/lAnSphTsb8DonE9FQLGSLhbLwo0zsmDrFUPrxPvYAXln/iIzz4Nez6Ftu+rIRg/A",
+	"fdj7uwVGxVtopaRT7AfYqc8FUUrKLxiTVBdx8+x96e8qG/ueg/8r3m+t899+N0rvdEqTud02WORiN0D5",
+	"kRyP0f1iiIiOFbiIUrxAK3zHtGp6KZHL32f3quuWx0szG23Vaza/ZnqXm2R7qNkeCJo0msm2t+IVs4k+",
+	"6TDiAQZ+o3mdJXw0d6GdcL5PjvZP/rrGvkwYjfTkjy3uxI+2xR3uA3ZRtw+2+gnIGxHY9re9Ic8mLLgv",
+	"JGBVOiwsv8tkXbYFU6YTHqilW5AVn82y923Di+v/1ja3cv01+6z34MKr2NtSdX8XMQq33j5cFfm2VHUM",
+	"7w7YGT1i4RdoP5NujYRl23cC8VUip0xPWKqImROxOvl6uwDO+4M9CyfyB6vdjg8s5Am4F62n1n1CnQwS",
+	"Sy60rRqKjNOGQCsSSDHi4zQxQoAg5ubFY3t80j9rk353v7v/1+JdaDoQRlS3hYqHiZwplpAhDe5vhRVc",
+	"AXjVZcjaEAY7iga3HmxwmYQuskUwN35Cp0wDEvpvXse4M6d//PCmbM5cZrg1RNf6R8oA2huV+4LNMtPT",
+	"0JSRk98Se++px+Th9UhFUI/68rnZIdiBsuG2PAWUjXyjxXburNWnwYCb2HC9cU4W1V7LQj6/JQ8/ZUAS",
+	"6DRVGoXOsRGdDMllorF3qna3zJSLm7WXctzBPSMzm+ZrFiSxB+MuTXjjNeltsIsgYNN/pC5dLGPEdlGc",
+	"iJxrAta/6Bu1s3TtlOauXj97gcc0mBitJAsuOjk+PP5r2zC0iQzJ9cHRcd04zdd32ddLB1wMFL3o/IqB",
+	"oXed37/0D//0Boc2CUCyaztkkRRjQ4xd8obRB0gKlSnGXeT8rgZPoi5eybsxEBxVsxGlrOxsIr9X7rzD",
+	"3oHPwu8I1THw/DRYhcp89EYGS+rDZkzPz/y7y+/Mbcsj1wB6kLEALSu+5kbyYAGTu3QjZkF9sTeCKUtF",
+	"TBWmmr43twc56PYcpw0SBnmNNFJknBiiKl15fXvhFV8DfACGGCYA1y2TKZEJnugfb26uyJAqHtwKM0Tz",
+	"kdW9b8WtuGIyjlgexAehQ/bWwzu5sDJ5iB9kgDvn/UQWCL2CFuP00jBUZABE+oMl5ncXb18MYAxPcSfy",
+	"RSmTCXACXAqYEbCHshzw1y4ZZLLIwMPnS7SLpoFcTjIkzthU3QrH/mqYJNz/t+JGkoQJNiPUxheivwtX",
+	"rQ29m3Nu8ckH1vuJAYGDnM+C5bAYLGhRBAHhyuWGzVj0wMhEponKqnYz62W/FZuIK5dmRjc2ONEiUz6V",
+	"4XyJvvG5M5vNOoAxkyYRE2aJwoIYjFGtMbdZfvlRuxAu+bZVSGTOZYHzFu3vh8fsdNQ5HJ4cdPrB2VHn",
+	"lPVo52R0Fh4ER8P948M+xP3AJ4oFiZEyW8c/3lz8fPTml3fvX346fPrzwX/91H/16afjF8dvfvnw9OA/",
+	"3/569f7w9c9HNx9/ffHTLz/3n18f/HjRareAimxgp2uzcJKAbViSWZiIhygXDkjdLK1ghCUBWtdx9Dl6",
+	"/5T9+vPP/zX8r+vjT5+vh5cX9vmdzRJMWuet8OnfR/on9mv/2S9XnenTs4PXByfpZPjxp4/78X5yN/u0",
+	"P3756eX7F3//z/vq5EqjvQuwnrmLF1gqa5YEk7UEHbN6yBMWFq+epxSXrDQDf7wwvILxwhg67DhXKwsQ",
+	"rtyWpePXOm+x+U+T4auAv+c/vfz4x+X+O36pLqc6/vXZ5fHl31/w0c9dNv/pj/DTJX/PL+fvno/n75/f",
+	"H777+4vZ2+fwODiIxHD6shf+509RtYPloy9EO3MbiY1aYUEcqcTYZkT0ZQEiaxFHsnxKmnzhLVJx4+fB",
+	"dUzRcVd7cro+X5a35wKtL5cD3XsFMbBbzTQ8LcmafV+8TJG+ijq8hxMsjbapk3Cc4qpS6/1YDNVbJzzH",
+	"4+4rHs2l2k9lqxQmrpQVHyOWbq7ULOgldfU9FnIONs8JWEnPWY5Aney8Sipe4Be+VXbczGLPlO5/FObB",
+	"Y5g8LBwG61hf3ukmC5Wxk5WLtBg2U3b2Gv3ozx2aI29yrueh38JKgkGsjz0vl/pBiAanJX6yv+4nW9Uv",
+	"XjhZuiijY6lpNZGJ7kT8AZimzQ9ZrWtAltwd+2zLxMNLuV/QdEmDiUMZxyOvCAUIaqRJI++6rAtb9YWw",
+	"SLEuTGQP4oS2adX+gA1+D0ZtmNtXM2oHVODBz0Hj0Q1pNuhKKj1OIMZ8HVvrw/4eDadc7NE0xKpa2zB8",
+	"X5gm33ClL6DVBdOlb4nyV/ZcYu/KF23AzaLZBJLKmNAJZypjmha2p8bIkQF5FgWmVWXtft8hFcLaQUST",
+	"hxBf4Nza5hyac4nAfVuw8mfORiAIKIZlxOoocj7cIlcx29yIukI2Suh4yoTOLDl+G8ZVImOpmHIIb4Cg",
+	"hfEmXBMpiIQoXlEInIgwEjFJBbzYJe/K4HAjXCFoJJBT5kAOb4puazWRMxs+4YAPMYLCnK2pfGBklDCm",
+	"uuSjiMxZHITJ/EMqBoBMl6SsXVT5wVMQyCSUGB2gmB2wOa6Aj6hsERUzKIefaUvbjilk1xUn2iUvzEcQ",
+	"42BGDAYzjIZUT0gO/GnLDaCnYY3j+jzbnbWPaiEuBIBVfm+q9q93Fp6X6cfGOTYSLvZ3NYgl90MsFY26",
+	"OZFgoqTKciARTAFwe2j+/hZO7/PEUA8S23BuCNfGy1haM9pUgbCaneVWiuFUd1jRDyMD78zos1+KRQQD",
+	"KUYRDwwt8Zw67qZcAShhq8Ia/i656KDfvJ4trEnQSB8/SS6cLeq7pOpsgN+GnvP1qaFkazi81HmdTMMn",
+	"hUuufTy94sSzdG9guRHTCE8PeIeGPHZCpk1o03q39zRNxkyrFYFVOUijBT5VCBcQQBKT09mKPnIVJDTO",
+	"Ljs9SWQ6LoaQKgw9xO4dCOpEKp3JNJYswep8KwZ3d3bIdzHVk7u7gfvIVdwcjJk296MNTRjgNYgh4DbY",
+	"y3YG0XYF5Fbl8C0Qr/nZhCZmZi6qrzCrUDJ1K4TUiLeJIKiIiAl5tBiOaWESh3OSipAlCvKcV11dHpOz",
+	"WfvCjG7sVm0kmGU68W/FsHhYVHoHwRhm8mh2PQ767HS43+scjM7CTp8eH3aGR+yksx/2grPRKT0ZHh+0",
+	"2osfQ7t3CQ3uW+etZN/3ipVIza9Rx/tGDMWRW2OoFh353rD5C6gtuRcKlNE6L9A50N9ekxllITJG03en",
+	"4rdW1ahzfto77bV+N4wz50XNgMWK2+jJGF1gVO9FdkAQnMBow9lR3KpIDMv0BNFOclB2cIK5wgwhV4HE",
+	"yNhR4UxsJDRnBaa3oZK5Y7LT0EnTQZ3GAp23iUKsueEceMHWtqcMCM2TXIw3MrfhQ4Grqr7hRux9Mf+7",
+	"DP/ErYiYL11gbcHbNPMOHShriiijt3BjeVTQ/hJgYrgyMPQZ4vN1Ka/BhcpbkK/H780H6IvQwrUI4NiI",
+	"o91U/qyRLuMEsu0hQ+ZuRHnEwtbvf7a3clxe4TW568NSJ3m5Eg+FKIgXN7S2LoF9bQ/eeURQQynWz4lg",
+	"a2+S2YOVsWo2qQZra+e26Ia3KhhwzEWW22/wdC6NxmlgzYnhUC1SDyaSrCqRiqnGIhOYEovx78QdsKPk",
+	"D8GqgkUAsHClOyCuPgacGhd2T0cjzGBZV73HvNwtcJnta0BmUDZt+Ct7Cr7n0/fMhsu4Q2KkvfYCUYGD",
+	"CK1MhOud6Eh+DrvkbtwrXibLLsqbYoAMQgRlyLRPjLL5WTvdpktuJBkmLvEHzsSQBvcu44xQUBKtCgki",
+	"gLnWBjikwdrH5QNcf+/KmYEesalfgxBXvE5tZ9k53urVapqyKV6VupF0c8a9TVlz+fpt9ywX+qqTQCsF",
+	"Ns0BisLceE4uyimeuaSU4ZVERtSkZCqFntiIKa5zBO0tqholKsLMNcQYQ/e/fMwW/3Pezcu4zqq8jRK3",
+	"sa4znWdH5BsM/AdtIohpiQiN1lYbSCGYtcO7TFWXDFHYsLU5zquSTeaR6SIw7jsw9u4ffCcpI26dM9b0",
+	"RNn1bZo38r+KuiUPg47N89u6S/b95fNnl7btnTtmd+kfzSdSx/DtNCt8fptsekkeaFNLQ3s7Lg/YXzSn",
+	"5wvzvTo+8hF+G89HYYXqEnx9iQhfVQm4SVJVRapD2yZIfHllUSPslvDTtqcK0Cm70xQ9aEW9oBIz5MIX",
+	"71IBwSgWGqeJh6XI6va+4D+2a2ODg4GGtsccjLXNbXbHcjFym/a02pyShla0XZrOYMFfMV1a7a9wC3y/",
+	"R9lZ0/wV/de/NJZLPKso2Z6x1jJz1wY7jmacrR2xXV4638bi9M9Aqc+yRC0/NOe3sjK52kle/nQNsVtY",
+	"oxMcf64GZzuDnQY/Rw7dT0VIRjxi64dKZWL0FbovvklgY6W4ao60bv1cUH0Q4wPEknzbTG9prqcsGc8/",
+	"aZTlFYQhXMmwTom4ghC9nWkQbu0KEZZFN2a2txs5LmMpo616kK+gwV1uh5RR/U7IaHce5NhObcNV3vti",
+	"/rd957CZdKupzGmGYCROHMFWJE4cBaHYdhbYJORaEYReD24ja43p9omyW1201yhtI1s8FpnYLVoDIIHH",
+	"1nMyUlSqfdX3GBmkmettAEbbMMx84dIefxl1yYUtpI4Y+9Mp1wQIASKPM2/5ufuWDqWtqS3YDIN+yT1j",
+	"sYJ7DjiKueHGTONGsZkRP1VWyUsVAiIMuQxZJGfWwD3leu1L8SrVV/mKb1tuM01fpV89lQhmVBfia3Zt",
+	"e+GP0pUtscdsS1JWhU0prH/ZuWfzrd4JeV3Nnd4MlUqh9chfu0yKyAG/sF4rhi0/0tKHyDeRkiSRGhw+",
+	"0A1NtZxSzQMaRXPEMoxCgDbDs46QY1inBlDH1q34urZjFEZXKKO6Fevijkx8xWqvtaTiYptjV/CW8OmU",
+	"hZxqFuHDYuldIkXgHK7Wm2SWM5I0NF/qrQZEG6Zt9jojNrUWtTUyvhU5wt6Xe76D2LYStTQTYmzxSSfD",
+	"WKBRLzWDcc3ium5T1okYvWchsetjISZ2K+fcs7nHKfXq58NPr398d3Tz7OT5m7cHH/7zaf/X97/818vj",
+	"F37B5745Bta+F7anRB8u42uLl8VNlkT2T+x5KtTm9PEWnOKudMb1svDa20yoscVCv1OnUqkS8Fd2KLky",
+	"qjV5NJlJ5JvZ9bI8GwuZZGN/bTmq3XiMmlxBlpz3vjjD0PavoE2pdm2Pj3PJ7UT/FoRNY+38ft914HS2",
+	"4DtmwN/vcXMOnw03a32nzo0zqy5x6lxYS0Gu7WNFOG0rfA4jGdwrtBbYqo3DVOeA3hh/jBDeRiqSYgP7",
+	"ObpetnIkd3WDfBvv0Hd/gzgDBQ7liSKuWv83cQgt3ht7NOZbt21cXF3u2q6BXayyaWxNfixsoMOLbBer",
+	"s/KEIMSX+upsyyuofgTYRu5AbrLBg1RNoD4/BMJb0FP4AVAjUTVXkIRaRMvB6E6jZBZwJV3KLQ+YqxN5",
+	"Kwb2lwv8AQuRYAqILSWZ8UZgim2b128rNeUIFDioREZsg/xWFN2QSr5v0fs1m38b6RsX5xPXk2tEp1tS",
+	"FiDLD0AqR2rAf+88y70IWLl9rrkYlLWR/J3x0b0v92y+C4E8o+W17EEudSI7vjax0xnnbGi84QNcl0r+",
+	"YHi3kDMixRYzL9bezu1wytUmkNdm21p+W05xo2MZgtsyhD8iGrCpPYre6/NSEFePzLDMwZjpKxleue8G",
+	"bQuiM5EzMqVibnNyIUSBC5WORjxAFGKbmuuAb8CnhZVhoQSzhTOwTzMHuciCHmcyjUIA5CFMAGSCa3Kz",
+	"eI5X5Zm0dh1uAJ3U8KiQBVzx7RDqCyyiBF6l8Iki2R4TLsgojaLvjHCvoPBjhXBTV5SyBnnjngEpQoXp",
+	"QRvlgDyWYmOCwIrV684WvnqZyGmT6cLLN7Lxq1dQjL3lB4m30K5zMpzbg4NaHVcIi4BIer6QHHj8dF6K",
+	"yMkIryWkMMvgqmDaPy26IxwUiE9xtSsNRaEm87s3eqjJPKHUZONVsSX/dmrwzQuyA8Il+6z3AvVQTr4x",
+	"l0xbyzZWkW/fs3nbLHD7nouwHcvwTmFt+HYQp3eBTFj2AxaUvxvzYfYT1tAr/WRNdXeJrSh/N5xrlv+s",
+	"mND2p0AqfSsOegfHnd5hp3dw0zs77/XOe71f24Uf93vuR3AStNvtw+Ner71/2uu1z+w/zP96/dOjk+P2",
+	"0UH/4PS0vW5C0Uc0LcxJDMSLcQmG4LbB364n1pCBpP44nLoxE7qYvloPRnVTMJ0UMwaVpnNlUdtdqIV1",
+	"tqo2GTKoXFiulhZQQYYM9BTkVDpPUMJcNE96qmCzYs3K3Yj0hR6gRxp9bYsIdMvC4lRXJ3VuBYzzy2Jd",
+	"0N8Qy6YgAwIAqrc6aJHyzB5uGr6xgMR6OSpTD0cNt12F8cgVGSiVCaiDSIYWkzWj95Ap3MwlJpPVJPmK",
+	"6efY0LUt4bLU3fkBoL3Rm47zeQCRxwx7wsdYpZ3aAFYpauNXIQHXf2119gv1oLnQx/1WoeJwx1tyuGaY",
+	"RUMpgCplpRK4QjnXcuisIjl3IXKaOFyImhnMKNfX+LV/Hr12Xjf5uFeYQs8zg13egKX9rRVd4R1cpa91",
+	"EF2KqRFnyyMoJd8DsdmNsZvS8JhWa7FkZ2fCaKKHjOrlsIWrj8+PWUO7YeV5+1+Zg79hVNVSS2QefjN2",
+	"Db1b+ORYJjZDwGqRW2LgRfPMIjO/IBkBZfigC7ymSz7AN1DkU1dhtqvc3NUXW1IiyMbRuDcLQIsQYUsu",
+	"ijAaNAPRQPwNG/qWIXBYgygroIPbyslF6yeURM6hwk0/t2LIRljKx8Lx5ovRLt9x5sBiNFQpw76QyM1o",
+	"EnGW1ONYbVbK5oNdogwGajfoN9hNUkCU/Xp203ewuUxoQ/NLsHCeKMLta9sHO/9JgoUCiMpSnRSso7mj",
+	"mu2dxjw4YfE4mrkWYGTqKoIXqL16+lRerugxt8EH4AXXtrHdEB62jj01I7oa26ydsz1ugUzMYSJ28OYC",
+	"zlOVHIxVMTMJfuRjIR8Hn7LmVQD8XuVjLOwJDBfocQjW8l1J8pA2hZG62jBOHA3iY8QyJOBeUutxf3Nh",
+	"pNsiP2xrR9QHjW+B+tzVrQq0d/W9EhzAywQ6pVEunn4tcrtwS4VrOGSPETVWF4qYiUJt+Tx0weNe/zrl",
+	"If4HV2nI/OFZuYZS1RezvMvtXkZpXRLi+wIew7G5ZzHWFt3vk5DOrSM9W24ymBkaHtgSgxQIexDZVNnB",
+	"32zgPPTnYH+UThidmgM8oGHIHFjbA2czwG0J2QOLDNlgQlNzwsJhf7PCI7hocpQFUrnk2Hsuao0B5lnJ",
+	"CrA0mRwafm0++XPlKNCQAl/UdY5PH5sNfI376XgHdYWqOlAiDAdUbwtBDuixgoxopFjW/VDKiFGxY4MH",
+	"UFDZ5A/j7yDNrtkQLoyXRcCi7ChYnLnGEwLLa87NtMAg7OFfziH4lI7Zcmy1pkxgW8f7Eof0jY43LkgR",
+	"lW8aY06y1XlBIBmxhImg1niZvVBfV/mg/7/ryMGufoUjh9SzoyOX0QJ3vdScPXus1szbKCEZKhk9WFEu",
+	"I6diBltugxkDLHEhCq5NlERKDWgUkRHlkSLc4tOYkVVi24hVHtBwlMxvRRG2dSG8LqSaQiC8nAmXH4dX",
+	"/pAG9+NEpiLMrEcuJ8EWcprY2sYwjPaCxwNTwMwza9hpwkV8pYpho4AWvtewOhgcjvNrm4ZwXepwaoBA",
+	"uLCKzACHyMV4AOQ+gJoTA+sKmZlLwB0KNPt9yzhmHCsg3MAsIDaMZnTd8IA2sDYthuOZ9u5KJWjgl1So",
+	"NMb1gYZwIHepyIqOV34vYqw1LraEs9n7Av9vENW30d2M8X0bnqn6fJuDr0rWigyZUYKzBNTBmCGfGNiq",
+	"xIr0e/3MpVTM9/l2dJ3nCXG7/I3oeJEcubhLFdskS+hxct0rljHj3UoYS7f/e8ga2nADN4CCQ16QR9w1",
+	"wVF2WL5Q5gYtWA4LGY2YOVo2VZpMuUg1axOMaFIY2WmeAn/ET2dY2drcKKliXRLKQO3RmHenIUBugzww",
+	"RckCzPO3gkZmpUIzjykXVgiypAXvQd13NFxQMmKzzEsvo7BLLpxzyJr7bRwOoj2zkACW2EgmRMkpyz6N",
+	"pBi74AQWKQaQY1YKWYf424j2YJcty/LnCjO0EODbwTB7RJcsx247iNGxDO+COHWRZndaahrZOOEfbls0",
+	"mLLbVjuW4Q+3rRkb3rb+JP3uwf53gi2dWcAcYTaFlMbA0uW6b9MCcBelqm4on9txZOOzkXqGxF1VUNus",
+	"2W4sBVdCy84LAKNNm00VA4EfOqir3HYr6ku3xTJcWbmNbFa47eufAqNufZ2ib+aAQM234Ul4NjqkB539",
+	"fnDa6bPesHM6Og47R3Q/OGFnB+Fh77BSjM18iyXfaByb8zGRsecVp5GzYaWy2n6ve9zv9roH37qamqGd",
+	"nViuk1QAygZW+d2sqFqTs9wcVb2xHepfWOq7IAg5E3WguC4M4RFmk6J9pFQMIkM8NToVH6e41zaBoBFJ",
+	"/At+/X8B/HoB5LQxYa6LnLENfPVNkdXXUPS/MZ46udTKSFOJAvldSCegR3JMuMhUDZ64HMFiVuDXgGNf",
+	"QRWPQ2RvqlX/C4e9qmA/crN2iLneaE//hbT+vwtp/fF3S1NsjaUw65+Moob+3R/MDg4WfTPURXTIkc8N",
+	"CYCKmiYO4poKF/dhw0Ly8iaxzRUzx3Wg5iLIXureipsJE6iUWNhUbnRioQlVhTbbZDCVIR9x86lMyMBa",
+	"aV07uaNKjrA1G5uinNK9gVJbp6h+S7h4O5uCd9qhKXtR4c3/moahvDMvf3uv9OoVgpzSaxaxQO9al8qx",
+	"5HfpxN4hLH2MTdf4rYFHbIA2uJFTAPWTKxl+r6rUlQy/jQ5l1qQWnRqQUZWWiSvzLUg8oYqRwRUTIRfj",
+	"wXcBRhjLsBFhPV59WnC9Fv9tk60zx1djn2oRQGNVsdtC9RGbwU2uL1/dvPjwFvWU68tXry/fvCGzCROO",
+	"Yz9RZJzQgLnkaa4AIb5L3rvUSbvV9mZrO1COkqMSLzqXomM9HVmajqIjwDp+pM93oyP6NTy+jc4JiFzf",
+	"8khcaxnDmod5uYWGZ2NbGI+P9t4iCezyWl2ykd+DWrnBlq2vSlYwUkoYPlRriqqld5ffx2ADIZ/Y8FoG",
+	"90wXcvTSYZxILQMZkcEkVffdh/2BldeNBGLDvBwPe6KITHWc6iK0UpvQIJHK8DcU8tsFRPrsUzKh6lYw",
+	"EdqracajCFxOwJTgQ0gh4mNBI+XCc4IIkINowlDQt5BtxQFhGmGcyIAp1SVvMb2QCtga+71z88I6sfCc",
+	"0Ci6Ffgw58sA2QbTa2cgU+4dWLGB0iEXA2hulnCXj5jPEQH6nWMDWHo2h5BB5zZQLgvbvxWYw6IsFp1S",
+	"mfF5Q7XjAmZ5IzdhzZ8mPJg8c/OpgZyxE1JMQBZLnOrqOkxTZWtUDRnGH+apoXYRS3jnCFfuUwrg5bWV",
+	"gvoxA1JVlYQwmIBGDpgKbI2K/4GuSJ19/kQRFSSMibXmq/W86Wy1nj9yrp94qCc5jeC8jBwYGGFH1Cpf",
+	"ARZBKkUkI+LAPsDB5AgEjTAUfmR8PNG+cSRyVjsI82yLg7g2TAU3IY3NTh73yWv+FNV+zB3G4143niEN",
+	"7jGzZqs66TUe8ivLeBfloH3UFyqhBpZ5/a3Ap8hIRhEs6ONvM2wfS8wXD4flrIUbzjKpNQWTNB4nNGR3",
+	"marUdg3dgd+/8DcPwc/h/lSRnG35xgykUDJiu7kyZy5+454lgkXAvM2LHS64uam40G20h8Et4Rou06QL",
+	"irgVSpur8p7FOZs1Y89K1AvpmPA2jFZm5ka5tQu07qJvRtvPsMD+7oj7JTTlGD8sn8u5faLIA08gP3NK",
+	"gwkX7KuT+rZpO553MOBrK7SNlGiFJIXxRoQmwcTITLRGAhCMhUCa5uU4keOETrvkncSAIpmQiIv7W2Fj",
+	"pVxrRrBCtCyKApYhBcVtTJONTwl5Ata8eUWSIj5B6lGpAs9kPN+hHIXzgXQIDCemIkdZz2bZtmAZLt0+",
+	"kDGHtAotCc++9iMSu1Jxi1X09h5osod3m+/ms9VlGhWU6ffOjkul9PaapAy+ZizG8aVTlvDAbUqFIriA",
+	"en9mr1IFNa8qsluq0J/jzaxkLH4PzX4fV3iBzRnhuTjRrcANy3huCQWoo3CP/09gaTLVW+ZpqMEsMDQr",
+	"FDbiaDvW5cyWvkzkdGc8yJCLYccZuzECoFnub84uvoag4TZ9i5JG4RDKVKOU8T/lGLLPLNiiyIznazoF",
+	"NK5UZLy/eOY+e20+ciacXtImNm0Q4KbMbXAr0L5UhKGKE/7AIzZeML+UhAY7mEed2BefWXApdmd7sevl",
+	"CjnRZJxOWQEzBt0DWV52FsZr8RTzoOcWKPydyBCg3yIAPS091lkscjF/+fjwdDGBGfAML/H1g6NjUOXt",
+	"n/sL0ckLM38hHngiBUBYP9CE02GE3uV3F29f/PDLxZuPL9oQtV7AKa/QTJ2MwMRDq+GUitWC//uH3//9",
+	"h9bSaR73V0/sZoI0a1iw+f85Bl9raQ4EoapLniM7Om86H9NKbWr5wWkDycyMaSaT+5IUuv5AbBPPee1w",
+	"NhMcayyQrd3ZD18543B2+DKLVpdcaypCmoROaTXPlfuNJYlMQGrXE4YWaTQS1JbJ/5cB8FGD2InQUOS7",
+	"E6qIc1ZsI5A0BQ+BbZyLbyostB3Pvys3mP9mBIAUwaW2K1lEcrw8+7AYbYbFDSC5azgndge6BOPULsAq",
+	"dk6KDsfPHRH+XUkxcHrxT9fv35EI8gdtGpLmU9bO49jwlA8CiK8adMm1UdforXC/mLtnAHjAAxSYheYi",
+	"ZWTIJhwUO6qhfeeDt4PXkgxQ1sRIOgIMLHP9l5xlZJWvbDtBaujAfSPHavsCS6bjZwsgY4sGatcZ69gL",
+	"VssRcLUeyRMz4GkIinPwzbj/Wdaq2WG7WpEc1zJoyqMlHKq3Cqt56dgim9Hq8GVmCdfaLJi22Qfc2s6o",
+	"RqNHrqD5UP/rrkReRZ/J8J5CqhGBs8lFvDhyB5DN4O9C3CGemryOFjwGaD4Xun/PYt220SvgeF1KFYsI",
+	"4EXZ7KLzK+380eucdX7/st8+7v95e9v9rdc5M38d9P78tyaTu8KqaOTDy2fk8PDwDNfeoteCQA1zkKMC",
+	"N6qlGT41h3Yaqy04MnGvKpSa04GP7blhYQBEPi5klUuTedeLl8w6LOUaf7mFFbhtnd9WyXT/fP/g19tW",
+	"+7aF/ADeUTqUqYZfkW7gV5dq2QkPe4eFFEyXmrnfD067J/CV2Rn4Zv/soNvrHnT3e6RDOuS33sHeW5rs",
+	"mUGcu+7Jv5tT+zu5vb1tvXpxQ/YgBXFvv7tvfiEHvR457t+2/lyR9dyuTbVeaxDVIWQD2CDnGmhjG7ku",
+	"NHS0Vm/OaBioZO75u1TQB8qjHYgRq4tZ3eTYq67ikjtLZnnDNGJJBlAUyzA3rI94FaIagwkyb5+FMwIf",
+	"BsQ/n1dLYmH5OYxFVm2iZWRvYryyk9RotewzZHG7WARXaAdxEvJqWsVSWTbLG6wigMtQWyfLQj3N8X7J",
+	"kE62FQf2P7eU1mwytxC9UJsCi2hLs00ygYdZ8Qf4+dvGg8Uy0Z2RTGY0CbdsMg9oknCG8PE3z64MLxAs",
+	"wITZS+3+zGprAuaSLAa2RlLGQxrcEyMTJSMasPatkEn9BzQME6YApMxi0gI2iBm8FFlzO/cFvsTlNEQu",
+	"E72q1IkZjFkeM53SBX3aq7GgY6NLLei2HMjR0eHRN9KEM/P5dizl0BhGnLjFIq5s3T+5qVxpqpdrtBao",
+	"JpDTAnSOjRjhInN6I3SHTIWt2hDNyTiRsy65kSSgUZBGGFOfUM3a5uTqhJpFncnsolIVY/hgKKW+DAdb",
+	"1SCvYcK7jQPGPmq4flYLzN3cFBU6w6ldRGYejL+1MmQuhqRUU/0REdyPJkMsz70M5+LRN/3PtgL4zvYa",
+	"Ovi4pIaMOcDKSkAlDKltVpcrVzz39LYGQIXdHIts0rGFpLeFR3JdKlj9T45JUp5MHS7Jdblq965y4irF",
+	"wbeBSbIurkh5Pb7XhLjyKL9NblxlpWqYR2VLQW61orut60zmTH8XiXKVoX5F3JGl+W9VLrb3pVwxf8tw",
+	"I489AGtDjlSWvYj0Cdgj92yOl48HXmTbRccdvufCoFwEgKVZ9b3Bjyzs2le6MJoe++8gcWzj4/0Yw8F1",
+	"5aguwya5QfrO1AcZhYhWUUvxZF04k60e7l1fa98G1uSfjr4dxkl1TBbr5JtAnDS4s/ZozDvASnchlb9G",
+	"Hr27gkRXl6/ZvE5cvgHjwnxXYrJvq93F1Ab+IdGhxhOiWJAwrb4lt9uBXG5k6+9UNEfK+DYiOfb9ievJ",
+	"NWz7EtrEawZ9JOZVNOniv/PK1moiZ4LQMeVbEa+cqC0cue6KOW1fxM7Y1d6XezbfqcyNxN1MeDY7CQm0",
+	"WISVuN9cRrWVmQH9KoT4VK53KkF/gJFstMXb5TyrzSuvzT7mpjy0JdZdRh/B4BnIaTGKJWLhGDyYGoHa",
+	"XZUYdCLa4BJwEiYMoJnAhxgxy5srmXAK/YTWfIruz8yVCE1ZeHdPa3NMRWJhDv0+nOvSEBC7C2oxQ3JZ",
+	"2CUXgkxkCnCPQSQVCw2dWjB5F2BiWASzMdAQV4mcwYJOdQkujAOVxgqILMSoGUizCsM8sxtCzKFL9wH2",
+	"uyWn6Ee1SU0M+OplIqdNiAZevpGNX70CUJma+PI4MVPQczKcW+cy2tW5Qlzo+pr28PhpTfhqS0jIq2Qi",
+	"neLBgj+x+hyyFiDQVhuhuM15XD8nBKYHiF+NF+Mlhj7t1KCJwypBgwXqoRwlYg5wW8s2El/7ns3bZl3b",
+	"91yE7ViGDqS/HcTpXSATlv0wZVOZzO/GfJj9ZIGNij9ZEPo7d9Lu4CxmP5uTaH8KpNK3whdP1i78uN9z",
+	"P4Kjst1uHx73eu39016vfWb/Yf7X658enRy3jw76B6en7XXDWPAkD+cOCMkcPaCz3dj5q76bJujigEO7",
+	"JYXho/qnBxQ3U6jTQWB6O1JAUrUdwHAsiz5C8ETIzBjOXUyE4VXEBvsgeCdEfwznkLg7pTzKghWyEg4W",
+	"vXhCFXlgCYBSro8s/lF9v5jiZmzfRrWAVal1BhshKMuuCaiw4NBl4fI7MPFj9s+oijhuw9K3bi55hNUf",
+	"jtjeF/O/LSsbm9H32mZ9WOqiLf8CfyqsdVYWrgDJCzKhRfQBvdPxABAdIznm4m8k5IoOI8MmgonbVZu7",
+	"vlUvgE3v+q4s/Xb7dnqnLD3o34Epf9N9WV+v/KhWIYp/Bav9Fk7sbq6ib2Oh/54pNDPGm4FYC3wbU/6R",
+	"ZTlJ55uY5a394LuqMv2LHdM3hO3GZdktcvd6yNn/kwtQ44Z/BfDuX1wxxJ3oQFmpxToIb3fYvi6KN076",
+	"e9VfcHTfRoOxK1NzcVgegNGGtuIyjBNwvIlheaDYuPrZUAqcICrU96DZPLh9b0R+O1ZebN97X/Afuy2E",
+	"vCnFfw1c7KY056mFjJ/+MxRDdvNwMVIhhXjlZoS4DCL+66NrZ7S049tvOUV8DyrWmvzkMTrWL5ZJ5K64",
+	"2UTSKV9q54UCNtLlPVN0dC7u6aeJvJhe7rTatZPea7Y0oFHkzB6QHQG6oQgzMtyibd325ehcIvNuHDVv",
+	"GmVBmph3zL4NGU1YAs9+N4+MwIk7miZR67y1B8zTNr+AoBsEYJu1QZvWKQnBnOjLZIm1/AI+i8s1T/XE",
+	"I/6a6/d80V+KWJmpIO+fXZbSTQqZXqHyidM2yQm3pVQbFQpuZ2l66tzhhah2Bqyi2pA9hbMC9LFCj1n+",
+	"1GKvTyMZ3GdOXBg8YK1jCREuyDMWTwpNuSPnUV2eXWIBcwVO3KymPp9a96u5Kf5mE2HRYRunUWSFFdu8",
+	"rXjuW51qtH8eXZSiW6FYObRSbByrJGc81nWWHZO237Xubo9AquJ36BXygFSBymM6Q7dmcQtQHarxuWZZ",
+	"iyWqC60uuZC16VKGXclcZC8yv03iiOqRTEpEHE65aNYc7NATQsdOgXNNjCHl1oP0QyOo6RXmVb5zYrdD",
+	"gWP5uWMIV4pFXs3FA424uXBTYc6b2ZiAapDrRjIZ8jAEvpFQze5slWjDRqS8i2gCPrtUqDRGUrtjIpAh",
+	"F+NWuzVleiIRvAZqWzPbSZaA3oa0yUTQqPX7n/9/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -1,8 +1,8 @@
-// Package web is the dashboard: React in src/, built by `npm run build` into dist/, which is embedded here and served by huskd itself under
-// /ui/. It talks to the API like every other client, with the token of whoever has signed in; the server does nothing for it that others cannot ask for.
+// Package web is the dashboard. `npm run build` builds the React sources in src/ into dist/, which this package embeds. huskd serves it under /ui/.
+// The dashboard is an ordinary client of the API: it uses the token of the signed-in user and has no private endpoints.
 //
-// src/api holds what speaks to the API (types are generated from openapi.yaml), src/ui the parts that pages are made of, src/pages one file a
-// page. browser/ tests all of it in a real browser against a real installation.
+// src/api has the client of the API (the types are generated from openapi.yaml), src/ui the components and src/pages one file for each page.
+// browser/ tests the dashboard in a real browser against a real installation.
 package web
 
 import (

@@ -90,25 +90,25 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// RenewCertificateWithBody Get the node another certificate before the present one expires
+	// RenewCertificateWithBody Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RenewCertificate Get the node another certificate before the present one expires
+	// RenewCertificate Renew the node's certificate
 	//
-	// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+	// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+	// GetDesiredState Get the full desired state of the node once it has changed
 	//
 	// For the node's agent.
 	//
@@ -133,27 +133,29 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RegisterNodeWithBody Join a node by a one-time token
+	// RegisterNodeWithBody Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNodeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RegisterNode Join a node by a one-time token
+	// RegisterNode Join a node with a one-time token
 	//
-	// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-	// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// For everyone; no token is needed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/register (the `RegisterNode` operationId).
 	RegisterNode(ctx context.Context, body RegisterNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportSamplesWithBody Report what the node's pods use, in a batch
+	// ReportSamplesWithBody Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -162,7 +164,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportSamples Report what the node's pods use, in a batch
+	// ReportSamples Report samples of the node's pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -171,7 +173,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/samples (the `ReportSamples` operationId).
 	ReportSamples(ctx context.Context, body ReportSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportStatusWithBody Report what really runs, in a batch
+	// ReportStatusWithBody Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -180,7 +182,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
 	ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReportStatus Report what really runs, in a batch
+	// ReportStatus Report the actual state of pods in a batch
 	//
 	// For the node's agent.
 	//
@@ -190,9 +192,9 @@ type ClientInterface interface {
 	ReportStatus(ctx context.Context, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// RenewCertificateWithBody Get the node another certificate before the present one expires
+// RenewCertificateWithBody Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -209,9 +211,9 @@ func (c *Client) RenewCertificateWithBody(ctx context.Context, contentType strin
 	return c.Client.Do(req)
 }
 
-// RenewCertificate Get the node another certificate before the present one expires
+// RenewCertificate Renew the node's certificate
 //
-// The present one stays good until it expires, since this answer may be lost. For the node's agent.
+// The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -228,7 +230,7 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 	return c.Client.Do(req)
 }
 
-// GetDesiredState The whole desired state of the node, as soon as it is newer than the one known
+// GetDesiredState Get the full desired state of the node once it has changed
 //
 // For the node's agent.
 //
@@ -283,10 +285,11 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 	return c.Client.Do(req)
 }
 
-// RegisterNodeWithBody Join a node by a one-time token
+// RegisterNodeWithBody Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -303,10 +306,11 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// RegisterNode Join a node by a one-time token
+// RegisterNode Join a node with a one-time token
 //
-// A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-// heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// For everyone; no token is needed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -323,7 +327,7 @@ func (c *Client) RegisterNode(ctx context.Context, body RegisterNodeJSONRequestB
 	return c.Client.Do(req)
 }
 
-// ReportSamplesWithBody Report what the node's pods use, in a batch
+// ReportSamplesWithBody Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -342,7 +346,7 @@ func (c *Client) ReportSamplesWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// ReportSamples Report what the node's pods use, in a batch
+// ReportSamples Report samples of the node's pods in a batch
 //
 // For the node's agent.
 //
@@ -361,7 +365,7 @@ func (c *Client) ReportSamples(ctx context.Context, body ReportSamplesJSONReques
 	return c.Client.Do(req)
 }
 
-// ReportStatusWithBody Report what really runs, in a batch
+// ReportStatusWithBody Report the actual state of pods in a batch
 //
 // For the node's agent.
 //
@@ -380,7 +384,7 @@ func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// ReportStatus Report what really runs, in a batch
+// ReportStatus Report the actual state of pods in a batch
 //
 // For the node's agent.
 //

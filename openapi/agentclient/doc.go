@@ -3,7 +3,7 @@ package agentclient
 
 import "husk/openapi"
 
-// What the operations take. A new operation needs its types here.
+// The parameter types of the operations. Add the types of a new operation here.
 type (
 	RegisterNodeJSONRequestBody     = openapi.RegisterNodeJSONRequestBody
 	RenewCertificateJSONRequestBody = openapi.RenewCertificateJSONRequestBody

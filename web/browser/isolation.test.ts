@@ -8,7 +8,8 @@ let volume: { id: string };
 
 const EVIL = "<img src=x onerror=alert(1)>";
 
-// What a hostile tenant would try: markup in its log, and sequences that steer a terminal: a title, the clipboard, a link to a script, a report of what was typed.
+// The attacks of a hostile tenant: markup in its log, and escape sequences that set the terminal's title, write to the clipboard, link to a script,
+// or report terminal state as input.
 const OUTPUT = [
   EVIL,
   "<script>alert(2)</script>",
@@ -45,14 +46,14 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await gone(owner, pod);
-  await until("the volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
+  await until("the volume is deleted", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
 });
 
-/** harmless are controls that only show, find or copy. */
+/** HARMLESS matches controls that only show, find or copy. */
 const HARMLESS =
-  /^(Menu|Search \/?|Search|Light colours|Dark colours|Help and keys|Skip to the content|Husk|Clear|Download|CSV|Load older entries|Open again|Try again|Dismiss|Copy .*|All events|Usage|Without the filter .*|.+ viewer|.*=.*|Name|State|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|What|Kind|Core-hours|Memory GiB-h|Volume GiB-h|Network|Cost|Only .*)?$/i;
+  /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|Kind|Core-hours|Memory GiB-h|Volume GiB-h|Network|Cost)?$/i;
 
-/** changes lists what can be pressed on a page that is not known to be harmless. */
+/** changes lists the controls of a page that are not known to be harmless. */
 async function changes(page: Page) {
   const names = await page
     .locator("button:visible")
@@ -61,7 +62,7 @@ async function changes(page: Page) {
   return [...names.filter((n) => !HARMLESS.test(n)), ...links.filter((l) => l.includes("/new"))];
 }
 
-test("a viewer finds nothing to change anything with", async () => {
+test("a viewer finds no controls that change anything", async () => {
   const page = await signedIn(setup.viewer);
   const found: Record<string, string[]> = {};
   for (const path of ["/", "/pods", "/volumes", "/images", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
@@ -80,13 +81,13 @@ test("a viewer finds nothing to change anything with", async () => {
     );
   }
   expect(Object.fromEntries(Object.entries(found).filter(([, names]) => names.length > 0))).toEqual({});
-  // Whoever knows the addresses finds no more.
+  // Opening the addresses directly does not help.
   await open(page, `/pods/${pod.id}?tab=terminal`);
   expect(await page.locator(".xterm").count()).toBe(0);
   await open(page, "/pods/new");
-  await page.getByRole("heading", { name: "A viewer orders nothing" }).waitFor();
+  await page.getByRole("heading", { name: "Creating pods requires the developer role" }).waitFor();
   await open(page, "/access");
-  await page.getByRole("heading", { name: "Only owners see this" }).waitFor();
+  await page.getByRole("heading", { name: "This page requires the owner role" }).waitFor();
   await page.keyboard.press("c");
   expect(await page.getByRole("navigation").getByRole("link").allInnerTexts()).toEqual([
     "Overview",
@@ -99,17 +100,17 @@ test("a viewer finds nothing to change anything with", async () => {
   ]);
 });
 
-test("another tenant sees nothing", async () => {
+test("another tenant sees none of it", async () => {
   const page = await signedIn(setup.stranger);
   expectFaults(/404 \(Not Found\)/);
   for (const [path, heading] of [
-    ["/", "Nothing runs yet"],
+    ["/", "No pods yet"],
     ["/pods", "No pods yet"],
     ["/volumes", "No volumes yet"],
     ["/images", "No images yet"],
-    ["/events", "Nothing has happened yet"],
-    [`/pods/${pod.id}`, "There is no such pod"],
-    [`/volumes/${volume.id}`, "There is no such volume"],
+    ["/events", "No events yet"],
+    [`/pods/${pod.id}`, "Pod not found"],
+    [`/volumes/${volume.id}`, "Volume not found"],
   ] as const) {
     await open(page, path);
     await page.getByRole("heading", { name: heading }).waitFor();
@@ -119,14 +120,14 @@ test("another tenant sees nothing", async () => {
   }
   await page.keyboard.press("/");
   await page.getByRole("combobox", { name: "Name of a page" }).fill("hostile");
-  await page.getByText("Nothing is called like that.").waitFor();
+  await page.getByText("Nothing matches.").waitFor();
 });
 
-test("nothing that a tenant writes becomes anything but text", async () => {
+test("everything that a tenant writes is shown as text", async () => {
   const page = await signedIn(setup.owner);
   const title = await page.title();
   await page.goto(`/ui/pods?q=${encodeURIComponent(EVIL)}&labels=${encodeURIComponent(`note=${EVIL}`)}`);
-  await page.getByRole("button", { name: `Without the filter note=${EVIL}` }).waitFor();
+  await page.getByRole("button", { name: `Remove the filter note=${EVIL}` }).waitFor();
   await open(page, "/pods");
   await page.getByText(`note=${EVIL}`).first().waitFor();
   await open(page, `/pods/${pod.id}?tab=logs`);
@@ -152,13 +153,13 @@ test("nothing that a tenant writes becomes anything but text", async () => {
   expect(await page.locator("img, svg[onload], script:not([src])").count()).toBe(0);
 });
 
-test("the page is served under a policy that lets nothing else in", async () => {
+test("the page has a content security policy that blocks everything else", async () => {
   const page = await signedIn(setup.owner);
   const answer = await page.request.get("/ui/");
   const policy = answer.headers()["content-security-policy"] ?? "";
   expect(policy).toContain("default-src 'none'");
   expect(policy).not.toMatch(/unsafe|https?:|\*/);
-  // The browser holds the page to it.
+  // The browser enforces the policy.
   expectFaults(/Content Security Policy|Trusted/);
   const blocked = await page.evaluate(async () => {
     const tried: string[] = [];

@@ -9,7 +9,7 @@ afterAll(async () => {
   await Promise.all(items.map((p) => gone(owner, p)));
   const volumes = await owner.ok<{ items: { id: string }[] }>("GET", "/v1/volumes");
   for (const v of volumes.items)
-    await until("a volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${v.id}`)).status < 300);
+    await until("the volume is deleted", async () => (await owner.call("DELETE", `/v1/volumes/${v.id}`)).status < 300);
 });
 
 beforeAll(async () => {
@@ -17,15 +17,15 @@ beforeAll(async () => {
   expect(items).toEqual([]);
 });
 
-test("from an empty tenant to a pod that runs, is looked into, and is deleted, without a reload", async () => {
+test("an owner creates, inspects and deletes a pod in an empty tenant without a reload", async () => {
   const page = await signedIn(setup.fresh);
   let loads = 0;
   page.on("load", () => {
     loads++;
   });
 
-  // What an empty tenant is told leads to the first steps.
-  await page.getByRole("heading", { name: "Nothing runs yet" }).waitFor();
+  // The texts of an empty tenant lead to the first steps.
+  await page.getByRole("heading", { name: "No pods yet" }).waitFor();
   await page.getByRole("link", { name: "Create a volume" }).click();
   await page.getByRole("heading", { name: "No volumes yet" }).waitFor();
   await page.getByRole("button", { name: "Create a volume" }).first().click();
@@ -34,26 +34,26 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("button", { name: "Create", exact: true }).click();
   await page.getByRole("row", { name: /kept Available 1 GiB/ }).waitFor();
 
-  // The form and its twin say the same.
+  // The form and the document describe the same pod.
   await page.keyboard.press("c");
-  await page.getByRole("heading", { name: "Order a pod" }).waitFor();
+  await page.getByRole("heading", { name: "New pod" }).waitFor();
   await page.getByLabel("Name", { exact: true }).fill("greeter");
   await page.getByRole("button", { name: "Tiny" }).click();
   await page.getByLabel("Image").fill(setup.busybox);
   await page.getByLabel("Arguments").fill(`sh -c 'i=0; while true; do i=$((i+1)); echo "hello $i" | tee -a /data/log; sleep 1; done'`);
   await page.getByLabel("Attach a volume").selectOption({ label: "kept, 1 GiB" });
   await page.getByLabel("Path of kept").fill("/data");
-  const twin = page.getByLabel("Document");
-  expect(await twin.inputValue()).toContain("mountPath: /data");
-  expect(await page.locator(".twin").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
+  const text = page.getByLabel("Document");
+  expect(await text.inputValue()).toContain("mountPath: /data");
+  expect(await page.locator(".as-text").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
   await page.getByLabel("Grace period in seconds").fill("1");
-  await twin.fill((await twin.inputValue()).replace("name: greeter", "name: greeter\nlabels:\n  app: hello"));
+  await text.fill((await text.inputValue()).replace("name: greeter", "name: greeter\nlabels:\n  app: hello"));
   expect(await page.getByLabel("Labels: name 1").inputValue()).toBe("app");
-  await page.getByLabel("Form").selectOption("json");
-  expect(JSON.parse(await twin.inputValue())).toMatchObject({ kind: "Pod", name: "greeter", labels: { app: "hello" } });
+  await page.getByLabel("Format").selectOption("json");
+  expect(JSON.parse(await text.inputValue())).toMatchObject({ kind: "Pod", name: "greeter", labels: { app: "hello" } });
 
-  // The image was never imported; ordering does that first. Then the pod becomes Running before our eyes.
-  await page.getByRole("button", { name: "Order the pod" }).click();
+  // The image is not imported yet, so the form imports it first. Then the page shows the pod becoming Running.
+  await page.getByRole("button", { name: "Create pod" }).click();
   await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: limit(60) });
   await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: limit(90) });
   expect(await page.getByRole("listitem").filter({ hasText: "Containers running" }).innerText()).toMatch(/\+ .*s/);
@@ -72,7 +72,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.locator(".xterm-helper-textarea").focus();
   await page.keyboard.type("echo typed-$((6*7)); stty size; exit 3\n");
   await page.locator(".xterm-rows", { hasText: "typed-42" }).waitFor();
-  await page.getByText("The shell has ended with code 3.").waitFor();
+  await page.getByText("The shell exited with code 3.").waitFor();
   const size = /(\d+) (\d+)/.exec((await page.locator(".xterm-rows").innerText()).replace(/.*typed-42/s, ""));
   expect(Number(size?.[1])).toBeGreaterThan(15);
   expect(Number(size?.[2])).toBeGreaterThan(80);
@@ -80,9 +80,9 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("tab", { name: "Metrics" }).click();
   const chart = page.getByRole("img", { name: /^Memory: used [1-9]/ });
   await chart.waitFor();
-  const cpu = page.getByRole("img", { name: /^Processors: used of one core/ });
+  const cpu = page.getByRole("img", { name: /^CPU: used, of one core/ });
   const first = await cpu.getAttribute("aria-label");
-  await until("the figures move", async () => (await cpu.getAttribute("aria-label")) !== first, 30);
+  await until("the metrics change", async () => (await cpu.getAttribute("aria-label")) !== first, 30);
 
   await page.getByRole("tab", { name: "Console" }).click();
   await page.locator(".xterm-rows", { hasText: /\S/ }).waitFor();
@@ -93,7 +93,7 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("tab", { name: "Spec" }).click();
   expect(await page.getByLabel("The pod's document").innerText()).toContain("name: greeter");
 
-  // Its volume is found by searching, and says who has it.
+  // The search finds the pod's volume, whose page links to the pod.
   await page.keyboard.press("/");
   await page.getByRole("combobox", { name: "Name of a page" }).fill("kept");
   await page.getByRole("option", { name: /kept/ }).waitFor();
@@ -105,9 +105,9 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
   await page.getByRole("heading", { name: "Pod greeter has been deleted" }).waitFor({ timeout: limit(60) });
 
-  // Usage has counted it.
+  // The usage includes the pod.
   await until(
-    "the ledger has the pod",
+    "the ledger includes the pod",
     async () => (await owner.ok<{ items: { name?: string }[] }>("GET", "/v1/usage?groupBy=object")).items.some((u) => u.name === "greeter"),
     90,
   );
@@ -117,22 +117,22 @@ test("from an empty tenant to a pod that runs, is looked into, and is deleted, w
   expect(loads).toBe(0);
 });
 
-test("an order that cannot be is refused where it is wrong", async () => {
+test("the form shows a rejected pod's error at the field", async () => {
   const page = await signedIn(setup.fresh);
   expectFaults(/403 \(Forbidden\)/);
   await page.goto("/ui/pods/new");
   await page.getByLabel("Name", { exact: true }).fill("toobig");
   await page.getByLabel("Image").fill(setup.busybox);
   await page.getByLabel("Cores").fill("200");
-  await page.getByRole("button", { name: "Order the pod" }).click();
+  await page.getByRole("button", { name: "Create pod" }).click();
   const problem = page.getByRole("alert");
   await problem.waitFor();
   expect(await problem.innerText()).toMatch(/quota_exceeded in .*cpuMillis.*request/s);
   await page.getByLabel("Document").fill("kind: Pod\nnome: x");
-  await page.getByText("there is no field nome", { exact: false }).waitFor();
+  await page.getByText("unknown field nome", { exact: false }).waitFor();
 });
 
-test("a pod that has no place says why, and one can be deleted of many by label", async () => {
+test("a pod that does not fit shows the reason, and pods can be deleted by label", async () => {
   const page = await signedIn(setup.fresh);
   for (const [name, app] of [
     ["lost-1", "lost"],
@@ -153,7 +153,7 @@ test("a pod that has no place says why, and one can be deleted of many by label"
   await page.getByRole("row", { name: /other/ }).waitFor();
   await page.getByRole("link", { name: "other" }).click();
   await page.getByRole("link", { name: "Why?" }).click();
-  await page.getByText("Without a label that is asked for").waitFor();
+  await page.getByText("Not matching the node selector").waitFor();
   await page.getByText("NotSelected").first().waitFor();
 
   await page.getByRole("link", { name: "Pods", exact: true }).click();
@@ -162,7 +162,7 @@ test("a pod that has no place says why, and one can be deleted of many by label"
   await page.getByLabel("Select all Pods").check();
   await page.getByRole("button", { name: "Delete 2 pods" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("heading", { name: "No pod is like that" }).waitFor({ timeout: limit(30) });
+  await page.getByRole("heading", { name: "No pods match" }).waitFor({ timeout: limit(30) });
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByRole("row", { name: /other/ }).waitFor();
 });

@@ -19,7 +19,7 @@ beforeAll(async () => {
 
 afterAll(() => gone(owner, pod));
 
-test("the operator sees each node with a box for each pod, and decides about it", async () => {
+test("the operator sees each node with a box for each pod, and changes the node", async () => {
   const page = await signedIn(setup.operator);
   await page.getByRole("heading", { name: "Nodes", level: 1 }).waitFor();
   const box = page.locator(".packing-pod title", { hasText: `${setup.tenantName}/boxed: 0.25 cores, 128 MiB, Running` });
@@ -42,7 +42,7 @@ test("the operator sees each node with a box for each pod, and decides about it"
   await page.getByText("zone=east").waitFor({ state: "detached" });
 });
 
-test("the operator makes a tenant, gives it a key, and changes its quota", async () => {
+test("the operator creates a tenant and its API key, and changes its quota", async () => {
   const page = await signedIn(setup.operator);
   const name = `made-${Date.now()}`;
   await open(page, "/admin/tenants");
@@ -50,18 +50,18 @@ test("the operator makes a tenant, gives it a key, and changes its quota", async
   await page.getByRole("textbox", { name: "Name" }).fill(name);
   await page.getByRole("button", { name: "Create", exact: true }).click();
   await page.getByRole("heading", { name }).waitFor();
-  await page.getByRole("button", { name: "Change the quota" }).click();
+  await page.getByRole("button", { name: "Change quota" }).click();
   await page.getByRole("spinbutton", { name: "Pods" }).fill("7");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("0 of 7").waitFor();
-  await page.getByRole("button", { name: "Make an API key" }).click();
-  await page.getByRole("button", { name: "Make the key" }).click();
-  await page.getByText("The secret is shown this one time.").waitFor();
+  await page.getByRole("button", { name: "Create API key" }).click();
+  await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByText("Copy the secret now.").waitFor();
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
-  await page.getByRole("button", { name: "I have kept it" }).click();
-  const made = new Api({ clientId, clientSecret });
-  expect(await made.ok("GET", "/v1/whoami")).toMatchObject({ tenantName: name, role: "owner" });
-  // What was shown once is nowhere any more.
+  await page.getByRole("button", { name: "I have saved it" }).click();
+  const created = new Api({ clientId, clientSecret });
+  expect(await created.ok("GET", "/v1/whoami")).toMatchObject({ tenantName: name, role: "owner" });
+  // The page no longer contains the secret.
   await page.reload();
   await page.getByRole("heading", { name }).waitFor();
   expect(await page.content()).not.toContain(clientSecret);
@@ -72,9 +72,9 @@ test("the operator makes a tenant, gives it a key, and changes its quota", async
   await operator.ok("DELETE", `/v1/admin/tenants/${id}`);
 });
 
-test("an owner makes keys, and they are shown once", async () => {
+test("an owner creates keys, and their secrets are shown once", async () => {
   const page = await signedIn(setup.owner);
-  expectFaults(/404 \(Not Found\)/); // the keys of an account that is gone
+  expectFaults(/404 \(Not Found\)/); // the keys of the deleted account
   await open(page, "/access");
   await page.getByRole("button", { name: "Service account", exact: true }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("pipeline");
@@ -82,16 +82,16 @@ test("an owner makes keys, and they are shown once", async () => {
   const account = page.getByRole("region", { name: "Service account pipeline" });
   await account.getByRole("button", { name: "API key" }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("first");
-  await page.getByRole("button", { name: "Make the key" }).click();
-  await page.getByText("The secret is shown this one time.").waitFor();
+  await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByText("Copy the secret now.").waitFor();
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
-  await page.getByRole("button", { name: "I have kept it" }).click();
+  await page.getByRole("button", { name: "I have saved it" }).click();
   const program = new Api({ clientId, clientSecret });
   expect(await program.ok("GET", "/v1/whoami")).toMatchObject({ name: "pipeline", role: "developer" });
   expect(await page.content()).not.toContain(clientSecret);
   await account.getByRole("button", { name: "Revoke key first of pipeline" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
-  await account.getByText("It has no keys").waitFor();
+  await account.getByText("No API keys").waitFor();
   expect((await program.call("GET", "/v1/pods")).status).toBe(401);
   await account.getByRole("button", { name: "Delete service account pipeline" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();

@@ -76,7 +76,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
   await Promise.all(items.map((p) => gone(owner, p)));
-  await until("the volume is let go of", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
+  await until("the volume is deleted", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
 });
 
 interface Found {
@@ -85,11 +85,11 @@ interface Found {
   nodes: { html: string; failureSummary: string }[];
 }
 
-/** accessible asks axe for what keeps people out: WCAG 2.2 A and AA. */
+/** accessible returns the violations of WCAG 2.2 A and AA that axe finds. */
 async function accessible(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   const found = await page.evaluate(async () => {
-    // biome-ignore lint/suspicious/noExplicitAny: axe has just been put there
+    // biome-ignore lint/suspicious/noExplicitAny: axe was injected above
     const result = await (window as any).axe.run({
       runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
       resultTypes: ["violations"],
@@ -104,7 +104,7 @@ async function accessible(page: Page): Promise<string[]> {
     );
 }
 
-/** unnamed are controls that a screen reader has no word for. */
+/** unnamed returns controls without an accessible name. */
 const unnamed = (page: Page) =>
   page.locator("button, a, input, select, textarea").evaluateAll((all) =>
     all
@@ -127,11 +127,11 @@ async function shot(page: Page, name: string, look: string) {
   await page.screenshot({ path: `${SHOTS}/${name}-${look}.png`, animations: "disabled", style: undefined });
 }
 
-/** LOOKS are the widths and themes in which every page is looked at: all of them for pictures, one to test. */
+/** LOOKS lists the widths and themes in which every page is checked: all of them for screenshots, otherwise one. */
 const LOOKS: [string, Look][] = [["desktop-light", DESKTOP]];
 if (SHOTS) LOOKS.push(["desktop-dark", { ...DESKTOP, dark: true }], ["phone-light", PHONE], ["phone-dark", { ...PHONE, dark: true }]);
 
-/** PAGES are all pages: name, whose, address, and what must be there before it is looked at. */
+/** PAGES lists all pages: the name, the key, the address, and what to wait for before the checks. */
 const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) => Promise<unknown>][] = [
   ["overview", setup.owner, () => "/", (p) => p.getByRole("meter").first().waitFor()],
   ["pods", setup.owner, () => "/pods", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
@@ -180,7 +180,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
 
 async function metrics(page: Page) {
   await page.getByRole("img", { name: /^Memory: used [1-9]/ }).waitFor();
-  if (SHOTS) await page.waitForTimeout(7_000); // a curve that can be seen
+  if (SHOTS) await page.waitForTimeout(7_000); // enough samples for a visible curve
 }
 
 async function terminal(page: Page) {
@@ -191,7 +191,7 @@ async function terminal(page: Page) {
 }
 
 for (const [look, of] of LOOKS)
-  test(`every page can be used by everybody: ${look}`, { timeout: limit(300) }, async () => {
+  test(`every page is accessible: ${look}`, { timeout: limit(300) }, async () => {
     const bad: Record<string, string[]> = {};
     const check = async (page: Page, name: string) => {
       await shot(page, name, look);
@@ -203,11 +203,11 @@ for (const [look, of] of LOOKS)
       ];
       if (found.length > 0) bad[name] = found;
     };
-    const door = await (await newContext(of)).newPage();
-    await door.goto("/ui/");
-    await door.getByLabel("Key id").waitFor();
-    await settled(door);
-    await check(door, "sign-in");
+    const signInPage = await (await newContext(of)).newPage();
+    await signInPage.goto("/ui/");
+    await signInPage.getByLabel("Key ID").waitFor();
+    await settled(signInPage);
+    await check(signInPage, "sign-in");
     for (const who of [setup.owner, setup.operator]) {
       const page = await signedIn(who, of);
       for (const [name, key, path, there] of PAGES) {
@@ -220,7 +220,7 @@ for (const [look, of] of LOOKS)
       if (who === setup.operator) continue;
       await open(page, "/pods");
       await page.keyboard.press("?");
-      await page.getByRole("heading", { name: "Keys" }).waitFor();
+      await page.getByRole("heading", { name: "Keyboard shortcuts" }).waitFor();
       await check(page, "help");
       await page.keyboard.press("Escape");
       await page.keyboard.press("/");
@@ -230,7 +230,7 @@ for (const [look, of] of LOOKS)
     expect(bad).toEqual({});
   });
 
-test("the first page is small, and large parts come when they are needed", async () => {
+test("the first page is small, and large parts are loaded on demand", async () => {
   const page = await (await newContext()).newPage();
   const sizes = new Map<string, number>();
   page.on("response", async (r) => {
@@ -238,16 +238,16 @@ test("the first page is small, and large parts come when they are needed", async
     if (path.startsWith("/ui/")) sizes.set(path, Number(r.headers()["content-length"] ?? 0));
   });
   await page.goto("/ui/");
-  await page.getByLabel("Key id").fill(setup.owner.clientId);
+  await page.getByLabel("Key ID").fill(setup.owner.clientId);
   await page.getByLabel("Secret").fill(setup.owner.clientSecret);
   await page.getByRole("button", { name: "Sign in with an API key" }).click();
   await page.getByRole("row").or(page.getByRole("meter")).first().waitFor();
   const total = [...sizes.values()].reduce((a, b) => a + b, 0);
   console.log(`the first page takes ${(total / 1000).toFixed(0)} kB in ${sizes.size} files`);
-  expect(total).toBeGreaterThan(50_000); // or nothing was counted
+  expect(total).toBeGreaterThan(50_000); // otherwise nothing was counted
   expect(total).toBeLessThan(250_000);
   expect([...sizes.keys()].filter((name) => /xterm|Chart|NewPod/.test(name))).toEqual([]);
-  // What has its hash in its name is never asked for again.
+  // Files with a hash in their name are never requested again.
   const again = new Set<string>();
   page.on("response", (r) => {
     if (!r.fromServiceWorker() && new URL(r.url()).pathname.startsWith("/ui/assets/") && r.request().timing().responseStart > 0)
@@ -257,11 +257,11 @@ test("the first page is small, and large parts come when they are needed", async
   expect(head.headers()["cache-control"]).toContain("immutable");
 });
 
-test("everything is reached by keyboard, and the focus is seen", async () => {
+test("every page is reachable by keyboard, and the focus is visible", async () => {
   const page = await signedIn(setup.owner);
   await page.getByRole("heading", { level: 1 }).waitFor();
   await page.keyboard.press("Tab");
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Skip to the content");
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Skip to content");
   for (const [key, heading] of [
     ["p", "Pods"],
     ["v", "Volumes"],
@@ -276,18 +276,18 @@ test("everything is reached by keyboard, and the focus is seen", async () => {
     await page.keyboard.press(key);
     await page.getByRole("heading", { name: heading, level: 1 }).waitFor();
   }
-  // Letters that are typed are letters.
+  // Letters typed into an input are not shortcuts.
   await open(page, "/pods");
-  await page.getByLabel("Filter by name, image, address or id").fill("");
-  await page.getByLabel("Filter by name, image, address or id").pressSequentially("gv?/c");
-  expect(await page.getByLabel("Filter by name, image, address or id").inputValue()).toBe("gv?/c");
+  await page.getByLabel("Filter by name, image, address or ID").fill("");
+  await page.getByLabel("Filter by name, image, address or ID").pressSequentially("gv?/c");
+  expect(await page.getByLabel("Filter by name, image, address or ID").inputValue()).toBe("gv?/c");
   await open(page, `/pods/${pod.id}`);
   await page.getByRole("tab", { name: "Overview" }).focus();
   await page.keyboard.press("ArrowLeft");
   await page.getByLabel("The pod's document").waitFor();
   const outline = await page.getByRole("tab", { name: "Spec" }).evaluate((e) => getComputedStyle(e).outlineStyle);
   expect(outline).toBe("solid");
-  // A dialog takes the focus and gives it back.
+  // A dialog takes the focus and restores it.
   await page.getByRole("button", { name: "Delete" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("dialog").waitFor();

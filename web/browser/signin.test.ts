@@ -2,21 +2,21 @@ import { expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, expectFaults, type Key, newContext, setup, signedIn, signIn } from "./stack";
 
-test("a wrong secret is refused, and the next try is not", async () => {
+test("a wrong secret is rejected, and the right one is then accepted", async () => {
   const page = await (await newContext()).newPage();
   expectFaults(/401 \(Unauthorized\)/);
   await page.goto("/ui/pods");
-  await page.getByLabel("Key id").fill(setup.owner.clientId);
+  await page.getByLabel("Key ID").fill(setup.owner.clientId);
   await page.getByLabel("Secret").fill("wrong");
   await page.getByRole("button", { name: "Sign in with an API key" }).click();
   await page.getByRole("alert").waitFor();
   await signIn(page, setup.owner);
-  await page.waitForURL("**/ui/pods"); // where one wanted to go
+  await page.waitForURL("**/ui/pods"); // the page that was requested first
 });
 
-test("a person signs in at the issuer, and comes back to where they wanted to go", async () => {
+test("a person signs in with the issuer and returns to the requested page", async () => {
   const page = await (await newContext()).newPage();
-  expectFaults(new RegExp(`${setup.issuer}.*404`)); // its picture
+  expectFaults(new RegExp(`${setup.issuer}.*404`)); // its favicon
   await page.goto("/ui/volumes");
   await page.getByRole("button", { name: "Sign in with login" }).click();
   await page.waitForURL(`${setup.issuer}/**`);
@@ -26,12 +26,12 @@ test("a person signs in at the issuer, and comes back to where they wanted to go
   await page.waitForURL("**/ui/volumes");
   await page.getByRole("heading", { name: "Volumes", exact: true }).waitFor();
   await page.getByRole("button", { name: new RegExp(setup.user.tenant) }).waitFor();
-  // A code is good once, and only in the browser that asked for it.
+  // A code works once, and only in the browser that requested it.
   await page.goto("/ui/login/callback?code=stolen&state=whatever");
-  await page.getByText("was not begun in this tab").waitFor();
+  await page.getByText("was not started in this tab").waitFor();
 });
 
-test("one is signed in to several tenants, in all tabs, and out of all of them", async () => {
+test("sessions of several tenants are shared by all tabs, and signing out ends them in all tabs", async () => {
   const context = await newContext();
   const page = await context.newPage();
   await page.goto("/ui/");
@@ -54,20 +54,20 @@ test("one is signed in to several tenants, in all tabs, and out of all of them",
   for (const p of [page, second]) await p.getByRole("heading", { name: "Sign in to Husk" }).waitFor();
 });
 
-test("a key that is revoked ends the session at once", async () => {
+test("revoking a key ends the session immediately", async () => {
   const owner = new Api(setup.owner);
   const account = await owner.ok<{ id: string }>("POST", "/v1/service-accounts", { name: "short-lived", role: "viewer" });
   const key = await owner.ok<Key>("POST", `/v1/service-accounts/${account.id}/api-keys`, { name: "k" });
   const page = await signedIn(key);
   expectFaults(/401 \(Unauthorized\)/);
   await owner.ok("DELETE", `/v1/service-accounts/${account.id}`);
-  // By keyboard: the page may have been told already, and then there is no link.
+  // By keyboard, because the link is missing if the page already knows that the session has ended.
   await page.keyboard.press("g");
   await page.keyboard.press("u");
   await page.getByRole("heading", { name: "Sign in to Husk" }).waitFor();
 });
 
-test("a page that has lost the server says so, and catches up when it is back", async () => {
+test("a page that was offline catches up when the server is reachable again", async () => {
   const owner = new Api(setup.owner);
   const page = await signedIn(setup.owner);
   expectFaults(/ERR_INTERNET_DISCONNECTED|Failed to load/);
@@ -88,7 +88,7 @@ test("the session is renewed before its token ends", async () => {
   const page = await signedIn(setup.owner);
   const token = () => page.evaluate(() => JSON.parse(sessionStorage.getItem("husk.sessions") ?? "{}").sessions[0].token as string);
   const first = await token();
-  // As if the token were old: what the page keeps says that it ends in a minute.
+  // Simulate an old token: change the stored session so that it expires in a minute.
   await page.evaluate(() => {
     const kept = JSON.parse(sessionStorage.getItem("husk.sessions") ?? "{}");
     kept.sessions[0].expiresAt = Date.now() + 60_000;

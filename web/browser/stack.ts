@@ -1,5 +1,5 @@
-// What the browser tests run against: a real installation that test/e2e/dashboard has started, with tenants and keys made for them.
-// `go test ./test/e2e/dashboard` runs them; by hand they need HUSK_BROWSER, the file that it writes.
+// The environment of the browser tests: a real installation that test/e2e/dashboard starts, with tenants and keys for the tests.
+// Run them with `go test ./test/e2e/dashboard`. To run them by hand, set HUSK_BROWSER to the file that it writes.
 import { readFileSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
@@ -16,7 +16,7 @@ interface Setup {
   busybox: string;
   owner: Key; // of the tenant that the tests work in
   viewer: Key;
-  fresh: Key; // owner of a tenant that nothing was done in
+  fresh: Key; // owner of an empty tenant
   tenantName: string;
   stranger: Key; // owner of another tenant
   strangerName: string;
@@ -30,7 +30,7 @@ export const setup = JSON.parse(readFileSync(process.env.HUSK_BROWSER ?? "browse
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** api calls the API as a tool does, beside the dashboard. */
+/** Api calls the API directly, without the dashboard. */
 export class Api {
   private token = "";
   private readonly key: Key;
@@ -59,7 +59,7 @@ export class Api {
     return { status: answer.status, body: (text ? JSON.parse(text) : undefined) as T };
   }
 
-  /** ok is call, for what must succeed. */
+  /** ok is like call, but throws on errors. */
   async ok<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T> {
     const answer = await this.call<T>(method, path, body);
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
@@ -73,12 +73,12 @@ export interface Pod {
   status: { phase: string; address?: string };
 }
 
-/** until asks again until there is an answer, or the time is over: seconds on the reference machine. */
+/** until polls until there is a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
   for (const end = Date.now() + limit(seconds); ; ) {
     const answer = await ask();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`${what}: not within ${limit(seconds) / 1000} s`);
+    if (Date.now() > end) throw new Error(`${what}: timeout after ${limit(seconds) / 1000} s`);
     await new Promise((done) => setTimeout(done, 250));
   }
 }
@@ -103,7 +103,7 @@ beforeAll(async () => {
 
 afterAll(() => browser?.close());
 
-// No page of any test may break a rule of its policy, throw, or run what a tenant has written.
+// A test fails if a page violates its content security policy, throws an error, or runs what a tenant wrote.
 afterEach(async () => {
   await Promise.all(contexts.splice(0).map((c) => c.close()));
   const found = faults;
@@ -120,7 +120,7 @@ export interface Look {
 export const DESKTOP: Look = { width: 1280, height: 800 };
 export const PHONE: Look = { width: 390, height: 844 };
 
-/** expected leaves out what a test provokes. */
+/** expected matches the errors that a test provokes. */
 let expected: RegExp[] = [];
 export const expectFaults = (...of: RegExp[]) => {
   expected = of;
@@ -144,7 +144,7 @@ function watch(page: Page) {
   const fault = (text: string) => {
     if (!expected.some((e) => e.test(text))) faults.push(text);
   };
-  page.on("pageerror", (err) => fault(`thrown on ${page.url()}: ${err.message}`));
+  page.on("pageerror", (err) => fault(`error on ${page.url()}: ${err.message}`));
   page.on("console", (m) => m.type() === "error" && fault(`console on ${page.url()}: ${m.text()}`));
   page.on("dialog", (d) => {
     fault(`a dialog on ${page.url()}: ${d.message()}`);
@@ -161,20 +161,20 @@ export async function signedIn(key: Key, look: Look = DESKTOP): Promise<Page> {
 }
 
 export async function signIn(page: Page, key: Key) {
-  await page.getByLabel("Key id").fill(key.clientId);
+  await page.getByLabel("Key ID").fill(key.clientId);
   await page.getByLabel("Secret").fill(key.clientSecret);
   await page.getByRole("button", { name: "Sign in with an API key" }).click();
   await page.locator("#content").waitFor();
 }
 
-/** open goes to a page as a link does, without loading everything again. */
+/** open loads a page and waits for its content. */
 export async function open(page: Page, path: string) {
   await page.goto(`/ui${path}`);
   await page.locator("#content").waitFor();
   await settled(page);
 }
 
-/** settled waits until nothing is being loaded. */
+/** settled waits until nothing is loading. */
 export async function settled(page: Page) {
-  await until(`${page.url()} settles`, async () => (await page.locator(".loading").count()) === 0, 20);
+  await until(`the page ${page.url()} loads`, async () => (await page.locator(".loading").count()) === 0, 20);
 }

@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 import { limit } from "./limit";
 
-// One file after the other: they share a node of two cores, on which pods are emulated.
+// Files run one after the other, because they share a node with two cores on which pods are emulated.
 export default defineConfig({
   test: {
     include: ["browser/**/*.test.ts"],

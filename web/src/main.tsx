@@ -8,11 +8,11 @@ import { router } from "./router";
 import "./styles.css";
 import { applyTheme } from "./ui/theme";
 
-// What may help when it is asked for again is asked for again; what the server refuses is not.
+// Queries are retried only after errors that a retry can fix, not after the server has rejected a request.
 const queries = new QueryClient({
   defaultOptions: {
     queries: {
-      networkMode: "always", // a browser that takes itself for offline may still reach a server beside it
+      networkMode: "always", // a browser that reports to be offline can still reach a server on the same machine
       staleTime: 5_000,
       retry: (times, err) =>
         times < 3 && err instanceof ApiError && (err.code === "unreachable" || err.code === "unavailable" || err.code === "rate_limited"),
@@ -24,7 +24,7 @@ applyTheme();
 await askOtherTabs();
 keepSignedIn();
 const root = document.getElementById("root");
-if (!root) throw new Error("the page has no root");
+if (!root) throw new Error("the page has no element with the id root");
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>

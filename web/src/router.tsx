@@ -1,4 +1,4 @@
-// Every page and its address, under /ui/. Pages that few open, or that need large libraries, are loaded when they are opened.
+// Every page and its path under /ui/. Rarely used pages, and pages that need large libraries, are loaded on demand.
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
 import { currentSession } from "./api/session";
 import { Overview } from "./pages/Overview";
@@ -14,7 +14,7 @@ const root = createRootRoute({
   component: () => <Outlet />,
   notFoundComponent: () => (
     <main className="alone">
-      <Empty title="There is no such page">
+      <Empty title="Page not found">
         <a href="/ui/">Go to the overview</a>
       </Empty>
     </main>

@@ -1,4 +1,4 @@
-// The API, with the current session's token and errors as ApiError.
+// The client of the API. It sends the current session's token and throws errors as ApiError.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema";
 import { currentSession, endSession } from "./session";
@@ -15,7 +15,7 @@ export type PlacedPod = Schemas["PlacedPod"];
 export type Tenant = Schemas["Tenant"];
 export type Role = Schemas["Role"];
 
-/** ApiError is a problem that the API answers with, or that there was no answer (code unreachable). */
+/** ApiError is a problem that the API returned, or the code unreachable if there was no response. */
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
@@ -32,9 +32,9 @@ export class ApiError extends Error {
 }
 
 export const unreachable = () =>
-  new ApiError({ code: "unreachable", detail: "The server cannot be reached. Check the connection and try again." });
+  new ApiError({ code: "unreachable", detail: "The server cannot be reached. Check the connection, then retry." });
 
-/** problemOf reads what an answer that is no success says. A token that is refused ends its session. */
+/** problemOf reads the problem from an error response. It ends the session of a rejected token. */
 export async function problemOf(answer: Response, token?: string): Promise<ApiError> {
   if (answer.status === 401 && token) endSession(token);
   const body = await answer.json().catch(() => null);
@@ -42,7 +42,7 @@ export async function problemOf(answer: Response, token?: string): Promise<ApiEr
   return new ApiError({
     code: "unknown",
     status: answer.status,
-    detail: `The server answers with status ${answer.status} and no explanation.`,
+    detail: `The server returned status ${answer.status} without an explanation.`,
   });
 }
 
@@ -61,13 +61,13 @@ client.use({
   onError: ({ error }) => (error instanceof ApiError ? error : unreachable()),
 });
 
-/** data awaits an answer's body as JSON. What is no success has been thrown already. */
+/** data returns the JSON body of a response. Errors have already been thrown. */
 export async function data<T>(answer: Promise<{ data?: T }>): Promise<Exclude<T, string>> {
   return (await answer).data as Exclude<T, string>;
 }
 
-/** idempotent makes the repetition of a POST safe. */
+/** idempotent returns a header that makes it safe to repeat a POST. */
 export const idempotent = () => ({ "Idempotency-Key": randomText() });
 
-/** randomText is 128 random bits. crypto.randomUUID is not there on plain HTTP. */
+/** randomText returns 128 random bits. crypto.randomUUID is not available on plain HTTP. */
 export const randomText = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");

@@ -5,7 +5,7 @@ function feeds(used: boolean[]): Map<string, { used: boolean }> {
   return new Map(used.map((u, i) => [`feed-${i}`, { used: u }]));
 }
 
-test("the oldest feeds beyond the limit are dropped", () => {
+test("the oldest feeds above the limit are dropped", () => {
   expect(unusedFeeds(feeds([false, false, false, false]), 2)).toEqual(["feed-0", "feed-1"]);
   expect(unusedFeeds(feeds([false, false]), 2)).toEqual([]);
 });

@@ -1,5 +1,5 @@
-// Lists that stay true by themselves: the API's watches. Streams are shared by who looks at the same list, told at most once a frame, taken up again
-// when they break, and rest while nobody sees the page.
+// Lists that update themselves with the watches of the API. Components that show the same list share a stream. A stream notifies them at most
+// once per frame, reconnects after an error, and is closed while the page is hidden.
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { ApiError, problemOf, unreachable } from "./client";
 import { unusedFeeds } from "./feeds";
@@ -10,8 +10,8 @@ export type Kind = "pods" | "volumes" | "images" | "events";
 
 export interface Live<T> {
   items: T[]; // oldest first
-  synced: boolean; // all that there are have arrived
-  broken?: ApiError; // why the stream is not there at the moment
+  synced: boolean; // every existing item has arrived
+  broken?: ApiError; // why the stream is not connected
 }
 
 interface Named {
@@ -20,7 +20,7 @@ interface Named {
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
-const REST_AFTER = 30_000; // milliseconds out of sight
+const PAUSE_AFTER = 30_000; // milliseconds for which the page was hidden
 
 class Feed<T extends Named> {
   state: Live<T> = { items: [], synced: false };
@@ -28,7 +28,7 @@ class Feed<T extends Named> {
   private listeners = new Set<() => void>();
   private stop?: AbortController;
   private drawing = false;
-  private restTimer?: ReturnType<typeof setTimeout>;
+  private pauseTimer?: ReturnType<typeof setTimeout>;
   private readonly url: string;
   private readonly token: () => string | undefined;
 
@@ -41,25 +41,25 @@ class Feed<T extends Named> {
     return this.listeners.size > 0;
   }
 
-  subscribe = (tell: () => void) => {
-    this.listeners.add(tell);
+  subscribe = (listener: () => void) => {
+    this.listeners.add(listener);
     if (this.listeners.size === 1) {
-      document.addEventListener("visibilitychange", this.seen);
+      document.addEventListener("visibilitychange", this.visibilityChanged);
       this.start();
     }
     return () => {
-      this.listeners.delete(tell);
+      this.listeners.delete(listener);
       if (this.listeners.size === 0) {
-        document.removeEventListener("visibilitychange", this.seen);
+        document.removeEventListener("visibilitychange", this.visibilityChanged);
         this.end();
       }
     };
   };
 
-  private seen = () => {
-    clearTimeout(this.restTimer);
+  private visibilityChanged = () => {
+    clearTimeout(this.pauseTimer);
     if (document.visibilityState === "visible") this.start();
-    else this.restTimer = setTimeout(() => this.end(), REST_AFTER);
+    else this.pauseTimer = setTimeout(() => this.end(), PAUSE_AFTER);
   };
 
   private start() {
@@ -69,7 +69,7 @@ class Feed<T extends Named> {
   }
 
   private end() {
-    clearTimeout(this.restTimer);
+    clearTimeout(this.pauseTimer);
     this.stop?.abort();
     this.stop = undefined;
   }
@@ -83,7 +83,7 @@ class Feed<T extends Named> {
       } catch (err) {
         if (signal.aborted) return;
         const broken = err instanceof ApiError ? err : unreachable();
-        this.tell({ ...this.state, broken });
+        this.publish({ ...this.state, broken });
         if (broken.status === 401 || broken.status === 403) return;
       }
       await new Promise((done) => setTimeout(done, wait * (0.5 + Math.random() / 2)));
@@ -92,11 +92,11 @@ class Feed<T extends Named> {
 
   private async follow(signal: AbortSignal, arrived: () => void) {
     const token = this.token();
-    const answer = await fetch(this.url, { headers: { Authorization: `Bearer ${token}` }, signal });
-    if (!answer.ok || !answer.body) throw await problemOf(answer, token);
-    // The stream begins with all that there are; what is not among them has gone meanwhile.
+    const response = await fetch(this.url, { headers: { Authorization: `Bearer ${token}` }, signal });
+    if (!response.ok || !response.body) throw await problemOf(response, token);
+    // The stream starts with every existing item. Items that are missing from it were deleted while the stream was down.
     let fresh: Map<string, T> | undefined = new Map();
-    for await (const e of serverSentEvents(answer.body)) {
+    for await (const e of serverSentEvents(response.body)) {
       if (e.event === "synced") {
         this.held = fresh ?? this.held;
         fresh = undefined;
@@ -110,7 +110,7 @@ class Feed<T extends Named> {
       else into.set(item.id, item);
       if (!fresh) this.draw();
     }
-    throw unreachable(); // a watch does not end by itself
+    throw unreachable(); // the server does not end a watch
   }
 
   private draw() {
@@ -118,22 +118,22 @@ class Feed<T extends Named> {
     this.drawing = true;
     setTimeout(() => {
       this.drawing = false;
-      this.tell({ items: [...this.held.values()], synced: true });
+      this.publish({ items: [...this.held.values()], synced: true });
     }, 30);
   }
 
-  private tell(state: Live<T>) {
+  private publish(state: Live<T>) {
     this.state = state;
-    for (const tell of this.listeners) tell();
+    for (const listener of this.listeners) listener();
   }
 }
 
 const feeds = new Map<string, Feed<Named>>();
 
-// How many feeds are kept, with what they last showed, so that going back to a page shows it at once.
-const MOST_FEEDS = 12;
+// How many feeds are kept with their last items, so that a page that is opened again shows them immediately.
+const MAX_FEEDS = 12;
 
-/** useLive is a list that stays true. The parameters are those of the list's operation. */
+/** useLive returns a list that updates itself. The parameters are those of the list operation. */
 export function useLive<T extends Named>(kind: Kind, params: Record<string, string> = {}): Live<T> {
   const session = useSession();
   const owner = keyOf(session);
@@ -146,12 +146,12 @@ export function useLive<T extends Named>(kind: Kind, params: Record<string, stri
       const s = currentSession();
       return s && keyOf(s) === owner ? s.token : undefined;
     };
-    const made = new Feed<Named>(`/v1/${kind}?${query}`, token);
-    feeds.set(key, made);
-    return made;
+    const created = new Feed<Named>(`/v1/${kind}?${query}`, token);
+    feeds.set(key, created);
+    return created;
   }, [key, kind, query, owner]);
   useEffect(() => {
-    for (const old of unusedFeeds(feeds, MOST_FEEDS)) feeds.delete(old);
-  }); // after each drawing, when the page has subscribed to what it uses
+    for (const old of unusedFeeds(feeds, MAX_FEEDS)) feeds.delete(old);
+  }); // after each render, when the page has subscribed to the feeds that it uses
   return useSyncExternalStore(feed.subscribe, () => feed.state) as Live<T>;
 }

@@ -3,8 +3,8 @@ import { useSession } from "./session";
 
 const ORDER: Role[] = ["viewer", "developer", "owner"];
 
-/** useMay tells whether the session's role includes another. What one may not do is not shown; the server checks it again. */
-export function useMay(role: Role): boolean {
+/** useHasRole reports whether the session's role includes the given role. Pages hide actions that are not allowed; the server checks them as well. */
+export function useHasRole(role: Role): boolean {
   const s = useSession();
   return s.kind === "tenant" && ORDER.indexOf(s.role ?? "viewer") >= ORDER.indexOf(role);
 }

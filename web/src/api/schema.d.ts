@@ -15,11 +15,16 @@ export interface paths {
         put?: never;
         /**
          * Exchange credentials for a short-lived token
-         * @description OAuth 2.0 client credentials grant (RFC 6749, 4.4) for API keys: the credentials come in the form or as HTTP basic authentication.
-         *     Token exchange (RFC 8693) for people: the ID token of an OIDC issuer, with `scope=tenant:NAME` where it opens several tenants.
-         *     Authorization code (RFC 6749, 4.1, with PKCE) for people in a browser, which authorize has sent to their issuer: the server redeems the
-         *     code there. A token that is still good is exchanged for a younger one, as a `subject_token` of type access_token, until twelve hours after
-         *     the login. For everyone; no token is needed.
+         * @description API keys use the OAuth 2.0 client credentials grant (RFC 6749, 4.4). The credentials are sent in the form or with HTTP basic
+         *     authentication.
+         *
+         *     People exchange an ID token of an OIDC issuer (RFC 8693). A person who belongs to more than one tenant adds `scope=tenant:NAME`.
+         *
+         *     Browsers use the authorization code grant with PKCE (RFC 6749, 4.1). `authorize` sends the browser to the issuer, and the server redeems
+         *     the code that the issuer returned.
+         *
+         *     To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
+         *     For everyone; no token is needed.
          */
         post: operations["issueToken"];
         delete?: never;
@@ -37,8 +42,8 @@ export interface paths {
         };
         /**
          * Send a browser to an OIDC issuer
-         * @description Redirects to the authorization endpoint of an issuer that is configured here (RFC 6749, 4.1.1), which sends the browser back with a code
-         *     for the token endpoint. For everyone; no token is needed.
+         * @description Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
+         *     with a code for the token endpoint. For everyone; no token is needed.
          */
         get: operations["authorize"];
         put?: never;
@@ -57,7 +62,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The public keys that verify tokens (RFC 7517)
+         * Get the public keys that verify tokens (RFC 7517)
          * @description For everyone; no token is needed.
          */
         get: operations["getKeySet"];
@@ -77,8 +82,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How people log in here
-         * @description A tenant's own issuers are not listed: nobody learns that a tenant exists. For everyone; no token is needed.
+         * List the OIDC issuers for logging in
+         * @description Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
          */
         get: operations["getLoginOptions"];
         put?: never;
@@ -98,13 +103,14 @@ export interface paths {
         };
         /**
          * List pods, or watch them
-         * @description With `watch=true` the answer is a stream of server-sent events: first every pod as `added`, then one event `synced`, then
-         *     `added`, `modified` and `deleted` as they happen. The data of each event is the pod. For viewers, developers and owners of the tenant.
+         * @description With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
+         *     Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+         *     For viewers, developers and owners of the tenant.
          */
         get: operations["listPods"];
         put?: never;
         /**
-         * Order a pod
+         * Create a pod
          * @description For developers and owners of the tenant.
          */
         post: operations["createPod"];
@@ -120,7 +126,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -136,7 +142,7 @@ export interface paths {
         post?: never;
         /**
          * Stop and delete a pod
-         * @description The containers get SIGTERM, the pod's grace period, then SIGKILL. The pod is gone when it answers 404. Repeating is harmless. For developers and owners of the tenant.
+         * @description The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
          */
         delete: operations["deletePod"];
         options?: never;
@@ -150,7 +156,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -158,8 +164,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Say why a pod is where it is, or why it is nowhere
-         * @description What the scheduler decided last. Of a refusal it shows what the tenant itself can change: how many nodes its own selectors, tolerations and rules leave, which resources are short, and those of its own pods that would make room. For viewers, developers and owners of the tenant.
+         * Explain why a pod is on its node, or why it has no node
+         * @description The latest decision of the scheduler. If the pod does not fit, the response shows what the tenant can change: how many nodes its selectors, tolerations and rules exclude, which resource is insufficient, and which of its own pods would free enough capacity if they were deleted. For viewers, developers and owners of the tenant.
          */
         get: operations["getPodPlacement"];
         put?: never;
@@ -176,7 +182,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -185,8 +191,8 @@ export interface paths {
         };
         /**
          * Read the log of a container
-         * @description Plain text by default; JSON lines with time and stream when `Accept` is `application/x-ndjson`. Each of those has a `cursor`, behind
-         *     which another request goes on. A log that is followed ends when its container has ended for good.
+         * @description The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
+         *     `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodLogs"];
@@ -204,7 +210,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -212,8 +218,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a pod uses at the moment
-         * @description As the kernel inside the pod counts it. Counters grow; who wants rates takes the difference of two answers with the same `bootId`.
+         * Show a pod's current usage
+         * @description The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodStats"];
@@ -231,7 +237,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -240,8 +246,8 @@ export interface paths {
         };
         /**
          * Run a command in a container
-         * @description A WebSocket of the subprotocol `husk.v1`. The command runs beside the container's own, as the same user and with the same rights. It is
-         *     written down in the audit log. For developers and owners of the tenant.
+         * @description Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
+         *     and with the same privileges. The audit log records the command. For developers and owners of the tenant.
          */
         get: operations["execInPod"];
         put?: never;
@@ -258,7 +264,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -266,10 +272,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Join a container's own process
-         * @description A WebSocket of the subprotocol `husk.v1`: the container's output from now on, over its restarts, until it has ended for good; signals
-         *     reach its first process. Several may be attached; all see the output, and all with `stdin` may write. Closing it leaves the container
-         *     running. It is written down in the audit log. For developers and owners of the tenant.
+         * Attach to a container's process
+         * @description Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
+         *     ended and will not be restarted. Signals from a client are sent to the container's first process. More than one client can be attached: all
+         *     clients receive the output, and all clients with `stdin` can write. The container keeps running when a client detaches. The audit log
+         *     records the session. For developers and owners of the tenant.
          */
         get: operations["attachToPod"];
         put?: never;
@@ -286,7 +293,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -294,9 +301,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Follow the console of a pod's machine
-         * @description A WebSocket of the subprotocol `husk.v1`: what kernel and husk-init have printed, as far as it is kept, and what they print from now on.
-         *     Nothing can be typed. For viewers, developers and owners of the tenant.
+         * Follow the console of a pod's virtual machine
+         * @description Opens a WebSocket with the subprotocol `husk.v1`. It streams what the kernel and husk-init print, starting with the earlier output that is
+         *     still kept. The console accepts no input. For viewers, developers and owners of the tenant.
          */
         get: operations["openPodConsole"];
         put?: never;
@@ -313,7 +320,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -322,8 +329,9 @@ export interface paths {
         };
         /**
          * Connect to a TCP port in a pod
-         * @description A WebSocket of the subprotocol `husk.v1` is one connection: to the port on the pod's loopback, or on its own address if nothing listens
-         *     there. It is written down in the audit log. For developers and owners of the tenant.
+         * @description Opens a WebSocket with the subprotocol `husk.v1` that carries one TCP connection. It connects to the port on the pod's loopback interface,
+         *     or to the port on the pod's address if nothing listens on loopback. The audit log records the session.
+         *     For developers and owners of the tenant.
          */
         get: operations["forwardPodPort"];
         put?: never;
@@ -340,7 +348,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -349,8 +357,8 @@ export interface paths {
         };
         /**
          * Copy files out of a container
-         * @description A WebSocket of the subprotocol `husk.v1` that carries a tar archive as output. The container needs no tar. It is written down in the audit
-         *     log. For developers and owners of the tenant.
+         * @description Opens a WebSocket with the subprotocol `husk.v1` that sends a tar archive as output. The container needs no tar program. The audit log
+         *     records the session. For developers and owners of the tenant.
          */
         get: operations["copyFromPod"];
         put?: never;
@@ -367,7 +375,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -376,8 +384,9 @@ export interface paths {
         };
         /**
          * Copy files into a container
-         * @description A WebSocket of the subprotocol `husk.v1` that carries a tar archive as input. The container needs no tar. Nothing is written outside of the
-         *     directory, whatever names and links say. It is written down in the audit log. For developers and owners of the tenant.
+         * @description Opens a WebSocket with the subprotocol `husk.v1` that receives a tar archive as input. The container needs no tar program. No name or link
+         *     in the archive can cause a write outside the target directory. The audit log records the session.
+         *     For developers and owners of the tenant.
          */
         get: operations["copyToPod"];
         put?: never;
@@ -397,7 +406,7 @@ export interface paths {
         };
         /**
          * List volumes, or watch them
-         * @description With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
          */
         get: operations["listVolumes"];
         put?: never;
@@ -418,7 +427,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The volume's id.
+                 * @description The volume's ID.
                  * @example 92994fef-6455-4e73-a447-69fc2fe37846
                  */
                 volumeId: components["parameters"]["VolumeId"];
@@ -451,14 +460,15 @@ export interface paths {
         };
         /**
          * List imported images, or watch them
-         * @description With `watch=true`, as for pods. For viewers, developers and owners of the tenant.
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
          */
         get: operations["listImages"];
         put?: never;
         /**
          * Import an image from a registry
-         * @description The reference is resolved at once, with the given credentials, so that an unknown image or a refused login is this call's answer.
-         *     The data follows in the background. Importing what is already here answers with the existing image. For developers and owners of the tenant.
+         * @description The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
+         *     rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+         *     For developers and owners of the tenant.
          */
         post: operations["importImage"];
         delete?: never;
@@ -473,7 +483,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The image's id.
+                 * @description The image's ID.
                  * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
                  */
                 imageId: components["parameters"]["ImageId"];
@@ -505,7 +515,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who the token speaks for
+         * Show the caller of the token
          * @description For everyone with a token.
          */
         get: operations["whoAmI"];
@@ -525,7 +535,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The tenant's limits and what is in use
+         * Show the tenant's quota and what is in use
          * @description For viewers, developers and owners of the tenant.
          */
         get: operations["getQuota"];
@@ -545,8 +555,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show what the tenant has used
-         * @description From the ledger: what was reserved by pods while their virtual machines were up and by volumes while they were there, and bytes through the pods' networks. An hour is closed ten minutes after its end and never changes then; what becomes known later is in the hour that is closed next. For viewers, developers and owners of the tenant.
+         * Show the tenant's usage
+         * @description Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
          */
         get: operations["getUsage"];
         put?: never;
@@ -565,9 +575,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The tenant's live figures in Prometheus' text format
-         * @description Pods as their nodes saw them in the last minute, volumes, and the quota with its use; docs/api.md lists the metrics. Whose figures these are is decided by the token
-         *     alone. They are a few seconds old, and that a token was revoked may count some seconds later than elsewhere. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+         * Get the tenant's metrics in the Prometheus text format
+         * @description The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
+         *     alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+         *     For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
          */
         get: operations["getTenantMetrics"];
         put?: never;
@@ -586,9 +597,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The tenant's running pods, for Prometheus' HTTP service discovery
-         * @description For a Prometheus in the pods' network that scrapes what they serve themselves. A pod's labels are among its target's, with what Prometheus does not take in a
-         *     name as underscores. For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
+         * List the tenant's running pods for the HTTP service discovery of Prometheus
+         * @description A Prometheus server in the tenant's network uses these targets to scrape the metrics that the pods themselves serve. The labels of a target
+         *     include the labels of its pod. Characters that Prometheus does not allow in a label name are replaced by underscores.
+         *     For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
          */
         get: operations["listMetricsTargets"];
         put?: never;
@@ -629,7 +641,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -644,7 +656,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete a service account with its API keys
+         * Delete a service account and its API keys
          * @description For owners of the tenant.
          */
         delete: operations["deleteServiceAccount"];
@@ -652,7 +664,7 @@ export interface paths {
         head?: never;
         /**
          * Change a service account's role
-         * @description Tokens with the old role are refused from now on. For owners of the tenant.
+         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
          */
         patch: operations["updateServiceAccount"];
         trace?: never;
@@ -663,7 +675,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -677,7 +689,7 @@ export interface paths {
         get: operations["listServiceAccountKeys"];
         put?: never;
         /**
-         * Create an API key; its secret is shown only here
+         * Create an API key
          * @description For owners of the tenant.
          */
         post: operations["createServiceAccountKey"];
@@ -693,12 +705,12 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
                 /**
-                 * @description The key's client id.
+                 * @description The key's client ID.
                  * @example a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634
                  */
                 keyId: components["parameters"]["KeyId"];
@@ -709,7 +721,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Revoke an API key at once
+         * Revoke an API key
          * @description For owners of the tenant.
          */
         delete: operations["deleteServiceAccountKey"];
@@ -732,8 +744,8 @@ export interface paths {
         get: operations["listUsers"];
         put?: never;
         /**
-         * Admit a user of an OIDC issuer, with a role
-         * @description The user is named by the issuer's subject, or by an email address that the issuer has verified. For owners of the tenant.
+         * Create a user of an OIDC issuer with a role
+         * @description Identify the user by the subject at the issuer, or by an email address that the issuer has verified. For owners of the tenant.
          */
         post: operations["createUser"];
         delete?: never;
@@ -748,7 +760,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The user's id.
+                 * @description The user's ID.
                  * @example c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852
                  */
                 userId: components["parameters"]["UserId"];
@@ -770,8 +782,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change a user's role, or shut the user out
-         * @description Tokens with the old role are refused from now on. For owners of the tenant.
+         * Change a user's role, or disable the user
+         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -791,7 +803,7 @@ export interface paths {
         put?: never;
         /**
          * Trust an OIDC issuer for this tenant
-         * @description The issuer is asked for its configuration at once. For owners of the tenant.
+         * @description The server immediately requests the issuer's configuration. For owners of the tenant.
          */
         post: operations["createOIDCIssuer"];
         delete?: never;
@@ -806,7 +818,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -821,7 +833,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Trust an OIDC issuer no more
+         * Remove an OIDC issuer
          * @description For owners of the tenant.
          */
         delete: operations["deleteOIDCIssuer"];
@@ -842,8 +854,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List or watch what happened to objects
-         * @description Events are kept for 14 days. With `watch=true`, as for pods; an event is only ever `added`. For viewers, developers and owners of the tenant.
+         * List events, or watch them
+         * @description Events are kept for 14 days. The parameter `watch` works as in `listPods`; every event in the stream is `added`. For viewers, developers and owners of the tenant.
          */
         get: operations["listEvents"];
         put?: never;
@@ -862,7 +874,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who changed what in this tenant, from where
+         * List the tenant's audit log
          * @description For owners of the tenant.
          */
         get: operations["listAudit"];
@@ -888,7 +900,7 @@ export interface paths {
         get: operations["listTenants"];
         put?: never;
         /**
-         * Create a tenant with its network
+         * Create a tenant and its network
          * @description For operators of the platform.
          */
         post: operations["createTenant"];
@@ -904,7 +916,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -919,7 +931,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete a tenant that owns nothing
+         * Delete an empty tenant
          * @description For operators of the platform.
          */
         delete: operations["deleteTenant"];
@@ -927,7 +939,7 @@ export interface paths {
         head?: never;
         /**
          * Change a tenant's quota
-         * @description A limit below what is in use stops new orders and touches nothing that runs. For operators of the platform.
+         * @description A limit below the current usage blocks new objects but does not affect existing ones. For operators of the platform.
          */
         patch: operations["updateTenant"];
         trace?: never;
@@ -938,7 +950,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -952,9 +964,9 @@ export interface paths {
         get: operations["listAPIKeys"];
         put?: never;
         /**
-         * Create an API key; its secret is shown only here
-         * @description For a tenant's first owner, and for one who is locked out: the key belongs to the service account `serviceAccount`, which is made
-         *     with the role owner if it is not there. For operators of the platform.
+         * Create an API key
+         * @description Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
+         *     `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
          */
         post: operations["createAPIKey"];
         delete?: never;
@@ -969,12 +981,12 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
                 /**
-                 * @description The key's client id.
+                 * @description The key's client ID.
                  * @example a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634
                  */
                 keyId: components["parameters"]["KeyId"];
@@ -1008,7 +1020,7 @@ export interface paths {
         get: operations["adminListOIDCIssuers"];
         put?: never;
         /**
-         * Trust an OIDC issuer for every tenant that its mappings name
+         * Trust an OIDC issuer for every tenant in its role mappings
          * @description For operators of the platform.
          */
         post: operations["adminCreateOIDCIssuer"];
@@ -1024,7 +1036,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -1039,7 +1051,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Trust an OIDC issuer no more
+         * Remove an OIDC issuer
          * @description For operators of the platform.
          */
         delete: operations["adminDeleteOIDCIssuer"];
@@ -1060,7 +1072,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who changed what anywhere, from where
+         * List the audit log of all tenants
          * @description For operators of the platform.
          */
         get: operations["adminListAudit"];
@@ -1086,8 +1098,8 @@ export interface paths {
         get: operations["listSigningKeys"];
         put?: never;
         /**
-         * Make a new key that signs tokens
-         * @description Keys are also rotated by themselves. The old ones verify until no token can be signed by them any more. For operators of the platform.
+         * Create a new key that signs tokens
+         * @description Husk also rotates keys automatically. An old key keeps verifying tokens until the last token that it signed has expired. For operators of the platform.
          */
         post: operations["rotateSigningKey"];
         delete?: never;
@@ -1102,7 +1114,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The key's id.
+                 * @description The key's ID.
                  * @example GQ3WKHN5TC7DLM2RXB4ZOVYF6E
                  */
                 kid: string;
@@ -1113,7 +1125,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Remove a signing key that has leaked
+         * Delete a leaked signing key
          * @description For operators of the platform.
          */
         delete: operations["deleteSigningKey"];
@@ -1130,7 +1142,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List nodes with capacity and allocation
+         * List nodes with their capacity and allocation
          * @description For operators of the platform.
          */
         get: operations["listNodes"];
@@ -1150,8 +1162,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List all tenants' pods with the room they take
-         * @description What runs where, without what is in it. For operators of the platform.
+         * List the pods of all tenants with their resources
+         * @description Shows where each pod runs, without its containers and files. For operators of the platform.
          */
         get: operations["adminListPods"];
         put?: never;
@@ -1168,12 +1180,12 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -1181,8 +1193,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Say why a pod is where it is, or why it is nowhere, in full
-         * @description With the numbers of nodes that lack room, the nearest miss, and other tenants' pods that would make room. For operators of the platform.
+         * Explain a pod's placement in full
+         * @description In addition to `getPodPlacement`, shows how many nodes have insufficient capacity, which node comes closest, and which pods of any tenant would free enough capacity. For operators of the platform.
          */
         get: operations["adminGetPodPlacement"];
         put?: never;
@@ -1201,8 +1213,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show what all tenants have used
-         * @description As getUsage, over all tenants. For operators of the platform.
+         * Show the usage of all tenants
+         * @description Like `getUsage`, for all tenants. For operators of the platform.
          */
         get: operations["adminGetUsage"];
         put?: never;
@@ -1248,8 +1260,8 @@ export interface paths {
         };
         get?: never;
         /**
-         * Make a pool, or change it
-         * @description Nodes get a pool by updateNode. A lower overcommit ratio moves no pod: a node keeps what it has, and gets nothing new until it is below. For operators of the platform.
+         * Create or change a pool
+         * @description Use `updateNode` to add a node to the pool. A lower overcommit ratio moves no pods: a node above the new limit keeps its pods and gets no new ones until its allocation is below the limit. For operators of the platform.
          */
         put: operations["putPool"];
         post?: never;
@@ -1273,8 +1285,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Empty nodes by moving their pods onto others
-         * @description Proposes which nodes can be emptied onto others that run something already, those with the fewest pods first, and what each move gains. Unless it is a dry run, those nodes are then cordoned and their pods evicted: they stop, and start on other nodes. No disruption limit is broken. For operators of the platform.
+         * Drain nodes by moving their pods to other nodes
+         * @description Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
          */
         post: operations["defragment"];
         delete?: never;
@@ -1289,7 +1301,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -1304,15 +1316,15 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Remove a node that runs nothing
+         * Remove a node that runs no pods
          * @description For operators of the platform.
          */
         delete: operations["deleteNode"];
         options?: never;
         head?: never;
         /**
-         * Change a node's pool, labels, taints, or whether it takes pods
-         * @description What is left out stays; labels and taints that are given replace all. What runs on the node runs on. For operators of the platform.
+         * Change a node's pool, labels or taints, or cordon it
+         * @description Fields that are left out stay unchanged. Given labels or taints replace all labels or all taints. Pods that run on the node are not affected. For operators of the platform.
          */
         patch: operations["updateNode"];
         trace?: never;
@@ -1325,9 +1337,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The nodes' agents, for Prometheus' HTTP service discovery
-         * @description Each node that a server has heard of, as it is scraped through the servers: the target is the host that this request was sent to, and `__metrics_path__` is that of
-         *     `getNodeMetrics`. A node's labels are among its target's, with what Prometheus does not take in a name as underscores. For operators of the platform.
+         * List the nodes' agents for the HTTP service discovery of Prometheus
+         * @description Lists each node that has contacted a server. Prometheus scrapes nodes through the servers: the target is the host of this request, and
+         *     `__metrics_path__` is the path of `getNodeMetrics`. The labels of a target include the labels of its node. Characters that Prometheus does
+         *     not allow in a label name are replaced by underscores. For operators of the platform.
          */
         get: operations["listNodeMetricsTargets"];
         put?: never;
@@ -1344,7 +1357,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -1352,8 +1365,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The metrics of the node's agent in Prometheus' text format
-         * @description The server asks the agent, which takes a server's certificate only. For operators of the platform.
+         * Get the metrics of a node's agent in the Prometheus text format
+         * @description The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
          */
         get: operations["getNodeMetrics"];
         put?: never;
@@ -1370,7 +1383,7 @@ export interface paths {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -1386,7 +1399,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke every certificate of a node
-         * @description Its agent is refused from the next request on. The node comes back with a join token that names it. For operators of the platform.
+         * @description The server rejects the agent's next request. To bring the node back, create a join token with its `nodeId`. For operators of the platform.
          */
         delete: operations["revokeNodeCertificates"];
         options?: never;
@@ -1404,7 +1417,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create a token with which one node may join
+         * Create a token that lets one node join
          * @description For operators of the platform.
          */
         post: operations["createJoinToken"];
@@ -1424,9 +1437,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Join a node by a one-time token
-         * @description A token registers one node name, or brings the node back that it was made for. Repeated with the same token and name before any
-         *     heartbeat, this answers with a new certificate. Certificates that the node had before are revoked. For everyone; no token is needed.
+         * Join a node with a one-time token
+         * @description A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
+         *     before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+         *     For everyone; no token is needed.
          */
         post: operations["registerNode"];
         delete?: never;
@@ -1445,8 +1459,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Get the node another certificate before the present one expires
-         * @description The present one stays good until it expires, since this answer may be lost. For the node's agent.
+         * Renew the node's certificate
+         * @description The current certificate stays valid until it expires, because the response can be lost. For the node's agent.
          */
         post: operations["renewCertificate"];
         delete?: never;
@@ -1483,7 +1497,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The whole desired state of the node, as soon as it is newer than the one known
+         * Get the full desired state of the node once it has changed
          * @description For the node's agent.
          */
         get: operations["getDesiredState"];
@@ -1505,7 +1519,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Report what really runs, in a batch
+         * Report the actual state of pods in a batch
          * @description For the node's agent.
          */
         post: operations["reportStatus"];
@@ -1525,7 +1539,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Report what the node's pods use, in a batch
+         * Report samples of the node's pods in a batch
          * @description For the node's agent.
          */
         post: operations["reportSamples"];
@@ -1543,7 +1557,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The process is alive
+         * Check that the process is alive
          * @description For everyone; no token is needed.
          */
         get: operations["healthz"];
@@ -1563,7 +1577,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The process can serve, Postgres included
+         * Check that the process can serve requests and reach Postgres
          * @description For everyone; no token is needed.
          */
         get: operations["readyz"];
@@ -1583,7 +1597,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The server's own metrics in Prometheus' text format
+         * Get the server's own metrics in the Prometheus text format
          * @description For operators of the platform.
          */
         get: operations["metrics"];
@@ -1620,16 +1634,16 @@ export interface components {
             /** @example there is no such pod */
             detail?: string;
             /**
-             * @description Stable and for programs.
+             * @description A stable code that programs can rely on.
              * @example not_found
              */
             code: string;
             /**
-             * @description The offending field as a path.
+             * @description The path of the field that caused the problem.
              * @example spec.resources.memoryMiB
              */
             field?: string;
-            /** @description Also in the server's log. */
+            /** @description The request's ID. The server's log has the same ID. */
             requestId?: string;
         };
         /**
@@ -1654,15 +1668,15 @@ export interface components {
             access_token: string;
             /** @enum {string} */
             token_type: "Bearer";
-            /** @description Seconds. */
+            /** @description The lifetime of the token in seconds. */
             expires_in: number;
             /**
-             * @description Of a token exchange (RFC 8693, 2.2.1).
+             * @description The type of the token. Only in responses to a token exchange (RFC 8693, 2.2.1).
              * @example urn:ietf:params:oauth:token-type:access_token
              */
             issued_token_type?: string;
             /**
-             * @description The tenant that the token is good for.
+             * @description The tenant that the token is valid for.
              * @example tenant:acme
              */
             scope?: string;
@@ -1782,7 +1796,7 @@ export interface components {
             scheduling?: components["schemas"]["Scheduling"];
         };
         /**
-         * @description What the pod asks of its place beside room.
+         * @description Requirements and preferences for the pod's node.
          * @example {
          *       "priority": -10,
          *       "nodeSelector": {
@@ -1816,25 +1830,25 @@ export interface components {
          */
         Scheduling: {
             /**
-             * @description A higher one is placed first, and where there is no room lower ones are evicted for it. The tenant's quota says up to which it may go.
+             * @description Pods with a higher priority are scheduled first. If capacity is insufficient, pods with a lower priority are evicted. The tenant's quota sets the highest priority allowed.
              * @default 0
              */
             priority?: number;
             nodeSelector?: components["schemas"]["NodeSelector"];
             preferredNodeSelector?: components["schemas"]["NodeSelector"];
-            /** @description Taints of nodes that do not keep the pod away. */
+            /** @description Taints that the pod tolerates. It can run on nodes with these taints. */
             tolerations?: components["schemas"]["Taint"][];
             rules?: components["schemas"]["SchedulingRule"][];
             gang?: components["schemas"]["Gang"];
             disruption?: components["schemas"]["Disruption"];
             /**
              * Format: int64
-             * @description A hint; pods that end at about the same time are put together. It need not be exact, and nothing ends by it.
+             * @description A hint for the scheduler, which places pods that end at about the same time on the same node. It need not be exact. The pod is not stopped when the time is over.
              */
             expectedLifetimeSeconds?: number;
         };
         /**
-         * @description Labels of a node with their values. `pool` is the node's pool, `node` its name.
+         * @description Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
          * @example {
          *       "disk": "nvme"
          *     }
@@ -1844,35 +1858,35 @@ export interface components {
         };
         /** @example dedicated=web */
         Taint: string;
-        /** @description Binds the pod's place to where those of the tenant's pods are that have a label with a value. Affinity: only where one of them is, anywhere while there is none. AntiAffinity: only where none of them is; and as long as this pod runs, none of them comes to it. Spread: no place has more than maxSkew of them more than another. */
+        /** @description Restricts the pod's placement relative to the tenant's pods that have the label with the value (the matching pods). A topology domain is the group of nodes with the same value of `topologyKey`. Affinity: the pod runs only in a domain with a matching pod, or anywhere if no pod matches. AntiAffinity: the pod runs only in a domain without a matching pod, and no matching pod is scheduled to its domain while it runs. Spread: the numbers of matching pods in any two domains differ by at most `maxSkew`. */
         SchedulingRule: {
             /** @enum {string} */
             kind: "Affinity" | "AntiAffinity" | "Spread";
             /** @example app */
             label: string;
             /**
-             * @description Without it, the pod's own value of the label.
+             * @description The value of the label. Default: the pod's own value of the label.
              * @example cache
              */
             value?: string;
             /**
-             * @description The node label whose values are the places, such as zone or rack; `node` for the node itself.
+             * @description The node label whose values are the topology domains, such as zone or rack. With `node`, each node is a domain.
              * @example zone
              */
             topologyKey: string;
-            /** @description Of Spread; 1 unless given. */
+            /** @description The largest difference that Spread allows. Default: 1. */
             maxSkew?: number;
         };
-        /** @description Pods of the tenant that are placed all at once or not at all. All members name the same size. */
+        /** @description Pods of the tenant that are scheduled all at once or not at all. All members have the same size. */
         Gang: {
             name: components["schemas"]["Name"];
             /**
-             * @description None is placed before so many are ordered.
+             * @description The number of pods in the gang. No pod is scheduled until all of them exist.
              * @example 3
              */
             size: number;
         };
-        /** @description Bounds evictions. While this pod runs, no pod of the tenant that has the label with this pod's value is evicted unless minAvailable of them stay. Without a label and with a minAvailable of 1 or more, this pod itself is never evicted. It does not hold up deletions, or a node that fails. */
+        /** @description Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures. */
         Disruption: {
             /** @example app */
             label?: string;
@@ -1886,7 +1900,7 @@ export interface components {
          *       "attempts": 3,
          *       "nextTryAt": "2026-03-02T09:00:04.1Z",
          *       "reason": "InsufficientMemory",
-         *       "message": "of 12 nodes, 8 lack the labels asked for; the others have too little memory free",
+         *       "message": "0 of 12 nodes fit: 8 do not match the node selector, 4 have insufficient memory",
          *       "refusal": {
          *         "nodes": 12,
          *         "notReady": 0,
@@ -1912,11 +1926,11 @@ export interface components {
             outcome: "Undecided" | "Waiting" | "Refused" | "Placed";
             /** Format: date-time */
             decidedAt?: string;
-            /** @description How often no place was found since it last had one. */
+            /** @description The number of failed attempts since the pod last had a node. */
             attempts: number;
             /**
              * Format: date-time
-             * @description At the latest; room that appears is tried at once.
+             * @description When the scheduler retries at the latest. It retries earlier when capacity becomes free.
              */
             nextTryAt?: string;
             nodeName?: string;
@@ -1926,40 +1940,43 @@ export interface components {
             score?: components["schemas"]["PlacementScore"];
             refusal?: components["schemas"]["PlacementRefusal"];
         };
-        /** @description How the node was chosen among those with room. Less is better in all parts; a node is an average node of the cluster. */
+        /** @description Why the scheduler chose this node among the nodes that fit. Lower values are better. The unit is the capacity of an average node in the cluster. */
         PlacementScore: {
+            /** @description The number of nodes that were compared. */
             nodesCompared: number;
-            /** @description The node ran nothing before. */
+            /** @description The node had no pods before. */
             openedNode: boolean;
-            /** @description Nodes' worth of its free room that pods of the usual sizes could not use. */
+            /** @description The free capacity of the node that pods of the usual sizes could not use before this placement. */
             strandedBefore: number;
+            /** @description The same after this placement. */
             strandedAfter: number;
-            /** @description The larger share of a node that is left free, which decides between equals. */
+            /** @description The larger of the free shares of cpu and memory after this placement. It decides between nodes with an equal total. */
             leftFree: number;
-            /** @description What was compared. */
+            /** @description The score of the node. */
             total: number;
         };
-        /** @description How many nodes failed on what. A node that fails one filter is not asked for the next, in this order. */
+        /** @description The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it. */
         PlacementRefusal: {
+            /** @description All nodes. */
             nodes: number;
-            /** @description Or cordoned. */
+            /** @description Nodes that are not ready or are cordoned. */
             notReady: number;
-            /** @description Lack a label that is asked for. */
+            /** @description Nodes that do not match the node selector. */
             notSelected: number;
-            /** @description Have a taint that is not tolerated. */
+            /** @description Nodes with a taint that the pod does not tolerate. */
             notTolerated: number;
-            /** @description Are ruled out by where pods of the tenant run. */
+            /** @description Nodes that the scheduling rules exclude because of other pods of the tenant. */
             crowded: number;
-            /** @description For operators. */
+            /** @description Nodes with insufficient cpu. Only for operators. */
             lackCPU?: number;
-            /** @description For operators. */
+            /** @description Nodes with insufficient memory. Only for operators. */
             lackMemory?: number;
-            /** @description No node that may take it could hold it even when empty. */
+            /** @description The pod is larger than the allocatable capacity of every node that the filters leave. */
             neverFits: boolean;
-            /** @description For operators. */
+            /** @description The node that needs the least additional capacity. Only for operators. */
             nearestNode?: string;
             nearestLacks?: components["schemas"]["Capacity"];
-            /** @description The smallest pods of one node whose going would be enough. A tenant sees it when all of them are its own. */
+            /** @description The smallest pods of one node that would free enough capacity if they were deleted. A tenant sees the list only if all of these pods are its own. */
             wouldMakeRoom?: components["schemas"]["PlacementPod"][];
         };
         PlacementPod: {
@@ -1996,17 +2013,17 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description One word for programs.
+             * @description The reason in one word that programs can rely on.
              * @example InsufficientMemory
              */
             reason?: string;
             /**
              * Format: uuid
-             * @description The node on which it holds room.
+             * @description The node on which the pod has resources allocated.
              */
             nodeId?: string;
             resources: components["schemas"]["Capacity"];
-            /** @description What its virtual machine monitor takes of the node beside that. */
+            /** @description The node memory that the virtual machine monitor needs in addition to the pod's memory. */
             vmmOverheadMiB: number;
             priority: number;
             /** Format: date-time */
@@ -2044,7 +2061,7 @@ export interface components {
          */
         PoolPut: {
             /**
-             * @description How much cpu is promised for what is there. Memory is never overcommitted.
+             * @description The ratio of schedulable cpu to physical cpu. Memory is never overcommitted.
              * @example 2
              */
             cpuOvercommit: number;
@@ -2060,7 +2077,7 @@ export interface components {
         Pool: {
             name: string;
             cpuOvercommit: number;
-            /** @description How many nodes are in it. */
+            /** @description The number of nodes in the pool. */
             nodes: number;
             /** Format: date-time */
             createdAt: string;
@@ -2089,7 +2106,7 @@ export interface components {
          */
         DefragmentationCreate: {
             /**
-             * @description Only propose.
+             * @description Only propose and move nothing.
              * @default true
              */
             dryRun?: boolean;
@@ -2152,7 +2169,7 @@ export interface components {
             podId: string;
             /** Format: uuid */
             tenantId: string;
-            /** @description Where it would go now. */
+            /** @description The node to which the pod would be scheduled now. */
             toNodeName: string;
             resources: components["schemas"]["Capacity"];
         };
@@ -2172,13 +2189,13 @@ export interface components {
          */
         NodeUpdate: {
             /**
-             * @description The name of a pool; empty for none.
+             * @description The name of a pool. An empty string removes the node from its pool.
              * @example steady
              */
             pool?: string;
             labels?: components["schemas"]["Labels"];
             taints?: components["schemas"]["Taint"][];
-            /** @description Takes no new pods. */
+            /** @description A cordoned node gets no new pods. */
             cordoned?: boolean;
         };
         /**
@@ -2186,7 +2203,7 @@ export interface components {
          * @enum {string}
          */
         RestartPolicy: "Always" | "OnFailure" | "Never";
-        /** @description The size of the pod's virtual machine. The memory includes the guest's kernel. */
+        /** @description The size of the pod's virtual machine. The guest kernel uses part of the memory. */
         Resources: {
             /**
              * @description 1000 is one core.
@@ -2204,7 +2221,7 @@ export interface components {
         Container: {
             name: components["schemas"]["Name"];
             /**
-             * @description The reference an image was imported by or the image's id.
+             * @description The reference with which the image was imported, or the image's ID.
              * @example registry.example.com/nginx:1.22
              */
             image: string;
@@ -2214,23 +2231,23 @@ export interface components {
             args?: string[];
             env?: components["schemas"]["EnvVar"][];
             workingDir?: string;
-            /** @description User or user:group, by name in the image or by number. */
+            /** @description The user or user:group, as names from the image or as numbers. */
             user?: string;
             files?: components["schemas"]["File"][];
             volumeMounts?: components["schemas"]["VolumeMount"][];
             /**
-             * @description Keep a standard input open, into which those who attach write; else it is empty.
+             * @description Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
              * @default false
              * @example true
              */
             stdin?: boolean;
             /**
-             * @description End the standard input of a run with the first session that writes to it; else it never ends. A terminal's never does. Needs `stdin`.
+             * @description Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
              * @default false
              */
             stdinOnce?: boolean;
             /**
-             * @description Give the container a terminal, which is then its input, output and error output in one.
+             * @description Give the container a terminal for its standard input, output and error.
              * @default false
              * @example true
              */
@@ -2240,11 +2257,11 @@ export interface components {
             name: string;
             value: string;
         };
-        /** @description A file put into the container before it starts. */
+        /** @description A file that is written into the container before it starts. */
         File: {
             /** @example /etc/app.conf */
             path: string;
-            /** @description Text; or use contentBase64. */
+            /** @description The content as text. Use contentBase64 for binary content. */
             content?: string;
             contentBase64?: string;
             /** @default 0644 */
@@ -2348,7 +2365,7 @@ export interface components {
             labels: components["schemas"]["Labels"];
             /**
              * Format: int64
-             * @description Counts changes of the desired state.
+             * @description The number of changes of the desired state.
              */
             readonly generation: number;
             /** Format: date-time */
@@ -2361,30 +2378,30 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description One word for programs.
+             * @description The reason in one word that programs can rely on.
              * @example InsufficientMemory
              */
             reason?: string;
-            /** @description A sentence for people. */
+            /** @description The explanation in a sentence. */
             message?: string;
             /** Format: int64 */
             observedGeneration: number;
             /**
-             * @description The pod's address in its network.
+             * @description The pod's address in the tenant's network.
              * @example 10.64.0.2
              */
             address?: string;
             nodeName?: string;
-            /** @description What the virtual machine monitor needs on the node beside the guest's memory. */
+            /** @description The node memory that the virtual machine monitor needs in addition to the guest's memory. */
             vmmOverheadMiB: number;
-            /** @description How often the virtual machine itself was started again. */
+            /** @description How often the virtual machine was restarted. */
             restarts?: number;
             containers: components["schemas"]["ContainerStatus"][];
             timeline: components["schemas"]["Timeline"];
         };
         /** @enum {string} */
         PodPhase: "Pending" | "Starting" | "Running" | "Succeeded" | "Failed" | "Unknown" | "Stopping";
-        /** @description When the pod reached each step of its latest start, by the clock of whoever took the step. */
+        /** @description When the pod reached each step of its latest start. The time comes from the clock of the component that did the step. */
         Timeline: {
             /** Format: date-time */
             acceptedAt: string;
@@ -2392,19 +2409,19 @@ export interface components {
             placedAt?: string;
             /**
              * Format: date-time
-             * @description The agent asks libvirt.
+             * @description The agent called libvirt.
              */
             domainStartingAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /**
              * Format: date-time
-             * @description husk-init answers.
+             * @description husk-init responded.
              */
             guestReadyAt?: string;
             /**
              * Format: date-time
-             * @description All containers run.
+             * @description All containers were running.
              */
             runningAt?: string;
         };
@@ -2548,11 +2565,11 @@ export interface components {
             sizeGiB: number;
             /** @enum {string} */
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
-            /** @description Why the volume is not further. */
+            /** @description Why the volume is not ready yet. */
             readonly message?: string;
             /**
              * Format: uuid
-             * @description The pod that has claimed it.
+             * @description The pod that uses the volume.
              */
             readonly podId?: string;
             /** Format: date-time */
@@ -2612,15 +2629,15 @@ export interface components {
             /** Format: uuid */
             readonly id: string;
             reference: string;
-            /** @description Of the linux/amd64 manifest. */
+            /** @description The digest of the linux/amd64 manifest. */
             readonly digest: string;
             /** @enum {string} */
             readonly state: "Importing" | "Ready" | "Failed" | "Deleting";
-            /** @description Why the image is not further. */
+            /** @description Why the image is not ready yet. */
             readonly message?: string;
             /**
              * Format: int64
-             * @description Of the imported file system.
+             * @description The size of the imported file system.
              */
             readonly sizeBytes?: number;
             progress?: components["schemas"]["ImportProgress"];
@@ -2630,7 +2647,7 @@ export interface components {
             readonly readyAt?: string;
         };
         /**
-         * @description How much of the image has come from its registry. It is there only while the image is Importing. A try that is repeated begins anew; when all has come the image is still to be packed and stored.
+         * @description How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
          * @example {
          *       "fetchedBytes": 12582912,
          *       "totalBytes": 61865984
@@ -2639,12 +2656,12 @@ export interface components {
         ImportProgress: {
             /**
              * Format: int64
-             * @description Never more than totalBytes.
+             * @description The bytes downloaded so far. Never more than totalBytes.
              */
             fetchedBytes: number;
             /**
              * Format: int64
-             * @description Of the compressed layers, as the manifest says.
+             * @description The size of the compressed layers according to the manifest.
              */
             totalBytes: number;
         };
@@ -2668,7 +2685,7 @@ export interface components {
             nextCursor?: string;
         };
         /**
-         * @description Upper limits; 0 allows nothing.
+         * @description The limits of a tenant. 0 allows nothing.
          * @example {
          *       "pods": 20,
          *       "cpuMillis": 8000,
@@ -2698,32 +2715,32 @@ export interface components {
             /** @example 200 */
             volumeGiB: number;
             /**
-             * @description Of volumes.
+             * @description Snapshots of volumes.
              * @example 20
              */
             snapshots: number;
             /** @example 1 */
             networks: number;
             /**
-             * @description Of networks; every pod has one.
+             * @description Addresses in the networks. Every pod has one.
              * @example 64
              */
             addresses: number;
             /** @example 20 */
             images: number;
             /**
-             * @description Of the API, with bursts of twice as many; 0 lets none through.
+             * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
              */
             requestsPerSecond: number;
             /**
-             * @description The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+             * @description The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
              * @example 0
              */
             priority: number;
         };
         /**
-         * @description The limits to change; those that are left out stay, or get their defaults when the tenant is made.
+         * @description The limits to change. Limits that are left out stay unchanged, or get their defaults when the tenant is created.
          * @example {
          *       "volumeGiB": 400,
          *       "requestsPerSecond": 200
@@ -2744,32 +2761,32 @@ export interface components {
             /** @example 200 */
             volumeGiB?: number;
             /**
-             * @description Of volumes.
+             * @description Snapshots of volumes.
              * @example 20
              */
             snapshots?: number;
             /** @example 1 */
             networks?: number;
             /**
-             * @description Of networks; every pod has one.
+             * @description Addresses in the networks. Every pod has one.
              * @example 64
              */
             addresses?: number;
             /** @example 20 */
             images?: number;
             /**
-             * @description Of the API, with bursts of twice as many; 0 lets none through.
+             * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
              */
             requestsPerSecond?: number;
             /**
-             * @description The highest that a pod may have. Pods with a higher one evict those with a lower one, of any tenant.
+             * @description The highest priority that a pod can have. Pods with a higher priority can evict pods of any tenant with a lower one.
              * @example 0
              */
             priority?: number;
         };
         /**
-         * @description Limits and what is in use of them. Use may be above a limit that was lowered; that only stops new orders.
+         * @description The limits and what is in use. Use can be above a limit that was lowered. This only blocks new objects.
          * @example {
          *       "limits": {
          *         "pods": 20,
@@ -2862,7 +2879,7 @@ export interface components {
             images: number;
         };
         /**
-         * @description What was reserved and sent in one period by one group. What is reserved counts, whether it is used or not.
+         * @description The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
          * @example {
          *       "from": "2026-03-02T09:00:00Z",
          *       "to": "2026-03-02T10:00:00Z",
@@ -2884,14 +2901,14 @@ export interface components {
             from: string;
             /**
              * Format: date-time
-             * @description Excluded.
+             * @description The end of the interval, exclusive.
              */
             to: string;
-            /** @description Never changes again. */
+            /** @description The interval is closed and never changes again. */
             closed: boolean;
-            /** @description What it is grouped by: an id, a kind, or a label's value; absent for those without it. */
+            /** @description The group: an ID, a kind, or a label's value. Absent for objects without the label. */
             key?: string;
-            /** @description Of the object. */
+            /** @description The name of the object. */
             name?: string;
             /**
              * @description pod or volume.
@@ -2900,12 +2917,12 @@ export interface components {
             kind?: string;
             /**
              * Format: double
-             * @description Of virtual machines that were up. Less than none where an earlier period was booked too much.
+             * @description Seconds that virtual machines were running. Negative if an earlier period was overcounted.
              */
             podSeconds: number;
             /**
              * Format: double
-             * @description Reserved cores times seconds.
+             * @description Reserved cores multiplied by seconds.
              */
             cpuCoreSeconds: number;
             /** Format: double */
@@ -2918,7 +2935,7 @@ export interface components {
             networkSentBytes: number;
             /**
              * Format: double
-             * @description By the operator's price list, if there is one.
+             * @description The cost according to the operator's price list. Absent if there is none.
              */
             cost?: number;
         };
@@ -2946,7 +2963,7 @@ export interface components {
          */
         UsageList: {
             /**
-             * @description ISO 4217.
+             * @description The currency of the costs as an ISO 4217 code.
              * @example EUR
              */
             currency?: string;
@@ -3037,8 +3054,9 @@ export interface components {
             nextCursor?: string;
         };
         /**
-         * @description What the tokens of a key may be used for. `metrics`: `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, and nothing else, whatever the
-         *     role of the service account. Without it they may do what the role may. It never changes; make another key instead.
+         * @description Limits what the tokens of a key can do. With `metrics`, they can only call `getTenantMetrics`, `listMetricsTargets` and `whoAmI`, whatever
+         *     the role of the service account. Without a limit, they have the permissions of the role. The limit of a key cannot be changed; create
+         *     another key instead.
          * @example metrics
          * @enum {string}
          */
@@ -3053,7 +3071,7 @@ export interface components {
             name: components["schemas"]["Name"];
             /**
              * Format: int64
-             * @description Without it the key is good until it is revoked.
+             * @description The lifetime of the key in seconds. By default, the key is valid until it is revoked.
              * @example 7776000
              */
             expiresInSeconds?: number;
@@ -3074,7 +3092,7 @@ export interface components {
             serviceAccount?: string;
             /**
              * Format: int64
-             * @description Without it the key is good until it is revoked.
+             * @description The lifetime of the key in seconds. By default, the key is valid until it is revoked.
              * @example 7776000
              */
             expiresInSeconds?: number;
@@ -3102,7 +3120,7 @@ export interface components {
             expiresAt?: string;
             /**
              * Format: date-time
-             * @description When it last got a token, to the minute.
+             * @description When the key was last exchanged for a token, to the minute.
              */
             readonly lastUsedAt?: string;
             limitedTo?: components["schemas"]["KeyLimit"];
@@ -3149,7 +3167,7 @@ export interface components {
             items: components["schemas"]["APIKey"][];
         };
         /**
-         * @description What one may do in a tenant: a viewer reads, a developer also orders and deletes, an owner also decides who may.
+         * @description The permissions in a tenant. A viewer reads. A developer also creates and deletes objects. An owner also manages users, service accounts and issuers.
          * @example developer
          * @enum {string}
          */
@@ -3160,7 +3178,7 @@ export interface components {
          */
         ObjectKind: "pod" | "volume" | "image" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
-         * @description Server-sent events; the data of each is one object as JSON.
+         * @description Server-sent events. The data of each event is one object as JSON.
          * @example event: synced
          *     data: {}
          */
@@ -3184,7 +3202,7 @@ export interface components {
             kind: "tenant" | "operator";
             /**
              * Format: uuid
-             * @description Of the service account, the user or the operator.
+             * @description The ID of the service account, the user or the operator.
              */
             id: string;
             /** @example ci */
@@ -3197,7 +3215,7 @@ export interface components {
             limitedTo?: components["schemas"]["KeyLimit"];
             /**
              * Format: date-time
-             * @description When the token ends.
+             * @description When the token expires.
              */
             expiresAt: string;
         };
@@ -3241,7 +3259,7 @@ export interface components {
             role: components["schemas"]["Role"];
         };
         /**
-         * @description Who a program is in the tenant. Its API keys can be replaced one by one.
+         * @description The identity of a program in the tenant. Its API keys can be replaced one at a time.
          * @example {
          *       "id": "0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457",
          *       "name": "ci",
@@ -3284,7 +3302,7 @@ export interface components {
             /** @example https://login.example.com */
             issuer: string;
             /**
-             * @description The issuer's name for the user; give this or email.
+             * @description The subject of the user at the issuer. Give either this or the email address.
              * @example 248289761001
              */
             subject?: string;
@@ -3300,11 +3318,11 @@ export interface components {
          */
         UserUpdate: {
             role?: components["schemas"]["Role"];
-            /** @description Shut out, whatever a role mapping says. */
+            /** @description A disabled user has no access, even if a role mapping applies. */
             disabled?: boolean;
         };
         /**
-         * @description A person, known by an OIDC issuer.
+         * @description A person with an account at an OIDC issuer.
          * @example {
          *       "id": "c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852",
          *       "issuer": "https://login.example.com",
@@ -3326,7 +3344,7 @@ export interface components {
             email?: string;
             name?: string;
             role: components["schemas"]["Role"];
-            /** @description The role comes from the issuer's mappings and is looked up at every login. */
+            /** @description The role comes from the issuer's role mappings and is updated at every login. */
             readonly mapped: boolean;
             disabled: boolean;
             /** Format: date-time */
@@ -3355,19 +3373,19 @@ export interface components {
             items: components["schemas"]["User"][];
             nextCursor?: string;
         };
-        /** @description A claim of the ID token that gives a role. The highest role of all mappings that fit counts. */
+        /** @description Maps a claim of the ID token to a role. If more than one mapping matches, the highest role applies. */
         RoleMapping: {
             /** @example groups */
             claim: string;
             /**
-             * @description What the claim is, or one of its elements.
+             * @description The value of the claim, or of one of its elements.
              * @example platform-team
              */
             value: string;
             role: components["schemas"]["Role"];
             /**
              * Format: uuid
-             * @description Which tenant; only for the installation's issuers.
+             * @description The tenant in which the role applies. Only for issuers of the installation.
              */
             tenantId?: string;
         };
@@ -3390,7 +3408,7 @@ export interface components {
             /** @example https://login.example.com */
             issuer: string;
             /**
-             * @description The audience that its ID tokens must have.
+             * @description The audience that the issuer's ID tokens must have.
              * @example husk
              */
             clientId: string;
@@ -3463,7 +3481,7 @@ export interface components {
             nextCursor?: string;
         };
         /**
-         * @description What a pod uses, as the kernel inside counts it. Sizes are in bytes, times in microseconds.
+         * @description The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
          * @example {
          *       "at": "2026-03-02T09:05:00Z",
          *       "bootId": "5a1c7e92-d303-4e0b-8f6d-b7d9f3a214c8",
@@ -3506,21 +3524,21 @@ export interface components {
         PodStats: {
             /**
              * Format: date-time
-             * @description By the pod's clock.
+             * @description The time of the sample by the pod's clock.
              */
             at: string;
-            /** @description Counters start anew with another. */
+            /** @description Identifies the boot. Counters restart at zero when it changes. */
             bootId: string;
             pod: components["schemas"]["MachineStats"];
             containers: components["schemas"]["ContainerStats"][];
             disks: components["schemas"]["DiskStats"][];
         };
-        /** @description What a pod's whole machine uses. */
+        /** @description The usage of a pod's whole virtual machine. */
         MachineStats: {
             cpus: number;
             /**
              * Format: int64
-             * @description Spent since the boot by all processors together.
+             * @description The cpu time of all processors since the boot.
              */
             cpuMicros: number;
             /** Format: int64 */
@@ -3537,22 +3555,22 @@ export interface components {
             rxPackets: number;
             /** Format: int64 */
             txPackets: number;
-            /** @description In how much of the last ten seconds a process waited for a processor; absent where the kernel does not count it. */
+            /** @description The share of the last ten seconds in which a process waited for a processor. Absent if the kernel does not report it. */
             cpuPressurePercent?: number;
             memoryPressurePercent?: number;
             ioPressurePercent?: number;
         };
-        /** @description What a container that runs uses. */
+        /** @description The usage of a running container. */
         ContainerStats: {
             name: string;
             /**
              * Format: int64
-             * @description Spent since the container was last started.
+             * @description The cpu time since the container last started.
              */
             cpuMicros: number;
             /**
              * Format: int64
-             * @description Page cache included.
+             * @description Includes the page cache.
              */
             memoryBytes: number;
             /** Format: int64 */
@@ -3562,11 +3580,11 @@ export interface components {
             /** Format: int64 */
             oomKills: number;
         };
-        /** @description What went to and came from a disk. */
+        /** @description The reads and writes of a disk. */
         DiskStats: {
             /** @enum {string} */
             kind: "volume" | "image";
-            /** @description Of the volume in the pod, or of a container made of the image. */
+            /** @description The name of the volume in the pod, or of a container that uses the image. */
             name: string;
             /** Format: int64 */
             readBytes: number;
@@ -3584,7 +3602,7 @@ export interface components {
          *       "kind": "pod",
          *       "objectId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *       "reason": "Running",
-         *       "message": "every container was started",
+         *       "message": "all containers have started",
          *       "at": "2026-03-02T09:00:04Z"
          *     }
          */
@@ -3595,11 +3613,11 @@ export interface components {
             /** Format: uuid */
             objectId: string;
             /**
-             * @description One word for programs.
+             * @description The reason in one word that programs can rely on.
              * @example Running
              */
             reason: string;
-            /** @description A sentence for people. */
+            /** @description The explanation in a sentence. */
             message?: string;
             /** Format: date-time */
             at: string;
@@ -3612,7 +3630,7 @@ export interface components {
          *           "kind": "pod",
          *           "objectId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *           "reason": "Running",
-         *           "message": "every container was started",
+         *           "message": "all containers have started",
          *           "at": "2026-03-02T09:00:04Z"
          *         }
          *       ]
@@ -3623,7 +3641,7 @@ export interface components {
             nextCursor?: string;
         };
         /**
-         * @description One change that was made, or one session that was opened. Entries are never changed.
+         * @description One change that was made, or one session that was opened. Entries never change.
          * @example {
          *       "id": "f6a3d0b8-1c95-4e72-8d4f-b9e2c5a70163",
          *       "at": "2026-03-02T09:00:00Z",
@@ -3645,17 +3663,17 @@ export interface components {
             /** Format: date-time */
             at: string;
             /**
-             * @description The operationId, as in this contract.
+             * @description The operationId from this document.
              * @example createPod
              */
             operation: string;
             /** Format: uuid */
             tenantId?: string;
             objectKind?: components["schemas"]["ObjectKind"];
-            /** @description Of the object that was changed; absent for a login. */
+            /** @description The ID of the object that was changed. Absent for a login. */
             objectId?: string;
             /**
-             * @description What exactly, such as the command line that was run in a pod; at most 4096 bytes.
+             * @description Details of the operation, such as the command line that was run in a pod. At most 4096 bytes.
              * @example container nginx: ls -l
              */
             detail?: string;
@@ -3670,11 +3688,11 @@ export interface components {
             actorName: string;
             /**
              * Format: uuid
-             * @description The API key with which the actor got its token.
+             * @description The API key that the actor's token was issued for.
              */
             keyId?: string;
             /**
-             * @description Where the request came from.
+             * @description The address that the request came from.
              * @example 192.0.2.10
              */
             address?: string;
@@ -3714,7 +3732,7 @@ export interface components {
         SigningKey: {
             kid: string;
             /**
-             * @description Published: verifies, and will sign soon. Signing: signs. Retired: only verifies, until no token of it is left.
+             * @description Published: the key verifies tokens and will soon sign them. Signing: the key signs tokens. Retired: the key only verifies tokens, until the last token that it signed has expired.
              * @enum {string}
              */
             state: "Published" | "Signing" | "Retired";
@@ -3774,9 +3792,9 @@ export interface components {
             pool?: string;
             labels: components["schemas"]["Labels"];
             taints: string[];
-            /** @description Takes no new pods. */
+            /** @description A cordoned node gets no new pods. */
             cordoned: boolean;
-            /** @description The cpu of the capacity times the overcommit ratio of the pool. */
+            /** @description The cpu capacity multiplied by the overcommit ratio of the pool. */
             schedulableCPUMillis: number;
             capacity: components["schemas"]["Capacity"];
             allocated: components["schemas"]["Capacity"];
@@ -3829,7 +3847,7 @@ export interface components {
             expiresInSeconds?: number;
             /**
              * Format: uuid
-             * @description The node to bring back, whose agent lost its certificate; without it the token makes a new node.
+             * @description The node to bring back after its agent lost its certificate. Without it, the token is for a new node.
              */
             nodeId?: string;
         };
@@ -3840,7 +3858,7 @@ export interface components {
          *     }
          */
         JoinToken: {
-            /** @description A secret, a full stop and the SHA-256 of the certificate of the installation's authority, by which the agent knows the server. */
+            /** @description A secret, a full stop and the SHA-256 of the certificate of the installation's certificate authority. The agent uses the hash to verify the server. */
             token: string;
             /** Format: date-time */
             expiresAt: string;
@@ -3857,7 +3875,7 @@ export interface components {
             name: components["schemas"]["Name"];
             certificateRequest: components["schemas"]["CertificateRequest"];
         };
-        /** @description A PKCS #10 request in PEM with an ECDSA key on P-256. Only the key is taken from it; the server sets every name. */
+        /** @description A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself. */
         CertificateRequest: string;
         /**
          * @example {
@@ -3871,7 +3889,7 @@ export interface components {
             nodeId: string;
             /** @description The node's certificate in PEM. */
             certificate: string;
-            /** @description The certificate of the installation's authority in PEM. */
+            /** @description The certificate of the installation's certificate authority in PEM. */
             authority: string;
         };
         /**
@@ -3891,7 +3909,7 @@ export interface components {
         RenewedCertificate: {
             /** @description The node's certificate in PEM. */
             certificate: string;
-            /** @description The certificate of the installation's authority in PEM. */
+            /** @description The certificate of the installation's certificate authority in PEM. */
             authority: string;
         };
         /**
@@ -3902,7 +3920,7 @@ export interface components {
          *     }
          */
         NodeCertificate: {
-            /** @description In hexadecimal digits. */
+            /** @description The serial number in hexadecimal. */
             serial: string;
             /** Format: date-time */
             createdAt: string;
@@ -3937,10 +3955,10 @@ export interface components {
          */
         Heartbeat: {
             capacity: components["schemas"]["Capacity"];
-            /** @description What one virtual machine costs the node beside its guest's memory. */
+            /** @description The node memory that one virtual machine needs in addition to its guest's memory. */
             vmmOverheadMiB: number;
             /**
-             * @description Where servers reach the agent.
+             * @description The URL at which servers reach the agent.
              * @example https://192.0.2.7:7443
              */
             endpoint: string;
@@ -3954,9 +3972,9 @@ export interface components {
          */
         Lease: {
             leaseSeconds: number;
-            /** @description How often to send a heartbeat. */
+            /** @description The interval between heartbeats. */
             heartbeatSeconds: number;
-            /** @description The node had been taken for lost; report every pod again. */
+            /** @description The server had marked the node as lost. The agent must report every pod again. */
             resync: boolean;
         };
         /**
@@ -4047,13 +4065,13 @@ export interface components {
         DesiredState: {
             /**
              * Format: int64
-             * @description Grows with every change; an older one is to be refused.
+             * @description Grows with every change. The agent must reject an older revision.
              */
             revision: number;
             pods: components["schemas"]["DesiredPod"][];
         };
         /**
-         * @description A pod as the node needs it, with images and users resolved.
+         * @description A pod in the form that the node needs, with images and users resolved.
          * @example {
          *       "id": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *       "tenantId": "3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44",
@@ -4142,7 +4160,7 @@ export interface components {
             /** Format: int64 */
             generation: number;
             /**
-             * @description Running: keep it up. Finished: it has ended; keep its logs and run nothing. Gone: stop it, remove everything of it and report it as gone.
+             * @description Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
              * @enum {string}
              */
             state: "Running" | "Finished" | "Gone";
@@ -4160,7 +4178,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             /**
-             * @description With prefix length.
+             * @description The address with its prefix length.
              * @example 10.64.0.2/24
              */
             address: string;
@@ -4175,7 +4193,7 @@ export interface components {
             serial: string;
             readOnly: boolean;
         };
-        /** @description A cephx key that opens this pod's disks and nothing else. */
+        /** @description A cephx key that gives access to this pod's disks and nothing else. */
         CephAccess: {
             /**
              * @example [
@@ -4197,12 +4215,12 @@ export interface components {
             files: components["schemas"]["File"][];
             volumeMounts: components["schemas"]["VolumeMount"][];
             /**
-             * @description Keep a standard input open.
+             * @description Keep standard input open.
              * @default false
              */
             stdin?: boolean;
             /**
-             * @description End it with the first session that writes to it.
+             * @description Close standard input when the first client that writes to it detaches.
              * @default false
              */
             stdinOnce?: boolean;
@@ -4242,7 +4260,7 @@ export interface components {
          */
         StatusReport: {
             pods: components["schemas"]["PodReport"][];
-            /** @description Lives of virtual machines of which no server has heard yet. */
+            /** @description Usage intervals that the agent has not reported yet. */
             runs?: components["schemas"]["MachineRun"][];
         };
         PodReport: {
@@ -4251,7 +4269,7 @@ export interface components {
             /** Format: int64 */
             generation: number;
             /**
-             * @description What the agent saw.
+             * @description The latest event that the agent observed.
              * @enum {string}
              */
             event: "starting" | "running" | "succeeded" | "failed" | "stopping" | "gone";
@@ -4268,7 +4286,7 @@ export interface components {
             /** Format: date-time */
             runningAt?: string;
         };
-        /** @description One life of a pod's virtual machine, named by the pod and the start. */
+        /** @description One usage interval of a pod: the time from a start of its virtual machine to its stop. The pod and the start identify it. */
         MachineRun: {
             /** Format: uuid */
             podId: string;
@@ -4278,14 +4296,17 @@ export interface components {
             stoppedAt?: string;
             /**
              * Format: int64
-             * @description By the pod through its network interface.
+             * @description Bytes that the pod received through its network interface.
              */
             receivedBytes: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Bytes that the pod sent through its network interface.
+             */
             sentBytes: number;
         };
         /**
-         * @description One target group of Prometheus' HTTP service discovery.
+         * @description One target group for the HTTP service discovery of Prometheus.
          * @example {
          *       "targets": [
          *         "10.64.0.2"
@@ -4298,7 +4319,7 @@ export interface components {
          *     }
          */
         MetricsTarget: {
-            /** @description Of pods: addresses without a port; Prometheus takes 80 unless relabelled. Of nodes: the host of the request. */
+            /** @description For pods: the address without a port. Prometheus uses port 80 unless it is relabelled. For nodes: the host of the request. */
             targets: string[];
             labels: {
                 [key: string]: string;
@@ -4340,7 +4361,7 @@ export interface components {
             pods: components["schemas"]["PodSample"][];
         };
         /**
-         * @description What the node saw of a running pod. Counters count from the start of its virtual machine.
+         * @description One sample of a running pod, taken by its node. Counters start at zero when the virtual machine starts.
          * @example {
          *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *       "cpuNanos": 4210000000,
@@ -4373,7 +4394,7 @@ export interface components {
             podId: string;
             /**
              * Format: int64
-             * @description Spent by the whole virtual machine since its start, in nanoseconds.
+             * @description The cpu time of the whole virtual machine since its start, in nanoseconds.
              */
             cpuNanos: number;
             /** Format: int64 */
@@ -4402,18 +4423,18 @@ export interface components {
             diskWriteOperations: number;
             /**
              * Format: int64
-             * @description That its processors were ready and waited for one of the node's.
+             * @description The time that the virtual processors were ready to run but waited for a processor of the node, in nanoseconds.
              */
             cpuStealNanos?: number;
             /**
              * Format: int64
-             * @description Of the node's memory, overhead included.
+             * @description The node memory that the virtual machine uses, including the overhead.
              */
             machineBytes?: number;
             guest?: components["schemas"]["GuestSample"];
         };
         /**
-         * @description What the kernel in the pod counts. Pressures are shares of the last ten seconds, in hundredths of a percent.
+         * @description The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
          * @example {
          *       "memoryUsedBytes": 51380224,
          *       "memoryCachedBytes": 18874368,
@@ -4430,7 +4451,7 @@ export interface components {
             memoryCachedBytes: number;
             /**
              * Format: int64
-             * @description Processes that the kernel in the pod has killed for want of memory, since it was started.
+             * @description The number of processes that the kernel in the pod has killed because of insufficient memory since its start.
              */
             oomKills: number;
             cpuPressure?: number;
@@ -4469,88 +4490,88 @@ export interface components {
     };
     parameters: {
         /**
-         * @description The pod's id.
+         * @description The pod's ID.
          * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
          */
         PodId: string;
         /**
-         * @description The volume's id.
+         * @description The volume's ID.
          * @example 92994fef-6455-4e73-a447-69fc2fe37846
          */
         VolumeId: string;
         /**
-         * @description The image's id.
+         * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
          */
         ImageId: string;
         /**
-         * @description The key's client id.
+         * @description The key's client ID.
          * @example a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634
          */
         KeyId: string;
         /**
-         * @description The service account's id.
+         * @description The service account's ID.
          * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
          */
         ServiceAccountId: string;
         /**
-         * @description The user's id.
+         * @description The user's ID.
          * @example c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852
          */
         UserId: string;
         /**
-         * @description The issuer's id.
+         * @description The issuer's ID.
          * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
          */
         IssuerId: string;
         /**
-         * @description The tenant's id.
+         * @description The tenant's ID.
          * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
          */
         TenantId: string;
-        /** @description At most so many items. */
+        /** @description The maximum number of items to return. */
         Limit: number;
-        /** @description The `nextCursor` of the page before. */
+        /** @description The `nextCursor` of the previous page. */
         Cursor: string;
         /**
-         * @description Only objects with these labels, in the syntax of Kubernetes.
+         * @description Only objects with these labels, in the Kubernetes selector syntax.
          * @example app=web,tier in (front, back),!canary
          */
         LabelSelector: string;
         /**
-         * @description The first hour, rounded down; without it, the beginning of this month in UTC.
+         * @description The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
          * @example 2026-03-01T00:00:00Z
          */
         UsageFrom: string;
         /**
-         * @description The hour behind the last, rounded up; without it, the end of the present hour.
+         * @description The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
          * @example 2026-03-02T00:00:00Z
          */
         UsageTo: string;
-        /** @description Into how long pieces usage is cut; days are those of UTC. */
+        /** @description The length of each reporting interval. Days are days in UTC. */
         UsagePeriod: "hour" | "day" | "total";
         /**
-         * @description The label by whose values usage is told apart, with groupBy=label.
+         * @description The label whose values are the groups. Required with groupBy=label.
          * @example app
          */
         UsageLabel: string;
         /** @description JSON, or comma-separated values (RFC 4180). */
         UsageFormat: "json" | "csv";
-        /** @description The change is made only if the object's ETag is this one. */
+        /** @description Make the change only if the object still has this ETag. */
         IfMatch: string;
-        /** @description Makes a repetition of this request safe. */
+        /** @description Makes it safe to repeat this request. */
         IdempotencyKey: string;
-        /** @description Which container; may be left out when the pod has one. */
+        /** @description The container's name. Required if the pod has more than one container. */
         WhichContainer: components["schemas"]["Name"];
         /**
-         * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+         * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
          * @example husk.v1
          */
         SessionProtocol: string;
     };
     requestBodies: never;
     headers: {
-        /** @description Changes whenever the object does; for If-Match. */
+        /** @description The version of the object for If-Match. It changes whenever the object changes. */
         ETag: string;
     };
     pathItems: never;
@@ -4573,23 +4594,23 @@ export interface operations {
                     client_secret?: string;
                     /** @example tenant:acme */
                     scope?: string;
-                    /** @description The ID token, or a token of ours. */
+                    /** @description The ID token, or an access token of this server. */
                     subject_token?: string;
                     /** @example urn:ietf:params:oauth:token-type:id_token */
                     subject_token_type?: string;
                     /** @example urn:ietf:params:oauth:token-type:access_token */
                     requested_token_type?: string;
-                    /** @description What the issuer sent the browser back with. */
+                    /** @description The authorization code that the issuer returned to the browser. */
                     code?: string;
-                    /** @description Of PKCE (RFC 7636). */
+                    /** @description The PKCE code verifier (RFC 7636). */
                     code_verifier?: string;
                     /**
-                     * @description Where the issuer sent the browser back to.
+                     * @description The address that the issuer sent the browser back to.
                      * @example https://husk.example.com/ui/login/callback
                      */
                     redirect_uri?: string;
                     /**
-                     * @description The issuer of the code.
+                     * @description The issuer that issued the code.
                      * @example https://login.example.com
                      */
                     issuer?: string;
@@ -4597,7 +4618,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description A bearer token. */
+            /** @description The access token. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4615,26 +4636,26 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description The issuer.
+                 * @description The issuer's URL.
                  * @example https://login.example.com
                  */
                 issuer: string;
                 /**
-                 * @description Our name there.
+                 * @description The client ID of Husk at the issuer.
                  * @example husk
                  */
                 client_id: string;
                 /**
-                 * @description Where the issuer sends the browser back to; it must know this address.
+                 * @description The address to which the issuer sends the browser back. It must be registered with the issuer.
                  * @example https://husk.example.com/ui/login/callback
                  */
                 redirect_uri: string;
-                /** @description Comes back with the code. */
+                /** @description An opaque value that the issuer returns with the code. */
                 state: string;
-                /** @description Of PKCE (RFC 7636), method S256. */
+                /** @description The PKCE code challenge (RFC 7636), method S256. */
                 code_challenge: string;
                 /**
-                 * @description The tenant whose own issuer this is; without it, one of the installation.
+                 * @description The tenant that the issuer belongs to. Leave it out for an issuer of the installation.
                  * @example tenant:acme
                  */
                 scope?: string;
@@ -4645,7 +4666,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description To the issuer. */
+            /** @description A redirect to the issuer. */
             302: {
                 headers: {
                     /** @description The issuer's authorization endpoint. */
@@ -4702,16 +4723,16 @@ export interface operations {
     listPods: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Only the pod of this name. */
+                /** @description Only the pod with this name. */
                 name?: components["schemas"]["Name"];
                 /** @description Stream changes as server-sent events. */
                 watch?: boolean;
                 /**
-                 * @description Only objects with these labels, in the syntax of Kubernetes.
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
                  * @example app=web,tier in (front, back),!canary
                  */
                 labelSelector?: components["parameters"]["LabelSelector"];
@@ -4739,7 +4760,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4751,7 +4772,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The order is accepted and durable; the pod is `Pending`. */
+            /** @description The pod is stored and in phase `Pending`. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -4770,7 +4791,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4796,12 +4817,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4829,7 +4850,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4853,32 +4874,32 @@ export interface operations {
     getPodLogs: {
         parameters: {
             query?: {
-                /** @description Which container; may be left out when the pod has one. */
+                /** @description The container's name. Required if the pod has more than one container. */
                 container?: components["parameters"]["WhichContainer"];
-                /** @description Keep the answer open and stream new lines. */
+                /** @description Keep the response open and stream new lines. */
                 follow?: boolean;
-                /** @description Only the last so many lines. */
+                /** @description Return only this many lines from the end of the log. */
                 tail?: number;
                 /**
-                 * @description Only lines that were written at this time or later.
+                 * @description Return only lines that were written at this time or later.
                  * @example 2026-03-02T09:00:00Z
                  */
                 since?: string;
-                /** @description Only lines behind the one that had this cursor; all that are kept, if that one is not. */
+                /** @description Return only lines after the line with this cursor. If that line is no longer kept, return all lines. */
                 after?: string;
                 /** @description Put the RFC 3339 time before each line of plain text. */
                 timestamps?: boolean;
             };
             header?: {
                 /**
-                 * @description Plain text or JSON lines.
+                 * @description The format of the log.
                  * @example application/x-ndjson
                  */
                 Accept?: string;
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4908,7 +4929,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4917,7 +4938,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What the pod and its running containers use. */
+            /** @description The usage of the pod and of its running containers. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4932,41 +4953,41 @@ export interface operations {
     execInPod: {
         parameters: {
             query: {
-                /** @description Which container; may be left out when the pod has one. */
+                /** @description The container's name. Required if the pod has more than one container. */
                 container?: components["parameters"]["WhichContainer"];
                 /**
-                 * @description The command and its arguments, each a parameter of its own.
+                 * @description The command and its arguments. Repeat the parameter for each one.
                  * @example [
                  *       "ls",
                  *       "-l"
                  *     ]
                  */
                 command: string[];
-                /** @description NAME=VALUE, beside the container's own. */
+                /** @description Environment variables as NAME=VALUE, in addition to the container's. */
                 env?: string[];
-                /** @description User or user:group, in the place of the container's. */
+                /** @description The user or user:group to run as. Default: the container's. */
                 user?: string;
-                /** @description Working directory, in the place of the container's. */
+                /** @description The working directory. Default: the container's. */
                 workingDir?: string;
                 /** @description The client sends input. */
                 stdin?: boolean;
-                /** @description Give the command a terminal; its output is one stream then. */
+                /** @description Give the command a terminal. Standard output and standard error are then one stream. */
                 tty?: boolean;
-                /** @description Width of the terminal. */
+                /** @description Width of the terminal in columns. */
                 cols?: number;
-                /** @description Height of the terminal. */
+                /** @description Height of the terminal in rows. */
                 rows?: number;
             };
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -4975,7 +4996,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The command runs. */
+            /** @description The command has started. */
             101: {
                 headers: {
                     [name: string]: unknown;
@@ -4988,35 +5009,35 @@ export interface operations {
     attachToPod: {
         parameters: {
             query?: {
-                /** @description Which container; may be left out when the pod has one. */
+                /** @description The container's name. Required if the pod has more than one container. */
                 container?: components["parameters"]["WhichContainer"];
                 /**
-                 * @description The client sends input. The container must have been ordered with `stdin`.
+                 * @description The client sends input. The container must have been created with `stdin`.
                  * @example true
                  */
                 stdin?: boolean;
                 /**
-                 * @description The client has the container's terminal on its screen, which takes on the client's size. The container must have been ordered with `tty`.
+                 * @description The client shows the container's terminal, which is resized to the client's screen. The container must have been created with `tty`.
                  * @example true
                  */
                 tty?: boolean;
-                /** @description Width of the terminal. */
+                /** @description Width of the terminal in columns. */
                 cols?: number;
-                /** @description Height of the terminal. */
+                /** @description Height of the terminal in rows. */
                 rows?: number;
-                /** @description Begin with the latest output before now, at most 64 KiB. */
+                /** @description Start with up to 64 KiB of earlier output. */
                 backlog?: boolean;
             };
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -5025,7 +5046,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The output follows. */
+            /** @description Attached; the output follows. */
             101: {
                 headers: {
                     [name: string]: unknown;
@@ -5040,14 +5061,14 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -5056,7 +5077,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The console follows. */
+            /** @description Connected; the output follows. */
             101: {
                 headers: {
                     [name: string]: unknown;
@@ -5070,21 +5091,21 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description The port.
+                 * @description The TCP port.
                  * @example 80
                  */
                 port: number;
             };
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -5106,24 +5127,24 @@ export interface operations {
     copyFromPod: {
         parameters: {
             query: {
-                /** @description Which container; may be left out when the pod has one. */
+                /** @description The container's name. Required if the pod has more than one container. */
                 container?: components["parameters"]["WhichContainer"];
                 /**
-                 * @description The file or directory.
+                 * @description The file or directory to copy.
                  * @example /var/log
                  */
                 path: string;
             };
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -5132,7 +5153,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The archive follows. */
+            /** @description Connected; the archive follows. */
             101: {
                 headers: {
                     [name: string]: unknown;
@@ -5145,26 +5166,26 @@ export interface operations {
     copyToPod: {
         parameters: {
             query: {
-                /** @description Which container; may be left out when the pod has one. */
+                /** @description The container's name. Required if the pod has more than one container. */
                 container?: components["parameters"]["WhichContainer"];
                 /**
-                 * @description Where to: into a directory that is there, or under a name that is not.
+                 * @description The target. If it is an existing directory, the files are copied into it. If it does not exist, it is the new name.
                  * @example /var/log
                  */
                 path: string;
-                /** @description Keep the archive's numeric owners, in the place of the container's user. */
+                /** @description Keep the numeric owners in the archive instead of using the container's user. */
                 keepOwners?: boolean;
             };
             header?: {
                 /**
-                 * @description `husk.v1`; a browser, which cannot send `Authorization`, adds `husk.bearer.` and its token.
+                 * @description `husk.v1`. A browser cannot send `Authorization`, so it adds a second value: `husk.bearer.` followed by its token.
                  * @example husk.v1
                  */
                 "Sec-WebSocket-Protocol"?: components["parameters"]["SessionProtocol"];
             };
             path: {
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -5173,7 +5194,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The archive is taken. */
+            /** @description Connected; send the archive. */
             101: {
                 headers: {
                     [name: string]: unknown;
@@ -5186,14 +5207,14 @@ export interface operations {
     listVolumes: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Only the volume of this name. */
+                /** @description Only the volume with this name. */
                 name?: components["schemas"]["Name"];
                 /**
-                 * @description Only objects with these labels, in the syntax of Kubernetes.
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
                  * @example app=web,tier in (front, back),!canary
                  */
                 labelSelector?: components["parameters"]["LabelSelector"];
@@ -5223,7 +5244,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5235,7 +5256,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The volume is `Creating`; a pod may name it already. */
+            /** @description The volume is in state `Creating`. Pods can already refer to it. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5254,7 +5275,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The volume's id.
+                 * @description The volume's ID.
                  * @example 92994fef-6455-4e73-a447-69fc2fe37846
                  */
                 volumeId: components["parameters"]["VolumeId"];
@@ -5280,12 +5301,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The volume's id.
+                 * @description The volume's ID.
                  * @example 92994fef-6455-4e73-a447-69fc2fe37846
                  */
                 volumeId: components["parameters"]["VolumeId"];
@@ -5294,7 +5315,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The volume is being deleted; it is gone when it answers 404. */
+            /** @description The volume is being deleted. `getVolume` returns 404 once it is deleted. */
             202: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5310,11 +5331,11 @@ export interface operations {
     listImages: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Only images imported by this reference. */
+                /** @description Only images that were imported with this reference. */
                 reference?: string;
                 /** @description Stream changes as server-sent events. */
                 watch?: boolean;
@@ -5342,7 +5363,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5354,7 +5375,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The image, `Importing` or already `Ready`. */
+            /** @description The image in state `Importing`, or `Ready` if it was imported before. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5373,7 +5394,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The image's id.
+                 * @description The image's ID.
                  * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
                  */
                 imageId: components["parameters"]["ImageId"];
@@ -5399,12 +5420,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The image's id.
+                 * @description The image's ID.
                  * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
                  */
                 imageId: components["parameters"]["ImageId"];
@@ -5413,7 +5434,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The image is being deleted; it is gone when it answers 404. */
+            /** @description The image is being deleted. `getImage` returns 404 once it is deleted. */
             202: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5435,7 +5456,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The caller, its role and its tenant. */
+            /** @description The caller with its role and tenant. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5456,7 +5477,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Limits and use. */
+            /** @description The limits and what is in use. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5472,21 +5493,21 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The first hour, rounded down; without it, the beginning of this month in UTC.
+                 * @description The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
                  * @example 2026-03-01T00:00:00Z
                  */
                 from?: components["parameters"]["UsageFrom"];
                 /**
-                 * @description The hour behind the last, rounded up; without it, the end of the present hour.
+                 * @description The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
                  * @example 2026-03-02T00:00:00Z
                  */
                 to?: components["parameters"]["UsageTo"];
-                /** @description Into how long pieces usage is cut; days are those of UTC. */
+                /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
-                /** @description What usage is told apart by. */
+                /** @description The property by which usage is grouped. */
                 groupBy?: "none" | "object" | "resource" | "label";
                 /**
-                 * @description The label by whose values usage is told apart, with groupBy=label.
+                 * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
                  */
                 label?: components["parameters"]["UsageLabel"];
@@ -5525,7 +5546,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Metrics. */
+            /** @description The metrics. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5547,7 +5568,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Targets by pod. */
+            /** @description One target group for each pod. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5576,9 +5597,9 @@ export interface operations {
     listServiceAccounts: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -5603,7 +5624,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5615,7 +5636,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The service account; it has no API key yet. */
+            /** @description The service account. It has no API key yet. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5634,7 +5655,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -5660,12 +5681,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -5674,7 +5695,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Gone; its keys and tokens are refused from now on. */
+            /** @description The service account is deleted. Its keys and tokens are rejected from now on. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -5688,12 +5709,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -5725,7 +5746,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -5750,12 +5771,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
@@ -5768,7 +5789,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The key with its secret. */
+            /** @description The key with its secret. The secret is never shown again. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5786,12 +5807,12 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The service account's id.
+                 * @description The service account's ID.
                  * @example 0d7b5f3c-9e84-4126-a3d8-c6f1b2e09457
                  */
                 serviceAccountId: components["parameters"]["ServiceAccountId"];
                 /**
-                 * @description The key's client id.
+                 * @description The key's client ID.
                  * @example a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634
                  */
                 keyId: components["parameters"]["KeyId"];
@@ -5800,7 +5821,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The key and every token that came from it are refused from now on. */
+            /** @description The key is revoked. The key and all tokens issued for it are rejected from now on. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -5813,9 +5834,9 @@ export interface operations {
     listUsers: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -5840,7 +5861,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5852,7 +5873,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The user, who can log in from now on. */
+            /** @description The user. The user can log in from now on. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5871,7 +5892,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The user's id.
+                 * @description The user's ID.
                  * @example c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852
                  */
                 userId: components["parameters"]["UserId"];
@@ -5897,12 +5918,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The user's id.
+                 * @description The user's ID.
                  * @example c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852
                  */
                 userId: components["parameters"]["UserId"];
@@ -5911,7 +5932,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Gone; a user whom a role mapping admits comes back with the next login, so shut such a user out instead. */
+            /** @description The user is deleted. A user with a role from a role mapping is created again at the next login; disable such a user instead. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -5925,12 +5946,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The user's id.
+                 * @description The user's ID.
                  * @example c8f2a7b5-60d3-4e19-b4c6-9a3e1f7d0852
                  */
                 userId: components["parameters"]["UserId"];
@@ -5959,9 +5980,9 @@ export interface operations {
     listOIDCIssuers: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -5986,7 +6007,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6017,7 +6038,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6043,12 +6064,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6057,7 +6078,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Gone; its users cannot log in any more, and their tokens are refused. */
+            /** @description The issuer is removed. Its users can no longer log in, and their tokens are rejected. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6071,12 +6092,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6105,9 +6126,9 @@ export interface operations {
     listEvents: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only events of objects of this kind. */
                 kind?: components["schemas"]["ObjectKind"];
@@ -6138,9 +6159,9 @@ export interface operations {
     listAudit: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -6164,9 +6185,9 @@ export interface operations {
     listTenants: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -6191,7 +6212,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6222,7 +6243,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -6248,12 +6269,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -6262,7 +6283,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The tenant is gone. */
+            /** @description The tenant is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6276,12 +6297,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -6313,7 +6334,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -6338,12 +6359,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
@@ -6356,7 +6377,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The key with its secret. */
+            /** @description The key with its secret. The secret is never shown again. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6374,12 +6395,12 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
                 /**
-                 * @description The key's client id.
+                 * @description The key's client ID.
                  * @example a41d6e8f-3b72-4c95-8e0a-7f9d2c5b1634
                  */
                 keyId: components["parameters"]["KeyId"];
@@ -6388,7 +6409,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The key and every token that came from it are refused from now on. */
+            /** @description The key is revoked. The key and all tokens issued for it are rejected from now on. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6401,9 +6422,9 @@ export interface operations {
     adminListOIDCIssuers: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -6428,7 +6449,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6459,7 +6480,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6485,12 +6506,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6499,7 +6520,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Gone. */
+            /** @description The issuer is removed. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6513,12 +6534,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The issuer's id.
+                 * @description The issuer's ID.
                  * @example 7e9b1c4d-5a38-4f06-92d7-e0c8f6b3a519
                  */
                 issuerId: components["parameters"]["IssuerId"];
@@ -6547,9 +6568,9 @@ export interface operations {
     adminListAudit: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only entries of this tenant. */
                 tenantId?: string;
@@ -6597,7 +6618,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6605,7 +6626,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The key. It is published at once and signs once every server knows it. */
+            /** @description The key. It is published immediately. It signs tokens once every server has loaded it. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6623,7 +6644,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The key's id.
+                 * @description The key's ID.
                  * @example GQ3WKHN5TC7DLM2RXB4ZOVYF6E
                  */
                 kid: string;
@@ -6632,7 +6653,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Gone; every token that it signed is refused. */
+            /** @description The key is deleted. Every token that it signed is rejected. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6651,7 +6672,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Nodes by name. */
+            /** @description Nodes, sorted by name. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6666,11 +6687,11 @@ export interface operations {
     adminListPods: {
         parameters: {
             query?: {
-                /** @description At most so many items. */
+                /** @description The maximum number of items to return. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Only pods that hold room on this node. */
+                /** @description Only pods that have resources allocated on this node. */
                 nodeId?: string;
                 /** @description Only pods of this tenant. */
                 tenantId?: string;
@@ -6699,12 +6720,12 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The tenant's id.
+                 * @description The tenant's ID.
                  * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
                  */
                 tenantId: components["parameters"]["TenantId"];
                 /**
-                 * @description The pod's id.
+                 * @description The pod's ID.
                  * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
                  */
                 podId: components["parameters"]["PodId"];
@@ -6729,21 +6750,21 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description The first hour, rounded down; without it, the beginning of this month in UTC.
+                 * @description The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
                  * @example 2026-03-01T00:00:00Z
                  */
                 from?: components["parameters"]["UsageFrom"];
                 /**
-                 * @description The hour behind the last, rounded up; without it, the end of the present hour.
+                 * @description The end of the time range, exclusive and rounded up to the hour. Default: the end of the current hour.
                  * @example 2026-03-02T00:00:00Z
                  */
                 to?: components["parameters"]["UsageTo"];
-                /** @description Into how long pieces usage is cut; days are those of UTC. */
+                /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
-                /** @description What usage is told apart by. */
+                /** @description The property by which usage is grouped. */
                 groupBy?: "none" | "object" | "resource" | "label" | "tenant";
                 /**
-                 * @description The label by whose values usage is told apart, with groupBy=label.
+                 * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
                  */
                 label?: components["parameters"]["UsageLabel"];
@@ -6782,7 +6803,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Pools by name. */
+            /** @description Pools, sorted by name. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6840,7 +6861,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The pool is gone. */
+            /** @description The pool is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6854,7 +6875,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6866,7 +6887,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The proposal, and whether it is being done. */
+            /** @description The proposal. `dryRun` reports whether it is only a proposal. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6884,7 +6905,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -6910,12 +6931,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -6924,7 +6945,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The node is forgotten and its certificates revoked. */
+            /** @description The node is removed and its certificates are revoked. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -6938,12 +6959,12 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The change is made only if the object's ETag is this one. */
+                /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -6978,7 +6999,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Targets by node. */
+            /** @description One target group for each node. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7013,7 +7034,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -7022,7 +7043,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Metrics. */
+            /** @description The metrics. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7041,7 +7062,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -7050,7 +7071,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The certificates, oldest first. One that expired a month ago is forgotten. */
+            /** @description The certificates, oldest first. A certificate is removed from the list a month after it expired. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7068,7 +7089,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The node's id.
+                 * @description The node's ID.
                  * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
                  */
                 nodeId: string;
@@ -7077,7 +7098,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The certificates are revoked. */
+            /** @description All certificates of the node are revoked. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -7091,7 +7112,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition of this request safe. */
+                /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -7103,7 +7124,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The token, shown only here. */
+            /** @description The token. It is never shown again. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -7193,9 +7214,9 @@ export interface operations {
     getDesiredState: {
         parameters: {
             query?: {
-                /** @description Answer when the revision is above this. */
+                /** @description Return once the revision is higher than this one. */
                 after?: number;
-                /** @description Answer with what there is after this long. */
+                /** @description Return the current state after this many seconds even if it has not changed. */
                 waitSeconds?: number;
             };
             header?: never;
@@ -7229,7 +7250,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Recorded. Reports about pods that are not on this node are ignored. */
+            /** @description The report is recorded. Pods that are not on this node are ignored. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -7252,7 +7273,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Recorded. Samples of pods that are not on this node are ignored. */
+            /** @description The samples are recorded. Samples of pods that are not on this node are ignored. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -7271,7 +7292,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Alive. */
+            /** @description The process is alive. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7292,7 +7313,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Ready. */
+            /** @description The process is ready. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7313,7 +7334,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Metrics. */
+            /** @description The metrics. */
             200: {
                 headers: {
                     [name: string]: unknown;

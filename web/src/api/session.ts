@@ -1,5 +1,5 @@
-// Who has signed in. A tab can be signed in to several tenants at once; one of them is the current one. Tokens live in sessionStorage, so they
-// end with the last tab; a new tab asks the others for what they have. API key secrets are used once and kept nowhere.
+// The login sessions. A tab can be signed in to several tenants at once; one session is the current one. Tokens are kept in sessionStorage, so they
+// are lost when the last tab is closed. A new tab requests the sessions of the other tabs. API key secrets are used once and never stored.
 import { useSyncExternalStore } from "react";
 import type { components } from "./schema";
 
@@ -18,9 +18,9 @@ interface State {
 export class SignInError extends Error {}
 
 const STORAGE = "husk.sessions";
-const RENEW_BEFORE = 5 * 60_000; // milliseconds before a token ends
+const RENEW_BEFORE = 5 * 60_000; // milliseconds before a token expires
 
-/** keyOf tells sessions apart: one person may be signed in to a tenant once. */
+/** keyOf identifies a session. A person has at most one session per tenant. */
 export const keyOf = (s: Pick<Session, "kind" | "id" | "tenantId">) => `${s.kind}/${s.tenantId ?? ""}/${s.id}`;
 
 let state: State = read();
@@ -40,16 +40,16 @@ function read(): State {
 function write(next: State) {
   state = next;
   sessionStorage.setItem(STORAGE, JSON.stringify(state));
-  for (const tell of listeners) tell();
+  for (const listener of listeners) listener();
 }
 
-channel?.addEventListener("message", (e: MessageEvent<{ ask?: true; have?: State; gone?: string }>) => {
+channel?.addEventListener("message", (e: MessageEvent<{ ask?: true; have?: State; signedOut?: string }>) => {
   if (e.data.ask && state.sessions.length > 0) channel.postMessage({ have: state });
   if (e.data.have && state.sessions.length === 0) write(e.data.have);
-  if (e.data.gone) forget(e.data.gone);
+  if (e.data.signedOut) forget(e.data.signedOut);
 });
 
-/** askOtherTabs waits a moment for another tab of this browser to hand over what it is signed in to. */
+/** askOtherTabs waits a moment for another tab of this browser to send its sessions. */
 export async function askOtherTabs() {
   if (!channel || state.sessions.length > 0) return;
   channel.postMessage({ ask: true });
@@ -64,16 +64,16 @@ export async function askOtherTabs() {
   });
 }
 
-const subscribe = (tell: () => void) => {
-  listeners.add(tell);
-  return () => listeners.delete(tell);
+const subscribe = (listener: () => void) => {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
 };
 
 export const currentSession = () => state.sessions.find((s) => keyOf(s) === state.current);
 
 export function useSession(): Session {
   const s = useSyncExternalStore(subscribe, currentSession);
-  if (!s) throw new SignInError("nobody is signed in");
+  if (!s) throw new SignInError("You are not signed in. Sign in again.");
   return s;
 }
 
@@ -88,42 +88,42 @@ function forget(key: string) {
   write({ sessions, current });
 }
 
-/** signOut forgets a session in all tabs. Its token is good until it ends, but nobody has it any more. */
+/** signOut deletes a session in all tabs. Its token stays valid until it expires, but no tab keeps it. */
 export function signOut(key: string) {
   forget(key);
-  channel?.postMessage({ gone: key });
+  channel?.postMessage({ signedOut: key });
 }
 
-/** endSession is for a token that the server refuses. */
+/** endSession deletes the session of a token that the server rejected. */
 export function endSession(token: string) {
   const s = state.sessions.find((s) => s.token === token);
   if (s) forget(keyOf(s));
 }
 
-async function askForToken(form: Record<string, string>): Promise<{ token: string; expiresAt: number }> {
-  let answer: Response;
+async function requestToken(form: Record<string, string>): Promise<{ token: string; expiresAt: number }> {
+  let response: Response;
   try {
-    answer = await fetch("/oauth2/token", { method: "POST", body: new URLSearchParams(form) });
+    response = await fetch("/oauth2/token", { method: "POST", body: new URLSearchParams(form) });
   } catch {
-    throw new SignInError("The server cannot be reached. Try again.");
+    throw new SignInError("The server cannot be reached. Check the connection, then retry.");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new SignInError(body.error_description ?? body.detail ?? `The server answers with status ${answer.status}.`);
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new SignInError(body.error_description ?? body.detail ?? `The server returned status ${response.status}.`);
   return { token: body.access_token, expiresAt: Date.now() + body.expires_in * 1000 };
 }
 
-/** signIn gets a token for what is in the form, finds out whose it is, and makes it the current session. */
+/** signIn exchanges the credentials in the form for a token, reads the caller's identity, and makes this the current session. */
 export async function signIn(form: Record<string, string>) {
-  const { token, expiresAt } = await askForToken(form);
-  const answer = await fetch("/v1/whoami", { headers: { Authorization: `Bearer ${token}` } });
-  if (!answer.ok) throw new SignInError(`The token was not taken: status ${answer.status}.`);
-  const { kind, id, name, role, tenantId, tenantName } = (await answer.json()) as Identity;
+  const { token, expiresAt } = await requestToken(form);
+  const response = await fetch("/v1/whoami", { headers: { Authorization: `Bearer ${token}` } });
+  if (!response.ok) throw new SignInError(`The server rejected the new token with status ${response.status}.`);
+  const { kind, id, name, role, tenantId, tenantName } = (await response.json()) as Identity;
   const session: Session = { kind, id, name, role, tenantId, tenantName, token, expiresAt };
   const key = keyOf(session);
   write({ sessions: [...state.sessions.filter((s) => keyOf(s) !== key), session], current: key });
 }
 
-/** renew exchanges tokens that end soon for younger ones. One that the server does not renew stays until it ends. */
+/** renew exchanges tokens that expire soon for new ones. If that fails, the session keeps its token until it expires. */
 async function renew() {
   for (const s of state.sessions) {
     if (s.expiresAt - Date.now() > RENEW_BEFORE) continue;
@@ -133,15 +133,15 @@ async function renew() {
       subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
     };
     try {
-      const young = await askForToken(form);
-      write({ ...state, sessions: state.sessions.map((o) => (o.token === s.token ? { ...o, ...young } : o)) });
+      const renewed = await requestToken(form);
+      write({ ...state, sessions: state.sessions.map((o) => (o.token === s.token ? { ...o, ...renewed } : o)) });
     } catch {
       if (s.expiresAt <= Date.now()) forget(keyOf(s));
     }
   }
 }
 
-/** keepSignedIn renews tokens for as long as the page is open. */
+/** keepSignedIn renews tokens while the page is open. */
 export function keepSignedIn() {
   const tick = () => {
     if (renewing) return;
@@ -152,5 +152,5 @@ export function keepSignedIn() {
   };
   tick();
   setInterval(tick, 30_000);
-  document.addEventListener("visibilitychange", tick); // timers sleep with the machine
+  document.addEventListener("visibilitychange", tick); // timers do not run while the machine is suspended
 }

@@ -1,4 +1,4 @@
-// An interactive session over a WebSocket: frames as docs/api.md describes them, the kind in the first byte.
+// A session with a pod over a WebSocket. docs/api.md describes the frames; the first byte is the kind.
 import { currentSession } from "./session";
 
 const STDIN = 0;
@@ -23,7 +23,7 @@ export interface SessionSocket {
   close(): void;
 }
 
-/** openSession joins a session of the API. path has the verb and its parameters, such as /v1/pods/ID/exec?command=sh. */
+/** openSession opens a session with a pod. path includes the operation and its parameters, such as /v1/pods/ID/exec?command=sh. */
 export function openSession(path: string, on: SessionHandlers): SessionSocket {
   const url = new URL(path, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -56,13 +56,13 @@ export function openSession(path: string, on: SessionHandlers): SessionSocket {
         end({ code: JSON.parse(new TextDecoder().decode(payload)).code });
         break;
       case PROBLEM: {
-        const said = JSON.parse(new TextDecoder().decode(payload));
-        end({ problem: said.code, detail: said.detail });
+        const problem = JSON.parse(new TextDecoder().decode(payload));
+        end({ problem: problem.code, detail: problem.detail });
         break;
       }
     }
   };
-  socket.onclose = () => end({ problem: "unreachable", detail: "The connection to the pod is gone." });
+  socket.onclose = () => end({ problem: "unreachable", detail: "The connection to the pod was lost." });
   return {
     send(text) {
       const bytes = encoder.encode(text);

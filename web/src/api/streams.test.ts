@@ -16,15 +16,15 @@ async function all<T>(of: AsyncGenerator<T>) {
   return found;
 }
 
-test("lines are whole wherever the chunks are cut", async () => {
+test("lines are complete wherever the chunks are split", async () => {
   expect(await all(lines(stream("a", "b\nc\r\n", "\nrest")))).toEqual(["ab", "c", "", "rest"]);
 });
 
-test("a line without an end does not fill the memory", async () => {
+test("a line without an end does not exhaust the memory", async () => {
   await expect(all(lines(stream("x".repeat(20), "x".repeat(20)), 30))).rejects.toThrow("too long");
 });
 
-test("events have their kind and their data, comments are left out", async () => {
+test("events have their type and data, and comments are ignored", async () => {
   const text = ': ping\n\nevent: added\ndata: {"a":\ndata: 1}\n\ndata: x\n\nevent: lost\n';
   expect(await all(serverSentEvents(stream(text)))).toEqual([
     { event: "added", data: '{"a":\n1}' },
@@ -32,6 +32,6 @@ test("events have their kind and their data, comments are left out", async () =>
   ]);
 });
 
-test("a log line cannot steer anything", () => {
+test("a log line cannot control a terminal", () => {
   expect(plain("\u001b[31mred\u001b[0m \u001b]0;title\u0007plain\u0000\u001b(B \ttab")).toBe("red plain \ttab");
 });

@@ -1,6 +1,6 @@
-// Streams of text as the API sends them.
+// Parses the text streams of the API.
 
-/** lines cuts a stream of bytes into lines, without their ends. What has no end yet is held back up to a limit, so that nobody fills the memory. */
+/** lines splits a stream of bytes into lines without line endings. It throws if a line exceeds the limit, so that a stream cannot exhaust the memory. */
 export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let held = "";
@@ -11,7 +11,7 @@ export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20
       const parts = (held + value).split("\n");
       held = parts.pop() ?? "";
       for (const part of parts) yield part.endsWith("\r") ? part.slice(0, -1) : part;
-      if (held.length > longest) throw new Error("a line is too long");
+      if (held.length > longest) throw new Error("a line in the response is too long");
     }
     if (held) yield held;
   } finally {
@@ -24,7 +24,7 @@ export interface ServerSentEvent {
   data: string;
 }
 
-/** serverSentEvents reads events (WHATWG HTML, 9.2.6) without ids and retries, which the API does not send. */
+/** serverSentEvents parses events (WHATWG HTML, 9.2.6). It ignores the fields id and retry, which the API does not send. */
 export async function* serverSentEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   let event = "";
   let data: string[] = [];

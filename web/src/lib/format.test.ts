@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ago, bytes, cores, duration, hours, money, percent, plural } from "./format";
 
-test("sizes have the unit that leaves few digits", () => {
+test("sizes have the largest unit that fits", () => {
   expect([0, 1023, 1024, 1536, 157286400, 2 ** 40, -2048].map(bytes)).toEqual([
     "0 B",
     "1023 B",
@@ -25,7 +25,7 @@ test("durations have at most two units", () => {
   ]);
 });
 
-test("times are told in one unit", () => {
+test("times since a moment have one unit", () => {
   const now = Date.parse("2026-03-02T12:00:00Z");
   expect(["2026-03-02T12:00:00Z", "2026-03-02T11:59:18Z", "2026-03-01T11:00:00Z"].map((t) => ago(t, now))).toEqual([
     "now",
@@ -34,7 +34,7 @@ test("times are told in one unit", () => {
   ]);
 });
 
-test("what is small is not shown as nothing", () => {
+test("small values are not shown as zero", () => {
   expect([hours(0), hours(18), hours(7_200), cores(500), percent(0.034), plural(1, "pod"), plural(2, "pod")]).toEqual([
     "0",
     "0.005",

@@ -1,16 +1,16 @@
-// Numbers and times as people read them.
+// Formats numbers and times for people.
 
 const trim = (n: number, digits: number) => String(Number(n.toFixed(digits)));
 
-/** cores shows a thousandth part of cores, such as 500 as 0.5. */
+/** cores formats thousandths of a core as cores, such as 500 as 0.5. */
 export const cores = (millis: number) => trim(millis / 1000, 2);
 
-/** coresOf is the same with its noun. */
+/** coresOf adds the noun, such as 0.5 cores. */
 export const coresOf = (millis: number) => `${cores(millis)} ${millis === 1000 ? "core" : "cores"}`;
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/** bytes shows a size with the unit that leaves few digits. */
+/** bytes formats a size with the largest unit that fits. */
 export function bytes(n: number): string {
   let unit = 0;
   let rest = Math.abs(n);
@@ -25,7 +25,7 @@ export const perSecond = (n: number) => `${bytes(n)}/s`;
 export const count = (n: number) => n.toLocaleString("en");
 export const percent = (share: number) => `${trim(share * 100, share < 0.1 ? 1 : 0)} %`;
 
-/** plural puts a number before a noun: 1 pod, 2 pods. */
+/** plural formats a number with a noun: 1 pod, 2 pods. */
 export const plural = (n: number, noun: string, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
 
 const STEPS: [number, string][] = [
@@ -35,7 +35,7 @@ const STEPS: [number, string][] = [
   [1, "s"],
 ];
 
-/** duration shows seconds with at most two units. */
+/** duration formats seconds with at most two units. */
 export function duration(seconds: number): string {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${trim(seconds, 1)} s`;
@@ -47,7 +47,7 @@ export function duration(seconds: number): string {
   return rest > 0 && next ? `${whole} ${unit} ${rest} ${next[1]}` : `${whole} ${unit}`;
 }
 
-/** hours shows what is counted in seconds as it is paid: core-hours, GiB-hours. */
+/** hours converts metered seconds to the billed unit, such as core-hours or GiB-hours. */
 export const hours = (seconds: number) => {
   const h = seconds / 3600;
   return h !== 0 && Math.abs(h) < 0.01 ? trim(h, 5) : h.toLocaleString("en", { maximumFractionDigits: 2 });
@@ -62,7 +62,7 @@ const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: 
 export const dateTime = (iso: string) => DATE.format(new Date(iso));
 export const clockTime = (iso: string) => new Date(iso).toLocaleTimeString("en-GB");
 
-/** ago says how long ago a moment was, in one unit. */
+/** ago formats the time since a moment, in one unit. */
 export function ago(iso: string, now = Date.now()): string {
   const seconds = Math.round((now - Date.parse(iso)) / 1000);
   if (seconds < 1) return "now";

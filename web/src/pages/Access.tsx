@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../api/client";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
 import { dateTime } from "../lib/format";
 import { Button } from "../ui/Button";
@@ -17,18 +17,18 @@ type Issuer = Schemas["OIDCIssuer"];
 
 const ROLES: [Role, string][] = [
   ["viewer", "viewer: reads"],
-  ["developer", "developer: also orders and deletes"],
-  ["owner", "owner: also decides who may"],
+  ["developer", "developer: also creates and deletes"],
+  ["owner", "owner: also manages access"],
 ];
 
-const LIVES: [string, string][] = [
+const LIFETIMES: [string, string][] = [
   ["2592000", "30 days"],
   ["7776000", "90 days"],
-  ["31536000", "a year"],
-  ["", "until it is revoked"],
+  ["31536000", "1 year"],
+  ["", "never"],
 ];
 
-/** useAccess is a list that is read anew after each change of it. */
+/** useAccess returns a list that is fetched again after each change. */
 function useAccess<T>(what: string, read: () => Promise<{ items: T[] }>) {
   const session = useSession();
   return useQuery({ queryKey: [keyOf(session), "access", what], queryFn: async () => (await read()).items });
@@ -40,13 +40,13 @@ function useChanged() {
   return () => queries.invalidateQueries({ queryKey: [keyOf(session), "access"] });
 }
 
-/** Access is who may do what in the tenant: programs by API keys, people by an OIDC issuer. */
+/** Access manages the service accounts, API keys, users and OIDC issuers of the tenant. */
 export function Access() {
-  const owner = useMay("owner");
+  const owner = useHasRole("owner");
   if (!owner)
     return (
-      <Empty title="Only owners see this">
-        <p>Ask an owner of the tenant for a key, or for the role.</p>
+      <Empty title="This page requires the owner role">
+        <p>Ask an owner of the tenant for an API key or for the owner role.</p>
       </Empty>
     );
   return <Owners />;
@@ -60,7 +60,7 @@ function Owners() {
   const close = () => setDialog(undefined);
   return (
     <>
-      <PageHead title="Access" lead="Programs sign in with API keys, people at an OIDC issuer." />
+      <PageHead title="Access" lead="Programs sign in with API keys. People sign in with an OIDC issuer." />
       <Card
         title="Service accounts"
         actions={
@@ -73,7 +73,7 @@ function Owners() {
         {accounts.isPending && <Loading />}
         {accounts.data?.length === 0 && (
           <Empty title="No service accounts yet">
-            <p>A service account is who a program is. It has a role, and API keys that can be replaced one by one.</p>
+            <p>A service account is the identity of a program. It has a role and API keys, which you can replace one at a time.</p>
           </Empty>
         )}
         {accounts.data?.map((a) => (
@@ -90,14 +90,14 @@ function Owners() {
       >
         <Problem error={users.error} retry={() => void users.refetch()} />
         {users.data?.length === 0 && (
-          <p className="muted">Nobody is invited. People whom a role mapping of an issuer admits appear here when they sign in.</p>
+          <p className="muted">No users yet. People with a role from an issuer's role mapping appear here after they sign in.</p>
         )}
         {(users.data?.length ?? 0) > 0 && (
           <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
             <table>
               <thead>
                 <tr>
-                  <th>Who</th>
+                  <th>User</th>
                   <th>Role</th>
                   <th>Issuer</th>
                   <th>Last signed in</th>
@@ -123,7 +123,7 @@ function Owners() {
       >
         <Problem error={issuers.error} retry={() => void issuers.refetch()} />
         {issuers.data?.length === 0 && (
-          <p className="muted">The tenant has no issuer of its own. The installation's issuers admit whom you invite.</p>
+          <p className="muted">The tenant has no issuer of its own. Invited users sign in with the issuers of the installation.</p>
         )}
         {issuers.data?.map((i) => (
           <IssuerRow key={i.id} issuer={i} />
@@ -143,7 +143,7 @@ function AccountRow({ account }: { account: Account }) {
     data(client.GET("/v1/service-accounts/{serviceAccountId}/api-keys", { params: { path } })),
   );
   const [dialog, setDialog] = useState<"key" | "delete" | { revoke: Schemas["APIKey"] }>();
-  const [made, setMade] = useState<Schemas["APIKeyWithSecret"]>();
+  const [created, setCreated] = useState<Schemas["APIKeyWithSecret"]>();
   const close = () => setDialog(undefined);
   const setRole = async (role: Role) => {
     await client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
@@ -168,15 +168,15 @@ function AccountRow({ account }: { account: Account }) {
         </Button>
         <Button small look="quiet" icon="trash" aria-label={`Delete service account ${account.name}`} onClick={() => setDialog("delete")} />
       </div>
-      {keys.data?.length === 0 && <p className="muted">It has no keys, so nobody can sign in as it.</p>}
+      {keys.data?.length === 0 && <p className="muted">No API keys. Programs cannot sign in with this account yet.</p>}
       {(keys.data?.length ?? 0) > 0 && (
         <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
           <table>
             <thead>
               <tr>
                 <th>Key</th>
-                <th>Id</th>
-                <th>Made</th>
+                <th>ID</th>
+                <th>Created</th>
                 <th>Last used</th>
                 <th>Expires</th>
                 <th>Actions</th>
@@ -189,7 +189,7 @@ function AccountRow({ account }: { account: Account }) {
                     {k.name} {k.limitedTo && <span className="chip">only {k.limitedTo}</span>}
                   </td>
                   <td>
-                    <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's id" />
+                    <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's ID" />
                   </td>
                   <td>
                     <When at={k.createdAt} />
@@ -213,7 +213,7 @@ function AccountRow({ account }: { account: Account }) {
           </table>
         </div>
       )}
-      {dialog === "key" && <NewKey account={account} close={close} made={setMade} />}
+      {dialog === "key" && <NewKey account={account} close={close} created={setCreated} />}
       {dialog === "delete" && (
         <FormDialog
           title={`Delete service account ${account.name}?`}
@@ -225,7 +225,7 @@ function AccountRow({ account }: { account: Account }) {
             await changed();
           }}
         >
-          <p>Its keys are revoked, and its tokens are refused from the next request on.</p>
+          <p>This revokes its keys. The server rejects its tokens from the next request on.</p>
         </FormDialog>
       )}
       {typeof dialog === "object" && (
@@ -241,23 +241,23 @@ function AccountRow({ account }: { account: Account }) {
             await changed();
           }}
         >
-          <p>Whoever uses it is shut out from the next request on.</p>
+          <p>The server rejects the key and its tokens from the next request on.</p>
         </FormDialog>
       )}
-      {made && <MadeKey made={made} close={() => setMade(undefined)} />}
+      {created && <CreatedKey created={created} close={() => setCreated(undefined)} />}
     </section>
   );
 }
 
-function NewKey({ account, close, made }: { account: Account; close: () => void; made: (k: Schemas["APIKeyWithSecret"]) => void }) {
+function NewKey({ account, close, created }: { account: Account; close: () => void; created: (k: Schemas["APIKeyWithSecret"]) => void }) {
   const changed = useChanged();
   const [name, setName] = useState("");
-  const [life, setLife] = useState("7776000");
+  const [lifetime, setLifetime] = useState("7776000");
   const [limit, setLimit] = useState(false);
   const [key] = useState(idempotent);
   const run = async () => {
-    const body = { name, ...(life ? { expiresInSeconds: Number(life) } : {}), ...(limit ? { limitedTo: "metrics" as const } : {}) };
-    made(
+    const body = { name, ...(lifetime ? { expiresInSeconds: Number(lifetime) } : {}), ...(limit ? { limitedTo: "metrics" as const } : {}) };
+    created(
       await data(
         client.POST("/v1/service-accounts/{serviceAccountId}/api-keys", {
           params: { path: { serviceAccountId: account.id }, header: key },
@@ -268,52 +268,52 @@ function NewKey({ account, close, made }: { account: Account; close: () => void;
     await changed();
   };
   return (
-    <FormDialog title={`An API key for ${account.name}`} submit="Make the key" close={close} run={run}>
+    <FormDialog title={`Create an API key for ${account.name}`} submit="Create key" close={close} run={run}>
       <Input
         label="Name"
         value={name}
         onChange={setName}
         pattern={NAME}
         maxLength={63}
-        hint="Where it is used, such as pipeline."
+        hint="Where the key is used, such as pipeline."
         required
         autoFocus
       />
-      <Select label="Good for" value={life} onChange={setLife} options={LIVES} />
-      <Check label="Only for metrics, as Prometheus needs it" checked={limit} onChange={setLimit} />
+      <Select label="Expires after" value={lifetime} onChange={setLifetime} options={LIFETIMES} />
+      <Check label="Only for metrics, for Prometheus" checked={limit} onChange={setLimit} />
     </FormDialog>
   );
 }
 
-/** MadeKey shows a secret, this one time. */
-export function MadeKey({ made, close }: { made: Schemas["APIKeyWithSecret"]; close: () => void }) {
+/** CreatedKey shows the secret of a new key. The secret cannot be shown again. */
+export function CreatedKey({ created, close }: { created: Schemas["APIKeyWithSecret"]; close: () => void }) {
   return (
-    <Dialog title={`Key ${made.name} is made`} close={close}>
-      <p className="note">The secret is shown this one time. Nobody can look it up again.</p>
+    <Dialog title={`Key ${created.name} created`} close={close}>
+      <p className="note">Copy the secret now. It is not shown again.</p>
       <dl className="facts">
         <div>
-          <dt>Key id</dt>
+          <dt>Key ID</dt>
           <dd>
-            <Copy text={made.clientId} label="the key's id" />
+            <Copy text={created.clientId} label="the key's ID" />
           </dd>
         </div>
         <div>
           <dt>Secret</dt>
           <dd>
-            <Copy text={made.clientSecret} label="the secret" />
+            <Copy text={created.clientSecret} label="the secret" />
           </dd>
         </div>
       </dl>
       <p className="hint">
-        With the command:{" "}
+        To sign in with the command:{" "}
         <code>
-          husk login {location.origin} --client-id {made.clientId}
+          husk login {location.origin} --client-id {created.clientId}
         </code>
-        , which asks for the secret.
+        . It asks for the secret.
       </p>
       <div className="dialog-actions">
         <Button look="primary" onClick={close}>
-          I have kept it
+          I have saved it
         </Button>
       </div>
     </Dialog>
@@ -330,7 +330,7 @@ function NewAccount({ close }: { close: () => void }) {
     await changed();
   };
   return (
-    <FormDialog title="A service account" submit="Create" close={close} run={run}>
+    <FormDialog title="Create a service account" submit="Create" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
     </FormDialog>
@@ -349,11 +349,11 @@ function UserRow({ user: u }: { user: User }) {
   return (
     <tr>
       <td>
-        {who} {u.disabled && <span className="chip">shut out</span>}
+        {who} {u.disabled && <span className="chip">disabled</span>}
       </td>
       <td>
         {u.mapped ? (
-          <span title="By the issuer's role mappings">{u.role}, mapped</span>
+          <span title="From the issuer's role mappings">{u.role}, mapped</span>
         ) : (
           <select
             aria-label={`Role of ${who}`}
@@ -371,8 +371,8 @@ function UserRow({ user: u }: { user: User }) {
         <When at={u.lastLoginAt} />
       </td>
       <td>
-        <Button small onClick={() => update({ disabled: !u.disabled }).catch((err) => toastError("Nothing was changed", err))}>
-          {u.disabled ? "Admit again" : "Shut out"}
+        <Button small onClick={() => update({ disabled: !u.disabled }).catch((err) => toastError("The user was not changed", err))}>
+          {u.disabled ? "Enable" : "Disable"}
         </Button>{" "}
         <Button small look="quiet" icon="trash" aria-label={`Delete ${who}`} onClick={() => setDeleting(true)} />
         {deleting && (
@@ -386,7 +386,7 @@ function UserRow({ user: u }: { user: User }) {
               await changed();
             }}
           >
-            <p>Somebody whom a role mapping admits comes back with the next sign-in; shut them out instead.</p>
+            <p>A user with a role from a role mapping is created again at the next sign-in. Disable the user instead.</p>
           </FormDialog>
         )}
       </td>
@@ -406,7 +406,7 @@ function InviteUser({ close }: { close: () => void }) {
     await changed();
   };
   return (
-    <FormDialog title="Invite somebody" submit="Invite" close={close} run={run}>
+    <FormDialog title="Invite a user" submit="Invite" close={close} run={run}>
       <Input
         label="Email address"
         type="email"
@@ -448,7 +448,7 @@ function IssuerRow({ issuer: i }: { issuer: Issuer }) {
       </div>
       <p className="muted">
         {i.roleMappings.length === 0
-          ? "It admits whom you invite."
+          ? "Only invited users can sign in with it."
           : i.roleMappings.map((m) => `${m.claim} = ${m.value}: ${m.role}`).join("; ")}
       </p>
       {deleting && (
@@ -462,7 +462,7 @@ function IssuerRow({ issuer: i }: { issuer: Issuer }) {
             await changed();
           }}
         >
-          <p>Nobody can sign in with it any more, and the tokens of those who have are refused.</p>
+          <p>Users can no longer sign in with this issuer, and the server rejects their tokens.</p>
         </FormDialog>
       )}
     </section>
@@ -484,22 +484,23 @@ function NewIssuer({ close }: { close: () => void }) {
     await changed();
   };
   return (
-    <FormDialog title="An OIDC issuer of your own" submit="Add" close={close} run={run}>
+    <FormDialog title="Add an OIDC issuer" submit="Add" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} required autoFocus />
       <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
       <Input
-        label="Client id"
+        label="Client ID"
         value={clientId}
         onChange={setClientId}
         hint={
           <>
-            A public client with PKCE. For this dashboard its redirect URI is <code>{location.origin}/ui/login/callback</code>.
+            Register Husk as a public client with PKCE. The redirect URI for this dashboard is{" "}
+            <code>{location.origin}/ui/login/callback</code>.
           </>
         }
         required
       />
       <details>
-        <summary>A role for whoever has a claim</summary>
+        <summary>Map a claim to a role</summary>
         <Input label="Claim" value={claim} onChange={setClaim} placeholder="groups" />
         <Input label="Value" value={value} onChange={setValue} placeholder="platform-team" required={claim !== ""} />
         <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />

@@ -13,7 +13,7 @@ type Entry = Schemas["AuditEntry"];
 
 const PAGE = 200;
 
-/** Audit lists who changed what, newest first: in the tenant or, for the operator, anywhere. */
+/** Audit shows the audit log of the tenant or, for operators, of all tenants. Newest entries come first. */
 export function Audit() {
   const session = useSession();
   const operator = session.kind === "operator";
@@ -33,11 +33,11 @@ export function Audit() {
     (): Column<Entry>[] => [
       { name: "Time", width: "172px", cell: (e) => <time dateTime={e.at}>{dateTime(e.at)}</time> },
       {
-        name: "Who",
+        name: "Actor",
         width: "minmax(80px, 1fr)",
         cell: (e) => <span title={`${e.actorKind} ${e.actorId}${e.address ? ` from ${e.address}` : ""}`}>{e.actorName}</span>,
       },
-      { name: "What", width: "minmax(90px, 1fr)", cell: (e) => <code>{e.operation}</code> },
+      { name: "Operation", width: "minmax(90px, 1fr)", cell: (e) => <code>{e.operation}</code> },
       {
         name: "Object",
         width: "minmax(0, 1.2fr)",
@@ -50,27 +50,24 @@ export function Audit() {
         name: "Request",
         width: "120px",
         wide: true,
-        cell: (e) => <Copy text={e.requestId} shown={e.requestId.slice(0, 8)} label="the request id" />,
+        cell: (e) => <Copy text={e.requestId} shown={e.requestId.slice(0, 8)} label="the request ID" />,
       },
     ],
     [operator],
   );
   return (
     <>
-      <PageHead
-        title="Audit log"
-        lead={operator ? "Who changed what, anywhere." : "Who changed what in this tenant, and who opened a session in a pod."}
-      />
+      <PageHead title="Audit log" lead={operator ? "Changes in all tenants." : "Changes in this tenant, and sessions with its pods."} />
       <Problem error={log.error} retry={() => void log.refetch()} />
       {log.isPending && !log.error && <Loading />}
-      {log.data && all.length === 0 && <Empty title="Nothing was changed yet" />}
+      {log.data && all.length === 0 && <Empty title="No entries yet" />}
       {all.length > 0 && (
         <>
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter what is loaded"
-              placeholder="Filter what is loaded"
+              aria-label="Filter the loaded entries"
+              placeholder="Filter the loaded entries"
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
@@ -81,7 +78,7 @@ export function Audit() {
             )}
           </div>
           {rows.length === 0 ? (
-            <Empty title="No entry is like that" />
+            <Empty title="No entries match" />
           ) : (
             <DataTable label="Audit log" rows={rows} columns={columns} id={(e) => e.id} />
           )}

@@ -5,9 +5,9 @@ import { When } from "../ui/parts";
 
 const BAD = /fail|lost|unknown|evict|error|backoff|killed/i;
 
-/** EventList shows what happened, with a link to what it happened to. */
+/** EventList shows events with links to their objects. */
 export function EventList({ events, pods = [], bare }: { events: HuskEvent[]; pods?: Pod[]; bare?: boolean }) {
-  if (events.length === 0) return <p className="muted">Nothing has happened in the last 14 days.</p>;
+  if (events.length === 0) return <p className="muted">No events in the last 14 days.</p>;
   return (
     <ul className="rows events">
       {events.map((e) => (
@@ -22,7 +22,7 @@ export function EventList({ events, pods = [], bare }: { events: HuskEvent[]; po
   );
 }
 
-/** ObjectLink leads to an object's page, if its kind has one. */
+/** ObjectLink links to an object's page if its kind has one. */
 export function ObjectLink({ kind, id, name }: { kind: string; id: string; name?: string }) {
   const shown = name ?? `${kind} ${id.slice(0, 8)}`;
   if (kind === "pod")

@@ -8,7 +8,7 @@ import { Problem } from "../ui/Problem";
 import { Empty, Loading, PageHead } from "../ui/parts";
 import { ObjectLink } from "./EventList";
 
-/** Events lists what happened in the last 14 days, newest first. */
+/** Events lists the events of the last 14 days, newest first. */
 export function Events() {
   const events = useLive<HuskEvent>("events");
   const pods = useLive<Pod>("pods").items;
@@ -40,12 +40,12 @@ export function Events() {
   }, [pods]);
   return (
     <>
-      <PageHead title="Events" lead="What happened in the last 14 days." />
+      <PageHead title="Events" lead="Events of the last 14 days." />
       {events.broken && <Problem error={events.broken} title="This list is not up to date." />}
       {!events.synced && !events.broken && <Loading />}
       {events.synced && events.items.length === 0 && (
-        <Empty title="Nothing has happened yet">
-          <p>Pods that start and stop, images that are imported and volumes that are made are told here.</p>
+        <Empty title="No events yet">
+          <p>Events appear here when pods start or stop, images are imported, or volumes are created.</p>
         </Empty>
       )}
       {events.items.length > 0 && (
@@ -53,8 +53,8 @@ export function Events() {
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter by event, message or object id"
-              placeholder="Event, message or object id"
+              aria-label="Filter by event, message or object ID"
+              placeholder="Event, message or object ID"
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
@@ -66,7 +66,7 @@ export function Events() {
             </select>
           </div>
           {rows.length === 0 ? (
-            <Empty title="No event is like that" />
+            <Empty title="No events match" />
           ) : (
             <DataTable label="Events" rows={rows} columns={columns} id={(e) => e.id} />
           )}

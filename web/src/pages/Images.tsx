@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, type Image, idempotent } from "../api/client";
 import { useLive } from "../api/live";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { bytes, duration, percent, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -13,9 +13,9 @@ import { Problem } from "../ui/Problem";
 import { Copy, Empty, Loading, PageHead, useNow, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
-/** Images lists what was imported, and how far imports are. */
+/** Images lists images and the progress of imports. */
 export function Images() {
-  const mayChange = useMay("developer");
+  const canChange = useHasRole("developer");
   const images = useLive<Image>("images");
   const [importing, setImporting] = useState(false);
   const [deleting, setDeleting] = useState<Image>();
@@ -58,7 +58,7 @@ export function Images() {
         sort: (i) => -Date.parse(i.readyAt ?? i.createdAt),
         cell: (i) => (i.readyAt ? <When at={i.readyAt} /> : ""),
       },
-      ...(mayChange
+      ...(canChange
         ? [
             {
               name: "Actions",
@@ -84,9 +84,9 @@ export function Images() {
           ]
         : []),
     ],
-    [mayChange],
+    [canChange],
   );
-  const start = mayChange && (
+  const start = canChange && (
     <Button look="primary" onClick={() => setImporting(true)}>
       Import an image
     </Button>
@@ -100,10 +100,7 @@ export function Images() {
       {!images.synced && !images.broken && <Loading what="Loading images" />}
       {images.synced && images.items.length === 0 && (
         <Empty title="No images yet" action={start}>
-          <p>
-            An image is imported once from its registry into the platform's storage. Pods start from there, on every node, and nothing is
-            pulled.
-          </p>
+          <p>Import an image from its registry once. It is stored on the platform, and pods on every node start from it without pulling.</p>
         </Empty>
       )}
       {images.items.length > 0 && (
@@ -111,8 +108,8 @@ export function Images() {
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter by reference, digest or id"
-              placeholder="Reference, digest or id"
+              aria-label="Filter by reference, digest or ID"
+              placeholder="Reference, digest or ID"
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
@@ -126,7 +123,7 @@ export function Images() {
   );
 }
 
-/** ImportState is the state, and of an import how far it is. */
+/** ImportState shows the state of an image and the progress of its import. */
 function ImportState({ image }: { image: Image }) {
   const now = useNow(1_000);
   const share = image.progress && image.progress.totalBytes > 0 ? image.progress.fetchedBytes / image.progress.totalBytes : undefined;
@@ -165,19 +162,19 @@ function ImportImage({ close }: { close: () => void }) {
         value={reference}
         onChange={setReference}
         placeholder="registry.example.com/nginx:1.22"
-        hint="A tag is resolved now; what is imported stays as it is."
+        hint="A tag is resolved now. Later changes of the tag do not affect the imported image."
         required
         autoFocus
       />
       <details>
-        <summary>The registry asks for a password</summary>
+        <summary>Registry credentials</summary>
         <Input label="User name" value={username} onChange={setUsername} />
         <Input
           label="Password"
           type="password"
           value={password}
           onChange={setPassword}
-          hint="Kept sealed until the import is done."
+          hint="Stored encrypted until the import has finished."
           autoComplete="off"
         />
       </details>
@@ -193,7 +190,7 @@ function DeleteImage({ image, close }: { image: Image; close: () => void }) {
   return (
     <FormDialog title="Delete the image?" submit="Delete" danger close={close} run={run}>
       <p>
-        <code>{image.reference}</code> can be imported again. An image that a pod is made of cannot be deleted.
+        <code>{image.reference}</code> can be imported again. An image that a pod uses cannot be deleted.
       </p>
     </FormDialog>
   );

@@ -12,7 +12,7 @@ import { Card, Copy, Empty, Loading, Meter, PageHead } from "../ui/parts";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
 
-/** Network shows the tenant's own network: who has which address. */
+/** Network shows the tenant's network and the addresses of its pods. */
 export function Network() {
   const session = useSession();
   const pods = useLive<Pod>("pods");
@@ -43,20 +43,23 @@ export function Network() {
   );
   return (
     <>
-      <PageHead title="Network" lead="One private network. Your pods reach each other in it at all ports, and nobody else does." />
+      <PageHead
+        title="Network"
+        lead="A private network. Your pods reach each other on all ports. Pods of other tenants cannot reach them."
+      />
       <Card title="Addresses">
         <Problem error={quota.error} retry={() => void quota.refetch()} />
         {quota.data && <Meter label="Addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />}
         <p className="hint">
-          A pod keeps its address for as long as it is there. From your own machine, <code>husk port-forward POD 8080:80</code> leads to a
-          port of a pod.
+          A pod keeps its address until it is deleted. To connect to a pod's port from your own machine, run{" "}
+          <code>husk port-forward POD 8080:80</code>.
         </p>
       </Card>
       {pods.broken && <Problem error={pods.broken} title="This list is not up to date." />}
       {!pods.synced && !pods.broken && <Loading />}
       {pods.synced && rows.length === 0 && (
-        <Empty title="No pod has an address yet">
-          <p>Each pod gets one when it is ordered.</p>
+        <Empty title="No addresses yet">
+          <p>Each pod gets an address when it is created.</p>
         </Empty>
       )}
       {rows.length > 0 && <DataTable label="Addresses" rows={rows} columns={columns} id={(p) => p.id} sortedBy={["Address", false]} />}

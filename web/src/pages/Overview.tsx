@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { client, data, type HuskEvent, type Pod } from "../api/client";
 import { useLive } from "../api/live";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
 import { Badge } from "../ui/Badge";
@@ -11,38 +11,39 @@ import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
 import { EventList } from "./EventList";
 
 const PHASES = ["Running", "Starting", "Pending", "Stopping", "Succeeded", "Failed", "Unknown"] as const;
-const ill = (p: Pod) => p.status.phase === "Failed" || p.status.phase === "Unknown" || (p.status.phase === "Pending" && !!p.status.reason);
+const needsAttention = (p: Pod) =>
+  p.status.phase === "Failed" || p.status.phase === "Unknown" || (p.status.phase === "Pending" && !!p.status.reason);
 
-/** Overview shows a tenant what it has, what it may have, what it costs, and what needs a look. */
+/** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {
   const session = useSession();
-  const mayOrder = useMay("developer");
+  const canCreate = useHasRole("developer");
   const pods = useLive<Pod>("pods");
   const events = useLive<HuskEvent>("events");
   const quota = useQuery({ queryKey: [keyOf(session), "quota"], queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
-  const troubled = pods.items.filter(ill);
+  const troubled = pods.items.filter(needsAttention);
   return (
     <>
-      <PageHead title={session.tenantName} lead="What runs, what may run, and what it costs.">
-        {mayOrder && (
+      <PageHead title={session.tenantName} lead="Pods, quota, cost and recent events.">
+        {canCreate && (
           <Link to="/pods/new" className="button primary">
-            Order a pod
+            Create pod
           </Link>
         )}
       </PageHead>
       {pods.broken && <Problem error={pods.broken} title="This page is not up to date." />}
       {pods.synced && pods.items.length === 0 && (
-        <Empty title="Nothing runs yet">
+        <Empty title="No pods yet">
           <ol className="steps">
             <li>
-              <Link to="/images">Import an image</Link> from its registry. It is pulled once, and never again.
+              <Link to="/images">Import an image</Link> from its registry. It is downloaded only once.
             </li>
             <li>
-              <Link to="/volumes">Create a volume</Link> if something is to be kept.
+              <Link to="/volumes">Create a volume</Link> for data that must outlive a pod.
             </li>
             <li>
-              {mayOrder ? <Link to="/pods/new">Order a pod</Link> : "Have a developer order a pod"}. It boots as a virtual machine of its
-              own.
+              {canCreate ? <Link to="/pods/new">Create a pod</Link> : "Ask a developer to create a pod"}. It boots as a separate virtual
+              machine.
             </li>
           </ol>
         </Empty>
@@ -86,7 +87,7 @@ export function Overview() {
         <Spend />
       </div>
       {troubled.length > 0 && (
-        <Card title="Needs a look">
+        <Card title="Needs attention">
           <ul className="rows">
             {troubled.slice(0, 8).map((p) => (
               <li key={p.id}>
@@ -100,14 +101,14 @@ export function Overview() {
           </ul>
         </Card>
       )}
-      <Card title="What happened lately" actions={<Link to="/events">All events</Link>}>
+      <Card title="Recent events" actions={<Link to="/events">All events</Link>}>
         {events.synced ? <EventList events={events.items.slice(-8).reverse()} pods={pods.items} /> : <Loading />}
       </Card>
     </>
   );
 }
 
-/** Spend is this month's usage, with its price where the operator has a price list. */
+/** Spend shows this month's usage, and its cost if the operator has a price list. */
 function Spend() {
   const session = useSession();
   const usage = useQuery({

@@ -2,7 +2,7 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, type Pod } from "../api/client";
 import { useLive } from "../api/live";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { coresOf, mebibytes, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -14,9 +14,9 @@ import { toast } from "../ui/toasts";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping"];
 
-/** Pods lists the tenant's pods as they are at this moment. */
+/** Pods shows a live list of the tenant's pods. */
 export function Pods() {
-  const mayChange = useMay("developer");
+  const canChange = useHasRole("developer");
   const pods = useLive<Pod>("pods");
   const search = useSearch({ from: "/app/pods" });
   const navigate = useNavigate({ from: "/pods" });
@@ -96,17 +96,17 @@ export function Pods() {
           pods.synced ? (filtered ? `${shown.length} of ${plural(pods.items.length, "pod")}` : plural(pods.items.length, "pod")) : undefined
         }
       >
-        {mayChange && (
+        {canChange && (
           <Link to="/pods/new" className="button primary">
-            Order a pod
+            Create pod
           </Link>
         )}
       </PageHead>
       {pods.broken && <Problem error={pods.broken} title="This list is not up to date." />}
       {!pods.synced && !pods.broken && <Loading what="Loading pods" />}
       {pods.synced && pods.items.length === 0 && (
-        <Empty title="No pods yet" action={mayChange && <Link to="/pods/new">Order the first</Link>}>
-          <p>A pod is one or several containers in a virtual machine of exactly the size that you ask for. With the command:</p>
+        <Empty title="No pods yet" action={canChange && <Link to="/pods/new">Create a pod</Link>}>
+          <p>A pod is one or more containers in a virtual machine of the size that you choose. To create a pod with the command:</p>
           <pre>
             <code>husk run -d --name web -m 256m IMAGE</code>
           </pre>
@@ -117,8 +117,8 @@ export function Pods() {
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter by name, image, address or id"
-              placeholder="Name, image, address or id"
+              aria-label="Filter by name, image, address or ID"
+              placeholder="Name, image, address or ID"
               value={search.q ?? ""}
               onChange={(e) => narrow({ q: e.target.value || undefined })}
             />
@@ -137,7 +137,7 @@ export function Pods() {
                 type="button"
                 key={w}
                 className="chip on"
-                aria-label={`Without the filter ${w}`}
+                aria-label={`Remove the filter ${w}`}
                 onClick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
               >
                 {w} <span aria-hidden="true">×</span>
@@ -148,14 +148,14 @@ export function Pods() {
                 Clear
               </Button>
             )}
-            {mayChange && chosen.length > 0 && (
+            {canChange && chosen.length > 0 && (
               <Button look="danger" small icon="trash" onClick={() => setDeleting(true)}>
                 Delete {plural(chosen.length, "pod")}
               </Button>
             )}
           </div>
           {shown.length === 0 ? (
-            <Empty title="No pod is like that" />
+            <Empty title="No pods match" />
           ) : (
             <DataTable
               label="Pods"
@@ -164,22 +164,22 @@ export function Pods() {
               id={(p) => p.id}
               nameOf={(p) => p.name}
               sortedBy={["Age", false]}
-              selected={mayChange ? selected : undefined}
-              select={mayChange ? setSelected : undefined}
+              selected={canChange ? selected : undefined}
+              select={canChange ? setSelected : undefined}
             />
           )}
         </>
       )}
-      {deleting && <DeletePods pods={chosen} close={() => setDeleting(false)} done={() => setSelected(new Set())} />}
+      {deleting && <DeletePods pods={chosen} close={() => setDeleting(false)} deleted={() => setSelected(new Set())} />}
     </>
   );
 }
 
 const AT_ONCE = 6;
 
-/** DeletePods asks once more, then stops and deletes pods. Those that could not be are said. */
-export function DeletePods({ pods, close, done }: { pods: Pod[]; close: () => void; done: () => void }) {
-  const [gone, setGone] = useState(0);
+/** DeletePods asks for confirmation, then deletes pods. It shows the first failure. */
+export function DeletePods({ pods, close, deleted }: { pods: Pod[]; close: () => void; deleted: () => void }) {
+  const [done, setDone] = useState(0);
   const run = async () => {
     const left = [...pods];
     const failures: unknown[] = [];
@@ -190,13 +190,13 @@ export function DeletePods({ pods, close, done }: { pods: Pod[]; close: () => vo
         } catch (err) {
           failures.push(err);
         }
-        setGone((n) => n + 1);
+        setDone((n) => n + 1);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     if (failures.length > 0) throw failures[0];
     toast(`${pods.length === 1 ? `Pod ${pods[0]?.name} is` : `${plural(pods.length, "pod")} are`} being deleted.`);
-    done();
+    deleted();
   };
   return (
     <FormDialog
@@ -206,7 +206,7 @@ export function DeletePods({ pods, close, done }: { pods: Pod[]; close: () => vo
       close={close}
       run={run}
     >
-      <p>The containers are told to stop, get their grace period, and the machines are removed. Volumes keep their data.</p>
+      <p>The containers are stopped with their grace period, and the virtual machines are removed. Volumes keep their data.</p>
       {pods.length > 1 && (
         <p className="muted">
           {pods
@@ -216,9 +216,9 @@ export function DeletePods({ pods, close, done }: { pods: Pod[]; close: () => vo
           {pods.length > 6 && ` and ${pods.length - 6} more`}
         </p>
       )}
-      {gone > 0 && pods.length > 1 && (
+      {done > 0 && pods.length > 1 && (
         <output>
-          {gone} of {pods.length}
+          {done} of {pods.length}
         </output>
       )}
     </FormDialog>

@@ -2,13 +2,13 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { client, data } from "../api/client";
+import { beginSignIn } from "../api/oidcSignIn";
 import { signIn, useSessions } from "../api/session";
-import { beginSignIn } from "../api/signInElsewhere";
 import { Button } from "../ui/Button";
 import { Input } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 
-/** SignIn takes an API key, or sends people to who knows them. */
+/** SignIn signs in with an API key or with an OIDC issuer. */
 export function SignIn() {
   const { next } = useSearch({ from: "/login" });
   const others = useSessions();
@@ -39,10 +39,10 @@ export function SignIn() {
         <circle cx="16" cy="16" r="3.6" className="brand-seed" />
       </svg>
       <h1>Sign in to Husk</h1>
-      <p className="lead">Every pod is a virtual machine of its own.</p>
+      <p className="lead">Every pod is a separate virtual machine.</p>
       <form onSubmit={submit} className="card">
         <Input
-          label="Key id"
+          label="Key ID"
           value={id}
           onChange={setId}
           name="username"
@@ -65,22 +65,22 @@ export function SignIn() {
           Sign in with an API key
         </Button>
       </form>
-      <Elsewhere issuers={options.data?.issuers ?? []} next={next} />
+      <IssuerSignIn issuers={options.data?.issuers ?? []} next={next} />
       {options.error && <Problem error={options.error} retry={() => void options.refetch()} />}
       {others.length > 0 && (
         <Button look="quiet" onClick={() => void navigate({ to: "/" })}>
-          Back to {others[0]?.tenantName ?? "where you are signed in"}
+          Back to {others[0]?.tenantName ?? "the current session"}
         </Button>
       )}
       <p className="hint">
-        An owner of a tenant makes API keys under <em>Access</em>, or with <code>husk api-key create</code>.
+        Owners of a tenant create API keys under <em>Access</em>, or with <code>husk api-key create</code>.
       </p>
     </main>
   );
 }
 
-/** Elsewhere is for people whom an OIDC issuer knows: the installation's, or one that their tenant has configured. */
-function Elsewhere({ issuers, next }: { issuers: { name: string; issuer: string; clientId: string }[]; next?: string }) {
+/** IssuerSignIn signs in with an OIDC issuer of the installation, or with one that the tenant has configured. */
+function IssuerSignIn({ issuers, next }: { issuers: { name: string; issuer: string; clientId: string }[]; next?: string }) {
   const [tenant, setTenant] = useState("");
   const [issuer, setIssuer] = useState("");
   const [clientId, setClientId] = useState("");
@@ -97,16 +97,16 @@ function Elsewhere({ issuers, next }: { issuers: { name: string; issuer: string;
         </Button>
       ))}
       <details open={tenant !== ""}>
-        <summary>{issuers.length > 0 ? "Choose a tenant, or its own issuer" : "Sign in with your tenant's OIDC issuer"}</summary>
+        <summary>{issuers.length > 0 ? "Choose a tenant or its own issuer" : "Sign in with your tenant's OIDC issuer"}</summary>
         <form
           onSubmit={(e) => {
             e.preventDefault();
             go({ issuer: issuer.trim(), clientId: clientId.trim() });
           }}
         >
-          <Input label="Tenant" value={tenant} onChange={setTenant} hint="Needed where you have a role in several." required />
+          <Input label="Tenant" value={tenant} onChange={setTenant} hint="Required if you belong to more than one tenant." required />
           <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
-          <Input label="Client id" value={clientId} onChange={setClientId} required />
+          <Input label="Client ID" value={clientId} onChange={setClientId} required />
           <Button type="submit">Sign in with this issuer</Button>
         </form>
       </details>

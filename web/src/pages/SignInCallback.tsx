@@ -1,22 +1,22 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
-import { endSignIn } from "../api/signInElsewhere";
+import { endSignIn } from "../api/oidcSignIn";
 import { Problem } from "../ui/Problem";
 import { Loading } from "../ui/parts";
 
-/** SignInCallback is where an issuer sends the browser back to. */
+/** SignInCallback is the page to which an issuer sends the browser back. */
 export function SignInCallback() {
-  const came = useSearch({ from: "/login/callback" });
+  const returned = useSearch({ from: "/login/callback" });
   const navigate = useNavigate();
   const [error, setError] = useState<unknown>();
   const once = useRef(false);
   useEffect(() => {
-    if (once.current) return; // a code is good for one time
+    if (once.current) return; // a code can be used only once
     once.current = true;
-    endSignIn(came)
+    endSignIn(returned)
       .then((next) => navigate({ to: next, replace: true }))
       .catch(setError);
-  }, [came, navigate]);
+  }, [returned, navigate]);
   return (
     <main className="alone">
       <h1>Sign in to Husk</h1>

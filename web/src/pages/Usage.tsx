@@ -19,12 +19,12 @@ const RANGES = { today: "Today", week: "Last 7 days", month: "This month", befor
 type Range = keyof typeof RANGES;
 
 const GROUPS: [value: string, text: string][] = [
-  ["object", "Each pod and volume"],
-  ["resource", "Pods and volumes"],
-  ["label", "The values of a label"],
+  ["object", "By pod and volume"],
+  ["resource", "By kind"],
+  ["label", "By label"],
 ];
 
-/** bounds are the first moment of a range and the first behind it, in UTC as usage is cut. */
+/** bounds returns the start of a range and its exclusive end, in UTC like the reporting intervals. */
 function bounds(range: Range): { from: string; to?: string } {
   const now = new Date();
   const day = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate());
@@ -41,7 +41,7 @@ function bounds(range: Range): { from: string; to?: string } {
   }
 }
 
-/** filled has a bar for each piece of the time, also where nothing was used. */
+/** filled returns a bar for each interval, including those without usage. */
 function filled(items: Item[], from: string, to: string | undefined, step: number) {
   const end = Math.ceil((to ? Date.parse(to) : Date.now()) / step) * step;
   const times = Array.from({ length: Math.max(1, (end - Date.parse(from)) / step) }, (_, i) => Date.parse(from) + i * step);
@@ -53,7 +53,7 @@ function filled(items: Item[], from: string, to: string | undefined, step: numbe
   };
 }
 
-/** Usage shows what was reserved and what it costs, of the tenant or, for the operator, of all. */
+/** Usage shows the usage and cost of the tenant or, for operators, of all tenants. */
 export function Usage() {
   const session = useSession();
   const operator = session.kind === "operator";
@@ -80,7 +80,7 @@ export function Usage() {
   const columns = useMemo(
     (): Column<Item>[] => [
       {
-        name: "What",
+        name: "Name",
         width: "minmax(100px, 2fr)",
         sort: (u) => u.name ?? u.key ?? "",
         cell: (u) => <span title={u.key}>{u.name ?? u.key ?? "none"}</span>,
@@ -122,7 +122,7 @@ export function Usage() {
     const answer = await fetch(`${operator ? "/v1/admin/usage" : "/v1/usage"}?${query}`, {
       headers: { Authorization: `Bearer ${currentSession()?.token}` },
     });
-    if (!answer.ok) throw new Error(`the server answers with status ${answer.status}`);
+    if (!answer.ok) throw new Error(`the server returned status ${answer.status}`);
     saveAs(await answer.blob(), `usage-${span.from.slice(0, 10)}.csv`);
   };
   const sum = total.data?.items[0];
@@ -130,15 +130,15 @@ export function Usage() {
   const bars = over.data && filled(over.data.items, span.from, span.to, period === "hour" ? DAY / 24 : DAY);
   return (
     <>
-      <PageHead title="Usage" lead="What was reserved counts, whether it was used or not. An hour that is closed never changes.">
-        <select aria-label="Time" value={range} onChange={(e) => setRange(e.target.value as Range)}>
+      <PageHead title="Usage" lead="Reserved resources count whether or not they are used. A closed hour never changes.">
+        <select aria-label="Time range" value={range} onChange={(e) => setRange(e.target.value as Range)}>
           {Object.entries(RANGES).map(([value, text]) => (
             <option key={value} value={value}>
               {text}
             </option>
           ))}
         </select>
-        <Button icon="download" onClick={() => csv().catch((err) => toastError("The file could not be had", err))}>
+        <Button icon="download" onClick={() => csv().catch((err) => toastError("The file was not downloaded", err))}>
           CSV
         </Button>
       </PageHead>
@@ -149,7 +149,7 @@ export function Usage() {
       {!total.data && !total.error && <Loading />}
       {sum && (
         <div className="cards">
-          <Card title="In all">
+          <Card title="Total">
             {currency && sum.cost !== undefined && <p className="big number">{money(sum.cost, currency)}</p>}
             <Facts
               of={[
@@ -161,7 +161,7 @@ export function Usage() {
               ]}
             />
           </Card>
-          <Card title={period === "hour" ? "By the hour" : "By the day"} className="grow">
+          <Card title={period === "hour" ? "Per hour" : "Per day"} className="grow">
             <Suspense fallback={<Loading />}>
               {bars && (
                 <Chart
@@ -178,8 +178,8 @@ export function Usage() {
         </div>
       )}
       <div className="filters">
-        <select aria-label="Told apart by" value={group} onChange={(e) => setGroup(e.target.value)}>
-          {(operator ? [["tenant", "Each tenant"] as [string, string], ...GROUPS] : GROUPS).map(([value, text]) => (
+        <select aria-label="Group by" value={group} onChange={(e) => setGroup(e.target.value)}>
+          {(operator ? [["tenant", "By tenant"] as [string, string], ...GROUPS] : GROUPS).map(([value, text]) => (
             <option key={value} value={value}>
               {text}
             </option>
@@ -192,8 +192,8 @@ export function Usage() {
         </span>
       </div>
       {grouped.data && rows.length === 0 && (
-        <Empty title="Nothing was used in this time">
-          <p>Pods count from when their machine starts until it ends, volumes from when they are made until they are deleted.</p>
+        <Empty title="No usage in this time range">
+          <p>Pods count while their virtual machine runs. Volumes count from their creation until they are deleted.</p>
         </Empty>
       )}
       {rows.length > 0 && (

@@ -3,7 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { ApiError, client, data, type HuskEvent, type Volume } from "../api/client";
 import { useLive } from "../api/live";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
 import { gibibytes } from "../lib/format";
 import { Badge } from "../ui/Badge";
@@ -13,11 +13,11 @@ import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui
 import { EventList } from "./EventList";
 import { DeleteVolume } from "./Volumes";
 
-/** VolumePage is one volume: what it is, who has it, what happened to it. */
+/** VolumePage shows one volume with its pod and its events. */
 export function VolumePage() {
   const { volumeId } = useParams({ from: "/app/volumes/$volumeId" });
   const session = useSession();
-  const mayChange = useMay("developer");
+  const canChange = useHasRole("developer");
   const live = useLive<Volume>("volumes");
   const events = useLive<HuskEvent>("events", { objectId: volumeId });
   const [deleting, setDeleting] = useState(false);
@@ -30,8 +30,8 @@ export function VolumePage() {
   if (!volume && !live.synced) return live.broken ? <Problem error={live.broken} /> : <Loading what="Loading the volume" />;
   if (!volume)
     return (
-      <Empty title="There is no such volume" action={<Link to="/volumes">All volumes</Link>}>
-        <p>It may have been deleted, or it is another tenant's.</p>
+      <Empty title="Volume not found" action={<Link to="/volumes">All volumes</Link>}>
+        <p>It may have been deleted, or it belongs to another tenant.</p>
       </Empty>
     );
   return (
@@ -44,11 +44,11 @@ export function VolumePage() {
         }
         lead={<Labels labels={volume.labels} />}
       >
-        {mayChange && (
+        {canChange && (
           <>
             {!volume.podId && (
               <Link to="/pods/new" search={{ volume: volume.id }} className="button">
-                Order a pod with it
+                Create pod with this volume
               </Link>
             )}
             <Button icon="trash" look="danger" disabled={!!volume.podId || volume.state === "Deleting"} onClick={() => setDeleting(true)}>
@@ -59,7 +59,7 @@ export function VolumePage() {
       </PageHead>
       {volume.message && <p className="note">{volume.message}</p>}
       <div className="cards two">
-        <Card title="The volume">
+        <Card title="Details">
           <Facts
             of={[
               ["Size", gibibytes(volume.sizeGiB)],
@@ -74,7 +74,7 @@ export function VolumePage() {
                 ),
               ],
               ["Created", <When key="created" at={volume.createdAt} />],
-              ["Id", <Copy key="id" text={volume.id} label="the id" />],
+              ["ID", <Copy key="id" text={volume.id} label="the ID" />],
             ]}
           />
         </Card>

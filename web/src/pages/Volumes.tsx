@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, idempotent, type Pod, type Volume } from "../api/client";
 import { useLive } from "../api/live";
-import { useMay } from "../api/role";
+import { useHasRole } from "../api/role";
 import { gibibytes, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -15,7 +15,7 @@ import { toast } from "../ui/toasts";
 
 /** Volumes lists the tenant's volumes. */
 export function Volumes() {
-  const mayChange = useMay("developer");
+  const canChange = useHasRole("developer");
   const volumes = useLive<Volume>("volumes");
   const pods = useLive<Pod>("pods").items;
   const [creating, setCreating] = useState(false);
@@ -49,7 +49,7 @@ export function Volumes() {
       },
       { name: "Labels", width: "minmax(0, 1.4fr)", wide: true, cell: (v) => <Labels labels={v.labels} /> },
       { name: "Age", width: "92px", wide: true, sort: (v) => -Date.parse(v.createdAt), cell: (v) => <When at={v.createdAt} /> },
-      ...(mayChange
+      ...(canChange
         ? [
             {
               name: "Actions",
@@ -61,7 +61,7 @@ export function Volumes() {
                   icon="trash"
                   aria-label={`Delete volume ${v.name}`}
                   disabled={!!v.podId || v.state === "Deleting"}
-                  title={v.podId ? "A pod has it" : undefined}
+                  title={v.podId ? "A pod uses this volume" : undefined}
                   onClick={() => setDeleting(v)}
                 />
               ),
@@ -69,9 +69,9 @@ export function Volumes() {
           ]
         : []),
     ],
-    [pods, mayChange],
+    [pods, canChange],
   );
-  const create = mayChange && (
+  const create = canChange && (
     <Button look="primary" onClick={() => setCreating(true)}>
       Create a volume
     </Button>
@@ -85,7 +85,7 @@ export function Volumes() {
       {!volumes.synced && !volumes.broken && <Loading what="Loading volumes" />}
       {volumes.synced && volumes.items.length === 0 && (
         <Empty title="No volumes yet" action={create}>
-          <p>A volume keeps what a pod writes: the pod comes and goes, and may move to another node, and the volume stays.</p>
+          <p>A volume keeps data when its pod is deleted. Another pod, on any node, can then use the volume.</p>
         </Empty>
       )}
       {volumes.items.length > 0 && (
@@ -93,8 +93,8 @@ export function Volumes() {
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter by name or id"
-              placeholder="Name or id"
+              aria-label="Filter by name or ID"
+              placeholder="Name or ID"
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
@@ -114,7 +114,7 @@ function CreateVolume({ close }: { close: () => void }) {
   const [key] = useState(idempotent);
   const run = async () => {
     await client.POST("/v1/volumes", { params: { header: key }, body: { name, sizeGiB: Number(size) } });
-    toast(`Volume ${name} is being made.`);
+    toast(`Volume ${name} is being created.`);
   };
   return (
     <FormDialog title="Create a volume" submit="Create" close={close} run={run}>
@@ -131,8 +131,8 @@ export function DeleteVolume({ volume, close }: { volume: Volume; close: () => v
     toast(`Volume ${volume.name} is being deleted.`);
   };
   return (
-    <FormDialog title={`Delete volume ${volume.name}?`} submit="Delete it and its data" danger close={close} run={run}>
-      <p>What is on it is gone for good; there is no way back.</p>
+    <FormDialog title={`Delete volume ${volume.name}?`} submit="Delete volume and data" danger close={close} run={run}>
+      <p>This deletes all data on the volume. It cannot be undone.</p>
       <Input label="Type the volume's name" value={typed} onChange={setTyped} pattern={volume.name} required autoFocus />
     </FormDialog>
   );

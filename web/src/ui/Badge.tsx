@@ -1,4 +1,4 @@
-// States as a mark and a word, so that no colour has to be seen.
+// Shows a state as a symbol and a word, so that it does not depend on colour.
 const LOOKS: Record<string, [mark: string, tone: string]> = {
   Pending: ["◌", "wait"],
   Starting: ["◐", "info"],

@@ -8,7 +8,7 @@ interface Props extends ButtonHTMLAttributes<HTMLButtonElement> {
   busy?: boolean;
 }
 
-/** Button shows that it is busy, and does nothing meanwhile, but keeps the focus. */
+/** Button ignores clicks and shows a spinner while it is busy. It keeps the focus. */
 export function Button({ icon, look = "plain", small, busy, children, onClick, className = "", ...rest }: Props) {
   return (
     <button

@@ -9,31 +9,31 @@ export interface Series {
 }
 
 interface Props {
-  label: string; // for who cannot see it
+  label: string; // for screen readers
   times: number[]; // seconds since 1970
   series: Series[];
   show: (n: number) => string;
   bars?: boolean;
-  max?: number; // what the axis reaches at least
-  span?: [from: number, to: number]; // what the chart is of; without it, what the times are
-  binary?: boolean; // ticks at powers of two, as bytes are counted
+  max?: number; // the least upper end of the axis
+  span?: [from: number, to: number]; // the time range; by default that of the times
+  binary?: boolean; // ticks at powers of two, for bytes
 }
 
 const POWERS = Array.from({ length: 60 }, (_, i) => 2 ** i);
 
-/** clock shows ticks in as much detail as they are apart. */
+/** clock formats ticks with the precision that their distance needs. */
 const clock = (ticks: number[]) => {
-  const apart = (ticks[1] ?? 0) - (ticks[0] ?? 0);
+  const distance = (ticks[1] ?? 0) - (ticks[0] ?? 0);
   return ticks.map((t) => {
     const at = new Date(t * 1000);
-    return apart >= 86_400
+    return distance >= 86_400
       ? at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })
-      : at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: apart < 60 ? "2-digit" : undefined });
+      : at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: distance < 60 ? "2-digit" : undefined });
   });
 };
 
-/** rest lets the legend tell the newest values while nobody points at others. */
-function rest(plot: uPlot) {
+/** showLatest lets the legend show the latest values while the pointer is not on the chart. */
+function showLatest(plot: uPlot) {
   if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: (plot.data[0]?.length ?? 1) - 1 }, false);
 }
 
@@ -49,7 +49,7 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
   const newest = useRef(data);
   newest.current = data;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is made anew only when what it draws is called otherwise
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is created again only when its options change
   useEffect(() => {
     const into = host.current;
     if (!into) return;
@@ -61,7 +61,7 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
         width: into.clientWidth || 300,
         height: HEIGHT,
         cursor: { y: false },
-        hooks: { setCursor: [rest], setData: [rest], ready: [rest] },
+        hooks: { setCursor: [showLatest], setData: [showLatest], ready: [showLatest] },
         scales: { x: span ? { range: () => span } : {}, y: { range: (_, __, most) => [0, Math.max(most ?? 0, max ?? 0) * 1.05 || 1] } },
         axes: [
           { ...axis, values: (_, ticks) => clock(ticks) },
@@ -94,7 +94,7 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
     };
   }, [names, bars, max, times.length === 1]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: data is new with each of these
+  // biome-ignore lint/correctness/useExhaustiveDependencies: data changes with these
   useEffect(() => plot.current?.setData(newest.current), [times, series]);
   const last = series.map((s) => `${s.name} ${show(s.values.findLast((v) => v !== null) ?? 0)}`).join(", ");
   return <div className="chart" ref={host} role="img" aria-label={`${label}: ${last}`} />;

@@ -6,8 +6,8 @@ export interface Column<T> {
   name: string;
   cell: (row: T) => ReactNode;
   width?: string; // as in grid-template-columns
-  sort?: (row: T) => string | number; // can be sorted by it
-  wide?: boolean; // left out where there is little room
+  sort?: (row: T) => string | number; // makes the column sortable
+  wide?: boolean; // hidden on narrow screens
   numeric?: boolean;
 }
 
@@ -24,17 +24,19 @@ interface Props<T> {
 
 const ROW = 44; // height of a row in pixels
 
-/** DataTable draws only the rows that are in sight, so that ten thousand are as quick as ten. They come and go with scrolling, for which blocks are laid out that say they are a table. */
+/** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. */
 export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy }: Props<T>) {
   const [sort, setSort] = useState(sortedBy);
   const scroller = useRef<HTMLDivElement>(null);
   const sorted = useMemo(() => {
     const by = sort && columns.find((c) => c.name === sort[0])?.sort;
     if (!by) return rows;
-    const turn = sort[1] ? -1 : 1;
+    const direction = sort[1] ? -1 : 1;
     return [...rows].sort((a, b) => {
       const [x, y] = [by(a), by(b)];
-      return turn * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true }));
+      return (
+        direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true }))
+      );
     });
   }, [rows, sort, columns]);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
@@ -49,7 +51,7 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
       .join(" ");
   const style = { "--columns": template(false), "--columns-narrow": template(true) } as React.CSSProperties;
   const all = select && rows.length > 0 && rows.every((r) => selected?.has(id(r)));
-  const turnRow = (key: string) => {
+  const toggleRow = (key: string) => {
     const next = new Set(selected);
     if (!next.delete(key)) next.add(key);
     select?.(next);
@@ -110,7 +112,7 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
                       type="checkbox"
                       aria-label={`Select ${nameOf?.(row) ?? key}`}
                       checked={selected?.has(key) ?? false}
-                      onChange={() => turnRow(key)}
+                      onChange={() => toggleRow(key)}
                     />
                   </div>
                 )}

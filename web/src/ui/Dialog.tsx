@@ -9,7 +9,7 @@ interface DialogProps {
   wide?: boolean;
 }
 
-/** Dialog is modal; Escape and a click beside it close it. The browser keeps the focus inside and gives it back. */
+/** Dialog is modal. Escape or a click outside closes it. The browser keeps the focus inside and restores it afterwards. */
 export function Dialog({ title, close, children, wide }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
@@ -19,7 +19,7 @@ export function Dialog({ title, close, children, wide }: DialogProps) {
     return () => d?.close();
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes a dialog already
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape already closes the dialog
     <dialog
       ref={ref}
       className={wide ? "dialog wide" : "dialog"}
@@ -42,13 +42,13 @@ interface FormDialogProps {
   title: string;
   submit: string;
   close: () => void;
-  run: () => Promise<unknown>; // the dialog closes when it succeeds, and shows why when it does not
+  run: () => Promise<unknown>; // the dialog closes if it succeeds, and shows the error if it fails
   danger?: boolean;
   children: ReactNode;
   wide?: boolean;
 }
 
-/** FormDialog asks for something and does it. */
+/** FormDialog shows a form and runs an action when it is submitted. */
 export function FormDialog({ title, submit, close, run, danger, children, wide }: FormDialogProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();

@@ -1,6 +1,6 @@
 import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, useId } from "react";
 
-/** NAME is how objects may be called (RFC 1123), as a pattern of an input. */
+/** NAME is the input pattern for object names (RFC 1123). */
 export const NAME = String.raw`[a-z0-9]([\-a-z0-9]*[a-z0-9])?`;
 
 interface Common {
@@ -32,7 +32,7 @@ const described = (id: string, c: Common) => [c.hint && `${id}-hint`, c.error &&
 
 type InputProps = Common & Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> & { onChange: (value: string) => void };
 
-/** Input is a labelled line of text or number. */
+/** Input is a labelled input for text or a number. */
 export function Input({ label, hint, error, onChange, ...rest }: InputProps) {
   const id = useId();
   return (
@@ -56,7 +56,7 @@ type SelectProps = Common &
     options: [value: string, text: string][];
   };
 
-/** Select is a labelled choice of a few. */
+/** Select is a labelled list of options. */
 export function Select({ label, hint, error, onChange, options, ...rest }: SelectProps) {
   const id = useId();
   return (
@@ -72,7 +72,7 @@ export function Select({ label, hint, error, onChange, options, ...rest }: Selec
   );
 }
 
-/** Area is labelled text of several lines. */
+/** Area is a labelled input for several lines of text. */
 export function Area({
   label,
   hint,

@@ -1,20 +1,20 @@
 import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
-import type { Place } from "./Shell";
+import type { NavPage } from "./Shell";
 
-/** Help lists the keys, and where to read on. */
-export function Help({ close, places }: { close: () => void; places: Place[] }) {
+/** Help lists the keyboard shortcuts and points to the other clients. */
+export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) {
   const session = useSession();
   const writes = session.kind === "tenant" && session.role !== "viewer";
   const keys: [string[], string][] = [
     [["/"], "search for a pod, a volume, an image or a page"],
-    [["?"], "this help"],
-    ...(writes ? ([[["c"], "order a pod"]] as [string[], string][]) : []),
-    ...places.map((p): [string[], string] => [["g", p.key], p.name]),
-    [["Esc"], "close what is open"],
+    [["?"], "show this help"],
+    ...(writes ? ([[["c"], "create a pod"]] as [string[], string][]) : []),
+    ...pages.map((p): [string[], string] => [["g", p.key], p.name]),
+    [["Esc"], "close the dialog"],
   ];
   return (
-    <Dialog title="Keys" close={close}>
+    <Dialog title="Keyboard shortcuts" close={close}>
       <dl className="keys">
         {keys.map(([k, what]) => (
           <div key={what}>
@@ -28,7 +28,7 @@ export function Help({ close, places }: { close: () => void; places: Place[] }) 
         ))}
       </dl>
       <p className="hint">
-        Everything here can be done with the <code>husk</code> command and the REST API too; the pages show how. This server is at{" "}
+        You can also do everything on these pages with the <code>husk</code> command and the REST API. The API of this server is at{" "}
         <code>{location.origin}</code>.
       </p>
     </Dialog>

@@ -5,7 +5,7 @@ import { useLive } from "../api/live";
 import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
 import { Icon, type IconName } from "./icons";
-import type { Place } from "./Shell";
+import type { NavPage } from "./Shell";
 
 interface Found {
   key: string;
@@ -15,19 +15,19 @@ interface Found {
   go: () => void;
 }
 
-const MOST = 12;
+const MAX_RESULTS = 12;
 
-/** Palette finds pages and objects by name, and opens them. */
-export function Palette({ close, places }: { close: () => void; places: Place[] }) {
+/** Palette finds pages and objects by name and opens them. */
+export function Palette({ close, pages }: { close: () => void; pages: NavPage[] }) {
   const session = useSession();
   return (
     <Dialog title="Search" close={close}>
-      {session.kind === "tenant" ? <TenantSearch {...{ close, places }} /> : <Search {...{ close, places }} objects={() => []} />}
+      {session.kind === "tenant" ? <TenantSearch {...{ close, pages }} /> : <Search {...{ close, pages }} objects={() => []} />}
     </Dialog>
   );
 }
 
-function TenantSearch({ close, places }: { close: () => void; places: Place[] }) {
+function TenantSearch({ close, pages }: { close: () => void; pages: NavPage[] }) {
   const navigate = useNavigate();
   const pods = useLive<Pod>("pods").items;
   const volumes = useLive<Volume>("volumes").items;
@@ -58,25 +58,25 @@ function TenantSearch({ close, places }: { close: () => void; places: Place[] })
     ],
     [pods, volumes, images, navigate],
   );
-  return <Search {...{ close, places, objects }} />;
+  return <Search {...{ close, pages, objects }} />;
 }
 
-function Search({ close, places, objects }: { close: () => void; places: Place[]; objects: () => Found[] }) {
+function Search({ close, pages, objects }: { close: () => void; pages: NavPage[]; objects: () => Found[] }) {
   const navigate = useNavigate();
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
   const list = useId();
   const found = useMemo(() => {
     const wanted = text.trim().toLowerCase();
-    const pages = places.map(
+    const pageItems = pages.map(
       (p): Found => ({ key: p.to, icon: p.icon, name: p.name, note: `g ${p.key}`, go: () => void navigate({ to: p.to }) }),
     );
-    const all = wanted ? [...pages, ...objects()] : pages;
+    const all = wanted ? [...pageItems, ...objects()] : pageItems;
     return all
       .filter((f) => f.name.toLowerCase().includes(wanted) || f.key === wanted)
       .sort((a, b) => Number(b.name.toLowerCase().startsWith(wanted)) - Number(a.name.toLowerCase().startsWith(wanted)))
-      .slice(0, MOST);
-  }, [text, places, objects, navigate]);
+      .slice(0, MAX_RESULTS);
+  }, [text, pages, objects, navigate]);
   const open = (f?: Found) => {
     if (!f) return;
     close();
@@ -87,7 +87,7 @@ function Search({ close, places, objects }: { close: () => void; places: Place[]
     <>
       <input
         className="palette-input"
-        // biome-ignore lint/a11y/noAutofocus: whoever opens a search wants to type
+        // biome-ignore lint/a11y/noAutofocus: the user opened the search in order to type
         autoFocus
         role="combobox"
         aria-label="Name of a page or an object"
@@ -107,12 +107,12 @@ function Search({ close, places, objects }: { close: () => void; places: Place[]
             setAt((current + step + found.length) % found.length);
           }
           if (e.key === "Enter") {
-            e.preventDefault(); // or it would press what gets the focus back
+            e.preventDefault(); // otherwise Enter would press the element that gets the focus back
             open(found[current]);
           }
         }}
       />
-      <div className="palette" id={list} role="listbox" aria-label="Found">
+      <div className="palette" id={list} role="listbox" aria-label="Results">
         {found.map((f, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: as above
           <div key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} className="palette-item" onClick={() => open(f)}>
@@ -122,7 +122,7 @@ function Search({ close, places, objects }: { close: () => void; places: Place[]
           </div>
         ))}
       </div>
-      {found.length === 0 && <p className="hint">Nothing is called like that.</p>}
+      {found.length === 0 && <p className="hint">Nothing matches.</p>}
     </>
   );
 }

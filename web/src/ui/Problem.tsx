@@ -2,14 +2,14 @@ import { ApiError } from "../api/client";
 import { SignInError } from "../api/session";
 import { Icon } from "./icons";
 
-/** Problem shows an error: what happened, its code, and the request id that the server's log has too. */
+/** Problem shows an error: what happened, its code, and the request ID, which is also in the server's log. */
 export function Problem({ error, title, retry }: { error: unknown; title?: string; retry?: () => void }) {
   if (!error) return null;
   const api = error instanceof ApiError ? error : undefined;
   const text =
     error instanceof ApiError || error instanceof SignInError
       ? error.message
-      : `The dashboard has a fault: ${error instanceof Error ? error.message : error}`;
+      : `Internal error in the dashboard: ${error instanceof Error ? error.message : error}`;
   return (
     <div className="problem" role="alert">
       <Icon name="warn" />
@@ -36,12 +36,12 @@ export function Problem({ error, title, retry }: { error: unknown; title?: strin
       </div>
       {retry && (
         <button type="button" className="button small" onClick={retry}>
-          Try again
+          Retry
         </button>
       )}
     </div>
   );
 }
 
-/** sentence begins with a capital letter, as the API's details do not. */
+/** sentence capitalizes the first letter, which is lower case in the API's details. */
 export const sentence = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);

@@ -9,15 +9,15 @@ import { Palette } from "./Palette";
 import { applyTheme, isDark } from "./theme";
 import { Toasts } from "./toasts";
 
-export interface Place {
+export interface NavPage {
   to: string;
   name: string;
   icon: IconName;
-  key: string; // behind g
+  key: string; // pressed after g
   owners?: boolean;
 }
 
-const TENANT: Place[] = [
+const TENANT: NavPage[] = [
   { to: "/", name: "Overview", icon: "overview", key: "o" },
   { to: "/pods", name: "Pods", icon: "pods", key: "p" },
   { to: "/volumes", name: "Volumes", icon: "volumes", key: "v" },
@@ -29,17 +29,17 @@ const TENANT: Place[] = [
   { to: "/audit", name: "Audit log", icon: "audit", key: "l", owners: true },
 ];
 
-const OPERATOR: Place[] = [
+const OPERATOR: NavPage[] = [
   { to: "/admin/nodes", name: "Nodes", icon: "nodes", key: "n" },
   { to: "/admin/tenants", name: "Tenants", icon: "tenants", key: "t" },
   { to: "/admin/usage", name: "Usage", icon: "usage", key: "u" },
   { to: "/admin/audit", name: "Audit log", icon: "audit", key: "l" },
 ];
 
-/** placesOf are the pages that somebody may open. */
-export const placesOf = (s: Session) => (s.kind === "operator" ? OPERATOR : TENANT.filter((p) => !p.owners || s.role === "owner"));
+/** pagesOf returns the pages that the session has access to. */
+export const pagesOf = (s: Session) => (s.kind === "operator" ? OPERATOR : TENANT.filter((p) => !p.owners || s.role === "owner"));
 
-/** Shell is what stands around every page: where one is, whose data it is, and where else one can go. */
+/** Shell is the frame around every page: the current session, the navigation and the search. */
 export function Shell() {
   const signedIn = useSignedIn();
   const navigate = useNavigate();
@@ -56,19 +56,19 @@ function SignedIn() {
   const [layer, setLayer] = useState<"search" | "help" | undefined>();
   const navigate = useNavigate();
   const at = useRouterState({ select: (s) => s.location.pathname });
-  const places = placesOf(session);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: each page closes the menu
+  const pages = pagesOf(session);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: opening a page closes the menu
   useEffect(() => setMenu(false), [at]);
   useKeys({
     search: () => setLayer("search"),
     help: () => setLayer("help"),
-    goTo: places.map((p): GoTo => [p.key, () => void navigate({ to: p.to })]),
+    goTo: pages.map((p): GoTo => [p.key, () => void navigate({ to: p.to })]),
     create: session.kind === "tenant" && session.role !== "viewer" ? () => void navigate({ to: "/pods/new" }) : undefined,
   });
   return (
     <div className={menu ? "shell open" : "shell"} key={keyOf(session)}>
       <a className="skip" href="#content">
-        Skip to the content
+        Skip to content
       </a>
       <header className="bar">
         <button
@@ -76,7 +76,7 @@ function SignedIn() {
           className="icon-button narrow-only"
           aria-label="Menu"
           aria-expanded={menu}
-          aria-controls="places"
+          aria-controls="pages"
           onClick={() => setMenu(!menu)}
         >
           <Icon name={menu ? "close" : "menu"} size={20} />
@@ -96,18 +96,24 @@ function SignedIn() {
           <kbd>/</kbd>
         </button>
         <ThemeButton />
-        <button type="button" className="icon-button" aria-label="Help and keys" title="Help and keys (?)" onClick={() => setLayer("help")}>
+        <button
+          type="button"
+          className="icon-button"
+          aria-label="Help and keyboard shortcuts"
+          title="Help and keyboard shortcuts (?)"
+          onClick={() => setLayer("help")}
+        >
           <Icon name="help" size={18} />
         </button>
       </header>
-      <nav id="places" className="places" aria-label="Pages">
-        {places.map((p) => (
+      <nav id="pages" className="pages" aria-label="Pages">
+        {pages.map((p) => (
           <Link
             key={p.to}
             to={p.to}
             activeOptions={{ exact: p.to === "/" }}
-            activeProps={{ className: "place here", "aria-current": "page" }}
-            className="place"
+            activeProps={{ className: "page-link here", "aria-current": "page" }}
+            className="page-link"
           >
             <Icon name={p.icon} size={18} />
             <span>{p.name}</span>
@@ -117,8 +123,8 @@ function SignedIn() {
       <main id="content" className="content" tabIndex={-1}>
         <Outlet />
       </main>
-      {layer === "search" && <Palette close={() => setLayer(undefined)} places={places} />}
-      {layer === "help" && <Help close={() => setLayer(undefined)} places={places} />}
+      {layer === "search" && <Palette close={() => setLayer(undefined)} pages={pages} />}
+      {layer === "help" && <Help close={() => setLayer(undefined)} pages={pages} />}
       <Toasts />
     </div>
   );
@@ -126,7 +132,7 @@ function SignedIn() {
 
 const titleOf = (s: Session) => (s.kind === "operator" ? "Operator" : (s.tenantName ?? ""));
 
-/** SessionMenu switches between the tenants that one is signed in to. */
+/** SessionMenu switches between the sessions of this browser. */
 function SessionMenu() {
   const session = useSession();
   const sessions = useSessions();
@@ -140,7 +146,7 @@ function SessionMenu() {
     void navigate({ to: "/" });
   };
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: closes what is open in it
+    // biome-ignore lint/a11y/noStaticElementInteractions: it only closes the menu
     <div
       className="menu"
       onKeyDown={(e) => e.key === "Escape" && setOpen(false)}
@@ -188,8 +194,8 @@ function ThemeButton() {
     <button
       type="button"
       className="icon-button"
-      aria-label={dark ? "Light colours" : "Dark colours"}
-      title={dark ? "Light colours" : "Dark colours"}
+      aria-label={dark ? "Light theme" : "Dark theme"}
+      title={dark ? "Light theme" : "Dark theme"}
       onClick={() => {
         applyTheme(dark ? "light" : "dark");
         setDark(!dark);

@@ -1,4 +1,4 @@
-// Icons of one line weight, drawn on a grid of 16. They only go with words, so they are hidden from screen readers.
+// Icons with one line weight on a 16-pixel grid. They always accompany text or a label, so they are hidden from screen readers.
 const PATHS = {
   overview: "M2.5 8.5 8 3l5.5 5.5M4 7.5V13h8V7.5",
   pods: "M8 1.8 13.5 5v6L8 14.2 2.5 11V5zM8 8l5.5-3M8 8v6.2M8 8 2.5 5",

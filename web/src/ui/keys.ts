@@ -9,11 +9,11 @@ interface Keys {
   goTo: GoTo[];
 }
 
-const CHORD = 1200; // milliseconds in which the second key must follow g
+const CHORD = 1200; // milliseconds within which the second key must follow g
 
 const typing = (t: EventTarget | null) => t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName));
 
-/** useKeys listens for the keys that work everywhere: / or Ctrl-K, ?, c, and g with a letter. Whoever types text is left alone. */
+/** useKeys handles the keyboard shortcuts of every page: / or Ctrl-K, ?, c, and g followed by a letter. It ignores keys that are typed into an input. */
 export function useKeys(keys: Keys) {
   const now = useRef(keys);
   now.current = keys;

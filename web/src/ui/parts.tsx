@@ -1,9 +1,9 @@
-// Small parts that pages are made of.
+// Small components that pages share.
 import { type ReactNode, useEffect, useState } from "react";
 import { ago, dateTime } from "../lib/format";
 import { Icon } from "./icons";
 
-/** PageHead is the heading of a page, with what can be done there. */
+/** PageHead is the heading of a page with its actions. */
 export function PageHead({ title, lead, children }: { title: ReactNode; lead?: ReactNode; children?: ReactNode }) {
   return (
     <header className="page-head">
@@ -40,7 +40,7 @@ export function Card({
   );
 }
 
-/** Empty says why nothing is here and what the next step is. */
+/** Empty explains why a page has no content and what the next step is. */
 export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className="empty">
@@ -57,7 +57,7 @@ export const Loading = ({ what = "Loading" }: { what?: string }) => (
   </output>
 );
 
-/** Meter shows how much of a limit is used, in words too. */
+/** Meter shows how much of a limit is used, as a bar and as text. */
 export function Meter({ label, used, limit, show }: { label: string; used: number; limit: number; show: (n: number) => string }) {
   const share = limit > 0 ? used / limit : used > 0 ? 1 : 0;
   const tone = share >= 1 ? "bad" : share >= 0.8 ? "warn" : "good";
@@ -84,7 +84,7 @@ export function Meter({ label, used, limit, show }: { label: string; used: numbe
   );
 }
 
-/** useNow is the time, told anew every so many milliseconds. */
+/** useNow returns the current time and updates it at the given interval in milliseconds. */
 export function useNow(every: number) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
@@ -94,7 +94,7 @@ export function useNow(every: number) {
   return now;
 }
 
-/** When is a moment as how long ago, with the exact time in its title. */
+/** When shows how long ago a moment was. The title has the exact time. */
 export function When({ at }: { at?: string }) {
   const now = useNow(10_000);
   if (!at) return <span className="muted">never</span>;
@@ -105,7 +105,7 @@ export function When({ at }: { at?: string }) {
   );
 }
 
-/** Copy is text with a button that copies it. */
+/** Copy shows text with a button that copies it. */
 export function Copy({ text, shown, label }: { text: string; shown?: string; label: string }) {
   const [done, setDone] = useState(false);
   const copy = async () => {
@@ -114,7 +114,7 @@ export function Copy({ text, shown, label }: { text: string; shown?: string; lab
       setDone(true);
       setTimeout(() => setDone(false), 1500);
     } catch {
-      setDone(false); // no clipboard on plain HTTP; the text can be selected
+      setDone(false); // no clipboard on plain HTTP; users can select the text
     }
   };
   return (
@@ -127,7 +127,7 @@ export function Copy({ text, shown, label }: { text: string; shown?: string; lab
   );
 }
 
-/** Facts is a list of names with what they are. */
+/** Facts is a list of names and values. */
 export function Facts({ of }: { of: [name: string, value: ReactNode][] }) {
   return (
     <dl className="facts">
@@ -143,13 +143,13 @@ export function Facts({ of }: { of: [name: string, value: ReactNode][] }) {
   );
 }
 
-/** Labels are chips; with pick they narrow the list down. */
+/** Labels shows labels as chips. With pick, they are buttons that filter the list. */
 export function Labels({ labels, pick }: { labels: Record<string, string>; pick?: (name: string, value: string) => void }) {
   return (
     <span className="chips">
       {Object.entries(labels).map(([name, value]) =>
         pick ? (
-          <button type="button" key={name} className="chip" title={`Only ${name}=${value}`} onClick={() => pick(name, value)}>
+          <button type="button" key={name} className="chip" title={`Filter by ${name}=${value}`} onClick={() => pick(name, value)}>
             {name}={value}
           </button>
         ) : (

@@ -1,4 +1,4 @@
-// Light, dark, or as the system has it.
+// The theme: light, dark, or the same as the system's.
 export type Theme = "system" | "light" | "dark";
 
 const STORAGE = "husk.theme";

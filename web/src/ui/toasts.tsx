@@ -1,4 +1,4 @@
-// Short notes on what was just done, told to screen readers too.
+// Short messages about completed actions. Screen readers announce them.
 import { useSyncExternalStore } from "react";
 import { ApiError } from "../api/client";
 import { Icon } from "./icons";
@@ -16,7 +16,7 @@ const listeners = new Set<() => void>();
 
 function change(next: Toast[]) {
   toasts = next;
-  for (const tell of listeners) tell();
+  for (const listener of listeners) listener();
 }
 
 const dismiss = (id: number) => change(toasts.filter((t) => t.id !== id));
@@ -27,7 +27,7 @@ export function toast(text: string, bad = false) {
   setTimeout(() => dismiss(id), bad ? 12_000 : 5_000);
 }
 
-/** toastError tells of an error that no place on the page is for. */
+/** toastError shows an error that does not belong to a form or list on the page. */
 export const toastError = (doing: string, err: unknown) =>
   toast(
     `${doing}: ${err instanceof ApiError ? `${sentence(err.message)} (${err.code}${err.requestId ? `, request ${err.requestId}` : ""})` : err}`,
@@ -36,9 +36,9 @@ export const toastError = (doing: string, err: unknown) =>
 
 export function Toasts() {
   const shown = useSyncExternalStore(
-    (tell) => {
-      listeners.add(tell);
-      return () => listeners.delete(tell);
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
     () => toasts,
   );

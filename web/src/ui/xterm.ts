@@ -1,5 +1,5 @@
-// xterm.js under a policy that allows no style of the page itself: it writes its style sheet into elements, which are given a constructed sheet
-// instead (CSSOM, 6.3), for which the policy has no objection.
+// Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements. These are replaced by
+// elements that put their text into a constructed style sheet (CSSOM, 6.3), which the policy allows.
 import { FitAddon } from "@xterm/addon-fit";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
@@ -26,7 +26,7 @@ const LIGHT: ITheme = {
   brightWhite: "#1c1d1a",
 };
 
-/** sheetFor makes an element whose text goes into a constructed sheet, for as long as the element is there. */
+/** sheetFor changes an element so that its text goes into a constructed style sheet until the element is removed. */
 function sheetFor(element: HTMLElement): HTMLElement {
   const sheet = new CSSStyleSheet();
   const adopted = () => document.adoptedStyleSheets.filter((s) => s !== sheet);
@@ -44,7 +44,7 @@ function sheetFor(element: HTMLElement): HTMLElement {
   return element;
 }
 
-/** withSheets lets xterm.js make its style elements as such sheets. It makes all of them when it is opened, some past its option documentOverride. */
+/** withSheets gives xterm.js such elements for its styles. xterm.js creates them all when it is opened, some without its option documentOverride. */
 function withSheets(open: () => void) {
   const make = document.createElement.bind(document);
   const own = document as { createElement?: unknown };
@@ -53,11 +53,11 @@ function withSheets(open: () => void) {
   try {
     open();
   } finally {
-    delete own.createElement; // what its prototype has is seen again
+    delete own.createElement; // restores the method of the prototype
   }
 }
 
-/** openTerminal puts a terminal into an element and keeps it as large. What is written to it can set no title and reach no clipboard. */
+/** openTerminal opens a terminal in an element and fits it to the element's size. Its output cannot set a title or access the clipboard. */
 export function openTerminal(
   into: HTMLElement,
   options: { readOnly?: boolean; label: string; resized?: (cols: number, rows: number) => void },
@@ -71,7 +71,7 @@ export function openTerminal(
     scrollback: 5_000,
     minimumContrastRatio: 4.5,
     screenReaderMode: true,
-    linkHandler: { activate: () => undefined }, // a link that a pod prints leads nowhere
+    linkHandler: { activate: () => undefined }, // links in a pod's output are not opened
     theme: isDark() ? DARK : LIGHT,
   });
   const fit = new FitAddon();

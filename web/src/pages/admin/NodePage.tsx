@@ -16,14 +16,14 @@ import { Pairs } from "../newpod/Pairs";
 import { useNodes, usePlaced } from "./Nodes";
 import { Packing } from "./Packing";
 
-/** NodePage is one node: its room, what runs on it, and what the operator decides about it. */
+/** NodePage shows one node with its capacity and pods. Operators cordon it there and change its pool, labels and taints. */
 export function NodePage() {
   const { nodeId } = useParams({ from: "/app/admin/nodes/$nodeId" });
   const nodes = useNodes();
   const node = nodes.data?.find((n) => n.id === nodeId);
   if (nodes.error) return <Problem error={nodes.error} retry={() => void nodes.refetch()} />;
   if (!nodes.data) return <Loading what="Loading the node" />;
-  if (!node) return <Empty title="There is no such node" action={<Link to="/admin/nodes">All nodes</Link>} />;
+  if (!node) return <Empty title="Node not found" action={<Link to="/admin/nodes">All nodes</Link>} />;
   return <Page node={node} />;
 }
 
@@ -85,7 +85,7 @@ function Page({ node: n }: { node: Node }) {
         <Button
           onClick={() =>
             update({ cordoned: !n.cordoned }).then(
-              () => toast(n.cordoned ? `${n.name} takes pods again.` : `${n.name} takes no new pods. Those that run there stay.`),
+              () => toast(n.cordoned ? `${n.name} accepts new pods again.` : `${n.name} gets no new pods. Its pods keep running.`),
               (err) => toastError("The node was not changed", err),
             )
           }
@@ -94,14 +94,14 @@ function Page({ node: n }: { node: Node }) {
         </Button>
       </PageHead>
       <div className="cards two">
-        <Card title="Room">
+        <Card title="Capacity">
           <div className="meters">
-            <Meter label="Processors" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${coresOf(x)}`} />
+            <Meter label="CPU" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${coresOf(x)}`} />
             <Meter label="Memory" used={n.allocated.memoryMiB} limit={n.capacity.memoryMiB} show={mebibytes} />
           </div>
           <Packing node={n} pods={pods.data ?? []} height={170} />
         </Card>
-        <Card title="The node">
+        <Card title="Details">
           <Facts
             of={[
               ["Heartbeat", <When key="heartbeat" at={n.heartbeatAt} />],
@@ -109,18 +109,18 @@ function Page({ node: n }: { node: Node }) {
               ["Taints", n.taints.join(", ")],
               [
                 "Cores",
-                `${cores(n.capacity.cpuMillis)}${n.schedulableCPUMillis !== n.capacity.cpuMillis ? `, promised as ${cores(n.schedulableCPUMillis)}` : ""}`,
+                `${cores(n.capacity.cpuMillis)}${n.schedulableCPUMillis !== n.capacity.cpuMillis ? `, schedulable as ${cores(n.schedulableCPUMillis)}` : ""}`,
               ],
               ["Memory for pods", mebibytes(n.capacity.memoryMiB)],
-              ["Overhead of a machine", mebibytes(n.vmmOverheadMiB)],
+              ["Overhead per virtual machine", mebibytes(n.vmmOverheadMiB)],
               ["Joined", <When key="joined" at={n.createdAt} />],
-              ["Id", <Copy key="id" text={n.id} label="the id" />],
+              ["ID", <Copy key="id" text={n.id} label="the ID" />],
             ]}
           />
         </Card>
       </div>
       <Problem error={pods.error} retry={() => void pods.refetch()} />
-      {pods.data?.length === 0 && <Empty title="Nothing runs here" />}
+      {pods.data?.length === 0 && <Empty title="No pods on this node" />}
       {(pods.data?.length ?? 0) > 0 && (
         <DataTable label="Pods" rows={pods.data ?? []} columns={columns} id={(p) => p.id} sortedBy={["Memory", true]} />
       )}
@@ -149,14 +149,14 @@ function EditNode({
       run={() => update({ pool, labels, taints: taints.split(/[\s,]+/).filter(Boolean) })}
       wide
     >
-      <Input label="Pool" value={pool} onChange={setPool} hint="Empty for none." />
+      <Input label="Pool" value={pool} onChange={setPool} hint="Leave empty for no pool." />
       <Pairs label="Labels" value={labels} change={setLabels} />
       <Input
         label="Taints"
         value={taints}
         onChange={setTaints}
         placeholder="dedicated=web"
-        hint="Only pods that tolerate them come here."
+        hint="Only pods that tolerate these taints are scheduled to this node."
       />
     </FormDialog>
   );

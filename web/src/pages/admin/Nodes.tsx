@@ -14,7 +14,7 @@ import { Packing } from "./Packing";
 
 const EVERY = 5_000;
 
-/** usePlaced is all pods of all tenants, page by page. */
+/** usePlaced returns the pods of all tenants. It fetches every page of the list. */
 export function usePlaced(query: { nodeId?: string; tenantId?: string } = {}) {
   const session = useSession();
   return useQuery({
@@ -44,7 +44,7 @@ export function useNodes() {
   });
 }
 
-/** Nodes is the cluster as the operator sees it: each node with its state, its room, and a box for each pod on it. */
+/** Nodes shows the cluster to operators: each node with its state, its capacity and a box for each of its pods. */
 export function Nodes() {
   const nodes = useNodes();
   const pods = usePlaced();
@@ -62,7 +62,7 @@ export function Nodes() {
   const sum = (of: (n: Node) => number) => (nodes.data ?? []).filter((n) => n.state === "Ready").reduce((s, n) => s + of(n), 0);
   const waiting = (pods.data ?? []).filter((p) => !p.nodeId && p.phase === "Pending").length;
   const addNode = (
-    <Button look="primary" onClick={() => join().catch((err) => toastError("No join token was made", err))}>
+    <Button look="primary" onClick={() => join().catch((err) => toastError("The join token was not created", err))}>
       Add a node
     </Button>
   );
@@ -72,7 +72,7 @@ export function Nodes() {
         title="Nodes"
         lead={
           nodes.data &&
-          `${plural(nodes.data.length, "node")}, ${nodes.data.filter((n) => n.state === "Ready").length} ready; ${plural(pods.data?.length ?? 0, "pod")}${waiting > 0 ? `, ${waiting} without a place` : ""}`
+          `${plural(nodes.data.length, "node")}, ${nodes.data.filter((n) => n.state === "Ready").length} ready; ${plural(pods.data?.length ?? 0, "pod")}${waiting > 0 ? `, ${waiting} pending` : ""}`
         }
       >
         {addNode}
@@ -81,15 +81,15 @@ export function Nodes() {
       {nodes.isPending && <Loading />}
       {nodes.data?.length === 0 && (
         <Empty title="No nodes yet" action={addNode}>
-          <p>A node is a machine with KVM and libvirt on which the agent runs. It joins with a token that is good once.</p>
+          <p>A node is a machine with KVM and libvirt that runs the agent. It joins with a one-time token.</p>
         </Empty>
       )}
       {(nodes.data?.length ?? 0) > 0 && (
         <>
-          <Card title="Room on ready nodes">
+          <Card title="Capacity of ready nodes">
             <div className="meters">
               <Meter
-                label="Processors"
+                label="CPU"
                 used={sum((n) => n.allocated.cpuMillis)}
                 limit={sum((n) => n.schedulableCPUMillis)}
                 show={(n) => `${coresOf(n)}`}
@@ -128,16 +128,16 @@ export function Nodes() {
               </li>
             ))}
           </ul>
-          {shown.length > 400 && <p className="muted">{shown.length - 400} more nodes; narrow the list down.</p>}
-          {shown.length === 0 && <Empty title="No node is like that" />}
+          {shown.length > 400 && <p className="muted">{shown.length - 400} more nodes are not shown. Use the filter to find them.</p>}
+          {shown.length === 0 && <Empty title="No nodes match" />}
         </>
       )}
       {token && (
         <Dialog title="Add a node" close={() => setToken(undefined)}>
-          <p className="note">The token is good for one node, until {dateTime(token.expiresAt)}. It is shown this one time.</p>
+          <p className="note">Copy the token now. It is not shown again. It is valid for one node until {dateTime(token.expiresAt)}.</p>
           <Copy text={token.token} label="the join token" />
           <p className="hint">
-            On the node: <code>HUSKD_JOIN_TOKEN=… huskd agent --server https://SERVER:8443</code>; docs/operations.md has the details.
+            On the node: <code>HUSKD_JOIN_TOKEN=… huskd agent --server https://SERVER:8443</code>. See docs/operations.md for details.
           </p>
         </Dialog>
       )}

@@ -5,21 +5,21 @@ import { squarify } from "./squarify";
 
 const WIDTH = 300;
 
-/** share is how much of a node a pod takes, by whichever it takes more of: what is left of the other nobody else can use next to it. */
+/** share returns the larger of a pod's shares of the node's cpu and memory. */
 const share = (p: PlacedPod, n: Node) =>
   Math.max(
     p.resources.cpuMillis / Math.max(1, n.schedulableCPUMillis),
     (p.resources.memoryMiB + p.vmmOverheadMiB) / Math.max(1, n.capacity.memoryMiB),
   );
 
-/** hue gives each tenant a colour of its own, the same everywhere. */
+/** hue returns a colour for a tenant. It is the same on every page. */
 export function hue(id: string): number {
   let h = 0;
   for (const ch of id) h = (h * 31 + ch.charCodeAt(0)) >>> 0;
   return h % 12;
 }
 
-/** Packing draws a node as a rectangle and each of its pods as a box of its share. The picture has words for who cannot see it. */
+/** Packing draws a node as a rectangle and each of its pods as a box with the size of its share. It has a label for screen readers. */
 export function Packing({ node, pods, height = 110 }: { node: Node; pods: PlacedPod[]; height?: number }) {
   const [at, setAt] = useState<PlacedPod>();
   const boxes = useMemo(() => {
@@ -52,16 +52,16 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
             className={`packing-pod hue${hue(b.of.tenantId)} ${b.of.phase === "Running" ? "" : "faint"}`}
             onPointerEnter={() => setAt(b.of)}
           >
-            <title>{told(b.of)}</title>
+            <title>{describe(b.of)}</title>
           </rect>
         ))}
       </svg>
       <figcaption className="muted small">
-        {at ? told(at) : `${pods.length === 1 ? "1 pod" : `${pods.length} pods`}, ${percent(Math.max(0, free))} free`}
+        {at ? describe(at) : `${pods.length === 1 ? "1 pod" : `${pods.length} pods`}, ${percent(Math.max(0, free))} free`}
       </figcaption>
     </figure>
   );
 }
 
-const told = (p: PlacedPod) =>
+const describe = (p: PlacedPod) =>
   `${p.tenantName}/${p.name}: ${coresOf(p.resources.cpuMillis)}, ${mebibytes(p.resources.memoryMiB)}, ${p.phase}`;

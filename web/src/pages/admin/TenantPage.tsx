@@ -10,7 +10,7 @@ import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
-import { MadeKey } from "../Access";
+import { CreatedKey } from "../Access";
 import { usePlaced } from "./Nodes";
 import { useTenants } from "./Tenants";
 
@@ -18,7 +18,7 @@ type Quota = Schemas["Quota"];
 
 const LIMITS: [keyof Quota, string][] = [
   ["pods", "Pods"],
-  ["cpuMillis", "Processors in thousandths of a core"],
+  ["cpuMillis", "CPU in thousandths of a core"],
   ["memoryMiB", "Memory in MiB"],
   ["volumes", "Volumes"],
   ["volumeGiB", "Volumes in GiB"],
@@ -26,18 +26,18 @@ const LIMITS: [keyof Quota, string][] = [
   ["addresses", "Addresses"],
   ["networks", "Networks"],
   ["snapshots", "Snapshots"],
-  ["requestsPerSecond", "Requests a second"],
+  ["requestsPerSecond", "Requests per second"],
   ["priority", "Highest priority of a pod"],
 ];
 
-/** TenantPage is one tenant as the operator sees it: its limits, what it takes, and its first keys. */
+/** TenantPage shows one tenant to operators: its quota, what is in use, its pods and its API keys. */
 export function TenantPage() {
   const { tenantId } = useParams({ from: "/app/admin/tenants/$tenantId" });
   const tenants = useTenants();
   const tenant = tenants.data?.find((t) => t.id === tenantId);
   if (tenants.error) return <Problem error={tenants.error} retry={() => void tenants.refetch()} />;
   if (!tenants.data) return <Loading what="Loading the tenant" />;
-  if (!tenant) return <Empty title="There is no such tenant" action={<Link to="/admin/tenants">All tenants</Link>} />;
+  if (!tenant) return <Empty title="Tenant not found" action={<Link to="/admin/tenants">All tenants</Link>} />;
   return <Page tenant={tenant} />;
 }
 
@@ -52,15 +52,15 @@ function Page({ tenant: t }: { tenant: Tenant }) {
     queryFn: async () => (await data(client.GET("/v1/admin/tenants/{tenantId}/api-keys", { params: { path } }))).items,
   });
   const [dialog, setDialog] = useState<"quota" | "key" | { revoke: Schemas["APIKey"] }>();
-  const [made, setMade] = useState<Schemas["APIKeyWithSecret"]>();
+  const [created, setCreated] = useState<Schemas["APIKeyWithSecret"]>();
   const close = () => setDialog(undefined);
   const holds = (pods.data ?? []).filter((p) => p.phase !== "Succeeded" && p.phase !== "Failed");
   return (
     <>
       <PageHead title={t.name} lead={<code>{t.networkCidr}</code>}>
-        <Button onClick={() => setDialog("quota")}>Change the quota</Button>
+        <Button onClick={() => setDialog("quota")}>Change quota</Button>
         <Button look="primary" onClick={() => setDialog("key")}>
-          Make an API key
+          Create API key
         </Button>
       </PageHead>
       <div className="cards two">
@@ -68,7 +68,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
           <div className="meters">
             <Meter label="Pods" used={pods.data?.length ?? 0} limit={t.quota.pods} show={count} />
             <Meter
-              label="Processors"
+              label="CPU"
               used={holds.reduce((s, p) => s + p.resources.cpuMillis, 0)}
               limit={t.quota.cpuMillis}
               show={(n) => `${coresOf(n)}`}
@@ -79,20 +79,20 @@ function Page({ tenant: t }: { tenant: Tenant }) {
             of={[
               ["Volumes", `${count(t.quota.volumes)}, ${gibibytes(t.quota.volumeGiB)}`],
               ["Images", count(t.quota.images)],
-              ["Requests a second", count(t.quota.requestsPerSecond)],
+              ["Requests per second", count(t.quota.requestsPerSecond)],
               ["Highest priority", t.quota.priority],
-              ["Since", dateTime(t.createdAt)],
-              ["Id", <Copy key="id" text={t.id} label="the id" />],
+              ["Created", dateTime(t.createdAt)],
+              ["ID", <Copy key="id" text={t.id} label="the ID" />],
             ]}
           />
         </Card>
         <Card title="API keys">
           <Problem error={keys.error} retry={() => void keys.refetch()} />
-          {keys.data?.length === 0 && <p className="muted">No key. Make one for the tenant's first owner.</p>}
+          {keys.data?.length === 0 && <p className="muted">No API keys. Create one for the tenant's first owner.</p>}
           <ul className="rows">
             {keys.data?.map((k) => (
               <li key={k.clientId}>
-                <strong>{k.name}</strong> <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's id" />
+                <strong>{k.name}</strong> <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's ID" />
                 <span className="muted">
                   used <When at={k.lastUsedAt} />
                 </span>
@@ -103,7 +103,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
         </Card>
       </div>
       <Card title="Pods">
-        {pods.data?.length === 0 && <p className="muted">It has no pods.</p>}
+        {pods.data?.length === 0 && <p className="muted">No pods.</p>}
         <ul className="rows">
           {pods.data?.slice(0, 200).map((p) => (
             <li key={p.id}>
@@ -116,7 +116,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
         </ul>
       </Card>
       {dialog === "quota" && <EditQuota tenant={t} close={close} />}
-      {dialog === "key" && <FirstKey tenant={t} close={close} made={setMade} />}
+      {dialog === "key" && <FirstKey tenant={t} close={close} created={setCreated} />}
       {typeof dialog === "object" && (
         <FormDialog
           title={`Revoke key ${dialog.revoke.name}?`}
@@ -130,10 +130,10 @@ function Page({ tenant: t }: { tenant: Tenant }) {
             await queries.invalidateQueries({ queryKey: keysKey });
           }}
         >
-          <p>Whoever uses it is shut out from the next request on.</p>
+          <p>The server rejects the key and its tokens from the next request on.</p>
         </FormDialog>
       )}
-      {made && <MadeKey made={made} close={() => setMade(undefined)} />}
+      {created && <CreatedKey created={created} close={() => setCreated(undefined)} />}
     </>
   );
 }
@@ -150,7 +150,7 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
   };
   return (
     <FormDialog title={`Quota of ${tenant.name}`} submit="Save" close={close} run={run} wide>
-      <p className="hint">0 allows nothing. A limit below what is in use stops new orders and nothing else.</p>
+      <p className="hint">0 allows nothing. A limit below the current use only blocks new objects.</p>
       <div className="columns">
         {LIMITS.map(([k, title]) => (
           <Input
@@ -167,14 +167,14 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
   );
 }
 
-function FirstKey({ tenant, close, made }: { tenant: Tenant; close: () => void; made: (k: Schemas["APIKeyWithSecret"]) => void }) {
+function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => void; created: (k: Schemas["APIKeyWithSecret"]) => void }) {
   const session = useSession();
   const queries = useQueryClient();
   const [name, setName] = useState("first");
   const [account, setAccount] = useState("owner");
   const [key] = useState(idempotent);
   const run = async () => {
-    made(
+    created(
       await data(
         client.POST("/v1/admin/tenants/{tenantId}/api-keys", {
           params: { path: { tenantId: tenant.id }, header: key },
@@ -185,14 +185,14 @@ function FirstKey({ tenant, close, made }: { tenant: Tenant; close: () => void; 
     await queries.invalidateQueries({ queryKey: [keyOf(session), "tenant keys", tenant.id] });
   };
   return (
-    <FormDialog title={`An API key for ${tenant.name}`} submit="Make the key" close={close} run={run}>
+    <FormDialog title={`Create an API key for ${tenant.name}`} submit="Create key" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input
         label="Service account"
         value={account}
         onChange={setAccount}
         pattern={NAME}
-        hint="One that is not there yet is made, as an owner."
+        hint="If the account does not exist, it is created with the owner role."
         required
       />
     </FormDialog>

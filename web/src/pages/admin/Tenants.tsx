@@ -29,7 +29,7 @@ export function useTenants() {
   });
 }
 
-/** Tenants lists who the platform is for, with what they may have. */
+/** Tenants lists the tenants with their quotas. */
 export function Tenants() {
   const tenants = useTenants();
   const pods = usePlaced();
@@ -77,7 +77,7 @@ export function Tenants() {
         cell: (t) => gibibytes(t.quota.volumeGiB),
       },
       { name: "Network", width: "140px", wide: true, cell: (t) => <code>{t.networkCidr}</code> },
-      { name: "Since", width: "92px", wide: true, sort: (t) => -Date.parse(t.createdAt), cell: (t) => <When at={t.createdAt} /> },
+      { name: "Age", width: "92px", wide: true, sort: (t) => -Date.parse(t.createdAt), cell: (t) => <When at={t.createdAt} /> },
     ],
     [counts],
   );
@@ -96,7 +96,7 @@ export function Tenants() {
       {tenants.isPending && <Loading />}
       {tenants.data?.length === 0 && (
         <Empty title="No tenants yet" action={create}>
-          <p>A tenant has pods, volumes and images of its own, a network of its own, and a quota. Tenants do not see each other.</p>
+          <p>Each tenant has its own pods, volumes, images, network and quota. Tenants do not see each other.</p>
         </Empty>
       )}
       {(tenants.data?.length ?? 0) > 0 && (
@@ -104,8 +104,8 @@ export function Tenants() {
           <div className="filters">
             <input
               type="search"
-              aria-label="Filter by name or id"
-              placeholder="Name or id"
+              aria-label="Filter by name or ID"
+              placeholder="Name or ID"
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
@@ -125,14 +125,14 @@ function CreateTenant({ close }: { close: () => void }) {
   const [name, setName] = useState("");
   const [key] = useState(idempotent);
   const run = async () => {
-    const made = await data(client.POST("/v1/admin/tenants", { params: { header: key }, body: { name } }));
+    const created = await data(client.POST("/v1/admin/tenants", { params: { header: key }, body: { name } }));
     await queries.invalidateQueries({ queryKey: [keyOf(session), "tenants"] });
-    await navigate({ to: "/admin/tenants/$tenantId", params: { tenantId: made.id } });
+    await navigate({ to: "/admin/tenants/$tenantId", params: { tenantId: created.id } });
   };
   return (
     <FormDialog title="Create a tenant" submit="Create" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
-      <p className="hint">It begins with the default quota; then give it a first API key.</p>
+      <p className="hint">The tenant starts with the default quota. Create its first API key afterwards.</p>
     </FormDialog>
   );
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { squarify } from "./squarify";
 
-test("boxes have their share of the area, lie inside, and do not overlap", () => {
+test("boxes have their share of the area, stay inside and do not overlap", () => {
   const sizes = [60, 30, 30, 20, 10, 5, 5, 1, 1, 0];
   const boxes = squarify(sizes, (s) => s, 200, 300, 100);
   expect(boxes).toHaveLength(9);
@@ -19,4 +19,4 @@ test("boxes have their share of the area, lie inside, and do not overlap", () =>
     }
 });
 
-test("nothing is nothing", () => expect(squarify([], (s: number) => s, 0, 100, 100)).toEqual([]));
+test("no items give no boxes", () => expect(squarify([], (s: number) => s, 0, 100, 100)).toEqual([]));

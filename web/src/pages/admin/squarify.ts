@@ -8,7 +8,7 @@ export interface Box<T> {
   height: number;
 }
 
-/** squarify lays boxes whose areas are the sizes into a rectangle, as square as it can. The sizes are scaled so that total fills it; what is left stays free. */
+/** squarify places boxes in a rectangle and keeps them as square as possible. The area of a box is proportional to its size. A total size fills the rectangle; the remaining area stays free. */
 export function squarify<T>(items: T[], size: (item: T) => number, total: number, width: number, height: number): Box<T>[] {
   const scale = total > 0 ? (width * height) / total : 0;
   const rest = items
@@ -40,7 +40,7 @@ export function squarify<T>(items: T[], size: (item: T) => number, total: number
   return boxes;
 }
 
-/** worst is the largest ratio of sides in a row. */
+/** worst returns the largest ratio of sides in a row. */
 function worst(row: { area: number }[], sum: number, side: number): number {
   const areas = row.map((r) => r.area);
   return Math.max((side * side * Math.max(...areas)) / (sum * sum), (sum * sum) / (side * side * Math.min(...areas)));

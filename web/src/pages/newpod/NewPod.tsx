@@ -3,60 +3,60 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { ApiError, client, data, type Image, idempotent, type PodCreate, type Volume } from "../../api/client";
 import { useLive } from "../../api/live";
-import { useMay } from "../../api/role";
+import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading, PageHead } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
+import { DocumentEditor } from "./DocumentEditor";
 import { importImages } from "./importImages";
 import { PodForm } from "./PodForm";
-import { Twin } from "./Twin";
-import { drop } from "./twin";
+import { dropEmpty } from "./podDocument";
 
-const FIRST: PodCreate = {
+const DEFAULT: PodCreate = {
   name: "",
   labels: {},
   spec: { resources: { cpuMillis: 500, memoryMiB: 256 }, restartPolicy: "Always", containers: [{ name: "main", image: "" }], volumes: [] },
 };
 
-/** NewPod orders a pod: a form, and beside it the same order as a document and as a command. */
+/** NewPod creates a pod with a form. Next to it, the same pod is shown as a document and as a command. */
 export function NewPod() {
   const { like, image, volume } = useSearch({ from: "/app/pods/new" });
   const session = useSession();
-  const mayOrder = useMay("developer");
-  const model = useQuery({
+  const canCreate = useHasRole("developer");
+  const original = useQuery({
     queryKey: [keyOf(session), "pod", like],
     queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId: like ?? "" } } })),
     enabled: !!like,
   });
-  if (!mayOrder)
+  if (!canCreate)
     return (
-      <Empty title="A viewer orders nothing">
-        <p>Ask an owner of the tenant for the role developer.</p>
+      <Empty title="Creating pods requires the developer role">
+        <p>Ask an owner of the tenant for the developer role.</p>
       </Empty>
     );
-  if (model.error) return <Problem error={model.error} retry={() => void model.refetch()} />;
-  if (like && !model.data) return <Loading />;
-  const { spec } = FIRST;
-  const first: PodCreate = model.data
+  if (original.error) return <Problem error={original.error} retry={() => void original.refetch()} />;
+  if (like && !original.data) return <Loading />;
+  const { spec } = DEFAULT;
+  const first: PodCreate = original.data
     ? {
-        name: `${model.data.name}-2`.slice(-63),
-        labels: model.data.labels,
-        spec: { ...model.data.spec, volumes: [], containers: model.data.spec.containers.map((c) => ({ ...c, volumeMounts: [] })) },
+        name: `${original.data.name}-2`.slice(-63),
+        labels: original.data.labels,
+        spec: { ...original.data.spec, volumes: [], containers: original.data.spec.containers.map((c) => ({ ...c, volumeMounts: [] })) },
       }
     : {
-        ...FIRST,
+        ...DEFAULT,
         spec: {
           ...spec,
           containers: [{ name: "main", image: image ?? "", ...(volume ? { volumeMounts: [{ volume: "data", mountPath: "/data" }] } : {}) }],
           volumes: volume ? [{ name: "data", volumeId: volume }] : [],
         },
       };
-  return <Order first={first} dropped={(model.data?.spec.volumes?.length ?? 0) > 0} />;
+  return <PodEditor first={first} dropped={(original.data?.spec.volumes?.length ?? 0) > 0} />;
 }
 
-function Order({ first, dropped }: { first: PodCreate; dropped: boolean }) {
+function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   const [pod, setPod] = useState(first);
   const [key, setKey] = useState(idempotent);
   const [busy, setBusy] = useState<string>();
@@ -64,8 +64,8 @@ function Order({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   const images = useLive<Image>("images").items;
   const volumes = useLive<Volume>("volumes").items;
   const navigate = useNavigate();
-  // The same key for the same order: a repetition after a lost answer does not make a second pod.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another order needs another key
+  // The same pod keeps the same key, so that a retry after a lost response does not create a second pod.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a changed pod needs another key
   useEffect(() => setKey(idempotent()), [pod]);
   const submit = async (e: FormEvent) => {
     e.preventDefault();
@@ -73,10 +73,10 @@ function Order({ first, dropped }: { first: PodCreate; dropped: boolean }) {
     setError(undefined);
     try {
       await importImages(pod, images, setBusy);
-      setBusy("Ordering the pod");
-      const made = await data(client.POST("/v1/pods", { params: { header: key }, body: drop(pod) as PodCreate }));
-      toast(`Pod ${made.name} is ordered.`);
-      await navigate({ to: "/pods/$podId", params: { podId: made.id } });
+      setBusy("Creating the pod");
+      const created = await data(client.POST("/v1/pods", { params: { header: key }, body: dropEmpty(pod) as PodCreate }));
+      toast(`Pod ${created.name} was created.`);
+      await navigate({ to: "/pods/$podId", params: { podId: created.id } });
     } catch (err) {
       setError(err);
       setBusy(undefined);
@@ -85,12 +85,12 @@ function Order({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   const field = error instanceof ApiError ? error.field : undefined;
   return (
     <>
-      <PageHead title="Order a pod" lead="It boots as a virtual machine of exactly this size, with a kernel of its own." />
+      <PageHead title="New pod" lead="The pod boots as a virtual machine of this size with its own kernel." />
       {dropped && (
-        <p className="note">The volumes of the pod that this one is like are left out: a volume is attached to one pod at a time.</p>
+        <p className="note">The volumes of the original pod are left out, because a volume can be attached to only one pod at a time.</p>
       )}
-      <div className="order">
-        <form onSubmit={submit} aria-label="Order">
+      <div className="new-pod">
+        <form onSubmit={submit} aria-label="New pod">
           <PodForm
             pod={pod}
             change={setPod}
@@ -102,12 +102,12 @@ function Order({ first, dropped }: { first: PodCreate; dropped: boolean }) {
           <Problem error={error} />
           <div className="form-end">
             <Button type="submit" look="primary" busy={!!busy}>
-              {busy ? `${busy}…` : "Order the pod"}
+              {busy ? `${busy}…` : "Create pod"}
             </Button>
           </div>
         </form>
-        <Card title="The same, written down" className="twin">
-          <Twin pod={pod} change={setPod} />
+        <Card title="As text" className="as-text">
+          <DocumentEditor pod={pod} change={setPod} />
         </Card>
       </div>
     </>

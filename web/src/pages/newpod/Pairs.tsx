@@ -3,11 +3,11 @@ import { Button } from "../../ui/Button";
 
 type Pair = [name: string, value: string];
 
-const made = (pairs: Pair[]) => Object.fromEntries(pairs.filter(([name]) => name !== ""));
+const fromPairs = (pairs: Pair[]) => Object.fromEntries(pairs.filter(([name]) => name !== ""));
 const same = (a: Record<string, string>, b: Record<string, string>) =>
   JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
 
-/** Pairs edits names with values. A line whose name is still empty does not count. */
+/** Pairs edits names and values. Lines with an empty name are ignored. */
 export function Pairs({
   label,
   value,
@@ -21,17 +21,17 @@ export function Pairs({
   const shown = useRef(pairs);
   shown.current = pairs;
   useEffect(() => {
-    if (!same(made(shown.current), value)) setPairs(Object.entries(value));
+    if (!same(fromPairs(shown.current), value)) setPairs(Object.entries(value));
   }, [value]);
   const set = (next: Pair[]) => {
     setPairs(next);
-    change(made(next));
+    change(fromPairs(next));
   };
   return (
     <fieldset>
       <legend>{label}</legend>
       {pairs.map(([name, v], i) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a line is its place; its name is being typed
+        // biome-ignore lint/suspicious/noArrayIndexKey: the index identifies the line, because its name changes while the user types
         <div key={i} className="pair">
           <input
             aria-label={`${label}: name ${i + 1}`}

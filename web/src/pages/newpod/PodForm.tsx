@@ -3,7 +3,7 @@ import { Button } from "../../ui/Button";
 import { Check, Input, NAME, Select } from "../../ui/Field";
 import { Card } from "../../ui/parts";
 import { Pairs } from "./Pairs";
-import { join, split } from "./twin";
+import { join, split } from "./podDocument";
 import { useWords } from "./useWords";
 
 type Container = Schemas["Container"];
@@ -15,7 +15,7 @@ interface Props {
   change: (pod: PodCreate) => void;
   images: Image[];
   volumes: Volume[];
-  wrong?: string; // the field that the API did not take
+  wrong?: string; // the field that the API rejected
   message?: string; // why
 }
 
@@ -26,7 +26,7 @@ const SIZES: [name: string, cpuMillis: number, memoryMiB: number][] = [
   ["Large", 2000, 4096],
 ];
 
-/** PodForm changes an order field by field. */
+/** PodForm edits a pod field by field. */
 export function PodForm({ pod, change, images, volumes, wrong, message }: Props) {
   const { spec } = pod;
   const setSpec = (to: Partial<typeof spec>) => change({ ...pod, spec: { ...spec, ...to } });
@@ -41,7 +41,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
           value={pod.name}
           onChange={(name) => change({ ...pod, name })}
           error={at("name")}
-          hint="Small letters, digits and dashes."
+          hint="Lower-case letters, digits and hyphens."
           pattern={NAME}
           maxLength={63}
           required
@@ -81,14 +81,14 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
             value={spec.resources.memoryMiB}
             onChange={(v) => setSpec({ resources: { ...spec.resources, memoryMiB: Math.round(Number(v)) } })}
             error={at("spec.resources.memoryMiB")}
-            hint="The guest's kernel included."
+            hint="Includes the memory of the guest kernel."
             required
           />
         </div>
       </Card>
       {spec.containers.map((c, i) => (
         <Card
-          // biome-ignore lint/suspicious/noArrayIndexKey: a container is its place in the list; its name is being typed
+          // biome-ignore lint/suspicious/noArrayIndexKey: the index identifies the container, because its name changes while the user types
           key={i}
           title={spec.containers.length > 1 ? `Container ${i + 1}` : "Container"}
           actions={
@@ -114,19 +114,19 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
         disabled={spec.containers.length >= 16}
         onClick={() => setSpec({ containers: [...spec.containers, { name: `c${spec.containers.length + 1}`, image: "" }] })}
       >
-        Another container
+        Add container
       </Button>
       <VolumesForm pod={pod} change={change} volumes={volumes} />
-      <Card title="Life">
+      <Card title="Restart and shutdown">
         <div className="columns">
           <Select
-            label="When a container ends"
+            label="When a container exits"
             value={spec.restartPolicy ?? "Always"}
             onChange={(v) => setSpec({ restartPolicy: v as Schemas["RestartPolicy"] })}
             options={[
-              ["Always", "Start it again, always"],
-              ["OnFailure", "Start it again if it failed"],
-              ["Never", "Leave it"],
+              ["Always", "Always restart it"],
+              ["OnFailure", "Restart it if it failed"],
+              ["Never", "Do not restart it"],
             ]}
           />
           <Input
@@ -136,7 +136,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
             max={3600}
             value={spec.terminationGracePeriodSeconds ?? 30}
             onChange={(v) => setSpec({ terminationGracePeriodSeconds: Math.round(Number(v)) })}
-            hint="Between being told to stop and being killed."
+            hint="Time between SIGTERM and SIGKILL."
           />
         </div>
       </Card>
@@ -168,17 +168,10 @@ function ContainerForm({
           onChange={(image) => change({ image })}
           error={error("image")}
           placeholder="registry.example.com/nginx:1.22"
-          hint="One that is not imported yet is imported first."
+          hint="If the image is not imported yet, it is imported first."
           required
         />
-        <Input
-          label="Name of the container"
-          value={c.name}
-          onChange={(name) => change({ name })}
-          error={error("name")}
-          pattern={NAME}
-          required
-        />
+        <Input label="Container name" value={c.name} onChange={(name) => change({ name })} error={error("name")} pattern={NAME} required />
       </div>
       <datalist id="images">
         {[...new Set(images.map((i) => i.reference))].map((r) => (
@@ -186,8 +179,8 @@ function ContainerForm({
         ))}
       </datalist>
       <div className="columns">
-        <Input label="Arguments" value={args} onChange={setArgs} hint="In the place of the image's, as in a shell." />
-        <Input label="Command" value={command} onChange={setCommand} hint="In the place of the image's entrypoint." />
+        <Input label="Arguments" value={args} onChange={setArgs} hint="Replaces the image's command. Quote as in a shell." />
+        <Input label="Command" value={command} onChange={setCommand} hint="Replaces the image's entrypoint." />
       </div>
       <Pairs
         label="Environment"
@@ -195,13 +188,13 @@ function ContainerForm({
         change={(env) => change({ env: Object.entries(env).map(([name, value]) => ({ name, value })) })}
       />
       <details>
-        <summary>User, directory and input</summary>
+        <summary>User and working directory</summary>
         <div className="columns">
           <Input
             label="User"
             value={c.user ?? ""}
             onChange={(user) => change({ user })}
-            hint="By name in the image or by number, with :group."
+            hint="A name from the image or a number, optionally with :group."
           />
           <Input
             label="Working directory"
@@ -215,7 +208,7 @@ function ContainerForm({
   );
 }
 
-/** Mounts says where a container sees the pod's volumes. */
+/** Mounts edits the mount paths of the pod's volumes in a container. */
 function Mounts({ pod, container, change }: { pod: PodCreate; container: Container; change: (m: Schemas["VolumeMount"][]) => void }) {
   const volumes = pod.spec.volumes ?? [];
   const mounts = container.volumeMounts ?? [];
@@ -267,7 +260,7 @@ function VolumesForm({ pod, change, volumes }: { pod: PodCreate; change: (pod: P
             small
             look="quiet"
             icon="trash"
-            aria-label={`Without the volume ${v.name}`}
+            aria-label={`Remove the volume ${v.name}`}
             onClick={() => set(taken.filter((t) => t !== v))}
           />
         </div>
@@ -280,16 +273,16 @@ function VolumesForm({ pod, change, volumes }: { pod: PodCreate; change: (pod: P
           if (v) set([...taken, { name: v.name, volumeId: v.id }]);
         }}
         options={[
-          ["", free.length > 0 ? "Choose a volume…" : "No volume is free"],
+          ["", free.length > 0 ? "Choose a volume…" : "No volume is available"],
           ...free.map((v): [string, string] => [v.id, `${v.name}, ${v.sizeGiB} GiB`]),
         ]}
-        hint="Then say in the container at which path it is mounted."
+        hint="Then enter its mount path in the container."
       />
     </Card>
   );
 }
 
-/** SchedulingForm says where the pod may go. Gangs and disruption limits are for the document. */
+/** SchedulingForm edits the scheduling of the pod. Gangs and disruption limits can only be set in the document. */
 function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Scheduling) => void }) {
   const [tolerations, setTolerations] = useWords(value.tolerations, join, split, (words) => change({ ...value, tolerations: words }));
   const rules = value.rules ?? [];
@@ -297,15 +290,11 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
   return (
     <details className="card">
       <summary>
-        <h2>Place</h2>
+        <h2>Scheduling</h2>
       </summary>
+      <Pairs label="Required node labels" value={value.nodeSelector ?? {}} change={(nodeSelector) => change({ ...value, nodeSelector })} />
       <Pairs
-        label="Only nodes with these labels"
-        value={value.nodeSelector ?? {}}
-        change={(nodeSelector) => change({ ...value, nodeSelector })}
-      />
-      <Pairs
-        label="Rather nodes with these labels"
+        label="Preferred node labels"
         value={value.preferredNodeSelector ?? {}}
         change={(preferredNodeSelector) => change({ ...value, preferredNodeSelector })}
       />
@@ -318,32 +307,32 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
           max={1000}
           value={value.priority ?? 0}
           onChange={(v) => change({ ...value, priority: Math.round(Number(v)) || undefined })}
-          hint="A higher one takes the room of lower ones."
+          hint="Pods with a higher priority can evict pods with a lower one."
         />
       </div>
       <fieldset>
         <legend>Rules</legend>
         {rules.map((r, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a rule is its place in the list
+          // biome-ignore lint/suspicious/noArrayIndexKey: the index identifies the rule
           <div key={i} className="pair">
             <Select
               label="Kind"
               value={r.kind}
               onChange={(kind) => setRule(i, { kind: kind as Rule["kind"] })}
               options={[
-                ["AntiAffinity", "apart from"],
-                ["Affinity", "near to"],
-                ["Spread", "spread with"],
+                ["AntiAffinity", "anti-affinity"],
+                ["Affinity", "affinity"],
+                ["Spread", "spread"],
               ]}
             />
-            <Input label="Pods with the label" value={r.label} onChange={(label) => setRule(i, { label })} required />
+            <Input label="Pod label" value={r.label} onChange={(label) => setRule(i, { label })} required />
             <Input
-              label="and the value"
+              label="Label value"
               value={r.value ?? ""}
               onChange={(v) => setRule(i, { value: v || undefined })}
-              placeholder="this pod's own"
+              placeholder="the value of this pod"
             />
-            <Input label="by" value={r.topologyKey} onChange={(topologyKey) => setRule(i, { topologyKey })} required />
+            <Input label="Topology key" value={r.topologyKey} onChange={(topologyKey) => setRule(i, { topologyKey })} required />
             <Button
               small
               look="quiet"
@@ -359,7 +348,7 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
           disabled={rules.length >= 8}
           onClick={() => change({ ...value, rules: [...rules, { kind: "AntiAffinity", label: "app", topologyKey: "node" }] })}
         >
-          A rule
+          Add rule
         </Button>
       </fieldset>
     </details>

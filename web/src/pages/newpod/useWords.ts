@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 
-/** useWords keeps a list of words as the text that is being typed, and follows when the list is changed elsewhere. */
+/** useWords edits a list of words as text. It keeps the text that the user types, and updates it when the list changes elsewhere. */
 export function useWords(
   words: string[] | undefined,
   join: (w?: string[]) => string,
@@ -8,17 +8,17 @@ export function useWords(
   change: (w: string[]) => void,
 ) {
   const [text, setText] = useState(() => join(words));
-  const said = useRef(JSON.stringify(words ?? []));
+  const last = useRef(JSON.stringify(words ?? []));
   useEffect(() => {
     const now = JSON.stringify(words ?? []);
-    if (now === said.current) return;
-    said.current = now;
+    if (now === last.current) return;
+    last.current = now;
     setText(join(words));
   }, [words, join]);
   const type = (next: string) => {
     setText(next);
     const parts = split(next);
-    said.current = JSON.stringify(parts);
+    last.current = JSON.stringify(parts);
     change(parts);
   };
   return [text, type] as const;

@@ -6,41 +6,41 @@ import { sentence } from "../../ui/Problem";
 import { Empty } from "../../ui/parts";
 import { openTerminal } from "../../ui/xterm";
 
-/** ConsoleTab is what the pod's kernel and init print. Nothing can be typed there. */
+/** ConsoleTab shows the output of the pod's kernel and husk-init. It accepts no input. */
 export default function ConsoleTab({ pod }: { pod: Pod }) {
   const host = useRef<HTMLDivElement>(null);
-  const [life, setLife] = useState(0);
+  const [attempt, setAttempt] = useState(0);
   const [ended, setEnded] = useState<Ending>();
   const placed = !!pod.status.nodeName;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: life opens a new one
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new attempt opens a new session
   useEffect(() => {
     const into = host.current;
     if (!into || !placed) return;
     setEnded(undefined);
-    const { terminal, dispose } = openTerminal(into, { readOnly: true, label: "Console of the machine" });
+    const { terminal, dispose } = openTerminal(into, { readOnly: true, label: "Console of the virtual machine" });
     const socket = openSession(`/v1/pods/${pod.id}/console`, { output: (bytes) => terminal.write(bytes.slice()), ended: setEnded });
     return () => {
       socket.close();
       dispose();
     };
-  }, [pod.id, placed, life]);
+  }, [pod.id, placed, attempt]);
 
   if (!placed)
     return (
-      <Empty title="There is no machine yet">
-        <p>The console begins when the pod has a place and its machine starts.</p>
+      <Empty title="The virtual machine has not started yet">
+        <p>The console starts once the pod is scheduled to a node and its virtual machine starts.</p>
       </Empty>
     );
   return (
     <>
       <div className="filters">
-        <span className="hint">What the kernel and husk-init print. Nothing can be typed here; a shell is under Terminal.</span>
+        <span className="hint">Output of the kernel and husk-init. This console is read-only. Use Terminal for a shell.</span>
         {ended && (
           <output className="note">
             {"code" in ended ? "The console has ended." : sentence(ended.detail)}{" "}
-            <Button small onClick={() => setLife(life + 1)}>
-              Open again
+            <Button small onClick={() => setAttempt(attempt + 1)}>
+              Reconnect
             </Button>
           </output>
         )}

@@ -1,6 +1,6 @@
 import type { Pod } from "../../api/client";
 
-/** ContainerPicker chooses one of a pod's containers, if there are several. */
+/** ContainerPicker selects one of a pod's containers if it has more than one. */
 export function ContainerPicker({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
   if (pod.spec.containers.length < 2) return null;
   return (

@@ -10,17 +10,17 @@ import { Problem } from "../../ui/Problem";
 import { toastError } from "../../ui/toasts";
 import { ContainerPicker } from "./ContainerPicker";
 
-const TAIL = 1_000; // lines that are asked for first
-const KEPT = 20_000; // lines that are kept
+const TAIL = 1_000; // lines in the first request
+const KEPT = 20_000; // lines kept in memory
 
-/** LogsTab follows a container's log. Lines are text and nothing else, whatever is in them. */
+/** LogsTab follows a container's log. Lines are shown as plain text, whatever they contain. */
 export function LogsTab({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
   const [lines, setLines] = useState<LogLine[]>([]);
   const [error, setError] = useState<unknown>();
   const [filter, setFilter] = useState("");
   const [times, setTimes] = useState(true);
   const [wrap, setWrap] = useState(false);
-  const [stuck, setStuck] = useState(true); // to the newest line
+  const [following, setFollowing] = useState(true); // scrolls to the newest line
   const scroller = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
@@ -39,7 +39,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         setLines((old) => (old.length + now.length > KEPT ? [...old, ...now].slice(-KEPT) : [...old, ...now]));
       }, 50);
     };
-    void followLog({ podId: pod.id, container, tail: TAIL, signal: stop.signal, line: add, trouble: setError });
+    void followLog({ podId: pod.id, container, tail: TAIL, signal: stop.signal, line: add, failed: setError });
     return () => {
       stop.abort();
       clearTimeout(timer);
@@ -48,10 +48,10 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
 
   const shown = useMemo(() => (filter ? lines.filter((l) => l.line.toLowerCase().includes(filter.toLowerCase())) : lines), [lines, filter]);
   const virtual = useVirtualizer({ count: shown.length, getScrollElement: () => scroller.current, estimateSize: () => 20, overscan: 30 });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: new lines move what is stuck to their end
+  // biome-ignore lint/correctness/useExhaustiveDependencies: new lines scroll the log while following
   useLayoutEffect(() => {
-    if (stuck && shown.length > 0) virtual.scrollToIndex(shown.length - 1, { align: "end" });
-  }, [shown.length, stuck, wrap]);
+    if (following && shown.length > 0) virtual.scrollToIndex(shown.length - 1, { align: "end" });
+  }, [shown.length, following, wrap]);
 
   return (
     <>
@@ -59,20 +59,24 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         <ContainerPicker {...{ pod, container, pick }} />
         <input
           type="search"
-          aria-label="Only lines with"
-          placeholder="Only lines with…"
+          aria-label="Filter lines"
+          placeholder="Filter lines"
           value={filter}
           onChange={(e) => setFilter(e.target.value)}
         />
-        <Check label="Times" checked={times} onChange={setTimes} />
+        <Check label="Timestamps" checked={times} onChange={setTimes} />
         <Check label="Wrap" checked={wrap} onChange={setWrap} />
-        <Check label="Follow" checked={stuck} onChange={setStuck} />
-        <Button small icon="download" onClick={() => download(pod, container).catch((err) => toastError("The log could not be had", err))}>
+        <Check label="Follow" checked={following} onChange={setFollowing} />
+        <Button
+          small
+          icon="download"
+          onClick={() => download(pod, container).catch((err) => toastError("The log was not downloaded", err))}
+        >
           Download
         </Button>
         <span className="muted">
           {count(shown.length)} {shown.length === 1 ? "line" : "lines"}
-          {lines.length >= KEPT && ", older ones are left out here"}
+          {lines.length >= KEPT && ", older lines are not shown"}
         </span>
       </div>
       <Problem error={error} />
@@ -82,13 +86,13 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         role="log"
         aria-label={`Log of ${container}`}
         tabIndex={0}
-        onWheel={(e) => e.deltaY < 0 && setStuck(false)}
+        onWheel={(e) => e.deltaY < 0 && setFollowing(false)}
         onScroll={(e) => {
           const s = e.currentTarget;
-          if (s.scrollHeight - s.scrollTop - s.clientHeight < 4) setStuck(true);
+          if (s.scrollHeight - s.scrollTop - s.clientHeight < 4) setFollowing(true);
         }}
       >
-        {lines.length === 0 && !error && <p className="muted">Nothing has been written yet. New lines appear here by themselves.</p>}
+        {lines.length === 0 && !error && <p className="muted">No output yet. New lines appear here automatically.</p>}
         <div style={{ height: virtual.getTotalSize(), position: "relative" }}>
           {virtual.getVirtualItems().map((item) => {
             const l = shown[item.index];
@@ -113,15 +117,15 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
   );
 }
 
-/** download saves all that is kept of a log. */
+/** download saves the whole log that the server keeps. */
 async function download(pod: Pod, container: string) {
   const query = new URLSearchParams({ container, timestamps: "true" });
   const answer = await fetch(`/v1/pods/${pod.id}/logs?${query}`, { headers: { Authorization: `Bearer ${currentSession()?.token}` } });
-  if (!answer.ok) throw new Error(`the server answers with status ${answer.status}`);
+  if (!answer.ok) throw new Error(`the server returned status ${answer.status}`);
   saveAs(await answer.blob(), `${pod.name}-${container}.log`);
 }
 
-/** saveAs hands a file to the browser. */
+/** saveAs lets the browser download a file. */
 export function saveAs(blob: Blob, name: string) {
   const a = document.createElement("a");
   a.href = URL.createObjectURL(blob);

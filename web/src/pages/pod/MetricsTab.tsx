@@ -9,10 +9,10 @@ import { Card, Empty, Loading } from "../../ui/parts";
 
 type Stats = Schemas["PodStats"];
 
-const EVERY = 2_000; // milliseconds between two readings
-const KEPT = 900; // readings, half an hour of them
+const EVERY = 2_000; // milliseconds between two samples
+const KEPT = 900; // samples, for half an hour
 
-/** MetricsTab draws what the pod uses, as the kernel in it counts, from when this page was opened. What was before, Prometheus knows. */
+/** MetricsTab draws the pod's usage as counted by the kernel inside it, from when the page was opened. Prometheus keeps the history. */
 export default function MetricsTab({ pod }: { pod: Pod }) {
   const session = useSession();
   const queries = useQueryClient();
@@ -32,19 +32,19 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
   const drawn = useMemo(() => draw(q.data ?? []), [q.data]);
   if (!running && !q.data)
     return (
-      <Empty title="The pod does not run">
-        <p>What it uses is counted by its own kernel, while it is Running; it is {pod.status.phase}.</p>
+      <Empty title="The pod is not running">
+        <p>Metrics come from the kernel inside a running pod. This pod is {pod.status.phase}.</p>
       </Empty>
     );
   const last = q.data?.at(-1);
   if (q.error && !last) return <Problem error={q.error} retry={() => void q.refetch()} />;
-  if (!last) return <Loading what="Asking the pod" />;
+  if (!last) return <Loading what="Loading the metrics" />;
   return (
     <>
-      {q.error && <Problem error={q.error} title="These figures are not up to date." />}
+      {q.error && <Problem error={q.error} title="These metrics are not up to date." />}
       <div className="cards two">
-        <Card title="Processors">
-          <Chart label="Processors" times={drawn.times} series={drawn.cpu} show={percent} max={0.1} />
+        <Card title="CPU">
+          <Chart label="CPU" times={drawn.times} series={drawn.cpu} show={percent} max={0.1} />
         </Card>
         <Card title="Memory">
           <Chart label="Memory" times={drawn.times} series={drawn.memory} show={bytes} binary max={last.pod.memoryTotalBytes} />
@@ -67,7 +67,7 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
                 <tr>
                   <th>Name</th>
                   <th className="numeric">Memory</th>
-                  <th className="numeric">of it cache</th>
+                  <th className="numeric">Page cache</th>
                   <th className="numeric">Processes</th>
                   <th className="numeric">OOM kills</th>
                 </tr>
@@ -88,14 +88,13 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
         </Card>
       </div>
       <p className="hint">
-        From when this page was opened. Prometheus keeps what was before: it scrapes <code>{location.origin}/v1/metrics</code> with your
-        token.
+        Metrics since this page was opened. For history, let Prometheus scrape <code>{location.origin}/v1/metrics</code> with an API key.
       </p>
     </>
   );
 }
 
-/** draw makes rates of counters: each point is the mean since the one before. */
+/** draw converts counters to rates. Each point is the mean since the previous sample. */
 function draw(stats: Stats[]) {
   const pairs = stats.slice(1).map((s, i) => [stats[i] as Stats, s] as const);
   const rate = (of: (s: Stats) => number) =>
@@ -107,7 +106,7 @@ function draw(stats: Stats[]) {
     times: pairs.map(([, b]) => Date.parse(b.at) / 1000),
     cpu: [
       series(
-        "used of one core",
+        "used, of one core",
         rate((s) => s.pod.cpuMicros / 1e6),
       ),
     ],
@@ -134,7 +133,7 @@ function draw(stats: Stats[]) {
     disk: [series("read", rate(disks((d) => d.readBytes))), series("written", rate(disks((d) => d.writeBytes)))],
     pressure: [
       series(
-        "processors",
+        "CPU",
         level((s) => (s.pod.cpuPressurePercent ?? 0) / 100),
       ),
       series(

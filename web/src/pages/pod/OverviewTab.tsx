@@ -5,29 +5,29 @@ import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Card, Copy, Facts, When } from "../../ui/parts";
 
-/** OverviewTab says what the pod is, how it came up, and how its containers are. */
+/** OverviewTab shows the pod's size and address, its startup, its containers and its volumes. */
 export function OverviewTab({ pod }: { pod: Pod }) {
   const { spec, status } = pod;
   const volumes = useLive<Volume>("volumes").items;
   return (
     <div className="cards two">
-      <Card title="The machine">
+      <Card title="Virtual machine">
         <Facts
           of={[
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
             ["Restart policy", spec.restartPolicy],
-            ["Restarts of the machine", status.restarts ?? 0],
+            ["Restarts", status.restarts ?? 0],
             ["Grace period", spec.terminationGracePeriodSeconds !== undefined && `${spec.terminationGracePeriodSeconds} s`],
             ["Priority", spec.scheduling?.priority || undefined],
-            ["Ordered", <When key="ordered" at={pod.createdAt} />],
-            ["Id", <Copy key="id" text={pod.id} label="the id" />],
+            ["Created", <When key="created" at={pod.createdAt} />],
+            ["ID", <Copy key="id" text={pod.id} label="the ID" />],
           ]}
         />
       </Card>
-      <Card title="How it came up">
-        <Life pod={pod} />
+      <Card title="Startup">
+        <Startup pod={pod} />
       </Card>
       <Card title="Containers" className="span">
         <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
@@ -98,21 +98,21 @@ export function OverviewTab({ pod }: { pod: Pod }) {
 
 const STEPS = [
   ["acceptedAt", "Accepted"],
-  ["placedAt", "Placed on a node"],
-  ["domainStartingAt", "Machine prepared"],
-  ["domainStartedAt", "Machine started"],
-  ["guestReadyAt", "Kernel and init up"],
+  ["placedAt", "Scheduled to a node"],
+  ["domainStartingAt", "Virtual machine prepared"],
+  ["domainStartedAt", "Virtual machine started"],
+  ["guestReadyAt", "Kernel and init ready"],
   ["runningAt", "Containers running"],
 ] as const;
 
-/** Life is the pod's latest start, step by step, with what each took. */
-function Life({ pod }: { pod: Pod }) {
+/** Startup shows the steps of the pod's latest start and how long each took. */
+function Startup({ pod }: { pod: Pod }) {
   const t = pod.status.timeline;
   const times = STEPS.map(([key]) => (t[key] ? Date.parse(t[key]) : undefined));
   const known = times.filter((x): x is number => x !== undefined);
   const whole = Math.max(1, Math.max(...known) - Math.min(...known));
   return (
-    <ol className="life">
+    <ol className="startup">
       {STEPS.map(([key, title], i) => {
         const at = times[i];
         const before = times.slice(0, i).findLast((x) => x !== undefined);
@@ -123,7 +123,7 @@ function Life({ pod }: { pod: Pod }) {
             <span className="number muted" title={t[key] && dateTime(t[key])}>
               {took !== undefined ? `+ ${duration(took / 1000)}` : at !== undefined ? dateTime(new Date(at).toISOString()) : "–"}
             </span>
-            <span className="life-bar" aria-hidden="true">
+            <span className="startup-bar" aria-hidden="true">
               <span style={{ width: `${((took ?? 0) / whole) * 100}%` }} />
             </span>
           </li>
@@ -131,7 +131,7 @@ function Life({ pod }: { pod: Pod }) {
       })}
       {pod.deletionRequestedAt && (
         <li>
-          <span>Deletion asked for</span>
+          <span>Deletion requested</span>
           <span className="muted">
             <When at={pod.deletionRequestedAt} />
           </span>

@@ -7,7 +7,7 @@ import { Badge } from "../../ui/Badge";
 import { Problem, sentence } from "../../ui/Problem";
 import { Card, Copy, Facts, Loading, When } from "../../ui/parts";
 
-/** PlacementTab says why the pod is where it is, or why it is nowhere. */
+/** PlacementTab explains why the pod is on its node, or why it does not fit on any node. */
 export function PlacementTab({ pod }: { pod: Pod }) {
   const session = useSession();
   const q = useQuery({
@@ -20,7 +20,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
   const { outcome, message, reason, score, refusal, attempts, decidedAt, nextTryAt, nodeName } = q.data;
   return (
     <div className="cards two">
-      <Card title="The decision">
+      <Card title="Decision">
         <p>
           <Badge state={outcome} /> {message && sentence(message)}
         </p>
@@ -29,50 +29,48 @@ export function PlacementTab({ pod }: { pod: Pod }) {
             ["Reason", reason],
             ["Node", nodeName],
             ["Decided", decidedAt && <When key="decided" at={decidedAt} />],
-            ["Attempts without a place", attempts || undefined],
-            ["Next try at the latest", nextTryAt && outcome !== "Placed" ? <When key="next" at={nextTryAt} /> : undefined],
+            ["Failed attempts", attempts || undefined],
+            ["Next attempt at the latest", nextTryAt && outcome !== "Placed" ? <When key="next" at={nextTryAt} /> : undefined],
           ]}
         />
         <p className="hint">
-          The same from the command: <code>husk placement {pod.name}</code>
+          With the command: <code>husk placement {pod.name}</code>
         </p>
       </Card>
       {score && (
-        <Card title="How the node was chosen">
+        <Card title="Score of the node">
           <Facts
             of={[
               ["Nodes compared", score.nodesCompared],
-              ["Opened a node that ran nothing", score.openedNode ? "yes" : "no"],
-              ["Stranded room before", `${score.strandedBefore.toFixed(3)} nodes`],
-              ["Stranded room after", `${score.strandedAfter.toFixed(3)} nodes`],
-              ["Left free on the node", `${(score.leftFree * 100).toFixed(0)} %`],
-              ["Compared value", score.total.toFixed(4)],
+              ["Node had no pods", score.openedNode ? "yes" : "no"],
+              ["Stranded capacity before", `${score.strandedBefore.toFixed(3)} nodes`],
+              ["Stranded capacity after", `${score.strandedAfter.toFixed(3)} nodes`],
+              ["Free on the node", `${(score.leftFree * 100).toFixed(0)} %`],
+              ["Score", score.total.toFixed(4)],
             ]}
           />
-          <p className="hint">Less is better. Stranded is free room that pods of the usual sizes could not use.</p>
+          <p className="hint">Lower is better. Stranded capacity is free capacity that pods of the usual sizes cannot use.</p>
         </Card>
       )}
       {refusal && (
-        <Card title="What the nodes lack">
+        <Card title="Why it does not fit">
           <Facts
             of={[
               ["Nodes", refusal.nodes],
-              ["Not ready, or cordoned", refusal.notReady],
-              ["Without a label that is asked for", refusal.notSelected],
-              ["With a taint that is not tolerated", refusal.notTolerated],
-              ["Ruled out by your other pods", refusal.crowded],
+              ["Not ready or cordoned", refusal.notReady],
+              ["Not matching the node selector", refusal.notSelected],
+              ["With an untolerated taint", refusal.notTolerated],
+              ["Excluded by scheduling rules", refusal.crowded],
               [
-                "Nearest miss lacks",
+                "Missing on the closest node",
                 refusal.nearestLacks && `${coresOf(refusal.nearestLacks.cpuMillis)}, ${mebibytes(refusal.nearestLacks.memoryMiB)}`,
               ],
             ]}
           />
-          {refusal.neverFits && (
-            <p className="note bad">No node that may take it could hold it even when empty: make it smaller, or ask for less.</p>
-          )}
+          {refusal.neverFits && <p className="note bad">The pod is larger than every matching node. Reduce its size.</p>}
           {(refusal.wouldMakeRoom?.length ?? 0) > 0 && (
             <>
-              <h3>Deleting these would make room</h3>
+              <h3>Deleting these pods would free enough capacity</h3>
               <ul className="rows">
                 {refusal.wouldMakeRoom?.map((p) => (
                   <li key={p.id}>
@@ -82,7 +80,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
                     <span>
                       {coresOf(p.resources.cpuMillis)}, {mebibytes(p.resources.memoryMiB)}
                     </span>
-                    <Copy text={p.id} shown="id" label="the pod's id" />
+                    <Copy text={p.id} shown="ID" label="the pod's ID" />
                   </li>
                 ))}
               </ul>

@@ -3,7 +3,7 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { lazy, Suspense, useRef, useState } from "react";
 import { ApiError, client, data, type Pod } from "../../api/client";
 import { type Live, useLive } from "../../api/live";
-import { useMay } from "../../api/role";
+import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -32,7 +32,7 @@ const TITLES: Record<Tab, string> = {
   spec: "Spec",
 };
 
-/** PodPage finds the pod; what it shows is the watch of that one pod. */
+/** PodPage loads the pod, then shows it from a watch of this one pod. */
 export function PodPage() {
   const { podId } = useParams({ from: "/app/pods/$podId" });
   const session = useSession();
@@ -41,15 +41,15 @@ export function PodPage() {
     queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId } } })),
     staleTime: Number.POSITIVE_INFINITY,
   });
-  if (found.error instanceof ApiError && found.error.code === "not_found") return <Gone />;
+  if (found.error instanceof ApiError && found.error.code === "not_found") return <NotFound />;
   if (found.error) return <Problem error={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return <Loading what="Loading the pod" />;
   return <Found key={podId} pod={found.data} />;
 }
 
-const Gone = ({ name }: { name?: string }) => (
-  <Empty title={name ? `Pod ${name} has been deleted` : "There is no such pod"} action={<Link to="/pods">All pods</Link>}>
-    {name ? <p>Its volumes keep their data.</p> : <p>It may have been deleted, or it is another tenant's.</p>}
+const NotFound = ({ name }: { name?: string }) => (
+  <Empty title={name ? `Pod ${name} has been deleted` : "Pod not found"} action={<Link to="/pods">All pods</Link>}>
+    {name ? <p>Its volumes keep their data.</p> : <p>It may have been deleted, or it belongs to another tenant.</p>}
   </Empty>
 );
 
@@ -58,16 +58,16 @@ function Found({ pod: first }: { pod: Pod }) {
   const pod = live.items.find((p) => p.id === first.id) ?? (live.synced ? undefined : first);
   const last = useRef(first);
   if (pod) last.current = pod;
-  if (!pod) return <Gone name={last.current.name} />;
+  if (!pod) return <NotFound name={last.current.name} />;
   return <Page pod={pod} broken={live.broken} />;
 }
 
 function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
   const { tab = "overview", container } = useSearch({ from: "/app/pods/$podId" });
   const navigate = useNavigate({ from: "/pods/$podId" });
-  const mayChange = useMay("developer");
+  const canChange = useHasRole("developer");
   const [deleting, setDeleting] = useState(false);
-  const tabs = TABS.filter((t) => t !== "terminal" || mayChange);
+  const tabs = TABS.filter((t) => t !== "terminal" || canChange);
   const show = (t: Tab) => void navigate({ search: (s: object) => ({ ...s, tab: t }), replace: true });
   const pick = (c: string) => void navigate({ search: (s: object) => ({ ...s, container: c }), replace: true });
   const which = pod.spec.containers.some((c) => c.name === container) ? (container as string) : (pod.spec.containers[0]?.name ?? "");
@@ -88,10 +88,10 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
         }
         lead={Object.keys(pod.labels).length > 0 && <Labels labels={pod.labels} />}
       >
-        {mayChange && (
+        {canChange && (
           <>
             <Link to="/pods/new" search={{ like: pod.id }} className="button">
-              Order another like it
+              Duplicate
             </Link>
             <Button icon="trash" look="danger" onClick={() => setDeleting(true)} disabled={!!pod.deletionRequestedAt}>
               Delete
@@ -135,14 +135,14 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
           {tab === "overview" && <OverviewTab pod={pod} />}
           {tab === "metrics" && <MetricsTab pod={pod} />}
           {tab === "logs" && <LogsTab pod={pod} container={which} pick={pick} />}
-          {tab === "terminal" && mayChange && <TerminalTab pod={pod} container={which} pick={pick} />}
+          {tab === "terminal" && canChange && <TerminalTab pod={pod} container={which} pick={pick} />}
           {tab === "console" && <ConsoleTab pod={pod} />}
           {tab === "events" && <PodEvents pod={pod} />}
           {tab === "placement" && <PlacementTab pod={pod} />}
           {tab === "spec" && <SpecTab pod={pod} />}
         </Suspense>
       </div>
-      {deleting && <DeletePods pods={[pod]} close={() => setDeleting(false)} done={() => undefined} />}
+      {deleting && <DeletePods pods={[pod]} close={() => setDeleting(false)} deleted={() => undefined} />}
     </>
   );
 }

@@ -2,19 +2,19 @@ import { useState } from "react";
 import { stringify } from "yaml";
 import type { Pod } from "../../api/client";
 import { Card, Copy } from "../../ui/parts";
-import { document, runLine } from "../newpod/twin";
+import { runLine, toDocument } from "../newpod/podDocument";
 
-/** SpecTab is the pod as it was ordered, in the forms in which it can be ordered again. */
+/** SpecTab shows the pod's spec as a document and as a command. */
 export default function SpecTab({ pod }: { pod: Pod }) {
-  const [form, setForm] = useState<"yaml" | "json">("yaml");
-  const doc = document({ name: pod.name, labels: pod.labels, spec: pod.spec });
-  const text = form === "yaml" ? stringify(doc, { lineWidth: 0 }) : JSON.stringify(doc, null, 2);
+  const [format, setFormat] = useState<"yaml" | "json">("yaml");
+  const doc = toDocument({ name: pod.name, labels: pod.labels, spec: pod.spec });
+  const text = format === "yaml" ? stringify(doc, { lineWidth: 0 }) : JSON.stringify(doc, null, 2);
   const line = runLine({ name: pod.name, labels: pod.labels, spec: pod.spec });
   return (
     <Card
-      title="As it was ordered"
+      title="Spec"
       actions={
-        <select aria-label="Form" value={form} onChange={(e) => setForm(e.target.value as "yaml" | "json")}>
+        <select aria-label="Format" value={format} onChange={(e) => setFormat(e.target.value as "yaml" | "json")}>
           <option value="yaml">YAML</option>
           <option value="json">JSON</option>
         </select>
@@ -31,7 +31,9 @@ export default function SpecTab({ pod }: { pod: Pod }) {
           Or: <Copy text={line.text} label="the command" />
         </p>
       ) : (
-        <p className="hint">As a line of husk run it cannot be said: {line.why}.</p>
+        <p className="hint">
+          <code>husk run</code> cannot create this pod: {line.why}.
+        </p>
       )}
     </Card>
   );

@@ -7,19 +7,19 @@ import { Copy, Empty } from "../../ui/parts";
 import { openTerminal } from "../../ui/xterm";
 import { ContainerPicker } from "./ContainerPicker";
 
-// The best shell that there is.
+// bash if the container has it, otherwise sh.
 const SHELL = ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec sh"];
 
-const told = (e: Ending) => ("code" in e ? `The shell has ended with code ${e.code}.` : `${sentence(e.detail)} (${e.problem})`);
+const describe = (e: Ending) => ("code" in e ? `The shell exited with code ${e.code}.` : `${sentence(e.detail)} (${e.problem})`);
 
-/** TerminalTab is a shell in a container. */
+/** TerminalTab runs a shell in a container. */
 export default function TerminalTab({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
   const host = useRef<HTMLDivElement>(null);
-  const [life, setLife] = useState(0);
+  const [attempt, setAttempt] = useState(0);
   const [ended, setEnded] = useState<Ending>();
   const running = pod.status.phase === "Running";
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: life opens a new one
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new attempt opens a new session
   useEffect(() => {
     const into = host.current;
     if (!into || !running) return;
@@ -43,12 +43,12 @@ export default function TerminalTab({ pod, container, pick }: { pod: Pod; contai
       socket?.close();
       dispose();
     };
-  }, [pod.id, container, running, life]);
+  }, [pod.id, container, running, attempt]);
 
   if (!running)
     return (
-      <Empty title="The pod does not run">
-        <p>A shell can be had while a pod is Running; it is {pod.status.phase}.</p>
+      <Empty title="The pod is not running">
+        <p>A terminal needs a running pod. This pod is {pod.status.phase}.</p>
       </Empty>
     );
   return (
@@ -57,9 +57,9 @@ export default function TerminalTab({ pod, container, pick }: { pod: Pod; contai
         <ContainerPicker {...{ pod, container, pick }} />
         {ended && (
           <output className="note">
-            {told(ended)}{" "}
-            <Button small onClick={() => setLife(life + 1)}>
-              Open another
+            {describe(ended)}{" "}
+            <Button small onClick={() => setAttempt(attempt + 1)}>
+              Reconnect
             </Button>
           </output>
         )}

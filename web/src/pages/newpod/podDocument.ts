@@ -1,12 +1,12 @@
-// A pod's order in the forms in which it can be written down: the form's own state, a document for `husk apply`, and a line of `husk run`.
+// Converts a pod between the state of the form, a document for `husk apply`, and a `husk run` command.
 import type { PodCreate, Schemas } from "../../api/client";
 
 export const API_VERSION = "husk/v1";
 
-/** document is what `husk apply -f` takes. What is empty or as it would be anyway is left out. */
-export function document(pod: PodCreate): object {
+/** toDocument returns a document for `husk apply -f`. Empty fields and defaults are left out. */
+export function toDocument(pod: PodCreate): object {
   const { labels, spec, name } = pod;
-  return drop({
+  return dropEmpty({
     apiVersion: API_VERSION,
     kind: "Pod",
     name,
@@ -19,20 +19,20 @@ export function document(pod: PodCreate): object {
   }) as object;
 }
 
-/** order reads a document. It throws an Error that says what is wrong; the API judges the rest. */
-export function order(doc: unknown): PodCreate {
+/** parseDocument parses a document. It throws an Error if the structure is wrong; the API validates the rest. */
+export function parseDocument(doc: unknown): PodCreate {
   if (typeof doc !== "object" || doc === null || Array.isArray(doc))
-    throw new Error("a document is an object with apiVersion, kind, name and spec");
+    throw new Error("the document must be an object with apiVersion, kind, name and spec");
   const { apiVersion, kind, name, labels, spec, ...rest } = doc as Record<string, unknown>;
   if (apiVersion !== undefined && apiVersion !== API_VERSION)
-    throw new Error(`apiVersion is ${JSON.stringify(apiVersion)} and not ${API_VERSION}`);
-  if (kind !== undefined && kind !== "Pod") throw new Error(`kind is ${JSON.stringify(kind)} and not Pod`);
+    throw new Error(`apiVersion is ${JSON.stringify(apiVersion)}; it must be ${API_VERSION}`);
+  if (kind !== undefined && kind !== "Pod") throw new Error(`kind is ${JSON.stringify(kind)}; it must be Pod`);
   const unknown = Object.keys(rest)[0];
-  if (unknown) throw new Error(`there is no field ${unknown} beside name, labels and spec`);
+  if (unknown) throw new Error(`unknown field ${unknown}; the fields are apiVersion, kind, name, labels and spec`);
   if (typeof spec !== "object" || spec === null) throw new Error("spec is missing");
   const s = spec as Partial<Schemas["PodSpec"]>;
   if (!Array.isArray(s.containers) || s.containers.length === 0 || s.containers.some((c) => typeof c !== "object" || c === null))
-    throw new Error("spec.containers is no list of containers");
+    throw new Error("spec.containers must be a list of containers");
   if (typeof s.resources !== "object" || s.resources === null) throw new Error("spec.resources is missing");
   return {
     name: typeof name === "string" ? name : "",
@@ -41,12 +41,12 @@ export function order(doc: unknown): PodCreate {
   };
 }
 
-/** drop leaves out what is undefined, an empty text, an empty list or an empty object, however deep. */
-export function drop(v: unknown): unknown {
-  if (Array.isArray(v)) return v.map((x) => (x === "" ? "" : drop(x)));
+/** dropEmpty removes undefined values, empty strings, empty lists and empty objects at every level. */
+export function dropEmpty(v: unknown): unknown {
+  if (Array.isArray(v)) return v.map((x) => (x === "" ? "" : dropEmpty(x)));
   if (typeof v !== "object" || v === null) return v;
   const kept = Object.entries(v)
-    .map(([name, x]) => [name, drop(x)] as const)
+    .map(([name, x]) => [name, dropEmpty(x)] as const)
     .filter(
       ([name, x]) =>
         x !== undefined && (x !== "" || name === "value") && !(typeof x === "object" && x !== null && Object.keys(x).length === 0),
@@ -54,23 +54,23 @@ export function drop(v: unknown): unknown {
   return Object.fromEntries(kept);
 }
 
-/** quoted is a word as a shell takes it. */
+/** quoted quotes a word for a shell. */
 export const quoted = (word: string) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 const RESTART = { Always: "always", OnFailure: "on-failure", Never: "no" } as const;
 
-/** runLine is the line of `husk run` that orders the same pod, or why there is none. */
+/** runLine returns the `husk run` command that creates the same pod, or the reason why there is none. */
 export function runLine(pod: PodCreate): { text: string; why?: undefined } | { text?: undefined; why: string } {
   const { containers, resources, volumes = [], restartPolicy = "Always", terminationGracePeriodSeconds = 30 } = pod.spec;
   const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
   const [c, more] = containers;
-  if (!c || more) return { why: "it has several containers" };
-  if (c.stdinOnce) return { why: "its input ends with the first session" };
+  if (!c || more) return { why: "it has more than one container" };
+  if (c.stdinOnce) return { why: "it has stdinOnce" };
   if (c.files?.length) return { why: "it has files" };
-  if ((c.command?.length ?? 0) > 1) return { why: "its command has several words" };
-  if (terminationGracePeriodSeconds !== 30) return { why: "it has a grace period of its own" };
-  if (scheduling.gang) return { why: "it is of a gang" };
-  if (scheduling.disruption) return { why: "it bounds disruptions" };
+  if ((c.command?.length ?? 0) > 1) return { why: "its command has more than one word" };
+  if (terminationGracePeriodSeconds !== 30) return { why: "its grace period is not 30 s" };
+  if (scheduling.gang) return { why: "it belongs to a gang" };
+  if (scheduling.disruption) return { why: "it has a disruption limit" };
   const words = ["husk", "run", `-d${c.stdin ? "i" : ""}${c.tty ? "t" : ""}`];
   const flag = (name: string, value: string) => words.push(name, quoted(value));
   if (pod.name) flag("--name", pod.name);
@@ -90,7 +90,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   for (const [k, v] of Object.entries(scheduling.preferredNodeSelector ?? {})) flag("--prefer-node", `${k}=${v}`);
   for (const t of scheduling.tolerations ?? []) flag("--tolerate", t);
   for (const r of scheduling.rules ?? []) {
-    if ((r.maxSkew ?? 1) !== 1) return { why: "it allows more skew than one" };
+    if ((r.maxSkew ?? 1) !== 1) return { why: "its maxSkew is greater than 1" };
     const name = { AntiAffinity: "--anti-affinity", Affinity: "--affinity", Spread: "--spread" }[r.kind];
     flag(name, `${r.label}${r.value ? `=${r.value}` : ""}:${r.topologyKey}`);
   }
@@ -100,7 +100,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   return { text: words.join(" ") };
 }
 
-/** split cuts a command line into words as a shell does: quotes hold words together, a backslash takes what follows as it is. */
+/** split splits a command line into words like a shell: quotes group words, and a backslash escapes the next character. */
 export function split(line: string): string[] {
   const words: string[] = [];
   let word: string | undefined;

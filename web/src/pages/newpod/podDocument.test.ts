@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import type { PodCreate } from "../../api/client";
-import { document, join, order, quoted, runLine, split } from "./twin";
+import { join, parseDocument, quoted, runLine, split, toDocument } from "./podDocument";
 
 const web: PodCreate = {
   name: "web",
@@ -25,36 +25,36 @@ const web: PodCreate = {
   },
 };
 
-test("a document says the same as the order it was made of", () => {
-  const back = order(parse(stringify(document(web))));
+test("a document describes the same pod as the form", () => {
+  const back = parseDocument(parse(stringify(toDocument(web))));
   expect(back).toEqual({ ...web, spec: { ...web.spec, restartPolicy: undefined } });
 });
 
-test("a line of husk run says what the order says", () => {
+test("a husk run command creates the same pod as the form", () => {
   expect(runLine(web).text).toBe(
     "husk run -d --name web --cpus 0.5 -m 256m --restart always -l app=web -e TZ=UTC -e EMPTY= " +
       "-v 92994fef-6455-4e73-a447-69fc2fe37846:/data:ro registry.example.com/nginx:1.22 -c 'it'\\''s on'",
   );
 });
 
-test("where husk run cannot say it, the line says why", () => {
+test("a pod that husk run cannot create has a reason", () => {
   const two = { ...web, spec: { ...web.spec, containers: [...web.spec.containers, { name: "b", image: "c" }] } };
-  expect(runLine(two)).toEqual({ why: "it has several containers" });
+  expect(runLine(two)).toEqual({ why: "it has more than one container" });
 });
 
-describe("documents that are none", () => {
+describe("invalid documents", () => {
   test.each([
-    ["[]", "is an object"],
-    ["kind: Volume\nspec: {}", "and not Pod"],
-    ["apiVersion: v1\nspec: {}", "and not husk/v1"],
+    ["[]", "must be an object"],
+    ["kind: Volume\nspec: {}", "must be Pod"],
+    ["apiVersion: v1\nspec: {}", "must be husk/v1"],
     ["name: a", "spec is missing"],
     ["name: a\nspec: {containers: x}", "spec.containers"],
     ["name: a\nspec: {containers: [{}]}", "spec.resources"],
-    ["nome: a\nspec: {}", "no field nome"],
-  ])("%s", (text, why) => expect(() => order(parse(text))).toThrow(why));
+    ["nome: a\nspec: {}", "unknown field nome"],
+  ])("%s", (text, why) => expect(() => parseDocument(parse(text))).toThrow(why));
 });
 
-test("words come back as they were", () => {
+test("words stay the same after join and split", () => {
   const words = ["sh", "-c", "echo \"a  b\" 'c' $HOME \\", "", "ümlaut", "a;b"];
   expect(split(join(words))).toEqual(words);
   expect(split(String.raw`a\ b  "c \"d\"" 'e"f'`)).toEqual(["a b", 'c "d"', 'e"f']);
