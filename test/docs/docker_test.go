@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The image is built from what .dockerignore lets in, and docker is the last to say that a package is missing.
+// .dockerignore determines which files the image is built from, and docker would only report a missing package at the end.
 func TestTheImageIsBuiltFromEveryPackageOfTheDaemon(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("../../.dockerignore")

@@ -169,7 +169,7 @@ func ledgerPods(t *testing.T) int {
 	return n
 }
 
-// shortPod runs a pod to its end and deletes it, whoever is killed meanwhile.
+// shortPod runs a pod to its end and deletes it, even if parts of the stack are killed in between.
 func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	t.Helper()
 	never := openapi.Never
