@@ -3,7 +3,7 @@ package agentclient
 
 import "husk/openapi"
 
-// The parameter types of the operations. Add the types of a new operation here.
+// RegisterNodeJSONRequestBody and the types after it are the parameters of the operations. Add those of a new operation here.
 type (
 	RegisterNodeJSONRequestBody     = openapi.RegisterNodeJSONRequestBody
 	RenewCertificateJSONRequestBody = openapi.RenewCertificateJSONRequestBody
