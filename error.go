@@ -8,7 +8,7 @@ import (
 // Code is the stable, machine-readable kind of an error. Clients make decisions by it, so a code never changes its meaning.
 type Code string
 
-// The codes that the API answers with.
+// The problem codes of the API.
 const (
 	CodeInvalid              Code = "invalid"                // a value is out of range or malformed
 	CodeUnknownField         Code = "unknown_field"          // the body has a field that does not exist
@@ -18,7 +18,7 @@ const (
 	CodeUnauthenticated      Code = "unauthenticated"        // no token, or one that does not verify
 	CodeForbidden            Code = "forbidden"              // the token's kind, role or key is not authorized for this
 	CodeRateLimited          Code = "rate_limited"           // too many requests; Retry-After says when to retry
-	CodeNotFound             Code = "not_found"              // no such object; an object of another tenant gets the same answer
+	CodeNotFound             Code = "not_found"              // no such object; an object of another tenant gets the same response
 	CodeMethodNotAllowed     Code = "method_not_allowed"     // the path exists, the method does not
 	CodeNameTaken            Code = "name_taken"             // another object of the tenant has this name
 	CodeQuotaExceeded        Code = "quota_exceeded"         // the tenant's quota would be exceeded
@@ -27,10 +27,10 @@ const (
 	CodeImageNotFound        Code = "image_not_found"        // the registry, or the tenant, has no such image
 	CodeImageUnsupported     Code = "image_unsupported"      // the image cannot run here
 	CodeRegistryUnauthorized Code = "registry_unauthorized"  // the registry refused the credentials
-	CodeRegistryUnreachable  Code = "registry_unreachable"   // the registry did not answer
+	CodeRegistryUnreachable  Code = "registry_unreachable"   // the registry did not respond
 	CodeIdempotencyMismatch  Code = "idempotency_mismatch"   // the key was used with another request
 	CodePreconditionFailed   Code = "precondition_failed"    // the object has changed since the version that If-Match names
-	CodeIssuerUnreachable    Code = "issuer_unreachable"     // the OIDC issuer did not answer as an OIDC issuer does
+	CodeIssuerUnreachable    Code = "issuer_unreachable"     // the OIDC issuer did not respond as an OIDC issuer does
 	CodeConflict             Code = "conflict"               // the object's current state does not allow this
 	CodeUpgradeRequired      Code = "upgrade_required"       // this path speaks WebSocket only
 	CodeSessionLimit         Code = "session_limit"          // the pod or the tenant has too many sessions open
@@ -38,7 +38,7 @@ const (
 	CodeSessionSlow          Code = "session_slow"           // the session read a container's output too slowly
 	CodeCommandNotFound      Code = "command_not_found"      // the container has no such command
 	CodeCommandNotExecutable Code = "command_not_executable" // the command, its user or its directory cannot be used
-	CodeLogsUnavailable      Code = "logs_unavailable"       // the pod's node does not answer at the moment
+	CodeLogsUnavailable      Code = "logs_unavailable"       // the pod's node does not respond at the moment
 	CodeUnavailable          Code = "unavailable"            // a required part of the platform is down; retry
 	CodeInternal             Code = "internal"               // an error inside Husk; the details are in the server's log
 )
@@ -74,7 +74,7 @@ func CodeOf(err error) Code {
 	return CodeInternal
 }
 
-// NotFound is the error for an object that does not exist and for an object of another tenant. The two must not differ.
+// NotFound returns the error for an object that does not exist and for an object of another tenant. The two must not differ.
 func NotFound(kind string) *Error {
 	return Errorf(CodeNotFound, "", "there is no such %s", kind)
 }

@@ -16,9 +16,9 @@ const (
 	PhaseRunning   Phase = "Running"   // every container was started
 	PhaseSucceeded Phase = "Succeeded" // all containers exited with 0 and will not be restarted
 	PhaseFailed    Phase = "Failed"    // it ended in another way and will not be restarted
-	PhaseUnknown   Phase = "Unknown"   // its node does not answer, so its state is not known
+	PhaseUnknown   Phase = "Unknown"   // its node does not respond, so its state is not known
 	PhaseStopping  Phase = "Stopping"  // its deletion was requested, or it was evicted
-	PhaseGone      Phase = "Gone"      // its virtual machine is gone; the row can be removed
+	PhaseGone      Phase = "Gone"      // its virtual machine no longer exists; the row can be deleted
 )
 
 // PhaseEvent is something that moves a pod from one phase to another.
@@ -50,7 +50,7 @@ var PhaseEvents = []PhaseEvent{
 }
 
 // phaseTable is the pod's state machine. An event that a phase does not list is late or does not apply; it is dropped.
-// A lost node that answers again reports what it runs. That is why Unknown accepts the agent's events.
+// A lost node that responds again reports what it runs. That is why Unknown accepts the agent's events.
 var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	PhasePending: {
 		EventPlaced: PhaseStarting,

@@ -22,7 +22,7 @@ type Resources struct {
 	MemoryMiB int `json:"memoryMiB"`
 }
 
-// PodSpec is what a tenant asks for. It is immutable: a pod is replaced, not edited.
+// PodSpec is what a tenant requests. It is immutable: a pod is replaced, not edited.
 type PodSpec struct {
 	Containers         []Container   `json:"containers"`
 	Resources          Resources     `json:"resources"`

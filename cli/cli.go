@@ -43,7 +43,7 @@ type app struct {
 	started   bool // the arguments were accepted
 }
 
-// run is the command with everything it touches as arguments.
+// run runs the command; everything that it uses is an argument.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in, out: out, errs: errs}
 	cmd := root(a)
@@ -99,7 +99,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		// What fails before this runs is a mistake in the command line.
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
-	cmd.PersistentFlags().StringVar(&a.context, "context", "", "the context to use instead of the current one")
+	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
 	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error")
 	a.complete(cmd, "context", completeContexts)
 	const pods, objects, access, machines, self = "pods", "objects", "access", "machines", "self"
@@ -128,7 +128,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	return cmd
 }
 
-// group is a command that does nothing itself. It is an error to give none of its subcommands, or an unknown one.
+// group makes a command that does nothing itself. It is an error to give none of its subcommands, or an unknown one.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -163,20 +163,24 @@ func (a *app) interactive() bool { return terminal.Is(a.in) && terminal.Is(a.err
 
 func (a *app) progress() *print.Progress { return print.NewProgress(a.errs, a.quiet) }
 
-// outputFlags adds -o and returns a function that reads and checks it. The preset may be a format that cannot be asked for.
+// outputFlags adds -o and returns a function that reads and checks it. The preset may be a format that only this command has.
 func (a *app) outputFlags(cmd *cobra.Command, preset string) func() (print.Printer, error) {
-	format := cmd.Flags().StringP("output", "o", preset, strings.Join(print.Formats, ", "))
+	formats := print.Formats
+	if !slices.Contains(formats, preset) {
+		formats = append([]string{preset}, formats...)
+	}
+	format := cmd.Flags().StringP("output", "o", preset, "output format: "+strings.Join(formats, ", "))
 	noHeaders := cmd.Flags().Bool("no-headers", false, "print tables without headers")
-	a.completeWords(cmd, "output", print.Formats...)
+	a.completeWords(cmd, "output", formats...)
 	return func() (print.Printer, error) {
-		if !slices.Contains(print.Formats, *format) && *format != preset {
-			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(print.Formats, ", "))
+		if !slices.Contains(formats, *format) {
+			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
 		}
 		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders}, nil
 	}
 }
 
-// given is a pointer to a value, or nil for a zero value.
+// given returns a pointer to a value, or nil for a zero value.
 func given[T comparable](v T) *T {
 	var zero T
 	if v == zero {

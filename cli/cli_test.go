@@ -102,7 +102,7 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"image", "import", "a", "--username", "me"},
 		{"logs", "a", "--tail", "-1"},
 	} {
-		code, _, errs := call(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%v asked for %s", args, r.URL) }, args...)
+		code, _, errs := call(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%v sent a request to %s, although its usage is wrong", args, r.URL) }, args...)
 		if code != exit.Usage || !strings.HasPrefix(errs, "husk: ") {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)
 		}
@@ -164,7 +164,7 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	}
 }
 
-func TestAnswerThatIsNotHuskIsReported(t *testing.T) {
+func TestResponseOfAnotherServerIsReported(t *testing.T) {
 	code, _, errs := call(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, "pods")
 	if code != exit.Unavailable || !strings.Contains(errs, "is the URL right?") {
 		t.Errorf("exit code %d, %q", code, errs)

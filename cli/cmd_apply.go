@@ -32,11 +32,12 @@ func applyCommand(a *app) *cobra.Command {
 		Use:   "apply -f FILE",
 		Short: "Create the objects that documents describe, unless they exist",
 		Long: `Create the objects that documents describe, unless they exist. A file is YAML or
-JSON with one document or several. - is standard input, and a directory stands for
-all its .yaml, .yml and .json files. husk does nothing unless all documents are
+JSON with one document or several. Use - for standard input. A directory means all
+of its .yaml, .yml and .json files. husk does nothing unless all documents are
 valid.
 
-A document is the request that creates an object, with apiVersion and kind:
+A document is the body of the API request that creates the object, plus apiVersion
+and kind:
 
   apiVersion: husk/v1
   kind: Volume
@@ -55,34 +56,36 @@ A document is the request that creates an object, with apiVersion and kind:
         image: registry.example.com/nginx:1.22
         volumeMounts: [{volume: data, mountPath: /var/www}]
 
-A pod names a volume with volumeName, or with volumeId as in the API. An Image has
-a reference. Images are applied first, then volumes, then pods. An image that a
-pod needs is imported if it is not there.
+A pod names a volume with volumeName, or with volumeId as in the API. An Image
+needs the field reference. Images are applied first, then volumes, then pods. husk
+imports the images that pods need and that are not imported yet.
 
 husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
-fields. The virtual machine is as large as the limits of all containers together,
-or the requests where there is no limit. persistentVolumeClaim.claimName names a
-volume. A field without a counterpart is an error that names it.
+fields. The size of the virtual machine is the sum of the containers' limits. A
+container without a limit counts with its request. persistentVolumeClaim.claimName
+names a volume. If a field has no counterpart, husk reports an error that names the
+field.
 
-A pod cannot be changed. If it differs from its document, that is an error. With
---replace it is deleted and created again; its volumes keep their data.`,
+A pod cannot be changed. If it differs from its document, husk reports an error.
+With --replace, husk deletes the pod and creates it again; the pod's volumes keep
+their data.`,
 		Example: `  husk apply -f web.yaml
   husk apply -f deploy/ --dry-run=client
   husk apply -f - --replace < web.json`,
 		Args: cobra.NoArgs,
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVarP(&f.files, "filename", "f", nil, "a file, a directory, or - for standard input; may be repeated")
+	fs.StringArrayVarP(&f.files, "filename", "f", nil, "read documents from this file or directory, or from standard input if it is -; may be repeated")
 	fs.BoolVar(&f.replace, "replace", false, "delete a pod that differs, and create it again")
 	fs.BoolVar(&f.wait, "wait", false, "wait until pods are running, volumes are available and images are ready")
-	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what would be done; none: do it")
+	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what husk would do; none: do it")
 	fs.Lookup("dry-run").NoOptDefVal = "client"
-	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for each object")
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for each object")
 	a.completeWords(cmd, "dry-run", "none", "client")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case len(f.files) == 0:
-			return exit.Usagef("-f is needed: a file, a directory, or - for standard input")
+			return exit.Usagef("no documents given; add -f with a file, a directory, or - for standard input")
 		case f.dryRun != "client" && f.dryRun != "none":
 			return exit.Usagef("--dry-run: %q is not client or none", f.dryRun)
 		}
@@ -119,7 +122,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	return docs, nil
 }
 
-// refsOf are the objects of documents. Objects that need others come first.
+// refsOf returns the objects of documents. Objects that need others come first.
 func (a *app) refsOf(files []string) ([]kind.Ref, error) {
 	docs, err := a.documents(files)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 )
 
 func auditCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "audit", Short: "List who changed what, newest first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "audit", Short: "List the audit log, newest entries first", Args: cobra.NoArgs}
 	output := a.outputFlags(cmd, "table")
-	tail := cmd.Flags().Int("tail", 100, "only this many of the newest entries; 0 is all")
+	tail := cmd.Flags().Int("tail", 100, "number of entries to print, newest first; 0 for all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
 		if err != nil {
@@ -29,7 +29,7 @@ func auditCommand(a *app) *cobra.Command {
 			perPage = 0
 		}
 		var entries []openapi.AuditEntry
-		for e, err := range c.Audit(cmd.Context(), perPage) { // the log only ever grows, so it is not read further than needed
+		for e, err := range c.Audit(cmd.Context(), perPage) { // stop early: the log can be long
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func auditCommand(a *app) *cobra.Command {
 			}
 		}
 		if len(entries) == 0 && p.Tabular() {
-			a.hint("nothing was changed yet")
+			a.hint("the audit log is empty")
 			return nil
 		}
 		return kind.Audit.Show(p, entries)
@@ -47,5 +47,5 @@ func auditCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// maxPage is how many entries the API returns at once at most.
+// maxPage is the maximum number of entries that the API returns in one page.
 const maxPage = 1000

@@ -64,7 +64,7 @@ func contextCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "context",
 		Aliases: []string{"contexts", "ctx"},
-		Short:   "List and change contexts: which installation to use, and with which login",
+		Short:   "List and change contexts (a context is an installation and a login)",
 	}
 	cmd.AddCommand(contextList(a), contextUse(a), contextShow(a), contextRename(a), contextDelete(a))
 	return group(cmd)
@@ -90,7 +90,7 @@ func contextList(a *app) *cobra.Command {
 			a.hint("HUSK_API is set and takes precedence over the contexts")
 		}
 		if len(rows) == 0 && p.Tabular() {
-			a.hint("no contexts yet; husk login URL creates one")
+			a.hint("no contexts yet; to create one, run \"husk login URL\"")
 			return nil
 		}
 		return contextView.Show(p, rows)
@@ -141,7 +141,7 @@ func contextShow(a *app) *cobra.Command {
 			name = args[0]
 		}
 		if name == "" {
-			return &client.LoginError{Detail: "there is no current context; husk login URL creates one"}
+			return &client.LoginError{Detail: "there is no current context; to create one, run \"husk login URL\""}
 		}
 		context, ok := c.Contexts[name]
 		if !ok {

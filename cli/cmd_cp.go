@@ -22,11 +22,12 @@ func cpCommand(a *app) *cobra.Command {
 		Short: "Copy files and directories to and from a container",
 		Long: `Copy a file or a directory with its contents out of a container or into one. The
 container needs no tar. As with cp, the copy goes into the destination if that is
-a directory, and otherwise gets its name. - for LOCAL is a tar archive on standard
-input or output.
+a directory, and otherwise gets the destination's name. If LOCAL is -, husk reads a
+tar archive from standard input, or writes one to standard output.
 
-Modes and times are kept. What is copied in belongs to the container's user,
-unless --archive keeps the numeric owners. What is copied out belongs to you.
+husk keeps modes and times. Files that it copies into the container belong to the
+container's user, unless --archive keeps the numeric owners. Files that it copies
+out belong to you.
 Nothing is written outside of the destination, whatever an archive contains.`,
 		Example: `  husk cp web:/etc/nginx ./nginx
   husk cp ./site web:/usr/share/nginx/html -c nginx
@@ -43,8 +44,8 @@ Nothing is written outside of the destination, whatever an archive contains.`,
 			return names, cobra.ShellCompDirectiveNoSpace
 		},
 	}
-	cmd.Flags().StringVarP(&o.Container, "container", "c", "", "the container; may be left out if the pod has one")
-	cmd.Flags().BoolVarP(&o.KeepOwners, "archive", "a", false, "keep the numeric owners of what is copied in")
+	cmd.Flags().StringVarP(&o.Container, "container", "c", "", "container name; optional if the pod has only one container")
+	cmd.Flags().BoolVarP(&o.KeepOwners, "archive", "a", false, "keep the numeric owners of files that are copied into the container")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fromPod, from, out := podPath(args[0])
 		toPod, to, in := podPath(args[1])

@@ -23,8 +23,8 @@ type deletion struct {
 
 func deleteFlags(cmd *cobra.Command) *deletion {
 	var d deletion
-	cmd.Flags().BoolVar(&d.wait, "wait", false, "wait until they are gone")
-	cmd.Flags().DurationVar(&d.timeout, "timeout", 10*time.Minute, "how long to wait for each")
+	cmd.Flags().BoolVar(&d.wait, "wait", false, "wait until the objects are deleted")
+	cmd.Flags().DurationVar(&d.timeout, "timeout", 10*time.Minute, "maximum time to wait for each object")
 	cmd.Flags().BoolVar(&d.ignoreMissing, "ignore-not-found", false, "succeed if an object does not exist")
 	return &d
 }
@@ -41,8 +41,8 @@ func deleteCommand(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeKindThenNames,
 	}
 	d := deleteFlags(cmd)
-	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects of these documents; - is standard input, a directory is all files in it")
-	selector := cmd.Flags().StringP("selector", "l", "", "pods or volumes with these labels")
+	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects of the documents in this file or directory, or on standard input if it is -; may be repeated")
+	selector := cmd.Flags().StringP("selector", "l", "", "delete the pods or volumes with these labels")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var refs []kind.Ref
 		var err error
@@ -128,7 +128,7 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 }
 
 // deleteAll deletes one object after the other. It continues after one that cannot be deleted. It deletes pods first, and waits for them
-// before it deletes the volumes and images that they may use. At the end it waits for the rest if that was asked for.
+// before it deletes the volumes and images that they may use. At the end, with --wait, it waits for the rest.
 func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, d deletion) error {
 	refs = slices.Clone(refs)
 	slices.SortStableFunc(refs, func(x, y kind.Ref) int { return deleteOrder(x) - deleteOrder(y) })

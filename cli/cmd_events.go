@@ -18,8 +18,8 @@ func eventsCommand(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeRefs("pod", "volume", "image"),
 	}
 	output := a.outputFlags(cmd, "table")
-	of := cmd.Flags().String("kind", "", "only events of objects of this kind, such as pod")
-	watch := cmd.Flags().BoolP("watch", "w", false, "continue with new events")
+	of := cmd.Flags().String("kind", "", "list only events of objects of this kind, such as pod")
+	watch := cmd.Flags().BoolP("watch", "w", false, "keep running, and print new events")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {

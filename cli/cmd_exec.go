@@ -36,7 +36,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 	fs.SetInterspersed(false) // everything after the pod is for the command
 	fs.BoolVarP(&o.Stdin, "stdin", "i", false, "send standard input to the command")
 	fs.BoolVarP(&o.Terminal, "tty", "t", false, "give the command a terminal")
-	fs.StringVarP(&o.Container, "container", "c", "", "the container; may be left out if the pod has one")
+	fs.StringVarP(&o.Container, "container", "c", "", "container name; optional if the pod has only one container")
 	fs.StringVarP(&o.User, "user", "u", "", "user or user:group (default: the container's)")
 	fs.StringVarP(&o.WorkingDir, "workdir", "w", "", "working directory (default: the container's)")
 	fs.StringArrayVarP(&env, "env", "e", nil, "NAME=VALUE, or NAME to take the value from this environment; may be repeated")
@@ -49,7 +49,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 			command = command[1:]
 		}
 		if len(command) == 0 {
-			return exit.Usagef("a command is needed")
+			return exit.Usagef("no command given; add one after the pod's name")
 		}
 		o.Command = command
 		vars, err := parse.Env(env)
@@ -86,28 +86,28 @@ func attachCommand(a *app) *cobra.Command {
 	var proxy bool
 	cmd := &cobra.Command{
 		Use:   "attach POD",
-		Short: "Follow the output of a running container, send it input, and exit as it does",
-		Long: `Print what a container writes from now on, on the same streams, until it has
-ended for good. husk then exits with its exit code. Several clients may attach to
-a container at the same time.
+		Short: "Attach to a running container, and exit with its exit code",
+		Long: `Print the new output of a container, its standard output and its standard error
+separately, until it ends and is not restarted. husk then exits with the
+container's exit code. Several clients may attach to a container at the same time.
 
-With -i standard input goes to the container, which must have been created with
-stdin, as husk run -i does. With -it the terminal of a container that was created
-with tty is connected to yours. Ctrl-P Ctrl-Q then detaches, and the container
-continues. Without a terminal Ctrl-C detaches, unless --sig-proxy sends it to the
-container.
+With -i, husk sends its standard input to the container. This requires a container
+with stdin, as created by husk run -i. With -it, husk connects your terminal to the
+container's. This requires a container that was created with stdin and tty. Ctrl-P
+Ctrl-Q then detaches, and the container continues. Without -t, Ctrl-C detaches.
+With --sig-proxy, Ctrl-C sends SIGINT to the container instead.
 
 A client that reads nothing for ten seconds is disconnected, so that the
-container is not blocked. The log has what it missed.`,
+container is not blocked. The output that the client missed is in the log.`,
 		Example: `  husk attach worker
   husk attach -it shell`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNames("pod"),
 	}
 	fs := cmd.Flags()
-	fs.StringVarP(&o.Container, "container", "c", "", "the container; may be left out if the pod has one")
+	fs.StringVarP(&o.Container, "container", "c", "", "container name; optional if the pod has only one container")
 	fs.BoolVarP(&o.Stdin, "stdin", "i", false, "send standard input to the container")
-	fs.BoolVarP(&o.Terminal, "tty", "t", false, "connect this terminal to the container's; needs -i")
+	fs.BoolVarP(&o.Terminal, "tty", "t", false, "connect this terminal to the container's; requires -i")
 	fs.BoolVar(&proxy, "sig-proxy", false, "send SIGINT to the container's first process on Ctrl-C")
 	addDetachKeys(cmd, &keys)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -115,7 +115,7 @@ container is not blocked. The log has what it missed.`,
 			return err
 		}
 		if o.Terminal && !o.Stdin {
-			return exit.Usagef("--tty needs --stdin; without both you see the output of the container's terminal")
+			return exit.Usagef("--tty requires --stdin; without both, husk prints the output of the container's terminal")
 		}
 		o.Terminal = a.hasTerminal(o.Terminal, o.Stdin, "the container")
 		c, err := a.connect()
@@ -136,7 +136,7 @@ container is not blocked. The log has what it missed.`,
 	return cmd
 }
 
-// attach attaches to a container until it has ended for good, or until the user detaches, which is client.ErrDetached.
+// attach attaches to a container until it ends and is not restarted. If the user detaches first, attach returns client.ErrDetached.
 func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o client.AttachOptions, keys string, proxy bool) error {
 	if o.Terminal {
 		o.Size = terminal.Size(a.out)
@@ -156,9 +156,9 @@ func consoleCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "console POD",
 		Short: "Follow the console of a pod's virtual machine",
-		Long: `Print what the kernel and husk-init of a pod have written to the console, as far
-as it is kept, and what they write from now on, until the pod is gone or Ctrl-C.
-The console takes no input; husk exec runs commands.`,
+		Long: `Print the console of a pod's virtual machine: the stored recent output of the
+kernel and of husk-init, then new output. husk stops when the pod is deleted, or on
+Ctrl-C. The console takes no input; to run a command, use husk exec.`,
 		Example:           `  husk console web`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNames("pod"),
@@ -180,10 +180,10 @@ The console takes no input; husk exec runs commands.`,
 	}
 }
 
-// hasTerminal reports whether a terminal can be given to the other side: its input must come from a terminal.
+// hasTerminal reports whether to request a terminal: tty is set, and standard input, if it is sent, is a terminal.
 func (a *app) hasTerminal(tty, stdin bool, what string) bool {
 	if tty && stdin && !terminal.Is(a.in) {
-		a.hint("standard input is not a terminal, so %s gets none", what)
+		a.hint("standard input is not a terminal; running %s without a terminal", what)
 		return false
 	}
 	return tty
@@ -192,8 +192,8 @@ func (a *app) hasTerminal(tty, stdin bool, what string) bool {
 // talkOptions say how this program's streams are connected to a session.
 type talkOptions struct {
 	stdin, terminal bool
-	keys            string // that detach; empty: none
-	passInterrupt   bool   // an interruption goes to the command, instead of ending the session
+	keys            string // the detach keys; empty for none
+	passInterrupt   bool   // Ctrl-C is sent to the command as SIGINT instead of ending the session
 }
 
 // talk connects a session to this program's streams until it has ended.

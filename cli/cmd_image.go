@@ -70,7 +70,7 @@ func registryAuth(username string, stdin bool, in io.Reader) (*openapi.RegistryA
 	case username == "" && !stdin:
 		return nil, nil //nolint:nilnil // without credentials
 	case username == "" || !stdin:
-		return nil, exit.Usagef("--username and --password-stdin need each other")
+		return nil, exit.Usagef("--username requires --password-stdin, and --password-stdin requires --username")
 	}
 	password, err := io.ReadAll(io.LimitReader(in, 8192))
 	if err != nil {

@@ -26,8 +26,8 @@ func createIssuerCommand(a *app) *cobra.Command {
 		Example: "  husk issuer create ours --issuer https://login.example.com --client-id husk --map groups=devs:developer",
 		Args:    cobra.ExactArgs(1),
 	}
-	issuer := cmd.Flags().String("issuer", "", "URL of the issuer")
-	clientID := cmd.Flags().String("client-id", "", "the audience that its ID tokens must have")
+	issuer := cmd.Flags().String("issuer", "", "URL of the OIDC issuer")
+	clientID := cmd.Flags().String("client-id", "", "audience that the issuer's ID tokens must have")
 	mappings := cmd.Flags().StringArray("map", nil, mappingHelp)
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -36,7 +36,7 @@ func createIssuerCommand(a *app) *cobra.Command {
 			return err
 		}
 		if *issuer == "" || *clientID == "" {
-			return exit.Usagef("--issuer and --client-id are needed")
+			return exit.Usagef("no issuer or client ID given; add --issuer and --client-id")
 		}
 		m, err := parse.Mappings(*mappings)
 		if err != nil {

@@ -34,14 +34,14 @@ func loginCommand(a *app) *cobra.Command {
 		Use:   "login [URL]",
 		Short: "Log in to a Husk installation, with an API key or in a browser",
 		Long: `Log in to a Husk installation and make it the current context. URL is the URL of
-its API. Without URL husk logs in to the current context again, or to the one that
+its API. Without URL, husk logs in to the current context again, or to the one that
 --context names.
 
-With --client-id husk logs in with an API key. It reads the secret from standard
+With --client-id, husk logs in with an API key. It reads the secret from standard
 input or asks for it on the terminal; the secret is never an argument. With
 --issuer, or if the installation has an issuer and you have no key, you log in with
-a browser: husk prints a URL and a code, and waits. For an issuer of your tenant
-give --issuer and --oidc-client-id; husk finds those of the installation.
+a browser: husk prints a URL and a code, and waits. For an issuer of your tenant,
+give --issuer and --oidc-client-id; husk finds the installation's issuers itself.
 
 husk keeps the context in ~/.config/husk/config.yaml, which only you can read
 (XDG_CONFIG_HOME applies). The context has the tenant's name unless --context
@@ -55,8 +55,8 @@ gives another.`,
 	fs.StringVar(&f.clientID, "client-id", "", "client ID of an API key")
 	fs.BoolVar(&f.secretStdin, "client-secret-stdin", false, "read the secret of the API key from standard input")
 	fs.StringVar(&f.issuer, "issuer", "", "log in at this OIDC issuer: its URL, or its name in this installation")
-	fs.StringVar(&f.oidcClientID, "oidc-client-id", "", "the client ID of Husk at the issuer; only for an issuer of your tenant")
-	fs.StringVar(&f.tenant, "tenant", "", "the tenant to log in to, if you belong to more than one")
+	fs.StringVar(&f.oidcClientID, "oidc-client-id", "", "client ID of Husk at the issuer; only for an issuer of your tenant")
+	fs.StringVar(&f.tenant, "tenant", "", "tenant to log in to, if you belong to more than one")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case f.clientID != "" && f.issuer != "":
@@ -71,7 +71,7 @@ gives another.`,
 	return cmd
 }
 
-// login gets a token, asks for its identity, and only then stores the context.
+// login gets a token, requests its identity, and only then stores the context.
 func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 	store, known, err := connect.Contexts()
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 		}
 	} else {
 		if before.API == "" {
-			return exit.Usagef("the URL of the API is needed, such as husk login https://husk.example.com")
+			return exit.Usagef("no URL of the API given; run \"husk login https://husk.example.com\" with your installation's URL")
 		}
 		next.API = before.API
 		f = f.as(before)
@@ -175,7 +175,7 @@ func (a *app) loginByKey(ctx context.Context, api *client.Client, f loginFlags, 
 // maxSecret bounds a secret, in bytes.
 const maxSecret = 4096
 
-// secret reads the secret of the API key: from standard input if that was asked for, otherwise from the terminal without showing it.
+// secret reads the secret of the API key: from standard input with --client-secret-stdin, otherwise from the terminal without showing it.
 func (a *app) secret(ctx context.Context, f loginFlags) (string, error) {
 	var raw []byte
 	var err error
@@ -187,7 +187,7 @@ func (a *app) secret(ctx context.Context, f loginFlags) (string, error) {
 		raw, err = terminal.ReadHidden(ctx, a.in.(*os.File)) //nolint:forcetypeassert // a terminal is a file
 		fmt.Fprintln(a.errs)
 	default:
-		return "", exit.Usagef("the secret is needed; --client-secret-stdin reads it from standard input")
+		return "", exit.Usagef("no secret given; use --client-secret-stdin to read it from standard input")
 	}
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -242,7 +242,7 @@ func (a *app) chooseLogin(ctx context.Context, api *client.Client, f loginFlags)
 	}
 	fmt.Fprint(a.errs, "Client ID: ")
 	if f.clientID, err = terminal.ReadLine(ctx, a.in); err == nil && f.clientID == "" {
-		err = exit.Usagef("a client ID is needed; an owner of the tenant creates API keys with husk api-key create")
+		err = exit.Usagef("no client ID given; an owner of the tenant can create an API key with \"husk api-key create\"")
 	}
 	return f, err
 }
@@ -269,7 +269,7 @@ func (a *app) loginInBrowser(ctx context.Context, api *client.Client, f loginFla
 			}
 		}
 		if f.oidcClientID == "" {
-			return none, exit.Usagef("%s is not an issuer of this installation; for an issuer of your tenant, --oidc-client-id is needed too", f.issuer)
+			return none, exit.Usagef("%s is not an issuer of this installation; for an issuer of your tenant, add --oidc-client-id", f.issuer)
 		}
 	}
 	issuer, err := oidc.Discover(ctx, api.HTTPClient(), f.issuer, f.oidcClientID)
@@ -312,8 +312,9 @@ func logoutCommand(a *app) *cobra.Command {
 		Use:   "logout",
 		Short: "Forget the credentials of the current context",
 		Long: `Forget the credentials of the current context, or of the one that --context names.
-Its URL and tenant stay, so that husk login logs in again. husk revokes a refresh
-token at its issuer. It does not delete an API key; husk api-key delete does that.`,
+husk keeps the context's URL and tenant, so you can log in again with husk login.
+husk revokes a refresh token at its issuer. It does not delete an API key; to do
+that, use husk api-key delete.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, c, err := connect.Contexts()

@@ -32,8 +32,8 @@ func logsCommand(a *app) *cobra.Command {
 		Long: `Print the log of a container. With several containers, each line begins with the
 name of its container.
 
-With --follow the log ends when the container has ended for good. If the
-connection is lost, husk opens it again and continues after the last line.`,
+With --follow, husk prints new lines until the container ends and is not restarted.
+If the connection is lost, husk opens it again and continues after the last line.`,
 		Example: `  husk logs web
   husk logs -f --tail 20 --timestamps web -c nginx
   husk logs -f --since 10m --all-containers web`,
@@ -41,12 +41,13 @@ connection is lost, husk opens it again and continues after the last line.`,
 		ValidArgsFunction: a.completeNames("pod"),
 	}
 	fs := cmd.Flags()
-	fs.BoolVarP(&f.follow, "follow", "f", false, "continue with new lines until the container has ended")
-	fs.IntVar(&f.tail, "tail", -1, "only this many of the last lines of each container (default: all)")
+	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended")
+	fs.IntVar(&f.tail, "tail", -1, "number of lines to print from the end of each log (default: all)")
+	fs.Lookup("tail").DefValue = "" // -1 means all
 	fs.BoolVarP(&f.timestamps, "timestamps", "t", false, "print the time before each line")
-	fs.StringVar(&f.since, "since", "", "only lines since a time such as 2026-03-02T09:00:00Z, or of the last 10m")
-	fs.StringArrayVarP(&f.containers, "container", "c", nil, "the container; may be left out if the pod has one, and may be repeated")
-	fs.BoolVar(&f.all, "all-containers", false, "all containers of the pod")
+	fs.StringVar(&f.since, "since", "", "print only lines since a time (2026-03-02T09:00:00Z) or a duration ago (10m)")
+	fs.StringArrayVarP(&f.containers, "container", "c", nil, "container name; optional if the pod has only one container; may be repeated")
+	fs.BoolVar(&f.all, "all-containers", false, "print the logs of all containers of the pod")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.containers = append(f.containers, args[1:]...)
 		if cmd.Flags().Changed("tail") && f.tail < 0 {

@@ -14,6 +14,7 @@ import (
 
 func nodesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Nodes)
+	cmd.Short = "List nodes, and change how pods are scheduled to them"
 	cmd.AddCommand(
 		setNodeCommand(a),
 		updateNodeCommand(a, "cordon NODE", "Do not schedule new pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
@@ -22,7 +23,7 @@ func nodesCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// updateNodeCommand is a command that always changes a node in the same way.
+// updateNodeCommand makes a command that always changes a node in the same way.
 func updateNodeCommand(a *app, use, short, done string, change openapi.NodeUpdate) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.updateNode(cmd.Context(), args[0], done, change)
@@ -59,8 +60,8 @@ replace all labels and taints of the node; --label "" and --taint "" remove them
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&pool, "pool", "", "pool of the node")
-	cmd.Flags().StringArrayVar(&labels, "label", nil, "NAME=VALUE; may be repeated")
-	cmd.Flags().StringArrayVar(&taints, "taint", nil, "NAME or NAME=VALUE; only pods that tolerate it are scheduled to the node; may be repeated")
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "label of the node, NAME=VALUE; may be repeated")
+	cmd.Flags().StringArrayVar(&taints, "taint", nil, "taint of the node, NAME or NAME=VALUE; only pods that tolerate it are scheduled to the node; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var change openapi.NodeUpdate
 		changed := cmd.Flags().Changed
@@ -99,6 +100,7 @@ func nonEmpty(words []string) (rest []string) {
 
 func poolsCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Pools)
+	cmd.Short = "List pools of nodes, and create or change them"
 	ratio := float32(1)
 	set := &cobra.Command{
 		Use: "set NAME", Short: "Create a pool, or change it", Args: cobra.ExactArgs(1),
@@ -118,7 +120,7 @@ no new pod is scheduled to it until its allocation is below the limit.`,
 			return err
 		},
 	}
-	set.Flags().Float32Var(&ratio, "cpu-overcommit", 1, "how much CPU may be allocated, as a multiple of what the nodes have")
+	set.Flags().Float32Var(&ratio, "cpu-overcommit", 1, "CPU that may be allocated, as a multiple of the nodes' CPU")
 	cmd.AddCommand(set, &cobra.Command{Use: "delete NAME", Short: "Delete a pool that has no nodes", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		c, err := a.connect()
 		if err != nil {
@@ -137,17 +139,17 @@ func defragmentCommand(a *app) *cobra.Command {
 	moves, pool, apply := 100, "", false
 	cmd := &cobra.Command{
 		Use:   "defragment",
-		Short: "Propose which nodes to drain so that they can be switched off, and drain them",
-		Long: `Propose which nodes can be drained by moving their pods to other nodes that already
-run pods, and show what each move gains. husk does nothing unless --apply is given.
-With --apply it cordons these nodes, and their pods stop and start again on other
-nodes. Disruption limits are respected. A drained node may be switched off; husk
-node uncordon lets pods be scheduled to it again.`,
+		Short: "Propose nodes to drain and switch off; with --apply, drain them",
+		Long: `Propose nodes that can be drained: their pods fit on other nodes that already run
+pods. Show how much capacity each move frees. husk does nothing unless --apply is
+given. With --apply, husk cordons these nodes, and their pods stop and start again
+on other nodes. Disruption limits are respected. A drained node may be switched
+off. To schedule pods to it again, run "husk node uncordon".`,
 		Example: "  husk defragment --max-moves 20\n  husk defragment --max-moves 20 --apply",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().IntVar(&moves, "max-moves", moves, "how many pods may be moved")
-	cmd.Flags().StringVar(&pool, "pool", "", "only nodes of this pool")
+	cmd.Flags().IntVar(&moves, "max-moves", moves, "maximum number of pods to move")
+	cmd.Flags().StringVar(&pool, "pool", "", "propose only nodes of this pool")
 	cmd.Flags().BoolVar(&apply, "apply", false, "drain the nodes")
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -59,7 +59,7 @@ func placementCommand(a *app) *cobra.Command {
 		Short: "Explain why a pod is on its node, or why it is not scheduled",
 		Long: `Explain the last decision of the scheduler about a pod: how many nodes match its
 selectors, tolerations and rules, which resources these nodes lack, and which of
-the tenant's pods would free enough capacity.
+the tenant's own pods could be deleted to make the pod fit.
 
 An operator names the tenant and the pod by ID, and sees all details.`,
 		Example: `  husk placement web

@@ -29,7 +29,7 @@ if it is 0.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: a.completeNames("pod"),
 	}
-	cmd.Flags().StringVar(&address, "address", "127.0.0.1", "the local address to listen on")
+	cmd.Flags().StringVar(&address, "address", "127.0.0.1", "local address to listen on")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var ports []forwarding
 		for _, arg := range args[1:] {

@@ -42,13 +42,14 @@ been imported yet is imported first. Everything after IMAGE goes to the containe
 and replaces the arguments of the image, so flags of husk come before IMAGE. A --
 directly after IMAGE is ignored.
 
-With -i the container has a standard input and gets the input of husk, to its
-end. With -it it has a terminal, which is connected to yours. Ctrl-P Ctrl-Q
-detaches: the pod continues, even with --rm, and husk attach -it attaches again.
+With -i, husk sends its standard input to the container, until end of file. With
+-it, the container also gets a terminal, and husk connects it to yours. Ctrl-P
+Ctrl-Q detaches: the pod continues, even with --rm. To attach again, use husk
+attach -it.
 
-With -d husk prints the pod's name and does not wait. With --wait it waits until
-the pod is running, with --wait=succeeded until it has succeeded, and then prints
-its name.`,
+With -d, husk prints the pod's name and does not wait. With --wait, husk waits
+until the pod is running. With --wait=succeeded, it waits until the pod has
+succeeded. It then prints the pod's name.`,
 		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
   husk run -it --rm registry.example.com/busybox:1 sh
   husk run -i --rm registry.example.com/busybox:1 gzip < notes > notes.gz
@@ -56,7 +57,7 @@ its name.`,
   husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("an image is needed")
+				return errors.New("no image given; add a reference or the ID of an imported image")
 			}
 			return nil
 		},
@@ -75,7 +76,7 @@ its name.`,
 	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and do not wait for the pod")
 	fs.StringVar(&f.wait, "wait", "", "wait until the pod is running or has succeeded, and print its name")
 	fs.Lookup("wait").NoOptDefVal = "running"
-	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the image, and then for the pod")
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for the image, and then for the pod")
 	addDetachKeys(cmd, &f.keys)
 	a.completeWords(cmd, "restart", "no", "on-failure", "always")
 	a.completeWords(cmd, "wait", "running", "succeeded")
@@ -89,7 +90,7 @@ its name.`,
 			return err
 		}
 		if p.Format != "text" && !f.unattended() {
-			return exit.Usagef("--output needs -d or --wait; otherwise husk prints the output of the container")
+			return exit.Usagef("--output requires -d or --wait; otherwise husk prints the output of the container")
 		}
 		if !f.unattended() {
 			f.Terminal = a.hasTerminal(f.Terminal, f.Interactive, "the container")
@@ -115,7 +116,7 @@ func (f runFlags) check() error {
 	switch {
 	case len(f.publish) > 0:
 		return exit.Usagef("--publish: Husk cannot publish ports yet. A pod has its own address, at which all its ports are open to the tenant's " +
-			"other pods; leave -p out, and husk pod NAME shows the address")
+			"other pods; leave -p out, and run \"husk pod NAME\" to see the address")
 	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
 		return exit.Usagef("--wait: %q is not running or succeeded", f.wait)
 	case f.remove && f.unattended() && f.wait != "succeeded":
@@ -147,12 +148,12 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 	defer func() {
 		switch left, ok := errors.AsType[leftError](err); {
 		case ok:
-			r.hint("\n%s is still running; husk attach %s%s attaches to it again, husk delete %s deletes it", kind.Pods.Ref(pod), left.flags, pod.Name, kind.Pods.Ref(pod))
+			r.hint("\n%s is still running; to attach again, run \"husk attach %s%s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), left.flags, pod.Name, kind.Pods.Ref(pod))
 			err = left.why
 		case r.flags.remove:
 			err = errors.Join(err, r.removePod(ctx, pod))
 		case ctx.Err() != nil && !r.flags.detach:
-			r.hint("\n%s is still running; husk logs -f %s follows it, husk delete %s deletes it", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
+			r.hint("\n%s is still running; to follow it, run \"husk logs -f %s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
 		}
 	}()
 	if !r.flags.unattended() && (r.flags.Interactive || r.flags.Terminal) {
@@ -206,7 +207,7 @@ func (r *runner) untilStarted(ctx context.Context, pod openapi.Pod) (openapi.Pod
 	return pod, err
 }
 
-// attend waits until a pod has started, follows its log, and ends as its container does.
+// attend waits until a pod has started, follows its log until the pod has ended, and returns [kind.PodEnd].
 func (r *runner) attend(ctx context.Context, pod openapi.Pod) error {
 	pod, err := r.untilStarted(ctx, pod)
 	if err != nil {
@@ -233,7 +234,7 @@ func (r *runner) attend(ctx context.Context, pod openapi.Pod) error {
 	return kind.PodEnd(pod)
 }
 
-// settled waits until the API says that a pod has ended whose container has. That takes a moment.
+// settled waits until the API reports that the pod has ended. Its container has, and the phase follows a moment later.
 func (r *runner) settled(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
 	return r.client.Pods.Wait(ctx, pod.ID, func(pod openapi.Pod) (bool, error) {
 		if pod.Status.Phase == openapi.PodPhaseStopping {
@@ -246,7 +247,7 @@ func (r *runner) settled(ctx context.Context, pod openapi.Pod) (openapi.Pod, err
 // leftError says that a container continues without this program, and why: the user detached (nil), or the connection was lost.
 type leftError struct {
 	why   error
-	flags string // of the husk attach that attaches again
+	flags string // the flags of husk attach for attaching again
 }
 
 // Error implements error.
@@ -260,13 +261,14 @@ func (e leftError) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e leftError) Unwrap() error { return e.why }
 
-// interact waits until a pod has started, attaches to its container and ends as it does. What the container wrote before comes first.
+// interact waits until a pod has started, and attaches to its container. It prints the container's earlier output first, and returns an error with
+// the container's exit code if that is not 0.
 func (r *runner) interact(ctx context.Context, pod openapi.Pod) error {
 	pod, err := r.untilStarted(ctx, pod)
 	if err != nil {
 		return err
 	}
-	if kind.HasEnded(pod) { // before anybody could attach: it did not wait for input
+	if kind.HasEnded(pod) { // it ended before husk could attach, because it did not wait for input
 		return r.attend(ctx, pod)
 	}
 	o := client.AttachOptions{Stdin: r.flags.Interactive, Terminal: r.flags.Terminal, Backlog: true}
@@ -313,7 +315,7 @@ func (r *runner) removePod(ctx context.Context, pod openapi.Pod) error {
 		if client.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("cannot delete %s; husk delete %s tries again: %w", o.Ref, o.Ref, err)
+		return fmt.Errorf("cannot delete %s; to try again, run \"husk delete %s\": %w", o.Ref, o.Ref, err)
 	}
 	return r.untilGone(ctx, o, removeTime)
 }
@@ -341,7 +343,7 @@ func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts
 }
 
 func addDetachKeys(cmd *cobra.Command, keys *string) {
-	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys, "the keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; none if empty")
+	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys, "keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; empty for none")
 }
 
 func checkDetachKeys(keys string) error {

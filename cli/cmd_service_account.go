@@ -17,7 +17,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 	create := &cobra.Command{
 		Use:     "create NAME --role ROLE",
 		Short:   "Create a service account",
-		Long:    "Create a service account. It has no API key yet; husk api-key create creates one.",
+		Long:    "Create a service account. The account has no API key yet. To create one, run\n\"husk api-key create\".",
 		Example: "  husk service-account create ci --role developer",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -40,7 +40,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.hint("it has no API key yet; husk api-key create NAME --service-account %s creates one", created.Name)
+		a.hint("the account has no API key yet; to create one, run \"husk api-key create NAME --service-account %s\"", created.Name)
 		return kind.ServiceAccounts.Done(p, created, "created")
 	}
 	set := &cobra.Command{
@@ -78,7 +78,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 
 // roleFlag adds --role and returns a function that reads and checks it.
 func (a *app) roleFlag(cmd *cobra.Command) func() (openapi.Role, error) {
-	role := cmd.Flags().String("role", "", "viewer reads, developer also creates and deletes, owner also manages access")
+	role := cmd.Flags().String("role", "", "role: viewer reads, developer also creates and deletes, owner also manages access")
 	a.completeWords(cmd, "role", parse.Roles...)
 	return func() (openapi.Role, error) { return parse.Role("--role", *role) }
 }
@@ -92,7 +92,7 @@ func apiKeysCommand(a *app) *cobra.Command {
 func listKeysCommand(a *app) *cobra.Command {
 	account := ""
 	cmd := listCommand(a, kind.APIKeys(&account))
-	cmd.Flags().StringVar(&account, "service-account", "", "only the keys of this service account")
+	cmd.Flags().StringVar(&account, "service-account", "", "list only the keys of this service account")
 	a.complete(cmd, "service-account", a.namesOf("service-account"))
 	return cmd
 }
@@ -106,7 +106,7 @@ func createKeyCommand(a *app) *cobra.Command {
   husk api-key create prometheus --service-account monitoring --limited-to metrics`,
 		Args: cobra.ExactArgs(1),
 	}
-	account := cmd.Flags().String("service-account", "", "the service account that the key belongs to")
+	account := cmd.Flags().String("service-account", "", "service account that the key belongs to")
 	expires := cmd.Flags().String("expires-in", "", "how long the key is valid, such as 12h or 90d (default: until it is deleted)")
 	limit := cmd.Flags().String("limited-to", "", "restrict the key to one purpose, whatever the role: metrics allows only scraping (default: what the role allows)")
 	a.complete(cmd, "service-account", a.namesOf("service-account"))
@@ -118,7 +118,7 @@ func createKeyCommand(a *app) *cobra.Command {
 			return err
 		}
 		if *account == "" {
-			return exit.Usagef("--service-account is needed; husk service-accounts lists them")
+			return exit.Usagef("no service account given; add --service-account. To list the accounts, run \"husk service-accounts\"")
 		}
 		key := openapi.APIKeyCreate{Name: args[0]}
 		if key.ExpiresInSeconds, err = parse.Lifetime("--expires-in", *expires); err != nil {
@@ -150,7 +150,7 @@ func createKeyCommand(a *app) *cobra.Command {
 			return exit.Usagef("--output: the secret would be lost; use json or yaml")
 		}
 		_, err = fmt.Fprintf(p.Out, "HUSK_CLIENT_ID=%s\nHUSK_CLIENT_SECRET=%s\n", created.ClientID, print.Clean(created.ClientSecret))
-		a.hint("the secret is not shown again; husk login --client-id %s --client-secret-stdin logs in with it", created.ClientID)
+		a.hint("the secret is not shown again; to log in with it, run \"husk login --client-id %s --client-secret-stdin\"", created.ClientID)
 		return err
 	}
 	return cmd

@@ -76,7 +76,7 @@ its kernel. CPU use is averaged over a second.`,
 // topPause is the time between the two samples that a rate needs.
 const topPause = time.Second
 
-// measure samples each pod twice. A pod that does not answer is an error, and the others are returned.
+// measure samples each pod twice. It returns the samples of the other pods even if one does not respond, and reports that one as an error.
 func measure(ctx context.Context, c *client.Client, which []openapi.Pod) ([]use, error) {
 	var failed error
 	sample := func() map[string]openapi.PodStats {

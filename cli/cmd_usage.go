@@ -17,7 +17,7 @@ func usageCommand(a *app) *cobra.Command {
 		Long: `Show the tenant's usage: what pods reserved while their virtual machines were up,
 what volumes reserved while they existed, and what pods sent over the network.
 Without flags it covers this month until now. The usage of an hour is closed ten
-minutes after its end, and does not change from then on.`,
+minutes after its end, and does not change afterwards.`,
 		Example: "  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",
 	}
 	f := cmd.Flags()
@@ -74,7 +74,7 @@ minutes after its end, and does not change from then on.`,
 }
 
 func quotaCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "quota", Short: "Show the tenant's limits and how much of them is used", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "quota", Short: "Show the tenant's limits and current usage", Args: cobra.NoArgs}
 	output := a.outputFlags(cmd, "table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()

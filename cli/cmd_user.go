@@ -32,8 +32,8 @@ argument with an @ is an email address, unless --subject is given.`,
 		Example: "  husk user create dev@example.com --issuer https://login.example.com --role developer",
 		Args:    cobra.ExactArgs(1),
 	}
-	issuer := cmd.Flags().String("issuer", "", "URL of the issuer")
-	subject := cmd.Flags().Bool("subject", false, "the argument is a subject, even if it has an @")
+	issuer := cmd.Flags().String("issuer", "", "URL of the user's OIDC issuer")
+	subject := cmd.Flags().Bool("subject", false, "treat the argument as a subject, even if it has an @")
 	role := a.roleFlag(cmd)
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -43,7 +43,7 @@ argument with an @ is an email address, unless --subject is given.`,
 		}
 		user := openapi.UserCreate{Issuer: *issuer}
 		if user.Issuer == "" {
-			return exit.Usagef("--issuer is needed, the URL of the user's OIDC issuer")
+			return exit.Usagef("no issuer given; add --issuer with the URL of the user's OIDC issuer")
 		}
 		if user.Role, err = role(); err != nil {
 			return err

@@ -23,7 +23,7 @@ func createVolumeCommand(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi")
-	labels := cmd.Flags().StringArray("label", nil, "NAME=VALUE; may be repeated")
+	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
@@ -31,7 +31,7 @@ func createVolumeCommand(a *app) *cobra.Command {
 			return err
 		}
 		if *size == "" {
-			return exit.Usagef("--size is needed, such as --size 10Gi")
+			return exit.Usagef("no size given; add one, such as --size 10Gi")
 		}
 		volume := openapi.VolumeCreate{Name: args[0]}
 		if volume.SizeGiB, err = parse.Size("--size", *size, "Gi"); err != nil {

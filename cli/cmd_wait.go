@@ -33,8 +33,8 @@ the state in time, the exit code is 124.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeKindThenNames,
 	}
-	goal := cmd.Flags().String("for", "", "the state to wait for")
-	timeout := cmd.Flags().Duration("timeout", 10*time.Minute, "how long to wait for each object")
+	goal := cmd.Flags().String("for", "", "state to wait for")
+	timeout := cmd.Flags().Duration("timeout", 10*time.Minute, "maximum time to wait for each object")
 	a.completeWords(cmd, "for", "running", "succeeded", "ended", "available", "ready", "deleted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		refs, err := kind.ParseRefs(args)

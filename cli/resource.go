@@ -22,10 +22,10 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 	output := a.outputFlags(cmd, "table")
 	selector, watch := new(string), new(bool)
 	if k.Labels {
-		cmd.Flags().StringVarP(selector, "selector", "l", "", "only objects with these labels, such as app=web,tier!=test")
+		cmd.Flags().StringVarP(selector, "selector", "l", "", "list only objects with these labels, such as app=web,tier!=test")
 	}
 	if k.Watch != nil {
-		cmd.Flags().BoolVarP(watch, "watch", "w", false, "continue with every change")
+		cmd.Flags().BoolVarP(watch, "watch", "w", false, "keep running, and print every change")
 	}
 	cmd.ValidArgsFunction = a.completeNames(k.Kind)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -93,21 +93,21 @@ type ClientInterface interface {
 
 	// GetLoginOptions List the OIDC issuers for logging in
 	//
-	// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
+	// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is required.
 	//
 	// Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 	GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetKeySet Get the public keys that verify tokens (RFC 7517)
 	//
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 	GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Healthz Check that the process is alive
 	//
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -122,7 +122,7 @@ type ClientInterface interface {
 	// Authorize Send a browser to an OIDC issuer
 	//
 	// Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
-	// with a code for the token endpoint. For everyone; no token is needed.
+	// with a code for the token endpoint. For everyone; no token is required.
 	//
 	// Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 	Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -138,7 +138,7 @@ type ClientInterface interface {
 	// the code that the issuer returned.
 	//
 	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -156,7 +156,7 @@ type ClientInterface interface {
 	// the code that the issuer returned.
 	//
 	// To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -165,7 +165,7 @@ type ClientInterface interface {
 
 	// Readyz Check that the process can serve requests and reach Postgres
 	//
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -962,7 +962,7 @@ type ClientInterface interface {
 
 // GetLoginOptions List the OIDC issuers for logging in
 //
-// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
+// Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is required.
 //
 // Corresponds with GET /.well-known/husk (the `GetLoginOptions` operationId).
 func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -979,7 +979,7 @@ func (c *Client) GetLoginOptions(ctx context.Context, reqEditors ...RequestEdito
 
 // GetKeySet Get the public keys that verify tokens (RFC 7517)
 //
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Corresponds with GET /.well-known/jwks.json (the `GetKeySet` operationId).
 func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -996,7 +996,7 @@ func (c *Client) GetKeySet(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // Healthz Check that the process is alive
 //
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Corresponds with GET /healthz (the `Healthz` operationId).
 func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1031,7 +1031,7 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 // Authorize Send a browser to an OIDC issuer
 //
 // Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
-// with a code for the token endpoint. For everyone; no token is needed.
+// with a code for the token endpoint. For everyone; no token is required.
 //
 // Corresponds with GET /oauth2/authorize (the `Authorize` operationId).
 func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1057,7 +1057,7 @@ func (c *Client) Authorize(ctx context.Context, params *AuthorizeParams, reqEdit
 // the code that the issuer returned.
 //
 // To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1085,7 +1085,7 @@ func (c *Client) IssueTokenWithBody(ctx context.Context, contentType string, bod
 // the code that the issuer returned.
 //
 // To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -1104,7 +1104,7 @@ func (c *Client) IssueTokenWithFormdataBody(ctx context.Context, body IssueToken
 
 // Readyz Check that the process can serve requests and reach Postgres
 //
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {

@@ -45,7 +45,7 @@ func TestTheContractSaysWhoMayCallWhat(t *testing.T) {
 func sayWho(rule accessRule) string {
 	switch {
 	case rule.public:
-		return "For everyone; no token is needed."
+		return "For everyone; no token is required."
 	case len(rule.kinds) > 1:
 		return "For everyone with a token."
 	case slices.Contains(rule.kinds, husk.CallerOperator):

@@ -30,7 +30,7 @@ func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) err
 	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.ID, Wrapped: s.seal.Seal(key, wrapOwner(tenantID))})
 }
 
-// tenantSeal returns the sealer for a tenant's secrets, or for the platform's. q may belong to the tenant or to control.
+// tenantSeal returns the sealer for a tenant's secrets, or for the platform's. q may run as the tenant or as the control role.
 func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*seal.Sealer, error) {
 	if tenantID == platform {
 		return s.seal, nil
@@ -71,7 +71,7 @@ func (s *core) sealFor(ctx context.Context, q *db.Queries, tenantID ID, plain []
 	return tenantSeal.Seal(plain, tenantID.String()+" "+owner), nil
 }
 
-// openFor opens a secret of a tenant. Secrets from before tenants had keys are sealed with the master key.
+// openFor opens a secret of a tenant. Secrets that were stored before tenants had their own keys are sealed with the master key.
 func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed []byte, owner string) ([]byte, error) {
 	tenantSeal, err := s.tenantSeal(ctx, q, tenantID)
 	if err != nil {

@@ -44,11 +44,11 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 			}
 			switch {
 			case r.WaitsForVolume != "":
-				p.WaitsFor = "volume " + r.WaitsForVolume + " is not made yet"
+				p.WaitsFor = "volume " + r.WaitsForVolume + " is not available yet"
 			case r.WaitsForImage != "":
 				p.WaitsFor = "image " + r.WaitsForImage + " is not imported"
 			case p.Scheduling.Gang != nil && p.GangCreated < p.Scheduling.Gang.Size:
-				p.WaitsFor = fmt.Sprintf("%d of the %d pods of gang %q are ordered", p.GangCreated, p.Scheduling.Gang.Size, p.Scheduling.Gang.Name)
+				p.WaitsFor = fmt.Sprintf("%d of the %d pods of gang %q have been created", p.GangCreated, p.Scheduling.Gang.Size, p.Scheduling.Gang.Name)
 			}
 			return p
 		}), err

@@ -425,7 +425,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 		}
 		return pending[0].WaitsFor
 	}
-	if got := waits(); got != "volume data is not made yet" {
+	if got := waits(); got != "volume data is not available yet" {
 		t.Errorf("the pod waits for %q", got)
 	}
 	if err := h.VolumeMade(t.Context(), volume, "123"); err != nil {

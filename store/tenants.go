@@ -157,7 +157,7 @@ func checkQuota(field, what string, used, more, limit int) error {
 	if used+more <= limit {
 		return nil
 	}
-	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were asked for", limit, what, used, more)
+	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were requested", limit, what, used, more)
 }
 
 // TakeTenantTokens takes tokens for API requests of a tenant from a bucket that all servers share. The tenant's quota sets its rate. It

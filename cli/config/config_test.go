@@ -123,7 +123,7 @@ func TestCachedTokenBelongsToItsLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := s.Token("a", "me", now); ok {
-		t.Error("a forgotten token is there")
+		t.Error("a forgotten token still exists")
 	}
 	if err := s.ForgetToken("a"); err != nil {
 		t.Errorf("forgotten twice: %v", err)

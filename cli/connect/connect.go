@@ -36,7 +36,7 @@ func Find(context string) (Target, error) {
 	}
 	name := Current(context, c)
 	if name == "" {
-		return Target{}, &client.LoginError{Detail: "there is no context and HUSK_API is not set; husk login URL creates a context"}
+		return Target{}, &client.LoginError{Detail: "there is no context and HUSK_API is not set; to create a context, run \"husk login URL\""}
 	}
 	found, ok := c.Contexts[name]
 	if !ok {

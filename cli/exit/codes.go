@@ -30,7 +30,7 @@ var Meanings = []struct {
 	Meaning string
 }{
 	{OK, "done"},
-	{Failure, "failure: the pod or image failed, or a file or an answer cannot be read"},
+	{Failure, "failure: the pod or image failed, or a file or a response cannot be read"},
 	{Usage, "the command line or a document is wrong"},
 	{NotFound, "no such object or image"},
 	{Refused, "not logged in, or not allowed"},

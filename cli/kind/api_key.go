@@ -73,7 +73,7 @@ func APIKeys(account *string) Kind[APIKey] {
 	return Kind[APIKey]{
 		View: keyView, Plural: "api-keys", Aliases: []string{"api-key", "key"}, Short: "List API keys, without their secrets",
 		ID:     func(k APIKey) string { return k.ClientID.String() },
-		IfNone: "husk api-key create NAME --service-account ACCOUNT creates one",
+		IfNone: "to create one, run \"husk api-key create NAME --service-account ACCOUNT\"",
 		List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[APIKey, error] {
 			return listKeys(ctx, c, *account)
 		},

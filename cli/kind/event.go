@@ -49,7 +49,7 @@ var Events = Kind[openapi.Event]{
 	},
 }
 
-// namer finds the names of objects, which events do not have. An object that is gone keeps its ID.
+// namer finds the names of objects, which events do not have. The event of a deleted object shows the ID.
 type namer struct {
 	ctx    context.Context //nolint:containedctx // the columns of a view are functions of the object alone
 	client *client.Client

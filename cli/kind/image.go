@@ -40,7 +40,7 @@ var Images = Kind[openapi.Image]{
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Image, error) {
 		return c.Images.Find(ctx, name)
 	},
-	IfNone: "husk image import REFERENCE imports one",
+	IfNone: "to import one, run \"husk image import REFERENCE\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Image, error] {
 		return c.Images.List(ctx)
 	},

@@ -37,7 +37,7 @@ var Issuers = Kind[openapi.OIDCIssuer]{
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.OIDCIssuer, error) {
 		return c.Issuers.Find(ctx, name)
 	},
-	IfNone: "husk issuer create NAME --issuer URL --client-id ID trusts one; users can also log in at the installation's issuers",
+	IfNone: "to trust one, run \"husk issuer create NAME --issuer URL --client-id ID\". Users can also log in at the installation's issuers",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.OIDCIssuer, error] {
 		return c.Issuers.List(ctx)
 	},

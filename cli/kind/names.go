@@ -38,12 +38,12 @@ func listerOf[T any](k Kind[T]) func(ctx context.Context, c *client.Client) ([]s
 // Listable reports whether [Names] knows the kind.
 func Listable(kind string) bool { return listers[kind] != nil }
 
-// Names lists the names of a kind for a completion: each is a word, which a tab and a description may follow.
+// Names lists the names of a kind for shell completion. A description may follow a name, separated by a tab.
 func Names(ctx context.Context, c *client.Client, kind string) ([]string, error) {
 	return listers[kind](ctx, c)
 }
 
-// All are the kinds.
+// All returns the names of all kinds.
 func All() []string {
 	var all []string
 	for _, w := range words {

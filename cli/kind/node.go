@@ -34,12 +34,12 @@ var Nodes = Kind[openapi.Node]{
 			print.WideCol("ID", func(n openapi.Node) string { return n.ID.String() }),
 		},
 	},
-	Plural: "nodes", Aliases: []string{"node"}, Short: "List nodes, and change how pods are scheduled to them",
+	Plural: "nodes", Aliases: []string{"node"}, Short: "List nodes",
 	ID: func(n openapi.Node) string { return n.ID.String() },
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Node, error) {
 		return c.Nodes.Find(ctx, name)
 	},
-	IfNone: "an agent joins with a join token",
+	IfNone: "a node joins when its agent starts with a join token",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Node, error] {
 		return listed(c.Nodes.List(ctx))
 	},

@@ -43,7 +43,7 @@ var Pods = Kind[openapi.Pod]{
 	Plural: "pods", Aliases: []string{"po"}, Short: "List or watch pods", Labels: true,
 	ID:     func(p openapi.Pod) string { return p.ID.String() },
 	Find:   FindPod,
-	IfNone: "husk run IMAGE creates one",
+	IfNone: "to create one, run \"husk run IMAGE\"",
 	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Pod, error] {
 		return c.Pods.List(ctx, client.Select{Labels: q.Labels})
 	},

@@ -8,7 +8,7 @@ import (
 	"husk/openapi"
 )
 
-// PodState is the phase, with the address of a running pod or the exit code of its container.
+// PodState returns the phase, with the address of a running pod or the exit code of its container.
 func PodState(p openapi.Pod) string {
 	text := string(p.Status.Phase)
 	switch {
@@ -20,12 +20,13 @@ func PodState(p openapi.Pod) string {
 	return text
 }
 
-// PodFailed is the error for a pod that failed or was deleted.
+// PodFailed returns the error for a pod that failed or was deleted.
 func PodFailed(pod openapi.Pod) error {
 	return fmt.Errorf("%s is %s", Pods.Ref(pod), print.State(PodState(pod), openapi.Value(pod.Status.Message)))
 }
 
-// ContainerCode is the exit code of the pod's first container that failed, or of any container.
+// ContainerCode returns the exit code of the first container that failed, 0 if containers ended but none failed, or nil if no container has an
+// exit code.
 func ContainerCode(pod openapi.Pod) *int {
 	var code *int
 	for _, s := range pod.Status.Containers {
@@ -36,7 +37,7 @@ func ContainerCode(pod openapi.Pod) *int {
 	return code
 }
 
-// PodEnd is the error for the way in which a pod has ended.
+// PodEnd returns nil for a pod that succeeded, a [client.ExitError] with the container's exit code if that is not 0, and [PodFailed] otherwise.
 func PodEnd(pod openapi.Pod) error {
 	code := ContainerCode(pod)
 	switch {
@@ -49,7 +50,7 @@ func PodEnd(pod openapi.Pod) error {
 	}
 }
 
-// HasEnded reports whether a pod's containers have ended for good.
+// HasEnded reports whether the pod's phase is Succeeded or Failed.
 func HasEnded(p openapi.Pod) bool {
 	return p.Status.Phase == openapi.PodPhaseSucceeded || p.Status.Phase == openapi.PodPhaseFailed
 }

@@ -23,9 +23,9 @@ var Pools = Kind[openapi.Pool]{
 			print.Col("AGE", func(p openapi.Pool) string { return print.Age(p.CreatedAt) }),
 		},
 	},
-	Plural: "pools", Aliases: []string{"pool"}, Short: "List pools of nodes, and create or change them",
+	Plural: "pools", Aliases: []string{"pool"}, Short: "List pools of nodes",
 	ID:     func(p openapi.Pool) string { return p.Name },
-	IfNone: "husk pool set NAME creates one",
+	IfNone: "to create one, run \"husk pool set NAME\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Pool, error] {
 		return listed(c.Pools.List(ctx))
 	},

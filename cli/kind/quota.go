@@ -11,7 +11,7 @@ import (
 type Allowance struct {
 	resource    string
 	used, limit int64
-	counted     bool // whether the use is counted; that of a rate is not
+	counted     bool // whether the resource has a usage; false for rates and for the pod priority
 	text        func(int64) string
 }
 

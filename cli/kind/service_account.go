@@ -26,7 +26,7 @@ var ServiceAccounts = Kind[openapi.ServiceAccount]{
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.ServiceAccount, error) {
 		return c.ServiceAccounts.Find(ctx, name)
 	},
-	IfNone: "husk service-account create NAME --role developer creates one",
+	IfNone: "to create one, run \"husk service-account create NAME --role developer\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.ServiceAccount, error] {
 		return c.ServiceAccounts.List(ctx)
 	},

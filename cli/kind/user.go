@@ -40,7 +40,7 @@ var Users = Kind[openapi.User]{
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.User, error) {
 		return c.Users.Find(ctx, name)
 	},
-	IfNone: "husk user create dev@example.com --issuer URL --role developer grants access to one",
+	IfNone: "to grant a user access, run \"husk user create dev@example.com --issuer URL --role developer\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.User, error] {
 		return c.Users.List(ctx)
 	},

@@ -36,7 +36,7 @@ var Volumes = Kind[openapi.Volume]{
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Volume, error) {
 		return c.Volumes.Find(ctx, name)
 	},
-	IfNone: "husk volume create NAME --size 10Gi creates one",
+	IfNone: "to create one, run \"husk volume create NAME --size 10Gi\"",
 	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Volume, error] {
 		return c.Volumes.List(ctx, client.Select{Labels: q.Labels})
 	},

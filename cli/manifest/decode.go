@@ -17,7 +17,7 @@ type decoder struct {
 	file     string
 	problems MistakeErrors
 	visited  int
-	// reason explains why a field is not accepted, by its path without indexes. It may be nil or return "".
+	// reason returns why Husk does not accept the field at this path (a path without indexes). It may be nil or return "".
 	reason func(path string) string
 }
 
@@ -149,7 +149,7 @@ var indexes = regexp.MustCompile(`\[\d+\]`)
 
 func (d *decoder) unknown(key, value *yaml.Node, path string) {
 	if d.reason != nil {
-		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // as kubectl prints them; they have no meaning
+		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // kubectl prints null fields and an empty status; ignore them
 			return
 		}
 		if why := d.reason(indexes.ReplaceAllString(path, "[]")); why != "" {
@@ -231,7 +231,7 @@ func (d *decoder) value(node *yaml.Node, into reflect.Value, path string) {
 		}
 		into.SetInt(n)
 	default:
-		panic("manifest: no document has a " + into.Type().String()) // a field was added to a struct without its kind being added here
+		panic("manifest: cannot decode into " + into.Type().String()) // a struct has a field whose kind this switch does not handle
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
 const maxFile = 16 << 20
 
-// Load reads all documents of files. The file - is in, and a directory stands for its .yaml, .yml and .json files, sorted by name. It reports
+// Load reads all documents of files. The file - is in, and a directory means its .yaml, .yml and .json files, sorted by name. It reports
 // all mistakes of all documents together.
 func Load(files []string, in io.Reader) ([]Document, error) {
 	var docs []Document

@@ -111,7 +111,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion and kind are needed: %s with Pod, Volume or Image, or v1 with Pod", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; set them to %s and Pod, Volume or Image, or to v1 and Pod", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
 		var p kubernetesPod
 		d.reason = kubernetesReason
@@ -132,7 +132,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 		var i imageDocument
 		d.strict(node, &i)
 		if i.Reference == "" {
-			d.fail(node, "reference", "a reference is needed, such as registry.example.com/nginx:1.22")
+			d.fail(node, "reference", "no reference given; add one, such as registry.example.com/nginx:1.22")
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
@@ -172,7 +172,7 @@ var nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 func (d *decoder) checkName(node *yaml.Node, path, name string) {
 	switch {
 	case name == "":
-		d.fail(node, path, "a name is needed")
+		d.fail(node, path, "no name given; add one")
 	case !nameForm.MatchString(name):
 		d.fail(node, path, "%q is not a name: use at most 63 lower-case letters, digits and dashes, and begin and end with a letter or a digit", name)
 	}

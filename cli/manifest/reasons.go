@@ -52,7 +52,8 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.containers[].terminationMessagePolicy": "messages come from the container's log; leave it out",
 }
 
-// kubernetesReason explains a field by its path without indexes. A path in the table that ends in a dot stands for all fields below it.
+// kubernetesReason returns why Husk does not accept the field at this path (a path without indexes). An entry of the table that ends in a dot
+// applies to all fields below it.
 func kubernetesReason(path string) string {
 	if why, ok := kubernetesReasons[path]; ok {
 		return why

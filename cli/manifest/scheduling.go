@@ -76,7 +76,7 @@ func (p kubernetesScheduling) scheduling(d *decoder, node *yaml.Node) *openapi.S
 	var rules []openapi.SchedulingRule
 	rule := func(kind openapi.SchedulingRuleKind, path, topology string, selector kubernetesSelector, skew *int) {
 		if len(selector.MatchLabels) != 1 {
-			d.fail(node, path+".labelSelector", "exactly one label in matchLabels is needed")
+			d.fail(node, path+".labelSelector", "matchLabels must have exactly one label")
 			return
 		}
 		for k, v := range selector.MatchLabels {

@@ -17,7 +17,7 @@ func Role(what, text string) (openapi.Role, error) {
 		return openapi.Role(text), nil
 	}
 	if text == "" {
-		return "", exit.Usagef("%s is needed: viewer reads, developer also creates and deletes, owner also manages access", what)
+		return "", exit.Usagef("no role given; set %s: viewer reads, developer also creates and deletes, owner also manages access", what)
 	}
 	return "", exit.Usagef("%s: %q is not viewer, developer or owner", what, text)
 }

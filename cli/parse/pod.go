@@ -10,7 +10,7 @@ import (
 	"husk/openapi"
 )
 
-// Pod are the flags that describe a pod with one container.
+// Pod holds the flags that describe a pod with one container.
 type Pod struct {
 	Interactive, Terminal bool
 
@@ -21,18 +21,18 @@ type Pod struct {
 
 // AddTo adds the flags.
 func (f *Pod) AddTo(fs *pflag.FlagSet) {
-	fs.StringVar(&f.name, "name", "", "name of the pod (default: made from the image)")
+	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
 	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, including its kernel, such as 256m or 1g")
-	fs.StringArrayVarP(&f.env, "env", "e", nil, "NAME=VALUE, or NAME to take the value from this environment; may be repeated")
-	fs.StringArrayVar(&f.envFiles, "env-file", nil, "a file with lines NAME=VALUE; may be repeated")
-	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "VOLUME:/path or VOLUME:/path:ro; may be repeated")
-	fs.StringArrayVarP(&f.labels, "label", "l", nil, "NAME=VALUE; may be repeated")
-	fs.StringVar(&f.entrypoint, "entrypoint", "", "the program to run instead of the image's entrypoint")
-	fs.StringVar(&f.restart, "restart", "no", "no, on-failure or always")
+	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
+	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
+	fs.StringArrayVarP(&f.labels, "label", "l", nil, "add a label, NAME=VALUE; may be repeated")
+	fs.StringVar(&f.entrypoint, "entrypoint", "", "run this program instead of the image's entrypoint")
+	fs.StringVar(&f.restart, "restart", "no", "when to restart the container: no, on-failure or always")
 	fs.StringVarP(&f.user, "user", "u", "", "user or user:group (default: the image's)")
 	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
-	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "give the container a standard input, and send it this program's; with -d or --wait it stays open for husk attach -i")
+	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "send husk's standard input to the container; with -d or --wait, keep the container's standard input open for husk attach -i")
 	fs.BoolVarP(&f.Terminal, "tty", "t", false, "give the container a terminal")
 	f.scheduling.AddTo(fs)
 }

@@ -10,7 +10,7 @@ import (
 	"husk/openapi"
 )
 
-// Scheduling are the flags that say to which nodes a pod may be scheduled.
+// Scheduling holds the flags that say to which nodes a pod may be scheduled.
 type Scheduling struct {
 	selectors, preferred, tolerations, affinity, antiAffinity, spread []string
 	priority                                                          int
@@ -19,14 +19,14 @@ type Scheduling struct {
 
 // AddTo adds the flags.
 func (f *Scheduling) AddTo(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.selectors, "node-selector", nil, "NAME=VALUE, a label that the node must have; may be repeated")
-	fs.StringArrayVar(&f.preferred, "prefer-node", nil, "NAME=VALUE, a label of preferred nodes; may be repeated")
-	fs.StringArrayVar(&f.tolerations, "tolerate", nil, "a taint that the pod tolerates; may be repeated")
-	fs.StringArrayVar(&f.affinity, "affinity", nil, "LABEL=VALUE:TOPOLOGY, only in a topology domain that runs a pod with this label, such as app=cache:zone; may be repeated")
-	fs.StringArrayVar(&f.antiAffinity, "anti-affinity", nil, "LABEL:TOPOLOGY, no two pods with the same value of this label in one topology domain, such as app:node; may be repeated")
-	fs.StringArrayVar(&f.spread, "spread", nil, "LABEL:TOPOLOGY, pods with the same value of this label evenly over the topology domains, such as app:zone; may be repeated")
-	fs.IntVar(&f.priority, "priority", 0, "pods with a higher priority are scheduled first and may preempt those with a lower one")
-	fs.DurationVar(&f.lifetime, "expected-lifetime", 0, "how long the pod will run approximately, a hint for the scheduler")
+	fs.StringArrayVar(&f.selectors, "node-selector", nil, "NAME=VALUE, run the pod only on nodes with this label; may be repeated")
+	fs.StringArrayVar(&f.preferred, "prefer-node", nil, "NAME=VALUE, prefer nodes with this label; may be repeated")
+	fs.StringArrayVar(&f.tolerations, "tolerate", nil, "tolerate this taint: the pod may run on nodes that have it; may be repeated")
+	fs.StringArrayVar(&f.affinity, "affinity", nil, "LABEL=VALUE:TOPOLOGY, run the pod only in a topology domain that runs a pod with this label, or in any domain if no pod has it, such as app=cache:zone; may be repeated")
+	fs.StringArrayVar(&f.antiAffinity, "anti-affinity", nil, "LABEL:TOPOLOGY, do not run two pods with the same value of this label in one topology domain, such as app:node; may be repeated")
+	fs.StringArrayVar(&f.spread, "spread", nil, "LABEL:TOPOLOGY, spread pods with the same value of this label evenly over the topology domains, such as app:zone; may be repeated")
+	fs.IntVar(&f.priority, "priority", 0, "priority of the pod: pods with a higher priority are scheduled first and may preempt pods with a lower one")
+	fs.DurationVar(&f.lifetime, "expected-lifetime", 0, "approximate run time of the pod; a hint for the scheduler")
 	for _, old := range []struct {
 		name, now string
 		to        *[]string
@@ -36,7 +36,7 @@ func (f *Scheduling) AddTo(fs *pflag.FlagSet) {
 	}
 }
 
-// Scheduling is nil if none of the flags was given.
+// Scheduling returns the constraints, or nil if none of the flags was given.
 func (f *Scheduling) Scheduling() (*openapi.Scheduling, error) {
 	var s openapi.Scheduling
 	asked := false
@@ -98,7 +98,7 @@ func (f *Scheduling) Scheduling() (*openapi.Scheduling, error) {
 		asked, s.ExpectedLifetimeSeconds = true, &seconds
 	}
 	if !asked {
-		return nil, nil //nolint:nilnil // nothing was asked for
+		return nil, nil //nolint:nilnil // no constraints
 	}
 	return &s, nil
 }

@@ -54,7 +54,7 @@ func TestInputIsPassedOnUntilTheDetachKeys(t *testing.T) {
 	}
 }
 
-// However input is cut into reads, what is passed on is what precedes the keys, or all of it if they are not there.
+// The bytes before the detach keys are passed on, or all bytes if the input has no such keys, however the input is split into reads.
 func FuzzDetachKeys(f *testing.F) {
 	f.Add([]byte("ls\n\x10\x10\x11more"), []byte("\x10\x11"), uint8(1))
 	f.Add([]byte("aaaab"), []byte("aab"), uint8(2))
@@ -74,7 +74,7 @@ func FuzzDetachKeys(f *testing.F) {
 			got = append(got, d.rest()...)
 		}
 		if d.left != found || !bytes.Equal(got, before) {
-			t.Errorf("passed on %q of %q; left %v, the keys are there: %v", got, typed, d.left, found)
+			t.Errorf("passed on %q of %q; left %v, keys found: %v", got, typed, d.left, found)
 		}
 	})
 }

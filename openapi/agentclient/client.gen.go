@@ -137,7 +137,7 @@ type ClientInterface interface {
 	//
 	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
 	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -148,7 +148,7 @@ type ClientInterface interface {
 	//
 	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
 	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
-	// For everyone; no token is needed.
+	// For everyone; no token is required.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -289,7 +289,7 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 //
 // A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
 // before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Takes any type of body and a specified content type.
 //
@@ -310,7 +310,7 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 //
 // A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
 // before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
-// For everyone; no token is needed.
+// For everyone; no token is required.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// ScheduleBatch is how many pending pods one pass takes at most: enough to spread the cost of a statement over many pods, and few enough that a
-	// pass takes less than a second.
+	// ScheduleBatch is the maximum number of pending pods per pass. It is large, so that one statement serves many pods. A pass of this size still
+	// takes less than a second.
 	ScheduleBatch = 10_000
-	// wakeBatch is how many deferred pods are retried at once when capacity is freed.
+	// wakeBatch is the maximum number of deferred pods that are retried at once when capacity is freed.
 	wakeBatch = 1000
 	// wasteEvery is how often the stranded capacity is measured while there is nothing to place.
 	wasteEvery = 15 * time.Second
@@ -29,12 +29,12 @@ type scheduling struct {
 	log     *slog.Logger
 	metrics *metrics
 	index   *index
-	free    map[store.ID]husk.Resources // how much capacity each node had free, to notice where some was freed
-	counted time.Time                   // when the stranded capacity was
+	free    map[store.ID]husk.Resources // free capacity of each node, to notice where capacity was freed
+	counted time.Time                   // when the stranded capacity was last measured
 }
 
 // pass packs the pending pods that are due, and commits the batch in one statement. It defers pods that do not fit and records why, and evicts pods of
-// lower priority in favour of those with a higher one. A pass that dies has placed either all of its batch or nothing.
+// lower priority in favour of those with a higher one. If a pass fails midway, it has placed either its whole batch or nothing.
 func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	pending, err := p.store.PendingPods(ctx, ScheduleBatch)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 		return err
 	}
 	if p.index.rebuilt {
-		p.free = nil // not only capacity may have changed, but also what rules nodes out
+		p.free = nil // the constraints that rule out nodes may have changed too, so treat all free capacity as freed
 	}
 	if freed := p.freed(nodes); waiting && freed != (husk.Resources{}) {
 		woken, err := p.store.Wake(ctx, freed, wakeBatch)
@@ -70,11 +70,11 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	}
 	placed, refused, err := p.place(ctx, epoch, pending)
 	if err != nil {
-		p.index.reset() // the next sync reads again what was committed
+		p.index.reset() // the next sync re-reads the committed state
 		return err
 	}
 	if placed+refused < len(pending) || placed > 0 && len(pending) == ScheduleBatch {
-		return ErrMore // something has changed, or there is more
+		return ErrMore // the database changed, so some pods were neither placed nor refused, or the batch was full
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	pods := make([]scheduler.Pod, len(due))
 	for i, d := range due {
 		pods[i] = p.index.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.Labels, d.Scheduling)
-		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // a pod of the gang that was evicted is placed on its own
+		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // if other pods of the gang are already placed, this pod was evicted: place it alone
 			pods[i].Gang = d.TenantID.String() + "/" + g.Name
 		}
 	}
@@ -135,7 +135,7 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	return placed, len(refusals), p.store.Refuse(ctx, refusals)
 }
 
-// ready leaves out pods that wait for one of their own objects, and gangs that are not complete in the batch.
+// ready separates the pods that can be placed from those that wait for a volume, an image or the rest of their gang.
 func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []store.PendingPod, refusals []store.Refusal) {
 	type gang struct {
 		tenant store.ID
@@ -163,7 +163,7 @@ func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []sto
 	return due, refusals
 }
 
-// commit writes the placements, and reverts those in the index that the database refused.
+// commit writes the placements to the database. It removes placements that the database refused from the index.
 func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision) (int, error) {
 	batch := make([]store.Placement, 0, len(due))
 	handles := make(map[store.PodKey]scheduler.Handle, len(due))

@@ -10,7 +10,7 @@ import (
 	"husk/store"
 )
 
-func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
+func TestScrapesOverTheFreeLimitCountAsRequests(t *testing.T) {
 	t.Parallel()
 	l := &copies{scrapes: map[store.ID]*rate.Limiter{}}
 	tenant, now := uuid.New(), time.Now()
@@ -23,10 +23,10 @@ func TestScrapesBeyondTheFreeOnesCountAsRequests(t *testing.T) {
 		return n
 	}
 	if n := free(); n != scrapesAtOnce {
-		t.Errorf("%d of 100 scrapes at once are free", n)
+		t.Errorf("%d of 100 simultaneous scrapes are free, want %d", n, scrapesAtOnce)
 	}
 	if !l.Free(uuid.New(), now) {
-		t.Error("of another tenant no scrape is free")
+		t.Error("another tenant's first scrape is not free")
 	}
 	now = now.Add(time.Second)
 	if n := free(); n != scrapesPerSecond {

@@ -1,4 +1,4 @@
-// Package contract holds what a server answers to openapi.yaml, in tests of the server alone and end to end.
+// Package contract checks the server's responses against openapi.yaml, in the server's own tests and in the end-to-end tests.
 package contract
 
 import (
@@ -19,8 +19,8 @@ import (
 	"husk/openapi"
 )
 
-// Transport reports every answer that is not what the contract says: its status, its content type, its body, a header that is missing,
-// or a problem code that the operation does not list. Streams pass unread.
+// Transport reports every response that violates the contract: a wrong status, content type or body, a missing header, or a problem code
+// that the operation does not list. It does not read streams.
 type Transport struct {
 	Next   http.RoundTripper
 	Report func(format string, args ...any)
@@ -35,7 +35,7 @@ func New(next http.RoundTripper, report func(format string, args ...any)) (*Tran
 	if err != nil {
 		return nil, err
 	}
-	spec.Servers = nil // at whatever address it is
+	spec.Servers = nil // accept any server address
 	router, err := gorillamux.NewRouter(spec)
 	return &Transport{next, report, spec, router}, err
 }
@@ -48,7 +48,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil && resp.StatusCode != http.StatusNoContent && resp.StatusCode != http.StatusFound {
-		t.Report("%s %s answers with the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
+		t.Report("the response to %s %s has the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
 	}
 	if media != "application/json" && media != "application/problem+json" {
 		return resp, nil
@@ -62,7 +62,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if err := t.check(r, resp, media, body); err != nil {
-		t.Report("%s %s answers %s %s, which is not in the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
+		t.Report("the response to %s %s, %s %s, violates the contract: %v", r.Method, r.URL.Path, resp.Status, body, err)
 	}
 	return resp, nil
 }
@@ -74,7 +74,7 @@ func (t *Transport) check(r *http.Request, resp *http.Response, media string, bo
 			return err
 		}
 		if p.Status != resp.StatusCode || p.Code == "" || p.RequestID == nil || resp.Header.Get("X-Request-Id") != *p.RequestID || p.Title == "" {
-			return fmt.Errorf("the problem does not fit its answer: %+v", p)
+			return fmt.Errorf("the problem does not match the response's status or X-Request-Id, or lacks a code or title: %+v", p)
 		}
 		if err := t.Listed(r, p.Code); err != nil {
 			return err
@@ -107,7 +107,7 @@ func declares(op *openapi3.Operation, status int, header string) bool {
 // Listed reports whether the contract lists this problem code for this request's operation.
 func (t *Transport) Listed(r *http.Request, code string) error {
 	allowed := texts(t.spec.Extensions["x-common-problem-codes"])
-	operation := "a path that is not there"
+	operation := "an unknown path"
 	if route, _, err := t.router.FindRoute(r); err != nil {
 		allowed = append(allowed, "not_found")
 	} else {

@@ -1,4 +1,4 @@
-// Command demo does the main job on what `huskd dev` has started, over the API as a tenant does: it imports OCI images, creates a volume
+// Command demo shows Husk's main use on an installation that `huskd dev` has started. It calls the API as a tenant: it imports OCI images, creates a volume
 // and a pod with two containers, and shows that the pod runs, serves HTTP and writes to its volume in Ceph. If it is called again, it shows
 // the same pod.
 package main
@@ -237,7 +237,7 @@ func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 	return d.table(pod)
 }
 
-// table prints how long each step took: those of this command, and those of the pod's own way.
+// table prints how long each step took: those of this command, and those of the pod's timeline.
 func (d *demo) table(pod openapi.Pod) error {
 	t := pod.Status.Timeline
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -251,13 +251,13 @@ func (d *demo) table(pod openapi.Pod) error {
 		what string
 	}{
 		{t.PlacedAt, "pod: accepted → placed"},
-		{t.DomainStartingAt, "pod: → the agent asks libvirt"},
-		{t.DomainStartedAt, "pod: → its machine is on"},
-		{t.GuestReadyAt, "pod: → husk-init answers"},
-		{t.RunningAt, "pod: → its containers run"},
+		{t.DomainStartingAt, "pod: → the agent calls libvirt"},
+		{t.DomainStartedAt, "pod: → virtual machine is running"},
+		{t.GuestReadyAt, "pod: → husk-init responds"},
+		{t.RunningAt, "pod: → containers are running"},
 	} {
 		if at.when != nil && at.when.Sub(last) > patience {
-			last = *at.when // it was started again later, as after make down; the wait between is not its way
+			last = *at.when // the pod was started again later, for example after make down; leave the time between out
 		} else if at.when != nil {
 			line(at.when.Sub(last), at.what)
 			last = *at.when

@@ -137,7 +137,7 @@ func (t text) mentions(program string) []Mention {
 
 // verbs are words that follow the name of a program in a sentence.
 var verbs = strings.Fields(`
-	accepts also asks come does ends exits finds has is keeps logs master must opens prints reads revokes says then waits writes
+	accepts also asks come connects cordons deletes does ends exits finds has imports is keeps logs master must opens prints reads reports revokes says sends stops then waits would writes
 `)
 
 // Check finds what is wrong with a mention of a command: the command does not exist, or it does not have the flag.

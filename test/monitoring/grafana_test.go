@@ -44,7 +44,7 @@ type datasource struct{ Type, UID string }
 // units are those of Grafana that the dashboards use.
 var units = []string{"none", "percentunit", "s", "bytes", "Bps", "pps", "iops", "ops", "reqps"}
 
-// dashboards are the files, each with the metrics of its Prometheus and the names that its rules record.
+// dashboards returns the files, each with the metrics of its Prometheus and the names that its rules record.
 func dashboards(t *testing.T) map[string]ruleFile {
 	t.Helper()
 	of := map[string]ruleFile{"husk-operator.json": ruleFiles[0], "husk-tenant.json": ruleFiles[1]}
@@ -74,7 +74,7 @@ func open(t *testing.T, name string) (d dashboard, raw string) {
 
 var valuesOf = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
 
-// queries are all that a dashboard asks Prometheus for, as Prometheus is asked.
+// queries returns all queries of a dashboard, in the form in which Prometheus gets them.
 func (d dashboard) queries(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -121,7 +121,7 @@ func TestDashboardsAskWhatPrometheusUnderstands(t *testing.T) {
 	}
 }
 
-func TestDashboardsAskForWhatIsThere(t *testing.T) {
+func TestDashboardsUseExportedMetrics(t *testing.T) {
 	t.Parallel()
 	for name, of := range dashboards(t) {
 		d, _ := open(t, name)
@@ -131,7 +131,7 @@ func TestDashboardsAskForWhatIsThere(t *testing.T) {
 		}
 		for _, q := range queries {
 			for _, wrong := range of.metrics(t).wrong(q, recorded(of.rules(t))) {
-				t.Errorf("%s: %s asks for %s", name, q, wrong)
+				t.Errorf("%s: %s uses %s", name, q, wrong)
 			}
 		}
 	}

@@ -126,7 +126,7 @@ var (
 	grouping = regexp.MustCompile(`\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 )
 
-// wrong names what an expression asks for and nobody exports. It is no parser of PromQL; promtool is.
+// wrong returns the metrics and labels that an expression uses and nobody exports. It does not parse PromQL; promtool does.
 func (m series) wrong(expr string, recorded []string) []string {
 	var found []string
 	plain := quoted.ReplaceAllString(expr, `""`)

@@ -1,4 +1,4 @@
-// Package monitoring_test holds what deploy/ gives to Prometheus and Grafana to what the code exports: a metric that is renamed fails here.
+// Package monitoring_test checks that the rules and dashboards in deploy/ use only metrics that the code exports. Renaming a metric makes it fail.
 package monitoring_test
 
 import (
@@ -15,7 +15,7 @@ import (
 
 const deploy = "../../deploy"
 
-// ruleFile is a file of rules, with the metrics that its Prometheus has.
+// ruleFile is a rules file, with the metrics that its Prometheus scrapes.
 type ruleFile struct {
 	name, tests string
 	metrics     func(t *testing.T) series
@@ -51,7 +51,7 @@ func (f ruleFile) rules(t *testing.T) []rule {
 	return all
 }
 
-// recorded are the names that the rules give to what they work out.
+// recorded returns the names of the recording rules.
 func recorded(rules []rule) []string {
 	var names []string
 	for _, r := range rules {
@@ -71,20 +71,20 @@ func promtool(t *testing.T, args ...string) {
 	}
 }
 
-func TestConfigurationsAreGood(t *testing.T) {
+func TestConfigurationsAreValid(t *testing.T) {
 	t.Parallel()
-	promtool(t, "check", "config", "prometheus.yml") // with the rules that they name
+	promtool(t, "check", "config", "prometheus.yml") // promtool also checks the rule files that a configuration names
 	promtool(t, "check", "config", "prometheus-tenant.yml")
 }
 
-func TestRulesDoWhatTheirTestsSay(t *testing.T) {
+func TestRulesPassTheirTests(t *testing.T) {
 	t.Parallel()
 	for _, f := range ruleFiles {
 		promtool(t, "test", "rules", f.tests)
 	}
 }
 
-func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
+func TestEveryAlertIsTestedAndDescribed(t *testing.T) {
 	t.Parallel()
 	for _, f := range ruleFiles {
 		tests, err := os.ReadFile(filepath.Join(deploy, f.tests))
@@ -101,32 +101,32 @@ func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
 			}
 			seen[r.Alert] = true
 			if fires := regexp.MustCompile(`labels: '\{alertname="` + r.Alert + `"`); !fires.Match(tests) {
-				t.Errorf("%s never sees %s fire", f.tests, r.Alert)
+				t.Errorf("%s has no test in which %s fires", f.tests, r.Alert)
 			}
 			if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
 				t.Errorf("%s has the severity %q", r.Alert, r.Labels["severity"])
 			}
 			if r.Annotations["summary"] == "" || len(r.Annotations["description"]) < 40 {
-				t.Errorf("%s does not say what it is and what to do: %v", r.Alert, r.Annotations)
+				t.Errorf("%s has no summary, or a description shorter than 40 characters: %v", r.Alert, r.Annotations)
 			}
 		}
 	}
 }
 
-func TestRulesAskForWhatIsThere(t *testing.T) {
+func TestRulesUseExportedMetrics(t *testing.T) {
 	t.Parallel()
 	for _, f := range ruleFiles {
 		rules, m := f.rules(t), f.metrics(t)
 		for _, r := range rules {
 			for _, wrong := range m.wrong(r.Expr, recorded(rules)) {
-				t.Errorf("%s: %s%s asks for %s", f.name, r.Record, r.Alert, wrong)
+				t.Errorf("%s: rule %s%s uses %s", f.name, r.Record, r.Alert, wrong)
 			}
 		}
 	}
 }
 
-// What this file finds in an expression is tried too: a check that sees nothing finds nothing wrong.
-func TestWhatIsNotThereIsFound(t *testing.T) {
+// The checks themselves are tested too. Otherwise a check that never reports anything would pass.
+func TestUnknownMetricsAreReported(t *testing.T) {
 	t.Parallel()
 	m := operatorMetrics(t)
 	for expr, want := range map[string]string{
@@ -137,7 +137,7 @@ func TestWhatIsNotThereIsFound(t *testing.T) {
 		`job:husk_nothing:sum > 1`:                    "job:husk_nothing:sum, which no rule records",
 		`sum by (fase) (husk_pods)`:                   "the label fase, which no metric has",
 
-		// And what is there is not.
+		// Existing metrics and labels are not reported.
 		`sum by (phase) (husk_pods{phase=~"a|b"}) / on (phase) job:known:sum`:    "",
 		`rate(husk_loop_duration_seconds_count{loop="x", job="y"}[5m]) > 1e3`:    "",
 		`histogram_quantile(0.9, husk_scheduler_latency_seconds_bucket{le="1"})`: "",

@@ -81,7 +81,7 @@ test("a viewer finds no controls that change anything", async () => {
     );
   }
   expect(Object.fromEntries(Object.entries(found).filter(([, names]) => names.length > 0))).toEqual({});
-  // Opening the addresses directly does not help.
+  // The viewer cannot open the pages by their URLs either.
   await open(page, `/pods/${pod.id}?tab=terminal`);
   expect(await page.locator(".xterm").count()).toBe(0);
   await open(page, "/pods/new");
@@ -100,7 +100,7 @@ test("a viewer finds no controls that change anything", async () => {
   ]);
 });
 
-test("another tenant sees none of it", async () => {
+test("another tenant sees neither the pod nor the volume", async () => {
   const page = await signedIn(setup.stranger);
   expectFaults(/404 \(Not Found\)/);
   for (const [path, heading] of [
@@ -153,7 +153,7 @@ test("everything that a tenant writes is shown as text", async () => {
   expect(await page.locator("img, svg[onload], script:not([src])").count()).toBe(0);
 });
 
-test("the page has a content security policy that blocks everything else", async () => {
+test("the content security policy blocks inline scripts, markup and requests to other origins", async () => {
   const page = await signedIn(setup.owner);
   const answer = await page.request.get("/ui/");
   const policy = answer.headers()["content-security-policy"] ?? "";

@@ -12,7 +12,7 @@ import { applyTheme } from "./ui/theme";
 const queries = new QueryClient({
   defaultOptions: {
     queries: {
-      networkMode: "always", // a browser that reports to be offline can still reach a server on the same machine
+      networkMode: "always", // a browser that reports that it is offline can still reach a server on the same machine
       staleTime: 5_000,
       retry: (times, err) =>
         times < 3 && err instanceof ApiError && (err.code === "unreachable" || err.code === "unavailable" || err.code === "rate_limited"),

@@ -24,7 +24,7 @@ export interface paths {
          *     the code that the issuer returned.
          *
          *     To renew a valid access token, send it as the `subject_token` with the type access_token. This works until twelve hours after the login.
-         *     For everyone; no token is needed.
+         *     For everyone; no token is required.
          */
         post: operations["issueToken"];
         delete?: never;
@@ -43,7 +43,7 @@ export interface paths {
         /**
          * Send a browser to an OIDC issuer
          * @description Redirects to the authorization endpoint of an issuer that is configured in Husk (RFC 6749, 4.1.1). The issuer then sends the browser back
-         *     with a code for the token endpoint. For everyone; no token is needed.
+         *     with a code for the token endpoint. For everyone; no token is required.
          */
         get: operations["authorize"];
         put?: never;
@@ -63,7 +63,7 @@ export interface paths {
         };
         /**
          * Get the public keys that verify tokens (RFC 7517)
-         * @description For everyone; no token is needed.
+         * @description For everyone; no token is required.
          */
         get: operations["getKeySet"];
         put?: never;
@@ -83,7 +83,7 @@ export interface paths {
         };
         /**
          * List the OIDC issuers for logging in
-         * @description Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is needed.
+         * @description Lists the issuers of the installation. The issuers of a tenant are not listed, so that the response does not reveal which tenants exist. For everyone; no token is required.
          */
         get: operations["getLoginOptions"];
         put?: never;
@@ -1440,7 +1440,7 @@ export interface paths {
          * Join a node with a one-time token
          * @description A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
          *     before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
-         *     For everyone; no token is needed.
+         *     For everyone; no token is required.
          */
         post: operations["registerNode"];
         delete?: never;
@@ -1558,7 +1558,7 @@ export interface paths {
         };
         /**
          * Check that the process is alive
-         * @description For everyone; no token is needed.
+         * @description For everyone; no token is required.
          */
         get: operations["healthz"];
         put?: never;
@@ -1578,7 +1578,7 @@ export interface paths {
         };
         /**
          * Check that the process can serve requests and reach Postgres
-         * @description For everyone; no token is needed.
+         * @description For everyone; no token is required.
          */
         get: operations["readyz"];
         put?: never;
@@ -1620,7 +1620,7 @@ export interface components {
          *       "status": 403,
          *       "code": "quota_exceeded",
          *       "field": "sizeGiB",
-         *       "detail": "the tenant's quota allows 200 GiB of volumes; 50 are in use and 5120 more were asked for",
+         *       "detail": "the tenant's quota allows 200 GiB of volumes; 50 are in use and 5120 more were requested",
          *       "requestId": "4f5c0f0e-6d5e-4c7b-8d3c-0c8a4f1f2f11"
          *     }
          */

@@ -109,7 +109,7 @@ function Page({ node: n }: { node: Node }) {
               ["Taints", n.taints.join(", ")],
               [
                 "Cores",
-                `${cores(n.capacity.cpuMillis)}${n.schedulableCPUMillis !== n.capacity.cpuMillis ? `, schedulable as ${cores(n.schedulableCPUMillis)}` : ""}`,
+                `${cores(n.capacity.cpuMillis)}${n.schedulableCPUMillis !== n.capacity.cpuMillis ? ` (${cores(n.schedulableCPUMillis)} schedulable, with overcommit)` : ""}`,
               ],
               ["Memory for pods", mebibytes(n.capacity.memoryMiB)],
               ["Overhead per virtual machine", mebibytes(n.vmmOverheadMiB)],
