@@ -57,7 +57,7 @@ type Caller struct {
 	LoggedInAt time.Time
 }
 
-// ActorKind is the kind of the caller in the audit log.
+// ActorKind returns the kind of the caller in the audit log.
 func (c Caller) ActorKind() string {
 	switch {
 	case c.Kind == CallerOperator:

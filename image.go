@@ -39,7 +39,7 @@ type ImportProgress struct {
 	TotalBytes   int64 `json:"totalBytes"` // of the compressed layers, according to the manifest
 }
 
-// CloneName is the name of the RBD clone through which the tenant's pods read the image.
+// CloneName returns the name of the RBD clone through which the tenant's pods read the image.
 func (i Image) CloneName() string { return "img-" + i.ID.String() }
 
 // ImageConfig is the part of an OCI image configuration that containers start from.

@@ -30,5 +30,5 @@ type Volume struct {
 	CreatedAt time.Time         `json:"createdAt"`
 }
 
-// RBDName is the name of the volume's RBD image.
+// RBDName returns the name of the volume's RBD image.
 func (v Volume) RBDName() string { return "vol-" + v.ID.String() }

@@ -102,7 +102,9 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"image", "import", "a", "--username", "me"},
 		{"logs", "a", "--tail", "-1"},
 	} {
-		code, _, errs := call(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%v sent a request to %s, although its usage is wrong", args, r.URL) }, args...)
+		code, _, errs := call(t, func(_ http.ResponseWriter, r *http.Request) {
+			t.Errorf("%v sent a request to %s, although its usage is wrong", args, r.URL)
+		}, args...)
 		if code != exit.Usage || !strings.HasPrefix(errs, "husk: ") {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)
 		}

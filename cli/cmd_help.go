@@ -25,7 +25,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// version is the commit that the program was built from.
+// version returns the commit that the program was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

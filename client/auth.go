@@ -88,13 +88,13 @@ func (c *Client) issueToken(ctx context.Context, form url.Values, change func(*h
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 		if err != nil {
-			return Token{}, &UnreachableError{fmt.Errorf("the API's answer broke off: %w", err)}
+			return Token{}, &UnreachableError{fmt.Errorf("the API's response was cut off: %w", err)}
 		}
 		var refused openapi.OAuthError
 		if json.Unmarshal(raw, &refused) == nil && refused.Error != "" {
 			return Token{}, &LoginError{string(refused.Error), fmt.Sprintf("no token: %s (%s)", openapi.Value(refused.ErrorDescription), refused.Error)}
 		}
-		return Token{}, &UnreachableError{fmt.Errorf("%s answers %s, which is not how Husk answers; is the URL right?", c.url+tokenPath, resp.Status)}
+		return Token{}, &UnreachableError{fmt.Errorf("%s responds with %s, which is not a response of Husk; is the URL right?", c.url+tokenPath, resp.Status)}
 	}
 	t, err := Decode[openapi.Token](resp, nil)
 	return Token{t.AccessToken, time.Now().Add(time.Duration(t.ExpiresIn) * time.Second)}, err

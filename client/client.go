@@ -66,7 +66,7 @@ func WithTokenSource(s TokenSource) Option {
 }
 
 // WithTransport sends requests through this transport, such as one that trusts an authority of your own or that records traces.
-// The default is a copy of [http.DefaultTransport] that waits 60 seconds for an answer to begin.
+// The default is a copy of [http.DefaultTransport] that waits 60 seconds for a response to begin.
 func WithTransport(t http.RoundTripper) Option {
 	return func(o *options) { o.transport = t }
 }
@@ -120,13 +120,13 @@ func CheckURL(text string) (string, error) {
 	return api, nil
 }
 
-// URL is the URL of the API.
+// URL returns the URL of the API.
 func (c *Client) URL() string { return c.url }
 
 // HTTPClient sends requests as this client does, with its retries but without its token. It is for an OIDC issuer; see package client/oidc.
 func (c *Client) HTTPClient() *http.Client { return c.base }
 
-// API is the generated client, for what has no method here. It uses this client's token and retries. See [Decode] for its responses.
+// API returns the generated client, for operations that have no method here. It uses this client's token and retries. See [Decode] for its responses.
 func (c *Client) API() *openapi.Client { return c.api }
 
 func defaultTransport() http.RoundTripper {
@@ -139,10 +139,10 @@ func defaultTransport() http.RoundTripper {
 	return transport
 }
 
-// newKey makes an Idempotency-Key, so that a request whose answer was lost can be repeated.
+// newKey makes an Idempotency-Key, so that a request whose response was lost can be repeated.
 func newKey() *openapi.IdempotencyKey { return new(uuid.NewString()) }
 
-// given is a pointer to a value, or nil for a zero value.
+// given returns a pointer to a value, or nil for a zero value.
 func given[T comparable](v T) *T {
 	var zero T
 	if v == zero {

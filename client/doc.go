@@ -18,8 +18,8 @@
 //	pod, err = c.Pods.Find(ctx, "web") // by name or by ID
 //	err = c.Pods.Delete(ctx, pod.ID)
 //
-// Create sends an Idempotency-Key, so the client can repeat a request whose answer was lost. Delete returns when the API has accepted the
-// deletion, not when the object is gone.
+// Create sends an Idempotency-Key, so the client can repeat a request whose response was lost. Delete returns when the API has accepted the
+// deletion request, not when the object is deleted.
 //
 // What has no method here can be called through [Client.API], the generated client, which shares this client's token and its retries.
 // [Decode] turns its responses into objects and errors.
@@ -54,7 +54,7 @@
 //
 //   - [*Error]: the API refused. Its Code is stable and meant for decisions; [IsNotFound] and [HasCode] are shortcuts.
 //   - [*LoginError]: there is no valid login.
-//   - [*UnreachableError]: there was no answer, or it did not come from Husk. The client has already retried where that is safe.
+//   - [*UnreachableError]: there was no response, or it did not come from Husk. The client has already retried where that is safe.
 //   - [*ExitError]: a command in a pod ended with an exit code other than 0.
 //
 // # Retries

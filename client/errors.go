@@ -13,7 +13,7 @@ import (
 	"husk/openapi"
 )
 
-// Error is a problem (RFC 9457) that the API answered with.
+// Error is a problem (RFC 9457) that the API responded with.
 type Error struct {
 	Status    int       // the HTTP status; 0 if the problem came at the end of a session
 	Code      husk.Code // stable; decide on this
@@ -39,7 +39,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%s)", detail, code)
 }
 
-// HasCode reports whether the API answered with this problem code.
+// HasCode reports whether the API responded with this problem code.
 func HasCode(err error, code husk.Code) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Code == code
@@ -48,7 +48,7 @@ func HasCode(err error, code husk.Code) bool {
 // IsNotFound reports whether the object does not exist.
 func IsNotFound(err error) bool { return HasCode(err, husk.CodeNotFound) }
 
-// NotFound is the error for an object that does not exist, as the API would answer it.
+// NotFound returns the error for an object that does not exist, as the API would return it.
 func NotFound(kind, name string) error {
 	return &Error{Status: http.StatusNotFound, Code: husk.CodeNotFound, Detail: fmt.Sprintf("there is no %s %q", kind, name)}
 }
@@ -62,7 +62,7 @@ type LoginError struct {
 // Error implements error.
 func (e *LoginError) Error() string { return e.Detail }
 
-// UnreachableError says that a call got no answer, or none that comes from Husk.
+// UnreachableError says that a call got no response, or none that comes from Husk.
 type UnreachableError struct{ Err error }
 
 // Error implements error.
@@ -71,7 +71,7 @@ func (e *UnreachableError) Error() string { return e.Err.Error() }
 // Unwrap implements errors.Unwrap.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// IsUnreachable reports whether a call got no answer, or none that comes from Husk.
+// IsUnreachable reports whether a call got no response, or none that comes from Husk.
 func IsUnreachable(err error) bool {
 	_, ok := errors.AsType[*UnreachableError](err)
 	return ok
@@ -92,7 +92,7 @@ func temporary(err error) bool {
 	return IsUnreachable(err) || refused && e.Status >= http.StatusInternalServerError
 }
 
-// maxAnswer bounds how much of one answer is read, in bytes.
+// maxAnswer bounds how much of one response is read, in bytes.
 const maxAnswer = 64 << 20
 
 // Decode reads a response of the generated client: the object, or an error of this package. It closes the response.
@@ -111,13 +111,13 @@ func decode[T any](resp *http.Response, err error) (v T, etag string, _ error) {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return v, "", &UnreachableError{fmt.Errorf("the API's answer broke off: %w", err)}
+		return v, "", &UnreachableError{fmt.Errorf("the API's response was cut off: %w", err)}
 	}
 	if resp.StatusCode == http.StatusNoContent {
 		return v, "", nil
 	}
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, "", fmt.Errorf("the API's answer to %s %s does not match the contract: %w", resp.Request.Method, resp.Request.URL.Path, err)
+		return v, "", fmt.Errorf("the API's response to %s %s does not match the contract: %w", resp.Request.Method, resp.Request.URL.Path, err)
 	}
 	return v, resp.Header.Get("ETag"), nil
 }
@@ -134,7 +134,7 @@ func Check(resp *http.Response, err error) error {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return &UnreachableError{fmt.Errorf("the API's answer broke off: %w", err)}
+		return &UnreachableError{fmt.Errorf("the API's response was cut off: %w", err)}
 	}
 	var p openapi.Problem
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) //nolint:errcheck // an unreadable type is no problem document
@@ -143,11 +143,11 @@ func Check(resp *http.Response, err error) error {
 			Status: p.Status, Code: husk.Code(p.Code), Title: p.Title, Detail: openapi.Value(p.Detail), Field: openapi.Value(p.Field), RequestID: openapi.Value(p.RequestID),
 		}
 	}
-	return &UnreachableError{fmt.Errorf("%s %s answers %s, which is not how Husk answers; is the URL right?",
+	return &UnreachableError{fmt.Errorf("%s %s responds with %s, which is not a response of Husk; is the URL right?",
 		resp.Request.Method, resp.Request.URL.Redacted(), resp.Status)}
 }
 
-// callError explains a call that got no answer. Errors of this package lose the request around them.
+// callError explains a call that got no response. Errors of this package lose the request around them.
 func callError(err error) error {
 	if e, ok := errors.AsType[*LoginError](err); ok {
 		return e
@@ -164,7 +164,7 @@ func callError(err error) error {
 	return &UnreachableError{err}
 }
 
-// done is the error of a response whose body does not matter.
+// done returns the error of a response whose body does not matter.
 func done(resp *http.Response, err error) error {
 	_, err = Decode[json.RawMessage](resp, err)
 	return err

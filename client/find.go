@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// find looks an object up by its ID if the text is one, and by name otherwise. It does not ask for what cannot be a name, so that a typing
+// find looks an object up by its ID if the text is one, and by name otherwise. It sends no request for a text that cannot be a name, so that a typing
 // mistake is reported as an object that does not exist and not as an invalid filter.
 func find[T any](text, kind string, possible func(string) bool, byID func(uuid.UUID) (T, error), byName iter.Seq2[T, error]) (T, error) {
 	var none T

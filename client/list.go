@@ -15,7 +15,7 @@ type Select struct {
 	Labels string
 }
 
-// pageSize is how many objects one request asks for.
+// pageSize is the number of objects per request.
 var pageSize openapi.Limit = 1000
 
 // pages yields the objects of every page of a list, or an error and ends.

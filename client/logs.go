@@ -25,7 +25,7 @@ type LogLine struct {
 	Cursor  string    `json:"cursor"`  // for LogOptions.After
 }
 
-// Text is the line as the container wrote it, with its newline.
+// Text returns the line as the container wrote it, with its newline.
 func (l LogLine) Text() string {
 	if l.Partial {
 		return l.Line
@@ -39,7 +39,7 @@ type LogOptions struct {
 	Tail      *int      // only the last lines; nil is all that are kept
 	Since     time.Time // only lines from this time on
 	After     string    // only lines after the one with this cursor
-	// Follow continues with new lines until the container has ended for good, or the pod is deleted. A connection that breaks is opened
+	// Follow continues with new lines until the container ends and is not restarted, or the pod is deleted. A connection that breaks is opened
 	// again after the last line, so no line is yielded twice.
 	Follow bool
 }
@@ -151,7 +151,7 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-// toTheEnd follows until the container has ended for good. The end of a stream says little: a stream may end with the agent behind it,
+// toTheEnd follows until the container ends and is not restarted. The end of a stream says little: a stream may end with the agent behind it,
 // and it may stay open when nothing more can come. So the follower also watches the pod, and reads the rest once the container has ended.
 func (f *follower) toTheEnd(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {

@@ -35,7 +35,7 @@ func (t Tenants) List(ctx context.Context) iter.Seq2[openapi.Tenant, error] {
 	})
 }
 
-// CreateKey creates an API key of the tenant's first owner. Its secret is in this answer and nowhere else.
+// CreateKey creates an API key of the tenant's first owner. Its secret is in this response and nowhere else.
 func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.TenantKeyCreate) (openapi.APIKeyWithSecret, error) {
 	return Decode[openapi.APIKeyWithSecret](t.c.api.CreateAPIKey(ctx, id, &openapi.CreateAPIKeyParams{IdempotencyKey: newKey()}, key))
 }

@@ -20,7 +20,7 @@ type retrier struct {
 
 const (
 	attempts = 5
-	// longestRetryAfter is the longest wait that one answer may ask for. If it asks for more, the caller gets the answer.
+	// longestRetryAfter is the longest Retry-After that the client obeys. If a response has a longer one, the caller gets the response.
 	longestRetryAfter = 30 * time.Second
 )
 
@@ -64,7 +64,7 @@ func delay(req *http.Request, resp *http.Response, err error, attempt int) (time
 			d = max(d, after)
 		}
 		return d, repeatable(req) && d <= longestRetryAfter
-	default: // the caller waits for a log that is not there yet
+	default: // the caller waits for a log that does not exist yet
 		return 0, false
 	}
 }
@@ -91,7 +91,7 @@ func repeatable(req *http.Request) bool {
 	return req.Method != http.MethodPost || req.Header.Get("Idempotency-Key") != "" || req.URL.Path == tokenPath
 }
 
-// rewound is a copy of a request that can be sent again.
+// rewound returns a copy of a request that can be sent again.
 func rewound(req *http.Request) (*http.Request, error) {
 	if req.GetBody == nil {
 		return req, nil

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// answers are the statuses that a server answers with, in order, each with its Retry-After; "-" is a broken connection.
+// answers are the statuses that a server responds with, in order, each with its Retry-After; "-" is a broken connection.
 type answers struct {
 	left []string
 	sent []string // bodies
@@ -47,20 +47,20 @@ func TestRetriesOnlySafeRequests(t *testing.T) {
 	for name, c := range map[string]struct {
 		method, path, key string
 		answers           []string
-		want              int // status; 0 for no answer
+		want              int // status; 0 for no response
 		sent              int
 		waited            time.Duration // at least
 	}{
-		"a lost answer":                           {"GET", "/v1/pods", "", []string{"-", "200"}, 200, 2, 0},
-		"a lost answer to a POST with a key":      {"POST", "/v1/pods", "key", []string{"-", "200"}, 200, 2, 0},
-		"a lost answer to a POST without a key":   {"POST", "/v1/pods", "", []string{"-", "200"}, 0, 1, 0},
-		"a lost answer to a token request":        {"POST", tokenPath, "", []string{"-", "503 1", "200"}, 200, 3, 0},
+		"a lost response":                         {"GET", "/v1/pods", "", []string{"-", "200"}, 200, 2, 0},
+		"a lost response to a POST with a key":    {"POST", "/v1/pods", "key", []string{"-", "200"}, 200, 2, 0},
+		"a lost response to a POST without a key": {"POST", "/v1/pods", "", []string{"-", "200"}, 0, 1, 0},
+		"a lost response to a token request":      {"POST", tokenPath, "", []string{"-", "503 1", "200"}, 200, 3, 0},
 		"too many requests":                       {"POST", "/v1/pods", "", []string{"429 2", "200"}, 200, 2, 2 * time.Second},
 		"too many requests, Retry-After too long": {"GET", "/v1/pods", "", []string{"429 3600", "200"}, 429, 1, 0},
 		"too many requests, repeatedly":           {"GET", "/v1/pods", "", []string{"429 1"}, 429, attempts, 4 * time.Second},
 		"unavailable for a moment":                {"DELETE", "/v1/pods/1", "", []string{"503 1", "503 5", "200"}, 200, 3, 5 * time.Second},
 		"unavailable for long":                    {"GET", "/v1/pods", "", []string{"503", "503 60"}, 503, 2, 0},
-		"a log that is not there yet":             {"GET", "/v1/pods/1/logs", "", []string{"503 1", "200"}, 503, 1, 0},
+		"a log that does not exist yet":           {"GET", "/v1/pods/1/logs", "", []string{"503 1", "200"}, 503, 1, 0},
 		"an internal error":                       {"GET", "/v1/pods", "", []string{"500", "200"}, 500, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,7 +63,7 @@ func (s ServiceAccounts) Keys(ctx context.Context, id uuid.UUID) ([]openapi.APIK
 	return keys.Items, err
 }
 
-// CreateKey creates an API key. Its secret is in this answer and nowhere else.
+// CreateKey creates an API key. Its secret is in this response and nowhere else.
 func (s ServiceAccounts) CreateKey(ctx context.Context, id uuid.UUID, key openapi.APIKeyCreate) (openapi.APIKeyWithSecret, error) {
 	return Decode[openapi.APIKeyWithSecret](s.c.api.CreateServiceAccountKey(ctx, id,
 		&openapi.CreateServiceAccountKeyParams{IdempotencyKey: newKey()}, key))

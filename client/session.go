@@ -197,7 +197,7 @@ func (s *Session) Signal(name string) error { return s.conn.Send(session.Signal,
 // Close closes the session. A command that was started with Exec gets SIGHUP, and SIGKILL five seconds later.
 func (s *Session) Close() error { return s.conn.Close() }
 
-// fault is the reason why a session could not continue.
+// fault returns the reason why a session could not continue.
 func fault(payload []byte) error {
 	f, err := session.ParseFault(payload)
 	if err != nil {
@@ -206,7 +206,7 @@ func fault(payload []byte) error {
 	return &Error{Code: husk.Code(f.Code), Detail: f.Detail}
 }
 
-// brokeOff is the end of a connection before the end of its session.
+// brokeOff returns the error for a connection that ended before its session.
 func brokeOff(err error) error {
 	return &UnreachableError{fmt.Errorf("the session broke off: %w", err)}
 }

@@ -43,7 +43,7 @@ func (c *Client) UsageCSV(ctx context.Context, params openapi.GetUsageParams, w 
 	return err
 }
 
-// Audit yields who changed what, the newest first. perPage is how many entries one request asks for; 0 is as many as possible.
+// Audit yields the audit log, newest entries first. perPage is the number of entries per request; 0 is as many as possible.
 func (c *Client) Audit(ctx context.Context, perPage int) iter.Seq2[openapi.AuditEntry, error] {
 	return pages[openapi.AuditEntry](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
 		if perPage > 0 {

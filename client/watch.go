@@ -63,7 +63,7 @@ type known[T any] struct {
 // errStopped says that the loop over a sequence was left.
 var errStopped = errors.New("the loop has ended")
 
-// decodeError is an answer that opening the stream again would not change.
+// decodeError is a response that opening the stream again would not change.
 type decodeError struct{ error }
 
 func (w *watcher[T]) changes(ctx context.Context, o WatchOptions) iter.Seq2[Change[T], error] {

@@ -30,7 +30,7 @@ func codes(t *testing.T, where string, extensions map[string]any, name string) [
 	return all
 }
 
-// The server's tests compare its answers with these lists. This test compares the lists with the codes that exist, and with the codes that
+// The server's tests compare its responses with these lists. This test compares the lists with the codes that exist, and with the codes that
 // the parameters and the body of each operation require.
 func TestProblemCodesMatchTheOperations(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestProblemCodesMatchTheOperations(t *testing.T) {
 		for _, code := range own {
 			seen[code] = true
 			if slices.Contains(common, code) {
-				t.Errorf("%s lists %s, which every operation may answer with", op.where, code)
+				t.Errorf("%s lists %s, which every operation may respond with", op.where, code)
 			}
 		}
 		must := map[husk.Code]bool{

@@ -83,7 +83,7 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 	}
 }
 
-// spec is the contract as it is written. The embedded one has no examples, which would fill the comments of the Go code.
+// spec returns the contract as it is written. The embedded one has no examples, which would fill the comments of the Go code.
 func spec(t *testing.T) *openapi3.T {
 	t.Helper()
 	s, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")

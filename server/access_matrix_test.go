@@ -155,7 +155,7 @@ func (w matrix) method(id string) string {
 	return ""
 }
 
-// bare is an answer without what differs from request to request.
+// bare returns a response without the parts that differ from request to request.
 func bare(t testing.TB, a answer) string {
 	t.Helper()
 	if !strings.Contains(a.header.Get("Content-Type"), "json") {
@@ -210,23 +210,23 @@ func (w matrix) tryAll(op operation, rule accessRule, a attempt) {
 	for name, token := range map[string]string{"nobody": "", "an expired token": w.expired} {
 		got := w.call(op.method, a.path, token, body)
 		if got.status != http.StatusUnauthorized || got.problem.Code != string(husk.CodeUnauthenticated) {
-			w.t.Errorf("%s with %s is answered %d %s", op.id, name, got.status, got.body)
+			w.t.Errorf("%s with %s gets the response %d %s", op.id, name, got.status, got.body)
 		}
 	}
 	// A certificate opens nothing but the agents' operations.
 	if !slices.Contains(rule.kinds, husk.CallerAgent) {
 		if got := w.other.call(op.method, a.path, "", body); got.status != http.StatusUnauthorized {
-			w.t.Errorf("%s by a node's agent is answered %d %s", op.id, got.status, got.body)
+			w.t.Errorf("%s by a node's agent gets the response %d %s", op.id, got.status, got.body)
 		}
 	}
 	got := w.call(op.method, a.path, w.viewer, body)
 	switch reads := slices.Contains(rule.kinds, husk.CallerTenant) && rule.role == husk.RoleViewer; {
 	case slices.Contains(rule.kinds, husk.CallerAgent):
 		if got.status != http.StatusUnauthorized {
-			w.t.Errorf("%s by a viewer is answered %d %s", op.id, got.status, got.body)
+			w.t.Errorf("%s by a viewer gets the response %d %s", op.id, got.status, got.body)
 		}
 	case reads && got.status == http.StatusForbidden, !reads && (got.status != http.StatusForbidden || got.problem.Code != string(husk.CodeForbidden)):
-		w.t.Errorf("%s by a viewer is answered %d %s", op.id, got.status, got.body)
+		w.t.Errorf("%s by a viewer gets the response %d %s", op.id, got.status, got.body)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestAForeignIDIsOneThatNeverWas(t *testing.T) {
 				t.Errorf("%s tells a foreign id (%d %s) from one that never was (%d %s)", id, foreign.status, foreign.body, never.status, never.body)
 			}
 			if foreign.status < 400 && id != "ListEvents" {
-				t.Errorf("%s with a foreign id is answered %d %s", id, foreign.status, foreign.body)
+				t.Errorf("%s with a foreign id gets the response %d %s", id, foreign.status, foreign.body)
 			}
 			for name := range foreign.header {
 				if _, there := never.header[name]; !there {
@@ -282,7 +282,7 @@ func idsIn(a attempt) ids {
 	return ids{one, one, one, one, one, one, one, one, one}
 }
 
-// inventory is everything of the victim, as its owner sees it.
+// inventory returns everything of the victim, as its owner sees it.
 func (w matrix) inventory() string {
 	var all []string
 	for _, path := range []string{
@@ -291,16 +291,16 @@ func (w matrix) inventory() string {
 	} {
 		a := w.call("GET", path, w.victim.token, nil)
 		if a.status != 200 {
-			w.t.Fatalf("%s is answered %d %s", path, a.status, a.body)
+			w.t.Fatalf("%s gets the response %d %s", path, a.status, a.body)
 		}
 		all = append(all, a.body)
 	}
 	return strings.Join(all, "\n")
 }
 
-// How long an answer takes must not tell a foreign id from one that never was. Foreign and absent ids are asked for in turns; when
+// How long a response takes must not distinguish a foreign id from one that never existed. Foreign and absent ids are requested in turns; when
 // neither tends to be slower, either one of a pair is the slower as often as the other. The machine's noise hits both alike.
-func TestTheTimeOfAnAnswerTellsNothing(t *testing.T) {
+func TestResponseTimesDoNotRevealForeignIDs(t *testing.T) {
 	w := newMatrix(t)
 	const pairsOfCalls, tolerated, rounds = 120, 0.18, 3
 	for id, attempts := range aim {
@@ -321,7 +321,7 @@ func TestTheTimeOfAnAnswerTellsNothing(t *testing.T) {
 	}
 }
 
-// slowerShare is how often the foreign id takes longer, ordered both ways in turns.
+// slowerShare returns how often the foreign id takes longer. The two requests take turns to go first.
 func (w matrix) slowerShare(method string, foreign attempt, absent func() attempt, n int) float64 {
 	timed := func(a attempt) time.Duration {
 		start := time.Now()
@@ -344,7 +344,7 @@ func (w matrix) slowerShare(method string, foreign attempt, absent func() attemp
 	return float64(slower) / float64(n)
 }
 
-func TestTheAgentOfAnotherNodeReachesNothing(t *testing.T) {
+func TestAnAgentCannotReachPodsOfAnotherNode(t *testing.T) {
 	t.Parallel()
 	w := newMatrix(t)
 	status := func() openapi.PodStatus {

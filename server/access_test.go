@@ -162,7 +162,9 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	another := open(t)
-	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("a token made the server ask for %s", r.URL) }))
+	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("a token made the server send a request to %s", r.URL)
+	}))
 	t.Cleanup(trap.Close)
 	changed := func() string {
 		raw, err := base64.RawURLEncoding.DecodeString(payload)
@@ -254,7 +256,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	} {
 		a := s.call("GET", "/v1/admin/tenants", token, nil)
 		if a.status != http.StatusUnauthorized || a.problem.Code != string(husk.CodeUnauthenticated) {
-			t.Errorf("a token with %s is answered %d %s", name, a.status, a.body)
+			t.Errorf("a token with %s gets the response %d %s", name, a.status, a.body)
 		}
 	}
 }
@@ -281,7 +283,7 @@ func TestATokenWithEachClaimOnceIsTaken(t *testing.T) {
 	}
 	token := twice(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"operator"}`)
 	if a := s.call("GET", "/v1/admin/tenants", token, nil); a.status != 200 {
-		t.Errorf("it is answered %d %s", a.status, a.body)
+		t.Errorf("it gets the response %d %s", a.status, a.body)
 	}
 }
 
@@ -303,11 +305,11 @@ func TestAMegabyteOfDotsIsNotEvenRead(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("it is answered %s", resp.Status)
+		t.Errorf("it gets the response %s", resp.Status)
 	}
 }
 
-func TestARemovedSigningKeyVerifiesNothingAnyMore(t *testing.T) {
+func TestARemovedSigningKeyNoLongerVerifiesTokens(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	old := s.operator()
@@ -318,17 +320,17 @@ func TestARemovedSigningKeyVerifiesNothingAnyMore(t *testing.T) {
 		t.Errorf("the new key is %s", made.State)
 	}
 	if a := s.call("GET", "/v1/admin/tenants", s.operator(), nil); a.status != 200 {
-		t.Errorf("while a key is rotated, a token is answered %d", a.status)
+		t.Errorf("while a key is rotated, a token gets the response %d", a.status)
 	}
 	s.makeSign(made.Kid)
 	fresh := s.operator()
 	for name, token := range map[string]string{"of the old key": old, "of the new key": fresh} {
 		if a := s.call("GET", "/v1/admin/tenants", token, nil); a.status != 200 {
-			t.Errorf("after a rotation a token %s is answered %d %s", name, a.status, a.body)
+			t.Errorf("after a rotation a token %s gets the response %d %s", name, a.status, a.body)
 		}
 	}
 	if a := s.call("DELETE", "/v1/admin/signing-keys/"+keys[0].Kid, fresh, nil); a.status != 204 {
-		t.Fatalf("removing the old key is answered %d %s", a.status, a.body)
+		t.Fatalf("removing the old key gets the response %d %s", a.status, a.body)
 	}
 	deadline := time.Now().Add(patience)
 	for s.call("GET", "/v1/admin/tenants", old, nil).status != http.StatusUnauthorized {
@@ -337,7 +339,7 @@ func TestARemovedSigningKeyVerifiesNothingAnyMore(t *testing.T) {
 		}
 	}
 	if a := s.call("GET", "/v1/admin/tenants", fresh, nil); a.status != 200 {
-		t.Errorf("a token of the other key is answered %d", a.status)
+		t.Errorf("a token of the other key gets the response %d", a.status)
 	}
 }
 
@@ -373,7 +375,7 @@ func TestTheSchemeOfAuthorizationIsAWordInAnyCase(t *testing.T) {
 	for header, status := range map[string]int{"bearer ": 200, "BEARER ": 200, "Basic ": 401, "": 401} {
 		r := s.request("GET", "/v1/admin/tenants", "", nil, "Authorization", header+s.operator())
 		if a := s.send(r); a.status != status {
-			t.Errorf("%q is answered %d", header, a.status)
+			t.Errorf("%q gets the response %d", header, a.status)
 		}
 	}
 }
@@ -396,16 +398,16 @@ func TestATokenComesForClientCredentials(t *testing.T) {
 		as[openapi.Token](t, ask(grant, s.operatorID.String(), secret), 200)
 	}
 	if a := ask(grant, s.operatorID.String(), "a%20secret+of+another"); a.status != 401 {
-		t.Errorf("a wrong secret is answered %d", a.status)
+		t.Errorf("a wrong secret gets the response %d", a.status)
 	}
 	inForm := url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}
 	for name, a := range map[string]answer{"in the form": ask(inForm), "as basic authentication": ask(grant, key.ClientID.String(), key.ClientSecret)} {
 		token := as[openapi.Token](t, a, 200)
 		if a := s.call("GET", "/v1/pods", token.AccessToken, nil); a.status != 200 {
-			t.Errorf("the token that was asked for %s is refused: %s", name, a.body)
+			t.Errorf("the token that was requested %s is refused: %s", name, a.body)
 		}
 		if a.header.Get("Cache-Control") != "no-store" {
-			t.Errorf("the token asked for %s may be cached", name)
+			t.Errorf("the token requested %s may be cached", name)
 		}
 	}
 	type oauthError struct {
@@ -423,11 +425,11 @@ func TestATokenComesForClientCredentials(t *testing.T) {
 		"another grant":     {ask(url.Values{"grant_type": {"password"}}), 400, "unsupported_grant_type"},
 	} {
 		if got := as[oauthError](t, c.a, c.status); got.Error != c.code {
-			t.Errorf("%s is answered %s", name, c.a.body)
+			t.Errorf("%s gets the response %s", name, c.a.body)
 		}
 	}
 	if a := s.call("DELETE", "/v1/admin/tenants/"+c.id.String()+"/api-keys/"+key.ClientID.String(), s.operator(), nil); a.status != 204 {
-		t.Errorf("revoking answers %d", a.status)
+		t.Errorf("revoking responds with %d", a.status)
 	}
 	if a := ask(inForm); a.status != 401 {
 		t.Errorf("a revoked key still gets tokens: %d", a.status)
@@ -461,7 +463,7 @@ func mustDecode(t *testing.T, x string) ed25519.PublicKey {
 	return raw
 }
 
-// signingNow is the key that signs tokens now: the keys come with the one that signs last first.
+// signingNow returns the key that signs tokens now, which is the first in the list.
 func signingNow(keys []store.SigningKey) store.SigningKey {
 	for _, k := range keys {
 		if !k.SignsFrom.After(time.Now()) {

@@ -39,7 +39,7 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 	}, err
 }
 
-// GetDesiredState answers as soon as the node's desired state is newer than the revision that the agent knows.
+// GetDesiredState responds as soon as the node's desired state is newer than the revision that the agent knows.
 func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateRequestObject) (openapi.GetDesiredStateResponseObject, error) {
 	node := request.Of(ctx).Caller.NodeID
 	after := int64(-1)
@@ -65,7 +65,7 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 			return nil, ctx.Err()
 		}
 	}
-	// The answer contains the keys of the node's disks. The certificate may have been revoked while the request waited.
+	// The response contains the keys of the node's disks. The certificate may have been revoked while the request waited.
 	if err := a.control.AuthenticateNode(ctx, node, request.Of(ctx).Certificate); err != nil {
 		return nil, err
 	}

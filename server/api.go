@@ -56,5 +56,5 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, regi
 	return out
 }
 
-// tenant is the database as the caller of this request may use it.
+// tenant returns the database as the caller of this request may use it.
 func (a api) tenant(ctx context.Context) store.Tenant { return a.store.Tenant(request.Of(ctx).Caller) }

@@ -192,7 +192,7 @@ func (s fixture) clear(b *testing.B, tenants []tenancy) {
 	}
 }
 
-// benchFixture is a server as huskd runs it: no test looks at its answers, and its log is off.
+// benchFixture returns a server as huskd runs it: no test looks at its responses, and its log is off.
 func benchFixture(b *testing.B) fixture {
 	b.Helper()
 	url := devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })

@@ -111,7 +111,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	c := s.tenant()
 	renewed := as[openapi.Token](t, s.exchangeToken(c.token), 200)
 	if renewed.ExpiresIn != int(auth.TokenLife.Seconds()) || renewed.Scope == nil || *renewed.Scope != "tenant:"+s.name(c) {
-		t.Errorf("the answer is %+v", renewed)
+		t.Errorf("the response is %+v", renewed)
 	}
 	as[openapi.Identity](t, s.call("GET", "/v1/whoami", as[openapi.Token](t, s.exchangeToken(s.operator()), 200).AccessToken, nil), 200)
 
@@ -136,7 +136,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	}
 	// A user whose access was removed gets no new token.
 	if a := s.call("DELETE", "/v1/service-accounts/"+c.owner.ID.String(), c.token, nil); a.status != http.StatusNoContent {
-		t.Fatalf("deleting the service account is answered %d %s", a.status, a.body)
+		t.Fatalf("deleting the service account gets the response %d %s", a.status, a.body)
 	}
 	s.wantRefused(s.exchangeToken(renewed.AccessToken), "invalid_grant")
 }

@@ -27,11 +27,11 @@ func (s fixture) certificates(node uuid.UUID) []openapi.NodeCertificate {
 func (s fixture) revoke(node uuid.UUID) {
 	s.t.Helper()
 	if a := s.call("DELETE", "/v1/admin/nodes/"+node.String()+"/certificates", s.operator(), nil); a.status != http.StatusNoContent {
-		s.t.Fatalf("revoking answers %d %s", a.status, a.body)
+		s.t.Fatalf("revoking responds with %d %s", a.status, a.body)
 	}
 }
 
-// renew asks for a certificate for a new key.
+// renew requests a certificate for a new key.
 func (s fixture) renew() (key string, renewed openapi.RenewedCertificate) {
 	s.t.Helper()
 	key, request, err := pki.NewRequest()
@@ -64,7 +64,7 @@ func TestARevokedCertificateIsRefusedAtTheNextRequest(t *testing.T) {
 	if len(list) != 1 || list[0].RevokedAt == nil || len(list[0].Serial) != 32 || time.Until(list[0].ExpiresAt) > time.Hour {
 		t.Errorf("the certificates are %+v", list)
 	}
-	// An answer that was being waited for holds keys, and does not come either.
+	// A response with keys that the agent was waiting for does not come either.
 	c := s.tenant()
 	s.place(node, c, s.order(c).ID)
 	select {
@@ -124,7 +124,7 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 	anew := s.over(pki.AgentClient(s.auth.Root(), h))
 	for _, who := range []fixture{agent, anew} { // the old one is good until it expires
 		if a := who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
-			t.Errorf("a heartbeat is answered %d %s", a.status, a.body)
+			t.Errorf("a heartbeat gets the response %d %s", a.status, a.body)
 		}
 	}
 	if list := s.certificates(node); len(list) != 2 {
@@ -192,7 +192,7 @@ func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 	}
 }
 
-// endpoint is an agent's endpoint: it answers a line of log to every client that passes its TLS.
+// endpoint returns an agent's endpoint: it sends a line of a log to every client that passes its TLS.
 func endpoint(t *testing.T, config *tls.Config) string {
 	t.Helper()
 	end := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -44,9 +44,9 @@ type contract struct {
 	access   map[string]accessRule
 	spec     *openapi3.T
 	router   routers.Router
-	proxies  []netip.Prefix // whose X-Forwarded-For is believed
+	proxies  []netip.Prefix // proxies whose X-Forwarded-For the server trusts
 
-	readOnly     map[string]bool // names of properties that occur in answers only
+	readOnly     map[string]bool // names of properties that occur in responses only
 	deprecations map[string]deprecation
 }
 
@@ -148,7 +148,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// drain reads the rest of a body that is too large. Most clients read the answer only after they have sent everything, so a client that is cut off would
+// drain reads the rest of a body that is too large. Most clients read the response only after they have sent everything, so a client that is cut off would
 // see a broken connection instead of the error. A body that is still too large or too slow is cut off.
 func drain(w http.ResponseWriter, r *http.Request) {
 	const most, patience = 32 << 20, 10 * time.Second
@@ -232,7 +232,7 @@ func (c *contract) badRequest(err error) error {
 	if e, ok := errors.AsType[*openapi3filter.RequestError](err); ok && e.Parameter != nil {
 		field = e.Parameter.Name
 		if e.Parameter.In == "path" {
-			// An invalid id gets the same answer as an id that does not exist.
+			// An invalid id gets the same response as an id that does not exist.
 			return husk.NotFound(kindOf(e.Parameter.Name))
 		}
 	}

@@ -25,7 +25,7 @@ type order struct {
 	operator    bool
 }
 
-// orders are a good request for each POST of the contract that takes an Idempotency-Key.
+// orders returns a valid request for each POST of the contract that takes an Idempotency-Key.
 func (s fixture) orders(c tenancy, provider string) map[string]order {
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "viewer"}), 201)
 	issuer := func(name string) map[string]any {
@@ -84,7 +84,7 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 		first := s.call("POST", o.path, token, body, key...)
 		again, elsewhere := s.call("POST", o.path, token, body, key...), second.call("POST", o.path, token, body, key...)
 		if first.status != 201 || first.body != again.body || first.body != elsewhere.body || again.status != 201 || elsewhere.status != 201 {
-			t.Errorf("%s is answered %d %s, then %d %s, and by another server %d %s", id, first.status, first.body, again.status, again.body, elsewhere.status, elsewhere.body)
+			t.Errorf("%s gets the response %d %s, then %d %s, and by another server %d %s", id, first.status, first.body, again.status, again.body, elsewhere.status, elsewhere.body)
 		}
 		if first.header.Get("ETag") != again.header.Get("ETag") {
 			t.Errorf("%s repeated has another ETag", id)
@@ -148,19 +148,19 @@ func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
 			wantProblem(t, s.call("PATCH", path, token, change, "If-Match", `"never"`), http.StatusPreconditionFailed, husk.CodePreconditionFailed, "If-Match")
 			changed := s.call("PATCH", path, token, change, "If-Match", tag)
 			if changed.status != 200 || changed.header.Get("ETag") == tag || changed.header.Get("ETag") != s.call("GET", path, token, nil).header.Get("ETag") {
-				t.Errorf("the change of %s is answered %d, ETag %q after %q", path, changed.status, changed.header.Get("ETag"), tag)
+				t.Errorf("the change of %s gets the response %d, ETag %q after %q", path, changed.status, changed.header.Get("ETag"), tag)
 			}
 			tag = changed.header.Get("ETag")
 		}
 		wantProblem(t, s.call("DELETE", path, token, nil, "If-Match", `W/`+tag), http.StatusPreconditionFailed, husk.CodePreconditionFailed, "If-Match")
 		if a := s.call("DELETE", path, token, nil, "If-Match", `"other", `+tag); a.status >= 300 {
-			t.Errorf("deleting %s with its ETag is answered %d %s", path, a.status, a.body)
+			t.Errorf("deleting %s with its ETag gets the response %d %s", path, a.status, a.body)
 		}
 	}
 	as[openapi.Image](t, s.call("GET", "/v1/images/"+c.image.ID.String(), c.token, nil), 200)
 	wantProblem(t, s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", `"never"`), 412, husk.CodePreconditionFailed, "If-Match")
 	if a := s.call("DELETE", "/v1/images/"+c.image.ID.String(), c.token, nil, "If-Match", "*"); a.status != 202 {
-		t.Errorf("an ETag of * is answered %d", a.status)
+		t.Errorf("an ETag of * gets the response %d", a.status)
 	}
 }
 
@@ -272,7 +272,7 @@ func TestBodiesThatHarmAreRefused(t *testing.T) {
 	} {
 		a := s.call("POST", "/v1/volumes", c.token, w.body, w.header...)
 		if a.status != w.status || a.problem.Code != string(w.code) {
-			t.Errorf("a body with %s is answered %d %s", name, a.status, a.body)
+			t.Errorf("a body with %s gets the response %d %s", name, a.status, a.body)
 		}
 	}
 }
@@ -343,7 +343,7 @@ func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
 		if a.status == http.StatusTooManyRequests {
 			refused++
 			if a.problem.Code != string(husk.CodeRateLimited) || a.header.Get("Retry-After") == "" {
-				t.Errorf("one too many is answered %s", a.body)
+				t.Errorf("one too many gets the response %s", a.body)
 			}
 		}
 	}

@@ -137,6 +137,6 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(body) //nolint:errcheck // the client is gone
+		_, _ = w.Write(body) //nolint:errcheck // the client has disconnected
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"husk/openapi"
 )
 
-func TestTheDashboardIsServedBesideTheAPI(t *testing.T) {
+func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 	t.Parallel()
 	page, script := "<!doctype html>"+strings.Repeat("<p>", 200), strings.Repeat("export const a = 1;\n", 50)
 	d, err := newDashboard(fstest.MapFS{
@@ -59,7 +59,7 @@ func TestTheDashboardIsServedBesideTheAPI(t *testing.T) {
 	for _, path := range []string{"/ui/", "/ui/pods", "/ui/pods/" + uuid.NewString() + "?tab=logs", "/ui/index.html"} {
 		a := ask("GET", path)
 		if a.status != http.StatusOK || a.body != page || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || a.header.Get("Cache-Control") != "no-cache" {
-			t.Errorf("%s is answered %d %v", path, a.status, a.header)
+			t.Errorf("%s gets the response %d %v", path, a.status, a.header)
 		}
 		if csp := a.header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("the policy of %s is %q", path, csp)
@@ -78,19 +78,19 @@ func TestTheDashboardIsServedBesideTheAPI(t *testing.T) {
 	}
 	tag := ask("GET", "/ui/").header.Get("ETag")
 	if a := ask("GET", "/ui/", "If-None-Match", tag); a.status != http.StatusNotModified || a.body != "" {
-		t.Errorf("what is known is answered %d", a.status)
+		t.Errorf("what is known gets the response %d", a.status)
 	}
 	if a := ask("HEAD", "/ui/"); a.status != http.StatusOK || a.body != "" {
-		t.Errorf("HEAD is answered %d with %d bytes", a.status, len(a.body))
+		t.Errorf("HEAD gets the response %d with %d bytes", a.status, len(a.body))
 	}
 	for path, method := range map[string]string{"/ui/assets/old-99.js": "GET", "/ui/": "POST", "/uix": "GET"} {
 		if a := ask(method, path); a.status != http.StatusNotFound || !strings.Contains(a.body, `"requestId"`) {
-			t.Errorf("%s %s is answered %d %s", method, path, a.status, a.body)
+			t.Errorf("%s %s gets the response %d %s", method, path, a.status, a.body)
 		}
 	}
 	serve(dashboard{})
 	if a := ask("GET", "/ui/"); a.status != http.StatusNotFound || !strings.Contains(a.body, "make build") {
-		t.Errorf("without a dashboard the answer is %d %s", a.status, a.body)
+		t.Errorf("without a dashboard the response is %d %s", a.status, a.body)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestOperatorsSeeAllPodsWithTheRoomTheyTake(t *testing.T) {
 		t.Errorf("the second page is %+v", rest)
 	}
 	if none := list("?nodeId=" + uuid.NewString()); len(none.Items) != 0 {
-		t.Errorf("a node that is not there has %+v", none)
+		t.Errorf("a node that does not exist has %+v", none)
 	}
 	wantProblem(t, s.call("GET", "/v1/admin/pods", one.token, nil), http.StatusForbidden, husk.CodeForbidden, "")
 }

@@ -51,7 +51,7 @@ func dateOf(op *openapi3.Operation, name string) (time.Time, error) {
 	return date, nil
 }
 
-// tell writes the headers Deprecation (RFC 9745) and Sunset (RFC 8594) with every answer, for callers that do not read the contract.
+// tell writes the headers Deprecation (RFC 9745) and Sunset (RFC 8594) with every response, for callers that do not read the contract.
 func (d deprecation) tell(h http.Header) {
 	if d.at.IsZero() {
 		return

@@ -9,7 +9,7 @@ import (
 	"husk/openapi"
 )
 
-// doctored is the contract with listVolumes deprecated, with these dates.
+// doctored returns the contract with listVolumes deprecated, with these dates.
 func doctored(t *testing.T, extensions map[string]any) *openapi3.T {
 	t.Helper()
 	spec, err := openapi.GetSpec()
@@ -30,7 +30,7 @@ func TestADeprecatedOperationSaysSoInItsHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.contract.deprecations = found
-	for what, token := range map[string]string{"an answer": c.token, "a refusal": "garbage"} {
+	for what, token := range map[string]string{"a response": c.token, "a refusal": "garbage"} {
 		h := s.call("GET", "/v1/volumes", token, nil).header
 		if h.Get("Deprecation") != "@1767225600" || h.Get("Sunset") != "Tue, 01 Sep 2026 00:00:00 GMT" {
 			t.Errorf("%s has the headers Deprecation: %q and Sunset: %q", what, h.Get("Deprecation"), h.Get("Sunset"))

@@ -63,7 +63,7 @@ type fixture struct {
 	store store.Control
 	t     testing.TB
 	url   string
-	web   *http.Client // holds every answer to the contract
+	web   *http.Client // checks every response against the contract
 
 	operatorID uuid.UUID
 	database   devtest.URL // by role
@@ -81,13 +81,13 @@ func open(t testing.TB) fixture {
 	return s
 }
 
-// another is another server on the same database.
+// another returns another server on the same database.
 func (s fixture) another() fixture {
 	s.t.Helper()
 	return s.logging(slog.NewTextHandler(s.t.Output(), nil))
 }
 
-// logging is another server, whose log goes there.
+// logging returns another server, which logs to this writer.
 func (s fixture) logging(handler slog.Handler) fixture {
 	t := s.t
 	t.Helper()
@@ -106,7 +106,7 @@ func (s fixture) logging(handler slog.Handler) fixture {
 	})
 }
 
-// configured is another server on the same database, with this change to its configuration.
+// configured returns another server on the same database, with this change to its configuration.
 func (s fixture) configured(change func(*Config)) fixture {
 	s.t.Helper()
 	cfg := s.cfg
@@ -134,7 +134,7 @@ func (s fixture) serve(cfg Config) fixture {
 	return s
 }
 
-// contractual holds answers to the contract: a bad one fails the test.
+// contractual checks responses against the contract: a violation fails the test.
 func contractual(t testing.TB, next http.RoundTripper) *contracttest.Transport {
 	t.Helper()
 	c, err := contracttest.New(next, t.Errorf)
@@ -152,12 +152,12 @@ type answer struct {
 	problem openapi.Problem
 }
 
-// as decodes an answer of this status, and fails the test for any other.
+// as decodes a response of this status, and fails the test for any other.
 func as[T any](t testing.TB, a answer, status int) T {
 	t.Helper()
 	var v T
 	if a.status != status {
-		t.Fatalf("the answer is %d %s, want %d", a.status, a.body, status)
+		t.Fatalf("the response is %d %s, want %d", a.status, a.body, status)
 	}
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
 		t.Fatalf("%s: %v", a.body, err)
@@ -173,7 +173,7 @@ func wantProblem(t testing.TB, a answer, status int, code husk.Code, field strin
 		got = *a.problem.Field
 	}
 	if a.status != status || a.problem.Code != string(code) || got != field {
-		t.Errorf("the answer is %d %s, want %d %s about %q", a.status, a.body, status, code, field)
+		t.Errorf("the response is %d %s, want %d %s about %q", a.status, a.body, status, code, field)
 	}
 }
 
@@ -294,7 +294,7 @@ func (s fixture) with(c tenancy, role husk.Role) string {
 	return s.token(caller)
 }
 
-// body is a valid request for a pod.
+// body returns a valid request for a pod.
 func (c tenancy) body(name string) map[string]any {
 	return map[string]any{"name": name, "spec": map[string]any{
 		"containers": []any{map[string]any{"name": "main", "image": c.image.Reference}}, "resources": map[string]any{"cpuMillis": 500, "memoryMiB": 128},
@@ -350,7 +350,7 @@ func (s fixture) register(token, name string) (uuid.UUID, fixture, *pki.NodeHold
 	return made.NodeID, s.over(pki.AgentClient(s.auth.Root(), h)), h
 }
 
-// over is the fixture as it is reached at the agents' listener.
+// over returns the fixture with requests going to the agents' listener.
 func (s fixture) over(config *tls.Config) fixture {
 	transport := &http.Transport{TLSClientConfig: config}
 	s.t.Cleanup(transport.CloseIdleConnections)
@@ -389,7 +389,7 @@ func (s fixture) report(agent fixture, pod uuid.UUID, generation int, event husk
 		"podId": pod, "generation": generation, "event": event, "restarts": 0, "containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
 	}}})
 	if a.status != http.StatusNoContent {
-		s.t.Fatalf("the report is answered %d %s", a.status, a.body)
+		s.t.Fatalf("the report gets the response %d %s", a.status, a.body)
 	}
 }
 

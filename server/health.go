@@ -10,12 +10,12 @@ import (
 	"husk/openapi"
 )
 
-// Healthz answers if the process is alive.
+// Healthz responds if the process is alive.
 func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.HealthzResponseObject, error) {
 	return openapi.Healthz200JSONResponse{Status: openapi.Ok}, nil
 }
 
-// Readyz answers if the server is ready, which means that Postgres answers.
+// Readyz responds if the server is ready, which means that Postgres answers.
 func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi.ReadyzResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -26,5 +26,5 @@ func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi
 }
 
 func unavailable(err error) error {
-	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not answer; retry"), err)
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not respond; retry"), err)
 }

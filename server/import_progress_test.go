@@ -77,7 +77,7 @@ func (b *narrowBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pushedLarge is a reference, through a narrow registry, to an image of two layers of half a mebibyte each.
+// pushedLarge returns a reference, through a narrow registry, to an image of two layers of half a mebibyte each.
 func pushedLarge(t *testing.T, n *narrow) string {
 	t.Helper()
 	img, err := random.Image(512<<10, 2)
@@ -127,7 +127,7 @@ func TestProgressThatCannotBeWrittenDoesNotFailTheImport(t *testing.T) {
 // Not in parallel: another test's collector would remove what is half imported.
 //
 //nolint:paralleltest // as it says
-func TestAnImportShowsHowFarItIs(t *testing.T) {
+func TestAnImportShowsItsProgress(t *testing.T) {
 	s := withCeph(t)
 	registry := newNarrow(t)
 	first, second := s.tenant(), s.tenant()

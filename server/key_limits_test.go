@@ -30,7 +30,7 @@ func (s fixture) logIn(key openapi.APIKeyWithSecret) string {
 
 // What such a key opens is written here once more, apart from the access table, and every other operation of the contract is tried: with nobody's
 // ids, and with requests that are good for things of the key's own tenant.
-func TestAKeyThatIsLimitedToMetricsOpensNothingElse(t *testing.T) {
+func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 	t.Parallel()
 	w := newMatrix(t)
 	_, token := w.scraper(w.victim)
@@ -53,7 +53,7 @@ func TestAKeyThatIsLimitedToMetricsOpensNothingElse(t *testing.T) {
 			case slices.Contains([]string{"GetTenantMetrics", "ListMetricsTargets", "WhoAmI"}, op.id):
 				opened++
 				if got.status != http.StatusOK {
-					t.Errorf("%s is answered %d %s", op.id, got.status, got.body)
+					t.Errorf("%s gets the response %d %s", op.id, got.status, got.body)
 				}
 			case access[op.id].public: // it looks at no token
 			case strings.HasPrefix(op.path, "/v1/agent/"):
@@ -110,7 +110,7 @@ func TestALimitOutlivesARenewal(t *testing.T) {
 	renewed := as[openapi.Token](t, s.send(r), 200).AccessToken
 	wantProblem(t, s.call("GET", "/v1/pods", renewed, nil), 403, husk.CodeForbidden, "")
 	if got := s.call("GET", "/v1/metrics", renewed, nil); got.status != http.StatusOK {
-		t.Errorf("a scrape is answered %d %s", got.status, got.body)
+		t.Errorf("a scrape gets the response %d %s", got.status, got.body)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestATokenMustHaveTheLimitOfItsKey(t *testing.T) {
 	for name, wrong := range map[string]string{"a limited key": s.token(without), "a key without a limit": s.token(with)} {
 		for _, path := range []string{"/v1/whoami", "/v1/metrics", "/v1/metrics/targets"} {
 			if got := s.call("GET", path, wrong, nil); got.status != http.StatusUnauthorized {
-				t.Errorf("%s: another limit in the token of %s is answered %d %s", path, name, got.status, got.body)
+				t.Errorf("%s: another limit in the token of %s gets the response %d %s", path, name, got.status, got.body)
 			}
 		}
 	}
@@ -137,7 +137,7 @@ func TestATokenMustHaveTheLimitOfItsKey(t *testing.T) {
 
 	// And as long as it is remembered by a server that is scraped.
 	if got := s.scrape(token); got.status != http.StatusOK {
-		t.Fatalf("a scrape is answered %d %s", got.status, got.body)
+		t.Fatalf("a scrape gets the response %d %s", got.status, got.body)
 	}
 	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "UPDATE api_keys SET limited_to = '' WHERE client_id = $1", key.ClientID); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ type oauthProblem struct {
 func (s fixture) wantRefused(a answer, code string) {
 	s.t.Helper()
 	if got := as[oauthProblem](s.t, a, http.StatusBadRequest); got.Error != code || got.Text == "" {
-		s.t.Errorf("the answer is %s, want %s", a.body, code)
+		s.t.Errorf("the response is %s, want %s", a.body, code)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
 
 	developer := as[openapi.Token](t, s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Developer), scope), 200)
 	if developer.Scope == nil || *developer.Scope != scope || developer.IssuedTokenType == nil || *developer.IssuedTokenType != typeAccessToken {
-		t.Errorf("the answer is %+v", developer)
+		t.Errorf("the response is %+v", developer)
 	}
 	who := as[openapi.Identity](t, s.call("GET", "/v1/whoami", developer.AccessToken, nil), 200)
 	if who.Role == nil || *who.Role != "developer" || *who.TenantID != c.id {
@@ -115,7 +115,7 @@ func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
 
 	// Deleting an issuer removes the access of its users.
 	if a := s.call("DELETE", "/v1/oidc-issuers/"+issuer.ID.String(), c.token, nil); a.status != 204 {
-		t.Fatalf("deleting the issuer is answered %d %s", a.status, a.body)
+		t.Fatalf("deleting the issuer gets the response %d %s", a.status, a.body)
 	}
 	wantProblem(t, s.call("GET", "/v1/pods", viewer, nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Owner), scope), "invalid_grant")
@@ -143,7 +143,7 @@ func TestAnInvitedUserIsKnownByAddressUntilTheFirstLogin(t *testing.T) {
 		t.Errorf("after the login the user is %+v", user)
 	}
 	if a := s.call("DELETE", "/v1/users/"+invited.ID.String(), c.token, nil); a.status != 204 {
-		t.Errorf("deleting the user is answered %d", a.status)
+		t.Errorf("deleting the user gets the response %d", a.status)
 	}
 	wantProblem(t, s.call("GET", "/v1/pods", token, nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 }
@@ -188,7 +188,7 @@ func TestAnIssuerThatIsNoneCannotBeTrusted(t *testing.T) {
 	}
 }
 
-func TestWhatIsRevokedIsRefusedAtTheNextRequest(t *testing.T) {
+func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -209,24 +209,24 @@ func TestWhatIsRevokedIsRefusedAtTheNextRequest(t *testing.T) {
 	one, _ := login(first)
 	two, _ := login(second)
 	if a := s.call("DELETE", path+"/api-keys/"+first.ClientID.String(), c.token, nil); a.status != 204 {
-		t.Fatalf("revoking is answered %d %s", a.status, a.body)
+		t.Fatalf("revoking gets the response %d %s", a.status, a.body)
 	}
 	wantProblem(t, s.call("GET", "/v1/pods", one, nil), 401, husk.CodeUnauthenticated, "")
 	if _, a := login(first); a.status != 401 {
-		t.Errorf("a revoked key is answered %d", a.status)
+		t.Errorf("a revoked key gets the response %d", a.status)
 	}
 	if a := s.call("GET", "/v1/pods", two, nil); a.status != 200 {
-		t.Errorf("the account's other key is answered %d", a.status)
+		t.Errorf("the account's other key gets the response %d", a.status)
 	}
 	// A role that changes ends the tokens with the old one; the key gets new ones.
 	as[openapi.ServiceAccount](t, s.call("PATCH", path, c.token, map[string]any{"role": "viewer"}), 200)
 	wantProblem(t, s.call("GET", "/v1/pods", two, nil), 401, husk.CodeUnauthenticated, "")
 	two, _ = login(second)
 	if a := s.call("GET", "/v1/pods", two, nil); a.status != 200 {
-		t.Errorf("a token with the new role is answered %d", a.status)
+		t.Errorf("a token with the new role gets the response %d", a.status)
 	}
 	if a := s.call("DELETE", path, c.token, nil); a.status != 204 {
-		t.Errorf("deleting the account is answered %d", a.status)
+		t.Errorf("deleting the account gets the response %d", a.status)
 	}
 	wantProblem(t, s.call("GET", "/v1/pods", two, nil), 401, husk.CodeUnauthenticated, "")
 	wantProblem(t, s.call("GET", path+"/api-keys", c.token, nil), 404, husk.CodeNotFound, "")
@@ -260,6 +260,6 @@ func TestAnAPIKeyExpiresAndTellsWhenItWasUsed(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if _, err := s.store.Authenticate(t.Context(), key.ClientID, key.Secret); husk.CodeOf(err) != husk.CodeUnauthenticated {
-		t.Errorf("an expired key is answered %v", err)
+		t.Errorf("an expired key gets the response %v", err)
 	}
 }

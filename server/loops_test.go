@@ -20,7 +20,7 @@ import (
 	"husk/openapi"
 )
 
-// withCeph is a fixture whose loops can do what they are for. Its pools are shared with other tests of this binary, so the collector,
+// withCeph returns a fixture whose loops have a real Ceph. Its pools are shared with other tests of this binary, so the collector,
 // which removes what this fixture's database does not know, runs in one test only.
 func withCeph(t *testing.T) fixture {
 	t.Helper()
@@ -36,7 +36,7 @@ func withCeph(t *testing.T) fixture {
 	return s.configured(func(c *Config) { c.Cluster = cluster })
 }
 
-// pushed is a reference to a small image of this test's own in a real registry.
+// pushed returns a reference to a small image of this test's own in a real registry.
 func pushed(t *testing.T) string {
 	t.Helper()
 	img, err := random.Image(1<<10, 2)
@@ -67,7 +67,7 @@ func config(t *testing.T, img v1.Image) *v1.ConfigFile {
 }
 
 // An order goes through every loop, each run by hand and twice, since a pass may be repeated anywhere.
-func TestTheLoopsMakeWhatIsOrderedAndRemoveWhatIsNot(t *testing.T) {
+func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
 	ctx := t.Context()

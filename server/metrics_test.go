@@ -16,7 +16,7 @@ import (
 	"husk"
 )
 
-// metric is the value of a series of this server's own metrics.
+// metric returns the value of a series of this server's own metrics.
 func (s fixture) metric(series string) float64 {
 	s.t.Helper()
 	for line := range strings.Lines(s.call("GET", "/metrics", s.operator(), nil).body) {

@@ -21,7 +21,7 @@ type observer struct {
 
 func newObserver(log *slog.Logger, registry prometheus.Registerer) *observer {
 	o := &observer{log: log, problems: problems{log}, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "husk_http_request_duration_seconds", Help: "Time to answer a request, by operation and status. Streams count until they end.",
+		Name: "husk_http_request_duration_seconds", Help: "Time to respond to a request, by operation and status. Streams count until they end.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"operation", "status"})}
 	registry.MustRegister(o.requests)
@@ -33,7 +33,7 @@ func (o *observer) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, req := request.New(r)
 		w.Header().Set("X-Request-Id", req.ID)
-		w.Header().Set("Cache-Control", "no-store") // tokens must not be cached (RFC 6749, 5.1), and neither must any other answer
+		w.Header().Set("Cache-Control", "no-store") // tokens must not be cached (RFC 6749, 5.1), and neither must any other response
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {

@@ -52,7 +52,7 @@ func TestAPodsLifeOverHTTP(t *testing.T) {
 	for range 2 {
 		gone := as[openapi.Pod](t, s.call("DELETE", at, c.token, nil), 202)
 		if gone.Status.Phase != openapi.PodPhaseStopping || gone.Generation != 2 || gone.DeletionRequestedAt == nil {
-			t.Errorf("the deletion answers %+v", gone)
+			t.Errorf("the deletion responds with %+v", gone)
 		}
 	}
 	s.report(agent, pod.ID, 2, husk.EventGone)
@@ -93,7 +93,7 @@ func TestAnIdempotencyKeyMakesARepetitionSafe(t *testing.T) {
 			t.Fatalf("%s: %d %s, %d %s", path, first.status, first.body, second.status, second.body)
 		}
 		if diff := cmp.Diff(normal(t, first.body), normal(t, second.body)); diff != "" {
-			t.Errorf("%s is answered differently the second time (-first +second):\n%s", path, diff)
+			t.Errorf("the second response of %s differs (-first +second):\n%s", path, diff)
 		}
 		wantProblem(t, s.call("POST", path, c.token, bodies[1], "Idempotency-Key", key), 422, husk.CodeIdempotencyMismatch, "Idempotency-Key")
 		var wg sync.WaitGroup
@@ -120,7 +120,7 @@ func TestAnIdempotencyKeyMakesARepetitionSafe(t *testing.T) {
 	}
 }
 
-// normal is JSON with its instants in one zone.
+// normal returns JSON with its instants in one zone.
 func normal(t *testing.T, raw string) any {
 	t.Helper()
 	var v any
@@ -171,7 +171,7 @@ func (s fixture) watch(ctx context.Context, c tenancy, query string) <-chan even
 		s.t.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
-		s.t.Fatalf("the watch is answered %s", resp.Status)
+		s.t.Fatalf("the watch gets the response %s", resp.Status)
 	}
 	events := make(chan event, 100)
 	done := make(chan struct{})
@@ -265,7 +265,7 @@ func TestAWatchStartsWithTheListAndFollowsIt(t *testing.T) {
 	cancel()
 }
 
-func TestTheDesiredStateAnswersAsSoonAsItIsNewer(t *testing.T) {
+func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()

@@ -57,10 +57,10 @@ func isCallersFault(code husk.Code) bool {
 	return known && status < http.StatusInternalServerError
 }
 
-// problems writes errors as answers.
+// problems writes errors as responses.
 type problems struct{ log *slog.Logger }
 
-// write answers with an RFC 9457 problem. The caller sees what is in a *husk.Error. Every other error is internal: it goes to the log with the request's id,
+// write responds with an RFC 9457 problem. The caller sees what is in a *husk.Error. Every other error is internal: it goes to the log with the request's id,
 // and the caller sees only that id.
 func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	req := request.Of(r.Context())
@@ -70,7 +70,7 @@ func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if !ok {
 		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-			return // the client is gone
+			return // the client has disconnected
 		}
 		shown = husk.Errorf(husk.CodeInternal, "", "an internal error; the server's log has the details under this request id")
 	}

@@ -125,7 +125,7 @@ func TestALargeBodyIsRefusedAndTheConnectionSurvives(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, body), http.StatusRequestEntityTooLarge, husk.CodeTooLarge, "spec.containers")
 }
 
-func TestWhatDoesNotExistLooksTheSameWhateverTheReason(t *testing.T) {
+func TestAllMissingObjectsLookTheSame(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	mine, theirs := s.tenant(), s.tenant()
@@ -133,7 +133,7 @@ func TestWhatDoesNotExistLooksTheSameWhateverTheReason(t *testing.T) {
 	volume := as[husk.Volume](t, s.call("POST", "/v1/volumes", theirs.token, map[string]any{"name": "data", "sizeGiB": 1}), 201)
 	blank := func(a answer) string {
 		if a.status != http.StatusNotFound || a.problem.RequestID == nil {
-			t.Errorf("the answer is %d %s", a.status, a.body)
+			t.Errorf("the response is %d %s", a.status, a.body)
 			return ""
 		}
 		headers := a.header.Clone()
@@ -226,7 +226,7 @@ func TestAPanicIsAProblemAndNotTheEnd(t *testing.T) {
 	}
 }
 
-func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
+func TestInternalErrorsAppearOnlyInTheLog(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder
 	p := problems{slog.New(slog.NewTextHandler(&log, nil))}
@@ -236,12 +236,12 @@ func TestWhatIsOursToKnowStaysInTheLog(t *testing.T) {
 	}{
 		"an internal error":        {errors.New("rados: secret"), 500},
 		"one with a shown half":    {unavailable(errors.New("dial secret")), 503},
-		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not answer"), errors.New("secret")), 502},
+		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not respond"), errors.New("secret")), 502},
 	} {
 		w := httptest.NewRecorder()
 		p.write(w, httptest.NewRequest(http.MethodGet, "/nowhere", nil), c.err)
 		if w.Code != c.status || strings.Contains(w.Body.String(), "secret") {
-			t.Errorf("%s is answered %d %s", name, w.Code, w.Body)
+			t.Errorf("%s gets the response %d %s", name, w.Code, w.Body)
 		}
 		if !strings.Contains(log.String(), "secret") {
 			t.Errorf("the log does not tell of %s", name)

@@ -105,7 +105,7 @@ func (r *replica) kill() {
 	_ = r.cmd.Wait()
 }
 
-// settled sends a request to one of the servers after the other until one answers for good.
+// settled sends a request to one of the servers after the other until one gives a final response.
 func settled(ctx context.Context, urls func() []string, send func(ctx context.Context, url string) (int, []byte, error)) (int, []byte, error) {
 	for {
 		all := urls()
@@ -162,7 +162,7 @@ func TestTwoHundredOrdersForRoomForTen(t *testing.T) {
 			case status == 403 && strings.Contains(string(body), string(husk.CodeQuotaExceeded)):
 				refused.Add(1)
 			default:
-				t.Errorf("an order is answered %d %s", status, body)
+				t.Errorf("a request gets the response %d %s", status, body)
 			}
 		})
 	}
@@ -274,9 +274,9 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 					continue
 				}
 				accepted.Add(1)
-				_, again, err := settled(ctx, urls, send) // whichever server: the same answer
+				_, again, err := settled(ctx, urls, send) // whichever server: the same response
 				if err != nil || !bytes.Equal(first, again) {
-					t.Errorf("an order is answered %s and repeated %s: %v", first, again, err)
+					t.Errorf("a request gets the response %s and repeated %s: %v", first, again, err)
 				}
 				var v openapi.Volume
 				if err := json.Unmarshal(first, &v); err != nil {
@@ -303,7 +303,7 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 
 	list := as[openapi.VolumeList](t, s.call("GET", "/v1/volumes?limit=1000", c.token, nil), 200).Items
 	if len(list) != room || accepted.Load() != room {
-		t.Errorf("%d volumes are there and %d orders were accepted; the quota has room for %d", len(list), accepted.Load(), room)
+		t.Errorf("%d volumes exist and %d requests were accepted; the quota allows %d", len(list), accepted.Load(), room)
 	}
 	for _, v := range list {
 		if _, known := ids.Load(v.ID); !known {
@@ -410,7 +410,7 @@ func (f *follower) wantAll(t *testing.T, list []openapi.Volume) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("the watch lacks %d volumes and shows %d that are not there", missing, extra)
+			t.Errorf("the watch lacks %d volumes and shows %d that do not exist", missing, extra)
 			return
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 	"husk/server/control"
 )
 
-// metal is a node that has joined, with these settings and room.
+// metal returns a node that has joined, with these settings and this capacity.
 func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
 	s.t.Helper()
 	id, agent := s.join(named("node"), map[string]any{})
@@ -23,7 +23,7 @@ func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
 	return as[openapi.Node](s.t, s.call("PATCH", "/v1/admin/nodes/"+id.String(), s.operator(), settings), 200)
 }
 
-// wants is a request for a pod with labels and scheduling constraints.
+// wants returns a request for a pod with labels and scheduling constraints.
 func (s fixture) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
 	s.t.Helper()
 	body := c.body(named("pod"))
@@ -127,7 +127,7 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 			pod := s.wants(c, 1000, 1000, x.labels, x.scheduling)
 			path := "/v1/pods/" + pod.ID.String() + "/placement"
 			if p := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200); p.Outcome != "Undecided" {
-				t.Errorf("before it was looked at the answer is %+v", p)
+				t.Errorf("before it was looked at the response is %+v", p)
 			}
 			s.pass(s.loops.Passes()["schedule"])
 			if st := s.pod(c, pod.ID).Status; *st.Reason != string(x.reason) || *st.Message != x.message {

@@ -22,7 +22,7 @@ const (
 	scrapeTurns   = 2
 )
 
-// scrapedFixture is a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with samples. It returns one pod of each tenant.
+// scrapedFixture returns a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with samples. It returns one pod of each tenant.
 func scrapedFixture(b *testing.B) (s fixture, large tenancy, tenants []tenancy, pods []openapi.Pod) {
 	b.Helper()
 	s = benchFixture(b)
@@ -122,7 +122,7 @@ func total(all []time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// scrapeOnce asks as Prometheus does, for gzip, and reads the answer to its end.
+// scrapeOnce asks as Prometheus does, for gzip, and reads the response to its end.
 func (s fixture) scrapeOnce(b *testing.B, token string) int64 {
 	b.Helper()
 	r := s.request("GET", "/v1/metrics", token, nil)
@@ -138,7 +138,7 @@ func (s fixture) scrapeOnce(b *testing.B, token string) int64 {
 	return n
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage

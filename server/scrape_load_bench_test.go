@@ -86,7 +86,7 @@ func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) fun
 	ask := func(method, path, token string, body any, want int) openapi.Pod {
 		a := s.call(method, path, token, body)
 		if a.status != want {
-			b.Errorf("%s %s is answered %d %s", method, path, a.status, a.body)
+			b.Errorf("%s %s gets the response %d %s", method, path, a.status, a.body)
 			return openapi.Pod{}
 		}
 		var pod openapi.Pod
@@ -177,7 +177,7 @@ func meanShare(all []coreShare) (mean coreShare) {
 	return mean
 }
 
-// cpuUsed is what this process and all of Postgres have used so far.
+// cpuUsed returns the CPU time that this process and all of Postgres have used so far.
 func cpuUsed(b *testing.B, db *pgx.Conn) coreShare {
 	b.Helper()
 	var backend int

@@ -79,7 +79,7 @@ func TestNoSecretIsInALog(t *testing.T) {
 	delete(container, "color")
 	pod["name"] = "web-2"
 	if a := call("POST", "/v1/pods", issued.AccessToken, pod); a.status != 500 {
-		t.Errorf("a broken database is answered %d %s", a.status, a.body)
+		t.Errorf("a broken database gets the response %d %s", a.status, a.body)
 	}
 	if !strings.Contains(log.String(), "request failed") || !strings.Contains(log.String(), "operation=CreatePod") {
 		t.Fatalf("the log has nothing: %s", log.String())
@@ -99,7 +99,7 @@ func TestNoSecretIsInALog(t *testing.T) {
 	}
 }
 
-func TestWhatIsSecretIsSealedInTheDatabase(t *testing.T) {
+func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()

@@ -149,7 +149,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 // Handler returns the HTTP API and the dashboard.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// AgentTLS is the TLS of the listener that agents call. The handler is the same on every listener.
+// AgentTLS returns the TLS of the listener that agents call. The handler is the same on every listener.
 func (s *Server) AgentTLS() *tls.Config { return s.auth.ListenerTLS() }
 
 // RunLoops keeps this server's copy of the tenants' metrics fresh, takes part in the election, and runs the control loops whenever this

@@ -48,7 +48,7 @@ func play(t *testing.T, s fixture, act http.HandlerFunc) stage {
 	return stage{s, c, pod.ID}
 }
 
-// acting is an agent's half of a session.
+// acting returns an agent's half of a session.
 func acting(t *testing.T, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +164,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 		}
 		want := "/v1/pods/" + s.pod.String() + "/exec?container=main&command=sh&command=-c&command=echo+%22a+b%22&stdin=true&tty=true&cols=80&rows=24"
 		if got := <-asked; got != want {
-			t.Errorf("the agent is asked for\n%s, want\n%s", got, want)
+			t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 		}
 	}
 	entries := as[openapi.AuditList](t, first.call("GET", "/v1/audit", first.tenant.token, nil), 200).Items
@@ -191,18 +191,18 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 	})
 	exec := "exec?command=x"
 	if _, p, err := s.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeCommandNotFound) || p.Status != 422 || p.RequestID == nil || *p.Detail != `exec: "x": not found in PATH` {
-		t.Errorf("the agent's refusal is answered %+v, %v", p, err)
+		t.Errorf("the agent's refusal gets the response %+v, %v", p, err)
 	}
 	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/"+exec, s.tenant.token, nil), http.StatusUpgradeRequired, husk.CodeUpgradeRequired, "")
 	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/exec", s.tenant.token, nil), 422, husk.CodeInvalid, "command")
 	wantProblem(t, s.call("GET", "/v1/pods/"+s.pod.String()+"/"+exec+"&container=none", s.tenant.token, nil), 422, husk.CodeInvalid, "container")
 	if _, p, err := s.dial(s.tenant.token, exec, "Origin", "https://evil.example.com"); err == nil || p.Code != string(husk.CodeForbidden) {
-		t.Errorf("a page of another site is answered %+v, %v", p, err)
+		t.Errorf("a page of another site gets the response %+v, %v", p, err)
 	}
 	for _, origin := range []string{s.url, issuer} { // where the API is, and as it is called from outside
 		conn, p, err := s.dial("", exec, "Origin", origin, "Sec-WebSocket-Protocol", session.Protocol+", "+session.BearerPrefix+s.tenant.token)
 		if err != nil {
-			t.Fatalf("a browser at %s is answered %+v, %v", origin, p, err)
+			t.Fatalf("a browser at %s gets the response %+v, %v", origin, p, err)
 		}
 		wantFault(t, conn, husk.CodeCommandNotFound)
 	}
@@ -212,14 +212,14 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 
 	pending := stage{s.fixture, s.tenant, s.fixture.order(s.tenant).ID}
 	if _, p, err := pending.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeConflict) {
-		t.Errorf("a pod that is nowhere is answered %+v, %v", p, err)
+		t.Errorf("a pod that is nowhere gets the response %+v, %v", p, err)
 	}
 	if _, p, err := s.dial(s.with(s.tenant, husk.RoleViewer), exec); err == nil || p.Code != string(husk.CodeForbidden) {
-		t.Errorf("a viewer is answered %+v, %v", p, err)
+		t.Errorf("a viewer gets the response %+v, %v", p, err)
 	}
 }
 
-// The stdin and tty of a container reach its node, and decide what a client can ask for when it attaches.
+// The stdin and tty of a container reach its node, and decide what a client can request when it attaches.
 func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 1)
@@ -267,11 +267,11 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 	} {
 		_, p, err := s.dial(s.tenant.token, "attach?"+query)
 		if err == nil || p.Code != string(husk.CodeConflict) || *p.Field != want.field || *p.Detail != want.detail {
-			t.Errorf("%s is answered %+v, %v", query, p, err)
+			t.Errorf("%s gets the response %+v, %v", query, p, err)
 		}
 		conn, p, err := s.dial("", "attach?"+query, "Origin", s.url, "Sec-WebSocket-Protocol", session.Protocol+", "+session.BearerPrefix+s.tenant.token)
 		if err != nil {
-			t.Fatalf("a browser is answered %+v, %v", p, err)
+			t.Fatalf("a browser gets the response %+v, %v", p, err)
 		}
 		wantFault(t, conn, husk.CodeConflict)
 	}
@@ -286,7 +286,7 @@ func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 		t.Errorf("%q, then %d %s", out, f.Kind, f.Payload)
 	}
 	if got, want := <-asked, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
-		t.Errorf("the agent is asked for\n%s, want\n%s", got, want)
+		t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 	}
 	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit", s.tenant.token, nil), 200).Items {
 		if e.Operation == "attachToPod" && *e.Detail != "container shell: attach with input" {

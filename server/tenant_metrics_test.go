@@ -18,7 +18,7 @@ import (
 	"husk/store"
 )
 
-// sampleBody is what an agent says of a pod.
+// sampleBody returns an agent's sample of a pod.
 func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
 	body := map[string]any{
 		"podId": pod, "cpuNanos": cpuNanos, "cpuStealNanos": 5_000_000, "machineBytes": 300 << 20,
@@ -59,7 +59,7 @@ func (s fixture) connect(role string) *pgx.Conn {
 	return db
 }
 
-func TestATenantScrapesWhatIsItsOwn(t *testing.T) {
+func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	mine, theirs := s.tenant(), s.tenant()
@@ -76,7 +76,7 @@ func TestATenantScrapesWhatIsItsOwn(t *testing.T) {
 
 	a := s.scrape(mine.token)
 	if got := a.header.Get("Content-Type"); a.status != 200 || got != "text/plain; version=0.0.4; charset=utf-8" {
-		t.Fatalf("a scrape is answered %d %s %s", a.status, got, a.body)
+		t.Fatalf("a scrape gets the response %d %s %s", a.status, got, a.body)
 	}
 	name := as[openapi.Tenant](t, s.call("GET", "/v1/admin/tenants/"+mine.id.String(), s.operator(), nil), 200).Name
 	of := `{tenant="` + name + `",pod="` + pod.Name + `"`
@@ -112,7 +112,7 @@ func TestATenantScrapesWhatIsItsOwn(t *testing.T) {
 	}
 }
 
-func TestWhatIsOldIsNotTold(t *testing.T) {
+func TestOldSamplesAreNotExposed(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -146,14 +146,14 @@ func TestARevokedKeyScrapesNoMore(t *testing.T) {
 	c := s.tenant()
 	token := s.with(c, husk.RoleViewer)
 	if a := s.scrape(token); a.status != 200 {
-		t.Fatalf("a viewer is answered %d %s", a.status, a.body)
+		t.Fatalf("a viewer gets the response %d %s", a.status, a.body)
 	}
 	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "DELETE FROM api_keys WHERE client_id <> $1", c.owner.KeyID); err != nil {
 		t.Fatal(err)
 	}
 	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // after the copy was read again, which is every few seconds
 	if a := s.scrape(c.token); a.status != 200 {
-		t.Errorf("the owner is answered %d %s", a.status, a.body)
+		t.Errorf("the owner gets the response %d %s", a.status, a.body)
 	}
 }
 
@@ -166,12 +166,12 @@ func TestAScrapeAsksNoDatabase(t *testing.T) {
 	s.db.Close() // from here on every query fails
 	for range 10 {
 		if a := s.call("GET", "/v1/metrics", c.token, nil); a.status != 200 || a.body != before.body {
-			t.Fatalf("without a database a scrape is answered %d %s", a.status, a.body)
+			t.Fatalf("without a database a scrape gets the response %d %s", a.status, a.body)
 		}
 	}
 }
 
-// promtool looks for what Prometheus' practices ask for: base units, suffixes, help and types.
+// promtool checks Prometheus' best practices: base units, suffixes, help and types.
 func promtool(t *testing.T, text string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
@@ -192,7 +192,7 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 		"podId": pod.ID, "generation": 1, "event": "running", "restarts": 0, "domainStartedAt": "2026-03-02T09:00:00.5Z",
 		"containers": []any{map[string]any{"name": "main", "state": "Running", "restarts": 0}},
 	}}}); a.status != 204 {
-		t.Fatalf("the report is answered %d %s", a.status, a.body)
+		t.Fatalf("the report gets the response %d %s", a.status, a.body)
 	}
 	s.tellSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)

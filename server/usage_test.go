@@ -11,7 +11,7 @@ import (
 )
 
 // What an agent tells of its machines is what their tenant, and no other, is shown and charged.
-func TestUsageIsShownToWhomItIs(t *testing.T) {
+func TestATenantSeesOnlyItsOwnUsage(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	s = s.configured(func(c *Config) { c.Prices = husk.PriceList{Currency: "EUR", CPUCoreHour: 0.02, MemoryGiBHour: 0.004} })

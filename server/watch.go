@@ -56,7 +56,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 	w.WriteHeader(http.StatusOK)
 	out := eventStream{w, http.NewResponseController(w)}
 	if s.send(out, sent, now) != nil || out.event("synced", "{}") != nil || out.flush() != nil {
-		return nil //nolint:nilerr // the reader is gone
+		return nil //nolint:nilerr // the reader has disconnected
 	}
 	ping := time.NewTicker(watchPing)
 	defer ping.Stop()

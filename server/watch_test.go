@@ -22,7 +22,7 @@ func (s fixture) stream(path, token string) <-chan string {
 		s.t.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
-		s.t.Fatalf("the watch is answered %s", resp.Status)
+		s.t.Fatalf("the watch gets the response %s", resp.Status)
 	}
 	lines := make(chan string, 1000)
 	var reading sync.WaitGroup
@@ -95,7 +95,7 @@ func TestAWatchEndsWithTheRightToWatch(t *testing.T) {
 		t.Fatal("the watch ends before it has begun")
 	}
 	if a := s.call("DELETE", path+"/api-keys/"+key.ClientID.String(), c.token, nil); a.status != 204 {
-		t.Fatalf("revoking is answered %d", a.status)
+		t.Fatalf("revoking gets the response %d", a.status)
 	}
 	s.order(c) // the next thing that happens is not for these eyes
 	if reads(lines, `"name"`) {
@@ -103,7 +103,7 @@ func TestAWatchEndsWithTheRightToWatch(t *testing.T) {
 	}
 }
 
-func TestAWatchThatIsNarrowedShowsNothingElse(t *testing.T) {
+func TestAFilteredWatchShowsOnlyMatchingObjects(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -125,7 +125,7 @@ func TestAWatchThatIsNarrowedShowsNothingElse(t *testing.T) {
 		t.Errorf("the stream shows %s", data)
 	}
 	if a := s.call("DELETE", "/v1/pods/"+made.ID.String(), c.token, nil); a.status != 202 {
-		t.Fatalf("deleting is answered %d", a.status)
+		t.Fatalf("deleting gets the response %d", a.status)
 	}
 	if !reads(lines, "event: deleted") {
 		t.Error("the stream does not tell of the end")

@@ -159,7 +159,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 	return notifyTenant(ctx, q, row.TenantID)
 }
 
-// freeCapacity releases what a pod held whose virtual machine is gone: its allocation on the node and, unless the pod was only evicted,
+// freeCapacity releases what a pod held after its virtual machine has ended: its allocation on the node and, unless the pod was only evicted,
 // its volume claims.
 func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 	if err := q.FreeNodeCapacity(ctx, db.FreeNodeCapacityParams{

@@ -22,7 +22,7 @@ func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
 
 	second, err := h.RenewCertificate(ctx, node, first, hour)
 	must(t, second, err)
-	h.wantGood(node, first) // the answer may be lost
+	h.wantGood(node, first) // the response may be lost
 	h.wantGood(node, second.Serial)
 	_, err = h.RenewCertificate(ctx, node, foreign, hour)
 	wantCode(t, err, husk.CodeUnauthenticated)

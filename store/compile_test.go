@@ -11,7 +11,7 @@ import (
 )
 
 // A handler cannot run a statement of a tenant without saying whose it is: the compiler refuses each of these.
-func TestWithoutATenantNothingCompiles(t *testing.T) {
+func TestCodeWithoutATenantDoesNotCompile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		line string

@@ -31,7 +31,7 @@ func (c Control) ForgetEvents(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
 }
 
-// requested is record for changes that a request asked for: it also writes the audit entry.
+// requested is like record, for changes that a request made: it also writes the audit entry.
 func requested(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
 	if err := audit(ctx, q, tenantID, kind, id.String()); err != nil {
 		return err

@@ -67,7 +67,7 @@ func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 }
 
 // A tenant that deletes a pod while it is being evicted means it.
-func TestAPodThatIsDeletedWhileItIsEvictedGoes(t *testing.T) {
+func TestAPodCanBeDeletedDuringItsEviction(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)
@@ -80,7 +80,7 @@ func TestAPodThatIsDeletedWhileItIsEvictedGoes(t *testing.T) {
 	for range 2 {
 		gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 		if must(t, gone, err); gone.DeletionRequestedAt == nil || gone.Generation != 3 {
-			t.Errorf("the deletion answers %+v", gone)
+			t.Errorf("the deletion responds with %+v", gone)
 		}
 	}
 	h.say(node.ID, pod, husk.EventGone)
@@ -153,7 +153,7 @@ func TestAPriorityAboveTheQuotaIsRefused(t *testing.T) {
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 
-func TestAGangWaitsForAllThatItIsOf(t *testing.T) {
+func TestAGangWaitsForAllItsPods(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)

@@ -103,8 +103,8 @@ func TestLeadingEndsWithItsWork(t *testing.T) {
 	}
 }
 
-// Connections die in the middle of orders. Every order is answered, and each pod is accepted once and deleted once.
-func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
+// Connections die in the middle of requests. Every request gets a response, and each pod is accepted once and deleted once.
+func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	super := h.connect("postgres")
@@ -134,7 +134,7 @@ func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
 				if err != nil || again.ID != pod.ID {
 					return fmt.Errorf("order %s made %s and %s: %w", name, pod.ID, again.ID, err)
 				}
-				// A deletion whose commit was not confirmed is repeated and finds nothing, which is what was asked for.
+				// A deletion whose commit was not confirmed is repeated and finds nothing, which is the requested result.
 				if _, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
 					return fmt.Errorf("deletion of %s: %w", name, err)
 				}
@@ -245,7 +245,7 @@ func TestServersThatStartTogetherMigrateOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	h := fixtureOf(t, openAt(t, url), url) // which migrates again
+	h := fixtureOf(t, openAt(t, url), url) // openAt migrates again
 	if n := queryOne[int](h, store.RoleOwner, "SELECT count(*) FROM leadership"); n != 1 {
 		t.Errorf("leadership has %d rows", n)
 	}

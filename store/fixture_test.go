@@ -63,7 +63,7 @@ var serial atomic.Int64
 // named makes a name that no other object of this test binary has.
 func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)) }
 
-// once is the identity of a request that is never repeated.
+// once returns the identity of a request that is never repeated.
 func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
 
 func must[T any](t testing.TB, v T, err error) T {
@@ -82,7 +82,7 @@ func (h fixture) tenantWith(q husk.Quota) husk.Tenant {
 	return must(h.t, v, err)
 }
 
-// as is the store as an owner of the tenant uses it.
+// as returns the store as an owner of the tenant uses it.
 func (h fixture) as(tenant store.ID) store.Tenant {
 	h.t.Helper()
 	known, ok := h.owners.Load(tenant)
@@ -97,7 +97,7 @@ func (h fixture) as(tenant store.ID) store.Tenant {
 	return h.db.Tenant(caller)
 }
 
-// image is an import that is complete.
+// image returns an import that is complete.
 func (h fixture) image(tenant husk.Tenant) husk.Image {
 	h.t.Helper()
 	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
@@ -110,7 +110,7 @@ func (h fixture) image(tenant husk.Tenant) husk.Image {
 	return must(h.t, i, err)
 }
 
-// volume is a volume whose RBD image is made.
+// volume returns a volume whose RBD image exists.
 func (h fixture) volume(tenant husk.Tenant) husk.Volume {
 	h.t.Helper()
 	v, err := h.as(tenant.ID).CreateVolume(h.t.Context(), once(), named("volume"), map[string]string{}, 1)
@@ -142,7 +142,7 @@ func (h fixture) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 
 const overhead = 50 // MiB that a virtual machine needs in addition to its guest's memory
 
-// node is a node that has joined and is Ready, with capacity for this many small pods.
+// node returns a node that has joined and is Ready, with capacity for this many small pods.
 func (h fixture) node(pods int) husk.Node {
 	h.t.Helper()
 	id, _ := h.joined(named("node"))
@@ -163,7 +163,7 @@ func (h fixture) look(node store.ID) husk.Node {
 	return must(h.t, n, err)
 }
 
-// version is what a placement on the node must name.
+// version returns the node's version, which a placement on the node must name.
 func (h fixture) version(node store.ID) int64 {
 	h.t.Helper()
 	rooms, err := h.NodeCapacities(h.t.Context())
@@ -176,7 +176,7 @@ func (h fixture) version(node store.ID) int64 {
 	return 0
 }
 
-// epoch is the one of the present leader. A database that nobody has led has 0.
+// epoch returns the epoch of the present leader, or 0 if there was no leader yet.
 func (h fixture) epoch() int64 {
 	h.t.Helper()
 	return queryOne[int64](h, store.RoleControl, "SELECT epoch FROM leadership")
@@ -211,7 +211,7 @@ func (h fixture) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
 	}
 }
 
-// phase is the pod's phase, and Gone when it has no row.
+// phase returns the pod's phase, and Gone when it has no row.
 func (h fixture) phase(p husk.Pod) husk.Phase {
 	h.t.Helper()
 	now, err := h.as(p.TenantID).Pod(h.t.Context(), p.ID)

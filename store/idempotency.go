@@ -32,7 +32,7 @@ func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	return Idempotency{Key: key, Hash: [sha256.Size]byte(h.Sum(nil))}
 }
 
-// creatingSecret is creating for answers with a secret. The stored answer is sealed with the tenant's key.
+// creatingSecret is creating for responses with a secret. The stored response is sealed with the tenant's key.
 func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	owner := "idempotency key " + idem.Key
@@ -53,12 +53,12 @@ func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID
 	}
 	plain, err := s.openFor(ctx, q, tenantID, sealed, owner)
 	if err != nil {
-		return result, wrap(err, "the stored answer for an idempotency key")
+		return result, wrap(err, "the stored response for an idempotency key")
 	}
 	return result, json.Unmarshal(plain, &result)
 }
 
-// creating runs create once for an idempotency key, and answers every repetition with the result of the first run. The caller holds a
+// creating runs create once for an idempotency key, and returns the result of the first run for every repetition. The caller holds a
 // lock that serialises the requests of this owner.
 func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
@@ -67,7 +67,7 @@ func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempote
 	case err == nil && !bytes.Equal(known.RequestHash, idem.Hash[:]):
 		return result, husk.Errorf(husk.CodeIdempotencyMismatch, "Idempotency-Key", "this key was used with another request; use a new key for a new request")
 	case err == nil:
-		return result, wrap(json.Unmarshal(known.Response, &result), "read the stored answer for an idempotency key")
+		return result, wrap(json.Unmarshal(known.Response, &result), "read the stored response for an idempotency key")
 	case !errors.Is(err, pgx.ErrNoRows):
 		return result, err
 	}

@@ -36,7 +36,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			}
 			switch {
 			case known && row.State == husk.ImageDeleting:
-				return row.ID, husk.Image{}, husk.Errorf(husk.CodeConflict, "reference", "image %q is being deleted; import it again when it is gone", reference)
+				return row.ID, husk.Image{}, husk.Errorf(husk.CodeConflict, "reference", "image %q is being deleted; import it again when it is deleted", reference)
 			case known && row.State != husk.ImageFailed:
 				return row.ID, convert.Image(row), audit(ctx, q, t.id, "image", row.ID.String())
 			}
@@ -67,7 +67,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			}
 			return id, convert.Image(row), requested(ctx, q, t.id, "image", id, "ImportRequested", reference)
 		})
-		image.TenantID = t.id // a stored answer has the form of the API, without the tenant
+		image.TenantID = t.id // a stored response has the form of the API, without the tenant
 		return image, err
 	})
 }
@@ -220,7 +220,7 @@ func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string,
 	})
 }
 
-// ImageRemoved deletes the row of an image whose clone is gone.
+// ImageRemoved deletes the row of an image whose clone was deleted.
 func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveImage(ctx, db.RemoveImageParams{TenantID: i.TenantID, ID: i.ID}); err != nil {

@@ -47,12 +47,12 @@ func TestProgressIsShownToAllWhoWaitForTheDigest(t *testing.T) {
 	wants("another digest's", different, nil)
 
 	// A try that failed has come to nothing, and one that is over shows nothing.
-	if err := h.ImageTrouble(t.Context(), mine, "the registry does not answer", false); err != nil {
+	if err := h.ImageTrouble(t.Context(), mine, "the registry does not respond", false); err != nil {
 		t.Fatal(err)
 	}
 	wants("of a try that failed", mine, nil)
 	tell(8)
-	if err := h.ImageTrouble(t.Context(), mine, "the registry does not answer", true); err != nil {
+	if err := h.ImageTrouble(t.Context(), mine, "the registry does not respond", true); err != nil {
 		t.Fatal(err)
 	}
 	wants("of an import that failed", mine, nil)
@@ -78,7 +78,7 @@ func TestProgressIsShownToAllWhoWaitForTheDigest(t *testing.T) {
 	}
 }
 
-func TestProgressNeitherWaitsForAnOrderNorWakesWhoDoesNotWatchImages(t *testing.T) {
+func TestProgressDoesNotBlockRequestsOrWakeOtherWatches(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()

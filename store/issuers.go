@@ -26,7 +26,7 @@ func (t Tenant) issuers() issuers { return issuers{t.core, &t} }
 
 func (c Control) issuers() issuers { return issuers{c.core, nil} }
 
-// id is the owner's id in the tables. The installation has NULL there.
+// id returns the owner's id in the tables. The installation has NULL there.
 func (o issuers) id() *ID {
 	if o.tenant == nil {
 		return nil
@@ -34,7 +34,7 @@ func (o issuers) id() *ID {
 	return &o.tenant.id
 }
 
-// tenantID is the owner's id, and the zero id for the installation.
+// tenantID returns the owner's id, and the zero id for the installation.
 func (o issuers) tenantID() ID {
 	if o.tenant == nil {
 		return platform

@@ -23,7 +23,7 @@ func issued(life time.Duration) store.IssuedCertificate {
 	return store.IssuedCertificate{Serial: uuid.NewString(), PEM: "certificate", ExpiresAt: time.Now().Add(life)}
 }
 
-// joined is a node that has registered and sent nothing yet, and the serial of its certificate.
+// joined returns a node that has registered and sent nothing yet, and the serial of its certificate.
 func (h fixture) joined(name string) (id store.ID, serial string) {
 	h.t.Helper()
 	id, c, err := h.RegisterNode(h.t.Context(), h.joinToken(time.Hour), name, hour)
@@ -54,7 +54,7 @@ func TestAJoinTokenAdmitsOneNode(t *testing.T) {
 	must(t, id, err)
 	h.wantGood(id, first.Serial)
 
-	// The answer was lost: the same token and name again give a new certificate and end the first one.
+	// The response was lost: the same token and name again give a new certificate and end the first one.
 	again, second, err := h.RegisterNode(ctx, token, "metal-1", hour)
 	if must(t, again, err); again != id {
 		t.Error("the repetition made another node")
@@ -139,7 +139,7 @@ func TestATokenReadmitsTheNodeItNames(t *testing.T) {
 		t.Errorf("the node %s came back as %s", node.ID, again)
 	}
 	h.wantRefused(node.ID, old)
-	again, second, err := h.RegisterNode(ctx, token.Secret, node.Name, hour) // the answer was lost
+	again, second, err := h.RegisterNode(ctx, token.Secret, node.Name, hour) // the response was lost
 	if must(t, again, err); again != node.ID {
 		t.Errorf("the node %s came back as %s", node.ID, again)
 	}
@@ -152,7 +152,7 @@ func TestATokenReadmitsTheNodeItNames(t *testing.T) {
 	_, _, err = h.RegisterNode(ctx, token.Secret, node.Name, hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
 
-	// A token that re-admits a node which is gone makes no new one.
+	// A token that re-admits a deleted node creates no new one.
 	other := h.node(1)
 	token, err = h.CreateJoinToken(ctx, once(), time.Hour, &other.ID)
 	must(t, token, err)

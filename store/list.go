@@ -64,7 +64,7 @@ func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQ
 // pageQuery reads up to limit rows behind a position.
 type pageQuery[Row any] func(q *db.Queries, after position, limit int) ([]Row, error)
 
-// readPage reads one page: query is asked for one row more, which says whether there is a next page.
+// readPage reads one page: it queries for one more row, which shows whether there is a next page.
 func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) (list[T], error) {
 	after, err := p.after()
 	if err != nil {
@@ -117,7 +117,7 @@ const (
 	OpAbsent SelectorOp = "absent"
 )
 
-// json is the selector for SQL; nil matches everything.
+// json returns the selector for SQL; nil matches everything.
 func (s Selector) json() []byte {
 	if len(s) == 0 {
 		return nil

@@ -35,7 +35,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// as is the same database for another role: row-level security holds the owner too.
+// as returns the same database for another role: row-level security applies to the owner too.
 func (s schema) as(role string) schema {
 	s.t.Helper()
 	return schema{s.t, connect(s.t, s.url(role)), s.url}
@@ -65,7 +65,7 @@ func (s schema) want(sql, want string) {
 	s.t.Helper()
 	var got string
 	if err := s.conn.QueryRow(s.t.Context(), sql).Scan(&got); err != nil || got != want {
-		s.t.Errorf("%s answers %q, want %q: %v", sql, got, want, err)
+		s.t.Errorf("%s responds with %q, want %q: %v", sql, got, want, err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Heartbeat renews a node's lease and records what the node reports about itself. It returns true if the agent must report every pod again:
-// the node was not Ready, or an earlier such answer was lost and pods are still Unknown. Codes: not_found.
+// the node was not Ready, or an earlier such response was lost and pods are still Unknown. Codes: not_found.
 func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
@@ -103,7 +103,7 @@ func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (boo
 				continue
 			}
 			if err := q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
-				TenantID: p.TenantID, ID: p.ID, Phase: next, Reason: "NodeLost", Message: "the node does not answer; the state of its pods is not known",
+				TenantID: p.TenantID, ID: p.ID, Phase: next, Reason: "NodeLost", Message: "the node does not respond; the state of its pods is not known",
 				ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt,
 				DomainStartedAt: p.DomainStartedAt, GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 			}); err != nil {

@@ -70,7 +70,7 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 		t.Error("a node that was lost is not asked to report again")
 	}
 	if !h.beat(node) {
-		t.Error("a node whose answer was lost is not asked again")
+		t.Error("a node whose response was lost is not asked again")
 	}
 	h.say(node.ID, running, husk.EventRunning)
 	h.say(node.ID, starting, husk.EventStarting)
@@ -156,7 +156,7 @@ func TestTheFirstOperatorIsMadeOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := h.EnsureOperator(t.Context(), id, "other"); err != nil { // what is there stays
+	if err := h.EnsureOperator(t.Context(), id, "other"); err != nil { // an existing operator stays
 		t.Error(err)
 	}
 	caller, err := h.Authenticate(t.Context(), id, "first")

@@ -299,7 +299,7 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 	return p, nil
 }
 
-// Defragment stores a proposal as the answer to a request. Unless it is a dry run, it also cordons the nodes and evicts their pods in the
+// Defragment stores a proposal as the response to a request. Unless it is a dry run, it also cordons the nodes and evicts their pods in the
 // same transaction. It skips pods that are no longer on their node. Codes: idempotency_mismatch.
 func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defragmentation) (husk.Defragmentation, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (husk.Defragmentation, error) {

@@ -39,7 +39,7 @@ func (h fixture) to(phase husk.Phase, node husk.Node, p husk.Pod) {
 	}
 }
 
-func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
+func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 	t.Parallel()
 	for _, phase := range husk.Phases {
 		if phase == husk.PhasePending || phase == husk.PhaseGone {
@@ -59,7 +59,7 @@ func TestAPodGivesItsRoomAndVolumesBackOnceWhereverItIsDeleted(t *testing.T) {
 			for range 2 { // a repeated deletion changes nothing
 				gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 				if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping || gone.Generation != 2 || gone.DeletionRequestedAt == nil || gone.Status.NodeName != node.Name {
-					t.Errorf("the deletion answers %+v", gone)
+					t.Errorf("the deletion responds with %+v", gone)
 				}
 			}
 			after, err := h.DesiredRevision(t.Context(), node.ID)
@@ -107,7 +107,7 @@ func TestAPendingPodGoesAtOnce(t *testing.T) {
 	pod := h.order(tenant, specOf(image, volume))
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping {
-		t.Errorf("the deletion answers %s, which is not in the contract", gone.Status.Phase)
+		t.Errorf("the deletion responds with %s, which is not in the contract", gone.Status.Phase)
 	}
 	if h.phase(pod) != husk.PhaseGone {
 		t.Error("the pod is still there")
@@ -299,7 +299,7 @@ func TestReportsThatAreLateOrForeignAreDropped(t *testing.T) {
 		t.Errorf("another node made the pod %s", got)
 	}
 	h.say(node.ID, husk.Pod{ID: uuid.New()}, husk.EventRunning)
-	h.say(node.ID, pod, husk.EventGone) // nobody asked for that
+	h.say(node.ID, pod, husk.EventGone) // nobody deleted the pod
 	if got := h.phase(pod); got != husk.PhaseStarting {
 		t.Errorf("the agent alone made the pod %s", got)
 	}

@@ -51,7 +51,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 			}
 			return id, convert.Pod(row), requested(ctx, q, t.id, "pod", id, "Accepted", "")
 		})
-		pod.TenantID = t.id // a stored answer has the form of the API, without the tenant
+		pod.TenantID = t.id // a stored response has the form of the API, without the tenant
 		return pod, err
 	})
 }

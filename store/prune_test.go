@@ -12,7 +12,7 @@ import (
 	"husk/store"
 )
 
-// pruning is what docs/operations.md tells an operator to run as a superuser.
+// pruning returns the SQL that docs/operations.md tells an operator to run as a superuser.
 func pruning(t *testing.T) string {
 	t.Helper()
 	page, err := os.ReadFile("../docs/operations.md")
@@ -53,7 +53,7 @@ func TestTheAuditLogIsPrunedAsTheDocumentationSays(t *testing.T) {
 		t.Fatalf("%d entries are left, want the one that is younger than 400 days: %v", len(left), err)
 	}
 	if _, err := super.Exec(t.Context(), "DELETE FROM audit"); err == nil || !strings.Contains(err.Error(), "append-only") {
-		t.Errorf("after pruning, deleting is answered %v", err)
+		t.Errorf("after pruning, deleting gets the response %v", err)
 	}
 	owner, err := pgx.Connect(t.Context(), h.url(store.RoleOwner))
 	if err != nil {

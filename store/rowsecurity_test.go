@@ -111,7 +111,7 @@ func TestAForgottenWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
 	}
 }
 
-func TestNobodyIsShownNothing(t *testing.T) {
+func TestWithoutACallerNoRowsAreVisible(t *testing.T) {
 	t.Parallel()
 	h, mine, theirs := furnished(t)
 	c := h.connect(store.RoleTenant)
@@ -145,7 +145,7 @@ func TestNobodyIsShownNothing(t *testing.T) {
 	})
 }
 
-func TestAWrongTenantIDInAQueryReachesNothing(t *testing.T) {
+func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 	t.Parallel()
 	h, mine, theirs := furnished(t)
 	c := h.connect(store.RoleTenant)

@@ -106,7 +106,7 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 		must(t, s, err)
 		again, err := order(s)
 		if must(t, again, err); again.Secret != first.Secret {
-			t.Errorf("with %d master keys the repeated order is answered %+v", len(masters), again)
+			t.Errorf("with %d master keys the repeated order gets the response %+v", len(masters), again)
 		}
 		keys, err := s.Control().SigningKeys(ctx, nil)
 		if must(t, keys, err); string(keys[0].Private) != "private seed" {

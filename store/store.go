@@ -134,7 +134,7 @@ func (s *Store) Close() {
 // Ping checks that Postgres answers, as the role for tenants.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.tenant.Ping(ctx); err != nil {
-		return fmt.Errorf("postgres does not answer: %w", err)
+		return fmt.Errorf("postgres does not respond: %w", err)
 	}
 	return nil
 }

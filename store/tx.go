@@ -40,7 +40,7 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 		wait := min(retryBase<<min(attempt, 10), retryMax)
 		wait = wait/2 + rand.N(wait) //nolint:gosec // jitter needs no secrecy
 		if ctx.Err() != nil || time.Now().Add(wait).After(deadline) {
-			return zero, errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database does not answer; retry with the same Idempotency-Key"), err)
+			return zero, errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the database does not respond; retry with the same Idempotency-Key"), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -59,7 +59,7 @@ func once[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) 
 	return result, err
 }
 
-// orNotFound turns "no rows" into not_found, which is the answer for objects that do not exist and for objects of other tenants.
+// orNotFound turns "no rows" into not_found, which is the response for objects that do not exist and for objects of other tenants.
 func orNotFound(err error, kind string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return husk.NotFound(kind)

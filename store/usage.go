@@ -13,7 +13,7 @@ import (
 // closingMargin is how long after its end an hour is closed. Reports that arrive until then are recorded in their own hour.
 const closingMargin = 10 * time.Minute
 
-// maxUsageRows is the largest number of rows in one answer.
+// maxUsageRows is the largest number of rows in one response.
 const maxUsageRows = 100_000
 
 // MisdatedRun is a run of a pod's virtual machine with an impossible start: before the pod was placed, or in the future.
@@ -95,7 +95,7 @@ func usage(ctx context.Context, q *db.Queries, tenantID *ID, u husk.UsageQuery) 
 		return nil, err
 	}
 	if len(rows) > maxUsageRows {
-		return nil, husk.Errorf(husk.CodeTooLarge, "", "the answer would have more than %d rows; choose a shorter time range, longer periods or fewer groups", maxUsageRows)
+		return nil, husk.Errorf(husk.CodeTooLarge, "", "the response would have more than %d rows; choose a shorter time range, longer periods or fewer groups", maxUsageRows)
 	}
 	return convert.All(rows, func(r db.UsageRow) husk.Usage {
 		from, to := r.Period.UTC(), u.To

@@ -165,7 +165,7 @@ func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
 	}
 	before, _ := h.used(tenant, from, to)
 	if after, _ := h.used(tenant, from, to); after.VolumeGiBSeconds != before.VolumeGiBSeconds || after.VolumeGiBSeconds <= 0 {
-		t.Errorf("a volume that is gone has %v and then %v", before.VolumeGiBSeconds, after.VolumeGiBSeconds)
+		t.Errorf("a deleted volume has %v and then %v", before.VolumeGiBSeconds, after.VolumeGiBSeconds)
 	}
 	if other, _ := h.used(stranger, from, to); other.VolumeGiBSeconds != 0 {
 		t.Errorf("another tenant is told of %v", other.VolumeGiBSeconds)

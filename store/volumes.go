@@ -42,7 +42,7 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 			}
 			return id, convert.Volume(row, nil), requested(ctx, q, t.id, "volume", id, "Created", "")
 		})
-		volume.TenantID = t.id // a stored answer has the form of the API, without the tenant
+		volume.TenantID = t.id // a stored response has the form of the API, without the tenant
 		return volume, err
 	})
 }
@@ -125,7 +125,7 @@ func (c Control) VolumeTrouble(ctx context.Context, v husk.Volume, message strin
 	})
 }
 
-// VolumeRemoved deletes the row of a volume whose RBD image is gone.
+// VolumeRemoved deletes the row of a volume whose RBD image was deleted.
 func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.RemoveVolume(ctx, db.RemoveVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {

@@ -55,7 +55,7 @@ func (c Context) LoggedIn() bool {
 	return c.APIKey != nil && c.APIKey.ClientSecret != "" || c.OIDC != nil && c.OIDC.RefreshToken != ""
 }
 
-// LoggedOut is the context without its secrets. A later login needs only those.
+// LoggedOut returns the context without its secrets. A later login needs only those.
 func (c Context) LoggedOut() Context {
 	if c.APIKey != nil {
 		c.APIKey = &APIKey{ClientID: c.APIKey.ClientID}
@@ -75,7 +75,7 @@ type Store struct {
 	CacheDir string // of the tokens; empty if they are not kept
 }
 
-// Default is the user's store: XDG_CONFIG_HOME and XDG_CACHE_HOME, or .config and .cache in the home directory.
+// Default returns the user's store: XDG_CONFIG_HOME and XDG_CACHE_HOME, or .config and .cache in the home directory.
 func Default() (Store, error) {
 	dir, err := base("XDG_CONFIG_HOME", ".config")
 	if err != nil {
@@ -99,7 +99,7 @@ func base(variable, under string) (string, error) {
 	return filepath.Join(home, under, "husk"), nil
 }
 
-// File is the path of config.yaml.
+// File returns the path of config.yaml.
 func (s Store) File() string { return filepath.Join(s.Dir, "config.yaml") }
 
 // maxFile bounds a file, in bytes. A context takes a few hundred.
@@ -136,7 +136,7 @@ func (s Store) Load() (Config, error) {
 	return c, nil
 }
 
-// withoutValues is the message of a decoder without the values of the file, because a value may be a secret.
+// withoutValues returns the message of a decoder without the values of the file, because a value may be a secret.
 func withoutValues(err error) string {
 	bad, ok := errors.AsType[*yaml.TypeError](err)
 	if !ok {

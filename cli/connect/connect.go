@@ -1,6 +1,6 @@
 // Package connect finds out which Husk installation a command is for, and with which identity, and makes a client for it.
 //
-// The answer comes from --context, the environment, or the contexts of package config. Tokens are cached between calls of the command.
+// The target comes from --context, the environment, or the contexts of package config. Tokens are cached between calls of the command.
 package connect
 
 import (
@@ -63,7 +63,7 @@ func Contexts() (config.Store, config.Config, error) {
 	return store, c, nil
 }
 
-// Current is the name of the context that applies if the environment has no other target. It may be empty.
+// Current returns the name of the context that applies if the environment has no other target. It may be empty.
 func Current(context string, c config.Config) string {
 	for _, name := range []string{context, os.Getenv("HUSK_CONTEXT")} {
 		if name != "" {
@@ -73,7 +73,7 @@ func Current(context string, c config.Config) string {
 	return c.CurrentContext
 }
 
-// fromEnvironment is the target of the environment. It is an error if only some of the variables are set.
+// fromEnvironment returns the target of the environment. It is an error if only some of the variables are set.
 func fromEnvironment() (t Target, given bool, err error) {
 	values := map[string]string{}
 	for _, name := range Environment {

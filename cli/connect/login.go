@@ -13,7 +13,7 @@ import (
 	"husk/openapi"
 )
 
-// NewName is the name of the context of a login: the requested name, or that of the context that is logged in to again, or one made
+// NewName returns the name of the context of a login: the requested name, or that of the context that is logged in to again, or one made
 // from the tenant.
 func NewName(c config.Config, asked string, again bool, next config.Context, who openapi.Identity) string {
 	if asked != "" {

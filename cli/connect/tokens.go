@@ -48,7 +48,7 @@ func (t Target) Keep(token client.Token) {
 	}
 }
 
-// NewTarget is the target of a context that a login has just made.
+// NewTarget returns the target of a context that a login has just made.
 func NewTarget(name string, c config.Context, store config.Store) Target {
 	return Target{name, c, store}
 }

@@ -78,7 +78,7 @@ var ofProblem = map[husk.Code]int{
 	husk.CodeInternal:             Unavailable,
 }
 
-// Text is the table of the exit codes.
+// Text returns the table of the exit codes.
 func Text() string {
 	var b strings.Builder
 	for _, e := range Meanings {

@@ -42,7 +42,7 @@ type ConflictError struct{ Detail string }
 // Error implements error.
 func (e ConflictError) Error() string { return e.Detail }
 
-// Code is the exit code for an error.
+// Code returns the exit code for an error.
 func Code(err error) int {
 	if err == nil {
 		return OK

@@ -49,7 +49,7 @@ var Images = Kind[openapi.Image]{
 	},
 }
 
-// fetchedPercent is how much of an image was fetched from its registry, rounded down, while the import is running.
+// fetchedPercent returns how much of an image was fetched from its registry, rounded down, while the import is running.
 func fetchedPercent(i openapi.Image) (int64, bool) {
 	if i.Progress == nil || i.Progress.TotalBytes <= 0 {
 		return 0, false

@@ -19,7 +19,7 @@ func TestImportShowsItsPercentage(t *testing.T) {
 		{&openapi.ImportProgress{FetchedBytes: 2 << 20, TotalBytes: 3 << 20}, nil, "Importing 66%", "Importing: 60% of 3.0Mi fetched"},
 		{&openapi.ImportProgress{FetchedBytes: 3<<20 - 1, TotalBytes: 3 << 20}, nil, "Importing 99%", "Importing: 90% of 3.0Mi fetched"},
 		{&openapi.ImportProgress{FetchedBytes: 3 << 20, TotalBytes: 3 << 20}, nil, "Importing 100%", "Importing: 100% of 3.0Mi fetched"},
-		{&openapi.ImportProgress{FetchedBytes: 50 << 30, TotalBytes: 60 << 30}, new("the registry does not answer"), "Importing 83%", "Importing: the registry does not answer; 80% of 61440.0Mi fetched"},
+		{&openapi.ImportProgress{FetchedBytes: 50 << 30, TotalBytes: 60 << 30}, new("the registry does not respond"), "Importing 83%", "Importing: the registry does not respond; 80% of 61440.0Mi fetched"},
 		{&openapi.ImportProgress{}, nil, "Importing", "Importing"}, // an image without a layer
 	} {
 		i := openapi.Image{Reference: "registry.example.com/web:1", State: openapi.ImageStateImporting, Progress: tt.progress, Message: tt.message}

@@ -35,7 +35,7 @@ type Query struct {
 	Events client.EventSelect
 }
 
-// ViewFor is the view for an output. A table may need more requests than JSON.
+// ViewFor returns the view for an output. A table may need more requests than JSON.
 func (k Kind[T]) ViewFor(ctx context.Context, c *client.Client, p print.Printer) print.View[T] {
 	if k.NewViews != nil && p.Tabular() {
 		return k.NewViews(ctx, c)

@@ -66,7 +66,7 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 	},
 }
 
-// PodObject is a pod as an object.
+// PodObject returns a pod as an object.
 func PodObject(c *client.Client, p openapi.Pod) Object {
 	return Object{
 		Ref: Pods.Ref(p), ID: p.ID,

@@ -34,7 +34,7 @@ func (q Allowance) ifCounted(text string) string {
 	return ""
 }
 
-// Allowances are the lines of a quota.
+// Allowances returns the lines of a quota.
 func Allowances(q openapi.QuotaUse) []Allowance {
 	number := func(n int64) string { return fmt.Sprint(n) }
 	cpu := func(n int64) string { return print.Cores(int(n)) }

@@ -14,7 +14,7 @@ import (
 // Ref is a kind and a name, as they were typed.
 type Ref struct{ Kind, Name string }
 
-// String is the form KIND/NAME.
+// String returns the form KIND/NAME.
 func (r Ref) String() string { return r.Kind + "/" + r.Name }
 
 // Find finds the object.
@@ -89,7 +89,7 @@ func Of(word string) (string, bool) {
 	return "", false
 }
 
-// Bare is a name without its kind: web for pod/web. The reference of an image has slashes of its own, so only words for the kind count.
+// Bare returns a name without its kind: web for pod/web. The reference of an image has slashes of its own, so only words for the kind count.
 func Bare(kind, arg string) string {
 	word, name, ok := strings.Cut(arg, "/")
 	if k, known := Of(word); ok && known && k == kind && name != "" {

@@ -46,7 +46,7 @@ var Users = Kind[openapi.User]{
 	},
 }
 
-// userName is the email address, or the issuer's subject for the user.
+// userName returns the email address, or the issuer's subject for the user.
 func userName(u openapi.User) string {
 	for _, name := range []*string{u.Email, u.Subject} {
 		if openapi.Value(name) != "" {

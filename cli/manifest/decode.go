@@ -115,7 +115,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 	}
 }
 
-// fields are the settable fields of a struct by their JSON names, including those of embedded structs.
+// fields returns the settable fields of a struct by their JSON names, including those of embedded structs.
 func fields(into reflect.Value) map[string]reflect.Value {
 	out := map[string]reflect.Value{}
 	for i := range into.NumField() {

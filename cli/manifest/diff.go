@@ -33,7 +33,7 @@ func diff(want, have any) []string {
 	return paths
 }
 
-// completed is a spec with the API's defaults, as a tree.
+// completed returns a spec with the API's defaults, as a tree.
 func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 	if spec.RestartPolicy == nil {
 		always := openapi.Always
@@ -60,7 +60,7 @@ func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 	return tree(map[string]any{"labels": labels, "spec": spec})
 }
 
-// tree is the JSON form of a value, without empty strings, lists and objects, false and null.
+// tree returns the JSON form of a value, without empty strings, lists and objects, false and null.
 func tree(v any) any {
 	raw, err := json.Marshal(v)
 	if err != nil {

@@ -151,7 +151,7 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	return out
 }
 
-// size is the size of the virtual machine: the sum of the containers' limits, or of their requests where there is no limit. If no container
+// size returns the size of the virtual machine: the sum of the containers' limits, or of their requests where there is no limit. If no container
 // has either, it is the default.
 func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 	var cpu, memory int64

@@ -35,7 +35,7 @@ type Pod struct {
 // APIVersion is the apiVersion of Husk's own documents.
 const APIVersion = "husk/v1"
 
-// Kind is the kind of the object, as the command line names it.
+// Kind returns the kind of the object, as the command line names it.
 func (d Document) Kind() string {
 	switch {
 	case d.Pod != nil:
@@ -47,7 +47,7 @@ func (d Document) Kind() string {
 	}
 }
 
-// Name is the name of the object, or the reference of an image.
+// Name returns the name of the object, or the reference of an image.
 func (d Document) Name() string {
 	switch {
 	case d.Pod != nil:
@@ -143,7 +143,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 	return doc, d.err()
 }
 
-// pod is the request of the API.
+// pod returns the request of the API.
 func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 	d.checkName(node, "name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{

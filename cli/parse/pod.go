@@ -131,7 +131,7 @@ func suffix() string {
 	return string(b)
 }
 
-// given is a pointer to a value, or nil for a zero value.
+// given returns a pointer to a value, or nil for a zero value.
 func given[T comparable](v T) *T {
 	var zero T
 	if v == zero {

@@ -62,7 +62,7 @@ func (c *Changes[T]) row(what client.ChangeType, row []string) error {
 	return c.table.Rows(append(rows, append([]string{string(what)}, row...))...)
 }
 
-// withoutAge is a row without its age, which changes by itself.
+// withoutAge returns a row without its age, which changes by itself.
 func (c *Changes[T]) withoutAge(row []string) []string {
 	var out []string
 	for i, title := range c.view.header(c.printer.Format) {

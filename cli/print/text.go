@@ -35,7 +35,7 @@ func Age(since time.Time) string {
 	}
 }
 
-// AgeOf is the age of something that may not have happened.
+// AgeOf returns the age of something that may not have happened.
 func AgeOf(t *time.Time) string {
 	if t == nil {
 		return ""

@@ -21,13 +21,13 @@ type Column[T any] struct {
 	Text  func(T) string
 }
 
-// Col is a column of every table.
+// Col returns a column of every table.
 func Col[T any](title string, text func(T) string) Column[T] { return Column[T]{title, false, text} }
 
-// WideCol is a column that only -o wide shows.
+// WideCol returns a column that only -o wide shows.
 func WideCol[T any](title string, text func(T) string) Column[T] { return Column[T]{title, true, text} }
 
-// Formats are the values of --output.
+// Formats are the values of --output. Some commands also have text.
 var Formats = []string{"table", "wide", "json", "yaml", "name"}
 
 // Printer is where to print, and in which format.

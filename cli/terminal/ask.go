@@ -17,7 +17,7 @@ func ReadLine(ctx context.Context, in io.Reader) (string, error) {
 	line, err := interruptible(ctx, func() (string, error) { return bufio.NewReaderSize(in, 1).ReadString('\n') })
 	line = strings.TrimSpace(line)
 	if err != nil && line == "" {
-		return "", fmt.Errorf("read the answer: %w", err)
+		return "", fmt.Errorf("read your input: %w", err)
 	}
 	return line, nil
 }

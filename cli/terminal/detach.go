@@ -101,5 +101,5 @@ func (d *detacher) pass(in []byte) []byte {
 	return out
 }
 
-// rest is what is held back for a key that will not come.
+// rest returns the input that is held back for a key that will not come.
 func (d *detacher) rest() []byte { return d.keys[:d.held] }

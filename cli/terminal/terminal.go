@@ -26,7 +26,7 @@ func Colorful(stream any) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && Is(stream)
 }
 
-// Size is the size of the terminal that a stream goes to; zero if it goes to none.
+// Size returns the size of the terminal that a stream goes to; zero if it goes to none.
 func Size(out io.Writer) session.Size {
 	f, ok := out.(*os.File)
 	if !ok {

@@ -158,7 +158,7 @@ func (h *honest) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inside is a name below the directory, with its first element renamed if asked.
+// inside returns a name below the directory, with its first element renamed if asked.
 func inside(name, rename string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if rename != "" {

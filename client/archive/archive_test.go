@@ -15,7 +15,7 @@ import (
 	"husk/client/archive"
 )
 
-// made is a tar archive. The content of each file is its name.
+// made returns a tar archive. The content of each file is its name.
 func made(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
@@ -98,7 +98,7 @@ func TestPackedFilesAreUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := b.Bytes()
-	if err := archive.Unpack(bytes.NewReader(raw), to, never); err != nil { // into a directory that is there
+	if err := archive.Unpack(bytes.NewReader(raw), to, never); err != nil { // into an existing directory
 		t.Fatal(err)
 	}
 	if err := archive.Unpack(bytes.NewReader(raw), filepath.Join(to, "renamed"), never); err != nil { // as one that is not
@@ -111,7 +111,7 @@ func TestPackedFilesAreUnpacked(t *testing.T) {
 		}
 	}
 	if err := archive.Unpack(bytes.NewReader(raw), filepath.Join(to, "absent", "dir"), never); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("into a directory that is not there: %v", err)
+		t.Errorf("into a directory that does not exist: %v", err)
 	}
 }
 

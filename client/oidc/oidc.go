@@ -68,7 +68,7 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 	}
 	resp, err := web.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the issuer %s does not answer: %w", issuer, err)
+		return nil, fmt.Errorf("the issuer %s does not respond: %w", issuer, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -174,18 +174,18 @@ func (i *Issuer) tokens(t *oauth2.Token, refresh string) (Tokens, error) {
 	return Tokens{ID: id, Refresh: refresh}, nil
 }
 
-// explain removes from an error what was sent: oauth2 prints whole answers.
+// explain removes from an error what was sent: oauth2 prints whole responses.
 func (i *Issuer) explain(ctx context.Context, err error) error {
 	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		if r.ErrorCode != "" {
 			return &RefusedError{i.URL, r.ErrorCode, r.ErrorDescription}
 		}
-		return fmt.Errorf("the issuer %s answers %s", i.URL, r.Response.Status)
+		return fmt.Errorf("the issuer %s responds with %s", i.URL, r.Response.Status)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("the issuer %s does not answer: %w", i.URL, err)
+	return fmt.Errorf("the issuer %s does not respond: %w", i.URL, err)
 }
 
 // Revoke revokes a refresh token (RFC 7009).
@@ -201,7 +201,7 @@ func (i *Issuer) Revoke(ctx context.Context, refresh string) error {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := i.web.Do(req)
 	if err != nil {
-		return fmt.Errorf("the issuer %s does not answer: %w", i.URL, err)
+		return fmt.Errorf("the issuer %s does not respond: %w", i.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

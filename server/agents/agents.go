@@ -1,5 +1,5 @@
 // Package agents is how a server calls the agents of nodes: over mutual TLS, each agent under its own node's name, with one pool of
-// connections per node. It checks on every answer that the node's certificate was not revoked, which the handshake cannot know.
+// connections per node. It checks on every response that the node's certificate was not revoked, which the handshake cannot know.
 package agents
 
 import (
@@ -19,7 +19,7 @@ import (
 	"husk/store"
 )
 
-// callTimeout is how long an agent may take to begin its answer to a call.
+// callTimeout is how long an agent may take to begin its response to a call.
 const callTimeout = 10 * time.Second
 
 // sessionTimeout is how long an agent may take to begin an interactive session; a command under emulation on a busy node needs a while.
@@ -73,7 +73,7 @@ func (a *Agents) CloseIdleConnections() {
 	}
 }
 
-// Call calls an agent and returns its answer, whatever its status. The caller closes the body.
+// Call calls an agent and returns its response, whatever its status. The caller closes the body.
 func (a *Agents) Call(ctx context.Context, node husk.Node, call func(*openapi.Client) (*http.Response, error)) (*http.Response, error) {
 	client, err := openapi.NewClient(node.Endpoint, openapi.WithHTTPClient(a.client(a.calls, node.ID, callTimeout)))
 	if err != nil {
@@ -97,7 +97,7 @@ func (a *Agents) CallOK(ctx context.Context, node husk.Node, call func(*openapi.
 	}
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) //nolint:errcheck // it only adds to an error
-		return nil, errors.Join(fmt.Errorf("agent of node %s answers %s: %s", node.Name, resp.Status, text), resp.Body.Close())
+		return nil, errors.Join(fmt.Errorf("agent of node %s responds with %s: %s", node.Name, resp.Status, text), resp.Body.Close())
 	}
 	return resp, nil
 }
@@ -126,18 +126,18 @@ func (a *Agents) Dial(ctx context.Context, node husk.Node, url string) (*ws.Conn
 	}
 }
 
-// Unavailable says that the agent of a pod's node does not answer.
+// Unavailable says that the agent of a pod's node does not respond.
 func Unavailable(node husk.Node) error {
-	return husk.Errorf(husk.CodeUnavailable, "", "node %s, which runs this pod, does not answer; retry", node.Name)
+	return husk.Errorf(husk.CodeUnavailable, "", "node %s, which runs this pod, does not respond; retry", node.Name)
 }
 
-// Refused passes on the problem that an agent answered with, if a caller may see it.
+// Refused passes on the problem that an agent responded with, if a caller may see it.
 func (a *Agents) Refused(node husk.Node, status int, body []byte) error {
 	var p openapi.Problem
 	err := json.Unmarshal(body, &p)
 	code := husk.Code(p.Code)
 	if err != nil || !a.cfg.Known(code) || p.Detail == nil {
-		return errors.Join(Unavailable(node), fmt.Errorf("agent of node %s answers %d: %s", node.Name, status, body))
+		return errors.Join(Unavailable(node), fmt.Errorf("agent of node %s responds with %d: %s", node.Name, status, body))
 	}
 	return husk.Errorf(code, openapi.Value(p.Field), "%s", *p.Detail)
 }

@@ -100,7 +100,7 @@ func (a *Auth) ByToken(r *http.Request, req *request.Request, webSocket bool) er
 		scheme, token = "Bearer", sent
 	}
 	if !strings.EqualFold(scheme, "Bearer") {
-		return husk.Errorf(husk.CodeUnauthenticated, "", "a bearer token is needed; get one from /oauth2/token")
+		return husk.Errorf(husk.CodeUnauthenticated, "", "the request has no bearer token; get one from /oauth2/token")
 	}
 	var err error
 	if req.Caller, req.Expires, err = a.tokens.verify(r.Context(), token); err != nil {

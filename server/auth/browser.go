@@ -16,7 +16,7 @@ func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRe
 	code := idtoken.Code{ClientID: openapi.Value(form.ClientID), Code: openapi.Value(form.Code), Verifier: openapi.Value(form.CodeVerifier), RedirectURI: openapi.Value(form.RedirectURI)}
 	issuer := openapi.Value(form.Issuer)
 	if slices.Contains([]string{issuer, code.ClientID, code.Code, code.Verifier, code.RedirectURI}, "") {
-		return grant{}, refuseLogin(openapi.InvalidRequest, "issuer, client_id, code, code_verifier and redirect_uri are needed")
+		return grant{}, refuseLogin(openapi.InvalidRequest, "issuer, client_id, code, code_verifier and redirect_uri are required")
 	}
 	if err := a.configured(ctx, issuer, code.ClientID, openapi.Value(form.Scope)); err != nil {
 		if husk.CodeOf(err) == husk.CodeNotFound {

@@ -43,15 +43,15 @@ func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 	return &authority{a, own}, err
 }
 
-// Root is the certificate of the installation's authority.
+// Root returns the certificate of the installation's authority.
 func (a *Auth) Root() *pki.Root { return a.authority.Root() }
 
-// ListenerTLS is the TLS of the listener that agents call. The handler behind it is the same as on the other listener.
+// ListenerTLS returns the TLS of the listener that agents call. The handler behind it is the same as on the other listener.
 func (a *Auth) ListenerTLS() *tls.Config {
 	return pki.ServerListener(a.authority.Root(), a.authority.own)
 }
 
-// ClientTLS is the TLS with which this server calls the agent of one node, and no other.
+// ClientTLS returns the TLS with which this server calls the agent of one node, and no other.
 func (a *Auth) ClientTLS(node string) *tls.Config {
 	return pki.ServerClient(a.authority.Root(), a.authority.own, node)
 }

@@ -62,7 +62,7 @@ func newLimiter(s store.Control, what string, perSecond float64) *limiter {
 	}}
 }
 
-// addressKey is the key for an address. IPv6 addresses count by /64, which is what one customer gets.
+// addressKey returns the key for an address. IPv6 addresses count by /64, which is what one customer gets.
 func addressKey(a netip.Addr) string {
 	if a.Is4() {
 		return a.String()
@@ -143,7 +143,7 @@ func (r *RateLimitedError) As(target any) bool {
 	return ok
 }
 
-// RetryAfter is the header of that name: whole seconds, at least one.
+// RetryAfter returns the header of that name: whole seconds, at least one.
 func (r *RateLimitedError) RetryAfter() int { return int(math.Max(1, math.Ceil(r.wait.Seconds()))) }
 
 // LimitTenant counts a request of a tenant, and refuses it if there are too many. Codes: rate_limited.

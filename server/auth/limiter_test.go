@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// open is a server's connection to the database.
+// open returns a store that is connected to the database like a server's.
 func open(t *testing.T, url devtest.URL) store.Control {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{

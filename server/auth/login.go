@@ -27,7 +27,7 @@ func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdat
 	case raw != "" && kind == typeAccessToken:
 		return a.renew(ctx, raw)
 	case raw == "" || kind != typeIDToken && kind != typeJWT:
-		return grant{}, refuseLogin(openapi.InvalidRequest, "subject_token and subject_token_type %s are needed", typeIDToken)
+		return grant{}, refuseLogin(openapi.InvalidRequest, "subject_token and subject_token_type %s are required", typeIDToken)
 	}
 	granted, err := a.admitPerson(ctx, raw, openapi.Value(form.Scope), "")
 	granted.exchanged = true
@@ -73,7 +73,7 @@ func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (gr
 }
 
 // tenantOfScope returns the tenant that a scope names, and nil if it names none. For a tenant that does not exist it returns the zero id. No identity has
-// a role there, so the answer is the same as for a tenant without access.
+// a role there, so the response is the same as for a tenant without access.
 func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, error) {
 	var found *uuid.UUID
 	for word := range strings.FieldsSeq(scope) {

@@ -50,7 +50,7 @@ func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject
 	case grantCode:
 		granted, err = a.redeemCode(ctx, *r.Body)
 	case "":
-		err = refuseLogin(openapi.InvalidRequest, "grant_type is needed")
+		err = refuseLogin(openapi.InvalidRequest, "grant_type is missing")
 	default:
 		err = refuseLogin(openapi.UnsupportedGrantType, "only %s, %s and %s are supported", grantClientCredentials, grantTokenExchange, grantCode)
 	}
@@ -96,7 +96,7 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 	}
 	clientID, err := uuid.Parse(id)
 	if err != nil || secret == "" {
-		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are needed")
+		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are required")
 	}
 	caller, err := a.control.Authenticate(ctx, clientID, secret)
 	// Conforming clients form-encode the credentials in the header (RFC 6749, 2.3.1); curl does not. The server accepts both.

@@ -18,7 +18,7 @@ type collection struct {
 	log   *slog.Logger
 }
 
-// pass removes orphans: keys of pods that are gone, and clones, volumes and imports without a row. It also deletes rows that are past their
+// pass removes orphans: keys of deleted pods, and clones, volumes and imports without a row. It also deletes rows that are past their
 // retention. It lists the existing objects before it reads the rows. Rows are written before objects are created, so an object without a row
 // has lost its row.
 func (s *collection) pass(ctx context.Context, _ int64) error {

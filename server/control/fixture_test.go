@@ -62,7 +62,7 @@ func must(t *testing.T, err error) {
 // once identifies a request that is never repeated.
 func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
 
-// node is one that has joined and is ready.
+// node returns a node that has joined and is ready.
 func (f fixture) node(name string, size husk.Resources, labels map[string]string) husk.Node {
 	f.t.Helper()
 	token, err := f.CreateJoinToken(f.t.Context(), once(), time.Hour, nil)
@@ -78,7 +78,7 @@ func (f fixture) node(name string, size husk.Resources, labels map[string]string
 	return n
 }
 
-// pod is one that was created and waits to be placed.
+// pod returns a pod that was created and waits to be placed.
 func (f fixture) pod(n int, size husk.Resources, labels map[string]string, scheduling *husk.Scheduling) husk.Pod {
 	f.t.Helper()
 	p, err := f.tenant.CreatePod(f.t.Context(), once(), fmt.Sprintf("pod-%d", n), labels, husk.PodSpec{

@@ -89,7 +89,7 @@ func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error
 		s.store.ImageTrouble(ctx, job.Image, text, final))
 }
 
-// importImage imports the image into Ceph unless it is there, publishes it, and creates the tenant's clone. The steps are: staging image,
+// importImage imports the image into Ceph unless it exists, publishes it, and creates the tenant's clone. The steps are: staging image,
 // snapshot, database. The next attempt recognises an incomplete import by its name, and removes or finishes it.
 func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
@@ -160,7 +160,7 @@ func RegistryProblem(err error) error {
 		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not answer, or its name resolves to an address that this platform does not connect to"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, or its name resolves to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {
 			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)

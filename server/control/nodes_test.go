@@ -55,6 +55,6 @@ func TestANodeIsSilentOnceItsHeartbeatHasNotMovedForALease(t *testing.T) {
 		t.Errorf("a node that came back has no fresh lease: %s", got)
 	}
 	if len(w.seen) != 1 {
-		t.Errorf("%d nodes are remembered after the others are gone", len(w.seen))
+		t.Errorf("%d nodes are remembered after the others were deleted", len(w.seen))
 	}
 }

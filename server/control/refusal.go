@@ -11,7 +11,7 @@ import (
 	"husk/store"
 )
 
-// scoreOf is the stored score of a placement, rounded to a ten-thousandth of a node.
+// scoreOf returns the stored score of a placement, rounded to a ten-thousandth of a node.
 func scoreOf(s scheduler.Score) husk.PlacementScore {
 	round := func(v float64) float64 { return math.Round(v*1e4) / 1e4 }
 	return husk.PlacementScore{
@@ -20,7 +20,7 @@ func scoreOf(s scheduler.Score) husk.PlacementScore {
 	}
 }
 
-// refusal is the complete record of a refusal. The API removes what a tenant must not see (forTenant in package server).
+// refusal returns the complete record of a refusal. The API removes what a tenant must not see (forTenant in package server).
 func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.Time) store.Refusal {
 	refusal := &husk.PlacementRefusal{
 		Nodes: r.Nodes, NotReady: r.NotReady, NotSelected: r.NotSelected, NotTolerated: r.Tainted, Crowded: r.Crowded,

@@ -79,7 +79,7 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 	return nil
 }
 
-// oldest is the age of the oldest of these pods, 0 if there is none.
+// oldest returns the age of the oldest of these pods, 0 if there is none.
 func oldest(pods []store.PendingPod) time.Duration {
 	age := time.Duration(0)
 	for _, p := range pods {

@@ -71,7 +71,7 @@ func (s *volumes) removeVolume(ctx context.Context, v husk.Volume) error {
 	return s.store.VolumeRemoved(ctx, v)
 }
 
-// troubleText is what a tenant sees of a failure in the platform. It does not reveal how the platform is built.
+// troubleText returns the tenant's message for a failure in the platform. It does not reveal how the platform is built.
 func troubleText(err error) string {
 	if busy(err) {
 		return "the volume or image is still attached to a pod; Husk retries"

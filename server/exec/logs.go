@@ -33,7 +33,7 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 	r.Params.Container = &container
 	resp, err := s.agents.CallOK(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) }) //nolint:bodyclose // proxied closes it
 	if err != nil {
-		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which stores this log, does not answer; retry", node.Name), err)
+		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which stores this log, does not respond; retry", node.Name), err)
 	}
 	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }}, nil
 }

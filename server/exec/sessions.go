@@ -16,7 +16,7 @@ import (
 	"husk/store"
 )
 
-// verb describes the session that a request asks for.
+// verb describes the requested session.
 type verb struct {
 	pod       store.ID
 	container *string // nil means the pod's only container; unused for verbs without a container
@@ -118,7 +118,7 @@ func commandLine(args []string) string {
 }
 
 // open prepares a session. It checks that the caller is authorized, the pod exists and the request is a WebSocket, records the session in the audit log,
-// and has the agent of the pod's node start it. An error until then is a problem like any other. Browsers hide the answer to a refused WebSocket, so a
+// and has the agent of the pod's node start it. An error until then is a problem like any other. Browsers hide the response to a refused WebSocket, so a
 // browser gets the problem as the first frame.
 func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened, error) {
 	req := request.Of(ctx)

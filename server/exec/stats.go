@@ -13,7 +13,7 @@ import (
 	"husk/server/request"
 )
 
-// maxStats is the largest answer of an agent about a pod, in bytes.
+// maxStats is the largest response of an agent about a pod, in bytes.
 const maxStats = 1 << 20
 
 // GetPodStats gets statistics from the agent of the pod's node, which gets them from the guest.

@@ -152,7 +152,7 @@ func (l *copies) of(ctx context.Context, c husk.Caller) (*page, error) {
 	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token was deleted")
 }
 
-// admit refuses a caller that is not who the token says. The answer of the database can be up to maxAge old.
+// admit refuses a caller whose account or role does not match the token. What it knows from the database can be up to maxAge old.
 func (l *copies) admit(ctx context.Context, c husk.Caller) error {
 	now := time.Now()
 	l.mu.Lock()
@@ -211,7 +211,7 @@ func (l *copies) Free(tenant store.ID, now time.Time) bool {
 	return bucket.AllowN(now, 1)
 }
 
-// IsScrape reports whether an operation is answered from memory.
+// IsScrape reports whether an operation is served from memory.
 func IsScrape(operation string) bool {
 	return operation == "GetTenantMetrics" || operation == "ListMetricsTargets"
 }

@@ -40,7 +40,7 @@ func New(s *store.Store, a *agents.Agents, log *slog.Logger, registry *prometheu
 // Run keeps the copy of the tenants' metrics fresh until ctx ends, while somebody reads it.
 func (m *Metrics) Run(ctx context.Context) { m.run(ctx, m.log) }
 
-// Metrics answers with the platform's metrics in Prometheus' text format.
+// Metrics responds with the platform's metrics in Prometheus' text format.
 func (m *Metrics) Metrics(ctx context.Context, _ openapi.MetricsRequestObject) (openapi.MetricsResponseObject, error) {
 	return platformAnswer{m.platform, ctx}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"husk/server/request"
 )
 
-// maxAgentMetrics is the largest answer of an agent, in bytes.
+// maxAgentMetrics is the largest response of an agent, in bytes.
 const maxAgentMetrics = 4 << 20
 
 // GetNodeMetrics gets the metrics of a node's agent. Agents accept servers' certificates only, and Prometheus has none.
@@ -21,7 +21,7 @@ func (m *Metrics) GetNodeMetrics(ctx context.Context, r openapi.GetNodeMetricsRe
 		return nil, err
 	}
 	away := func(err error) error {
-		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the agent of node %s does not answer", node.Name), err)
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the agent of node %s does not respond", node.Name), err)
 	}
 	if node.Endpoint == "" {
 		return nil, away(nil)

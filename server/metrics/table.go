@@ -17,7 +17,7 @@ type Metric struct {
 	each func(t *husk.TenantMetrics, tell func(value float64, labels ...string))
 }
 
-// Tenant lists the metrics of a tenant, in the order of the answer. docs/api.md has the same list. The tenant's quota limits the number of series: the value
+// Tenant lists the metrics of a tenant, in the order of the response. docs/api.md has the same list. The tenant's quota limits the number of series: the value
 // of a label is the name of an object of the tenant, or one of a few words. Pods' labels are in no metric.
 func Tenant() []Metric {
 	return table

@@ -20,13 +20,13 @@ type page struct {
 	packing          error
 }
 
-// Text is the page in Prometheus' text format, version 0.0.4.
+// Text returns the page in Prometheus' text format, version 0.0.4.
 func (p *page) Text() []byte {
 	p.plain.Do(func() { p.text = textOf(p.tenant) })
 	return p.text
 }
 
-// Gzip is the text, compressed with gzip.
+// Gzip returns the text, compressed with gzip.
 func (p *page) Gzip() ([]byte, error) {
 	p.packed.Do(func() {
 		var out bytes.Buffer

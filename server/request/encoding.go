@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// AcceptsGzip reports whether the client takes an answer in gzip.
+// AcceptsGzip reports whether the client takes a response in gzip.
 func AcceptsGzip(r *http.Request) bool {
 	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		coding, weight, _ := strings.Cut(strings.TrimSpace(part), ";")

@@ -12,7 +12,7 @@ const (
 	MaxLimit = 1000
 )
 
-// Page is the page of a list that a request asks for.
+// Page returns the page of a list that the request selects.
 func Page(limit *openapi.Limit, cursor *openapi.Cursor) store.Page {
 	p := store.Page{Limit: defaultLimit, Cursor: openapi.Value(cursor)}
 	if limit != nil {
@@ -21,7 +21,7 @@ func Page(limit *openapi.Limit, cursor *openapi.Cursor) store.Page {
 	return p
 }
 
-// Listed is a page in the form of the API, with the cursor of the next one, if there is one.
+// Listed returns a page in the form of the API, with the cursor of the next one, if there is one.
 func Listed[To, From any](items []From, next string) ([]To, *string, error) {
 	out, err := openapi.Recast[[]To](items)
 	if next == "" {
@@ -30,5 +30,5 @@ func Listed[To, From any](items []From, next string) ([]To, *string, error) {
 	return out, &next, err
 }
 
-// ETag is the header of an object, in the form in which the store compares it with If-Match.
+// ETag returns the header of an object, in the form in which the store compares it with If-Match.
 func ETag(object any) *string { return new(husk.ETag(object)) }

@@ -14,7 +14,7 @@ import (
 	"husk/store"
 )
 
-// WriteTimeout is how long a client may take to accept one piece of an answer before the connection is closed.
+// WriteTimeout is how long a client may take to accept one piece of a response before the connection is closed.
 const WriteTimeout = 30 * time.Second
 
 // Request is one request under way.
@@ -58,7 +58,7 @@ func (r *Request) Idempotency(header *string) store.Idempotency {
 	return store.NewIdempotency(k, r.Operation, r.Path, r.Body)
 }
 
-// ForStore is what the store records with every change that the request makes.
+// ForStore returns what the store records with every change that the request makes.
 func (r *Request) ForStore(caller husk.Caller) store.Request {
 	s := store.Request{ID: r.ID, Operation: r.Operation, Caller: caller, Address: r.Address}
 	if r.HTTP != nil {

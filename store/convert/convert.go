@@ -21,7 +21,7 @@ func All[A, B any](from []A, convert func(A) B) []B {
 	return to
 }
 
-// User is a row of users.
+// User converts a row of users.
 func User(u db.User) husk.User {
 	out := husk.User{
 		ID: u.ID, Issuer: u.Issuer, Email: u.Email, Name: u.Name, Role: u.Role, Mapped: u.Mapped, Disabled: u.Disabled,
@@ -43,7 +43,7 @@ func Scheduling(raw []byte) (sched husk.Scheduling) {
 	return sched
 }
 
-// Pod is a row of pods.
+// Pod converts a row of pods.
 func Pod(p db.Pod) husk.Pod {
 	spec := p.Spec
 	if p.Scheduling != nil {
@@ -63,7 +63,7 @@ func Pod(p db.Pod) husk.Pod {
 	}
 }
 
-// Node is a row of nodes.
+// Node converts a row of nodes.
 func Node(n db.Node) husk.Node {
 	node := husk.Node{
 		ID: n.ID, Name: n.Name, State: n.State, Capacity: husk.Resources{CPUMillis: n.CpuMillis, MemoryMiB: n.MemoryMib},
@@ -78,7 +78,7 @@ func Node(n db.Node) husk.Node {
 	return node
 }
 
-// Volume is a row of volumes, with the pod that claims it.
+// Volume converts a row of volumes, with the pod that claims it.
 func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 	if podID != nil && v.State == husk.VolumeAvailable {
 		v.State = husk.VolumeInUse
@@ -89,12 +89,12 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 	}
 }
 
-// Event is a row of events.
+// Event converts a row of events.
 func Event(e db.Event) husk.Event {
 	return husk.Event{ID: e.ID, Kind: e.Kind, ObjectID: e.ObjectID, Reason: e.Reason, Message: e.Message, At: e.At}
 }
 
-// AuditEntry is a row of the audit log.
+// AuditEntry converts a row of the audit log.
 func AuditEntry(a db.Audit) husk.AuditEntry {
 	return husk.AuditEntry{
 		ID: a.ID, At: a.At, Operation: a.Operation, TenantID: a.TenantID, ObjectKind: a.ObjectKind, ObjectID: a.ObjectID,
@@ -102,7 +102,7 @@ func AuditEntry(a db.Audit) husk.AuditEntry {
 	}
 }
 
-// Issuer is a row of OIDC issuers.
+// Issuer converts a row of OIDC issuers.
 func Issuer(i db.OidcIssuer) husk.OIDCIssuer {
 	out := husk.OIDCIssuer{ID: i.ID, Name: i.Name, Issuer: i.Issuer, ClientID: i.ClientID, RoleMappings: i.RoleMappings, CreatedAt: i.CreatedAt}
 	if i.TenantID != nil {
@@ -111,7 +111,7 @@ func Issuer(i db.OidcIssuer) husk.OIDCIssuer {
 	return out
 }
 
-// Tenant is a row of tenants, with the range of its network.
+// Tenant converts a row of tenants, with the range of its network.
 func Tenant(t db.Tenant, cidr netip.Prefix) husk.Tenant {
 	return husk.Tenant{
 		ID: t.ID, Name: t.Name, NetworkCIDR: cidr.String(), CreatedAt: t.CreatedAt,
@@ -119,7 +119,7 @@ func Tenant(t db.Tenant, cidr netip.Prefix) husk.Tenant {
 	}
 }
 
-// Image is a row of images.
+// Image converts a row of images.
 func Image(i db.Image) husk.Image {
 	image := husk.Image{
 		ID: i.ID, TenantID: i.TenantID, Reference: i.Reference, Digest: i.Digest, State: i.State, Message: i.Message, Config: i.Config,
@@ -132,7 +132,7 @@ func Image(i db.Image) husk.Image {
 	return image
 }
 
-// Quota is what a row of tenants says about limits.
+// Quota returns the limits in a row of tenants.
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
@@ -141,19 +141,19 @@ func Quota(t db.Tenant) husk.Quota {
 	}
 }
 
-// ServiceAccount is a row of service accounts.
+// ServiceAccount converts a row of service accounts.
 func ServiceAccount(a db.ServiceAccount) husk.ServiceAccount {
 	return husk.ServiceAccount{ID: a.ID, Name: a.Name, Role: a.Role, CreatedAt: a.CreatedAt}
 }
 
-// APIKey is a row of API keys, without the secret.
+// APIKey converts a row of API keys, without the secret.
 func APIKey(k db.ApiKey) husk.APIKey {
 	return husk.APIKey{
 		ClientID: k.ClientID, Name: k.Name, ServiceAccountID: k.ServiceAccountID, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt, LimitedTo: k.LimitedTo,
 	}
 }
 
-// PlacedPod is a pod as operators see it.
+// PlacedPod converts a row to a pod as operators see it.
 func PlacedPod(r db.AllPodsRow) husk.PlacedPod {
 	p := husk.PlacedPod{
 		ID: r.ID, TenantID: r.TenantID, TenantName: r.TenantName, Name: r.Name, Phase: r.Phase, Reason: r.Reason,

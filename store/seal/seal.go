@@ -24,7 +24,7 @@ const KeySize = 32
 // New returns a sealer with these keys of KeySize bytes.
 func New(keys ...[]byte) (*Sealer, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("a master key is needed")
+		return nil, errors.New("no master key given")
 	}
 	s := &Sealer{}
 	for i, key := range keys {

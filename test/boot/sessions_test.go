@@ -128,7 +128,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 			t.Errorf("not where the container is: %+v", got)
 		}
 	})
-	t.Run("a command that is not there", func(t *testing.T) {
+	t.Run("a command that does not exist", func(t *testing.T) {
 		for want, e := range map[string]guest.Exec{
 			guest.CodeNoCommand:     {Container: "main", Args: []string{"no-such-command"}},
 			guest.CodeNotExecutable: {Container: "main", Args: []string{"/etc/passwd"}},
@@ -388,6 +388,6 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 		t.Errorf("the archive has %s(%+v); want %s", names, out.status, want)
 	}
 	if _, err := c.CopyOut(t.Context(), guest.Copy{Container: "root", Path: "/absent"}); err == nil {
-		t.Error("what is not there was copied")
+		t.Error("a file that does not exist was copied")
 	}
 }

@@ -117,7 +117,7 @@ func (t *Transport) Listed(r *http.Request, code string) error {
 	if slices.Contains(allowed, code) {
 		return nil
 	}
-	return fmt.Errorf("%s answers with the code %s; the contract lists only %s", operation, code, strings.Join(allowed, ", "))
+	return fmt.Errorf("%s responds with the code %s; the contract lists only %s", operation, code, strings.Join(allowed, ", "))
 }
 
 func texts(list any) []string {

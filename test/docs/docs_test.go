@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the tables that are made from the code")
 
-func TestBlocksAreWhatIsMeantToBeRun(t *testing.T) {
+func TestOnlyRunnableBlocksAreFound(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "page.md")
 	page := "# Title\n\n```sh\necho one\n# not a title\n```\ntext with ```sh in it\n```console\n$ not run\n```\n````md\n```sh\ninner\n```\n````\n- item\n\n  ```sh\n  echo two\n  ```\n"
@@ -47,7 +47,7 @@ func TestABlockThatIsNotClosedIsNamed(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := docs.Blocks(file + ".none"); err == nil {
-		t.Error("a file that is not there has blocks")
+		t.Error("a file that does not exist has blocks")
 	}
 }
 
@@ -177,7 +177,7 @@ func metricsTable() string {
 	return b.String()
 }
 
-// quoted is a file as a block.
+// quoted returns a file as a block.
 func quoted(t *testing.T, file string) string {
 	t.Helper()
 	raw, err := os.ReadFile(file)

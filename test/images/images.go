@@ -69,7 +69,7 @@ func recipes() map[string]recipe {
 	}
 }
 
-// Names are the images that Build knows.
+// Names returns the images that Build knows.
 func Names() []string { return slices.Sorted(maps.Keys(recipes())) }
 
 // Build makes the named images, or all. Packages and layers are kept in
@@ -143,7 +143,7 @@ func (r recipe) build(ctx context.Context, cacheDir string, built map[string]v1.
 }
 
 // Push writes images to a registry (host:port) as host:port/NAME:latest and
-// returns these references. What is there already is not sent again.
+// returns these references. Data that the registry already has is not sent again.
 func Push(ctx context.Context, registry string, images map[string]v1.Image, options ...remote.Option) (map[string]string, error) {
 	refs := map[string]string{}
 	options = append(options, remote.WithContext(ctx))

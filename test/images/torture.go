@@ -38,7 +38,7 @@ var tortureText = map[string]string{
 	strings.Repeat("deep/", 50) + "file": "weird 7\n",
 }
 
-// TortureSums are the SHA-256 sums (hex) of what the image torture holds in
+// TortureSums returns the SHA-256 sums (hex) of what the image torture holds in
 // regular files below /torture, by path.
 func TortureSums() map[string]string {
 	sums := map[string]string{}

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// scopes are what our clients ask for.
+// scopes are those that our clients request.
 var scopes = []string{"openid", "profile", "email"}
 
 // endpoints are where the provider is asked; a real client learns them by discovery.
@@ -26,7 +26,7 @@ func endpoints(issuer string) oauth2.Endpoint {
 	}
 }
 
-// browser is a user's: it has cookies, and a redirect to a client's address is where it stops.
+// browser returns a user's browser: it has cookies, and stops at a redirect to a client's address.
 func browser() (*http.Client, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -59,7 +59,7 @@ func IDToken(ctx context.Context, issuer, clientID string, u User) (string, erro
 	return idToken(got)
 }
 
-// LogIn opens the URL at which a client asks for a code, logs the user in, and returns where the browser is sent then: the client's
+// LogIn opens the URL at which a client requests a code, logs the user in, and returns where the browser is sent then: the client's
 // redirect URI with a code and a state.
 func LogIn(ctx context.Context, authURL string, u User) (*url.URL, error) {
 	b, err := browser()
@@ -144,7 +144,7 @@ func Rotate(ctx context.Context, issuer string) error {
 func idToken(t *oauth2.Token) (string, error) {
 	id, _ := t.Extra("id_token").(string)
 	if id == "" {
-		return "", errors.New("the answer has no ID token")
+		return "", errors.New("the response has no ID token")
 	}
 	return id, nil
 }
@@ -177,7 +177,7 @@ func open(ctx context.Context, b *http.Client, at string, form url.Values) (page
 		where = to
 	}
 	if resp.StatusCode >= http.StatusBadRequest || json.Valid(raw) && len(raw) > 0 {
-		return "", nil, fmt.Errorf("%s answers %s: %s", at, resp.Status, raw)
+		return "", nil, fmt.Errorf("%s responds with %s: %s", at, resp.Status, raw)
 	}
 	return string(raw), where, nil
 }

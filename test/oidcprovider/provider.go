@@ -27,7 +27,7 @@ type User struct {
 	Password string
 	Email    string
 	Verified bool     // the claim email_verified
-	Groups   []string // the claim groups, which is there unless there are none
+	Groups   []string // the claim groups; without groups, the claim is missing
 }
 
 // The users.
@@ -109,7 +109,7 @@ func (p *Provider) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// rotatePath is where Rotate asks for a new signing key.
+// rotatePath is where Rotate requests a new signing key.
 const rotatePath = "/test/rotate"
 
 // ServeHTTP implements http.Handler.
@@ -133,7 +133,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Rotate makes a new key that signs from now on. The earlier ones stay published.
 func (p *Provider) Rotate() error { return p.store.rotate() }
 
-// SetDown makes every answer a 503, or not.
+// SetDown makes every response a 503, or not.
 func (p *Provider) SetDown(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,7 +158,7 @@ func oftenPolled(next http.Handler) http.Handler {
 	})
 }
 
-// replacing replaces something in an answer that is written at once by something of the same length.
+// replacing replaces something in a response that is written at once by something of the same length.
 type replacing struct {
 	http.ResponseWriter
 	from, to []byte

@@ -33,7 +33,7 @@ const (
 	bootLimit = 5 * time.Minute
 )
 
-// Limit is a time limit for this machine, from one for the reference machine.
+// Limit returns a time limit for this machine, from one for the reference machine.
 func Limit(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowdown()) }
 
 // Slowdown is how many times slower this machine is than the reference machine, and at least 1.
@@ -62,7 +62,7 @@ func Measure(ctx context.Context) (float64, error) {
 	return max(1, took.Seconds()/referenceBoot.Seconds()*referenceCores/float64(cores)), nil
 }
 
-// buildDir is the checkout's directory of built files. Tests start in the directory of their package.
+// buildDir returns the checkout's directory of built files. Tests start in the directory of their package.
 func buildDir() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

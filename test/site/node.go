@@ -125,7 +125,7 @@ func startNode(t testing.TB, s *Site) {
 	})
 }
 
-// agentAPI is the API as agents reach it.
+// agentAPI returns the API as agents reach it.
 func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}

@@ -48,7 +48,7 @@ func (n *node) exec(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// forward is a port that echoes. Port 1 is closed.
+// forward echoes on every port except port 1, which is closed.
 func (n *node) forward(w http.ResponseWriter, r *http.Request) {
 	n.serve(w, r, func(_ *ran, conn *ws.Conn) {
 		if r.URL.Query().Get("port") == "1" {

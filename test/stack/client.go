@@ -8,7 +8,7 @@ import (
 	"husk/test/contract"
 )
 
-// Client is a client of the API for an API key. Every answer that it gets is checked against the contract; stopping the stack reports those
+// Client returns a client of the API for an API key. Every response that it gets is checked against the contract; stopping the stack reports those
 // that do not match.
 func (s *Stack) Client(id, secret string) *client.Client {
 	checked, err := contract.New(http.DefaultTransport, func(format string, args ...any) {

@@ -82,7 +82,7 @@ func (c *Command) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Output is what it has printed so far.
+// Output returns what it has printed so far.
 func (c *Command) Output() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

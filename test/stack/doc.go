@@ -1,5 +1,5 @@
 // Package stack gives end-to-end tests the installation that users have: one `huskd dev` per test binary, with real Postgres, Ceph, libvirt,
-// QEMU and registry, started when the first test asks for it.
+// QEMU and registry, started when the first test needs it.
 //
 //	func TestMain(m *testing.M) { stack.Main(m) }
 //
@@ -13,7 +13,7 @@
 // Each test binary runs in namespaces of its own (namespace.go), so several can run at the same time, also together with
 // `make up`, and nothing survives them.
 // Stopping the stack checks that the tests and huskd left no domain, disk, key, process, interface or firewall table (leaks.go), and that
-// every answer of the API matched the contract.
+// every response of the API matched the contract.
 //
 // Tests wait with Eventually, Wait and WaitForLog, whose limits package pace adapts to the machine.
 package stack

@@ -45,7 +45,7 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Repository is the root of the checkout. Tests start in the directory of their package.
+// Repository returns the root of the checkout. Tests start in the directory of their package.
 func Repository() string {
 	dir, err := os.Getwd()
 	if err != nil {

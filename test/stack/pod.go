@@ -32,12 +32,12 @@ func (tn *Tenant) Create(t testing.TB, name string, change func(*openapi.PodSpec
 	return created
 }
 
-// Shell is a container that runs a script.
+// Shell returns a container that runs a script.
 func Shell(image, script string) openapi.Container {
 	return openapi.Container{Name: "main", Image: image, Command: &[]string{"sh", "-c", script}}
 }
 
-// Idle is a spec of one container that does nothing.
+// Idle returns a spec of one container that does nothing.
 func Idle(image string) func(*openapi.PodSpec) {
 	return func(s *openapi.PodSpec) { s.Containers = []openapi.Container{Shell(image, "exec sleep 1000000")} }
 }
@@ -81,7 +81,7 @@ func (tn *Tenant) Running(t testing.TB, pods ...openapi.Pod) []openapi.Pod {
 	return running
 }
 
-// DeletePod deletes a pod and waits until it is gone.
+// DeletePod deletes a pod and waits until it is deleted.
 func (tn *Tenant) DeletePod(t testing.TB, id uuid.UUID) {
 	t.Helper()
 	if err := tn.API.Pods.Delete(t.Context(), id); err != nil {
@@ -153,7 +153,7 @@ func Page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
 	return string(body), err
 }
 
-// Value is a string that may be missing.
+// Value returns a string that may be missing.
 func Value(s *string) string {
 	if s == nil {
 		return ""

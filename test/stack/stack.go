@@ -147,7 +147,7 @@ func (s *Stack) LogEnd(name string) error {
 	return fmt.Errorf("the end of %s:\n%s", name, raw[max(0, len(raw)-4000):])
 }
 
-// PID is the process of one of huskd dev's children.
+// PID returns the process ID of one of huskd dev's children.
 func (s *Stack) PID(name string) (int, error) {
 	raw, err := os.ReadFile(filepath.Join(s.Dir, "s", "run", name+".pid.json"))
 	if err != nil {

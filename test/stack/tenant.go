@@ -62,7 +62,7 @@ func (tn *Tenant) remove(t testing.TB) {
 	}
 }
 
-// removeOnce deletes what can be deleted now, notes the pods, and succeeds once the tenant is gone.
+// removeOnce deletes what can be deleted now, notes the pods, and succeeds once the tenant is deleted.
 func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	pods, err := client.Collect(tn.API.Pods.List(ctx, client.Select{}))
 	if err != nil {

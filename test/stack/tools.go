@@ -29,7 +29,7 @@ func (s *Stack) RBD(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// CephKey is the key with which a pod's machine reads and writes its disks.
+// CephKey returns the key with which a pod's machine reads and writes its disks.
 func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "ceph", "-c", s.Env["HUSK_CEPH_CONF"], "auth", "print-key", "client.husk-pod."+pod.String()).CombinedOutput()

@@ -63,6 +63,6 @@ func TestAHeaderWithoutEndIsRefused(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("a megabyte of header is answered %s", resp.Status)
+		t.Errorf("a megabyte of header gets the response %s", resp.Status)
 	}
 }

@@ -69,7 +69,7 @@ func gatewayOf(t *testing.T, address string) string {
 	return route[0].Src.String()
 }
 
-// outsideServer is a host beyond the node: a network namespace on a cable, which knows no way back to the pods' addresses.
+// outsideServer returns a host outside the node: a network namespace on a veth pair, without a route back to the pods' addresses.
 func outsideServer(t *testing.T) string {
 	t.Helper()
 	const name, here, there = "e2e-out", "192.0.2.1/24", "192.0.2.2/24"

@@ -57,7 +57,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 			http.StatusUnprocessableEntity, "invalid", "reference",
 		},
 		{
-			"a registry that does not answer", "/v1/images",
+			"a registry that does not respond", "/v1/images",
 			openapi.ImageImport{Reference: "127.0.0.1:1/nothing:1"},
 			http.StatusBadGateway, "registry_unreachable", "reference",
 		},
@@ -154,7 +154,7 @@ func post(t *testing.T, tn *stack.Tenant, path string, body any) (int, openapi.P
 	}
 	var p openapi.Problem
 	if ct := resp.Header.Get("Content-Type"); ct != "application/problem+json" {
-		t.Errorf("POST %s: the answer is %s: %s", path, ct, text)
+		t.Errorf("POST %s: the response is %s: %s", path, ct, text)
 	}
 	if err := json.Unmarshal(text, &p); err != nil {
 		t.Fatalf("%v: %s", err, text)

@@ -158,12 +158,12 @@ func (p prometheus) ask(ctx context.Context, path string, data any) error {
 		Data   any
 	}{Data: data}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		return fmt.Errorf("prometheus answers %s %s: %w", resp.Status, answer.Status, err)
+		return fmt.Errorf("prometheus responds with %s %s: %w", resp.Status, answer.Status, err)
 	}
 	return nil
 }
 
-// vector is what a query finds: values by the series' labels.
+// vector returns what a query finds: values by the series' labels.
 func (p prometheus) vector(ctx context.Context, query string) ([]series, error) {
 	var answer struct {
 		Result []struct {
@@ -190,7 +190,7 @@ type series struct {
 	value  float64
 }
 
-// one is the value of the only series that a query finds.
+// one returns the value of the only series that a query finds.
 func (p prometheus) one(ctx context.Context, query string) (float64, error) {
 	found, err := p.vector(ctx, query)
 	if err == nil && len(found) != 1 {

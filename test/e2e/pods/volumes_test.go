@@ -11,7 +11,7 @@ import (
 	"husk/test/stack"
 )
 
-// The main job: an image ordered over REST boots as its own machine, serves over the network, writes to Ceph, and what it wrote is there
+// The main use: an image that was imported over REST boots as a virtual machine, serves over the network, writes to Ceph, and what it wrote is there
 // for the pod that comes after it.
 func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	t.Parallel()
@@ -36,7 +36,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	tn.WaitForLog(t, first.ID, "nginx", "GET / HTTP/1.1")
 	tn.DeletePod(t, first.ID)
 	if status := tn.RBD(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); strings.Contains(status, "watcher=") {
-		t.Errorf("the volume is still open after its pod is gone: %s", status)
+		t.Errorf("the volume is still open after its pod was deleted: %s", status)
 	}
 	second := tn.Wait(t, tn.Create(t, "second", spec("second")).ID, openapi.PodPhaseRunning)
 	stack.Eventually(t, 20*time.Second, func() error { return contains(t, second, "first\nsecond\n") })

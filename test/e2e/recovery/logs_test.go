@@ -79,7 +79,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 			t.Errorf("the stream is\n%s", got)
 		}
 	case <-time.After(pace.Limit(10 * time.Second)):
-		t.Error("a followed log stays open though its container has ended for good")
+		t.Error("a followed log stays open although its container ended and is not restarted")
 	}
 	all := strings.Split(strings.TrimSpace(tn.Run(t, nil, "logs", "-t", "-c", "main", "count").Out), "\n")
 	if len(all) != lines {

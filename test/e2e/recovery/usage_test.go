@@ -26,7 +26,7 @@ import (
 type lives struct {
 	mu      sync.Mutex
 	started map[string]time.Time
-	starts  map[string][]time.Time // all of them, by pod
+	starts  map[string][]time.Time   // all of them, by pod
 	up      map[string]time.Duration // by pod
 	count   map[string]int
 	said    map[string]string // starts and stops as libvirt said them, for a message
@@ -86,7 +86,7 @@ func (l *lives) hear(line string) {
 	}
 }
 
-// startsTook is how long libvirt took to start a pod's machine, all starts together. When in this time the machine began to be up is a matter of
+// startsTook returns how long libvirt took to start a pod's machine, all starts together. When in this time the machine began to be up is a matter of
 // opinion: the event comes at its end, and the agent's call returns after the event. It is a fraction of a second unless the machine is busy.
 // l.mu is held.
 func (l *lives) startsTook(pod string) time.Duration {
@@ -177,7 +177,7 @@ func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
 	})
 }
 
-// ledgerPods is how many pods the ledger is checked with: enough for several kills of each part, or HUSK_LEDGER_PODS.
+// ledgerPods returns the number of pods with which the ledger is checked: enough for several kills of each part, or HUSK_LEDGER_PODS.
 func ledgerPods(t *testing.T) int {
 	t.Helper()
 	set := os.Getenv("HUSK_LEDGER_PODS")
@@ -202,7 +202,7 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	}}
 	var pod openapi.Pod
 	stack.Eventually(t, stack.BootTime, func() error {
-		// One key for all attempts: an answer may be lost, and then the next attempt gets it.
+		// One key for all attempts: a response may be lost, and then the next attempt gets it.
 		created, err := client.Decode[openapi.Pod](tn.API.API().CreatePod(t.Context(), &openapi.CreatePodParams{IdempotencyKey: &key}, wanted))
 		if err != nil {
 			return fmt.Errorf("create %s: %w", name, err)
@@ -224,7 +224,7 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	stack.Eventually(t, stack.BootTime, func() error { return tn.Gone(t.Context(), pod.ID) })
 }
 
-// agentSays is what libvirt's log of a domain has of its life, which the agent goes by.
+// agentSays returns what libvirt's log of a domain says about its starts and ends, which the agent uses.
 func agentSays(pod string) string {
 	out, err := exec.Command("grep", "-E", "starting up|shutting down", "/var/log/libvirt/qemu/husk-"+pod+".log").CombinedOutput() //nolint:gosec,noctx // ours
 	if err != nil {

@@ -153,7 +153,7 @@ func TestSessions(t *testing.T) {
 	})
 }
 
-// rss is what a part of the stack holds in memory, in MiB.
+// rss returns the resident memory of a part of the stack, in MiB.
 func rss(t testing.TB, tn *stack.Tenant, part string) int {
 	t.Helper()
 	pid, err := tn.PID(part)
