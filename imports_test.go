@@ -168,8 +168,8 @@ func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
 	}
 }
 
-// What runs on a tenant's machine or inside a pod is small and pure Go; the scheduler is a library that anybody may call.
-func TestWhatMustBePureGoIs(t *testing.T) {
+// Code that runs on a user's machine or inside a pod is small and pure Go. So is the scheduler, which is a library for any caller.
+func TestPurePackagesDoNotUseCgo(t *testing.T) {
 	t.Parallel()
 	ours, all := listed(t)
 	for _, p := range ours {

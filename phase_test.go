@@ -67,14 +67,14 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 	}
 }
 
-func TestRoomOnceGivenBackIsNeverHeldAgain(t *testing.T) {
+func TestFreedCapacityIsNotAllocatedAgain(t *testing.T) {
 	t.Parallel()
 	for _, from := range husk.Phases {
 		for _, e := range husk.PhaseEvents {
 			to, ok := from.Next(e)
 			// Pods enter Stopping with and without an allocation; the pod's row says which.
 			if ok && !from.Holds() && to.Holds() && from != husk.PhasePending && to != husk.PhaseStopping {
-				t.Errorf("%s takes a pod that had given back its room from %s to %s", e, from, to)
+				t.Errorf("%s takes a pod whose capacity was freed from %s to %s, which allocates capacity", e, from, to)
 			}
 		}
 	}

@@ -50,7 +50,7 @@ type Gang struct {
 
 // Disruption protects pods from eviction.
 type Disruption struct {
-	// Label selects the tenant's pods that have the same value of this label as the pod. Without it the pod itself is never evicted.
+	// Label selects the tenant's pods that have the same value of this label as the pod. Without it, the pod itself is never evicted.
 	Label        string `json:"label,omitempty"`
 	MinAvailable int    `json:"minAvailable,omitempty"`
 }

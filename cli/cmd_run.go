@@ -315,7 +315,7 @@ func (r *runner) removePod(ctx context.Context, pod openapi.Pod) error {
 		if client.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("cannot delete %s; to try again, run \"husk delete %s\": %w", o.Ref, o.Ref, err)
+		return fmt.Errorf("cannot delete %s; to retry, run \"husk delete %s\": %w", o.Ref, o.Ref, err)
 	}
 	return r.untilGone(ctx, o, removeTime)
 }

@@ -16,7 +16,7 @@ func usageCommand(a *app) *cobra.Command {
 		Use: "usage", Short: "Show the tenant's usage and its cost", Args: cobra.NoArgs,
 		Long: `Show the tenant's usage: what pods reserved while their virtual machines were up,
 what volumes reserved while they existed, and what pods sent over the network.
-Without flags it covers this month until now. The usage of an hour is closed ten
+Without flags, it covers this month until now. The usage of an hour is closed ten
 minutes after its end, and does not change afterwards.`,
 		Example: "  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",
 	}

@@ -35,7 +35,7 @@ func (b *lockedBuffer) lines(with string) (found []string) {
 	return found
 }
 
-func TestANodeWhoseClockIsWrongIsNamedInTheLog(t *testing.T) {
+func TestTheLogNamesANodeWithAWrongClock(t *testing.T) {
 	t.Parallel()
 	var log lockedBuffer
 	s := open(t).logging(slog.NewTextHandler(&log, nil))

@@ -27,7 +27,7 @@ func TestACodeThatTheContractDoesNotListIsNoticed(t *testing.T) {
 }
 
 // The description of every operation says who may call it, in the words that go with its rule.
-func TestTheContractSaysWhoMayCallWhat(t *testing.T) {
+func TestTheContractStatesTheRoleOfEachOperation(t *testing.T) {
 	t.Parallel()
 	spec, err := openapi.GetSpec()
 	if err != nil {

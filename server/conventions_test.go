@@ -199,7 +199,7 @@ func TestLabelSelectorsAreThoseOfKubernetes(t *testing.T) {
 	}
 }
 
-func TestWhatOnlyHuskSetsIsRefusedByName(t *testing.T) {
+func TestFieldsThatOnlyHuskSetsAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()

@@ -94,7 +94,7 @@ func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 	}
 }
 
-func TestOperatorsSeeAllPodsWithTheRoomTheyTake(t *testing.T) {
+func TestOperatorsSeeAllPodsWithTheirResources(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	one, other := s.tenant(), s.tenant()

@@ -53,7 +53,7 @@ func (s fixture) name(c tenancy) string {
 	return as[openapi.Tenant](s.t, s.call("GET", "/v1/admin/tenants/"+c.id.String(), s.operator(), nil), 200).Name
 }
 
-func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
+func TestUsersLogInWithTheirIssuersClaims(t *testing.T) {
 	t.Parallel()
 	s, p := open(t), oidcprovider.Start(t)
 	c := s.tenant()

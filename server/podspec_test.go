@@ -125,7 +125,7 @@ func TestAContainerIsTheImagesUnderThePods(t *testing.T) {
 	}
 }
 
-func TestWhatANodeIsToDoInEachPhase(t *testing.T) {
+func TestDesiredStateInEachPhase(t *testing.T) {
 	t.Parallel()
 	want := map[husk.Phase]husk.DesiredPodState{
 		husk.PhaseStarting: husk.DesiredRunning, husk.PhaseRunning: husk.DesiredRunning, husk.PhaseUnknown: husk.DesiredRunning,

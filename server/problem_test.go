@@ -15,7 +15,7 @@ import (
 	"husk"
 )
 
-func TestABadOrderSaysWhichFieldIsToBlame(t *testing.T) {
+func TestAnInvalidRequestNamesTheField(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()

@@ -142,7 +142,7 @@ func post(token, path, key string, body any) func(ctx context.Context, url strin
 	}
 }
 
-func TestTwoHundredOrdersForRoomForTen(t *testing.T) {
+func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	second := s.another()

@@ -219,8 +219,8 @@ func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// However many pods wait for an image, one that waits for nothing is placed by the first pass.
-func TestWhatWaitsForAnImageHoldsUpNobody(t *testing.T) {
+// The first pass places a pod that waits for nothing, however many pods wait for an image.
+func TestPodsThatWaitForAnImageDoNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	const waiting = control.ScheduleBatch + 100

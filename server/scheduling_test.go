@@ -168,7 +168,7 @@ func TestAPodThatIsPlacedSaysHow(t *testing.T) {
 }
 
 // A tenant sees which pods would have to be deleted only if they are its own.
-func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
+func TestRefusalsDoNotRevealOtherTenants(t *testing.T) {
 	t.Parallel()
 	for _, foreign := range []bool{false, true} {
 		s := open(t)
@@ -197,7 +197,7 @@ func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
 
 // A pod of higher priority preempts one of lower priority, waits for its capacity and gets it, though others of its own priority would fit before; the lower one
 // starts again elsewhere.
-func TestAHigherPriorityTakesTheRoomOfALowerOne(t *testing.T) {
+func TestAHigherPriorityPreemptsALowerOne(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()

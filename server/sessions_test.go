@@ -182,7 +182,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 	}
 }
 
-func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
+func TestAnErrorBeforeASessionIsAProblem(t *testing.T) {
 	t.Parallel()
 	s := play(t, open(t), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -220,7 +220,7 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 }
 
 // The stdin and tty of a container reach its node, and decide what a client can request when it attaches.
-func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
+func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 1)
 	s := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) {

@@ -10,7 +10,7 @@ import (
 	"husk/openapi"
 )
 
-// What an agent tells of its machines is what their tenant, and no other, is shown and charged.
+// The usage that an agent reports is shown to and charged to the pods' tenant only.
 func TestATenantSeesOnlyItsOwnUsage(t *testing.T) {
 	t.Parallel()
 	s := open(t)

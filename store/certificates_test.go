@@ -87,7 +87,7 @@ func TestARenewalDoesNotOvertakeARevocation(t *testing.T) {
 	}
 }
 
-func TestWhatExpiredLongAgoIsForgotten(t *testing.T) {
+func TestRowsThatExpiredLongAgoAreDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	node, serial := h.joined(named("node"))

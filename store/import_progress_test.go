@@ -11,7 +11,7 @@ import (
 	"husk/store"
 )
 
-func TestProgressIsShownToAllWhoWaitForTheDigest(t *testing.T) {
+func TestAllImportsOfADigestShowItsProgress(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	first, second := h.tenant(), h.tenant()

@@ -42,7 +42,7 @@ func (o issuers) tenantID() ID {
 	return o.tenant.id
 }
 
-// inOwner runs a transaction of the owner. With lock it also takes the lock that orders the owner's requests.
+// inOwner runs a transaction of the owner. With lock, it also takes the lock that serializes the owner's requests.
 func inOwner[T any](ctx context.Context, o issuers, lock bool, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	if o.tenant == nil {

@@ -239,7 +239,7 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 }
 
 // The scheduler would not do this; the database is the last to say no.
-func TestABatchAboveANodesCapacityIsRefusedWhole(t *testing.T) {
+func TestABatchOverANodesCapacityIsRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
@@ -254,7 +254,7 @@ func TestABatchAboveANodesCapacityIsRefusedWhole(t *testing.T) {
 	h.wantAllocated(node.ID, 0)
 }
 
-func TestManySchedulersFillTheLastRoomOnce(t *testing.T) {
+func TestManySchedulersFillTheLastCapacityOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)
@@ -354,7 +354,7 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 	}
 }
 
-func TestAReportIsKeptWhole(t *testing.T) {
+func TestAReportIsStoredCompletely(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)

@@ -40,7 +40,7 @@ func codes(errs []error) map[husk.Code]int {
 	return n
 }
 
-func TestAnOrderIsRefused(t *testing.T) {
+func TestAnInvalidPodIsRefused(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, other := h.tenant(), h.tenant()
@@ -93,7 +93,7 @@ func TestAnOrderIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPodIsOrderedByTheImagesIDToo(t *testing.T) {
+func TestAPodCanNameItsImageByID(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -156,7 +156,7 @@ func TestAQuotaHolds(t *testing.T) {
 	})
 }
 
-func TestFiftyOrdersAtOnceFillAQuotaOfFiveExactly(t *testing.T) {
+func TestFiftySimultaneousRequestsFillAQuotaOfFiveExactly(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	quota := husk.DefaultQuota
@@ -259,7 +259,7 @@ func TestAFullNetworkTakesNoPod(t *testing.T) {
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 
-func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
+func TestARepeatedRequestReturnsTheFirstPod(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, other := h.tenant(), h.tenant()
@@ -296,7 +296,7 @@ func TestARepeatedOrderAnswersWithTheFirstPod(t *testing.T) {
 	}
 }
 
-func TestARefusedOrderDoesNotUseUpItsKey(t *testing.T) {
+func TestARefusedRequestDoesNotUseUpItsKey(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	quota := husk.DefaultQuota
@@ -527,7 +527,7 @@ func TestAnImageInUseStays(t *testing.T) {
 }
 
 // Creating a pod and deleting what it needs at the same instant: one of the two wins, never both.
-func TestAnOrderAndADeletionOfWhatItNeedsDoNotBothSucceed(t *testing.T) {
+func TestACreationAndADeletionOfItsDependencyDoNotBothSucceed(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()

@@ -103,8 +103,8 @@ func (d dashboard) queries(t *testing.T) []string {
 	return all
 }
 
-// What dashboards ask is read by Prometheus itself, as rules: promtool checks no single expressions.
-func TestDashboardsAskWhatPrometheusUnderstands(t *testing.T) {
+// Prometheus' own parser checks the queries of the dashboards. They are written as rules, because promtool cannot check a single expression.
+func TestPrometheusParsesTheQueriesOfDashboards(t *testing.T) {
 	t.Parallel()
 	for name := range dashboards(t) {
 		d, _ := open(t, name)
@@ -127,7 +127,7 @@ func TestDashboardsUseExportedMetrics(t *testing.T) {
 		d, _ := open(t, name)
 		queries := d.queries(t)
 		if len(queries) < 20 {
-			t.Errorf("%s asks only %d queries", name, len(queries))
+			t.Errorf("%s has only %d queries", name, len(queries))
 		}
 		for _, q := range queries {
 			for _, wrong := range of.metrics(t).wrong(q, recorded(of.rules(t))) {

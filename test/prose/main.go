@@ -2,7 +2,7 @@
 // code, descriptions in YAML, comments in SQL and scripts, and the texts of the dashboard. Each source becomes a text file with the same
 // number of lines, so that the linter's line numbers are the source's. Markdown needs no copy.
 //
-// Usage: prose DIRECTORY [FILE ...]. Without files it takes those that git knows.
+// Usage: prose DIRECTORY [FILE ...]. Without files, it reads those that git tracks.
 package main
 
 import (

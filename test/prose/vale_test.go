@@ -36,7 +36,7 @@ var sentences = []struct{ before, after string }{
 	{"Whoever may no more goes on until the lease ends.", "A caller whose access was revoked continues until the lease ends."},
 }
 
-func TestValeFindsWhatWeNoLongerWrite(t *testing.T) {
+func TestValeFindsOldWordsAndHabits(t *testing.T) {
 	t.Parallel()
 	var before, after strings.Builder
 	for _, s := range sentences {

@@ -56,7 +56,7 @@ exec sleep 1000000`
 }
 
 // An image with every oddity that OCI allows arrives whole: it checks itself.
-func TestAnOddImageArrivesWhole(t *testing.T) {
+func TestAnUnusualImageArrivesComplete(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	image := tn.ImportImage(t, "torture")

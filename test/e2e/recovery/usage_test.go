@@ -106,7 +106,7 @@ func (l *lives) startsTook(pod string) time.Duration {
 
 // Short pods, while agent, server and Postgres are killed at random: the ledger has for each pod the seconds for which libvirt says
 // that its machine was up, none twice and none forgotten.
-func TestTheLedgerIsWhatLibvirtSays(t *testing.T) {
+func TestTheLedgerMatchesLibvirtsEvents(t *testing.T) {
 	tn := stack.NewTenant(t)
 	tn.SetQuota(t, openapi.QuotaChange{Pods: new(100), Addresses: new(100)})
 	const together = 6
