@@ -219,9 +219,9 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 			i.document = `{"issuer":"` + i.url + `","jwks_uri":"http://127.0.0.2:` + port + `/keys"}`
 		}), "does not connect to", true},
 		"keys in a file":       {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
-		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "cannot be used", true},
-		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "cannot be used", true},
-		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "cannot be used", true},
+		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
+		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
+		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
 		"keys not answered":    {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
 		"keys forbidden":       {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
