@@ -64,7 +64,7 @@ func (c *Cluster) connect() error {
 		}
 	}
 	options := [][2]string{
-		// A cluster that does not respond must not block goroutines forever.
+		// A cluster that does not answer must not block goroutines forever.
 		{"client_mount_timeout", "30"},
 		{"rados_mon_op_timeout", "30"},
 		{"rados_osd_op_timeout", "120"},

@@ -364,8 +364,8 @@ func (w *worker) noAnswer(ctx context.Context, desired husk.DesiredPod, cause er
 	if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
 		return errors.Join(errors.New("the machine has ended"), err)
 	}
-	w.report(desired, husk.EventStarting, "GuestSilent", "the guest does not respond; its virtual machine is started again", nil)
-	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.agent.vms.Destroy(ctx, w.id))
+	w.report(desired, husk.EventStarting, "GuestSilent", "the guest does not answer; its virtual machine is started again", nil)
+	return errors.Join(fmt.Errorf("the guest does not answer: %w", cause), w.agent.vms.Destroy(ctx, w.id))
 }
 
 var errNewState = errors.New("the desired state has changed")
@@ -431,7 +431,7 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 	defer stop()
 	client, err := guest.Dial(dialCtx, conn)
 	if err != nil {
-		return fmt.Errorf("it does not respond: %w", err)
+		return fmt.Errorf("it does not answer: %w", err)
 	}
 	defer client.Close() //nolint:errcheck // the connection is no longer used
 	if err := client.Stop(ctx, grace); err != nil {

@@ -79,7 +79,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	return samples, nil
 }
 
-// askGuest returns nil if the guest does not respond.
+// askGuest returns nil if the guest does not answer.
 func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	c := w.guest.Load()
 	if c == nil {

@@ -113,7 +113,7 @@ func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) 
 		return
 	}
 	a.log.Warn("guest did not begin the session", "pod", worker.id, "error", err)
-	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not respond; retry in a few seconds"), http.StatusServiceUnavailable)
+	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not answer; retry in a few seconds"), http.StatusServiceUnavailable)
 }
 
 func statusOfSession(code husk.Code) int {

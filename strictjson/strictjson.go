@@ -120,7 +120,7 @@ func unique(data []byte) error {
 				name, _ := token.(string)
 				seen := open[len(open)-1]
 				if seen[name] {
-					return fmt.Errorf("the JSON has a duplicate member in an object, before byte %d", at)
+					return fmt.Errorf("the JSON has a duplicate member in an object, after byte %d", at)
 				}
 				seen[name], isName = true, false
 				continue
