@@ -87,7 +87,7 @@ type Stack struct {
 
 	mu       sync.Mutex
 	programs []*child
-	stopping bool // start no more programs
+	stopping bool // start no further programs
 
 	rolePassword string
 }

@@ -78,7 +78,7 @@ func TestTheOperatorAllowsBlocks(t *testing.T) {
 	}
 }
 
-// at opens a server that counts its requests, over TLS or plain.
+// at opens a server that counts its requests, over TLS or plain HTTP.
 func at(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)

@@ -1,7 +1,7 @@
 // Package egress decides to which addresses the server may connect because of something that a
 // tenant configured: registries in image references, issuers of ID tokens, and the targets of their
-// redirects. Otherwise a tenant could make the server connect to the operator's network, and see
-// and reach what the server can. So only the public Internet is allowed, and what the operator
+// redirects. Otherwise a tenant could make the server connect to the operator's network, with access to everything
+// that the server can reach. So only the public Internet is allowed, and what the operator
 // adds.
 //
 // An address is checked when a connection is made, after DNS. So a name that changes its address
@@ -55,7 +55,7 @@ func (p Policy) allows(addr netip.Addr) bool {
 	return false
 }
 
-// refusal says why an address may not be reached over plain HTTP or TLS; "" means that it may.
+// refusal says why an address may not be reached over plain HTTP or TLS; "" means that the address is allowed.
 func (p Policy) refusal(addr netip.Addr, plain bool) string {
 	addr = addr.WithZone("").Unmap() // no range contains an address with a zone
 	switch kind := notPublic(addr); {

@@ -33,8 +33,8 @@ func (p Policy) Transport() *Transport {
 	return &Transport{secure: p.transport(false), plain: p.transport(true)}
 }
 
-// Client makes a client over a new transport. timeout bounds each request, its redirects and the reading of the answer. Whoever makes it
-// ends it with CloseIdleConnections.
+// Client returns a client with a new transport. timeout limits each request, including its redirects
+// and reading the response. The caller must end it with CloseIdleConnections.
 func (p Policy) Client(timeout time.Duration) *http.Client {
 	return &http.Client{Transport: p.Transport(), Timeout: timeout}
 }

@@ -6,7 +6,7 @@
 //	agent: Dial ── handshake ── Client ── one yamux stream per call
 //	guest: Serve ─ handshake ── yamux ─── Handler (implemented by guest/pid1)
 //
-// Agents crash and restart at any time, and either side may find bytes of a dead session on the
+// Agents crash and restart at any time, and either side can receive bytes of a dead session on the
 // wire. The handshake (handshake.go) resynchronizes them.
 //
 // The agent treats the guest as hostile: tenants can be root in it. Frames are length-prefixed and

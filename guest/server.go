@@ -28,7 +28,7 @@ type Handler interface {
 	WaitStatus(ctx context.Context, after uint64) Status
 	// Delivered says that the host has read the status of this revision.
 	Delivered(revision uint64)
-	// Logs calls emit with batches until it has caught up or, with follow, until no more can come
+	// Logs calls emit with batches until it has caught up or, with follow, until no further can come
 	// or ctx ends.
 	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
 	Stop(grace time.Duration) error

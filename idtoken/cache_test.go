@@ -157,7 +157,7 @@ func TestACallerWhoHangsUpDoesNotUseUpTheTurnOfOthers(t *testing.T) {
 		t.Errorf("the next: %v", err)
 	}
 	src := v.source("https://issuer.example.com")
-	src.turn <- struct{}{} // another asks, and takes long
+	src.turn <- struct{}{} // another caller is asking, which takes long
 	if _, err := v.keys(gone, src, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("who waits and has gone: %v", err)
 	}
@@ -234,7 +234,7 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 			}
 		})
 	}
-	// What was refused by its address was not asked.
+	// An issuer that was refused because of its address was not asked.
 	if n := other.count(keysPath); n != 0 {
 		t.Errorf("keys were asked for %d times", n)
 	}

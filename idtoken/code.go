@@ -98,7 +98,7 @@ func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, e
 	}
 }
 
-// placesOf returns an issuer's endpoints. It asks for them no more often than for its keys.
+// placesOf returns an issuer's endpoints. It asks for them at most as often as for its keys.
 func (v *Verifier) placesOf(ctx context.Context, issuer string) (places, error) {
 	if err := checkIssuer(issuer); err != nil {
 		return places{}, err

@@ -22,7 +22,7 @@ const (
 )
 
 // checkIssuer checks the form of an issuer (OpenID Connect Discovery §3): a URL without query and
-// fragment. The policy decides whether it may be reached without TLS when its address is known.
+// fragment. The policy decides whether plain HTTP is allowed, once the address is known.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	switch {

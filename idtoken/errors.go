@@ -30,7 +30,7 @@ func refuse(reason string, err error) error { return &RefusedError{Reason: reaso
 // IssuerError means that an issuer's keys are not available, so a token cannot be checked.
 type IssuerError struct {
 	Issuer string
-	Reason string // may be shown to whoever configured the issuer; contains no address that is not in the configuration
+	Reason string // may be shown to the user who configured the issuer; contains no address that is not in the configuration
 	// Misconfigured means that the configuration or the issuer must change. Otherwise a retry may succeed.
 	Misconfigured bool
 	Err           error // the details, for the log; may be nil
@@ -52,7 +52,7 @@ func misconfigured(issuer, reason string, err error) error {
 }
 
 // unreachable says why an issuer was not reached. A name that resolves to a forbidden address is
-// reported like one that does not resolve: whoever configures issuers must not learn what the
+// reported like one that does not resolve: users who configure issuers must not learn what the
 // server's DNS answers.
 func unreachable(issuer string, err error) error {
 	if refused, ok := errors.AsType[*egress.RefusedError](err); ok && refused.Obvious() {

@@ -227,7 +227,7 @@ func TestKeysThatCannotBeUsedAreLeftOut(t *testing.T) {
 	}
 }
 
-// Whatever is sent, parsing ends in a refusal that may be shown, or in a token whose parts are there.
+// Whatever is sent, parsing returns a refusal whose reason can be shown, or a complete token.
 func FuzzParse(f *testing.F) {
 	s := newSigner(f, "1", "EdDSA")
 	f.Add(s.sign(f, s.header(), with("https://issuer.example.com", time.Unix(1e9, 0), nil)))

@@ -55,8 +55,7 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	return id, id.keep(file)
 }
 
-// readIdentity reads an identity and verifies it. With an error, it also returns what it could
-// read, if anything.
+// readIdentity reads an identity and verifies it. With an error, it also returns the readable part.
 func readIdentity(file string) (*identity, error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the agent's own state
 	if err != nil {

@@ -43,7 +43,7 @@ type containerLog struct {
 	size    int64
 	boot    string // of the last line
 	seq     uint64
-	ended   bool          // there will be no more output
+	ended   bool          // no further output will come
 	changed chan struct{} // closed and replaced when something was appended
 	done    chan struct{} // closed when a pump has reached the end of the container's output
 	doneSet bool
@@ -184,7 +184,7 @@ func (l *containerLog) caughtUp() <-chan struct{} {
 	return l.done
 }
 
-// end says that there will be no more output, which ends the requests that follow the log.
+// end says that no further output will come, which ends the requests that follow the log.
 func (l *containerLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

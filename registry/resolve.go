@@ -34,7 +34,7 @@ type Config struct {
 	Volumes      []string // paths, sorted
 }
 
-// Resolved is an image as it was found at one time. It identifies content, so it stays the same if
+// Resolved is an image as resolved at one time. It identifies content, so it stays the same if
 // its tag changes later.
 type Resolved struct {
 	Reference string // repository@digest

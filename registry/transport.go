@@ -20,8 +20,8 @@ const (
 	stallTimeout = 60 * time.Second // without a byte of a body
 )
 
-// guard is the http.RoundTripper for one call. The policy of package egress decides where it may
-// connect, and this type limits what comes back.
+// guard is the http.RoundTripper for one call. The policy of package egress decides which hosts
+// are allowed, and this type limits what comes back.
 type guard struct {
 	base *egress.Transport
 }

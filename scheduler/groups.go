@@ -25,7 +25,7 @@ type group struct {
 
 func newGroups() groups { return groups{index: map[string]int32{}} }
 
-// terms is what a running pod required besides cpu and memory. The fleet keeps it to remove the pod
+// terms is what a running pod required in addition to cpu and memory. The fleet keeps it to remove the pod
 // from the counts, to move it, or to protect it.
 type terms struct {
 	pod      Pod // its rules and selectors; size and lifetime are in the running pod
@@ -34,7 +34,7 @@ type terms struct {
 	claim    Resources // for held capacity: the part that still has to become free
 }
 
-// constraints are what a pod requires of a node besides cpu and memory, prepared for checking many
+// constraints are what a pod requires of a node in addition to cpu and memory, prepared for checking many
 // nodes.
 type constraints struct {
 	pairs      []int32 // the labels that the selector requires

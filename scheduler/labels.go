@@ -86,7 +86,7 @@ func (l *labels) at(key string, node int32) int32 {
 }
 
 // all appends the numbers of the required labels to a list. known is false if no node has one of
-// them. NodeLabel is left out, because it is looked up by name.
+// them. NodeLabel is left out, because its lookup uses the id.
 func (l *labels) all(asked map[string]string, list []int32) (pairs []int32, known bool) {
 	for k, v := range asked {
 		if k == NodeLabel {

@@ -52,7 +52,8 @@ func TestCheckSaysWhatIsAmbiguous(t *testing.T) {
 	}
 }
 
-// What Check lets pass, encoding/json reads, and no member gets lost on the way: writing it again gives as many.
+// encoding/json can read whatever Check accepts, and loses no member: encoding the result again
+// gives as many.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`{"a":1,"a":2}`, `{"a":{"b":[1,"\ud83d\ude00"]}}`, `[[[]]]`, `"\u0022"`, `{"\u0061":1,"a":2}`, `1e5`} {
 		f.Add(seed, byte(3))
@@ -108,7 +109,7 @@ func members(v any) int {
 	return n
 }
 
-// colons counts those outside of strings: one per member.
+// colons counts the colons outside of strings: one per member.
 func colons(data string) int {
 	n := 0
 	for i, inString := 0, false; i < len(data); i++ {

@@ -50,7 +50,7 @@ func (r *Ring) Add(e guest.LogEntry) {
 	r.wake()
 }
 
-// Close tells followers that there will be no more entries.
+// Close tells followers that there will be no further entries.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -65,7 +65,7 @@ func fits(a guest.Attach, c guest.Container, s *stdio) error {
 	case a.TTY && !c.TTY:
 		problem = "has no terminal, because it was created without tty"
 	case a.Stdin && s.inputEnded():
-		problem = "takes no more input, because it was created with stdinOnce and the first client that wrote to it has detached; attach without stdin"
+		problem = "no longer takes input, because it was created with stdinOnce and the first client that wrote to it has detached; attach without stdin"
 	default:
 		return nil
 	}
@@ -100,7 +100,7 @@ func (p *pod) takeInput(conn session.Conn, a guest.Attach, c guest.Container, s 
 	}
 }
 
-// sendOutput sends a reader's output until there is no more, or the reader was disconnected (late).
+// sendOutput sends a reader's output until there is no further, or the reader was disconnected (late).
 // sent is false if the client has gone.
 func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []piece, over <-chan struct{}) (sent, late bool) {
 	for _, p := range backlog {

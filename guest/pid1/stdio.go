@@ -49,14 +49,14 @@ type stdio struct {
 	run     *runIO        // nil between runs
 	size    session.Size  // the last requested size of the terminal
 	changed chan struct{} // closed and replaced when run changes
-	over    chan struct{} // closed when there will be no more runs
+	over    chan struct{} // closed when no further run will come
 }
 
 // runIO is the input of one run.
 type runIO struct {
 	input *os.File // nil: none
 	tty   *os.File // nil: no terminal
-	ended bool     // no more input
+	ended bool     // the input has ended
 }
 
 // piece is some output. Its bytes never change, except in the backlog.
@@ -76,7 +76,7 @@ func newStdio() *stdio {
 	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// close says that there will be no more runs and no more output.
+// close says that no further run will come and no further output.
 func (s *stdio) close() {
 	s.log.Close()
 	s.mu.Lock()
@@ -216,7 +216,7 @@ func (s *stdio) endInput() {
 	}
 }
 
-// inputEnded reports whether the current run takes no more input.
+// inputEnded reports whether the current run no longer takes input.
 func (s *stdio) inputEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
