@@ -19,6 +19,6 @@ package guest
 const PortName = "husk.0"
 
 // ProtocolVersion is the version that both ends of the channel must agree on. A pod keeps the
-// husk-init with which it was booted, so an agent must support every version that a running pod may
-// have.
+// husk-init with which it was booted, so an agent must support the versions of
+// all running pods.
 const ProtocolVersion = 1

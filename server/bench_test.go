@@ -76,7 +76,7 @@ func hammer(t testing.TB, do func(client, n int) error) latencies {
 	return l
 }
 
-// BenchmarkAPI measures reads and orders of 16 clients over HTTP, and beside them, in turns, the floor: the same statements by the store
+// BenchmarkAPI measures reads and creations by 16 clients over HTTP and, in turns with them, the floor: the same statements by the store
 // alone, without HTTP, tokens, validation and JSON. The clients share the cores with server and Postgres, in both.
 func BenchmarkAPI(b *testing.B) {
 	s := benchFixture(b)
@@ -174,7 +174,7 @@ func BenchmarkAPI(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// clear removes the pods that were ordered, so that each turn begins alike.
+// clear removes the created pods, so that all turns begin in the same state.
 func (s fixture) clear(b *testing.B, tenants []tenancy) {
 	b.Helper()
 	for _, c := range tenants {

@@ -74,7 +74,7 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 		t.Errorf("the developer is %+v with %+v", who, token)
 	}
 
-	// A code is good once, with what it was asked with, for whom the tenant trusts.
+	// A code is valid once, with the parameters of the request, and for users of issuers that the tenant trusts.
 	s.wantRefused(s.redeem(form), "invalid_grant")
 	form = come(oidcprovider.Developer)
 	form.Set("code_verifier", oauth2.GenerateVerifier())
@@ -134,7 +134,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	for _, bad := range []string{"no.such.token", c.token + "x"} {
 		s.wantRefused(s.exchangeToken(bad), "invalid_grant")
 	}
-	// Whoever is gone gets no more.
+	// A user whose access was removed gets no new token.
 	if a := s.call("DELETE", "/v1/service-accounts/"+c.owner.ID.String(), c.token, nil); a.status != http.StatusNoContent {
 		t.Fatalf("deleting the service account is answered %d %s", a.status, a.body)
 	}

@@ -163,7 +163,7 @@ func TestARequestForACertificateIsHeldToItsForm(t *testing.T) {
 	}
 }
 
-// What a node says of pods that are not its own changes nothing, and it is told nothing of them.
+// Reports of a node about other nodes' pods change nothing, and the node learns nothing about these pods.
 func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -192,7 +192,7 @@ func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 	}
 }
 
-// endpoint is an agent's end: whoever gets through its TLS is told a line of log.
+// endpoint is an agent's endpoint: it answers a line of log to every client that passes its TLS.
 func endpoint(t *testing.T, config *tls.Config) string {
 	t.Helper()
 	end := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -48,11 +48,11 @@ func (s fixture) orders(c tenancy, provider string) map[string]order {
 		"CreateJoinToken":       {path: "/v1/admin/join-tokens", body: map[string]any{"expiresInSeconds": 60}, other: map[string]any{"expiresInSeconds": 61}, operator: true},
 		"Defragment":            {path: "/v1/admin/defragmentation", body: map[string]any{"maxMoves": 1}, other: map[string]any{"maxMoves": 2}, operator: true},
 		"RotateSigningKey":      {path: "/v1/admin/signing-keys", operator: true},
-		// ImportImage needs a registry; it is tried in loops_test.go.
+		// ImportImage needs a registry; loops_test.go covers it.
 	}
 }
 
-// Every POST with a key is done once, whichever server is asked again, and leaves one line in the audit log.
+// Every POST with a key takes effect once, whichever server gets the repetition, and leaves one entry in the audit log.
 func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	s, p := open(t), oidcprovider.Start(t)

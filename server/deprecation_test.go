@@ -44,8 +44,8 @@ func TestADeprecatedOperationSaysSoInItsHeaders(t *testing.T) {
 func TestADeprecationThatLeavesNoTimeIsRefused(t *testing.T) {
 	t.Parallel()
 	for want, extensions := range map[string]map[string]any{
-		`its x-deprecated-at is ""`:   {"x-sunset": "2026-09-01"},
-		`its x-sunset is "next year"`: {"x-deprecated-at": "2026-01-01", "x-sunset": "next year"},
+		`its x-deprecated-at is ""`:       {"x-sunset": "2026-09-01"},
+		`its x-sunset is "next year"`:     {"x-deprecated-at": "2026-01-01", "x-sunset": "next year"},
 		"must stay for at least 180 days": {"x-deprecated-at": "2026-01-01", "x-sunset": "2026-06-01"},
 	} {
 		if _, err := deprecationsOf(doctored(t, extensions)); err == nil || !strings.Contains(err.Error(), want) {

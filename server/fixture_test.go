@@ -294,7 +294,7 @@ func (s fixture) with(c tenancy, role husk.Role) string {
 	return s.token(caller)
 }
 
-// body is an order for a pod that is good.
+// body is a valid request for a pod.
 func (c tenancy) body(name string) map[string]any {
 	return map[string]any{"name": name, "spec": map[string]any{
 		"containers": []any{map[string]any{"name": "main", "image": c.image.Reference}}, "resources": map[string]any{"cpuMillis": 500, "memoryMiB": 128},

@@ -23,7 +23,7 @@ import (
 	"husk/store"
 )
 
-// narrow stands before the real registry and lets no more bytes of layers through than the test has allowed.
+// narrow is a proxy in front of the real registry that passes on only as many bytes of layers as the test has allowed.
 type narrow struct {
 	host    string
 	allowed chan struct{} // one for each chunk
@@ -153,7 +153,7 @@ func TestAnImportShowsHowFarItIs(t *testing.T) {
 		go func() { ended <- s.loops.Passes()["images"](ctx, 0) }()
 		return ended
 	}
-	// reaches waits until the API says that at least so much is there, for both.
+	// reaches waits until the API says for both images that at least this many bytes were fetched.
 	var total, last int64
 	reaches := func(least int64) {
 		t.Helper()
@@ -200,7 +200,7 @@ func TestAnImportShowsHowFarItIs(t *testing.T) {
 		}
 	}
 
-	// The server that works on it goes away, and another begins anew.
+	// The server that imports it stops, and another begins again.
 	cancel()
 	<-ended
 	s = s.another()

@@ -102,7 +102,7 @@ func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
 	s.wantRefused(s.exchange("", scope), "invalid_request")
 	s.wantRefused(s.exchange("x", "everything"), "invalid_scope")
 
-	// A user who is shut out is so from the next request on, whatever the groups say.
+	// A user who is disabled has no access from the next request on, whatever the groups say.
 	id := users[0].ID.String()
 	as[openapi.User](t, s.call("PATCH", "/v1/users/"+id, owner, map[string]any{"disabled": true}), 200)
 	wantProblem(t, s.call("GET", "/v1/pods", developer.AccessToken, nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
@@ -113,7 +113,7 @@ func TestPeopleLogInByWhatTheirIssuerSays(t *testing.T) {
 	viewer := as[openapi.Token](t, s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Developer), scope), 200).AccessToken
 	wantProblem(t, s.call("POST", "/v1/pods", viewer, c.body("web")), http.StatusForbidden, husk.CodeForbidden, "")
 
-	// An issuer that is trusted no more takes its users with it.
+	// Deleting an issuer removes the access of its users.
 	if a := s.call("DELETE", "/v1/oidc-issuers/"+issuer.ID.String(), c.token, nil); a.status != 204 {
 		t.Fatalf("deleting the issuer is answered %d %s", a.status, a.body)
 	}

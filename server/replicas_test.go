@@ -32,7 +32,7 @@ import (
 // serveEnv makes the test binary a server on the database that it names: one that can be killed.
 const serveEnv = "HUSK_TEST_SERVE"
 
-// serveForTests runs until it is killed, or until whoever started it is gone.
+// serveForTests runs until it is killed, or until its parent process has ended.
 func serveForTests(databaseURL string) error {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it only ends with the parent
@@ -183,7 +183,7 @@ func TestTwoHundredOrdersForRoomForTen(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("more")), 403, husk.CodeQuotaExceeded, "")
 }
 
-// Two servers on one Postgres, one of them killed again and again: what was ordered is there once, the quota and the rate limit hold
+// Two servers on one Postgres, one of them killed again and again: each pod that was created exists once, the quota and the rate limit hold
 // for both together, a watch that is taken up elsewhere ends with the truth, and every change is written down exactly once.
 func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 	s := open(t)

@@ -19,7 +19,7 @@ const schedulesEnv = "HUSK_TEST_SCHEDULES"
 
 func scheduleForTests(ctx context.Context, s *Server, db store.Control) {
 	for ctx.Err() == nil {
-		_ = db.Lead(ctx, fmt.Sprint(os.Getpid()), func(ctx context.Context, epoch int64) { //nolint:errcheck // it tries again
+		_ = db.Lead(ctx, fmt.Sprint(os.Getpid()), func(ctx context.Context, epoch int64) { //nolint:errcheck // Lead is called again
 			s.loops.RunOnly(ctx, epoch, "schedule")
 		})
 	}
@@ -48,7 +48,7 @@ func (s fixture) fleet(nodes, pods int) *pgx.Conn {
 		}
 	}
 	if _, err := db.Exec(s.t.Context(), "ANALYZE"); err != nil {
-		s.t.Log(err) // only the owner may; the statistics come by themselves
+		s.t.Log(err) // only the owner has the permission; Postgres collects the statistics by itself
 	}
 	return db
 }
@@ -120,7 +120,7 @@ func TestALeaderThatIsKilledPlacesNothingTwice(t *testing.T) {
 	t.Logf("the leader was killed with %d of %d pods pending", left, pods)
 }
 
-// A pod that fits nowhere is put off and does not keep younger ones from being placed; when room appears it is tried at once.
+// A pod that does not fit is deferred and does not keep younger ones from being placed; when capacity becomes free, the loop retries it at once.
 func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -23,7 +23,7 @@ func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
 	return as[openapi.Node](s.t, s.call("PATCH", "/v1/admin/nodes/"+id.String(), s.operator(), settings), 200)
 }
 
-// wants is an order for a pod with labels and wishes.
+// wants is a request for a pod with labels and scheduling constraints.
 func (s fixture) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
 	s.t.Helper()
 	body := c.body(named("pod"))
@@ -167,7 +167,7 @@ func TestAPodThatIsPlacedSaysHow(t *testing.T) {
 	}
 }
 
-// Whose pods would make room is said to a tenant only when they are its own.
+// A tenant sees which pods would have to be deleted only if they are its own.
 func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
 	t.Parallel()
 	for _, foreign := range []bool{false, true} {
@@ -195,7 +195,7 @@ func TestNobodyIsToldOfOthersInTheWay(t *testing.T) {
 	}
 }
 
-// A higher priority stops a lower one, waits for its room and gets it, though others of its own priority would fit before; the lower one
+// A pod of higher priority preempts one of lower priority, waits for its capacity and gets it, though others of its own priority would fit before; the lower one
 // starts again elsewhere.
 func TestAHigherPriorityTakesTheRoomOfALowerOne(t *testing.T) {
 	t.Parallel()
@@ -270,7 +270,7 @@ func TestRulesHoldOverPodsThatWerePlacedBefore(t *testing.T) {
 	s.pass(p)
 	second := s.wants(c, 1000, 1000, app, apart)
 	s.pass(p)
-	s.pass(s.loops.Passes()["schedule"]) // whoever leads next knows it too
+	s.pass(s.loops.Passes()["schedule"]) // the next leader knows it too
 	third := s.wants(c, 1000, 1000, app, none)
 	fourth := s.wants(c, 1000, 1000, none, map[string]any{"rules": []any{map[string]any{"kind": "Affinity", "label": "app", "value": "db", "topologyKey": "zone"}}})
 	s.pass(s.loops.Passes()["schedule"])

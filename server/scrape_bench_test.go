@@ -22,7 +22,7 @@ const (
 	scrapeTurns   = 2
 )
 
-// scrapedFixture is a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with figures. Of each tenant one pod is returned.
+// scrapedFixture is a server, a tenant with 1,000 pods, and 200 tenants with ten, each pod with samples. It returns one pod of each tenant.
 func scrapedFixture(b *testing.B) (s fixture, large tenancy, tenants []tenancy, pods []openapi.Pod) {
 	b.Helper()
 	s = benchFixture(b)
@@ -55,8 +55,8 @@ func scrapedFixture(b *testing.B) (s fixture, large tenancy, tenants []tenancy, 
 	return s, large, tenants, pods
 }
 
-// BenchmarkScrape measures a scrape of a tenant with 1,000 pods, each with figures that were read anew, and what it costs this process, its client included, that
-// 200 tenants are scraped every 15 s, with nothing beside it.
+// BenchmarkScrape measures a scrape of a tenant with 1,000 pods, each with samples that were just read, and what it costs this process, its client included, that
+// 200 tenants are scraped every 15 s, without any other load.
 func BenchmarkScrape(b *testing.B) {
 	s, large, tenants, _ := scrapedFixture(b)
 	db := s.connect(store.RoleControl)

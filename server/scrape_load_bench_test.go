@@ -21,17 +21,17 @@ import (
 	"husk/store"
 )
 
-// The normal load beside which scrapes are measured: what 200 small tenants and the nodes of their pods do.
+// The normal load during which scrapes are measured: the requests of 200 small tenants and of their nodes.
 const (
 	loadReads   = 40               // a second; every fourth is a list
 	loadOrders  = 5                // a second, and as many deletions
-	loadSamples = 10 * time.Second // in which the figures of all pods come once, as from agents
-	loadOnNode  = 100              // pods whose figures come together
+	loadSamples = 10 * time.Second // in which the samples of all pods arrive once, as from agents
+	loadOnNode  = 100              // pods whose samples arrive together
 	loadPairs   = 6                // turns with scrapes and as many without
 )
 
 // BenchmarkScrapeBesideLoad measures what it adds to the processor time of this process and of Postgres that 200 tenants are scraped every 15 s
-// while the same normal load goes on. Every other pair of turns begins with the one that has scrapes, so that what drifts hits both alike. The clients run in this process.
+// while the same normal load continues. Every other pair of turns begins with the one that has scrapes, so that a drift affects both equally. The clients run in this process.
 func BenchmarkScrapeBesideLoad(b *testing.B) {
 	s, _, tenants, pods := scrapedFixture(b)
 	load, clock := s.loadOf(b, tenants, pods), s.connect(store.RoleControl)
@@ -132,7 +132,7 @@ func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) fun
 	}
 }
 
-// scrapeAll begins to scrape all, each once in a turn, and returns what waits until that is done. The server keeps its copy of the figures meanwhile only.
+// scrapeAll begins to scrape all, each once in a turn, and returns what waits until that is done. The server keeps its copy of the metrics only during that time.
 func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())

@@ -219,7 +219,7 @@ func TestWhatKeepsASessionFromBeginningIsAProblem(t *testing.T) {
 	}
 }
 
-// What a pod was ordered with reaches its node, and decides what those who attach may ask for.
+// The stdin and tty of a container reach its node, and decide what a client can ask for when it attaches.
 func TestWhoAttachesGetsWhatWasOrdered(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 1)

@@ -40,7 +40,7 @@ func (s fixture) tellSamples(agent fixture, samples ...map[string]any) {
 	}
 }
 
-// scrape reads the figures as they are in the database now.
+// scrape reads the metrics as they are in the database now.
 func (s fixture) scrape(token string) answer {
 	s.t.Helper()
 	if err := s.metrics.Refresh(s.t.Context()); err != nil {

@@ -114,7 +114,7 @@ func TestAPoolPromisesMoreCPUThanThereIs(t *testing.T) {
 	wantCode(t, h.DeletePool(t.Context(), "steady"), husk.CodeConflict)
 	image := h.image(tenant)
 	h.place(node.ID, h.order(tenant, specOf(image)), h.order(tenant, specOf(image)))
-	// A lower ratio takes nobody's room, and a heartbeat brings the pool's ratio back as soon as it can.
+	// A lower ratio takes no capacity from running pods, and a heartbeat restores the pool's ratio as soon as possible.
 	if _, err := h.PutPool(t.Context(), "steady", 0.5); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func TestNothingIsLostOrDoubledWhileConnectionsAreTerminated(t *testing.T) {
 			continue // let something succeed between two deaths
 		}
 		seen = lives.Load()
-		// One that works: the others go on, so that its end meets every step of an order.
+		// One that works: the others continue, so that its end coincides with every step of a creation.
 		killed += h.terminate(super, `a.pid = (SELECT pid FROM pg_stat_activity
 			WHERE datname = current_database() AND usename = 'husk_tenant' AND state <> 'idle' ORDER BY random() LIMIT 1)`)
 	}

@@ -140,9 +140,9 @@ func (h fixture) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 	return must(h.t, p, err)
 }
 
-const overhead = 50 // MiB of a virtual machine beside its guest's memory
+const overhead = 50 // MiB that a virtual machine needs in addition to its guest's memory
 
-// node is one that has joined and is Ready, with room for so many small pods.
+// node is a node that has joined and is Ready, with capacity for this many small pods.
 func (h fixture) node(pods int) husk.Node {
 	h.t.Helper()
 	id, _ := h.joined(named("node"))

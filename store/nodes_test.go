@@ -64,7 +64,7 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 			t.Errorf("a pod is %s, want %s", got, want)
 		}
 	}
-	h.wantAllocated(node.ID, 3) // what may run still has its room
+	h.wantAllocated(node.ID, 3) // what may still run keeps its capacity
 
 	if !h.beat(node) {
 		t.Error("a node that was lost is not asked to report again")

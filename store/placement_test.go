@@ -132,7 +132,7 @@ func TestAnEndedPodHoldsNoQuotaWhileItIsDeleted(t *testing.T) {
 	h.order(tenant, specOf(image))
 	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
-	// A running pod that is stopping still has its room.
+	// A running pod that is stopping still holds its capacity.
 	h.to(husk.PhaseStopping, node, running)
 	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)

@@ -526,7 +526,7 @@ func TestAnImageInUseStays(t *testing.T) {
 	wantCode(t, err, "")
 }
 
-// Ordering a pod and deleting what it needs meet in the same instant: one of the two wins, never both.
+// Creating a pod and deleting what it needs at the same instant: one of the two wins, never both.
 func TestAnOrderAndADeletionOfWhatItNeedsDoNotBothSucceed(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -238,7 +238,7 @@ func TestEveryTableIsBehindRowSecurity(t *testing.T) {
 	}
 }
 
-// What a tenant's request cannot do at all, whoever it speaks for.
+// What a tenant's request cannot do at all, whatever the caller's role.
 func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 	t.Parallel()
 	h, mine, _ := furnished(t)

@@ -64,7 +64,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	if len(made) != 1 {
 		t.Errorf("%d keys were made", len(made))
 	}
-	// A server with another master key must not go on with a key it cannot read.
+	// A server with another master key must not continue with a key that it cannot read.
 	other, err := store.Open(t.Context(), store.Config{
 		URL: h.url(store.RoleOwner), MasterKeys: [][]byte{bytes.Repeat([]byte{8}, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
@@ -76,7 +76,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	}
 }
 
-// After a start with the new master key first, the old one is needed no more.
+// After a start with the new master key first, the old one is not needed any longer.
 func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 	t.Parallel()
 	h := open(t)

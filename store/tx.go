@@ -27,8 +27,8 @@ const (
 	retryMax  = time.Second
 )
 
-// retry runs f in one transaction. It retries the whole transaction when the connection was lost or Postgres could not serialise it. f must
-// be repeatable: it reads and writes through q only, and an idempotency key, a unique name or a state guards what it creates.
+// retry runs f in one transaction. It retries the whole transaction when the connection was lost or Postgres could not serialise it. f
+// must be repeatable: it reads and writes through q only, and an idempotency key, a unique name or a state guards what it creates.
 func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	deadline := time.Now().Add(retryFor)

@@ -9,7 +9,7 @@ import (
 	"husk/store"
 )
 
-// used sums what a tenant has used in a time, and tells whether all of it is closed.
+// used sums the usage of a tenant in a period, and reports whether all of it is closed.
 func (h fixture) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, closed bool) {
 	h.t.Helper()
 	rows, err := h.as(tenant.ID).Usage(h.t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageHourly, GroupBy: husk.UsageByNothing})
@@ -35,7 +35,7 @@ func (h fixture) backdate(pod husk.Pod, by time.Duration) {
 	}
 }
 
-// A run is booked once however often it is told, from its start to its end, also when its end is told after the pod has gone.
+// An interval is recorded once however often the agent reports it, from its start to its end, also if the agent reports the end after the pod was deleted.
 func TestARunIsBookedOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -80,7 +80,7 @@ func TestARunIsBookedOnce(t *testing.T) {
 	}
 }
 
-// A closed hour never changes; what is learned late is booked in the next, less than none if need be, so that the sum is true.
+// A closed hour never changes; what becomes known late is recorded in the next hour, as a negative amount if necessary, so that the sum is right.
 func TestAClosedHourNeverChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)

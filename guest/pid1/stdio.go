@@ -76,7 +76,7 @@ func newStdio() *stdio {
 	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// close says that no further run will come and no further output.
+// close says that no further run and no output will come.
 func (s *stdio) close() {
 	s.log.Close()
 	s.mu.Lock()

@@ -3,7 +3,7 @@ package agentclient
 
 import "husk/openapi"
 
-// The parameter types of the operations. Add the types of a new operation here.
+//nolint:revive // The parameters of the operations have their comments in package openapi. Add those of a new operation here.
 type (
 	RegisterNodeJSONRequestBody     = openapi.RegisterNodeJSONRequestBody
 	RenewCertificateJSONRequestBody = openapi.RenewCertificateJSONRequestBody

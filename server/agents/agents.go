@@ -128,7 +128,7 @@ func (a *Agents) Dial(ctx context.Context, node husk.Node, url string) (*ws.Conn
 
 // Unavailable says that the agent of a pod's node does not answer.
 func Unavailable(node husk.Node) error {
-	return husk.Errorf(husk.CodeUnavailable, "", "node %s, which runs this pod, does not answer; try again", node.Name)
+	return husk.Errorf(husk.CodeUnavailable, "", "node %s, which runs this pod, does not answer; retry", node.Name)
 }
 
 // Refused passes on the problem that an agent answered with, if a caller may see it.

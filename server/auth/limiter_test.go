@@ -27,7 +27,7 @@ func open(t *testing.T, url devtest.URL) store.Control {
 	return s.Control()
 }
 
-// Whoever guesses secrets from one address is slowed down, whichever server is asked.
+// An attacker who guesses secrets from one address is slowed down by all servers together.
 func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
 	t.Parallel()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })

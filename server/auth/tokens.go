@@ -26,7 +26,7 @@ const (
 	LoginLife     = 12 * time.Hour
 	tokenAudience = "husk"
 	tokenLeeway   = 5 * time.Second
-	// keysKept is how long the signing keys are cached. Unknown key ids are looked up no more often than that, so that a flood of them does not
+	// keysKept is how long the signing keys are cached. Unknown key IDs are looked up at most that often, so that a flood of them does not
 	// load the database.
 	keysKept = 10 * time.Second
 	// keyPublishedFor is how long a new key is published before it signs its first token.

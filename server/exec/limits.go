@@ -21,7 +21,7 @@ const (
 	lastRead = time.Minute
 )
 
-// counts counts the sessions of each tenant at this server.
+// counts are the numbers of open sessions of each tenant at this server.
 type counts struct {
 	mu   sync.Mutex
 	open map[store.ID]int

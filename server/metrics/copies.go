@@ -51,8 +51,10 @@ type seenCaller struct {
 }
 
 func newCopies(s *store.Store) *copies {
-	return &copies{read: s.Control().TenantMetrics, check: func(ctx context.Context, c husk.Caller) error { return s.Tenant(c).CheckCaller(ctx) },
-		callers: map[husk.Caller]*seenCaller{}, scrapes: map[store.ID]*rate.Limiter{}}
+	return &copies{
+		read: s.Control().TenantMetrics, check: func(ctx context.Context, c husk.Caller) error { return s.Tenant(c).CheckCaller(ctx) },
+		callers: map[husk.Caller]*seenCaller{}, scrapes: map[store.ID]*rate.Limiter{},
+	}
 }
 
 // run keeps the copy fresh until ctx ends, as long as there are scrapes.

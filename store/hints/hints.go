@@ -17,6 +17,7 @@ type Hub struct {
 	waiting map[string]map[chan struct{}]struct{}
 }
 
+// NewHub makes a hub without subscribers.
 func NewHub() *Hub { return &Hub{waiting: map[string]map[chan struct{}]struct{}{}} }
 
 // Subscribe returns a channel that holds at most one pending hint, and a function that ends the subscription.

@@ -42,7 +42,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 	builtDir = dir
 	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio")}
 	init := filepath.Join(dir, "husk-init")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "husk/cmd/husk-init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "../../cmd/husk-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return artifacts{}, errors.Join(err, errors.New(string(out)))

@@ -104,7 +104,7 @@ func declares(op *openapi3.Operation, status int, header string) bool {
 	return r != nil && r.Value.Headers[header] != nil
 }
 
-// Listed tells whether the contract says that whatever this request is for may answer with this problem code.
+// Listed reports whether the contract lists this problem code for this request's operation.
 func (t *Transport) Listed(r *http.Request, code string) error {
 	allowed := texts(t.spec.Extensions["x-common-problem-codes"])
 	operation := "a path that is not there"

@@ -154,7 +154,7 @@ func TestBuildsAreReproducible(t *testing.T) {
 	digests := map[string]string{}
 	for range 2 {
 		dir := t.TempDir()
-		// Packages come from the shared cache, layers are made anew.
+		// Packages come from the shared cache, layers are built again.
 		packages, _ := filepath.Glob(filepath.Join(cacheDir(t), "busybox-static*"))
 		for _, p := range packages {
 			if err := os.Link(p, filepath.Join(dir, filepath.Base(p))); err != nil {

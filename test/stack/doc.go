@@ -10,7 +10,8 @@
 //		tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
 //	}
 //
-// Each test binary runs in namespaces of its own (namespace.go), so several run side by side and beside `make up`, and nothing survives it.
+// Each test binary runs in namespaces of its own (namespace.go), so several can run at the same time, also together with
+// `make up`, and nothing survives them.
 // Stopping the stack checks that the tests and huskd left no domain, disk, key, process, interface or firewall table (leaks.go), and that
 // every answer of the API matched the contract.
 //

@@ -98,7 +98,7 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 // SetQuota changes the tenant's quota, as an operator.
 func (tn *Tenant) SetQuota(t testing.TB, quota openapi.QuotaChange) {
 	t.Helper()
-	_, err := client.Decode[openapi.Tenant](tn.Operator.API().UpdateTenant(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota}))
+	_, err := client.Decode[openapi.Tenant](tn.Operator.API().UpdateTenant(t.Context(), tn.ID, nil, openapi.TenantUpdate{Quota: quota})) //nolint:bodyclose // Decode closes it
 	if err != nil {
 		t.Fatalf("change the quota: %v", err)
 	}

@@ -112,7 +112,7 @@ func plainBoot(b *testing.B) time.Duration {
 	return 0
 }
 
-// overheadMiB is what a machine's process holds in memory beside its guest's memory, which is the one mapping of exactly that size.
+// overheadMiB is the resident memory of a virtual machine's process without the guest's memory, which is the only mapping of exactly that size.
 func overheadMiB(b *testing.B, pid, guestMiB int) int {
 	b.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))

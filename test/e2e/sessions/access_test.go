@@ -15,7 +15,7 @@ import (
 	"husk/test/stack"
 )
 
-// whoMay tries sessions as those who may not, as a browser does, and as one whose key is revoked.
+// whoMay opens sessions without permission, as a browser does, and with a key that is then revoked.
 func whoMay(t *testing.T, tn *stack.Tenant, pod uuid.UUID) {
 	refused := func(token, path string, status int, code string, header ...string) {
 		t.Helper()

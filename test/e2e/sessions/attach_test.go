@@ -13,7 +13,7 @@ import (
 	"husk/test/stack"
 )
 
-// Containers that were ordered with an input and a terminal, with the command line that people have.
+// Attaching with the command line to containers that were created with stdin and tty.
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)

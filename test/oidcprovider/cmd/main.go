@@ -1,5 +1,5 @@
-// Command cmd runs the provider of tests as a process of its own. It prints its issuer's URL on a line and serves until it is told to
-// stop or its standard input ends.
+// Command cmd runs the provider of tests as a process of its own. It prints its issuer's URL on a line and serves until it gets a signal or its
+// standard input ends.
 package main
 
 import (
