@@ -559,7 +559,7 @@ func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 		vol.ID: true, vol.ID[:len(vol.ID)-1]: false, vol.ID + "0": false, "zz": true,
 	} {
 		if got, err := prefixFree(c.volumes, id); err != nil || got != want {
-			t.Errorf("prefixFree(%s) beside %s: %t, %v", id, vol.ID, got, err)
+			t.Errorf("prefixFree(%s) with %s: %t, %v", id, vol.ID, got, err)
 		}
 	}
 }

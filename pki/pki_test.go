@@ -203,7 +203,7 @@ func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
 	h := &NodeHolder{}
 	h.Replace(imposter)
 	_, err = shake(t, ServerListener(other.Root(), h), JoinClient(fingerprint))
-	wantRefused(t, "a stranger's certificate beside the right authority", err)
+	wantRefused(t, "a stranger's certificate with the right authority", err)
 	thief := node(t, a, nodeB, time.Hour)
 	cert := *thief.current.Load()
 	cert.Certificate = append(cert.Certificate, a.Root().cert.Raw)
@@ -396,7 +396,7 @@ func TestACertificateIsRenewedInItsLastThird(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := h.certificate(); err != nil || again != first {
-		t.Errorf("a server makes a certificate anew for each connection: %v", err)
+		t.Errorf("a server makes a new certificate for each connection: %v", err)
 	}
 	if h.current, err = a.issueServer(-time.Second); err != nil {
 		t.Fatal(err)
