@@ -15,8 +15,8 @@ const (
 	lastPause  = 250 * time.Millisecond
 )
 
-// BootTime is how long a pod may take until it runs on the reference machine, while others boot too.
-const BootTime = 2 * time.Minute
+// BootTime is how long a pod may take to run on the reference machine, while others boot too.
+const BootTime = 90 * time.Second
 
 // ErrNotYet is the error of a condition that has nothing more to say.
 var ErrNotYet = errors.New("not yet")
@@ -36,14 +36,10 @@ func Until(ctx context.Context, f func() error) error {
 	}
 }
 
-// headroom is how many times longer than on the reference machine, with nothing else running, Eventually waits. Up to six pods boot at the
-// same time, and the machine may do other work. A longer limit costs nothing when the test passes.
-const headroom = 2
-
 // Eventually fails the test unless f succeeds within a time that is meant for the reference machine.
 func Eventually(t testing.TB, within time.Duration, f func() error) {
 	t.Helper()
-	within = headroom * pace.Limit(within)
+	within = pace.Limit(within)
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	if err := Until(ctx, f); err != nil {
