@@ -25,7 +25,7 @@ import (
 type lives struct {
 	mu      sync.Mutex
 	started map[string]time.Time
-	starts  map[string][]time.Time // all of them, by pod
+	starts  map[string][]time.Time   // all of them, by pod
 	up      map[string]time.Duration // by pod
 	count   map[string]int
 	said    map[string]string // starts and stops as libvirt said them, for a message
