@@ -43,8 +43,8 @@ type places struct {
 	keys, authorization, token string
 }
 
-// discover reads an issuer's endpoints (OpenID Connect Discovery §4). The two of the code flow may
-// be missing.
+// discover reads the endpoints of an issuer (OpenID Connect Discovery §4). The two endpoints of the code flow are
+// optional.
 func discover(ctx context.Context, client *http.Client, issuer string) (places, error) {
 	data, err := read(ctx, client, issuer, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {

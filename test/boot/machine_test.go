@@ -23,8 +23,7 @@ import (
 	"husk/test/pace"
 )
 
-// bootWait bounds everything a test waits for in a VM, on the reference machine
-// while others boot too.
+// bootWait bounds everything a test waits for in a VM.
 var bootWait = pace.Limit(time.Minute)
 
 // artifacts are what every VM of this package boots, built once.
