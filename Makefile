@@ -12,16 +12,16 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
-up: build ## Install what is missing, build, start everything and run the main job on it
+up: build ## Install missing packages, build, start everything and run the demo on it
 	@$(DEV) --detach
 	@bin/demo
 
 .PHONY: down
-down: ## Stop everything; the data stays
+down: ## Stop everything and keep the data
 	@if [ -x bin/huskd ]; then $(DEV) stop; fi
 
 .PHONY: clean
-clean: ## Stop everything and remove all data and everything built
+clean: ## Stop everything and remove all data and build results
 	@if [ -x bin/huskd ]; then $(DEV) clean; fi
 	rm -rf bin build web/node_modules web/dist/*
 
@@ -35,7 +35,7 @@ build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the progra
 WEB_FILES := web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f)
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
-	@# not npm ci, which refuses a lock file without the places of packages that are for other platforms
+	@# not npm ci, which refuses a lock file without the URLs of packages for other platforms
 	@. build/deps.env && cd web && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 
 web/dist/index.html: web/node_modules/.package-lock.json $(WEB_FILES)
@@ -63,15 +63,15 @@ generate: deps ## Generate code from openapi.yaml and from the SQL
 	. build/deps.env && go tool -modfile=tools/go.mod sqlc generate
 
 .PHONY: test
-test: build ## Run every test, unit to end-to-end, against the real parts
+test: build ## Run all tests, unit to end-to-end, with the real services
 	@. build/deps.env && ./test/run
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need neither root nor services, only Go
+test-unit: ## Run the tests that need only Go, without root and services
 	@if [ -f build/deps.env ]; then . build/deps.env; fi && ./test/unit
 
 .PHONY: screenshots
-screenshots: build ## Check every page of the dashboard in every width and theme, and take the pictures in docs/dashboard again
+screenshots: build ## Check every page of the dashboard in every width and theme, and retake the screenshots in docs/dashboard
 	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e/dashboard -count=1 -timeout 60m
 	@rm -f docs/dashboard/*-desktop-dark.png docs/dashboard/*-phone-light.png
 
@@ -81,5 +81,5 @@ bench: build ## Benchmark the API and scrapes against their statements alone, an
 	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: deps web/node_modules/.package-lock.json ## Check formatting, vet and run the linters, of the API's contract too
+lint: deps web/node_modules/.package-lock.json ## Check formatting, run go vet and the linters, also for the API's contract
 	@. build/deps.env && ./test/lint

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what Husk is built and run with on Debian 12, and writes build/deps.env with the way to Go and Node. Quick when nothing is missing.
+# Installs everything that is needed to build and run Husk on Debian 12, and writes build/deps.env with the PATH of Go and Node. Fast if
+# nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -11,8 +12,8 @@ packages=(
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
   fonts-dejavu-core docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
 )
-# Go: any version from 1.21 on fetches the one that go.mod asks for by itself. Debian 12's own is older; it can still fetch a newer one,
-# which the module proxy serves as a module, and which then runs from the module cache.
+# Go: any version from 1.21 on downloads the version in go.mod by itself. Debian 12's own is older. But it can download a newer one as a
+# module from the module proxy, which then runs from the module cache.
 want=$(awk '$1 == "go" {print $2}' go.mod)
 new_enough() { [ -x "$1" ] && "$1" version | grep -qE ' go1\.(2[1-9]|[3-9][0-9])'; }
 for go in "$(command -v go)" /usr/local/go/bin/go ""; do
@@ -20,7 +21,7 @@ for go in "$(command -v go)" /usr/local/go/bin/go ""; do
 done
 if [ -z "$go" ]; then packages+=(golang-go); fi
 
-# Node builds the dashboard. Debian 12 has npm, and a Node that is too old for the bundler but can fetch another one as a package.
+# Node builds the dashboard. Debian 12's Node is too old for the bundler, but its npm can download another one as a package.
 node_version=20.19.5
 node_major() { node --version | sed 's/^v\([0-9]*\).*/\1/'; }
 if ! command -v npm > /dev/null; then packages+=(nodejs npm); fi
@@ -32,7 +33,7 @@ for p in "${packages[@]}"; do
 done
 if ((${#missing[@]})); then
   if ((EUID != 0)); then
-    echo "these packages are missing and installing them needs root: ${missing[*]}" >&2
+    echo "these packages are missing; run this script as root to install them: ${missing[*]}" >&2
     exit 1
   fi
   echo "installing ${missing[*]}"
@@ -48,7 +49,7 @@ if [ -z "$go" ]; then
   if [ ! -x "$go" ]; then
     echo "fetching go $want"
     (cd / && GOFLAGS=-mod=mod /usr/bin/go mod download "$module")
-    chmod +x "$root"/pkg/tool/*/* "$root"/bin/* # a module's files are not programs
+    chmod +x "$root"/pkg/tool/*/* "$root"/bin/* # a module's files are not executable
   fi
 fi
 

@@ -23,9 +23,26 @@ type pkg struct {
 	Error      *struct{ Err string }
 }
 
+// modulePath is the path of this module. The rules below call it husk.
+func modulePath(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m").Output()
+	if err != nil {
+		t.Fatalf("go list -m: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // listed returns our packages, and every package that they depend on.
 func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 	t.Helper()
+	module := modulePath(t)
+	called := func(path string) string {
+		if path == module || strings.HasPrefix(path, module+"/") {
+			return "husk" + strings.TrimPrefix(path, module)
+		}
+		return path
+	}
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", "-json=ImportPath,Dir,GoFiles,CgoFiles,Imports,Deps,Standard,DepOnly,Error", "./...")
 	out, err := cmd.Output()
 	if err != nil {
@@ -38,6 +55,12 @@ func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
+		}
+		p.ImportPath = called(p.ImportPath)
+		for _, paths := range [][]string{p.Imports, p.Deps} {
+			for i := range paths {
+				paths[i] = called(paths[i])
+			}
 		}
 		all[p.ImportPath] = p
 		if p.ImportPath == "husk" || strings.HasPrefix(p.ImportPath, "husk/") {

@@ -43,7 +43,7 @@ func connect(t *testing.T) *Cluster {
 
 func digest(t *testing.T) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(t.Name()))) }
 
-// name is a disk's or pod's name of this test's own.
+// name returns a name for a disk or pod of this test only.
 func name(t *testing.T, kind string) string {
 	return fmt.Sprintf("%s-%x", kind, sha256.Sum256([]byte(t.Name())))[:40]
 }
@@ -64,9 +64,8 @@ func someFiles(_ context.Context, w io.Writer) error {
 	return tw.Close()
 }
 
-// breakEverywhere runs an operation again and again, broken off one step later
-// each time, followed by a run that is not; it must succeed each time. Undo
-// brings back the state before the operation.
+// breakEverywhere runs an operation repeatedly, and interrupts it one step later each time. After
+// each interruption, a complete run must succeed. Undo restores the state before the operation.
 func breakEverywhere(t *testing.T, c *Cluster, operation, undo func() error) {
 	t.Helper()
 	for n := 1; ; n++ {
@@ -151,7 +150,7 @@ func TestPaddingBehindTheArchiveIsFine(t *testing.T) {
 		if err := someFiles(ctx, w); err != nil {
 			return err
 		}
-		_, err := w.Write(make([]byte, 1<<20)) // more than a pipe holds
+		_, err := w.Write(make([]byte, 1<<20)) // more than a pipe can hold
 		return err
 	})
 	if err != nil || !img.Complete {
@@ -344,10 +343,10 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 	}
 }
 
-// qemuIO runs commands on a disk as QEMU would with a pod's key.
+// qemuIO runs commands on a disk like QEMU with a pod's key.
 func qemuIO(t *testing.T, key Key, pool, disk string, readOnly bool, commands ...string) (string, error) {
 	t.Helper()
-	// The admin's keyring in ceph.conf is of no use to another user.
+	// Another user cannot use the admin's keyring in ceph.conf.
 	args := []string{"-f", "raw"}
 	if readOnly {
 		args = append(args, "-r")
@@ -414,7 +413,7 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 	}
 }
 
-// importID is RBD's id of an import, and checks that it has data that could be stolen.
+// importID returns RBD's id of an import, and checks that the import has data that could be read.
 func importID(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)
@@ -507,7 +506,7 @@ func TestAFencedClientCannotWriteFromThatMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 5 { // the time in which a late write used to pass is short
+	for range 5 { // a late write was only possible during a short time
 		fenceOnce(t, c, disk)
 	}
 }
@@ -560,7 +559,7 @@ func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 		vol.ID: true, vol.ID[:len(vol.ID)-1]: false, vol.ID + "0": false, "zz": true,
 	} {
 		if got, err := prefixFree(c.volumes, id); err != nil || got != want {
-			t.Errorf("prefixFree(%s) beside %s: %t, %v", id, vol.ID, got, err)
+			t.Errorf("prefixFree(%s) with %s: %t, %v", id, vol.ID, got, err)
 		}
 	}
 }

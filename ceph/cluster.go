@@ -12,8 +12,8 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// Config says how to reach the cluster and what is ours in it. Either ConfFile
-// or MonHosts is needed.
+// Config says how to reach the cluster, and which pools to use. Either ConfFile or MonHosts is
+// required.
 type Config struct {
 	ConfFile string
 	MonHosts []string
@@ -23,25 +23,24 @@ type Config struct {
 	ImagesPool  string
 	VolumesPool string
 
-	// WorkDir holds what is built before it is written to RBD: the squashfs of
-	// an image, the sparse file that mkfs sees. Empty means the system's own.
+	// WorkDir contains files that are built before they are written to RBD: the squashfs of an
+	// image, and the sparse file for mkfs. Empty means the system's temporary directory.
 	WorkDir string
 }
 
-// Cluster is a connection. Its methods may be called from several goroutines;
-// two calls for the same object at the same time are the caller's to avoid, and
-// end in a *BusyError at worst.
+// Cluster is a connection. Its methods may be called from several goroutines. The caller must avoid
+// concurrent calls for the same object, which at worst return a *BusyError.
 type Cluster struct {
 	cfg     Config
 	conn    *rados.Conn
 	images  *rados.IOContext
 	volumes *rados.IOContext
 
-	// after is called when a step of an operation is done; tests break off there.
+	// after is called after each step of an operation. Tests interrupt the operation there.
 	after func(step string) error
 }
 
-// Connect reaches the cluster and opens the pools.
+// Connect connects to the cluster and opens the pools.
 func Connect(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -65,7 +64,7 @@ func (c *Cluster) connect() error {
 		}
 	}
 	options := [][2]string{
-		// A cluster that is gone must not hold our goroutines for ever.
+		// A cluster that does not answer must not block goroutines forever.
 		{"client_mount_timeout", "30"},
 		{"rados_mon_op_timeout", "30"},
 		{"rados_osd_op_timeout", "120"},
@@ -108,7 +107,7 @@ func (c *Cluster) Close() {
 	c.conn.Shutdown()
 }
 
-// step marks the end of a step: the place where an operation may be broken off.
+// step marks the end of a step, at which an operation may be interrupted.
 func (c *Cluster) step(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -120,14 +119,14 @@ func (c *Cluster) step(ctx context.Context, name string) error {
 type Disk struct {
 	Pool      string
 	Name      string
-	ID        string // names its objects: rbd_data.ID.…
+	ID        string // part of the names of its objects: rbd_data.ID.…
 	SizeBytes int64
 }
 
-// BusyError says that something still uses an RBD image.
+// BusyError means that an RBD image is still in use.
 type BusyError struct {
 	Name string
-	By   []string // client addresses or the names of clones, may be empty
+	By   []string // client addresses or the names of clones; may be empty
 }
 
 func (e *BusyError) Error() string {
@@ -137,21 +136,21 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%s is in use by %s", e.Name, strings.Join(e.By, ", "))
 }
 
-// ErrNotFound is returned for something that has to be there and is not.
+// ErrNotFound means that a required object does not exist.
 var ErrNotFound = errors.New("not found")
 
-// ConflictError says that a name is taken by something else than asked for.
+// ConflictError means that the name is already used by a different object.
 type ConflictError struct{ Name, Why string }
 
 func (e *ConflictError) Error() string { return e.Name + " exists: " + e.Why }
 
-// stateKey is metadata that says "ready" on a disk that is whole.
+// stateKey is the metadata that says "ready" on a complete disk.
 const (
 	stateKey   = "husk.state"
 	stateReady = "ready"
 )
 
-// validName keeps names that end up in object names, key caps and paths tame.
+// validName restricts names that become part of object names, key caps and paths.
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,95}$`)
 
 func checkName(kind, name string) error {
@@ -165,7 +164,7 @@ func notFound(err error) bool {
 	return errors.Is(err, rbd.ErrNotFound) || errors.Is(err, rados.ErrNotFound)
 }
 
-// errno of librbd and librados errors.
+// errno values of librbd and librados errors.
 const (
 	ebusy     = -16
 	eexist    = -17

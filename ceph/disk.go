@@ -10,15 +10,15 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// recipe makes a disk in the volumes pool.
+// recipe creates a disk in the volumes pool.
 type recipe struct {
-	check func(*rbd.Image) error // is a ready disk of this name the one meant?
+	check func(*rbd.Image) error // whether an existing disk of this name is the right one
 	make  func() error           // the RBD image
-	fill  func() error           // what is in it
+	fill  func() error           // its content
 }
 
-// ensureDisk follows a recipe so that it may be broken off anywhere: metadata,
-// written last, says that a disk is ready, and one without it is made anew.
+// ensureDisk follows a recipe so that it may be interrupted at any point: metadata, which is
+// written last, says that a disk is ready, and a disk without it is created again.
 func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
 	disk, err := c.readyDisk(name, r.check)
 	if !errors.Is(err, ErrNotFound) {
@@ -45,7 +45,7 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	return c.readyDisk(name, r.check)
 }
 
-// makeDisk makes the RBD image, again if its ID would be ambiguous.
+// makeDisk creates the RBD image, again if its ID would be ambiguous.
 func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) error {
 	for range 5 {
 		if err := make(); err != nil {
@@ -70,13 +70,13 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) 
 			return err
 		}
 	}
-	return errors.New("every ID was a prefix of another")
+	return errors.New("every generated ID was a prefix of another ID, or another of it")
 }
 
-// prefixFree says whether no other image's ID begins with this one or the other
-// way round. Ceph limits a pod's key by object prefix, IDs vary in length, and
-// so a key for header "1a2b" would open header "1a2b3c" too. It is improbable,
-// and cheap to rule out: RBD keeps all IDs as sorted keys of one object.
+// prefixFree reports whether no other image's ID begins with this one, or the other way round. Ceph
+// limits a pod's key by object prefix, and IDs vary in length, so a key for header "1a2b" would
+// also open header "1a2b3c". That is improbable, and cheap to exclude: RBD keeps all IDs as sorted
+// keys of one object.
 func prefixFree(io *rados.IOContext, id string) (bool, error) {
 	const directory, key = "rbd_directory", "id_"
 	longer, err := io.GetOmapValues(directory, key+id, key+id, 1)
@@ -97,7 +97,7 @@ func prefixFree(io *rados.IOContext, id string) (bool, error) {
 	return found == nil, err
 }
 
-// readyDisk returns ErrNotFound for a disk that is not there or only half.
+// readyDisk returns ErrNotFound for a disk that does not exist or is incomplete.
 func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, error) {
 	img, err := rbd.OpenImageReadOnly(c.volumes, name, "")
 	if notFound(err) {
@@ -109,7 +109,7 @@ func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, er
 	defer img.Close()
 	state, err := img.GetMetadata(stateKey)
 	if notFound(err) || err == nil && state != stateReady {
-		return Disk{}, fmt.Errorf("disk %s is half made: %w", name, ErrNotFound)
+		return Disk{}, fmt.Errorf("disk %s is incomplete: %w", name, ErrNotFound)
 	}
 	if err != nil {
 		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
@@ -133,7 +133,7 @@ func (c *Cluster) markReady(name string) error {
 	return errors.Join(img.SetMetadata(stateKey, stateReady), img.Close())
 }
 
-// Disk looks up a clone or volume that is whole; ErrNotFound otherwise.
+// Disk returns a complete clone or volume, or ErrNotFound.
 func (c *Cluster) Disk(ctx context.Context, name string) (Disk, error) {
 	if err := ctx.Err(); err != nil {
 		return Disk{}, err
@@ -141,7 +141,7 @@ func (c *Cluster) Disk(ctx context.Context, name string) (Disk, error) {
 	return c.readyDisk(name, func(*rbd.Image) error { return nil })
 }
 
-// ListDisks names all clones and volumes, whole and half.
+// ListDisks returns the names of all clones and volumes, complete and incomplete.
 func (c *Cluster) ListDisks(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -154,9 +154,8 @@ func (c *Cluster) ListDisks(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// RemoveDisk removes a clone or volume; one that is not there is fine. It
-// returns *BusyError while a client has it open. A client that died without
-// closing counts for up to 30 seconds.
+// RemoveDisk removes a clone or volume, if there is one. It returns *BusyError while a client has
+// it open. A client that crashed without closing it counts for up to 30 seconds.
 func (c *Cluster) RemoveDisk(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -164,13 +163,13 @@ func (c *Cluster) RemoveDisk(ctx context.Context, name string) error {
 	return c.remove(c.volumes, name)
 }
 
-// Watcher is a client that has a disk open for writing, or QEMU in any mode.
+// Watcher is a client that has a disk open for writing, or a QEMU in any mode.
 type Watcher struct {
-	Address string // ip:0/nonce, as the blocklist wants it
+	Address string // ip:0/nonce, as the blocklist expects it
 }
 
-// Watchers says who has a disk open. None is no proof that nobody writes: a
-// client that was stopped has lost its watch and may wake up. See Fence.
+// Watchers returns the clients that have a disk open. An empty list does not prove that no client
+// writes: a suspended client has lost its watch and may wake up. See Fence.
 func (c *Cluster) Watchers(ctx context.Context, name string) ([]Watcher, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -1,17 +1,16 @@
-// Package ceph keeps images, volumes and the keys of pods on Ceph, through
-// librados and librbd. The server uses it; a node needs none of it, because
-// QEMU opens its disks itself with the pod's key.
+// Package ceph stores images, volumes and the keys of pods in Ceph, through librados and librbd.
+// Only the server uses it: a node does not need it, because QEMU opens its disks itself with the
+// pod's key.
 //
 //	images pool    img-<digest>        squashfs, one protected snapshot "husk"
-//	               img-<digest>.half   an import under way or broken off
+//	               img-<digest>.half   an import that is running or was interrupted
 //	volumes pool   caller's name       a tenant's clone of an image, or a volume
 //	               husk-pod-keys       index object: the pods that have a key
 //
-// Every operation may be broken off anywhere and called again: what a step
-// leaves behind says by its name, its snapshot or its metadata whether it is
-// whole, and the next call goes on from there or starts over. Calls into librbd
-// cannot be cancelled; the context is looked at between them, and Ceph's own
-// timeouts bound each.
+// Every operation may be interrupted at any point and called again: the name, snapshot or metadata
+// of what a step leaves behind says whether it is complete, and the next call continues there or
+// starts over. Calls into librbd cannot be canceled. The context is checked between them, and
+// Ceph's own timeouts limit each.
 //
-// No go-ceph type leaves the package. It imports nothing of ours.
+// The package exposes no go-ceph types. It imports no other package of this module.
 package ceph

@@ -12,10 +12,10 @@ import (
 	"github.com/ceph/go-ceph/rados"
 )
 
-// Fence puts clients on the cluster's blocklist for a while and returns when it
-// holds: from then on every OSD refuses whatever they send to the volumes pool,
-// even if they were stopped and wake up. An error means: not confirmed. An address is that of a Watcher, or ip:0/0
-// for every client of a host.
+// Fence adds clients to the cluster's blocklist for a while, and returns when the blocklist is in
+// effect: from then on every OSD refuses everything that they send to the volumes pool, even if
+// they were suspended and wake up. An error means that this is not confirmed. An address is that of
+// a Watcher, or ip:0/0 for every client of a host.
 func (c *Cluster) Fence(ctx context.Context, addresses []string, during time.Duration) error {
 	for _, addr := range addresses {
 		if err := ctx.Err(); err != nil {
@@ -34,13 +34,13 @@ func (c *Cluster) Fence(ctx context.Context, addresses []string, during time.Dur
 	return nil
 }
 
-// blocklistEverywhere returns when every placement group of the volumes pool
-// works with the newest map, and so with its blocklist.
+// blocklistEverywhere returns when every placement group of the volumes pool uses the newest map,
+// and so its blocklist.
 //
-// The mon's answer is not enough: OSDs learn of the new map a moment later, and
-// until then take writes of the fenced client (a test here saw it). A placement
-// group first catches up with the map of whoever asks it something, so it is
-// enough to take the newest map ourselves and ask each for an object's name.
+// The mon's response is not enough: OSDs get the new map a moment later, and until then accept
+// writes of the fenced client (a test here observed it). A placement group first catches up with
+// the map of a client that sends it a request. So it is enough to get the newest map, and to send
+// each placement group a request for an object's name.
 func (c *Cluster) blocklistEverywhere(ctx context.Context) error {
 	if err := c.conn.WaitForLatestOSDMap(); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (c *Cluster) blocklistEverywhere(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		objects.Seek(rados.IterToken(pg)) // hash position n lies in placement group n
+		objects.Seek(rados.IterToken(pg)) // hash position n is in placement group n
 		objects.Next()
 		if err := objects.Err(); err != nil {
 			return fmt.Errorf("placement group %d: %w", pg, err)
@@ -73,7 +73,7 @@ func (c *Cluster) blocklistEverywhere(ctx context.Context) error {
 	return nil
 }
 
-// Unfence lets addresses in again; one that is not fenced is fine. Processes
+// Unfence removes addresses from the blocklist. It succeeds if an address is not on it. Processes
 // that were fenced do not recover.
 func (c *Cluster) Unfence(ctx context.Context, addresses []string) error {
 	for _, addr := range addresses {
@@ -88,7 +88,7 @@ func (c *Cluster) Unfence(ctx context.Context, addresses []string) error {
 	return nil
 }
 
-// Fenced lists the blocklist.
+// Fenced returns the blocklist.
 func (c *Cluster) Fenced(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (c *Cluster) Fenced(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list blocklist: %w", err)
 	}
 	var addresses []string
-	// Two lists follow each other: addresses, and ranges of them.
+	// The output contains two lists: addresses, and address ranges.
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
 		var list []struct{ Addr string }
 		err := decoder.Decode(&list)

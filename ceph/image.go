@@ -20,12 +20,12 @@ const (
 	snapshot    = "husk"
 )
 
-// ImportedImage is an OCI image as it lies in the images pool.
+// ImportedImage is an OCI image in the images pool.
 type ImportedImage struct {
 	Digest    string
 	Name      string // of the RBD image
 	SizeBytes int64  // of the squashfs
-	Complete  bool   // false: an import was broken off
+	Complete  bool   // false: an import was interrupted
 }
 
 var validDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -37,10 +37,10 @@ func imageName(digest string) (string, error) {
 	return imagePrefix + strings.Replace(digest, ":", "-", 1), nil
 }
 
-// ImportImage stores the image with the given manifest digest: fill writes its
-// flattened file tree as a tar stream, which becomes a squashfs without being
-// unpacked anywhere. If the image is here already, fill is not called. A broken
-// import is taken up where its name says it stopped: ".half" is filled again,
+// ImportImage stores the image with the given manifest digest. fill writes its flattened file tree
+// as a tar stream, which becomes a squashfs without being unpacked anywhere. If the image already
+// exists, fill is not called. An interrupted import continues at the step that its name indicates:
+// ".half" is filled again, and the final name without a protected snapshot only lacks the snapshot.
 // the final name without a protected snapshot only lacks that.
 func (c *Cluster) ImportImage(ctx context.Context, digest string, fill func(ctx context.Context, w io.Writer) error) (ImportedImage, error) {
 	name, err := imageName(digest)
@@ -64,8 +64,7 @@ func (c *Cluster) ImportImage(ctx context.Context, digest string, fill func(ctx 
 	return c.inspectImage(name)
 }
 
-// fillImage writes the squashfs under the half name and renames when all is
-// written.
+// fillImage writes the squashfs under the temporary name, and renames it when it is complete.
 func (c *Cluster) fillImage(ctx context.Context, name string, fill func(context.Context, io.Writer) error) error {
 	half := name + halfSuffix
 	if err := c.remove(c.images, half); err != nil {
@@ -126,7 +125,7 @@ func (c *Cluster) protectImage(ctx context.Context, name string) error {
 	return c.step(ctx, "protected")
 }
 
-// inspectImage reads what is there under the final name.
+// inspectImage reads what exists under the final name.
 func (c *Cluster) inspectImage(name string) (ImportedImage, error) {
 	found := ImportedImage{Name: name, Digest: digestOf(name)}
 	img, err := rbd.OpenImageReadOnly(c.images, name, "")
@@ -151,7 +150,7 @@ func digestOf(name string) string {
 	return strings.Replace(name, "-", ":", 1)
 }
 
-// ListImages returns all images, whole and half.
+// ListImages returns all images, complete and incomplete.
 func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
 	names, err := rbd.GetImageNames(c.images)
 	if err != nil {
@@ -168,7 +167,7 @@ func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
 		}
 		img, err := c.inspectImage(name)
 		if notFound(err) {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", name, err)
@@ -178,8 +177,8 @@ func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
 	return list, nil
 }
 
-// RemoveImage removes an image, whole or half; one that is not there is fine.
-// It returns *BusyError while tenants have clones of it.
+// RemoveImage removes an image, complete or incomplete. It succeeds if there is none. It returns
+// *BusyError while tenants have clones of it.
 func (c *Cluster) RemoveImage(ctx context.Context, digest string) error {
 	name, err := imageName(digest)
 	if err != nil {
@@ -211,7 +210,7 @@ func (c *Cluster) unprotectImage(ctx context.Context, name string) error {
 		return &BusyError{Name: name, By: clones}
 	}
 	snap := img.GetSnapshot(snapshot)
-	// Not protected (EINVAL) and not there are both how a broken removal looks.
+	// After an interrupted removal, it may be unprotected (EINVAL) or not exist.
 	if err := snap.Unprotect(); err != nil && !notFound(err) && !hasErrno(err, einval) {
 		if hasErrno(err, ebusy) {
 			return &BusyError{Name: name}
@@ -245,8 +244,8 @@ func (c *Cluster) remove(io *rados.IOContext, name string) error {
 	}
 }
 
-// CloneForTenant makes a tenant's copy-on-write copy of a whole image in the
-// volumes pool. One clone per tenant and image is enough: its pods share it.
+// CloneForTenant makes a tenant's copy-on-write clone of a complete image in the volumes pool. One
+// clone per tenant and image is enough, because its pods share it.
 func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Disk, error) {
 	parent, err := imageName(digest)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// Key is a cephx user that one pod's QEMU logs in as.
+// Key is a cephx user as which one pod's QEMU authenticates.
 type Key struct {
 	User   string // without "client."
 	Secret string // base64
@@ -27,26 +27,26 @@ type Access struct {
 const (
 	podKeyPrefix = "husk-pod."
 
-	// keyIndex is an object whose omap names the pods that have a key. Ceph
-	// could list its users itself, but only together with everyone's secrets,
-	// the administrator's too.
+	// keyIndex is an object whose omap contains the pods that have a key. Ceph could list its users
+	// itself, but only together with all secrets, including the administrator's.
 	keyIndex = "husk-pod-keys"
 )
 
-// PodUser is the cephx user of a pod, without "client.".
+// PodUser returns the cephx user of a pod, without "client.".
 func PodUser(podID string) string { return podKeyPrefix + podID }
 
-// podCaps lets a key reach the objects of exactly these disks, and read those of the imports that they are clones of: another tenant's
-// import is as far away as its volumes. QEMU opens even a read-only disk with a watch on its header, hence "w" there; the data of a
-// read-only disk stays "rx". Of an import librbd needs header, data and object map, and asks the
-// directory what the id is called.
+// podCaps gives a key access to the objects of exactly these disks, and read access to the imports
+// that they are clones of. Another tenant's imports are as inaccessible as its volumes. QEMU opens
+// even a read-only disk with a watch on its header, which needs "w" there; the data of a read-only
+// disk has "rx". Of an import, librbd needs header, data and object map, and reads the name for its
+// id from the directory.
 func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	var caps []string
 	allow := func(pool, rights, prefix string) {
 		caps = append(caps, fmt.Sprintf("allow %s pool=%s namespace=\"\" object_prefix %s", rights, pool, prefix))
 	}
 	if len(parents) > 0 {
-		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // the name of an id that one knows; no list
+		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // the name for a known id, but no list
 	}
 	for _, id := range parents {
 		allow(c.cfg.ImagesPool, "rx", "rbd_header."+id)
@@ -70,7 +70,7 @@ func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	return strings.Join(caps, ", ")
 }
 
-// parentsOf returns the ids of the imports that disks are clones of, sorted and each once.
+// parentsOf returns the ids of the imports that disks are clones of, sorted and without duplicates.
 func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
 	var ids []string
 	for _, a := range disks {
@@ -97,8 +97,8 @@ func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
 	return ids, nil
 }
 
-// CreatePodKey makes the pod's key, or changes what it may reach; the same call
-// again returns the same key.
+// CreatePodKey creates the pod's key, or changes its access. The same call again returns the same
+// key.
 func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (Key, error) {
 	if err := checkName("pod", podID); err != nil {
 		return Key{}, err
@@ -110,7 +110,7 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 	if err != nil {
 		return Key{}, fmt.Errorf("key of pod %s: %w", podID, err)
 	}
-	// Indexed first: a key that nobody knows of would never be removed.
+	// Add it to the index first, because a key that is not in the index would never be removed.
 	if err := c.volumes.SetOmap(keyIndex, map[string][]byte{podID: nil}); err != nil {
 		return Key{}, fmt.Errorf("index key of pod %s: %w", podID, err)
 	}
@@ -131,14 +131,13 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 	}
 	var entities []struct{ Key string }
 	if err := json.Unmarshal(out, &entities); err != nil || len(entities) != 1 || entities[0].Key == "" {
-		return Key{}, errors.Join(fmt.Errorf("key of pod %s: unexpected answer", podID), err)
+		return Key{}, errors.Join(fmt.Errorf("key of pod %s: unexpected response", podID), err)
 	}
 	return Key{User: user, Secret: entities[0].Key}, nil
 }
 
-// RemovePodKey removes a pod's key; none is fine. Clients that are connected
-// with it keep their tickets until those expire, within the hour: end or fence
-// them first.
+// RemovePodKey removes a pod's key, if there is one. Clients that are connected with it keep their
+// tickets until these expire, within an hour: end or fence them first.
 func (c *Cluster) RemovePodKey(ctx context.Context, podID string) error {
 	if err := checkName("pod", podID); err != nil {
 		return err

@@ -9,13 +9,13 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// volumeFeatures: exclusive-lock so that QEMU may keep an object map, which
-// makes removing and measuring a large sparse volume quick.
+// volumeFeatures include exclusive-lock, so that QEMU can keep an object map, which makes it fast
+// to remove and measure a large sparse volume.
 const volumeFeatures = rbd.FeatureLayering | rbd.FeatureExclusiveLock | rbd.FeatureObjectMap | rbd.FeatureFastDiff
 
-// CreateVolume makes a sparse volume with an empty ext4 in it. The file system
-// is made on a sparse local file, and only what mkfs wrote there goes to RBD; a
-// host never mounts what a tenant may write to.
+// CreateVolume creates a sparse volume with an empty ext4 in it. It makes the file system in a
+// sparse local file and copies only what mkfs wrote to RBD. A host never mounts a file system that
+// a tenant can write to.
 func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64) (Disk, error) {
 	if err := checkName("volume", name); err != nil {
 		return Disk{}, err
@@ -24,7 +24,7 @@ func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64
 		check: func(img *rbd.Image) error {
 			size, err := img.GetSize()
 			if err == nil && size != uint64(sizeBytes) {
-				err = &ConflictError{Name: name, Why: fmt.Sprintf("it has %d bytes, not %d", size, sizeBytes)}
+				err = &ConflictError{Name: name, Why: fmt.Sprintf("its size is %d bytes, not %d", size, sizeBytes)}
 			}
 			return err
 		},
@@ -42,9 +42,8 @@ func (c *Cluster) makeExt4(ctx context.Context, name string, sizeBytes int64) er
 	if err := file.Truncate(sizeBytes); err != nil {
 		return err
 	}
-	// Lazy: the guest's kernel initialises inode tables when it gets to them;
-	// what is not written reads as zeros from RBD anyway. No blocks are kept
-	// back for root, who is the tenant.
+	// Lazy: the guest's kernel initializes inode tables later; unwritten blocks read as zeros from
+	// RBD anyway. No blocks are reserved for root, because the tenant is root.
 	mkfs := exec.CommandContext(ctx, "/sbin/mkfs.ext4", "-q", "-F", "-m", "0",
 		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0", file.Name())
 	if out, err := mkfs.CombinedOutput(); err != nil {

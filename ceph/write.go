@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// create makes an empty RBD image.
+// create creates an empty RBD image.
 func create(io *rados.IOContext, name string, size int64, features uint64) error {
 	opts := rbd.NewRbdImageOptions()
 	defer opts.Destroy()
@@ -29,10 +29,10 @@ func create(io *rados.IOContext, name string, size int64, features uint64) error
 	return nil
 }
 
-// chunkSize is one RBD object.
+// chunkSize is the size of one RBD object.
 const chunkSize = 4 << 20
 
-// writeFile writes the data of a sparse file, and only that, to an RBD image.
+// writeFile writes the data of a sparse file, without its holes, to an RBD image.
 func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path string) (err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -71,8 +71,7 @@ func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path
 	}
 }
 
-// nextExtent finds the next data at or after an offset; an empty extent means
-// there is none.
+// nextExtent finds the next data at or after an offset. An empty extent means that there is none.
 func nextExtent(file *os.File, at int64) (begin, end int64, err error) {
 	begin, err = file.Seek(at, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -100,9 +99,9 @@ func zero(b []byte) bool {
 
 // squash turns the tar stream that fill writes into a squashfs.
 func squash(ctx context.Context, path string, fill func(context.Context, io.Writer) error) error {
-	// lz4 packs a 70 MB tree in 0.2 s on two cores to 42 %; zstd takes 4.5 s to
-	// 26 %, and sqfstar 4.5 cannot be told a lower level. Pods wait for the
-	// import and for every block they read; the cluster keeps one copy.
+	// lz4 compresses a 70 MB tree in 0.2 s on two cores to 42 %. zstd takes 4.5 s to reach 26 %,
+	// and sqfstar 4.5 has no option for a lower level. Pods wait for the import and for every block
+	// that they read, and the cluster stores only one copy.
 	cmd := exec.CommandContext(ctx, "sqfstar", "-quiet", "-no-progress", "-force", "-exit-on-error",
 		"-comp", "lz4", "-mkfs-time", "0", "-root-mode", "755",
 		filepath.Clean(path))
@@ -117,15 +116,15 @@ func squash(ctx context.Context, path string, fill func(context.Context, io.Writ
 	}
 	fillErr := fill(ctx, stdin)
 	if errors.Is(fillErr, unix.EPIPE) {
-		// sqfstar reads up to the end mark of the archive and not the padding
-		// behind it; or it failed. Its exit says which.
+		// Either sqfstar has read up to the end mark of the archive but not the padding after it,
+		// or it failed. Its exit code says which.
 		fillErr = nil
 	}
 	if fillErr != nil {
-		// What was written may look like a whole, smaller image.
+		// What was written may look like a complete, smaller image.
 		_ = cmd.Process.Kill()
 	}
-	_ = stdin.Close() // EPIPE as above, or nothing
+	_ = stdin.Close() // EPIPE as above, or no error
 	waitErr := cmd.Wait()
 	if fillErr != nil {
 		return fillErr

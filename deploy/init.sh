@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the secrets that docker-compose.yml mounts, unless they are there: deploy/secrets/. Keep master.key safe: what the database holds
-# sealed, such as the signing key, cannot be opened without it.
+# Creates the secrets that docker-compose.yml mounts in deploy/secrets/, unless they exist. Keep master.key safe: without it, encrypted
+# data in the database, such as the signing key, cannot be decrypted.
 set -euo pipefail
 cd "$(dirname "$0")"
 umask 077
-mkdir -p secrets # nobody else may enter; the files are readable so that the containers' users can read what is mounted
+mkdir -p secrets # no other user can enter it; the files are readable so that the containers' users can read them when mounted
 make_secret() { # name bytes
   [ -e "secrets/$1" ] || { od -An -v -tx1 -N "$2" /dev/urandom | tr -d ' \n' > "secrets/$1.new" && mv "secrets/$1.new" "secrets/$1"; }
   chmod 444 "secrets/$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs Postgres in its container. The data directory is made at the first start; roles and database are brought up to date at every one,
-# before anyone can connect from outside.
+# Runs Postgres in its container. The data directory is created at the first start. Roles and database are updated at every start, before
+# anyone can connect from outside.
 set -euo pipefail
 bin=/usr/lib/postgresql/15/bin
 export PGDATA=/var/lib/postgresql/data/pg
@@ -14,7 +14,7 @@ if [ ! -e "$PGDATA/PG_VERSION" ]; then
   mv "$PGDATA.half" "$PGDATA"
 fi
 
-rm -f "$PGDATA/postmaster.pid" # of a container that was killed; no other can have this volume's process ids
+rm -f "$PGDATA/postmaster.pid" # left by a killed container; its process id is meaningless in this one
 "$bin/pg_ctl" -w -o "-c listen_addresses=''" start
 psql=("$bin/psql" -X -q -v ON_ERROR_STOP=1 -d postgres)
 PGOPTIONS="-c husk.role_password=$password" "${psql[@]}" -f /usr/local/lib/husk/roles.sql

@@ -14,15 +14,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// The pools that huskd works in and the user it is.
+// The pools that huskd uses, and its Ceph user.
 const (
 	ImagesPool  = "husk-images"
 	VolumesPool = "husk-volumes"
 	CephUser    = "husk-server"
 )
 
-// cluster is what makes a Ceph cluster this one and no other. It is written
-// last at the first start: without it, mon and OSD are made anew.
+// cluster identifies this Ceph cluster. It is written last at the first start: without it, mon and
+// OSD are created again.
 type cluster struct {
 	FSID string         `json:"fsid"`
 	OSD  string         `json:"osd"` // the OSD's uuid
@@ -32,10 +32,9 @@ type cluster struct {
 
 type cephTools struct{ mon, osd, mgr, monmaptool, ceph, rbd string }
 
-// ceph is one mon, one OSD on a sparse file and one mgr, cephx everywhere. It
-// is up in about two seconds: every key is known before the mon starts, the OSD
-// is formatted meanwhile, and the timers that make a large cluster calm are
-// short (cephconf.go).
+// ceph is one mon, one OSD on a sparse file and one mgr, with cephx everywhere. It is up in about
+// two seconds: every key is known before the mon starts, the OSD is formatted at the same time, and
+// the timers that are meant for large clusters are short (cephconf.go).
 func (s *Stack) ceph() *part {
 	addr := netip.AddrPortFrom(s.cfg.Bind, uint16(s.cfg.CephMonPort))
 	var tools cephTools
@@ -72,8 +71,8 @@ func (s *Stack) ceph() *part {
 	}
 }
 
-// cephCluster makes the cluster's files at the first start and fits them to the
-// configured address at later ones.
+// cephCluster creates the cluster's files at the first start, and adapts them to the configured
+// address at later ones.
 func (s *Stack) cephCluster(ctx context.Context, tools cephTools, addr netip.AddrPort) (cluster, error) {
 	var c cluster
 	path := s.dir.join("ceph", "cluster.json")
@@ -145,7 +144,7 @@ func (s *Stack) saveCluster(c cluster) error {
 	return writeFileAtomic(s.dir.join("ceph", "cluster.json"), data)
 }
 
-// moveMon gives the mon another address: it is stored in the monmap.
+// moveMon changes the mon's address, which is stored in the monmap.
 func (s *Stack) moveMon(ctx context.Context, tools cephTools, addr netip.AddrPort) error {
 	conf, monmap := s.CephConf(), s.dir.join("ceph", "monmap")
 	for _, cmd := range [][]string{
@@ -178,7 +177,7 @@ func (s *Stack) cephDaemons(ctx context.Context, p *part, tools cephTools, c clu
 	if err := s.cephCommands(ctx, tools, s.setup(c)); err != nil {
 		return err
 	}
-	// The mgr takes seconds of Python to load and nothing below waits for it.
+	// The mgr takes seconds of Python to load, and nothing below waits for it.
 	if !s.cfg.Throwaway {
 		if err := daemon("mgr", tools.mgr, "a", 30*time.Second, func(context.Context) error { return nil }); err != nil {
 			return err
@@ -210,8 +209,8 @@ func (s *Stack) cephDaemons(ctx context.Context, p *part, tools cephTools, c clu
 	})
 }
 
-// cephCommands runs several commands in one session of the command line tool,
-// which takes longer to start than all of them to run.
+// cephCommands runs several commands in one run of the command line tool, which takes longer to
+// start than all of them to run.
 func (s *Stack) cephCommands(ctx context.Context, tools cephTools, commands []string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -219,7 +218,7 @@ func (s *Stack) cephCommands(ctx context.Context, tools cephTools, commands []st
 	if err != nil {
 		return err
 	}
-	// In a session a failing command is only a line.
+	// In such a run, a failing command is only a line of output.
 	for line := range strings.Lines(diagnostics) {
 		if strings.HasPrefix(line, "Error") || strings.HasPrefix(line, "Invalid") {
 			return fmt.Errorf("ceph: %s", strings.TrimSpace(line))
@@ -228,16 +227,16 @@ func (s *Stack) cephCommands(ctx context.Context, tools cephTools, commands []st
 	return nil
 }
 
-// CephConf is the path of ceph.conf.
+// CephConf returns the path of ceph.conf.
 func (s *Stack) CephConf() string { return s.dir.join("ceph", "ceph.conf") }
 
-// CephAdminKeyring is the path of client.admin's keyring.
+// CephAdminKeyring returns the path of client.admin's keyring.
 func (s *Stack) CephAdminKeyring() string { return s.dir.join("ceph", "client.admin.keyring") }
 
-// CephKeyring is the path of the server's keyring (user CephUser).
+// CephKeyring returns the path of the server's keyring (user CephUser).
 func (s *Stack) CephKeyring() string { return s.dir.join("ceph", "client."+CephUser+".keyring") }
 
-// MonHosts are the mons as host:port.
+// MonHosts returns the mons as host:port.
 func (s *Stack) MonHosts() []string {
 	return []string{netip.AddrPortFrom(s.cfg.Bind, uint16(s.cfg.CephMonPort)).String()}
 }

@@ -9,12 +9,12 @@ import (
 	"net"
 )
 
-// asok is the path of a Ceph daemon's admin socket.
+// asok returns the path of a Ceph daemon's admin socket.
 func (s *Stack) asok(daemon string) string { return s.dir.join("ceph", "ceph-"+daemon+".asok") }
 
-// asokState asks a Ceph daemon on its admin socket whether it is in the wanted
-// state. The mon cannot be asked about the OSD here: after an unclean end it
-// still believes in the OSD's last life.
+// asokState asks a Ceph daemon on its admin socket whether it is in the wanted state. The mon
+// cannot be asked about the OSD: after an unclean end it still considers the previous OSD process
+// up.
 func asokState(ctx context.Context, socket, command, want string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// podKeyPrefix is what the keys of pods are called; the server may touch no
-// others. Package ceph makes them.
+// podKeyPrefix is the prefix of the names of pods' keys. The server may not use other keys. Package
+// ceph creates them.
 const podKeyPrefix = "client.husk-pod."
 
-// cephKeys are the users a new cluster is born with.
+// cephKeys are the users that a new cluster is created with.
 func cephKeys() []cephKey {
 	return []cephKey{
 		{User: "mon.", caps: [][2]string{{"mon", "allow *"}}},
@@ -23,9 +23,9 @@ func cephKeys() []cephKey {
 	}
 }
 
-// serverCaps is all the server may do: RBD in its two pools, fence clients, and
-// make, change and delete the keys of pods, none of which may do more on the
-// mon than read. It may not list keys: that would show it the admin's.
+// serverCaps is everything that the server may do: use RBD in its two pools, fence clients, and
+// create, change and delete the keys of pods, which may only read on the mon. It may not list keys,
+// which would include the admin's.
 func serverCaps() [][2]string {
 	pod := fmt.Sprintf(`with entity prefix "%s"`, podKeyPrefix)
 	mon := []string{
@@ -41,15 +41,14 @@ func serverCaps() [][2]string {
 	return [][2]string{{"mon", strings.Join(mon, ", ")}, {"osd", osd}}
 }
 
-// setup is what the mon is told at every start; each command changes nothing
-// the second time.
+// setup returns the commands that the mon gets at every start. They are idempotent.
 func (s *Stack) setup(c cluster) []string {
 	commands := []string{
 		"osd new " + c.OSD + " 0",
-		// Clones of snapshots in another pool without the rules of protected
-		// snapshots (clone format 2) want clients of this age.
+		// Clones of snapshots in another pool, without protecting the snapshots (clone format 2),
+		// need clients of at least this version.
 		"osd set-require-min-compat-client mimic",
-		// It would make a pool of its own to remember disks that are files.
+		// It would create a pool for the health of disks that are only files.
 		"config set mgr mgr/devicehealth/enable_monitoring false --force",
 	}
 	for _, pool := range []string{ImagesPool, VolumesPool} {
@@ -63,7 +62,7 @@ func (s *Stack) setup(c cluster) []string {
 	return append(commands, strings.Join(update, " "))
 }
 
-// writeCephFiles writes ceph.conf and the keyrings, which follow from c.
+// writeCephFiles writes ceph.conf and the keyrings, which are derived from c.
 func (s *Stack) writeCephFiles(c cluster) error {
 	if err := os.WriteFile(s.CephConf(), []byte(s.cephConf(c)), 0o644); err != nil {
 		return err
@@ -84,8 +83,8 @@ func (s *Stack) writeCephFiles(c cluster) error {
 	return nil
 }
 
-// cephConf is the whole configuration. What is here beyond the addresses either
-// lets one small machine be a healthy cluster or makes it start fast.
+// cephConf is the complete configuration. The settings other than addresses let one small machine
+// be a healthy cluster, or make it start fast.
 func (s *Stack) cephConf(c cluster) string {
 	var out strings.Builder
 	section := func(name string, settings ...[2]string) {
@@ -108,29 +107,30 @@ func (s *Stack) cephConf(c cluster) string {
 		[2]string{"auth cluster required", "cephx"},
 		[2]string{"auth service required", "cephx"},
 		[2]string{"auth client required", "cephx"},
-		// Every client here knows the safe way; allowing the other is a warning.
+		// Every client supports the secure way; allowing the insecure one would be a warning.
 		[2]string{"auth allow insecure global id reclaim", "false"},
 		[2]string{"keyring", filepath.Join(dir, "$name.keyring")},
 		[2]string{"run dir", dir},
 		[2]string{"pid file", ""},
 		[2]string{"log to file", "false"},
 		[2]string{"log to stderr", "false"},
-		[2]string{"debug rocksdb", "1/5"}, // it narrates
-		// One copy on one disk is what this is; it is no cause for a warning.
+		[2]string{"debug rocksdb", "1/5"}, // it logs very much
+		// There is one copy on one disk on purpose, so it is no reason for a warning.
 		[2]string{"osd pool default size", "1"},
 		[2]string{"osd pool default min size", "1"},
 		[2]string{"osd pool default pg autoscale mode", "off"},
 		[2]string{"osd crush chooseleaf type", "0"},
 		[2]string{"mon allow pool size one", "true"},
 		[2]string{"mon warn on pool no redundancy", "false"},
-		// The mon's disk is the machine's own; a third of it free is plenty.
+		// The mon's disk is the machine's own, so the default of a third free space is not needed.
 		[2]string{"mon data avail warn", "5"},
 		[2]string{"mon data avail crit", "2"},
-		// A second between changes of a map keeps a thousand OSDs calm.
+		// The default of a second between map changes is for clusters with many OSDs.
 		[2]string{"paxos propose interval", "0.05"},
 		[2]string{"osd memory target", "939524096"}, // its minimum
-		// There is no other OSD to hear from. The lease under which a PG serves is 0.8 times this, and one that runs out in a stall
-		// of the machine (16 s by default) leaves the PG of a lone OSD "laggy": its requests wait for ever.
+		// There is no other OSD that sends heartbeats. The lease under which a PG serves is 0.8
+		// times this value. If it expires because the machine stalls (16 s by default), the PG of a
+		// single OSD stays "laggy", and its requests wait forever.
 		[2]string{"osd heartbeat grace", "3600"},
 		[2]string{"osd op num shards", "2"},
 		[2]string{"bdev aio poll ms", "25"}, // every close of the device waits for one poll

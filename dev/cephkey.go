@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// cephKey is one user of the cluster and what it may do, per kind of daemon.
+// cephKey is one user of the cluster and its caps per kind of daemon.
 type cephKey struct {
 	User   string
 	Secret string
 	caps   [][2]string // ordered: {"mon", "allow r"}, …
 }
 
-// newCephSecret makes a cephx secret as ceph-authtool does: a type (1 is AES),
-// the time it was made, and 16 random bytes with their length before them.
+// newCephSecret makes a cephx secret like ceph-authtool: a type (1 is AES), the time of its
+// creation, and 16 random bytes, preceded by their length.
 func newCephSecret(now time.Time) string {
 	raw := binary.LittleEndian.AppendUint16(nil, 1)
 	raw = binary.LittleEndian.AppendUint32(raw, uint32(now.Unix()))

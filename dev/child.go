@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// spec is what it takes to run one daemon in the foreground.
+// spec describes how to run one daemon in the foreground.
 type spec struct {
 	name       string
 	path       string
 	args       []string
 	env        []string
-	credential *syscall.Credential // nil: ours
-	signal     syscall.Signal      // asks for a clean stop; also the parent-death signal
-	grace      time.Duration       // then SIGKILL
+	credential *syscall.Credential // nil: this process's own
+	signal     syscall.Signal      // for a clean stop; also the parent-death signal
+	grace      time.Duration       // after which it gets SIGKILL
 }
 
-// child is a daemon under supervision.
+// child is a supervised daemon.
 type child struct {
 	spec
 	stack *Stack
@@ -32,21 +32,21 @@ type child struct {
 	done  chan struct{} // closed: the supervising goroutine has ended
 }
 
-// running is one life of a child.
+// running is one process of a child.
 type running struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error // how it ended; read after exited
 }
 
-// Restart backoff. A daemon that ran longer than the maximum starts afresh.
+// Restart backoff. It starts again at the minimum after a daemon has run longer than the maximum.
 const (
 	backoffMin = 200 * time.Millisecond
-	backoffMax = 5 * time.Second // somebody waits in front of a development machine, or a test
+	backoffMax = 5 * time.Second // a person or a test waits for a development machine
 )
 
-// spawn starts a daemon and waits until probe says it is ready. Only then is it
-// supervised: a daemon that fails during the first start is an error of Start.
+// spawn starts a daemon and waits until probe succeeds. It supervises the daemon only after that:
+// if the daemon fails during its first start, Start returns an error.
 func (s *Stack) spawn(ctx context.Context, sp spec, timeout time.Duration, probe func(context.Context) error) (*child, error) {
 	c := &child{spec: sp, stack: s, stop: make(chan struct{}), done: make(chan struct{})}
 	life, err := c.launch()
@@ -65,7 +65,7 @@ func (s *Stack) spawn(ctx context.Context, sp spec, timeout time.Duration, probe
 
 func (c *child) logPath() string { return c.stack.dir.join("log", c.name+".log") }
 
-// maxLog is how large a log grows before the next launch puts it aside.
+// maxLog is the size of a log above which the next start renames it.
 const maxLog = 16 << 20
 
 func (c *child) launch() (*running, error) {
@@ -77,13 +77,13 @@ func (c *child) launch() (*running, error) {
 		return nil, err
 	}
 	defer log.Close()                      // the child has its own copy
-	cmd := exec.Command(c.path, c.args...) //nolint:noctx // it is stopped in order, not when a context ends
+	cmd := exec.Command(c.path, c.args...) //nolint:noctx // it is stopped in order, not by a context
 	cmd.Dir = c.stack.dir.path
 	cmd.Env = append(os.Environ(), c.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig:  c.signal,
-		Setpgid:    true, // Ctrl-C reaches us, and we stop them in order
+		Setpgid:    true, // so that Ctrl-C reaches only this process, which stops them in order
 		Credential: c.credential,
 	}
 	if err := c.stack.forker.start(cmd); err != nil {
@@ -95,7 +95,7 @@ func (c *child) launch() (*running, error) {
 	case err == nil:
 		err = rec.write(c.stack.dir.path)
 	case errors.Is(err, os.ErrNotExist):
-		err = nil // ended already, which whoever waits for it will report
+		err = nil // it has already ended, which supervise or ready reports
 	}
 	go func() {
 		life.err = cmd.Wait()
@@ -108,7 +108,7 @@ func (c *child) launch() (*running, error) {
 	return life, nil
 }
 
-// ready polls until the probe succeeds, the daemon ends or time is up.
+// ready polls until the probe succeeds, the daemon ends, or the timeout is over.
 func (c *child) ready(ctx context.Context, life *running, timeout time.Duration, probe func(context.Context) error) error {
 	err := poll(ctx, timeout, life.exited, probe)
 	switch {
@@ -125,8 +125,8 @@ func (c *child) ready(ctx context.Context, life *running, timeout time.Duration,
 
 var errGone = errors.New("gone")
 
-// poll calls probe until it succeeds; it gives up with the probe's last error
-// when time is up and with errGone when gone closes.
+// poll calls probe until it succeeds. It returns the probe's last error after the timeout, and
+// errGone when gone closes.
 func poll(ctx context.Context, timeout time.Duration, gone <-chan struct{}, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -149,7 +149,7 @@ func poll(ctx context.Context, timeout time.Duration, gone <-chan struct{}, prob
 	}
 }
 
-// logTail is the end of the daemon's log, for an error message.
+// logTail returns the end of the daemon's log, for an error message.
 func (c *child) logTail() string {
 	data, err := os.ReadFile(c.logPath())
 	if err != nil || len(data) == 0 {
@@ -186,13 +186,13 @@ func (c *child) supervise() {
 				c.now = life
 				break
 			}
-			c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), trying again in %s", err, backoff)})
+			c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), retrying in %s", err, backoff)})
 		}
 		c.stack.step(Step{Name: c.name, Kind: StepRestarted, Detail: fmt.Sprintf("as pid %d", c.now.cmd.Process.Pid)})
 	}
 }
 
-// pause waits for the backoff; false means that the child shall stop instead.
+// pause waits for the backoff. It returns false if the child should stop instead.
 func (c *child) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -205,9 +205,9 @@ func (c *child) pause(d time.Duration) bool {
 	}
 }
 
-// end stops one life and returns when the process is gone.
+// end stops one process and returns when it is gone.
 func (c *child) end(life *running) {
-	_ = life.cmd.Process.Signal(c.signal) // already gone is fine
+	_ = life.cmd.Process.Signal(c.signal) // it may already be gone
 	timer := time.NewTimer(c.grace)
 	defer timer.Stop()
 	select {

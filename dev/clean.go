@@ -6,16 +6,16 @@ import (
 	"path/filepath"
 )
 
-// Clean ends what a killed predecessor left running, by recorded pid, and
-// removes the state directory. It is fine to call when nothing runs or nothing
-// is there, and refuses with *InUseError while a stack runs.
+// Clean ends what a killed predecessor left running, by recorded pid, and removes the state
+// directory. It succeeds if nothing runs or nothing exists, and returns *InUseError while a stack
+// runs.
 func Clean(path string) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	// A mistyped path must not cost anyone their home directory.
+	// A mistyped path must not delete somebody's home directory.
 	if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
-		return errors.New(path + " is not a state directory: it holds no lock file; not removing it")
+		return errors.New(path + " is not a state directory, because it contains no lock file; it was not removed")
 	}
 	d, err := openStateDir(path)
 	if err != nil {

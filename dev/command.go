@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// run runs a short-lived tool and returns what it wrote. If it fails, its
-// stderr is part of the error.
+// run runs a short-lived tool and returns its output. If it fails, the error contains its stderr.
 func (s *Stack) run(ctx context.Context, cred *syscall.Credential, stdin, path string, args ...string) (out, diagnostics string, err error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = s.dir.path

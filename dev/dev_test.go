@@ -19,8 +19,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// holdEnv makes this test binary a process that holds a stack until it is
-// killed; see TestAKilledParentLeavesNothing.
+// holdEnv makes this test binary a process that holds a stack until it is killed; see
+// TestAKilledParentLeavesNothing.
 const holdEnv = "HUSK_TEST_HOLD_STACK"
 
 func TestMain(m *testing.M) {
@@ -69,7 +69,7 @@ func (j *journal) has(name string, kind StepKind) bool {
 	return false
 }
 
-// stateDirFor is a short path that Postgres' user can reach.
+// stateDirFor returns a short path that Postgres' user can reach.
 func stateDirFor(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "husk-test-")
@@ -174,7 +174,7 @@ func TestASecondStartKeepsTheDataEvenOnOtherPorts(t *testing.T) {
 		t.Error(err)
 	}
 	if got := rbd(t, second, "ls", "husk-volumes"); got != "kept\n" {
-		t.Errorf("images in the second life: %q", got)
+		t.Errorf("images after the second start: %q", got)
 	}
 	eventually(t, "healthy", func(ctx context.Context) error {
 		out, err := exec.CommandContext(ctx, "ceph", "-c", second.CephConf(), "health", "detail").Output()
@@ -200,12 +200,12 @@ func TestRolesOwnNothingAndBypassNothing(t *testing.T) {
 	}
 	for _, role := range []string{"husk_control", "husk_tenant"} {
 		if err := sql(t.Context(), s.PostgresURL(role), "CREATE TABLE mine ()"); err == nil {
-			t.Errorf("%s made a table", role)
+			t.Errorf("%s created a table", role)
 		}
 	}
 	wrong := strings.Replace(s.PostgresURL("husk_owner"), s.rolePassword, "guess", 1)
 	if err := sql(t.Context(), wrong, "SELECT"); err == nil {
-		t.Error("a wrong password is let in")
+		t.Error("a wrong password is accepted")
 	}
 }
 
@@ -227,7 +227,7 @@ func TestACrashedChildIsRestarted(t *testing.T) {
 		t.Error("no line says that it crashed")
 	}
 	if now := readRecord(t, s.StateDir(), "postgres"); now.PID == old.PID {
-		t.Error("the record still names the dead process")
+		t.Error("the record still has the ended process")
 	}
 }
 
@@ -240,7 +240,7 @@ func TestStopLeavesNoProcessAndNoRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	pg, reg := readRecord(t, s.StateDir(), "postgres"), readRecord(t, s.StateDir(), "registry")
-	cancel() // as SIGTERM does
+	cancel() // like SIGTERM
 	<-s.Done()
 	for _, r := range []record{pg, reg} {
 		if _, err := startTime(r.PID); !errors.Is(err, os.ErrNotExist) {
@@ -307,13 +307,13 @@ func TestAKilledParentLeavesNothing(t *testing.T) {
 	line := make([]byte, 64)
 	n, _ := says.Read(line)
 	if got := strings.TrimSpace(string(line[:n])); got != "ready" {
-		t.Fatalf("parent says %q", got)
+		t.Fatalf("parent printed %q", got)
 	}
 	left := readRecord(t, dir, "postgres")
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = parent.Wait() // killed, as we know
+	_ = parent.Wait() // it was killed
 	eventually(t, "the child ends with its parent", func(context.Context) error {
 		if _, err := startTime(left.PID); errors.Is(err, os.ErrNotExist) {
 			return nil
@@ -335,14 +335,14 @@ func TestALeftoverIsEndedByPidAndStartTimeOnly(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		go func() { _ = cmd.Wait() }() // reaps; ends with the kill below at the latest
+		go func() { _ = cmd.Wait() }() // reaps it; ends at the latest with the kill below
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		r, err := newRecord(name, cmd.Process.Pid, syscall.SIGTERM)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if name == "stranger" {
-			r.Start-- // the pid was ours once and is another's now
+			r.Start-- // as if the pid had been reused
 		}
 		if err := r.write(dir); err != nil {
 			t.Fatal(err)
@@ -354,21 +354,21 @@ func TestALeftoverIsEndedByPidAndStartTimeOnly(t *testing.T) {
 		t.Errorf("ended %v, %v", ended, err)
 	}
 	if _, err := startTime(pids[0]); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the leftover runs: %v", err)
+		t.Errorf("the leftover is still running: %v", err)
 	}
 	if _, err := startTime(pids[1]); err != nil {
-		t.Errorf("the stranger was ended: %v", err)
+		t.Errorf("the other process was ended: %v", err)
 	}
 }
 
 func TestCleanRemovesAStateDirectoryAndNothingElse(t *testing.T) {
 	t.Parallel()
 	if err := Clean(filepath.Join(t.TempDir(), "nothing")); err != nil {
-		t.Errorf("nothing there: %v", err)
+		t.Errorf("without a directory: %v", err)
 	}
 	home := t.TempDir()
 	if err := Clean(home); err == nil {
-		t.Error("removed a directory that is not ours")
+		t.Error("removed a directory that is not a state directory")
 	}
 	dir := stateDirFor(t)
 	stop(t, start(t, Config{StateDir: dir, Parts: Registry, RegistryPort: freePort(t), Throwaway: true}))

@@ -7,10 +7,9 @@ import (
 
 // A forker starts processes from one dedicated OS thread.
 //
-// Linux sends the parent-death signal when the *thread* that forked ends, and Go
-// moves goroutines between threads and ends idle ones as it likes. So all
-// children are forked by one goroutine that is wired to its thread for as long
-// as any of them shall live.
+// Linux sends the parent-death signal when the *thread* that forked ends, and Go moves goroutines
+// between threads and ends idle threads. So one goroutine that is locked to its thread forks all
+// children, and stays until none of them is needed.
 type forker struct {
 	requests chan forkRequest
 	done     chan struct{}
@@ -42,7 +41,7 @@ func (f *forker) start(cmd *exec.Cmd) error {
 	return <-reply
 }
 
-// close ends the thread and so signals every child that is still there.
+// close ends the thread, which signals every child that is still running.
 func (f *forker) close() {
 	close(f.requests)
 	<-f.done

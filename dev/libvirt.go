@@ -15,9 +15,8 @@ const (
 	libvirtURI     = "qemu:///system"
 )
 
-// libvirt starts libvirtd and virtlogd where none answers yet, and later stops
-// only what it started. Running domains outlive libvirtd: whoever started them
-// ends them first.
+// libvirt starts libvirtd and virtlogd if they do not run yet, and later stops only what it
+// started. Running domains survive libvirtd, so their owner must end them first.
 func (s *Stack) libvirt() *part {
 	var virtlogd, libvirtd, virsh string
 	return &part{
@@ -37,7 +36,7 @@ func (s *Stack) libvirt() *part {
 		},
 		start: func(ctx context.Context, p *part) (string, error) {
 			if libvirtd == "" {
-				return "(was running already, left as it is)", nil
+				return "(already running)", nil
 			}
 			if err := os.MkdirAll(filepath.Dir(libvirtSocket), 0o755); err != nil {
 				return "", err
@@ -54,7 +53,7 @@ func (s *Stack) libvirt() *part {
 					if err := dial(ctx, libvirtSocket); err != nil {
 						return err
 					}
-					// The socket is there before the QEMU driver is.
+					// The socket exists before the QEMU driver is loaded.
 					_, _, err := s.run(ctx, nil, "", virsh, "-c", libvirtURI, "version")
 					return err
 				})
@@ -62,7 +61,7 @@ func (s *Stack) libvirt() *part {
 	}
 }
 
-// LibvirtURI is what to connect to.
+// LibvirtURI returns the URI of libvirt.
 func (s *Stack) LibvirtURI() string { return libvirtURI }
 
 func answers(socket string) bool {

@@ -29,8 +29,8 @@ const (
 	owner     = "husk_owner"
 )
 
-// postgres is a Postgres with its own data directory that listens on loopback
-// and on a unix socket in the state directory. Everyone needs a password.
+// postgres is a Postgres with its own data directory. It listens on loopback and on a unix socket
+// in the state directory. Every user needs a password.
 func (s *Stack) postgres() *part {
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(s.cfg.PostgresPort))
 	var initdb, server string
@@ -64,7 +64,7 @@ func (s *Stack) postgres() *part {
 			}
 			err = s.spawnIn(ctx, p, spec{
 				name: "postgres", path: server, args: s.postgresArgs(), credential: cred,
-				signal: syscall.SIGINT, // "fast": ends sessions, then a checkpoint
+				signal: syscall.SIGINT, // a fast shutdown: ends connections, then makes a checkpoint
 				grace:  20 * time.Second,
 			}, 60*time.Second, s.postgresAnswers)
 			if err != nil {
@@ -75,7 +75,7 @@ func (s *Stack) postgres() *part {
 	}
 }
 
-// postgresUser is whom the server runs as: Postgres refuses to be root.
+// postgresUser returns the user that the server runs as: Postgres refuses to run as root.
 func (s *Stack) postgresUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -85,15 +85,15 @@ func (s *Stack) postgresUser() (*syscall.Credential, error) {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		return nil, fmt.Errorf("%w: apt-get install postgresql-15 makes the user", err)
+		return nil, fmt.Errorf("%w: apt-get install postgresql-15 creates the user", err)
 	}
 	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
 	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
 }
 
-// initdb makes the data directory once. It is made under another name and
-// renamed when whole, so a start that was killed halfway begins again.
+// initdb creates the data directory once. It uses another name and renames the directory when it is
+// complete, so a killed start begins again.
 func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credential, password string) error {
 	home, data, half := s.dir.join("postgres"), s.dir.join("postgres", "data"), s.dir.join("postgres", "data.half")
 	if _, err := os.Stat(data); err == nil {
@@ -127,11 +127,10 @@ func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credent
 	return os.Rename(half, data)
 }
 
-// disownDeadPostmaster lets Postgres start where PID 1 does not reap, as in many
-// containers: a predecessor that was killed stays listed there as a zombie, and
-// Postgres takes that for running. Our own pid in the lock file means "stale" to
-// it, while it still checks the rest of the file: whether any of the old
-// backends holds the shared memory.
+// disownDeadPostmaster lets Postgres start where PID 1 does not reap processes, as in many
+// containers. A killed predecessor remains there as a zombie, which Postgres takes for running. If
+// the lock file has the pid of this process, Postgres treats it as stale, but still checks the rest
+// of the file: whether an old backend still uses the shared memory.
 func (s *Stack) disownDeadPostmaster() error {
 	path := s.dir.join("postgres", "data", "postmaster.pid")
 	data, err := os.ReadFile(path)
@@ -144,7 +143,7 @@ func (s *Stack) disownDeadPostmaster() error {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	pid, err := strconv.Atoi(first)
 	if err != nil {
-		return nil //nolint:nilerr // Postgres explains it better
+		return nil //nolint:nilerr // Postgres reports a better error
 	}
 	if _, err := startTime(pid); !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -152,8 +151,8 @@ func (s *Stack) disownDeadPostmaster() error {
 	return os.WriteFile(path, fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
 }
 
-// postgresArgs configures the server on its command line, so that a changed
-// flag of ours works on old data.
+// postgresArgs configures the server on its command line, so that a changed setting also applies to
+// old data.
 func (s *Stack) postgresArgs() []string {
 	durable := "on"
 	if s.cfg.Throwaway {
@@ -182,7 +181,7 @@ func (s *Stack) postgresAnswers(ctx context.Context) error {
 	return s.asSuperuser(ctx, "postgres", func(*pgx.Conn) error { return nil })
 }
 
-// postgresRoles makes the roles and the database if they are not there yet.
+// postgresRoles creates the roles and the database if they do not exist.
 func (s *Stack) postgresRoles(ctx context.Context) error {
 	return s.asSuperuser(ctx, "postgres", func(c *pgx.Conn) error {
 		if _, err := c.Exec(ctx, "SELECT set_config('husk.role_password', $1, false)", s.rolePassword); err != nil {
@@ -214,13 +213,13 @@ func (s *Stack) asSuperuser(ctx context.Context, db string, do func(*pgx.Conn) e
 	return do(c)
 }
 
-// PostgresURL is how a role (husk_owner, husk_control, husk_tenant) connects to
+// PostgresURL returns the URL with which a role (husk_owner, husk_control, husk_tenant) connects to
 // the database husk.
 func (s *Stack) PostgresURL(role string) string {
 	return s.postgresURL(role, s.rolePassword, database)
 }
 
-// SuperuserURL is how the superuser connects; only tests and repairs need it.
+// SuperuserURL returns the URL with which the superuser connects; only tests and repairs need it.
 func (s *Stack) SuperuserURL(db string) (string, error) {
 	password, err := s.dir.secret("postgres-superuser")
 	return s.postgresURL(superuser, password, db), err

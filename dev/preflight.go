@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookPath finds a program in PATH or the given extra folders. Daemons live in
+// lookPath finds a program in PATH or in the given additional directories. Daemons are in
 // /usr/sbin, which is not in every user's PATH.
 func lookPath(name, debianPackage string, folders ...string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
@@ -31,8 +31,8 @@ func lookPath(name, debianPackage string, folders ...string) (string, error) {
 	return "", fmt.Errorf("%s not found: apt-get install %s", name, debianPackage)
 }
 
-// portFree reports a port that is taken, by whom, and the flag that moves us
-// elsewhere.
+// portFree returns an error if a port is in use: by which process, and the flag with which to
+// choose another port.
 func portFree(addr netip.AddrPort, flag string) error {
 	l, err := net.Listen("tcp", addr.String())
 	if err == nil {
@@ -44,7 +44,8 @@ func portFree(addr netip.AddrPort, flag string) error {
 	return fmt.Errorf("port %d is in use by %s; stop it or pass --%s", addr.Port(), portOwner(addr.Port()), flag)
 }
 
-// portOwner names the process that listens on a TCP port, as far as we may see.
+// portOwner returns the name of the process that listens on a TCP port, if it is visible to this
+// user.
 func portOwner(port uint16) string {
 	inode := listeningInode(port)
 	if inode == "" {
@@ -84,8 +85,8 @@ func listeningInode(port uint16) string {
 	return ""
 }
 
-// FreePort returns a TCP port of addr that nobody listens on. It stays below
-// the range from which the kernel picks ports for outgoing connections.
+// FreePort returns an unused TCP port of addr. It is below the range from which the kernel picks
+// ports for outgoing connections.
 func FreePort(addr netip.Addr) (int, error) {
 	var err error
 	for range 100 {
@@ -98,7 +99,7 @@ func FreePort(addr netip.Addr) (int, error) {
 	return 0, fmt.Errorf("no free port on %s: %w", addr, err)
 }
 
-// reachable says whether other users can pass through to path.
+// reachable returns an error if other users cannot pass through to path.
 func reachable(path string) error {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

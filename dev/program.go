@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Program is a daemon of the caller's own that stands on the stack.
+// Program is a daemon of the caller that uses the stack.
 type Program struct {
 	Name  string
 	Path  string
 	Args  []string
-	Env   []string      // beside ours
+	Env   []string      // in addition to this process's own
 	Grace time.Duration // between SIGTERM and SIGKILL
-	// Ready succeeds when the program can be used; Timeout bounds the wait.
+	// Ready succeeds when the program can be used; Timeout limits the wait.
 	Ready   func(context.Context) error
 	Timeout time.Duration
 }
 
-// Run starts a program, waits until it is ready and supervises it like the
-// stack's own daemons. Programs are stopped before the parts, the last first.
+// Run starts a program, waits until it is ready and supervises it like the stack's own daemons.
+// Programs are stopped before the parts, the last first.
 func (s *Stack) Run(ctx context.Context, p Program) error {
 	began := time.Now()
 	s.step(Step{Name: p.Name, Kind: StepStarting})

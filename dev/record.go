@@ -15,15 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A record names one running child on disk, so that the next start can end it
-// if this one could not. A pid alone may since belong to someone else; together
-// with the start time and the boot it cannot.
+// A record identifies one running child on disk, so that the next start can end it if this one
+// could not. A pid may have been reused, but not together with the start time and the boot.
 type record struct {
 	Name   string         `json:"name"`
 	PID    int            `json:"pid"`
 	Start  uint64         `json:"start"` // clock ticks after boot, /proc/PID/stat field 22
 	Boot   string         `json:"boot"`
-	Signal syscall.Signal `json:"signal"` // what asks this daemon to stop cleanly
+	Signal syscall.Signal `json:"signal"` // stops this daemon cleanly
 }
 
 func newRecord(name string, pid int, sig syscall.Signal) (record, error) {
@@ -47,8 +46,8 @@ func (r record) write(stateDir string) error {
 	return writeFileAtomic(recordPath(stateDir, r.Name), data)
 }
 
-// endLeftovers ends every recorded child that is still running and forgets all
-// records. It returns the names of those it had to end.
+// endLeftovers ends every recorded child that is still running and deletes all records. It returns
+// the names of the children that it ended.
 func endLeftovers(stateDir string) ([]string, error) {
 	paths, err := filepath.Glob(recordPath(stateDir, "*"))
 	if err != nil {
@@ -63,8 +62,8 @@ func endLeftovers(stateDir string) ([]string, error) {
 			continue
 		}
 		var r record
-		// A record that cannot be read names nobody; it was torn while being
-		// written by something other than us.
+		// Ignore an invalid record. Only something else can have written it, because this package
+		// writes records atomically.
 		if json.Unmarshal(data, &r) == nil {
 			was, err := r.end(10 * time.Second)
 			if err != nil {
@@ -80,13 +79,13 @@ func endLeftovers(stateDir string) ([]string, error) {
 	return ended, errors.Join(errs...)
 }
 
-// end stops the recorded process, politely first, and reports whether it ran.
+// end stops the recorded process, first with its signal, and reports whether it was running.
 func (r record) end(grace time.Duration) (bool, error) {
 	if boot, err := bootID(); err != nil || boot != r.Boot {
 		return false, err
 	}
-	// The pidfd is taken before the identity is checked, so the signals below
-	// can reach nobody else even if the pid is reused meanwhile.
+	// The pidfd is opened before the identity is checked, so the signals below can reach no other
+	// process even if the pid is reused in between.
 	fd, err := unix.PidfdOpen(r.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return false, nil
@@ -110,7 +109,7 @@ func (r record) end(grace time.Duration) (bool, error) {
 			return true, nil
 		}
 	}
-	return true, fmt.Errorf("leftover %s (pid %d) does not end", r.Name, r.PID)
+	return true, fmt.Errorf("leftover %s (pid %d) does not end; end it by hand", r.Name, r.PID)
 }
 
 // exited waits until the process of a pidfd is gone.
@@ -134,12 +133,12 @@ func startTime(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The command name, in parentheses, may hold anything; count behind it.
+	// The command name, in parentheses, may contain anything, so count after it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/%d/stat: unexpected form", pid)
 	}
-	// Where PID 1 does not reap, as in many containers, the dead stay listed.
+	// Where PID 1 does not reap, as in many containers, ended processes stay listed.
 	if fields[0] == "Z" || fields[0] == "X" {
 		return 0, os.ErrNotExist
 	}

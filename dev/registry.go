@@ -32,7 +32,7 @@ func (s *Stack) registry() *part {
 			}
 			return "on " + addr.String(), s.spawnIn(ctx, p, spec{
 				name: "registry", path: path, args: []string{"serve", conf},
-				env:    []string{"OTEL_TRACES_EXPORTER=none"}, // it would trace to a collector that is not there
+				env:    []string{"OTEL_TRACES_EXPORTER=none"}, // otherwise it sends traces to a collector that does not exist
 				signal: syscall.SIGTERM, grace: 5 * time.Second,
 			}, 20*time.Second, func(ctx context.Context) error { return registryAnswers(ctx, addr) })
 		},
@@ -71,17 +71,17 @@ func registryAnswers(ctx context.Context, addr netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	req.Close = true // leave no idle connection behind
+	req.Close = true // leave no idle connection
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
-		return fmt.Errorf("registry says %s", resp.Status)
+		return fmt.Errorf("the registry responded %s", resp.Status)
 	}
 	return nil
 }
 
-// RegistryAddr is host:port of the registry, which speaks plain HTTP.
+// RegistryAddr returns host:port of the registry, which uses plain HTTP.
 func (s *Stack) RegistryAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.cfg.RegistryPort) }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Parts is a set of things that a stack can run.
+// Parts is a set of services that a stack can run.
 type Parts uint
 
 // The parts of a stack.
@@ -29,8 +29,8 @@ const (
 	Default = Postgres | Ceph | Libvirt
 )
 
-// Config says what to run and where. The zero value of every field but StateDir
-// means its default.
+// Config says what to run and where. The zero value of every field except StateDir means its
+// default.
 type Config struct {
 	StateDir string
 	Parts    Parts // Default
@@ -39,24 +39,22 @@ type Config struct {
 	CephMonPort  int // 3300
 	RegistryPort int // 5000
 
-	// Bind is where Ceph's daemons listen: 127.0.0.1, or the address of a fabric
-	// bridge so that agents in other network namespaces reach them. Postgres and
-	// the registry stay on loopback.
+	// Bind is where Ceph's daemons listen: 127.0.0.1, or the address of a bridge, so that agents in
+	// other network namespaces can reach them. Postgres and the registry stay on loopback.
 	Bind netip.Addr
 
-	// OSDSizeBytes is the size of the sparse file behind the OSD, 20 GiB. It
-	// counts at the first start only.
+	// OSDSizeBytes is the size of the sparse file of the OSD, 20 GiB by default. It only matters at
+	// the first start.
 	OSDSizeBytes int64
 
-	// RegistryUser and RegistryPassword, if set, are asked for by the registry.
+	// RegistryUser and RegistryPassword, if set, are the credentials that the registry requires.
 	RegistryUser, RegistryPassword string
 
-	// Throwaway is for tests that delete the data anyway: no fsync in Postgres,
-	// no ceph-mgr, and children are killed at once rather than stopped.
+	// Throwaway is for tests that delete the data anyway: no fsync in Postgres, no ceph-mgr, and
+	// children are killed at once instead of stopped.
 	Throwaway bool
 
-	// Progress is told what happens; it may be called from several goroutines.
-	// See Lines.
+	// Progress is called for each step, possibly from several goroutines. See Lines.
 	Progress func(Step)
 }
 
@@ -89,15 +87,15 @@ type Stack struct {
 
 	mu       sync.Mutex
 	programs []*child
-	stopping bool // no more programs
+	stopping bool // start no further programs
 
 	rolePassword string
 }
 
-// part is one service of the stack and its daemons in the order of their start.
+// part is one service of the stack, and its daemons in the order of their start.
 type part struct {
 	name     string
-	check    func() error // quick: binaries and ports
+	check    func() error // fast: binaries and ports
 	start    func(ctx context.Context, p *part) (detail string, err error)
 	children []*child
 }
@@ -109,10 +107,10 @@ func (p *part) shutdown() {
 	p.children = nil
 }
 
-// Start brings up the parts, those that do not need each other in parallel, and
-// returns when all are ready. The stack runs until ctx ends or Stop is called;
-// after an error nothing of it runs.
+// Start starts the parts, independent ones in parallel, and returns when all are ready. The stack
+// runs until ctx ends or Stop is called. After an error, nothing of it is running.
 //
+// It returns *InUseError if another process holds the state directory.
 // It returns *InUseError if another process holds the state directory.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg = cfg.withDefaults()
@@ -131,7 +129,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 func (s *Stack) up(ctx context.Context) error {
 	ended, err := endLeftovers(s.dir.path)
 	if len(ended) > 0 {
-		s.step(Step{Name: "dev", Kind: StepNote, Detail: "ended what an earlier run left behind: " + strings.Join(ended, ", ")})
+		s.step(Step{Name: "dev", Kind: StepNote, Detail: "ended processes of an earlier run: " + strings.Join(ended, ", ")})
 	}
 	if err != nil {
 		return err
@@ -144,7 +142,7 @@ func (s *Stack) up(ctx context.Context) error {
 			s.parts = append(s.parts, known.part())
 		}
 	}
-	// All that is missing at once, before anything starts.
+	// Report everything that is missing at once, before anything starts.
 	var missing []error
 	for _, p := range s.parts {
 		missing = append(missing, p.check())
@@ -168,7 +166,7 @@ func (s *Stack) up(ctx context.Context) error {
 	return group.Wait()
 }
 
-// waitAndStop waits for the reason to stop and stops.
+// waitAndStop waits for the reason to stop, and stops.
 func (s *Stack) waitAndStop(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -178,8 +176,7 @@ func (s *Stack) waitAndStop(ctx context.Context) {
 	close(s.done)
 }
 
-// down stops the programs, then the parts in parallel, each from its last child
-// to its first.
+// down stops the programs, then the parts in parallel, each from its last child to its first.
 func (s *Stack) down() error {
 	s.stopPrograms()
 	var wg sync.WaitGroup
@@ -199,7 +196,7 @@ func (s *Stack) down() error {
 	return s.dir.close()
 }
 
-// Stop stops everything and returns when nothing runs any more or ctx ends.
+// Stop stops everything and returns when nothing is running any more or ctx ends.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { close(s.stop) })
 	select {
@@ -213,7 +210,7 @@ func (s *Stack) Stop(ctx context.Context) error {
 // Done is closed when everything has stopped.
 func (s *Stack) Done() <-chan struct{} { return s.done }
 
-// StateDir is the absolute path of the state directory.
+// StateDir returns the absolute path of the state directory.
 func (s *Stack) StateDir() string { return s.dir.path }
 
 func (s *Stack) step(step Step) { s.cfg.Progress(step) }

@@ -16,18 +16,18 @@ import (
 // maxStateDir keeps unix socket paths below the kernel's limit of 107 bytes.
 const maxStateDir = 75
 
-// InUseError says that another process holds the state directory.
+// InUseError is returned if another process holds the state directory.
 type InUseError struct {
 	StateDir string
-	PID      string // as written by the holder, may be empty
+	PID      string // as written by the holder; may be empty
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("state directory %s is in use by pid %s; stop that one first or pass another --state-dir", e.StateDir, e.PID)
+	return fmt.Sprintf("state directory %s is in use by pid %s; stop it first or pass another --state-dir", e.StateDir, e.PID)
 }
 
-// stateDir is a locked state directory. The lock is an flock, so the kernel
-// lets go of it however the holder ends.
+// stateDir is a locked state directory. The lock is an flock, so the kernel releases it however the
+// holder ends.
 type stateDir struct {
 	path string
 	lock *os.File
@@ -39,9 +39,9 @@ func openStateDir(path string) (*stateDir, error) {
 		return nil, err
 	}
 	if len(path) > maxStateDir {
-		return nil, fmt.Errorf("state directory %s: path is longer than %d bytes, too long for the unix sockets in it; pass a shorter --state-dir", path, maxStateDir)
+		return nil, fmt.Errorf("state directory %s: the path is longer than %d bytes, which is too long for the unix sockets in it; pass a shorter --state-dir", path, maxStateDir)
 	}
-	// Others may pass through (Postgres runs as its own user) but not list.
+	// Other users may pass through but not list it, because Postgres runs as its own user.
 	if err := os.MkdirAll(path, 0o711); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (d *stateDir) mkdir(name string, mode os.FileMode) error {
 	return os.MkdirAll(d.join(name), mode)
 }
 
-// secret returns the named random password, made at first use.
+// secret returns the named random password, which is created at first use.
 func (d *stateDir) secret(name string) (string, error) {
 	path := d.join("secrets", name)
 	data, err := os.ReadFile(path)
@@ -94,8 +94,7 @@ func (d *stateDir) secret(name string) (string, error) {
 	return value, writeFileAtomic(path, []byte(value+"\n"))
 }
 
-// writeFileAtomic leaves either the old file or the whole new one, readable
-// by us alone.
+// writeFileAtomic leaves either the old file or the complete new one, readable only by this user.
 func writeFileAtomic(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
@@ -112,7 +111,7 @@ func writeFileAtomic(path string, data []byte) error {
 	return err
 }
 
-// Holder returns the process that holds a state directory, or 0 when none does.
+// Holder returns the process that holds a state directory, or 0 if none does.
 func Holder(path string) int {
 	f, err := os.Open(filepath.Join(path, "lock"))
 	if err != nil {
@@ -120,10 +119,10 @@ func Holder(path string) int {
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return 0 // nobody does, and closing lets go of it again
+		return 0 // not held; closing the file releases the lock again
 	}
 	raw := make([]byte, 32)
-	n, _ := f.Read(raw) // an empty file is nobody
+	n, _ := f.Read(raw) // an empty file gives 0
 	pid, err := strconv.Atoi(strings.TrimSpace(string(raw[:n])))
 	if err != nil {
 		return 0

@@ -21,15 +21,15 @@ const (
 	StepNote      StepKind = "note"
 )
 
-// Step is one thing that happened to a part of the stack or one of its children.
+// Step is one event of a part of the stack or one of its children.
 type Step struct {
 	Name   string // "postgres", "ceph", "ceph-osd", …
 	Kind   StepKind
-	Took   time.Duration // set where the kind ends something that took time
+	Took   time.Duration // set if the kind ends something that took time
 	Detail string        // what a reader should know or do, may be empty
 }
 
-// String is the line that a terminal shows.
+// String returns the line that a terminal shows.
 func (s Step) String() string {
 	line := fmt.Sprintf("%-10s %s", s.Name, s.Kind)
 	if s.Kind == StepNote {

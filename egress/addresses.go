@@ -2,9 +2,10 @@ package egress
 
 import "net/netip"
 
-// special are the blocks that are not the public Internet, from the IANA registries of special-purpose addresses:
-// https://www.iana.org/assignments/iana-ipv4-special-registry and https://www.iana.org/assignments/iana-ipv6-special-registry.
-// The first that fits names an address.
+// special are the address ranges that are not part of the public Internet, from the IANA registries
+// of special-purpose addresses: https://www.iana.org/assignments/iana-ipv4-special-registry and
+// https://www.iana.org/assignments/iana-ipv6-special-registry. The first range that contains an
+// address names it.
 var special = []struct {
 	block netip.Prefix
 	name  string
@@ -42,11 +43,13 @@ var special = []struct {
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 }
 
-// unicast6 is the only part of IPv6 from which public addresses are given out:
+// unicast6 is the only part of IPv6 from which public addresses are allocated:
 // https://www.iana.org/assignments/ipv6-address-space.
 var unicast6 = netip.MustParsePrefix("2000::/3")
 
-// notPublic names the kind of an address that is not on the public Internet; "" is one that is. A few special addresses that anybody may
+// notPublic returns the kind of an address that is not on the public Internet, or "" for a public
+// one. A few special addresses that anybody can reach (anycast services inside 2001::/23) count as
+// not public, because no registry and no issuer has one.
 // reach (anycast services inside 2001::/23) count as not public: no registry and no issuer has one.
 func notPublic(addr netip.Addr) string {
 	for _, s := range special {

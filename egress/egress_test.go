@@ -62,15 +62,15 @@ func TestTheOperatorAllowsBlocks(t *testing.T) {
 		{"10.21.0.1", false, "RFC 1918"},
 		{"127.0.0.1", true, "loopback"},
 		{"1.1.1.1", false, ""},
-		{"1.1.1.1", true, "TLS only"},
+		{"1.1.1.1", true, "over TLS"},
 	} {
 		if got := p.refusal(netip.MustParseAddr(tt.addr), tt.plain); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s, plain %t: %q, want %q", tt.addr, tt.plain, got, tt.want)
 		}
 	}
 	for text, want := range map[string]string{
-		"10.0.0.1": "not a block", "registry.example.com": "not a block", "": "not a block", "10.0.0.1/8": "the block is 10.0.0.0/8",
-		"::ffff:10.0.0.0/104": "IPv4 written as IPv6", "10.0.0.0/33": "not a block",
+		"10.0.0.1": "not an address range", "registry.example.com": "not an address range", "": "not an address range", "10.0.0.1/8": "write 10.0.0.0/8",
+		"::ffff:10.0.0.0/104": "IPv4 written as IPv6", "10.0.0.0/33": "not an address range",
 	} {
 		if _, err := Parse([]string{text}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -78,7 +78,7 @@ func TestTheOperatorAllowsBlocks(t *testing.T) {
 	}
 }
 
-// at opens a server that counts its requests, over TLS or plain.
+// at opens a server that counts its requests, over TLS or plain HTTP.
 func at(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)

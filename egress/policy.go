@@ -1,11 +1,14 @@
-// Package egress decides which addresses the server may be led to by what tenants name: registries in image references, issuers of ID
-// tokens, and whatever these redirect to. A tenant who could make the server call an address of the operator's network would see and
-// reach what the server can, so only the public Internet is open, and what the operator allows beside it.
+// Package egress decides to which addresses the server may connect because of something that a
+// tenant configured: registries in image references, issuers of ID tokens, and the targets of their
+// redirects. Otherwise a tenant could make the server connect to the operator's network, with access to everything
+// that the server can reach. So only the public Internet is allowed, and what the operator
+// adds.
 //
-// An address is judged when a connection is made, behind DNS: a name that changes its address between a check and its use, or a
-// redirect, meets the same judgement. Proxies of the environment are not used, because only the proxy would then know the addresses.
+// An address is checked when a connection is made, after DNS. So a name that changes its address
+// between a check and its use, and a redirect, are checked in the same way. Proxies from the
+// environment are not used, because then only the proxy would know the addresses.
 //
-// The package imports nothing of ours.
+// The package imports no other package of this module.
 package egress
 
 import (
@@ -14,32 +17,35 @@ import (
 	"strings"
 )
 
-// Policy says which addresses may be reached. The zero value allows the public Internet over TLS and nothing else.
+// Policy says which addresses may be reached. The zero value allows the public Internet over TLS
+// and nothing else.
 type Policy struct {
-	// Allow are blocks that may be reached although they are not public. They may also be spoken to in plain HTTP.
+	// Allow are address ranges that may be reached although they are not public, also over plain
+	// HTTP.
 	Allow []netip.Prefix
 }
 
-// Parse reads the blocks to allow beside the public Internet, such as 10.20.0.0/16 or ::1/128.
+// Parse reads the address ranges to allow in addition to the public Internet, such as 10.20.0.0/16
+// or ::1/128.
 func Parse(blocks []string) (Policy, error) {
 	var p Policy
 	for _, text := range blocks {
 		block, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil {
-			return Policy{}, fmt.Errorf("%q is not a block of addresses such as 10.20.0.0/16 or ::1/128: %w", text, err)
+			return Policy{}, fmt.Errorf("%q is not an address range such as 10.20.0.0/16 or ::1/128: %w", text, err)
 		}
 		if block.Addr().Is4In6() {
-			return Policy{}, fmt.Errorf("%s is IPv4 written as IPv6; write the IPv4 block", text)
+			return Policy{}, fmt.Errorf("%s is IPv4 written as IPv6; write the IPv4 range", text)
 		}
 		if block != block.Masked() {
-			return Policy{}, fmt.Errorf("%s has bits behind its length; the block is %s", text, block.Masked())
+			return Policy{}, fmt.Errorf("%s has bits set after its prefix length; write %s", text, block.Masked())
 		}
 		p.Allow = append(p.Allow, block)
 	}
 	return p, nil
 }
 
-// allows tells whether the operator has allowed an address in so many words.
+// allows reports whether the operator has explicitly allowed an address.
 func (p Policy) allows(addr netip.Addr) bool {
 	for _, block := range p.Allow {
 		if block.Contains(addr) {
@@ -49,26 +55,27 @@ func (p Policy) allows(addr netip.Addr) bool {
 	return false
 }
 
-// refusal says why an address may not be reached, in plain HTTP or over TLS; "" means that it may.
+// refusal says why an address may not be reached over plain HTTP or TLS; "" means that the address is allowed.
 func (p Policy) refusal(addr netip.Addr, plain bool) string {
-	addr = addr.WithZone("").Unmap() // no block contains an address with a zone
+	addr = addr.WithZone("").Unmap() // no range contains an address with a zone
 	switch kind := notPublic(addr); {
 	case p.allows(addr):
 		return ""
 	case kind != "":
 		return kind
 	case plain:
-		return "which may be spoken to over TLS only"
+		return "which may only be reached over TLS"
 	default:
 		return ""
 	}
 }
 
-// RefusedError says that a connection was not made because the policy forbids it. Its text names the address, which is for the operator's
-// log: whoever named the host must not learn what the server's DNS answers.
+// RefusedError means that a connection was not made because the policy forbids it. Its text
+// contains the address, so it is only for the operator's log: the tenant who set the host must not
+// learn what the server's DNS answers.
 type RefusedError struct {
-	Host string     // as it was named: a name or an address
-	Addr netip.Addr // what it led to
+	Host string     // as it was given: a name or an address
+	Addr netip.Addr // the address that it leads to
 	Why  string
 }
 
@@ -77,7 +84,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s leads to %s, %s; the operator can allow it with --allow-egress", e.Host, e.Addr, e.Why)
 }
 
-// Obvious tells whether whoever named the host knows its address without asking DNS, so that saying that it is refused gives nothing away.
+// Obvious reports whether the address of the host is known without DNS, so that the refusal reveals
+// nothing.
 func (e *RefusedError) Obvious() bool {
 	if strings.EqualFold(e.Host, "localhost") { // RFC 6761 §6.3
 		return true

@@ -13,26 +13,28 @@ import (
 
 const (
 	connectTimeout = 10 * time.Second // for TCP, and again for TLS
-	answerTimeout  = 30 * time.Second // until the headers of an answer
-	maxHeader      = 64 << 10         // bytes of the headers of an answer
+	answerTimeout  = 30 * time.Second // until the headers of a response
+	maxHeader      = 64 << 10         // bytes of the headers of a response
 	maxRedirects   = 5
 )
 
-// ErrRedirect is what a chain of redirects ends in that is too long or leads from TLS to plain HTTP.
+// ErrRedirect is returned for a chain of redirects that is too long or leads from TLS to plain
+// HTTP.
 var ErrRedirect = errors.New("redirect refused")
 
-// Transport is an http.RoundTripper that connects to what its policy allows. It is safe for concurrent use.
+// Transport is an http.RoundTripper that only connects to what its policy allows. It is safe for
+// concurrent use.
 type Transport struct {
 	secure, plain *http.Transport
 }
 
-// Transport makes a transport. Whoever makes it ends it with CloseIdleConnections.
+// Transport returns a transport. The caller must end it with CloseIdleConnections.
 func (p Policy) Transport() *Transport {
 	return &Transport{secure: p.transport(false), plain: p.transport(true)}
 }
 
-// Client makes a client over a new transport. timeout bounds each request, its redirects and the reading of the answer. Whoever makes it
-// ends it with CloseIdleConnections.
+// Client returns a client with a new transport. timeout limits each request, including its redirects
+// and reading the response. The caller must end it with CloseIdleConnections.
 func (p Policy) Client(timeout time.Duration) *http.Client {
 	return &http.Client{Transport: p.Transport(), Timeout: timeout}
 }
@@ -50,7 +52,7 @@ func (p Policy) transport(plain bool) *http.Transport {
 	}
 }
 
-// dial connects after each address that DNS gave was judged.
+// dial connects after it has checked each address that DNS returned.
 func (p Policy) dial(plain bool) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
@@ -60,7 +62,7 @@ func (p Policy) dial(plain bool) func(context.Context, string, string) (net.Conn
 		dialer := net.Dialer{Timeout: connectTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
-				return fmt.Errorf("judge %s: %w", address, err)
+				return fmt.Errorf("check the address %s: %w", address, err)
 			}
 			if why := p.refusal(to.Addr(), plain); why != "" {
 				return &RefusedError{Host: host, Addr: to.Addr(), Why: why}
@@ -71,7 +73,8 @@ func (p Policy) dial(plain bool) func(context.Context, string, string) (net.Conn
 	}
 }
 
-// RoundTrip implements http.RoundTripper. It returns a *RefusedError or ErrRedirect, wrapped, for what the policy forbids.
+// RoundTrip implements http.RoundTripper. If the policy forbids the request, it returns a
+// *RefusedError or ErrRedirect, wrapped.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := checkRedirects(req); err != nil {
 		closeBody(req)
@@ -84,18 +87,19 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.plain.RoundTrip(req)
 	default:
 		closeBody(req)
-		return nil, fmt.Errorf("%s: there is no way to speak %q", req.URL.Redacted(), req.URL.Scheme)
+		return nil, fmt.Errorf("%s: the scheme %q is not supported", req.URL.Redacted(), req.URL.Scheme)
 	}
 }
 
-// CloseIdleConnections lets go of kept connections.
+// CloseIdleConnections closes idle connections.
 func (t *Transport) CloseIdleConnections() {
 	t.secure.CloseIdleConnections()
 	t.plain.CloseIdleConnections()
 }
 
-// checkRedirects looks back over the redirects that made a request; net/http links each to the answer that caused it. It is done here
-// and not in http.Client, because libraries that are given a transport make clients of their own.
+// checkRedirects checks the redirects that led to a request; net/http links each request to the
+// response that caused it. This is not done in http.Client, because libraries that take a transport
+// make their own clients.
 func checkRedirects(req *http.Request) error {
 	hops := 0
 	for r := req; r.Response != nil && r.Response.Request != nil; r = r.Response.Request {
@@ -109,9 +113,9 @@ func checkRedirects(req *http.Request) error {
 	return nil
 }
 
-// closeBody does what http.RoundTripper asks for on every way out.
+// closeBody closes the request's body, which http.RoundTripper requires on every return.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
-		req.Body.Close() //nolint:errcheck // what is not sent has nothing to lose
+		req.Body.Close() //nolint:errcheck // the body is not sent
 	}
 }

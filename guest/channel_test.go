@@ -16,7 +16,7 @@ import (
 	"husk/session"
 )
 
-// fakeHandler answers as a guest with one container named "a" would.
+// fakeHandler responds like a guest with one container named "a".
 type fakeHandler struct {
 	mu        sync.Mutex
 	status    Status
@@ -133,14 +133,14 @@ func (h *fakeHandler) CopyIn(context.Context, Copy, Accept) error {
 	return errorf(CodeFailed, "no room")
 }
 
-// fakePort is a virtio-serial port to which hosts connect one after the other.
-// Bytes of a host that has gone may reach the next one, as with a real port.
+// fakePort is a virtio-serial port to which hosts connect one after the other. As with a real port,
+// a host may receive bytes that were sent to the previous one.
 type fakePort struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	conn   net.Conn  // nil: no host
 	stale  []byte    // sent to the next host first
-	writes time.Time // deadline, of the port and not of one host
+	writes time.Time // deadline of the port, not of one host
 	closed bool
 }
 
@@ -150,7 +150,7 @@ func newFakePort() *fakePort {
 	return p
 }
 
-// connect gives the port a new host; stale bytes reach the host first.
+// connect gives the port a new host; the host receives the stale bytes first.
 func (p *fakePort) connect(stale string) net.Conn {
 	host, guest := net.Pipe()
 	p.mu.Lock()
@@ -207,7 +207,7 @@ func (p *fakePort) Write(b []byte) (int, error) {
 	}
 	n, err := conn.Write(b)
 	if err != nil && strings.Contains(err.Error(), "closed") {
-		return len(b), nil // lost on the way, nobody tells the guest
+		return len(b), nil // lost; the guest is not notified
 	}
 	return n, err
 }
@@ -339,8 +339,8 @@ func TestHostsComeAndGo(t *testing.T) {
 	port := serveFake(t, h)
 	for i, stale := range []string{
 		"",
-		"garbage of the last session",
-		"\xfehusk-guest\x00\x01" + strings.Repeat("0", nonceLen), // an echo for somebody else
+		"garbage from the previous session",
+		"\xfehusk-guest\x00\x01" + strings.Repeat("0", nonceLen), // an echo for another host
 		"\xfehusk-guest\x00\x01abc",                              // half an echo
 		"\xfe\xfe\xfe",
 	} {
@@ -354,8 +354,8 @@ func TestHostsComeAndGo(t *testing.T) {
 	}
 }
 
-// A host can take over in the middle of another's frame, without the guest
-// ever seeing the connection close.
+// A host can take over in the middle of another's frame, without the guest ever seeing the
+// connection close.
 func TestANewHostInterruptsAnOldSession(t *testing.T) {
 	t.Parallel()
 	port := serveFake(t, newFakeHandler())
@@ -368,10 +368,9 @@ func TestANewHostInterruptsAnOldSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		old.cutAfter(cut)
-		go c.Hello(ctx) // gets stuck
+		go c.Hello(ctx) // blocks
 		old.wait()
-		// What the old session still receives is lost; the next host uses the
-		// same wire.
+		// What the old session still receives is lost; the next host uses the same wire.
 		old.detach()
 		c.Close()
 		next := dialFake(t, conn)
@@ -383,7 +382,7 @@ func TestANewHostInterruptsAnOldSession(t *testing.T) {
 	}
 }
 
-// cutConn stops sending after some bytes, and receiving on demand.
+// cutConn stops sending after some bytes, and stops receiving on demand.
 type cutConn struct {
 	net.Conn
 	mu       sync.Mutex
@@ -420,7 +419,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 
 func (c *cutConn) wait() { <-c.reached }
 
-// detach lets the session's reader go without closing the wire.
+// detach lets the session's reader end without closing the wire.
 func (c *cutConn) detach() {
 	c.mu.Lock()
 	c.detached = true
@@ -479,7 +478,7 @@ func TestDialRefusesAnotherProtocol(t *testing.T) {
 	}
 }
 
-// answerHandshake answers the first preamble as a guest of some version.
+// answerHandshake responds to the first preamble as a guest of some version.
 func answerHandshake(conn net.Conn, version byte) {
 	find := matcher{magic: hostMagic}
 	buf := make([]byte, 1024)

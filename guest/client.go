@@ -13,34 +13,33 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// Deadlines of the host. A guest under emulation on a busy node may need
-// seconds to be scheduled at all; one that needs longer is treated as gone.
+// Deadlines of the host. A guest under emulation on a busy node may need seconds to be scheduled at
+// all. A guest that needs longer counts as gone.
 const (
-	echoInterval  = time.Second // between preambles until the guest answers
+	echoInterval  = time.Second // between preambles until the guest responds
 	callTimeout   = 30 * time.Second
-	writeTimeout  = 30 * time.Second // also how long a ping may take
+	writeTimeout  = 30 * time.Second // also the limit for a ping
 	keepAlive     = 15 * time.Second
 	streamTimeout = 30 * time.Second // to accept or to close a stream
-	// A guest sends a sign of life at logHeartbeat while it follows logs.
+	// While a guest follows logs, it sends an empty frame at this interval if there are no entries.
 	logHeartbeat = 10 * time.Second
 	logSilence   = 4 * logHeartbeat
-	// MaxWait bounds one long poll for status.
+	// MaxWait limits one long poll for status.
 	MaxWait = time.Minute
-	// maxCalls bounds concurrent calls per guest.
+	// maxCalls limits concurrent calls per guest.
 	maxCalls = 64
 )
 
-// Client is the host's end of the channel. Its methods may be called
-// concurrently. It does not reconnect: when Done is closed, Dial again.
+// Client is the host's end of the channel. Its methods may be called concurrently. It does not
+// reconnect: when Done is closed, call Dial again.
 type Client struct {
 	session  *yamux.Session
 	slots    chan struct{}
 	sessions chan struct{}
 }
 
-// Dial performs the handshake over an open connection to the guest's channel
-// and owns the connection from then on, also when it fails. It waits until ctx
-// ends for the guest to come up.
+// Dial performs the handshake over an open connection to the guest's channel. It owns the
+// connection from then on, also if it fails. It waits for the guest to come up until ctx ends.
 func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
 	stream, err := shakeHands(ctx, conn)
 	if err != nil {
@@ -68,8 +67,7 @@ func yamuxConfig(host bool) *yamux.Config {
 	}
 }
 
-// hostConn is the connection as yamux sees it: behind the handshake, inbound
-// bytes guarded.
+// hostConn is the connection as yamux sees it: after the handshake, with guarded inbound bytes.
 type hostConn struct {
 	net.Conn
 	in io.Reader
@@ -78,7 +76,7 @@ type hostConn struct {
 func (c *hostConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
 func shakeHands(ctx context.Context, conn net.Conn) (*hostConn, error) {
-	// A finished ctx interrupts whatever read or write is under way.
+	// A finished ctx interrupts the current read or write.
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
@@ -139,8 +137,8 @@ func sendPreambles(ctx context.Context, conn net.Conn) (*hostConn, error) {
 	return nil, ctx.Err()
 }
 
-// echoStripper removes further echoes from the beginning of a session: a slow
-// guest answers every preamble it was sent.
+// echoStripper removes further echoes from the beginning of a session: a slow guest responds to
+// every preamble that was sent.
 type echoStripper struct {
 	r    io.Reader
 	echo []byte
@@ -155,7 +153,7 @@ func (s *echoStripper) Read(p []byte) (int, error) {
 		if _, err := io.ReadFull(s.r, p[:1]); err != nil {
 			return 0, err
 		}
-		if p[0] != s.echo[0] { // frames of yamux begin with a zero
+		if p[0] != s.echo[0] { // yamux frames begin with a zero
 			s.done = true
 			return 1, nil
 		}
@@ -164,33 +162,32 @@ func (s *echoStripper) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if !bytes.Equal(rest, s.echo[1:]) {
-			return 0, errors.New("garbage instead of a session")
+			return 0, errors.New("invalid data at the start of the session")
 		}
 	}
 	return s.r.Read(p)
 }
 
-// Close ends the session and all its calls; the guest and its pod go on.
+// Close ends the session and all its calls. The guest and its pod continue.
 func (c *Client) Close() error { return c.session.Close() }
 
-// Done is closed when the session is gone, for whatever reason.
+// Done is closed when the session has ended, for any reason.
 func (c *Client) Done() <-chan struct{} { return c.session.CloseChan() }
 
-// Hello asks the guest who it is.
+// Hello asks the guest to identify itself.
 func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	r, err := c.call(ctx, request{Call: callHello}, callTimeout)
 	if err != nil {
 		return Hello{}, err
 	}
 	if r.Hello == nil {
-		return Hello{}, errors.New("guest hello: empty answer")
+		return Hello{}, errors.New("guest hello: empty response")
 	}
 	return *r.Hello, nil
 }
 
-// Start hands the pod's spec to the guest. The same spec again is no error and
-// starts nothing; another one is refused with CodeConflict. It does not wait
-// for containers.
+// Start sends the pod's spec to the guest. The same spec again is accepted and starts nothing;
+// another one is refused with CodeConflict. It does not wait for containers.
 func (c *Client) Start(ctx context.Context, spec Spec) (Status, error) {
 	if err := spec.Validate(); err != nil {
 		return Status{}, err
@@ -199,8 +196,8 @@ func (c *Client) Start(ctx context.Context, spec Spec) (Status, error) {
 	return r.status(callStart, err)
 }
 
-// WaitStatus returns the status as soon as its revision is above
-// afterRevision, or as it is after maxWait (at most MaxWait).
+// WaitStatus returns the status as soon as its revision is above afterRevision, or unchanged after
+// maxWait (at most MaxWait).
 func (c *Client) WaitStatus(ctx context.Context, afterRevision uint64, maxWait time.Duration) (Status, error) {
 	maxWait = min(maxWait, MaxWait)
 	req := request{Call: callStatus, AfterRevision: afterRevision, MaxWaitMillis: millis(maxWait)}
@@ -208,23 +205,22 @@ func (c *Client) WaitStatus(ctx context.Context, afterRevision uint64, maxWait t
 	return r.status(callStatus, err)
 }
 
-// Stop tells the guest to end its containers, unmount and power off. It returns
-// when the guest has begun; WaitStatus tells the exit codes until Status.Stopped,
-// then the machine goes off. Stopping again is no error and can only shorten the
-// grace period.
+// Stop tells the guest to end its containers, unmount and power off. It returns when the guest has
+// begun. WaitStatus returns the exit codes until Status.Stopped, then the machine powers off.
+// Another call is accepted and can only shorten the grace period.
 func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
 	_, err := c.call(ctx, request{Call: callStop, GraceMillis: millis(grace)}, callTimeout)
 	return err
 }
 
-// Stats asks what the pod uses at the moment.
+// Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)
 	if err != nil {
 		return Stats{}, err
 	}
 	if r.Stats == nil {
-		return Stats{}, errors.New("guest stats: empty answer")
+		return Stats{}, errors.New("guest stats: empty response")
 	}
 	return *r.Stats, nil
 }
@@ -234,14 +230,14 @@ func (r reply) status(call string, err error) (Status, error) {
 		return Status{}, err
 	}
 	if r.Status == nil {
-		return Status{}, fmt.Errorf("guest %s: empty answer", call)
+		return Status{}, fmt.Errorf("guest %s: empty response", call)
 	}
 	return *r.Status, nil
 }
 
-// Logs calls fn with the entries of a container behind afterSeq, in order.
-// With follow it goes on until the container has ended for good or ctx ends;
-// without, until it has caught up. An error of fn ends it and is returned.
+// Logs calls fn with the entries of a container after afterSeq, in order. With follow it continues
+// until the container has ended for good or ctx ends; without, until it has caught up. An error of
+// fn ends it and is returned.
 func (c *Client) Logs(ctx context.Context, container string, afterSeq uint64, follow bool, fn func(LogEntry) error) error {
 	stream, done, err := c.open(ctx)
 	if err != nil {
@@ -272,7 +268,7 @@ func (c *Client) Logs(ctx context.Context, container string, afterSeq uint64, fo
 	}
 }
 
-// call sends one request on a stream of its own and reads one answer.
+// call sends one request on its own stream and reads one response.
 func (c *Client) call(ctx context.Context, req request, timeout time.Duration) (reply, error) {
 	stream, done, err := c.open(ctx)
 	if err != nil {
@@ -294,7 +290,7 @@ func (c *Client) open(ctx context.Context) (*yamux.Stream, func(), error) {
 	case <-c.Done():
 		return nil, nil, fmt.Errorf("guest: %w", yamux.ErrSessionShutdown)
 	}
-	// Blocks no longer than streamTimeout: then yamux ends the session.
+	// Blocks for at most streamTimeout, after which yamux ends the session.
 	stream, err := c.session.OpenStream()
 	if err != nil {
 		<-c.slots

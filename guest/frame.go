@@ -7,20 +7,20 @@ import (
 	"io"
 )
 
-// Bounds of what travels on the channel.
+// Limits of what is sent on the channel.
 const (
-	// MaxFrame bounds every frame; the largest one is a spec with its files.
+	// MaxFrame limits every frame; the largest one is a spec with its files.
 	MaxFrame = 1 << 20
-	// maxReply bounds what the host reads from a guest in one frame.
+	// maxReply limits what the host reads from a guest in one frame.
 	maxReply = 256 << 10
-	// MaxLogLine is the longest piece of a log line in one entry.
+	// MaxLogLine is the longest part of a log line in one entry.
 	MaxLogLine = 16 << 10
-	// maxLogBatch bounds the lines in one frame so that it stays below
-	// maxReply in base64 and with its field names.
+	// maxLogBatch limits the lines in one frame so that it stays below maxReply in base64 and with
+	// its field names.
 	maxLogBatch = 128 << 10
 )
 
-// writeFrame writes v as JSON behind its length, in one Write.
+// writeFrame writes the length of v as JSON and then v, in one Write.
 func writeFrame(w io.Writer, v any, limit int) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -34,8 +34,8 @@ func writeFrame(w io.Writer, v any, limit int) error {
 	return err
 }
 
-// readFrame reads one frame's body. A length beyond the limit is refused
-// before anything is allocated for it.
+// readFrame reads one frame's body. It refuses a length beyond the limit before it allocates memory
+// for it.
 func readFrame(r io.Reader, limit int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

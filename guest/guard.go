@@ -8,31 +8,30 @@ import (
 	"time"
 )
 
-// What a guest may send, counted per session on the host. Logs are the only
-// thing a guest sends in quantity; the rate is far above what one reader of
-// logs can use and far below what would hurt a node with hundreds of pods.
+// Limits of what a guest may send, per session on the host. Logs are the only large amount that a
+// guest sends. The rate is far above what one reader of logs can use, and far below what would harm
+// a node with hundreds of pods.
 const (
 	inboundRate  = 16 << 20 // bytes per second
 	inboundBurst = 4 << 20  // bytes
-	// A frame of yamux costs the host some work however short it is.
+	// A yamux frame costs the host some work, however short it is.
 	frameCost = 256 // bytes
 )
 
-// The head of a yamux frame: version, type, flags, stream, length.
+// The header of a yamux frame: version, type, flags, stream, length.
 const (
 	yamuxHeader       = 12
 	yamuxTypeData     = 0
 	yamuxTypePing     = 2
 	yamuxTypeLast     = 3
 	yamuxFlagSYN      = 1
-	maxYamuxFrame     = 256 << 10 // the receive window: nothing longer can be legal
+	maxYamuxFrame     = 256 << 10 // the receive window: a longer frame is always invalid
 	yamuxKnownVersion = 0
 )
 
 var errGuestOpens = errors.New("guest opens streams or pings: not allowed")
 
-// throttle lets bytes through at inboundRate. Who reads is held back, so the
-// guest's own writes block.
+// throttle limits the rate to inboundRate. It delays the reader, so the guest's own writes block.
 type throttle struct {
 	r      io.Reader
 	tokens float64
@@ -59,14 +58,14 @@ func (t *throttle) charge(n int) {
 	}
 }
 
-// guard reads yamux frames from a guest and ends the session at the first one
-// that only a hostile guest sends. yamux itself starts a goroutine for every
-// ping and keeps every opened stream.
+// guard reads yamux frames from a guest, and ends the session at the first frame that only a
+// hostile guest sends. Without it, yamux would start a goroutine for every ping and keep every
+// opened stream.
 type guard struct {
 	t    *throttle
 	head [yamuxHeader]byte
-	have int // bytes of head seen
-	body int // bytes of the current frame's body still to come
+	have int // bytes of the header so far
+	body int // remaining bytes of the current frame's body
 }
 
 func (g *guard) Read(p []byte) (int, error) {
@@ -106,11 +105,11 @@ func (g *guard) frame() error {
 	length := binary.BigEndian.Uint32(g.head[8:])
 	switch {
 	case version != yamuxKnownVersion || kind > yamuxTypeLast:
-		return fmt.Errorf("guest sends a frame of version %d, type %d", version, kind)
+		return fmt.Errorf("guest sent a frame of version %d, type %d", version, kind)
 	case flags&yamuxFlagSYN != 0:
 		return errGuestOpens
 	case kind == yamuxTypeData && length > maxYamuxFrame:
-		return fmt.Errorf("guest sends a frame of %d bytes: the limit is %d", length, maxYamuxFrame)
+		return fmt.Errorf("guest sent a frame of %d bytes: the limit is %d", length, maxYamuxFrame)
 	case kind == yamuxTypeData:
 		g.body = int(length)
 	}

@@ -5,28 +5,28 @@ import (
 	"math/rand/v2"
 )
 
-// The handshake finds a common beginning in two byte streams that may still
-// hold pieces of dead sessions.
+// The handshake finds a common beginning in two byte streams that may still contain parts of dead
+// sessions.
 //
 //	host  → guest  hostMagic  version nonce      again every second until answered
 //	guest → host   guestMagic version nonce      the same nonce
 //
-// The guest looks for hostMagic in everything it receives, also within a
-// session: there it means that a new host has come, and the session is dropped.
-// The host discards everything until it sees its own nonce.
+// The guest looks for hostMagic in everything it receives, also within a session: there it means
+// that a new host has connected, and the guest drops the session. The host discards everything
+// until it sees its own nonce.
 //
-// The magics cannot occur inside a session by accident: they hold bytes that
-// are never part of JSON, and no quote, so that they cannot complete a JSON
-// text that was cut off either; the nonce is hexadecimal for the same reason.
-// Their first byte occurs in them once, which keeps the search simple.
+// The magics cannot occur inside a session by accident: they contain bytes that are never part of
+// JSON. They contain no quote, so they cannot complete a truncated JSON text either; the nonce is
+// hexadecimal for the same reason. Their first byte occurs in them only once, which keeps the
+// search simple.
 const (
 	hostMagic  = "\xffhusk-host\x00"
 	guestMagic = "\xfehusk-guest\x00"
 	nonceLen   = 32
 )
 
-// newNonce need not be secret, only new. (crypto/rand would be a tenth of
-// husk-init, though only the host makes nonces.)
+// newNonce need not be secret, only unique. (crypto/rand would be a tenth of husk-init, although
+// only the host makes nonces.)
 func newNonce() string {
 	return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
 }
@@ -41,15 +41,15 @@ type preambleSeen struct {
 	nonce   string
 }
 
-// matcher looks for preambles in a stream, one byte after the other.
+// matcher looks for preambles in a stream, byte by byte.
 type matcher struct {
 	magic string
 	have  int // bytes of the preamble matched so far
 	got   [1 + nonceLen]byte
 }
 
-// feed takes bytes up to the end of the first preamble in them. It returns how
-// many it took, and the preamble if there is one.
+// feed takes bytes up to the end of the first preamble in them. It returns how many it took, and
+// the preamble if there is one.
 func (m *matcher) feed(p []byte) (int, *preambleSeen) {
 	for i, c := range p {
 		if m.have < len(m.magic) {

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// hostileGuest completes the handshake and then does as it likes.
+// hostileGuest completes the handshake and then sends what the test wants.
 func hostileGuest(t *testing.T, do func(net.Conn)) *Client {
 	t.Helper()
 	host, guestEnd := net.Pipe()
@@ -59,13 +59,13 @@ func TestForbiddenFramesEndTheSession(t *testing.T) {
 			select {
 			case <-c.Done():
 			case <-time.After(10 * time.Second):
-				t.Error("the session goes on")
+				t.Error("the session continues")
 			}
 		})
 	}
 }
 
-// answering is a guest that speaks yamux and answers every call with body.
+// answering is a guest that speaks yamux and responds to every call with body.
 func answering(body func(call string) []byte) func(net.Conn) {
 	return func(conn net.Conn) {
 		session, err := yamux.Server(conn, yamuxConfig(false))
@@ -195,7 +195,7 @@ func FuzzDecodeReply(f *testing.F) {
 		}
 		if r.Status != nil {
 			if len(r.Status.Containers) > maxContainers || len(r.Status.Error) > maxText {
-				t.Errorf("out of bounds: %+v", r.Status)
+				t.Errorf("exceeds its limits: %+v", r.Status)
 			}
 		}
 		for _, e := range r.Entries {
@@ -203,7 +203,7 @@ func FuzzDecodeReply(f *testing.F) {
 				t.Errorf("a line of %d bytes", len(e.Line))
 			}
 		}
-		// What was accepted is accepted again.
+		// What was accepted once is accepted again.
 		again, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

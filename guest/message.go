@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Names of the calls. Each has a stream of its own: one request, one answer
-// (logs: many answers, the last one with End set).
+// Names of the calls. Each has its own stream with one request and one response (logs: many
+// responses, the last one with End set).
 const (
 	callHello  = "hello"
 	callStart  = "start"
@@ -16,8 +16,7 @@ const (
 	callStop   = "stop"
 	callStats  = "stats"
 
-	// After the answer to these, the stream is a session: frames of package
-	// session, both ways.
+	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
 	callAttach  = "attach"
 	callForward = "forward"
@@ -49,31 +48,31 @@ type reply struct {
 	Hello   *Hello     `json:"hello,omitempty"`
 	Status  *Status    `json:"status,omitempty"`
 	Stats   *Stats     `json:"stats,omitempty"`
-	Entries []LogEntry `json:"entries,omitempty"` // none: a sign of life
+	Entries []LogEntry `json:"entries,omitempty"` // none: keepalive
 	End     bool       `json:"end,omitempty"`
 }
 
 // Codes of a CallError.
 const (
-	CodeInvalid  = "invalid"  // the request makes no sense to the guest
+	CodeInvalid  = "invalid"  // the request is invalid for the guest
 	CodeConflict = "conflict" // another spec was started
 	CodeNotFound = "notFound" // no such container
-	CodeStopping = "stopping" // too late: the guest is going down
+	CodeStopping = "stopping" // too late: the guest is shutting down
 	CodeInternal = "internal"
 
-	CodeNotRunning    = "notRunning"    // the container does not run now
-	CodeNoCommand     = "noCommand"     // the command is not there
+	CodeNotRunning    = "notRunning"    // the container is not running
+	CodeNoCommand     = "noCommand"     // the command does not exist
 	CodeNotExecutable = "notExecutable" // the command, its user or its directory cannot be used
 	CodeRefused       = "refused"       // nothing listens on the port
 	CodeNoFile        = "noFile"        // no such file in the container
-	CodeBusy          = "busy"          // too many sessions at once
-	CodeNoInput       = "noInput"       // the container has no input, or no terminal, or its input has ended
-	CodeSlow          = "slow"          // the session's client did not take the output
-	CodeFailed        = "failed"        // what was asked for went wrong in the container: no room, no such directory, …
+	CodeBusy          = "busy"          // too many open streams
+	CodeNoInput       = "noInput"       // the container has no input or no terminal, or its input has ended
+	CodeSlow          = "slow"          // the client did not read the output
+	CodeFailed        = "failed"        // the request failed in the container: disk full, no such directory, …
 )
 
-// CallError is the guest's refusal of a call. The text comes from the guest:
-// show it to the pod's tenant only.
+// CallError is the guest's refusal of a call. The text comes from the guest: show it to the pod's
+// tenant only.
 type CallError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -85,19 +84,19 @@ func errorf(code, format string, args ...any) *CallError {
 	return &CallError{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// decodeRequest is the guest's side. The host is trusted, but may be newer.
+// decodeRequest is used by the guest. The host is trusted, but may be newer.
 func decodeRequest(body []byte) (request, error) {
 	var r request
 	if err := json.Unmarshal(body, &r); err != nil {
 		return request{}, errorf(CodeInvalid, "request: %v", err)
 	}
 	if r.Version != ProtocolVersion {
-		return request{}, errorf(CodeInvalid, "request: protocol version %d, this guest speaks %d", r.Version, ProtocolVersion)
+		return request{}, errorf(CodeInvalid, "request: protocol version %d, this guest supports %d", r.Version, ProtocolVersion)
 	}
 	return r, nil
 }
 
-// decodeReply is the host's side: body is hostile.
+// decodeReply is used by the host: body is hostile.
 func decodeReply(body []byte) (reply, error) {
 	var r reply
 	if err := json.Unmarshal(body, &r); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// Port is the guest's end of the virtio-serial port. Read returns io.EOF when
-// no host is connected; after WaitHost it may succeed again.
+// Port is the guest's end of the virtio-serial port. Read returns io.EOF if no host is connected;
+// after WaitHost it may succeed again.
 type Port interface {
 	io.ReadWriteCloser
 	SetWriteDeadline(time.Time) error
@@ -20,24 +20,23 @@ type Port interface {
 	WaitHost() error
 }
 
-// Handler answers the host's calls. Errors that are no *CallError are reported
-// as CodeInternal.
+// Handler serves the host's calls. Errors other than *CallError are reported as CodeInternal.
 type Handler interface {
 	Hello() Hello
 	Start(Spec) (Status, error)
 	// WaitStatus returns when the revision is above after, or ctx ends.
 	WaitStatus(ctx context.Context, after uint64) Status
-	// Delivered tells that the host has read the status of this revision.
+	// Delivered says that the host has read the status of this revision.
 	Delivered(revision uint64)
-	// Logs calls emit with batches until it has caught up or, with follow,
-	// until no more can come or ctx ends.
+	// Logs calls emit with batches until it has caught up or, with follow, until no further can come
+	// or ctx ends.
 	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
 	Stop(grace time.Duration) error
 	Stats() Stats
 
-	// The sessions. Each calls accept once it is sure that it can be done; an
-	// error before is the answer to the call, one after ends the session. A
-	// session is over when the host closes it, which Receive shows.
+	// The streams. Each calls accept once it is sure that the request can be served. An error
+	// before that is the response to the call; a later one ends the stream. A stream ends when the
+	// host closes it, which Receive returns.
 	Exec(ctx context.Context, e Exec, accept Accept) error
 	Attach(ctx context.Context, a Attach, accept Accept) error
 	Forward(ctx context.Context, port int, accept Accept) error
@@ -45,8 +44,8 @@ type Handler interface {
 	CopyIn(ctx context.Context, where Copy, accept Accept) error
 }
 
-// Serve speaks with one host after the other until the port fails or ctx ends.
-// A host that comes while another session is open takes over.
+// Serve serves one host after the other until the port fails or ctx ends. A host that connects
+// while another session is open takes over.
 func Serve(ctx context.Context, port Port, h Handler) error {
 	stop := context.AfterFunc(ctx, func() { port.Close() })
 	defer stop()
@@ -58,9 +57,9 @@ func Serve(ctx context.Context, port Port, h Handler) error {
 		n, err := port.Read(buf)
 		for rest := buf[:n]; len(rest) > 0; {
 			took, seen := find.feed(rest)
-			// The session also sees the beginning of a preamble. It is about
-			// to be dropped, so that does not matter; holding bytes back that
-			// might become a preamble would delay what is none.
+			// The session also sees the beginning of a preamble. It is about to be dropped, so that
+			// does not matter. Holding back bytes that might become a preamble would delay other
+			// data.
 			s.forward(rest[:took])
 			rest = rest[took:]
 			if seen != nil {
@@ -83,7 +82,7 @@ func Serve(ctx context.Context, port Port, h Handler) error {
 	}
 }
 
-// server holds the session of the moment. Only Serve's goroutine uses it.
+// server holds the current session. Only Serve's goroutine uses it.
 type server struct {
 	port    Port
 	handler Handler
@@ -94,8 +93,7 @@ type server struct {
 
 func (s *server) forward(p []byte) {
 	if s.in != nil {
-		// Fails only when the session has ended by itself: its host will
-		// send a preamble.
+		// Fails only if the session has ended by itself: its host will send a preamble.
 		s.in.Write(p)
 	}
 }
@@ -146,7 +144,7 @@ func (c *guestConn) Write(p []byte) (int, error) { return c.port.Write(p) }
 
 func (c *guestConn) Close() error {
 	c.in.Close()
-	// Frees a Write that waits for a host which does not read.
+	// Unblocks a Write that waits for a host that does not read.
 	return c.port.SetWriteDeadline(time.Unix(1, 0))
 }
 
@@ -226,8 +224,7 @@ func startChecked(h Handler, spec *Spec) (Status, error) {
 	return h.Start(*spec)
 }
 
-// hostHasRead waits for the host to close its side, which it does once it has
-// the answer.
+// hostHasRead waits for the host to close its side, which it does once it has the response.
 func hostHasRead(stream *yamux.Stream) bool {
 	stream.SetReadDeadline(time.Now().Add(callTimeout))
 	var one [1]byte
@@ -235,8 +232,8 @@ func hostHasRead(stream *yamux.Stream) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// serveLogs sends entries in frames below the limit, and an empty frame as a
-// sign of life when there are none for a while.
+// serveLogs sends entries in frames below the limit, and an empty frame as a keepalive if there are
+// none for a while.
 func serveLogs(ctx context.Context, req request, h Handler, answer func(reply, error) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -282,10 +279,10 @@ func serveLogs(ctx context.Context, req request, h Handler, answer func(reply, e
 	})
 }
 
-// logEntryCost is what an entry's fields need beside its line, roughly.
+// logEntryCost is roughly the size of an entry's fields without its line, in bytes.
 const logEntryCost = 160
 
-// batch counts the entries that fit into one frame.
+// batch returns how many of the entries fit into one frame.
 func batch(entries []LogEntry) int {
 	size := 0
 	for i, e := range entries {

@@ -101,7 +101,7 @@ func TestSessionsAreCounted(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	if _, err := c.Hello(t.Context()); err != nil {
-		t.Errorf("other calls suffer: %v", err)
+		t.Errorf("other calls fail: %v", err)
 	}
 	open[0].Close()
 	open[0].Close() // counts once
@@ -110,25 +110,25 @@ func TestSessionsAreCounted(t *testing.T) {
 		t.Errorf("after one was closed: %v", err)
 	}
 	if _, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}}); err == nil {
-		t.Error("closing twice made two places")
+		t.Error("closing a stream twice freed two slots")
 	}
 	for _, o := range append(open, conn) {
 		o.Close()
 	}
 }
 
-// What a guest sends in a session is looked at before anybody else sees it.
+// What a guest sends in a stream is checked before anything else sees it.
 func TestLiesInASessionAreRefused(t *testing.T) {
 	t.Parallel()
 	yes := string(frameOf(`{"v":1}`))
 	for name, sent := range map[string]string{
-		"input from a pod":     "\x00\x00\x00\x00\x01x",
-		"a size from a pod":    "\x03\x00\x00\x00\x02{}",
-		"an unknown kind":      "\x08\x00\x00\x00\x00",
-		"a giant frame":        "\x01\xff\xff\xff\xff",
-		"an exit that is none": "\x06\x00\x00\x00\x0c{\"code\":900}",
-		"no JSON":              "\x06\x00\x00\x00\x01x",
-		"half a frame":         "\x01\x00\x00\x00\x09x",
+		"input from a pod":       "\x00\x00\x00\x00\x01x",
+		"a size from a pod":      "\x03\x00\x00\x00\x02{}",
+		"an unknown kind":        "\x08\x00\x00\x00\x00",
+		"a giant frame":          "\x01\xff\xff\xff\xff",
+		"an exit code above 255": "\x06\x00\x00\x00\x0c{\"code\":900}",
+		"no JSON":                "\x06\x00\x00\x00\x01x",
+		"half a frame":           "\x01\x00\x00\x00\x09x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -143,7 +143,7 @@ func TestLiesInASessionAreRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Run("text that a terminal would obey", func(t *testing.T) {
+	t.Run("text with control characters", func(t *testing.T) {
 		t.Parallel()
 		fault := `{"code":"x","detail":"\u001b[31mred` + strings.Repeat("y", 5000) + `"}`
 		c := hostileGuest(t, answering(func(string) []byte {
@@ -159,7 +159,7 @@ func TestLiesInASessionAreRefused(t *testing.T) {
 			t.Errorf("received %v", err)
 		}
 	})
-	t.Run("numbers that cannot be", func(t *testing.T) {
+	t.Run("impossible numbers", func(t *testing.T) {
 		t.Parallel()
 		for _, stats := range []string{
 			`{"pod":{"cpus":-1}}`, `{"pod":{"cpus":1,"pressure":{"cpu":10001}}}`, `{"pod":{},"containers":[{"name":"../x"}]}`,
@@ -183,14 +183,14 @@ func TestAGuestThatDoesNotBeginASessionCostsOnlyTheCall(t *testing.T) {
 		t.Errorf("got %v; want the context's deadline", err)
 	}
 	if n := len(c.sessions); n != 0 {
-		t.Errorf("%d sessions are counted", n)
+		t.Errorf("%d streams are counted", n)
 	}
 }
 
-// Who reads slowly loses nothing when the command has long ended.
+// A slow reader loses nothing although the command ended long ago.
 func TestTheEndOfASessionWaitsForItsReader(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("HUSK_TEST_ALONE") == "" { // yamux pools timers, and those of a bubble must not get out of it
+	if os.Getenv("HUSK_TEST_ALONE") == "" { // yamux pools timers, and those of a synctest bubble must not leave it
 		alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 		alone.Env = append(os.Environ(), "HUSK_TEST_ALONE=1")
 		if out, err := alone.CombinedOutput(); err != nil {

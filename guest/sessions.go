@@ -14,51 +14,49 @@ import (
 	"husk/session"
 )
 
-// MaxSessions bounds the sessions that are open in a guest at the same time.
-// Each costs the guest a command, and the host two goroutines and at most the
-// channel's receive window.
+// MaxSessions limits the streams that are open in a guest at the same time. Each costs the guest a
+// command, and the host two goroutines and at most the channel's receive window.
 const MaxSessions = 32
 
-// Limits of what a session may be asked for.
+// Limits of a request for a stream.
 const (
 	maxArgs     = 1024
 	maxArgBytes = 128 << 10
 )
 
-// Exec is a command to be run beside a container's own, as the same user, in
-// the same namespaces and with the same rights.
+// Exec is a command to run in addition to a container's own process, as the same user, in the same
+// namespaces and with the same capabilities.
 type Exec struct {
 	Container string       `json:"container"`
 	Args      []string     `json:"args"`
-	Env       []string     `json:"env,omitempty"` // beside the container's own
+	Env       []string     `json:"env,omitempty"` // in addition to the container's own
 	TTY       bool         `json:"tty,omitempty"`
 	Stdin     bool         `json:"stdin,omitempty"`
 	Size      session.Size `json:"size,omitzero"` // of the terminal
 	User      string       `json:"user,omitempty"`
-	// WorkingDir is the container's own when empty.
+	// WorkingDir is the container's own if empty.
 	WorkingDir string `json:"workingDir,omitempty"`
 }
 
-// Attach joins a container's own process.
+// Attach connects to a container's own process.
 type Attach struct {
 	Container string       `json:"container"`
-	Stdin     bool         `json:"stdin,omitempty"` // the session writes to the container's input
-	TTY       bool         `json:"tty,omitempty"`   // the session's sizes are the terminal's
+	Stdin     bool         `json:"stdin,omitempty"` // the client writes to the container's input
+	TTY       bool         `json:"tty,omitempty"`   // the client's sizes are the terminal's
 	Size      session.Size `json:"size,omitzero"`
-	Backlog   bool         `json:"backlog,omitempty"` // begin with the latest output before
+	Backlog   bool         `json:"backlog,omitempty"` // begin with the latest output before the attach
 }
 
-// Copy names what is copied out of a container, or where an archive is
-// unpacked in one. Archives are POSIX tar.
+// Copy names what to copy out of a container, or where to unpack an archive in a container.
+// Archives are POSIX tar.
 type Copy struct {
 	Container string `json:"container"`
 	Path      string `json:"path"`
-	// KeepOwners gives what is unpacked the numeric owners of the archive, in
-	// the place of the container's user.
+	// KeepOwners sets the numeric owners in the archive instead of the container's user.
 	KeepOwners bool `json:"keepOwners,omitempty"`
 }
 
-// Validate says what is wrong with an Exec.
+// Validate returns what is wrong with an Exec.
 func (e *Exec) Validate() error {
 	if len(e.Args) == 0 || e.Args[0] == "" {
 		return errors.New("no command")
@@ -82,11 +80,11 @@ func (e *Exec) Validate() error {
 	return nil
 }
 
-// Accept answers a call for a session: it can be done, and the session begins.
+// Accept confirms a call for a stream: the request can be served, and the stream begins.
 type Accept func() (session.Conn, error)
 
-// Exec runs a command. The session that it returns ends with an Exit; when it
-// is closed before, the command is hung up, and killed after a while.
+// Exec runs a command. The stream that it returns ends with an Exit. If it is closed before, the
+// command gets SIGHUP, and is killed after a while.
 func (c *Client) Exec(ctx context.Context, e Exec) (session.Conn, error) {
 	if err := e.Validate(); err != nil {
 		return nil, errorf(CodeInvalid, "exec: %v", err)
@@ -94,16 +92,16 @@ func (c *Client) Exec(ctx context.Context, e Exec) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callExec, Exec: &e})
 }
 
-// Attach joins a container's own process: its output from now on, and its
-// input if it was started with one, until it has ended for good. Closing the
-// session leaves it running. One that takes nothing for a while, so that it
-// would hold up the container, is ended with CodeSlow.
+// Attach connects to a container's own process: to its output from now on, and to its input if it
+// has one, until the container has ended for good. Closing the stream does not stop the container.
+// A client that reads nothing for a while would block the container, so its stream is ended with
+// CodeSlow.
 func (c *Client) Attach(ctx context.Context, a Attach) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callAttach, Attach: &a})
 }
 
-// Forward connects to a TCP port in the pod: on its loopback, and on its own
-// address if nothing listens there.
+// Forward connects to a TCP port in the pod: on its loopback address, and on its own address if
+// nothing listens there.
 func (c *Client) Forward(ctx context.Context, port int) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callForward, Port: port})
 }
@@ -118,16 +116,16 @@ func (c *Client) CopyIn(ctx context.Context, where Copy) (session.Conn, error) {
 	return c.begin(ctx, request{Call: callCopyIn, Copy: &where})
 }
 
-// Sessions counts those that are open.
+// Sessions returns the number of open streams.
 func (c *Client) Sessions() int { return len(c.sessions) }
 
-// begin opens a stream for a session and waits for the guest to agree. Only
-// that is held to ctx: the session lasts until it is closed, or the channel is.
+// begin opens a stream and waits until the guest agrees. Only that is limited by ctx: the stream
+// lasts until it or the channel is closed.
 func (c *Client) begin(ctx context.Context, req request) (_ session.Conn, err error) {
 	select {
 	case c.sessions <- struct{}{}:
 	default:
-		return nil, errorf(CodeBusy, "the pod has %d sessions open, as many as it may", MaxSessions)
+		return nil, errorf(CodeBusy, "the pod has %d open sessions, which is the limit; close one and retry", MaxSessions)
 	}
 	release := func() { <-c.sessions }
 	defer func() {
@@ -151,8 +149,7 @@ func (c *Client) begin(ctx context.Context, req request) (_ session.Conn, err er
 		stream.Close()
 		return nil, err
 	}
-	// A command may say nothing for hours; who may wait how long is decided
-	// where the session is relayed.
+	// A command may be silent for hours. The relay of the stream decides how long to wait.
 	if err = stream.SetDeadline(time.Time{}); err != nil {
 		stream.Close()
 		return nil, err
@@ -160,15 +157,15 @@ func (c *Client) begin(ctx context.Context, req request) (_ session.Conn, err er
 	return &hostSession{Stream: session.NewStream(stream), release: release}, nil
 }
 
-// hostSession is a session as the host has it: what the guest sends is looked
-// at before anybody else sees it.
+// hostSession is the host's side of a stream. It checks what the guest sends before anything else
+// sees it.
 type hostSession struct {
 	*session.Stream
 	once    sync.Once
 	release func()
 }
 
-// Close ends the session and gives its place free.
+// Close ends the stream and frees its slot.
 func (s *hostSession) Close() error {
 	s.once.Do(s.release)
 	return s.Stream.Close()
@@ -195,7 +192,7 @@ func (s *hostSession) Receive() (session.Frame, error) {
 	return f, err
 }
 
-// serveInteractive answers a call whose stream becomes a session.
+// serveInteractive serves a call whose stream becomes an interactive stream.
 func serveInteractive(ctx context.Context, stream *yamux.Stream, req request, h Handler, answer func(reply, error) error) {
 	var conn *session.Stream
 	accept := func() (session.Conn, error) {
@@ -222,25 +219,25 @@ func serveInteractive(ctx context.Context, stream *yamux.Stream, req request, h 
 	case req.Call == callCopyIn && req.Copy != nil:
 		err = h.CopyIn(ctx, *req.Copy, accept)
 	default:
-		err = errorf(CodeInvalid, "%s: nothing is asked for", req.Call)
+		err = errorf(CodeInvalid, "%s: the request has no parameters", req.Call)
 	}
 	switch {
 	case conn != nil && err == nil:
 		lastRead(stream)
-	case conn == nil && err == nil: // the host has gone before it was answered
+	case conn == nil && err == nil: // the host has gone before the response
 	case conn == nil:
 		_ = answer(reply{}, err) //nolint:errcheck // as below
 	default:
 		e := asCallError(err)
 		stream.SetWriteDeadline(time.Now().Add(callTimeout))
-		_ = session.SendFault(conn, session.Fault{Code: e.Code, Detail: e.Message}) //nolint:errcheck // a host that has gone misses nothing
+		_ = session.SendFault(conn, session.Fault{Code: e.Code, Detail: e.Message}) //nolint:errcheck // the host may have gone
 		lastRead(stream)
 	}
 }
 
-// lastRead waits until the host closes its side, which it does once it has read
-// the end, or until the channel is gone. A stream that is closed here is reset
-// after a while, and what a slow reader has not taken yet would be lost.
+// lastRead waits until the host closes its side, which it does once it has read the end, or until
+// the channel is gone. A stream that is closed here is reset after a while, and a slow reader would
+// lose what it has not read yet.
 func lastRead(stream *yamux.Stream) {
 	_ = stream.SetReadDeadline(time.Time{})
 	_, _ = io.Copy(io.Discard, stream)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// signals by name, as images write them in STOPSIGNAL. Numbers are Linux's on
-// x86 and arm; husk's guests always run Linux.
+// signals by name, as images write them in STOPSIGNAL. Numbers are Linux's on x86 and arm, because
+// guests always run Linux.
 var signals = map[string]int{
 	"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "IOT": 6, "BUS": 7, "FPE": 8, "KILL": 9,
 	"USR1": 10, "SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "STKFLT": 16, "CHLD": 17, "CONT": 18,
@@ -21,7 +21,7 @@ const (
 	sigRTMax = 64
 )
 
-// ParseSignal understands "", "15", "TERM", "SIGTERM" and "SIGRTMIN+3".
+// ParseSignal parses "", "15", "TERM", "SIGTERM" and "SIGRTMIN+3".
 func ParseSignal(s string) (int, error) {
 	if s == "" {
 		return sigTerm, nil

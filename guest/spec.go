@@ -12,15 +12,15 @@ const (
 	RestartNever     = "Never"
 )
 
-// Backoff between restarts of a container unless the spec says otherwise.
+// Backoff between restarts of a container, unless the spec sets it.
 const (
 	DefaultBackoffBase  = time.Second
 	DefaultBackoffMax   = 5 * time.Minute
-	DefaultBackoffReset = 10 * time.Minute // of a stable run
+	DefaultBackoffReset = 10 * time.Minute // after a stable run of this length
 )
 
-// Spec is everything a guest must know to run its pod. It is sent once per
-// boot and never changes.
+// Spec is everything that a guest must know to run its pod. It is sent once per boot and never
+// changes.
 type Spec struct {
 	PodID          string      `json:"podID"`
 	Hostname       string      `json:"hostname"`
@@ -32,15 +32,15 @@ type Spec struct {
 	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
 }
 
-// Backoff is the delay before a restart: Base, doubled up to Max, starting
-// again at Base after a run of at least ResetAfter. Zero means the default.
+// Backoff is the delay before a restart: Base, doubled up to Max. It starts at Base again after a
+// run of at least ResetAfter. Zero means the default.
 type Backoff struct {
 	BaseMillis       int64 `json:"baseMillis,omitempty"`
 	MaxMillis        int64 `json:"maxMillis,omitempty"`
 	ResetAfterMillis int64 `json:"resetAfterMillis,omitempty"`
 }
 
-// Network is the configuration of the pod's one network card.
+// Network is the configuration of the pod's only network card.
 type Network struct {
 	MAC         string       `json:"mac"`
 	Address     netip.Prefix `json:"address"`
@@ -58,28 +58,28 @@ type Volume struct {
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
-// Container is one container, its arguments already merged from image and pod.
+// Container is one container. Its arguments are already merged from image and pod.
 type Container struct {
 	Name        string   `json:"name"`
 	ImageSerial string   `json:"imageSerial"` // virtio-blk serial of the squashfs disk; containers may share one
 	Args        []string `json:"args"`        // Args[0] is looked up in the container's own PATH
 	Env         []string `json:"env,omitempty"`
 	WorkingDir  string   `json:"workingDir,omitempty"` // "": /
-	// User is "", "uid", "uid:gid", "name" or "name:group", resolved in the
-	// guest against the image's own /etc/passwd and /etc/group.
+	// User is "", "uid", "uid:gid", "name" or "name:group", resolved in the guest with the image's
+	// own /etc/passwd and /etc/group.
 	User       string  `json:"user,omitempty"`
 	StopSignal string  `json:"stopSignal,omitempty"` // "": SIGTERM
 	Files      []File  `json:"files,omitempty"`
 	Mounts     []Mount `json:"mounts,omitempty"`
-	// Stdin keeps an input open into which attached sessions write. Without it
-	// the input is empty; with StdinOnce it ends with the first such session.
+	// Stdin keeps an input open to which attached clients write. Without it, the input is empty.
+	// With StdinOnce it ends with the first such client.
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	// TTY makes input and both outputs one terminal.
 	TTY bool `json:"tty,omitempty"`
 }
 
-// File is injected into a container's root file system before it starts.
+// File is written to a container's root file system before it starts.
 type File struct {
 	Path    string `json:"path"`
 	Content []byte `json:"content,omitempty"`
@@ -88,10 +88,10 @@ type File struct {
 	GID     uint32 `json:"gid,omitempty"`
 }
 
-// Mount puts a volume, or a part of it, into a container.
+// Mount mounts a volume, or a part of it, in a container.
 type Mount struct {
 	Volume   string `json:"volume"`
 	Path     string `json:"path"`
-	SubPath  string `json:"subPath,omitempty"` // resolved inside the volume, made if missing
+	SubPath  string `json:"subPath,omitempty"` // resolved inside the volume, created if missing
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }

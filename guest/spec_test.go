@@ -18,14 +18,14 @@ func TestSpecsAreValidated(t *testing.T) {
 		{"no command", func(s *Spec) { s.Containers[0].Args = nil }, "no command"},
 		{"policy", func(s *Spec) { s.RestartPolicy = "always" }, `restartPolicy "always"`},
 		{"hostname", func(s *Spec) { s.Hostname = "a b" }, "hostname"},
-		{"name twice", func(s *Spec) { s.Containers = append(s.Containers, s.Containers[0]) }, "given twice"},
+		{"name twice", func(s *Spec) { s.Containers = append(s.Containers, s.Containers[0]) }, "duplicate name"},
 		{"path in name", func(s *Spec) { s.Containers[0].Name = "../x" }, "name"},
 		{"path in serial", func(s *Spec) { s.Containers[0].ImageSerial = "../x" }, "serial"},
 		{"long serial", func(s *Spec) { s.Containers[0].ImageSerial = strings.Repeat("x", 21) }, "serial"},
 		{"env", func(s *Spec) { s.Containers[0].Env = []string{"=x"} }, "env"},
 		{"signal", func(s *Spec) { s.Containers[0].StopSignal = "SIGNOTHING" }, "signal"},
-		{"an input that ends, and is not there", func(s *Spec) { s.Containers[0].StdinOnce = true }, "stdinOnce"},
-		{"an input", func(s *Spec) {
+		{"stdinOnce without stdin", func(s *Spec) { s.Containers[0].StdinOnce = true }, "stdinOnce"},
+		{"stdin", func(s *Spec) {
 			s.Containers[0].Stdin, s.Containers[0].StdinOnce, s.Containers[0].TTY = true, true, true
 		}, ""},
 		{"unknown volume", func(s *Spec) { s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}} }, "no volume"},
@@ -37,7 +37,7 @@ func TestSpecsAreValidated(t *testing.T) {
 			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}
 			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
 			s.Containers[0].Files = []File{{Path: "/v/sub/../x"}}
-		}, "lies in the volume"},
+		}, "is in the volume"},
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
 		{"relative file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "etc/x"}} }, "not an absolute path"},
 		{"set-user-ID file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "/x", Mode: 0o104755}} }, "mode"},

@@ -9,13 +9,12 @@ import (
 // Limits of the lists in Stats.
 const maxDisks = maxContainers + maxVolumes
 
-// Stats is what a pod uses, as its own kernel counts it. Counters count from
-// the boot of the guest, or from the start of a container's run; a reader who
-// wants rates takes the difference of two. Nothing in it is to be billed by:
-// who is root in the guest may make it say anything.
+// Stats is the resource usage of a pod, as its own kernel counts it. Counters start at the boot of
+// the guest or at the start of a container's run; rates are the difference between two samples. Do
+// not bill by these values: root in the guest can forge them.
 type Stats struct {
 	At         time.Time        `json:"at"`
-	BootID     string           `json:"bootID"` // counters start anew with it
+	BootID     string           `json:"bootID"` // counters start again with it
 	Pod        PodStats         `json:"pod"`
 	Containers []ContainerStats `json:"containers,omitempty"`
 	Disks      []DiskStats      `json:"disks,omitempty"`
@@ -24,33 +23,32 @@ type Stats struct {
 // PodStats is the whole machine.
 type PodStats struct {
 	CPUs            int      `json:"cpus"`
-	CPUMicros       uint64   `json:"cpuMicros"`       // spent, of all processors together
+	CPUMicros       uint64   `json:"cpuMicros"`       // used, all processors together
 	MemoryTotal     uint64   `json:"memoryTotal"`     // bytes
-	MemoryAvailable uint64   `json:"memoryAvailable"` // bytes that could be had without swapping
+	MemoryAvailable uint64   `json:"memoryAvailable"` // bytes available without swapping
 	MemoryCached    uint64   `json:"memoryCached"`    // bytes
 	RxBytes         uint64   `json:"rxBytes"`
 	TxBytes         uint64   `json:"txBytes"`
 	RxPackets       uint64   `json:"rxPackets"`
 	TxPackets       uint64   `json:"txPackets"`
-	OOMKills        uint64   `json:"oomKills,omitempty"` // processes that the kernel has killed for want of memory
+	OOMKills        uint64   `json:"oomKills,omitempty"` // processes that the kernel killed because memory was insufficient
 	Pressure        Pressure `json:"pressure,omitzero"`
 }
 
-// Pressure is the share of the last ten seconds in which some process waited
-// for a resource, in hundredths of a percent. It is nil where the kernel does
-// not count it.
+// Pressure is the share of the last ten seconds in which some process waited for a resource, in
+// hundredths of a percent. It is nil if the kernel does not count it.
 type Pressure struct {
 	CPU    *int `json:"cpu,omitempty"`
 	Memory *int `json:"memory,omitempty"`
 	IO     *int `json:"io,omitempty"`
 }
 
-// ContainerStats is one container that runs.
+// ContainerStats is one running container.
 type ContainerStats struct {
 	Name         string `json:"name"`
 	CPUMicros    uint64 `json:"cpuMicros"`
-	MemoryBytes  uint64 `json:"memoryBytes"`  // all that is charged to it, page cache included
-	MemoryCached uint64 `json:"memoryCached"` // of that, page cache
+	MemoryBytes  uint64 `json:"memoryBytes"`  // all memory charged to it, including page cache
+	MemoryCached uint64 `json:"memoryCached"` // the page cache in it
 	Processes    uint64 `json:"processes"`
 	OOMKills     uint64 `json:"oomKills"`
 }
@@ -88,7 +86,7 @@ func (s *Stats) check() error {
 			return err
 		}
 		if seen[c.Name] {
-			return fmt.Errorf("container %s: given twice", c.Name)
+			return fmt.Errorf("container %s: duplicate name", c.Name)
 		}
 		seen[c.Name] = true
 	}

@@ -4,7 +4,7 @@ import "time"
 
 // Phases of a pod.
 const (
-	PhaseWaiting   = "waiting" // no spec yet, or disks and network being set up
+	PhaseWaiting   = "waiting" // no spec yet, or disks and network are being set up
 	PhaseRunning   = "running"
 	PhaseSucceeded = "succeeded"
 	PhaseFailed    = "failed"
@@ -20,52 +20,51 @@ const (
 
 // Reasons of a container's state.
 const (
-	ReasonStartError = "StartError" // never ran: no such command, user, directory, …
+	ReasonStartError = "StartError" // never ran, because the command, user or directory does not exist or similar
 	ReasonCompleted  = "Completed"  // exit code 0
 	ReasonError      = "Error"      // any other exit code, or a signal
 	ReasonOOMKilled  = "OOMKilled"
 	ReasonBackOff    = "BackOff" // waits for its next restart
 )
 
-// Hello says who is at the other end.
+// Hello identifies the guest.
 type Hello struct {
 	Protocol int    `json:"protocol"`
-	BootID   string `json:"bootID"`  // random per boot; revisions and log sequences start anew with it
+	BootID   string `json:"bootID"`  // random per boot; revisions and log sequences start again with it
 	Started  bool   `json:"started"` // a spec was accepted in this boot
-	// Milliseconds since the guest's kernel booted, for benchmarks: when
-	// husk-init came up, and now.
+	// Milliseconds from the boot of the guest's kernel to the start of husk-init, and to now, for
+	// benchmarks.
 	InitUpMillis int64 `json:"initUpMillis"`
 	UptimeMillis int64 `json:"uptimeMillis"`
 }
 
-// Status is what became of the spec.
+// Status is the state of the pod.
 type Status struct {
-	Revision uint64 `json:"revision"` // grows with every change, starts at 1 in each boot
+	Revision uint64 `json:"revision"` // increases with every change, starts at 1 in each boot
 	BootID   string `json:"bootID"`
 	Phase    string `json:"phase"`
 	Error    string `json:"error,omitempty"` // why the pod as a whole failed
-	// Stopped: all containers have ended, volumes are unmounted, and the guest
-	// powers off once a host has read this (or after a short wait).
+	// Stopped: all containers have ended and volumes are unmounted. The guest powers off once a
+	// host has read this, or after a short wait.
 	Stopped    bool              `json:"stopped,omitempty"`
 	Containers []ContainerStatus `json:"containers,omitempty"`
 }
 
-// ContainerStatus is the state of one container. ExitCode, Signal, OOMKilled
-// and FinishedAt tell of the run that ended if State is exited, and in waiting
-// of the one before.
+// ContainerStatus is the state of one container. ExitCode, Signal, OOMKilled and FinishedAt
+// describe the run that ended if State is exited, and the previous run if it is waiting.
 type ContainerStatus struct {
 	Name          string    `json:"name"`
 	State         string    `json:"state"`
 	Reason        string    `json:"reason,omitempty"`
 	Message       string    `json:"message,omitempty"`
-	ExitCode      int       `json:"exitCode"`         // 128+n when killed by signal n; 127 and 126 as in a shell
-	Signal        int       `json:"signal,omitempty"` // that killed it
+	ExitCode      int       `json:"exitCode"`         // 128+n if killed by signal n; 127 and 126 as in a shell
+	Signal        int       `json:"signal,omitempty"` // the signal that killed it
 	Restarts      int       `json:"restarts"`
 	StartedAt     time.Time `json:"startedAt,omitzero"`
 	FinishedAt    time.Time `json:"finishedAt,omitzero"`
 	NextRestartAt time.Time `json:"nextRestartAt,omitzero"`
 	OOMKilled     bool      `json:"oomKilled,omitempty"`
-	LastExitCode  *int      `json:"lastExitCode,omitempty"` // of the latest run that ended, whatever the state
+	LastExitCode  *int      `json:"lastExitCode,omitempty"` // of the latest run that ended, in every state
 }
 
 // Streams of a container's output.
@@ -74,13 +73,12 @@ const (
 	Stderr = "stderr"
 )
 
-// LogEntry is one line of a container's output, or a part of one that is
-// longer than MaxLogLine.
+// LogEntry is one line of a container's output, or a part of a line longer than MaxLogLine.
 type LogEntry struct {
 	Seq     uint64    `json:"seq"` // increases by one per entry of a container, across its restarts
 	Time    time.Time `json:"time"`
 	Stream  string    `json:"stream"`
-	Partial bool      `json:"partial,omitempty"` // the line goes on in the stream's next entry
-	Dropped uint64    `json:"dropped,omitempty"` // entries lost just before this one
+	Partial bool      `json:"partial,omitempty"` // the line continues in the stream's next entry
+	Dropped uint64    `json:"dropped,omitempty"` // entries lost immediately before this one
 	Line    []byte    `json:"line"`              // without its newline
 }

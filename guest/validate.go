@@ -10,12 +10,12 @@ import (
 	"unicode"
 )
 
-// Limits of a spec and of what a guest may answer.
+// Limits of a spec and of a guest's responses.
 const (
 	maxContainers = 32
 	maxVolumes    = 32
 	maxName       = 63
-	maxSerial     = 20 // virtio-blk has no room for more
+	maxSerial     = 20 // the limit of virtio-blk
 	maxPath       = 4095
 	maxText       = 1024 // bytes of a message or reason
 	maxBootID     = 64
@@ -24,8 +24,8 @@ const (
 	maxBackoff    = 24 * 60 * 60 * 1000 // milliseconds
 )
 
-// Validate says what is wrong with a spec. Both ends use it: the host for the
-// better message, the guest for its own safety.
+// Validate returns what is wrong with a spec. Both ends use it: the host for a better message, the
+// guest for its own safety.
 func (s *Spec) Validate() error {
 	if err := s.validate(); err != nil {
 		return fmt.Errorf("pod spec: %w", err)
@@ -64,7 +64,7 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("volume: %w", err)
 		}
 		if volumes[v.Name] {
-			return fmt.Errorf("volume %s: given twice", v.Name)
+			return fmt.Errorf("volume %s: duplicate name", v.Name)
 		}
 		volumes[v.Name] = true
 		if err := checkSerial(v.Serial); err != nil {
@@ -84,7 +84,7 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("container: %w", err)
 		}
 		if names[c.Name] {
-			return fmt.Errorf("container %s: given twice", c.Name)
+			return fmt.Errorf("container %s: duplicate name", c.Name)
 		}
 		names[c.Name] = true
 		if err := c.validate(volumes); err != nil {
@@ -149,7 +149,7 @@ func (c *Container) validate(volumes map[string]bool) error {
 		return err
 	}
 	if c.StdinOnce && !c.Stdin {
-		return errors.New("stdinOnce: there is no stdin")
+		return errors.New("stdinOnce: requires stdin")
 	}
 	mounts := map[string]bool{}
 	for _, m := range c.Mounts {
@@ -164,7 +164,7 @@ func (c *Container) validate(volumes map[string]bool) error {
 			return errors.New("mount: a volume cannot be the root")
 		}
 		if mounts[p] {
-			return fmt.Errorf("mount %s: given twice", p)
+			return fmt.Errorf("mount %s: duplicate path", p)
 		}
 		mounts[p] = true
 		if len(m.SubPath) > maxPath || strings.ContainsRune(m.SubPath, 0) {
@@ -185,7 +185,7 @@ func (c *Container) validate(volumes map[string]bool) error {
 		// Files are part of the container, never of a volume.
 		for dir := p; dir != "/"; dir = path.Dir(dir) {
 			if mounts[dir] {
-				return fmt.Errorf("file %s: lies in the volume mounted at %s", f.Path, dir)
+				return fmt.Errorf("file %s: is in the volume mounted at %s", f.Path, dir)
 			}
 		}
 	}
@@ -222,8 +222,8 @@ func checkPath(s string) error {
 	return nil
 }
 
-// check validates what a hostile guest answered. Text is made harmless, all
-// else is refused.
+// check validates the response of a hostile guest. It makes text harmless and refuses everything
+// else that is invalid.
 func (r *reply) check() error {
 	if r.Error != nil {
 		r.Error.Code, r.Error.Message = printable(r.Error.Code), printable(r.Error.Message)
@@ -279,7 +279,7 @@ func (s *Status) check() error {
 			return err
 		}
 		if seen[c.Name] {
-			return fmt.Errorf("container %s: given twice", c.Name)
+			return fmt.Errorf("container %s: duplicate name", c.Name)
 		}
 		seen[c.Name] = true
 		switch c.State {
@@ -298,7 +298,7 @@ func (s *Status) check() error {
 
 func exitCode(n int) bool { return n >= 0 && n <= maxExitCode }
 
-// printable bounds a guest's text and takes out what a terminal would obey.
+// printable limits a guest's text and removes control characters, which a terminal would execute.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -316,5 +316,5 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
-// Canonical is the spec's one encoding, by which two specs are compared.
+// Canonical returns the spec's only encoding, by which two specs are compared.
 func (s *Spec) Canonical() ([]byte, error) { return json.Marshal(s) }

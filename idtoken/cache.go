@@ -7,29 +7,29 @@ import (
 )
 
 const (
-	keysFresh   = 10 * time.Minute // then the keys are read again
-	keysUsable  = time.Hour        // as long the last good keys do if they cannot be read
-	placeKept   = time.Hour        // then the issuer is asked again where its keys are
-	askInterval = 10 * time.Second // between two readings, whatever tokens ask for
-	maxIssuers  = 1000             // then the one unused for the longest time is forgotten
+	keysFresh   = 10 * time.Minute // after which the keys are read again
+	keysUsable  = time.Hour        // how long the last valid keys are used if they cannot be read again
+	placeKept   = time.Hour        // after which the URL of the keys is read again
+	askInterval = 10 * time.Second // between two requests for keys, whatever tokens contain
+	maxIssuers  = 1000             // above this, the least recently used one is removed
 )
 
-// source is an issuer and what is known of its keys.
+// source is an issuer and its cached keys.
 type source struct {
 	issuer string
-	turn   chan struct{} // full while somebody asks the issuer
+	turn   chan struct{} // full while a goroutine asks the issuer
 	used   time.Time     // guarded by Verifier.mu
 
 	mu       sync.Mutex
 	keys     []key
-	readAt   time.Time // of keys; zero before the first
+	readAt   time.Time // when keys were read; zero before the first time
 	places   places
-	placedAt time.Time // of places
-	askedAt  time.Time // when the last reading ended, well or not
-	err      error     // what it ended in
+	placedAt time.Time // when places were read
+	askedAt  time.Time // when the last attempt ended, successful or not
+	err      error     // the error of the last attempt
 }
 
-// source returns what is known of an issuer.
+// source returns the cache entry of an issuer.
 func (v *Verifier) source(issuer string) *source {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -51,8 +51,9 @@ func (v *Verifier) source(issuer string) *source {
 	return s
 }
 
-// known returns keys that do without asking. ask tells that the issuer should be asked, of which usable keys may be the result as well.
-// With missing, the keys that are there have been tried and do not do.
+// known returns keys that can be used without asking the issuer. ask reports whether the issuer
+// should be asked, which can also find usable keys. With missing, the cached keys were tried and
+// none matched.
 func (s *source) known(now time.Time, missing bool) (keys []key, ask bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,21 +67,21 @@ func (s *source) known(now time.Time, missing bool) (keys []key, ask bool, err e
 		return keys, false, nil
 	case !asked:
 		return keys, true, nil
-	case missing || keys == nil: // what was asked just now decides
+	case missing || keys == nil: // the last attempt was just now, so its result counts
 		return keys, false, s.err
 	default:
 		return keys, false, nil
 	}
 }
 
-// keys returns an issuer's keys. With missing, the keys of an earlier call did not do, and newer ones are wanted if the issuer may be
-// asked again. It returns an *IssuerError.
+// keys returns an issuer's keys. With missing, no key of an earlier call matched, and the issuer is
+// asked for newer ones if that is allowed again. It returns an *IssuerError.
 func (v *Verifier) keys(ctx context.Context, s *source, missing bool) ([]key, error) {
 	keys, ask, err := s.known(v.now(), missing)
 	if !ask {
 		return keys, err
 	}
-	if keys != nil && !missing { // they do while another asks
+	if keys != nil && !missing { // usable while another goroutine asks
 		select {
 		case s.turn <- struct{}{}:
 		default:
@@ -94,7 +95,7 @@ func (v *Verifier) keys(ctx context.Context, s *source, missing bool) ([]key, er
 		}
 	}
 	defer func() { <-s.turn }()
-	if keys, ask, err = s.known(v.now(), missing); !ask { // another has asked meanwhile
+	if keys, ask, err = s.known(v.now(), missing); !ask { // another goroutine has asked in the meantime
 		return keys, err
 	}
 	v.refresh(ctx, s)
@@ -102,7 +103,7 @@ func (v *Verifier) keys(ctx context.Context, s *source, missing bool) ([]key, er
 	return keys, err
 }
 
-// refresh asks the issuer and keeps the outcome. The caller has the turn.
+// refresh asks the issuer and stores the result. The caller has the turn.
 func (v *Verifier) refresh(ctx context.Context, s *source) {
 	s.mu.Lock()
 	at := s.places
@@ -117,14 +118,14 @@ func (v *Verifier) refresh(ctx context.Context, s *source) {
 	defer s.mu.Unlock()
 	s.askedAt, s.err = v.now(), err
 	if err != nil {
-		s.places = places{} // perhaps the keys have moved
-		v.log.Warn("keys of an issuer were not read", "issuer", s.issuer, "kept", len(s.keys), "error", err)
+		s.places = places{} // the keys may have moved
+		v.log.Warn("keys of an issuer not read", "issuer", s.issuer, "kept", len(s.keys), "error", err)
 		return
 	}
 	s.keep(found, v.now(), at.keys == "")
 }
 
-// keep notes what an issuer has answered. The caller holds s.mu.
+// keep stores an issuer's response. The caller holds s.mu.
 func (s *source) keep(found answer, now time.Time, discovered bool) {
 	s.keys, s.readAt, s.askedAt, s.err = found.keys, now, now, nil
 	if discovered {
@@ -132,14 +133,15 @@ func (s *source) keep(found answer, now time.Time, discovered bool) {
 	}
 }
 
-// answer is what an issuer says.
+// answer is an issuer's response.
 type answer struct {
 	places places
 	keys   []key
 }
 
-// ask reads an issuer's keys, after asking where they are unless that is known. It goes on when the caller has gone: the answer is for
-// all, and somebody who hangs up must not use up the turn of the others.
+// ask reads an issuer's keys, and before that their URL unless it is known. It continues when the
+// caller has gone: the result is for all callers, and a caller that disconnects must not use up the
+// turn of the others.
 func (v *Verifier) ask(ctx context.Context, issuer string, at places) (answer, error) {
 	if err := checkIssuer(issuer); err != nil {
 		return answer{}, err

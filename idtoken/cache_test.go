@@ -157,7 +157,7 @@ func TestACallerWhoHangsUpDoesNotUseUpTheTurnOfOthers(t *testing.T) {
 		t.Errorf("the next: %v", err)
 	}
 	src := v.source("https://issuer.example.com")
-	src.turn <- struct{}{} // another asks, and takes long
+	src.turn <- struct{}{} // another caller is asking, which takes long
 	if _, err := v.keys(gone, src, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("who waits and has gone: %v", err)
 	}
@@ -209,19 +209,19 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 		"another loopback":    {"http://127.0.0.2:" + port, "does not connect to", true},
 		"nobody there":        {closed.URL, "does not answer", false},
 		"no discovery":        {other.url + "/nothing", "status 404", true},
-		"of another issuer":   {made(func(i *issuer) { i.document = `{"issuer":"` + other.url + `","jwks_uri":"` + other.url + `/keys"}` }), "to the letter", true},
-		"a slash too many":    {other.url + "/", "to the letter", true},
-		"no JSON":             {made(func(i *issuer) { i.document = "<html>" }), "not JSON", true},
-		"ambiguous":           {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","issuer":"x"}` }), "not JSON", true},
+		"of another issuer":   {made(func(i *issuer) { i.document = `{"issuer":"` + other.url + `","jwks_uri":"` + other.url + `/keys"}` }), "exactly equal", true},
+		"a slash too many":    {other.url + "/", "exactly equal", true},
+		"no JSON":             {made(func(i *issuer) { i.document = "<html>" }), "not valid JSON", true},
+		"ambiguous":           {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","issuer":"x"}` }), "not valid JSON", true},
 		"huge discovery":      {made(func(i *issuer) { i.document = strings.Repeat(" ", 2<<20) }), "longer than", true},
 		"no URL of keys":      {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `"}` }), "jwks_uri", true},
 		"keys inside": {made(func(i *issuer) {
 			i.document = `{"issuer":"` + i.url + `","jwks_uri":"http://127.0.0.2:` + port + `/keys"}`
 		}), "does not connect to", true},
 		"keys in a file":       {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
-		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "cannot be used", true},
-		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "cannot be used", true},
-		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "cannot be used", true},
+		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
+		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
+		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
 		"keys not answered":    {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
 		"keys forbidden":       {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
@@ -234,7 +234,7 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 			}
 		})
 	}
-	// What was refused by its address was not asked.
+	// An issuer that was refused because of its address was not asked.
 	if n := other.count(keysPath); n != 0 {
 		t.Errorf("keys were asked for %d times", n)
 	}

@@ -11,27 +11,28 @@ import (
 )
 
 const (
-	// leeway is what the issuer's clock and ours may differ by.
+	// leeway is by how much the issuer's clock may differ from the server's.
 	leeway = 30 * time.Second
 	// maxSubject is in ASCII characters (OpenID Connect Core §2).
 	maxSubject = 255
-	// maxText bounds the other texts, in bytes.
+	// maxText limits the other texts, in bytes.
 	maxText = 1 << 10
 )
 
-// Claims are what a verified token says. Email and Name are what the issuer says and prove nothing: authorise by Issuer and Subject, or
-// by what else the issuer is trusted to say in Raw.
+// Claims are the claims of a verified token. Email and Name are only informative: authorize by
+// Issuer and Subject, or by other claims in Raw for which the issuer is trusted.
 type Claims struct {
 	Issuer        string
 	Subject       string // unique at the issuer; printable ASCII
-	Email         string // "" if not given
+	Email         string // "" if missing
 	EmailVerified bool
-	Name          string // "" if not given
+	Name          string // "" if missing
 	Expires       time.Time
 	Raw           map[string]any // all claims as encoding/json decodes them, numbers as json.Number
 }
 
-// check judges what a token says; it is believed only after the signature. It returns a *RefusedError.
+// check checks a token's claims. They can only be trusted after the signature is verified. It
+// returns a *RefusedError.
 func check(c map[string]any, issuer, clientID string, now time.Time) (Claims, error) {
 	none := Claims{}
 	if iss, _ := c["iss"].(string); iss == "" || iss != issuer {
@@ -60,7 +61,8 @@ func check(c map[string]any, issuer, clientID string, now time.Time) (Claims, er
 	return out, nil
 }
 
-// checkAudience wants the token made for the client (OpenID Connect Core §3.1.3.7, 3 to 5).
+// checkAudience checks that the token was made for the client (OpenID Connect Core §3.1.3.7, 3 to
+// 5).
 func checkAudience(c map[string]any, clientID string) error {
 	var audiences []any
 	switch aud := c["aud"].(type) {
@@ -73,7 +75,7 @@ func checkAudience(c map[string]any, clientID string) error {
 		return refuse("it is made for another client", fmt.Errorf("aud is %q", c["aud"]))
 	}
 	if len(audiences) > 1 && c["azp"] != clientID {
-		return refuse("it is made for several clients, and this is not the one it was given to", fmt.Errorf("azp is %q", c["azp"]))
+		return refuse("it is made for several clients, and was issued to another one", fmt.Errorf("azp is %q", c["azp"]))
 	}
 	return nil
 }
@@ -88,26 +90,27 @@ func checkTimes(c map[string]any, now time.Time) (time.Time, error) {
 		}
 		at, err := numericDate(v)
 		if err != nil {
-			return time.Time{}, refuse(fmt.Sprintf("its %q is no time", name), err)
+			return time.Time{}, refuse(fmt.Sprintf("its %q is not a time", name), err)
 		}
 		times[name] = at
 	}
 	expires, given := times["exp"]
 	switch {
 	case !given:
-		return time.Time{}, refuse("it does not say when it expires", nil)
+		return time.Time{}, refuse("it has no expiry time", nil)
 	case !now.Before(expires.Add(leeway)):
 		return time.Time{}, refuse("it has expired", nil)
 	}
-	for _, name := range []string{"iat", "nbf"} { // the zero time of one that is not given is past
+	for _, name := range []string{"iat", "nbf"} { // a missing one is the zero time, which is past
 		if now.Before(times[name].Add(-leeway)) {
-			return time.Time{}, refuse("it is not valid yet; compare the clocks", nil)
+			return time.Time{}, refuse("it is not valid yet; check the clocks of the issuer and the server", nil)
 		}
 	}
 	return expires, nil
 }
 
-// numericDate reads seconds since 1970, with or without a fraction (RFC 7519 §2), up to the year 9999.
+// numericDate reads seconds since 1970, with or without a fraction (RFC 7519 §2), up to the year
+// 9999.
 func numericDate(v any) (time.Time, error) {
 	number, ok := v.(json.Number)
 	if !ok {
@@ -125,7 +128,7 @@ func numericDate(v any) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*float64(time.Second))), nil
 }
 
-// text returns a claim that is shown and stored; "" if it is not given.
+// text returns a claim that is shown and stored, or "" if it is missing.
 func text(c map[string]any, name string) (string, error) {
 	v, given := c[name]
 	if !given || v == nil {

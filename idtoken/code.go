@@ -13,16 +13,18 @@ import (
 	"husk/strictjson"
 )
 
-// scopes are what a browser asks an issuer for: an ID token, and what our claims are made of.
+// scopes are what a browser requests from an issuer: an ID token with the claims in Claims.
 const scopes = "openid profile email"
 
-// Authorization is what a browser is sent to an issuer with (RFC 6749, 4.1.1, and RFC 7636, 4.3).
+// Authorization is the request with which a browser is sent to an issuer (RFC 6749, 4.1.1, and RFC
+// 7636, 4.3).
 type Authorization struct {
 	ClientID, RedirectURI, State string
 	Challenge                    string // of PKCE, method S256
 }
 
-// AuthorizationURL is where an issuer logs people in who are at a browser. It returns an *IssuerError.
+// AuthorizationURL returns the URL at which users log in to an issuer in a browser. It returns an
+// *IssuerError.
 func (v *Verifier) AuthorizationURL(ctx context.Context, issuer string, a Authorization) (string, error) {
 	at, err := v.placesOf(ctx, issuer)
 	if err != nil {
@@ -43,13 +45,14 @@ func (v *Verifier) AuthorizationURL(ctx context.Context, issuer string, a Author
 	return u.String(), nil
 }
 
-// Code is what a browser came back with from an issuer.
+// Code is what an issuer sent back through the browser.
 type Code struct {
 	ClientID, Code, Verifier, RedirectURI string
 }
 
-// Redeem asks an issuer for the ID token behind a code (RFC 6749, 4.1.3). The token is still to be verified. It returns a *RefusedError if the issuer
-// does not take the code and an *IssuerError if that cannot be found out.
+// Redeem exchanges a code for the ID token at the issuer (RFC 6749, 4.1.3). The caller must still
+// verify the token. It returns a *RefusedError if the issuer does not accept the code, and an
+// *IssuerError if that cannot be determined.
 func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, error) {
 	at, err := v.placesOf(ctx, issuer)
 	if err != nil {
@@ -76,7 +79,7 @@ func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, e
 		return "", unreachable(issuer, err)
 	}
 	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
-		return "", unreachable(issuer, fmt.Errorf("%s answers %s", at.token, resp.Status))
+		return "", unreachable(issuer, fmt.Errorf("%s responded %s", at.token, resp.Status))
 	}
 	var said struct {
 		IDToken string `json:"id_token"`
@@ -89,13 +92,13 @@ func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, e
 	case resp.StatusCode == http.StatusOK:
 		return "", misconfigured(issuer, "it gives no ID token for a code", err)
 	case err == nil && said.Error == "invalid_grant":
-		return "", refuse("the issuer does not take its code any more; log in once more", nil)
+		return "", refuse("the issuer no longer accepts the code; log in again", nil)
 	default:
 		return "", misconfigured(issuer, fmt.Sprintf("it does not redeem a code (%.100q); husk must be a public client there, with PKCE", said.Error), err)
 	}
 }
 
-// placesOf finds where an issuer can be asked, asking it no more often than for its keys.
+// placesOf returns an issuer's endpoints. It asks for them at most as often as for its keys.
 func (v *Verifier) placesOf(ctx context.Context, issuer string) (places, error) {
 	if err := checkIssuer(issuer); err != nil {
 		return places{}, err
@@ -106,7 +109,7 @@ func (v *Verifier) placesOf(ctx context.Context, issuer string) (places, error) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.places.keys == "" { // its keys of before are still good for a while
+	if s.places.keys == "" { // its previous keys are still valid for a while
 		return places{}, s.err
 	}
 	return s.places, nil

@@ -8,9 +8,9 @@ import (
 	"husk/egress"
 )
 
-// RefusedError says that a token is not good: whoever sent it needs another one.
+// RefusedError means that a token is not valid: its sender needs another one.
 type RefusedError struct {
-	Reason string // may be told to whoever sent the token; quotes nothing of it
+	Reason string // may be shown to the sender of the token; quotes nothing from it
 	Err    error  // the details, for the log; may be nil
 }
 
@@ -22,16 +22,16 @@ func (e *RefusedError) Error() string {
 	return "ID token refused: " + e.Reason
 }
 
-// Unwrap implements errors' interface.
+// Unwrap returns the details.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 func refuse(reason string, err error) error { return &RefusedError{Reason: reason, Err: err} }
 
-// IssuerError says that an issuer's keys could not be had, so that nothing can be said of a token.
+// IssuerError means that an issuer's keys are not available, so a token cannot be checked.
 type IssuerError struct {
 	Issuer string
-	Reason string // may be told to whoever configured the issuer; names no address that they did not
-	// Misconfigured tells an issuer that has to be configured otherwise, or has to change, from one that may answer the next time.
+	Reason string // may be shown to the user who configured the issuer; contains no address that is not in the configuration
+	// Misconfigured means that the configuration or the issuer must change. Otherwise a retry may succeed.
 	Misconfigured bool
 	Err           error // the details, for the log; may be nil
 }
@@ -44,22 +44,23 @@ func (e *IssuerError) Error() string {
 	return fmt.Sprintf("issuer %s: %s", e.Issuer, e.Reason)
 }
 
-// Unwrap implements errors' interface.
+// Unwrap returns the details.
 func (e *IssuerError) Unwrap() error { return e.Err }
 
 func misconfigured(issuer, reason string, err error) error {
 	return &IssuerError{Issuer: issuer, Reason: reason, Misconfigured: true, Err: err}
 }
 
-// unreachable says why an issuer was not reached. A name that leads to a forbidden address is answered as one that leads nowhere: who
-// configures issuers must not learn what the server's DNS answers.
+// unreachable says why an issuer was not reached. A name that resolves to a forbidden address is
+// reported like one that does not resolve: users who configure issuers must not learn what the
+// server's DNS answers.
 func unreachable(issuer string, err error) error {
 	if refused, ok := errors.AsType[*egress.RefusedError](err); ok && refused.Obvious() {
 		return misconfigured(issuer, "it is at an address that this platform does not connect to, or leads to one", err)
 	}
 	reason := "it does not answer, or its name leads to an address that this platform does not connect to"
 	if strings.HasPrefix(issuer, "http:") {
-		reason = "it does not answer, or may not be spoken to without TLS; use an issuer with https"
+		reason = "it does not answer, or may not be reached without TLS; use an issuer with https"
 	}
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: err}
 }

@@ -30,10 +30,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const client = "husk"
 
-// local allows issuers on loopback, in plain HTTP.
+// local allows issuers on loopback, over plain HTTP.
 var local = egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}
 
-// clock is a time that tests move.
+// clock is a time that tests advance.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -53,13 +53,13 @@ func (c *clock) move(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// signer is a key pair under an id.
+// signer is a key pair with an id.
 type signer struct {
 	id, alg string
 	private crypto.Signer
 }
 
-// rsaKey is made once: making one takes long.
+// rsaKey is generated once, because that takes long.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -92,7 +92,7 @@ func (s signer) jwk() jose.JSONWebKey {
 	return jose.JSONWebKey{KeyID: s.id, Use: "sig", Key: s.private.Public()}
 }
 
-// sign makes a token of texts, so that tests can write what no encoder would.
+// sign signs a token made of texts, so that tests can write what no encoder would.
 func (s signer) sign(t testing.TB, header, claims string) string {
 	t.Helper()
 	over := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
@@ -106,7 +106,7 @@ func (s signer) sign(t testing.TB, header, claims string) string {
 
 func (s signer) header() string { return fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"JWT"}`, s.alg, s.id) }
 
-// with are good claims, changed. A nil removes one.
+// with returns valid claims with changes. A nil removes a claim.
 func with(issuer string, now time.Time, changes map[string]any) string {
 	c := map[string]any{"iss": issuer, "aud": client, "sub": "subject", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix()}
 	maps.Copy(c, changes)
@@ -122,15 +122,15 @@ func with(issuer string, now time.Time, changes map[string]any) string {
 	return string(raw)
 }
 
-// issuer is an issuer that tests command.
+// issuer is an issuer that tests control.
 type issuer struct {
 	url string
 
 	mu       sync.Mutex
-	keys     any    // what is published
-	document string // what is discovered, if not the usual
-	status   int    // of the keys' answer, if not 200
-	keysPath string // where keys are, /keys
+	keys     any    // the published keys
+	document string // the discovery document, if not the usual one
+	status   int    // the status of the keys' response, if not 200
+	keysPath string // the path of the keys, /keys
 	asked    map[string]int
 	onAsk    func() // called with each request
 }
@@ -197,7 +197,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reason is what a refusal tells whoever sent the token; it is "" if the token was not refused.
+// reason returns the reason of a refusal, or "" if the token was not refused.
 func reason(err error) string {
 	if refused, ok := err.(*RefusedError); ok { //nolint:errorlint // never wrapped, so that a caller can rely on it
 		return refused.Reason

@@ -19,16 +19,17 @@ import (
 const (
 	maxKeys    = 100  // of an issuer; large ones publish about ten
 	minRSABits = 2048 // RFC 7518 §3.3
-	maxRSABits = 8192 // above, verifying takes long, which is the issuer's choice and our time
+	maxRSABits = 8192 // above this, verification takes long, at the issuer's choice
 )
 
 // key is a public key of an issuer.
 type key struct {
-	id, alg string // alg may be "": any that fits
+	id, alg string // alg may be "": any suitable algorithm
 	public  crypto.PublicKey
 }
 
-// fits tells whether the key is for this algorithm. Curves are part of the algorithm (RFC 7518 §3.4).
+// fits reports whether the key is for this algorithm. Curves are part of the algorithm (RFC 7518
+// §3.4).
 func (k key) fits(alg string) bool {
 	if k.alg != "" && k.alg != alg {
 		return false
@@ -45,7 +46,8 @@ func (k key) fits(alg string) bool {
 	}
 }
 
-// parseKeys reads a JWK set. Keys that we cannot use are left out, as RFC 7517 §5 says; a set without any that we can is an error.
+// parseKeys reads a JWK set. Unsupported keys are ignored, as RFC 7517 §5 says; a set without any
+// supported key is an error.
 func parseKeys(data []byte) ([]key, error) {
 	if err := strictjson.Check(data, maxDepth); err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func parseKeys(data []byte) ([]key, error) {
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
-		return nil, errors.Join(append([]error{errors.New("no key that can be used")}, failures...)...)
+		return nil, errors.Join(append([]error{errors.New("no supported key")}, failures...)...)
 	}
 	return keys, nil
 }
@@ -81,16 +83,16 @@ func parseKey(raw []byte) (key, error) {
 		return key{}, err
 	}
 	if jwk.Use != "" && jwk.Use != "sig" {
-		return key{}, fmt.Errorf("it is for %q", jwk.Use)
+		return key{}, fmt.Errorf("its use is %q", jwk.Use)
 	}
 	switch public := jwk.Key.(type) {
 	case *rsa.PublicKey:
 		if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return key{}, fmt.Errorf("an RSA key of %d bits, not of %d to %d", bits, minRSABits, maxRSABits)
+			return key{}, fmt.Errorf("an RSA key of %d bits; want %d to %d", bits, minRSABits, maxRSABits)
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default: // secrets, private keys
-		return key{}, fmt.Errorf("a %T is no public key to verify with", jwk.Key)
+		return key{}, fmt.Errorf("a %T is not a public key", jwk.Key)
 	}
 	return key{id: jwk.KeyID, alg: jwk.Algorithm, public: jwk.Key}, nil
 }

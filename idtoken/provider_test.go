@@ -13,7 +13,7 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// A real provider, whose tokens are those that its users get by logging in.
+// A real provider, whose tokens are those that users get by logging in.
 func TestTokensOfARealProvider(t *testing.T) {
 	t.Parallel()
 	p := oidcprovider.Start(t)
@@ -46,7 +46,7 @@ func TestTokensOfARealProvider(t *testing.T) {
 		t.Errorf("for another client: %v", err)
 	}
 
-	// The provider gets a new key. The first token signed with it makes us ask.
+	// The provider gets a new key. The first token signed with it causes a request for the keys.
 	if err := p.Rotate(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,8 @@ func TestTokensOfARealProvider(t *testing.T) {
 		t.Errorf("a rotation costs %d requests", n)
 	}
 
-	// It goes down. What was known does for a while, but not for somebody who knows nothing.
+	// The provider goes down. Cached keys can be used for a while, but a verifier without cached
+	// keys cannot verify.
 	p.SetDown(true)
 	later.Store(int64(30 * time.Minute))
 	if _, err := v.Verify(t.Context(), p.Issuer, oidcprovider.Client, rotated); err != nil {

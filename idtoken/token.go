@@ -19,11 +19,12 @@ const (
 	maxDepth = 16       // of the JSON in a token
 )
 
-// algorithms are the signatures that we take: asymmetric, and with keys that fit (keys.go). A shared secret would make whoever can
-// verify able to sign, and "none" is no signature (RFC 8725 §3.1).
+// algorithms are the accepted signatures: asymmetric, with keys of the right kind (keys.go). With a
+// shared secret, everyone who can verify could also sign, and "none" is no signature (RFC 8725
+// §3.1).
 var algorithms = []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"}
 
-// token is a token that was taken apart and not believed yet.
+// token is a parsed token that is not verified yet.
 type token struct {
 	alg, kid  string
 	signed    string // what the signature is over
@@ -31,7 +32,7 @@ type token struct {
 	claims    map[string]any
 }
 
-// parse takes a token apart. It returns a *RefusedError.
+// parse parses a token. It returns a *RefusedError.
 func parse(raw string) (*token, error) {
 	if len(raw) > maxToken {
 		return nil, refuse(fmt.Sprintf("it is longer than %d bytes", maxToken), nil)
@@ -76,13 +77,14 @@ func object(part string) (map[string]any, error) {
 		return nil, err
 	}
 	if o == nil {
-		return nil, errors.New("null is no object")
+		return nil, errors.New("null is not an object")
 	}
 	return o, nil
 }
 
-// readHeader takes from the header which key to look for. A header cannot bring its own key: OpenID Connect Core §2 forbids the ways to
-// name one elsewhere. Nor can it ask for extensions, none of which we know (RFC 7515 §4.1.11).
+// readHeader reads which key to look for. A header cannot contain its own key: OpenID Connect Core
+// §2 forbids the parameters that refer to one elsewhere. It cannot require extensions either,
+// because none is supported (RFC 7515 §4.1.11).
 func (t *token) readHeader(header map[string]any) error {
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c", "crit", "b64", "enc", "zip"} {
 		if _, ok := header[name]; ok {
@@ -93,7 +95,7 @@ func (t *token) readHeader(header map[string]any) error {
 	t.alg, okAlg = header["alg"].(string)
 	t.kid, okKid = header["kid"].(string)
 	if _, given := header["kid"]; given && !okKid {
-		return refuse("its header cannot be read", errors.New("kid is no string"))
+		return refuse("its header cannot be read", errors.New("kid is not a string"))
 	}
 	if !okAlg || !slices.Contains(algorithms, t.alg) {
 		return refuse("it is not signed with one of "+strings.Join(algorithms, ", "), nil)
@@ -101,13 +103,14 @@ func (t *token) readHeader(header map[string]any) error {
 	// Access tokens (at+jwt) and logout tokens of the same issuer are signed with the same keys.
 	kind, okType := header["typ"].(string)
 	if _, given := header["typ"]; given && (!okType || !strings.EqualFold(kind, "JWT")) {
-		return refuse("it is not an ID token but one of another type", nil)
+		return refuse("it is a token of another type, not an ID token", nil)
 	}
 	return nil
 }
 
-// signedBy looks for the key that the token names. known tells whether there is one; err is nil if it has signed the token. A token
-// that names no key is taken if the issuer has only one for its algorithm (OpenID Connect Core §10.1).
+// signedBy looks for the key that the token names. known reports whether there is one; err is nil
+// if the key signed the token. A token that names no key is accepted if the issuer has only one for
+// its algorithm (OpenID Connect Core §10.1).
 func (t *token) signedBy(keys []key) (known bool, err error) {
 	var candidates []key
 	for _, k := range keys {

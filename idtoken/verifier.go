@@ -13,10 +13,11 @@ import (
 type Config struct {
 	Egress egress.Policy    // where issuers may be
 	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger     // hears of issuers that do not answer; nil: nobody
+	Log    *slog.Logger     // logs issuers that do not answer; nil: no log
 }
 
-// Verifier verifies ID tokens and keeps the keys of their issuers. It is safe for concurrent use and has nothing to be closed.
+// Verifier verifies ID tokens and caches the keys of their issuers. It is safe for concurrent use
+// and needs no Close.
 type Verifier struct {
 	egress egress.Policy
 	now    func() time.Time
@@ -26,7 +27,7 @@ type Verifier struct {
 	sources map[string]*source
 }
 
-// New makes a Verifier that knows no issuer yet.
+// New returns a Verifier that knows no issuer yet.
 func New(cfg Config) *Verifier {
 	v := &Verifier{egress: cfg.Egress, now: cfg.Now, log: cfg.Log, sources: map[string]*source{}}
 	if v.now == nil {
@@ -38,11 +39,13 @@ func New(cfg Config) *Verifier {
 	return v
 }
 
-// Verify returns what a token says if the issuer made it for the client and it is valid now. Its nonce is not looked at: whoever asked
-// for the token finds it in Raw. The issuer is one that somebody has configured, never one that the token names.
+// Verify returns the claims of a token if the issuer made it for the client and it is valid now. It
+// does not check the nonce, which is in Raw for the caller that requested the token. The issuer is
+// a configured one, never the one that the token names.
 //
-// It returns a *RefusedError if the token is not good and an *IssuerError if that cannot be found out. It may wait for the issuer, up to
-// twenty seconds, or until ctx ends if another caller is asking already.
+// It returns a *RefusedError if the token is not valid, and an *IssuerError if that cannot be
+// determined. It may wait for the issuer, up to twenty seconds, or until ctx ends if another caller
+// is already asking.
 func (v *Verifier) Verify(ctx context.Context, issuer, clientID, raw string) (Claims, error) {
 	t, err := parse(raw)
 	if err != nil {
@@ -70,8 +73,9 @@ func (v *Verifier) Verify(ctx context.Context, issuer, clientID, raw string) (Cl
 	return Claims{}, wrong
 }
 
-// Check asks an issuer for its discovery document and its keys, and keeps them. It is for whoever configures an issuer: each call asks,
-// however short ago the last one was. It returns an *IssuerError.
+// Check reads an issuer's discovery document and its keys, and caches them. It is for configuring
+// an issuer: each call asks the issuer, however recent the last one was. It returns an
+// *IssuerError.
 func (v *Verifier) Check(ctx context.Context, issuer string) error {
 	found, err := v.ask(ctx, issuer, places{})
 	if err != nil {

@@ -69,10 +69,10 @@ func TestClaimsAreJudged(t *testing.T) {
 		"several, given to us":            {map[string]any{"aud": []string{"x", client}, "azp": client}, ""},
 		"expired":                         {map[string]any{"exp": in(-31 * time.Second)}, "expired"},
 		"expired within the leeway":       {map[string]any{"exp": in(-28 * time.Second)}, ""},
-		"never expires":                   {map[string]any{"exp": nil}, "when it expires"},
-		"expires as text":                 {map[string]any{"exp": "9999999999"}, "no time"},
-		"expires far beyond":              {map[string]any{"exp": 1e300}, "no time"},
-		"expires before all":              {map[string]any{"exp": -1}, "no time"},
+		"never expires":                   {map[string]any{"exp": nil}, "no expiry time"},
+		"expires as text":                 {map[string]any{"exp": "9999999999"}, "not a time"},
+		"expires far beyond":              {map[string]any{"exp": 1e300}, "not a time"},
+		"expires before all":              {map[string]any{"exp": -1}, "not a time"},
 		"expires in fractions":            {map[string]any{"exp": float64(in(time.Minute)) + 0.5}, ""},
 		"not yet":                         {map[string]any{"nbf": in(32 * time.Second)}, "not valid yet"},
 		"not yet, within the leeway":      {map[string]any{"nbf": in(28 * time.Second)}, ""},
@@ -227,7 +227,7 @@ func TestKeysThatCannotBeUsedAreLeftOut(t *testing.T) {
 	}
 }
 
-// Whatever is sent, parsing ends in a refusal that may be shown, or in a token whose parts are there.
+// Whatever is sent, parsing returns a refusal whose reason can be shown, or a complete token.
 func FuzzParse(f *testing.F) {
 	s := newSigner(f, "1", "EdDSA")
 	f.Add(s.sign(f, s.header(), with("https://issuer.example.com", time.Unix(1e9, 0), nil)))

@@ -10,10 +10,10 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// WriteInitramfs writes an initramfs with the program init as /init and the
-// modules of the kernel whose /lib/modules directory is moduleDir. The same
-// input gives the same bytes. It is not compressed: unpacking costs an emulated
-// CPU 0.3 s, reading 4 MB more costs nothing that can be measured.
+// WriteInitramfs writes an initramfs with the program init as /init and the modules of the kernel
+// whose /lib/modules directory is moduleDir. The same input gives the same bytes. It is not
+// compressed: to decompress it would cost an emulated CPU 0.3 s, and to read 4 MB more takes no
+// measurable time.
 func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 	set, err := readModules(moduleDir)
 	if err != nil {
@@ -25,9 +25,9 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 			return err
 		}
 	}
-	// Without a console driver in the kernel, init begins with no open file,
-	// and a Go program then wants to open this. A file will do: the archive
-	// cannot hold devices, and devtmpfs covers it as soon as init runs.
+	// Without a console driver in the kernel, init begins without open files, and a Go program then
+	// opens this one. A regular file is enough: the archive cannot contain devices, and devtmpfs
+	// covers it as soon as init runs.
 	if err := a.file("dev/null", nil, 0o600); err != nil {
 		return err
 	}
@@ -59,8 +59,7 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 	return a.w.Close()
 }
 
-// archive writes a cpio archive in which everything belongs to root and is of
-// the same age.
+// archive writes a cpio archive in which everything belongs to root and has the same time.
 type archive struct{ w *cpio.Writer }
 
 func (a archive) dir(name string) error {

@@ -12,10 +12,9 @@ import (
 	"strings"
 )
 
-// moduleLists are the modules by name. husk-init loads the early ones before it
-// can talk to its host, so there should be few; the late ones it loads
-// meanwhile, and those for volumes when the pod has one. A name that a kernel
-// has neither as a module nor built in is an error.
+// moduleLists are the modules by name. husk-init loads the early ones before it can talk to its
+// host, so there should be few. It loads the late ones during the handshake, and those for volumes
+// if the pod has volumes. A name that a kernel has neither as a module nor built in is an error.
 var moduleLists = []struct {
 	name    string
 	modules []string
@@ -25,10 +24,10 @@ var moduleLists = []struct {
 	{"volume", []string{"ext4"}},
 }
 
-// moduleSet is what a kernel offers, by module name.
+// moduleSet is the modules of a kernel, by name.
 type moduleSet struct {
 	dir     string
-	path    map[string]string   // below dir
+	path    map[string]string   // relative to dir
 	needs   map[string][]string // names
 	builtin map[string]bool
 }
@@ -73,14 +72,14 @@ func eachLine(file string, do func(string) error) error {
 	return lines.Err()
 }
 
-// moduleName is the name under which the kernel knows a module's file.
+// moduleName returns the name by which the kernel knows a module's file.
 func moduleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".ko")
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// resolve orders modules so that each comes after what it needs, without those
-// that are built in or in have already. It returns paths below the set's dir.
+// resolve sorts modules so that each comes after those it needs. It leaves out modules that are
+// built in or in have. It returns paths relative to the set's dir.
 func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, error) {
 	var order []string
 	var visit func(name string) error
@@ -90,7 +89,7 @@ func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, err
 		}
 		file, ok := s.path[name]
 		if !ok {
-			return fmt.Errorf("module %s: the kernel in %s does not have it", name, s.dir)
+			return fmt.Errorf("module %s: not in the kernel in %s", name, s.dir)
 		}
 		have[name] = true
 		for _, dep := range s.needs[name] {
@@ -109,8 +108,8 @@ func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, err
 	return order, nil
 }
 
-// FindVersion returns the newest cloud kernel that is installed with its
-// modules, by the names in /boot and /lib/modules.
+// FindVersion returns the newest cloud kernel that is installed with its modules, by the names in
+// /boot and /lib/modules.
 func FindVersion() (string, error) {
 	images, err := filepath.Glob("/boot/vmlinuz-*-cloud-amd64")
 	if err != nil {
@@ -128,7 +127,7 @@ func FindVersion() (string, error) {
 	return "", errors.New("no cloud kernel in /boot: install linux-image-cloud-amd64")
 }
 
-// compareVersions orders strings with the numbers in them by value.
+// compareVersions orders strings, and the numbers in them by value.
 func compareVersions(a, b string) int {
 	for a != "" && b != "" {
 		if isDigit(a[0]) && isDigit(b[0]) {

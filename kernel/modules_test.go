@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeModules is a kernel with everything the lists ask for, ext4 built in.
+// fakeModules is a kernel with all modules of the lists, of which ext4 is built in.
 func fakeModules(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
 		loaded = append(loaded, name)
 	}
 	if slices.Contains(loaded, "ext4") {
-		t.Error("ext4 is built in and yet loaded")
+		t.Error("ext4 is built in, but is loaded")
 	}
 }
 
@@ -155,6 +155,6 @@ func TestCmdlineKeepsMitigations(t *testing.T) {
 		}
 	}
 	if strings.Contains(Cmdline(""), "console=") {
-		t.Error("a console without asking for one")
+		t.Error("a console that was not requested")
 	}
 }

@@ -5,18 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// signatureMark ends a signed module. Before it stand struct module_signature,
-// whose last four bytes are the length of the signature, and before that the
-// signature itself (include/linux/module_signature.h).
+// signatureMark ends a signed module. Before it is struct module_signature, whose last four bytes
+// are the length of the signature, and before that the signature itself
+// (include/linux/module_signature.h).
 const (
 	signatureMark   = "~Module signature appended~\n"
 	signatureStruct = 12
 )
 
-// slim takes from a module what costs an emulated CPU time and brings a pod
-// nothing: its signature, which proves to a guest only what its own initramfs
-// says, and its BTF, which is for tracing. The section is renamed rather than
-// cut out, so nothing else moves.
+// slim removes from a module what costs an emulated CPU time and is of no use to a pod: its
+// signature, because the guest's own initramfs is already trusted, and its BTF, which is for
+// tracing. It renames the section instead of cutting it out, so nothing else moves.
 func slim(module []byte) []byte {
 	if rest, signed := bytes.CutSuffix(module, []byte(signatureMark)); signed && len(rest) >= signatureStruct {
 		length := int(binary.BigEndian.Uint32(rest[len(rest)-4:]))

@@ -1,7 +1,8 @@
--- The first schema. The owner runs this and nothing else. Two more roles must exist (docs/operations.md): husk_tenant serves
--- tenants' requests behind row-level security, husk_control serves the control loops, operators and agents.
--- Every tenant-facing table has the composite key (tenant_id, id): a foreign key cannot reach into another tenant, and the
--- existence of an id cannot leak through a unique violation.
+-- The first schema. The owner runs this and nothing else. Two more roles must exist
+-- (docs/operations.md): husk_tenant serves tenants' requests, with row-level security, and
+-- husk_control serves the control loops, operators and agents. Every table of tenants has the
+-- composite key (tenant_id, id). So a foreign key cannot refer to another tenant, and a unique
+-- violation cannot reveal that an id exists.
 
 CREATE FUNCTION current_tenant() RETURNS uuid LANGUAGE sql STABLE
     -- After a transaction with SET LOCAL the setting is '', not NULL; both mean nobody.
@@ -32,7 +33,7 @@ CREATE TABLE tenants (
     quota_volume_gib  integer NOT NULL CHECK (quota_volume_gib >= 0),
     quota_images      integer NOT NULL CHECK (quota_images >= 0),
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    order_lock        boolean NOT NULL DEFAULT false -- lets a tenant's order take the row lock; never written
+    order_lock        boolean NOT NULL DEFAULT false -- so that a tenant's request can lock the row; never written
 );
 
 CREATE TABLE networks (
@@ -41,7 +42,7 @@ CREATE TABLE networks (
     ordinal    integer NOT NULL UNIQUE CHECK (ordinal >= 0), -- which subnet of the pod range
     cidr       cidr NOT NULL UNIQUE,
     PRIMARY KEY (tenant_id, id),
-    UNIQUE (tenant_id) -- one network a tenant for now
+    UNIQUE (tenant_id) -- one network per tenant for now
 );
 
 CREATE TABLE nodes (
@@ -53,8 +54,8 @@ CREATE TABLE nodes (
     vmm_overhead_mib     integer NOT NULL DEFAULT 0,
     allocated_cpu_millis integer NOT NULL DEFAULT 0 CHECK (allocated_cpu_millis BETWEEN 0 AND cpu_millis),
     allocated_memory_mib integer NOT NULL DEFAULT 0 CHECK (allocated_memory_mib BETWEEN 0 AND memory_mib),
-    version              bigint NOT NULL DEFAULT 1, -- grows with every change of capacity or allocation
-    desired_revision     bigint NOT NULL DEFAULT 1, -- grows with every change of what the node should run
+    version              bigint NOT NULL DEFAULT 1, -- increases with every change of capacity or allocation
+    desired_revision     bigint NOT NULL DEFAULT 1, -- increases with every change of the node's desired state
     endpoint             text NOT NULL DEFAULT '',
     certificate          text NOT NULL DEFAULT '',
     heartbeat_at         timestamptz,
@@ -74,14 +75,15 @@ CREATE TABLE credentials (
     tenant_id    uuid REFERENCES tenants (id) ON DELETE CASCADE,
     node_id      uuid REFERENCES nodes (id) ON DELETE CASCADE,
     name         text NOT NULL,
-    secret_hash  bytea NOT NULL, -- SHA-256; the secret is 32 random bytes, so nothing slower is needed
+    secret_hash  bytea NOT NULL, -- SHA-256; the secret is 32 random bytes, so a slower hash is not needed
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_used_at timestamptz,
     CHECK ((kind = 'tenant') = (tenant_id IS NOT NULL)),
     CHECK ((kind = 'agent') = (node_id IS NOT NULL))
 );
 
--- What is imported, once for the whole cluster. No tenant may read this: another tenant's imports are not its business.
+-- The imports, shared by the whole cluster. Tenants must not read this table, because it contains
+-- other tenants' imports.
 CREATE TABLE blobs (
     digest     text PRIMARY KEY,
     size_bytes bigint NOT NULL,
@@ -97,8 +99,8 @@ CREATE TABLE images (
     message       text NOT NULL DEFAULT '',
     config        jsonb NOT NULL,
     size_bytes    bigint NOT NULL DEFAULT 0,
-    clone_id      text NOT NULL DEFAULT '', -- RBD's internal id, which the pods' keys name
-    registry_auth bytea,                    -- sealed; only while importing
+    clone_id      text NOT NULL DEFAULT '', -- RBD's internal id, which is part of the pods' keys' caps
+    registry_auth bytea,                    -- sealed; only during the import
     attempts      integer NOT NULL DEFAULT 0,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     ready_at      timestamptz,
@@ -135,11 +137,11 @@ CREATE TABLE pods (
     message               text NOT NULL DEFAULT '',
     node_id               uuid REFERENCES nodes (id),
     vmm_overhead_mib      integer NOT NULL DEFAULT 0,
-    holds_room            boolean NOT NULL DEFAULT false, -- whether the node is charged for it
+    holds_room            boolean NOT NULL DEFAULT false, -- whether the pod is allocated on the node
     network_id            uuid NOT NULL,
     address               inet NOT NULL,
     mac                   macaddr NOT NULL,
-    ceph_key              bytea, -- sealed; made for the placement
+    ceph_key              bytea, -- sealed; created for the placement
     restarts              integer NOT NULL DEFAULT 0,
     containers            jsonb NOT NULL DEFAULT '[]',
     created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -159,7 +161,8 @@ CREATE TABLE pods (
 CREATE INDEX pods_by_node ON pods (node_id);
 CREATE INDEX pods_pending ON pods (created_at) WHERE phase = 'Pending';
 
--- The primary key is the multi-attach guard: a second pod cannot claim the volume, whoever orders it at the same moment.
+-- The primary key prevents multi-attach: a second pod cannot claim the volume, even if it is
+-- created at the same moment.
 CREATE TABLE volume_claims (
     tenant_id uuid NOT NULL,
     volume_id uuid NOT NULL,
@@ -197,14 +200,15 @@ CREATE TABLE idempotency_keys (
     tenant_id    uuid NOT NULL, -- the nil uuid for operators
     key          text NOT NULL,
     request_hash bytea NOT NULL, -- SHA-256 of operation and body
-    object_id    uuid NOT NULL,  -- what the first request made
+    object_id    uuid NOT NULL,  -- what the first request created
     response     jsonb NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, key)
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- The wall. FORCE holds the owner too; a forgotten WHERE in a tenant's request returns nothing foreign.
+-- Tenant isolation. FORCE applies it to the owner too; a query without a tenant condition returns
+-- no rows of others.
 DO $$
 DECLARE t text;
 BEGIN
@@ -228,11 +232,12 @@ GRANT SELECT, UPDATE ON leadership TO husk_control;
 GRANT SELECT ON tenants, networks TO husk_tenant;
 GRANT UPDATE (order_lock) ON tenants TO husk_tenant;
 GRANT SELECT, INSERT, UPDATE ON images, volumes, pods TO husk_tenant;
-GRANT DELETE ON pods TO husk_tenant; -- a pod that was never placed goes at once
+GRANT DELETE ON pods TO husk_tenant; -- a pod that was never placed is deleted at once
 GRANT SELECT, INSERT, DELETE ON volume_claims, image_uses TO husk_tenant;
 GRANT SELECT, INSERT ON events, idempotency_keys TO husk_tenant;
 
--- The only things a tenant's request may learn or change about a node: its name, and that what it should run has changed.
+-- The only things that a tenant's request can read or change about a node: its name, and its
+-- desired revision.
 CREATE FUNCTION node_name(node uuid) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
     AS $$ SELECT COALESCE((SELECT name FROM nodes WHERE id = node), '') $$;
 CREATE FUNCTION touch_node(node uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public

@@ -1,5 +1,6 @@
--- Who may do what in a tenant, and what was done. API keys move out of credentials, where only operators and agents are left, to
--- service accounts inside the tenant's wall: each tenant that had keys gets the service account "owner" for them.
+-- Roles in a tenant, and the audit log. API keys move from credentials, where only operators and
+-- agents remain, to service accounts with tenant isolation. Each tenant that had keys gets the
+-- service account "owner" for them.
 
 CREATE TABLE service_accounts (
     tenant_id  uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
@@ -13,10 +14,10 @@ CREATE TABLE service_accounts (
 
 CREATE TABLE api_keys (
     tenant_id          uuid NOT NULL,
-    client_id          uuid NOT NULL UNIQUE, -- random, so that its being taken tells nothing; logging in knows no tenant yet
+    client_id          uuid NOT NULL UNIQUE, -- random, so that a conflict reveals nothing; the tenant is not known yet at login
     service_account_id uuid NOT NULL,
     name               text NOT NULL,
-    secret_hash        bytea NOT NULL, -- SHA-256; the secret is random enough that nothing slower is needed
+    secret_hash        bytea NOT NULL, -- SHA-256; the secret is random enough that a slower hash is not needed
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at         timestamptz,
     last_used_at       timestamptz,
@@ -31,7 +32,7 @@ INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_has
     SELECT c.tenant_id, c.client_id, a.id, c.name, c.secret_hash, c.created_at, c.last_used_at
     FROM credentials c JOIN service_accounts a ON a.tenant_id = c.tenant_id WHERE c.kind = 'tenant';
 DELETE FROM credentials WHERE kind = 'tenant';
-ALTER TABLE credentials DROP COLUMN tenant_id; -- and with it the check that named it
+ALTER TABLE credentials DROP COLUMN tenant_id; -- together with the check that uses it
 ALTER TABLE credentials DROP CONSTRAINT credentials_kind_check;
 ALTER TABLE credentials ADD CONSTRAINT credentials_kind_check CHECK (kind IN ('operator', 'agent'));
 
@@ -43,7 +44,7 @@ CREATE TABLE users (
     email         text NOT NULL DEFAULT '',
     name          text NOT NULL DEFAULT '',
     role          text NOT NULL CHECK (role IN ('viewer', 'developer', 'owner')),
-    mapped        boolean NOT NULL, -- the role comes from the issuer's mappings and is looked up at every login
+    mapped        boolean NOT NULL, -- the role comes from the issuer's mappings and is updated at every login
     disabled      boolean NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_login_at timestamptz,
@@ -56,7 +57,7 @@ CREATE INDEX users_by_identity ON users (issuer, subject);
 
 CREATE TABLE oidc_issuers (
     id            uuid PRIMARY KEY,
-    tenant_id     uuid REFERENCES tenants (id) ON DELETE CASCADE, -- NULL: the installation's
+    tenant_id     uuid REFERENCES tenants (id) ON DELETE CASCADE, -- NULL: of the installation
     name          text NOT NULL,
     issuer        text NOT NULL,
     client_id     text NOT NULL,
@@ -66,10 +67,11 @@ CREATE TABLE oidc_issuers (
     CONSTRAINT oidc_issuers_issuer UNIQUE NULLS NOT DISTINCT (tenant_id, issuer, client_id)
 );
 
--- Each tenant's key that seals its secrets, itself sealed ("wrapped") by one of the installation's master keys.
+-- Each tenant's key that seals its secrets. It is itself sealed ("wrapped") with one of the
+-- installation's master keys.
 CREATE TABLE tenant_keys (
     tenant_id  uuid PRIMARY KEY REFERENCES tenants (id) ON DELETE CASCADE,
-    master_id  text NOT NULL, -- which master key wrapped it
+    master_id  text NOT NULL, -- the master key that wrapped it
     wrapped    bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -79,22 +81,23 @@ ALTER TABLE tenants
     ADD COLUMN quota_networks integer NOT NULL DEFAULT 1 CHECK (quota_networks >= 0),
     ADD COLUMN quota_addresses integer NOT NULL DEFAULT 0 CHECK (quota_addresses >= 0),
     ADD COLUMN quota_requests_per_second integer NOT NULL DEFAULT 100 CHECK (quota_requests_per_second >= 0);
-UPDATE tenants SET quota_addresses = quota_pods; -- so far the limit of pods was the limit of addresses
+UPDATE tenants SET quota_addresses = quota_pods; -- until now the limit of pods was the limit of addresses
 ALTER TABLE tenants ALTER COLUMN quota_snapshots DROP DEFAULT, ALTER COLUMN quota_networks DROP DEFAULT,
     ALTER COLUMN quota_addresses DROP DEFAULT, ALTER COLUMN quota_requests_per_second DROP DEFAULT;
 
--- What an event is called must not count other tenants' events.
+-- The name of an event must not depend on the number of other tenants' events.
 ALTER TABLE events DROP CONSTRAINT events_pkey;
 ALTER TABLE events DROP COLUMN id;
 ALTER TABLE events ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD PRIMARY KEY (tenant_id, id);
 CREATE INDEX events_by_object ON events (tenant_id, object_id, at);
 CREATE INDEX events_by_time ON events (tenant_id, at, id);
-CREATE INDEX events_by_age ON events USING brin (at); -- only what is old is looked for by it
+CREATE INDEX events_by_age ON events USING brin (at); -- only used to find old events
 
--- Lists are ordered by age, and so are addresses given out.
+-- Lists are sorted by age, and so is the assignment of addresses.
 CREATE INDEX pods_by_age ON pods (tenant_id, created_at, id);
 
--- Signing keys: a new one is published some time before it signs, and verifies some time after the next has taken over.
+-- Signing keys: a new key is published some time before it signs, and verifies for some time after
+-- the next one has replaced it.
 ALTER TABLE signing_keys ADD COLUMN signs_from timestamptz;
 UPDATE signing_keys SET signs_from = created_at;
 ALTER TABLE signing_keys ALTER COLUMN signs_from SET NOT NULL;
@@ -102,7 +105,7 @@ ALTER TABLE signing_keys ALTER COLUMN signs_from SET NOT NULL;
 CREATE TABLE audit (
     id          uuid PRIMARY KEY,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
-    tenant_id   uuid, -- NULL: of the platform. No foreign key: what was done to a tenant outlives it.
+    tenant_id   uuid, -- NULL: of the platform. No foreign key: an entry stays when its tenant is deleted.
     operation   text NOT NULL,
     object_kind text NOT NULL DEFAULT '',
     object_id   text NOT NULL DEFAULT '',
@@ -116,7 +119,7 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_tenant ON audit (tenant_id, at DESC, id DESC);
 CREATE INDEX audit_by_time ON audit (at DESC, id DESC);
 
--- Append-only, for the owner of the schema too.
+-- Append-only, also for the owner of the schema.
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the table % is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
@@ -124,11 +127,12 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Rate limits that all servers share: token buckets from which each server takes some at a time. Lost in a crash of Postgres, which does no harm.
+-- Rate limits shared by all servers: token buckets from which each server takes some tokens at a
+-- time. A crash of Postgres loses them, which is harmless.
 CREATE UNLOGGED TABLE rate_buckets (
     key     text PRIMARY KEY,
     tokens  double precision NOT NULL,
-    granted double precision NOT NULL, -- by the last taking
+    granted double precision NOT NULL, -- to the last taker
     at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -149,8 +153,9 @@ GRANT SELECT, INSERT ON audit TO husk_control, husk_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON service_accounts, users, oidc_issuers, api_keys TO husk_tenant;
 GRANT SELECT ON tenant_keys TO husk_tenant;
 
--- The first statement of every transaction of a tenant: whose rows it sees, and whether its token still stands for what it says. A
--- revoked key, a user who was shut out and a role that was changed count from the next request on.
+-- The first statement of every transaction of a tenant. It sets whose rows are visible, and checks
+-- that the token is still valid. A revoked key, a removed user and a changed role take effect from
+-- the next request on.
 CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('husk.tenant', for_tenant::text, true);
@@ -164,7 +169,8 @@ BEGIN
           AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()));
 END $$;
 
--- Takes up to wanted tokens from a bucket that fills at rate a second up to burst, and returns how many it got.
+-- Takes up to wanted tokens from a bucket that fills at rate per second up to burst, and returns
+-- how many it got.
 CREATE FUNCTION take_tokens(bucket text, rate double precision, burst double precision, wanted double precision) RETURNS double precision
 LANGUAGE sql AS $$
     INSERT INTO rate_buckets AS b (key, tokens, granted) VALUES (bucket, GREATEST(burst - wanted, 0), LEAST(burst, wanted))
@@ -177,7 +183,8 @@ $$;
 REVOKE ALL ON FUNCTION take_tokens FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION take_tokens TO husk_control;
 
--- Label selectors as Kubernetes has them: every requirement [{"key", "op", "values"}] must hold. A key that is absent is not in any set.
+-- Label selectors as in Kubernetes: every requirement [{"key", "op", "values"}] must match. A
+-- missing key is not in any set.
 CREATE FUNCTION labels_match(labels jsonb, selector jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT NOT EXISTS (SELECT 1 FROM jsonb_to_recordset(selector) AS r (key text, op text, "values" jsonb)
         WHERE NOT CASE r.op

@@ -1,5 +1,6 @@
--- Agents show certificates of the installation's own authority; until now they had client credentials and certificates of their own
--- making. Every node's agent joins anew after this, with a token that re-admits its node (docs/operations.md).
+-- Agents use certificates of the installation's own authority. Until now they had client
+-- credentials and self-signed certificates. After this migration every node's agent must join
+-- again, with a token that re-admits its node (docs/operations.md).
 
 CREATE TABLE certificate_authority (
     only_one    boolean PRIMARY KEY DEFAULT true CHECK (only_one),
@@ -17,14 +18,15 @@ CREATE TABLE node_certificates (
 );
 CREATE INDEX node_certificates_by_node ON node_certificates (node_id);
 
--- A column of its own: node_id says which node a token was used by, and goes when that node goes. A token that re-admits a node must
--- go with it, and never become one that makes a new node.
+-- A separate column, because node_id says which node used a token, and is set to NULL with that
+-- node. A token that re-admits a node must be deleted with that node, and must never become a token
+-- for a new node.
 ALTER TABLE join_tokens ADD COLUMN readmits uuid REFERENCES nodes (id) ON DELETE CASCADE;
 
 ALTER TABLE nodes DROP COLUMN certificate;
 
 DELETE FROM credentials WHERE kind = 'agent';
-ALTER TABLE credentials DROP COLUMN node_id; -- and with it the check that only agents have one
+ALTER TABLE credentials DROP COLUMN node_id; -- together with the check that only agents have one
 ALTER TABLE credentials DROP CONSTRAINT credentials_kind_check;
 ALTER TABLE credentials ADD CONSTRAINT credentials_kind_check CHECK (kind = 'operator');
 

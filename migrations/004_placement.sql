@@ -1,12 +1,14 @@
--- Placing many pods at once: the key in Ceph is made after the placement and not inside it, a pod that fits nowhere is tried again later
--- and later, and what a pod still waits for is looked up from the few things that are not ready.
+-- Placing many pods at once: the key in Ceph is created after the placement and not in its
+-- transaction. A pod that does not fit is retried with increasing delays. What a pending pod waits
+-- for is found from the few objects that are not ready.
 ALTER TABLE pods
-    ADD COLUMN tries integer NOT NULL DEFAULT 0, -- how often it fitted nowhere
+    ADD COLUMN tries integer NOT NULL DEFAULT 0, -- the number of failed attempts
     ADD COLUMN next_try_at timestamptz;           -- NULL: at once
 
--- The name stands beside the id from the placement on, because a tenant may not look into nodes and a call per row made lists slow.
+-- The name is stored in addition to the id from the placement on, because tenants cannot read
+-- nodes, and a function call per row made lists slow.
 ALTER TABLE pods ADD COLUMN node_name text NOT NULL DEFAULT '';
-ALTER TABLE pods NO FORCE ROW LEVEL SECURITY; -- it holds the owner too, who sees no row
+ALTER TABLE pods NO FORCE ROW LEVEL SECURITY; -- it applies to the owner too, who would see no rows
 UPDATE pods SET node_name = n.name FROM nodes n WHERE n.id = pods.node_id;
 ALTER TABLE pods FORCE ROW LEVEL SECURITY;
 DROP FUNCTION node_name;

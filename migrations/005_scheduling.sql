@@ -1,5 +1,6 @@
--- Where pods may go and what they may push aside: pools with a ratio of cpu that is promised to cpu that is there, labels and taints of
--- nodes, and what pods ask for of these. A pod that is evicted stops, and waits for a place again under the same id.
+-- Scheduling rules and preemption: pools with a cpu overcommit ratio, labels and taints of nodes,
+-- and what pods require of these. An evicted pod stops, and waits for its next placement under the
+-- same id.
 CREATE TABLE pools (
     name           text PRIMARY KEY,
     cpu_overcommit double precision NOT NULL DEFAULT 1 CHECK (cpu_overcommit BETWEEN 0.1 AND 100),
@@ -13,8 +14,8 @@ ALTER TABLE nodes
     ADD COLUMN pool text REFERENCES pools (name),
     ADD COLUMN labels jsonb NOT NULL DEFAULT '{}',
     ADD COLUMN taints text[] NOT NULL DEFAULT '{}',
-    ADD COLUMN cordoned boolean NOT NULL DEFAULT false, -- takes no pods, by an operator's wish
-    ADD COLUMN cpu_overcommit double precision NOT NULL DEFAULT 1, -- the pool's; more while more than that is placed
+    ADD COLUMN cordoned boolean NOT NULL DEFAULT false, -- takes no pods, as an operator decided
+    ADD COLUMN cpu_overcommit double precision NOT NULL DEFAULT 1, -- of the pool; higher while more than that is allocated
     ADD COLUMN schedulable_cpu_millis integer NOT NULL GENERATED ALWAYS AS (round(cpu_millis * cpu_overcommit)::integer) STORED;
 -- Both have generated names that a dump may have changed.
 DO $$
@@ -26,14 +27,14 @@ BEGIN
 END $$;
 ALTER TABLE nodes ADD CONSTRAINT nodes_allocated_cpu_millis_check CHECK (allocated_cpu_millis BETWEEN 0 AND schedulable_cpu_millis);
 
-ALTER TABLE tenants ADD COLUMN quota_priority integer NOT NULL DEFAULT 0 CHECK (quota_priority BETWEEN -1000 AND 1000); -- the highest that its pods may have
+ALTER TABLE tenants ADD COLUMN quota_priority integer NOT NULL DEFAULT 0 CHECK (quota_priority BETWEEN -1000 AND 1000); -- the highest priority of its pods
 
 ALTER TABLE pods
-    ADD COLUMN scheduling jsonb,                              -- the spec's, for the scheduler; NULL where it says nothing
+    ADD COLUMN scheduling jsonb,                              -- of the spec, for the scheduler; NULL if the spec has none
     ADD COLUMN priority integer NOT NULL DEFAULT 0,
     ADD COLUMN gang text NOT NULL DEFAULT '',
-    ADD COLUMN decision jsonb,                                -- what the scheduler last decided, and why
-    ADD COLUMN placed_generation bigint NOT NULL DEFAULT 0,   -- the generation that was placed last; what is reported of older ones is late
+    ADD COLUMN decision jsonb,                                -- the scheduler's last decision, and its reason
+    ADD COLUMN placed_generation bigint NOT NULL DEFAULT 0,   -- the last placed generation; reports about older ones are late
     ADD COLUMN evicted boolean NOT NULL DEFAULT false;        -- stops in order to be placed again
 
 DROP INDEX pods_pending;

@@ -1,8 +1,9 @@
--- The ledger: what ran when, and what was kept. Rows are added and never changed. An interval begins with a row in usage_intervals and ends with one in
--- usage_ends; what an hour came to is added once, when the hour is closed, and what is learned later is booked in the hour that is closed next.
+-- The ledger of usage. Rows are added and never changed. An interval begins with a row in
+-- usage_intervals and ends with one in usage_ends. The usage of an hour is added once, when the
+-- hour is closed. Later corrections are recorded in the hour that is closed next.
 CREATE TABLE usage_intervals (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    tenant_id   uuid NOT NULL, -- none to tenants or pods: what was used outlives who used it
+    tenant_id   uuid NOT NULL, -- no foreign keys to tenants or pods: usage stays when these are deleted
     kind        text NOT NULL CHECK (kind IN ('pod', 'volume')),
     object_id   uuid NOT NULL,
     name        text NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE usage_hours (
     interval_id    bigint NOT NULL,
     tenant_id      uuid NOT NULL,
     hour           timestamptz NOT NULL,
-    seconds        double precision NOT NULL, -- less than none where an earlier hour was booked too much
+    seconds        double precision NOT NULL, -- negative if an earlier hour was overcounted
     received_bytes bigint NOT NULL,
     sent_bytes     bigint NOT NULL,
     PRIMARY KEY (interval_id, hour),
@@ -57,7 +58,8 @@ CREATE TABLE usage_closed_hours (
     closed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The only one that shrinks: intervals without an end, so that they are found without looking at all that ever was.
+-- The only table that shrinks: intervals without an end, so that they are found without a scan of
+-- all intervals.
 CREATE TABLE usage_open (
     interval_id bigint PRIMARY KEY,
     tenant_id   uuid NOT NULL,
@@ -65,7 +67,8 @@ CREATE TABLE usage_open (
 );
 CREATE INDEX usage_open_by_tenant ON usage_open (tenant_id);
 
--- The hours that are not closed, as far as they are known. The first of them takes what was learned late, as it will when it is closed.
+-- The hours that are not closed yet, as far as they are known. The first of them includes late
+-- corrections, as it will when it is closed.
 CREATE VIEW usage_live WITH (security_invoker = true) AS
 WITH last AS (
     SELECT max(hour) + interval '1 hour' AS open_from, max(closed_at) AS at FROM usage_closed_hours
@@ -115,8 +118,8 @@ GRANT SELECT ON usage_closed_hours TO husk_tenant;
 GRANT SELECT, INSERT ON usage_closed_hours TO husk_control;
 GRANT DELETE ON usage_open TO husk_control;
 
--- Volumes that are there count from now on.
-ALTER TABLE volumes NO FORCE ROW LEVEL SECURITY; -- it holds the owner too, who sees no row
+-- Existing volumes count from now on.
+ALTER TABLE volumes NO FORCE ROW LEVEL SECURITY; -- it applies to the owner too, who would see no rows
 ALTER TABLE usage_intervals NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE usage_open NO FORCE ROW LEVEL SECURITY;
 INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, started_at)

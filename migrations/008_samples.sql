@@ -1,12 +1,13 @@
--- The last thing that a node said of what a pod uses. It is worth nothing a minute later, so it survives no crash and goes to no log.
+-- The last usage sample of each pod. A minute later it is worthless, so the table is unlogged and
+-- does not survive a crash.
 CREATE UNLOGGED TABLE pod_samples (
-    tenant_id uuid NOT NULL, -- no foreign keys: what is left behind is collected
+    tenant_id uuid NOT NULL, -- no foreign keys: rows that remain are removed later
     pod_id    uuid NOT NULL,
     node_id   uuid NOT NULL,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     figures   jsonb NOT NULL,
     PRIMARY KEY (tenant_id, pod_id)
-) WITH (fillfactor = 50); -- rows change in place, again and again
+) WITH (fillfactor = 50); -- rows are often updated in place
 ALTER TABLE pod_samples ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pod_samples FORCE ROW LEVEL SECURITY;
 CREATE POLICY control ON pod_samples TO husk_control USING (true) WITH CHECK (true);

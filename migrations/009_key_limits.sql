@@ -1,7 +1,8 @@
--- What the tokens of an API key may be used for at most; '' for all that the role may.
+-- What the tokens of an API key are limited to; '' for everything that the role allows.
 ALTER TABLE api_keys ADD COLUMN limited_to text NOT NULL DEFAULT '' CHECK (limited_to IN ('', 'metrics'));
 
--- As before, and the token's limit must be its key's. A server that knows no limits yet passes none, so that what it makes of a limited key opens nothing.
+-- As before, and the token's limit must be its key's. A server that does not know limits yet passes
+-- none, so tokens that it issues for a limited key are refused.
 DROP FUNCTION begin_tenant(uuid, uuid, uuid, text);
 CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text, caller_limit text DEFAULT '') RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,5 @@
-// Package migrations holds the numbered SQL that creates and changes the schema, and applies it. Migrations go forward only.
+// Package migrations contains the numbered SQL files that create and change the schema, and applies
+// them. Migrations go forward only.
 package migrations
 
 import (
@@ -15,8 +16,9 @@ import (
 //go:embed *.sql
 var FS embed.FS
 
-// Apply brings the schema up to date. Servers that start together take turns under tern's advisory lock; all but the first find nothing
-// to do. dsn names the database and the owner of the schema.
+// Apply brings the schema up to date. Servers that start at the same time take turns with tern's
+// advisory lock; all except the first find nothing to do. dsn names the database and the owner of
+// the schema.
 func Apply(ctx context.Context, dsn string) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

@@ -1,10 +1,12 @@
-// Package nodeagent makes one node run what it should. It speaks with the server only through the API, and with libvirt, the kernel's
-// network and the pods' guests.
+// Package nodeagent brings one node to its desired state. It talks to the server only through the
+// API, and to libvirt, the kernel's network and the pods' guests.
 //
-// Flow: desired.go keeps the node's desired state current; reconcile.go compares it with the domains that exist and starts or ends a
-// worker per pod; each worker (worker.go) brings its own pod to where it should be, level-triggered, and may die at any line; what a
-// worker learns goes to report.go, which tells the server in batches. endpoint.go serves logs to the server. The node joins in join.go, and
-// shows from then on the certificate in its identity.go, which renew.go replaces in time.
+// Flow: desired.go keeps the node's desired state current. reconcile.go compares it with the
+// existing domains, and starts or ends one worker per pod. Each worker (worker.go) brings its own
+// pod to its desired state. It is level-triggered and may crash at any point. report.go sends the
+// workers' results to the server in batches. endpoint.go serves logs to the server. join.go joins
+// the node to the cluster. From then on the node authenticates with the certificate in identity.go,
+// which renew.go renews in time.
 package nodeagent
 
 import (
@@ -28,19 +30,22 @@ import (
 
 // Config is what an agent needs.
 type Config struct {
-	ServerURL string // https://, where the server listens for agents
-	JoinToken string // only until the node has joined, or when it must join again
+	ServerURL string // https://, the address at which the server listens for agents
+	JoinToken string // only needed until the node has joined, and to join again
 	NodeName  string
 	StateDir  string
-	Listen    string // where servers reach the agent, host:port
+	Listen    string // the address at which servers reach the agent, host:port
 	PodRange  netip.Prefix
 	VM        vm.Config
 	Capacity  husk.Resources
-	// OverheadMiB is what one virtual machine costs the node beside its guest's memory.
+	// OverheadMiB is the memory that one virtual machine costs the node in addition to its guest's
+	// memory.
 	OverheadMiB int
-	// BootTimeout is how long husk-init may take to answer before the machine is given up and started again.
+	// BootTimeout is how long husk-init may take to respond before the machine is stopped and
+	// started again.
 	BootTimeout time.Duration
-	// StopPodsOnExit ends the pods' machines, cleanly, when the agent is told to stop. Without it they run on and are adopted again.
+	// StopPodsOnExit stops the pods' machines cleanly when the agent is stopped. Otherwise they
+	// continue to run, and the next agent adopts them.
 	StopPodsOnExit bool
 	Log            *slog.Logger
 }
@@ -49,30 +54,30 @@ type Config struct {
 type Agent struct {
 	cfg     Config
 	log     *slog.Logger
-	id      *identity // as it was at the start; its certificate is renewed in holder
+	id      *identity // the identity at start; holder has the renewed certificate
 	holder  *pki.NodeHolder
 	server  *serverClient
 	vms     *vm.Manager
 	net     *network.Network
 	reports *reporter
-	journal *journal
+	usage   *usageLog
 	metrics *metrics
 
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker
-	stopped bool // the node is going down; nothing new is started
+	stopped bool // the node is shutting down; nothing new is started
 
-	adopted bool // what ran before this agent is attached; only reconcile reads and writes it
+	adopted bool // the running pods of the previous agent are attached; only reconcile uses it
 }
 
-// New joins the cluster if the node has not yet, and prepares the node's network.
+// New joins the cluster if the node has not joined yet, and prepares the node's network.
 func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if err := checkServerURL(cfg.ServerURL); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{cfg.StateDir, filepath.Join(cfg.StateDir, "pods"), cfg.VM.LogDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the state directory: %w", err)
+			return nil, fmt.Errorf("create the state directory: %w", err)
 		}
 	}
 	id, err := loadIdentity(ctx, cfg)
@@ -89,10 +94,10 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	a.holder.Replace(id.cert)
 	a.server = newServerClient(cfg.ServerURL, id.root, a.holder)
-	if a.journal, err = openJournal(filepath.Join(cfg.StateDir, "runs")); err != nil {
+	if a.usage, err = openUsageLog(filepath.Join(cfg.StateDir, "runs")); err != nil {
 		return nil, err
 	}
-	a.reports = newReporter(a.server, a.journal, a.log)
+	a.reports = newReporter(a.server, a.usage, a.log)
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -113,7 +118,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
-	// Workers and reports outlive ctx for as long as it takes to stop in order.
+	// Workers and reports continue after ctx ends, for as long as an orderly stop takes.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var reporting sync.WaitGroup
@@ -132,7 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	return errors.Join(endpoint(), a.vms.Close())
 }
 
-// nodeStopGrace is how long pods have to end when the node goes down.
+// nodeStopGrace is how long pods have to end when the node shuts down.
 const nodeStopGrace = 10 * time.Second
 
 // stopPods ends every machine of this node, all at the same time.
@@ -152,7 +157,7 @@ func (a *Agent) stopPods() {
 		select {
 		case <-w.parked:
 		case <-deadline:
-			a.log.Warn("a pod did not stop in time; its machine is left as it is", "pod", w.id)
+			a.log.Warn("pod did not stop in time; its machine is still running", "pod", w.id)
 			return
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"husk/pki"
 )
 
-// serverClient calls the operations of agents, over mutual TLS.
+// serverClient calls the agent's operations of the API, over mutual TLS.
 type serverClient struct {
 	api         *agentclient.Client
 	connections *connections
@@ -113,7 +113,7 @@ func (s *serverClient) samples(ctx context.Context, samples []husk.PodSample) er
 	return err
 }
 
-// refusedError is an answer of the server other than a success.
+// refusedError is a response of the server other than a success.
 type refusedError struct {
 	what   string
 	status int
@@ -122,13 +122,14 @@ type refusedError struct {
 
 // Error implements error.
 func (e *refusedError) Error() string {
-	return fmt.Sprintf("%s: the server answers %d %s: %s", e.what, e.status, http.StatusText(e.status), e.body)
+	return fmt.Sprintf("%s: the server responded %d %s: %s", e.what, e.status, http.StatusText(e.status), e.body)
 }
 
-// maxAnswer bounds an answer of the server, in bytes.
+// maxAnswer limits a response of the server, in bytes.
 const maxAnswer = 64 << 20
 
-// decode returns a function that decodes an answer of the server. what says what was asked, for errors.
+// decode returns a function that decodes a response of the server. what describes the request, for
+// errors.
 func decode[T any](what string) func(*http.Response, error) (T, error) {
 	return func(resp *http.Response, err error) (v T, _ error) {
 		if err != nil {
@@ -138,14 +139,14 @@ func decode[T any](what string) func(*http.Response, error) (T, error) {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 		switch {
 		case err != nil:
-			return v, fmt.Errorf("%s: read the answer: %w", what, err)
+			return v, fmt.Errorf("%s: read the response: %w", what, err)
 		case resp.StatusCode >= http.StatusMultipleChoices:
 			return v, &refusedError{what, resp.StatusCode, body}
 		case resp.StatusCode == http.StatusNoContent:
 			return v, nil
 		}
 		if err := json.Unmarshal(body, &v); err != nil {
-			return v, fmt.Errorf("%s: the answer does not match the contract: %w", what, err)
+			return v, fmt.Errorf("%s: the response does not match the contract: %w", what, err)
 		}
 		return v, nil
 	}

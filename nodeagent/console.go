@@ -10,13 +10,15 @@ import (
 	"husk/session"
 )
 
-// consoleLook is how often it is looked whether a console has said more. virtlogd writes the file and tells nobody.
+// consoleLook is how often the agent checks a console for new output. virtlogd writes the file and
+// does not notify anyone.
 const consoleLook = 100 * time.Millisecond
 
-// console is a session that shows what a machine's console has printed, and what it prints. Nothing can be typed.
+// console is a stream of a machine's console output: what it has printed, and what it prints next.
+// It takes no input.
 type console struct {
 	path string
-	gone <-chan struct{} // closed when the pod is
+	gone <-chan struct{} // closed when the pod is gone
 
 	file   *os.File
 	buf    []byte
@@ -52,7 +54,7 @@ func (c *console) Receive() (session.Frame, error) {
 	}
 }
 
-// read reads on, over a rotation: virtlogd renames a file that is full and begins another.
+// read continues to read, also across a rotation: virtlogd renames a full file and begins another.
 func (c *console) read() (int, error) {
 	if c.file == nil {
 		file, err := openIfThere(c.path)
@@ -67,7 +69,7 @@ func (c *console) read() (int, error) {
 	}
 	now, err := os.Stat(c.path)
 	if err != nil {
-		return 0, nil //nolint:nilerr // in the middle of a rotation, or gone with its pod
+		return 0, nil //nolint:nilerr // during a rotation, or deleted with its pod
 	}
 	if mine, err := c.file.Stat(); err != nil || os.SameFile(now, mine) {
 		return 0, err
@@ -84,10 +86,10 @@ func (c *console) drop() error {
 	return err
 }
 
-// Send takes what is typed, which nobody reads.
+// Send drops input.
 func (c *console) Send(session.Kind, []byte) error { return nil }
 
-// Close ends the session.
+// Close ends the stream.
 func (c *console) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return nil

@@ -14,38 +14,38 @@ import (
 	"husk/openapi"
 )
 
-// follow keeps the desired state current. An older revision than one that was taken before is refused, also across restarts: a
-// stale order, replayed, must not bring back what was stopped.
+// follow keeps the desired state current. It refuses a revision older than one that was accepted
+// before, also across restarts: a replayed stale desired state must not restart a stopped pod.
 func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
-	known := int64(-1) // ask for the whole state at every start
+	known := int64(-1) // get the complete state at every start
 	floor, err := a.loadRevision()
 	if err != nil {
-		a.log.Error("the last revision cannot be read; orders are taken as they come", "error", err)
+		a.log.Error("cannot read the last revision; accepting any revision", "error", err)
 	}
 	var wait backoff
 	for ctx.Err() == nil {
 		state, err := a.server.desired(ctx, known)
 		if err != nil {
 			if ctx.Err() == nil {
-				a.log.Warn("no desired state", "error", err)
+				a.log.Warn("cannot get the desired state; retrying", "error", err)
 				wait.sleep(ctx)
 			}
 			continue
 		}
 		wait.reset()
 		if state.Revision < floor {
-			a.log.Error("refused a stale order", "revision", state.Revision, "known", floor)
+			a.log.Error("refused a stale desired state", "revision", state.Revision, "known", floor)
 			wait.sleep(ctx)
 			continue
 		}
 		if state.Revision > floor {
 			floor = state.Revision
 			if err := writeFile(revisionFile(a.cfg.StateDir), []byte(fmt.Sprint(floor))); err != nil {
-				a.log.Error("the revision cannot be kept", "error", err)
+				a.log.Error("cannot store the revision", "error", err)
 			}
 		}
 		known = state.Revision
-		select { // only the newest counts
+		select { // only the newest one matters
 		case <-out:
 		default:
 		}
@@ -79,7 +79,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			a.log.Warn("heartbeat not taken", "error", err)
+			a.log.Warn("heartbeat not accepted; retrying", "error", err)
 			interval = time.Second
 		default:
 			interval = time.Duration(lease.HeartbeatSeconds) * time.Second

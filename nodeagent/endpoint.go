@@ -23,12 +23,14 @@ import (
 	"husk/pki"
 )
 
-// serveEndpoint serves what servers ask of this node: logs, statistics and sessions of its pods, as the operations of the contract, and the
-// agent's metrics. Both sides show certificates of the installation's authority, and only a server's is taken. It returns a function that ends it.
+// serveEndpoint serves the requests of servers to this node: logs, statistics and streams of its
+// pods, as the operations of the contract, and the agent's metrics. Both sides present certificates
+// of the installation's authority, and only a server's certificate is accepted. It returns a
+// function that stops it.
 func (a *Agent) serveEndpoint() (func() error, error) {
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for servers: %w; is another agent running on this node?", err)
+		return nil, fmt.Errorf("listen for servers: %w; check whether another agent is running on this node", err)
 	}
 	r := chi.NewRouter()
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
@@ -63,7 +65,7 @@ func problem(w http.ResponseWriter, e *husk.Error, status int) {
 	})
 }
 
-// getLogs answers with what is kept of a container's output, and goes on with what comes when asked to follow.
+// getLogs returns the stored output of a container, and with follow continues with new output.
 func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 	id, err := uuid.Parse(chi.URLParam(r, "podId"))
 	q := r.URL.Query()
@@ -93,22 +95,22 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusOK)
 	if err := streamLog(r.Context(), log, what, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
-		a.log.Warn("a log was not read to its end", "pod", id, "error", err)
+		a.log.Warn("log not sent completely", "pod", id, "error", err)
 	}
 }
 
-// selectionOf reads which lines are asked for. Codes: invalid.
+// selectionOf reads the requested selection of lines. Codes: invalid.
 func selectionOf(q url.Values) (selection, *husk.Error) {
 	what := selection{tail: -1}
 	var err error
 	if t := q.Get("tail"); t != "" {
 		if what.tail, err = strconv.Atoi(t); err != nil || what.tail < 0 {
-			return what, husk.Errorf(husk.CodeInvalid, "tail", "tail is a number of lines")
+			return what, husk.Errorf(husk.CodeInvalid, "tail", "tail must be a number of lines")
 		}
 	}
 	if t := q.Get("since"); t != "" {
 		if what.since, err = time.Parse(time.RFC3339, t); err != nil {
-			return what, husk.Errorf(husk.CodeInvalid, "since", "since is a time of RFC 3339")
+			return what, husk.Errorf(husk.CodeInvalid, "since", "since must be an RFC 3339 time")
 		}
 	}
 	if t := q.Get("after"); t != "" {
@@ -119,7 +121,7 @@ func selectionOf(q url.Values) (selection, *husk.Error) {
 	return what, nil
 }
 
-// lineWriter writes lines the way the reader asked for.
+// lineWriter writes lines in the requested format.
 type lineWriter struct {
 	w          io.Writer
 	c          *http.ResponseController

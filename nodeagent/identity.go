@@ -15,21 +15,21 @@ import (
 	"husk/pki"
 )
 
-// identity is who the node is: kept in the state directory, readable by root only.
+// identity is the node's identity. It is kept in the state directory, readable by root only.
 type identity struct {
 	NodeID         uuid.UUID `json:"nodeId"`
 	CertificatePEM string    `json:"certificate"`
 	KeyPEM         string    `json:"key"`
 	AuthorityPEM   string    `json:"authority"`
 
-	cert *tls.Certificate // what the above says, once it was verified
+	cert *tls.Certificate // the parsed certificate and key, after verification
 	root *pki.Root
 }
 
 func identityFile(stateDir string) string { return filepath.Join(stateDir, "identity.json") }
 
-// loadIdentity reads the identity, or joins with the token when there is none that can be used. A join whose answer was lost is
-// repeated with the same token.
+// loadIdentity reads the identity. If there is none, or it cannot be used, it joins with the token.
+// A join whose response was lost is repeated with the same token.
 func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	file := identityFile(cfg.StateDir)
 	id, err := readIdentity(file)
@@ -37,26 +37,27 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	case err == nil:
 		return id, nil
 	case errors.Is(err, fs.ErrNotExist) && cfg.JoinToken == "":
-		return nil, errors.New("this node has not joined yet; give it a join token (POST /v1/admin/join-tokens)")
+		return nil, errors.New("this node has not joined yet; start the agent with a join token (POST /v1/admin/join-tokens)")
 	case errors.Is(err, fs.ErrNotExist):
 	case cfg.JoinToken == "":
-		return nil, fmt.Errorf("%w; join again with a token that re-admits this node (POST /v1/admin/join-tokens with its nodeId)", err)
+		return nil, fmt.Errorf("%w; start the agent with a join token that re-admits this node (POST /v1/admin/join-tokens with its nodeId)", err)
 	default:
 		cfg.Log.Warn("joining again", "reason", err)
 	}
 	if id, err = join(ctx, cfg); err != nil {
 		return nil, err
 	}
-	// Orders are numbered per node, and this may be another node than the one whose revision was kept.
+	// Revisions are numbered per node, and this may be another node than the one whose revision was
+	// stored.
 	if err := os.Remove(revisionFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return id, id.keep(file)
 }
 
-// readIdentity reads an identity that can be used. With an error comes what could be read, if anything.
+// readIdentity reads an identity and verifies it. With an error, it also returns the readable part.
 func readIdentity(file string) (*identity, error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // our own state
+	raw, err := os.ReadFile(file) //nolint:gosec // the agent's own state
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +66,13 @@ func readIdentity(file string) (*identity, error) {
 		return nil, fmt.Errorf("%s is damaged: %w", file, err)
 	}
 	if err := id.verify(); err != nil {
-		return &id, fmt.Errorf("%s cannot be used: %w", file, err)
+		return &id, fmt.Errorf("%s is not valid: %w", file, err)
 	}
 	return &id, nil
 }
 
-// NeedsToken tells whether an agent with this state must join, and as which node it has joined before, if it has.
+// NeedsToken reports whether an agent with this state must join, and as which node it has joined
+// before, if any.
 func NeedsToken(stateDir string) (needed bool, node *uuid.UUID) {
 	id, err := readIdentity(identityFile(stateDir))
 	if id != nil && id.NodeID != uuid.Nil {
@@ -79,10 +81,10 @@ func NeedsToken(stateDir string) (needed bool, node *uuid.UUID) {
 	return err != nil, node
 }
 
-// verify holds the parts of the identity to each other and to the present time.
+// verify checks that the parts of the identity match each other and are valid now.
 func (i *identity) verify() (err error) {
 	if i.AuthorityPEM == "" {
-		return errors.New("it is of an agent from before nodes had certificates of the installation's authority")
+		return errors.New("it was written by an older agent, whose certificate the installation's authority did not issue")
 	}
 	if i.root, err = pki.ParseRoot(i.AuthorityPEM); err != nil {
 		return err
@@ -91,7 +93,8 @@ func (i *identity) verify() (err error) {
 	return err
 }
 
-// keep writes the identity. Key and certificate are one file, so that a crash leaves the old pair or the new one.
+// keep writes the identity. Key and certificate are in one file, so that a crash leaves either the
+// old pair or the new one.
 func (i *identity) keep(file string) error {
 	raw, err := json.Marshal(i)
 	if err != nil {
@@ -100,7 +103,8 @@ func (i *identity) keep(file string) error {
 	return writeFile(file, raw)
 }
 
-// writeFile replaces a file so that after a crash it is the old or the new one, whole.
+// writeFile replaces a file so that after a crash it is completely the old or completely the new
+// one.
 func writeFile(name string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {

@@ -23,7 +23,8 @@ import (
 	"husk/pki"
 )
 
-// authority is an installation's end of joining and renewing: it admits whoever has the secret, and knows who has called.
+// authority is an installation's side of joining and renewing. It admits any node that has the
+// secret, and records the callers.
 type authority struct {
 	*pki.Authority
 	url  string
@@ -31,8 +32,8 @@ type authority struct {
 
 	mu      sync.Mutex
 	life    time.Duration
-	failing bool     // renewals are not answered
-	seen    []string // serials that heartbeats came with, each once
+	failing bool     // renewals fail
+	seen    []string // serials of the certificates used for heartbeats, each once
 	joins   int
 }
 
@@ -72,7 +73,7 @@ func (a *authority) config(t *testing.T) Config {
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // a test's own types
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // the test's own types
 }
 
 func (a *authority) register(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +85,7 @@ func (a *authority) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.joins++
-	if a.joins == 1 { // the first answer is lost
+	if a.joins == 1 { // the first response is lost
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -129,7 +130,7 @@ func (a *authority) heartbeat(w http.ResponseWriter, r *http.Request) {
 
 func (a *authority) set(f func()) { a.mu.Lock(); defer a.mu.Unlock(); f() }
 
-// agent is the part of an agent that renews, on an identity.
+// agent returns the part of an agent that renews an identity.
 func (a *authority) agent(t *testing.T, cfg Config, id *identity) *renewal {
 	t.Helper()
 	holder := &pki.NodeHolder{}
@@ -155,19 +156,19 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 	if err := os.WriteFile(revisionFile(cfg.StateDir), []byte("7"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id := load(t, cfg) // though the first answer was lost
+	id := load(t, cfg) // although the first response was lost
 	if id.NodeID != a.node {
 		t.Errorf("the node is %s, want %s", id.NodeID, a.node)
 	}
 	if _, err := os.Stat(revisionFile(cfg.StateDir)); err == nil {
-		t.Error("the revision of an earlier node is kept")
+		t.Error("the revision of the previous node was not removed")
 	}
 	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {
 		t.Errorf("a node that has joined needs a token: %v, for node %v", needed, node)
 	}
 	again := load(t, cfg)
 	if again.CertificatePEM != id.CertificatePEM || a.joins != 2 {
-		t.Errorf("a node that has joined has joined again: %d", a.joins)
+		t.Errorf("a joined node joined again: %d joins", a.joins)
 	}
 	info, err := os.Stat(identityFile(cfg.StateDir))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -178,18 +179,18 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 	}
 }
 
-func TestAnAgentJoinsOnlyWhereItsTokenIsFor(t *testing.T) {
+func TestAnAgentJoinsOnlyTheInstallationOfItsToken(t *testing.T) {
 	t.Parallel()
 	a, other := installation(t, time.Hour), installation(t, time.Hour)
 	cfg := a.config(t)
 	cfg.ServerURL = other.url
 	if _, err := loadIdentity(t.Context(), cfg); !errors.Is(err, pki.ErrOtherInstallation) || other.joins != 0 {
-		t.Errorf("the token was shown to another installation: %v", err)
+		t.Errorf("the token was sent to another installation: %v", err)
 	}
 	cfg = a.config(t)
 	cfg.JoinToken = "x" + cfg.JoinToken
 	if _, err := loadIdentity(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("a token that is refused: %v", err)
+		t.Errorf("a refused token: %v", err)
 	}
 	for _, token := range []string{"", "x"} {
 		cfg.JoinToken = token
@@ -200,7 +201,7 @@ func TestAnAgentJoinsOnlyWhereItsTokenIsFor(t *testing.T) {
 	cfg = a.config(t)
 	cfg.ServerURL = strings.Replace(cfg.ServerURL, "https", "http", 1)
 	if _, err := New(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--agent-listen") {
-		t.Errorf("a server that is spoken to in the clear: %v", err)
+		t.Errorf("a server without TLS: %v", err)
 	}
 }
 
@@ -208,8 +209,8 @@ func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
 	t.Parallel()
 	a := installation(t, time.Hour)
 	for what, kept := range map[string]string{
-		"damaged":             "{",
-		"of an earlier agent": `{"nodeId": "` + uuid.NewString() + `", "clientId": "` + uuid.NewString() + `", "clientSecret": "x", "certificate": "x", "key": "x"}`,
+		"damaged":                   "{",
+		"written by an older agent": `{"nodeId": "` + uuid.NewString() + `", "clientId": "` + uuid.NewString() + `", "clientSecret": "x", "certificate": "x", "key": "x"}`,
 		"expired": func() string {
 			key, request, err := pki.NewRequest()
 			if err != nil {
@@ -239,7 +240,7 @@ func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
 			t.Errorf("an identity that is %s: %v", what, err)
 		}
 		if id := load(t, cfg); id.NodeID != a.node {
-			t.Errorf("an identity that was %s is now of %s", what, id.NodeID)
+			t.Errorf("an identity that was %s now belongs to node %s", what, id.NodeID)
 		}
 		load(t, without)
 	}
@@ -253,12 +254,12 @@ func TestAnAgentRenewsItsCertificateWhileItWorks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.run(ctx) })
-	// Each heartbeat goes over a connection that is kept, so that an old certificate would live on in it. Two renewals take the agent
-	// beyond the life of the certificate that it joined with.
+	// Each heartbeat uses a connection that is kept open, which would keep using an old
+	// certificate. After two renewals, the certificate from the join has expired.
 	deadline := time.Now().Add(30 * time.Second)
 	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
 		if _, err := r.server.heartbeat(ctx, openapi.Heartbeat{}); err != nil {
-			t.Errorf("a heartbeat is refused: %v", err)
+			t.Errorf("heartbeat refused: %v", err)
 		}
 		var n int
 		a.set(func() { n = len(a.seen) })
@@ -273,7 +274,7 @@ func TestAnAgentRenewsItsCertificateWhileItWorks(t *testing.T) {
 		t.Fatalf("heartbeats came with the certificates %v", a.seen)
 	}
 	if kept := load(t, cfg); kept.CertificatePEM != r.id.CertificatePEM || a.joins != 2 {
-		t.Error("the renewed certificate is not the one that is kept")
+		t.Error("the stored certificate is not the renewed one")
 	}
 }
 
@@ -291,32 +292,32 @@ func TestARenewalThatFailsChangesNothing(t *testing.T) {
 	good := r.file
 	r.file = filepath.Join(cfg.StateDir, "no such directory", "identity.json")
 	if err := r.renew(t.Context()); err == nil || r.id != id {
-		t.Errorf("the certificate cannot be kept, and the error is %v", err)
+		t.Errorf("the certificate cannot be stored, and the error is %v", err)
 	}
 	issued := r.next
 	if kept := load(t, cfg); kept.CertificatePEM != id.CertificatePEM || issued == nil {
-		t.Error("what is kept has changed")
+		t.Error("the stored identity has changed")
 	}
 	if _, err := r.server.heartbeat(t.Context(), openapi.Heartbeat{}); err != nil {
 		t.Error(err)
 	}
 	r.file = good
-	a.set(func() { a.failing = true }) // the server is not needed any more
+	a.set(func() { a.failing = true }) // storing does not need the server
 	if err := r.renew(t.Context()); err != nil || r.id != issued {
-		t.Errorf("what was issued is not kept in the end: %v", err)
+		t.Errorf("the issued certificate was not stored: %v", err)
 	}
 	if kept := load(t, cfg); kept.CertificatePEM != issued.CertificatePEM {
-		t.Error("another certificate is kept")
+		t.Error("another certificate was stored")
 	}
 }
 
-func TestRenewalsAreTriedMoreOftenTowardsTheEnd(t *testing.T) {
+func TestRenewalsAreRetriedMoreOftenTowardsTheEnd(t *testing.T) {
 	t.Parallel()
 	for left, want := range map[time.Duration]time.Duration{
 		10 * 24 * time.Hour: time.Hour, time.Hour: 6 * time.Minute, 10 * time.Second: time.Second, time.Millisecond: time.Second, 0: time.Minute,
 	} {
 		if got := renewalRetry(left); got != want {
-			t.Errorf("with %s left the next try is in %s, want %s", left, got, want)
+			t.Errorf("with %s left the next attempt is in %s, want %s", left, got, want)
 		}
 	}
 }

@@ -16,12 +16,13 @@ import (
 // checkServerURL refuses a server without TLS.
 func checkServerURL(url string) error {
 	if !strings.HasPrefix(url, "https://") {
-		return fmt.Errorf("the server %q is not an https:// URL: agents connect to servers over mutual TLS, at the address of the server's --agent-listen", url)
+		return fmt.Errorf("the server URL %q does not begin with https://; agents connect over mutual TLS: use the address of the server's --agent-listen", url)
 	}
 	return nil
 }
 
-// join exchanges the join token for an identity. It authenticates the server by the fingerprint in the token.
+// join exchanges the join token for an identity. It authenticates the server by the fingerprint in
+// the token.
 func join(ctx context.Context, cfg Config) (*identity, error) {
 	_, fingerprint, err := pki.SplitJoinToken(cfg.JoinToken)
 	if err != nil {
@@ -57,14 +58,15 @@ func join(ctx context.Context, cfg Config) (*identity, error) {
 	}
 }
 
-// joined makes an identity from the server's answer. Its authority must be the one that the token names.
+// joined makes an identity from the server's response. Its authority must be the one that the token
+// identifies.
 func joined(answer openapi.NodeIdentity, key, fingerprint string) (*identity, error) {
 	id := &identity{NodeID: answer.NodeID, CertificatePEM: answer.Certificate, KeyPEM: key, AuthorityPEM: answer.Authority}
 	if err := id.verify(); err != nil {
-		return nil, fmt.Errorf("the server's answer to the join cannot be used: %w", err)
+		return nil, fmt.Errorf("invalid join response from the server: %w", err)
 	}
 	if id.root.Fingerprint() != fingerprint {
-		return nil, fmt.Errorf("the server's answer to the join: %w", pki.ErrOtherInstallation)
+		return nil, fmt.Errorf("the server's join response: %w", pki.ErrOtherInstallation)
 	}
 	return id, nil
 }

@@ -13,15 +13,16 @@ import (
 	"time"
 )
 
-// logReader reads a container's log from its beginning and goes on where it stopped, also over a rotation.
+// logReader reads a container's log from its beginning, and continues where it stopped, also across
+// a rotation.
 type logReader struct {
 	path string
 	file *os.File
 	in   *bufio.Reader
-	part []byte // a line that is still being written
+	part []byte // a line that is not complete yet
 }
 
-// close lets go of the file.
+// close closes the file.
 func (r *logReader) close() error {
 	if r.file == nil {
 		return nil
@@ -29,7 +30,7 @@ func (r *logReader) close() error {
 	return r.file.Close()
 }
 
-// next hands every line that came since the last call to emit.
+// next passes every line that was added since the last call to emit.
 func (r *logReader) next(emit func(logLine) error) error {
 	for {
 		if r.file == nil {
@@ -55,7 +56,8 @@ func (r *logReader) next(emit func(logLine) error) error {
 	}
 }
 
-// open opens the current file and reads the one before it. In this order nothing is missed when a rotation comes in between.
+// open opens the current file and then reads the previous one. In this order no line is missed if a
+// rotation happens in between.
 func (r *logReader) open(emit func(logLine) error) error {
 	current, err := openIfThere(r.path)
 	if err != nil {
@@ -86,7 +88,7 @@ func (r *logReader) drain(emit func(logLine) error) error {
 		raw, err := r.in.ReadBytes('\n')
 		r.part = append(r.part, raw...)
 		if err != nil {
-			return nil //nolint:nilerr // the end for now; the rest of the line is read with the next call
+			return nil //nolint:nilerr // the end for now; the next call reads the rest of the line
 		}
 		var l logLine
 		if err := json.Unmarshal(r.part, &l); err != nil {
@@ -99,11 +101,11 @@ func (r *logReader) drain(emit func(logLine) error) error {
 	}
 }
 
-// rotated tells whether the path names another file by now.
+// rotated reports whether the path now refers to another file.
 func (r *logReader) rotated() (bool, error) {
 	now, err := os.Stat(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // deleted with its pod, or in the middle of a rotation
+		return false, nil // deleted with its pod, or during a rotation
 	}
 	if err != nil {
 		return false, err
@@ -113,9 +115,9 @@ func (r *logReader) rotated() (bool, error) {
 }
 
 func openIfThere(path string) (*os.File, error) {
-	f, err := os.Open(path) //nolint:gosec // our own state
+	f, err := os.Open(path) //nolint:gosec // the agent's own state
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // nothing was logged yet
+		return nil, nil //nolint:nilnil // nothing has been logged yet
 	}
 	return f, err
 }
@@ -128,12 +130,13 @@ func sameFile(a, b *os.File) bool {
 
 // selection says which lines a reader wants.
 type selection struct {
-	tail  int       // the last so many of them; all when negative
-	since time.Time // those of this time or later
-	after *cursor   // those behind this one
+	tail  int       // only the last lines, as many; all if negative
+	since time.Time // only lines of this time or later
+	after *cursor   // only lines after this one
 }
 
-// cursor is the place of a line: the boot of the guest that it is from, and its number there.
+// cursor is the position of a line: the boot of the guest in which it was written, and its number
+// in that boot.
 type cursor struct {
 	boot string
 	seq  uint64
@@ -143,15 +146,16 @@ func parseCursor(text string) (*cursor, error) {
 	boot, number, _ := strings.Cut(text, ".")
 	seq, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || boot == "" {
-		return nil, fmt.Errorf("%q is no cursor of a log", text)
+		return nil, fmt.Errorf("%q is not a log cursor", text)
 	}
 	return &cursor{boot, seq}, nil
 }
 
 func (c cursor) String() string { return c.boot + "." + strconv.FormatUint(c.seq, 10) }
 
-// filter lets through what a reader wants, the tail aside. Boots have no order but that in the file, so a first reading finds out whether
-// the cursor's is still there; if it is not, everything is behind it.
+// filter passes on the lines that a reader wants; it does not apply tail. Boots are only ordered by
+// their position in the file. So it first reads the file to find the boot of the cursor. If that
+// boot is gone, all lines are after the cursor.
 func (s selection) filter(path string, emit func(logLine) error) (func(logLine) error, error) {
 	skipping := false
 	if s.after != nil {
@@ -161,7 +165,7 @@ func (s selection) filter(path string, emit func(logLine) error) (func(logLine) 
 			return nil, err
 		}
 	}
-	reached := false // the cursor's boot
+	reached := false // the boot of the cursor
 	return func(l logLine) error {
 		if skipping {
 			switch {
@@ -180,11 +184,11 @@ func (s selection) filter(path string, emit func(logLine) error) (func(logLine) 
 	}, nil
 }
 
-// streamLog writes what is selected of a log and, with follow, what comes, until the log ends.
+// streamLog writes the selected lines of a log and, with follow, new lines until the log ends.
 func streamLog(ctx context.Context, log *containerLog, what selection, follow bool, out lineWriter) error {
 	r := logReader{path: log.path}
-	defer r.close()               //nolint:errcheck // it was only read
-	ended, changed := log.state() // before reading, so that nothing can come unnoticed in between
+	defer r.close()               //nolint:errcheck // only opened for reading
+	ended, changed := log.state() // before reading, so that no change in between is missed
 	last := newRing(what.tail)
 	catching := what.tail >= 0
 	wanted, err := what.filter(log.path, func(l logLine) error {
@@ -221,7 +225,7 @@ func streamLog(ctx context.Context, log *containerLog, what selection, follow bo
 	}
 }
 
-// ring keeps the last n lines, or all when n is negative.
+// ring keeps the last n lines, or all if n is negative.
 type ring struct {
 	n    int
 	kept []logLine

@@ -31,12 +31,12 @@ func readSome(t *testing.T, log *containerLog, what selection, follow bool) stri
 	return rec.Body.String()
 }
 
-// deadlines accepts what a recorder does not know.
+// deadlines implements deadlines, which a recorder does not have.
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }
 
-func TestALogIsReadWholeAndByItsTail(t *testing.T) {
+func TestALogIsReadCompletelyAndByItsTail(t *testing.T) {
 	t.Parallel()
 	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
 	defer log.close()
@@ -58,7 +58,7 @@ func TestALogIsReadWholeAndByItsTail(t *testing.T) {
 	}
 }
 
-func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
+func TestALogContinuesAtItsPositionAfterACrash(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
 	log := newContainerLog(path)
@@ -67,7 +67,7 @@ func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The crash came in the middle of a line.
+	// The crash truncated a line.
 	if _, err := log.file.WriteString(`{"time":"2026`); err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +75,10 @@ func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
 	again := newContainerLog(path)
 	defer again.close()
 	if seq, err := again.bookmark("boot"); err != nil || seq != 3 {
-		t.Errorf("the bookmark is %d (%v), want 3", seq, err)
+		t.Errorf("the position is %d (%v), want 3", seq, err)
 	}
 	if seq, err := again.bookmark("another boot"); err != nil || seq != 0 {
-		t.Errorf("the bookmark of another boot is %d (%v), want 0", seq, err)
+		t.Errorf("the position of another boot is %d (%v), want 0", seq, err)
 	}
 	if err := again.append("boot", entry(4, "y")); err != nil {
 		t.Fatal(err)
@@ -88,13 +88,13 @@ func TestALogRemembersWhereItWasAfterACrash(t *testing.T) {
 	}
 }
 
-func TestAFloodIsBoundedAndReadersFollowOverTheRotation(t *testing.T) {
+func TestALogIsLimitedAndReadersFollowAcrossARotation(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
 	log := newContainerLog(path)
 	defer log.close()
 	r := logReader{path: path}
-	defer r.close() //nolint:errcheck // it was only read
+	defer r.close() //nolint:errcheck // only opened for reading
 	line := strings.Repeat("x", 15<<10)
 	var next uint64
 	for seq := uint64(1); seq <= 2000; seq++ {
@@ -106,7 +106,7 @@ func TestAFloodIsBoundedAndReadersFollowOverTheRotation(t *testing.T) {
 		}
 		err := r.next(func(l logLine) error {
 			if next++; l.Seq != next {
-				return fmt.Errorf("line %d came when %d was due", l.Seq, next)
+				return fmt.Errorf("line %d, want %d", l.Seq, next)
 			}
 			return nil
 		})
@@ -127,7 +127,7 @@ func TestAFloodIsBoundedAndReadersFollowOverTheRotation(t *testing.T) {
 	}
 }
 
-func TestAReaderGoesOnBehindItsCursor(t *testing.T) {
+func TestAReaderContinuesAfterItsCursor(t *testing.T) {
 	t.Parallel()
 	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
 	defer log.close()
@@ -145,7 +145,7 @@ func TestAReaderGoesOnBehindItsCursor(t *testing.T) {
 			t.Fatalf("cursor %s: %v %v", after, c, err)
 		}
 		if got := readSome(t, log, selection{tail: -1, after: c}, false); got != want {
-			t.Errorf("behind %s comes %q, want %q", after, got, want)
+			t.Errorf("after %s: %q, want %q", after, got, want)
 		}
 	}
 	if got := readSome(t, log, selection{tail: -1, since: time.Unix(2, 0)}, false); got != "one 2\ntwo 2\n" {
@@ -153,7 +153,7 @@ func TestAReaderGoesOnBehindItsCursor(t *testing.T) {
 	}
 	for _, bad := range []string{"", "x", "x.", ".1", "x.y", "x.-1"} {
 		if c, err := parseCursor(bad); err == nil {
-			t.Errorf("%q is the cursor %v", bad, c)
+			t.Errorf("%q is accepted as cursor %v", bad, c)
 		}
 	}
 }
@@ -174,6 +174,6 @@ func TestAFollowedLogEndsWithItsContainer(t *testing.T) {
 	}
 	log.begin() // the machine is started again
 	if ended, _ := log.state(); ended {
-		t.Error("the log is over though its machine is started again")
+		t.Error("the log has ended although its machine was started again")
 	}
 }

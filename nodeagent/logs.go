@@ -15,11 +15,13 @@ import (
 	"husk/guest"
 )
 
-// maxLogFile bounds a log file; there are at most two per container, the current one and the one before. Bytes.
+// maxLogFile is the largest size of a log file, in bytes. There are at most two per container, the
+// current one and the previous one.
 const maxLogFile = 10 << 20
 
-// logLine is one line as it is kept and as it is sent to readers who ask for JSON lines. Boot and seq say where to go on reading after a
-// restart of the agent: the file is its own bookmark.
+// logLine is one line, as it is stored and as it is sent to clients that request JSON lines. Boot
+// and seq say where to continue reading after a restart of the agent, so the file needs no separate
+// position.
 type logLine struct {
 	Time    time.Time `json:"time"`
 	Stream  string    `json:"stream"`
@@ -28,10 +30,11 @@ type logLine struct {
 	Dropped uint64    `json:"dropped,omitempty"`
 	Boot    string    `json:"boot,omitempty"`
 	Seq     uint64    `json:"seq,omitempty"`
-	Cursor  string    `json:"cursor,omitempty"` // for readers, in the place of boot and seq: where to go on
+	Cursor  string    `json:"cursor,omitempty"` // for clients, instead of boot and seq: where to continue
 }
 
-// containerLog keeps the output of one container on the node, so that it can be read when the machine is gone.
+// containerLog keeps the output of one container on the node, so that it can be read after the
+// machine is gone.
 type containerLog struct {
 	path string
 
@@ -40,7 +43,7 @@ type containerLog struct {
 	size    int64
 	boot    string // of the last line
 	seq     uint64
-	ended   bool          // no more will come
+	ended   bool          // no further output will come
 	changed chan struct{} // closed and replaced when something was appended
 	done    chan struct{} // closed when a pump has reached the end of the container's output
 	doneSet bool
@@ -50,7 +53,8 @@ func newContainerLog(path string) *containerLog {
 	return &containerLog{path: path, changed: make(chan struct{}), done: make(chan struct{})}
 }
 
-// open prepares for appending: a line that a crash has cut is removed, and the bookmark is read from the last line.
+// open prepares for appending. It removes a line that a crash has truncated, and reads the position
+// from the last line.
 func (l *containerLog) open() error {
 	if l.file != nil {
 		return nil
@@ -76,7 +80,7 @@ func (l *containerLog) open() error {
 		}
 		l.boot, l.seq = line.Boot, line.Seq
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // our own state
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the agent's own state
 	if err != nil {
 		return err
 	}
@@ -88,14 +92,14 @@ func (l *containerLog) open() error {
 }
 
 func lastLine(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // our own state
+	raw, err := os.ReadFile(path) //nolint:gosec // the agent's own state
 	if errors.Is(err, fs.ErrNotExist) || len(raw) == 0 {
 		return nil, nil
 	}
 	return raw[bytes.LastIndexByte(bytes.TrimRight(raw, "\n"), '\n')+1:], err
 }
 
-// bookmark returns the last entry that is kept of this boot of the guest.
+// bookmark returns the number of the last stored line of this boot of the guest.
 func (l *containerLog) bookmark(boot string) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,7 +157,7 @@ func (l *containerLog) tellReaders() {
 	l.changed = make(chan struct{})
 }
 
-// begin says that the output of a boot is being read from here on.
+// begin says that the output of a boot is being read from now on.
 func (l *containerLog) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,7 +166,7 @@ func (l *containerLog) begin() {
 	}
 }
 
-// finished says that a pump has everything the container will ever say in this boot.
+// finished says that a pump has read the container's complete output of this boot.
 func (l *containerLog) finished() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,14 +177,14 @@ func (l *containerLog) finished() {
 	}
 }
 
-// caughtUp is closed when all output of this boot is kept.
+// caughtUp returns a channel that is closed when all output of this boot is stored.
 func (l *containerLog) caughtUp() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.done
 }
 
-// end says that no more will ever come; readers who follow come to their end.
+// end says that no further output will come, which ends the requests that follow the log.
 func (l *containerLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -190,7 +194,7 @@ func (l *containerLog) end() {
 	}
 }
 
-// close ends the log and lets go of its file.
+// close ends the log and closes its file.
 func (l *containerLog) close() {
 	l.end()
 	l.mu.Lock()
@@ -201,15 +205,15 @@ func (l *containerLog) close() {
 	}
 }
 
-// state returns whether all has come that ever will, because the pod is over or the container has ended for good, and a channel that is
-// closed when something has changed.
+// state returns whether the output is complete, because the pod or the container has ended for
+// good, and a channel that is closed at the next change.
 func (l *containerLog) state() (ended bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended || l.doneSet, l.changed
 }
 
-// pump brings a container's output from the guest into its log.
+// pump copies a container's output from the guest to its log.
 func (w *worker) pump(ctx context.Context, client *guest.Client, boot, container string, log *containerLog) {
 	after, err := log.bookmark(boot)
 	if err == nil {
@@ -219,6 +223,6 @@ func (w *worker) pump(ctx context.Context, client *guest.Client, boot, container
 	case err == nil:
 		log.finished()
 	case ctx.Err() == nil:
-		w.log.Warn("the log of a container is not complete", "container", container, "error", err)
+		w.log.Warn("container log is incomplete", "container", container, "error", err)
 	}
 }

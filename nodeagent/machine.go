@@ -16,15 +16,17 @@ import (
 )
 
 const (
-	// stopMargin is how long a guest may take beyond the grace period to unmount and power off, before the plug is pulled.
+	// stopMargin is how long a guest may take beyond the grace period to unmount and power off,
+	// before its domain is destroyed.
 	stopMargin = 20 * time.Second
-	// dialTimeout is how long a guest that is known to be up may take to answer a new agent.
+	// dialTimeout is how long a running guest may take to respond to a new agent.
 	dialTimeout = 30 * time.Second
 )
 
-// keepUp brings the machine up, or adopts the one that runs, and stays with it until it ends or the order changes.
-func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
-	port, err := portOf(order)
+// keepUp starts the machine, or adopts the running one, and follows it until it ends or the desired
+// state changes.
+func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
+	port, err := portOf(desired)
 	if err != nil {
 		return err
 	}
@@ -33,56 +35,58 @@ func (w *worker) keepUp(ctx context.Context, order husk.DesiredPod) error {
 		return err
 	}
 	w.adopted = running
-	if err := w.agent.book(ctx, w.id, running); err != nil {
+	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
 		return err
 	}
-	// Also for a machine that runs: a restarted agent knows no ports yet.
+	// Also for a running machine: a restarted agent has no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
 	}
 	if !running && w.rec.Started {
-		if over, err := w.machineDied(ctx, order); over || err != nil {
+		if over, err := w.machineDied(ctx, desired); over || err != nil {
 			return err
 		}
 	}
 	if !running {
-		if domain, err = w.start(ctx, order, port); err != nil {
-			w.report(order, husk.EventStarting, "StartFailed", "the machine cannot be started on its node at the moment; this is tried again", nil)
+		if domain, err = w.start(ctx, desired, port); err != nil {
+			w.report(desired, husk.EventStarting, "StartFailed", "the virtual machine cannot be started on its node at the moment; the node retries", nil)
 			return err
 		}
 	} else if !w.rec.Started {
-		w.rec.Started = true // the agent died between the start and the note of it
+		w.rec.Started = true // the agent crashed between the start and recording it
 		if err := w.save(); err != nil {
 			return err
 		}
 	}
-	if err := w.limitMemory(ctx, order); err != nil {
+	if err := w.limitMemory(ctx, desired); err != nil {
 		return err
 	}
-	return w.attend(ctx, order, domain)
+	return w.attend(ctx, desired, domain)
 }
 
-func (w *worker) limitMemory(ctx context.Context, order husk.DesiredPod) error {
-	return w.agent.vms.LimitMemory(ctx, w.id, order.Resources.MemoryMiB+order.VMMOverheadMiB)
+func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error {
+	return w.agent.vms.LimitMemory(ctx, w.id, desired.Resources.MemoryMiB+desired.VMMOverheadMiB)
 }
 
-// uphold sees to it that what stands around a machine that runs is as it should be, whoever has changed it.
-func (w *worker) uphold(ctx context.Context, order husk.DesiredPod) error {
-	port, err := portOf(order)
+// uphold restores the surroundings of a running machine, such as its network rules, if something
+// has changed them.
+func (w *worker) uphold(ctx context.Context, desired husk.DesiredPod) error {
+	port, err := portOf(desired)
 	if err != nil {
 		return err
 	}
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
 	}
-	return w.limitMemory(ctx, order)
+	return w.limitMemory(ctx, desired)
 }
 
-// machineDied decides what follows when the machine has ended by itself. over is true when the pod is.
-func (w *worker) machineDied(ctx context.Context, order husk.DesiredPod) (over bool, err error) {
+// machineDied decides what to do after the machine has ended by itself. over is true if the pod has
+// ended too.
+func (w *worker) machineDied(ctx context.Context, desired husk.DesiredPod) (over bool, err error) {
 	w.agent.metrics.deaths.Inc()
-	if order.RestartPolicy == husk.RestartNever {
-		return true, w.end(order, husk.EventFailed, "MachineDied", "the virtual machine ended by itself: the guest crashed, or the node went down", nil)
+	if desired.RestartPolicy == husk.RestartNever {
+		return true, w.end(desired, husk.EventFailed, "MachineDied", "the virtual machine ended by itself: the guest crashed, or the node went down", nil)
 	}
 	w.rec.Started, w.rec.Restarts = false, w.rec.Restarts+1
 	w.rec.Timeline.RunningAt, w.rec.Timeline.GuestReadyAt = nil, nil
@@ -90,12 +94,12 @@ func (w *worker) machineDied(ctx context.Context, order husk.DesiredPod) (over b
 		return false, err
 	}
 	delay := restartDelay(w.rec.Restarts)
-	w.log.Warn("the machine died", "restarts", w.rec.Restarts, "again_in", delay)
-	w.report(order, husk.EventStarting, "MachineDied", "the virtual machine ended by itself; it is started again", nil)
+	w.log.Warn("machine ended unexpectedly", "restarts", w.rec.Restarts, "again_in", delay)
+	w.report(desired, husk.EventStarting, "MachineDied", "the virtual machine ended by itself; it is started again", nil)
 	select {
 	case <-ctx.Done():
 		return false, ctx.Err()
-	case <-w.wake: // a new order; the next round decides anew
+	case <-w.wake: // a new desired state; the next round decides again
 		w.poke()
 		return true, nil
 	case <-time.After(delay):
@@ -103,7 +107,8 @@ func (w *worker) machineDied(ctx context.Context, order husk.DesiredPod) (over b
 	}
 }
 
-// restartDelay is the wait before the nth start of a machine that died: 0, then 1 s doubled up to 5 minutes, as for containers.
+// restartDelay is the wait before the nth start of a machine that ended unexpectedly: 0, then 1 s,
+// doubled up to 5 minutes, as for containers.
 func restartDelay(n int) time.Duration {
 	if n <= 1 {
 		return 0
@@ -111,13 +116,13 @@ func restartDelay(n int) time.Duration {
 	return min(time.Second<<min(n-2, 20), 5*time.Minute)
 }
 
-func (w *worker) start(ctx context.Context, order husk.DesiredPod, port network.Port) (vm.Domain, error) {
-	spec, err := machineSpec(order, port, w.agent.net.MTU())
+func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port network.Port) (vm.Domain, error) {
+	spec, err := machineSpec(desired, port, w.agent.net.MTU())
 	if err != nil {
 		return vm.Domain{}, err
 	}
 	w.rec.Timeline = husk.Timeline{DomainStartingAt: now()}
-	w.report(order, husk.EventStarting, "", "", nil)
+	w.report(desired, husk.EventStarting, "", "", nil)
 	domain, err := w.agent.vms.Start(ctx, spec)
 	if err != nil {
 		return vm.Domain{}, err
@@ -136,32 +141,32 @@ func now() *time.Time {
 	return &t
 }
 
-// attend speaks with the guest until it ends, the connection breaks, or the order changes.
-func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Domain) error {
+// attend talks to the guest until it ends, the connection breaks, or the desired state changes.
+func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.Domain) error {
 	timeout := dialTimeout
 	if w.rec.Timeline.GuestReadyAt == nil {
 		timeout = w.agent.cfg.BootTimeout
 	}
 	client, err := w.dial(ctx, domain, min(timeout, bootBurst))
 	if timeout > bootBurst && errors.Is(err, context.DeadlineExceeded) {
-		if err := w.agent.vms.LimitCPU(ctx, w.id, order.Resources.CPUMillis); err != nil {
+		if err := w.agent.vms.LimitCPU(ctx, w.id, desired.Resources.CPUMillis); err != nil {
 			return err
 		}
 		client, err = w.dial(ctx, domain, timeout-bootBurst)
 	}
 	if err != nil {
-		return w.noAnswer(ctx, order, err)
+		return w.noAnswer(ctx, desired, err)
 	}
-	defer client.Close() //nolint:errcheck // the session is over either way
+	defer client.Close() //nolint:errcheck // the connection is no longer used
 	if w.rec.Timeline.GuestReadyAt == nil {
 		w.rec.Timeline.GuestReadyAt = now()
 	}
-	status, err := w.handOver(ctx, client, order)
+	status, err := w.handOver(ctx, client, desired)
 	if err != nil {
 		if call, ok := errors.AsType[*guest.CallError](err); ok && call.Code == guest.CodeInvalid {
-			return w.end(order, husk.EventFailed, "GuestRefused", call.Message, nil)
+			return w.end(desired, husk.EventFailed, "GuestRefused", call.Message, nil)
 		}
-		return fmt.Errorf("hand the pod to its guest: %w", err)
+		return fmt.Errorf("send the pod to its guest: %w", err)
 	}
 	w.guest.Store(client)
 	defer w.guest.Store(nil)
@@ -172,16 +177,17 @@ func (w *worker) attend(ctx context.Context, order husk.DesiredPod, domain vm.Do
 		log.begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
-	return w.watch(ctx, order, client, status, &pumps)
+	return w.watch(ctx, desired, client, status, &pumps)
 }
 
-// bootBurst is how long a machine may use its processors whole while it boots, before it is held to the pod's share. A kernel boots
-// in about two seconds of one core; a pod of a tenth of a core would take twenty. A guest that does not finish gains this much per start.
+// bootBurst is how long a booting machine may use its processors without the pod's cpu limit. A
+// kernel boots in about two seconds of one core, which would take a pod with a tenth of a core
+// twenty. A guest that does not finish gains this much per start.
 const bootBurst = 20 * time.Second
 
-// handOver gives the guest its pod, unless an agent before this one has.
-func (w *worker) handOver(ctx context.Context, client *guest.Client, order husk.DesiredPod) (guest.Status, error) {
-	if w.adopted { // a machine of our own is asked nothing: the round trip counts
+// handOver sends the pod to the guest, unless a previous agent has done so.
+func (w *worker) handOver(ctx context.Context, client *guest.Client, desired husk.DesiredPod) (guest.Status, error) {
+	if w.adopted { // a machine that was just started is not asked, which saves a round trip
 		hello, err := client.Hello(ctx)
 		if err != nil {
 			return guest.Status{}, err
@@ -190,7 +196,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, order husk.
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := guestSpec(order, w.agent.net.MTU())
+	spec, err := guestSpec(desired, w.agent.net.MTU())
 	if err != nil {
 		return guest.Status{}, err
 	}
@@ -198,7 +204,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, order husk.
 }
 
 // watch follows the guest's status and passes it on.
-func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest.Client, status guest.Status, pumps *sync.WaitGroup) error {
+func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *guest.Client, status guest.Status, pumps *sync.WaitGroup) error {
 	updates := make(chan guest.Status)
 	failed := make(chan error, 1)
 	pumps.Go(func() {
@@ -222,11 +228,11 @@ func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest
 	burst := time.After(time.Until(w.startedAt().Add(bootBurst)))
 	held := false
 	for {
-		if done, err := w.apply(order, status); done {
+		if done, err := w.apply(desired, status); done {
 			return err
 		}
 		if w.rec.Timeline.RunningAt != nil && !held {
-			if err := w.agent.vms.LimitCPU(ctx, w.id, order.Resources.CPUMillis); err != nil {
+			if err := w.agent.vms.LimitCPU(ctx, w.id, desired.Resources.CPUMillis); err != nil {
 				return err
 			}
 			held = true
@@ -235,7 +241,7 @@ func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-burst:
-			if err := w.agent.vms.LimitCPU(ctx, w.id, order.Resources.CPUMillis); err != nil {
+			if err := w.agent.vms.LimitCPU(ctx, w.id, desired.Resources.CPUMillis); err != nil {
 				return err
 			}
 			held = true
@@ -243,31 +249,31 @@ func (w *worker) watch(ctx context.Context, order husk.DesiredPod, client *guest
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
-			// It is looked at every pod whenever one of the node's has changed, and every now and then. The channel, and the sessions on it,
-			// end only for a change of this one.
-			if now, parking := w.current(); !parking && reflect.DeepEqual(now, order) {
-				if err := w.uphold(ctx, order); err != nil {
+			// Every pod is re-checked when any pod on the node changes, and periodically. The
+			// channel and its streams end only if this pod has changed.
+			if now, parking := w.current(); !parking && reflect.DeepEqual(now, desired) {
+				if err := w.uphold(ctx, desired); err != nil {
 					return err
 				}
 				continue
 			}
 			w.poke()
-			return nil // the next round takes the new order
+			return nil // the next round uses the new desired state
 		}
 	}
 }
 
-// apply passes one status on. done is true when the guest has nothing more to say.
-func (w *worker) apply(order husk.DesiredPod, s guest.Status) (done bool, err error) {
+// apply passes on one status. done is true if no further status will follow.
+func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err error) {
 	containers := containerStatuses(s.Containers)
 	switch s.Phase {
 	case guest.PhaseSucceeded:
 		w.drain()
-		return true, w.end(order, husk.EventSucceeded, "Completed", "", containers)
+		return true, w.end(desired, husk.EventSucceeded, "Completed", "", containers)
 	case guest.PhaseFailed:
 		w.drain()
 		reason, message := failureOf(s)
-		return true, w.end(order, husk.EventFailed, reason, message, containers)
+		return true, w.end(desired, husk.EventFailed, reason, message, containers)
 	case guest.PhaseRunning:
 		if allRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
 			w.rec.Timeline.RunningAt = now()
@@ -277,11 +283,11 @@ func (w *worker) apply(order husk.DesiredPod, s guest.Status) (done bool, err er
 			}
 		}
 		if w.rec.Timeline.RunningAt != nil {
-			w.report(order, husk.EventRunning, "", "", containers)
+			w.report(desired, husk.EventRunning, "", "", containers)
 			return false, nil
 		}
 	}
-	w.report(order, husk.EventStarting, "", "", containers)
+	w.report(desired, husk.EventStarting, "", "", containers)
 	return false, nil
 }
 
@@ -292,15 +298,15 @@ func (w *worker) startedAt() *time.Time {
 	return w.rec.Timeline.GuestReadyAt
 }
 
-// drainTime is how long the last lines of a pod that has ended may take to arrive, and the ends of its sessions; drainLook is how often it is
-// looked whether they have.
+// drainTime is how long the agent waits for the last lines of an ended pod, and for the ends of its
+// streams. drainLook is how often it checks.
 const (
 	drainTime = 2 * time.Second
 	drainLook = 10 * time.Millisecond
 )
 
-// drain waits until the pumps have caught up, so that the last words of a failed pod are kept, and until who is in a session with it has its
-// exit code.
+// drain waits until the pumps have caught up, so that the last output of a failed pod is stored,
+// and until the clients of its streams have received their exit codes.
 func (w *worker) drain() {
 	deadline := time.After(drainTime)
 	for _, l := range w.logs {
@@ -345,25 +351,26 @@ func failureOf(s guest.Status) (reason, message string) {
 	return guest.ReasonError, ""
 }
 
-// noAnswer decides what a guest means that does not come up: its machine has ended, or it hangs and is ended here.
-func (w *worker) noAnswer(ctx context.Context, order husk.DesiredPod, cause error) error {
+// noAnswer handles a guest that does not come up: its machine has ended, or it hangs and is
+// destroyed here.
+func (w *worker) noAnswer(ctx context.Context, desired husk.DesiredPod, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(cause, errNewOrder) {
+	if errors.Is(cause, errNewState) {
 		w.poke()
 		return nil
 	}
 	if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
 		return errors.Join(errors.New("the machine has ended"), err)
 	}
-	w.report(order, husk.EventStarting, "GuestSilent", "the guest does not answer; its machine is started again", nil)
+	w.report(desired, husk.EventStarting, "GuestSilent", "the guest does not answer; its virtual machine is started again", nil)
 	return errors.Join(fmt.Errorf("the guest does not answer: %w", cause), w.agent.vms.Destroy(ctx, w.id))
 }
 
-var errNewOrder = errors.New("there is a new order")
+var errNewState = errors.New("the desired state has changed")
 
-// dial connects to the guest's channel and waits until husk-init answers.
+// dial connects to the guest's channel and waits until husk-init responds.
 func (w *worker) dial(ctx context.Context, domain vm.Domain, timeout time.Duration) (*guest.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -387,14 +394,14 @@ func (w *worker) dial(ctx context.Context, domain vm.Domain, timeout time.Durati
 	case <-w.wake: // a pod may be deleted while it boots
 		cancel()
 		if r := <-result; r.client != nil {
-			return nil, errors.Join(errNewOrder, r.client.Close())
+			return nil, errors.Join(errNewState, r.client.Close())
 		}
-		return nil, errNewOrder
+		return nil, errNewState
 	}
 }
 
-// endMachine stops the machine: the guest is asked, and after grace and margin the plug is pulled. It returns when there is no
-// machine, at once when there was none.
+// endMachine stops the machine. It asks the guest, and destroys the domain after grace and margin.
+// It returns when there is no machine; at once if there was none.
 func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	domain, running, err := w.agent.vms.Find(ctx, w.id)
 	if err != nil {
@@ -403,13 +410,13 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	if running {
 		w.agent.count(w.id)
 		if err := w.askToStop(ctx, domain, grace); err != nil {
-			w.log.Warn("the guest does not stop; pulling the plug", "error", err)
+			w.log.Warn("guest does not stop; destroying its machine", "error", err)
 		}
 	}
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.book(ctx, w.id, false), w.agent.net.Detach(w.id))
+	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(w.id))
 }
 
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {
@@ -426,7 +433,7 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 	if err != nil {
 		return fmt.Errorf("it does not answer: %w", err)
 	}
-	defer client.Close() //nolint:errcheck // the session is over either way
+	defer client.Close() //nolint:errcheck // the connection is no longer used
 	if err := client.Stop(ctx, grace); err != nil {
 		return err
 	}

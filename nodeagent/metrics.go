@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics are the agent's own numbers, for the operator.
+// metrics are the agent's own metrics, for the operator.
 type metrics struct {
 	handler   http.Handler
 	heartbeat prometheus.Gauge
@@ -21,24 +21,24 @@ type metrics struct {
 func newMetrics(a *Agent) *metrics {
 	m := &metrics{
 		heartbeat: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "husk_agent_last_heartbeat_timestamp_seconds", Help: "When the server took the latest heartbeat.",
+			Name: "husk_agent_last_heartbeat_timestamp_seconds", Help: "Unix time at which the server accepted the latest heartbeat.",
 		}),
 		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "husk_agent_reconcile_duration_seconds", Help: "Time of one comparison of desired with actual state.",
+			Name: "husk_agent_reconcile_duration_seconds", Help: "Duration of one comparison of the desired state with the actual state, in seconds.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 		starts: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "husk_agent_pod_start_duration_seconds", Help: "Time from the decision to start a pod's machine until all its containers run.",
+			Name: "husk_agent_pod_start_duration_seconds", Help: "Time from the decision to start a pod's virtual machine until all its containers run, in seconds.",
 			Buckets: prometheus.ExponentialBuckets(0.1, 1.5, 16),
 		}),
 		deaths: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "husk_agent_machine_deaths_total", Help: "Virtual machines that ended without being told to.",
+			Name: "husk_agent_machine_deaths_total", Help: "Virtual machines that ended unexpectedly.",
 		}),
 	}
 	m.samples = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "husk_agent_sample_duration_seconds", Help: "Time to look at what all pods use and to tell a server.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		Name: "husk_agent_sample_duration_seconds", Help: "Time to sample the usage of all pods and report it to a server, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	})
-	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods this node is in charge of."}, func() float64 {
+	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods that this node should run or is stopping."}, func() float64 {
 		return float64(len(a.workerIDs()))
 	})
 	r := prometheus.NewRegistry()

@@ -11,10 +11,11 @@ import (
 	"husk/nodeagent/vm"
 )
 
-// Purge ends every machine of the node whose state is in stateDir and removes its network, for a node that is to be forgotten. The
-// server is not told. It is fine to call when nothing is there.
+// Purge ends every machine of the node with the given state directory and removes the node's
+// network, before the node is removed from the cluster. It does not notify the server. It does
+// nothing if there are none.
 func Purge(ctx context.Context, stateDir, libvirtURI string) error {
-	raw, err := os.ReadFile(identityFile(stateDir)) //nolint:gosec // the operator names it
+	raw, err := os.ReadFile(identityFile(stateDir)) //nolint:gosec // the operator sets the path
 	if errors.Is(err, fs.ErrNotExist) {
 		return network.Clear()
 	}

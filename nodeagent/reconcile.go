@@ -15,18 +15,18 @@ import (
 	"husk/nodeagent/vm"
 )
 
-// reconcileEvery is how often reality is looked at without a reason.
+// reconcileEvery is how often the actual state is compared without a trigger.
 const reconcileEvery = 5 * time.Second
 
-// plan is what differs between what should be and what is.
+// plan is the difference between the desired state and the actual state.
 type plan struct {
-	tell    []husk.DesiredPod // pods whose worker is to know this, new ones included
-	dismiss []uuid.UUID       // pods the server no longer names: their worker ends
+	tell    []husk.DesiredPod // pods with a desired state for their worker, including new pods
+	dismiss []uuid.UUID       // pods that the server no longer lists: their worker ends
 	orphans []uuid.UUID       // machines and directories that belong to no pod of this node
 }
 
-// diff compares. Orphans can be told only against an authoritative desired state, which is what desired is: it came from the server
-// since this agent started.
+// diff computes the plan. Orphans can only be recognized with an authoritative desired state.
+// desired is authoritative: it came from the server since this agent started.
 func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Domain, dirs []uuid.UUID) plan {
 	var p plan
 	named := make(map[uuid.UUID]bool, len(desired.Pods))
@@ -54,7 +54,8 @@ func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Do
 	return p
 }
 
-// reconcile applies every new desired state, and looks again from time to time. ctx ends it; workers run under workCtx.
+// reconcile applies every new desired state, and compares again periodically. ctx ends it; workers
+// run under workCtx.
 func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.DesiredState) {
 	var desired *husk.DesiredState
 	for {
@@ -66,7 +67,7 @@ func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.Desir
 		case <-time.After(reconcileEvery):
 		}
 		if desired == nil {
-			continue // nothing is touched before the server has said what should be
+			continue // change nothing before the server has sent a desired state
 		}
 		start := time.Now()
 		a.pass(ctx, workCtx, *desired)
@@ -77,24 +78,24 @@ func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.Desir
 func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	if !a.adopted {
 		if err := a.adopt(ctx, desired); err != nil {
-			a.log.Error("what runs here cannot be adopted yet", "error", err)
+			a.log.Error("running pods cannot be adopted yet; retrying", "error", err)
 			return
 		}
 		a.adopted = true
 	}
-	// Workers first: a new pod need not wait for libvirt to list what else there is.
+	// Workers first: a new pod does not have to wait until libvirt has listed the domains.
 	workers := a.workerIDs()
 	for _, pod := range diff(desired, workers, nil, nil).tell {
 		a.tell(workCtx, pod)
 	}
 	domains, err := a.vms.List(ctx)
 	if err != nil {
-		a.log.Error("what runs here is not known", "error", err)
+		a.log.Error("cannot list the running pods; retrying", "error", err)
 		return
 	}
 	dirs, err := a.podDirs()
 	if err != nil {
-		a.log.Error("the state directory cannot be read", "error", err)
+		a.log.Error("cannot read the state directory; retrying", "error", err)
 	}
 	p := diff(desired, workers, domains, dirs)
 	for _, id := range p.dismiss {
@@ -102,13 +103,13 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	}
 	for _, id := range p.orphans {
 		if err := a.destroy(ctx, id); err != nil {
-			a.log.Error("an orphan is left", "pod", id, "error", err)
+			a.log.Error("orphan not removed; retrying", "pod", id, "error", err)
 			continue
 		}
-		a.log.Info("removed an orphan", "pod", id)
+		a.log.Info("orphan removed", "pod", id)
 	}
 	if err := a.net.RemoveUnused(); err != nil {
-		a.log.Error("the network is not as it should be", "error", err)
+		a.log.Error("network is not in its desired state; retrying", "error", err)
 	}
 }
 
@@ -146,7 +147,7 @@ func (a *Agent) workerIDs() map[uuid.UUID]bool {
 	return ids
 }
 
-// tell hands a pod to its worker, and makes one when there is none.
+// tell passes a pod's desired state to its worker, and makes a worker if there is none.
 func (a *Agent) tell(workCtx context.Context, pod husk.DesiredPod) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,7 +163,8 @@ func (a *Agent) tell(workCtx context.Context, pod husk.DesiredPod) {
 	w.tell(pod)
 }
 
-// dismiss ends the worker of a pod that the server no longer names; it has been reported as gone.
+// dismiss ends the worker of a pod that the server no longer lists. The pod has been reported as
+// gone.
 func (a *Agent) dismiss(id uuid.UUID) {
 	a.mu.Lock()
 	w := a.workers[id]
@@ -173,12 +175,12 @@ func (a *Agent) dismiss(id uuid.UUID) {
 	a.reports.forget(id)
 }
 
-// destroy removes everything of a pod from this node. It may be repeated.
+// destroy removes everything of a pod from this node. It is idempotent.
 func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := a.vms.Destroy(ctx, id); err != nil {
 		return err
 	}
-	if err := errors.Join(a.book(ctx, id, false), a.net.Detach(id)); err != nil {
+	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(id)); err != nil {
 		return err
 	}
 	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {

@@ -24,15 +24,15 @@ func TestThePlanIsTheDifference(t *testing.T) {
 		dirs    []uuid.UUID
 		want    plan
 	}{
-		{name: "nothing is wanted and nothing is there"},
+		{name: "nothing is desired and nothing exists"},
 		{name: "a new pod", desired: []husk.DesiredPod{pod}, want: plan{tell: []husk.DesiredPod{pod}}},
 		{
-			name: "a machine that runs and is wanted is adopted, not touched", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{wanted},
+			name: "a running machine of a desired pod is adopted and not changed", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{wanted},
 			dirs: []uuid.UUID{wanted}, want: plan{tell: []husk.DesiredPod{pod}},
 		},
-		{name: "a pod the server no longer names", workers: []uuid.UUID{dismissed}, want: plan{dismiss: []uuid.UUID{dismissed}}},
+		{name: "a pod that the server no longer lists", workers: []uuid.UUID{dismissed}, want: plan{dismiss: []uuid.UUID{dismissed}}},
 		{
-			name: "machines and directories of nobody", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{orphan, wanted},
+			name: "machines and directories of no pod", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{orphan, wanted},
 			dirs: []uuid.UUID{leftover, orphan}, want: plan{tell: []husk.DesiredPod{pod}, orphans: []uuid.UUID{orphan, leftover}},
 		},
 	} {

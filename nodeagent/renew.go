@@ -9,19 +9,20 @@ import (
 	"husk/pki"
 )
 
-// renewal replaces the node's certificate in the last third of its life: first in the state directory, then in use. A crash anywhere
-// leaves the agent with a key and a certificate that belong together, since the old ones stay good until they expire.
+// renewal replaces the node's certificate in the last third of its validity: first in the state
+// directory, then in use. After a crash at any point, the agent has a key and a certificate that
+// match, because the old ones stay valid until they expire.
 type renewal struct {
 	server *serverClient
 	holder *pki.NodeHolder
 	file   string
 	log    *slog.Logger
 
-	id   *identity // the one in use
-	next *identity // one that the server has issued and that is not kept yet
+	id   *identity // the current one
+	next *identity // issued by the server, but not stored yet
 }
 
-// run renews until ctx ends.
+// run renews the certificate until ctx ends.
 func (r *renewal) run(ctx context.Context) {
 	for wait := time.Until(pki.RenewAt(r.id.cert)); ; {
 		select {
@@ -48,8 +49,8 @@ func (r *renewal) run(ctx context.Context) {
 	}
 }
 
-// renewalRetry is how long to wait after a failure: a tenth of what is left, so that tries grow denser towards the end. Afterwards they
-// are in vain unless a clock was wrong.
+// renewalRetry is how long to wait after a failure: a tenth of the remaining validity, so that
+// retries become more frequent towards the end. After the end they only help if a clock was wrong.
 func renewalRetry(left time.Duration) time.Duration {
 	if left <= 0 {
 		return time.Minute
@@ -57,7 +58,8 @@ func renewalRetry(left time.Duration) time.Duration {
 	return min(max(left/10, time.Second), time.Hour)
 }
 
-// renew gets a certificate for a new key, keeps both, and only then uses them. What was issued and could not be kept is kept at the next try.
+// renew gets a certificate for a new key, stores both, and only then uses them. If storing a
+// certificate failed, the next attempt stores it.
 func (r *renewal) renew(ctx context.Context) error {
 	if r.next == nil {
 		key, request, err := pki.NewRequest()
@@ -68,10 +70,10 @@ func (r *renewal) renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// The authority stays the one that the join token named.
+		// The authority stays the one that the join token identifies.
 		next := &identity{NodeID: r.id.NodeID, CertificatePEM: renewed.Certificate, KeyPEM: key, AuthorityPEM: r.id.AuthorityPEM}
 		if err := next.verify(); err != nil {
-			return fmt.Errorf("the server's answer to the renewal cannot be used: %w", err)
+			return fmt.Errorf("invalid renewal response from the server: %w", err)
 		}
 		r.next = next
 	}

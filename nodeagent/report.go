@@ -12,11 +12,12 @@ import (
 	"husk"
 )
 
-// reporter tells the server what became of pods: the latest of each, in batches, until it is told.
+// reporter reports the state of pods to the server: the latest state of each pod, in batches,
+// retried until the server has accepted it.
 type reporter struct {
 	server *serverClient
 	log    *slog.Logger
-	runs   *journal
+	runs   *usageLog
 	wake   chan struct{}
 
 	mu     sync.Mutex
@@ -24,7 +25,7 @@ type reporter struct {
 	dirty  map[uuid.UUID]bool
 }
 
-func newReporter(server *serverClient, runs *journal, log *slog.Logger) *reporter {
+func newReporter(server *serverClient, runs *usageLog, log *slog.Logger) *reporter {
 	return &reporter{
 		server: server, runs: runs, log: log, wake: make(chan struct{}, 1), latest: map[uuid.UUID]husk.PodReport{}, dirty: map[uuid.UUID]bool{},
 	}
@@ -37,7 +38,7 @@ func (r *reporter) signal() {
 	}
 }
 
-// set records what is true of a pod now.
+// set records the current state of a pod.
 func (r *reporter) set(report husk.PodReport) {
 	if report.Containers == nil {
 		report.Containers = []husk.ContainerStatus{}
@@ -51,7 +52,7 @@ func (r *reporter) set(report husk.PodReport) {
 	r.signal()
 }
 
-// resync tells everything again: the server had taken the node for lost.
+// resync sends all reports again, because the server had marked the node as lost.
 func (r *reporter) resync() {
 	r.mu.Lock()
 	for id := range r.latest {
@@ -61,7 +62,7 @@ func (r *reporter) resync() {
 	r.signal()
 }
 
-// forget drops a pod that the server no longer names.
+// forget drops a pod that is no longer in the desired state.
 func (r *reporter) forget(pod uuid.UUID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,18 +91,19 @@ func (r *reporter) giveBack(batch []husk.PodReport) {
 	}
 }
 
-// pending tells whether there is something that no server has heard of.
+// pending reports whether there is something that no server has accepted yet.
 func (r *reporter) pending() bool {
 	r.mu.Lock()
 	dirty := len(r.dirty)
 	r.mu.Unlock()
-	return dirty > 0 || len(r.runs.untold().runs) > 0
+	return dirty > 0 || len(r.runs.unrecorded().runs) > 0
 }
 
-// send tells all that is pending. The lives of machines go with the pods' reports, so that a pod's last report never arrives before them.
+// send sends all that is pending. Usage intervals go with the pods' reports, so that a pod's last
+// report never arrives before them.
 func (r *reporter) send(ctx context.Context) error {
 	batch := r.take()
-	t := r.runs.untold() // after the batch: what led to a report stands in the journal before it
+	t := r.runs.unrecorded() // after the batch: the intervals that led to a report are stored before it
 	if len(batch) == 0 && len(t.runs) == 0 {
 		return nil
 	}
@@ -109,21 +111,21 @@ func (r *reporter) send(ctx context.Context) error {
 		r.giveBack(batch)
 		return err
 	}
-	return r.runs.told(t)
+	return r.runs.recorded(t)
 }
 
-// lastWords is how long the reports of an agent that stops may take.
-const lastWords = 2 * time.Second
+// lastReportWait is how long the last reports of a stopping agent may take.
+const lastReportWait = 2 * time.Second
 
 func (r *reporter) run(ctx context.Context) {
 	var wait backoff
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastReportWait)
 			defer cancel()
 			if err := r.send(last); err != nil {
-				r.log.Warn("the last report was not taken; it is made anew at the next start", "error", err)
+				r.log.Warn("last report not accepted; the agent sends it after its next start", "error", err)
 			}
 			return
 		case <-r.wake:
@@ -133,7 +135,7 @@ func (r *reporter) run(ctx context.Context) {
 				if ctx.Err() != nil {
 					break
 				}
-				r.log.Warn("report not taken; it is sent again", "error", err)
+				r.log.Warn("report not accepted; retrying", "error", err)
 				wait.sleep(ctx)
 				continue
 			}

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// nameservers are the node's own, for pods to use through masquerading. Loopback ones are useless to a pod and left out.
+// nameservers returns the node's own nameservers, which pods use through masquerading. Loopback
+// addresses do not work from a pod and are left out.
 func nameservers() []netip.Addr {
 	raw, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {
-		return nil // a node without one resolves nothing, and neither do its pods
+		return nil // a node without nameservers resolves no names, and neither do its pods
 	}
 	var servers []netip.Addr
 	for line := range strings.Lines(string(raw)) {

@@ -14,17 +14,18 @@ import (
 )
 
 const (
-	// sampleEvery is how often all pods are looked at.
+	// sampleEvery is how often all pods are sampled.
 	sampleEvery = 10 * time.Second
-	// guestPatience is how long a guest may take to say what it sees, and guestsAtOnce how many are asked at the same time: one that is stuck delays
-	// nobody's sample by more.
+	// guestPatience is how long a guest may take to respond, and guestsAtOnce is how many are asked
+	// at the same time. So a guest that hangs delays the samples of other pods by at most that.
 	guestPatience = 2 * time.Second
 	guestsAtOnce  = 32
-	// samplesAtOnce is how many pods go into one report; the contract takes as many.
+	// samplesAtOnce is how many pods one report contains. It is also the contract's limit.
 	samplesAtOnce = 4000
 )
 
-// sampleLoop tells servers every few seconds what the pods use. What is not told in time is not told later.
+// sampleLoop periodically reports the resource usage of the pods. A sample that cannot be reported
+// in time is dropped.
 func (a *Agent) sampleLoop(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
@@ -43,12 +44,13 @@ func (a *Agent) sampleLoop(ctx context.Context) {
 		}
 		a.metrics.samples.Observe(time.Since(start).Seconds())
 		if err != nil && ctx.Err() == nil {
-			a.log.Warn("what the pods use was not told; it is looked at again", "error", err, "after", sampleEvery)
+			a.log.Warn("samples not reported; sampling again", "error", err, "after", sampleEvery)
 		}
 	}
 }
 
-// sample looks at all pods in one pass: at their machines in one call to libvirt, and at all guests at the same time.
+// sample reads the usage of all pods in one pass: of the machines in one call to libvirt, and of
+// all guests at the same time.
 func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	machines, err := a.vms.Stats(ctx)
 	if err != nil {
@@ -57,7 +59,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	a.mu.Lock()
 	workers := make([]*worker, 0, len(a.workers))
 	for id, w := range a.workers {
-		if _, runs := machines[id]; runs { // others on the same libvirt are not ours
+		if _, runs := machines[id]; runs { // ignore machines of others on the same libvirt
 			workers = append(workers, w)
 		}
 	}
@@ -77,7 +79,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	return samples, nil
 }
 
-// askGuest is nil when the guest says nothing.
+// askGuest returns nil if the guest does not answer.
 func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	c := w.guest.Load()
 	if c == nil {
@@ -89,8 +91,8 @@ func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	if err != nil {
 		return nil
 	}
-	order, _ := w.current()
-	return guestSample(stats, order)
+	desired, _ := w.current()
+	return guestSample(stats, desired)
 }
 
 func sampleOf(pod uuid.UUID, m vm.Stats) husk.PodSample {
@@ -107,20 +109,22 @@ func sampleOf(pod uuid.UUID, m vm.Stats) husk.PodSample {
 	return s
 }
 
-// guestSample takes from a guest what fits the pod: it cannot use more memory than it has, nor have other containers than were ordered.
-func guestSample(s guest.Stats, order husk.DesiredPod) *husk.GuestSample {
-	most := int64(order.Resources.MemoryMiB) << 20
+// guestSample takes only values that are possible for the pod: it cannot use more memory than it
+// has, and has no containers other than those in its spec.
+func guestSample(s guest.Stats, desired husk.DesiredPod) *husk.GuestSample {
+	most := int64(desired.Resources.MemoryMiB) << 20
 	total, available := min(count(s.Pod.MemoryTotal), most), count(s.Pod.MemoryAvailable)
 	out := &husk.GuestSample{
 		MemoryUsedBytes: max(0, total-available), MemoryCachedBytes: min(count(s.Pod.MemoryCached), most),
 		CPUPressure: s.Pod.Pressure.CPU, MemoryPressure: s.Pod.Pressure.Memory, IOPressure: s.Pod.Pressure.IO,
 	}
 	for _, c := range s.Containers {
-		if slices.ContainsFunc(order.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
+		if slices.ContainsFunc(desired.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
 			out.OOMKills = min(out.OOMKills+count(c.OOMKills), 1<<53)
 		}
 	}
-	// A container's count ends with its run, and most often the run with the kill. An older husk-init has only that.
+	// A container's count ends with its run, usually when a kill ends it. An older husk-init has
+	// only that count.
 	out.OOMKills = max(out.OOMKills, min(count(s.Pod.OOMKills), 1<<53))
 	return out
 }

@@ -10,37 +10,37 @@ import (
 	"husk/guest"
 )
 
-func TestAGuestThatLiesStaysWithinItsPod(t *testing.T) {
+func TestALyingGuestIsLimitedToItsPod(t *testing.T) {
 	t.Parallel()
-	order := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main"}}}
+	desired := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main"}}}
 	const whole = 128 << 20
 	for name, c := range map[string]struct {
 		says guest.Stats
 		want husk.GuestSample
 	}{
-		"an honest one": {
+		"an honest guest": {
 			guest.Stats{
 				Pod:        guest.PodStats{MemoryTotal: 100 << 20, MemoryAvailable: 60 << 20, MemoryCached: 20 << 20},
 				Containers: []guest.ContainerStats{{Name: "main", OOMKills: 2}},
 			},
 			husk.GuestSample{MemoryUsedBytes: 40 << 20, MemoryCachedBytes: 20 << 20, OOMKills: 2},
 		},
-		"one that has more than there is": {
+		"a guest that uses more than it has": {
 			guest.Stats{Pod: guest.PodStats{MemoryTotal: math.MaxUint64, MemoryCached: math.MaxUint64}},
 			husk.GuestSample{MemoryUsedBytes: whole, MemoryCachedBytes: whole},
 		},
-		"one whose container was started again": {
+		"a guest whose container was restarted": {
 			guest.Stats{Pod: guest.PodStats{OOMKills: 3}, Containers: []guest.ContainerStats{{Name: "main", OOMKills: 1}}}, husk.GuestSample{OOMKills: 3},
 		},
-		"one that uses less than nothing": {
+		"a guest with negative usage": {
 			guest.Stats{Pod: guest.PodStats{MemoryTotal: 1, MemoryAvailable: math.MaxUint64}}, husk.GuestSample{},
 		},
-		"one with containers that nobody ordered": {
+		"a guest with containers that are not in its spec": {
 			guest.Stats{Containers: []guest.ContainerStats{{Name: "main", OOMKills: math.MaxUint64}, {Name: "other", OOMKills: 1}}},
 			husk.GuestSample{OOMKills: 1 << 53},
 		},
 	} {
-		if diff := cmp.Diff(&c.want, guestSample(c.says, order)); diff != "" {
+		if diff := cmp.Diff(&c.want, guestSample(c.says, desired)); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}

@@ -23,15 +23,16 @@ import (
 	"husk/session/ws"
 )
 
-// beginWait is how long a guest may take to begin a session.
+// beginWait is how long a guest may take to begin an exec session or another stream.
 const beginWait = 30 * time.Second
 
-// opener begins a session in a pod.
+// opener begins a stream to a pod.
 type opener func(ctx context.Context, w *worker, q url.Values) (session.Conn, error)
 
-// routeSessions serves the interactive verbs, each as the operation of the contract with the same path. The server has looked at who
-// asks and for what; here they end with ending, and are counted in running.
-func (a *Agent) routeSessions(r chi.Router, ending context.Context, running *sync.WaitGroup) { //nolint:revive // what ends them is no request's context
+// routeSessions serves the interactive verbs, each as the operation of the contract with the same
+// path. The server has authorized the request. The streams end with ending, and running counts
+// them.
+func (a *Agent) routeSessions(r chi.Router, ending context.Context, running *sync.WaitGroup) { //nolint:revive // their end is not that of a request's context
 	for path, open := range map[string]opener{
 		"exec": openExec, "attach": openAttach, "console": a.openConsole, "port-forward": openForward, "copy-out": openCopyOut, "copy-in": openCopyIn,
 	} {
@@ -43,7 +44,8 @@ func (a *Agent) routeSessions(r chi.Router, ending context.Context, running *syn
 	}
 }
 
-// serveSession begins a session in the guest, so that what is wrong is an answer to the request, and relays it then.
+// serveSession begins a stream in the guest, so that an error becomes the response to the request,
+// and then relays it.
 func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *http.Request, open opener) { //nolint:revive // as above
 	worker := a.workerOf(r)
 	if worker == nil {
@@ -51,7 +53,7 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 		return
 	}
 	if !ws.IsUpgrade(r) {
-		problem(w, husk.Errorf(husk.CodeUpgradeRequired, "", "this is a WebSocket"), http.StatusUpgradeRequired)
+		problem(w, husk.Errorf(husk.CodeUpgradeRequired, "", "this operation needs a WebSocket"), http.StatusUpgradeRequired)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), beginWait)
@@ -63,11 +65,11 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 	}
 	client, err := ws.Accept(w, r)
 	if err != nil {
-		a.log.Warn("a session was not opened", "pod", worker.id, "error", errors.Join(err, pod.Close()))
+		a.log.Warn("session not opened", "pod", worker.id, "error", errors.Join(err, pod.Close()))
 		return
 	}
 	client.KeepAlive()
-	stop := context.AfterFunc(ending, func() { _ = pod.Close() }) //nolint:errcheck // the relay sees that it is closed
+	stop := context.AfterFunc(ending, func() { _ = pod.Close() }) //nolint:errcheck // the relay notices that it is closed
 	defer stop()
 	gone, err := session.Relay(client, pod, func() {})
 	refused, said := errors.AsType[*guest.CallError](err)
@@ -75,11 +77,12 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 		e, _ := shown(refused)
 		err = errors.Join(err, session.SendFault(client, session.Fault{Code: string(e.Code), Detail: e.Detail}))
 	}
-	// The guest first: what runs in a session whose client has gone is ended then.
+	// The guest first: this ends what runs in a session whose client has gone.
 	closed := pod.Close()
-	// Who has seen no end, because the machine ended before it could say one, is not waited for: it waits for one.
+	// If no end was received because the machine ended first, do not wait for the client: it is
+	// itself waiting for an end.
 	if err == nil || said {
-		select { // the server closes when it has passed the end on, to a client that may be slow
+		select { // the server closes after it has passed on the end, to a client that may be slow
 		case <-gone:
 		case <-ending.Done():
 		}
@@ -98,7 +101,7 @@ func (a *Agent) workerOf(r *http.Request) *worker {
 	return a.workers[id]
 }
 
-// refuseSession answers a session that cannot begin.
+// refuseSession responds to a stream that cannot begin.
 func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		problem(w, e, statusOfSession(e.Code))
@@ -109,12 +112,12 @@ func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) 
 		problem(w, e, status)
 		return
 	}
-	a.log.Warn("a pod's guest did not begin a session", "pod", worker.id, "error", err)
-	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod does not answer"), http.StatusServiceUnavailable)
+	a.log.Warn("guest did not begin the session", "pod", worker.id, "error", err)
+	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not answer; retry in a few seconds"), http.StatusServiceUnavailable)
 }
 
 func statusOfSession(code husk.Code) int {
-	switch code { //nolint:exhaustive // no other is made here
+	switch code { //nolint:exhaustive // these are the only codes created here
 	case husk.CodeNotFound:
 		return http.StatusNotFound
 	case husk.CodeConflict:
@@ -126,7 +129,8 @@ func statusOfSession(code husk.Code) int {
 	}
 }
 
-// shown turns what a guest says into what the API says. The words are the guest's: its tenant reads them, and nobody else.
+// shown converts a guest's error to an API error. The text comes from the guest and is shown only
+// to its tenant.
 func shown(e *guest.CallError) (*husk.Error, int) {
 	code := husk.CodeConflict
 	switch e.Code {
@@ -142,7 +146,7 @@ func shown(e *guest.CallError) (*husk.Error, int) {
 		code = husk.CodeSessionSlow
 	case guest.CodeInvalid:
 		if strings.HasPrefix(e.Message, "call ") {
-			return husk.Errorf(husk.CodeConflict, "", "the pod was started by an older Husk, which cannot do this; delete it and order it again"), http.StatusConflict
+			return husk.Errorf(husk.CodeConflict, "", "the pod was started by an older version of Husk, which does not support this; delete the pod and create it again"), http.StatusConflict
 		}
 		code = husk.CodeInvalid
 	}
@@ -154,7 +158,7 @@ func (w *worker) client() (*guest.Client, error) {
 	if c := w.guest.Load(); c != nil {
 		return c, nil
 	}
-	return nil, husk.Errorf(husk.CodeConflict, "", "the pod does not run at the moment")
+	return nil, husk.Errorf(husk.CodeConflict, "", "the pod is not running")
 }
 
 func openExec(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
@@ -185,7 +189,7 @@ func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, er
 	}
 	port, err := strconv.Atoi(q.Get("port"))
 	if err != nil {
-		return nil, husk.Errorf(husk.CodeInvalid, "port", "a port is a number")
+		return nil, husk.Errorf(husk.CodeInvalid, "port", "port must be a number")
 	}
 	return c.Forward(ctx, port)
 }
@@ -221,7 +225,7 @@ func sizeOf(q url.Values) session.Size {
 	return session.Size{Cols: side("cols"), Rows: side("rows")}
 }
 
-// getStats answers with what a pod uses.
+// getStats returns the resource usage of a pod.
 func (a *Agent) getStats(w http.ResponseWriter, r *http.Request) {
 	worker := a.workerOf(r)
 	if worker == nil {
@@ -239,28 +243,29 @@ func (a *Agent) getStats(w http.ResponseWriter, r *http.Request) {
 		a.refuseSession(w, worker, err)
 		return
 	}
-	order, _ := worker.current()
+	desired, _ := worker.current()
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(statsOf(stats, order)); err != nil {
-		a.log.Debug("statistics were not read to their end", "pod", worker.id, "error", err)
+	if err := json.NewEncoder(w).Encode(statsOf(stats, desired)); err != nil {
+		a.log.Debug("statistics not sent completely", "pod", worker.id, "error", err)
 	}
 }
 
 // statsWait is how long a guest may take to read its counters. A server waits a little longer.
 const statsWait = 8 * time.Second
 
-// statsOf puts a guest's numbers into the contract's form, and names in the place of disks' serial numbers.
-func statsOf(s guest.Stats, order husk.DesiredPod) openapi.PodStats {
+// statsOf converts a guest's statistics to the contract's form, with names instead of the disks'
+// serial numbers.
+func statsOf(s guest.Stats, desired husk.DesiredPod) openapi.PodStats {
 	out := openapi.PodStats{At: s.At, BootID: s.BootID}
 	p := &out.Pod
 	p.Cpus, p.CPUMicros = s.Pod.CPUs, count(s.Pod.CPUMicros)
 	p.MemoryTotalBytes, p.MemoryAvailableBytes, p.MemoryCachedBytes = count(s.Pod.MemoryTotal), count(s.Pod.MemoryAvailable), count(s.Pod.MemoryCached)
 	p.RxBytes, p.TxBytes, p.RxPackets, p.TxPackets = count(s.Pod.RxBytes), count(s.Pod.TxBytes), count(s.Pod.RxPackets), count(s.Pod.TxPackets)
 	p.CPUPressurePercent, p.MemoryPressurePercent, p.IoPressurePercent = percent(s.Pod.Pressure.CPU), percent(s.Pod.Pressure.Memory), percent(s.Pod.Pressure.IO)
-	return withParts(out, s, order)
+	return withParts(out, s, desired)
 }
 
-// count is a guest's counter in JSON's range, which a guest that lies may leave.
+// count limits a guest's counter to JSON's range, since a faulty guest may exceed it.
 func count(n uint64) int64 { return int64(min(n, 1<<53)) }
 
 func percent(hundredths *int) *float32 {
@@ -271,5 +276,5 @@ func percent(hundredths *int) *float32 {
 	return &share
 }
 
-// consoleError names the console that could not be followed.
+// consoleError adds the console's path to an error.
 func consoleError(path string, err error) error { return fmt.Errorf("console %s: %w", path, err) }

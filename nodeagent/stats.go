@@ -9,11 +9,12 @@ import (
 	"husk/openapi"
 )
 
-// withParts adds containers and disks. Of the guest's own making they only have what the pod is known to have.
-func withParts(out openapi.PodStats, s guest.Stats, order husk.DesiredPod) openapi.PodStats {
+// withParts adds containers and disks. The guest controls the input, so only containers and disks
+// that the pod is known to have are added.
+func withParts(out openapi.PodStats, s guest.Stats, desired husk.DesiredPod) openapi.PodStats {
 	out.Containers, out.Disks = []openapi.ContainerStats{}, []openapi.DiskStats{}
 	for _, c := range s.Containers {
-		if !slices.ContainsFunc(order.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
+		if !slices.ContainsFunc(desired.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
 			continue
 		}
 		out.Containers = append(out.Containers, openapi.ContainerStats{
@@ -23,7 +24,7 @@ func withParts(out openapi.PodStats, s guest.Stats, order husk.DesiredPod) opena
 	}
 	slices.SortFunc(out.Containers, func(a, b openapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
 	for _, d := range s.Disks {
-		if kind, name, known := diskOf(order, d.Serial); known {
+		if kind, name, known := diskOf(desired, d.Serial); known {
 			out.Disks = append(out.Disks, openapi.DiskStats{
 				Kind: kind, Name: name, ReadBytes: count(d.ReadBytes), WriteBytes: count(d.WriteBytes), Reads: count(d.Reads), Writes: count(d.Writes),
 			})
@@ -32,14 +33,14 @@ func withParts(out openapi.PodStats, s guest.Stats, order husk.DesiredPod) opena
 	return out
 }
 
-// diskOf finds out what a disk of the pod is.
-func diskOf(order husk.DesiredPod, serial string) (kind openapi.DiskStatsKind, name string, known bool) {
-	for _, v := range order.Volumes {
+// diskOf returns what a disk of the pod is.
+func diskOf(desired husk.DesiredPod, serial string) (kind openapi.DiskStatsKind, name string, known bool) {
+	for _, v := range desired.Volumes {
 		if v.Serial == serial {
 			return openapi.DiskStatsKindVolume, v.Name, true
 		}
 	}
-	for _, c := range order.Containers {
+	for _, c := range desired.Containers {
 		if c.ImageSerial == serial {
 			return openapi.DiskStatsKindImage, c.Name, true
 		}

@@ -15,51 +15,52 @@ import (
 	"husk/nodeagent/vm"
 )
 
-// What the server says of a pod, in the words of the network, of libvirt and of the guest; and back.
+// Conversion of the server's description of a pod to those of the network, libvirt and the guest,
+// and back.
 
-func portOf(order husk.DesiredPod) (network.Port, error) {
-	p := network.Port{PodID: order.ID, NetworkID: order.Network.ID}
+func portOf(desired husk.DesiredPod) (network.Port, error) {
+	p := network.Port{PodID: desired.ID, NetworkID: desired.Network.ID}
 	var err1, err2, err3 error
-	p.Address, err1 = netip.ParsePrefix(order.Network.Address)
-	p.Gateway, err2 = netip.ParseAddr(order.Network.Gateway)
-	p.MAC, err3 = net.ParseMAC(order.Network.MAC)
+	p.Address, err1 = netip.ParsePrefix(desired.Network.Address)
+	p.Gateway, err2 = netip.ParseAddr(desired.Network.Gateway)
+	p.MAC, err3 = net.ParseMAC(desired.Network.MAC)
 	return p, errors.Join(err1, err2, err3)
 }
 
-func machineSpec(order husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
+func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
 	spec := vm.Spec{
-		PodID: order.ID, TenantID: order.TenantID, Generation: order.Generation, CPUs: (order.Resources.CPUMillis + 999) / 1000,
-		MemoryMiB: order.Resources.MemoryMiB, CephUser: order.Ceph.User, CephKey: order.Ceph.Key,
+		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
+		MemoryMiB: desired.Resources.MemoryMiB, CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		Bridge: port.Bridge(), Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
-	for _, m := range order.Ceph.Monitors {
+	for _, m := range desired.Ceph.Monitors {
 		host, p, err := net.SplitHostPort(m)
 		if err != nil {
 			return vm.Spec{}, fmt.Errorf("ceph monitor %q: %w", m, err)
 		}
 		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
 	}
-	for _, d := range order.Disks {
+	for _, d := range desired.Disks {
 		spec.Disks = append(spec.Disks, vm.Disk(d))
 	}
 	return spec, nil
 }
 
-func guestSpec(order husk.DesiredPod, mtu int) (guest.Spec, error) {
-	port, err := portOf(order)
+func guestSpec(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
+	port, err := portOf(desired)
 	if err != nil {
 		return guest.Spec{}, err
 	}
 	spec := guest.Spec{
-		PodID: order.ID.String(), Hostname: order.Name, Generation: 1, RestartPolicy: string(order.RestartPolicy),
+		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy),
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: nameservers(), MTU: mtu,
 		},
 	}
-	for _, v := range order.Volumes {
+	for _, v := range desired.Volumes {
 		spec.Volumes = append(spec.Volumes, guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"})
 	}
-	for _, c := range order.Containers {
+	for _, c := range desired.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
 			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,

@@ -19,68 +19,71 @@ import (
 	"husk/guest"
 )
 
-// record is what an agent must remember of a pod across its own death, beside what libvirt and the guest know.
+// record is what an agent must remember about a pod after a crash, in addition to what libvirt and
+// the guest know.
 type record struct {
-	// Started: the machine has run. When it is missing later, it has died; it is not waiting for its first start.
+	// Started: the machine has run. If it is missing later, it has ended; it is not waiting for its
+	// first start.
 	Started  bool            `json:"started"`
 	Restarts int             `json:"restarts"` // of the machine
 	Final    *husk.PodReport `json:"final,omitempty"`
 	Timeline husk.Timeline   `json:"timeline"`
 }
 
-// worker brings one pod to where it should be. It is told the newest order and works towards it in rounds; a round that fails is
-// repeated with backoff, and any round may be the first after a crash.
+// worker brings one pod to its desired state. It gets the newest desired state and works towards it
+// in rounds. A round that fails is repeated with backoff, and any round may be the first after a
+// crash.
 type worker struct {
 	agent  *Agent
 	id     uuid.UUID
 	log    *slog.Logger
-	ctx    context.Context //nolint:containedctx // the worker's own life, which dismiss ends
+	ctx    context.Context //nolint:containedctx // the worker's own context, which dismiss ends
 	cancel context.CancelFunc
 	done   chan struct{} // closed: the worker has ended
-	parked chan struct{} // closed: the machine was stopped because the node goes down
+	parked chan struct{} // closed: the machine was stopped because the node is shutting down
 	wake   chan struct{}
 
 	mu      sync.Mutex
-	order   husk.DesiredPod
+	desired husk.DesiredPod
 	parking bool
 
-	// guest is the channel to the pod's husk-init, while there is one, for those who ask from outside.
+	// guest is the channel to the pod's husk-init while it is connected, for requests from outside.
 	guest atomic.Pointer[guest.Client]
 
-	adopted bool // the machine ran before this round; its guest may have the pod already
+	adopted bool // the machine was running before this round; its guest may already have the pod
 	rec     record
 	logs    map[string]*containerLog
 }
 
-// newWorker makes a worker whose run ends with ctx or by cancel.
-func newWorker(ctx context.Context, a *Agent, order husk.DesiredPod) *worker {
+// newWorker makes a worker that runs until ctx ends or cancel is called.
+func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &worker{
 		ctx: ctx, cancel: cancel,
-		agent: a, id: order.ID, log: a.log.With("tenant", order.TenantID, "pod", order.ID), order: order, done: make(chan struct{}),
+		agent: a, id: desired.ID, log: a.log.With("tenant", desired.TenantID, "pod", desired.ID), desired: desired, done: make(chan struct{}),
 		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{},
 	}
-	w.makeLogs(order)
+	w.makeLogs(desired)
 	return w
 }
 
-func (w *worker) makeLogs(order husk.DesiredPod) {
-	for _, c := range order.Containers {
-		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(order.ID), "logs", c.Name+".jsonl"))
+func (w *worker) makeLogs(desired husk.DesiredPod) {
+	for _, c := range desired.Containers {
+		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(desired.ID), "logs", c.Name+".jsonl"))
 	}
 }
 
-// tell hands over the newest order.
-func (w *worker) tell(order husk.DesiredPod) {
+// tell passes the newest desired state to the worker.
+func (w *worker) tell(desired husk.DesiredPod) {
 	w.mu.Lock()
-	if order.Generation >= w.order.Generation {
-		w.order = order
+	if desired.Generation >= w.desired.Generation {
+		w.desired = desired
 	}
 	w.mu.Unlock()
 	w.poke()
 }
 
-// park asks for the machine to be stopped without the pod being over.
+// park requests that the machine stops without ending the pod.
 func (w *worker) park() {
 	w.mu.Lock()
 	w.parking = true
@@ -98,7 +101,7 @@ func (w *worker) poke() {
 func (w *worker) current() (husk.DesiredPod, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.order, w.parking
+	return w.desired, w.parking
 }
 
 func (w *worker) run() {
@@ -107,32 +110,32 @@ func (w *worker) run() {
 	defer w.cancel()
 	defer w.closeLogs()
 	if err := w.load(); err != nil {
-		w.log.Error("what is remembered of the pod cannot be read; it is taken as new", "error", err)
+		w.log.Error("stored state of the pod is unreadable; treating the pod as new", "error", err)
 	}
 	var wait backoff
 	for ctx.Err() == nil {
-		order, parking := w.current()
+		desired, parking := w.current()
 		var err error
 		switch {
 		case parking:
-			err = w.stopForNode(ctx, order)
-		case order.State == husk.DesiredGone:
-			err = w.remove(ctx, order)
-		case order.State == husk.DesiredFinished, w.rec.Final != nil:
-			err = w.finish(ctx, order)
+			err = w.stopForNode(ctx, desired)
+		case desired.State == husk.DesiredGone:
+			err = w.remove(ctx, desired)
+		case desired.State == husk.DesiredFinished, w.rec.Final != nil:
+			err = w.finish(ctx, desired)
 		default:
-			err = w.keepUp(ctx, order)
+			err = w.keepUp(ctx, desired)
 		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			w.log.Error("not where it should be; trying again", "state", order.State, "error", err)
+			w.log.Error("pod is not in its desired state; retrying", "state", desired.State, "error", err)
 			wait.sleep(ctx)
 			continue
 		}
 		wait.reset()
-		select { // settled: until there is a new order
+		select { // settled: wait for a new desired state
 		case <-ctx.Done():
 		case <-w.wake:
 		}
@@ -164,16 +167,16 @@ func (w *worker) save() error {
 }
 
 // report tells the server something about this pod.
-func (w *worker) report(order husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
+func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
 	t := w.rec.Timeline
 	w.agent.reports.set(husk.PodReport{
-		PodID: w.id, Generation: order.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts,
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})
 }
 
-// clip keeps a message within what the contract allows; guests can be talkative.
+// clip limits a message to the length that the contract allows. Guests can send long messages.
 func clip(s string) string {
 	const most = 4096
 	if len(s) <= most {
@@ -182,22 +185,23 @@ func clip(s string) string {
 	return s[:most-3] + "…"
 }
 
-// end writes down how the pod ended, before the machine that knows it is stopped.
-func (w *worker) end(order husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
+// end stores how the pod ended, before the machine that knows it is stopped.
+func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
 	r := husk.PodReport{
-		PodID: w.id, Generation: order.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts, Containers: containers,
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts, Containers: containers,
 	}
 	w.rec.Final = &r
 	if err := w.save(); err != nil {
-		return fmt.Errorf("write down how the pod ended: %w", err)
+		return fmt.Errorf("store how the pod ended: %w", err)
 	}
 	w.log.Info("pod ended", "event", event, "reason", reason)
-	w.poke() // the next round finishes it, when this one has let go of the guest's channel
+	w.poke() // the next round finishes it, after this one has released the guest's channel
 	return nil
 }
 
-// finish makes sure that nothing of an ended pod runs any more, and says how it ended. Its logs stay until it is deleted.
-func (w *worker) finish(ctx context.Context, order husk.DesiredPod) error {
+// finish makes sure that nothing of an ended pod runs any more, and reports how it ended. Its logs
+// stay until it is deleted.
+func (w *worker) finish(ctx context.Context, desired husk.DesiredPod) error {
 	if err := w.endMachine(ctx, 0); err != nil {
 		return err
 	}
@@ -205,45 +209,46 @@ func (w *worker) finish(ctx context.Context, order husk.DesiredPod) error {
 		l.end()
 	}
 	if final := w.rec.Final; final != nil {
-		w.report(order, final.Event, final.Reason, final.Message, final.Containers)
+		w.report(desired, final.Event, final.Reason, final.Message, final.Containers)
 	}
 	return nil
 }
 
 // remove stops the pod, with its grace period, and removes everything of it from this node.
-func (w *worker) remove(ctx context.Context, order husk.DesiredPod) error {
-	w.report(order, husk.EventStopping, "", "", nil)
-	if err := w.endMachine(ctx, time.Duration(order.GracePeriodSeconds)*time.Second); err != nil {
+func (w *worker) remove(ctx context.Context, desired husk.DesiredPod) error {
+	w.report(desired, husk.EventStopping, "", "", nil)
+	if err := w.endMachine(ctx, time.Duration(desired.GracePeriodSeconds)*time.Second); err != nil {
 		return err
 	}
 	w.closeLogs()
 	if err := w.agent.destroy(ctx, w.id); err != nil {
 		return err
 	}
-	w.report(order, husk.EventGone, "", "", nil)
-	w.rec = record{} // a pod that was evicted may come back to this node
-	w.makeLogs(order)
+	w.report(desired, husk.EventGone, "", "", nil)
+	w.rec = record{} // an evicted pod may be scheduled to this node again
+	w.makeLogs(desired)
 	return nil
 }
 
-// stopForNode stops the machine because the node goes down. The pod is not over: it is started again when the node is back.
-func (w *worker) stopForNode(ctx context.Context, order husk.DesiredPod) error {
+// stopForNode stops the machine because the node shuts down. The pod does not end: it is started
+// again when the node is back.
+func (w *worker) stopForNode(ctx context.Context, desired husk.DesiredPod) error {
 	select {
 	case <-w.parked:
 		return nil
 	default:
 	}
-	grace := min(nodeStopGrace, time.Duration(order.GracePeriodSeconds)*time.Second)
+	grace := min(nodeStopGrace, time.Duration(desired.GracePeriodSeconds)*time.Second)
 	if err := w.endMachine(ctx, grace); err != nil {
 		return err
 	}
-	if order.RestartPolicy != husk.RestartNever && w.rec.Started {
-		w.rec.Started = false // an orderly stop is no death
+	if desired.RestartPolicy != husk.RestartNever && w.rec.Started {
+		w.rec.Started = false // an orderly stop does not count as a crash
 		w.rec.Timeline = husk.Timeline{}
 		if err := w.save(); err != nil {
 			return err
 		}
-		w.report(order, husk.EventStarting, "NodeStopped", "the node was stopped; the pod starts again when it is back", nil)
+		w.report(desired, husk.EventStarting, "NodeStopped", "the node was shut down; the pod starts again when the node is back", nil)
 	}
 	close(w.parked)
 	return nil

@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// authorityLife is long, because every agent trusts the authority that it joined with and there is no way yet to give it another.
+// authorityLife is long, because every agent trusts the authority that it joined with, and there is
+// no way yet to replace it.
 const authorityLife = 10 * 365 * 24 * time.Hour
 
-// backdate lets a certificate be used at once by machines whose clocks are behind.
+// backdate lets machines whose clocks are behind use a new certificate at once.
 const backdate = 5 * time.Minute
 
 // Authority issues the certificates of one installation.
@@ -30,7 +31,7 @@ type Authority struct {
 func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make the authority's key: %w", err)
+		return nil, fmt.Errorf("create the authority's key: %w", err)
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -43,11 +44,11 @@ func NewAuthority() (*Authority, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("make the authority's certificate: %w", err)
+		return nil, fmt.Errorf("create the authority's certificate: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("make the authority's certificate: %w", err)
+		return nil, fmt.Errorf("create the authority's certificate: %w", err)
 	}
 	return &Authority{newRoot(cert), key}, nil
 }
@@ -64,18 +65,18 @@ func OpenAuthority(certificatePEM string, privateKey []byte) (*Authority, error)
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok || !key.PublicKey.Equal(root.cert.PublicKey) {
-		return nil, errors.New("the authority's private key is not the one of its certificate")
+		return nil, errors.New("the authority's private key does not match its certificate")
 	}
 	return &Authority{root, key}, nil
 }
 
-// Root is the public half: what everybody else needs of the authority.
+// Root returns the public part, which all others need.
 func (a *Authority) Root() *Root { return a.root }
 
-// PrivateKey is the secret half, in PKCS #8.
+// PrivateKey returns the secret part, in PKCS #8.
 func (a *Authority) PrivateKey() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(a.key) }
 
-// Root is the authority's certificate: whoever holds it can tell what the authority has issued.
+// Root is the authority's certificate. It verifies what the authority has issued.
 type Root struct {
 	cert *x509.Certificate
 	pool *x509.CertPool
@@ -94,15 +95,16 @@ func ParseRoot(certificatePEM string) (*Root, error) {
 		return nil, fmt.Errorf("the authority's certificate: %w", err)
 	}
 	if !cert.IsCA {
-		return nil, errors.New("the authority's certificate is not that of an authority")
+		return nil, errors.New("the authority's certificate is not a CA certificate")
 	}
 	return newRoot(cert), nil
 }
 
-// PEM is the certificate as others read it.
+// PEM returns the certificate in PEM.
 func (r *Root) PEM() string { return encodePEM(blockCertificate, r.cert.Raw) }
 
-// Fingerprint names the authority: the SHA-256 of its certificate, in hexadecimal digits.
+// Fingerprint returns the authority's fingerprint: the SHA-256 of its certificate, in hexadecimal
+// digits.
 func (r *Root) Fingerprint() string { return fingerprint(r.cert) }
 
 func fingerprint(cert *x509.Certificate) string {
@@ -110,17 +112,18 @@ func fingerprint(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// verify holds a certificate to the authority, to now, and to the name and use that are asked for.
+// verify checks that the authority issued a certificate, that it is valid now, and that it has the
+// given name and use.
 func (r *Root) verify(cert *x509.Certificate, name string, use x509.ExtKeyUsage) error {
 	_, err := cert.Verify(x509.VerifyOptions{Roots: r.pool, DNSName: name, KeyUsages: []x509.ExtKeyUsage{use}})
 	return err
 }
 
-// newSerial makes a serial number of 128 random bits: nobody can guess it, and no two are the same.
+// newSerial makes a serial number of 128 random bits, so it is unique and cannot be guessed.
 func newSerial() (*big.Int, error) {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
 	if err != nil {
-		return nil, fmt.Errorf("make a serial number: %w", err)
+		return nil, fmt.Errorf("create a serial number: %w", err)
 	}
 	return n.Add(n, big.NewInt(1)), nil // zero is not allowed
 }

@@ -1,9 +1,10 @@
-// Package pki is the installation's certificate authority and what servers and agents do with its certificates: they speak to each
-// other over mutual TLS, and nobody else is let in.
+// Package pki is the installation's certificate authority, and the TLS configuration of servers and
+// agents: they use mutual TLS, and nobody else can connect.
 //
-// The authority is made once and kept by the server (authority.go). It issues a certificate to each node, for the public key of the
-// node's request and nothing else of it, and to each server process (issue.go). A joining agent knows the authority by the
-// fingerprint in its join token (jointoken.go). config.go has the TLS configuration of each of the four ends; what they present comes from a
-// Holder, so that a renewed certificate is used from the next connection on. The package does no I/O but TLS and imports the standard
-// library only.
+// The authority is created once and stored by the server (authority.go). It issues certificates to
+// nodes and to server processes (issue.go). Of a node's request it uses only the public key. A
+// joining agent knows the authority by the fingerprint in its join token (jointoken.go). config.go
+// has the TLS configuration of each of the four ends. Their certificates come from a Holder, so a
+// renewed certificate is used from the next connection on. The package does no I/O except TLS, and
+// imports only the standard library.
 package pki

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Holder has the certificate that one end presents, and can be given another while connections come and go.
+// Holder has the certificate that one end presents. The certificate can be replaced while there are
+// connections.
 type Holder interface {
-	// certificate returns the one to present now.
+	// certificate returns the current certificate.
 	certificate() (*tls.Certificate, error)
 }
 
@@ -20,7 +21,7 @@ type NodeHolder struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// Replace puts another certificate in, which is presented from the next handshake on.
+// Replace sets another certificate, which is presented from the next handshake on.
 func (h *NodeHolder) Replace(cert *tls.Certificate) { h.current.Store(cert) }
 
 func (h *NodeHolder) certificate() (*tls.Certificate, error) {
@@ -30,8 +31,8 @@ func (h *NodeHolder) certificate() (*tls.Certificate, error) {
 	return nil, errors.New("there is no certificate yet")
 }
 
-// NodeCertificate joins a node's key with the certificate that was issued for it, and refuses what does not go together: another
-// key's, another node's, another authority's, or one that has expired.
+// NodeCertificate combines a node's key with its certificate. It refuses a certificate for another
+// key or node, of another authority, or one that has expired.
 func NodeCertificate(root *Root, node, certificatePEM, keyPEM string) (*tls.Certificate, error) {
 	cert, err := tls.X509KeyPair([]byte(certificatePEM), []byte(keyPEM))
 	if err != nil {
@@ -43,16 +44,17 @@ func NodeCertificate(root *Root, node, certificatePEM, keyPEM string) (*tls.Cert
 	return &cert, nil
 }
 
-// RenewAt is when a certificate is to be renewed: when two thirds of its life are over, which leaves a third to try again in.
+// RenewAt returns when a certificate should be renewed: after two thirds of its validity, which
+// leaves a third for retries.
 func RenewAt(cert *tls.Certificate) time.Time {
 	life := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore.Add(backdate))
 	return cert.Leaf.NotAfter.Add(-life / 3)
 }
 
-// serverLife is short, because making another costs a server nothing.
+// serverLife is short, because it costs a server nothing to make another.
 const serverLife = 24 * time.Hour
 
-// ServerHolder has a server's certificate, and makes another when two thirds of its life are over.
+// ServerHolder has a server's certificate, and makes another after two thirds of its validity.
 type ServerHolder struct {
 	authority *Authority
 	life      time.Duration

@@ -14,24 +14,26 @@ import (
 	"time"
 )
 
-// serverName is the name that the certificate of every server bears, wherever it runs: agents are told an address and expect this name there.
+// serverName is the name in the certificate of every server, wherever it runs. Agents are
+// configured with an address and expect this name there.
 const serverName = "husk-server"
 
-// nodeScheme begins the URI that says in a node's certificate which node it is. No server's certificate has one.
+// nodeScheme begins the URI in a node's certificate that says which node it is. No server's
+// certificate has one.
 const nodeScheme = "husk:node:"
 
-// ErrBadRequest is wrapped by what is wrong with a certificate request.
-var ErrBadRequest = errors.New("the certificate request is not usable")
+// ErrBadRequest is wrapped by errors of an invalid certificate request.
+var ErrBadRequest = errors.New("the certificate request is not valid")
 
-// Issued is a certificate that was just made.
+// Issued is a new certificate.
 type Issued struct {
 	Serial    string // in hexadecimal digits
 	PEM       string
 	ExpiresAt time.Time
 }
 
-// IssueNode makes a certificate for a node, by its id. Of the request it takes the public key; whatever else the request asks to be
-// called is not for the requester to say.
+// IssueNode issues a certificate for a node, by its id. It uses only the public key of the request
+// and ignores the names in it.
 func (a *Authority) IssueNode(node, requestPEM string, life time.Duration) (Issued, error) {
 	der, err := decodePEM(blockRequest, requestPEM)
 	if err != nil {
@@ -39,10 +41,10 @@ func (a *Authority) IssueNode(node, requestPEM string, life time.Duration) (Issu
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return Issued{}, fmt.Errorf("%w: it cannot be read", ErrBadRequest)
+		return Issued{}, fmt.Errorf("%w: it cannot be parsed", ErrBadRequest)
 	}
 	if err := request.CheckSignature(); err != nil {
-		return Issued{}, fmt.Errorf("%w: it is not signed with the key that it names", ErrBadRequest)
+		return Issued{}, fmt.Errorf("%w: it is not signed with its own key", ErrBadRequest)
 	}
 	key, ok := request.PublicKey.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
@@ -59,7 +61,7 @@ func (a *Authority) IssueNode(node, requestPEM string, life time.Duration) (Issu
 func (a *Authority) issueServer(life time.Duration) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make the server's key: %w", err)
+		return nil, fmt.Errorf("create the server's key: %w", err)
 	}
 	cert, err := a.issue(serverName, nil, &key.PublicKey, life)
 	if err != nil {
@@ -75,7 +77,7 @@ func (a *Authority) issue(name string, uri *url.URL, key *ecdsa.PublicKey, life 
 	}
 	now := time.Now()
 	if !now.Before(a.root.cert.NotAfter) {
-		return nil, fmt.Errorf("the installation's authority has expired on %s", a.root.cert.NotAfter.Format(time.DateOnly))
+		return nil, fmt.Errorf("the installation's authority expired on %s", a.root.cert.NotAfter.Format(time.DateOnly))
 	}
 	template := x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
@@ -101,19 +103,20 @@ func earlier(a, b time.Time) time.Time {
 
 func serialOf(cert *x509.Certificate) string { return fmt.Sprintf("%032x", cert.SerialNumber) }
 
-// NewRequest makes a new key and the request for a certificate for it, both in PEM. The request names nobody: who asks is known otherwise.
+// NewRequest makes a new key and a certificate request for it, both in PEM. The request contains no
+// name, because the requester authenticates in another way.
 func NewRequest() (keyPEM, requestPEM string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return "", "", fmt.Errorf("make a key: %w", err)
+		return "", "", fmt.Errorf("create a key: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return "", "", fmt.Errorf("make a key: %w", err)
+		return "", "", fmt.Errorf("create a key: %w", err)
 	}
 	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
-		return "", "", fmt.Errorf("make a certificate request: %w", err)
+		return "", "", fmt.Errorf("create a certificate request: %w", err)
 	}
 	return encodePEM(blockKey, keyDER), encodePEM(blockRequest, request), nil
 }

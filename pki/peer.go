@@ -7,25 +7,26 @@ import (
 	"strings"
 )
 
-// Node is what a node's certificate says.
+// Node is the identity in a node's certificate.
 type Node struct {
 	ID     string
 	Serial string // in hexadecimal digits
 }
 
-// ErrNoNode says that the other side has not proved to be a node.
-var ErrNoNode = errors.New("the other side has shown no certificate of a node")
+// ErrNoNode means that the peer has not authenticated as a node.
+var ErrNoNode = errors.New("the peer has not presented a node's certificate")
 
-// PeerNode returns which node is at the other end of a connection. Whether the certificate was revoked is for the caller to look up.
+// PeerNode returns which node is the peer of a connection. The caller must check whether the
+// certificate was revoked.
 func PeerNode(state *tls.ConnectionState) (Node, error) {
-	// Chains are there only when the handshake has verified them; a certificate alone proves nothing.
+	// There are chains only if the handshake has verified them; a certificate alone proves nothing.
 	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return Node{}, ErrNoNode
 	}
 	return nodeOf(state.VerifiedChains[0][0])
 }
 
-// nodeOf reads a certificate that was verified.
+// nodeOf reads a verified certificate.
 func nodeOf(cert *x509.Certificate) (Node, error) {
 	if len(cert.URIs) != 1 {
 		return Node{}, ErrNoNode

@@ -18,11 +18,11 @@ func encodePEM(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// decodePEM reads a text that holds one block of this kind and nothing else.
+// decodePEM reads a text that contains exactly one block of this kind and nothing else.
 func decodePEM(kind, text string) ([]byte, error) {
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || block.Type != kind || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("this is not one PEM block of the type %q", kind)
+		return nil, fmt.Errorf("want exactly one PEM block of the type %q", kind)
 	}
 	return block.Bytes, nil
 }

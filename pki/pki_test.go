@@ -31,7 +31,7 @@ func authority(t *testing.T) *Authority {
 	return a
 }
 
-// node is what an agent holds that this authority has admitted.
+// node returns what the agent of a node of this authority has.
 func node(t *testing.T, a *Authority, id string, life time.Duration) *NodeHolder {
 	t.Helper()
 	key, request, err := NewRequest()
@@ -60,8 +60,8 @@ func server(t *testing.T, a *Authority) *ServerHolder {
 	return h
 }
 
-// shake connects the two over TCP and passes a byte each way, since in TLS 1.3 a client learns of its refusal only when it reads.
-// It returns what the server's end knows of the client.
+// shake connects the two over TCP and sends a byte each way, because in TLS 1.3 a client notices a
+// refusal only when it reads. It returns the server's connection state.
 func shake(t *testing.T, server, client *tls.Config) (*tls.ConnectionState, error) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +106,7 @@ func shake(t *testing.T, server, client *tls.Config) (*tls.ConnectionState, erro
 func wantRefused(t *testing.T, what string, err error) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("%s was let in", what)
+		t.Errorf("%s was accepted", what)
 	}
 }
 
@@ -193,7 +193,8 @@ func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
 	if !errors.Is(err, ErrOtherInstallation) {
 		t.Errorf("another installation's server: %v", err)
 	}
-	// The right authority is public: sending it along beside a certificate of one's own must not help.
+	// The right authority's certificate is public: an attacker who sends it together with its own
+	// certificate must be refused.
 	imposter, err := other.issueServer(time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +203,7 @@ func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
 	h := &NodeHolder{}
 	h.Replace(imposter)
 	_, err = shake(t, ServerListener(other.Root(), h), JoinClient(fingerprint))
-	wantRefused(t, "a stranger's certificate beside the right authority", err)
+	wantRefused(t, "a stranger's certificate with the right authority", err)
 	thief := node(t, a, nodeB, time.Hour)
 	cert := *thief.current.Load()
 	cert.Certificate = append(cert.Certificate, a.Root().cert.Raw)
@@ -395,7 +396,7 @@ func TestACertificateIsRenewedInItsLastThird(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := h.certificate(); err != nil || again != first {
-		t.Errorf("a server makes a certificate anew for each connection: %v", err)
+		t.Errorf("a server makes a new certificate for each connection: %v", err)
 	}
 	if h.current, err = a.issueServer(-time.Second); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"husk/egress"
 )
 
-// What can be wrong with an image; errors.Is tells which.
+// What can be wrong with an image; use errors.Is.
 var (
 	ErrBadReference = errors.New("bad image reference")
 	ErrNotFound     = errors.New("image not found")
@@ -23,7 +23,7 @@ var (
 	ErrBadImage     = errors.New("bad image")
 )
 
-// classify turns what talking to a registry ended in into one of the above.
+// classify converts an error of talking to a registry into one of the above.
 func classify(ref string, err error) error {
 	if err == nil {
 		return nil
@@ -38,10 +38,10 @@ func classify(ref string, err error) error {
 	refused, isRefused := errors.AsType[*egress.RefusedError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("image %s: %w", ref, err) // whoever cancelled knows
+		return fmt.Errorf("image %s: %w", ref, err) // the caller canceled it
 	case isRefused && refused.Obvious():
-		// A name that leads to a forbidden address stays unreachable, as one
-		// that leads nowhere: who names it must not learn what DNS answers.
+		// A name that resolves to a forbidden address is reported like one that does not resolve:
+		// the tenant must not learn what DNS answers.
 		kind = ErrForbidden
 	case errors.As(err, &answer):
 		switch answer.StatusCode {

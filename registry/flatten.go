@@ -19,17 +19,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Flatten writes the image's files as one tar stream: directories first,
-// parents before children, then each file with its further names (hard links)
-// right behind it. Modes, owners, times and extended attributes are kept;
-// devices are left out. What is written before an error is worthless.
+// Flatten writes the image's files as one tar stream: directories first, parents before children,
+// then each file, immediately followed by its other names (hard links). It keeps modes, owners,
+// times and extended attributes, and omits devices. After an error, discard what was written.
 //
-// It reads the layers twice: once to learn which entries survive, once to copy
-// those. In between they lie in a temporary file, compressed as they came.
-// Fetched is called while they come.
+// It reads the layers twice: once to find the entries of the final file system, and once to copy
+// those. In between they are in a temporary file, compressed as they were received. It calls
+// Fetched while they are downloaded.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
-// ErrTooLarge or ErrBadImage, wrapped, or the error of w.
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrTooLarge or
+// ErrBadImage, wrapped, or the error of w.
 func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
 	err := r.flatten(ctx, w)
 	if writing, ok := errors.AsType[*writeError](err); ok {
@@ -38,7 +37,7 @@ func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
 	return classify(r.Reference, err)
 }
 
-// writeError marks what is wrong at our end.
+// writeError marks an error of the caller's writer.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
@@ -52,7 +51,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 		return &writeError{err}
 	}
 	defer spool.Close()
-	// Nameless from here on: gone with us, however we end.
+	// The file has no name from here on, so it is gone when the process ends, in whatever way.
 	if err := os.Remove(spool.Name()); err != nil {
 		return &writeError{err}
 	}
@@ -76,7 +75,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	}
 	left := r.Limits.Bytes
 	for _, f := range files {
-		// Sparse files take little of the budget when read.
+		// The first pass counted only little for sparse files.
 		if left -= f.header.Size; left < 0 {
 			return fmt.Errorf("%w: too many bytes", ErrTooLarge)
 		}
@@ -84,7 +83,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	return copyOut(ctx, w, layers, r.Limits, dirs, files)
 }
 
-// download fetches all layers, one behind the other, each checked against its
+// download downloads all layers into one file, one after the other, and checks each against its
 // digest.
 func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionReader, error) {
 	c := newClient(r.policy, r.repo, r.auth)
@@ -107,7 +106,7 @@ func (c *client) fetch(ctx context.Context, d v1.Descriptor, w io.Writer) (err e
 	if err != nil {
 		return err
 	}
-	body, err := layer.Compressed() // fails at its end if the digest differs
+	body, err := layer.Compressed() // returns an error at its end if the digest differs
 	if err != nil {
 		return err
 	}
@@ -122,8 +121,8 @@ func (c *client) fetch(ctx context.Context, d v1.Descriptor, w io.Writer) (err e
 	return err
 }
 
-// countingWriter tells how far a layer is. It begins where the layer does and
-// never tells of more than the layer's size, whatever the registry sends.
+// countingWriter counts how much of a layer has been downloaded. It starts at the layer's start and
+// never reports more than the layer's size, whatever the registry sends.
 type countingWriter struct {
 	w       io.Writer
 	at, end int64
@@ -141,7 +140,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// eachEntry reads a layer and takes what it needs from the budget.
+// eachEntry reads a layer and subtracts what it uses from the budget.
 func eachEntry(ctx context.Context, layer *io.SectionReader, budget *Limits, do func(index int, h *tar.Header, r io.Reader) error) error {
 	if _, err := layer.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -163,7 +162,7 @@ func eachEntry(ctx context.Context, layer *io.SectionReader, budget *Limits, do 
 		if budget.Entries--; budget.Entries < 0 {
 			return fmt.Errorf("%w: too many entries", ErrTooLarge)
 		}
-		// A sparse file is small in the archive and large where it goes.
+		// A sparse file is small in the archive and large when it is written.
 		if h.Size > budget.Bytes {
 			return fmt.Errorf("%w: %q has %d bytes", ErrTooLarge, h.Name, h.Size)
 		}
@@ -180,7 +179,7 @@ func badTar(err error) error {
 	return fmt.Errorf("%w: %w", ErrBadImage, err)
 }
 
-// decompress recognises gzip and zstd by their first bytes: media types lie.
+// decompress recognizes gzip and zstd by their first bytes, because media types can be wrong.
 func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 	magic, err := r.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -200,7 +199,7 @@ func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 	}
 }
 
-// budgetReader ends what was packed small and is not.
+// budgetReader stops a layer that decompresses to too much data.
 type budgetReader struct {
 	ctx  context.Context
 	r    io.Reader
@@ -218,7 +217,7 @@ func (b *budgetReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// strip keeps of a header what we pass on.
+// strip keeps only the header fields that are passed on.
 func strip(h *tar.Header) *tar.Header {
 	kept := &tar.Header{
 		Typeflag: h.Typeflag, Name: h.Name, Linkname: h.Linkname, Size: h.Size, Mode: h.Mode & 0o7777,
@@ -237,7 +236,7 @@ func strip(h *tar.Header) *tar.Header {
 	return kept
 }
 
-// owner maps what is no user or group to nobody.
+// owner maps invalid user and group ids to nobody.
 func owner(id int) int {
 	const nobody = 65534
 	if id < 0 || id >= math.MaxUint32 {
@@ -246,7 +245,7 @@ func owner(id int) int {
 	return id
 }
 
-// copyOut writes the survivors, in the order of the layers they come from.
+// copyOut writes the surviving entries, in the order of their layers.
 func copyOut(ctx context.Context, w io.Writer, layers []*io.SectionReader, budget Limits, dirs []*tar.Header, files map[[2]int]*file) error {
 	out := tar.NewWriter(w)
 	write := func(h *tar.Header) error {
@@ -300,7 +299,7 @@ func copyOut(ctx context.Context, w io.Writer, layers []*io.SectionReader, budge
 	return nil
 }
 
-// copyFile tells errors of the two ends apart.
+// copyFile distinguishes errors of the reader from those of the writer.
 func copyFile(w io.Writer, r io.Reader, size int64) error {
 	read := &rememberingReader{r: r}
 	if _, err := io.CopyN(w, read, size); err != nil {

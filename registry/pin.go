@@ -6,9 +6,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Pin returns a reference to the same repository by digest, so that what was
-// resolved once can be fetched later even if the tag has moved. It returns
-// ErrBadReference, wrapped.
+// Pin returns a reference to the same repository by digest, so that a resolved image can be fetched
+// later even if the tag has moved. It returns ErrBadReference, wrapped.
 func Pin(reference, digest string) (string, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) { devtest.Main(m) }
 // local allows the registries of tests.
 var local = egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
-// entry is a line of a layer: "name", "name/" for a directory, "name -> target"
-// for a symbolic and "name => target" for a hard link, "name = content".
+// entry is a line of a layer: "name", "name/" for a directory, "name -> target" for a symbolic and
+// "name => target" for a hard link, "name = content".
 func layer(t *testing.T, entries ...string) v1.Layer {
 	t.Helper()
 	var buf bytes.Buffer
@@ -101,7 +101,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// push puts an image into the test registry under the test's own name.
+// push stores an image in the test registry under the test's own name.
 func push(t *testing.T, img v1.Image) string {
 	t.Helper()
 	ref := devtest.Registry(t) + "/" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + ":latest"
@@ -278,7 +278,7 @@ func TestFlattenTellsWhatWasFetched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time begins anew
+	for range 2 { // the second time starts again at zero
 		var told []int64
 		r.Fetched = func(bytes int64) { told = append(told, bytes) }
 		if err := r.Flatten(t.Context(), io.Discard); err != nil {
@@ -372,7 +372,7 @@ func TestResolveSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// hostile is a registry that answers with what a test wants.
+// hostile is a registry that responds with what a test wants.
 func hostile(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(handler)
@@ -427,7 +427,7 @@ func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
 		}
 	}
 
-	// One that may be reached redirects a blob to one that may not.
+	// An allowed registry redirects a blob to a forbidden one.
 	r, err := Resolve(t.Context(), local, push(t, image(t, layer(t, "a = 1"))), Auth{})
 	if err != nil {
 		t.Fatal(err)
@@ -435,7 +435,7 @@ func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
 	forged := *r
 	forged.repo = must(name.NewRepository(hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" {
-			// Loopback and RFC 1918 would do as well, but those the library itself refuses.
+			// Loopback and RFC 1918 would also work, but the library itself refuses those.
 			http.Redirect(w, r, "http://198.18.0.1"+r.URL.Path, http.StatusTemporaryRedirect)
 		}
 	}) + "/x"))

@@ -22,7 +22,7 @@ type Auth struct {
 	Token              string // a bearer token instead
 }
 
-// Config is what an image says about running it.
+// Config is how the image says that it should be run.
 type Config struct {
 	Entrypoint   []string
 	Cmd          []string
@@ -34,8 +34,8 @@ type Config struct {
 	Volumes      []string // paths, sorted
 }
 
-// Resolved is an image that was found, as of then: it names content, and
-// whatever happens to its tag later it stays the same.
+// Resolved is an image as resolved at one time. It identifies content, so it stays the same if
+// its tag changes later.
 type Resolved struct {
 	Reference string // repository@digest
 	Digest    string // of the linux/amd64 manifest
@@ -43,8 +43,8 @@ type Resolved struct {
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
 
-	// Fetched, if set, is called by Flatten, from its own goroutine, with how
-	// many of SizeBytes have come. It must not take long.
+	// Fetched, if set, is called by Flatten, in its own goroutine, with how many of SizeBytes have
+	// been downloaded. It must return quickly.
 	Fetched func(bytes int64)
 
 	policy egress.Policy
@@ -53,13 +53,13 @@ type Resolved struct {
 	layers []v1.Descriptor
 }
 
-// Limits bound what flattening may take.
+// Limits limit the resources of flattening.
 type Limits struct {
 	Bytes   int64 // all layers together, uncompressed
 	Entries int   // all layers together
 }
 
-// DefaultLimits leave room for the largest images in use.
+// DefaultLimits are enough for the largest images in use.
 var DefaultLimits = Limits{Bytes: 64 << 30, Entries: 2_000_000}
 
 const (
@@ -67,15 +67,15 @@ const (
 	maxConfig = 4 << 20
 )
 
-// Resolve finds the linux/amd64 manifest that a reference stands for now.
+// Resolve finds the linux/amd64 manifest to which a reference points now.
 //
-// It connects, now and in Flatten, to what the policy allows: the registry, the
-// server that gives it tokens, and wherever these redirect to.
+// Now and in Flatten it connects to hosts that the policy allows: the registry, its token server,
+// and the targets of their redirects.
 //
-// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable,
-// ErrForbidden, ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden
-// is for a host that was given as an address; a name that leads to a forbidden
-// address is ErrUnreachable, and egress.RefusedError below it has the details.
+// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
+// ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that was given as
+// an address. A name that resolves to a forbidden address is ErrUnreachable, and the wrapped
+// egress.RefusedError has the details.
 func Resolve(ctx context.Context, policy egress.Policy, reference string, auth Auth) (*Resolved, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -87,7 +87,7 @@ func Resolve(ctx context.Context, policy egress.Policy, reference string, auth A
 	return r, classify(reference, err)
 }
 
-// client talks to one registry for the time of one call.
+// client talks to one registry during one call.
 type client struct {
 	policy egress.Policy
 	repo   name.Repository
@@ -120,7 +120,7 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 		return nil, err
 	}
 	if found.MediaType.IsSchema1() {
-		return nil, fmt.Errorf("%w: manifest schema 1 is too old", ErrBadImage)
+		return nil, fmt.Errorf("%w: manifest schema 1 is not supported", ErrBadImage)
 	}
 	if found.MediaType.IsIndex() {
 		if err := hasPlatform(found); err != nil {
@@ -155,14 +155,14 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 	}
 	for _, l := range manifest.Layers {
 		if l.Size < 0 || l.Size > DefaultLimits.Bytes {
-			return nil, fmt.Errorf("%w: a layer of %d bytes", ErrTooLarge, l.Size)
+			return nil, fmt.Errorf("%w: a layer has %d bytes", ErrTooLarge, l.Size)
 		}
 		r.SizeBytes += l.Size
 	}
 	return r, nil
 }
 
-// hasPlatform tells an index without our platform from one that is broken.
+// hasPlatform distinguishes an index without linux/amd64 from an invalid one.
 func hasPlatform(d *remote.Descriptor) error {
 	index, err := d.ImageIndex()
 	if err != nil {

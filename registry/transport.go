@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// maxDocument bounds everything that is not a blob: manifests, tokens,
-	// errors. Registries themselves take manifests up to 4 MiB.
+	// maxDocument limits everything that is not a blob: manifests, tokens, errors. Registries
+	// themselves accept manifests up to 4 MiB.
 	maxDocument = 4 << 20
 
 	stallTimeout = 60 * time.Second // without a byte of a body
 )
 
-// guard is the http.RoundTripper for one call: where it may lead is for the
-// policy of package egress to say, and what comes back is bounded here.
+// guard is the http.RoundTripper for one call. The policy of package egress decides which hosts
+// are allowed, and this type limits what comes back.
 type guard struct {
 	base *egress.Transport
 }
 
 func newGuard(policy egress.Policy) *guard { return &guard{base: policy.Transport()} }
 
-// close lets go of kept connections.
+// close closes idle connections.
 func (g *guard) close() { g.base.CloseIdleConnections() }
 
 // RoundTrip implements http.RoundTripper.
@@ -39,10 +39,10 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(err)
 		return nil, err
 	}
-	resp.Request = req // ours; the copy has our context only
+	resp.Request = req // the original; the copy only has this call's context
 	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument}
 	if isBlob(req) {
-		body.left = -1 // bounded by the size in the manifest
+		body.left = -1 // limited by the size in the manifest
 	}
 	body.stall = time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
 	body.ctx = ctx
@@ -52,18 +52,18 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errStalled = fmt.Errorf("registry sent nothing for %s", stallTimeout)
 
-// boundedBody ends a body that is too long or does not go on.
+// boundedBody ends a body that is too long or stalls.
 type boundedBody struct {
 	body   io.ReadCloser
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	stall  *time.Timer
-	left   int64 // -1: no bound
+	left   int64 // -1: no limit
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
-		return 0, fmt.Errorf("answer is longer than %d bytes: %w", maxDocument, ErrTooLarge)
+		return 0, fmt.Errorf("response is longer than %d bytes: %w", maxDocument, ErrTooLarge)
 	}
 	if b.left > 0 && int64(len(p)) > b.left {
 		p = p[:b.left]
@@ -86,7 +86,7 @@ func (b *boundedBody) Close() error {
 	return err
 }
 
-// isBlob looks at what was asked first, before any redirect.
+// isBlob checks the original request, before any redirects.
 func isBlob(req *http.Request) bool {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request

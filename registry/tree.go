@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// A tree is the file system that the layers make, names and metadata only.
-// Layers are applied from the lowest up, as a container runtime would unpack
-// them, symbolic links in the way included, only that nothing is unpacked.
+// A tree is the file system that results from the layers: names and metadata only. Layers are
+// applied from the lowest up, as a container runtime would unpack them, including symbolic links on
+// the way, but nothing is unpacked.
 type tree struct {
 	root  *node
-	layer int // being applied
+	layer int // the current one
 }
 
 // node is one name in one directory.
 type node struct {
-	layer    int              // that put the name here
+	layer    int              // the layer that added the name here
 	children map[string]*node // of a directory, else nil
 	dir      *tar.Header      // of a directory
 	file     *file            // of anything else; shared by hard links
@@ -30,15 +30,15 @@ type file struct {
 	header *tar.Header
 	layer  int
 	index  int      // of the entry in its layer
-	names  []string // that lead to it in the end; see survivors
+	names  []string // its names in the final tree; see survivors
 }
 
 const (
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
-	metaPrefix     = ".wh..wh." // of a storage driver, about itself
+	metaPrefix     = ".wh..wh." // a storage driver's own metadata
 
-	maxName  = 255 // what a directory entry can hold
+	maxName  = 255 // limit of a directory entry
 	maxPath  = 4095
 	maxLinks = 40 // symbolic links on one path, as in Linux
 )
@@ -46,13 +46,13 @@ const (
 func newTree() *tree { return &tree{root: newDir(0, nil)} }
 
 func newDir(layer int, header *tar.Header) *node {
-	if header == nil { // implied by what is in it
+	if header == nil { // only implied by its content
 		header = &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}
 	}
 	return &node{layer: layer, dir: header, children: map[string]*node{}}
 }
 
-// apply adds one entry of the current layer. The header is kept.
+// apply adds one entry of the current layer. It keeps the header.
 func (t *tree) apply(index int, h *tar.Header) error {
 	clean, err := cleanPath(h.Name)
 	if err != nil {
@@ -86,21 +86,20 @@ func (t *tree) apply(index int, h *tar.Header) error {
 			return err
 		}
 		if target == nil || target.file == nil {
-			return fmt.Errorf("%w: hard link %q to %q, which is no file", ErrBadImage, clean, h.Linkname)
+			return fmt.Errorf("%w: hard link %q to %q, which is not a file", ErrBadImage, clean, h.Linkname)
 		}
 		parent.children[base] = &node{layer: t.layer, file: target.file}
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeFifo:
 		parent.children[base] = &node{layer: t.layer, file: &file{header: h, layer: t.layer, index: index}}
 	default:
-		// A device: no business of a container's image. It still hides what
-		// was there.
+		// A device does not belong in a container's image. It still hides what was there.
 		delete(parent.children, base)
 	}
 	return nil
 }
 
-// whiteout hides what lower layers put there, and nothing of this layer,
-// whichever comes first in it.
+// whiteout hides what lower layers put there, but nothing of this layer, in whatever order its
+// entries are.
 func (t *tree) whiteout(dirName, base string) error {
 	parent, err := t.dir(dirName, false)
 	if err != nil || parent == nil {
@@ -120,8 +119,7 @@ func (t *tree) whiteout(dirName, base string) error {
 	return nil
 }
 
-// hide reports whether a name goes; a directory stays if this layer put
-// something into it.
+// hide reports whether a name is hidden. A directory stays if this layer put something into it.
 func (t *tree) hide(n *node) bool {
 	if n.children != nil {
 		t.hideLower(n)
@@ -134,7 +132,7 @@ func (t *tree) hideLower(dir *node) {
 	maps.DeleteFunc(dir.children, func(_ string, n *node) bool { return t.hide(n) })
 }
 
-// lookup finds what a path leads to; the last component is not followed.
+// lookup finds what a path leads to. It does not follow the last component.
 func (t *tree) lookup(name string) (*node, error) {
 	clean, err := cleanPath(name)
 	if err != nil {
@@ -148,8 +146,8 @@ func (t *tree) lookup(name string) (*node, error) {
 	return parent.children[base], nil
 }
 
-// dir finds a directory, following symbolic links inside the tree. A missing
-// one is made, or is nil.
+// dir finds a directory, following symbolic links inside the tree. If it is missing, dir creates it
+// or returns nil.
 func (t *tree) dir(name string, make bool) (*node, error) {
 	way := []*node{t.root}
 	todo := strings.Split(name, "/")
@@ -181,10 +179,10 @@ func (t *tree) dir(name string, make bool) (*node, error) {
 			continue
 		}
 		if next.file.header.Typeflag != tar.TypeSymlink {
-			return nil, fmt.Errorf("%w: %q goes through a file", ErrBadImage, name)
+			return nil, fmt.Errorf("%w: %q has a file as a parent directory", ErrBadImage, name)
 		}
 		if links++; links > maxLinks {
-			return nil, fmt.Errorf("%w: %q goes round in circles", ErrBadImage, name)
+			return nil, fmt.Errorf("%w: %q has too many symbolic links", ErrBadImage, name)
 		}
 		target := next.file.header.Linkname
 		if strings.HasPrefix(target, "/") {
@@ -195,7 +193,7 @@ func (t *tree) dir(name string, make bool) (*node, error) {
 	return way[len(way)-1], nil
 }
 
-// cleanPath makes a name relative to the root and free of "..".
+// cleanPath makes a name relative to the root and removes "..".
 func cleanPath(name string) (string, error) {
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
 	if len(clean) > maxPath || len(path.Base(clean)) > maxName+len(whiteoutPrefix) || strings.ContainsRune(clean, 0) {
@@ -204,15 +202,15 @@ func cleanPath(name string) (string, error) {
 	return clean, nil
 }
 
-// survivors walks the finished tree: it returns the directories, parents first,
-// and fills in the names of each file.
+// survivors walks the finished tree. It returns the directories, parents first, and fills in the
+// names of each file.
 func (t *tree) survivors() (dirs []*tar.Header, files map[[2]int]*file, err error) {
 	files = map[[2]int]*file{}
 	var walk func(string, *node)
 	walk = func(prefix string, dir *node) {
 		for _, base := range slices.Sorted(maps.Keys(dir.children)) {
 			n, name := dir.children[base], prefix+base
-			if len(name) > maxPath { // by way of symbolic links
+			if len(name) > maxPath { // through symbolic links
 				err = fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(name))
 				return
 			}

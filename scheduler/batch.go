@@ -8,24 +8,29 @@ import (
 	"slices"
 )
 
-// PlaceBatch places pods together and returns a handle for each, in the order given; Unplaced where there is no room. The sizes of the
-// whole batch are known before the first is placed.
+// PlaceBatch places pods together and returns a handle for each, in the given order. The handle of
+// a pod that does not fit is Unplaced. It learns the sizes of the whole batch before it places the
+// first pod.
 //
-// Higher priorities go first. Within a priority two orders are tried, and the one that leaves fewer pods out, opens fewer nodes, and then
-// strands less is kept: the larger dominant share first, so that what is hard to place is placed while there is room and small pods fill what is
-// left (first fit decreasing; for vectors Panigrahy et al., "Heuristics for vector bin packing", 2011; dominant shares after Ghodsi et
-// al., NSDI 2011); and as they came, since a large batch in order of size is one of all the memory and then all the cpu, which mixes badly.
+// Higher priorities go first. Within a priority it tries two orders, and keeps the one that leaves
+// fewer pods unplaced, then the one that opens fewer nodes, and then the one that strands less:
+//
+//   - The larger dominant share first, so that large pods are placed while there is capacity, and
+//     small pods fill what is left. This is first fit decreasing; for vectors see Panigrahy et al.,
+//     "Heuristics for vector bin packing", 2011, and for dominant shares Ghodsi et al., NSDI 2011.
+//   - By arrival. A large batch sorted by size has all large memory first and then all large cpu,
+//     which mixes badly.
 func (f *Fleet) PlaceBatch(pods []Pod) []Handle {
 	b := newBatch(f, pods)
 	b.place()
 	return b.handles
 }
 
-// batch is pods that are placed together.
+// batch is the state of placing pods together.
 type batch struct {
 	fleet   *Fleet
 	pods    []Pod
-	classes []int32 // equal pods have one class
+	classes []int32 // equal pods have the same class
 	handles []Handle
 	scores  []Score
 }
@@ -57,7 +62,7 @@ func (b *batch) place() {
 	b.placeThese(given)
 }
 
-// placeThese places some of the pods, which stand in the order in which they came.
+// placeThese places some of the pods, given in the order of their arrival.
 func (b *batch) placeThese(given []int32) {
 	dominant := func(r Resources) float64 {
 		return max(float64(r.CPUMillis)/b.fleet.mix.cpu, float64(r.MemoryMiB)/b.fleet.mix.memory)
@@ -72,14 +77,15 @@ func (b *batch) placeThese(given []int32) {
 		if len(broken) == 0 {
 			return
 		}
-		// A gang that found no place for all of its pods leaves the batch, and the others are placed anew with the room it had.
+		// A gang that does not fit completely leaves the batch. The others are placed again without
+		// it.
 		b.undo(bySize)
 		leaves := func(i int32) bool { return broken[b.pods[i].Gang] }
 		given, bySize = slices.DeleteFunc(given, leaves), slices.DeleteFunc(bySize, leaves)
 	}
 }
 
-// brokenGangs are those with a pod placed and another not.
+// brokenGangs returns the gangs of which some pods are placed and others are not.
 func (b *batch) brokenGangs(given []int32) map[string]bool {
 	broken, some := map[string]bool{}, map[string]bool{}
 	for _, i := range given {
@@ -108,14 +114,14 @@ func (b *batch) better(given, bySize []int32) {
 	}
 }
 
-// outcome is what an order came to; less is better, the first before the last.
+// outcome is the result of an order. Lower is better; the first field counts most.
 type outcome struct {
 	unplaced, open int
 	stranded       float64
 }
 
 func (o outcome) compare(p outcome) int {
-	const exact = 1e-9 // sums of the same numbers in two orders are equal
+	const exact = 1e-9 // sums of the same numbers in two orders may differ by less
 	stranded := cmp.Compare(o.stranded, p.stranded)
 	if math.Abs(o.stranded-p.stranded) < exact {
 		stranded = 0
@@ -123,12 +129,13 @@ func (o outcome) compare(p outcome) int {
 	return cmp.Or(cmp.Compare(o.unplaced, p.unplaced), cmp.Compare(o.open, p.open), stranded)
 }
 
-// attempt places the pods in an order. When one of a class has found no room, the others of the class are not tried: room only shrinks. When one
-// follows another of its class, it goes to the same node without a search as long as that is still the best.
+// attempt places the pods in an order. If one pod of a class does not fit, it does not try the
+// others of the class, because free capacity only shrinks. If a pod follows another of its class,
+// it goes to the same node without a search, as long as that is still the best node.
 func (b *batch) attempt(order []int32) (o outcome) {
 	f := b.fleet
 	full := map[int32]bool{}
-	last := none // the class of the pod that was placed before
+	last := none // the class of the pod that was placed last
 	for _, i := range order {
 		if full[b.classes[i]] {
 			b.handles[i] = Unplaced
@@ -151,7 +158,7 @@ func (b *batch) attempt(order []int32) (o outcome) {
 		}
 		score := f.scoreOf(at)
 		score.StrandedBefore = f.mix.stranded(f.nodes[at].free, noLimit)
-		b.handles[i] = f.book(at, &b.pods[i])
+		b.handles[i] = f.assign(at, &b.pods[i])
 		score.StrandedAfter = f.mix.stranded(f.nodes[at].free, noLimit)
 		b.scores[i] = score
 		o.stranded += score.StrandedAfter - score.StrandedBefore
@@ -160,7 +167,7 @@ func (b *batch) attempt(order []int32) (o outcome) {
 	return o
 }
 
-// undo takes an attempt back, the last pod first, so that the next one finds everything as it was.
+// undo reverts an attempt, the last pod first, so that the next attempt starts from the same state.
 func (b *batch) undo(order []int32) {
 	departing := b.fleet.departing
 	for _, i := range slices.Backward(order) {
@@ -172,12 +179,13 @@ func (b *batch) undo(order []int32) {
 	b.fleet.departing = departing
 }
 
-// waitsForOthers tells whether the pod may fit as others are placed: a rule can be satisfied by them.
+// waitsForOthers reports whether the pod may fit once others are placed, because they can satisfy
+// one of its rules.
 func (p *Pod) waitsForOthers() bool {
 	return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Kind != Apart })
 }
 
-// classes numbers the pods so that equal ones, which are placed and refused alike, have one number.
+// classes gives equal pods the same number. Equal pods are placed and refused alike.
 func classes(pods []Pod) []int32 {
 	type key struct {
 		size     Resources
@@ -187,14 +195,14 @@ func classes(pods []Pod) []int32 {
 		labels   int
 		rules    int
 	}
-	known := map[key][]int32{} // the first pods of the classes
+	known := map[key][]int32{} // the first pod of each class
 	of := make([]int32, len(pods))
 	for i := range pods {
 		p := &pods[i]
 		k := key{p.Size, p.Priority, p.Lifetime, p.Gang, len(p.Selector), len(p.Rules)}
 		of[i] = int32(i)
 		firsts := known[k]
-		const looks = 8 // classes of one key; those of rules that differ only in names are found less often
+		const looks = 8 // classes compared per key; classes that differ only in the names in their rules may be missed
 		at := slices.IndexFunc(firsts[max(0, len(firsts)-looks):], func(j int32) bool { return p.equals(&pods[j]) })
 		if at >= 0 {
 			of[i] = firsts[max(0, len(firsts)-looks)+at]
@@ -205,7 +213,7 @@ func classes(pods []Pod) []int32 {
 	return of
 }
 
-// equals tells whether two pods ask for the same.
+// equals reports whether two pods have the same requirements.
 func (p *Pod) equals(q *Pod) bool {
 	return p.Size == q.Size && p.Lifetime == q.Lifetime && p.Priority == q.Priority && p.Gang == q.Gang && p.Disruption == q.Disruption &&
 		slices.Equal(p.Extra, q.Extra) && maps.Equal(p.Selector, q.Selector) && maps.Equal(p.Prefers, q.Prefers) &&

@@ -11,13 +11,13 @@ import (
 	"husk/scheduler"
 )
 
-// sizes are what the benchmarks place: from half a core to 16, with 1 to 8 GiB for each.
+// sizes are what the benchmarks place: from half a core to 16 cores, with 1 to 8 GiB for each core.
 func randomPod(r *rand.Rand) scheduler.Pod {
 	cpu := []int{500, 1000, 2000, 3000, 4000, 8000, 16_000}[r.IntN(7)]
 	return scheduler.Pod{Size: scheduler.Resources{CPUMillis: cpu, MemoryMiB: cpu * (1 + r.IntN(8)) * 1024 / 1000}}
 }
 
-// filled is a fleet of nodes of three kinds, 70 % full on the scarcer resource.
+// filled returns a fleet of nodes of three kinds, 70 % full on the scarcer resource.
 func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handle) {
 	r := rand.New(rand.NewPCG(1, 2))
 	nodes := make([]scheduler.Node, n)
@@ -29,7 +29,8 @@ func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handl
 		}
 	}
 	f = scheduler.NewFleet(nodes, scheduler.Default())
-	// Pods go to random nodes until the cluster is 70 % full, as they lie about after a long time.
+	// Pods go to random nodes until the cluster is 70 % full, as they are distributed after a long
+	// time.
 	want, have := 0.7*float64(n)*96_000, 0.0
 	for have < want {
 		p := randomPod(r)
@@ -41,7 +42,8 @@ func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handl
 	return f, running
 }
 
-// BenchmarkPlace replaces a random running pod by a new one, so that the cluster stays as full as it is.
+// BenchmarkPlace replaces a random running pod by a new one, so that the cluster stays equally
+// full.
 func BenchmarkPlace(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
@@ -51,7 +53,8 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkPlaceWithRules has labels on all nodes; 30 % of the pods have selectors, 10 % spread or keep apart.
+// BenchmarkPlaceWithRules has labels on all nodes; 30 % of the pods have selectors, and 10 % have
+// spread or anti-affinity rules.
 func BenchmarkPlaceWithRules(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
@@ -74,7 +77,7 @@ func BenchmarkPlaceWithRules(b *testing.B) {
 	}
 }
 
-// replace measures placements; the releases are outside of the clock that the latencies are of, and inside of ns/op.
+// replace measures placements. The latencies do not include the releases; ns/op does.
 func replace(b *testing.B, f *scheduler.Fleet, running []scheduler.Handle, next func(*rand.Rand, int) scheduler.Pod) {
 	b.Helper()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -105,7 +108,7 @@ func replace(b *testing.B, f *scheduler.Fleet, running []scheduler.Handle, next 
 	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, "p99-µs")
 }
 
-// BenchmarkFullScan is the floor: best fit that looks at every node, on the same cluster.
+// BenchmarkFullScan is the baseline: best fit that looks at every node, on the same cluster.
 func BenchmarkFullScan(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
@@ -129,7 +132,7 @@ func BenchmarkFullScan(b *testing.B) {
 					}
 				}
 				if best >= 0 {
-					placed++ // nothing is booked: the cluster stays as full as it is
+					placed++ // nothing is recorded: the cluster stays equally full
 				}
 			}
 			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placed/s")
@@ -137,7 +140,8 @@ func BenchmarkFullScan(b *testing.B) {
 	}
 }
 
-// BenchmarkExplain is a pod that has no place on 9,999 nodes: one that no node could ever hold, and one that some would hold if others left.
+// BenchmarkExplain explains why a pod does not fit on 9,999 nodes: one that is too large for every
+// node, and one that some nodes could hold if other pods left.
 func BenchmarkExplain(b *testing.B) {
 	for _, x := range []struct {
 		name string
@@ -161,14 +165,14 @@ func BenchmarkExplain(b *testing.B) {
 	}
 }
 
-// BenchmarkPreempt is the choice of whom to stop on 10,000 nodes.
+// BenchmarkPreempt measures the choice of victims on 10,000 nodes.
 func BenchmarkPreempt(b *testing.B) {
 	f, _ := filled(10_000, false)
 	p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 120_000, MemoryMiB: 700 << 10}, Priority: 1}
 	for b.Loop() {
 		made, ok := f.Preempt([]*scheduler.Pod{&p})
 		if !ok || len(made.Victims) == 0 {
-			b.Fatal("nobody is stopped")
+			b.Fatal("no pod is stopped")
 		}
 		b.StopTimer()
 		f.Drop(made)
@@ -182,12 +186,13 @@ func BenchmarkDefragment(b *testing.B) {
 	f, _ := filled(1000, false)
 	for b.Loop() {
 		if len(f.Defragment(1000, func(int) bool { return true })) == 0 {
-			b.Fatal("nothing can be emptied")
+			b.Fatal("no node can be emptied")
 		}
 	}
 }
 
-// BenchmarkSnapshot is what 100,000 nodes with a million pods take, and a snapshot of them.
+// BenchmarkSnapshot measures the memory of 100,000 nodes with a million pods, and of a snapshot of
+// them.
 func BenchmarkSnapshot(b *testing.B) {
 	const nodes, pods = 100_000, 1_000_000
 	var before, after runtime.MemStats
@@ -202,7 +207,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 1000 + i%7*500, MemoryMiB: 2048 + i%5*1024}}
 		f.Adopt(i%nodes, &p, float64(i))
 	}
-	runtime.KeepAlive(list) // it is counted too
+	runtime.KeepAlive(list) // so that it is counted too
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	for b.Loop() {
@@ -211,7 +216,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB")
 }
 
-// BenchmarkBatch places a thousand pods together on 10,000 nodes: equal ones, and ones that differ.
+// BenchmarkBatch places a thousand pods together on 10,000 nodes: equal pods, and different ones.
 func BenchmarkBatch(b *testing.B) {
 	for _, equal := range []bool{true, false} {
 		b.Run(map[bool]string{true: "equal", false: "different"}[equal], func(b *testing.B) {

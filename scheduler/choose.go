@@ -5,37 +5,41 @@ import (
 	"math/bits"
 )
 
-// search is the state of one choice; it lives in the fleet so that a choice allocates nothing.
+// search is the state of one choice. It is part of the fleet so that a choice allocates no memory.
 type search struct {
 	pod         *Pod
-	least       Resources // what a node must have free at least, without its overhead
-	looks       int       // nodes with room that may still be compared
+	least       Resources // what a node must have free, without its overhead
+	looks       int       // how many nodes that fit may still be compared
 	cut         bool      // a cell was left before its end
 	thorough    bool      // no cell is left before its end
 	best        int32
 	score, tie  float64
-	last        Resources // what the node looked at last had free; equal ones need no second look
+	last        Resources // the free capacity of the last node; a node with the same needs no second look
 	lastOver    Resources
 	constraints constraints
 	constrained bool
-	preferring  bool // only nodes that the pod prefers will do
-	onlyOpen    bool // no node is opened
-	compared    int  // nodes
-	// For the next pod, if it is equal: whether it may go to the same node without a search, and the least score of the other nodes that were compared.
+	preferring  bool // consider only nodes that the pod prefers
+	onlyOpen    bool // open no node
+	compared    int  // number of nodes
+	// For the next pod, if it is equal: whether it may go to the same node without a search, and
+	// the lowest score of the other nodes that were compared.
 	again             bool
 	second, lastScore float64
 	cpu, memory       int
 }
 
-// missesPerCell is how many nodes without room are looked at in one cell before it is left. Only cells at the edge have any.
+// missesPerCell is how many nodes that do not fit are looked at in a cell before the search leaves
+// it. Only cells at the edge have such nodes.
 const missesPerCell = 16
 
 // choose returns the node for a pod, or none.
 //
-// Of the open nodes it compares a bounded number: first those that the pod fills to the level in one resource, then in rings from the
-// tightest fit outwards. The least score wins, and the tighter fit of equal ones. An empty node is opened when no open one has room, or
-// when it strands so much less that the charge is worth it (see opensEarly). For a pod of known lifetime an empty node is compared when every
-// open one has been, so that a search that was cut short opens nothing needlessly.
+// It compares a bounded number of the open nodes: first those that the pod fills to the level in
+// one resource, then nodes in rings, from the tightest fit outwards. The lowest score wins, and the
+// tighter fit of equal scores. It opens an empty node if no open node fits, or if that strands so
+// much less that it is worth the charge (see opensEarly). For a pod with a known lifetime it
+// considers an empty node only after it has compared every open one, so that a search that was cut
+// short opens no node needlessly.
 func (f *Fleet) choose(pod *Pod) int32 {
 	if len(pod.Prefers) > 0 {
 		f.search.preferring = true
@@ -48,7 +52,7 @@ func (f *Fleet) choose(pod *Pod) int32 {
 	return f.chooseAmong(pod)
 }
 
-// chooseAmong is choose among the nodes that the pod prefers, or among all.
+// chooseAmong is choose among the nodes that the pod prefers, or among all nodes.
 func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	s := &f.search
 	*s = search{pod: pod, preferring: s.preferring, onlyOpen: s.onlyOpen, constraints: s.constraints, least: pod.Size, best: none, second: noLimit, looks: f.params.Looks, last: Resources{-1, -1}}
@@ -80,8 +84,9 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	return s.best
 }
 
-// chooseAgain is choose for a pod that is equal to the one that was chosen for last and booked there: as long as that node is still better than all that
-// it was compared with, no other needs to be looked at. It returns none when a search is needed.
+// chooseAgain is choose for a pod that is equal to the last chosen one, which was recorded on the
+// chosen node. As long as that node is still better than all others that were compared, no other
+// needs a look. It returns none if a search is needed.
 func (f *Fleet) chooseAgain() int32 {
 	s := &f.search
 	if !s.again {
@@ -91,7 +96,7 @@ func (f *Fleet) chooseAgain() int32 {
 	if !n.free.holds(s.pod.Size.plus(n.over)) || f.opensEarly() {
 		return none
 	}
-	s.best = none // judged alone, it is judged exactly
+	s.best = none // without a best score to compare with, judge is exact
 	score, tie := f.judge(s, n)
 	s.best = i
 	if score >= s.second {
@@ -101,7 +106,7 @@ func (f *Fleet) chooseAgain() int32 {
 	return i
 }
 
-// edges looks at the nodes that the pod fills to the level in cpu, and in memory.
+// edges looks at the nodes that the pod fills to the level in cpu or in memory.
 func (f *Fleet) edges(s *search) {
 	budget := s.looks
 	for word := f.grid.rows[s.cpu] >> s.memory << s.memory; word != 0 && s.looks > budget*3/4; word &= word - 1 {
@@ -112,7 +117,8 @@ func (f *Fleet) edges(s *search) {
 	}
 }
 
-// rings looks at the other cells with room: ring d holds those that are d levels above the pod in one resource and at most d in the other.
+// rings looks at the other cells with enough free capacity. Ring d has the cells that are d levels
+// above the pod in one resource and at most d in the other.
 func (f *Fleet) rings(s *search) {
 	for d := 0; d < side && s.looks > 0; d++ {
 		if cpu := s.cpu + d; cpu < side {
@@ -128,7 +134,7 @@ func (f *Fleet) rings(s *search) {
 	}
 }
 
-// span has the bits from low to high set.
+// span returns a word in which the bits from low to high are set.
 func span(low, high int) uint64 {
 	return ^uint64(0) << low & (^uint64(0) >> (side - 1 - min(high, side-1)))
 }
@@ -150,7 +156,7 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 				return
 			}
 			s.second = min(s.second, s.lastScore)
-			continue // equal to what was just looked at
+			continue // equal to the previous node
 		}
 		s.last, s.lastOver = n.free, n.over
 		s.compared++
@@ -170,7 +176,8 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 	}
 }
 
-// judge is the price of a pod on a node: less is better. The tie is decided by best fit: the larger share that is left.
+// judge returns the price of a pod on a node; lower is better. Best fit decides ties: the larger
+// share that is left.
 func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	rest := n.free.minus(s.pod.Size.plus(n.over))
 	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)
@@ -186,7 +193,7 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	}
 	limit := noLimit
 	if s.best != none && s.pod.Lifetime == 0 {
-		limit = s.score + before // a node that strands more than that is not the best, and need not be known exactly
+		limit = s.score + before // a node that strands more is not the best, so its exact value is not needed
 		if limit < 0 {
 			return noLimit, tie
 		}
@@ -194,25 +201,29 @@ func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	return f.mix.stranded(rest, limit) - before, tie
 }
 
-// doublings is the logarithm to the base 2 of 1+v, linear between the powers: it is taken for every node that is looked at.
+// doublings returns the base-2 logarithm of 1+v, linear between the powers of two because it is
+// computed for every node in a search.
 func doublings(v float64) float64 {
 	const mantissa = 52
 	x := math.Float64bits(1 + v)
 	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
-// opensEarly tells whether one more node may be opened before it must: not while the open ones have room that the usual pods can use. What
-// is stranded does not count as room, so a charge that is far too small opens few nodes too many. Where pods come and go, the holes they
-// leave are room, and the more of the recent events are departures the less of it there may be: a node that is opened early is filled by
-// growth, and a cluster under churn makes room by itself.
+// opensEarly reports whether a node may be opened although an open one fits. It may not while the
+// open nodes have free capacity that the usual pods can use. Stranded capacity does not count as
+// free, so a charge that is far too small only opens a few nodes too many. If pods come and go, the
+// gaps that they leave are free capacity. The more of the recent events are departures, the less
+// free capacity is allowed: growth fills a node that is opened early, and a cluster under churn
+// frees capacity without it.
 func (f *Fleet) opensEarly() bool {
 	return f.open.usable <= f.params.OpeningSlack*max(0, 1-2*f.departing)+alwaysUsable
 }
 
-// alwaysUsable, in nodes, is what may be free in any cluster: the node that was opened last is not full yet.
+// alwaysUsable is how many nodes' worth may be free in any cluster, because the node that was
+// opened last is not full yet.
 const alwaysUsable = 2
 
-// emptyFor is the empty node that would be opened for the pod, or none.
+// emptyFor returns the empty node that would be opened for the pod, or none.
 func (f *Fleet) emptyFor(s *search) int32 {
 	o := &f.opening
 	o.sortFor(&f.mix)
@@ -229,12 +240,12 @@ func (f *Fleet) emptyFor(s *search) int32 {
 		if !o.reserved(x.tier, f.params.Reserve) {
 			return i
 		}
-		breaks = i // the last is the one that holds least
+		breaks = i // the last one holds the fewest pods
 	}
 	return breaks
 }
 
-// firstAllowed is the first empty node of a shape that the pod's rules allow.
+// firstAllowed returns the first empty node of a shape that the pod's rules allow.
 func (f *Fleet) firstAllowed(s *search, x *shape) int32 {
 	if !s.constrained && len(s.pod.Extra) == 0 {
 		return x.empty[0]

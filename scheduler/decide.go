@@ -2,30 +2,31 @@ package scheduler
 
 import "slices"
 
-// Decision is what a batch came to. Handles, scores and refusals are in the order of the pods.
+// Decision is the result of a batch. Handles, scores and refusals are in the order of the pods.
 type Decision struct {
-	Handles   []Handle   // Unplaced where there is a refusal
-	Scores    []Score    // of those that are placed
-	Refusals  []*Refusal // nil for those that are placed
+	Handles   []Handle   // Unplaced if there is a refusal
+	Scores    []Score    // of the placed pods
+	Refusals  []*Refusal // nil for the placed pods
 	Evictions []Eviction
 }
 
-// Eviction is a pod to be stopped so that one of the batch finds room.
+// Eviction is a pod to stop so that a pod of the batch fits.
 type Eviction struct {
 	Victim Handle
-	For    int // the pod of the batch; the first of a gang
+	For    int // the index of that pod in the batch; for a gang, its first pod
 }
 
 // Limits bound the work that one batch may cause.
 type Limits struct {
-	Preemptions  int // for how many pods or gangs room may be made
-	Explanations int // how many classes of equal pods are told what would make room; the others are told what they lack
+	Preemptions  int // for how many pods or gangs pods may be preempted
+	Explanations int // for how many classes of equal pods the refusal says which pods to remove; the other refusals only say what is insufficient
 }
 
-// Decide places a batch, makes room for what is left by preemption, and says why the rest found no place. The fleet has the placed pods
-// then, and the victims are leaving.
+// Decide places a batch, preempts pods for those that do not fit, and explains the remaining
+// refusals. Afterwards the fleet contains the placed pods, and the victims are marked as leaving.
 //
-// It goes from the highest priority to the lowest, so that what is held for a higher pod while others leave is not taken by a lower one.
+// It goes from the highest priority to the lowest, so that a pod of lower priority does not take
+// capacity that is held for a pod of higher priority until its victims have left.
 func (f *Fleet) Decide(pods []Pod, limits Limits) Decision {
 	b := newBatch(f, pods)
 	d := Decision{Handles: b.handles, Scores: b.scores, Refusals: make([]*Refusal, len(pods))}
@@ -33,7 +34,7 @@ func (f *Fleet) Decide(pods []Pod, limits Limits) Decision {
 	slices.SortStableFunc(order, b.byPriority)
 	var held []Preemption
 	preempting := map[int32]bool{}
-	futile := map[int32]bool{} // classes for which no room can be made
+	futile := map[int32]bool{} // classes for which preemption does not help
 	for len(order) > 0 {
 		same := 1
 		for same < len(order) && pods[order[same]].Priority == pods[order[0]].Priority {
@@ -70,7 +71,7 @@ func (f *Fleet) Decide(pods []Pod, limits Limits) Decision {
 	return d
 }
 
-// unplaced are the pods without a place, each alone or with the whole of its gang.
+// unplaced returns the pods without a node, each alone or together with its whole gang.
 func (b *batch) unplaced(level []int32) (units [][]int32) {
 	gangs := map[string]int{}
 	for _, i := range level {
@@ -95,7 +96,7 @@ func (b *batch) pointers(unit []int32) (pods []*Pod) {
 	return pods
 }
 
-// explain says of every pod without a place why, once for a class.
+// explain sets the refusal of every pod without a node. It computes it once per class.
 func (b *batch) explain(refusals []*Refusal, preempting map[int32]bool, most int) {
 	known := map[int32]Refusal{}
 	for i := range b.pods {
@@ -116,17 +117,18 @@ func (b *batch) explain(refusals []*Refusal, preempting map[int32]bool, most int
 	}
 }
 
-// Score says how a node was chosen for a pod. Less is better in all of its parts; nodes are average nodes of the cluster.
+// Score says how a node was chosen for a pod. Lower is better in all parts. The unit is the average
+// node of the cluster.
 type Score struct {
-	Considered     int     // nodes with room that were compared
+	Considered     int     // the number of nodes that fit and were compared
 	Opened         bool    // the node was empty
-	StrandedBefore float64 // free room of the node that the usual pods could not use, in nodes, before the pod came
-	StrandedAfter  float64 // and after
-	Left           float64 // the larger share of an average node that is left free: the tie of best fit
-	Total          float64 // what was compared: the change of stranded room less what the node's age counts for, or the price of lifetimes
+	StrandedBefore float64 // free capacity of the node that the usual pods could not use before the pod was placed
+	StrandedAfter  float64 // the same after the pod was placed
+	Left           float64 // the larger free share of an average node, by which best fit decides ties
+	Total          float64 // the value that was compared: the change in stranded capacity minus the bonus for the node's age, or the price of lifetimes
 }
 
-// scoreOf is the score of the choice that was made last.
+// scoreOf returns the score of the last choice.
 func (f *Fleet) scoreOf(at int32) Score {
 	s := &f.search
 	score := Score{Considered: s.compared, Opened: !f.nodes[at].isOpen(), Total: s.score, Left: s.tie}

@@ -6,25 +6,28 @@ import (
 	"slices"
 )
 
-// Freed is a node that can be emptied, and the moves that do it.
+// Freed is a node that can be emptied, and the moves that empty it.
 type Freed struct {
 	Node  int
 	Moves []Move
 	Gain  Resources // the node's capacity
 }
 
-// Move puts a running pod onto another node. What it costs is a restart there.
+// Move puts a running pod on another node, where it is restarted.
 type Move struct {
 	Pod  Handle
 	To   int
 	Size Resources
 }
 
-// Defragment proposes which nodes to empty onto others that run something already, with at most so many moves in all, the nodes with the
-// fewest pods first. Pods go where they would be placed; every rule holds, no disruption limit is broken by all moves together, and no pod moves twice. Nodes
-// that run something unknown, or that may not be asked, stay. The fleet is left as it is.
+// Defragment proposes which nodes to drain onto other nodes in use, with a limit on the total
+// number of moves. Nodes with the fewest pods come first. Pods move to the node that a placement
+// would choose. Every rule holds, all moves together break no disruption limit, and no pod moves
+// twice. Nodes with pods unknown to the fleet, and nodes for which may returns false, are not
+// drained. The fleet is not changed.
 //
-// Emptying the emptiest first is the usual heuristic of consolidation: pMapper (Verma et al., Middleware 2008) and Sandpiper's reverse.
+// To drain the emptiest node first is the usual heuristic of consolidation: pMapper (Verma et al.,
+// Middleware 2008), and the reverse of Sandpiper.
 func (f *Fleet) Defragment(moves int, may func(node int) bool) (freed []Freed) {
 	type candidate struct {
 		node int32
@@ -63,7 +66,8 @@ func (f *Fleet) Defragment(moves int, may func(node int) bool) (freed []Freed) {
 	return freed
 }
 
-// empty moves all pods of a node to others that are open, or none of them. The node takes no pods afterwards.
+// empty moves either all pods of a node to other open nodes, or none of them. Afterwards the node
+// takes no pods.
 func (f *Fleet) empty(node int32, spent *map[int32]int32) (moves []Move, ok bool) {
 	var pods []int32
 	before := maps.Clone(*spent)
@@ -103,21 +107,21 @@ func (f *Fleet) empty(node int32, spent *map[int32]int32) (moves []Move, ok bool
 			f.departing, *spent = departing, before
 			return nil, false
 		}
-		done = append(done, moved{was, f.book(to, &pod)})
+		done = append(done, moved{was, f.assign(to, &pod)})
 		moves = append(moves, Move{Pod: Handle(h), To: int(to), Size: was.size})
 	}
 	f.departing = departing
 	return moves, true
 }
 
-// adopt books a pod where it was, with the age that it had.
+// adopt records a pod on its former node, with its former age.
 func (f *Fleet) adopt(node int32, was running, pod Pod) {
-	h := f.book(node, &pod)
+	h := f.assign(node, &pod)
 	f.pods[h].since, f.pods[h].end = was.since, was.end
 	f.retime(&f.nodes[node])
 }
 
-// asPod is the description that a running pod was placed by, with the life that it has left.
+// asPod returns the description with which a running pod was placed, with its remaining lifetime.
 func (p *running) asPod(now float64) Pod {
 	pod := Pod{Size: p.size, Extra: p.extra, Priority: int(p.priority)}
 	if p.terms != nil {

@@ -11,7 +11,8 @@ import (
 	"husk/scheduler"
 )
 
-// anyCrowd is a cluster with pods of several priorities and disruption limits on it, some of them leaving.
+// anyCrowd is a cluster that runs pods of several priorities with disruption limits. Some of them
+// are leaving.
 func anyCrowd(t *rapid.T) scheduler.Snapshot {
 	nodes, _ := anySnapshot(t)
 	s := scheduler.Snapshot{Nodes: nodes}
@@ -39,7 +40,7 @@ func anyCrowd(t *rapid.T) scheduler.Snapshot {
 	return s
 }
 
-// staying counts the pods of a group that are neither leaving nor among those named.
+// staying counts the pods of a group that are neither leaving nor in the given list.
 func staying(s scheduler.Snapshot, group string, without []string) (n int) {
 	for _, r := range s.Running {
 		if !r.Leaving && slices.Contains(r.Pod.Groups, group) && !slices.Contains(without, r.Pod.ID) {
@@ -49,7 +50,7 @@ func staying(s scheduler.Snapshot, group string, without []string) (n int) {
 	return n
 }
 
-func TestWhoeverIsEvictedIsLowerAndNotNeededAndItsGoingMakesRoom(t *testing.T) {
+func TestVictimsHaveLowerPriorityRespectLimitsAndFreeEnoughCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyCrowd(t)
@@ -65,16 +66,16 @@ func TestWhoeverIsEvictedIsLowerAndNotNeededAndItsGoingMakesRoom(t *testing.T) {
 				t.Fatalf("%+v is evicted for priority %d", v, pod.Priority)
 			}
 			if d := v.Pod.Disruption; staying(s, d.Group, plan.Evictions) < d.Keep {
-				t.Fatalf("%d of %s stay, and %d are to be kept: %v", staying(s, d.Group, plan.Evictions), d.Group, d.Keep, plan.Evictions)
+				t.Fatalf("%d pods of group %s stay, want at least %d; evicted: %v", staying(s, d.Group, plan.Evictions), d.Group, d.Keep, plan.Evictions)
 			}
 		}
 		if len(plan.Refusals) == 0 || plan.Refusals[0].Reason != scheduler.Preempting {
 			if len(plan.Evictions) > 0 {
-				t.Fatalf("%v are evicted for nobody", plan.Evictions)
+				t.Fatalf("%v are evicted, but for no pod", plan.Evictions)
 			}
 			return
 		}
-		// When they and all that was leaving have gone, the pod has a place.
+		// When the victims and all leaving pods have stopped, the pod fits.
 		after := scheduler.Snapshot{Nodes: s.Nodes}
 		for _, r := range s.Running {
 			if !r.Leaving && !slices.Contains(plan.Evictions, r.Pod.ID) {
@@ -82,12 +83,12 @@ func TestWhoeverIsEvictedIsLowerAndNotNeededAndItsGoingMakesRoom(t *testing.T) {
 			}
 		}
 		if again := scheduler.Schedule(after, []scheduler.Pod{pod}); len(again.Placements) == 0 {
-			t.Fatalf("all have gone, and there is no room: %s", again.Refusals[0].Message())
+			t.Fatalf("all victims have stopped, and the pod does not fit: %s", again.Refusals[0].Message())
 		}
 	})
 }
 
-func TestWhatWouldMakeRoomDoes(t *testing.T) {
+func TestRemovingTheListedPodsLetsThePodFit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyCrowd(t)
@@ -109,17 +110,17 @@ func TestWhatWouldMakeRoomDoes(t *testing.T) {
 		}
 		for _, h := range r.MakeRoom.Pods {
 			if f.NodeOf(h) != r.MakeRoom.Node {
-				t.Fatal("a pod of another node is named")
+				t.Fatal("the refusal lists a pod of another node")
 			}
 			f.Release(h)
 		}
 		if _, ok := f.PlaceOn(r.MakeRoom.Node, &pod); !ok && !slices.ContainsFunc(s.Running, func(r scheduler.Running) bool { return r.Leaving }) {
-			t.Fatalf("they have gone, and %+v does not hold the pod", f.Free(r.MakeRoom.Node))
+			t.Fatalf("without the listed pods %+v is free, and the pod does not fit", f.Free(r.MakeRoom.Node))
 		}
 	})
 }
 
-func TestWhatIsHeldForAPreemptionIsGivenBack(t *testing.T) {
+func TestDropReleasesWhatAPreemptionHolds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyCrowd(t)
@@ -157,7 +158,7 @@ func TestWhatIsHeldForAPreemptionIsGivenBack(t *testing.T) {
 	})
 }
 
-func TestADefragmentationEmptiesNodesAndOverfillsNone(t *testing.T) {
+func TestADefragmentationDrainsNodesAndOvercommitsNone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyCrowd(t)
@@ -201,16 +202,16 @@ func TestADefragmentationEmptiesNodesAndOverfillsNone(t *testing.T) {
 			}
 		}
 		if len(moved) > most {
-			t.Fatalf("%d moves, and %d are allowed", len(moved), most)
+			t.Fatalf("%d moves, want at most %d", len(moved), most)
 		}
 		for _, r := range s.Running {
 			if d := r.Pod.Disruption; slices.Contains(moved, r.Pod.ID) && staying(s, d.Group, moved) < d.Keep {
-				t.Fatalf("too few of %s stay", d.Group)
+				t.Fatalf("too few pods of group %s stay", d.Group)
 			}
 		}
 		for i, x := range free {
 			if x.CPUMillis < 0 || x.MemoryMiB < 0 {
-				t.Fatalf("node %d is overfilled: %+v", i, x)
+				t.Fatalf("node %d is overcommitted: %+v", i, x)
 			}
 		}
 	})

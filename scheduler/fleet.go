@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// record is what the fleet knows of a node, kept small because a search walks many.
+// record is what the fleet knows about a node. It is small because a search visits many.
 type record struct {
 	free, over  Resources
-	next, prev  int32   // in the cell
-	cell        int32   // none while the node is empty, or not ready
-	slot        int32   // in the heap of its shape's empty nodes; none while it is not there
-	shape       int32   // of the opening rule
+	next, prev  int32   // in the list of the cell
+	cell        int32   // none while the node is empty or not ready
+	slot        int32   // position in the heap of its shape's empty nodes; none if it is not in the heap
+	shape       int32   // for the opening rule
 	pods        int32   // how many pods run there, of those that this fleet placed
 	first       int32   // the first of them
-	leaving     int32   // how many of them are being stopped
-	claims      int32   // holds on what is leaving
+	leaving     int32   // how many of them are leaving
+	claims      int32   // how many holds wait for the leaving pods
 	ready       bool    // takes pods
-	base        bool    // something was allocated before
-	strandedFor uint32  // the version of the mix that stranded is of
-	stranded    float64 // of what is free
-	usable      float64 // of what is free, when it was last counted
-	oldest      float64 // when the oldest of the pods came
-	end         float64 // when the last of the pods is expected to go; 0 is unknown
+	base        bool    // something was allocated before this fleet placed pods
+	strandedFor uint32  // the version of the mix for which stranded was computed
+	stranded    float64 // the stranded part of the free capacity
+	usable      float64 // the usable part of the free capacity when it was last counted
+	oldest      float64 // when the oldest pod was placed
+	end         float64 // when the last pod is expected to end; 0 is unknown
 	extra       []int
 }
 
@@ -32,24 +32,26 @@ type record struct {
 type running struct {
 	size       Resources
 	extra      []int
-	terms      *terms // nil for a pod that asked for nothing but room
+	terms      *terms // nil for a pod that requires only cpu and memory
 	priority   int32
 	node       int32
-	next, prev int32 // of the same node
+	next, prev int32 // in the list of the same node
 	leaving    bool  // is being stopped
-	held       bool  // is no pod, but room that is kept for one
+	held       bool  // not a pod, but capacity that is held for one
 	since, end float64
-	hint       float64 // the lifetime that was said, if any
+	hint       float64 // the announced lifetime, if any
 }
 
-// Handle names a pod that a fleet placed, until it is released.
+// Handle identifies a pod that a fleet placed, until it is released.
 type Handle int32
 
-// Fleet is the index of the free capacity of a cluster. It is kept from deltas: Place, Release, AddNode and SetReady cost the same
-// however many nodes there are. A Clone is a snapshot: it shares nothing that changes. A Fleet is for one goroutine.
+// Fleet is the index of the free capacity of a cluster. Place, Release, AddNode and SetReady update
+// it at a cost that does not depend on the number of nodes. A Clone is a snapshot: it shares no
+// mutable state. A Fleet is for one goroutine.
 //
-// Nodes are kept in the order of their ids, so the order in which they are given does not matter, and every choice among equals is the
-// smaller id that is found first; with one history the answers are the same.
+// Nodes are kept in the order of their ids, so it does not matter in which order they are given.
+// Every choice between equals takes the smaller id found first, so the same history gives the same
+// answers.
 type Fleet struct {
 	params Params
 	now    float64
@@ -59,18 +61,18 @@ type Fleet struct {
 	cap       []Resources
 	nodes     []record
 	pods      []running
-	free      []int32 // slots of pods that were released
+	free      []int32 // slots of released pods
 	grid      grid
 	opening   opening
 	mix       mix
 	labels    labels
 	groups    groups
 	hints     hints
-	tainted   bool // some node is
-	// priorities counts the running pods that are not leaving.
+	tainted   bool // some node has a taint
+	// priorities counts the running pods that are not leaving, by priority.
 	priorities map[int32]int32
 
-	open struct { // of the nodes that are open and ready
+	open struct { // totals of the open nodes that are ready
 		nodes  int
 		usable float64 // see mix.usable
 	}
@@ -103,7 +105,7 @@ func NewFleet(nodes []Node, params Params) *Fleet {
 	return f
 }
 
-// AddNode adds a node and returns its index, by which the other methods know it.
+// AddNode adds a node and returns its index, which the other methods take.
 func (f *Fleet) AddNode(n Node) int {
 	i := int32(len(f.nodes))
 	f.names, f.cap = append(f.names, n.ID), append(f.cap, n.Capacity)
@@ -117,7 +119,8 @@ func (f *Fleet) AddNode(n Node) int {
 	return int(i)
 }
 
-// SetReady says whether a node takes pods. One that is drained or gone does not; what runs there may still be released.
+// SetReady sets whether a node takes pods. A drained or lost node does not; the pods that run there
+// can still be released.
 func (f *Fleet) SetReady(node int, ready bool) {
 	n := &f.nodes[node]
 	if n.ready == ready {
@@ -136,7 +139,7 @@ func (f *Fleet) SetReady(node int, ready bool) {
 
 func (n *record) isOpen() bool { return n.pods > 0 || n.base }
 
-// enter puts a ready node where it is found: among the empty ones or into the grid.
+// enter adds a ready node to the index: to the empty nodes or to the grid.
 func (f *Fleet) enter(i int32) {
 	n := &f.nodes[i]
 	if !n.ready {
@@ -150,7 +153,7 @@ func (f *Fleet) enter(i int32) {
 	f.tally(i, 1)
 }
 
-// leave takes a node out from where enter put it.
+// leave removes a node from where enter put it.
 func (f *Fleet) leave(i int32) {
 	n := &f.nodes[i]
 	if n.slot != none {
@@ -162,7 +165,7 @@ func (f *Fleet) leave(i int32) {
 	}
 }
 
-// tally counts the open nodes and their room.
+// tally counts the open nodes and their usable free capacity.
 func (f *Fleet) tally(i int32, sign int) {
 	n := &f.nodes[i]
 	if sign > 0 {
@@ -172,59 +175,62 @@ func (f *Fleet) tally(i int32, sign int) {
 	f.open.usable += float64(sign) * n.usable
 }
 
-// At tells the fleet the time, in seconds of any clock. It matters only to pods that have a lifetime, and to the age of nodes.
+// At sets the current time, in seconds of any clock. It only affects pods with a lifetime, and the
+// age of nodes.
 func (f *Fleet) At(seconds float64) { f.now = seconds }
 
-// Node names a node by its index.
+// Node returns the id of the node with this index.
 func (f *Fleet) Node(node int) string { return f.names[node] }
 
-// NodeOf is the index of the node that a pod runs on.
+// NodeOf returns the index of the node that a pod runs on.
 func (f *Fleet) NodeOf(h Handle) int { return int(f.pods[h].node) }
 
-// Free is what a node has left.
+// Free returns the free capacity of a node.
 func (f *Fleet) Free(node int) Resources { return f.nodes[node].free }
 
-// Len is the number of nodes.
+// Len returns the number of nodes.
 func (f *Fleet) Len() int { return len(f.nodes) }
 
-// Open is the number of ready nodes that something runs on.
+// Open returns the number of ready nodes with at least one pod.
 func (f *Fleet) Open() int { return f.open.nodes }
 
-// Place chooses a node for a pod and books it there. It does not allocate memory beyond what grows with the number of pods.
+// Place chooses a node for a pod and records the pod there. It allocates no memory except what
+// grows with the number of pods.
 func (f *Fleet) Place(pod *Pod) (Handle, bool) {
 	f.mix.see(pod.Size)
 	i := f.choose(pod)
 	if i == none {
 		return Handle(none), false
 	}
-	return f.book(i, pod), true
+	return f.assign(i, pod), true
 }
 
-// PlaceOn books a pod that runs already, or that somebody else placed; it fails where there is no room.
+// PlaceOn records a pod that already runs on a node, or that was placed by somebody else. It fails
+// if the pod does not fit.
 func (f *Fleet) PlaceOn(node int, pod *Pod) (Handle, bool) {
 	n := &f.nodes[node]
 	if !n.free.holds(pod.Size.plus(n.over)) || !holdsExtra(n.extra, pod.Extra) {
 		return Handle(none), false
 	}
 	f.mix.see(pod.Size)
-	return f.book(int32(node), pod), true
+	return f.assign(int32(node), pod), true
 }
 
-// Adopt books a pod that runs on a node already, since some time, whether there is room or not.
+// Adopt records a pod that already runs on a node, since the given time, whether it fits or not.
 func (f *Fleet) Adopt(node int, pod *Pod, since float64) Handle {
 	f.mix.see(pod.Size)
 	now := f.now
 	f.now = since
-	h := f.book(int32(node), pod)
+	h := f.assign(int32(node), pod)
 	f.now = now
 	f.retime(&f.nodes[node])
 	return h
 }
 
-// memory is over how many placements and releases departures are counted, roughly.
+// memory is roughly the number of placements and releases over which departures are counted.
 const memory = 1000
 
-func (f *Fleet) book(i int32, pod *Pod) Handle {
+func (f *Fleet) assign(i int32, pod *Pod) Handle {
 	f.departing -= f.departing / memory
 	f.leave(i)
 	n := &f.nodes[i]
@@ -262,12 +268,12 @@ func (f *Fleet) book(i int32, pod *Pod) Handle {
 	return Handle(h)
 }
 
-// Release takes a pod off its node.
+// Release removes a pod from its node.
 func (f *Fleet) Release(h Handle) {
 	f.leaving(h, true)
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
-	if p.hint > 0 && f.now > p.since { // not where a batch is taken back
+	if p.hint > 0 && f.now > p.since { // not if a batch is undone
 		f.hints.learn(f.now-p.since, p.hint)
 	}
 	i := p.node
@@ -301,7 +307,8 @@ func (f *Fleet) Release(h Handle) {
 	f.enter(i)
 }
 
-// Forget takes a pod off its node as if it had never been there: nothing is learned from its going.
+// Forget removes a pod from its node as if it had never been there. The fleet learns nothing from
+// its end.
 func (f *Fleet) Forget(h Handle) {
 	departing := f.departing
 	f.pods[h].hint = 0
@@ -309,7 +316,7 @@ func (f *Fleet) Forget(h Handle) {
 	f.departing = departing
 }
 
-// retime looks again for the oldest pod and the last one to go.
+// retime finds the oldest pod of a node and the last one to end.
 func (f *Fleet) retime(n *record) {
 	oldest, end := math.Inf(1), 0.0
 	if n.base {
@@ -321,7 +328,7 @@ func (f *Fleet) retime(n *record) {
 	n.oldest, n.end = oldest, end
 }
 
-// Clone is a snapshot: changing either leaves the other as it is.
+// Clone returns a snapshot. Changes to either do not affect the other.
 func (f *Fleet) Clone() *Fleet {
 	c := *f
 	c.names, c.cap, c.nodes, c.pods, c.free = slices.Clone(f.names), slices.Clone(f.cap), slices.Clone(f.nodes), slices.Clone(f.pods), slices.Clone(f.free)
@@ -351,5 +358,5 @@ func holdsExtra(have, want []int) bool {
 	return true
 }
 
-// Size is what a pod was booked with.
+// Size returns the size with which a pod was recorded.
 func (f *Fleet) Size(h Handle) Resources { return f.pods[h].size }

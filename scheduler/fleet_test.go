@@ -11,7 +11,7 @@ import (
 	"husk/scheduler"
 )
 
-// anyRules gives a pod some of the rules that a tenant may ask for.
+// anyRules gives a pod some of the rules that a tenant can request.
 func anyRules(t *rapid.T, p *scheduler.Pod) {
 	groups := []string{"web", "db"}
 	for _, g := range groups {
@@ -48,7 +48,7 @@ func anyLabels(t *rapid.T, n *scheduler.Node) {
 	}
 }
 
-// cluster is a fleet beside what a bookkeeper who trusts nobody knows of it.
+// cluster is a fleet together with an independent record of its pods.
 type cluster struct {
 	fleet   *scheduler.Fleet
 	nodes   []scheduler.Node
@@ -71,7 +71,7 @@ func anyCluster(t *rapid.T) *cluster {
 	return c
 }
 
-// count is how many of the group run where a label has a value.
+// count returns how many pods of the group run where a label has a value.
 func (c *cluster) count(group, label, value string) (n int) {
 	for h, p := range c.running {
 		if v, has := c.value(c.on[h], label); has && v == value && slices.Contains(p.Groups, group) {
@@ -98,7 +98,7 @@ func (c *cluster) value(node int, label string) (string, bool) {
 	return v, has
 }
 
-// may tells whether a pod may go to a node, by the rules as the docstrings say them.
+// may reports whether a pod may run on a node, by the rules as the docstrings define them.
 func (c *cluster) may(p scheduler.Pod, node int) bool {
 	over := c.nodes[node].Overhead
 	if !c.ready[node] || p.Size.CPUMillis+over.CPUMillis > c.free[node].CPUMillis || p.Size.MemoryMiB+over.MemoryMiB > c.free[node].MemoryMiB {
@@ -122,7 +122,7 @@ func (c *cluster) may(p scheduler.Pod, node int) bool {
 	return !c.guarded(p, node)
 }
 
-// keeps tells whether a pod with a rule may go where the rule's label has a value.
+// keeps reports whether a rule allows a node where its label has a value.
 func (c *cluster) keeps(r scheduler.Rule, v string) bool {
 	n := c.count(r.Group, r.Over, v)
 	switch r.Kind {
@@ -141,7 +141,7 @@ func (c *cluster) keeps(r scheduler.Rule, v string) bool {
 	}
 }
 
-// guarded tells whether a running pod keeps this one apart from itself.
+// guarded reports whether a running pod has an anti-affinity to this one.
 func (c *cluster) guarded(p scheduler.Pod, node int) bool {
 	for h, other := range c.running {
 		for _, r := range other.Rules {
@@ -157,7 +157,7 @@ func (c *cluster) guarded(p scheduler.Pod, node int) bool {
 
 func (c *cluster) change(t *rapid.T) {
 	switch rapid.IntRange(0, 9).Draw(t, "change") {
-	case 0, 1, 2: // a pod goes
+	case 0, 1, 2: // a pod ends
 		if len(c.running) == 0 {
 			return
 		}
@@ -167,40 +167,40 @@ func (c *cluster) change(t *rapid.T) {
 		}
 		slices.Sort(handles)
 		h := rapid.SampledFrom(handles).Draw(t, "goes")
-		c.book(h, c.on[h], c.running[h], -1)
+		c.record(h, c.on[h], c.running[h], -1)
 		delete(c.running, h)
 		delete(c.on, h)
 		c.fleet.Release(h)
-	case 3: // a node is drained, or comes back
+	case 3: // a node is drained, or becomes ready again
 		if len(c.nodes) == 0 {
 			return
 		}
 		i := rapid.IntRange(0, len(c.nodes)-1).Draw(t, "node")
 		c.ready[i] = !c.ready[i]
 		c.fleet.SetReady(i, c.ready[i])
-	default: // a pod comes
+	default: // a pod is created
 		p := scheduler.Pod{ID: "p", Size: anySize(t, 40, "pod"), Lifetime: rapid.SampledFrom([]float64{0, 10, 1000}).Draw(t, "lifetime")}
 		anyRules(t, &p)
 		c.fleet.At(float64(len(c.running)))
 		h, ok := c.fleet.Place(&p)
 		fits := slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) })
 		if ok != fits {
-			t.Fatalf("placed is %v, and a node that may take it exists is %v: %+v", ok, fits, p)
+			t.Fatalf("placed is %v, but whether some node fits is %v: %+v", ok, fits, p)
 		}
 		if !ok {
 			if r := c.fleet.Explain(&p); r.Message() == "" {
-				t.Fatal("no reason is given")
+				t.Fatal("the refusal has no reason")
 			}
 			return
 		}
 		node := c.fleet.NodeOf(h)
 		if !c.may(p, node) {
-			t.Fatalf("%+v may not go to %+v, which has %+v free", p, c.nodes[node], c.free[node])
+			t.Fatalf("%+v must not run on %+v, which has %+v free", p, c.nodes[node], c.free[node])
 		}
 		if !c.prefers(p, node) && slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) && c.prefers(p, i) }) {
-			t.Fatalf("%+v is on %+v, and a node that it prefers has room", p, c.nodes[node])
+			t.Fatalf("%+v is on %+v, but it fits on a node that it prefers", p, c.nodes[node])
 		}
-		c.book(h, node, p, 1)
+		c.record(h, node, p, 1)
 		c.running[h], c.on[h] = p, node
 	}
 }
@@ -221,14 +221,14 @@ func (c *cluster) indexes() (all []int) {
 	return all
 }
 
-func (c *cluster) book(_ scheduler.Handle, node int, p scheduler.Pod, sign int) {
+func (c *cluster) record(_ scheduler.Handle, node int, p scheduler.Pod, sign int) {
 	c.free[node].CPUMillis -= sign * (p.Size.CPUMillis + c.nodes[node].Overhead.CPUMillis)
 	c.free[node].MemoryMiB -= sign * (p.Size.MemoryMiB + c.nodes[node].Overhead.MemoryMiB)
 }
 
-// Capacity, every rule, and completeness: a pod is placed exactly where some node may take it, whatever came and went before. So the index
-// kept from deltas finds what a look at every node finds.
-func TestAFleetPlacesWhereAFullLookWouldAndKeepsEveryRule(t *testing.T) {
+// Capacity, every rule, and completeness: a pod is placed exactly if some node fits, whatever
+// happened before. So the incrementally updated index finds what a full scan finds.
+func TestAFleetPlacesIfAFullScanWouldAndKeepsEveryRule(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyCluster(t)
@@ -236,14 +236,14 @@ func TestAFleetPlacesWhereAFullLookWouldAndKeepsEveryRule(t *testing.T) {
 			c.change(t)
 			for i := range c.nodes {
 				if c.free[i] != c.fleet.Free(i) {
-					t.Fatalf("%s has %+v free, and the fleet says %+v", c.nodes[i].ID, c.free[i], c.fleet.Free(i))
+					t.Fatalf("%s has %+v free, but the fleet says %+v", c.nodes[i].ID, c.free[i], c.fleet.Free(i))
 				}
 			}
 		}
 	})
 }
 
-func TestASnapshotIsLeftAloneByWhatComesAfter(t *testing.T) {
+func TestLaterChangesDoNotAffectASnapshot(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyCluster(t)
@@ -260,19 +260,19 @@ func TestASnapshotIsLeftAloneByWhatComesAfter(t *testing.T) {
 			anyRules(t, &pods[i])
 		}
 		if diff := cmp.Diff(one.PlaceBatch(pods), two.PlaceBatch(pods)); diff != "" {
-			t.Fatalf("two snapshots of one moment answer differently:\n%s", diff)
+			t.Fatalf("two snapshots of the same moment give different answers:\n%s", diff)
 		}
 	})
 }
 
-func TestOneMoreEmptyNodeMakesNoPodUnplaceable(t *testing.T) {
+func TestAnAdditionalEmptyNodeMakesNoPodUnplaceable(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, _ := anySnapshot(t)
 		pod := []scheduler.Pod{{ID: "p", Size: anySize(t, 60, "pod")}}
 		more := append(slices.Clone(nodes), scheduler.Node{ID: "more", Ready: true, Capacity: anySize(t, 100, "more")})
 		if len(scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pod).Placements) > len(scheduler.Schedule(scheduler.Snapshot{Nodes: more}, pod).Placements) {
-			t.Fatal("it was placed without the node, and is not with it")
+			t.Fatal("the pod fits without the additional node, but not with it")
 		}
 	})
 }
@@ -296,18 +296,18 @@ func TestAnEmptiedFleetIsLikeANewOne(t *testing.T) {
 			}
 		}
 		if c.fleet.Open() != open {
-			t.Fatalf("%d nodes are open, not %d", c.fleet.Open(), open)
+			t.Fatalf("%d nodes are open, want %d", c.fleet.Open(), open)
 		}
 		big := scheduler.Pod{ID: "big", Size: anySize(t, 100, "big")}
 		_, was := c.fleet.Place(&big)
 		_, is := scheduler.NewFleet(fresh, scheduler.Default()).Place(&big)
 		if was != is {
-			t.Fatalf("placed in the emptied fleet %v, in a new one %v", was, is)
+			t.Fatalf("placed in the emptied fleet: %v, in a new fleet: %v", was, is)
 		}
 	})
 }
 
-func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
+func TestAGangIsPlacedCompletelyOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
@@ -325,13 +325,13 @@ func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
 		}
 		for _, r := range plan.Refusals {
 			if g := gang[r.PodID]; g != "" && placed[g] {
-				t.Fatalf("%s of gang %s is refused, and another is placed", r.PodID, g)
+				t.Fatalf("%s of gang %s is refused, but another pod of it is placed", r.PodID, g)
 			}
 		}
-		used := books(t, nodes, pods, plan)
+		used := allocations(t, nodes, pods, plan)
 		for _, n := range nodes {
 			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
-				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
+				t.Fatalf("node %s has capacity %+v, but %+v is allocated", n.ID, n.Capacity, u)
 			}
 		}
 	})

@@ -5,19 +5,22 @@ import "math/bits"
 // side is the number of levels of free cpu and of free memory: as many as a word has bits.
 const side = 64
 
-// grid finds open nodes by what they have free. It has a cell for every pair of a level of free cpu and one of free memory; levels are
-// four to a doubling, so that tight fits are told apart where they matter. A bitmap by row and one by column say which cells have
-// nodes; a cell's nodes are a doubly linked list through the records. So a change costs a few words, and a search skips what is empty
-// or too small without looking at a node. Two-dimensional segregated fits, as TLSF does it for memory in one.
+// grid finds open nodes by their free capacity. It has a cell for every pair of a level of free cpu
+// and a level of free memory. There are four levels per doubling, so that it distinguishes tight
+// fits where they matter. A bitmap per row and one per column say which cells contain nodes. The
+// nodes of a cell are a doubly linked list through the records. So a change costs a few words, and
+// a search skips cells that are empty or too small without looking at a node. This is the
+// segregated fit of TLSF, in two dimensions.
 type grid struct {
 	head                 [side * side]int32 // first node of the cell, or none
-	rows, cols           [side]uint64       // rows[cpu] has a bit per memory level, cols[memory] one per cpu level
-	cpuShift, memorySize uint               // how far amounts are shifted so that the largest node's is on the last level
+	rows, cols           [side]uint64       // rows[cpu] has a bit per memory level, cols[memory] has one per cpu level
+	cpuShift, memorySize uint               // how far amounts are shifted so that the largest node is on the last level
 }
 
 const none = int32(-1)
 
-// newGrid makes an empty grid for nodes of up to the given capacity. Larger amounts share the last level.
+// newGrid makes an empty grid for nodes of up to the given capacity. Larger amounts share the last
+// level.
 func newGrid(largest Resources) grid {
 	shift := func(v int) uint { return uint(max(0, bits.Len(uint(max(0, v)))-17)) }
 	g := grid{cpuShift: shift(largest.CPUMillis), memorySize: shift(largest.MemoryMiB)}
@@ -27,7 +30,7 @@ func newGrid(largest Resources) grid {
 	return g
 }
 
-// level is monotone: what has at least as much free is on at least as high a level.
+// level is monotone: a larger amount is on the same level or on a higher one.
 func level(v int, shift uint) int {
 	if v <= 0 {
 		return 0
@@ -49,7 +52,7 @@ func (g *grid) cell(r Resources) int32 {
 	return int32(cpu*side + memory)
 }
 
-// insert puts node i in the cell of what it has free.
+// insert puts node i in the cell of its free capacity.
 func (g *grid) insert(nodes []record, i int32) {
 	n := &nodes[i]
 	n.cell = g.cell(n.free)
@@ -62,7 +65,7 @@ func (g *grid) insert(nodes []record, i int32) {
 	g.cols[n.cell%side] |= 1 << (n.cell / side)
 }
 
-// remove takes node i out.
+// remove takes node i out of its cell.
 func (g *grid) remove(nodes []record, i int32) {
 	n := &nodes[i]
 	if n.next != none {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// groups counts the pods of each group by node and by the values of the labels that rules name.
+// groups counts the pods of each group by node, and by the values of the labels that rules name.
 type groups struct {
 	index map[string]int32
 	all   []group
@@ -16,40 +16,42 @@ type counts map[int32]int32
 
 type group struct {
 	nodes   counts            // pods by node
-	running int32             // pods in all
+	running int32             // all pods
 	staying int32             // those of them that are not leaving
 	by      map[string]counts // pods by value of a label, for the labels that some rule has named
-	keeps   counts            // running pods by how many of the group they want kept; see Disruption
-	guards  map[string]counts // pods elsewhere that keep this group apart, by the value of the label over which they do
+	keeps   counts            // running pods, by how many pods of the group they require to stay; see Disruption
+	guards  map[string]counts // pods with an anti-affinity to this group, by the value of the label that the rule names
 }
 
 func newGroups() groups { return groups{index: map[string]int32{}} }
 
-// terms is what a running pod asked for beside room, kept so that it can be counted out again, moved, or left alone.
+// terms is what a running pod required in addition to cpu and memory. The fleet keeps it to remove the pod
+// from the counts, to move it, or to protect it.
 type terms struct {
-	pod      Pod // its rules and selectors; size and lifetime stand in the running pod
+	pod      Pod // its rules and selectors; size and lifetime are in the running pod
 	groups   []int32
-	guarding []int32   // the groups that it keeps apart from itself, in the order of its rules of that kind
-	claim    Resources // of room that is held: what it waits for
+	guarding []int32   // the groups to which it has an anti-affinity, in the order of these rules
+	claim    Resources // for held capacity: the part that still has to become free
 }
 
-// constraints are what a pod asks of a node beside room, made ready for looking at many nodes.
+// constraints are what a pod requires of a node in addition to cpu and memory, prepared for checking many
+// nodes.
 type constraints struct {
-	pairs      []int32 // labels asked for
-	preferred  []int32 // labels asked for while preferring
+	pairs      []int32 // the labels that the selector requires
+	preferred  []int32 // the labels required while preferring
 	where      []bound
-	impossible bool // no node has a label that is asked for
+	impossible bool // no node has one of the required labels
 }
 
-// bound is one rule on the values of one label.
+// bound is one rule, applied to the values of one label.
 type bound struct {
 	over   string
 	counts counts
-	most   int32 // how many a value may have before this pod comes
-	least  int32 // and how many it must have
+	most   int32 // how many pods a value may have before this pod is placed
+	least  int32 // how many it must have
 }
 
-// constrain prepares a pod's rules in the search, and tells whether there are any.
+// constrain prepares a pod's rules in the search, and reports whether there are any.
 func (f *Fleet) constrain(s *search, pod *Pod) (constrained bool) {
 	c := &s.constraints
 	c.pairs, c.preferred, c.where, c.impossible = c.pairs[:0], c.preferred[:0], c.where[:0], false
@@ -98,7 +100,7 @@ func (f *Fleet) constrain(s *search, pod *Pod) (constrained bool) {
 // anywhere marks a bound that a node without the label satisfies.
 const anywhere = int32(-1)
 
-// fewest is the smallest number of pods that any value of the label has.
+// fewest returns the smallest number of pods of any value of the label.
 func (l *labels) fewest(by counts, key string) int32 {
 	values := len(l.of)
 	if key != NodeLabel {
@@ -120,7 +122,8 @@ func (l *labels) fewest(by counts, key string) int32 {
 	return max(0, least)
 }
 
-// counts are the group's pods by the values of a label. They are counted when a rule first names the label, and kept from then on.
+// counts returns the group's pods by the values of a label. They are counted when a rule first
+// names the label, and updated from then on.
 func (g *groups) counts(l *labels, i int32, key string) counts {
 	x := &g.all[i]
 	if key == NodeLabel {
@@ -149,7 +152,8 @@ func (g *groups) group(name string) int32 {
 	return i
 }
 
-// join counts a pod on a node, and returns what is needed to count it out: nothing for a pod that asks for nothing.
+// join adds a pod on a node to the counts, and returns what is needed to remove it from them: nil
+// for a pod without such requirements.
 func (f *Fleet) join(pod *Pod, node int32) *terms {
 	if len(pod.Groups) == 0 && len(pod.Rules) == 0 && len(pod.Selector) == 0 && len(pod.Prefers) == 0 && len(pod.Tolerates) == 0 && pod.Disruption == (Disruption{}) {
 		return nil
@@ -167,7 +171,7 @@ func (f *Fleet) join(pod *Pod, node int32) *terms {
 	return t
 }
 
-// count counts a pod in its groups in, or out.
+// count adds a pod to the counts of its groups, or removes it.
 func (f *Fleet) count(t *terms, node, n int32) {
 	if t == nil {
 		return
@@ -175,7 +179,7 @@ func (f *Fleet) count(t *terms, node, n int32) {
 	for _, i := range t.groups {
 		x := &f.groups.all[i]
 		x.running += n
-		x.staying += max(0, n) // what leaves was counted out before
+		x.staying += max(0, n) // a leaving pod was already subtracted
 		x.nodes.change(node, n)
 		for key, by := range x.by {
 			by.change(f.labels.at(key, node), n)
@@ -207,7 +211,7 @@ func (c counts) change(key, by int32) {
 	}
 }
 
-// allows tells whether the pod's rules let it on the node.
+// allows reports whether the pod's rules allow the node.
 func (f *Fleet) allows(s *search, i int32) bool {
 	return f.labels.tolerated(i, s.pod.Tolerates) && f.selects(s, i) && f.uncrowded(s, i)
 }
@@ -224,7 +228,7 @@ func (f *Fleet) selects(s *search, i int32) bool {
 	return f.labels.has(i, s.constraints.pairs)
 }
 
-// uncrowded tells whether the groups that the pod's rules name allow it here.
+// uncrowded reports whether the pod's rules about groups allow the node.
 func (f *Fleet) uncrowded(s *search, i int32) bool {
 	for w := range s.constraints.where {
 		b := &s.constraints.where[w]

@@ -5,18 +5,20 @@ import (
 	"slices"
 )
 
-// labels knows the nodes' labels and taints as small numbers: a key=value pair has one, and so has every value of a key.
+// labels maps the nodes' labels and taints to small numbers. Every key=value pair has one, and so
+// does every value of a key.
 type labels struct {
 	pairs   map[[2]string]int32
-	of      [][]int32 // pairs of a node
+	of      [][]int32 // the pairs of each node
 	taints  [][]string
 	domains map[string]*domain
 }
 
-// domain is the values of one label over the nodes: the zones, the racks, the nodes themselves.
+// domain is the values of one label over the nodes: for example the zones, the racks or the nodes
+// themselves.
 type domain struct {
 	values map[string]int32
-	of     []int32 // by node; none where the node lacks the label
+	of     []int32 // by node; none if the node does not have the label
 }
 
 func newLabels() labels {
@@ -37,7 +39,7 @@ func (l *labels) add(n Node) {
 		l.value(k, v)
 	}
 	for k, v := range n.Labels {
-		if k != NodeLabel && k != PoolLabel { // these are not for a label to say
+		if k != NodeLabel && k != PoolLabel { // built in; a label cannot set these
 			one(k, v)
 		}
 	}
@@ -71,7 +73,7 @@ func (l *labels) value(key, value string) {
 	d.of = append(d.of, id)
 }
 
-// at is a node's value of a label, as a number, or none. NodeLabel is the node itself.
+// at returns a node's value of a label as a number, or none. NodeLabel is the node itself.
 func (l *labels) at(key string, node int32) int32 {
 	if key == NodeLabel {
 		return node
@@ -83,7 +85,8 @@ func (l *labels) at(key string, node int32) int32 {
 	return d.of[node]
 }
 
-// all are the numbers of the labels asked for, appended to a list; known is false when no node has one of them. NodeLabel is left out: it is looked at by name.
+// all appends the numbers of the required labels to a list. known is false if no node has one of
+// them. NodeLabel is left out, because its lookup uses the id.
 func (l *labels) all(asked map[string]string, list []int32) (pairs []int32, known bool) {
 	for k, v := range asked {
 		if k == NodeLabel {
@@ -107,7 +110,7 @@ func (l *labels) has(node int32, pairs []int32) bool {
 	return true
 }
 
-// tolerated tells whether a pod bears every taint of a node.
+// tolerated reports whether a pod tolerates every taint of a node.
 func (l *labels) tolerated(node int32, tolerates []string) bool {
 	for _, taint := range l.taints[node] {
 		if !slices.Contains(tolerates, taint) {

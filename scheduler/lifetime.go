@@ -1,36 +1,41 @@
 package scheduler
 
-// openPrice is what an empty node costs a pod of known lifetime, in lifetimes of the pod. It would be 1 if the pod ran there alone to its
-// end; it is more, so that a node whose last pod should have gone by now is joined before another is opened.
+// openPrice is what an empty node costs a pod with a known lifetime, in lifetimes of the pod. It
+// would be 1 if the pod ran there alone until its end. It is higher so that a node whose last pod
+// should have ended by now is used before another is opened.
 const openPrice = 1.5
 
-// lifetimePrice is what a pod of a known lifetime costs on a node whose pods' ends are known, in node-lifetimes of the pod: the time by
-// which it keeps the node from draining, and, much cheaper, the time for which it leaves a hole before the node's last pod goes. So pods
-// that go together stay together: short ones fill the gaps of nodes that must stay, and no long one moves into a node that is about to
-// drain. After Barbalho et al., "Virtual machine allocation with lifetime predictions" (MLSys 2023), where the same is done in classes.
+// lifetimePrice is what a pod with a known lifetime costs on a node whose pods' ends are known, in
+// lifetimes of the pod. It contains the time for which the pod keeps the node from draining, and,
+// at a much lower weight, the time for which the pod leaves a gap before the node's last pod ends.
+// So pods that end together stay together: short pods fill gaps on nodes that stay in use, and no
+// long pod moves to a node that is about to drain. This follows Barbalho et al., "Virtual machine
+// allocation with lifetime predictions" (MLSys 2023), which does the same in classes.
 //
-// A node that has outlived its hints is taken to end now: hints that are too short make it cheap to join, not cheap to extend. To expect
-// more of such pods, as their history would, measured worse: the nodes that drain next are then joined again.
+// A node that has outlived its hints is assumed to end now. So hints that are too short make it
+// cheap to use the node, not cheap to extend it. To expect a longer life for such pods, given how
+// long they have run, measured worse: the nodes that would drain next are then used again.
 func (f *Fleet) lifetimePrice(n *record, hint float64) float64 {
 	lifetime := hint * f.hints.factor
 	ends, nodeEnds := f.now+lifetime, max(n.end, f.now)
 	longer := max(0, ends-nodeEnds)
 	if longer > 0 {
-		// What is no longer than hints are off by counts for less.
+		// A difference that is smaller than the typical error of hints counts less.
 		const believed = 0.3
 		longer *= longer / (longer + believed*f.hints.spread*lifetime)
 	}
 	return (longer + f.params.GapWeight*max(0, nodeEnds-ends)) / lifetime
 }
 
-// hints is what lifetimes that were said have lately been worth, a mean over about as many pods as memory says. Hints that have been right
-// are taken as they are; without this, those that are wrong by a factor of two cost 0.2 % more nodes.
+// hints is the ratio of real to announced lifetimes, averaged over about as many recent pods as
+// memory says. Correct hints are used as they are. Without this correction, hints that are wrong by
+// a factor of two cost 0.2 % more nodes.
 type hints struct {
-	factor float64 // how long pods ran, by how long they were said to
-	spread float64 // the mean of how far that is from 1, up to 1
+	factor float64 // real lifetime divided by announced lifetime
+	spread float64 // the mean distance of that ratio from 1, at most 1
 }
 
-// learn compares the life of a pod that goes with what was said of it. A wild hint counts for no more than wildest.
+// learn compares the lifetime of a pod that ends with its hint. It limits the ratio to wildest.
 func (h *hints) learn(life, hint float64) {
 	const wildest = 16.0
 	ratio := min(wildest, life/hint)
@@ -38,7 +43,8 @@ func (h *hints) learn(life, hint float64) {
 	h.spread += (min(1, max(ratio-1, 1-ratio)) - h.spread) / memory
 }
 
-// openingPrice is what an empty node costs, to be compared with the best open one. A pod of known lifetime keeps it open for all of that.
+// openingPrice is what an empty node costs, to compare with the best open node. A pod with a known
+// lifetime keeps it open for that long.
 func (f *Fleet) openingPrice(s *search, empty int32) float64 {
 	score, _ := f.judge(s, &f.nodes[empty])
 	if s.pod.Lifetime > 0 {

@@ -6,8 +6,9 @@ import (
 	"husk/scheduler"
 )
 
-// twoEnds is a fleet in which hints have been right, or wrong by a factor for long, and two open nodes of the same room: what runs on the
-// first is to end in 100 s, on the second in 200 s. It returns the node that a pod of 100 s by its hint goes to.
+// twoEnds makes a fleet whose hints have been wrong by a factor for long (1 is correct), with two
+// open nodes that have the same free capacity. The pod on the first node ends in 100 s, on the
+// second in 200 s. It returns the node on which a pod with a hint of 100 s is placed.
 func twoEnds(t *testing.T, factor float64) string {
 	t.Helper()
 	half := scheduler.Resources{CPUMillis: 500, MemoryMiB: 500}
@@ -19,7 +20,7 @@ func twoEnds(t *testing.T, factor float64) string {
 	for range 5000 {
 		h, ok := f.Place(&scheduler.Pod{Size: half, Lifetime: 10})
 		if !ok {
-			t.Fatal("an empty fleet has no place")
+			t.Fatal("the pod does not fit in an empty fleet")
 		}
 		now += 10 * factor
 		f.At(now)
@@ -27,32 +28,33 @@ func twoEnds(t *testing.T, factor float64) string {
 	}
 	for i, ends := range []float64{100, 200} {
 		if _, ok := f.PlaceOn(i, &scheduler.Pod{Size: half, Lifetime: ends / factor}); !ok {
-			t.Fatal("an empty node has no place")
+			t.Fatal("the pod does not fit on an empty node")
 		}
 	}
 	h, ok := f.Place(&scheduler.Pod{Size: half, Lifetime: 100})
 	if !ok {
-		t.Fatal("half of a node is free")
+		t.Fatal("half of a node is free, and the pod does not fit")
 	}
 	return f.Node(f.NodeOf(h))
 }
 
-func TestPodsThatGoTogetherShareANode(t *testing.T) {
+func TestPodsThatEndTogetherShareANode(t *testing.T) {
 	t.Parallel()
 	if got := twoEnds(t, 1); got != "a" {
-		t.Errorf("a pod of 100 s goes to %s, not to the node that ends in 100 s", got)
+		t.Errorf("a pod of 100 s is placed on %s, not on the node that ends in 100 s", got)
 	}
 }
 
 func TestHintsThatAreAlwaysTooShortAreCorrected(t *testing.T) {
 	t.Parallel()
 	if got := twoEnds(t, 2); got != "b" {
-		t.Errorf("pods run twice as long as is said, and one of 100 s goes to %s, not to the node that ends in 200 s", got)
+		t.Errorf("pods run twice as long as their hints, but one of 100 s is placed on %s, not on the node that ends in 200 s", got)
 	}
 }
 
-// A pod that may be placed early in an empty node is, as long as what is open has little room that others can use; never node by node.
-func TestAChargeOfNothingOpensNoMoreThanTheSlack(t *testing.T) {
+// Even without an opening charge, the scheduler opens nodes early only while the open nodes have
+// little usable free capacity. It does not open a node for every pod.
+func TestAZeroChargeOpensNoMoreThanTheSlack(t *testing.T) {
 	t.Parallel()
 	nodes := make([]scheduler.Node, 100)
 	for i := range nodes {
@@ -64,9 +66,9 @@ func TestAChargeOfNothingOpensNoMoreThanTheSlack(t *testing.T) {
 	for i := range 400 {
 		size := scheduler.Resources{CPUMillis: 1000, MemoryMiB: 1024}
 		if _, ok := f.Place(&scheduler.Pod{Size: size}); !ok {
-			t.Fatalf("pod %d has no place", i)
+			t.Fatalf("pod %d does not fit", i)
 		}
-		if room := float64(f.Open()) - float64(i+1)/16; room > 3+3 { // the slack, two nodes that are always allowed, and the one that was just opened
+		if free := float64(f.Open()) - float64(i+1)/16; free > 3+3 { // the slack, the two nodes that are always allowed, and the last opened node
 			t.Fatalf("%d nodes are open for %d pods, 16 to a node", f.Open(), i+1)
 		}
 	}

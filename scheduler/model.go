@@ -22,18 +22,21 @@ func (r Resources) holds(o Resources) bool {
 type Node struct {
 	ID    string
 	Ready bool
-	// Capacity is what the pods may be promised: memory as it is, and cpu times the overcommit ratio of the node's pool.
+	// Capacity is what can be allocated to pods: memory as it is, and cpu times the overcommit
+	// ratio of the node's pool.
 	Capacity  Resources
-	Allocated Resources // what runs there already; a node with nothing allocated counts as empty, and opening it has a price
-	Overhead  Resources // what every pod costs on this node beside its own size
-	// Extra are free amounts of further resources, volumes attachable or GPUs, in an order that the caller chooses and the pods share.
-	// They are filters: a pod must find them, but they are not packed by. Kinds of a device, the model of a GPU, are labels.
+	Allocated Resources // what already runs there; a node with nothing allocated counts as empty, and opening it has a price
+	Overhead  Resources // what every pod costs on this node in addition to its own size
+	// Extra is the free amount of each further resource, such as volumes to attach or GPUs, in an
+	// order that the caller chooses and the pods share. These resources are filters: they must be
+	// free, but do not influence the score. The model of a device, such as a GPU, is a label.
 	Extra []int
-	// Labels are what selectors ask for, and what rules count over (a zone, a rack; the node's id and its pool are built in).
+	// Labels are matched by selectors, and rules count pods by their values (a zone, a rack). The
+	// node's id and its pool are built in.
 	Labels map[string]string
-	// Pool is the group of nodes that this one is managed in; PoolLabel has it as its value.
+	// Pool is the group in which this node is managed. It is the value of PoolLabel.
 	Pool string
-	// Taints keep pods away that do not tolerate every one of them.
+	// Taints exclude pods that do not tolerate every one of them.
 	Taints []string
 }
 
@@ -47,51 +50,60 @@ const (
 type Pod struct {
 	ID    string
 	Size  Resources
-	Extra []int // as the node's; missing ones are none
-	// Lifetime is how long the pod is expected to run, in seconds; 0 is unknown. It steers and never decides whether a pod fits.
+	Extra []int // in the same order as the node's; a missing amount is zero
+	// Lifetime is how long the pod is expected to run, in seconds; 0 is unknown. It influences the
+	// choice of the node, but not whether the pod fits.
 	Lifetime float64
-	// Priority: higher is placed first within a batch, and may evict lower (see Fleet.Preempt).
+	// Priority: pods with a higher priority are placed first within a batch, and may preempt pods
+	// with a lower one (see Fleet.Preempt).
 	Priority int
 	// Selector lists the labels that the node must have.
 	Selector map[string]string
-	// Prefers lists labels of nodes that are taken before all others, if one of them has room.
+	// Prefers lists labels of preferred nodes. Other nodes are used only if the pod fits on none of
+	// these.
 	Prefers map[string]string
-	// Tolerates lists the taints that do not keep this pod away.
+	// Tolerates lists the taints that do not exclude this pod.
 	Tolerates []string
-	// Gang names pods of a batch that are placed all or none. Empty is no gang.
+	// Gang names pods of a batch of which either all are placed or none. Empty means no gang.
 	Gang string
-	// Groups are what this pod counts in, by any names the caller chooses (a tenant's pods with the label app=web).
+	// Groups are the groups in which this pod counts. The caller chooses the names (for example: a
+	// tenant's pods with the label app=web).
 	Groups []string
-	// Rules bind the pod's place to where the pods of a group are.
+	// Rules restrict the node by where the pods of a group run.
 	Rules []Rule
-	// Disruption bounds what may be evicted of a group.
+	// Disruption limits the evictions from a group.
 	Disruption Disruption
 }
 
-// RuleKind is a way in which a pod's place depends on a group's.
+// RuleKind is how a pod's node depends on where the pods of a group run.
 type RuleKind string
 
 // The kinds of rules.
 const (
-	// Apart keeps the pod away from every value of the label that a pod of the group has, and as long as it runs keeps the pods of the
-	// group away from its own.
+	// Apart is anti-affinity. It excludes every value of the label that a pod of the group has. It
+	// is symmetric: as long as the pod runs, its value of the label is excluded for pods of the
+	// group.
 	Apart RuleKind = "apart"
-	// Near puts the pod where a pod of the group is. While the group has none, any node with the label will do: the first comes somewhere.
+	// Near is affinity: the pod runs where a pod of the group runs. As long as the group has no
+	// pods, any node with the label is allowed, so that its first pod can be placed.
 	Near RuleKind = "near"
-	// Spread lets no value of the label have more than MaxSkew pods of the group more than another.
+	// Spread limits the difference: no value of the label may have more than MaxSkew pods of the
+	// group more than another.
 	Spread RuleKind = "spread"
 )
 
-// Rule binds a pod's place to where the pods of a group are. A node without the label never satisfies one.
+// Rule restricts a pod's node by where the pods of a group run. A node without the label never
+// satisfies a rule.
 type Rule struct {
 	Kind    RuleKind
 	Group   string
-	Over    string // a node label whose values count as one place: a zone, a rack, or NodeLabel
-	MaxSkew int    // of Spread, at least 1
+	Over    string // the node label whose values are compared: a zone, a rack, or NodeLabel
+	MaxSkew int    // for Spread, at least 1
 }
 
-// Disruption keeps pods running: while a pod that says so runs, no pod of the group is evicted unless at least Keep of them stay. The
-// zero value says nothing. With an empty group and a Keep above 0 the pod itself is never evicted.
+// Disruption protects running pods: while this pod runs, no pod of the group is evicted unless at
+// least Keep of them stay. The zero value protects nothing. With an empty group and a Keep above 0,
+// the pod itself is never evicted.
 type Disruption struct {
 	Group string
 	Keep  int

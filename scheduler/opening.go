@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// shape is a kind of node: all with one capacity and one overhead are interchangeable while they are empty.
+// shape is a kind of node. All nodes with the same capacity and overhead are interchangeable while
+// they are empty.
 type shape struct {
 	capacity, over Resources
 	tier           int32
@@ -14,35 +15,36 @@ type shape struct {
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
-// tier is a class of shapes of about one size, two to a doubling in each resource.
+// tier is a class of shapes of about the same size, with two classes per doubling in each resource.
 type tier struct {
 	cpu, memory         int
-	below               []int32 // the tiers that are no larger in either, itself too
-	own, ownEmpty       int     // nodes of this tier that are ready, and those of them that are empty
-	atLeast, emptyAbove int     // the same of this tier and every one at least as large
+	below               []int32 // the tiers that are not larger in either resource, including this one
+	own, ownEmpty       int     // ready nodes of this tier, and those of them that are empty
+	atLeast, emptyAbove int     // the same for this tier and every tier that is at least as large
 }
 
 // opening chooses which empty node to open.
 //
-// The fewest nodes are opened when each holds most, so the shape that holds most pods of the mix is opened first, and of two that hold as
-// many the smaller one. But a pod that only the largest nodes can hold must find one later: among the nodes as large as any given one, a
-// reserve stays empty as long as another node will do, and what must break a reserve breaks the smallest. A rare large kind is thus
-// opened last, a common one freely.
+// The fewest nodes are opened if each holds as many pods as possible, so it opens the shape that
+// holds most pods of the mix first, and of two equal ones the smaller. But a pod that only fits on
+// the largest nodes must find one later. So among the nodes that are at least as large as any given
+// one, a reserve stays empty as long as another node fits. If a reserve has to be used, the
+// smallest is. So rare large nodes are opened last, and common ones freely.
 type opening struct {
 	shapes  []shape
 	byShape map[[2]Resources]int32
 	tiers   []tier
 	byTier  map[[2]int]int32
-	order   []int32 // shapes, in the order in which they are opened
-	version uint32  // of the mix that order was made for
-	total   int     // nodes that are ready
+	order   []int32 // the shapes, in the order in which they are opened
+	version uint32  // the version of the mix for which order was computed
+	total   int     // the number of ready nodes
 }
 
 func newOpening() opening {
 	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}}
 }
 
-// shapeOf finds or makes the shape.
+// shapeOf returns the shape, and adds it if it is new.
 func (o *opening) shapeOf(capacity, over Resources) int32 {
 	if s, known := o.byShape[[2]Resources{capacity, over}]; known {
 		return s
@@ -54,7 +56,7 @@ func (o *opening) shapeOf(capacity, over Resources) int32 {
 	return s
 }
 
-// halves is twice the logarithm to the base 2, rounded down.
+// halves returns twice the base-2 logarithm, rounded down.
 func halves(v int) int {
 	if v <= 0 {
 		return 0
@@ -89,7 +91,7 @@ func (o *opening) tierOf(capacity Resources) int32 {
 	return i
 }
 
-// count books that the shape has so many more nodes, and empty ones.
+// count changes the shape's number of nodes, and of empty ones.
 func (o *opening) count(s int32, nodes, empty int) {
 	t := &o.tiers[o.shapes[s].tier]
 	t.own += nodes
@@ -101,7 +103,7 @@ func (o *opening) count(s int32, nodes, empty int) {
 	}
 }
 
-// put makes an empty node known.
+// put adds an empty node.
 func (o *opening) put(nodes []record, i int32) {
 	s := &o.shapes[nodes[i].shape]
 	s.empty = append(s.empty, i)
@@ -160,7 +162,7 @@ func (o *opening) take(nodes []record, i int32) {
 	}
 }
 
-// sortFor orders the shapes by what they hold of the mix.
+// sortFor sorts the shapes by how many pods of the mix they hold.
 func (o *opening) sortFor(m *mix) {
 	if o.version == m.version && len(o.order) == len(o.shapes) {
 		return
@@ -182,7 +184,7 @@ func (o *opening) sortFor(m *mix) {
 	})
 }
 
-// reserved tells whether opening a node of the tier would break a reserve.
+// reserved reports whether opening a node of the tier would use a reserve.
 func (o *opening) reserved(t int32, share float64) bool {
 	keep := int(share*float64(o.total)) + 1
 	for _, j := range o.tiers[t].below {

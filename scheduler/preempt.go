@@ -6,20 +6,22 @@ import (
 	"slices"
 )
 
-// Preemption is room that is being made for pods by stopping others. The room is held until Drop, so that nobody else takes what is free
-// of it already.
+// Preemption is capacity that is being freed for pods by stopping others. It is held until Drop, so
+// that no other pod takes the part that is already free.
 type Preemption struct {
 	Nodes   []int    // by pod
-	Victims []Handle // to be stopped; none when enough pods are leaving already
+	Victims []Handle // pods to stop; empty if enough pods are already leaving
 	holds   []Handle
 }
 
-// Preempt makes room for a pod, or for all pods of a gang, by stopping pods of lower priority. It fails when that would not be enough, or
-// break a disruption limit. Of the nodes that would do, the one is taken where the highest priority among the victims is least, then where they are
-// the smallest share, then the smaller id. On a node the highest priorities are spared first and then the largest pods, as Kubernetes does; pods that are leaving are not stopped
-// again, and the room that they leave is counted once.
+// Preempt frees capacity for a pod, or for all pods of a gang, by stopping pods of lower priority.
+// It fails if that would not be enough or would break a disruption limit. Of the possible nodes it
+// takes the one where the highest priority among the victims is lowest, then the one where they are
+// the smallest share, then the one with the smaller id. On a node, it spares the pods with the
+// highest priorities and then the largest pods, like Kubernetes. Pods that are already leaving are
+// not stopped again, and the capacity that they free is counted once.
 //
-// The victims are leaving from then on, and count no more as running for the disruption limits of others.
+// From then on the victims are leaving, and no longer count as running for disruption limits.
 func (f *Fleet) Preempt(pods []*Pod) (Preemption, bool) {
 	var p Preemption
 	for _, pod := range pods {
@@ -42,21 +44,22 @@ func (f *Fleet) Preempt(pods []*Pod) (Preemption, bool) {
 	return p, true
 }
 
-// Drop gives back what a preemption holds.
+// Drop releases what a preemption holds.
 func (f *Fleet) Drop(p Preemption) {
 	for _, h := range slices.Backward(p.holds) {
 		f.Release(h)
 	}
 }
 
-// Stay takes the victims of a preemption back: they are not to be stopped.
+// Stay reverts a preemption: its victims are not stopped.
 func (f *Fleet) Stay(p Preemption) {
 	for _, v := range p.Victims {
 		f.leaving(v, false)
 	}
 }
 
-// Leaving says that a pod is being stopped: it holds its room until it is released, and is not stopped again.
+// Leaving marks a pod that is being stopped. It keeps its allocation until it is released, and is
+// not stopped again.
 func (f *Fleet) Leaving(h Handle) { f.leaving(h, true) }
 
 func (f *Fleet) leaving(h Handle, leaves bool) {
@@ -80,14 +83,15 @@ func (f *Fleet) leaving(h Handle, leaves bool) {
 	}
 }
 
-// hold books of a pod's need what its node has free, and claims the rest from what is leaving.
+// hold records a pod's need as far as the node has free capacity, and claims the rest from leaving
+// pods.
 func (f *Fleet) hold(node int32, pod *Pod) Handle {
 	n := &f.nodes[node]
 	need := pod.Size.plus(n.over)
 	part := Resources{max(0, min(need.CPUMillis, n.free.CPUMillis)), max(0, min(need.MemoryMiB, n.free.MemoryMiB))}
 	held := *pod
 	held.Size, held.Extra, held.Disruption = part.minus(n.over), nil, Disruption{}
-	h := f.book(node, &held)
+	h := f.assign(node, &held)
 	p := &f.pods[h]
 	if p.terms == nil {
 		p.terms = &terms{pod: held}
@@ -98,7 +102,7 @@ func (f *Fleet) hold(node int32, pod *Pod) Handle {
 	return h
 }
 
-// cheapest is the node on which making room for a pod does least harm.
+// cheapest returns the node on which freeing capacity for a pod does the least harm.
 func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 	lowest := math.MaxInt
 	for priority, n := range f.priorities {
@@ -122,7 +126,7 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 		}
 		limit := noLimit
 		if node != none && highest <= lowest {
-			limit = least // no other node can do with lower priorities
+			limit = least // no other node has victims of lower priorities only
 		}
 		found, harm, fits := f.vacate(i, pod, true, limit)
 		if !fits {
@@ -139,9 +143,10 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 	return node, victims, node != none
 }
 
-// vacate is the least of what must leave a node before a pod fits: its share of the node is the harm. Every pod may be asked to, or as a
-// preemption would, only those of lower priority within their disruption limits, and what is leaving already costs nothing. What would do more harm than
-// the limit is not found.
+// vacate returns the pods whose removal does the least harm among those that let a pod fit on a
+// node. The harm is their share of the node. Without preempting, any pod may be removed. With
+// preempting, only pods of lower priority and within their disruption limits may be, and pods that
+// are already leaving cost nothing. It fails if the harm exceeds the limit.
 func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave []Handle, harm float64, ok bool) {
 	n := &f.nodes[i]
 	lacks := f.lacks(i, pod)
@@ -174,7 +179,7 @@ func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave
 		}
 		return cmp.Or(cmp.Compare(size(b), size(a)), cmp.Compare(a, b))
 	})
-	// Whoever can be spared is, in this order.
+	// Spare as many as possible, in this order.
 	for _, h := range candidates {
 		if rest := sum.minus(gain(h)); rest.holds(lacks) && coveredWithout(extra, f.pods[h].extra) {
 			sum = rest
@@ -187,7 +192,7 @@ func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave
 	if preempting || len(leave) < 2 {
 		return leave, harm, true
 	}
-	// One pod may be a smaller share than several that are smaller.
+	// One large pod may be a smaller share than several small ones.
 	for _, h := range candidates {
 		if len(pod.Extra) == 0 && gain(h).holds(lacks) && size(h) <= harm {
 			leave, harm = []Handle{h}, size(h)
@@ -196,7 +201,8 @@ func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave
 	return leave, harm, true
 }
 
-// lacksInTheEnd is what a node lacks for a pod when all that is leaving has left and all claims are met.
+// lacksInTheEnd returns what a node lacks for a pod after all leaving pods have left and all claims
+// are met.
 func (f *Fleet) lacksInTheEnd(i int32, pod *Pod) Resources {
 	n := &f.nodes[i]
 	free := n.free
@@ -212,9 +218,9 @@ func (f *Fleet) lacksInTheEnd(i int32, pod *Pod) Resources {
 	return Resources{max(0, need.CPUMillis-free.CPUMillis), max(0, need.MemoryMiB-free.MemoryMiB)}
 }
 
-// mayLeave are the pods of a node that may be asked to leave.
+// mayLeave returns the pods of a node that may be removed.
 func (f *Fleet) mayLeave(i int32, pod *Pod, preempting bool) (list []Handle) {
-	var spent map[int32]int32 // of the disruption limits, by group
+	var spent map[int32]int32 // how much of the disruption limits is used, by group
 	for h := f.nodes[i].first; h != none; h = f.pods[h].next {
 		p := &f.pods[h]
 		if p.leaving || preempting && int(p.priority) >= pod.Priority {
@@ -228,7 +234,8 @@ func (f *Fleet) mayLeave(i int32, pod *Pod, preempting bool) (list []Handle) {
 	return list
 }
 
-// mayDisrupt tells whether a pod may be stopped beside those of which spent keeps count, and counts it.
+// mayDisrupt reports whether a pod may be stopped in addition to those that spent counts, and
+// counts it.
 func (f *Fleet) mayDisrupt(p *running, spent *map[int32]int32) bool {
 	if p.terms == nil {
 		return true
@@ -250,7 +257,8 @@ func (f *Fleet) mayDisrupt(p *running, spent *map[int32]int32) bool {
 	return true
 }
 
-// keep is how many of the group must stay: the most that any of those who run asks for; -1 when nobody asks.
+// keep returns how many of the group must stay: the maximum over the running pods' disruption
+// limits, or -1 without a limit.
 func (g *group) keep() int32 {
 	most := int32(-1)
 	for keep := range g.keeps {
@@ -259,7 +267,8 @@ func (g *group) keep() int32 {
 	return most
 }
 
-// missingExtra is, by further resource, how much a node has beyond what the pod wants; negative is missing.
+// missingExtra returns, by further resource, how much more a node has than the pod needs; negative
+// values are missing.
 func missingExtra(have, want []int) []int {
 	if len(want) == 0 {
 		return nil

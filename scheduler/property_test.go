@@ -38,8 +38,9 @@ func anySnapshot(t *rapid.T) ([]scheduler.Node, []scheduler.Pod) {
 	return nodes, pods
 }
 
-// books replays a plan and returns what each node is charged then. It fails on a placement that makes no sense.
-func books(t *rapid.T, nodes []scheduler.Node, pods []scheduler.Pod, plan scheduler.Plan) map[string]scheduler.Resources {
+// allocations replays a plan and returns what is allocated on each node afterwards. It fails on an
+// impossible placement.
+func allocations(t *rapid.T, nodes []scheduler.Node, pods []scheduler.Pod, plan scheduler.Plan) map[string]scheduler.Resources {
 	sizes := map[string]scheduler.Resources{}
 	for _, p := range pods {
 		sizes[p.ID] = p.Size
@@ -62,14 +63,14 @@ func books(t *rapid.T, nodes []scheduler.Node, pods []scheduler.Pod, plan schedu
 	return used
 }
 
-func TestNoNodeIsFilledAboveItsCapacity(t *testing.T) {
+func TestNoNodeIsAllocatedAboveItsCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
-		used := books(t, nodes, pods, scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods))
+		used := allocations(t, nodes, pods, scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods))
 		for _, n := range nodes {
 			if u := used[n.ID]; u.CPUMillis > n.Capacity.CPUMillis || u.MemoryMiB > n.Capacity.MemoryMiB {
-				t.Fatalf("%s holds %+v and is charged %+v", n.ID, n.Capacity, u)
+				t.Fatalf("node %s has capacity %+v, but %+v is allocated", n.ID, n.Capacity, u)
 			}
 		}
 	})
@@ -98,7 +99,7 @@ func TestEveryPodIsPlacedOrRefusedOnce(t *testing.T) {
 	})
 }
 
-func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
+func TestEqualInputsGiveEqualPlansAndAreNotChanged(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
@@ -107,7 +108,7 @@ func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
 		if diff := cmp.Diff(nodesBefore, nodes) + cmp.Diff(podsBefore, pods); diff != "" {
 			t.Fatalf("the input was changed:\n%s", diff)
 		}
-		// The order of the nodes is the database's business and must not matter.
+		// The database returns nodes in any order, which must not matter.
 		shuffled := slices.Clone(nodes)
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) //nolint:gosec // a shuffle
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
@@ -117,12 +118,12 @@ func TestEqualInputsGiveEqualPlansAndAreLeftAlone(t *testing.T) {
 	})
 }
 
-func TestARefusedPodFitsNowhere(t *testing.T) {
+func TestARefusedPodFitsOnNoNode(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, pods := anySnapshot(t)
 		plan := scheduler.Schedule(scheduler.Snapshot{Nodes: nodes}, pods)
-		used := books(t, nodes, pods, plan)
+		used := allocations(t, nodes, pods, plan)
 		sizes := map[string]scheduler.Resources{}
 		for _, p := range pods {
 			sizes[p.ID] = p.Size
@@ -138,7 +139,7 @@ func TestARefusedPodFitsNowhere(t *testing.T) {
 				size, u := sizes[r.PodID], used[n.ID]
 				cpu, memory := size.CPUMillis+n.Overhead.CPUMillis, size.MemoryMiB+n.Overhead.MemoryMiB
 				if cpu <= n.Capacity.CPUMillis-u.CPUMillis && memory <= n.Capacity.MemoryMiB-u.MemoryMiB {
-					t.Fatalf("%s is refused and fits on %s even after everything else", r.PodID, n.ID)
+					t.Fatalf("%s is refused, but fits on %s even after all placements", r.PodID, n.ID)
 				}
 				never = never && (cpu > n.Capacity.CPUMillis || memory > n.Capacity.MemoryMiB)
 			}

@@ -11,14 +11,14 @@ type Reason string
 // The reasons.
 const (
 	NoNode             Reason = "NoNode"             // no node is ready
-	InsufficientCPU    Reason = "InsufficientCPU"    // every node that may take it lacks cpu
-	InsufficientMemory Reason = "InsufficientMemory" // every node that may take it lacks memory
-	Insufficient       Reason = "Insufficient"       // some nodes lack the one, some the other, or a further resource
-	NotSelected        Reason = "NotSelected"        // no ready node has the labels that the pod asks for
-	NotTolerated       Reason = "NotTolerated"       // every ready node with these labels has a taint that the pod does not tolerate
-	Crowded            Reason = "Crowded"            // wherever there may be room, a rule about the pod's group forbids it
-	GangIncomplete     Reason = "GangIncomplete"     // there is room for this pod, but not for all of its gang
-	Preempting         Reason = "Preempting"         // its room is being cleared of pods of lower priority
+	InsufficientCPU    Reason = "InsufficientCPU"    // every node that the filters leave has insufficient cpu
+	InsufficientMemory Reason = "InsufficientMemory" // every node that the filters leave has insufficient memory
+	Insufficient       Reason = "Insufficient"       // some nodes have insufficient cpu, others insufficient memory, or a further resource is insufficient
+	NotSelected        Reason = "NotSelected"        // no ready node matches the node selector
+	NotTolerated       Reason = "NotTolerated"       // every ready node that matches has a taint that the pod does not tolerate
+	Crowded            Reason = "Crowded"            // scheduling rules about a group exclude the remaining nodes
+	GangIncomplete     Reason = "GangIncomplete"     // the pod fits, but the rest of its gang does not
+	Preempting         Reason = "Preempting"         // pods of lower priority are being stopped for it
 )
 
 // Reasons lists every reason.
@@ -26,42 +26,43 @@ var Reasons = []Reason{
 	NoNode, NotSelected, NotTolerated, Crowded, InsufficientCPU, InsufficientMemory, Insufficient, GangIncomplete, Preempting,
 }
 
-// Refusal says why a pod was not placed: how many nodes failed on what. A node that fails one filter is not asked for the next: ready,
-// labels, taints, group, room.
+// Refusal says why a pod was not placed: how many nodes each filter excluded. A node is counted
+// only for the first filter that excludes it. The order is: ready, labels, taints, groups,
+// capacity.
 type Refusal struct {
-	PodID       string
-	Reason      Reason
-	Nodes       int // in the snapshot
-	NotReady    int
-	NotSelected int // lack a label that the pod asks for
-	Tainted     int // have a taint that it does not tolerate
-	Crowded     int // a rule about a group forbids them
-	LackCPU     int
-	LackMem     int         // nodes may lack several and count in each
-	LackExtra   map[int]int // by further resource
-	Nearest     int         // the node that lacks least, in shares of its capacity; -1 when none was asked for room
-	MostRoom    Resources   // what that node has free
-	LargerBy    Resources   // what it lacks
-	NeverFits   bool        // no node that may take it could hold it even when empty
-	MakeRoom    MakeRoom
+	PodID        string
+	Reason       Reason
+	Nodes        int // in the snapshot
+	NotReady     int
+	NotSelected  int // do not match the node selector
+	Tainted      int // have a taint that the pod does not tolerate
+	Crowded      int // excluded by a rule about a group
+	LackCPU      int
+	LackMem      int         // a node can lack several resources and counts for each
+	LackExtra    map[int]int // by further resource
+	Nearest      int         // the node that lacks the smallest share of its capacity; -1 if no node's capacity was checked
+	NearestFree  Resources   // the free capacity of that node
+	NearestLacks Resources   // what that node lacks
+	NeverFits    bool        // no node that the filters leave could hold the pod even when empty
+	MakeRoom     MakeRoom
 }
 
-// MakeRoom is the least harm that would let a pod in: the pods of one node that together take the smallest share of it, of those whose
-// going would be enough. Whether they may be moved or evicted is not asked.
+// MakeRoom is the smallest set of pods whose removal would let a pod fit: the pods of one node,
+// with the smallest share of it. It does not check whether they may be moved or evicted.
 type MakeRoom struct {
-	Node int // -1 when no node would do
+	Node int // -1 if no node would fit
 	Pods []Handle
 }
 
-// Message is the refusal as a sentence for people.
+// Message returns the refusal as a sentence.
 func (r Refusal) Message() string {
-	switch r.Reason { //nolint:exhaustive // the others have counts to tell
+	switch r.Reason { //nolint:exhaustive // the others have counts
 	case NoNode:
 		return fmt.Sprintf("none of %d nodes is ready", r.Nodes)
 	case GangIncomplete:
-		return "there is room for this pod, but not for all of its gang at once"
+		return "the pod fits, but not together with the rest of its gang"
 	case Preempting:
-		return "pods of lower priority are being stopped to make room"
+		return "waiting until evicted pods of lower priority have stopped"
 	}
 	lackExtra := 0
 	for _, n := range r.LackExtra {
@@ -69,42 +70,46 @@ func (r Refusal) Message() string {
 	}
 	parts := []string{}
 	for _, p := range []struct {
-		n    int
-		what string
+		n         int
+		one, many string
 	}{
-		{r.NotReady, "not ready"},
-		{r.NotSelected, "without the labels asked for"},
-		{r.Tainted, "with a taint that is not tolerated"},
-		{r.Crowded, "ruled out by where pods of a group run"},
-		{r.LackCPU, "without enough cpu"},
-		{r.LackMem, "without enough memory"},
-		{lackExtra, "without enough of another resource"},
+		{r.NotReady, "is not ready", "are not ready"},
+		{r.NotSelected, "does not match the node selector", "do not match the node selector"},
+		{r.Tainted, "has a taint that the pod does not tolerate", "have a taint that the pod does not tolerate"},
+		{r.Crowded, "is excluded by a scheduling rule", "are excluded by scheduling rules"},
+		{r.LackCPU, "has insufficient cpu", "have insufficient cpu"},
+		{r.LackMem, "has insufficient memory", "have insufficient memory"},
+		{lackExtra, "has an insufficient further resource", "have an insufficient further resource"},
 	} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		switch {
+		case p.n == 1:
+			parts = append(parts, "1 "+p.one)
+		case p.n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.many))
 		}
 	}
-	text := fmt.Sprintf("0 of %d nodes have room: %s", r.Nodes, strings.Join(parts, ", "))
+	text := fmt.Sprintf("0 of %d nodes fit: %s", r.Nodes, strings.Join(parts, ", "))
 	if r.LackCPU+r.LackMem > 0 {
-		text += fmt.Sprintf("; the nearest has %d millis and %d MiB free and lacks %d millis and %d MiB",
-			r.MostRoom.CPUMillis, r.MostRoom.MemoryMiB, r.LargerBy.CPUMillis, r.LargerBy.MemoryMiB)
+		text += fmt.Sprintf("; the closest node has %d millis cpu and %d MiB memory free and lacks %d millis and %d MiB",
+			r.NearestFree.CPUMillis, r.NearestFree.MemoryMiB, r.NearestLacks.CPUMillis, r.NearestLacks.MemoryMiB)
 	}
 	if r.NeverFits {
-		text += "; no node is large enough even when empty"
+		text += "; the pod would not fit even on an empty node"
 	}
 	return text
 }
 
-// Explain says why a pod has no place now, and what would make room. It looks at every node once.
+// Explain says why a pod does not fit now, and which pods would have to be removed. It looks at
+// every node once.
 func (f *Fleet) Explain(pod *Pod) Refusal { return f.explain(pod, true) }
 
-func (f *Fleet) explain(pod *Pod, makeRoom bool) Refusal {
+func (f *Fleet) explain(pod *Pod, findVictims bool) Refusal {
 	r := Refusal{PodID: pod.ID, Nodes: len(f.nodes), Nearest: -1, NeverFits: true, MakeRoom: MakeRoom{Node: -1}}
 	s := &f.search
 	*s = search{pod: pod, constraints: s.constraints}
 	s.constrained = f.constrain(s, pod)
 	tally := struct{ ready, asked, large int }{}
-	roomy, nearest := false, 0.0
+	fits, nearest := false, 0.0
 	least := noLimit
 	for at := range f.nodes {
 		i, n := int32(at), &f.nodes[at]
@@ -128,13 +133,13 @@ func (f *Fleet) explain(pod *Pod, makeRoom bool) Refusal {
 		tally.asked++
 		lacks := f.lacks(i, pod)
 		extra := r.countLacks(lacks, n.extra, pod.Extra)
-		roomy = roomy || lacks == Resources{} && extra
+		fits = fits || lacks == Resources{} && extra
 		if far := max(share(lacks.CPUMillis, f.cap[i].CPUMillis), share(lacks.MemoryMiB, f.cap[i].MemoryMiB)); r.Nearest < 0 || far < nearest {
-			nearest, r.Nearest, r.MostRoom, r.LargerBy = far, at, n.free, lacks
+			nearest, r.Nearest, r.NearestFree, r.NearestLacks = far, at, n.free, lacks
 		}
 		if f.cap[i].holds(pod.Size.plus(n.over)) {
 			tally.large++
-			if !makeRoom {
+			if !findVictims {
 				continue
 			}
 			if pods, harm, ok := f.vacate(i, pod, false, least); ok && harm < least {
@@ -143,18 +148,19 @@ func (f *Fleet) explain(pod *Pod, makeRoom bool) Refusal {
 		}
 	}
 	r.NeverFits = r.NeverFits && tally.large == 0 && r.NotSelected+r.Tainted < tally.ready
-	r.Reason = r.reason(tally.ready, tally.asked, roomy)
+	r.Reason = r.reason(tally.ready, tally.asked, fits)
 	return r
 }
 
-// lacks is what a node has too little of for a pod.
+// lacks returns the cpu and memory that a node lacks for a pod.
 func (f *Fleet) lacks(i int32, pod *Pod) Resources {
 	n := &f.nodes[i]
 	need := pod.Size.plus(n.over)
 	return Resources{max(0, need.CPUMillis-n.free.CPUMillis), max(0, need.MemoryMiB-n.free.MemoryMiB)}
 }
 
-// countLacks counts what one node lacks, and tells whether it has enough of every further resource.
+// countLacks counts what one node lacks, and reports whether it has enough of every further
+// resource.
 func (r *Refusal) countLacks(lacks Resources, have, want []int) (extra bool) {
 	if lacks.CPUMillis > 0 {
 		r.LackCPU++
@@ -175,7 +181,7 @@ func (r *Refusal) countLacks(lacks Resources, have, want []int) (extra bool) {
 	return extra
 }
 
-func (r *Refusal) reason(ready, asked int, roomy bool) Reason {
+func (r *Refusal) reason(ready, asked int, fits bool) Reason {
 	switch {
 	case ready == 0:
 		return NoNode
@@ -185,7 +191,7 @@ func (r *Refusal) reason(ready, asked int, roomy bool) Reason {
 		return NotTolerated
 	case asked == 0:
 		return Crowded
-	case roomy:
+	case fits:
 		return GangIncomplete
 	case r.LackCPU == asked:
 		return InsufficientCPU

@@ -14,7 +14,7 @@ import (
 	"husk/scheduler"
 )
 
-var update = flag.Bool("update", false, "rewrite the answers in testdata")
+var update = flag.Bool("update", false, "rewrite the results in testdata")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -48,11 +48,11 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// script is one scenario's input.
+// script is the input of one scenario.
 type script struct {
 	cluster    scheduler.Snapshot
 	pods       []scheduler.Pod
-	defragment int // moves; the nodes that can be emptied are asked for instead
+	defragment int // the number of moves; if set, the scenario asks which nodes can be emptied
 }
 
 func parse(t *testing.T, input string) (c script) {
@@ -64,7 +64,7 @@ func parse(t *testing.T, input string) (c script) {
 		case len(words) >= 3 && words[0] == "pod":
 			p, rest := parsePod(t, line, words)
 			if rest != "" {
-				t.Fatalf("a pod runs nowhere: %q", line)
+				t.Fatalf("a running pod needs a node: %q", line)
 			}
 			c.pods = append(c.pods, p)
 		case len(words) >= 5 && words[0] == "running":
@@ -75,7 +75,7 @@ func parse(t *testing.T, input string) (c script) {
 		case len(words) == 2 && words[0] == "defragment":
 			fmt.Sscan(words[1], &c.defragment)
 		default:
-			t.Fatalf("what is %q?", line)
+			t.Fatalf("unknown word %q", line)
 		}
 	}
 	return c
@@ -126,7 +126,7 @@ func parsePod(t *testing.T, line string, words []string) (p scheduler.Pod, on st
 		case "on":
 			on = value
 		default:
-			t.Fatalf("what is %q?", line)
+			t.Fatalf("unknown word %q", line)
 		}
 	}
 	return p, on
@@ -151,7 +151,7 @@ func parseNode(t *testing.T, line string, words []string) scheduler.Node {
 			n.Extra = []int{0}
 			fmt.Sscan(value, &n.Extra[0])
 		default:
-			t.Fatalf("what is %q?", line)
+			t.Fatalf("unknown word %q", line)
 		}
 	}
 	return n
@@ -166,7 +166,7 @@ func pairs(s string) map[string]string {
 	return m
 }
 
-// fleet is the scenario's cluster as an index, and the ids of what runs there.
+// fleet returns the scenario's cluster as an index, and the ids of the running pods.
 func (c script) fleet() (*scheduler.Fleet, map[scheduler.Handle]string) {
 	f, ids := scheduler.NewFleet(c.cluster.Nodes, scheduler.Default()), map[scheduler.Handle]string{}
 	for i := range c.cluster.Running {
@@ -203,9 +203,9 @@ func (c script) describe() string {
 	}
 	f, ids := c.fleet()
 	for _, r := range plan.Refusals {
-		fmt.Fprintf(&b, "%s nowhere, %s: %s\n", r.PodID, r.Reason, r.Message())
-		if len(r.MakeRoom.Pods) > 0 && len(plan.Placements) == 0 { // handles of pods that were placed before mean nothing here
-			fmt.Fprintf(&b, "  on %s it would fit without", f.Node(r.MakeRoom.Node))
+		fmt.Fprintf(&b, "%s refused, %s: %s\n", r.PodID, r.Reason, r.Message())
+		if len(r.MakeRoom.Pods) > 0 && len(plan.Placements) == 0 { // not for handles of pods placed before: they have no names here
+			fmt.Fprintf(&b, "  it would fit on %s without", f.Node(r.MakeRoom.Node))
 			for _, h := range r.MakeRoom.Pods {
 				b.WriteString(" " + ids[h])
 			}

@@ -1,36 +1,39 @@
-// Package scheduler packs pods onto nodes by their exact size. It is a pure library: a snapshot of nodes and a batch of pods go
-// in, placements or reasons come out. No I/O, no clock, no randomness, and it imports nothing of ours.
+// Package scheduler packs pods onto nodes by their exact size. It is a library of pure functions:
+// it takes a snapshot of nodes and a batch of pods, and returns placements or reasons. It has no
+// I/O, no clock and no randomness, and it imports no other package of this module.
 //
-// Schedule does one batch on one snapshot. A Fleet is the index behind it, for whoever keeps it between batches, as the server's loop does: Decide
-// takes a batch, Place and Release single pods, at a cost that is the same for a thousand nodes and for a hundred thousand. docs/scheduling.md
-// explains the rules and what each brings.
+// Schedule places one batch on one snapshot. A Fleet is the index that it uses. A caller can keep a
+// Fleet between batches, as the server's loop does: Decide takes a batch, Place and Release take
+// single pods, and their cost is the same for a thousand nodes and for a hundred thousand.
+// docs/scheduling.md explains the rules and what each contributes.
 package scheduler
 
 // Snapshot is a cluster at one moment.
 type Snapshot struct {
 	Nodes   []Node
-	Running []Running // pods that the nodes' Allocated does not have
+	Running []Running // pods that are not included in the nodes' Allocated
 }
 
-// Running is a pod that is on a node already.
+// Running is a pod that is already on a node.
 type Running struct {
 	Pod     Pod
 	NodeID  string
-	Leaving bool // is being stopped, and holds its room until it has
+	Leaving bool // is being stopped, and keeps its allocation until it has stopped
 }
 
-// Plan is the outcome for a batch: every pod is either placed or refused.
+// Plan is the result for a batch: every pod is either placed or refused.
 type Plan struct {
 	Placements []Placement
 	Refusals   []Refusal
-	Evictions  []string // ids of running pods to be stopped, for those that are refused as Preempting
+	Evictions  []string // ids of running pods to stop, for those that are refused as Preempting
 }
 
 // Placement puts a pod on a node.
 type Placement struct{ PodID, NodeID string }
 
-// Schedule places a batch on a snapshot. Neither is changed. Equal inputs give equal plans, in whatever order the nodes are given.
-// A running pod on a node that is not in the snapshot is ignored.
+// Schedule places a batch on a snapshot. It changes neither. Equal inputs give equal plans, in
+// whatever order the nodes are given. It ignores a running pod on a node that is not in the
+// snapshot.
 func Schedule(s Snapshot, pods []Pod) Plan {
 	f := NewFleet(s.Nodes, Default())
 	byName := make(map[string]int, f.Len())
@@ -62,5 +65,5 @@ func Schedule(s Snapshot, pods []Pod) Plan {
 	return plan
 }
 
-// Unplaced is the handle of a pod that found no place.
+// Unplaced is the handle of a pod that was not placed.
 const Unplaced = Handle(none)

@@ -7,36 +7,41 @@ import (
 )
 
 const (
-	typesUsed  = 32   // how many typical pods stranding is measured by
+	typesUsed  = 32   // how many typical pods are used to measure stranding
 	typesKept  = 4096 // how many sizes are counted
-	relearnMax = 4096 // placements between two looks at the counts, at most
+	relearnMax = 4096 // at most so many placements until learn runs again
 )
 
-// typical is one size of pod that is expected, and its weight.
+// typical is one expected size of pod, and its weight.
 type typical struct {
 	perCPU      float64 // 1/size, so that the hot path multiplies
 	perMemory   float64
-	strandCPU   float64 // what one milli and one MiB of leftover weigh
+	strandCPU   float64 // the weight of one milli and of one MiB of leftover
 	strandMem   float64
 	cpu, memory float64
 }
 
-// quick is what a sum over the types needs of one when it need not be exact. Their number is a multiple of quickStep.
+// quick is the part of a type that an approximate sum needs. Their number is a multiple of
+// quickStep.
 type quick struct {
 	perCPU, perMemory float64
-	worth             float64 // what one pod of it takes off the stranded room
+	worth             float64 // by how much one pod of the type reduces the stranded capacity
 	weights           float64 // of all types up to this one
 }
 
 const quickStep = 4
 
-// mix learns which sizes of pods arrive, and says how much of a node's free room they cannot use.
+// mix learns which sizes of pods arrive, and computes how much of a node's free capacity they
+// cannot use.
 //
-// For a node with free room f and a typical pod t, n = min over resources of floor(f/t) pods more fit, and f - n*t is left over. The
-// expectation of the leftover over the mix, each resource in units of the average node, is the room that is stranded. A placement is
-// judged by how much it adds. This is the idea of fragmentation gradient descent (Weng et al., USENIX ATC 2023), which counts room as
-// stranded only where a pod does not fit at all; counting leftovers too, and weighing the types by the room they take rather than by
-// number, packs tighter on cpu and memory (docs/scheduling.md has both). Nothing is told beforehand: the mix is what has been asked for.
+// For a node with free capacity f and a typical pod t, n = min over resources of floor(f/t) more
+// pods fit, and f - n*t is left over. The stranded capacity is the expectation of the leftover over
+// the mix, each resource in units of the average node. A placement is judged by how much it adds.
+// This is the idea of fragmentation gradient descent (Weng et al., USENIX ATC 2023), which counts
+// capacity as stranded only if a pod does not fit at all. Two changes pack cpu and memory tighter
+// (see docs/scheduling.md): leftovers count too, and types are weighted by the capacity they use
+// rather than by their number. Nothing is configured: the mix is learned from the pods that are
+// created.
 type mix struct {
 	index        map[Resources]int32
 	sizes        []Resources
@@ -52,7 +57,7 @@ type mix struct {
 
 func newMix() mix { return mix{index: map[Resources]int32{}, version: 1, cpu: 1, memory: 1} }
 
-// see counts a pod that was asked for.
+// see counts a requested pod.
 func (m *mix) see(size Resources) {
 	i, known := m.index[size]
 	if !known {
@@ -70,7 +75,8 @@ func (m *mix) see(size Resources) {
 	}
 }
 
-// forget halves every count and drops the sizes that were asked for once, so that an endless stream of new sizes takes bounded memory.
+// forget halves every count and drops the sizes that were requested once, so that an endless stream
+// of new sizes uses bounded memory.
 func (m *mix) forget() {
 	clear(m.index)
 	kept := 0
@@ -85,7 +91,8 @@ func (m *mix) forget() {
 	m.sizes, m.counts = m.sizes[:kept], m.counts[:kept]
 }
 
-// learn makes the typical pods of the counts. It is done when the counts have grown by a tenth, and then every relearnMax pods.
+// learn computes the typical pods from the counts. It runs when the counts have grown by a tenth,
+// later every relearnMax pods.
 func (m *mix) learn() {
 	m.next = m.seen + min(relearnMax, m.seen/10+10)
 	m.version++
@@ -126,14 +133,15 @@ func (m *mix) learn() {
 	}
 }
 
-// inverse is slightly more than 1/v, so that an exact multiple does not come out as one less. Nothing is 0 wide: what takes none of a
-// resource is taken to need a negligible part of it.
+// inverse returns slightly more than 1/v, so that an exact multiple is not rounded down to one
+// less. A pod that needs none of a resource counts as if it needed a negligible amount.
 func inverse(v float64) float64 {
 	const nudge = 1e-12
 	return (1 + nudge) / max(v, 1e-3)
 }
 
-// usable is the part of the free room that the mix is expected to fill, in average nodes, by the resource that it fills most of.
+// usable is the part of the free capacity that the mix is expected to fill, in average nodes, for
+// the resource that it fills more of.
 func (m *mix) usable(free Resources) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
 	var ofCPU, ofMemory, weights float64
@@ -150,11 +158,12 @@ func (m *mix) usable(free Resources) float64 {
 	return max(ofCPU, ofMemory) / weights
 }
 
-// noLimit asks stranded for the exact sum.
+// noLimit makes stranded compute the exact sum.
 var noLimit = math.Inf(1)
 
-// stranded is the part of the free room that the mix is expected to leave unused, in average nodes weighed by the room of the types. Where
-// it is more than the limit, it may be anything above the limit: types are sorted by weight, so the sum is left early.
+// stranded is the part of the free capacity that the mix is expected to leave unused, in average
+// nodes, weighted by the capacity that the types use. If it exceeds the limit, the result is any
+// value above the limit: types are sorted by weight, so the sum can end early.
 func (m *mix) stranded(free Resources, limit float64) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
 	if limit < noLimit && m.loses(cpu, memory, limit) {
@@ -164,7 +173,7 @@ func (m *mix) stranded(free Resources, limit float64) float64 {
 	for i := range m.types {
 		t := &m.types[i]
 		fit := cpu * t.perCPU
-		if byMemory := memory * t.perMemory; byMemory < fit { // min would also look for what is no number
+		if byMemory := memory * t.perMemory; byMemory < fit { // the built-in min would also check for NaN
 			fit = byMemory
 		}
 		n := float64(int(fit))
@@ -176,11 +185,13 @@ func (m *mix) stranded(free Resources, limit float64) float64 {
 	return sum
 }
 
-// lossMargin is far above what the rounding of the two ways to sum differs by, in nodes.
+// lossMargin is far above the rounding difference between the two ways to sum, in nodes.
 const lossMargin = 1e-9
 
-// loses tells whether the stranded room is surely above a limit. Most candidates lose, and for these it is half the work of the exact sum, whose terms
-// (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem are taken apart here into what depends on n and what does not.
+// loses reports whether the stranded capacity is certainly above a limit. Most candidates lose, and
+// for these it is half the work of the exact sum. It separates the terms of that sum,
+// (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem, into the parts that depend on n and
+// the others.
 func (m *mix) loses(cpu, memory, limit float64) bool {
 	room := cpu/m.cpu + memory/m.memory
 	used := 0.0
@@ -193,7 +204,7 @@ func (m *mix) loses(cpu, memory, limit float64) bool {
 	return false
 }
 
-// fit is what as many pods of the type as fit take off.
+// fit returns by how much the pods of the type that fit reduce the stranded capacity.
 func (q *quick) fit(cpu, memory float64) float64 {
 	n := cpu * q.perCPU
 	if m := memory * q.perMemory; m < n {

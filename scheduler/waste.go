@@ -1,8 +1,8 @@
 package scheduler
 
-// Waste is how well the room of the ready nodes is used.
+// Waste is how well the capacity of the ready nodes is used.
 type Waste struct {
-	Nodes, Open    int       // that are ready, and those of them that run something
+	Nodes, Open    int       // ready nodes, and those of them with at least one pod
 	Free           Resources // on all ready nodes
 	StrandedCPU    float64   // millis free on open nodes that pods of the usual sizes are expected to leave unused
 	StrandedMemory float64   // MiB, the same
@@ -33,7 +33,8 @@ func (f *Fleet) Waste() (w Waste) {
 	return w
 }
 
-// leftover is the part of the free room that the mix is expected to leave unused: the mean over the usual sizes, weighed by the room that each takes.
+// leftover is the part of the free capacity that the mix is expected to leave unused: the mean over
+// the usual sizes, weighted by the capacity that each uses.
 func (m *mix) leftover(free Resources) (cpu, memory float64) {
 	var weights float64
 	for i := range m.types {

@@ -137,12 +137,12 @@ func TestRelayPassesFramesUntilTheEnd(t *testing.T) {
 		t.Errorf("the relay ends with %v", err)
 	}
 	gone := <-r.gone
-	if err := r.client.Send(Stdin, []byte("nobody takes this")); err != nil { // and yet it holds nobody up
+	if err := r.client.Send(Stdin, []byte("nobody takes this")); err != nil { // nobody reads it, but it must not block
 		t.Error(err)
 	}
 	select {
 	case <-gone:
-		t.Error("the client is gone, and is not")
+		t.Error("the client is reported as gone, but is still there")
 	default:
 	}
 	_ = r.client.Close()
@@ -172,7 +172,7 @@ func TestRelaySaysWhoDisconnected(t *testing.T) {
 	}
 }
 
-// A pod that no longer accepts input may still say how it ended.
+// A pod that no longer accepts input may still report how it ended.
 func TestRelayDeliversTheLastFrameOfAPod(t *testing.T) {
 	t.Parallel()
 	client, c := pipe()
@@ -229,7 +229,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a detail of %d bytes", len(p.Detail))
 		}
 		if _, err := ParseSize(b); err == nil && len(b) == 0 {
-			t.Error("nothing is a size")
+			t.Error("an empty payload is accepted as a size")
 		}
 	})
 }

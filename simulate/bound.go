@@ -7,22 +7,22 @@ import (
 	"husk/scheduler"
 )
 
-// bounds are numbers of nodes that no packing of the pods can be below.
+// bounds are lower bounds of the number of nodes for any packing of the pods.
 type bounds struct {
 	CPU, Memory int // by the sum of each resource, largest nodes first
-	Large       int // by pods too large to share a node, equal nodes only
+	Large       int // by pods that are too large to share a node, for equal nodes only
 }
 
 func (b bounds) best() int { return max(b.CPU, b.Memory, b.Large) }
 
-// staticBounds are of pods that are there at the same time.
+// staticBounds are for pods that run at the same time.
 func staticBounds(nodes []Node, sizes []scheduler.Resources) bounds {
 	cpu := func(r scheduler.Resources) int { return r.CPUMillis }
 	memory := func(r scheduler.Resources) int { return r.MemoryMiB }
 	return bounds{CPU: bySum(nodes, sizes, cpu), Memory: bySum(nodes, sizes, memory), Large: max(bySize(nodes, sizes, cpu), bySize(nodes, sizes, memory))}
 }
 
-// bySum is how many of the largest nodes hold the sum.
+// bySum returns how many of the largest nodes hold the sum.
 func bySum(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resources) int) int {
 	need := 0
 	for _, s := range sizes {
@@ -43,9 +43,10 @@ func bySum(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resource
 	return len(room)
 }
 
-// bySize sharpens the sum on equal nodes: for a threshold t of at most half a node, pods larger than the node less t count as whole
-// nodes and pods smaller than t as nothing, since neither can share with the other (the dual feasible functions of Fekete and
-// Schepers, "New classes of fast lower bounds for bin packing problems", 2001).
+// bySize improves the sum for equal nodes. For a threshold t of at most half a node, pods larger
+// than the node minus t count as whole nodes, and pods smaller than t count as nothing, because
+// neither can share with the other (the dual feasible functions of Fekete and Schepers, "New
+// classes of fast lower bounds for bin packing problems", 2001).
 func bySize(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resources) int) int {
 	whole := of(nodes[0].Capacity)
 	for _, n := range nodes {
@@ -82,7 +83,8 @@ func bySize(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resourc
 	return best
 }
 
-// moment is the bound for what runs at one time, by the sums; nodes are opened largest first.
+// moment is the bound for the pods that run at one time, by the sums. Nodes are opened largest
+// first.
 type moment struct{ cpu, memory []float64 } // sums of the largest nodes' capacity
 
 func newMoment(nodes []Node) moment {

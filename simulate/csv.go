@@ -19,7 +19,7 @@ type Pod struct {
 	Size     scheduler.Resources
 	GPUs     int
 	Arrival  float64 // seconds
-	Duration float64 // seconds; +Inf where the file does not say
+	Duration float64 // seconds; +Inf if the file does not say
 }
 
 // Node is a machine of a nodes file.
@@ -37,7 +37,7 @@ type Trace struct {
 	Timed bool // the file has arrivals or durations
 }
 
-// table reads CSV by the names of its columns. Columns that nobody asks for are ignored: real traces have many.
+// table reads CSV by column names. Unused columns are ignored, because real traces have many.
 type table struct {
 	file string
 	r    *csv.Reader
@@ -50,7 +50,7 @@ func open(file string, from io.Reader) (*table, error) {
 	t.r.ReuseRecord, t.r.TrimLeadingSpace = true, true
 	head, err := t.r.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: is empty; its first line must name the columns, at least cpu_milli,memory_mib", file)
+		return nil, fmt.Errorf("%s: the file is empty; its first line must name the columns, at least cpu_milli,memory_mib", file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -58,13 +58,13 @@ func open(file string, from io.Reader) (*table, error) {
 	for i, name := range head {
 		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
 		if _, twice := t.at[name]; twice && name != "" {
-			return nil, fmt.Errorf("%s: line 1: the column %q is there twice; remove one", file, name)
+			return nil, fmt.Errorf("%s: line 1: duplicate column %q; remove one", file, name)
 		}
 		t.at[name] = i
 	}
 	for _, name := range []string{"cpu_milli", "memory_mib"} {
 		if !t.has(name) {
-			return nil, fmt.Errorf("%s: line 1: there is no column %q; add it to the header and a value to each line", file, name)
+			return nil, fmt.Errorf("%s: line 1: missing column %q; add it to the header and a value to each line", file, name)
 		}
 	}
 	return t, nil
@@ -72,7 +72,7 @@ func open(file string, from io.Reader) (*table, error) {
 
 func (t *table) has(name string) bool { _, known := t.at[name]; return known }
 
-// next reads a row; it returns false at the end of the file.
+// next reads a row. It returns false at the end of the file.
 func (t *table) next() (bool, error) {
 	row, err := t.r.Read()
 	if errors.Is(err, io.EOF) {
@@ -98,10 +98,11 @@ func (t *table) wrong(name, want string) error {
 	return fmt.Errorf("%s: line %d, column %s: %q is not %s; correct the value or remove the line", t.file, line, name, t.text(name), want)
 }
 
-// most is the largest amount taken: a thousand times what any machine has, and far from overflowing when summed.
+// most is the largest accepted amount: a thousand times that of any machine, and far from an
+// overflow when summed.
 const most = 1 << 40
 
-// amount reads a whole number; a column that is missing or empty is the default.
+// amount reads a whole number. A column that is missing or empty has the default.
 func (t *table) amount(name string, otherwise int) (int, error) {
 	s := t.text(name)
 	if s == "" && name != "cpu_milli" && name != "memory_mib" {
@@ -114,7 +115,7 @@ func (t *table) amount(name string, otherwise int) (int, error) {
 	return int(math.Ceil(v)), nil
 }
 
-// seconds reads a time; a column that is missing or empty is the default.
+// seconds reads a time. A column that is missing or empty has the default.
 func (t *table) seconds(name string, otherwise float64) (float64, error) {
 	s := t.text(name)
 	if s == "" {
@@ -127,10 +128,11 @@ func (t *table) seconds(name string, otherwise float64) (float64, error) {
 	return v, nil
 }
 
-// mostNodes bounds what one file can ask for.
+// mostNodes limits the number of nodes in one file.
 const mostNodes = 10_000_000
 
-// ReadNodes reads a nodes file: cpu_milli,memory_mib[,count][,name or sn][,gpu][,model][,pool]. A line with a count stands for so many.
+// ReadNodes reads a nodes file: cpu_milli,memory_mib[,count][,name or sn][,gpu][,model][,pool]. A
+// line with a count stands for as many nodes.
 func ReadNodes(file string, from io.Reader) ([]Node, error) {
 	t, err := open(file, from)
 	if err != nil {
@@ -167,14 +169,15 @@ func ReadNodes(file string, from io.Reader) ([]Node, error) {
 		}
 	}
 	if len(nodes) == 0 {
-		return nil, fmt.Errorf("%s: there is no node below the header; add one line for each kind, with a count", file)
+		return nil, fmt.Errorf("%s: no nodes after the header; add one line for each kind, with a count", file)
 	}
 	return nodes, nil
 }
 
-// ReadPods reads a pods file: cpu_milli,memory_mib[,arrival_s][,duration_s][,num_gpu][,name]. creation_time and deletion_time, which the
-// openb traces have, stand for arrival and duration. Pods are in the order of arrival afterwards, and of the file among equals, unless
-// static is asked for.
+// ReadPods reads a pods file: cpu_milli,memory_mib[,arrival_s][,duration_s][,num_gpu][,name].
+// Instead of arrival and duration it accepts creation_time and deletion_time, which the openb
+// traces have. It sorts the pods by arrival, and then by position in the file, unless static is
+// set.
 func ReadPods(file string, from io.Reader, static bool) (Trace, error) {
 	t, err := open(file, from)
 	if err != nil {
@@ -213,7 +216,7 @@ func ReadPods(file string, from io.Reader, static bool) (Trace, error) {
 		trace.Pods = append(trace.Pods, p)
 	}
 	if len(trace.Pods) == 0 {
-		return Trace{}, fmt.Errorf("%s: there is no pod below the header", file)
+		return Trace{}, fmt.Errorf("%s: no pods after the header", file)
 	}
 	if trace.Timed {
 		slices.SortStableFunc(trace.Pods, func(a, b Pod) int {

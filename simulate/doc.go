@@ -1,3 +1,4 @@
-// Package simulate runs the scheduler, and the rules of other schedulers, over recorded workloads, and says how tightly and how fast each
-// packs. It reads CSV, keeps the clock of the trace, and measures; every decision is the scheduler library's own.
+// Package simulate runs the scheduler, and the rules of other schedulers, over recorded workloads,
+// and measures how tightly and how fast each packs. It reads CSV and follows the time of the trace.
+// Every decision is made by the scheduler library.
 package simulate

@@ -17,7 +17,7 @@ func newHusk(nodes []Node, gpus bool, params scheduler.Params) *husk {
 	h := &husk{handles: map[int]scheduler.Handle{}}
 	list := make([]scheduler.Node, len(nodes))
 	for i, n := range nodes {
-		list[i] = scheduler.Node{ID: fmt.Sprintf("%09d", i), Ready: true, Capacity: n.Capacity} // the id is the place in the file
+		list[i] = scheduler.Node{ID: fmt.Sprintf("%09d", i), Ready: true, Capacity: n.Capacity} // the id is the position in the file
 		if gpus {
 			list[i].Extra = []int{n.GPUs}
 		}

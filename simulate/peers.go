@@ -16,26 +16,29 @@ func (m *machine) fits(p *request) bool {
 	return m.free.CPUMillis >= p.size.CPUMillis && m.free.MemoryMiB >= p.size.MemoryMiB && m.gpus >= p.gpus
 }
 
-// left is the share of each resource that is free when the pod is there.
+// left returns the share of each resource that is free after the pod is placed.
 func (m *machine) left(p *request) (cpu, memory float64) {
 	return float64(m.free.CPUMillis-p.size.CPUMillis) / float64(max(1, m.capacity.CPUMillis)),
 		float64(m.free.MemoryMiB-p.size.MemoryMiB) / float64(max(1, m.capacity.MemoryMiB))
 }
 
-// scores are the rules of other schedulers. The node with the highest score is chosen, the first in the file among equals; the
-// schedulers themselves choose at random among equals, and Nomad among a random few.
+// scores are the rules of other schedulers. The node with the highest score is chosen, and the
+// first in the file among equals. The schedulers themselves choose randomly among equals, and Nomad
+// among a few random nodes.
 var scores = map[string]func(m *machine, p *request) float64{
 	"first-fit": nil, // the first that fits
-	// best-fit leaves the least of what is left most of, as shares of the node. Panigrahy et al., 2011, call it the L-infinity norm.
+	// best-fit minimizes the larger of the remaining shares of the node. Panigrahy et al., 2011,
+	// call it the L-infinity norm.
 	"best-fit": func(m *machine, p *request) float64 { return -max(m.left(p)) },
-	// spread is Kubernetes' NodeResourcesFit with LeastAllocated: the mean over resources of free*100/capacity, in whole numbers
+	// spread is Kubernetes' NodeResourcesFit with LeastAllocated: the mean over resources of
+	// free*100/capacity, in whole numbers
 	// (kubernetes/pkg/scheduler/framework/plugins/noderesources/least_allocated.go).
 	"spread": func(m *machine, p *request) float64 {
 		cpu, memory := m.left(p)
 		return math.Floor((math.Floor(cpu*100) + math.Floor(memory*100)) / 2)
 	},
-	// kube-most-allocated is the same with MostAllocated: the mean of requested*100/capacity, in whole numbers
-	// (kubernetes/pkg/scheduler/framework/plugins/noderesources/most_allocated.go).
+	// kube-most-allocated is the same with MostAllocated: the mean of requested*100/capacity, in
+	// whole numbers (kubernetes/pkg/scheduler/framework/plugins/noderesources/most_allocated.go).
 	"kube-most-allocated": func(m *machine, p *request) float64 {
 		cpu, memory := m.left(p)
 		return math.Floor((math.Floor((1-cpu)*100) + math.Floor((1-memory)*100)) / 2)

@@ -2,7 +2,7 @@ package simulate
 
 import "syscall"
 
-// maxRSS is the most memory that this process has had at any time, in MiB.
+// maxRSS returns the maximum memory that this process has used so far, in MiB.
 func maxRSS() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -17,34 +17,36 @@ import (
 type Options struct {
 	Policy string
 	Batch  int    // how many arrivals are placed together
-	GPUs   bool   // take GPUs in
-	Hints  string // none, perfect, or noisy: off by a factor of two, up or down at random
+	GPUs   bool   // include GPUs
+	Hints  string // none, perfect, or noisy: wrong by a factor of two, randomly up or down
 	Seed   uint64 // of the noise
 	Params scheduler.Params
 }
 
-// Policies are the names of the rules.
+// Policies returns the names of the rules.
 func Policies() []string { return append([]string{"husk"}, slices.Sorted(maps.Keys(scores))...) }
 
-// Result is what came out. The names in JSON are stable.
+// Result is the result of a simulation. The JSON names are stable.
 type Result struct {
 	Policy   string `json:"policy"`
 	Placed   int    `json:"placed"`
 	Unplaced int    `json:"unplaced"`
-	TooLarge int    `json:"unplaced_too_large"` // of the unplaced, those that no node holds even when empty
-	// NodesUsed is how many nodes ever had a pod; without departures, how many have one in the end.
+	TooLarge int    `json:"unplaced_too_large"` // unplaced pods that no node could hold even when empty
+	// NodesUsed is how many nodes ever had a pod; without departures, how many have one at the end.
 	NodesUsed int `json:"nodes_used"`
 	NodesPeak int `json:"nodes_used_peak"`
-	// NodesMean is weighed by time, from the first arrival to the last. LowerBound is, for a trace with times, the bound at each moment
-	// weighed in the same way, so that the quotient says how far from perfect a packing with free moves would be.
+	// NodesMean is weighted by time, from the first arrival to the last. For a trace with times,
+	// LowerBound is the bound at each moment, weighted in the same way. So their quotient is the
+	// distance from a perfect packing that moves pods for free.
 	NodesMean   float64 `json:"nodes_used_mean"`
 	LowerBound  float64 `json:"lower_bound"`
 	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
 	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
-	// To the last departure, which adds the time in which nothing arrives and the last pods hold their nodes.
+	// Until the last departure. This adds the time in which no pods arrive and the last pods keep
+	// their nodes in use.
 	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
 	LowerBoundToEnd float64 `json:"lower_bound_to_end,omitempty"`
-	// What is free on the used nodes when the last pod has arrived.
+	// The free capacity of the used nodes when the last pod has arrived.
 	StrandedCPU    int     `json:"free_on_used_cpu_milli"`
 	StrandedMemory int     `json:"free_on_used_memory_mib"`
 	PerSecond      float64 `json:"placements_per_second"`
@@ -55,7 +57,7 @@ type Result struct {
 	On []int32 `json:"-"` // the node of each pod when the last has arrived; -1 is none
 }
 
-// request is a pod that asks for a place.
+// request is a pod to place.
 type request struct {
 	id   int
 	size scheduler.Resources
@@ -70,7 +72,7 @@ type policy interface {
 	release(id int)
 }
 
-// departures is a heap of pods by the time they go.
+// departures is a heap of pods by the time at which they end.
 type departures []departure
 
 type departure struct {
@@ -91,7 +93,7 @@ func (d *departures) Pop() any {
 	return x
 }
 
-// run is a simulation in progress.
+// run is a running simulation.
 type run struct {
 	policy   policy
 	pods     []Pod
@@ -111,7 +113,7 @@ type run struct {
 	result   Result
 }
 
-// Run plays a trace.
+// Run simulates a trace.
 func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	r := &run{pods: trace.Pods, timed: trace.Timed, on: make([]int32, len(trace.Pods)), holds: make([]int, len(nodes)), ever: make([]bool, len(nodes)), bound: newMoment(nodes)}
 	r.result.Policy = o.Policy
@@ -120,7 +122,7 @@ func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	} else if o.Policy == "husk" {
 		r.policy = newHusk(nodes, o.GPUs, o.Params)
 	} else {
-		return Result{}, fmt.Errorf("there is no policy %q; take one of %s", o.Policy, strings.Join(Policies(), ", "))
+		return Result{}, fmt.Errorf("unknown policy %q; use one of %s", o.Policy, strings.Join(Policies(), ", "))
 	}
 	r.took = make([]float64, 0, len(r.pods)/max(1, o.Batch)+1)
 	r.play(max(1, o.Batch), o)
@@ -128,9 +130,9 @@ func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	return r.result, nil
 }
 
-// play lets the pods arrive, batch by batch, after those that have gone by then.
+// play lets the pods arrive, batch by batch, after the pods that have ended by then.
 func (r *run) play(size int, o Options) {
-	noise := rand.New(rand.NewPCG(o.Seed, 1)) //nolint:gosec // the same noise for everybody
+	noise := rand.New(rand.NewPCG(o.Seed, 1)) //nolint:gosec // the same noise for every policy
 	batch, where := make([]request, 0, size), make([]int32, size)
 	r.now = r.pods[0].Arrival
 	for from := 0; from < len(r.pods); from += len(batch) {
@@ -190,7 +192,7 @@ func (r *run) arrived(id int, node int32) {
 	}
 }
 
-// depart lets the pods go that have gone by a time.
+// depart releases the pods that have ended by the given time.
 func (r *run) depart(until float64) {
 	for len(r.going) > 0 && r.going[0].at <= until {
 		d, _ := heap.Pop(&r.going).(departure)
@@ -216,7 +218,7 @@ func (r *run) advance(to float64) {
 	}
 }
 
-// finish takes stock when the last pod has arrived, and lets the rest go.
+// finish measures the packing when the last pod has arrived, and releases the rest.
 func (r *run) finish(nodes []Node, o Options) {
 	x := &r.result
 	x.On = slices.Clone(r.on)
@@ -244,7 +246,7 @@ func (r *run) finish(nodes []Node, o Options) {
 	x.MaxRSS = maxRSS()
 }
 
-// sizesThatFit are the pods that some node holds when it is empty.
+// sizesThatFit returns the pods that some node can hold when it is empty.
 func (r *run) sizesThatFit(nodes []Node, o Options) (sizes []scheduler.Resources) {
 	kinds := map[machine]bool{}
 	for _, n := range nodes {

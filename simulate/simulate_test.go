@@ -39,7 +39,8 @@ func sample(t *testing.T, static bool) ([]simulate.Node, simulate.Trace) {
 	return nodes, trace
 }
 
-// Every rule, with and without times, one by one and in batches, never fills a node above its capacity and uses no fewer nodes than the bound.
+// Every rule, with and without times, one by one and in batches, never fills a node above its
+// capacity, and uses at least as many nodes as the bound.
 func TestEveryPolicyPacksWithinCapacity(t *testing.T) {
 	t.Parallel()
 	for _, static := range []bool{true, false} {
@@ -55,7 +56,7 @@ func TestEveryPolicyPacksWithinCapacity(t *testing.T) {
 					t.Errorf("%s: placed %d and did not place %d of %d", policy, r.Placed, r.Unplaced, len(trace.Pods))
 				}
 				if r.Unplaced == 0 && r.NodesMean < r.LowerBound-1e-9 || r.NodesPeak > r.NodesUsed {
-					t.Errorf("%s: %.2f nodes in the mean, at least %.2f; peak %d of %d", policy, r.NodesMean, r.LowerBound, r.NodesPeak, r.NodesUsed)
+					t.Errorf("%s: %.2f nodes on average, at least %.2f; peak %d of %d", policy, r.NodesMean, r.LowerBound, r.NodesPeak, r.NodesUsed)
 				}
 				used := make([]scheduler.Resources, len(nodes))
 				for id, on := range r.On {
@@ -66,7 +67,7 @@ func TestEveryPolicyPacksWithinCapacity(t *testing.T) {
 				}
 				for i, u := range used {
 					if u.CPUMillis > nodes[i].Capacity.CPUMillis || u.MemoryMiB > nodes[i].Capacity.MemoryMiB {
-						t.Fatalf("%s puts %+v on a node of %+v", policy, u, nodes[i].Capacity)
+						t.Fatalf("%s places %+v on a node with %+v", policy, u, nodes[i].Capacity)
 					}
 				}
 			}
@@ -98,10 +99,10 @@ func TestHuskIsNoWorseThanBestFitWhateverItsParameters(t *testing.T) {
 			p := scheduler.Default()
 			change(&p)
 			if got := run(simulate.Options{Policy: "husk", Params: p}); got > best*1.01 { // a hundredth: 24 nodes are few
-				t.Errorf("%s times %g: %.3f nodes in the mean, best fit %.3f", name, factor, got, best)
+				t.Errorf("%s times %g: %.3f nodes on average, best fit %.3f", name, factor, got, best)
 			}
 			if got := run(simulate.Options{Policy: "husk", Hints: "perfect", Params: p}); got > best*1.01 {
-				t.Errorf("%s times %g, with hints: %.3f nodes in the mean, best fit %.3f", name, factor, got, best)
+				t.Errorf("%s times %g, with hints: %.3f nodes on average, best fit %.3f", name, factor, got, best)
 			}
 		}
 	}
@@ -122,7 +123,7 @@ func TestTheNamesInJSONAreStable(t *testing.T) {
 		"decision_p50_us", "decision_p99_us", "max_rss_mib",
 	} {
 		if _, has := got[name]; !has {
-			t.Errorf("%s is not there", name)
+			t.Errorf("%s is missing", name)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func TestAPodWithTimesIsReplayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The second comes when the first has gone, and the third waits for nobody.
+	// The second arrives when the first has ended, and the third waits for no other.
 	trace, err := simulate.ReadPods("p", strings.NewReader("cpu_milli,memory_mib,num_gpu,creation_time,deletion_time\n1000,100,0,0,10\n1000,100,0,10,20\n1000,100,0,15,30\n"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -188,15 +189,15 @@ func TestGPUsCountWhenTheyAreAskedFor(t *testing.T) {
 func TestWhatIsWrongInAFileIsSaidWithItsPlace(t *testing.T) {
 	t.Parallel()
 	for content, want := range map[string]string{
-		"":                                         "x.csv: is empty; its first line must name the columns, at least cpu_milli,memory_mib",
-		"cpu_milli\n1\n":                           `x.csv: line 1: there is no column "memory_mib"; add it to the header and a value to each line`,
-		"cpu_milli,cpu_milli,memory_mib\n":         `x.csv: line 1: the column "cpu_milli" is there twice; remove one`,
+		"":                                         "x.csv: the file is empty; its first line must name the columns, at least cpu_milli,memory_mib",
+		"cpu_milli\n1\n":                           `x.csv: line 1: missing column "memory_mib"; add it to the header and a value to each line`,
+		"cpu_milli,cpu_milli,memory_mib\n":         `x.csv: line 1: duplicate column "cpu_milli"; remove one`,
 		"cpu_milli,memory_mib\n1,2\n3,lots\n":      `x.csv: line 3, column memory_mib: "lots" is not a number from 0 to 1099511627776; correct the value or remove the line`,
 		"cpu_milli,memory_mib\n1,-2\n":             `x.csv: line 2, column memory_mib: "-2" is not a number from 0 to 1099511627776; correct the value or remove the line`,
 		"cpu_milli,memory_mib\n,2\n":               `x.csv: line 2, column cpu_milli: "" is not a number from 0 to 1099511627776; correct the value or remove the line`,
 		"cpu_milli,memory_mib\n1\n":                "x.csv: record on line 2: wrong number of fields; every line needs as many values as the header",
 		"cpu_milli,memory_mib,duration_s\n1,2,x\n": `x.csv: line 2, column duration_s: "x" is not a time in seconds, 0 or more; correct the value or remove the line`,
-		"cpu_milli,memory_mib\n":                   "x.csv: there is no pod below the header",
+		"cpu_milli,memory_mib\n":                   "x.csv: no pods after the header",
 	} {
 		_, err := simulate.ReadPods("x.csv", strings.NewReader(content), false)
 		got := ""
@@ -209,7 +210,8 @@ func TestWhatIsWrongInAFileIsSaidWithItsPlace(t *testing.T) {
 	}
 }
 
-// Whatever is in a file, reading ends with pods or with an error that names the file, and what was read can be played.
+// Whatever a file contains, reading it returns pods or an error with the name of the file, and what
+// was read can be simulated.
 func FuzzFiles(f *testing.F) {
 	f.Add("cpu_milli,memory_mib,count\n1000,1000,3\n", "cpu_milli,memory_mib,arrival_s,duration_s\n10,20,1,2\n5,5,0,\n")
 	f.Add("sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,x\n", "name,cpu_milli,memory_mib,num_gpu,creation_time,deletion_time\np,1,1,1,5,3\n")

@@ -16,8 +16,9 @@ const (
 	margin       = 30
 )
 
-// Picture draws the packing when the last pod has arrived: each used node is a column, left half cpu and right half memory, and each pod
-// a box as high as its share. White is free. Of many nodes it draws a sample at equal distances, fullest first, so that a picture stays
+// Picture draws the packing when the last pod has arrived. Each used node is a column whose left
+// half is cpu and whose right half is memory. Each pod is a box as high as its share, and white is
+// free. Of many nodes it draws a sample at equal distances, fullest first, so that a picture stays
 // small.
 func Picture(w io.Writer, nodes []Node, pods []Pod, r Result) error {
 	by := make([][]int, len(nodes))
@@ -53,7 +54,7 @@ func Picture(w io.Writer, nodes []Node, pods []Pod, r Result) error {
 	out := bufio.NewWriter(w)
 	width := 2*margin + max(drawn, 60)*columnWidth
 	fmt.Fprintf(out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, columnHeight+2*margin)
-	fmt.Fprintf(out, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%d" y="20">%s: %d nodes used, %d of them drawn; left half of a column cpu, right half memory, white free</text>`+"\n",
+	fmt.Fprintf(out, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%d" y="20">%s: %d nodes used, %d of them drawn; the left half of a column is cpu, the right half is memory, white is free</text>`+"\n",
 		margin, r.Policy, len(used), drawn)
 	paths := map[string][]byte{}
 	for c := range drawn {
@@ -82,7 +83,7 @@ func Picture(w io.Writer, nodes []Node, pods []Pod, r Result) error {
 	return out.Flush()
 }
 
-// palette tells sizes apart, also for most who see colours differently (Okabe and Ito).
+// palette distinguishes sizes, also for most color-blind people (Okabe and Ito).
 var palette = []string{"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999"}
 
 func colorOf(p Pod) string {

@@ -14,12 +14,12 @@ import (
 	"husk/simulate"
 )
 
-// traces is where openb_nodes.csv, openb_pods.csv and azure_v1_dev.csv are. They are not in the repository, so the test is built
-// only with the tag traces.
+// traces is the directory of openb_nodes.csv, openb_pods.csv and azure_v1_dev.csv. They are not in
+// the repository, so the test is only built with the tag traces.
 const traces = "HUSK_TRACES"
 
-// workload is one case: pods on nodes. The figures in docs/scheduling.md that weights were chosen by are of all of them together, so that no
-// weight is fitted to one file.
+// workload is one case: pods on nodes. The weights were chosen with the measurements of all cases
+// together (docs/scheduling.md), so that no weight is fitted to one file.
 type workload struct {
 	name  string
 	nodes []simulate.Node
@@ -40,9 +40,10 @@ func some(t simulate.Trace, keep func(i int) bool) simulate.Trace {
 	return o
 }
 
-// oftener repeats the pods without GPUs and those with several, at random so often in the mean, as the other openb traces do.
+// oftener repeats the pods without GPUs, and those with several, randomly and on average as many
+// times, like the other openb traces.
 func oftener(t simulate.Trace, without, several float64) simulate.Trace {
-	r := rand.New(rand.NewPCG(1, 9)) //nolint:gosec // the same draw for everybody
+	r := rand.New(rand.NewPCG(1, 9)) //nolint:gosec // the same for every run
 	var o simulate.Trace
 	for _, p := range t.Pods {
 		times := 1.0
@@ -138,8 +139,8 @@ func churnWorkloads(t *testing.T) []workload {
 	}
 }
 
-// On slices of the traces, in other orders and mixes and on other nodes, Husk needs no more nodes than best fit by more than a hair, and leaves
-// nothing unplaced that best fit places.
+// On slices of the traces, in other orders and mixes and on other nodes, Husk needs at most
+// slightly more nodes than best fit, and leaves no pod unplaced that best fit places.
 func TestHuskPacksNoLooserThanBestFit(t *testing.T) {
 	t.Parallel()
 	run := func(w workload, o simulate.Options) simulate.Result {
@@ -168,7 +169,7 @@ func TestHuskPacksNoLooserThanBestFit(t *testing.T) {
 			r := run(w, simulate.Options{Policy: "husk", Hints: hints})
 			bound = r.LowerBound
 			if over[i] = r.NodesMean / bound; r.NodesMean > best {
-				t.Errorf("%s, hints %s: %.1f nodes in the mean, best fit %.1f", w.name, hints, r.NodesMean, best)
+				t.Errorf("%s, hints %s: %.1f nodes on average, best fit %.1f", w.name, hints, r.NodesMean, best)
 			}
 		}
 		t.Logf("| %-44s | %.4f | %.4f | %.4f | %.4f |", w.name, best/bound, over[0], over[1], over[2])

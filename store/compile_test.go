@@ -73,7 +73,7 @@ func _(ctx context.Context, db *store.Store, caller husk.Caller, id store.ID) (e
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "husk/store/snippet")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "./store/snippet")
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -1,10 +1,12 @@
-// Package strictjson refuses JSON that two readers could understand differently. A document that is signed, or judged by one program
-// and used by another, must mean one thing: of two members with the same name one decoder takes the first and another the last, and
-// that has been enough to forge tokens.
+// Package strictjson refuses JSON that two programs could understand differently. A document that
+// is signed, or checked by one program and used by another, must have one meaning. Of two members
+// with the same name, one decoder uses the first and another the last, which has been enough to
+// forge tokens.
 //
-// What is accepted is I-JSON (RFC 7493 §2.1 and §2.3) of bounded depth. Check it before decoding; the decoder stays encoding/json.
+// It accepts I-JSON (RFC 7493 §2.1 and §2.3) of limited depth. Check a document before decoding it
+// with encoding/json.
 //
-// The package imports nothing of ours.
+// The package imports no other package of this module.
 package strictjson
 
 import (
@@ -18,13 +20,14 @@ import (
 	"unicode/utf8"
 )
 
-// Check returns nil if data is exactly one JSON value, in valid UTF-8, whose objects name each member once and which nests at most
-// maxDepth objects and arrays (1 allows {} and [1], but not [[]]). White space around the value is allowed. The errors say where, in
-// bytes from the start, and never quote a value.
+// Check returns nil if data is exactly one JSON value, in valid UTF-8, whose objects contain each
+// name once, and which nests at most maxDepth objects and arrays (1 allows {} and [1], but not
+// [[]]). White space around the value is allowed. The errors contain the position, in bytes from
+// the start, and never quote a value.
 //
-// Names are compared as they are decoded ("a" and "\u0061" are the same) and exactly: "sub" and "Sub" are two names. encoding/json
-// matches the fields of a struct without regard to case, so what must not be ambiguous is decoded into a map, or by a schema that
-// refuses names it does not know.
+// Names are compared after decoding ("a" and "\u0061" are the same) and case-sensitively: "sub" and
+// "Sub" are two names. encoding/json ignores case when it matches the fields of a struct. So if
+// ambiguity matters, decode into a map, or use a schema that refuses unknown names.
 func Check(data []byte, maxDepth int) error {
 	if !utf8.Valid(data) {
 		return errors.New("the JSON is not valid UTF-8")
@@ -32,7 +35,7 @@ func Check(data []byte, maxDepth int) error {
 	if err := balanced(data, maxDepth); err != nil {
 		return err
 	}
-	if !json.Valid(data) { // also: nothing behind the first value
+	if !json.Valid(data) { // this also refuses data after the first value
 		return errors.New("this is not one JSON value")
 	}
 	if err := surrogates(data); err != nil {
@@ -41,7 +44,7 @@ func Check(data []byte, maxDepth int) error {
 	return unique(data)
 }
 
-// balanced bounds the depth before anything that recurses sees the data.
+// balanced limits the depth before a recursive decoder sees the data.
 func balanced(data []byte, maxDepth int) error {
 	depth, inString := 0, false
 	for i := 0; i < len(data); i++ {
@@ -61,8 +64,8 @@ func balanced(data []byte, maxDepth int) error {
 	return nil
 }
 
-// surrogates refuses half a UTF-16 pair: it is no character, and decoders replace it by different ones. data is valid JSON, so a
-// backslash stands in a string and four digits follow its u.
+// surrogates refuses half a UTF-16 pair: it is not a character, and decoders replace it by
+// different ones. data is valid JSON, so a backslash is in a string and four digits follow its u.
 func surrogates(data []byte) error {
 	unit := func(i int) rune {
 		if i+6 > len(data) || data[i] != '\\' || data[i+1] != 'u' {
@@ -80,16 +83,16 @@ func surrogates(data []byte) error {
 		}
 		if first := unit(i); utf16.IsSurrogate(first) {
 			if utf16.DecodeRune(first, unit(i+6)) == utf8.RuneError {
-				return fmt.Errorf("the JSON has half a character at byte %d", i)
+				return fmt.Errorf("the JSON has half a surrogate pair at byte %d", i)
 			}
 			i += 6
 		}
-		i++ // what was escaped
+		i++ // the escaped character
 	}
 	return nil
 }
 
-// unique walks valid JSON and remembers the names in each object that is open.
+// unique walks valid JSON and tracks the names in each open object.
 func unique(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()              // a number of any size
@@ -117,7 +120,7 @@ func unique(data []byte) error {
 				name, _ := token.(string)
 				seen := open[len(open)-1]
 				if seen[name] {
-					return fmt.Errorf("the JSON names a member twice in one object, behind byte %d", at)
+					return fmt.Errorf("the JSON has a duplicate member in an object, after byte %d", at)
 				}
 				seen[name], isName = true, false
 				continue

@@ -33,15 +33,15 @@ func TestCheckSaysWhatIsAmbiguous(t *testing.T) {
 		`NaN`:                            "not one JSON value",
 		"\ufeff{}":                       "not one JSON value",
 		"\"\xff\"":                       "UTF-8",
-		`{"a":1,"a":1}`:                  "twice in one object, behind byte 6",
-		`{"a":1,"\u0061":2}`:             "twice",
-		`{"a":{"b":1,"c":2,"b":[]}}`:     "twice",
-		`[{"a":1},{"a":1,"b":{},"a":2}]`: "twice",
-		`{"a":[{"x":1}],"a":2}`:          "twice",
-		`"\ud800"`:                       "half a character",
-		`{"\udc00":1}`:                   "half a character",
-		`"\ud800\ud800"`:                 "half a character",
-		`"\ud800\n"`:                     "half a character",
+		`{"a":1,"a":1}`:                  "duplicate member in an object, after byte 6",
+		`{"a":1,"\u0061":2}`:             "duplicate member",
+		`{"a":{"b":1,"c":2,"b":[]}}`:     "duplicate member",
+		`[{"a":1},{"a":1,"b":{},"a":2}]`: "duplicate member",
+		`{"a":[{"x":1}],"a":2}`:          "duplicate member",
+		`"\ud800"`:                       "half a surrogate pair",
+		`{"\udc00":1}`:                   "half a surrogate pair",
+		`"\ud800\ud800"`:                 "half a surrogate pair",
+		`"\ud800\n"`:                     "half a surrogate pair",
 		`[[[[]]]]`:                       "deeper than 3",
 		`{"a":[{"b":[]}]}`:               "deeper than 3",
 		strings.Repeat("[", 1<<20):       "deeper than 3",
@@ -52,7 +52,8 @@ func TestCheckSaysWhatIsAmbiguous(t *testing.T) {
 	}
 }
 
-// What Check lets pass, encoding/json reads, and no member gets lost on the way: writing it again gives as many.
+// encoding/json can read whatever Check accepts, and loses no member: encoding the result again
+// gives as many.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`{"a":1,"a":2}`, `{"a":{"b":[1,"\ud83d\ude00"]}}`, `[[[]]]`, `"\u0022"`, `{"\u0061":1,"a":2}`, `1e5`} {
 		f.Add(seed, byte(3))
@@ -108,7 +109,7 @@ func members(v any) int {
 	return n
 }
 
-// colons counts those outside of strings: one per member.
+// colons counts the colons outside of strings: one per member.
 func colons(data string) int {
 	n := 0
 	for i, inString := 0, false; i < len(data); i++ {

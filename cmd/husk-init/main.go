@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command husk-init is PID 1 inside a pod's VM, and the process every container
-// begins as. All it does is in package guest/pid1.
+// Command husk-init is PID 1 in a pod's VM, and the process as which every container starts. Its
+// code is in package guest/pid1.
 package main
 
 import (

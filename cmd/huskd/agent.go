@@ -37,29 +37,30 @@ func agentCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runAgent(cmd, f) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.serverURL, "server", "https://127.0.0.1:8443", "URL of the server, where it listens for agents")
-	fs.StringVar(&f.joinToken, "join-token", "", "one-time token with which the node joins, or comes back; not needed afterwards")
-	fs.StringVar(&f.nodeName, "node-name", "", "name of the node (default: the host's)")
+	fs.StringVar(&f.serverURL, "server", "https://127.0.0.1:8443", "URL of the server's API for agents (its --agent-listen)")
+	fs.StringVar(&f.joinToken, "join-token", "", "one-time token to join or re-admit the node; not needed afterwards")
+	fs.StringVar(&f.nodeName, "node-name", "", "name of the node (default: the host name)")
 	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk/agent", "directory of the agent's state; QEMU's user must be able to enter it")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7443", "address at which servers reach this agent")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks; the same as the server's")
-	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "where libvirt writes a log for each domain; from there the agent learns when machines stopped while it did not run")
-	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "libvirt to use")
+	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads from them when machines stopped while it was not running")
+	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of libvirt")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
 	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio", "initramfs with husk-init")
 	fs.StringVar(&f.firmware, "firmware", "/usr/share/qemu/qboot.rom", "firmware that boots the kernel")
-	fs.BoolVar(&f.allowEmulation, "allow-emulation", false, "run without KVM where there is none; emulation is no security boundary")
-	fs.BoolVar(&f.stopPodsOnExit, "stop-pods-on-exit", false, "stop the pods' machines when the agent is told to stop; without it they run on")
-	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu to offer, in thousandths of a core (default: all cores); the node's pool says how much of it is promised")
-	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory to offer (default: all but --reserve-memory-mib)")
-	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 2048, "memory kept for the node itself")
-	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "what a machine costs beside its guest's memory (default: as measured, see docs/operations.md)")
-	fs.DurationVar(&f.bootTimeout, "boot-timeout", 2*time.Minute, "how long a guest may take to come up")
+	fs.BoolVar(&f.allowEmulation, "allow-emulation", false, "run without KVM if it is not available; emulation is not a security boundary")
+	fs.BoolVar(&f.stopPodsOnExit, "stop-pods-on-exit", false, "stop the pods' machines when the agent stops; by default they continue to run")
+	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu of the node, in thousandths of a core (default: all cores); the pool's overcommit ratio is applied to it")
+	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory for pods, in MiB (default: all except --reserve-memory-mib)")
+	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 2048, "memory reserved for the node itself, in MiB")
+	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "memory overhead of a virtual machine in addition to its guest's memory, in MiB (default: as measured, see docs/operations.md)")
+	fs.DurationVar(&f.bootTimeout, "boot-timeout", 2*time.Minute, "how long a guest may take to boot")
 	return cmd
 }
 
-// Overheads of a monitor beside the guest's memory, in MiB: QEMU 7.2 with librbd. make bench measured 149 with emulation and one disk, of
-// which up to 64 are its cache of translated code; the figure with KVM is that without the cache, and not measured (docs/operations.md).
+// Overheads of QEMU in addition to the guest's memory, in MiB: QEMU 7.2 with librbd. make bench
+// measured 149 with emulation and one disk, of which up to 64 are its cache of translated code. The
+// value for KVM is that without the cache; it was not measured (docs/operations.md).
 const (
 	overheadKVM       = 128
 	overheadEmulation = 192
@@ -77,9 +78,9 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	emulate := false
 	if err := kvmUsable(); err != nil {
 		if !f.allowEmulation {
-			return fmt.Errorf("KVM cannot be used: %w; --allow-emulation runs pods without it, which is no security boundary", err)
+			return fmt.Errorf("KVM is not available: %w; to run pods without it, which is not a security boundary, pass --allow-emulation", err)
 		}
-		log.Warn("pods are emulated, which is no security boundary", "reason", err)
+		log.Warn("pods are emulated, which is not a security boundary", "reason", err)
 		emulate = true
 	}
 	if f.overheadMiB == 0 {
@@ -91,7 +92,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	if f.nodeName == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return fmt.Errorf("--node-name is not given and the host has none: %w", err)
+			return fmt.Errorf("--node-name is not set and the host name is not available: %w", err)
 		}
 		f.nodeName = strings.ToLower(strings.Split(host, ".")[0])
 	}
@@ -117,7 +118,8 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	return agent.Run(cmd.Context())
 }
 
-// kvmUsable says why KVM cannot be used. The device alone proves nothing: in some virtual machines it is there and does not work.
+// kvmUsable returns why KVM is not available. The existence of the device is not enough: in some
+// virtual machines it exists but does not work.
 func kvmUsable() error {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -132,7 +134,7 @@ func kvmUsable() error {
 			return f.Close()
 		}
 	}
-	return errors.New("the processor offers no hardware virtualization (neither vmx nor svm)")
+	return errors.New("the processor has no hardware virtualization (neither vmx nor svm)")
 }
 
 func capacityOf(f agentFlags) (husk.Resources, error) {
@@ -148,7 +150,7 @@ func capacityOf(f agentFlags) (husk.Resources, error) {
 		c.MemoryMiB = total - f.reserveMemoryMiB
 	}
 	if c.CPUMillis <= 0 || c.MemoryMiB <= 0 {
-		return c, fmt.Errorf("nothing is left to offer: %d millis and %d MiB", c.CPUMillis, c.MemoryMiB)
+		return c, fmt.Errorf("no capacity is left for pods: %d millis and %d MiB; lower --reserve-memory-mib", c.CPUMillis, c.MemoryMiB)
 	}
 	return c, nil
 }
@@ -169,9 +171,10 @@ func memoryTotalMiB() (int, error) {
 
 type bootFiles struct{ kernel, initramfs, firmware string }
 
-// installBootFiles copies what a machine boots from into the state directory: QEMU runs as a user of its own and can often not enter the
-// directory in which they were built, a build must not change what a running agent boots, and Debian's AppArmor rules for libvirt
-// refuse firmware from QEMU's own directory.
+// installBootFiles copies the boot files of machines to the state directory. QEMU runs as its own
+// user, which often cannot enter the directory in which they were built. A build must not change
+// what a running agent boots. And Debian's AppArmor rules for libvirt refuse firmware from QEMU's
+// own directory.
 func installBootFiles(f agentFlags) (bootFiles, error) {
 	dir := filepath.Join(f.stateDir, "boot")
 	b := bootFiles{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "firmware")}
@@ -185,16 +188,16 @@ func installBootFiles(f agentFlags) (bootFiles, error) {
 }
 
 func copyFile(to, from string) error {
-	in, err := os.Open(from) //nolint:gosec // the operator names it
+	in, err := os.Open(from) //nolint:gosec // the operator sets the path
 	if err != nil {
-		return fmt.Errorf("boot file: %w; make build makes kernel and initramfs, QEMU brings the firmware", err)
+		return fmt.Errorf("boot file: %w; make build builds kernel and initramfs, and QEMU's package has the firmware", err)
 	}
-	defer in.Close() //nolint:errcheck // it was only read
+	defer in.Close() //nolint:errcheck // only opened for reading
 	raw, err := io.ReadAll(in)
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, raw) { //nolint:gosec // our own state
+	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, raw) { //nolint:gosec // the agent's own state
 		return nil
 	}
 	part := to + ".new"

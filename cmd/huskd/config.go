@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// settle fills the flags that were not given from the environment and then from the configuration file. An unknown key in the file
-// is an error.
+// settle sets flags that were not given from the environment, and then from the configuration file.
+// An unknown key in the file is an error.
 func settle(cmd *cobra.Command) error {
 	values := map[string]any{}
 	file, err := cmd.Flags().GetString("config")
@@ -23,7 +23,7 @@ func settle(cmd *cobra.Command) error {
 		file = os.Getenv("HUSKD_CONFIG")
 	}
 	if file != "" {
-		raw, err := os.ReadFile(file) //nolint:gosec // the operator names it
+		raw, err := os.ReadFile(file) //nolint:gosec // the operator sets the path
 		if err != nil {
 			return fmt.Errorf("read the configuration: %w", err)
 		}
@@ -34,7 +34,7 @@ func settle(cmd *cobra.Command) error {
 	var failures []error
 	for key := range values {
 		if f := cmd.Flags().Lookup(key); f == nil || key == "config" || key == "help" {
-			failures = append(failures, fmt.Errorf("configuration %s: there is no setting %q", file, key))
+			failures = append(failures, fmt.Errorf("configuration %s: unknown setting %q", file, key))
 		}
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -57,7 +57,7 @@ func settle(cmd *cobra.Command) error {
 	return errors.Join(failures...)
 }
 
-// yamlText writes a value of the file the way a flag takes it.
+// yamlText converts a value of the file to the text that a flag accepts.
 func yamlText(v any) string {
 	list, ok := v.([]any)
 	if !ok {
@@ -70,7 +70,7 @@ func yamlText(v any) string {
 	return strings.Join(texts, ",")
 }
 
-// required names the flags that were left empty.
+// required returns an error with the names of the flags that are empty.
 func required(cmd *cobra.Command, names ...string) error {
 	var missing []string
 	for _, n := range names {
@@ -79,14 +79,14 @@ func required(cmd *cobra.Command, names ...string) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("needed and not given: %s", strings.Join(missing, ", "))
+		return fmt.Errorf("required but not set: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }
 
-// readSecret reads a file that holds one secret, without the newline at its end.
+// readSecret reads a file that contains one secret, without the newline at its end.
 func readSecret(file string) (string, error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	raw, err := os.ReadFile(file) //nolint:gosec // the operator sets the path
 	if err != nil {
 		return "", fmt.Errorf("read a secret: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// settled runs a command with two settings and returns what they came to.
+// settled runs a command with two settings and returns their values.
 func settled(t *testing.T, file string, env map[string]string, args ...string) (listen, monitors string, err error) {
 	t.Helper()
 	for k, v := range env {

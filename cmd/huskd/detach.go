@@ -22,10 +22,11 @@ import (
 // upLine begins the line that says that everything is up.
 const upLine = "husk is up"
 
-// detachDev starts this command again in the background, shows its progress, and returns when it is up or has failed.
+// detachDev starts this command again in the background, shows its progress, and returns when it is
+// up or has failed.
 func detachDev(ctx context.Context, f devFlags) error {
 	if pid := dev.Holder(f.stateDir); pid != 0 {
-		fmt.Fprintf(os.Stderr, "%s already, as process %d\n", upLine, pid)
+		fmt.Fprintf(os.Stderr, "%s already, with process id %d\n", upLine, pid)
 		return nil
 	}
 	self, err := os.Executable()
@@ -36,13 +37,13 @@ func detachDev(ctx context.Context, f devFlags) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // a build directory
 		return err
 	}
-	log, err := os.Create(name) //nolint:gosec // beside the file the caller named
+	log, err := os.Create(name) //nolint:gosec // next to the file that the caller named
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // it was only read
+	defer log.Close() //nolint:errcheck // only opened for reading
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return strings.HasPrefix(a, "--detach") })
-	cmd := exec.Command(self, args...) //nolint:gosec,noctx // ourselves, and it outlives this call
+	cmd := exec.Command(self, args...) //nolint:gosec,noctx // this program; it continues after this call
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -54,7 +55,7 @@ func detachDev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	defer reader.Close() //nolint:errcheck // it was only read
+	defer reader.Close() //nolint:errcheck // only opened for reading
 	up, err := follow(ctx, bufio.NewReader(reader), ended)
 	if err == nil && !up {
 		err = fmt.Errorf("huskd dev ended before it was up; its output is in %s", name)
@@ -79,8 +80,8 @@ func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, 
 			return false, nil
 		}
 		select {
-		case <-ended: //nolint:errcheck // how it ended is in its output
-			last = true // what it wrote before it ended is still to be read
+		case <-ended: //nolint:errcheck // its output says how it ended
+			last = true // its last output must still be read
 		case <-ctx.Done():
 			return false, ctx.Err()
 		case <-time.After(50 * time.Millisecond):
@@ -88,11 +89,12 @@ func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, 
 	}
 }
 
-// stopRunningDev asks the process that holds the state directory to stop, and waits until it has.
+// stopRunningDev asks the process that holds the state directory to stop, and waits until it has
+// stopped.
 func stopRunningDev(ctx context.Context, f devFlags) error {
 	pid := dev.Holder(f.stateDir)
 	if pid == 0 {
-		fmt.Fprintln(os.Stderr, "nothing runs in", f.stateDir)
+		fmt.Fprintln(os.Stderr, "nothing is running in", f.stateDir)
 		return nil
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
@@ -101,7 +103,8 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	ctx, cancel := context.WithTimeout(ctx, stopGrace+10*time.Second)
 	defer cancel()
 	for {
-		// The lock ends with the process; its entry in /proc may not, where nobody reaps it.
+		// The lock is released when the process ends. Its entry in /proc may remain if its parent
+		// does not reap it.
 		if dev.Holder(f.stateDir) != pid {
 			fmt.Fprintln(os.Stderr, "stopped")
 			return nil
@@ -114,7 +117,8 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	}
 }
 
-// cleanDev stops, ends what a killed run left, and removes all data. Machines outlive a killed run; libvirt is asked for them.
+// cleanDev stops the running process, ends what a killed run left, and removes all data. Virtual
+// machines survive a killed run, so it also asks libvirt for them.
 func cleanDev(ctx context.Context, f devFlags) error {
 	if err := stopRunningDev(ctx, f); err != nil {
 		return err

@@ -41,9 +41,9 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run everything on this machine: Postgres, Ceph, libvirt, a registry, the server and an agent",
 		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, an OCI registry, the server and an agent, as children of
-this process, with all data in one state directory. A second start goes on with the data of the first. SIGTERM stops everything.
+this process, with all data in one state directory. A second start continues with the data of the first. SIGTERM stops everything.
 
-Pods are emulated where KVM cannot be used. That is for development: emulation is no security boundary.`,
+Pods are emulated if KVM is not available. That is only for development: emulation is not a security boundary.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.detach {
@@ -54,17 +54,17 @@ Pods are emulated where KVM cannot be used. That is for development: emulation i
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "stop", Short: "Stop what runs in the state directory and wait until it has ended", Args: cobra.NoArgs,
+			Use: "stop", Short: "Stop the run in the state directory and wait until it has ended", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return stopRunningDev(cmd.Context(), f) },
 		},
 		&cobra.Command{
-			Use: "clean", Short: "Stop, remove the state directory, and remove what a killed run left", Args: cobra.NoArgs,
+			Use: "clean", Short: "Stop, and remove the state directory and what a killed run left", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cleanDev(cmd.Context(), f) },
 		},
 	)
 	cmd.PersistentFlags().StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
 	fs := cmd.Flags()
-	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "where to write how to reach it, in shell syntax")
+	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "file for the settings to reach it, in shell syntax")
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
 	fs.StringVar(&f.apiForAgents, "listen-for-agents", "127.0.0.1:8443", "address at which the agent calls the server")
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
@@ -74,16 +74,16 @@ Pods are emulated where KVM cannot be used. That is for development: emulation i
 	fs.IntVar(&f.postgresPort, "postgres-port", 15432, "port of Postgres")
 	fs.IntVar(&f.cephMonPort, "ceph-mon-port", 16789, "port of Ceph's monitor")
 	fs.IntVar(&f.registryPort, "registry-port", 15000, "port of the registry")
-	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how often a core is offered")
-	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory kept for everything but pods")
+	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core is allocated")
+	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
-	fs.BoolVar(&f.detach, "detach", false, "go on in the background once everything is up; fine to call when it runs already")
+	fs.BoolVar(&f.detach, "detach", false, "continue in the background once everything is up; succeeds if it already runs")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
 	return cmd
 }
 
-// devSecrets are made at the first start and kept.
+// devSecrets are created at the first start and kept.
 type devSecrets struct{ masterKeyFile, operatorID, operatorSecretFile, operatorSecret string }
 
 func runDev(ctx context.Context, f devFlags) (err error) {
@@ -137,7 +137,7 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	return nil
 }
 
-// stopGrace is how long everything may take to stop; pods get a grace period of their own within it.
+// stopGrace is how long everything may take to stop. It includes the pods' own grace period.
 const stopGrace = 2 * time.Minute
 
 func stopDev(stack *dev.Stack, f devFlags) error {
@@ -153,7 +153,7 @@ func stopDev(stack *dev.Stack, f devFlags) error {
 	return err
 }
 
-// makeSecrets makes the installation's secrets, or reads those of an earlier start.
+// makeSecrets creates the installation's secrets, or reads those of an earlier start.
 func makeSecrets(dir string) (devSecrets, error) {
 	s := devSecrets{masterKeyFile: filepath.Join(dir, "master.key"), operatorSecretFile: filepath.Join(dir, "operator.secret")}
 	key := make([]byte, 32)
@@ -167,7 +167,8 @@ func makeSecrets(dir string) (devSecrets, error) {
 	return s, errors.Join(err1, err2, err3)
 }
 
-// keptFile returns what the file holds, after writing the fallback into it if it is not there.
+// keptFile returns the content of the file. If the file does not exist, it first writes the
+// fallback into it.
 func keptFile(name, fallback string) (string, error) {
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		if err := os.WriteFile(name+".new", []byte(fallback+"\n"), 0o600); err != nil {
@@ -188,9 +189,9 @@ func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
 			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
 			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
-			"--allow-egress", "127.0.0.0/8,::1/128", // our registry
+			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
 		},
-		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password is no argument: everyone may read those
+		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+f.api+"/readyz") },
 	}
 }
@@ -207,7 +208,7 @@ func ready(ctx context.Context, url string) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s", url, resp.Status)
+		err = fmt.Errorf("%s responds %s", url, resp.Status)
 	}
 	return errors.Join(err, resp.Body.Close())
 }
@@ -229,7 +230,8 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 		},
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}
-	// Beside the first start, a token is needed when the certificate has expired while nothing ran.
+	// A token is needed at the first start, and if the certificate expired while nothing was
+	// running.
 	if needed, node := nodeagent.NeedsToken(dir); needed {
 		token, err := operator.Nodes.CreateJoinToken(ctx, openapi.JoinTokenCreate{NodeID: node})
 		if err != nil {
@@ -240,7 +242,7 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 	return p, nil
 }
 
-// nodeReady returns an error until a node has sent a heartbeat after a time.
+// nodeReady returns an error until a node has sent a heartbeat after the given time.
 func nodeReady(ctx context.Context, operator *client.Client, since time.Time) error {
 	nodes, err := operator.Nodes.List(ctx)
 	if err != nil {

@@ -25,11 +25,11 @@ func main() {
 func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "huskd",
-		Short: "Pods as virtual machines, for tenants who do not trust each other",
-		Long: `Pods as virtual machines, for tenants who do not trust each other.
+		Short: "Pods as virtual machines, for tenants that do not trust each other",
+		Long: `Pods as virtual machines, for tenants that do not trust each other.
 
-Every flag can also be given in the environment (--state-dir is HUSKD_STATE_DIR) or in the YAML file named by --config, with the
-flag's name as the key. A flag wins over the environment, and that over the file.`,
+Every flag can also be set in the environment (--state-dir is HUSKD_STATE_DIR) or in the YAML file of --config, with the flag's name as
+the key. A flag overrides the environment, and the environment overrides the file.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return settle(cmd) },
 	}

@@ -6,7 +6,8 @@ import (
 	"husk/test/docs"
 )
 
-// Every command and flag of huskd that a text prints exists: in the documentation, in the contract, in messages and in the dashboard.
+// Every command and flag of huskd that is mentioned in a text exists: in the documentation, the
+// contract, messages and the dashboard.
 func TestPrintedCommandsExist(t *testing.T) {
 	t.Parallel()
 	found, err := docs.Mentions("../..", "huskd")

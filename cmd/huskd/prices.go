@@ -10,7 +10,7 @@ import (
 	"husk"
 )
 
-// readPrices reads the price list; without a file nothing has a price.
+// readPrices reads the price list. Without a file, nothing has a price.
 func readPrices(file string) (p husk.PriceList, err error) {
 	if file == "" {
 		return p, nil
@@ -19,17 +19,17 @@ func readPrices(file string) (p husk.PriceList, err error) {
 	if err != nil {
 		return p, fmt.Errorf("--price-list: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it is only read
+	defer f.Close() //nolint:errcheck // only opened for reading
 	d := yaml.NewDecoder(f)
 	d.KnownFields(true)
 	if err := d.Decode(&p); err != nil {
 		return p, fmt.Errorf("--price-list %s: %w", file, err)
 	}
 	if len(p.Currency) != 3 {
-		return p, fmt.Errorf("--price-list %s: currency: %q is no code of ISO 4217", file, p.Currency)
+		return p, fmt.Errorf("--price-list %s: currency: %q is not an ISO 4217 code", file, p.Currency)
 	}
 	if p.CPUCoreHour < 0 || p.MemoryGiBHour < 0 || p.VolumeGiBHour < 0 || p.NetworkGiB < 0 {
-		return p, errors.New("--price-list " + file + ": a price is below 0")
+		return p, errors.New("--price-list " + file + ": a price is negative")
 	}
 	return p, nil
 }

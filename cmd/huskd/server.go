@@ -23,7 +23,8 @@ import (
 	"husk/store"
 )
 
-// defaultPodRange is the shared address space of RFC 6598 halved: it does not collide with what networks usually use.
+// defaultPodRange is the first half of the shared address space of RFC 6598. It does not collide
+// with the private ranges that networks usually use.
 const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
@@ -41,7 +42,7 @@ func serverCommand() *cobra.Command {
 	var f serverFlags
 	cmd := &cobra.Command{
 		Use:   "server",
-		Short: "Serve the API and, when leading, run the control loops",
+		Short: "Serve the API and, as the leader, run the control loops",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := required(cmd, "database-url", "master-key-file", "ceph-keyring", "ceph-monitors"); err != nil {
@@ -52,30 +53,30 @@ func serverCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address of the API")
-	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address at which agents call, with mutual TLS of this installation's own authority")
-	fs.StringVar(&f.databaseURL, "database-url", "", "Postgres as postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
-	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that wraps the keys of secrets in the database; older keys may follow, one a line")
+	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address of the API for agents, with mutual TLS by this installation's own certificate authority")
+	fs.StringVar(&f.databaseURL, "database-url", "", "URL of Postgres, postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
+	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that encrypts the keys of secrets in the database; previous keys may follow, one per line")
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
-	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before the next takes over")
-	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "how many logins, and requests whose token does not verify, one address may send; bursts are five times that")
-	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "blocks of addresses (CIDR) of proxies whose X-Forwarded-For is believed")
-	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range from which tenants' networks are cut")
+	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before it is rotated")
+	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "logins, and requests with an invalid token, per second and client address; the burst is five times as many")
+	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
+	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
-	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, made unless it exists")
+	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, created unless it exists")
 	fs.StringVar(&f.operatorSecretFile, "operator-secret-file", "", "file with the first operator's client secret")
 	fs.StringSliceVar(&f.cephMonitors, "ceph-monitors", nil, "Ceph's monitors as host:port, as nodes reach them")
-	fs.StringVar(&f.cephConf, "ceph-conf", "", "Ceph's configuration, if one is needed")
+	fs.StringVar(&f.cephConf, "ceph-conf", "", "Ceph's configuration file, if one is needed")
 	fs.StringVar(&f.cephUser, "ceph-user", "husk-server", "the server's Ceph user")
 	fs.StringVar(&f.cephKeyring, "ceph-keyring", "", "keyring of that user")
 	fs.StringVar(&f.imagesPool, "ceph-images-pool", "husk-images", "pool of imported images")
 	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
-	fs.StringVar(&f.workDir, "work-dir", "", "directory for images under import (default: the system's temporary directory)")
-	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "blocks of addresses (CIDR) that registries named by tenants may be at beside the public Internet; also in plain HTTP")
-	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, by which usage is said to cost something: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, networkGiB")
+	fs.StringVar(&f.workDir, "work-dir", "", "directory for images during import (default: the system's temporary directory)")
+	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) in which tenants' registries may be in addition to the public Internet; also over plain HTTP")
+	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, networkGiB")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
-	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an interactive session may pass without a byte")
-	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "how long a node's certificate is good; agents renew theirs when two thirds are over")
+	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
+	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds")
 	return cmd
 }
 
@@ -107,17 +108,18 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
 	}
-	// Listening comes first: an address in use is the commonest mistake, and should not wait for the database.
+	// Listening comes first: an address in use is the most common mistake, and should be reported
+	// before the server waits for the database.
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	defer listener.Close() //nolint:errcheck // Shutdown has closed it before
+	defer listener.Close() //nolint:errcheck // Shutdown has already closed it
 	agentListener, err := net.Listen("tcp", f.agentListen)
 	if err != nil {
 		return fmt.Errorf("--agent-listen: %w", err)
 	}
-	defer agentListener.Close() //nolint:errcheck // Shutdown has closed it before
+	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
 	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
 	if err != nil {
 		return err
@@ -145,7 +147,8 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	return serve(ctx, srv, listener, tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
-// masterKeys reads the keys, one a line: the first seals, those after it were used before.
+// masterKeys reads the keys, one per line: the first is used for sealing, and the others were used
+// before.
 func masterKeys(file string) ([][]byte, error) {
 	text, err := readSecret(file)
 	if err != nil {
@@ -155,7 +158,7 @@ func masterKeys(file string) ([][]byte, error) {
 	for line := range strings.FieldsSeq(text) {
 		key, err := hex.DecodeString(line)
 		if err != nil {
-			return nil, fmt.Errorf("--master-key-file: %s does not hold hexadecimal digits", file)
+			return nil, fmt.Errorf("--master-key-file: %s does not contain hexadecimal digits", file)
 		}
 		keys = append(keys, key)
 	}
@@ -175,22 +178,23 @@ func ensureOperator(ctx context.Context, st *store.Store, f serverFlags) error {
 		return err
 	}
 	if len(secret) < 16 {
-		return fmt.Errorf("--operator-secret-file: %s holds fewer than 16 characters", f.operatorSecretFile)
+		return fmt.Errorf("--operator-secret-file: %s contains fewer than 16 characters; use a longer secret", f.operatorSecretFile)
 	}
 	return st.Control().EnsureOperator(ctx, id, secret)
 }
 
-// drainTime is how long requests under way may take when the server stops. Streams are cut; their readers reconnect.
+// drainTime is how long running requests may take when the server stops. Streams are closed; their
+// clients reconnect.
 const drainTime = 5 * time.Second
 
-// serve answers at the API's listener and at the agents', and runs the control loops.
+// serve serves the API and the API for agents, and runs the control loops.
 func serve(ctx context.Context, srv *server.Server, listener, agentListener net.Listener, log *slog.Logger) error {
 	streams, cutStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutStreams()
 	hs := &http.Server{
 		Handler: srv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: server.MaxHeaderBytes, BaseContext: func(net.Listener) context.Context { return streams },
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), // handshakes that fail
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), // failed handshakes
 	}
 	var loops sync.WaitGroup
 	loops.Go(func() { srv.RunLoops(ctx) })

@@ -28,14 +28,14 @@ func simulateCommand() *cobra.Command {
 	p := &s.options.Params
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Pack a recorded workload, by Husk's rule or another scheduler's, and say how tight and how fast",
-		Long: `Pack a recorded workload, by Husk's rule or another scheduler's, and say how tight and how fast.
+		Short: "Pack a recorded workload with Husk's rules or another scheduler's, and measure density and speed",
+		Long: `Pack a recorded workload with Husk's rules or another scheduler's, and measure density and speed.
 
-Both files are CSV with a header; columns are found by name and others are ignored.
+Both files are CSV with a header. Columns are found by name, and unknown columns are ignored.
   nodes: cpu_milli,memory_mib[,count][,name or sn][,gpu][,model][,pool]
   pods:  cpu_milli,memory_mib[,arrival_s][,duration_s][,num_gpu][,name]
-Without times, or with --static, the pods arrive in the order of the file and stay. With times, arrivals and departures are replayed, and
-nodes_used_mean and lower_bound are weighed by time, from the first arrival to the last.`,
+Without times, or with --static, the pods arrive in the order of the file and stay. With times, arrivals and departures are replayed.
+Then nodes_used_mean and lower_bound are weighted by time, from the first arrival to the last.`,
 		Example: `  huskd simulate --nodes nodes.csv --pods pods.csv --static
   huskd simulate --nodes nodes.csv --pods pods.csv --policy best-fit --json
   huskd simulate --nodes nodes.csv --pods pods.csv --hints noisy --svg packing.svg`,
@@ -47,21 +47,21 @@ nodes_used_mean and lower_bound are weighed by time, from the first arrival to t
 	f.StringVar(&s.pods, "pods", "", "CSV file of pods")
 	f.StringVar(&s.options.Policy, "policy", "husk", strings.Join(simulate.Policies(), ", "))
 	f.BoolVar(&s.json, "json", false, "print the result as JSON")
-	f.StringVar(&s.svg, "svg", "", "file to draw the packing into")
+	f.StringVar(&s.svg, "svg", "", "file for an SVG picture of the packing")
 	f.BoolVar(&s.static, "static", false, "ignore times: pods arrive in the order of the file and stay")
-	f.IntVar(&s.options.Batch, "batch", 1, "how many arrivals are placed together")
+	f.IntVar(&s.options.Batch, "batch", 1, "number of arrivals that are placed together")
 	f.StringSliceVar(&s.resources, "resources", []string{"cpu", "memory"}, "cpu,memory or cpu,memory,gpu")
-	f.StringVar(&s.options.Hints, "hints", "none", "what the scheduler is told of lifetimes: none, perfect, or noisy (off by a factor of two, up or down at random)")
-	f.IntVar(&s.limit, "limit", 0, "take only so many pods of the file; 0 is all")
-	f.Uint64Var(&s.options.Seed, "seed", 1, "of the noise in the hints")
-	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: what opening an empty node early must gain")
-	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: how many nodes of usable room may be free when one is opened early")
-	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: how much old nodes are preferred")
-	f.Float64Var(&p.TimeWeight, "time-weight", p.TimeWeight, "Husk's rule: price of keeping a node open for a pod of known lifetime")
+	f.StringVar(&s.options.Hints, "hints", "none", "the scheduler's hints about lifetimes: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
+	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
+	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
+	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: by how much an empty node that is opened early must strand less, in nodes")
+	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: usable free capacity of the open nodes, in nodes, up to which another is opened early")
+	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")
+	f.Float64Var(&p.TimeWeight, "time-weight", p.TimeWeight, "Husk's rule: price of keeping a node open for a pod with a known lifetime")
 	f.Float64Var(&p.GapWeight, "gap-weight", p.GapWeight, "Husk's rule: price of a pod that ends before its node")
-	f.Float64Var(&p.Reserve, "reserve", p.Reserve, "Husk's rule: share of nodes kept empty among the large ones")
+	f.Float64Var(&p.Reserve, "reserve", p.Reserve, "Husk's rule: share of the large nodes that is kept empty")
 	f.IntVar(&p.Looks, "looks", p.Looks, "Husk's rule: how many nodes are compared")
-	f.IntVar(&p.LooksWithLifetime, "looks-with-lifetime", p.LooksWithLifetime, "Husk's rule: how many nodes are compared for a pod of known lifetime")
+	f.IntVar(&p.LooksWithLifetime, "looks-with-lifetime", p.LooksWithLifetime, "Husk's rule: how many nodes are compared for a pod with a known lifetime")
 	return cmd
 }
 
@@ -151,13 +151,13 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 	rows := []struct{ name, value string }{
 		{"policy", r.Policy},
 		{"placed", fmt.Sprint(r.Placed)},
-		{"unplaced", fmt.Sprintf("%d, of which %d fit no node even when empty", r.Unplaced, r.TooLarge)},
+		{"unplaced", fmt.Sprintf("%d, of which %d fit on no node even when it is empty", r.Unplaced, r.TooLarge)},
 		{"nodes used", fmt.Sprintf("%d, at most %d at a time", r.NodesUsed, r.NodesPeak)},
 	}
 	if trace.Timed {
 		rows = append(rows, []struct{ name, value string }{
-			{"while pods arrive", fmt.Sprintf("%.1f nodes in the mean, lower bound %.1f, ratio %.4f", r.NodesMean, r.LowerBound, r.NodesMean/r.LowerBound)},
-			{"until all have gone", fmt.Sprintf("%.1f nodes in the mean, lower bound %.1f, ratio %.4f", r.NodesMeanToEnd, r.LowerBoundToEnd, r.NodesMeanToEnd/r.LowerBoundToEnd)},
+			{"while pods arrive", fmt.Sprintf("%.1f nodes on average, lower bound %.1f, ratio %.4f", r.NodesMean, r.LowerBound, r.NodesMean/r.LowerBound)},
+			{"until all have ended", fmt.Sprintf("%.1f nodes on average, lower bound %.1f, ratio %.4f", r.NodesMeanToEnd, r.LowerBoundToEnd, r.NodesMeanToEnd/r.LowerBoundToEnd)},
 		}...)
 	} else {
 		rows = append(rows, struct{ name, value string }{"lower bound", fmt.Sprintf("%.0f nodes (cpu alone %.0f, memory alone %.0f)", r.LowerBound, r.BoundCPU, r.BoundMemory)})
@@ -165,7 +165,7 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 	rows = append(rows, []struct{ name, value string }{
 		{"free on used nodes", fmt.Sprintf("%d millis, %d MiB", r.StrandedCPU, r.StrandedMemory)},
 		{"placements per second", fmt.Sprintf("%.0f", r.PerSecond)},
-		{"a decision takes", fmt.Sprintf("%.2f µs, the 99th of 100 %.2f µs", r.P50, r.P99)},
+		{"time per decision", fmt.Sprintf("%.2f µs, 99th percentile %.2f µs", r.P50, r.P99)},
 		{"memory", fmt.Sprintf("%.0f MiB", r.MaxRSS)},
 	}...)
 	for _, row := range rows {

@@ -1,9 +1,9 @@
-// Package devtest gives tests the real daemons: one Postgres, one Ceph and one
-// registry per test binary, started when the first test asks.
+// Package devtest gives tests the real daemons: one Postgres, one Ceph and one registry per test
+// binary, started when the first test needs them.
 //
-// Nothing is left behind however the binary ends: the daemons die with it (see
-// package dev), and a shell that waits for the binary's end on a pipe removes
-// the files. Packages that look for leaked goroutines use Main.
+// Nothing is left behind, however the binary ends: the daemons end with it (see package dev), and a
+// shell that waits on a pipe for the end of the binary removes the files. Packages that check for
+// leaked goroutines use Main.
 package devtest
 
 import (
@@ -58,24 +58,23 @@ var (
 	}}
 )
 
-// What PrivateRegistry asks for.
+// The credentials that PrivateRegistry requires.
 const (
 	RegistryUser     = "someone"
 	RegistryPassword = "something"
 )
 
-// Ceph is the binary's cluster. Tests share its pools and so use names of their
-// own.
+// Ceph returns the binary's cluster. Tests share its pools, so each uses its own names.
 func Ceph(t testing.TB) *dev.Stack { t.Helper(); return ceph.get(t) }
 
-// Registry is host:port of the binary's registry.
+// Registry returns host:port of the binary's registry.
 func Registry(t testing.TB) string { t.Helper(); return registry.get(t).RegistryAddr() }
 
-// PrivateRegistry is host:port of a registry that asks for RegistryUser.
+// PrivateRegistry returns host:port of a registry that requires RegistryUser.
 func PrivateRegistry(t testing.TB) string { t.Helper(); return privateRegistry.get(t).RegistryAddr() }
 
-// Main runs the tests of a package, stops what they started and then fails if
-// goroutines are left: func TestMain(m *testing.M) { devtest.Main(m) }.
+// Main runs the tests of a package and stops what they started. It fails if goroutines are left:
+// func TestMain(m *testing.M) { devtest.Main(m) }.
 func Main(m *testing.M) {
 	code := m.Run()
 	for _, s := range []*shared{postgres, ceph, registry, privateRegistry} {
@@ -122,12 +121,12 @@ func (s *shared) start() error {
 	return err
 }
 
-// startReaper starts a shell that removes the directory once we are gone: it
-// reads a pipe whose other end only we hold.
+// startReaper starts a shell that removes the directory after this process has ended: it reads a
+// pipe whose other end only this process holds.
 func (s *shared) startReaper() error {
 	const script = `cat >/dev/null; while ! rm -rf "$0" 2>/dev/null; do sleep 0.1; done`
 	s.reaper = exec.Command("/bin/sh", "-c", script, s.dir)
-	s.reaper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	s.reaper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C does not end it
 	alive, err := s.reaper.StdinPipe()
 	if err != nil {
 		return err

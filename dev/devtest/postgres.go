@@ -14,7 +14,7 @@ import (
 	"husk/dev"
 )
 
-// URL says how a role connects: husk_owner, husk_control, husk_tenant, or
+// URL returns the URL with which a role connects: husk_owner, husk_control, husk_tenant, or
 // postgres for the superuser.
 type URL = func(role string) string
 
@@ -30,16 +30,15 @@ type template struct {
 	err  error
 }
 
-// Postgres makes an empty database, owned by husk_owner, that is dropped when
-// the test ends.
+// Postgres creates an empty database, owned by husk_owner, that is dropped when the test ends.
 func Postgres(t testing.TB) URL {
 	t.Helper()
 	return PostgresFrom(t, "empty", func(context.Context, URL) error { return nil })
 }
 
-// PostgresFrom makes a database as prepare leaves it. Prepare, say all
-// migrations, runs once per binary and name; tests get copies, which take about
-// a tenth of a second. It must close its connections.
+// PostgresFrom creates a database with the content that prepare writes, such as all migrations.
+// prepare runs once per binary and name, and must close its connections. Tests get copies, which
+// take about a tenth of a second.
 func PostgresFrom(t testing.TB, name string, prepare func(context.Context, URL) error) URL {
 	t.Helper()
 	s := postgres.get(t)
@@ -75,11 +74,11 @@ func databaseURL(s *dev.Stack, db string) URL {
 	return func(role string) string {
 		raw := s.PostgresURL(role)
 		if role == "postgres" {
-			raw, _ = s.SuperuserURL(db) // the password was read before
+			raw, _ = s.SuperuserURL(db) // the password has already been read
 		}
 		u, err := url.Parse(raw)
 		if err != nil {
-			panic(err) // we made it
+			panic(err) // the URL is valid, because this package made it
 		}
 		u.Path = "/" + db
 		return u.String()

@@ -8,9 +8,9 @@ import (
 	"husk/guest"
 )
 
-// CopyLines reads a container's output to its end and adds it to the ring line
-// by line; longer ones in pieces of guest.MaxLogLine. A terminal ends lines with
-// a carriage return too, which is none of the log's.
+// CopyLines reads a container's output to its end and adds it to the ring line by line. Longer
+// lines are added in parts of guest.MaxLogLine. A terminal also ends lines with a carriage return,
+// which is not part of the log.
 func CopyLines(out *Ring, stream string, r io.Reader, terminal bool) {
 	buf := make([]byte, guest.MaxLogLine)
 	have := 0

@@ -1,4 +1,5 @@
-// Package logring keeps the latest output of a container, as entries that may be read again and followed.
+// Package logring keeps the latest output of a container, as entries that can be read repeatedly
+// and followed.
 package logring
 
 import (
@@ -9,16 +10,16 @@ import (
 )
 
 const (
-	// ringBytes bounds the output kept per container. It is memory of the pod.
+	// ringBytes limits the output kept per container. It uses the pod's memory.
 	ringBytes = 1 << 20
-	// entryOverhead is what an entry costs beside its bytes.
+	// entryOverhead is the memory of an entry in addition to its bytes.
 	entryOverhead = 96
-	// readBatch bounds what one reader takes at a time.
+	// readBatch limits what one reader takes at a time.
 	readBatch = 1024
 )
 
-// Ring keeps the latest output of a container. Writers never wait: what no
-// reader has fetched in time is dropped, and the gap in the sequence tells so.
+// Ring keeps the latest output of a container. Writers never wait: output that no reader has read
+// in time is dropped, which leaves a gap in the sequence numbers.
 type Ring struct {
 	mu      sync.Mutex
 	entries []guest.LogEntry // entries[i].Seq == first+i
@@ -31,7 +32,7 @@ type Ring struct {
 // New returns an empty ring.
 func New() *Ring { return &Ring{first: 1, changed: make(chan struct{})} }
 
-// Add takes over the entry, which gets the next sequence number.
+// Add adds the entry, which it then owns, with the next sequence number.
 func (r *Ring) Add(e guest.LogEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,7 +50,7 @@ func (r *Ring) Add(e guest.LogEntry) {
 	r.wake()
 }
 
-// Close tells followers that no more will come.
+// Close tells followers that there will be no further entries.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,8 +63,8 @@ func (r *Ring) wake() {
 	r.changed = make(chan struct{})
 }
 
-// read returns some entries behind after; with none, a channel that is closed
-// when there may be some, or nil if there never will.
+// read returns some entries after the given one. If there are none, it returns a channel that is
+// closed when there may be some, or nil if there never will be.
 func (r *Ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,7 +83,7 @@ func (r *Ring) read(after uint64) ([]guest.LogEntry, <-chan struct{}) {
 	return got, nil
 }
 
-// CopyTo hands entries behind after to emit, see guest.Handler.
+// CopyTo passes entries after the given one to emit, see guest.Handler.
 func (r *Ring) CopyTo(ctx context.Context, after uint64, follow bool, emit func([]guest.LogEntry) error) error {
 	for {
 		got, more := r.read(after)

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package netlink speaks the few Conn messages that a pod's machine needs to bring up its interfaces.
+// Package netlink implements the few rtnetlink messages that a pod's machine needs to set up its
+// interfaces.
 package netlink
 
 import (
@@ -12,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn speaks the three rtnetlink messages a pod needs. A netlink library
-// would be a quarter of husk-init.
+// Conn sends the three rtnetlink messages that a pod needs. A netlink library would be a quarter of
+// husk-init.
 type Conn struct {
 	fd  int
 	seq uint32
@@ -31,7 +32,7 @@ func Open() (*Conn, error) {
 // Close closes the socket.
 func (n *Conn) Close() { unix.Close(n.fd) }
 
-// LinkUp brings an interface up and sets its MTU, unless that is 0.
+// LinkUp sets an interface up and sets its MTU, unless that is 0.
 func (n *Conn) LinkUp(index, mtu int) error {
 	msg := bytesOf(&unix.IfInfomsg{Family: unix.AF_UNSPEC, Index: int32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})
 	if mtu > 0 {
@@ -40,21 +41,21 @@ func (n *Conn) LinkUp(index, mtu int) error {
 	return n.do(unix.RTM_NEWLINK, 0, msg)
 }
 
-// AddAddress gives an interface an address.
+// AddAddress adds an address to an interface.
 func (n *Conn) AddAddress(index int, p netip.Prefix) error {
 	ip := p.Addr().AsSlice()
 	msg := bytesOf(&unix.IfAddrmsg{Family: family(p.Addr()), Prefixlen: uint8(p.Bits()), Index: uint32(index)})
 	msg = attr(msg, unix.IFA_LOCAL, ip)
 	msg = attr(msg, unix.IFA_ADDRESS, ip)
 	if p.Addr().Is6() {
-		// The platform gave the address to this pod alone: usable at once.
+		// The address belongs to this pod only, so it can be used at once.
 		msg = attr(msg, unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, unix.IFA_F_NODAD))
 	}
 	return n.do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
 }
 
-// AddDefaultRoute routes everything by a gateway that may lie outside the
-// interface's own subnet.
+// AddDefaultRoute adds a default route through a gateway that may be outside the interface's own
+// subnet.
 func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr) error {
 	msg := bytesOf(&unix.RtMsg{
 		Family: family(gateway), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT,
@@ -81,7 +82,7 @@ func (n *Conn) do(kind, flags uint16, body []byte) error {
 		return err
 	}
 	if size < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(buf[4:]) != unix.NLMSG_ERROR {
-		return fmt.Errorf("unexpected answer from the kernel")
+		return fmt.Errorf("unexpected response from the kernel")
 	}
 	if errno := int32(binary.NativeEndian.Uint32(buf[unix.SizeofNlMsghdr:])); errno != 0 {
 		return unix.Errno(-errno)
@@ -106,7 +107,7 @@ func family(a netip.Addr) uint8 {
 	return unix.AF_INET6
 }
 
-// bytesOf copies a kernel structure as it lies in memory.
+// bytesOf copies a kernel structure as it is in memory.
 func bytesOf[T any](v *T) []byte {
 	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...) //nolint:gosec // v has no pointers
 }

@@ -20,17 +20,16 @@ import (
 	"husk/session"
 )
 
-// kernelFS are file systems of the kernel's that are no part of what one means
-// by copying a directory that they are mounted below.
+// kernelFS are the kernel's file systems. They are not included if a directory above them is
+// copied.
 var kernelFS = map[int64]bool{
 	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true, unix.DEVPTS_SUPER_MAGIC: true, mqueueMagic: true,
 }
 
 const mqueueMagic = 0x19800202
 
-// copyOut sends what is at a path of a container as an archive. It works on a
-// thread that has entered the container, so symbolic links lead where they lead
-// for the container's own processes.
+// copyOut sends a path of a container as an archive. It works on a thread that has entered the
+// container, so symbolic links are resolved as for the container's own processes.
 func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error {
 	k, ok := in.(*child)
 	if !ok {
@@ -38,7 +37,7 @@ func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error 
 	}
 	return asCall(k.inside(func() error {
 		if !path.IsAbs(what.Path) {
-			return &guest.CallError{Code: guest.CodeInvalid, Message: "a path in a container begins with /"}
+			return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
 		}
 		top, err := filepath.EvalSymlinks(what.Path)
 		if err == nil {
@@ -51,7 +50,7 @@ func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error 
 		if err != nil {
 			return nil //nolint:nilerr // the host has gone
 		}
-		go func() { // the client sends nothing; it can only go
+		go func() { // the client sends nothing; this notices that it has gone
 			for {
 				if _, err := conn.Receive(); err != nil {
 					conn.Close()
@@ -103,17 +102,17 @@ type packer struct {
 	conn session.Conn
 	out  *bufio.Writer
 	tar  *tar.Writer
-	code int // 1: something was left out
+	code int // 1: something was omitted
 }
 
-// leaveOut tells the client about what is not in the archive.
+// leaveOut tells the client what the archive omits.
 func (p *packer) leaveOut(file string, why any) error {
 	p.code = 1
-	return p.conn.Send(session.Stderr, fmt.Appendf(nil, "%s is left out: %v\n", file, why))
+	return p.conn.Send(session.Stderr, fmt.Appendf(nil, "%s was skipped: %v\n", file, why))
 }
 
-// add writes a file or a directory with all below it. An error means that the
-// client cannot be reached any more.
+// add writes a file, or a directory with everything below it. An error means that the client cannot
+// be reached any more.
 func (p *packer) add(file, name string, top bool) error {
 	info, err := os.Lstat(file)
 	if err != nil {
@@ -134,11 +133,11 @@ func (p *packer) add(file, name string, top bool) error {
 		}
 		return p.tar.WriteHeader(&h)
 	case !info.IsDir():
-		return p.leaveOut(file, "neither a file, nor a directory, nor a link")
+		return p.leaveOut(file, "it is not a file, directory or link")
 	}
 	var sfs unix.Statfs_t
 	if err := unix.Statfs(file, &sfs); err == nil && kernelFS[sfs.Type] && !top {
-		return p.leaveOut(file, "the kernel's own")
+		return p.leaveOut(file, "it is a kernel file system")
 	}
 	h.Typeflag, h.Name = tar.TypeDir, name+"/"
 	if err := p.tar.WriteHeader(&h); err != nil {
@@ -158,8 +157,8 @@ func (p *packer) add(file, name string, top bool) error {
 	return nil
 }
 
-// addFile writes a file as long as it is now. What a file that shrinks lacks is
-// filled with zeros.
+// addFile writes a file with its current length. If the file shrinks, the rest is filled with
+// zeros.
 func (p *packer) addFile(file string, h tar.Header) error {
 	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -179,7 +178,7 @@ func (p *packer) addFile(file string, h tar.Header) error {
 		return err
 	}
 	if _, reading := errors.AsType[*fs.PathError](err); reading || errors.Is(err, io.EOF) {
-		if e := p.leaveOut(file, fmt.Sprintf("what is behind byte %d: %v", n, err)); e != nil {
+		if e := p.leaveOut(file, fmt.Sprintf("the part after byte %d: %v", n, err)); e != nil {
 			return e
 		}
 		_, err = io.CopyN(p.tar, zeros{}, h.Size-n)
@@ -187,8 +186,8 @@ func (p *packer) addFile(file string, h tar.Header) error {
 	return err
 }
 
-// onlyReader and onlyWriter keep io.Copy from trying what the other side might
-// be able to do, which brings in a lot and helps nothing.
+// onlyReader and onlyWriter hide the other methods from io.Copy, which would link in much code for
+// no benefit.
 type (
 	onlyReader struct{ io.Reader }
 	onlyWriter struct{ io.Writer }
@@ -197,9 +196,8 @@ type (
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// copyIn unpacks an archive in a container. A directory is unpacked into; what
-// is not there yet becomes the archive's first entry. No link in the directory
-// leads out of it.
+// copyIn unpacks an archive in a container. If the path is a directory, it unpacks into it. If it
+// does not exist, it becomes the archive's first entry. No link in the directory leads out of it.
 func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
 	k, ok := in.(*child)
 	if !ok {
@@ -207,7 +205,7 @@ func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept g
 	}
 	return asCall(k.inside(func() error {
 		if !path.IsAbs(where.Path) {
-			return &guest.CallError{Code: guest.CodeInvalid, Message: "a path in a container begins with /"}
+			return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
 		}
 		u := unpacker{keepOwners: where.KeepOwners}
 		if !u.keepOwners {
@@ -244,7 +242,7 @@ func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept g
 			}
 			return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
 		}
-		if _, err := io.Copy(onlyWriter{io.Discard}, from); err != nil { // what stands behind the archive's end
+		if _, err := io.Copy(onlyWriter{io.Discard}, from); err != nil { // what follows the archive's end
 			return nil
 		}
 		session.SendExit(conn, session.Status{Code: u.code})
@@ -252,7 +250,7 @@ func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept g
 	}))
 }
 
-// stdinReader reads what the client sends.
+// stdinReader reads the client's input.
 type stdinReader struct {
 	conn session.Conn
 	rest []byte
@@ -283,7 +281,7 @@ func (r *stdinReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// unpacker writes what an archive has.
+// unpacker writes the entries of an archive.
 type unpacker struct {
 	root       *os.Root
 	rename     string // of the first part of every name
@@ -314,7 +312,7 @@ func (u *unpacker) unpack(r io.Reader, conn session.Conn) error {
 		case tar.TypeDir, tar.TypeReg, tar.TypeSymlink, tar.TypeLink:
 		default:
 			u.code = 1
-			if err := conn.Send(session.Stderr, fmt.Appendf(nil, "%s is left out: neither a file, nor a directory, nor a link\n", h.Name)); err != nil {
+			if err := conn.Send(session.Stderr, fmt.Appendf(nil, "%s was skipped: it is not a file, directory or link\n", h.Name)); err != nil {
 				return err
 			}
 			continue
@@ -348,7 +346,7 @@ func (u *unpacker) entry(name string, h *tar.Header, content io.Reader) error {
 		}
 		return u.root.Lchown(name, uid, gid)
 	case tar.TypeDir:
-		if err := u.root.MkdirAll(name, 0o755); err != nil || name == "." { // what is there already stays as it is
+		if err := u.root.MkdirAll(name, 0o755); err != nil || name == "." { // an existing directory is not changed
 			return err
 		}
 		f, err = u.root.Open(name)
@@ -363,14 +361,14 @@ func (u *unpacker) entry(name string, h *tar.Header, content io.Reader) error {
 		return err
 	}
 	mode := uint32(h.Mode & 0o7777)
-	if err := unix.Fchmod(int(f.Fd()), mode); err != nil { // behind chown, which takes set-user-ID away
+	if err := unix.Fchmod(int(f.Fd()), mode); err != nil { // after chown, which removes set-user-ID
 		return fmt.Errorf("mode of %s: %w", name, err)
 	}
 	return u.root.Chtimes(name, h.ModTime, h.ModTime)
 }
 
-// file writes a file anew, so that who has the old one open keeps it. One that
-// cannot be removed, a mount for instance, is written over.
+// file replaces a file by a new one, so that processes that have the old one open keep it. A file
+// that cannot be removed, such as a mount, is overwritten.
 func (u *unpacker) file(name string, content io.Reader) (*os.File, error) {
 	u.root.Remove(name)
 	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NONBLOCK, 0o600)

@@ -10,8 +10,8 @@ import (
 	"husk/session"
 )
 
-// Attach sends a container's output from now on, over its restarts, until it
-// has ended for good, and its last exit code then; and passes input on.
+// Attach sends a container's output from now on, across its restarts, until it has ended for good,
+// and then its last exit code. It also passes on input.
 func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
 	c, _, err := p.inside(a.Container)
 	if err != nil {
@@ -39,7 +39,7 @@ func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) e
 	defer cancel()
 	go func() {
 		defer cancel()
-		defer conn.Close() // frees who sends to a client that has gone
+		defer conn.Close() // unblocks senders to a client that has gone
 		if a.Stdin && c.StdinOnce && !c.TTY {
 			defer s.endInput()
 		}
@@ -50,29 +50,29 @@ func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) e
 	case !sent: // the client has gone
 		return nil
 	case late:
-		return &guest.CallError{Code: guest.CodeSlow, Message: fmt.Sprintf("the output was not taken for %s, and the container does not wait any longer; attach again, what was missed is in the log", outputHold)}
+		return &guest.CallError{Code: guest.CodeSlow, Message: fmt.Sprintf("the client read no output for %s and was disconnected; attach again and read the missed output in the log", outputHold)}
 	}
 	session.SendExit(conn, p.lastExit(a.Container))
 	return nil
 }
 
-// fits says why a session cannot have of a container what it asks for.
+// fits returns an error if the container does not have what the attach request needs.
 func fits(a guest.Attach, c guest.Container, s *stdio) error {
 	var problem string
 	switch {
 	case a.Stdin && !c.Stdin:
-		problem = "takes no input: it was ordered without stdin"
+		problem = "takes no input, because it was created without stdin"
 	case a.TTY && !c.TTY:
-		problem = "has no terminal: it was ordered without tty"
+		problem = "has no terminal, because it was created without tty"
 	case a.Stdin && s.inputEnded():
-		problem = "takes no more input: it was ordered with stdinOnce, and the first session that wrote to it is over; attach without stdin"
+		problem = "no longer takes input, because it was created with stdinOnce and the first client that wrote to it has detached; attach without stdin"
 	default:
 		return nil
 	}
 	return &guest.CallError{Code: guest.CodeNoInput, Message: fmt.Sprintf("container %s %s", c.Name, problem)}
 }
 
-// takeInput takes what the client sends until the session ends.
+// takeInput receives the client's input until the stream ends.
 func (p *pod) takeInput(conn session.Conn, a guest.Attach, c guest.Container, s *stdio) {
 	for {
 		f, err := conn.Receive()
@@ -100,8 +100,8 @@ func (p *pod) takeInput(conn session.Conn, a guest.Attach, c guest.Container, s 
 	}
 }
 
-// sendOutput sends what a reader gets until there is no more, or it was cut
-// off (late). Not sent: the client has gone.
+// sendOutput sends a reader's output until there is no further, or the reader was disconnected (late).
+// sent is false if the client has gone.
 func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []piece, over <-chan struct{}) (sent, late bool) {
 	for _, p := range backlog {
 		if conn.Send(p.kind, p.bytes) != nil {
@@ -121,7 +121,7 @@ func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []pie
 			late = true
 		case <-over:
 		}
-		for { // what came before
+		for { // the backlog
 			select {
 			case p := <-r.pieces:
 				if conn.Send(p.kind, p.bytes) != nil {

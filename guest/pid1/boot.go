@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where husk-init keeps what belongs to the pod.
+// Where husk-init keeps the pod's files.
 const (
 	stateDir   = "/run/husk"
 	imagesDir  = stateDir + "/images"  // a squashfs per image disk
@@ -33,10 +33,10 @@ type fsMount struct {
 
 const noExec = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// mountKernel mounts what loading modules and finding the console needs.
+// mountKernel mounts what is needed to load modules and find the console.
 func mountKernel() {
-	// pivot_root refuses to move the initial ramfs away. A bind mount of it on
-	// top of itself is a root like any other, so containers can pivot.
+	// pivot_root cannot move the initial ramfs. A bind mount of it on top of itself is a normal
+	// root, so containers can pivot.
 	must("mkdir /mnt", os.MkdirAll("/mnt", 0o755))
 	must("bind root", unix.Mount("/", "/mnt", "", unix.MS_BIND, ""))
 	must("chdir /mnt", unix.Chdir("/mnt"))
@@ -58,11 +58,10 @@ func mountRest() {
 	for _, dir := range []string{imagesDir, volumesDir, scratchDir, rootDir} {
 		must("mkdir", os.MkdirAll(dir, 0o755))
 	}
-	// When the pod runs out of memory, the kernel must look for a culprit
-	// among the containers.
+	// If the pod runs out of memory, the kernel must choose a process of a container.
 	must("oom score", os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0))
 	if err := os.WriteFile(filepath.Join(cgroupDir, "cgroup.subtree_control"), []byte("+memory +pids +cpu"), 0); err != nil {
-		warn("cgroup controllers: %v", err) // then an OOM kill is not recognised as one
+		warn("cgroup controllers: %v", err) // without it, an OOM kill is not recognized as such
 	}
 }
 
@@ -73,13 +72,12 @@ func mountAll(mounts []fsMount) {
 	}
 }
 
-// consoleWait is how long a virtio console may take to appear after its driver
-// was loaded.
+// consoleWait is how long a virtio console may take to appear after its driver was loaded.
 const consoleWait = time.Second
 
-// openConsole makes the console standard input, output and error. The kernel
-// has done so already if the console's driver is built in; that of virtio has
-// just been loaded and registers its ports a little later.
+// openConsole makes the console standard input, output and error. If the console's driver is built
+// in, the kernel has already done so. The virtio driver has just been loaded and registers its
+// ports a little later.
 func openConsole() {
 	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
 	cmdline, _ := os.ReadFile("/proc/cmdline")
@@ -109,19 +107,17 @@ func must(what string, err error) {
 	}
 }
 
-// Lists of modules in the initramfs, one path per line in the order of loading.
-// The early ones are what the channel and the console need; the others are
-// loaded while the host is still being greeted.
+// Lists of modules in the initramfs, one path per line, in the order of loading. The channel and
+// the console need the early ones. The others are loaded during the handshake with the host.
 const (
 	earlyModules = "/modules/early"
 	lateModules  = "/modules/late"
-	// What mounting volumes takes; a pod without any saves the time.
+	// The modules for mounting volumes. A pod without volumes saves the time to load them.
 	volumeModules = "/modules/volume"
 )
 
-// loadModules loads the modules of a list. A kernel may have all of them built
-// in, then there is no list; one that cannot be loaded is missed, if at all, by
-// whoever needs it, who has the better message.
+// loadModules loads the modules of a list. There is no list if the kernel has all of them built in.
+// An error is not reported here: whatever needs a missing module reports a better one.
 func loadModules(list string) {
 	b, err := os.ReadFile(list)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,6 +143,6 @@ func loadModule(path string) error {
 	if err := unix.FinitModule(fd, "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	os.Remove(path) // the kernel has its copy; this one is memory of the pod
+	os.Remove(path) // the kernel has its copy; the file uses the pod's memory
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup holds the processes of one run of a container. It sets no limits: the
-// VM is the limit. It tells OOM kills, and kills everything at once.
+// cgroup contains the processes of one run of a container. It sets no limits, because the VM is the
+// limit. It is used to recognize OOM kills, and to kill all processes at once.
 type cgroup struct{ name, dir string }
 
 func newCgroup(name string) (cgroup, error) {
@@ -29,7 +29,7 @@ func (c cgroup) kill() {
 	os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0)
 }
 
-// oomKills counts processes that the kernel killed for want of memory.
+// oomKills counts processes that the kernel killed because memory was insufficient.
 func (c cgroup) oomKills() int {
 	b, err := os.ReadFile(filepath.Join(c.dir, "memory.events"))
 	if err != nil {
@@ -44,11 +44,10 @@ func (c cgroup) oomKills() int {
 	return 0
 }
 
-// remove waits a moment for the kernel to forget the last process. An empty
-// group that stays costs a little memory and nothing else.
+// remove waits a moment until the kernel has removed the last process. An empty group that remains
+// only costs a little memory.
 func (c cgroup) remove() {
-	// Commands beside the container's own have groups in it; what they left
-	// behind is dead by now.
+	// Exec commands have groups inside it. Their processes have ended by now.
 	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
 		inner, _ := filepath.Glob(filepath.Join(c.dir, "exec.*"))
 		for _, dir := range inner {
@@ -61,8 +60,8 @@ func (c cgroup) remove() {
 	}
 }
 
-// removeIfEmpty removes the group unless processes were left behind in it;
-// then it goes with the container's.
+// removeIfEmpty removes the group unless it still has processes. Then it is removed with the
+// container's group.
 func (c cgroup) removeIfEmpty() {
 	for wait := time.Millisecond; wait < 10*time.Millisecond; wait *= 2 {
 		if os.Remove(c.dir) == nil {

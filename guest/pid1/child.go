@@ -19,18 +19,18 @@ import (
 	"husk/guest"
 )
 
-// ChildName is argv[0] of husk-init on its way to become a container.
+// ChildName is argv[0] of husk-init before it becomes a container.
 const ChildName = "husk-container"
 
-// Descriptors the child finds open beside the standard ones.
+// Descriptors that are open in the child in addition to the standard ones.
 const (
 	configFD  = 3
 	failureFD = 4
-	// terminalFD is where a container with a terminal hands over its other end.
+	// terminalFD is where a container with a terminal sends its other end.
 	terminalFD = 5
 )
 
-// Resource limits of containers; root may raise the soft one.
+// Resource limits of containers; root may raise the soft limit.
 const (
 	softFiles = 65536
 	hardFiles = 1 << 20
@@ -38,24 +38,23 @@ const (
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// childConfig is what PID 1 tells the child.
+// childConfig is the configuration that PID 1 passes to the child.
 type childConfig struct {
 	Container guest.Container
 	Etc       []guest.File
 	Hostname  string
 	Image     string          // where the image is mounted
-	Scratch   string          // directory for what the container writes
-	Writable  map[string]bool // volumes that may be written
+	Scratch   string          // directory for the container's writable layer
+	Writable  map[string]bool // volumes that are writable
 }
 
-// RunChild becomes the container that PID 1 describes. It runs in new mount,
-// PID, UTS and IPC namespaces and returns only by exec or by exiting after it
-// has reported why.
+// RunChild becomes the container that PID 1 describes. It runs in new mount, PID, UTS and IPC
+// namespaces. It returns only by exec, or by exiting after it has reported the error.
 func RunChild() { runAs(become) }
 
-// runAs does f in a process that is to become another.
+// runAs runs f in a process that will execute another program.
 func runAs(f func() error) {
-	// Namespaces, capabilities and exec are a thread's own affair.
+	// Namespaces, capabilities and exec belong to a thread.
 	runtime.LockOSThread()
 	unix.CloseOnExec(configFD)
 	unix.CloseOnExec(failureFD)
@@ -80,7 +79,7 @@ func become() error {
 		return err
 	}
 	unix.Umask(0o022)
-	// Before the container's own root, which may be anything.
+	// Before the root changes, because the container's files can be anything.
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
 		return err
 	}
@@ -110,8 +109,8 @@ func workingDir(c *guest.Container) string {
 	return c.WorkingDir
 }
 
-// environment is env with the last of equal names winning, and what every
-// container may expect to find.
+// environment returns env with the last of equal names, and with the variables that every container
+// can expect.
 func environment(env []string, hostname, home string) []string {
 	all := append([]string{defaultPath, "HOSTNAME=" + hostname, "HOME=" + home}, env...)
 	at := map[string]int{}
@@ -128,7 +127,7 @@ func environment(env []string, hostname, home string) []string {
 	return out
 }
 
-// execute looks up the command as the container's user would, and becomes it.
+// execute looks up the command as the container's user would, and executes it.
 func execute(args, env []string) error {
 	path, err := lookPath(args[0], env)
 	if err != nil {

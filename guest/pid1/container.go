@@ -19,7 +19,7 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 		var ended exit
 		switch {
 		case failed != nil && first:
-			// Spec and image cannot change: it can never start.
+			// Spec and image cannot change, so it can never start.
 			p.abort(c.Name, failed)
 			return
 		case failed != nil:
@@ -36,13 +36,12 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 	}
 }
 
-// restarts says whether the policy wants another run after this one.
+// restarts reports whether the policy requires another run after this one.
 func restarts(policy string, ended exit) bool {
 	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && ended.code != 0
 }
 
-// begin starts a run and publishes it; without error and process the pod is
-// being stopped.
+// begin starts a run and publishes it. Without a process and an error, the pod is being stopped.
 func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError) {
 	select {
 	case <-p.stop:
@@ -50,7 +49,7 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 	default:
 	}
 	signal, err := guest.ParseSignal(c.StopSignal)
-	if err != nil { // validated before
+	if err != nil { // already validated
 		return nil, &startError{Code: 126, Message: err.Error()}
 	}
 	proc, failed := p.machine.launch(c, p.stdio[c.Name])
@@ -72,8 +71,8 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 		p.running[c.Name] = &run{process: proc, stopSignal: signal}
 		select {
 		case <-p.stop:
-			// It came to life after the others were told to end. It has done
-			// nothing yet, and most likely no handler for its signal either.
+			// It started after the others were told to end. It has done nothing yet, and probably
+			// has no signal handler yet.
 			proc.kill()
 		default:
 		}
@@ -99,15 +98,15 @@ func (p *pod) ended(i int, name string, e exit) {
 	})
 }
 
-// rest waits for the next restart. False: there will be none. The container is
-// then exited, as it was before.
+// rest waits for the next restart. It returns false if there will be none; the container is then
+// exited again, as before.
 func (p *pod) rest(i int, d time.Duration) bool {
 	var before guest.ContainerStatus
 	p.update(func() {
 		s := &p.status.Containers[i]
 		before = *s
 		s.State, s.NextRestartAt = guest.StateWaiting, time.Now().Add(d)
-		// The reason of a start error stays visible while it is retried.
+		// The reason of a start error stays visible while the start is retried.
 		if s.Reason != guest.ReasonStartError {
 			s.Reason = guest.ReasonBackOff
 		}
@@ -123,7 +122,7 @@ func (p *pod) rest(i int, d time.Duration) bool {
 	}
 }
 
-// abort fails the pod because a container can never start, and ends the others.
+// abort fails the pod because a container can never start, and ends the other containers.
 func (p *pod) abort(name string, e *startError) {
 	p.update(func() {
 		if !p.stopping {
@@ -148,7 +147,7 @@ func newBackoff(b guest.Backoff) *backoff {
 	}
 }
 
-// delay is how long to wait after a run that lasted ran.
+// delay returns how long to wait after a run of the given duration.
 func (b *backoff) delay(ran time.Duration) time.Duration {
 	if b.next == 0 || ran >= b.reset {
 		b.next = b.base

@@ -17,15 +17,13 @@ import (
 )
 
 const (
-	// diskWait is how long a disk that the spec names may take to appear.
+	// diskWait is how long a disk of the spec may take to appear.
 	diskWait = 30 * time.Second
-	// unmountWait is how long the kernel may take to let go of a volume after
-	// its last user has gone.
+	// unmountWait is how long the kernel may take to release a volume after its last user has gone.
 	unmountWait = 10 * time.Second
 )
 
-// findDisk waits for the virtio disk with this serial and returns its name
-// below /dev.
+// findDisk waits for the virtio disk with this serial and returns its name in /dev.
 func findDisk(ctx context.Context, serial string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
 	defer cancel()
@@ -60,11 +58,11 @@ func mountImage(ctx context.Context, serial string) error {
 	return nil
 }
 
-// mountedVolume is a volume that must be unmounted before the power goes.
+// mountedVolume is a volume that must be unmounted before the machine powers off.
 type mountedVolume struct{ name, dev string }
 
-// mountVolume mounts a volume; a file system that was not unmounted recovers
-// by its journal. One that is attached read-only cannot write its journal back.
+// mountVolume mounts a volume. A file system that was not unmounted recovers from its journal,
+// unless it is attached read-only: then the journal cannot be written back.
 func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
 	dev, err := findDisk(ctx, v.Serial)
 	if err != nil {
@@ -84,14 +82,14 @@ func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
 	return mountedVolume{name: v.Name, dev: dev}, nil
 }
 
-// unmount detaches the volume and waits until its file system is closed, which
-// is later if a mount namespace is still being torn down.
+// unmount detaches the volume and waits until its file system is closed. That takes longer while a
+// mount namespace is still being destroyed.
 func (v mountedVolume) unmount() error {
 	target := filepath.Join(volumesDir, v.name)
 	deadline := time.Now().Add(unmountWait)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		err := unix.Unmount(target, 0)
-		if err == nil || errors.Is(err, unix.EINVAL) { // EINVAL: unmounted in an earlier round
+		if err == nil || errors.Is(err, unix.EINVAL) { // EINVAL: already unmounted
 			if _, err = os.Stat("/sys/fs/ext4/" + v.dev); errors.Is(err, os.ErrNotExist) {
 				return nil
 			}

@@ -21,19 +21,17 @@ import (
 )
 
 const (
-	// hangupGrace is how long a command whose client has gone may take to end
-	// after SIGHUP.
+	// hangupGrace is how long a command may take to end after SIGHUP when its client has gone.
 	hangupGrace = 5 * time.Second
-	// stuckInput is how long a command may leave its input alone before its
-	// client is looked for: behind input that nobody takes, the end of the
-	// session cannot be seen.
+	// stuckInput is how long a command may leave its input unread until husk-init checks whether
+	// its client is still there. Behind unread input, the end of the stream cannot be noticed.
 	stuckInput = 10 * time.Second
-	// outputPause is how long output may pause after the command has ended,
-	// held open by what it left behind, until it counts as over.
+	// outputPause is how long output may pause after the command has ended, if processes that it
+	// started keep it open. Then the output counts as complete.
 	outputPause = 100 * time.Millisecond
 )
 
-// job is a command that runs beside a container's own.
+// job is a command that runs in addition to a container's own process.
 type job struct {
 	pid    int
 	died   <-chan unix.WaitStatus
@@ -62,7 +60,7 @@ func (l *linux) exec(c guest.Container, in process, e guest.Exec, accept guest.A
 	return j.serve(conn)
 }
 
-// asCall tells the host why a command did not start.
+// asCall converts the reason why a command did not start to a CallError.
 func asCall(err error) error {
 	var start *startError
 	switch {
@@ -70,15 +68,14 @@ func asCall(err error) error {
 		return &guest.CallError{Code: guest.CodeNoCommand, Message: start.Message}
 	case errors.As(err, &start):
 		return &guest.CallError{Code: guest.CodeNotExecutable, Message: start.Message}
-	case errors.Is(err, unix.ESRCH): // it has ended in this moment
+	case errors.Is(err, unix.ESRCH): // it has just ended
 		return &guest.CallError{Code: guest.CodeNotRunning, Message: "the container has ended"}
 	default:
 		return err
 	}
 }
 
-// startJob starts a command in a container and returns once it runs, or has
-// failed to.
+// startJob starts a command in a container and returns once it runs or has failed to start.
 func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err error) {
 	l.mu.Lock()
 	l.runs++
@@ -110,7 +107,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 		return nil, err
 	}
 	defer failure.Close()
-	// The pipe closes without a word when exec succeeds.
+	// The pipe closes without data if exec succeeds.
 	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
 	if err == nil && len(report) == 0 {
 		return j, nil
@@ -125,8 +122,8 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	return nil, err
 }
 
-// forkJob forks the command's process into the container and returns the pipe
-// on which it reports why it cannot go on.
+// forkJob forks the command's process into the container and returns the pipe on which it reports
+// errors.
 func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *os.File, err error) {
 	var theirs []*os.File // standard input, output and error, configuration, failure
 	defer func() {
@@ -186,7 +183,7 @@ func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *
 	return failure, nil
 }
 
-// pipes connects a command without a terminal, and returns its ends.
+// pipes connects a command without a terminal, and returns the command's ends.
 func (j *job) pipes(input bool) (theirs []*os.File, err error) {
 	defer func() {
 		if err != nil {
@@ -215,8 +212,8 @@ func (j *job) pipes(input bool) (theirs []*os.File, err error) {
 	return theirs, nil
 }
 
-// terminal makes a terminal of the container's own and returns the command's
-// end. It runs inside the container.
+// terminal makes a terminal in the container and returns the command's end. It runs inside the
+// container.
 func (j *job) terminal(size session.Size) (slave *os.File, err error) {
 	if j.tty, slave, err = openTerminal(); err != nil {
 		return nil, err
@@ -226,13 +223,13 @@ func (j *job) terminal(size session.Size) (slave *os.File, err error) {
 	return slave, nil
 }
 
-// serve connects a running command with its session until it has ended.
+// serve connects a running command with its exec session until the command has ended.
 func (j *job) serve(conn session.Conn) error {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
 		j.input(conn)
-		conn.Close() // frees who sends to a client that has gone
+		conn.Close() // unblocks senders to a client that has gone
 	}()
 	copied := make(chan struct{}, len(j.output))
 	for kind, f := range j.output {
@@ -250,7 +247,7 @@ func (j *job) serve(conn session.Conn) error {
 	}
 	j.ended.Store(true)
 	for _, f := range j.output {
-		f.SetReadDeadline(time.Now().Add(outputPause)) // wakes who waits for more
+		f.SetReadDeadline(time.Now().Add(outputPause)) // wakes readers that wait for more
 	}
 	for range j.output {
 		<-copied
@@ -278,7 +275,7 @@ func (j *job) hangUp() {
 	}
 }
 
-// input takes what the client sends until the session ends.
+// input receives the client's input until the session ends.
 func (j *job) input(conn session.Conn) {
 	for {
 		f, err := conn.Receive()
@@ -292,9 +289,9 @@ func (j *job) input(conn session.Conn) {
 			}
 		case session.EOF:
 			if j.tty != nil {
-				j.write(conn, []byte{4}) // as a terminal says it: Ctrl-D
+				j.write(conn, []byte{4}) // Ctrl-D, the end of input of a terminal
 			} else if j.stdin != nil {
-				j.stdin.Close() // what still comes is dropped
+				j.stdin.Close() // further input is dropped
 			}
 		case session.Resize:
 			if size, err := session.ParseSize(f.Payload); err == nil {
@@ -310,7 +307,7 @@ func (j *job) input(conn session.Conn) {
 	}
 }
 
-// write passes input on. False: the client has gone meanwhile.
+// write passes input on. It returns false if the client has gone.
 func (j *job) write(conn session.Conn, p []byte) bool {
 	if j.tty != nil {
 		return feed(conn, j.tty, p)
@@ -318,8 +315,8 @@ func (j *job) write(conn session.Conn, p []byte) bool {
 	return feed(conn, j.stdin, p)
 }
 
-// feed writes input into a pipe or a terminal, if there is one. What nobody
-// wants any more is dropped. False: the client has gone meanwhile.
+// feed writes input to a pipe or a terminal, if there is one. It drops input that is no longer
+// read. It returns false if the client has gone.
 func feed(conn session.Conn, to *os.File, p []byte) bool {
 	for to != nil && len(p) > 0 {
 		to.SetWriteDeadline(time.Now().Add(stuckInput))
@@ -336,8 +333,8 @@ func feed(conn session.Conn, to *os.File, p []byte) bool {
 	return true
 }
 
-// copyOutput sends output until it ends. A client that takes nothing stops it,
-// and with it the command that writes.
+// copyOutput sends output until it ends. A client that reads nothing blocks it, and with it the
+// command.
 func (j *job) copyOutput(conn session.Conn, kind session.Kind, f *os.File) {
 	buf := make([]byte, session.Chunk)
 	for {
@@ -351,7 +348,7 @@ func (j *job) copyOutput(conn session.Conn, kind session.Kind, f *os.File) {
 		if errors.Is(err, os.ErrDeadlineExceeded) && !j.ended.Load() {
 			continue
 		}
-		if err != nil { // of a terminal that nobody has open any more too
+		if err != nil { // also if a terminal is no longer open anywhere
 			return
 		}
 	}

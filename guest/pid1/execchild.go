@@ -13,12 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExecName is argv[0] of husk-init on its way to become a command in a
-// container that runs.
+// ExecName is argv[0] of husk-init before it becomes a command in a running container.
 const ExecName = "husk-exec"
 
-// RunExec becomes the command that PID 1 describes. It was forked into the
-// container and returns only by exec or by exiting after it has reported why.
+// RunExec becomes the command that PID 1 describes. It was forked into the container, and returns
+// only by exec, or by exiting after it has reported the error.
 func RunExec() { runAs(becomeCommand) }
 
 func becomeCommand() error {
@@ -37,8 +36,8 @@ func becomeCommand() error {
 	return becomeProcess(&config)
 }
 
-// becomeProcess takes on the container's user, limits, rights and directory,
-// and then its command.
+// becomeProcess switches to the container's user, limits, capabilities and directory, and then
+// executes its command.
 func becomeProcess(config *childConfig) error {
 	c := &config.Container
 	who, err := lookUpUser(c.User)
@@ -58,7 +57,7 @@ func becomeProcess(config *childConfig) error {
 	return execute(c.Args, env)
 }
 
-// lookUpUser finds a user in the files of the container that it runs in.
+// lookUpUser finds a user in the files of the container in which it runs.
 func lookUpUser(name string) (*user.ExecUser, error) {
 	who, err := user.GetExecUserPath(name, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
 	if err != nil {
@@ -67,20 +66,19 @@ func lookUpUser(name string) (*user.ExecUser, error) {
 	return who, nil
 }
 
-// containerSpaces are the namespaces that a container has for itself.
+// containerSpaces are the namespaces that each container has of its own.
 const containerSpaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
 
-// inside runs f on a thread that has entered the container: its root is the
-// container's, so no path of the tenant leads out of it, and what f forks is
-// born there. The thread is thrown away afterwards. f must not start
-// goroutines that touch files.
+// inside runs f on a thread that has entered the container. The thread's root is the container's,
+// so no path of the tenant leads out of it, and f's child processes start there. The thread ends
+// afterwards. f must not start goroutines that use files.
 func (k *child) inside(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: a thread that has entered ends with its goroutine.
+		// Never unlocked, so the thread that has entered ends with its goroutine.
 		runtime.LockOSThread()
 		done <- func() error {
-			// Threads share root and working directory until they say otherwise.
+			// Threads share root and working directory until they unshare them.
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
 				return fmt.Errorf("enter the container: %w", err)
 			}

@@ -15,11 +15,11 @@ import (
 	"husk/session"
 )
 
-// connectWait is how long a program in the pod may take to accept.
+// connectWait is how long a program in the pod may take to accept a connection.
 const connectWait = 5 * time.Second
 
-// forward connects a session with a port of the pod. Containers share the
-// pod's network, and so does husk-init. (Package net would bring its resolver.)
+// forward connects a stream to a port of the pod. Containers share the pod's network, and so does
+// husk-init. (Package net would add its resolver.)
 func (l *linux) forward(network *guest.Network, port int, accept guest.Accept) error {
 	if port < 1 || port > 65535 {
 		return &guest.CallError{Code: guest.CodeInvalid, Message: fmt.Sprintf("port %d: want 1 to 65535", port)}
@@ -83,7 +83,7 @@ func connect(to unix.Sockaddr) (int, error) {
 	return fd, nil
 }
 
-// bridge copies both ways until both have ended, or one has broken.
+// bridge copies both ways until both directions have ended or one has failed.
 func bridge(conn session.Conn, f *os.File) {
 	sent := make(chan struct{})
 	go func() { // client to pod
@@ -120,15 +120,15 @@ func bridge(conn session.Conn, f *os.File) {
 			<-sent
 			break
 		}
-		if err != nil { // broken, by either
+		if err != nil { // an error of either side
 			break
 		}
 	}
 	session.SendExit(conn, session.Status{})
 }
 
-// writeAll passes on what the client sends, and looks for the client while
-// nobody takes it.
+// writeAll passes on the client's data, and checks whether the client is still there while the
+// program does not read.
 func writeAll(conn session.Conn, f *os.File, p []byte) bool {
 	for len(p) > 0 {
 		f.SetWriteDeadline(time.Now().Add(stuckInput))

@@ -23,11 +23,11 @@ import (
 	"husk/guest/logring"
 )
 
-// outputWait is how long a container's output may stay open after its last
-// process: only one who has passed the pipe on to another container needs it.
+// outputWait is how long a container's output may stay open after its last process has ended. That
+// only happens if the pipe was passed to another container.
 const outputWait = 2 * time.Second
 
-// linux is the machine that is really there.
+// linux is the real machine.
 type linux struct {
 	reap    *reaper
 	modules chan struct{} // closed when the late modules are loaded
@@ -53,8 +53,8 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
 	}
-	// What containers write to their root is memory of the pod: half of it,
-	// so that a full disk is an error of its own and not the OOM killer.
+	// What containers write to their root uses the pod's memory. It is limited to half of it, so
+	// that a full disk is a separate error and does not trigger the OOM killer.
 	if err := unix.Mount("tmpfs", scratchDir, "tmpfs", unix.MS_NODEV, "mode=0755,size=50%"); err != nil {
 		return fmt.Errorf("scratch space: %w", err)
 	}
@@ -95,20 +95,20 @@ func (l *linux) launch(c guest.Container, io *stdio) (process, *startError) {
 // child is a running container.
 type child struct {
 	pid     int
-	entry   sync.RWMutex // of pidFD, so that nobody enters what another descriptor has become
-	pidFD   int          // -1: not started, or over
+	entry   sync.RWMutex // protects pidFD, so that nothing enters a different process that reuses the descriptor
+	pidFD   int          // -1: not started, or ended
 	died    <-chan unix.WaitStatus
 	group   cgroup
 	scratch string
 	stdio   *stdio
 	input   runIO
-	slave   *os.File // of a terminal, held open; nil without one
+	slave   *os.File // of a terminal, kept open; nil without one
 	outputs []*os.File
 	over    atomic.Bool // no process is left
 	copying *sync.WaitGroup
 }
 
-// fork starts a container and returns once its command runs, or has failed to.
+// fork starts a container and returns once its command runs or has failed to start.
 func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	l.mu.Lock()
 	l.runs++
@@ -121,7 +121,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	if c.TTY {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
 	}
-	// Every run begins with the image as it is.
+	// Every run begins with the unchanged image.
 	config := childConfig{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
 		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
@@ -140,7 +140,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 		return nil, err
 	}
 	defer failure.Close()
-	// The pipe closes without a word when exec succeeds.
+	// The pipe closes without data if exec succeeds.
 	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
 	if err == nil && len(report) == 0 {
 		streams.begin(&k.input)
@@ -157,10 +157,9 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	return nil, err
 }
 
-// clone starts the child in its namespaces and returns the pipe on which it
-// reports why it cannot go on.
+// clone starts the child in its namespaces and returns the pipe on which it reports errors.
 func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
-	var theirs []*os.File // as the child finds them: standard streams, configuration, failure, terminal
+	var theirs []*os.File // in the child's order: standard streams, configuration, failure, terminal
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
@@ -223,7 +222,7 @@ func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
 		k.copyOutput(stream, k.outputs[i], false)
 	}
 	if terminal != nil {
-		theirs[len(theirs)-1].Close() // so that the child's end is the only one
+		theirs[len(theirs)-1].Close() // so that only the child holds its end
 		if err := k.useTerminal(terminal, config.Container.Stdin); err != nil {
 			k.group.kill()
 			<-k.died
@@ -233,7 +232,7 @@ func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
 	return failure, nil
 }
 
-// streams makes the standard streams of a child, and returns its ends.
+// streams makes the standard streams of a child, and returns the child's ends.
 func (k *child) streams(c guest.Container) (theirs []*os.File, err error) {
 	defer func() {
 		if err != nil {
@@ -253,7 +252,7 @@ func (k *child) streams(c guest.Container) (theirs []*os.File, err error) {
 	}
 	theirs = []*os.File{in}
 	for range 2 {
-		if c.TTY { // which it will have instead of these
+		if c.TTY { // it will have a terminal instead
 			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 			if err != nil {
 				return theirs, err
@@ -291,7 +290,7 @@ func (k *child) copyOutput(stream string, f *os.File, terminal bool) {
 	})
 }
 
-// socketPair is one on which descriptors are passed.
+// socketPair returns a pair of sockets for passing descriptors.
 func socketPair() (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -322,7 +321,7 @@ func (k *child) kill()          { k.group.kill() }
 
 func (k *child) wait() exit {
 	ws := <-k.died
-	k.group.kill() // the kernel has done so already, with the PID namespace
+	k.group.kill() // the kernel has already done so with the PID namespace
 	k.stdio.end(&k.input)
 	k.drain()
 	e := exit{code: ws.ExitStatus()}
@@ -330,21 +329,20 @@ func (k *child) wait() exit {
 		e.signal = int(ws.Signal())
 		e.code = 128 + e.signal
 	}
-	// A shell reports a killed child by the same number.
+	// A shell reports a killed child with the same number.
 	e.oomKilled = e.code == 128+int(unix.SIGKILL) && k.group.oomKills() > 0
 	k.cleanUp()
 	return e
 }
 
-// drain waits for the container's output to end. Nothing of it is lost because
-// of somebody who is attached and slow.
+// drain waits for the container's output to end. A slow attached client does not cause any loss.
 func (k *child) drain() {
 	k.over.Store(true)
 	if k.slave != nil {
 		k.slave.Close()
 	}
 	for _, f := range k.outputs {
-		f.SetReadDeadline(time.Now().Add(outputWait)) // wakes who waits for more
+		f.SetReadDeadline(time.Now().Add(outputWait)) // wakes readers that wait for more
 	}
 	k.copying.Wait()
 }

@@ -8,21 +8,20 @@ import (
 	"husk/guest"
 )
 
-// machine is what a pod's life needs from the VM under it. Tests put a fake in
-// its place.
+// machine is what a pod's lifecycle needs from its VM. Tests replace it.
 type machine interface {
 	// prepare sets up hostname, network, image disks and volumes.
 	prepare(ctx context.Context, spec guest.Spec) error
 	// launch starts a container. An error means that its command did not run.
 	launch(c guest.Container, io *stdio) (process, *startError)
-	// The sessions, in a container that runs; see guest.Handler.
+	// The streams, in a running container; see guest.Handler.
 	exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error
 	forward(network *guest.Network, port int, accept guest.Accept) error
 	copyOut(in process, what guest.Copy, accept guest.Accept) error
 	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
-	// stats tells what the machine and the running containers use.
+	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
-	// release syncs and unmounts the volumes. No container runs any more.
+	// release syncs and unmounts the volumes. No container runs at that time.
 	release() error
 	// powerOff does not return on a real machine.
 	powerOff()
@@ -32,8 +31,7 @@ type machine interface {
 type process interface {
 	signal(sig int)
 	kill() // the whole container, at once
-	// wait returns when every process has ended and all output is in the ring.
-	// It is called once.
+	// wait returns when every process has ended and all output is in the ring. It is called once.
 	wait() exit
 }
 

@@ -15,19 +15,18 @@ import (
 	"husk/guest"
 )
 
-// Main runs PID 1 and does not return. Whatever it cannot do without ends in a
-// panic: the kernel's command line makes that the end of the VM, and the
-// console holds the reason.
+// Main runs PID 1 and does not return. Fatal errors are panics: the kernel's command line makes a
+// panic end the VM, and the console has the reason.
 func Main() {
 	if os.Getpid() != 1 {
-		// It would mount over whatever system this is.
-		fmt.Fprintln(os.Stderr, "husk-init: this is the first process of a pod's machine; it does nothing elsewhere")
+		// Elsewhere it would mount over the running system.
+		fmt.Fprintln(os.Stderr, "husk-init: this program only runs as the first process of a pod's virtual machine")
 		os.Exit(1)
 	}
-	// The first thread stays as it is: others enter containers, see enter.go,
-	// and end; this one cannot end.
+	// The first thread stays unchanged: other threads enter containers (see execchild.go) and end, and
+	// this one cannot end.
 	runtime.LockOSThread()
-	// The heap is a few hundred kilobytes and the pod pays for it.
+	// The heap is a few hundred kilobytes and uses the pod's memory.
 	debug.SetGCPercent(50)
 	mountKernel()
 	loadModules(earlyModules)
@@ -51,7 +50,7 @@ func Main() {
 	select {}
 }
 
-// bootTime is the time since the kernel started.
+// bootTime returns the time since the kernel started.
 func bootTime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
@@ -68,7 +67,7 @@ func bootID() string {
 	return string(b[:36])
 }
 
-// warn tells the console about what the pod can live without.
+// warn prints a warning about something that the pod can run without.
 func warn(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "husk-init: "+format+"\n", args...)
 }

@@ -16,14 +16,14 @@ import (
 	"husk/guest/netlink"
 )
 
-// setUpNetwork brings up loopback and the pod's card, if it has one.
+// setUpNetwork sets up the loopback interface and the pod's card, if it has one.
 func setUpNetwork(ctx context.Context, n *guest.Network) error {
 	nl, err := netlink.Open()
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
 	defer nl.Close()
-	if err := nl.LinkUp(1, 0); err != nil { // lo is always the first
+	if err := nl.LinkUp(1, 0); err != nil { // lo is always the first interface
 		return fmt.Errorf("network: loopback: %w", err)
 	}
 	if n == nil {
@@ -71,7 +71,7 @@ func findCard(ctx context.Context, mac string) (int, error) {
 	}
 }
 
-// etcFiles are the files that tell a container about the pod's network.
+// etcFiles are the files that describe the pod's network to a container.
 func etcFiles(spec guest.Spec) []guest.File {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	if n := spec.Network; n != nil {

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// abortGrace is what the other containers get to end in when the pod has
-	// failed because one of them can never start.
+	// abortGrace is the grace period of the other containers when the pod has failed because one of
+	// them can never start.
 	abortGrace = 10 * time.Second
-	// lastWord is how long a stopped guest waits for a host to read the final
-	// status before it powers off.
+	// lastWord is how long a stopped guest waits for a host to read the final status before it
+	// powers off.
 	lastWord = 3 * time.Second
-	// lastBytes is what the answer to the host gets to leave the VM after the
-	// host has said that it has read the status.
+	// lastBytes is the time for the last response to leave the VM after the host has confirmed that
+	// it has read the status.
 	lastBytes = 50 * time.Millisecond
 )
 
-// pod is the one pod of this boot. It implements guest.Handler.
+// pod is the only pod of this boot. It implements guest.Handler.
 type pod struct {
 	machine machine
 	hello   func() guest.Hello
@@ -37,7 +37,7 @@ type pod struct {
 	canonical []byte        // the spec; nil until started
 	spec      guest.Spec
 	stdio     map[string]*stdio
-	running   map[string]*run // by container, while one runs
+	running   map[string]*run // by container, while it runs
 	stopping  bool
 	stop      chan struct{} // closed when no container may be started any more
 	killTimer *time.Timer
@@ -84,7 +84,7 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	defer p.mu.Unlock()
 	if p.canonical != nil {
 		if !bytes.Equal(p.canonical, canonical) {
-			return guest.Status{}, &guest.CallError{Code: guest.CodeConflict, Message: "another spec was started in this boot"}
+			return guest.Status{}, &guest.CallError{Code: guest.CodeConflict, Message: "another spec was already started in this boot"}
 		}
 		return p.snapshot(), nil
 	}
@@ -102,8 +102,8 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	return p.snapshot(), nil
 }
 
-// live is the pod's whole life: prepare, then watch every container until it
-// has ended for good.
+// live runs the pod: it prepares the machine, then supervises every container until it has ended
+// for good.
 func (p *pod) live(spec guest.Spec) {
 	defer close(p.idle)
 	defer func() {
@@ -148,7 +148,7 @@ func (p *pod) live(spec guest.Spec) {
 	})
 }
 
-// outcome is the phase of a pod whose containers have all ended for good.
+// outcome returns the phase of a pod whose containers have all ended for good.
 func outcome(containers []guest.ContainerStatus) string {
 	for _, c := range containers {
 		if c.State != guest.StateExited || c.ExitCode != 0 {
@@ -158,7 +158,7 @@ func outcome(containers []guest.ContainerStatus) string {
 	return guest.PhaseSucceeded
 }
 
-// update changes the status and tells who waits for it.
+// update changes the status and notifies those that wait for it.
 func (p *pod) update(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,7 +216,7 @@ func (p *pod) Logs(ctx context.Context, container string, after uint64, follow b
 	return s.log.CopyTo(ctx, after, follow, emit)
 }
 
-// Stop ends everything in the background, with a status to the last.
+// Stop ends everything in the background. The status stays available until the end.
 func (p *pod) Stop(grace time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,8 +235,8 @@ func (p *pod) Stop(grace time.Duration) error {
 	return nil
 }
 
-// endContainers signals what runs, lets nothing start again, and kills what is
-// left after grace. Called again, it can only shorten the grace. p.mu is held.
+// endContainers signals the running containers, prevents starts, and kills what is left after
+// grace. Another call can only shorten the grace. p.mu is held.
 func (p *pod) endContainers(grace time.Duration) {
 	at := time.Now().Add(grace)
 	select {

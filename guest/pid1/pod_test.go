@@ -188,7 +188,7 @@ func TestAFirstStartErrorFailsThePod(t *testing.T) {
 		}
 		for _, c := range s.Containers {
 			if c.State == guest.StateRunning {
-				t.Errorf("%s still runs", c.Name)
+				t.Errorf("%s is still running", c.Name)
 			}
 		}
 		if c := s.Containers[2]; c.Reason != guest.ReasonStartError || c.ExitCode != 127 {

@@ -17,8 +17,8 @@ import (
 // port is the guest's end of the channel, see guest.Port.
 type port struct{ *os.File }
 
-// openPort waits for the channel's device. It appears shortly after its driver
-// was loaded, or never in a VM that was started only to see how fast it boots.
+// openPort waits for the channel's device. It appears shortly after its driver was loaded, or never
+// in a VM that was only started to measure its boot time.
 func openPort() *port {
 	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
 		dev, err := findPort()
@@ -49,8 +49,8 @@ func findPort() (string, error) {
 	return "", os.ErrNotExist
 }
 
-// WaitHost waits until a host is connected. The device is polled only when the
-// kernel says that something has happened to it.
+// WaitHost waits until a host is connected. It polls the device only when the kernel reports an
+// event on it.
 func (p *port) WaitHost() error {
 	conn, err := p.SyscallConn()
 	if err != nil {

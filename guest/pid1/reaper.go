@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper is the only one in PID 1 that waits for processes: its own children
-// and the orphans that every Linux process bequeaths to PID 1.
+// reaper waits for all child processes in PID 1: its own children, and the orphans that Linux
+// reparents to PID 1. Nothing else may wait for them.
 type reaper struct {
 	mu   sync.Mutex
 	wait map[int]chan<- unix.WaitStatus
@@ -48,7 +48,7 @@ func (r *reaper) collect() {
 	}
 }
 
-// start forks and registers the child before it can be collected.
+// start forks a child and registers it before it can be reaped.
 func (r *reaper) start(fork func() (int, error)) (int, <-chan unix.WaitStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 	"husk/guest"
 )
 
-// buildRoot assembles the container's root file system in this process's own
-// mount namespace and makes it the root. Paths of the tenant are touched only
-// after that, when no symbolic link can lead out of it any more.
+// buildRoot assembles the container's root file system in this process's own mount namespace and
+// makes it the root. It uses the tenant's paths only after that, when no symbolic link can lead out
+// of it.
 func buildRoot(config *childConfig) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
@@ -32,13 +32,13 @@ func buildRoot(config *childConfig) error {
 	if err := pivot(rootDir); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	// The image may have symbolic links in place of these, to files that
-	// exist on the machine it was built on.
+	// The image may contain symbolic links with these names, to files that exist on the machine on
+	// which it was built.
 	for _, f := range config.Etc {
 		os.Remove(f.Path)
 	}
-	// Before anything is mounted: a file goes into the container's own layer
-	// and neither into a volume nor into the kernel's file systems.
+	// Before anything is mounted: a file is written to the container's own layer, and not to a
+	// volume or the kernel's file systems.
 	for _, f := range append(config.Etc, config.Container.Files...) {
 		if err := writeFile(f); err != nil {
 			return &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
@@ -62,7 +62,7 @@ func mountOverlay(image, scratch string) error {
 			return err
 		}
 	}
-	var root unix.Stat_t // the upper directory's owner and mode are the root's
+	var root unix.Stat_t // the root has the owner and mode of the upper directory
 	if err := unix.Stat(image, &root); err != nil {
 		return err
 	}
@@ -75,12 +75,12 @@ func mountOverlay(image, scratch string) error {
 	return unix.Mount("overlay", rootDir, "overlay", 0, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
 }
 
-// pivot makes dir the root and lets go of the old one.
+// pivot makes dir the root and unmounts the old one.
 func pivot(dir string) error {
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
-	// With the same directory twice the old root lies on top of the new one.
+	// With the same directory twice, the old root is mounted on top of the new one.
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot: %w", err)
 	}
@@ -104,7 +104,7 @@ func writeFile(f guest.File) error {
 	}
 	defer out.Close()
 	if info, err := out.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("exists and is no regular file"))
+		return errors.Join(err, errors.New("exists and is not a regular file"))
 	}
 	if _, err := out.Write(f.Content); err != nil {
 		return err
@@ -116,7 +116,7 @@ func writeFile(f guest.File) error {
 }
 
 func mountSystem() error {
-	// A cgroup namespace begins at the group one is in.
+	// A cgroup namespace begins at the current group.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("cgroup namespace: %w", err)
 	}
@@ -156,14 +156,13 @@ func mountSystem() error {
 	return nil
 }
 
-// tree is a part of a volume that is not mounted anywhere yet.
+// tree is a part of a volume that is not mounted yet.
 type tree struct {
 	fd    int
 	isDir bool
 }
 
-// openVolumes takes hold of what the container mounts while the volumes are
-// still in sight.
+// openVolumes opens what the container mounts while the volumes are still visible.
 func openVolumes(config *childConfig) ([]tree, error) {
 	var trees []tree
 	for _, m := range config.Container.Mounts {
@@ -205,8 +204,8 @@ func openVolume(m guest.Mount, writable bool) (tree, error) {
 	return t, nil
 }
 
-// openSubPath opens a path inside a volume, resolved as if the volume were the
-// root: no link in it leads elsewhere. Missing directories are made.
+// openSubPath opens a path inside a volume. The path is resolved as if the volume were the root, so
+// no link in it leads elsewhere. Missing directories are created.
 func openSubPath(root int, sub string, writable bool) (int, error) {
 	inside := func(p string) (int, error) {
 		return unix.Openat2(root, p, &unix.OpenHow{
@@ -234,7 +233,7 @@ func openSubPath(root int, sub string, writable bool) (int, error) {
 	return inside(at)
 }
 
-// attach mounts the tree, making the place for it if there is none.
+// attach mounts the tree, and creates the mount point if it is missing.
 func (t tree) attach(target string) error {
 	if err := os.MkdirAll(path.Dir(target), 0o755); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"husk/guest"
 )
 
-// inside finds a container that runs now.
+// inside returns a running container.
 func (p *pod) inside(name string) (guest.Container, process, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -20,7 +20,7 @@ func (p *pod) inside(name string) (guest.Container, process, error) {
 		if r := p.running[name]; r != nil && !p.stopping {
 			return c, r.process, nil
 		}
-		return c, nil, &guest.CallError{Code: guest.CodeNotRunning, Message: fmt.Sprintf("container %s does not run now", name)}
+		return c, nil, &guest.CallError{Code: guest.CodeNotRunning, Message: fmt.Sprintf("container %s is not running", name)}
 	}
 	return guest.Container{}, nil, &guest.CallError{Code: guest.CodeNotFound, Message: fmt.Sprintf("no container %q", name)}
 }

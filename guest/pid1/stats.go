@@ -20,7 +20,7 @@ const sectorBytes = 512
 // microsPerTick: /proc/stat counts in hundredths of a second.
 const microsPerTick = 10_000
 
-// stats reads the kernel's own counters. What is missing is zero.
+// stats reads the kernel's own counters. Missing counters are zero.
 func (l *linux) stats(running map[string]process) guest.Stats {
 	s := guest.Stats{At: time.Now()}
 	s.Pod = guest.PodStats{CPUs: runtime.NumCPU(), CPUMicros: cpuMicros(readText("/proc/stat"))}
@@ -56,7 +56,7 @@ func (l *linux) stats(running map[string]process) guest.Stats {
 	return s
 }
 
-// netDevice is the pod's one network card.
+// netDevice returns the pod's only network card.
 func (l *linux) netDevice() string {
 	cards, _ := filepath.Glob("/sys/class/net/e*")
 	if len(cards) == 0 {
@@ -73,7 +73,7 @@ func (c cgroup) stats(name string) guest.ContainerStats {
 	}
 }
 
-// cpuMicros adds up what /proc/stat says of all processors, waiting aside.
+// cpuMicros adds up the time of all processors in /proc/stat, except idle and iowait.
 func cpuMicros(stat string) uint64 {
 	line, _, _ := strings.Cut(stat, "\n")
 	f := strings.Fields(line) // cpu user nice system idle iowait irq softirq steal guest guest_nice
@@ -99,7 +99,7 @@ func pressure(of string) *int {
 	return &n
 }
 
-// fields reads lines of a name and a number.
+// fields reads lines that consist of a name and a number.
 func fields(text, colon string) map[string]uint64 {
 	all := map[string]uint64{}
 	for line := range strings.Lines(text) {

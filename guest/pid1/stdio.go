@@ -19,64 +19,64 @@ import (
 )
 
 const (
-	// backlogBytes bounds the output that is kept as it came, for those who
-	// attach later. It is memory of the pod.
+	// backlogBytes limits the recent output that is kept for clients that attach later. It uses the
+	// pod's memory.
 	backlogBytes = 64 << 10
-	// backlogPiece bounds what is kept in one piece, in bytes.
+	// backlogPiece limits one piece of the backlog, in bytes.
 	backlogPiece = 4 << 10
-	// readerPieces bounds the pieces of output that wait for one who is
-	// attached, beside what is on its way in the channel.
+	// readerPieces limits the pieces of output that wait for one attached client, in addition to
+	// what is in the channel.
 	readerPieces = 16
-	// outputHold is how long one who is attached and takes nothing holds up a
-	// container; then it is cut off.
+	// outputHold is how long an attached client that reads nothing can block a container. Then it
+	// is disconnected.
 	outputHold = 10 * time.Second
 )
 
-// stdio is what there is of a container's standard streams over its runs: the
-// log, who is attached, and where input goes.
+// stdio is a container's standard streams across its runs: the log, the attached clients, and the
+// target of input.
 //
-// Output goes to the log and to everyone who is attached, and waits for them.
-// Whoever takes nothing for outputHold is cut off: a container goes on whatever
-// happens on somebody's screen, and nobody who reads misses anything.
+// Output goes to the log and to every attached client, and waits for them. A client that reads
+// nothing for outputHold is disconnected. So a container is not blocked by a client, and a client
+// that reads misses nothing.
 type stdio struct {
 	log *logring.Ring
 
 	mu      sync.Mutex
 	readers []*reader
-	backlog []piece // copies of its own; at most backlogBytes
+	backlog []piece // copies; at most backlogBytes
 	kept    int
 	lost    uint64        // bytes before the backlog
 	run     *runIO        // nil between runs
-	size    session.Size  // of the terminal, as it was last asked for
+	size    session.Size  // the last requested size of the terminal
 	changed chan struct{} // closed and replaced when run changes
-	over    chan struct{} // closed when there will be no more runs
+	over    chan struct{} // closed when no further run will come
 }
 
 // runIO is the input of one run.
 type runIO struct {
 	input *os.File // nil: none
 	tty   *os.File // nil: no terminal
-	ended bool     // no input any more
+	ended bool     // the input has ended
 }
 
-// piece is some output. Its bytes are never changed, except in the backlog.
+// piece is some output. Its bytes never change, except in the backlog.
 type piece struct {
 	kind  session.Kind
 	bytes []byte
 }
 
-// reader is one who is attached.
+// reader is one attached client.
 type reader struct {
 	pieces chan piece
-	gone   chan struct{} // closed by the one who reads
-	late   chan struct{} // closed when it was cut off
+	gone   chan struct{} // closed by the client
+	late   chan struct{} // closed when it was disconnected for being slow
 }
 
 func newStdio() *stdio {
 	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// close tells that no more runs will come, and no more output.
+// close says that no further run and no output will come.
 func (s *stdio) close() {
 	s.log.Close()
 	s.mu.Lock()
@@ -88,8 +88,8 @@ func (s *stdio) close() {
 	}
 }
 
-// join makes one more who is attached. What was put out before is the backlog,
-// with a note if that is not all; everything behind it comes as pieces.
+// join adds an attached client. It returns the backlog, with a note if that is not all previous
+// output; later output is sent as pieces.
 func (s *stdio) join() (*reader, []piece) {
 	r := &reader{pieces: make(chan piece, readerPieces), gone: make(chan struct{}), late: make(chan struct{})}
 	s.mu.Lock()
@@ -97,7 +97,7 @@ func (s *stdio) join() (*reader, []piece) {
 	s.readers = append(s.readers, r)
 	before := make([]piece, 0, len(s.backlog)+1)
 	if s.lost > 0 {
-		before = append(before, piece{session.Stderr, fmt.Appendf(nil, "[the %d bytes before this are in the log only]\r\n", s.lost)})
+		before = append(before, piece{session.Stderr, fmt.Appendf(nil, "[%d earlier bytes are only in the log]\r\n", s.lost)})
 	}
 	for _, p := range s.backlog {
 		before = append(before, piece{p.kind, bytes.Clone(p.bytes)})
@@ -105,7 +105,7 @@ func (s *stdio) join() (*reader, []piece) {
 	return r, before
 }
 
-// leave is called once by everyone who has joined.
+// leave must be called once after every join.
 func (s *stdio) leave(r *reader) {
 	close(r.gone)
 	s.drop(r)
@@ -117,8 +117,7 @@ func (s *stdio) drop(r *reader) {
 	s.readers = slices.DeleteFunc(s.readers, func(other *reader) bool { return other == r })
 }
 
-// spread hands output to everyone who is attached, and waits for them for hold
-// at the most.
+// spread passes output to every attached client, and waits for them for at most hold.
 func (s *stdio) spread(kind session.Kind, p []byte, hold time.Duration) {
 	s.mu.Lock()
 	s.keep(kind, p)
@@ -143,10 +142,10 @@ func (s *stdio) spread(kind session.Kind, p []byte, hold time.Duration) {
 		case r.pieces <- out:
 		case <-r.gone:
 		case <-patience.C:
-			patience.Reset(0) // nobody else gets more time
+			patience.Reset(0) // the other clients get no extra time
 			s.drop(r)
 			select {
-			case <-r.late: // by the other stream
+			case <-r.late: // disconnected by the other stream
 			default:
 				close(r.late)
 			}
@@ -184,7 +183,7 @@ func (s *stdio) begin(run *runIO) {
 	s.wake()
 }
 
-// end disconnects it. Whoever writes stops.
+// end disconnects the input of a run. Writers stop.
 func (s *stdio) end(run *runIO) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +199,7 @@ func (s *stdio) wake() {
 	s.changed = make(chan struct{})
 }
 
-// endInput ends a pipe. The input of a terminal is the terminal, and never ends.
+// endInput closes an input pipe. The input of a terminal is the terminal and never ends.
 func (r *runIO) endInput() {
 	r.ended = true
 	if r.input != nil && r.input != r.tty {
@@ -208,7 +207,7 @@ func (r *runIO) endInput() {
 	}
 }
 
-// endInput ends the input of the run of the moment.
+// endInput ends the input of the current run.
 func (s *stdio) endInput() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,16 +216,15 @@ func (s *stdio) endInput() {
 	}
 }
 
-// inputEnded tells whether the run of the moment takes no more input.
+// inputEnded reports whether the current run no longer takes input.
 func (s *stdio) inputEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.run != nil && s.run.ended
 }
 
-// write passes input on to the run of the moment, and waits for the next one
-// where there is none. What a container does not want any more is dropped.
-// False: the client has gone meanwhile.
+// write passes input to the current run, or waits for the next one. It drops input that a container
+// no longer reads. It returns false if the client has gone.
 func (s *stdio) write(conn session.Conn, p []byte) bool {
 	for {
 		s.mu.Lock()
@@ -254,9 +252,8 @@ func (s *stdio) write(conn session.Conn, p []byte) bool {
 	}
 }
 
-// resize makes the terminal as large as somebody's screen; the last one who
-// asks has it. A program that is shown on a new screen of the same size is told
-// all the same, so that it draws itself.
+// resize sets the size of the terminal; the last request wins. With redraw, the program is notified
+// even if the size is the same, so that it redraws itself.
 func (s *stdio) resize(size session.Size, redraw bool) {
 	if size.Cols == 0 || size.Rows == 0 {
 		return
@@ -272,7 +269,7 @@ func (s *stdio) resize(size session.Size, redraw bool) {
 	}
 }
 
-// setSize makes a terminal so large, if there is one and a size.
+// setSize sets a terminal's size, if there is a terminal and a size.
 func setSize(tty *os.File, s session.Size) {
 	if tty == nil || s.Cols == 0 || s.Rows == 0 {
 		return
@@ -284,22 +281,20 @@ func setSize(tty *os.File, s session.Size) {
 	}
 }
 
-// streamKinds are the frames in which the streams of the log go to those who
-// are attached.
+// streamKinds maps the streams of the log to the frames for attached clients.
 var streamKinds = map[string]session.Kind{guest.Stdout: session.Stdout, guest.Stderr: session.Stderr}
 
-// lastOutput is how much a container may have put out before its end that is
-// still to be read, in bytes: as much as a pipe may hold.
+// lastOutput is how many bytes may be read after a container's end: as much as a pipe can hold.
 const lastOutput = 1 << 20
 
-// output is what copyLines reads of a container: everything goes to those who
-// are attached first.
+// output is what copyLines reads from a container. Everything is passed to the attached clients
+// first.
 type output struct {
 	k    *child
 	f    *os.File
 	to   *stdio
 	name string // of the stream
-	late int    // bytes that came after the container's end
+	late int    // bytes that arrived after the container's end
 }
 
 func (o *output) Read(p []byte) (int, error) {
@@ -312,7 +307,7 @@ func (o *output) Read(p []byte) (int, error) {
 	if n > 0 {
 		o.to.spread(streamKinds[o.name], p[:n], hold)
 	}
-	// Who has passed its pipe on to another container may write for ever.
+	// If the pipe was passed to another container, its output might never end.
 	if o.k.over.Load() {
 		if o.late += n; o.late >= lastOutput && err == nil {
 			err = io.EOF

@@ -21,7 +21,7 @@ import (
 	"husk/session"
 )
 
-// drained is what waits for a reader.
+// drained returns what waits for a reader.
 func drained(r *reader) string {
 	var b strings.Builder
 	for {
@@ -69,16 +69,16 @@ func TestOneWhoTakesNothingHoldsUpAContainerForAWhileOnly(t *testing.T) {
 			fmt.Fprintf(&want, "line %d\n", i)
 		}
 		if held := time.Since(began); held != outputHold {
-			t.Errorf("two who take nothing hold it up for %v; want %v for both", held, outputHold)
+			t.Errorf("two clients that read nothing block it for %v, want %v for both", held, outputHold)
 		}
 		s.close()
 		reading.Wait()
 		if heard.String() != want.String() || wasCut(awake) {
-			t.Errorf("who reads gets %q", heard.String())
+			t.Errorf("a client that reads gets %q", heard.String())
 		}
 		for _, r := range []*reader{slow, slower} {
 			if got := drained(r); !wasCut(r) || !strings.HasPrefix(want.String(), got) || strings.Count(got, "\n") != readerPieces {
-				t.Errorf("who does not is cut off: %v, behind %q", wasCut(r), got)
+				t.Errorf("a client that does not read is disconnected: %v, after %q", wasCut(r), got)
 			}
 		}
 	})
@@ -101,7 +101,7 @@ func TestOneWhoReadsSlowlyIsWaitedFor(t *testing.T) {
 			heard += len((<-r.pieces).bytes)
 		}
 		if heard != 3*readerPieces || wasCut(r) {
-			t.Errorf("it gets %d of %d and is cut off: %v", heard, 3*readerPieces, wasCut(r))
+			t.Errorf("it gets %d of %d and is disconnected: %v", heard, 3*readerPieces, wasCut(r))
 		}
 	})
 }
@@ -119,12 +119,13 @@ func TestOneWhoLeavesHoldsUpNothing(t *testing.T) {
 			s.spread(session.Stdout, []byte("x"), outputHold)
 		}
 		if held := time.Since(began); held != time.Second {
-			t.Errorf("held up for %v", held)
+			t.Errorf("blocked for %v", held)
 		}
 	})
 }
 
-// Whenever one joins, backlog and what comes then are all output without a gap, or its end as far as it is kept.
+// Whenever a client joins, the backlog and the later output are all output without a gap, or its
+// end as far as it is kept.
 func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -140,7 +141,7 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 			total := 0
 			for i, p := range before {
 				var lost int
-				if n, _ := fmt.Sscanf(string(p.bytes), "[the %d bytes before", &lost); i == 0 && n == 1 {
+				if n, _ := fmt.Sscanf(string(p.bytes), "[%d earlier bytes", &lost); i == 0 && n == 1 {
 					noted = lost
 					continue
 				}
@@ -148,7 +149,7 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 				total += len(p.bytes)
 			}
 			if total > backlogBytes || total < min(len(all), backlogBytes-backlogPiece) {
-				t.Fatalf("%d bytes are kept of %d", total, len(all))
+				t.Fatalf("the backlog has %d bytes of %d", total, len(all))
 			}
 		}
 		for i, n := range sizes {
@@ -158,7 +159,7 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 			out := bytes.Repeat([]byte{byte('a' + i%26)}, n)
 			all = append(all, out...)
 			s.spread([]session.Kind{session.Stdout, session.Stderr}[n%2], out, 0)
-			clear(out) // the caller's buffer is used again
+			clear(out) // the caller's buffer is reused
 			if r != nil {
 				got = append(got, drained(r)...)
 			}
@@ -167,12 +168,12 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 			join()
 		}
 		if !bytes.HasSuffix(all, got) || len(all)-len(got) != noted {
-			t.Fatalf("%d bytes are not the end of %d, of which %d are said to be missing", len(got), len(all), noted)
+			t.Fatalf("%d bytes are not the end of %d; the note says that %d are missing", len(got), len(all), noted)
 		}
 	})
 }
 
-// ends makes a session; near is the guest's end.
+// ends makes a stream; near is the guest's end.
 func ends(t *testing.T) (near, far session.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
@@ -203,32 +204,32 @@ func TestInputWaitsForARunAndEndsWithIt(t *testing.T) {
 	if _, err := io.ReadFull(r, buf); err != nil || string(buf) != "early" || !<-wrote {
 		t.Fatalf("the run reads %q, %v", buf, err)
 	}
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // more than a pipe holds
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // more than a pipe can hold
 	write(big)
 	if got, err := io.ReadAll(io.LimitReader(r, int64(len(big)))); err != nil || !bytes.Equal(got, big) || !<-wrote {
 		t.Fatalf("%d bytes of %d arrive: %v", len(got), len(big), err)
 	}
-	write(big) // which nobody reads to its end
+	write(big) // only partly read
 	if _, err := io.ReadFull(r, buf); err != nil {
 		t.Fatal(err)
 	}
 	s.end(run)
 	if !<-wrote {
-		t.Error("the session is over with the run")
+		t.Error("the stream ended with the run")
 	}
 	run, r = begin()
 	s.endInput()
 	if !s.inputEnded() || !s.write(near, []byte("too late")) {
-		t.Error("input goes on behind its end")
+		t.Error("input continues after its end")
 	}
 	if got, err := io.ReadAll(r); err != nil || len(got) != 0 {
-		t.Errorf("the run reads %q, %v behind the end", got, err)
+		t.Errorf("the run reads %q, %v after the end", got, err)
 	}
 	s.end(run)
 	write([]byte("for nobody"))
 	s.close()
 	if !<-wrote {
-		t.Error("input that nobody will ever take ends the session")
+		t.Error("input that is never read ends the stream")
 	}
 }
 
@@ -238,14 +239,14 @@ func TestInputThatNobodyTakesDoesNotHideThatItsClientHasGone(t *testing.T) {
 		near, far := ends(t)
 		wrote := make(chan bool)
 		go func() { wrote <- s.write(near, []byte("x")) }()
-		for range 3 { // signs of life
+		for range 3 { // keepalives
 			if f, err := far.Receive(); err != nil || f.Kind != session.Stdout || len(f.Payload) != 0 {
 				t.Fatalf("%+v, %v", f, err)
 			}
 		}
 		_ = far.Close()
 		if <-wrote {
-			t.Error("it goes on")
+			t.Error("it continues")
 		}
 	})
 }
@@ -276,24 +277,24 @@ func TestAnAttachedSessionSaysWhyItEnds(t *testing.T) {
 		leaves, leavesEnds := begin(guest.Attach{})
 		_ = leaves.Close()
 		if err := <-leavesEnds; err != nil {
-			t.Errorf("one who leaves: %v", err)
+			t.Errorf("a client that leaves: %v", err)
 		}
 		asleep := s.readers[1]
-		for range readerPieces + 2 { // one is on its way
+		for range readerPieces + 2 { // one is in the channel
 			s.spread(session.Stdout, []byte("x"), outputHold)
 			hear(awake, session.Stdout, "x")
 		}
 		if !wasCut(asleep) || len(s.readers) != 1 {
-			t.Errorf("one who sleeps is cut off: %v, and there are %d", wasCut(asleep), len(s.readers))
+			t.Errorf("a client that reads nothing is disconnected: %v, and there are %d clients", wasCut(asleep), len(s.readers))
 		}
 		go p.Stop(time.Minute)
 		hear(awake, session.Exit, `{"code":4,"signal":1}`)
 		if err := <-awakeEnds; err != nil {
-			t.Errorf("one who has heard all: %v", err)
+			t.Errorf("a client that has read everything: %v", err)
 		}
 		select {
 		case err := <-asleepEnds:
-			t.Errorf("one who sleeps is woken: %v", err)
+			t.Errorf("a client that read nothing continues: %v", err)
 		default:
 		}
 		<-m.off

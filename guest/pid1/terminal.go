@@ -10,11 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a terminal of the container's own. It runs inside the
-// container.
+// openTerminal makes a terminal in the container. It runs inside the container.
 func openTerminal() (master, slave *os.File, err error) {
-	// What is at /dev/ptmx is the tenant's. What is no terminal does not
-	// understand what follows.
+	// The tenant controls what is at /dev/ptmx. If it is not a terminal, the following calls fail.
 	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, nil, err
@@ -40,8 +38,8 @@ func openPeer(master int) (*os.File, error) {
 	return os.NewFile(slave, "terminal"), nil
 }
 
-// takeTerminal makes a terminal of the container's own, has this process use
-// it, and hands its other end to PID 1.
+// takeTerminal makes a terminal in the container, makes it this process's terminal, and passes its
+// other end to PID 1.
 func takeTerminal() error {
 	master, slave, err := openTerminal()
 	if err != nil {
@@ -66,15 +64,14 @@ func takeTerminal() error {
 		failed = unix.Sendmsg(terminalFD, []byte{0}, unix.UnixRights(int(fd)), nil, 0)
 	})
 	if err := errors.Join(err, failed, unix.Close(terminalFD)); err != nil {
-		return fmt.Errorf("hand over the terminal: %w", err)
+		return fmt.Errorf("send the terminal: %w", err)
 	}
 	return nil
 }
 
-// receiveTerminal waits for the terminal of a container that starts: its
-// master, and its slave, which is held open so that the terminal does not end
-// when the container closes it for a while. Both are nil if the container has
-// failed before; it says why elsewhere.
+// receiveTerminal waits for the terminal of a starting container. It returns its master, and its
+// slave, which is kept open so that the terminal does not end if the container closes it for a
+// while. Both are nil if the container failed before; that error is reported elsewhere.
 func receiveTerminal(from *os.File) (master, slave *os.File, err error) {
 	var one [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
@@ -84,7 +81,7 @@ func receiveTerminal(from *os.File) (master, slave *os.File, err error) {
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(messages) != 1 {
-		return nil, nil, errors.Join(err, errors.New("a terminal without rights"))
+		return nil, nil, errors.Join(err, errors.New("no descriptor in the message"))
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {

@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilities is what root in a container may do: Docker's default set
-// without CAP_MKNOD, since a device node made for a volume's disk would reach
-// around the file system that is mounted from it. Set-user-ID programs work as
-// usual (no_new_privs is not set): the wall around the tenant is the VM.
+// capabilities are those of root in a container: Docker's default set without CAP_MKNOD, because a
+// device node for a volume's disk would bypass the file system that is mounted from it. Set-user-ID
+// programs work as usual (no_new_privs is not set), because the VM is the isolation boundary of the
+// tenant.
 var capabilities = []uintptr{
 	unix.CAP_AUDIT_WRITE, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL,
 	unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW, unix.CAP_SETFCAP, unix.CAP_SETGID, unix.CAP_SETPCAP,
 	unix.CAP_SETUID, unix.CAP_SYS_CHROOT,
 }
 
-// becomeUser takes on the container's identity for good. The bounding set
-// decides what root gets at exec; another user gets nothing.
+// becomeUser switches to the container's identity permanently. The bounding set determines what
+// root gets at exec; other users get nothing.
 func becomeUser(who *user.ExecUser) error {
-	// Like a terminal, the output belongs to who writes to it, and an input to
-	// who reads it: programs reopen them as /dev/stdout and /dev/stdin.
+	// As with a terminal, the container's user owns its output and its input: programs reopen them
+	// as /dev/stdout and /dev/stdin.
 	own := []int{1, 2}
 	var in unix.Stat_t
-	if err := unix.Fstat(0, &in); err == nil && in.Mode&unix.S_IFMT == unix.S_IFIFO { // and not /dev/null
+	if err := unix.Fstat(0, &in); err == nil && in.Mode&unix.S_IFMT == unix.S_IFIFO { // not /dev/null
 		own = append(own, 0)
 	}
 	for _, fd := range own {

@@ -1,5 +1,5 @@
-// Command mkinitramfs builds the initramfs of a pod's VM from husk-init and the
-// modules of an installed kernel.
+// Command mkinitramfs builds the initramfs of a pod's VM from husk-init and the modules of an
+// installed kernel.
 package main
 
 import (
@@ -13,10 +13,10 @@ import (
 )
 
 func main() {
-	version := flag.String("kernel-version", "auto", "kernel whose modules to take; auto: the newest installed cloud kernel")
-	init := flag.String("init", "bin/husk-init", "static program to become /init")
+	version := flag.String("kernel-version", "auto", "version of the kernel whose modules to use; auto: the newest installed cloud kernel")
+	init := flag.String("init", "bin/husk-init", "static program to use as /init")
 	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")
-	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself, if anywhere")
+	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself; empty: do not copy it")
 	flag.Parse()
 	if err := run(*version, *init, *out, *vmlinuz); err != nil {
 		fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
@@ -48,8 +48,7 @@ func run(version, init, out, vmlinuz string) error {
 	})
 }
 
-// replace writes a file so that nobody ever sees a part of it. QEMU runs as
-// another user and must be able to read it.
+// replace writes a file atomically. QEMU runs as another user and must be able to read it.
 func replace(name string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err

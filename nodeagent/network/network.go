@@ -1,7 +1,9 @@
-// Package network connects pods on one node: a bridge per tenant network, and nftables rules that hold each tap to its own MAC and
-// IP address, keep networks apart, and let pods reach outside through masquerading. netlink and nftables only, no shelling out.
+// Package network connects the pods on one node. It has a bridge per tenant network. Its nftables
+// rules restrict each tap to its own MAC and IP address, separate the networks, and let pods reach
+// outside through masquerading. It uses netlink and nftables directly and runs no commands.
 //
-// The rules are a function of the ports that are attached: every change writes both tables anew in one atomic batch.
+// The rules are a function of the attached ports: every change rewrites both tables in one atomic
+// batch.
 package network
 
 import (
@@ -18,25 +20,25 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Names of what is ours on a node. Interface names have at most 15 characters.
+// Names of Husk's own objects on a node. Interface names have at most 15 characters.
 const (
 	bridgePrefix = "hkb"
 	tapPrefix    = "hkt"
 	tableName    = "husk"
 )
 
-// Port is a pod's place in a network.
+// Port is a pod's interface in a network.
 type Port struct {
 	PodID, NetworkID uuid.UUID
-	Address          netip.Prefix // the pod's, with the network's length
+	Address          netip.Prefix // the pod's, with the network's prefix length
 	Gateway          netip.Addr   // the bridge's own address
 	MAC              net.HardwareAddr
 }
 
-// Bridge is the name of the port's bridge.
+// Bridge returns the name of the port's bridge.
 func (p Port) Bridge() string { return bridgePrefix + shortID(p.NetworkID) }
 
-// Tap is the name of the port's tap device. libvirt makes and removes it.
+// Tap returns the name of the port's tap device. libvirt creates and removes it.
 func (p Port) Tap() string { return tapPrefix + shortID(p.PodID) }
 
 func (p Port) equal(o Port) bool {
@@ -54,10 +56,12 @@ type Network struct {
 	ports map[uuid.UUID]Port
 }
 
-// vxlanOverhead is kept free in the pods' MTU, so that a network can span nodes later without changing its pods (RFC 7348).
+// vxlanOverhead is subtracted from the pods' MTU, so that a network can span nodes later without
+// changing its pods (RFC 7348).
 const vxlanOverhead = 50
 
-// New prepares the node: forwarding is switched on. Rules and bridges of an agent before this one stay until it is known what runs.
+// New prepares the node: it enables forwarding. Rules and bridges of a previous agent stay until it
+// is known what runs.
 func New(podRange netip.Prefix) (*Network, error) {
 	mtu, err := uplinkMTU()
 	if err != nil {
@@ -65,15 +69,16 @@ func New(podRange netip.Prefix) (*Network, error) {
 	}
 	n := &Network{podRange: podRange, mtu: mtu - vxlanOverhead, ports: map[uuid.UUID]Port{}}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil { //nolint:gosec // a sysctl
-		return nil, fmt.Errorf("switch on forwarding: %w", err)
+		return nil, fmt.Errorf("enable IPv4 forwarding: %w", err)
 	}
 	return n, nil
 }
 
-// MTU is what pods' interfaces get, in bytes.
+// MTU returns the MTU of the pods' interfaces, in bytes.
 func (n *Network) MTU() int { return n.mtu }
 
-// uplinkMTU is the MTU of the interface of the default route, or Ethernet's when there is none.
+// uplinkMTU returns the MTU of the interface of the default route, or Ethernet's if there is no
+// default route.
 func uplinkMTU() (int, error) {
 	const ethernet = 1500
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
@@ -93,7 +98,8 @@ func uplinkMTU() (int, error) {
 	return ethernet, nil
 }
 
-// Traffic is how many bytes a pod has received and sent since its machine was started, by its tap device; false when it has none.
+// Traffic returns how many bytes a pod has received and sent since its machine was started, as
+// counted by its tap device. ok is false if it has no tap.
 func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err error) {
 	link, err := netlink.LinkByName(Port{PodID: pod}.Tap())
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -109,7 +115,8 @@ func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err err
 	return int64(s.TxBytes), int64(s.RxBytes), true, nil //nolint:gosec // the tap sends what the pod receives
 }
 
-// Attach makes the port's bridge and rules, before the tap exists: there is no moment at which a pod could send without them.
+// Attach adds the port's bridge and rules before the tap exists. So a pod can never send without
+// them.
 func (n *Network) Attach(p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -119,7 +126,8 @@ func (n *Network) Attach(p Port) error {
 	return n.attach(p)
 }
 
-// Adopt attaches the ports of machines that run already, all in one change of the rules, so that none is without them meanwhile.
+// Adopt attaches the ports of machines that already run, all in one change of the rules, so that
+// none is without rules in between.
 func (n *Network) Adopt(ports []Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +144,7 @@ func (n *Network) attach(ports ...Port) error {
 	return n.writeRules()
 }
 
-// Detach removes a pod's rules, and its bridge when it was the last.
+// Detach removes a pod's rules, and its bridge if no other pod uses it.
 func (n *Network) Detach(pod uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -147,14 +155,15 @@ func (n *Network) Detach(pod uuid.UUID) error {
 	return errors.Join(n.writeRules(), n.removeUnusedBridges())
 }
 
-// RemoveUnused removes bridges of ours that no port uses. An agent calls it once it knows what its node should run.
+// RemoveUnused removes Husk's bridges that no port uses. An agent calls it once it knows what its
+// node should run.
 func (n *Network) RemoveUnused() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.removeUnusedBridges()
 }
 
-// Clear removes every bridge and table of ours.
+// Clear removes all of Husk's bridges and tables.
 func Clear() error {
 	n := &Network{ports: map[uuid.UUID]Port{}}
 	return errors.Join(n.removeUnusedBridges(), removeTables())
@@ -170,26 +179,28 @@ func makeBridge(p Port, mtu int) error {
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = p.Bridge(), mtu
-		// A fixed MAC: a bridge without one takes that of its lowest port, and would change with the pods.
+		// A fixed MAC: a bridge without one takes that of its lowest port, which would change with
+		// the pods.
 		attrs.HardwareAddr = append(net.HardwareAddr{0x02, 0xff}, p.NetworkID[:4]...)
 		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !os.IsExist(err) {
-			return fmt.Errorf("make it: %w", err)
+			return fmt.Errorf("create it: %w", err)
 		}
 		link, err = netlink.LinkByName(p.Bridge())
 	}
 	if err != nil {
 		return err
 	}
-	// Pods have IPv4 only for now; the node must not be reachable by a link-local address that no rule knows.
+	// Pods have only IPv4 for now. The node must not be reachable at a link-local address that no
+	// rule covers.
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+p.Bridge()+"/disable_ipv6", []byte("1"), 0o644); err != nil && !os.IsNotExist(err) { //nolint:gosec // a sysctl
-		return fmt.Errorf("switch off IPv6: %w", err)
+		return fmt.Errorf("disable IPv6: %w", err)
 	}
 	gateway := &net.IPNet{IP: p.Gateway.AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}
 	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: gateway}); err != nil {
 		return fmt.Errorf("give it the address %s: %w", gateway, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("switch it on: %w", err)
+		return fmt.Errorf("set it up: %w", err)
 	}
 	return nil
 }
@@ -203,7 +214,7 @@ func (n *Network) removeUnusedBridges() error {
 	for _, p := range n.ports {
 		used[p.Bridge()] = true
 	}
-	plugged := map[int]bool{} // a bridge with a tap in it has a machine, known or not
+	plugged := map[int]bool{} // a bridge that contains a tap has a machine, known or not
 	for _, l := range links {
 		plugged[l.Attrs().MasterIndex] = true
 	}

@@ -13,20 +13,21 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// machine stands in for a pod's virtual machine: a network namespace whose cable ends in what would be the pod's tap.
+// machine replaces a pod's virtual machine: a network namespace with a veth pair whose other end is
+// in the place of the pod's tap.
 type machine struct {
 	port Port
 	ns   netns.NsHandle
 	card netlink.Link
 }
 
-// inNamespace runs the test in a network namespace of its own, on a thread that is given up afterwards.
+// inNamespace runs the test in its own network namespace, on a thread that ends with the test.
 func inNamespace(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
 	ns, err := netns.New()
 	if err != nil {
-		t.Fatalf("make a network namespace (needs root): %v", err)
+		t.Fatalf("create a network namespace (needs root): %v", err)
 	}
 	t.Cleanup(func() { _ = ns.Close() })
 	lo, err := netlink.LinkByName("lo")
@@ -44,7 +45,7 @@ func (m machine) do(t *testing.T, f func() error) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer home.Close() //nolint:errcheck // it was only read
+	defer home.Close() //nolint:errcheck // only opened for reading
 	if err := netns.Set(m.ns); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func (m machine) do(t *testing.T, f func() error) error {
 	return f()
 }
 
-// boot attaches a port and plugs a machine into it.
+// boot attaches a port and connects a machine to it.
 func boot(t *testing.T, n *Network, network uuid.UUID, cidr string, host int) machine {
 	t.Helper()
 	prefix := netip.MustParsePrefix(cidr)
@@ -151,7 +152,7 @@ func (m machine) serve(t *testing.T) {
 	}
 }
 
-// reach tries to open a connection, from an address if one is given.
+// reach opens a connection, from the given address if there is one.
 func reach(from string, to netip.Addr) error {
 	d := net.Dialer{Timeout: 700 * time.Millisecond}
 	if from != "" {
@@ -164,7 +165,7 @@ func reach(from string, to netip.Addr) error {
 	return c.Close()
 }
 
-func TestPortsAreHeldToTheirAddressAndNetworksApart(t *testing.T) {
+func TestPortsAreRestrictedToTheirAddressAndNetworksAreIsolated(t *testing.T) {
 	inNamespace(t)
 	n, err := New(netip.MustParsePrefix("100.64.0.0/11"))
 	if err != nil {
@@ -190,17 +191,17 @@ func TestPortsAreHeldToTheirAddressAndNetworksApart(t *testing.T) {
 	}
 	defer host.Close() //nolint:errcheck // the test ends
 	check("pod to its node", false, r1.do(t, func() error { return reach("", r1.port.Gateway) }))
-	check("pod to its node by the other gateway", false, r1.do(t, func() error { return reach("", b1.port.Gateway) }))
+	check("pod to its node through the other gateway", false, r1.do(t, func() error { return reach("", b1.port.Gateway) }))
 
-	check("with a stolen IP address", false, r1.do(t, func() error {
+	check("with another pod's IP address", false, r1.do(t, func() error {
 		stolen := netip.MustParsePrefix("100.64.0.77/24")
 		if err := netlink.AddrAdd(r1.card, &netlink.Addr{IPNet: ipNet(stolen)}); err != nil {
 			t.Fatal(err)
 		}
 		return reach("100.64.0.77", r2.port.Address.Addr())
 	}))
-	check("with its own again", true, r1.do(t, func() error { return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr()) }))
-	check("with a stolen MAC address", false, r1.do(t, func() error {
+	check("with its own address again", true, r1.do(t, func() error { return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr()) }))
+	check("with another pod's MAC address", false, r1.do(t, func() error {
 		if err := netlink.LinkSetHardwareAddr(r1.card, net.HardwareAddr{2, 9, 9, 9, 9, 9}); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestPortsAreHeldToTheirAddressAndNetworksApart(t *testing.T) {
 	}))
 }
 
-func TestWhatNobodyUsesIsRemoved(t *testing.T) {
+func TestUnusedBridgesAreRemoved(t *testing.T) {
 	inNamespace(t)
 	podRange := netip.MustParsePrefix("100.64.0.0/11")
 	n, err := New(podRange)
@@ -216,12 +217,12 @@ func TestWhatNobodyUsesIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := boot(t, n, uuid.New(), "100.64.0.0/24", 2)
-	for range 2 { // attaching and detaching twice is as once
+	for range 2 { // attaching and detaching are idempotent
 		if err := n.Attach(m.port); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// A new agent knows no ports yet; what it learns next keeps the bridge, what it does not is removed.
+	// A new agent has no ports yet. Bridges of ports that it adopts stay, and others are removed.
 	again, err := New(podRange)
 	if err != nil {
 		t.Fatal(err)
@@ -230,17 +231,17 @@ func TestWhatNobodyUsesIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bridgeExists(m.port.Bridge()) {
-		t.Error("a starting agent removed a bridge with a machine in it")
+		t.Error("a starting agent removed a bridge that a machine uses")
 	}
 	if err := again.Adopt([]Port{m.port}); err != nil {
 		t.Fatal(err)
 	}
 	if err := reach("", m.port.Address.Addr()); err != nil {
-		t.Errorf("an adopted machine is not reached: %v", err)
+		t.Errorf("cannot reach an adopted machine: %v", err)
 	}
 	tap, err := netlink.LinkByName(m.port.Tap())
 	if err == nil {
-		err = netlink.LinkDel(tap) // as libvirt does when the machine ends
+		err = netlink.LinkDel(tap) // like libvirt when the machine ends
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +252,7 @@ func TestWhatNobodyUsesIsRemoved(t *testing.T) {
 		}
 	}
 	if bridgeExists(m.port.Bridge()) {
-		t.Error("the bridge of a network without pods is left")
+		t.Error("the bridge of a network without pods was not removed")
 	}
 	for range 2 {
 		if err := Clear(); err != nil {

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeRules replaces both tables in one transaction of the kernel.
+// writeRules replaces both tables in one kernel transaction.
 //
-//	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; outside → bridge only answers
-//	             input    bridge → node: only answers and echo requests; a pod is not a client of its node
+//	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; outside → bridge only replies
+//	             input    bridge → node: only replies and echo requests; a pod is not a client of its node
 //	             nat      pod range → outside: masquerade
-//	bridge husk: prerouting, per tap: source MAC, ARP sender and IPv4 source must be the pod's own; nothing but ARP and IPv4
+//	bridge husk: prerouting, per tap: source MAC, ARP sender and IPv4 source must be the pod's own; only ARP and IPv4
 func (n *Network) writeRules() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -30,7 +30,8 @@ func (n *Network) writeRules() error {
 	return nil
 }
 
-// fresh is an empty table: made if it is missing, so that deleting cannot fail, then deleted, then made again.
+// fresh returns an empty table. It adds the table first so that deleting cannot fail, then deletes
+// it and adds it again.
 func fresh(c *nftables.Conn, family nftables.TableFamily) *nftables.Table {
 	t := &nftables.Table{Name: tableName, Family: family}
 	c.AddTable(t)
@@ -72,7 +73,7 @@ func (n *Network) inetTable(c *nftables.Conn) {
 	for _, p := range n.sorted() {
 		if b := p.Bridge(); !bridges[b] {
 			bridges[b] = true
-			// Seen here only where bridged frames are passed to IP's hooks too (br_netfilter).
+			// Only matches if bridged frames also pass IP's hooks (br_netfilter).
 			rule(forward, inInterface(b), outInterface(b), verdict(expr.VerdictAccept))
 		}
 	}
@@ -114,7 +115,8 @@ func join(parts ...[]expr.Any) []expr.Any {
 
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
 
-// meta compares a property of the packet with data; data shorter than the property matches as a prefix.
+// meta compares a property of the packet with data. Data shorter than the property matches as a
+// prefix.
 func meta(key expr.MetaKey, op expr.CmpOp, data []byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}}
 }

@@ -16,17 +16,18 @@ import (
 	"libvirt.org/go/libvirt"
 )
 
-// What libvirt writes into a domain's log when it starts and stops.
+// The lines that libvirt writes to a domain's log when it starts and stops.
 var lifeLine = regexp.MustCompile(`(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}): (starting up|shutting down)`)
 
-// lifeTail is how much of a log is looked at from its end: a start writes some kilobytes, and a guest writes none of it.
+// lifeTail is how many bytes of a log are read from its end. A start writes some kilobytes, and a
+// guest writes nothing to it.
 const lifeTail = 256 << 10
 
-// startingPoll is how often a machine is looked at that libvirt is starting.
+// startingPoll is how often to check a machine that libvirt is starting.
 const startingPoll = 50 * time.Millisecond
 
-// AwaitStart waits until libvirt has started a pod's machine, which an agent before this one may have asked for, and tells whether it had to wait. It
-// returns when there is no machine any more, too.
+// AwaitStart waits until libvirt has started a pod's machine, which a previous agent may have
+// requested, and reports whether it had to wait. It also returns if the machine no longer exists.
 func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -44,7 +45,8 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 			if is(err, libvirt.ERR_NO_DOMAIN) {
 				return false, nil
 			}
-			// One that is paused for another reason, by a disk's error or by hand, has been started.
+			// A machine that is paused for another reason, such as a disk error or an operator, has
+			// been started.
 			starting := state == libvirt.DOMAIN_PAUSED && libvirt.DomainPausedReason(reason) == libvirt.DOMAIN_PAUSED_STARTING_UP
 			return starting || state == libvirt.DOMAIN_NOSTATE || state == libvirt.DOMAIN_SHUTOFF, err
 		})
@@ -54,17 +56,19 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 		waited = true
 		select {
 		case <-ctx.Done():
-			return waited, fmt.Errorf("the machine of pod %s does not start: %w", pod, ctx.Err())
+			return waited, fmt.Errorf("wait for the start of pod %s's machine: %w", pod, ctx.Err())
 		case <-time.After(startingPoll):
 		}
 	}
 }
 
-// LastLife says when a pod's machine was last started and last stopped, by what libvirt leaves behind: an agent that was dead at that moment learns it from
-// there. What is not known is the zero time.
+// LastLife returns when a pod's machine was last started and last stopped, from the files that
+// libvirt leaves. An agent that was not running at that moment learns it from them. Unknown times
+// are zero.
 //
-// Libvirt's log has the moment in which it begins to start a machine, which on a busy node is seconds before the machine runs. It writes down what it knows of a
-// domain when that runs, so the time of that file is better, for an agent that comes soon after.
+// Libvirt's log has the time at which it begins to start a machine, which on a busy node is seconds
+// before the machine runs. Libvirt writes its own state file of a domain when the domain runs, so
+// the time of that file is better if it still exists.
 func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error) {
 	f, err := os.Open(filepath.Join(m.cfg.LifeLogDir, "husk-"+pod.String()+".log"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +92,7 @@ func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error
 	for _, line := range lifeLine.FindAllSubmatch(raw, -1) {
 		at, err := time.Parse("2006-01-02 15:04:05.000-0700", string(line[1]))
 		if err != nil {
-			continue // libvirt would have to write another kind of time
+			continue // does not happen unless libvirt changes its time format
 		}
 		if bytes.Equal(line[2], []byte("starting up")) {
 			started, stopped = at, time.Time{}

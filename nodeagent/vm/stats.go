@@ -9,12 +9,13 @@ import (
 	"libvirt.org/go/libvirt"
 )
 
-// Stats is what a virtual machine has used since it was started, as libvirt and the node's kernel count it.
+// Stats is what a virtual machine has used since it was started, as libvirt and the node's kernel
+// count it.
 type Stats struct {
 	CPU                time.Duration
-	Steal              *time.Duration // nil where the kernel does not count it
-	MachineBytes       *int64         // QEMU's, on the node
-	Receive, Transmit  Traffic        // as the guest sees it
+	Steal              *time.Duration // nil if the kernel does not count it
+	MachineBytes       *int64         // of the QEMU process on the node
+	Receive, Transmit  Traffic        // from the guest's point of view
 	ReadBytes, Reads   int64
 	WriteBytes, Writes int64
 }
@@ -22,8 +23,9 @@ type Stats struct {
 // Traffic is one direction of a network interface.
 type Traffic struct{ Bytes, Packets, Errors, Drops int64 }
 
-// Stats returns what every virtual machine on this libvirt uses, in one call for all of them. A machine that is busy with something that
-// cannot be interrupted does not hold up the others; it has less to say then.
+// Stats returns the usage of every virtual machine on this libvirt in one call. A machine that is
+// in an operation that cannot be interrupted does not delay the others; its statistics are
+// incomplete then.
 func (m *Manager) Stats(ctx context.Context) (map[uuid.UUID]Stats, error) {
 	return call(ctx, m, callTimeout, func(c *libvirt.Connect) (map[uuid.UUID]Stats, error) {
 		all, err := c.GetAllDomainStats(nil,
@@ -37,7 +39,7 @@ func (m *Manager) Stats(ctx context.Context) (map[uuid.UUID]Stats, error) {
 			raw, err := d.Domain.GetUUID()
 			_ = d.Domain.Free() //nolint:errcheck // it only drops a reference
 			if err != nil || len(raw) != len(uuid.UUID{}) || d.Cpu == nil || !d.Cpu.TimeSet {
-				continue // it has ended meanwhile
+				continue // it has ended in the meantime
 			}
 			stats[uuid.UUID(raw)] = statsOf(d)
 		}
@@ -60,7 +62,7 @@ func statsOf(d libvirt.DomainStats) Stats {
 		bytes := number(d.Balloon.Rss) << 10
 		s.MachineBytes = &bytes
 	}
-	for _, n := range d.Net { // libvirt turns a tap's directions round
+	for _, n := range d.Net { // libvirt already swaps a tap's directions
 		s.Receive.add(n.RxBytes, n.RxPkts, n.RxErrs, n.RxDrop)
 		s.Transmit.add(n.TxBytes, n.TxPkts, n.TxErrs, n.TxDrop)
 	}
@@ -75,5 +77,5 @@ func (t *Traffic) add(bytes, packets, errs, drops uint64) {
 	t.Bytes, t.Packets, t.Errors, t.Drops = t.Bytes+number(bytes), t.Packets+number(packets), t.Errors+number(errs), t.Drops+number(drops)
 }
 
-// number is a counter in the range of JSON's numbers.
+// number limits a counter to the range of JSON's numbers.
 func number(n uint64) int64 { return int64(min(n, 1<<53)) } //nolint:gosec // it fits now

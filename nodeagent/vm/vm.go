@@ -1,7 +1,8 @@
-// Package vm runs pods' virtual machines through libvirt. No libvirt type leaves it.
+// Package vm runs pods' virtual machines through libvirt. It exposes no libvirt types.
 //
-// A domain is transient: when it ends, nothing of it is left. Its UUID is the pod's id and its metadata carries the generation, so
-// that an agent that starts anew knows what runs without having to remember anything.
+// A domain is transient: nothing of it is left when it ends. Its UUID is the pod's id and its
+// metadata contains the generation, so that a restarted agent knows what runs without any state of
+// its own.
 package vm
 
 import (
@@ -17,28 +18,30 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
-// Deadlines of libvirt calls. The C library cannot be interrupted, so a call that takes longer is left behind and the connection is
-// replaced; a libvirtd that hangs must not hang the agent.
+// Deadlines of libvirt calls. The C library cannot be interrupted. So a call that takes longer is
+// abandoned and the connection is replaced: a libvirtd that hangs must not block the agent.
 const (
 	callTimeout  = 10 * time.Second
 	startTimeout = 60 * time.Second
 )
 
-// ErrUnresponsive is returned when libvirt does not answer in time. What became of the call is unknown; it is not "stopped".
+// ErrUnresponsive is returned if libvirt does not answer in time. The result of the call is then
+// unknown; the domain may still run.
 var ErrUnresponsive = errors.New("libvirt does not answer")
 
-// Config says how virtual machines are made.
+// Config says how virtual machines are created.
 type Config struct {
-	Node      uuid.UUID // domains of another agent on the same libvirt are not ours
+	Node      uuid.UUID // domains of another agent on the same libvirt are ignored
 	URI       string    // qemu:///system
-	Emulate   bool      // TCG instead of KVM: no security boundary, for development only
+	Emulate   bool      // TCG instead of KVM: not a security boundary, for development only
 	Kernel    string    // paths that QEMU's user can read
 	Initramfs string
 	Firmware  string // qboot
 	Cmdline   string
-	// LifeLogDir is where libvirt writes a log for each domain, with its starts and stops, and RunDir where it keeps what it knows of those that run.
+	// LifeLogDir is where libvirt writes a log of the starts and stops of each domain. RunDir is
+	// where it keeps the state of running domains.
 	LifeLogDir, RunDir string
-	LogDir             string // consoles are logged here by virtlogd, which bounds and rotates them
+	LogDir             string // virtlogd logs consoles here, and limits and rotates the logs
 }
 
 // Spec is one virtual machine.
@@ -46,9 +49,9 @@ type Spec struct {
 	PodID, TenantID uuid.UUID
 	Generation      int64
 	CPUs            int
-	MemoryMiB       int // the guest's
+	MemoryMiB       int // of the guest
 	Disks           []Disk
-	Monitors        []Address // Ceph's
+	Monitors        []Address // of Ceph
 	CephUser        string
 	CephKey         string // base64
 	Bridge, Tap     string
@@ -72,7 +75,7 @@ type Domain struct {
 	Channel    string // path of the socket of the guest channel
 }
 
-// Manager speaks with one libvirt.
+// Manager is a client of one libvirt.
 type Manager struct {
 	cfg Config
 
@@ -80,10 +83,10 @@ type Manager struct {
 	conn *libvirt.Connect
 }
 
-// New returns a manager; it connects when it is first used.
+// New returns a manager. It connects when it is first used.
 func New(cfg Config) *Manager { return &Manager{cfg: cfg} }
 
-// Close ends the connection. Domains run on.
+// Close ends the connection. Domains continue to run.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,7 +98,7 @@ func (m *Manager) Close() error {
 	return err
 }
 
-// call runs f with a live connection under a deadline.
+// call runs f with a live connection and a deadline.
 func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(*libvirt.Connect) (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -143,7 +146,7 @@ func (m *Manager) connect() (*libvirt.Connect, error) {
 	return conn, nil
 }
 
-// forget leaves a connection behind in which a call hangs; closing it would hang too.
+// forget abandons a connection in which a call hangs, because closing it would hang too.
 func (m *Manager) forget() {
 	if m.mu.TryLock() {
 		m.conn = nil
@@ -164,13 +167,13 @@ func is(err error, code libvirt.ErrorNumber) bool {
 	return ok && e.Code == code
 }
 
-// broken tells whether the connection itself is at fault.
+// broken reports whether the error is one of the connection itself.
 func broken(err error) bool {
 	e, ok := errors.AsType[libvirt.Error](err)
 	return ok && (e.Domain == libvirt.FROM_RPC || e.Code == libvirt.ERR_NO_CONNECT || e.Code == libvirt.ERR_INVALID_CONN)
 }
 
-// metadata is our element in a domain's description.
+// metadata is Husk's element in a domain's description.
 type metadata struct {
 	XMLName    xml.Name  `xml:"urn:husk:pod:1 pod"`
 	Generation int64     `xml:"generation,attr"`
@@ -178,7 +181,7 @@ type metadata struct {
 	Node       uuid.UUID `xml:"node,attr"`
 }
 
-// List returns our domains; those of others on the same libvirt are not ours to see.
+// List returns the domains of this node's agent, and no other domains on the same libvirt.
 func (m *Manager) List(ctx context.Context) ([]Domain, error) {
 	return call(ctx, m, callTimeout, func(c *libvirt.Connect) ([]Domain, error) {
 		all, err := c.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_ACTIVE)
@@ -200,7 +203,7 @@ func (m *Manager) List(ctx context.Context) ([]Domain, error) {
 	})
 }
 
-// Find returns the domain of a pod, and false when there is none.
+// Find returns the domain of a pod, and false if there is none.
 func (m *Manager) Find(ctx context.Context, pod uuid.UUID) (Domain, bool, error) {
 	type found struct {
 		d  Domain
@@ -238,7 +241,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	}
 	var meta metadata
 	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil || meta.Node != m.cfg.Node {
-		return Domain{}, false, nil //nolint:nilerr // somebody else's
+		return Domain{}, false, nil //nolint:nilerr // a domain of somebody else
 	}
 	d := Domain{Generation: meta.Generation}
 	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
@@ -252,7 +255,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	return d, true, nil
 }
 
-// Start makes the pod's domain. The Ceph key is handed over as an ephemeral, private secret.
+// Start creates the pod's domain. It passes the Ceph key as an ephemeral, private secret.
 func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 	text, err := domainXML(m.cfg, spec)
 	if err != nil {
@@ -272,8 +275,9 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 	})
 }
 
-// LimitMemory holds a domain's memory, guest and monitor together, by its cgroup. It is not part of the domain's description, for with a
-// limit there libvirt also wants to raise how much memory QEMU may lock, which it does not need and a node may forbid.
+// LimitMemory limits a domain's memory, guest and QEMU together, by its cgroup. The limit is not
+// part of the domain's description, because libvirt would then also raise the amount of memory that
+// QEMU may lock. QEMU does not need that, and a node may forbid it.
 func (m *Manager) LimitMemory(ctx context.Context, pod uuid.UUID, mib int) error {
 	params := libvirt.DomainMemoryParameters{HardLimitSet: true, HardLimit: uint64(mib+hardLimitSlackMiB) << 10} //nolint:gosec // KiB; the contract bounds it
 	return m.change(ctx, pod, "limit the memory", func(dom *libvirt.Domain) error {
@@ -284,7 +288,8 @@ func (m *Manager) LimitMemory(ctx context.Context, pod uuid.UUID, mib int) error
 // cpuPeriod is the time in which a pod may use its share of cpu, in microseconds.
 const cpuPeriod = 100_000
 
-// LimitCPU holds the whole process to the pod's cpu: its threads for disks and emulation count too.
+// LimitCPU limits the whole QEMU process to the pod's cpu, including its threads for disks and
+// emulation.
 func (m *Manager) LimitCPU(ctx context.Context, pod uuid.UUID, millis int) error {
 	params := libvirt.DomainSchedulerParameters{
 		GlobalPeriodSet: true, GlobalPeriod: cpuPeriod, GlobalQuotaSet: true, GlobalQuota: int64(millis) * cpuPeriod / 1000,
@@ -309,7 +314,8 @@ func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func
 	return err
 }
 
-// Destroy ends the pod's domain at once, as pulling the plug, and removes its secret. It returns nil when there is none.
+// Destroy ends the pod's domain at once, like a power failure, and removes its secret. It returns
+// nil if there is no domain.
 func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 	_, err := call(ctx, m, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
@@ -325,7 +331,7 @@ func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 	return err
 }
 
-// secretID derives the secret's UUID from the pod's.
+// secretID derives the secret's UUID from the pod's id.
 func secretID(pod uuid.UUID) uuid.UUID { return uuid.NewSHA1(pod, []byte("ceph")) }
 
 func putSecret(c *libvirt.Connect, spec Spec) error {

@@ -12,14 +12,15 @@ import (
 // channelName is the virtio-serial port that husk-init listens on (guest.PortName).
 const channelName = "husk.0"
 
-// hardLimitSlackMiB is added to guest memory and overhead for the cgroup's limit. The scheduler charges guest and overhead; the limit
-// is there to stop a monitor that has gone wild, not to kill one that is a little above the measured figure.
+// hardLimitSlackMiB is added to guest memory and overhead for the cgroup's limit. The scheduler
+// allocates guest memory and overhead. The limit is there to stop a QEMU process that uses far too
+// much memory, not one slightly above the measured overhead.
 const hardLimitSlackMiB = 64
 
 // tcgCacheMiB bounds the cache of translated code, which would otherwise grow to a gigabyte.
 const tcgCacheMiB = 64
 
-// lastSlot is the last slot of the root bus that is ours to give; the chipset sits at 31.
+// lastSlot is the last free slot of the root bus; the chipset is at 31.
 const lastSlot = 28
 
 // qemuUser is the unprivileged user and group that Debian's libvirt runs QEMU as.
@@ -28,13 +29,14 @@ const qemuUser = "libvirt-qemu:libvirt-qemu"
 func decodeKey(key string) ([]byte, error) {
 	raw, err := base64.StdEncoding.DecodeString(key)
 	if err != nil {
-		return nil, fmt.Errorf("a ceph key is base64: %w", err)
+		return nil, fmt.Errorf("the ceph key is not base64: %w", err)
 	}
 	return raw, nil
 }
 
-// domainXML describes a pod's machine: q35 without graphics, USB or HPET; virtio only; kernel and initramfs booted directly by qboot.
-// Devices sit on the root bus itself, for a root port per device costs boot time, unless there are too many.
+// domainXML describes a pod's machine: q35 without graphics, USB or HPET; only virtio devices;
+// qboot boots kernel and initramfs directly. Devices are on the root bus itself, because a root
+// port per device costs boot time, unless there are too many.
 func domainXML(cfg Config, spec Spec) (string, error) {
 	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
@@ -55,7 +57,8 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 		},
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		Clock:    &libvirtxml.DomainClock{Offset: "utc", Timer: []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}},
-		// Kernel and initramfs are shared by all pods and must stay root's: libvirt would give them to QEMU's user.
+		// Kernel and initramfs are shared by all pods and must stay owned by root. Without this,
+		// libvirt would change their owner to QEMU's user.
 		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: qemuUser}},
 		Devices: &libvirtxml.DomainDeviceList{
 			Controllers: []libvirtxml.DomainController{
@@ -67,7 +70,7 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 				Source:  &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: spec.Bridge}},
 				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap},
 				Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
-				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // ours
+				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // the agent sets it
 				ROM:     &libvirtxml.DomainROM{Enabled: "no"},
 				Address: slots.next(),
 			}},
@@ -94,7 +97,7 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 	return d.Marshal()
 }
 
-// ConsoleLog is where a pod's console is logged.
+// ConsoleLog returns the path of a pod's console log.
 func ConsoleLog(dir, pod string) string { return filepath.Join(dir, pod+".console") }
 
 func diskXML(spec Spec, disk Disk, i int, address *libvirtxml.DomainAddress) libvirtxml.DomainDisk {
@@ -128,7 +131,8 @@ func diskName(i int) string {
 	return "vd" + name
 }
 
-// slots hands out addresses on the root bus, or none when libvirt is to spread the devices over root ports.
+// slots assigns addresses on the root bus, or none if libvirt should distribute the devices over
+// root ports.
 type slots struct {
 	used   uint
 	spread bool

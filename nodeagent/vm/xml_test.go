@@ -30,7 +30,7 @@ func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, strin
 	return d, text
 }
 
-func TestAMachineHasItsPodsSizeAndNothingBesides(t *testing.T) {
+func TestAMachineHasTheSizeOfItsPodAndNoUnneededDevices(t *testing.T) {
 	t.Parallel()
 	d, text := describeIt(t, false, 2)
 	if d.Type != "kvm" || d.VCPU.Value != 2 || d.Memory.Value != 256 {
@@ -45,31 +45,31 @@ func TestAMachineHasItsPodsSizeAndNothingBesides(t *testing.T) {
 		t.Error("the image must be read-only and the volume must not")
 	}
 	if d.SecLabel[0].Relabel != "no" {
-		t.Error("kernel and initramfs would be given to QEMU's user")
+		t.Error("libvirt would change the owner of kernel and initramfs to QEMU's user")
 	}
 }
 
-func TestEmulationIsToldApart(t *testing.T) {
+func TestAnEmulatedMachineIsOfTypeQemu(t *testing.T) {
 	t.Parallel()
 	if d, _ := describeIt(t, true, 1); d.Type != "qemu" || d.Features.TCG == nil {
 		t.Errorf("an emulated machine is described as %s", d.Type)
 	}
 }
 
-func TestDevicesSitOnTheRootBusWhileTheyFit(t *testing.T) {
+func TestDevicesAreOnTheRootBusWhileTheyFit(t *testing.T) {
 	t.Parallel()
 	few, _ := describeIt(t, false, 20)
 	seen := map[uint]bool{}
 	for _, disk := range few.Devices.Disks {
 		slot := *disk.Address.PCI.Slot
 		if seen[slot] || slot == 0 || slot > lastSlot {
-			t.Errorf("slot %d is taken twice or not ours", slot)
+			t.Errorf("slot %d is used twice or not available", slot)
 		}
 		seen[slot] = true
 	}
 	many, _ := describeIt(t, false, 32)
 	if many.Devices.Disks[0].Address != nil {
-		t.Error("more devices than slots must be left to libvirt to spread")
+		t.Error("with more devices than slots, libvirt must distribute them")
 	}
 	names := map[string]bool{}
 	for _, disk := range many.Devices.Disks {

@@ -27,7 +27,7 @@ func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.T
 		LackCPU: r.LackCPU, LackMemory: r.LackMem, NeverFits: r.NeverFits,
 	}
 	if r.Nearest >= 0 {
-		lacks := husk.Resources(r.LargerBy)
+		lacks := husk.Resources(r.NearestLacks)
 		refusal.NearestNode, refusal.NearestLacks = p.index.fleet.Node(r.Nearest), &lacks
 	}
 	for _, h := range r.MakeRoom.Pods {

@@ -23,8 +23,7 @@ import (
 	"husk/test/pace"
 )
 
-// bootWait bounds everything a test waits for in a VM, on the reference machine
-// while others boot too.
+// bootWait bounds everything a test waits for in a VM.
 var bootWait = pace.Limit(time.Minute)
 
 // artifacts are what every VM of this package boots, built once.
@@ -42,7 +41,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 	builtDir = dir
 	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio")}
 	init := filepath.Join(dir, "husk-init")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "husk/cmd/husk-init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "../../cmd/husk-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return artifacts{}, errors.Join(err, errors.New(string(out)))

@@ -37,7 +37,7 @@ type stories struct {
 func begin(t *testing.T) *stories {
 	t.Helper()
 	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "husk"), "husk/cmd/husk")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "husk"), "../../cmd/husk")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

@@ -29,12 +29,17 @@ const (
 	// referenceBoot is how long Measure's boot takes on the machine that the limits are written for: two cores, emulation.
 	referenceBoot  = 2500 * time.Millisecond
 	referenceCores = 2
+	// sideBySide is how many times longer a test may take because others run at the same time: two packages, and tests within them.
+	sideBySide = 2
 	// bootLimit is how long the measured boot may take. A machine that needs longer can run no pod.
 	bootLimit = 5 * time.Minute
 )
 
-// Limit returns a time limit for this machine, from one for the reference machine.
-func Limit(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowdown()) }
+// Limit returns a time limit for this machine, from one for a test that is alone on the reference machine.
+func Limit(d time.Duration) time.Duration { return Slower(sideBySide * d) }
+
+// Slower converts a duration on the reference machine to one on this machine.
+func Slower(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowdown()) }
 
 // Slowdown is how many times slower this machine is than the reference machine, and at least 1.
 var Slowdown = sync.OnceValue(func() float64 {

@@ -86,7 +86,7 @@ func start() (*Stack, error) {
 	// Stopping the stack ends it.
 	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
 		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
-		"--lease", pace.Limit(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
+		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // one tenant has ten thousand pods
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

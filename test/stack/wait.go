@@ -15,7 +15,7 @@ const (
 	lastPause  = 250 * time.Millisecond
 )
 
-// BootTime is how long a pod may take to run on the reference machine, while others boot too.
+// BootTime is how long a pod may take to run on the reference machine.
 const BootTime = 90 * time.Second
 
 // ErrNotYet is the error of a condition that has nothing more to say.

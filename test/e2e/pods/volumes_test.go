@@ -78,8 +78,8 @@ func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 func psql(t *testing.T, pod openapi.Pod, statements ...string) string {
 	t.Helper()
 	var answer string
-	stack.Eventually(t, stack.BootTime, func() error {
-		conn, err := pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=2")
+	stack.Eventually(t, 2*stack.BootTime, func() error { // the first start initialises its files, under emulation
+		conn, err := pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=10")
 		if err != nil {
 			return err
 		}

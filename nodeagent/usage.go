@@ -10,10 +10,11 @@ import (
 // countEvery is how often the traffic of the pods is read.
 const countEvery = 10 * time.Second
 
-// book brings the journal to what is true: a machine that runs has an open run, and one that does not has none. What happened while no agent
-// looked is dated by libvirt's log, or by now where that does not know.
-func (a *Agent) book(ctx context.Context, pod uuid.UUID, running bool) error {
-	start, open := a.journal.startOf(pod)
+// recordUsage updates the usage intervals: a running machine has an open interval, and one that
+// does not run has none. The time of a change that happened while no agent ran comes from libvirt's
+// log, or is the current time if the log does not have it.
+func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) error {
+	start, open := a.usage.startOf(pod)
 	if running == open {
 		return nil
 	}
@@ -28,7 +29,7 @@ func (a *Agent) book(ctx context.Context, pod uuid.UUID, running bool) error {
 	}
 	started, stopped, err := a.vms.LastLife(pod)
 	if err != nil {
-		a.log.Warn("libvirt's log of a pod cannot be read; its run is dated by now", "pod", pod, "error", err)
+		a.log.Warn("cannot read libvirt's log of the pod; its usage interval gets the current time", "pod", pod, "error", err)
 	}
 	at := time.Now()
 	if running {
@@ -40,43 +41,43 @@ func (a *Agent) book(ctx context.Context, pod uuid.UUID, running bool) error {
 	if stopped.After(start) && stopped.Before(at) {
 		at = stopped
 	}
-	if err := a.journal.end(pod, at); err != nil {
+	if err := a.usage.end(pod, at); err != nil {
 		return err
 	}
 	a.reports.signal()
 	return nil
 }
 
-// began notes that a machine was started.
+// began records that a machine was started.
 func (a *Agent) began(pod uuid.UUID, at time.Time) error {
-	if err := a.journal.begin(pod, at); err != nil {
+	if err := a.usage.begin(pod, at); err != nil {
 		return err
 	}
 	a.reports.signal()
 	return nil
 }
 
-// count notes a pod's traffic.
+// count records a pod's traffic.
 func (a *Agent) count(pod uuid.UUID) {
 	received, sent, ok, err := a.net.Traffic(pod)
 	if err != nil {
-		a.log.Warn("traffic is not counted now", "pod", pod, "error", err)
+		a.log.Warn("cannot read the pod's traffic; retrying", "pod", pod, "error", err)
 		return
 	}
-	if ok && a.journal.count(pod, received, sent, time.Now()) {
+	if ok && a.usage.count(pod, received, sent, time.Now()) {
 		a.reports.signal()
 	}
 }
 
 func (a *Agent) countTraffic(ctx context.Context) {
-	a.reports.signal() // what an agent before this one has not told
+	a.reports.signal() // changes that a previous agent has not reported
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(countEvery):
 		}
-		for _, pod := range a.journal.running() {
+		for _, pod := range a.usage.running() {
 			a.count(pod)
 		}
 	}

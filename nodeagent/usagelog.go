@@ -1,0 +1,209 @@
+package nodeagent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+)
+
+// interval is one usage interval: the time from a start of a virtual machine to its end.
+type interval struct {
+	husk.MachineRun
+
+	// Changes counts changes of the interval. Told is how many of them a server has recorded.
+	Changes, Told int
+	countedAt     time.Time // when its traffic was last reported
+}
+
+// usageLog keeps the usage intervals of this node's virtual machines until a server has recorded
+// them. It survives the agent and the pods' own directories: after a restart the agent reports what
+// is still pending, including intervals of deleted pods.
+type usageLog struct {
+	dir  string
+	mu   sync.Mutex
+	pods map[uuid.UUID][]*interval
+}
+
+// openUsageLog reads what the previous agent left.
+func openUsageLog(dir string) (*usageLog, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the directory of usage intervals: %w", err)
+	}
+	j := &usageLog{dir: dir, pods: map[uuid.UUID][]*interval{}}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the usage intervals: %w", err)
+	}
+	for _, f := range files {
+		pod, err := uuid.Parse(strings.TrimSuffix(f.Name(), ".json"))
+		if err != nil {
+			continue
+		}
+		raw, err := os.ReadFile(j.file(pod))
+		if err != nil {
+			return nil, fmt.Errorf("read the usage intervals of pod %s: %w", pod, err)
+		}
+		var runs []*interval
+		if err := json.Unmarshal(raw, &runs); err != nil {
+			return nil, fmt.Errorf("read the usage intervals of pod %s in %s: %w", pod, j.file(pod), err)
+		}
+		for _, r := range runs {
+			r.Told = 0 // it is not known whether the last report arrived
+		}
+		j.pods[pod] = runs
+	}
+	return j, nil
+}
+
+func (j *usageLog) file(pod uuid.UUID) string { return filepath.Join(j.dir, pod.String()+".json") }
+
+// save writes a pod's intervals, and removes the file of a pod that has none.
+func (j *usageLog) save(pod uuid.UUID) error {
+	runs := j.pods[pod]
+	if len(runs) == 0 {
+		delete(j.pods, pod)
+		if err := os.Remove(j.file(pod)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the usage intervals of pod %s: %w", pod, err)
+		}
+		return nil
+	}
+	raw, err := json.Marshal(runs)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(j.file(pod), raw); err != nil {
+		return fmt.Errorf("write the usage intervals of pod %s: %w", pod, err)
+	}
+	return nil
+}
+
+// open returns the pod's interval that has not ended, or nil.
+func (j *usageLog) open(pod uuid.UUID) *interval {
+	if runs := j.pods[pod]; len(runs) > 0 && runs[len(runs)-1].StoppedAt == nil {
+		return runs[len(runs)-1]
+	}
+	return nil
+}
+
+// begin records that a pod's machine was started. An interval that is already open continues.
+func (j *usageLog) begin(pod uuid.UUID, at time.Time) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.open(pod) != nil {
+		return nil
+	}
+	j.pods[pod] = append(j.pods[pod], &interval{MachineRun: husk.MachineRun{PodID: pod, StartedAt: at.UTC().Truncate(time.Microsecond)}, Changes: 1})
+	return j.save(pod)
+}
+
+// end records that the machine has stopped. It does nothing if no interval is open.
+func (j *usageLog) end(pod uuid.UUID, at time.Time) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.open(pod)
+	if r == nil {
+		return nil
+	}
+	at = at.UTC().Truncate(time.Microsecond)
+	if at.Before(r.StartedAt) {
+		at = r.StartedAt
+	}
+	r.StoppedAt = &at
+	r.Changes++
+	return j.save(pod)
+}
+
+// startOf returns when the pod's open interval began, and false if there is none.
+func (j *usageLog) startOf(pod uuid.UUID) (time.Time, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.open(pod); r != nil {
+		return r.StartedAt, true
+	}
+	return time.Time{}, false
+}
+
+// trafficEvery is how often an interval is reported if only its traffic has changed.
+const trafficEvery = time.Minute
+
+// count records the traffic of a pod's interface so far, and reports whether it is time to report
+// it to a server.
+func (j *usageLog) count(pod uuid.UUID, received, sent int64, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.open(pod)
+	if r == nil || received < r.ReceivedBytes || sent < r.SentBytes || received == r.ReceivedBytes && sent == r.SentBytes {
+		return false
+	}
+	r.ReceivedBytes, r.SentBytes = received, sent
+	if now.Sub(r.countedAt) < trafficEvery {
+		return false // kept in memory only: the counter continues, so a crash of the agent loses at most a minute of it
+	}
+	r.countedAt = now
+	r.Changes++
+	return true
+}
+
+// running returns the pods with an open interval.
+func (j *usageLog) running() (pods []uuid.UUID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for pod := range j.pods {
+		if j.open(pod) != nil {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
+}
+
+// maxBatch is how many intervals are reported at a time. The contract allows twice as many.
+const maxBatch = 5000
+
+// usageBatch is the intervals with changes that no server has recorded, and how many changes of
+// each it includes.
+type usageBatch struct {
+	runs []husk.MachineRun
+	upTo map[*interval]int
+}
+
+func (j *usageLog) unrecorded() usageBatch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t := usageBatch{upTo: map[*interval]int{}}
+	for _, runs := range j.pods {
+		for _, r := range runs {
+			if r.Told < r.Changes && len(t.runs) < maxBatch {
+				t.runs = append(t.runs, r.MachineRun)
+				t.upTo[r] = r.Changes
+			}
+		}
+	}
+	return t
+}
+
+// recorded notes that a server has recorded a batch, and deletes the intervals that have ended.
+func (j *usageLog) recorded(t usageBatch) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var failures []error
+	for r, changes := range t.upTo {
+		r.Told = changes
+		if r.StoppedAt == nil || r.Told < r.Changes {
+			continue
+		}
+		j.pods[r.PodID] = slices.DeleteFunc(j.pods[r.PodID], func(o *interval) bool { return o == r })
+		failures = append(failures, j.save(r.PodID))
+	}
+	return errors.Join(failures...)
+}
