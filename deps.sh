@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs everything that is needed to build and run Husk on Debian 12, and writes build/deps.env with the PATH of Go and Node. Fast if
 # nothing is missing.
 set -euo pipefail

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ceph stores images, volumes and the keys of pods in Ceph, through librados and librbd.
 // Only the server uses it: a node does not need it, because QEMU opens its disks itself with the
 // pod's key.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cli is the husk command: pods, volumes, images and everything around them, over the API.
 //
 // Each noun has its commands in a file cmd_NOUN.go. What they share is here and in resource.go, which makes the commands that list, and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package client is the Go client of the Husk API.
 //
 // [New] makes a [Client] for one installation and one identity:

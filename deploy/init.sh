@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Creates the secrets that docker-compose.yml mounts in deploy/secrets/, unless they exist. Keep master.key safe: without it, encrypted
 # data in the database, such as the signing key, cannot be decrypted.
 set -euo pipefail

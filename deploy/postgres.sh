@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs Postgres in its container. The data directory is created at the first start. Roles and database are updated at every start, before
 # anyone can connect from outside.
 set -euo pipefail

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package dev runs all services that Husk needs as child processes of one process: Postgres, a
 // single-node Ceph, libvirt and, on request, an OCI registry on loopback. `huskd dev` and the tests
 // use it, so development, tests and production run the same code with the same daemons.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package egress decides to which addresses the server may connect because of something that a
 // tenant configured: registries in image references, issuers of ID tokens, and the targets of their
 // redirects. Otherwise a tenant could make the server connect to the operator's network, with access to everything

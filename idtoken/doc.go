@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package idtoken verifies ID tokens of OpenID Connect issuers that tenants configure. Both sides
 // can be hostile: a token can contain anything, and an issuer can be slow, unavailable or
 // malicious.

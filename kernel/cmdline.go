@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package kernel has what a pod's VM boots: the kernel's command line (cmdline.go), and the
 // initramfs with husk-init and the modules it needs (initramfs.go, built by mkinitramfs). The
 // kernel itself is Debian's cloud kernel, unless a tenant brings one.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package migrations contains the numbered SQL files that create and change the schema, and applies
 // them. Migrations go forward only.
 package migrations

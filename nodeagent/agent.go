@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package nodeagent brings one node to its desired state. It talks to the server only through the
 // API, and to libvirt, the kernel's network and the pods' guests.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package openapi
 
 // Value returns what an optional field points to, and the zero value for one that was left out.

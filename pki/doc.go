@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pki is the installation's certificate authority, and the TLS configuration of servers and
 // agents: they use mutual TLS, and nobody else can connect.
 //

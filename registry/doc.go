@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package registry reads OCI images from registries. It resolves a reference to the digest of its
 // linux/amd64 manifest, and flattens the layers to one tar stream of the files that a container
 // would see.

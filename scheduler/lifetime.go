@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package scheduler
 
 // openPrice is what an empty node costs a pod with a known lifetime, in lifetimes of the pod. It

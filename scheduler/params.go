@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package scheduler
 
 // Params weigh the rules. Every measurement in docs/scheduling.md was made with Default. Weights

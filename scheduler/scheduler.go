@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package scheduler packs pods onto nodes by their exact size. It is a library of pure functions:
 // it takes a snapshot of nodes and a batch of pods, and returns placements or reasons. It has no
 // I/O, no clock and no randomness, and it imports no other package of this module.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package scheduler
 
 // Waste is how well the capacity of the ready nodes is used.

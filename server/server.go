@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package server is the central API. It holds no state: run as many servers as you like over one Postgres; the one that leads also runs
 // the control loops.
 //

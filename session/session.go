@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package session is the protocol of exec sessions and of attach, console, port-forward and cp. A session is two streams of small frames, one
 // in each direction, between a client and the guest of a pod:
 //

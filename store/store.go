@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package store holds every line of SQL. Nothing else knows Postgres.
 //
 // It has two entry points over the same connections, as two types, so that what runs for a tenant cannot be mixed up with what runs

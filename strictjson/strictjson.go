@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package strictjson refuses JSON that two programs could understand differently. A document that
 // is signed, or checked by one program and used by another, must have one meaning. Of two members
 // with the same name, one decoder uses the first and another the last, which has been enough to

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package web is the dashboard. `npm run build` builds the React sources in src/ into dist/, which this package embeds. huskd serves it under /ui/.
 // The dashboard is an ordinary client of the API: it uses the token of the signed-in user and has no private endpoints.
 //

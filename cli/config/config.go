@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package config stores what the command line remembers between calls: the contexts, each an installation of Husk and a login there, and a
 // separate cache of short-lived tokens.
 //

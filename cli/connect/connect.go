@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package connect finds out which Husk installation a command is for, and with which identity, and makes a client for it.
 //
 // The target comes from --context, the environment, or the contexts of package config. Tokens are cached between calls of the command.

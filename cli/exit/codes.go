@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package exit has the exit codes of the command line and the errors that decide about them. It knows the errors of package client.
 package exit
 

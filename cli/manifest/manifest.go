@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package manifest reads the documents of husk apply: the requests of the API that create objects, in YAML or JSON, and the v1 Pod of
 // Kubernetes where Husk has a counterpart for its fields. It is strict: it refuses a field that it does not know, with its line, and ignores
 // nothing.

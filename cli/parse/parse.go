@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package parse reads the values of flags and arguments: sizes, cores, variables, mounts, times and scheduling rules. Its errors name the
 // flag and the value.
 package parse

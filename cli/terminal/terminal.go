@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package terminal is what the command line does with a terminal: it asks questions, gives a session the keyboard and the size, and finds
 // the keys that detach from it.
 package terminal

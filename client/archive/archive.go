@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package archive packs local files into a tar archive for a pod, and unpacks an archive that comes from a pod. Such an archive may be
 // hostile: nothing is written outside of the destination, whatever its names and links are.
 package archive

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package oidc logs a user in at an OIDC issuer from a terminal, with the device flow (RFC 8628), and renews the ID token with the refresh
 // token.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Command husk-init is PID 1 in a pod's VM, and the process as which every container starts. Its

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command husk is the command line of Husk; see package cli.
 package main
 

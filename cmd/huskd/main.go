@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command huskd is the daemon: the API server, the agent of a node, or everything on one machine for development.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package devtest gives tests the real daemons: one Postgres, one Ceph and one registry per test
 // binary, started when the first test needs them.
 //

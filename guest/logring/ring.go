@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package logring keeps the latest output of a container, as entries that can be read repeatedly
 // and followed.
 package logring

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Package netlink implements the few rtnetlink messages that a pod's machine needs to set up its

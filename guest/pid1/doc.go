@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Package pid1 is husk-init, the first process of a pod's VM. It mounts what the pod needs, starts

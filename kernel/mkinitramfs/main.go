@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command mkinitramfs builds the initramfs of a pod's VM from husk-init and the modules of an
 // installed kernel.
 package main

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package network connects the pods on one node. It has a bridge per tenant network. Its nftables
 // rules restrict each tap to its own MAC and IP address, separate the networks, and let pods reach
 // outside through masquerading. It uses netlink and nftables directly and runs no commands.

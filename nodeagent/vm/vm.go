@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package vm runs pods' virtual machines through libvirt. It exposes no libvirt types.
 //
 // A domain is transient: nothing of it is left when it ends. Its UUID is the pod's id and its

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package agentclient is the generated client of the operations that only agents call. Its types are those of package openapi.
 package agentclient
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package agents is how a server calls the agents of nodes: over mutual TLS, each agent under its own node's name, with one pool of
 // connections per node. It checks on every response that the node's certificate was not revoked, which the handshake cannot know.
 package agents

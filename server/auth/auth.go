@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package auth decides who a caller is: it issues and verifies tokens, logs people in through OIDC issuers, verifies the certificates
 // of nodes' agents, and limits how often somebody may try. What a caller may do is the access table's business, in package server.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package control holds the background work of the platform: scheduling pods, judging nodes, importing images, creating volumes and
 // keys, closing the hours of the usage ledger, and collecting what nobody owns any more.
 //

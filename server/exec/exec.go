@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package exec is everything that a server passes on between a tenant and a running pod: exec, attach, console, port-forward and copy
 // sessions over WebSockets, and logs and statistics over plain HTTP. The agent of the pod's node answers; the server checks that the
 // caller may, finds the node, records the session in the audit log, relays, and ends the session when the caller's access ends.

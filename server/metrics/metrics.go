@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package metrics is what a server exposes to Prometheus: each tenant's own metrics, from a copy in memory that a background loop keeps
 // fresh; the platform's metrics for operators; and the metrics of the nodes' agents, passed on. Its methods implement the operations of
 // the API that are about metrics. Which metrics a tenant has stands in one table (table.go).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package request holds what a server knows about the API request under way. The contract fills it in; handlers, problems, logs and
 // metrics read it. The packages under server share it, so it imports none of them.
 package request

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ws has both ends of a session over a WebSocket.
 package ws
 

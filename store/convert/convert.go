@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package convert turns rows of the database into the vocabulary of package husk.
 package convert
 

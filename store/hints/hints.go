@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package hints passes on Postgres' notifications. A hint says "look again" and nothing else: the truth is always re-read, so a
 // lost hint costs time only, and a needless one costs a query.
 package hints

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pgerr classifies Postgres' errors: which transactions may succeed when they are retried, which errors the caller's data caused,
 // and which constraint was violated.
 package pgerr

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cli tests the command line as a process, against the installation of package test/site, which has no machines. The end-to-end
 // tests run the same commands on machines.
 package cli

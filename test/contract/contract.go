@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package contract checks the server's responses against openapi.yaml, in the server's own tests and in the end-to-end tests.
 package contract
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command demo shows Husk's main use on an installation that `huskd dev` has started. It calls the API as a tenant: it imports OCI images, creates a volume
 // and a pod with two containers, and shows that the pod runs, serves HTTP and writes to its volume in Ceph. If it is called again, it shows
 // the same pod.

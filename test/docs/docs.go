@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package docs reads the command blocks of the documentation, so that tests can run them: what README.md and docs/ print must work as
 // printed. A block fenced with ```sh is meant to be run; ```console and ```text are not.
 package docs

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package images builds the OCI images that tests and the demo run, from Debian
 // packages and without docker: apt-get downloads them, dpkg-deb opens them, and
 // layers are written with sorted entries and one fixed time, so the same

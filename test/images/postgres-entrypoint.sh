@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Initialises the data directory at the first start and runs what it is given as
 # user postgres. With POSTGRES_PASSWORD the network has to give it; without,
 # everyone is trusted: this image is for tests.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs inside the image torture, as its user, and checks that it arrived as it
 # was made. Prints "torture: ok" or what is wrong.
 set -u

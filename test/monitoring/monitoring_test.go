@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package monitoring_test checks that the rules and dashboards in deploy/ use only metrics that the code exports. Renaming a metric makes it fail.
 package monitoring_test
 

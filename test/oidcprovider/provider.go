@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package oidcprovider runs a real OpenID Connect provider for tests: zitadel's library with its example storage and login pages, and
 // users, clients and signing keys of our own. It speaks plain HTTP on loopback, which clients must be told to allow.
 //

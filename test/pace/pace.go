@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package pace adapts the time limits of tests to the speed of the machine: Limit multiplies a limit that fits the reference machine by how
 // many times slower this one is. The factor is measured once, by booting the pods' kernel in plain QEMU, which is also what most of the
 // tests' time is spent on. test/run measures it for all packages and hands it on in HUSK_TEST_SLOWDOWN.

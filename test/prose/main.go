@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command prose copies what people read out of the sources, so that a prose linter can read it: comments, messages and help texts of Go
 // code, descriptions in YAML, comments in SQL and scripts, and the texts of the dashboard. Each source becomes a text file with the same
 // number of lines, so that the linter's line numbers are the source's. Markdown needs no copy.

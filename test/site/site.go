@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package site starts what tests of clients need, without machines: the server in the test's own process, with a real Postgres, a real
 // OIDC provider and one node. The node is an agent over the API whose containers know a few words; see node.go.
 package site

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package stack gives end-to-end tests the installation that users have: one `huskd dev` per test binary, with real Postgres, Ceph, libvirt,
 // QEMU and registry, started when the first test needs it.
 //

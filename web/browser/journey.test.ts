@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, expectFaults, gone, type Pod, setup, signedIn, until } from "./stack";

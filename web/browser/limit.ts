@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The factor by which timeouts grow on a slow machine. test/pace measures it.
 const SLOWDOWN = Math.max(1, Number(process.env.HUSK_TEST_SLOWDOWN ?? 1));
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Api, expectFaults, gone, haveImage, open, type Pod, setup, signedIn, until } from "./stack";
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { afterAll, expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, setup, signedIn, until } from "./stack";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, expectFaults, type Key, newContext, setup, signedIn, signIn } from "./stack";

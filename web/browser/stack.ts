@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The environment of the browser tests: a real installation that test/e2e/dashboard starts, with tenants and keys for the tests.
 // Run them with `go test ./test/e2e/dashboard`. To run them by hand, set HUSK_BROWSER to the file that it writes.
 import { readFileSync } from "node:fs";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every page and its path under /ui/. Rarely used pages, and pages that need large libraries, are loaded on demand.
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
 import { currentSession } from "./api/session";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command push builds the test images and pushes them to a registry:
 //
 //	go run ./test/images/push -registry 127.0.0.1:5000

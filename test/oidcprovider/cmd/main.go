@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command cmd runs the provider of tests as a process of its own. It prints its issuer's URL on a line and serves until it gets a signal or its
 // standard input ends.
 package main

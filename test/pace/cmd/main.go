@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command cmd prints how many times slower this machine is than the reference machine of the tests' time limits; see package pace.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The client of the API. It sends the current session's token and throws errors as ApiError.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Lists that update themselves with the watches of the API. Components that show the same list share a stream. A stream notifies them at most
 // once per frame, reconnects after an error, and is closed while the page is hidden.
 import { useEffect, useMemo, useSyncExternalStore } from "react";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Signs in with an OIDC issuer: the authorization code flow with PKCE (RFC 7636). The server redeems the code, so the page calls no other host.
 import { randomText } from "./client";
 import { SignInError, signIn } from "./session";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import type { Role } from "./client";
 import { useSession } from "./session";
 

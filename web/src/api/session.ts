@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The login sessions. A tab can be signed in to several tenants at once; one session is the current one. Tokens are kept in sessionStorage, so they
 // are lost when the last tab is closed. A new tab requests the sessions of the other tabs. API key secrets are used once and never stored.
 import { useSyncExternalStore } from "react";

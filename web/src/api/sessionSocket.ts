@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A session with a pod over a WebSocket. docs/api.md describes the frames; the first byte is the kind.
 import { currentSession } from "./session";
 

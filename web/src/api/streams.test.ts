@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { expect, test } from "vitest";
 import { plain } from "../lib/plain";
 import { lines, serverSentEvents } from "./streams";

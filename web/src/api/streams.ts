@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Parses the text streams of the API.
 
 /** lines splits a stream of bytes into lines without line endings. It throws if a line exceeds the limit, so that a stream cannot exhaust the memory. */

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { expect, test } from "vitest";
 import { ago, bytes, cores, duration, hours, money, percent, plural } from "./format";
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Formats numbers and times for people.
 
 const trim = (n: number, digits: number) => String(Number(n.toFixed(digits)));

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useMemo, useState } from "react";
 import type { HuskEvent, Pod } from "../api/client";
 import { useLive } from "../api/live";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, idempotent, type Pod, type Volume } from "../api/client";

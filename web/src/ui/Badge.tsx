@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Shows a state as a symbol and a word, so that it does not depend on colour.
 const LOOKS: Record<string, [mark: string, tone: string]> = {
   Pending: ["◌", "wait"],

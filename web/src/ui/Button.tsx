@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import type { ButtonHTMLAttributes } from "react";
 import { Icon, type IconName } from "./icons";
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
 import type { NavPage } from "./Shell";

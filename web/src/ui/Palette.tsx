@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useNavigate } from "@tanstack/react-router";
 import { useId, useMemo, useState } from "react";
 import type { Image, Pod, Volume } from "../api/client";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { ApiError } from "../api/client";
 import { SignInError } from "../api/session";
 import { Icon } from "./icons";

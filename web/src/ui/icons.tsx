@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Icons with one line weight on a 16-pixel grid. They always accompany text or a label, so they are hidden from screen readers.
 const PATHS = {
   overview: "M2.5 8.5 8 3l5.5 5.5M4 7.5V13h8V7.5",

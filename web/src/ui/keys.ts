@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useEffect, useRef } from "react";
 
 export type GoTo = [key: string, go: () => void];

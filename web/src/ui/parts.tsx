@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Small components that pages share.
 import { type ReactNode, useEffect, useState } from "react";
 import { ago, dateTime } from "../lib/format";

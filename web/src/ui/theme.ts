@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The theme: light, dark, or the same as the system's.
 export type Theme = "system" | "light" | "dark";
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Short messages about completed actions. Screen readers announce them.
 import { useSyncExternalStore } from "react";
 import { ApiError } from "../api/client";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements. These are replaced by
 // elements that put their text into a constructed style sheet (CSSOM, 6.3), which the policy allows.
 import { FitAddon } from "@xterm/addon-fit";

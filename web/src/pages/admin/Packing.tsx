@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useMemo, useState } from "react";
 import type { Node, PlacedPod } from "../../api/client";
 import { coresOf, mebibytes, percent } from "../../lib/format";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Squarified treemaps: M. Bruls, K. Huizing, J. J. van Wijk, "Squarified Treemaps", 2000.
 
 export interface Box<T> {

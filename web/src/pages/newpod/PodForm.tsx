@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { Check, Input, NAME, Select } from "../../ui/Field";

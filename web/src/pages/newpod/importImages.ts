@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { ApiError, client, data, type Image, idempotent, type PodCreate } from "../../api/client";
 
 const POLL_INTERVAL = 700; // milliseconds

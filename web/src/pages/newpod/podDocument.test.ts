@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import type { PodCreate } from "../../api/client";

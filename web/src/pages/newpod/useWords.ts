@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useEffect, useRef, useState } from "react";
 
 /** useWords edits a list of words as text. It keeps the text that the user types, and updates it when the list changes elsewhere. */

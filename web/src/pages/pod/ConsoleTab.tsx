@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { useEffect, useRef, useState } from "react";
 import type { Pod } from "../../api/client";
 import { type Ending, openSession } from "../../api/sessionSocket";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import type { Pod } from "../../api/client";
 
 /** ContainerPicker selects one of a pod's containers if it has more than one. */

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import { Link } from "@tanstack/react-router";
 import type { Pod, Volume } from "../../api/client";
 import { useLive } from "../../api/live";

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import type { HuskEvent, Pod } from "../../api/client";
 import { useLive } from "../../api/live";
 import { Problem } from "../../ui/Problem";
