@@ -34,13 +34,13 @@ func filterOf(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter
 		if !ok {
 			return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "the operator %q is not supported", r.Operator())
 		}
-		f.Labels = append(f.Labels, store.Requirement{Key: r.Key(), Op: op, Values: slices.Sorted(slices.Values(r.Values().UnsortedList()))})
+		f.Labels = append(f.Labels, husk.Requirement{Key: r.Key(), Op: op, Values: slices.Sorted(slices.Values(r.Values().UnsortedList()))})
 	}
 	return f, nil
 }
 
-var selectorOps = map[selection.Operator]store.SelectorOp{
-	selection.Equals: store.OpIn, selection.DoubleEquals: store.OpIn, selection.In: store.OpIn,
-	selection.NotEquals: store.OpNotIn, selection.NotIn: store.OpNotIn,
-	selection.Exists: store.OpExists, selection.DoesNotExist: store.OpAbsent,
+var selectorOps = map[selection.Operator]husk.SelectorOp{
+	selection.Equals: husk.OpIn, selection.DoubleEquals: husk.OpIn, selection.In: husk.OpIn,
+	selection.NotEquals: husk.OpNotIn, selection.NotIn: husk.OpNotIn,
+	selection.Exists: husk.OpExists, selection.DoesNotExist: husk.OpAbsent,
 }

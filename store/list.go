@@ -95,32 +95,11 @@ func cursorAt(at time.Time, id ID) string {
 // Filter selects the objects of a list. The zero value selects all.
 type Filter struct {
 	Name   *string
-	Labels Selector
+	Labels husk.Selector
 }
 
-// Selector is a label selector. An object must meet every requirement.
-type Selector []Requirement
-
-// Requirement is one condition on an object's labels.
-type Requirement struct {
-	Key    string     `json:"key"`
-	Op     SelectorOp `json:"op"`
-	Values []string   `json:"values,omitempty"` // of OpIn and OpNotIn
-}
-
-// SelectorOp is the operator of a requirement. The SQL function labels_match implements it.
-type SelectorOp string
-
-// The operators of Kubernetes' label selectors. A key that is absent is not in any set.
-const (
-	OpIn     SelectorOp = "in"
-	OpNotIn  SelectorOp = "notin"
-	OpExists SelectorOp = "exists"
-	OpAbsent SelectorOp = "absent"
-)
-
-// json returns the selector for SQL; nil matches everything.
-func (s Selector) json() []byte {
+// selectorJSON returns the selector for SQL; nil matches everything.
+func selectorJSON(s husk.Selector) []byte {
 	if len(s) == 0 {
 		return nil
 	}
