@@ -13,6 +13,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/hints"
 )
 
 // DesiredPod is what the store knows about a pod that a node should run.
@@ -128,7 +129,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if err := q.RequeuePod(ctx, db.RequeuePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
-		if err := q.Notify(ctx, topicWork); err != nil {
+		if err := q.Notify(ctx, hints.Work); err != nil {
 			return err
 		}
 		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
@@ -173,12 +174,12 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 		return err
 	}
 	if row.Evicted { // it will run again with its volumes
-		return q.Notify(ctx, topicNode(*row.NodeID))
+		return q.Notify(ctx, hints.Node(*row.NodeID))
 	}
 	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
 		return err
 	}
-	return q.Notify(ctx, topicNode(*row.NodeID))
+	return q.Notify(ctx, hints.Node(*row.NodeID))
 }
 
 // Disk is one RBD image that a pod attaches.
@@ -225,7 +226,7 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 		if err != nil {
 			return err
 		}
-		return q.NotifyAll(ctx, convert.All(nodes, topicNode))
+		return q.NotifyAll(ctx, convert.All(nodes, hints.Node))
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/hints"
 )
 
 // RegistryAuth is the credentials for a registry. They are stored sealed, and only until the import ends.
@@ -189,7 +190,7 @@ func (c Control) ImageProgress(ctx context.Context, digest string, p husk.Import
 			return err
 		}
 		for _, tenant := range tenants {
-			if err := q.Notify(ctx, topicImports(tenant)); err != nil {
+			if err := q.Notify(ctx, hints.Imports(tenant)); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/hints"
 	"husk/store/pgerr"
 )
 
@@ -29,7 +30,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 		if was.State == husk.NodeReady {
 			return was.HasUnknownPods, nil
 		}
-		return true, q.Notify(ctx, topicWork)
+		return true, q.Notify(ctx, hints.Work)
 	})
 }
 
@@ -153,7 +154,7 @@ func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64
 		if err != nil {
 			return husk.Pool{}, err
 		}
-		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, q.Notify(ctx, topicWork)
+		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, q.Notify(ctx, hints.Work)
 	})
 }
 
@@ -200,6 +201,6 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
 			return husk.Node{}, err
 		}
-		return convert.Node(row), q.Notify(ctx, topicWork)
+		return convert.Node(row), q.Notify(ctx, hints.Work)
 	})
 }

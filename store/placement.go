@@ -15,6 +15,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/hints"
 )
 
 // PendingPod is a pod that waits to be placed.
@@ -159,11 +160,11 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		}
 		placed := make([]PodKey, 0, len(rows))
 		events := db.InsertEventsParams{Kind: "pod", Reason: "Placed"}
-		topics := map[string]bool{topicWork: true}
+		topics := map[string]bool{hints.Work: true}
 		for _, r := range rows {
 			placed = append(placed, PodKey{r.TenantID, r.ID})
 			events.TenantIds, events.ObjectIds = append(events.TenantIds, r.TenantID), append(events.ObjectIds, r.ID)
-			topics[topicTenant(r.TenantID)] = true
+			topics[hints.Tenant(r.TenantID)] = true
 		}
 		if err := q.InsertEvents(ctx, events); err != nil {
 			return nil, err
@@ -196,7 +197,7 @@ func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 			return err
 		}
 		p.Decisions = append(p.Decisions, raw)
-		topics[topicTenant(r.Pod.TenantID)] = true
+		topics[hints.Tenant(r.Pod.TenantID)] = true
 	}
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if err := q.DeferPods(ctx, p); err != nil {
@@ -261,7 +262,7 @@ func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsPa
 	for _, r := range rows {
 		evicted = append(evicted, PodKey{r.TenantID, r.ID})
 		events.TenantIds, events.ObjectIds = append(events.TenantIds, r.TenantID), append(events.ObjectIds, r.ID)
-		topics[topicTenant(r.TenantID)], topics[topicNode(r.NodeID)] = true, true
+		topics[hints.Tenant(r.TenantID)], topics[hints.Node(r.NodeID)] = true, true
 	}
 	if err := q.InsertEvents(ctx, events); err != nil {
 		return nil, err

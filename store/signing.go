@@ -8,6 +8,7 @@ import (
 
 	"husk"
 	"husk/store/db"
+	"husk/store/hints"
 )
 
 // SigningKey is a key that signs tokens.
@@ -87,7 +88,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}
-			return platform, key, q.Notify(ctx, topicSigningKeys)
+			return platform, key, q.Notify(ctx, hints.SigningKeys)
 		})
 	})
 }
@@ -123,7 +124,7 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 		if err := audit(ctx, q, platform, "signingKey", id); err != nil {
 			return err
 		}
-		return q.Notify(ctx, topicSigningKeys)
+		return q.Notify(ctx, hints.SigningKeys)
 	})
 }
 
@@ -160,6 +161,6 @@ func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAf
 		if !changed {
 			return false, nil
 		}
-		return true, q.Notify(ctx, topicSigningKeys)
+		return true, q.Notify(ctx, hints.SigningKeys)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -102,3 +103,18 @@ func (h *Hub) listenOnce(ctx context.Context, dsn string) error {
 		h.hint(n.Payload)
 	}
 }
+
+// The topics of hints. A hint says "look again"; the truth is always re-read.
+const (
+	Work        = "work"         // something for the control loops
+	SigningKeys = "signing-keys" // the keys that sign tokens have changed
+)
+
+// Tenant is the topic of a tenant's objects.
+func Tenant(id uuid.UUID) string { return "tenant:" + id.String() }
+
+// Imports is the topic of the progress of a tenant's imports, which only watchers of images need.
+func Imports(id uuid.UUID) string { return "imports:" + id.String() }
+
+// Node is the topic of a node's desired state.
+func Node(id uuid.UUID) string { return "node:" + id.String() }
