@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"sync"
 	"time"
@@ -376,8 +375,10 @@ var errNewState = errors.New("the desired state has changed")
 func (w *worker) dial(ctx context.Context, domain vm.Domain, timeout time.Duration) (*guest.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", domain.Channel)
+	conn, err := connect(ctx, domain.Channel, w.wake)
+	if errors.Is(err, errNewOrder) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the guest channel: %w", err)
 	}
@@ -424,8 +425,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace+stopMargin)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", domain.Channel)
+	conn, err := connect(ctx, domain.Channel, nil)
 	if err != nil {
 		return err
 	}

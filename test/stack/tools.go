@@ -41,6 +41,15 @@ func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
 	return string(out)
 }
 
+// QEMULog is what libvirt and QEMU wrote about a pod's machine, for a message.
+func QEMULog(pod uuid.UUID) string {
+	raw, err := os.ReadFile("/var/log/libvirt/qemu/husk-" + pod.String() + ".log")
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw[max(0, len(raw)-2000):])
+}
+
 // QEMU returns the process of a pod's machine, 0 if there is none.
 func QEMU(pod uuid.UUID) int {
 	raw, err := os.ReadFile("/run/libvirt/qemu/husk-" + pod.String() + ".pid")

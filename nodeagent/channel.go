@@ -1,0 +1,32 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// channelPause is the pause between two attempts to connect to a channel whose queue is full.
+const channelPause = 100 * time.Millisecond
+
+// connect opens a guest's channel. QEMU queues one connection. While a busy QEMU has not taken an earlier one, the kernel refuses another at
+// once with EAGAIN, which says nothing about the guest, so connect retries until ctx ends. A wake ends it with errNewOrder.
+func connect(ctx context.Context, path string, wake <-chan struct{}) (net.Conn, error) {
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "unix", path)
+		if !errors.Is(err, unix.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-wake:
+			return nil, errNewOrder
+		case <-time.After(channelPause):
+		}
+	}
+}

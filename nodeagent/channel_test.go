@@ -1,0 +1,68 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullChannel is a socket that queues one connection, as QEMU's does, and has it.
+func fullChannel(t *testing.T) (path string, listener int) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "husk-channel") // t.TempDir is too long a path for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path = filepath.Join(dir, "channel")
+	socket := func() int {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		return fd
+	}
+	listener = socket()
+	if err := errors.Join(unix.Bind(listener, &unix.SockaddrUnix{Name: path}), unix.Listen(listener, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		switch err := unix.Connect(socket(), &unix.SockaddrUnix{Name: path}); {
+		case errors.Is(err, unix.EAGAIN):
+			return path, listener
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAFullChannelIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	path, listener := fullChannel(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := connect(ctx, path, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a channel that stays full: %v, want the context's end", err)
+	}
+	wake := make(chan struct{}, 1)
+	wake <- struct{}{}
+	if _, err := connect(t.Context(), path, wake); !errors.Is(err, errNewOrder) {
+		t.Errorf("an order that comes meanwhile: %v, want %v", err, errNewOrder)
+	}
+	taken, _, err := unix.Accept(listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(taken) //nolint:errcheck // it was only taken
+	conn, err := connect(t.Context(), path, nil)
+	if err != nil {
+		t.Fatalf("after the queue has space: %v", err)
+	}
+	_ = conn.Close()
+}
