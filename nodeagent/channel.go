@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package nodeagent
 
 import (
@@ -13,7 +15,7 @@ import (
 const channelPause = 100 * time.Millisecond
 
 // connect opens a guest's channel. QEMU queues one connection. While a busy QEMU has not taken an earlier one, the kernel refuses another at
-// once with EAGAIN, which says nothing about the guest, so connect retries until ctx ends. A wake ends it with errNewOrder.
+// once with EAGAIN, which says nothing about the guest, so connect retries until ctx ends. A wake ends it with errNewState.
 func connect(ctx context.Context, path string, wake <-chan struct{}) (net.Conn, error) {
 	var d net.Dialer
 	for {
@@ -25,7 +27,7 @@ func connect(ctx context.Context, path string, wake <-chan struct{}) (net.Conn, 
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), err)
 		case <-wake:
-			return nil, errNewOrder
+			return nil, errNewState
 		case <-time.After(channelPause):
 		}
 	}

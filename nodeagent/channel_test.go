@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package nodeagent
 
 import (
@@ -42,7 +44,7 @@ func fullChannel(t *testing.T) (path string, listener int) {
 	}
 }
 
-func TestAFullChannelIsTriedAgain(t *testing.T) {
+func TestConnectRetriesWhileTheQueueIsFull(t *testing.T) {
 	t.Parallel()
 	path, listener := fullChannel(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -52,8 +54,8 @@ func TestAFullChannelIsTriedAgain(t *testing.T) {
 	}
 	wake := make(chan struct{}, 1)
 	wake <- struct{}{}
-	if _, err := connect(t.Context(), path, wake); !errors.Is(err, errNewOrder) {
-		t.Errorf("an order that comes meanwhile: %v, want %v", err, errNewOrder)
+	if _, err := connect(t.Context(), path, wake); !errors.Is(err, errNewState) {
+		t.Errorf("a new desired state in between: %v, want %v", err, errNewState)
 	}
 	taken, _, err := unix.Accept(listener)
 	if err != nil {

@@ -376,7 +376,7 @@ func (w *worker) dial(ctx context.Context, domain vm.Domain, timeout time.Durati
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := connect(ctx, domain.Channel, w.wake)
-	if errors.Is(err, errNewOrder) {
+	if errors.Is(err, errNewState) {
 		return nil, err
 	}
 	if err != nil {
