@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -326,6 +327,12 @@ func TestARemovedSigningKeyNoLongerVerifiesTokens(t *testing.T) {
 	}
 	s.makeSign(made.Kid)
 	fresh := s.operator()
+	for deadline := time.Now().Add(patience); keyIDOf(t, fresh) != made.Kid; fresh = s.operator() { // the server learns of the change a moment later
+		if time.Now().After(deadline) {
+			t.Fatal("the new key does not sign")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	for name, token := range map[string]string{"of the old key": old, "of the new key": fresh} {
 		if a := s.call("GET", "/v1/admin/tenants", token, nil); a.status != 200 {
 			t.Errorf("after a rotation a token %s gets the response %d %s", name, a.status, a.body)
@@ -343,6 +350,18 @@ func TestARemovedSigningKeyNoLongerVerifiesTokens(t *testing.T) {
 	if a := s.call("GET", "/v1/admin/tenants", fresh, nil); a.status != 200 {
 		t.Errorf("a token of the other key gets the response %d", a.status)
 	}
+}
+
+// keyIDOf returns the ID of the key that signed a token.
+func keyIDOf(t *testing.T, token string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(head)
+	var header struct{ Kid string }
+	if err = errors.Join(err, json.Unmarshal(raw, &header)); err != nil {
+		t.Fatalf("the header of the token %q: %v", token, err)
+	}
+	return header.Kid
 }
 
 // makeSign lets the time pass that a new key is only published.
