@@ -9,9 +9,9 @@
 //	volumes pool   caller's name       a tenant's clone of an image, or a volume
 //	               husk-pod-keys       index object: the pods that have a key
 //
-// Every operation may be interrupted at any point and called again: the name, snapshot or metadata
-// of what a step leaves behind says whether it is complete, and the next call continues there or
-// starts over. Calls into librbd cannot be canceled. The context is checked between them, and
+// Every operation can be interrupted at any point and called again. Each step leaves a name, snapshot
+// or metadata that shows whether it is complete, and the next call continues from there or starts
+// over. Calls into librbd cannot be canceled. The context is checked between them, and
 // Ceph's own timeouts limit each.
 //
 // The package exposes no go-ceph types. It imports no other package of this module.

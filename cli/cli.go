@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	}
 	code := exit.Code(err)
 	for _, e := range each(err) {
-		_, said := errors.AsType[*client.ExitError](e) // the command that ended has said why
+		_, said := errors.AsType[*client.ExitError](e) // the remote command has already printed its own error
 		if interrupted := ctx.Err() != nil && errors.Is(e, context.Canceled); !said && !interrupted {
 			a.warn(e)
 		}

@@ -71,7 +71,7 @@ func deleteCommand(a *app) *cobra.Command {
 				return err
 			}
 			if len(refs) == 0 {
-				a.hint("no kind.Objects match these labels")
+				a.hint("no objects match these labels")
 			}
 		}
 		return a.deleteAll(cmd.Context(), c, refs, *d)

@@ -41,9 +41,9 @@ its API. Without URL, husk logs in to the current context again, or to the one t
 
 With --client-id, husk logs in with an API key. It reads the secret from standard
 input or asks for it on the terminal; the secret is never an argument. With
---issuer, or if the installation has an issuer and you have no key, you log in with
-a browser: husk prints a URL and a code, and waits. For an issuer of your tenant,
-give --issuer and --oidc-client-id; husk finds the installation's issuers itself.
+--issuer, you log in with a browser: husk prints a URL and a code, and waits. For an
+issuer of your tenant, give --issuer and --oidc-client-id; husk finds the
+installation's issuers itself. Without these flags, husk asks how to log in.
 
 husk keeps the context in ~/.config/husk/config.yaml, which only you can read
 (XDG_CONFIG_HOME applies). The context has the tenant's name unless --context

@@ -23,9 +23,9 @@ func portForwardCommand(a *app) *cobra.Command {
 		Use:   "port-forward POD [LOCAL:]REMOTE…",
 		Short: "Forward local ports to a pod",
 		Long: `Listen on local ports and forward each connection to a port of the pod, until
-Ctrl-C. Husk looks for the port on the pod's loopback address first, and then on
-its own address. LOCAL is the same as REMOTE if it is left out, and any free port
-if it is 0.`,
+Ctrl-C. Husk connects to the port on the pod's loopback address or, if nothing
+listens there, on the pod's network address. LOCAL is the same as REMOTE if it is
+left out, and any free port if it is 0.`,
 		Example: `  husk port-forward web 8080:80
   husk port-forward db 5432`,
 		Args:              cobra.MinimumNArgs(2),

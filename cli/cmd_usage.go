@@ -24,7 +24,7 @@ minutes after its end, and does not change afterwards.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&from, "from", "", "first day or hour, such as 2026-03-01 or 2026-03-01T12:00:00Z (default: the first of this month)")
-	f.StringVar(&to, "to", "", "day or hour after the last (default: the end of this hour)")
+	f.StringVar(&to, "to", "", "end of the time range, exclusive: a day or an hour (default: the end of this hour)")
 	f.StringVar(&period, "period", "total", "length of each reporting interval: hour, day or total")
 	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label")
 	f.StringVar(&label, "label", "", "the label for --by label")

@@ -12,7 +12,7 @@ import (
 )
 
 // TestMain starts an installation for the examples and the tests, with a real server and a node without machines; see package test/site.
-// It ends with the process. FromEnvironment makes a client for one of its tenants.
+// The installation stops when the process ends. FromEnvironment makes a client for one of its tenants.
 func TestMain(m *testing.M) {
 	s := site.Start(process{})
 	tenant, err := s.Tenant(context.Background())

@@ -1,7 +1,7 @@
 -- What the tokens of an API key are limited to; '' for everything that the role allows.
 ALTER TABLE api_keys ADD COLUMN limited_to text NOT NULL DEFAULT '' CHECK (limited_to IN ('', 'metrics'));
 
--- As before, and the token's limit must be its key's. A server that does not know limits yet passes
+-- The same checks as before; in addition, the token's limit must equal the limit of its key. A server that does not know limits yet passes
 -- none, so tokens that it issues for a limited key are refused.
 DROP FUNCTION begin_tenant(uuid, uuid, uuid, text);
 CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text, caller_limit text DEFAULT '') RETURNS boolean LANGUAGE plpgsql AS $$

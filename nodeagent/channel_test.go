@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fullChannel is a socket that queues one connection, as QEMU's does, and has it.
+// fullChannel creates a listening socket that, like QEMU's, queues one connection, and fills that queue.
 func fullChannel(t *testing.T) (path string, listener int) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "husk-channel") // t.TempDir is too long a path for a socket
@@ -61,7 +61,7 @@ func TestConnectRetriesWhileTheQueueIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(taken) //nolint:errcheck // it was only taken
+	defer unix.Close(taken) //nolint:errcheck // accepted only to free the queue
 	conn, err := connect(t.Context(), path, nil)
 	if err != nil {
 		t.Fatalf("after the queue has space: %v", err)

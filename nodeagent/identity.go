@@ -86,7 +86,7 @@ func NeedsToken(stateDir string) (needed bool, node *uuid.UUID) {
 // verify checks that the parts of the identity match each other and are valid now.
 func (i *identity) verify() (err error) {
 	if i.AuthorityPEM == "" {
-		return errors.New("it was written by an older agent, whose certificate the installation's authority did not issue")
+		return errors.New("it was written by an older agent; its certificate was not issued by this installation's certificate authority")
 	}
 	if i.root, err = pki.ParseRoot(i.AuthorityPEM); err != nil {
 		return err

@@ -22,8 +22,8 @@ type Params struct {
 	// GapWeight is the price of a pod that ends before its node does, relative to the price of one
 	// that ends later, which is 1.
 	GapWeight float64
-	// Reserve is the share of the nodes of at least a given size that stays empty as long as other
-	// nodes fit.
+	// Reserve determines how many nodes of at least a given size stay empty as long as other nodes
+	// fit, as a share of all ready nodes.
 	Reserve float64
 	// Looks is how many nodes that fit are compared. LooksWithLifetime is the same for a pod with a
 	// known lifetime.

@@ -8,10 +8,11 @@
 //	busybox   a shell, httpd and the usual small tools
 //	nginx     Debian's nginx on port 80, logging to stdout and stderr
 //	postgres  Debian's Postgres 15 on port 5432, initialised at first start
-//	torture   what an image can do to an importer; checks itself when run
+//	torture   unusual contents that an importer may handle wrongly; when run,
+//	          it verifies that they were imported correctly
 //
-// All share busybox's layer. Where packages come from is apt's business: no
-// address is in here.
+// All share busybox's layer. The configuration of apt decides where packages
+// come from; this package contains no URL.
 package images
 
 import (

@@ -73,7 +73,7 @@ func (tn *Tenant) Wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) opena
 	return pod
 }
 
-// Running waits until pods run, and returns them in the same order. Pods that are created before the first is waited for boot side by side.
+// Running waits until pods run, and returns them in the same order. To boot pods at the same time, create all of them before you call Running.
 func (tn *Tenant) Running(t testing.TB, pods ...openapi.Pod) []openapi.Pod {
 	t.Helper()
 	running := make([]openapi.Pod, len(pods))

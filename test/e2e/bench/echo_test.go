@@ -53,7 +53,7 @@ func BenchmarkExecEcho(b *testing.B) {
 			key := byte('a' + i%26)
 			throughAll = append(throughAll, echo(b, whole, key))
 			throughGuest = append(throughGuest, echo(b, direct, key))
-			time.Sleep(5 * time.Millisecond) // people type slower still; it must not be a stream
+			time.Sleep(5 * time.Millisecond) // a pause between the keys, so that they do not form a stream; people type even slower
 		}
 	}
 	fmt.Println()

@@ -19,7 +19,7 @@ import (
 	"husk/test/stack"
 )
 
-// browserKey is an API key as the browser's tests sign in with.
+// browserKey is an API key in the format that the browser tests use to log in.
 type browserKey struct {
 	ClientID     string `json:"clientId"`
 	ClientSecret string `json:"clientSecret"`
@@ -29,8 +29,8 @@ func keyOf(k openapi.APIKeyWithSecret) browserKey {
 	return browserKey{k.ClientID.String(), k.ClientSecret}
 }
 
-// The dashboard in a real browser: web/browser has the tests, which this one gives tenants, keys and an issuer, and whose results it reports as its
-// own. HUSK_SCREENSHOTS is a directory for pictures of every page.
+// TestDashboard runs the tests in web/browser in a real browser. It gives them tenants, keys and an issuer, and reports their results as subtests.
+// HUSK_SCREENSHOTS is a directory for pictures of every page.
 func TestDashboard(t *testing.T) {
 	s := stack.Get(t)
 	owner, fresh, stranger, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
@@ -73,7 +73,7 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"vitest", "run", "--config", "browser/vitest.config.ts", "--reporter=default", "--reporter=json", "--outputFile.json=" + report}
-	if only := os.Getenv("HUSK_BROWSER_ONLY"); only != "" { // a file, while one is being written
+	if only := os.Getenv("HUSK_BROWSER_ONLY"); only != "" { // run one test file, during its development
 		args = append(args, only)
 	}
 	cmd := exec.CommandContext(t.Context(), "npx", args...) //nolint:gosec // ours
@@ -91,7 +91,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// reportBrowser tells each of the browser's tests as one of ours.
+// reportBrowser reports each browser test as a Go subtest.
 func reportBrowser(t *testing.T, file string) {
 	t.Helper()
 	raw, err := os.ReadFile(file) //nolint:gosec // ours

@@ -25,12 +25,12 @@ import (
 	"husk/test/stack"
 )
 
-// prometheus is one that somebody runs, with a configuration and rules that are printed.
+// prometheus is a running Prometheus that uses a configuration and rules from deploy/.
 type prometheus struct{ url string }
 
 var credentials = regexp.MustCompile(`client_id: .*|client_secret_file: .*`)
 
-// startPrometheus starts one with somebody's credentials, and without patience.
+// startPrometheus starts Prometheus with these credentials and short intervals.
 func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret string) prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,13 +70,13 @@ func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret str
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // if it has ended, it is what is wanted
+		_ = cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // an error means that it has already exited
 		_ = cmd.Wait()                          //nolint:errcheck // as above
 	})
 	return prometheus{"http://" + address}
 }
 
-// rulesAreWell waits until every rule was worked out, and none failed on what is really there.
+// rulesAreWell waits until at least atLeast rules are loaded and all were evaluated without an error.
 func (p prometheus) rulesAreWell(t *testing.T, atLeast int) {
 	t.Helper()
 	stack.Eventually(t, time.Minute, func() error {
@@ -111,7 +111,8 @@ func scraperKey(t *testing.T, tn *stack.Tenant) openapi.APIKeyWithSecret {
 	return key
 }
 
-// dashboardIsWell asks all that a printed dashboard asks: what does not match each other is noticed only where there is something.
+// dashboardIsWell runs every query of a dashboard in deploy/grafana. At least three quarters must return data, because a query with wrong labels
+// does not fail: its result is empty.
 func (p prometheus) dashboardIsWell(t *testing.T, name string) {
 	t.Helper()
 	var dashboard struct {
@@ -210,7 +211,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 	pods := make([]openapi.Pod, len(tenants))
 	for i, tn := range tenants {
 		image := tn.ImportImage(t, "busybox")
-		// It sends a lot more than it receives, reads its image, has a metric of its own, and two processes that get into each other's way on its one processor.
+		// The pod sends much more than it receives, reads its image, exports its own metric, and runs two processes that compete for its single CPU.
 		spec := openapi.PodSpec{
 			Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 160}, TerminationGracePeriodSeconds: new(2),
 			Containers: []openapi.Container{stack.Shell(image, "busy() { while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; sleep 0.05; done; }; busy & busy & "+
@@ -308,7 +309,7 @@ func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 	prom.dashboardIsWell(t, "husk-operator.json")
 	critical, err := prom.vector(t.Context(), `ALERTS{alertstate="firing", severity="critical"}`)
 	if err != nil || len(critical) > 0 {
-		t.Errorf("critical alerts are told: %v, %v", critical, err)
+		t.Errorf("critical alerts are firing: %v, %v", critical, err)
 	}
 }
 
