@@ -13,16 +13,22 @@ import (
 func (t Tenant) Watch() (<-chan struct{}, func()) { return t.hub.Subscribe(hints.Tenant(t.id)) }
 
 // WatchImages hints as Watch does, and when an import has made progress.
-func (t Tenant) WatchImages() (<-chan struct{}, func()) { return t.hub.Subscribe(hints.Tenant(t.id), hints.Imports(t.id)) }
+func (t Tenant) WatchImages() (<-chan struct{}, func()) {
+	return t.hub.Subscribe(hints.Tenant(t.id), hints.Imports(t.id))
+}
 
 // WatchNode hints that the node's desired state may have changed.
-func (c Control) WatchNode(node ID) (<-chan struct{}, func()) { return c.hub.Subscribe(hints.Node(node)) }
+func (c Control) WatchNode(node ID) (<-chan struct{}, func()) {
+	return c.hub.Subscribe(hints.Node(node))
+}
 
 // WatchWork hints that there may be work for the control loops.
 func (c Control) WatchWork() (<-chan struct{}, func()) { return c.hub.Subscribe(hints.Work) }
 
 // WatchSigningKeys hints that the keys that sign tokens may have changed.
-func (c Control) WatchSigningKeys() (<-chan struct{}, func()) { return c.hub.Subscribe(hints.SigningKeys) }
+func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
+	return c.hub.Subscribe(hints.SigningKeys)
+}
 
 // notifyTenant hints that something of the tenant has changed. SQL functions send the same payload.
 func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {

@@ -5,7 +5,6 @@ package store
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -96,16 +95,4 @@ func cursorAt(at time.Time, id ID) string {
 type Filter struct {
 	Name   *string
 	Labels husk.Selector
-}
-
-// selectorJSON returns the selector for SQL; nil matches everything.
-func selectorJSON(s husk.Selector) []byte {
-	if len(s) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // strings can always be encoded
-	}
-	return raw
 }

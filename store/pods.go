@@ -159,7 +159,7 @@ func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
 func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Pod, error) {
-		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: selectorJSON(filter.Labels), Max: limit})
+		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
 	}, convert.Pod, func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 

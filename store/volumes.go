@@ -60,7 +60,7 @@ func (t Tenant) Volume(ctx context.Context, id ID) (husk.Volume, error) {
 // Volumes lists a tenant's volumes, oldest first. Codes: invalid (cursor).
 func (t Tenant) Volumes(ctx context.Context, page Page, filter Filter) ([]husk.Volume, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.VolumesRow, error) {
-		return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: selectorJSON(filter.Labels), Max: limit})
+		return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
 	}, func(r db.VolumesRow) husk.Volume { return convert.Volume(r.Volume, r.PodID) }, func(v husk.Volume) (time.Time, ID) { return v.CreatedAt, v.ID })
 }
 

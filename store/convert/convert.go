@@ -166,3 +166,15 @@ func PlacedPod(r db.AllPodsRow) husk.PlacedPod {
 	}
 	return p
 }
+
+// Selector returns a label selector as JSON for SQL; nil matches everything.
+func Selector(s husk.Selector) []byte {
+	if len(s) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings can always be encoded
+	}
+	return raw
+}
