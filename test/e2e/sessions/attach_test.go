@@ -55,7 +55,7 @@ func TestAttach(t *testing.T) {
 			return nil
 		})
 		one.Type("\x10\x11")
-		one.Expect(t, "pod/desk goes on")
+		one.Expect(t, "pod/desk is still running")
 		if code := one.ExitCode(t); code != 0 {
 			t.Errorf("left with %d: %s", code, one.Output())
 		}
@@ -116,7 +116,7 @@ func TestAttach(t *testing.T) {
 		s := tn.OnScreen(t, 91, 33, "run", "-it", "--rm", "--name", "shell", "-m", "128Mi", busybox, "sh", "-c", "echo wel''come; exec sh")
 		s.Expect(t, "welcome\r\n") // though it was written before anybody was there
 		s.Type("\x10\x11")
-		s.Expect(t, "husk attach -it shell comes back to it")
+		s.Expect(t, `run "husk attach -it shell"`)
 		if code := s.ExitCode(t); code != 0 {
 			t.Errorf("left with %d: %s", code, s.Output())
 		}
