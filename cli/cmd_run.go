@@ -345,7 +345,8 @@ func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts
 }
 
 func addDetachKeys(cmd *cobra.Command, keys *string) {
-	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys, "keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; empty for none")
+	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys,
+		"keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; empty for none")
 }
 
 func checkDetachKeys(keys string) error {

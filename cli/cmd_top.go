@@ -148,7 +148,8 @@ func showUses(p print.Printer, uses []use) error {
 		})
 		for _, c := range u.Stats.Containers {
 			rows = append(rows, []string{
-				print.Clean(u.Pod), print.Clean(c.Name), fmt.Sprintf("%dm", u.ContainersCPUMillis[c.Name]), print.Mebibytes(c.MemoryBytes), print.Mebibytes(c.MemoryCachedBytes), fmt.Sprint(c.Processes),
+				print.Clean(u.Pod), print.Clean(c.Name), fmt.Sprintf("%dm", u.ContainersCPUMillis[c.Name]), print.Mebibytes(c.MemoryBytes),
+				print.Mebibytes(c.MemoryCachedBytes), fmt.Sprint(c.Processes),
 			})
 		}
 	}

@@ -123,22 +123,22 @@ func TestANodeRenewsItsCertificate(t *testing.T) {
 	}
 	h := &pki.NodeHolder{}
 	h.Replace(cert)
-	anew := s.over(pki.AgentClient(s.auth.Root(), h))
-	for _, who := range []fixture{agent, anew} { // the old one is good until it expires
-		if a := who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
-			t.Errorf("a heartbeat gets the response %d %s", a.status, a.body)
+	renewedAgent := s.over(pki.AgentClient(s.auth.Root(), h))
+	for _, a := range []fixture{agent, renewedAgent} { // the old certificate is valid until it expires
+		if got := a.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); got.status != http.StatusOK {
+			t.Errorf("a heartbeat gets the response %d %s", got.status, got.body)
 		}
 	}
 	if list := s.certificates(node); len(list) != 2 {
 		t.Errorf("the certificates are %+v", list)
 	}
 	s.revoke(node)
-	for _, who := range []fixture{agent, anew} {
-		wantProblem(t, who.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
+	for _, a := range []fixture{agent, renewedAgent} {
+		wantProblem(t, a.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	}
 }
 
-func TestARequestForACertificateIsHeldToItsForm(t *testing.T) {
+func TestAMalformedCertificateRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	node, agent := s.node()

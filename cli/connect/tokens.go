@@ -46,7 +46,8 @@ func (t *tokens) cached(refused string) (client.Token, bool) {
 // Keep puts a token into the cache.
 func (t Target) Keep(token client.Token) {
 	if t.Name != "" {
-		_ = t.store.KeepToken(t.Name, config.Token{For: t.fingerprint(), Value: token.Value, ExpiresAt: token.ExpiresAt}) //nolint:errcheck // without a cache each call gets its own token
+		cached := config.Token{For: t.fingerprint(), Value: token.Value, ExpiresAt: token.ExpiresAt}
+		_ = t.store.KeepToken(t.Name, cached) //nolint:errcheck // without a cache each call gets its own token
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// machine replaces a pod's virtual machine: a network namespace with a veth pair whose other end is
-// in the place of the pod's tap.
+// machine replaces a pod's virtual machine: a network namespace with a veth pair whose other end
+// replaces the pod's tap.
 type machine struct {
 	port Port
 	ns   netns.NsHandle
