@@ -124,6 +124,9 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port networ
 	}
 	w.rec.Timeline = husk.Timeline{DomainStartingAt: now()}
 	w.report(desired, husk.EventStarting, "", "", nil)
+	if err := w.agent.net.Plug(port); err != nil {
+		return vm.Domain{}, err
+	}
 	domain, err := w.agent.vms.Start(ctx, spec)
 	if err != nil {
 		return vm.Domain{}, err
@@ -197,7 +200,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU())
+	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil {
 		return guest.Status{}, err
 	}

@@ -56,7 +56,7 @@ type Spec struct {
 	Monitors        []Address // of Ceph
 	CephUser        string
 	CephKey         string // base64
-	Bridge, Tap     string
+	Tap             string // exists already
 	MAC             string
 	MTU             int
 }

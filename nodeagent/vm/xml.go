@@ -68,9 +68,10 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 				{Type: "virtio-serial", Index: new(uint), Address: slots.next()},
 			},
 			Interfaces: []libvirtxml.DomainInterface{{
-				MAC:     &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
-				Source:  &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: spec.Bridge}},
-				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap},
+				MAC: &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
+				// The agent creates the tap, so that it has its rules before the machine starts.
+				Source:  &libvirtxml.DomainInterfaceSource{Ethernet: &libvirtxml.DomainInterfaceSourceEthernet{}},
+				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap, Managed: "no"},
 				Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
 				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // the agent sets it
 				ROM:     &libvirtxml.DomainROM{Enabled: "no"},
