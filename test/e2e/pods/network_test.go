@@ -21,9 +21,9 @@ import (
 	"husk/test/stack"
 )
 
-// The node reaches a pod, a pod reaches its neighbour in the same network and the outside by masquerading; it does not reach another
-// tenant's pod, nor what listens on its node, and cannot use another address than its own.
-func TestNetworksAreApart(t *testing.T) {
+// The node can connect to a pod. A pod can connect to another pod in the same network, and to the
+// outside by masquerading. A pod cannot connect to another tenant's pod or to services on its node.
+func TestNetworksAreIsolated(t *testing.T) {
 	t.Parallel()
 	outside := outsideServer(t)
 	one, other := stack.NewTenant(t), stack.NewTenant(t)
@@ -38,10 +38,10 @@ func TestNetworksAreApart(t *testing.T) {
 	for _, pod := range []openapi.Pod{neighbour, stranger} {
 		stack.Eventually(t, 20*time.Second, func() error { _, err := stack.Page(t.Context(), pod, "/"); return err })
 	}
-	// All at once: what cannot be reached takes the whole time to prove it.
-	patience := int(math.Ceil(pace.Limit(4 * time.Second).Seconds()))
+	// The attempts run at the same time, because each one that must fail takes the whole timeout.
+	timeout := int(math.Ceil(pace.Limit(4 * time.Second).Seconds()))
 	try := func(what, url string) string {
-		return fmt.Sprintf("{ timeout %d wget -q -O /dev/null %s && echo '%s: reached' || echo '%s: not reached'; } & ", patience, url, what, what)
+		return fmt.Sprintf("{ timeout %d wget -q -O /dev/null %s && echo '%s: reached' || echo '%s: not reached'; } & ", timeout, url, what, what)
 	}
 	gateway := gatewayOf(t, *neighbour.Status.Address)
 	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") + try("outside", outside) +
@@ -71,11 +71,12 @@ func gatewayOf(t *testing.T, address string) string {
 	return route[0].Src.String()
 }
 
-// outsideServer returns a host outside the node: a network namespace on a veth pair, without a route back to the pods' addresses.
+// outsideServer starts a web server on a host outside the node and returns its URL. The host is a
+// network namespace with a veth pair and has no route to the pods' addresses.
 func outsideServer(t *testing.T) string {
 	t.Helper()
 	const name, here, there = "e2e-out", "192.0.2.1/24", "192.0.2.2/24"
-	runtime.LockOSThread() // namespaces belong to threads; the thread is given up with the test
+	runtime.LockOSThread() // a namespace belongs to a thread; Go ends the locked thread with the test
 	home, err := netns.Get()
 	if err != nil {
 		t.Fatal(err)
@@ -90,9 +91,9 @@ func outsideServer(t *testing.T) string {
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = name
-		cable := &netlink.Veth{LinkAttrs: attrs, PeerName: "far", PeerNamespace: netlink.NsFd(int(away))}
-		if err := netlink.LinkAdd(cable); err != nil {
-			return nil, fmt.Errorf("lay a cable: %w", err)
+		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "far", PeerNamespace: netlink.NsFd(int(away))}
+		if err := netlink.LinkAdd(veth); err != nil {
+			return nil, fmt.Errorf("add the veth pair: %w", err)
 		}
 		if err := bringUp(name, here); err != nil {
 			return nil, err
