@@ -2,10 +2,11 @@
 
 // Package cli is the husk command: pods, volumes, images and everything around them, over the API.
 //
-// Each noun has its commands in a file cmd_NOUN.go. What they share is here and in resource.go, which makes the commands that list, and
-// complete.go, which completes names in a shell. The packages below have the rest: print shows objects, parse reads flags, exit has the
-// exit codes, terminal handles terminals, config has the contexts, connect chooses one and logs in, and manifest reads the documents of
-// apply. The API is called through package client only.
+// The commands of each noun are in a file cmd_NOUN.go. Their common code is here, in resource.go,
+// which makes the commands that list objects, and in complete.go, which completes names in a shell.
+// The subpackages have the rest: print shows objects, parse reads flags, exit has the exit codes,
+// terminal handles terminals, config stores the contexts, connect chooses a context and logs in,
+// and manifest reads the documents of apply. All packages call the API through package client.
 package cli
 
 import (
