@@ -8,7 +8,7 @@ import (
 	"husk"
 )
 
-func TestLogsAreOfAContainerThatIsSaid(t *testing.T) {
+func TestContainerOfLogs(t *testing.T) {
 	t.Parallel()
 	name := func(s string) *string { return &s }
 	one := husk.Pod{Spec: husk.PodSpec{Containers: []husk.Container{{Name: "a"}}}}

@@ -162,7 +162,7 @@ func accessTable(t *testing.T) string {
 		return true
 	})
 	var b strings.Builder
-	b.WriteString("| who | allowed call |\n|---|---|\n")
+	b.WriteString("| who | may call |\n|---|---|\n")
 	for _, c := range callers {
 		fmt.Fprintf(&b, "| %s | %s |\n", c[1], strings.Join(allowed[c[0]], ", "))
 		delete(allowed, c[0])
