@@ -88,11 +88,11 @@ func TestANodeIsReadmittedByATokenThatNamesIt(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{"nodeId": uuid.New()}), http.StatusNotFound, husk.CodeNotFound, "")
 	again, anew := s.join(name, map[string]any{"nodeId": node})
 	if again != node {
-		t.Errorf("node %s came back as %s", node, again)
+		t.Errorf("node %s was re-admitted as %s", node, again)
 	}
 	wantProblem(t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	if a := anew.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
-		t.Errorf("the node that came back is refused: %s", a.body)
+		t.Errorf("the re-admitted node is refused: %s", a.body)
 	}
 }
 

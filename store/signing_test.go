@@ -10,9 +10,9 @@ import (
 	"husk/store"
 )
 
-// The keys that sign tokens follow each other by themselves: a new one is made when the old one is old, signs when every server knows it,
-// and the old one goes when no token of it can be left.
-func TestSigningKeysFollowEachOther(t *testing.T) {
+// The server rotates the signing keys. It creates a new key after a month, signs with it when all
+// servers know it, and deletes the old key when all of its tokens have expired.
+func TestSigningKeysAreRotated(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	ctx := t.Context()
@@ -46,33 +46,33 @@ func TestSigningKeysFollowEachOther(t *testing.T) {
 	want := func(what, keys string) {
 		t.Helper()
 		if got := ids(); got != keys {
-			t.Errorf("%s the keys are %q, want %q", what, got, keys)
+			t.Errorf("%s, the keys are %q, want %q", what, got, keys)
 		}
 	}
 	const month = 30 * 24 * time.Hour
 	epoch := h.epoch()
-	want("in the beginning", "key-1 ")
+	want("at first", "key-1 ")
 	if tend(epoch, month) {
 		t.Error("a young key was replaced")
 	}
 	age("key-1", month+time.Hour)
 	if tend(epoch-1, month) {
-		t.Error("a server that does not lead made a key")
+		t.Error("a server that does not lead created a key")
 	}
 	if !tend(epoch, month) {
 		t.Error("an old key was not replaced")
 	}
 	want("after a month", "key-2 key-1 ")
 	if tend(epoch, month) {
-		t.Error("a key was made although the next is on its way, or removed although it still signs")
+		t.Error("a key was created although the next one is already published, or deleted although it still signs")
 	}
 	age("key-2", 10*time.Minute)
 	if tend(epoch, month) {
-		t.Error("a key was removed while tokens of it are left")
+		t.Error("a key was deleted although some of its tokens are still valid")
 	}
 	age("key-2", 20*time.Minute)
 	if !tend(epoch, month) {
-		t.Error("a key that nobody needs was kept")
+		t.Error("a key was not deleted although all of its tokens have expired")
 	}
 	want("at last", "key-2 ")
 }
