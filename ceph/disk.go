@@ -72,10 +72,10 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) 
 			return err
 		}
 	}
-	return errors.New("every generated ID was a prefix of another ID, or another of it")
+	return errors.New("every generated ID began with another image's ID, or another image's ID began with it")
 }
 
-// prefixFree reports whether no other image's ID begins with this one, or the other way round. Ceph
+// prefixFree reports whether this ID and the ID of every other image do not begin with each other. Ceph
 // limits a pod's key by object prefix, and IDs vary in length, so a key for header "1a2b" would
 // also open header "1a2b3c". That is improbable, and cheap to exclude: RBD keeps all IDs as sorted
 // keys of one object.
@@ -165,7 +165,7 @@ func (c *Cluster) RemoveDisk(ctx context.Context, name string) error {
 	return c.remove(c.volumes, name)
 }
 
-// Watcher is a client that has a disk open for writing, or a QEMU in any mode.
+// Watcher is a client that has a disk open for writing, or a QEMU that has it open in any mode.
 type Watcher struct {
 	Address string // ip:0/nonce, as the blocklist expects it
 }

@@ -16,7 +16,7 @@ import (
 const volumeFeatures = rbd.FeatureLayering | rbd.FeatureExclusiveLock | rbd.FeatureObjectMap | rbd.FeatureFastDiff
 
 // CreateVolume creates a sparse volume with an empty ext4 in it. It makes the file system in a
-// sparse local file and copies only what mkfs wrote to RBD. A host never mounts a file system that
+// sparse local file, and copies to RBD only what mkfs wrote. A host never mounts a file system that
 // a tenant can write to.
 func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64) (Disk, error) {
 	if err := checkName("volume", name); err != nil {

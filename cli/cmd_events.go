@@ -21,7 +21,7 @@ func eventsCommand(a *app) *cobra.Command {
 	}
 	output := a.outputFlags(cmd, "table")
 	of := cmd.Flags().String("kind", "", "list only events of objects of this kind, such as pod")
-	watch := cmd.Flags().BoolP("watch", "w", false, "keep running, and print new events")
+	watch := cmd.Flags().BoolP("watch", "w", false, "print recent events, then keep running and print new ones")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {

@@ -24,7 +24,8 @@ func execCommand(a *app) *cobra.Command {
 		Short: "Run a command in a running container",
 		Long: `Run a command in a running container, as the container's user and with its
 privileges. husk exits with the exit code of the command: 127 if the container
-has no such command, 126 if it cannot be executed. Flags come before POD.
+has no such command, 126 if it cannot be executed. Flags come before POD;
+only -c CONTAINER may also follow it.
 
 Ctrl-C sends SIGINT to the command. If husk ends or loses its connection, the
 command gets SIGHUP, and SIGKILL five seconds later.`,

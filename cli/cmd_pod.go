@@ -30,7 +30,7 @@ func podCommand(a *app) *cobra.Command {
 		}
 		if len(args) == 2 { // husk describe pod web
 			if of, _ := kind.Of(args[0]); of != "pod" {
-				return exit.Usagef("only pods can be described, one at a time; %q is not a pod", args[0])
+				return exit.Usagef("husk %s takes the name of one pod; given two arguments, the first must be \"pod\", not %q", cmd.CalledAs(), args[0])
 			}
 			args = args[1:]
 		}

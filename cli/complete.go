@@ -23,7 +23,7 @@ type completer = func(cmd *cobra.Command, args []string, toComplete string) ([]s
 // complete gives a flag its completions.
 func (a *app) complete(cmd *cobra.Command, flag string, offer completer) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, offer); err != nil {
-		panic(err) // a mistake in this program that every start shows
+		panic(err) // a bug: the command has no such flag
 	}
 }
 

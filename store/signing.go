@@ -84,7 +84,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 			if err != nil {
 				return platform, key, err
 			}
-			key.Private = nil // the stored response for a repetition is not sealed
+			key.Private = nil // the response is stored unencrypted, for repeated requests
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}

@@ -29,7 +29,7 @@ func TestImportShowsItsPercentage(t *testing.T) {
 			t.Errorf("of %+v the column is %q, want %q", tt.progress, got, tt.column)
 		}
 		if got := print.State(string(i.State), ImageMessage(i, CoarseStep)); got != tt.waits {
-			t.Errorf("of %+v it waits by %q, want %q", tt.progress, got, tt.waits)
+			t.Errorf("the state shown for %+v while waiting is %q, want %q", tt.progress, got, tt.waits)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (k Kind[T]) ViewFor(ctx context.Context, c *client.Client, p print.Printer)
 	return k.View
 }
 
-// Match reports whether an object is one of those that were named. If none were named, every object is.
+// Match reports whether an object is one of those that were named. If no object was named, it is true for all.
 func (k Kind[T]) Match(item T, named []string) bool {
 	return len(named) == 0 || slices.Contains(named, k.ID(item)) || slices.Contains(named, k.Name(item))
 }

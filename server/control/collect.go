@@ -75,11 +75,12 @@ func (s *collection) disks(ctx context.Context) error {
 		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
 			continue // it has an owner, or it is not an object of Husk
 		}
-		if err := s.ceph.RemoveDisk(ctx, d); err != nil && !busy(err) {
+		switch err := s.ceph.RemoveDisk(ctx, d); {
+		case err == nil:
+			s.log.Info("removed a disk without an owner", "disk", d)
+		case !busy(err): // a disk in use is left to a later pass
 			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
-			continue
 		}
-		s.log.Info("removed a disk without an owner", "disk", d)
 	}
 	return errors.Join(failures...)
 }
@@ -109,11 +110,12 @@ func (s *collection) blobs(ctx context.Context) error {
 		if wanted[i.Digest] {
 			continue
 		}
-		if err := s.ceph.RemoveImage(ctx, i.Digest); err != nil && !busy(err) {
+		switch err := s.ceph.RemoveImage(ctx, i.Digest); {
+		case err == nil:
+			s.log.Info("removed an import that no image uses", "digest", i.Digest)
+		case !busy(err): // an import in use is left to a later pass
 			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
-			continue
 		}
-		s.log.Info("removed an import that no image uses", "digest", i.Digest)
 	}
 	return errors.Join(failures...)
 }

@@ -139,7 +139,7 @@ const routeTree = root.addChildren([
     ),
     page(
       "access",
-      lazyRouteComponent(() => import("./pages/Access"), "Access"),
+      lazyRouteComponent(() => import("./pages/access/Access"), "Access"),
     ),
     page(
       "audit",

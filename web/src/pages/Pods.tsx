@@ -45,7 +45,7 @@ export function Pods() {
     );
   }, [pods.items, search.q, search.phase, wanted]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: withLabel changes with what it depends on
+  // biome-ignore lint/correctness/useExhaustiveDependencies: withLabel only depends on wanted
   const columns = useMemo(
     (): Column<Pod>[] => [
       {

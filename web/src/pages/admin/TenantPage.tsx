@@ -12,7 +12,7 @@ import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
-import { CreatedKey } from "../Access";
+import { CreatedKey } from "../access/APIKeys";
 import { usePlaced } from "./Nodes";
 import { useTenants } from "./Tenants";
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useState } from "react";
+import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
+import { Button } from "../../ui/Button";
+import { FormDialog } from "../../ui/Dialog";
+import { Input, NAME, Select } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Card, Empty, Loading } from "../../ui/parts";
+import { toast, toastError } from "../../ui/toasts";
+import { APIKeys, CreatedKey, NewKey } from "./APIKeys";
+import { ROLES, useAccess, useChanged } from "./queries";
+
+type Account = Schemas["ServiceAccount"];
+
+/** ServiceAccounts lists the identities of the tenant's programs, with their API keys. */
+export function ServiceAccounts() {
+  const accounts = useAccess("accounts", () => data(client.GET("/v1/service-accounts", { params: { query: { limit: 1000 } } })));
+  const [creating, setCreating] = useState(false);
+  return (
+    <>
+      <Card
+        title="Service accounts"
+        actions={
+          <Button small icon="plus" onClick={() => setCreating(true)}>
+            Service account
+          </Button>
+        }
+      >
+        <Problem error={accounts.error} retry={() => void accounts.refetch()} />
+        {accounts.isPending && <Loading />}
+        {accounts.data?.length === 0 && (
+          <Empty title="No service accounts yet">
+            <p>A service account is the identity of a program. It has a role and API keys, which you can replace one at a time.</p>
+          </Empty>
+        )}
+        {accounts.data?.map((a) => (
+          <AccountRow key={a.id} account={a} />
+        ))}
+      </Card>
+      {creating && <NewAccount close={() => setCreating(false)} />}
+    </>
+  );
+}
+
+function AccountRow({ account }: { account: Account }) {
+  const changed = useChanged();
+  const path = { serviceAccountId: account.id };
+  const [dialog, setDialog] = useState<"key" | "delete">();
+  const [created, setCreated] = useState<Schemas["APIKeyWithSecret"]>();
+  const close = () => setDialog(undefined);
+  const setRole = async (role: Role) => {
+    await client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
+    toast(`${account.name} is now ${role}.`);
+    await changed();
+  };
+  return (
+    <section className="account" aria-label={`Service account ${account.name}`}>
+      <div className="account-head">
+        <h3>{account.name}</h3>
+        <select
+          aria-label={`Role of ${account.name}`}
+          value={account.role}
+          onChange={(e) => setRole(e.target.value as Role).catch((err) => toastError("The role was not changed", err))}
+        >
+          {ROLES.map(([r]) => (
+            <option key={r}>{r}</option>
+          ))}
+        </select>
+        <Button small icon="plus" onClick={() => setDialog("key")}>
+          API key
+        </Button>
+        <Button small look="quiet" icon="trash" aria-label={`Delete service account ${account.name}`} onClick={() => setDialog("delete")} />
+      </div>
+      <APIKeys account={account} />
+      {dialog === "key" && <NewKey account={account} close={close} created={setCreated} />}
+      {dialog === "delete" && (
+        <FormDialog
+          title={`Delete service account ${account.name}?`}
+          submit="Delete"
+          danger
+          close={close}
+          run={async () => {
+            await client.DELETE("/v1/service-accounts/{serviceAccountId}", { params: { path } });
+            await changed();
+          }}
+        >
+          <p>This revokes its keys. The server rejects its tokens from the next request on.</p>
+        </FormDialog>
+      )}
+      {created && <CreatedKey created={created} close={() => setCreated(undefined)} />}
+    </section>
+  );
+}
+
+function NewAccount({ close }: { close: () => void }) {
+  const changed = useChanged();
+  const [name, setName] = useState("");
+  const [role, setRole] = useState<Role>("developer");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/service-accounts", { params: { header: key }, body: { name, role } });
+    await changed();
+  };
+  return (
+    <FormDialog title="Create a service account" submit="Create" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
+    </FormDialog>
+  );
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import type { Role } from "../../api/client";
+import { keyOf, useSession } from "../../api/session";
+
+/** ROLES are the roles with what each may do, for a Select. */
+export const ROLES: [Role, string][] = [
+  ["viewer", "viewer: reads"],
+  ["developer", "developer: also creates and deletes"],
+  ["owner", "owner: also manages access"],
+];
+
+/** useAccess reads one list of the page. The list is fetched again after each change of the tenant's access. */
+export function useAccess<T>(what: string, read: () => Promise<{ items: T[] }>) {
+  const session = useSession();
+  return useQuery({ queryKey: [keyOf(session), "access", what], queryFn: async () => (await read()).items });
+}
+
+/** useChanged returns a function to call after a change of the tenant's access. */
+export function useChanged() {
+  const session = useSession();
+  const queries = useQueryClient();
+  return () => queries.invalidateQueries({ queryKey: [keyOf(session), "access"] });
+}
