@@ -75,10 +75,10 @@ func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 	return ours, all
 }
 
-// importRules lists the packages of this module that each part of the project may import. A part is
-// a folder with everything below it, except deeper folders that have their own entry. A part may
-// always import itself. docs/architecture.md shows the same rules in a diagram. A new import
-// between parts needs a change here.
+// importRules has an entry for each part of the project: the packages of this module that the part
+// may import. A part is a folder with everything below it, except deeper folders that have their
+// own entry. Each part may import itself. docs/architecture.md shows the same rules in a diagram. A
+// new import between parts needs a change here.
 var importRules = map[string][]string{
 	"husk":       {},
 	"openapi":    {"husk"},

@@ -372,7 +372,7 @@ func TestANewHostInterruptsAnOldSession(t *testing.T) {
 		old.cutAfter(cut)
 		go c.Hello(ctx) // blocks
 		old.wait()
-		// The old session receives no more bytes, because the next host uses the same wire.
+		// From here on the old session receives nothing, because the next host uses the same wire.
 		old.detach()
 		c.Close()
 		next := dialFake(t, conn)

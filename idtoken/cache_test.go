@@ -102,14 +102,14 @@ func TestCachedKeysAreUsedForAnHourWhileTheIssuerIsDown(t *testing.T) {
 	if down, ok := errors.AsType[*IssuerError](verify(unknown)); !ok || down.Misconfigured {
 		t.Errorf("a key that may be new, while the issuer is down: %v", verify(unknown))
 	}
-	asked := i.count(keysPath)
+	before := i.count(keysPath)
 	c.advance(time.Second)
 	for range 10 {
 		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "does not answer") {
 			t.Errorf("after the hour: %v", verify(s))
 		}
 	}
-	if n := i.count(keysPath) - asked; n > 1 {
+	if n := i.count(keysPath) - before; n > 1 {
 		t.Errorf("an issuer that is down got %d requests in a second", n)
 	}
 	down(0)

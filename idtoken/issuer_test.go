@@ -133,13 +133,13 @@ type issuer struct {
 	document string // the discovery document, if not the usual one
 	status   int    // the status of the keys' response, if not 200
 	keysPath string // the path of the keys, /keys
-	asked    map[string]int
+	requests map[string]int
 	onAsk    func() // called with each request
 }
 
 func startIssuer(t testing.TB, signers ...signer) *issuer {
 	t.Helper()
-	i := &issuer{asked: map[string]int{}, keysPath: "/keys"}
+	i := &issuer{requests: map[string]int{}, keysPath: "/keys"}
 	i.publish(signers...)
 	s := httptest.NewServer(i)
 	t.Cleanup(s.Close)
@@ -164,14 +164,14 @@ func (i *issuer) change(do func()) {
 func (i *issuer) count(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.asked[path]
+	return i.requests[path]
 }
 
 // ServeHTTP implements http.Handler.
 func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.asked[r.URL.Path]++
+	i.requests[r.URL.Path]++
 	if i.onAsk != nil {
 		i.onAsk()
 	}

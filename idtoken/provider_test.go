@@ -52,7 +52,7 @@ func TestTokensOfARealProvider(t *testing.T) {
 	if err := p.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	asked := p.Requests("/keys")
+	before := p.Requests("/keys")
 	later.Store(int64(11 * time.Second))
 	rotated := logIn(oidcprovider.Stranger)
 	for _, raw := range []string{rotated, old, rotated} {
@@ -60,7 +60,7 @@ func TestTokensOfARealProvider(t *testing.T) {
 			t.Errorf("after the rotation: %v", err)
 		}
 	}
-	if n := p.Requests("/keys") - asked; n != 1 {
+	if n := p.Requests("/keys") - before; n != 1 {
 		t.Errorf("a rotation causes %d requests", n)
 	}
 

@@ -406,10 +406,10 @@ func TestALayerThatDiffersFromItsDigestIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, answer := range map[string][]byte{
+	for what, response := range map[string][]byte{
 		"other": bytes.Repeat([]byte("x"), int(r.layers[0].Size)), "short": []byte("x"), "long": make([]byte, 1<<20),
 	} {
-		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) })
+		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(response) })
 		forged := *r
 		forged.repo = must(name.NewRepository(host + "/x"))
 		if err := forged.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {

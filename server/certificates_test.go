@@ -182,8 +182,8 @@ func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 			t.Errorf("after another node has reported %s the pod is %+v", event, now.Status)
 		}
 	}
-	if told := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(told.Pods) != 0 {
-		t.Errorf("another node's desired state is %+v", told.Pods)
+	if desired := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(desired.Pods) != 0 {
+		t.Errorf("another node's desired state is %+v", desired.Pods)
 	}
 	for _, path := range []string{at, at + "/logs", "/v1/pods", "/v1/admin/nodes", "/v1/admin/nodes/" + node.String()} {
 		wantProblem(t, agent.call("GET", path, "", nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")

@@ -159,8 +159,8 @@ func TestTheInstallationsIssuerGrantsAccessToTheTenantsInItsMappings(t *testing.
 	mapping := func(value string, tenant uuid.UUID, role husk.Role) map[string]any {
 		return map[string]any{"claim": "groups", "value": value, "role": role, "tenantId": tenant}
 	}
-	order := map[string]any{"name": "company", "issuer": p.Issuer, "clientId": oidcprovider.Client, "roleMappings": []any{mapping("husk-developers", one.id, "viewer")}}
-	issuer := as[openapi.OIDCIssuer](t, s.call("POST", "/v1/admin/oidc-issuers", s.operator(), order), 201)
+	request := map[string]any{"name": "company", "issuer": p.Issuer, "clientId": oidcprovider.Client, "roleMappings": []any{mapping("husk-developers", one.id, "viewer")}}
+	issuer := as[openapi.OIDCIssuer](t, s.call("POST", "/v1/admin/oidc-issuers", s.operator(), request), 201)
 	if options := as[openapi.LoginOptions](t, s.call("GET", "/.well-known/husk", "", nil), 200); len(options.Issuers) != 1 || options.Issuers[0].Issuer != p.Issuer {
 		t.Errorf("the login options are %+v", options)
 	}
@@ -206,8 +206,8 @@ func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 		}
 		return as[openapi.Token](t, a, 200).AccessToken, a
 	}
-	key := func(order map[string]any) openapi.APIKeyWithSecret {
-		return as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, order), 201)
+	key := func(request map[string]any) openapi.APIKeyWithSecret {
+		return as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, request), 201)
 	}
 	first, second := key(map[string]any{"name": "one"}), key(map[string]any{"name": "two"})
 	one, _ := login(first)

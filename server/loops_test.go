@@ -247,11 +247,11 @@ func TestAMissingImportIsRepeated(t *testing.T) {
 	s := withCeph(t)
 	first, second := s.tenant(), s.tenant()
 	reference := pushed(t)
-	order := func(c tenancy) openapi.Image {
+	importImage := func(c tenancy) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
 	}
-	image := order(first)
+	image := importImage(first)
 	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -261,11 +261,11 @@ func TestAMissingImportIsRepeated(t *testing.T) {
 	if err := s.cfg.Cluster.RemoveImage(t.Context(), image.Digest); err != nil {
 		t.Fatal(err)
 	}
-	again := order(second)
+	repeated := importImage(second)
 	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+again.ID.String(), second.token, nil), 200); now.State != "Ready" {
+	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+repeated.ID.String(), second.token, nil), 200); now.State != "Ready" {
 		t.Errorf("the image is %+v", now)
 	}
 }

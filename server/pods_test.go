@@ -289,16 +289,16 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	if again := as[openapi.DesiredState](t, agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=1", empty.Revision), "", nil), 200); again.Revision != empty.Revision {
 		t.Errorf("the desired state has not changed, but the revision is %d after %d", again.Revision, empty.Revision)
 	}
-	asked, answered := make(chan struct{}), make(chan response)
+	sent, responses := make(chan struct{}), make(chan response)
 	go func() {
-		close(asked)
-		answered <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), "", nil)
+		close(sent)
+		responses <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), "", nil)
 	}()
-	<-asked
+	<-sent
 	s.place(node, c, pod.ID)
 	var state openapi.DesiredState
 	select {
-	case a := <-answered:
+	case a := <-responses:
 		state = as[openapi.DesiredState](t, a, 200)
 	case <-time.After(patience):
 		t.Fatal("the placement does not end the agent's request")

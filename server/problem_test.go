@@ -175,12 +175,12 @@ func TestAllMissingObjectsLookTheSame(t *testing.T) {
 		}
 	}
 	// The same applies to the other tenant's volume in a request for a pod.
-	order := func(id string) response {
+	createPod := func(id string) response {
 		body := mine.body("web")
 		body["spec"].(map[string]any)["volumes"] = []any{map[string]any{"name": "a", "volumeId": id}}
 		return s.call("POST", "/v1/pods", mine.token, body)
 	}
-	if foreign, unknown := blank(order(volume.ID.String())), blank(order(uuid.NewString())); foreign != unknown {
+	if foreign, unknown := blank(createPod(volume.ID.String())), blank(createPod(uuid.NewString())); foreign != unknown {
 		t.Errorf("a foreign volume differs from an unknown one:\n%s\n%s", foreign, unknown)
 	}
 	if a := s.call("GET", "/v1/pods/"+pod.ID.String(), theirs.token, nil); a.status != 200 {

@@ -143,9 +143,9 @@ func wantFault(t *testing.T, conn session.Conn, code husk.Code) {
 
 func TestASessionGoesThroughAnyServer(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 10)
+	requests := make(chan string, 10)
 	first := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, r *http.Request) {
-		asked <- r.URL.RequestURI()
+		requests <- r.URL.RequestURI()
 		if r.Header.Get("Authorization") != "" || strings.Contains(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
 			t.Error("the agent receives the caller's token")
 		}
@@ -166,7 +166,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 			t.Errorf("server %d: %q, then %d %s", i, out, f.Kind, f.Payload)
 		}
 		want := "/v1/pods/" + s.pod.String() + "/exec?container=main&command=sh&command=-c&command=echo+%22a+b%22&stdin=true&tty=true&cols=80&rows=24"
-		if got := <-asked; got != want {
+		if got := <-requests; got != want {
 			t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 		}
 	}
@@ -226,9 +226,9 @@ func TestAnErrorBeforeASessionIsAProblem(t *testing.T) {
 // when it attaches.
 func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
+	requests := make(chan string, 1)
 	s := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, r *http.Request) {
-		asked <- r.URL.RequestURI()
+		requests <- r.URL.RequestURI()
 		echo(conn, r)
 	}))
 	body := s.tenant.body(named("pod"))
@@ -244,12 +244,12 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.place(node.ID, s.tenant, pod.ID)
-	_, told, err := s.store.Desired(t.Context(), node.ID)
+	_, pods, err := s.store.Desired(t.Context(), node.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, d := range told {
+	for _, d := range pods {
 		if d.Pod.ID == pod.ID {
 			desired, err := desired{s.cfg.CephMonitors, s.cfg.VolumesPool}.pod(d)
 			if err != nil {
@@ -289,7 +289,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	if out, f := last(t, conn); out != "typed" || f.Kind != session.Exit {
 		t.Errorf("%q, then %d %s", out, f.Kind, f.Payload)
 	}
-	if got, want := <-asked, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
+	if got, want := <-requests, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
 		t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 	}
 	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit", s.tenant.token, nil), 200).Items {

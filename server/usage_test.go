@@ -26,13 +26,13 @@ func TestATenantSeesOnlyItsOwnUsage(t *testing.T) {
 	s.place(node, c, pod.ID)
 	start := time.Now().Add(-30 * time.Second).UTC()
 	stop := start.Add(20 * time.Second)
-	tell := func(from fixture, more map[string]any) response {
+	record := func(from fixture, more map[string]any) response {
 		run := map[string]any{"podId": pod.ID, "startedAt": start, "receivedBytes": 1 << 20, "sentBytes": 2 << 20}
 		maps.Copy(run, more)
 		return from.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{}, "runs": []any{run}})
 	}
 	for range 2 {
-		for _, a := range []response{tell(other, map[string]any{"startedAt": start.Add(-time.Second)}), tell(agent, nil), tell(agent, map[string]any{"stoppedAt": stop})} {
+		for _, a := range []response{record(other, map[string]any{"startedAt": start.Add(-time.Second)}), record(agent, nil), record(agent, map[string]any{"stoppedAt": stop})} {
 			if a.status != 204 {
 				t.Fatal(a.body)
 			}

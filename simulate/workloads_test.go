@@ -142,7 +142,7 @@ func churnWorkloads(t *testing.T) []workload {
 }
 
 // On parts of the traces, in other orders and mixes, and on other nodes, Husk needs at most
-// slightly more nodes than best fit, and leaves no more pods unplaced.
+// slightly more nodes than best fit, and does not leave additional pods unplaced.
 func TestHuskNeedsNoMoreNodesThanBestFit(t *testing.T) {
 	t.Parallel()
 	run := func(w workload, o simulate.Options) simulate.Result {

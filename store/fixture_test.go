@@ -168,8 +168,8 @@ func (h fixture) getNode(node store.ID) husk.Node {
 // version returns the node's version, which a placement on the node must name.
 func (h fixture) version(node store.ID) int64 {
 	h.t.Helper()
-	rooms, err := h.NodeCapacities(h.t.Context())
-	for _, r := range must(h.t, rooms, err) {
+	capacities, err := h.NodeCapacities(h.t.Context())
+	for _, r := range must(h.t, capacities, err) {
 		if r.ID == node {
 			return r.Version
 		}

@@ -107,7 +107,7 @@ func TestAPodCanNameItsImageByID(t *testing.T) {
 func TestAQuotaHolds(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	roomy := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
+	generous := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
 	for name, c := range map[string]struct {
 		limit func(q *husk.Quota)
 		field string
@@ -124,7 +124,7 @@ func TestAQuotaHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := fixtureOf(t, h.db, h.url)
-			quota := roomy
+			quota := generous
 			c.limit(&quota)
 			tenant := h.tenantWith(quota)
 			image := h.image(tenant)
@@ -140,7 +140,7 @@ func TestAQuotaHolds(t *testing.T) {
 	t.Run("of volumes and images", func(t *testing.T) {
 		t.Parallel()
 		h := fixtureOf(t, h.db, h.url)
-		quota := roomy
+		quota := quota
 		quota.Volumes, quota.VolumeGiB, quota.Images = 2, 5, 1
 		tenant := h.tenantWith(quota)
 		make := func(gib int) error {
@@ -267,31 +267,31 @@ func TestARepeatedRequestReturnsTheFirstPod(t *testing.T) {
 	tenant, other := h.tenant(), h.tenant()
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":1}`))
-	order := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
+	create := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
 		return h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{"a": "b"}, spec)
 	}
-	first, err := order(tenant, idem, spec)
+	first, err := create(tenant, idem, spec)
 	must(t, first, err)
-	second, err := order(tenant, idem, spec)
+	second, err := create(tenant, idem, spec)
 	must(t, second, err)
 	if diff := cmp.Diff(first, second, cmpopts.EquateApproxTime(0), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the repetition differs (-first +second):\n%s", diff)
 	}
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":2}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":2}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreateVolume", "/v1/test", []byte(`{"a":1}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-1", "CreateVolume", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-2", "CreatePod", "/v1/test", []byte(`{"a":1}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-2", "CreatePod", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeNameTaken)
 	// The same key of another tenant is a different key.
-	third, err := order(other, idem, specOf(h.image(other)))
+	third, err := create(other, idem, specOf(h.image(other)))
 	if must(t, third, err); third.ID == first.ID {
 		t.Error("two tenants share an idempotency key")
 	}
 	// The key is stored longer than the pod: a late repetition does not create the pod again.
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), first.ID)
 	must(t, gone, err)
-	fourth, err := order(tenant, idem, spec)
+	fourth, err := create(tenant, idem, spec)
 	must(t, fourth, err)
 	if h.phase(fourth) != husk.PhaseGone {
 		t.Error("a repeated request after the deletion created the pod again")
@@ -477,16 +477,16 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	auth := &store.RegistryAuth{Username: "someone", Password: "something"}
-	order := func() (husk.Image, error) {
+	create := func() (husk.Image, error) {
 		return h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:1", husk.ImageConfig{}, auth)
 	}
-	first, err := order()
+	first, err := create()
 	must(t, first, err)
 	jobs, err := h.UnfinishedImages(t.Context())
 	if must(t, jobs, err); len(jobs) != 1 || jobs[0].Auth == nil || *jobs[0].Auth != *auth {
 		t.Errorf("the jobs are %+v", jobs)
 	}
-	second, err := order()
+	second, err := create()
 	if must(t, second, err); second.ID != first.ID {
 		t.Error("the same reference and digest created another image")
 	}
@@ -496,7 +496,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageFailed || got.Message != "no" {
 		t.Errorf("the image is %+v", got)
 	}
-	third, err := order()
+	third, err := create()
 	if must(t, third, err); third.ID != first.ID || third.State != husk.ImageImporting || third.Message != "" {
 		t.Errorf("the repeated import is %+v", third)
 	}
@@ -508,7 +508,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageDeleting {
 		t.Errorf("a late import restored the image: %+v", got)
 	}
-	_, err = order()
+	_, err = create()
 	wantCode(t, err, husk.CodeConflict)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM images WHERE registry_auth IS NOT NULL"); n != 0 {
 		t.Error("registry credentials are still stored after the import")

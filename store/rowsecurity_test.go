@@ -144,7 +144,7 @@ func TestWithoutACallerNoRowsAreVisible(t *testing.T) {
 	as(t, c, mine.ID.String(), func(tx pgx.Tx) {
 		var n int
 		if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM tenants WHERE id = $1", theirs.ID).Scan(&n); err != nil || n != 0 {
-			t.Errorf("a tenant sees %d rows of another in tenants: %v", n, err)
+			t.Errorf("a tenant sees %d rows of another tenant in the table tenants: %v", n, err)
 		}
 	})
 }
@@ -186,7 +186,7 @@ func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 	})
 }
 
-// Row-level security does not apply to the checks of foreign keys, so every foreign key must
+// Row-level security does not apply to the checks of foreign keys. So every foreign key must
 // include the tenant.
 func TestNoForeignKeyReachesIntoAnotherTenant(t *testing.T) {
 	t.Parallel()

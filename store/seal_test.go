@@ -84,10 +84,10 @@ func TestANewMasterKeySealsEverythingAgain(t *testing.T) {
 	h := open(t)
 	ctx := t.Context()
 	tenant := h.tenant()
-	order := func(s *store.Store) (husk.APIKey, error) {
+	createKey := func(s *store.Store) (husk.APIKey, error) {
 		return s.Control().CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyRequest{Name: "key"})
 	}
-	first, err := order(h.db)
+	first, err := createKey(h.db)
 	must(t, first, err)
 	signing := func() (store.SigningKey, error) {
 		return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
@@ -106,7 +106,7 @@ func TestANewMasterKeySealsEverythingAgain(t *testing.T) {
 			URL: h.url(store.RoleOwner), MasterKeys: masters, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: slog.New(slog.DiscardHandler),
 		})
 		must(t, s, err)
-		again, err := order(s)
+		again, err := createKey(s)
 		if must(t, again, err); again.Secret != first.Secret {
 			t.Errorf("with %d master keys the repeated request gets the response %+v", len(masters), again)
 		}

@@ -170,7 +170,7 @@ func TestThereIsNoGapBetweenBacklogAndLaterOutput(t *testing.T) {
 			join()
 		}
 		if !bytes.HasSuffix(all, got) || len(all)-len(got) != noted {
-			t.Fatalf("%d bytes are not the end of %d; the note says that %d are missing", len(got), len(all), noted)
+			t.Fatalf("the client received %d bytes, which are not the end of all %d; the backlog's note counts %d missing bytes", len(got), len(all), noted)
 		}
 	})
 }

@@ -174,8 +174,8 @@ func (v *vm) waitOff(t *testing.T) {
 	}
 }
 
-// eventually polls until ok returns true. The pauses grow, because each poll may
-// start a process in the guest.
+// eventually polls until ok returns true. Each poll can start a process in the
+// guest, so the pauses grow.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(bootWait)

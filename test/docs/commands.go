@@ -22,8 +22,8 @@ import (
 type Mention struct {
 	Where string // a file and a line
 	Line  string // the command and what follows it, such as husk pods -l app=web
-	// Code is true if the text marks the mention as code. In prose, the words after a command may
-	// be part of the sentence.
+	// Code is true if the text marks the mention as code. In prose, words of the sentence can
+	// follow a command.
 	Code bool
 }
 
@@ -115,7 +115,8 @@ func marked(file, content, pattern string, code bool) []text {
 	return texts
 }
 
-// isValue matches a text after which a word is the value of a flag, as in --client-id husk.
+// isValue matches a text that ends with a flag, so that the next word is the flag's value, as in
+// --client-id husk.
 var isValue = regexp.MustCompile(`--[a-z-]+ $`)
 
 // mentions finds the commands of a program in a text. A command ends at the end of its line.

@@ -5,7 +5,7 @@
 // the dashboard. It writes a text file for each source file, with the same number of lines, so that
 // the linter's line numbers match the source. The linter reads Markdown directly.
 //
-// Usage: prose DIRECTORY [FILE ...]. Without files, it reads those that git tracks.
+// Usage: prose DIRECTORY [FILE ...]. Without files, it reads all files that git does not ignore.
 package main
 
 import (

@@ -21,7 +21,7 @@ const (
 // BootTime is how long a pod may take to run on the reference machine.
 const BootTime = 90 * time.Second
 
-// ErrNotYet is returned by conditions that are not met yet and have no more specific error.
+// ErrNotYet is returned by conditions that are not met yet and have no other error.
 var ErrNotYet = errors.New("not yet")
 
 // Until repeats f until it succeeds. If ctx ends first, it returns f's last error.

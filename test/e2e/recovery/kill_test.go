@@ -31,9 +31,9 @@ var moments = []struct {
 }
 
 // The agent, the server and Postgres are killed at each moment of a boot. Three boots cover every
-// pair of part and moment. In each boot, one part is killed at every moment, and the boot must
-// continue to the next moment. At the end the pod is Running and has one machine, whose process has
-// not changed since its start.
+// pair of part and moment. In each boot, the test kills one part at every moment, and the boot
+// continues to the next moment. At the end the pod is Running and has one machine, whose process
+// has not changed since its start.
 func TestAKilledPartDoesNotStopABoot(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
