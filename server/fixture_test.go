@@ -149,7 +149,7 @@ func contractual(t testing.TB, next http.RoundTripper) *contracttest.Transport {
 	return c
 }
 
-// response is a response that was read to its end.
+// response is an HTTP response whose body was read completely.
 type response struct {
 	status  int
 	header  http.Header

@@ -187,8 +187,8 @@ func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
 }
 
 // Two servers use one Postgres, and one of them is killed repeatedly. Each created volume exists
-// once. The quota and the rate limit apply to both servers together. A watch that continues on
-// another server has the correct list in the end. The audit log has every change exactly once.
+// once. The quota and the rate limit apply to both servers together. A watch that is opened again
+// after a kill has the correct list in the end. The audit log has every change exactly once.
 func TestNothingIsLostWhileOneOfTwoServersIsKilled(t *testing.T) {
 	s := open(t)
 	c, slow := s.tenant(), s.tenant()

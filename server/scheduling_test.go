@@ -198,8 +198,8 @@ func TestRefusalsDoNotRevealOtherTenants(t *testing.T) {
 }
 
 // A pod with a higher priority preempts a pod with a lower one. It waits for the capacity and gets
-// it, even if a pod with a lower priority would fit earlier. The preempted pod starts again on
-// another node.
+// it, even if a pod with a lower priority would fit earlier. The preempted pod starts again when
+// other capacity is free.
 func TestAHigherPriorityPreemptsALowerOne(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -33,7 +33,8 @@ func (n *logBuffer) Write(p []byte) (int, error) {
 
 func (n *logBuffer) String() string { n.mu.Lock(); defer n.mu.Unlock(); return n.b.String() }
 
-// No log level and no problem contains a secret, whether a request succeeds or fails.
+// The log contains no secret at any level, and no problem contains one, whether requests succeed or
+// fail.
 func TestNoSecretIsInALog(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

@@ -140,7 +140,7 @@ func TestAQuotaHolds(t *testing.T) {
 	t.Run("of volumes and images", func(t *testing.T) {
 		t.Parallel()
 		h := fixtureOf(t, h.db, h.url)
-		quota := quota
+		quota := generous
 		quota.Volumes, quota.VolumeGiB, quota.Images = 2, 5, 1
 		tenant := h.tenantWith(quota)
 		make := func(gib int) error {

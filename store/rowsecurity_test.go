@@ -186,8 +186,8 @@ func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 	})
 }
 
-// Row-level security does not apply to the checks of foreign keys. So every foreign key must
-// include the tenant.
+// Row-level security does not apply to the checks of foreign keys. Therefore every foreign key
+// includes the tenant.
 func TestNoForeignKeyReachesIntoAnotherTenant(t *testing.T) {
 	t.Parallel()
 	h := open(t)

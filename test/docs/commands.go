@@ -22,8 +22,8 @@ import (
 type Mention struct {
 	Where string // a file and a line
 	Line  string // the command and what follows it, such as husk pods -l app=web
-	// Code is true if the text marks the mention as code. In prose, words of the sentence can
-	// follow a command.
+	// Code is true if the text marks the mention as code. In prose, other words of the sentence
+	// may follow the command.
 	Code bool
 }
 

@@ -47,7 +47,8 @@ func NewTenant(t testing.TB) *Tenant {
 	return tn
 }
 
-// remove deletes the tenant with all its objects, and then checks that nothing is left of its pods.
+// remove deletes the tenant with all its objects, and then checks that its pods have no domains any
+// longer.
 func (tn *Tenant) remove(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
 	defer cancel()
