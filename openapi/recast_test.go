@@ -121,7 +121,7 @@ func through(t *testing.T, from, to reflect.Type) {
 	}
 }
 
-func TestDomainTypesMatchesTheContract(t *testing.T) {
+func TestDomainTypesMatchTheContract(t *testing.T) {
 	t.Parallel()
 	for _, p := range roots {
 		through(t, p.ours, p.wire)

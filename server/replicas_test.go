@@ -145,7 +145,7 @@ func post(token, path, key string, body any) func(ctx context.Context, url strin
 	}
 }
 
-func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
+func TestTwoHundredRequestsFillAQuotaOfTenExactly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	second := s.another()

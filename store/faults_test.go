@@ -96,7 +96,7 @@ func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
 	}
 }
 
-func TestLeadingEndsWithItsWork(t *testing.T) {
+func TestLeadReturnsWhenItsFunctionReturns(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	for range 2 { // the second call can lead again

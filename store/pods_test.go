@@ -104,7 +104,7 @@ func TestAPodCanNameItsImageByID(t *testing.T) {
 	h.createPod(tenant, specOf(image))
 }
 
-func TestAQuotaHolds(t *testing.T) {
+func TestAQuotaIsEnforced(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	generous := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
@@ -179,7 +179,7 @@ func TestFiftySimultaneousRequestsFillAQuotaOfFiveExactly(t *testing.T) {
 	}
 }
 
-func TestOneVolumeGoesToOneOfManyPods(t *testing.T) {
+func TestOnlyOneOfManyPodsGetsAVolume(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -515,7 +515,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	}
 }
 
-func TestAnImageInUseStays(t *testing.T) {
+func TestAnImageInUseIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()

@@ -30,7 +30,7 @@ func send(t *testing.T, conn session.Conn, kind session.Kind, text string) {
 }
 
 // Clients attach to containers with stdin and with a terminal, as in Docker and Kubernetes.
-func TestAttachedToABootedPod(t *testing.T) {
+func TestAttachToABootedPod(t *testing.T) {
 	t.Parallel()
 	var more []entry
 	for _, applet := range []string{"tty", "stty", "dd", "seq", "wc", "md5sum", "ps"} {

@@ -22,7 +22,7 @@ func claimsOf(t *testing.T, raw string) jwt.MapClaims {
 	return claims
 }
 
-func TestBothFlowsEndInTheSameUser(t *testing.T) {
+func TestBothFlowsReturnTheSameUser(t *testing.T) {
 	t.Parallel()
 	p := Start(t)
 	code, err := IDToken(t.Context(), p.Issuer, Client, Developer)
@@ -50,7 +50,7 @@ func TestBothFlowsEndInTheSameUser(t *testing.T) {
 	}
 }
 
-func TestAWrongPasswordLogsNobodyIn(t *testing.T) {
+func TestAWrongPasswordIsRefused(t *testing.T) {
 	t.Parallel()
 	p := Start(t)
 	u := Owner

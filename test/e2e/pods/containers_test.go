@@ -59,7 +59,7 @@ exec sleep 1000000`
 
 // An image with every unusual kind of entry that OCI allows is imported correctly. The image checks
 // itself.
-func TestAnUnusualImageArrivesComplete(t *testing.T) {
+func TestAnUnusualImageIsImportedCompletely(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	image := tn.ImportImage(t, "torture")
@@ -94,7 +94,7 @@ func TestAPodWithoutItsCommandFails(t *testing.T) {
 
 // A deleted pod's container gets SIGTERM and its grace period. The volume keeps the data that the
 // container writes during that time.
-func TestDeletionIsClean(t *testing.T) {
+func TestDeletionGivesContainersTheirGracePeriod(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")

@@ -54,7 +54,7 @@ func TestRestartPolicies(t *testing.T) {
 }
 
 // A machine that dies is started again, unless the restart policy of its pod is Never.
-func TestAMachineThatDies(t *testing.T) {
+func TestAMachineThatDiesIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")

@@ -125,7 +125,7 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 
 // A node that sends no heartbeats becomes Lost and its pods become Unknown, but they are not moved.
 // After the next heartbeat they are Running again.
-func TestALostNode(t *testing.T) {
+func TestPodsOfALostNodeBecomeUnknown(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
 	pod := tn.Create(t, "left", stack.Idle(busybox))
@@ -166,7 +166,7 @@ func TestALostNode(t *testing.T) {
 }
 
 // An interrupted import is repeated, and the image is complete.
-func TestAServerKilledInAnImport(t *testing.T) {
+func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 	tn := stack.NewTenant(t)
 	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: tn.Refs["postgres"]})
 	if err != nil {
@@ -186,7 +186,7 @@ func TestAServerKilledInAnImport(t *testing.T) {
 }
 
 // When libvirtd is killed, machines continue to run. New machines start when libvirtd runs again.
-func TestAKilledLibvirt(t *testing.T) {
+func TestMachinesContinueWhenLibvirtIsKilled(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
 	first := tn.Create(t, "first", stack.Idle(busybox))
