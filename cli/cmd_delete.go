@@ -146,7 +146,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 		}
 		deleting = nil
 	}
-	used := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // by pods, perhaps
+	used := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // there are volumes or images, which the pods may use
 	for i, r := range refs {
 		if i > 0 && deleteOrder(r) != deleteOrder(refs[i-1]) {
 			waitForThem()

@@ -38,7 +38,7 @@ type TimeoutError struct{ Detail string }
 // Error implements error.
 func (e TimeoutError) Error() string { return e.Detail }
 
-// ConflictError says that an object exists and is not as it should be.
+// ConflictError says that an object exists already and differs from the requested one.
 type ConflictError struct{ Detail string }
 
 // Error implements error.

@@ -39,7 +39,8 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	f.scheduling.AddTo(fs)
 }
 
-// Create makes a pod from the flags. Its volumes are still names. Input of a pod that is followed ends when the input of this program does.
+// Create makes a pod from the flags, and the mounts of its volumes, which still have names instead of IDs. If the pod is followed, its input
+// ends when the input of this program ends.
 func (f *Pod) Create(image string, command []string, followed bool) (openapi.PodCreate, []Mount, error) {
 	fail := func(err error) (openapi.PodCreate, []Mount, error) { return openapi.PodCreate{}, nil, err }
 	cpu, err := CPU(f.cpus)
@@ -84,7 +85,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if f.entrypoint != "" {
 		container.Command = &[]string{f.entrypoint}
 	}
-	if len(command) > 0 && command[0] == "--" { // as users of kubectl write it
+	if len(command) > 0 && command[0] == "--" { // users of kubectl write it
 		command = command[1:]
 	}
 	if len(command) > 0 {
