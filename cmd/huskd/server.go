@@ -78,7 +78,7 @@ func serverCommand() *cobra.Command {
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
-	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds")
+	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
 }
 
@@ -149,8 +149,8 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	return serve(ctx, srv, listener, tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
-// masterKeys reads the keys, one per line: the first is used for sealing, and the others were used
-// before.
+// masterKeys reads the keys, one per line: the first encrypts, and the others only decrypt what was
+// encrypted with them before.
 func masterKeys(file string) ([][]byte, error) {
 	text, err := readSecret(file)
 	if err != nil {
