@@ -76,8 +76,8 @@ func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 }
 
 // importRules says which of our packages each part of the project may import. A part is a folder with everything below it, unless a
-// deeper folder has an entry of its own; a part may always import itself. docs/architecture.md draws the same. A new import is a
-// decision, so it is made here too.
+// deeper folder has an entry of its own; a part may always import itself. docs/architecture.md describes the same rules. A new import
+// between parts is a decision, so it must be added here.
 var importRules = map[string][]string{
 	"husk":       {},
 	"openapi":    {"husk"},
@@ -114,7 +114,7 @@ var importRules = map[string][]string{
 
 	"nodeagent": {"husk", "openapi", "guest", "pki", "session"},
 
-	"build": nil, // what is built, not part of the project
+	"build": nil, // build results, not part of the project
 	"test":  nil, // tests may use everything
 	"cmd":   nil, // commands put everything together
 }
@@ -193,7 +193,7 @@ func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
 	}
 }
 
-// Code that runs on a user's machine or inside a pod is small and pure Go. So is the scheduler, which is a library for any caller.
+// Code that runs on a user's machine or inside a pod is small and pure Go. The scheduler is pure Go too, because it is a library for any caller.
 func TestPurePackagesDoNotUseCgo(t *testing.T) {
 	t.Parallel()
 	ours, all := listed(t)
@@ -236,7 +236,7 @@ func TestTheSchedulerIsPure(t *testing.T) {
 	}
 }
 
-// What decides who is authenticated by certificate uses the standard library alone.
+// The package that authenticates nodes by their certificates imports only the standard library.
 func TestTheAuthorityUsesTheStandardLibraryOnly(t *testing.T) {
 	t.Parallel()
 	_, all := listed(t)

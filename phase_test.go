@@ -93,7 +93,7 @@ func TestAPodCanAlwaysBeDeletedAndThenGoes(t *testing.T) {
 			next, ok = next.Next(husk.EventGone)
 		}
 		if !ok || next != husk.PhaseGone {
-			t.Errorf("a pod that is %s cannot go: %q", phase, next)
+			t.Errorf("a pod in phase %s cannot be deleted: the next phase is %q", phase, next)
 		}
 	}
 }
@@ -104,8 +104,9 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	t.Parallel()
 	want := "# The phases of a pod\n\n" +
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
-		"An event that has no arrow from a phase is late or does not apply there, and is ignored.\n" +
-		"`placed` and `node-lost` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n\n" +
+		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
+		"`placed`, `node-lost` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
+		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	if *update {
 		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // documentation is for everyone
@@ -120,6 +121,6 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s has drifted; go test . -update writes it anew (-want +got):\n%s", phasesDoc, diff)
+		t.Errorf("%s is out of date; go test . -update writes it again (-want +got):\n%s", phasesDoc, diff)
 	}
 }
