@@ -25,7 +25,7 @@ type Pod struct {
 func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
-	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, including its kernel, such as 256m or 1g")
+	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, such as 256m or 1g; its kernel uses a part of it")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
