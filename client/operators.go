@@ -37,7 +37,8 @@ func (t Tenants) List(ctx context.Context) iter.Seq2[openapi.Tenant, error] {
 	})
 }
 
-// CreateKey creates an API key for a service account of the tenant, which has the role owner if it does not exist yet. Its secret is in this response and nowhere else.
+// CreateKey creates an API key for a service account of the tenant. If the account does not exist, it is created with the role owner. The
+// key's secret is in this response and nowhere else.
 func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.TenantKeyCreate) (openapi.APIKeyWithSecret, error) {
 	return Decode[openapi.APIKeyWithSecret](t.c.api.CreateAPIKey(ctx, id, &openapi.CreateAPIKeyParams{IdempotencyKey: newKey()}, key))
 }

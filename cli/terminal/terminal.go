@@ -45,7 +45,8 @@ func Size(out io.Writer) session.Size {
 const resizeCheck = 200 * time.Millisecond
 
 // Handover gives the terminal to a session. If the session takes input, it sets raw mode, so that every key goes to the session. It calls
-// resize with the terminal's size at the start and whenever the size changes. The returned function takes the terminal back. It does nothing if in is not a terminal.
+// resize with the terminal's size at the start and whenever the size changes. The returned function takes the terminal back. Handover does
+// nothing if in is not a terminal.
 func Handover(in io.Reader, out io.Writer, takesInput bool, resize func(session.Size) error) (back func(), _ error) {
 	f, ok := in.(*os.File)
 	if !ok || !Is(f) {
