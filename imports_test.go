@@ -194,7 +194,7 @@ func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
 	}
 }
 
-// Code that runs on a user's machine or inside a pod is small and pure Go. So is the scheduler, which is a library for any caller.
+// Code that runs on a user's machine or inside a pod is small and pure Go. The scheduler is pure Go too, because it is a library for any caller.
 func TestPurePackagesDoNotUseCgo(t *testing.T) {
 	t.Parallel()
 	ours, all := listed(t)

@@ -104,8 +104,9 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	t.Parallel()
 	want := "# The phases of a pod\n\n" +
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
-		"An event that has no arrow from a phase is late or does not apply there, and is ignored.\n" +
-		"`placed` and `node-lost` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n\n" +
+		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
+		"`placed`, `node-lost` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
+		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	if *update {
 		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // everyone may read the documentation
