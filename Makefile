@@ -81,5 +81,5 @@ bench: build ## Compare the API and scrapes with their SQL alone, and pod start 
 	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint
-lint: deps web/node_modules/.package-lock.json ## Check formatting, run go vet and the linters, also for the API's contract
+lint: deps web/node_modules/.package-lock.json ## Check formatting and English, and lint the code and the API's contract
 	@. build/deps.env && ./test/lint

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// changelog/README.md says what an entry looks like.
+// changelog/README.md describes the form of an entry.
 func TestChangelogEntriesHaveTheirForm(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("changelog/*/*")

@@ -13,8 +13,8 @@ packages=(
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
   fonts-dejavu-core docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
 )
-# Go: any version from 1.21 on downloads the version in go.mod by itself. Debian 12's own is older. But it can download a newer one as a
-# module from the module proxy, which then runs from the module cache.
+# Go: any version from 1.21 on downloads the version in go.mod by itself. Debian 12's Go is older, but it can download a newer version as a
+# module from the module proxy. That version then runs from the module cache.
 want=$(awk '$1 == "go" {print $2}' go.mod)
 new_enough() { [ -x "$1" ] && "$1" version | grep -qE ' go1\.(2[1-9]|[3-9][0-9])'; }
 for go in "$(command -v go)" /usr/local/go/bin/go ""; do

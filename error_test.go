@@ -18,12 +18,12 @@ func TestTheCodeOfAnError(t *testing.T) {
 		code husk.Code
 		text string
 	}{
-		"that is nil":              {nil, "", ""},
-		"that is ours":             {shown, husk.CodeInvalid, "invalid: spec.name: no good"},
-		"that wraps ours":          {fmt.Errorf("pod x: %w", shown), husk.CodeInvalid, "pod x: invalid: spec.name: no good"},
-		"that is joined with ours": {errors.Join(shown, errors.New("why")), husk.CodeInvalid, "invalid: spec.name: no good\nwhy"},
-		"without a field":          {husk.NotFound("pod"), husk.CodeNotFound, "not_found: there is no such pod"},
-		"of anything else":         {errors.New("boom"), husk.CodeInternal, "boom"},
+		"that is nil":                      {nil, "", ""},
+		"that is a husk error":             {shown, husk.CodeInvalid, "invalid: spec.name: no good"},
+		"that wraps a husk error":          {fmt.Errorf("pod x: %w", shown), husk.CodeInvalid, "pod x: invalid: spec.name: no good"},
+		"that is joined with a husk error": {errors.Join(shown, errors.New("why")), husk.CodeInvalid, "invalid: spec.name: no good\nwhy"},
+		"without a field":                  {husk.NotFound("pod"), husk.CodeNotFound, "not_found: there is no such pod"},
+		"of another type":                  {errors.New("boom"), husk.CodeInternal, "boom"},
 	} {
 		if got := husk.CodeOf(c.err); got != c.code {
 			t.Errorf("the code of an error %s is %q, want %q", name, got, c.code)

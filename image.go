@@ -19,7 +19,7 @@ const (
 	ImageDeleting  ImageState = "Deleting"
 )
 
-// Image is an OCI image that a tenant has imported. The tenant has a clone of it of its own.
+// Image is an OCI image that a tenant has imported. Each tenant has its own clone of the image.
 type Image struct {
 	ID        uuid.UUID   `json:"id"`
 	TenantID  uuid.UUID   `json:"-"`

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// pkg is what go list says about a package.
+// pkg is go list's description of a package.
 type pkg struct {
 	ImportPath string
 	Dir        string
@@ -35,7 +35,7 @@ func modulePath(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// listed returns our packages, and every package that they depend on.
+// listed returns the packages of this module, and all packages including those that they depend on.
 func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 	t.Helper()
 	module := modulePath(t)
@@ -75,9 +75,10 @@ func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 	return ours, all
 }
 
-// importRules says which of our packages each part of the project may import. A part is a folder with everything below it, unless a
-// deeper folder has an entry of its own; a part may always import itself. docs/architecture.md draws the same. A new import is a
-// decision, so it is made here too.
+// importRules has an entry for each part of the project: the packages of this module that the part
+// may import. A part is a folder with everything below it, except deeper folders that have their
+// own entry. Each part may import itself. docs/architecture.md shows the same rules in a diagram. A
+// new import between parts needs a change here.
 var importRules = map[string][]string{
 	"husk":       {},
 	"openapi":    {"husk"},
@@ -100,7 +101,7 @@ var importRules = map[string][]string{
 	"web":        {},
 	"dev":        {},
 
-	// None of the packages below server imports server, and of each other they import request and agents only.
+	// No package below server imports server. Of each other, they import only request and agents.
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "session", "strictjson", "web",
 		"server/agents", "server/auth", "server/control", "server/exec", "server/metrics", "server/request",
@@ -114,9 +115,9 @@ var importRules = map[string][]string{
 
 	"nodeagent": {"husk", "openapi", "guest", "pki", "session"},
 
-	"build": nil, // what is built, not part of the project
+	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything
-	"cmd":   nil, // commands put everything together
+	"cmd":   nil, // commands may import everything
 }
 
 // part returns the part that a package belongs to: the longest folder above it that has a rule.
@@ -134,13 +135,13 @@ func part(path string) (string, bool) {
 	}
 }
 
-func TestImportsGoOneWay(t *testing.T) {
+func TestImportsFollowTheRules(t *testing.T) {
 	t.Parallel()
 	ours, _ := listed(t)
 	for _, p := range ours {
 		from, known := part(p.ImportPath)
 		if !known {
-			t.Errorf("%s is a new part of the project; say in the table what it may import", p.ImportPath)
+			t.Errorf("%s is a new part of the project; add the packages that it may import to the table", p.ImportPath)
 			continue
 		}
 		allowed := importRules[from]
@@ -193,7 +194,7 @@ func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
 	}
 }
 
-// Code that runs on a user's machine or inside a pod is small and pure Go. So is the scheduler, which is a library for any caller.
+// Code that runs on a user's machine or inside a pod is small and pure Go. The scheduler is pure Go too, because it is a library for any caller.
 func TestPurePackagesDoNotUseCgo(t *testing.T) {
 	t.Parallel()
 	ours, all := listed(t)
@@ -236,7 +237,7 @@ func TestTheSchedulerIsPure(t *testing.T) {
 	}
 }
 
-// What decides who is authenticated by certificate uses the standard library alone.
+// The package that authenticates callers by certificate imports only the standard library.
 func TestTheAuthorityUsesTheStandardLibraryOnly(t *testing.T) {
 	t.Parallel()
 	_, all := listed(t)

@@ -33,7 +33,7 @@ func (l Login) RoleIn(tenantID uuid.UUID) Role {
 	return role
 }
 
-// MappedTenants returns the tenants in which a mapping grants a role.
+// MappedTenants returns the tenants in which a mapping of the installation's issuers grants a role.
 func (l Login) MappedTenants() []uuid.UUID {
 	var ids []uuid.UUID
 	for _, i := range l.VouchedBy {

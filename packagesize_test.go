@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Limits of a package, so that a stranger can read it in one sitting. Generated code and tests do not count.
+// Limits for the size of a package, so that a new reader can read it in one sitting. Generated code
+// and tests do not count.
 const (
 	maxFiles = 25
 	maxLines = 4000

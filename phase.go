@@ -26,7 +26,8 @@ const (
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events. The first four come from the server's loops, delete comes from the tenant, and the others come from the node's agent.
+// The events. The first four come from the server, delete comes from the tenant, and the others come from the node's agent. The server requeues
+// an evicted pod when the agent reports it as gone.
 const (
 	EventPlaced    PhaseEvent = "placed"
 	EventNodeLost  PhaseEvent = "node-lost"

@@ -12,10 +12,10 @@ import (
 	"husk"
 )
 
-var update = flag.Bool("update", false, "rewrite the files that are made from code")
+var update = flag.Bool("update", false, "rewrite the files that are generated from code")
 
-// The next phase for each phase and event; "" means that the event is dropped. It repeats the table, so that a change of the table is also
-// a change here.
+// The next phase for each phase and event. "" means that the event is ignored. It repeats the table
+// in phase.go, so that a change of the table needs a change here too.
 var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
@@ -59,7 +59,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 		for _, e := range husk.PhaseEvents {
 			next, ok := phase.Next(e)
 			if ok != (next != "") {
-				t.Errorf("%s in %s says %q and %v", e, phase, next, ok)
+				t.Errorf("the event %s in phase %s leads to %q and %v", e, phase, next, ok)
 			}
 			got[phase][e] = next
 		}
@@ -74,7 +74,7 @@ func TestFreedCapacityIsNotAllocatedAgain(t *testing.T) {
 	for _, from := range husk.Phases {
 		for _, e := range husk.PhaseEvents {
 			to, ok := from.Next(e)
-			// Pods enter Stopping with and without an allocation; the pod's row says which.
+			// Pods enter Stopping with or without an allocation. The pod's row shows which.
 			if ok && !from.Holds() && to.Holds() && from != husk.PhasePending && to != husk.PhaseStopping {
 				t.Errorf("%s takes a pod whose capacity was freed from %s to %s, which allocates capacity", e, from, to)
 			}
@@ -82,7 +82,7 @@ func TestFreedCapacityIsNotAllocatedAgain(t *testing.T) {
 	}
 }
 
-func TestAPodCanAlwaysBeDeletedAndThenGoes(t *testing.T) {
+func TestADeletedPodAlwaysReachesGone(t *testing.T) {
 	t.Parallel()
 	for _, phase := range husk.Phases {
 		if phase == husk.PhaseGone {
@@ -93,7 +93,7 @@ func TestAPodCanAlwaysBeDeletedAndThenGoes(t *testing.T) {
 			next, ok = next.Next(husk.EventGone)
 		}
 		if !ok || next != husk.PhaseGone {
-			t.Errorf("a pod that is %s cannot go: %q", phase, next)
+			t.Errorf("a deleted pod in phase %s does not reach Gone: %q", phase, next)
 		}
 	}
 }
@@ -104,14 +104,15 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	t.Parallel()
 	want := "# The phases of a pod\n\n" +
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
-		"An event that has no arrow from a phase is late or does not apply there, and is ignored.\n" +
-		"`placed` and `node-lost` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n\n" +
+		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
+		"`placed`, `node-lost` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
+		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	if *update {
-		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // documentation is for everyone
+		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // everyone may read the documentation
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(phasesDoc, []byte(want), 0o644); err != nil { //nolint:gosec // documentation is for everyone
+		if err := os.WriteFile(phasesDoc, []byte(want), 0o644); err != nil { //nolint:gosec // everyone may read the documentation
 			t.Fatal(err)
 		}
 	}
@@ -120,6 +121,6 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s has drifted; go test . -update writes it anew (-want +got):\n%s", phasesDoc, diff)
+		t.Errorf("%s does not match the table; write it with go test . -update (-want +got):\n%s", phasesDoc, diff)
 	}
 }

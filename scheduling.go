@@ -14,7 +14,7 @@ type Scheduling struct {
 	Priority int `json:"priority,omitempty"`
 	// NodeSelector lists the labels that the node must have; "pool" is the node's pool.
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// PreferredNodeSelector lists labels of preferred nodes. Others are used only if the pod does not fit on any of these.
+	// PreferredNodeSelector lists labels of preferred nodes. Other nodes are used only if the pod fits on no preferred node.
 	PreferredNodeSelector map[string]string `json:"preferredNodeSelector,omitempty"`
 	// Tolerations are the taints that the pod tolerates.
 	Tolerations []string `json:"tolerations,omitempty"`
@@ -30,7 +30,7 @@ type Scheduling struct {
 // The kinds of a scheduling rule.
 const (
 	RuleAffinity     = "Affinity"     // in a topology domain that has a pod with the label; anywhere if there is none
-	RuleAntiAffinity = "AntiAffinity" // in a topology domain without a pod with the label; it also keeps such pods away
+	RuleAntiAffinity = "AntiAffinity" // in a topology domain without a pod with the label; such pods are not placed there later either
 	RuleSpread       = "Spread"       // evenly over the topology domains
 )
 
@@ -52,7 +52,8 @@ type Gang struct {
 
 // Disruption protects pods from eviction.
 type Disruption struct {
-	// Label selects the tenant's pods that have the same value of this label as the pod. Without it, the pod itself is never evicted.
+	// Label selects the tenant's pods that have the same value of this label as the pod. Without it, the pod is never evicted if
+	// MinAvailable is at least 1.
 	Label        string `json:"label,omitempty"`
 	MinAvailable int    `json:"minAvailable,omitempty"`
 }

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-var errBroken = errors.New("broken off here")
+var errInterrupted = errors.New("interrupted by the test")
 
 func connect(t *testing.T) *Cluster {
 	t.Helper()
@@ -50,7 +50,7 @@ func name(t *testing.T, kind string) string {
 	return fmt.Sprintf("%s-%x", kind, sha256.Sum256([]byte(t.Name())))[:40]
 }
 
-// someFiles is an image of a few MiB that do not compress.
+// someFiles writes an image of a few MiB that cannot be compressed.
 func someFiles(_ context.Context, w io.Writer) error {
 	const size = 9 << 20
 	tw := tar.NewWriter(w)
@@ -66,21 +66,22 @@ func someFiles(_ context.Context, w io.Writer) error {
 	return tw.Close()
 }
 
-// breakEverywhere runs an operation repeatedly, and interrupts it one step later each time. After
-// each interruption, a complete run must succeed. Undo restores the state before the operation.
-func breakEverywhere(t *testing.T, c *Cluster, operation, undo func() error) {
+// interruptEverywhere runs an operation repeatedly, and interrupts it one step later each time.
+// After each interruption, a complete run must succeed. Undo restores the state before the
+// operation.
+func interruptEverywhere(t *testing.T, c *Cluster, operation, undo func() error) {
 	t.Helper()
 	for n := 1; ; n++ {
 		var steps []string
 		c.after = func(step string) error {
 			if steps = append(steps, step); len(steps) == n {
-				return errBroken
+				return errInterrupted
 			}
 			return nil
 		}
 		err := operation()
 		c.after = func(string) error { return nil }
-		if err != nil && !errors.Is(err, errBroken) {
+		if err != nil && !errors.Is(err, errInterrupted) {
 			t.Fatalf("run up to %v: %v", steps, err)
 		}
 		whole := err == nil
@@ -96,7 +97,7 @@ func breakEverywhere(t *testing.T, c *Cluster, operation, undo func() error) {
 		}
 		if whole {
 			if n < 3 {
-				t.Errorf("only %d steps: nothing was broken off", n)
+				t.Errorf("only %d steps: the operation was not interrupted", n)
 			}
 			return
 		}
@@ -119,7 +120,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func TestAnImageIsFilledOnceAndThenFound(t *testing.T) {
+func TestAnImageIsImportedOnce(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	began := time.Now()
@@ -145,7 +146,7 @@ func TestAnImageIsFilledOnceAndThenFound(t *testing.T) {
 	}
 }
 
-func TestPaddingBehindTheArchiveIsFine(t *testing.T) {
+func TestPaddingAfterTheArchiveIsIgnored(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	img, err := c.ImportImage(t.Context(), digest(t), func(ctx context.Context, w io.Writer) error {
@@ -160,46 +161,46 @@ func TestPaddingBehindTheArchiveIsFine(t *testing.T) {
 	}
 }
 
-func TestAFailedFillLeavesNoWholeImage(t *testing.T) {
+func TestAFailedImportLeavesNoCompleteImage(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	_, err := c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
 		if _, err := io.CopyN(w, strings.NewReader(strings.Repeat("\x00", 10240)), 10240); err != nil {
 			return err
 		}
-		return errBroken // after what looks like the end of an empty archive
+		return errInterrupted // after data that looks like the end of an empty archive
 	})
-	if !errors.Is(err, errBroken) {
+	if !errors.Is(err, errInterrupted) {
 		t.Fatalf("import: %v", err)
 	}
 	if _, err := c.CloneForTenant(t.Context(), digest(t), name(t, "clone")); !errors.Is(err, ErrNotFound) {
-		t.Errorf("clone of nothing: %v", err)
+		t.Errorf("clone of an image that does not exist: %v", err)
 	}
 	_, err = c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
-		_, err := io.WriteString(w, strings.Repeat("this is no tar archive", 1000))
+		_, err := io.WriteString(w, strings.Repeat("this is not a tar archive", 1000))
 		return err
 	})
 	if err == nil {
-		t.Error("imported what is no tar archive")
+		t.Error("imported data that is not a tar archive")
 	}
 	if img, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil || !img.Complete {
 		t.Errorf("import after failures: %+v, %v", img, err)
 	}
 }
 
-func TestAnImportMayBreakAnywhere(t *testing.T) {
+func TestAnImportCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	breakEverywhere(t, c, func() error {
+	interruptEverywhere(t, c, func() error {
 		_, err := c.ImportImage(t.Context(), digest(t), someFiles)
 		return err
 	}, func() error { return c.RemoveImage(t.Context(), digest(t)) })
 }
 
-func TestRemovingAnImageMayBreakAnywhere(t *testing.T) {
+func TestRemovingAnImageCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	breakEverywhere(t, c, func() error {
+	interruptEverywhere(t, c, func() error {
 		hook := c.after
 		c.after = func(string) error { return nil }
 		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
@@ -214,35 +215,35 @@ func TestRemovingAnImageMayBreakAnywhere(t *testing.T) {
 	}
 }
 
-func TestHalfImagesAreListedAsHalf(t *testing.T) {
+func TestIncompleteImagesAreListedAsIncomplete(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	for _, at := range []string{"created", "renamed"} {
 		c.after = func(step string) error {
 			if step == at {
-				return errBroken
+				return errInterrupted
 			}
 			return nil
 		}
-		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); !errors.Is(err, errBroken) {
+		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); !errors.Is(err, errInterrupted) {
 			t.Fatal(err)
 		}
 		list, err := c.ListImages(t.Context())
 		i := slices.IndexFunc(list, func(i ImportedImage) bool { return i.Digest == digest(t) })
 		if err != nil || i < 0 || list[i].Complete {
-			t.Errorf("broken off when %s: listed %+v, %v", at, list, err)
+			t.Errorf("interrupted when %s: listed %+v, %v", at, list, err)
 		}
 	}
 }
 
-func TestAnImageWithClonesStays(t *testing.T) {
+func TestAnImageWithClonesIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
 		t.Fatal(err)
 	}
 	clone := name(t, "clone")
-	breakEverywhere(t, c, func() error {
+	interruptEverywhere(t, c, func() error {
 		_, err := c.CloneForTenant(t.Context(), digest(t), clone)
 		return err
 	}, func() error { return c.RemoveDisk(t.Context(), clone) })
@@ -261,10 +262,10 @@ func TestAnImageWithClonesStays(t *testing.T) {
 	}
 }
 
-func TestAVolumeMayBreakAnywhere(t *testing.T) {
+func TestCreatingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	breakEverywhere(t, c, func() error {
+	interruptEverywhere(t, c, func() error {
 		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
 		return err
 	}, func() error { return c.RemoveDisk(t.Context(), name(t, "vol")) })
@@ -289,7 +290,7 @@ func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
 	t.Log(used)
 	var conflict *ConflictError
 	if _, err := c.CreateVolume(t.Context(), vol, 1<<30); !errors.As(err, &conflict) {
-		t.Errorf("the same name in another size: %v", err)
+		t.Errorf("the same name with another size: %v", err)
 	}
 	disks, err := c.ListDisks(t.Context())
 	if err != nil || !slices.Contains(disks, vol) {
@@ -297,7 +298,7 @@ func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
 	}
 }
 
-func TestADiskInUseStays(t *testing.T) {
+func TestADiskInUseIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	vol := name(t, "vol")
@@ -314,7 +315,7 @@ func TestADiskInUseStays(t *testing.T) {
 	}
 	var busy *BusyError
 	if err := c.RemoveDisk(t.Context(), vol); !errors.As(err, &busy) {
-		t.Errorf("remove in use: %v", err)
+		t.Errorf("remove a disk in use: %v", err)
 	}
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
@@ -325,7 +326,7 @@ func TestADiskInUseStays(t *testing.T) {
 		}
 	}
 	if watchers, err := c.Watchers(t.Context(), vol); err != nil || len(watchers) != 0 {
-		t.Errorf("watchers of nothing: %v, %v", watchers, err)
+		t.Errorf("watchers of a disk that does not exist: %v, %v", watchers, err)
 	}
 }
 
@@ -334,10 +335,10 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 	c := connect(t)
 	for _, bad := range []string{"", "a/b", "a b", `a"`, "a,allow *", "../x", "A", strings.Repeat("a", 97)} {
 		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
-			t.Errorf("volume %q was made", bad)
+			t.Errorf("volume %q was created", bad)
 		}
 		if _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
-			t.Errorf("key for pod %q was made", bad)
+			t.Errorf("key for pod %q was created", bad)
 		}
 		if _, err := c.ImportImage(t.Context(), bad, someFiles); err == nil {
 			t.Errorf("image %q was imported", bad)
@@ -345,7 +346,7 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 	}
 }
 
-// qemuIO runs commands on a disk like QEMU with a pod's key.
+// qemuIO runs commands on a disk with a pod's key, as QEMU does.
 func qemuIO(t *testing.T, key Key, pool, disk string, readOnly bool, commands ...string) (string, error) {
 	t.Helper()
 	// Another user cannot use the admin's keyring in ceph.conf.
@@ -361,7 +362,7 @@ func qemuIO(t *testing.T, key Key, pool, disk string, readOnly bool, commands ..
 	return string(out), err
 }
 
-func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
+func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
@@ -384,7 +385,7 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("key made in %s", time.Since(began))
+	t.Logf("key created in %s", time.Since(began))
 
 	if out, err := qemuIO(t, key, mine.Pool, mine.Name, false, "write -P 7 1M 4k", "read -P 7 1M 4k"); err != nil || strings.Contains(out, "failed") {
 		t.Errorf("own volume: %v\n%s", err, out)
@@ -393,10 +394,10 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 		t.Errorf("own image: %v\n%s", err, out)
 	}
 	if out, _ := qemuIO(t, key, image.Pool, image.Name, false, "write -P 7 1M 4k"); !strings.Contains(out, "Operation not permitted") {
-		t.Errorf("wrote the tenant's image:\n%s", out)
+		t.Errorf("wrote to the tenant's image:\n%s", out)
 	}
 	if out, _ := qemuIO(t, key, other.Pool, other.Name, true, "read 0 4k"); !strings.Contains(out, "Operation not permitted") {
-		t.Errorf("opened another's volume:\n%s", out)
+		t.Errorf("opened another pod's volume:\n%s", out)
 	}
 	for _, args := range [][]string{
 		{"rbd", "ls", dev.VolumesPool},
@@ -415,7 +416,8 @@ func TestAPodKeyReachesItsOwnDisksAndNothingElse(t *testing.T) {
 	}
 }
 
-// importID returns RBD's id of an import, and checks that the import has data that could be read.
+// importID returns RBD's ID of an import. It checks that the import has data, so that a test that
+// cannot read it proves something.
 func importID(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)
@@ -470,7 +472,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	if list, err := c.ListPodKeys(ctx); err != nil || !slices.Contains(list, pod) {
 		t.Errorf("not listed: %v, %v", list, err)
 	}
-	breakEverywhere(t, c, func() error {
+	interruptEverywhere(t, c, func() error {
 		if _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
 			return err
 		}
@@ -484,7 +486,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	}
 }
 
-func TestTheServerCannotMakeItselfMorePowerful(t *testing.T) {
+func TestTheServerCannotExtendItsOwnPermissions(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	for _, command := range []map[string]any{
@@ -500,7 +502,7 @@ func TestTheServerCannotMakeItselfMorePowerful(t *testing.T) {
 	}
 }
 
-func TestAFencedClientCannotWriteFromThatMoment(t *testing.T) {
+func TestAFencedClientCannotWrite(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
@@ -508,7 +510,7 @@ func TestAFencedClientCannotWriteFromThatMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 5 { // a late write was only possible during a short time
+	for range 5 { // several times, because a late write would be possible only for a short time
 		fenceOnce(t, c, disk)
 	}
 }
@@ -535,7 +537,7 @@ func fenceOnce(t *testing.T, c *Cluster, disk Disk) {
 	}
 	t.Logf("fenced in %s", time.Since(began))
 	if _, err := img.WriteAt([]byte("after"), 0); err == nil {
-		t.Error("a fenced client wrote")
+		t.Error("a fenced client could write")
 	}
 	if list, err := c.Fenced(ctx); err != nil || !slices.Contains(list, addr[0]) {
 		t.Errorf("blocklist: %v, %v", list, err)

@@ -2,10 +2,11 @@
 
 // Package cli is the husk command: pods, volumes, images and everything around them, over the API.
 //
-// Each noun has its commands in a file cmd_NOUN.go. What they share is here and in resource.go, which makes the commands that list, and
-// complete.go, which completes names in a shell. The packages below have the rest: print shows objects, parse reads flags, exit has the
-// exit codes, terminal handles terminals, config has the contexts, connect chooses one and logs in, and manifest reads the documents of
-// apply. The API is called through package client only.
+// The commands of each noun are in a file cmd_NOUN.go. Their common code is here, in resource.go,
+// which makes the commands that list objects, and in complete.go, which completes names in a shell.
+// The subpackages have the rest: print shows objects, parse reads flags, exit has the exit codes,
+// terminal handles terminals, config stores the contexts, connect chooses a context and logs in,
+// and manifest reads the documents of apply. All packages call the API through package client.
 package cli
 
 import (
@@ -73,9 +74,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	return code
 }
 
-// each takes joined errors apart, one for each line.
+// each splits joined errors, so that each is printed on its own line.
 func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is a list of ours
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost error can be a list that this package has made
 		return joined.Unwrap()
 	}
 	return []error{err}
@@ -98,7 +99,7 @@ changes contexts. The environment can replace a context, and takes precedence:
 HUSK_CONTEXT selects a context. The flag --context takes precedence over all of
 these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		SilenceUsage: true, SilenceErrors: true,
-		// What fails before this runs is a mistake in the command line.
+		// An error before this runs is a mistake in the command line.
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
@@ -130,7 +131,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	return cmd
 }
 
-// group makes a command that does nothing itself. It is an error to give none of its subcommands, or an unknown one.
+// group makes a command that only has subcommands. Without a subcommand, or with an unknown one, it returns an error.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -165,7 +166,7 @@ func (a *app) interactive() bool { return terminal.Is(a.in) && terminal.Is(a.err
 
 func (a *app) progress() *print.Progress { return print.NewProgress(a.errs, a.quiet) }
 
-// outputFlags adds -o and returns a function that reads and checks it. The preset may be a format that only this command has.
+// outputFlags adds -o and returns a function that reads and checks it. preset is the default, and may be a format that only this command has.
 func (a *app) outputFlags(cmd *cobra.Command, preset string) func() (print.Printer, error) {
 	formats := print.Formats
 	if !slices.Contains(formats, preset) {

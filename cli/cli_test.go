@@ -20,7 +20,8 @@ import (
 	"husk/openapi"
 )
 
-// call runs the command against an API that answers as the test says. test/cli and the end-to-end tests run it against the real one.
+// call runs husk with a handler as the API. test/cli and the end-to-end tests run it with the real
+// API.
 func call(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, errs string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,20 +36,20 @@ func call(t *testing.T, api http.HandlerFunc, args ...string) (code int, out, er
 			return
 		}
 		if r.Header.Get("Authorization") != "Bearer t" {
-			t.Errorf("%s came without the token", r.URL)
+			t.Errorf("%s was called without the token", r.URL)
 		}
 		api(w, r)
 	}))
 	t.Cleanup(s.Close)
-	alone(t)
+	isolate(t)
 	t.Setenv("HUSK_API", s.URL)
 	t.Setenv("HUSK_CLIENT_ID", "id")
 	t.Setenv("HUSK_CLIENT_SECRET", "secret")
 	return command(t, args...)
 }
 
-// alone isolates a test from the contexts and the environment of the user who runs it.
-func alone(t *testing.T) {
+// isolate isolates a test from the contexts and the environment of the user who runs it.
+func isolate(t *testing.T) {
 	t.Helper()
 	for _, name := range append(connect.Environment, "HUSK_CONTEXT") {
 		t.Setenv(name, "")
@@ -114,7 +115,7 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 }
 
 func TestEnvironmentMustBeComplete(t *testing.T) {
-	alone(t)
+	isolate(t)
 	t.Setenv("HUSK_CLIENT_ID", "id")
 	code, _, errs := command(t, "pods")
 	if code != exit.Usage || !strings.Contains(errs, "HUSK_API is not set") {
@@ -123,7 +124,7 @@ func TestEnvironmentMustBeComplete(t *testing.T) {
 }
 
 func TestErrorWithoutALoginNamesTheLoginCommand(t *testing.T) {
-	alone(t)
+	isolate(t)
 	code, _, errs := command(t, "pods")
 	if code != exit.Refused || !strings.Contains(errs, "husk login URL") {
 		t.Errorf("exit code %d, %q", code, errs)
@@ -175,7 +176,7 @@ func TestResponseOfAnotherServerIsReported(t *testing.T) {
 	}
 }
 
-func TestLostAnswerIsRetriedWithTheSameIdempotencyKey(t *testing.T) {
+func TestRequestWithoutResponseIsRetriedWithTheSameIdempotencyKey(t *testing.T) {
 	var calls atomic.Int32
 	var keys, bodies [5]string
 	code, out, errs := call(t, func(w http.ResponseWriter, r *http.Request) {
@@ -229,7 +230,7 @@ func TestListReadsEveryPage(t *testing.T) {
 	}
 }
 
-func TestEmptyListIsAList(t *testing.T) {
+func TestEmptyListIsPrintedAsAList(t *testing.T) {
 	empty := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[]}`) }
 	for format, want := range map[string]string{"json": "{\n  \"items\": []\n}\n", "yaml": "items: []\n", "name": ""} {
 		if _, out, errs := call(t, empty, "volumes", "-o", format); out != want {

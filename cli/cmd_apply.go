@@ -238,7 +238,7 @@ func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error
 	case err != nil:
 		return "", err
 	}
-	if have.DeletionRequestedAt != nil { // its name is free soon
+	if have.DeletionRequestedAt != nil { // the name can be used again once the pod is deleted
 		if !a.dry() {
 			if err := a.untilGone(ctx, kind.PodObject(a.client, have), a.flags.timeout); err != nil {
 				return "", err
@@ -252,7 +252,7 @@ func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error
 		return "unchanged", nil
 	case !a.flags.replace:
 		return "", exit.ConflictError{Detail: "the pod exists and differs in " + strings.Join(differ, ", ") +
-			"; a pod cannot be changed, --replace deletes it and creates it again"}
+			"; a pod cannot be changed; --replace deletes it and creates it again"}
 	case a.dry():
 		return "replaced", nil
 	}

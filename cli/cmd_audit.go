@@ -31,7 +31,7 @@ func auditCommand(a *app) *cobra.Command {
 			perPage = 0
 		}
 		var entries []openapi.AuditEntry
-		for e, err := range c.Audit(cmd.Context(), perPage) { // stop early: the log can be long
+		for e, err := range c.Audit(cmd.Context(), perPage) { // stop when there are enough: the log can be long
 			if err != nil {
 				return err
 			}

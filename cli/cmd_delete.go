@@ -43,7 +43,7 @@ func deleteCommand(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeKindThenNames,
 	}
 	d := deleteFlags(cmd)
-	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects of the documents in this file or directory, or on standard input if it is -; may be repeated")
+	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects in these documents: a file, a directory, or - for standard input; may be repeated")
 	selector := cmd.Flags().StringP("selector", "l", "", "delete the pods or volumes with these labels")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var refs []kind.Ref
@@ -146,7 +146,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 		}
 		deleting = nil
 	}
-	used := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // by pods, perhaps
+	waitForPods := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // the pods may use the objects after them
 	for i, r := range refs {
 		if i > 0 && deleteOrder(r) != deleteOrder(refs[i-1]) {
 			waitForThem()
@@ -161,7 +161,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 			failures = append(failures, err)
 		case o.Look == nil:
 			fmt.Fprintln(a.out, o.Ref, "deleted")
-		case d.wait || used && deleteOrder(r) == 0:
+		case d.wait || waitForPods && deleteOrder(r) == 0:
 			deleting = append(deleting, o)
 		default:
 			fmt.Fprintln(a.out, o.Ref, "is being deleted")

@@ -183,7 +183,7 @@ Ctrl-C. The console takes no input; to run a command, use husk exec.`,
 	}
 }
 
-// hasTerminal reports whether to request a terminal: tty is set, and standard input, if it is sent, is a terminal.
+// hasTerminal reports whether to request a terminal: tty must be set, and if standard input is sent, it must be a terminal.
 func (a *app) hasTerminal(tty, stdin bool, what string) bool {
 	if tty && stdin && !terminal.Is(a.in) {
 		a.hint("standard input is not a terminal; running %s without a terminal", what)

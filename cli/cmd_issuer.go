@@ -19,7 +19,7 @@ func issuersCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-const mappingHelp = "CLAIM=VALUE:ROLE grants the role to users whose ID token has the claim, such as groups=devs:developer; may be repeated"
+const mappingHelp = "CLAIM=VALUE:ROLE, such as groups=devs:developer: grant the role to users whose ID token has this claim; may be repeated"
 
 func createIssuerCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{

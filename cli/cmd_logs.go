@@ -104,7 +104,7 @@ func (a *app) logs(ctx context.Context, c *client.Client, pod openapi.Pod, flags
 		o.Container = name
 		for line, err := range c.Pods.Logs(ctx, pod.ID, o) {
 			if err != nil {
-				if ctx.Err() == nil || interrupted.Err() != nil { // otherwise it was stopped because the output failed
+				if ctx.Err() == nil || interrupted.Err() != nil { // otherwise stop was called, because the output failed
 					errs[i] = err
 				}
 				return

@@ -113,7 +113,7 @@ succeeded. It then prints the pod's name.`,
 // unattended reports whether husk does not follow the pod to its end.
 func (f runFlags) unattended() bool { return f.detach || f.wait != "" }
 
-// check refuses flags that contradict each other.
+// check refuses flags that contradict each other, and --publish.
 func (f runFlags) check() error {
 	switch {
 	case len(f.publish) > 0:
@@ -176,7 +176,7 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 	return err
 }
 
-// waitFor waits until a pod is running or has succeeded. A pod that has succeeded also was running.
+// waitFor waits until a pod is running or has succeeded, as --wait says. A pod that has succeeded also counts as running.
 func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
 	err := r.until(ctx, r.flags.timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
 		var err error
@@ -236,7 +236,7 @@ func (r *runner) attend(ctx context.Context, pod openapi.Pod) error {
 	return kind.PodEnd(pod)
 }
 
-// settled waits until the API reports that the pod has ended. Its container has, and the phase follows a moment later.
+// settled waits until the API reports that the pod has ended. The container has ended already; the pod's phase changes a moment later.
 func (r *runner) settled(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
 	return r.client.Pods.Wait(ctx, pod.ID, func(pod openapi.Pod) (bool, error) {
 		if pod.Status.Phase == openapi.PodPhaseStopping {
@@ -287,7 +287,7 @@ func (r *runner) interact(ctx context.Context, pod openapi.Pod) error {
 	case errors.Is(err, client.ErrDetached):
 		return leftError{nil, again}
 	case err != nil && !hasEnded && !client.HasCode(err, husk.CodeConflict) && r.isOver(ctx, pod):
-		return err // and the end of its output is in the log
+		return err // the log has the end of the output
 	case client.IsUnreachable(err) || client.HasCode(err, husk.CodeUnavailable) || client.HasCode(err, husk.CodeSessionSlow) || client.HasCode(err, husk.CodeSessionIdle):
 		return leftError{err, again}
 	case client.HasCode(err, husk.CodeConflict): // it has ended in the meantime, and none of its output was printed

@@ -131,7 +131,7 @@ func createKeyCommand(a *app) *cobra.Command {
 		case string(openapi.Metrics):
 			key.LimitedTo = new(openapi.Metrics)
 		default:
-			return exit.Usagef("--limited-to: %q is not possible; metrics is the only value", *limit)
+			return exit.Usagef("--limited-to: %q is not a possible value; use metrics", *limit)
 		}
 		c, err := a.connect()
 		if err != nil {

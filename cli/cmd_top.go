@@ -23,7 +23,7 @@ type use struct {
 	Pod       string           `json:"pod"`
 	Stats     openapi.PodStats `json:"stats"`
 	CPUMillis int              `json:"cpuMillis"` // of the whole pod, averaged over a second
-	// ContainersCPUMillis are those of the containers, by name.
+	// ContainersCPUMillis has the cpu use of each container, by name.
 	ContainersCPUMillis map[string]int `json:"containersCpuMillis"`
 }
 
@@ -32,8 +32,8 @@ func topCommand(a *app) *cobra.Command {
 		Use:   "top [POD…]",
 		Short: "Show the current CPU and memory use of pods",
 		Long: `Show the CPU and memory use of running pods and of each of their containers, for
-all pods if none is named. The line of a pod is its whole virtual machine, with
-its kernel. CPU use is averaged over a second.`,
+all pods if none is named. A pod's first line is for its whole virtual machine,
+including the kernel. CPU use is averaged over a second.`,
 		Example: `  husk top
   husk top web db -o json`,
 		ValidArgsFunction: a.completeNames("pod"),
@@ -78,7 +78,7 @@ its kernel. CPU use is averaged over a second.`,
 // topPause is the time between the two samples that a rate needs.
 const topPause = time.Second
 
-// measure samples each pod twice. It returns the samples of the other pods even if one does not respond, and reports that one as an error.
+// measure samples each pod twice. If a pod does not respond, it returns the use of the others together with an error.
 func measure(ctx context.Context, c *client.Client, which []openapi.Pod) ([]use, error) {
 	var failed error
 	sample := func() map[string]openapi.PodStats {

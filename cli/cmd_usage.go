@@ -67,7 +67,7 @@ minutes after its end, and does not change afterwards.`,
 			return err
 		}
 		if len(l.Items) == 0 {
-			a.hint("there is no usage in this time")
+			a.hint("there is no usage in this time range")
 			return nil
 		}
 		return kind.Usage.Show(p, l.Items)

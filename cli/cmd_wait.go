@@ -28,8 +28,8 @@ func waitCommand(a *app) *cobra.Command {
   volume   available (the default), deleted
   image    ready (the default), deleted
 
-It is a failure if an object can no longer reach the state. If it does not reach
-the state in time, the exit code is 124.`,
+husk reports an error if an object can no longer reach the state. If an object does
+not reach the state in time, the exit code is 124.`,
 		Example: `  husk wait pod/web
   husk wait pod/job --for ended --timeout 1h`,
 		Args:              cobra.MinimumNArgs(1),
@@ -115,7 +115,7 @@ func (a *app) until(ctx context.Context, timeout time.Duration, what string, ask
 		if err != nil {
 			return err
 		}
-		if !done || !first && !p.Live() { // a state that was already reached at the start needs no line
+		if !done || !first && !p.Live() { // print nothing if the goal was already reached at the start
 			p.Say(print.Clean(what + ": " + state))
 		}
 		if done {

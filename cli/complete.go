@@ -14,7 +14,7 @@ import (
 	"husk/cli/print"
 )
 
-// completionTime bounds one completion. Names that have not come by then are not offered.
+// completionTime bounds one completion. If the server has not responded by then, no names are offered.
 const completionTime = 2 * time.Second
 
 // completer offers words for an argument or a flag.

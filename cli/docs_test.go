@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/cli.md")
 
-// docs/cli.md is generated from the commands; go test ./cli -update rewrites it.
+// docs/cli.md is generated from the commands. go test ./cli -update writes it.
 func TestManualMatchesTheCommands(t *testing.T) {
 	t.Parallel()
 	const file = "../docs/cli.md"
@@ -34,7 +34,7 @@ func TestManualMatchesTheCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("go test ./cli -update rewrites the page:\n%s", diff)
+		t.Errorf("the page does not match the commands; write it with go test ./cli -update:\n%s", diff)
 	}
 }
 
@@ -123,11 +123,11 @@ func TestManualPagesAreWritten(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "husk-man.1")); err == nil {
-		t.Error("there is a page for what is hidden")
+		t.Error("there is a page for a hidden command")
 	}
 }
 
-// People read the texts on terminals of 80 columns.
+// Help texts must fit on a terminal of 80 columns.
 func TestHelpFitsATerminal(t *testing.T) {
 	t.Parallel()
 	var look func(*cobra.Command)
@@ -138,7 +138,7 @@ func TestHelpFitsATerminal(t *testing.T) {
 			}
 		}
 		if cmd.Short == "" {
-			t.Errorf("%s is not explained", cmd.CommandPath())
+			t.Errorf("%s has no description", cmd.CommandPath())
 		}
 		for _, sub := range cmd.Commands() {
 			look(sub)

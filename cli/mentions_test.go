@@ -8,7 +8,8 @@ import (
 	"husk/test/docs"
 )
 
-// Every command and flag that a text prints exists: in the documentation, in the contract, in messages and in the dashboard.
+// Every husk command and flag that a text mentions must exist. The texts are the documentation, the
+// contract, messages and the dashboard.
 func TestPrintedCommandsExist(t *testing.T) {
 	t.Parallel()
 	found, err := docs.Mentions("..", "husk")
@@ -28,7 +29,7 @@ func TestPrintedCommandsExist(t *testing.T) {
 	}
 }
 
-func TestCommandsThatDoNotExistAreFound(t *testing.T) {
+func TestCommandsThatDoNotExistAreReported(t *testing.T) {
 	t.Parallel()
 	tree := root(&app{})
 	for line, ok := range map[string]bool{

@@ -51,7 +51,7 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 	return cmd
 }
 
-// show lists objects, or those that were named.
+// show lists all objects, or only the named ones.
 func show[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, p print.Printer, q kind.Query, named []string) error {
 	if len(named) == 0 {
 		items, err := client.Collect(k.List(ctx, c, q))
@@ -105,14 +105,14 @@ func follow[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client
 	return nil
 }
 
-// getCommand has the same lists under kubectl's name.
+// getCommand makes husk get, for users of kubectl. It has the same lists.
 func getCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get", Short: "List objects of a kind, or show some by name or ID",
 		Long: `List objects of a kind, or show some by name or ID. Each kind also has a command
 of its own: husk get pods is the same as husk pods.`,
 	}
-	of := kind.Pods // husk pod is a command of its own, husk get pod is not
+	of := kind.Pods // "pod" is no alias of husk pods, because husk pod is another command
 	of.Aliases = append([]string{"pod"}, of.Aliases...)
 	cmd.AddCommand(
 		listCommand(a, of), listCommand(a, kind.Volumes), listCommand(a, kind.Images), eventsCommand(a), quotaCommand(a),

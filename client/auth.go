@@ -19,7 +19,7 @@ import (
 // tokenPath is the endpoint that exchanges credentials for tokens.
 const tokenPath = "/oauth2/token" //nolint:gosec // a path, not a token
 
-// Token is a token of Husk. It lasts some minutes.
+// Token is a token of Husk. It is valid for 15 minutes.
 type Token struct {
 	Value     string
 	ExpiresAt time.Time
@@ -27,7 +27,7 @@ type Token struct {
 
 // TokenSource gets tokens. The client keeps each until shortly before it expires, and never calls a source twice at once.
 type TokenSource interface {
-	// Token returns a token other than the refused one, which is empty unless the API has refused a token before it expired.
+	// Token returns a token other than refused. refused is the token that the API has refused although it has not expired, or empty.
 	Token(ctx context.Context, refused string) (Token, error)
 }
 
@@ -102,7 +102,8 @@ func (c *Client) issueToken(ctx context.Context, form url.Values, change func(*h
 	return Token{t.AccessToken, time.Now().Add(time.Duration(t.ExpiresIn) * time.Second)}, err
 }
 
-// authorizer puts a token on every request. It replaces a token once that the API refuses: it was revoked, or its role has changed.
+// authorizer puts a token on every request. If the API refuses the token, because it was revoked or its role has changed, authorizer gets
+// another token and repeats the request once.
 type authorizer struct {
 	next   http.RoundTripper
 	tokens *tokens
@@ -139,7 +140,7 @@ type tokens struct {
 	current Token
 }
 
-// early is how long before it expires a token is no longer used, so that it does not expire on its way.
+// early is how long before its expiry a token is replaced, so that it does not expire on its way to the server.
 const early = 5 * time.Second
 
 // token returns a token other than the refused one.

@@ -54,7 +54,7 @@ func WithAPIKey(clientID, clientSecret string) Option {
 	}
 }
 
-// WithIDToken logs in as a user whom an OIDC issuer knows. idToken is called for each new token of Husk, about every five minutes, and
+// WithIDToken logs in as a user whom an OIDC issuer knows. idToken is called for each new token of Husk, about every 15 minutes, and
 // returns an ID token that has not expired. tenant is the tenant's name; it may be empty if the user belongs to one only.
 func WithIDToken(idToken func() (string, error), tenant string) Option {
 	return func(o *options) {
@@ -73,8 +73,8 @@ func WithTransport(t http.RoundTripper) Option {
 	return func(o *options) { o.transport = t }
 }
 
-// New makes a client for the API at this URL, such as https://husk.example.com. Without an option that logs in, it can only call what
-// needs no token, such as [Client.LoginOptions].
+// New makes a client for the API at this URL, such as https://husk.example.com. Without an option that logs in, it can only call operations
+// that need no token, such as [Client.LoginOptions].
 func New(apiURL string, opts ...Option) (*Client, error) {
 	apiURL, err := CheckURL(apiURL)
 	if err != nil {

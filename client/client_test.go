@@ -18,7 +18,7 @@ import (
 	"husk/openapi"
 )
 
-// tenant makes a client for a new tenant.
+// tenant returns a client for a new tenant.
 func tenant(t *testing.T) *client.Client {
 	t.Helper()
 	made, err := installation.Tenant(t.Context())
@@ -32,7 +32,7 @@ func tenant(t *testing.T) *client.Client {
 	return c
 }
 
-// pod makes a running pod.
+// pod creates a pod and waits until it is running.
 func pod(t *testing.T, c *client.Client, args ...string) uuid.UUID {
 	t.Helper()
 	created, err := c.Pods.Create(t.Context(), newPod("pod-"+uuid.NewString()[:8], args...))

@@ -21,11 +21,11 @@ import (
 type CopyOptions struct {
 	Container string // may be empty if the pod has only one
 	Path      string // in the container
-	// KeepOwners keeps the archive's numeric owners. Otherwise what is copied in belongs to the container's user.
+	// KeepOwners keeps the archive's numeric owners. Otherwise files that are copied in belong to the container's user.
 	KeepOwners bool
 	// Skipped is called for each file that is not copied, such as a device; may be nil.
 	Skipped func(name, why string)
-	// Warn is called with each message of the container's side; may be nil.
+	// Warn is called with each message from the container's side, such as why a file could not be copied; may be nil.
 	Warn func(message string)
 }
 
@@ -49,7 +49,7 @@ func (p Pods) CopyOut(ctx context.Context, id uuid.UUID, o CopyOptions, w io.Wri
 	return s.transfer(ctx, o, w)
 }
 
-// CopyIn unpacks a tar archive in a container, at a path that becomes a directory or is one.
+// CopyIn unpacks a tar archive in a container. If the path is an existing directory, the files go into it; otherwise the path is the new name.
 func (p Pods) CopyIn(ctx context.Context, id uuid.UUID, o CopyOptions, r io.Reader) error {
 	return p.copyIn(ctx, id, o, func(w io.Writer) error {
 		_, err := io.Copy(w, r)

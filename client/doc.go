@@ -12,8 +12,8 @@
 //
 // # Objects
 //
-// The methods are grouped by noun: [Client.Pods], [Client.Volumes], [Client.Images] and so on. What they take and return are the types of
-// package husk/openapi, which are generated from the API's contract.
+// The methods are grouped by noun: [Client.Pods], [Client.Volumes], [Client.Images] and so on. They take and return types of package
+// husk/openapi, which are generated from the API's contract.
 //
 //	pod, err := c.Pods.Create(ctx, openapi.PodCreate{Name: "web", Spec: …})
 //	pod, err = c.Pods.Get(ctx, pod.ID)
@@ -23,7 +23,7 @@
 // Create sends an Idempotency-Key, so the client can repeat a request whose response was lost. Delete returns when the API has accepted the
 // deletion request, not when the object is deleted.
 //
-// What has no method here can be called through [Client.API], the generated client, which shares this client's token and its retries.
+// To call an operation that has no method here, use [Client.API], the generated client, which shares this client's token and its retries.
 // [Decode] turns its responses into objects and errors.
 //
 // # Lists and watches
@@ -37,7 +37,7 @@
 //		fmt.Println(pod.Name, pod.Status.Phase)
 //	}
 //
-// Watch yields the objects there are, then [Synced], then every change. If the connection is lost, the watch opens it again: it neither
+// Watch yields the existing objects, then [Synced], then every change. If the connection is lost, the watch opens it again: it neither
 // repeats nor misses a change, except that several changes of one object during the gap arrive as one. It ends with its context.
 //
 // # Running pods

@@ -47,7 +47,7 @@ func HasCode(err error, code husk.Code) bool {
 	return ok && e.Code == code
 }
 
-// IsNotFound reports whether the object does not exist.
+// IsNotFound reports whether the API responded that the object does not exist.
 func IsNotFound(err error) bool { return HasCode(err, husk.CodeNotFound) }
 
 // NotFound returns the error for an object that does not exist, as the API would return it.
@@ -64,7 +64,7 @@ type LoginError struct {
 // Error implements error.
 func (e *LoginError) Error() string { return e.Detail }
 
-// UnreachableError says that a call got no response, or none that comes from Husk.
+// UnreachableError says that a call got no response, or a response that does not come from Husk.
 type UnreachableError struct{ Err error }
 
 // Error implements error.
@@ -73,7 +73,7 @@ func (e *UnreachableError) Error() string { return e.Err.Error() }
 // Unwrap implements errors.Unwrap.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// IsUnreachable reports whether a call got no response, or none that comes from Husk.
+// IsUnreachable reports whether a call got no response, or a response that does not come from Husk.
 func IsUnreachable(err error) bool {
 	_, ok := errors.AsType[*UnreachableError](err)
 	return ok
@@ -99,7 +99,7 @@ const maxAnswer = 64 << 20
 
 // Decode reads a response of the generated client: the object, or an error of this package. It closes the response.
 //
-//	networks, err := client.Decode[openapi.QuotaUse](c.API().GetQuota(ctx))
+//	quota, err := client.Decode[openapi.QuotaUse](c.API().GetQuota(ctx))
 func Decode[T any](resp *http.Response, err error) (T, error) {
 	v, _, err := decode[T](resp, err)
 	return v, err
@@ -124,8 +124,8 @@ func decode[T any](resp *http.Response, err error) (v T, etag string, _ error) {
 	return v, resp.Header.Get("ETag"), nil
 }
 
-// Check returns an error of this package if the response of the generated client is not a success, and closes it then. Use it for bodies
-// that are not JSON.
+// Check returns an error of this package if the response of the generated client is not a success; it then closes the response. Use it for
+// bodies that are not JSON.
 func Check(resp *http.Response, err error) error {
 	if err != nil {
 		return callError(err)
@@ -149,7 +149,7 @@ func Check(resp *http.Response, err error) error {
 		resp.Request.Method, resp.Request.URL.Redacted(), resp.Status)}
 }
 
-// callError explains a call that got no response. Errors of this package lose the request around them.
+// callError returns the error for a call that got no response. It unwraps errors of this package, which net/http has wrapped.
 func callError(err error) error {
 	if e, ok := errors.AsType[*LoginError](err); ok {
 		return e

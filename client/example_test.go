@@ -19,8 +19,8 @@ import (
 	"husk/openapi"
 )
 
-// These examples run against a real server. Their pods run on a node without machines, whose containers know the words "stay", "say" and
-// "repeat"; see package test/site.
+// These examples run against a real server. Their pods run on a node without machines, whose
+// containers understand the commands "stay", "say" and "repeat"; see package test/site.
 
 // newPod describes a small pod with one container.
 func newPod(name string, args ...string) openapi.PodCreate {
@@ -253,7 +253,7 @@ func ExamplePods_Upload() {
 	// Output: welcome <nil>
 }
 
-// Decide on the code of an error, never on its text.
+// Programs should check the code of an error, never its text.
 func ExampleError() {
 	ctx := context.Background()
 	c, err := client.FromEnvironment()
@@ -271,7 +271,7 @@ func ExampleError() {
 	// true false
 }
 
-// What has no method can be called through the generated client.
+// Operations without a method can be called through the generated client.
 func ExampleClient_API() {
 	ctx := context.Background()
 	c, err := client.FromEnvironment()

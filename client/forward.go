@@ -14,8 +14,8 @@ import (
 	"husk/session"
 )
 
-// Forward connects a local connection to a port of the pod, until one side has ended or ctx ends. It closes the local connection. The port
-// is looked for on the pod's loopback address first, then on its own address.
+// Forward connects a local connection to a port of the pod, until one side has ended or ctx ends. It closes the local connection. Husk
+// connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
 func (p Pods) Forward(ctx context.Context, id uuid.UUID, port int, local net.Conn) error {
 	defer local.Close()
 	s, err := p.forward(ctx, id, port)

@@ -59,7 +59,7 @@ func (i Images) WaitReady(ctx context.Context, id uuid.UUID) (openapi.Image, err
 	})
 }
 
-// Delete deletes an image. It returns while the image is deleted; [Images.Get] then returns it until it is deleted.
+// Delete starts the deletion of an image. [Images.Get] still returns the image until it is deleted.
 func (i Images) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(i.c.api.DeleteImage(ctx, id, nil))
 }

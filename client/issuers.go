@@ -47,7 +47,7 @@ func (i Issuers) SetMappings(ctx context.Context, id uuid.UUID, mappings []opena
 		&openapi.UpdateOIDCIssuerParams{IfMatch: given(etag)}, openapi.OIDCIssuerUpdate{RoleMappings: mappings}))
 }
 
-// Delete no longer trusts the issuer.
+// Delete removes an issuer: the tenant no longer trusts it.
 func (i Issuers) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(i.c.api.DeleteOIDCIssuer(ctx, id, nil))
 }

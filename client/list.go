@@ -20,7 +20,7 @@ type Select struct {
 // pageSize is the number of objects per request.
 var pageSize openapi.Limit = 1000
 
-// pages yields the objects of every page of a list, or an error and ends.
+// pages yields the objects of every page of a list. It ends after the first error.
 func pages[T any](fetch func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var cursor *openapi.Cursor
@@ -58,7 +58,7 @@ func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	return all, nil
 }
 
-// wait reads an object until done says so or fails, with pauses that grow from 50 milliseconds to a second.
+// wait reads an object until done returns true or an error, with pauses that grow from 50 milliseconds to a second.
 func wait[T any](ctx context.Context, get func() (T, error), done func(T) (bool, error)) (T, error) {
 	for d := 50 * time.Millisecond; ; d = min(d*3/2, time.Second) {
 		v, err := get()

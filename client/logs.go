@@ -22,7 +22,7 @@ type LogLine struct {
 	Time    time.Time `json:"time"`
 	Stream  string    `json:"stream"` // stdout or stderr
 	Line    string    `json:"line"`
-	Partial bool      `json:"partial"` // the next one continues this line
+	Partial bool      `json:"partial"` // the next LogLine continues this line
 	Dropped uint64    `json:"dropped"` // how many lines before this one are lost
 	Cursor  string    `json:"cursor"`  // for LogOptions.After
 }
@@ -83,7 +83,7 @@ type follower struct {
 	count int     // lines read
 }
 
-// maxLogLine bounds one line of the stream, in bytes. The agent cuts lines far below.
+// maxLogLine bounds one line of the stream, in bytes. The agent splits long lines into much shorter pieces.
 const maxLogLine = 1 << 20
 
 // once reads until the log ends, or until its connection breaks, which is an error.
@@ -127,7 +127,7 @@ func (f *follower) once(ctx context.Context, follow bool) error {
 }
 
 // patience is how often in a row the follower tries to open a log before it reports the error.
-const patience = 12 // about 40 s with backoff: a node's agent that is replaced is back by then
+const patience = 12 // about 40 s with backoff: enough to replace the agent of a node
 
 // follow reads until the log ends. It reopens a connection that breaks.
 func (f *follower) follow(ctx context.Context) error {
@@ -153,8 +153,9 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-// toTheEnd follows until the container ends and is not restarted. The end of a stream says little: a stream may end with the agent behind it,
-// and it may stay open when nothing more can come. So the follower also watches the pod, and reads the rest once the container has ended.
+// toTheEnd follows until the container ends and is not restarted. The end of a stream does not show this: a stream also ends when its
+// agent stops, and it may stay open although nothing more can come. So the follower also reads the pod, and reads the rest of the log once
+// the container has ended.
 func (f *follower) toTheEnd(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		before := f.count
@@ -185,7 +186,7 @@ func (f *follower) toTheEnd(ctx context.Context) error {
 // lookEvery is how often the follower reads the pod.
 const lookEvery = time.Second
 
-// whileRunning follows until the stream ends or the container has ended, and reports whether it has.
+// whileRunning follows until the stream ends or the container has ended. It reports whether the container has ended.
 func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	streaming, stop := context.WithCancel(ctx)
 	defer stop()
@@ -223,7 +224,8 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	}
 }
 
-// HasEnded reports whether a container of the pod writes nothing any more. An empty name is the pod's only container.
+// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is stopping. An empty name is the pod's only
+// container.
 func HasEnded(pod openapi.Pod, container string) bool {
 	switch pod.Status.Phase { //nolint:exhaustive // in the others a container may run
 	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed, openapi.PodPhaseStopping:

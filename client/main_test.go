@@ -11,8 +11,9 @@ import (
 	"husk/test/site"
 )
 
-// TestMain starts an installation for the examples and the tests, with a real server and a node without machines; see package test/site.
-// The installation stops when the process ends. FromEnvironment makes a client for one of its tenants.
+// TestMain starts an installation for the examples and the tests, with a real server and a node
+// without machines; see package test/site. The installation stops when the process ends.
+// FromEnvironment returns a client for one of its tenants.
 func TestMain(m *testing.M) {
 	s := site.Start(process{})
 	tenant, err := s.Tenant(context.Background())
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 
 var installation *site.Site
 
-// process is a testing.TB for what lives as long as the process.
+// process implements testing.TB for helpers whose resources last as long as the test process.
 type process struct{ testing.TB }
 
 func (process) Helper()                  {}

@@ -37,7 +37,8 @@ func (t Tenants) List(ctx context.Context) iter.Seq2[openapi.Tenant, error] {
 	})
 }
 
-// CreateKey creates an API key of the tenant's first owner. Its secret is in this response and nowhere else.
+// CreateKey creates an API key for a service account of the tenant. If the account does not exist, it is created with the role owner. The
+// key's secret is in this response and nowhere else.
 func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.TenantKeyCreate) (openapi.APIKeyWithSecret, error) {
 	return Decode[openapi.APIKeyWithSecret](t.c.api.CreateAPIKey(ctx, id, &openapi.CreateAPIKeyParams{IdempotencyKey: newKey()}, key))
 }
@@ -71,7 +72,7 @@ func (n Nodes) CreateJoinToken(ctx context.Context, token openapi.JoinTokenCreat
 	return Decode[openapi.JoinToken](n.c.api.CreateJoinToken(ctx, &openapi.CreateJoinTokenParams{IdempotencyKey: newKey()}, token))
 }
 
-// Defragment proposes which nodes can be drained by moving their pods to other nodes, and does it unless it is a dry run.
+// Defragment proposes which nodes can be drained by moving their pods to other nodes. Unless it is a dry run, it also drains them.
 func (n Nodes) Defragment(ctx context.Context, d openapi.DefragmentationCreate) (openapi.Defragmentation, error) {
 	return Decode[openapi.Defragmentation](n.c.api.Defragment(ctx, &openapi.DefragmentParams{IdempotencyKey: newKey()}, d))
 }

@@ -54,7 +54,7 @@ func (p Pods) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Pod) (bo
 	return wait(ctx, func() (openapi.Pod, error) { return p.Get(ctx, id) }, done)
 }
 
-// Delete deletes a pod. It returns while the pod stops; [Pods.Get] then returns it until it is deleted.
+// Delete starts the deletion of a pod. [Pods.Get] still returns the pod until it has stopped and is deleted.
 func (p Pods) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(p.c.api.DeletePod(ctx, id, nil))
 }

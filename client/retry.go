@@ -66,7 +66,7 @@ func delay(req *http.Request, resp *http.Response, err error, attempt int) (time
 			d = max(d, after)
 		}
 		return d, repeatable(req) && d <= longestRetryAfter
-	default: // the caller waits for a log that does not exist yet
+	default: // also a 503 of a log that does not exist yet: the caller decides how long to wait for it
 		return 0, false
 	}
 }

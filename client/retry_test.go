@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// answers are the statuses that a server responds with, in order, each with its Retry-After; "-" is a broken connection.
-type answers struct {
+// responses is a transport that returns these responses in order. Each is a status, optionally with
+// a Retry-After; "-" is a broken connection.
+type responses struct {
 	left []string
-	sent []string // bodies
+	sent []string // the bodies of the requests
 }
 
-func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *responses) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := ""
 	if r.Body != nil {
 		raw, err := io.ReadAll(r.Body)
@@ -48,10 +49,10 @@ func TestRetriesOnlySafeRequests(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		method, path, key string
-		answers           []string
-		want              int // status; 0 for no response
+		responses         []string
+		want              int // the status, or 0 for no response
 		sent              int
-		waited            time.Duration // at least
+		waited            time.Duration // the minimum
 	}{
 		"a lost response":                         {"GET", "/v1/pods", "", []string{"-", "200"}, 200, 2, 0},
 		"a lost response to a POST with a key":    {"POST", "/v1/pods", "key", []string{"-", "200"}, 200, 2, 0},
@@ -67,7 +68,7 @@ func TestRetriesOnlySafeRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := &answers{left: c.answers}
+			server := &responses{left: c.responses}
 			var waited time.Duration
 			r := retrier{server, func(_ context.Context, d time.Duration) error { waited += d; return nil }}
 			req, err := http.NewRequestWithContext(t.Context(), c.method, "https://husk.example.com"+c.path, strings.NewReader("body"))
@@ -103,7 +104,7 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &answers{left: []string{"429 1"}}
+	server := &responses{left: []string{"429 1"}}
 	if resp, err := (retrier{server, pause}).RoundTrip(req); !errors.Is(err, context.Canceled) || len(server.sent) != 1 { //nolint:bodyclose // there is none
 		t.Errorf("%v, %v after %d requests", resp, err, len(server.sent))
 	}

@@ -12,7 +12,7 @@ import (
 	"husk/openapi"
 )
 
-// ServiceAccounts are identities of programs. Each has a role in the tenant and any number of API keys.
+// ServiceAccounts are identities of programs. Each has a role in the tenant and up to 20 API keys.
 type ServiceAccounts struct{ c *Client }
 
 // Create creates a service account. It has no API key yet.

@@ -26,7 +26,7 @@ type ExecOptions struct {
 	User       string   // user or user:group; empty is the container's
 	WorkingDir string   // empty is the container's
 	Stdin      bool     // input will be sent
-	Terminal   bool     // gives the command a terminal; its output is one stream then
+	Terminal   bool     // gives the command a terminal; standard output and standard error are then one stream
 	Size       session.Size
 }
 
@@ -49,7 +49,7 @@ type AttachOptions struct {
 	Stdin     bool   // input will be sent; the container must have been created with stdin
 	Terminal  bool   // attaches to its terminal; the container must have been created with tty
 	Size      session.Size
-	Backlog   bool // begins with what the container wrote before
+	Backlog   bool // begins with the container's latest earlier output
 }
 
 // Attach connects to the input and output of a running container. ctx bounds opening the session only.
@@ -97,17 +97,17 @@ func (c *Client) open(ctx context.Context, req *http.Request, err error) (*Sessi
 	return nil, callError(err)
 }
 
-// ErrDetached says that a session was left while its command continues.
+// ErrDetached says that the client has detached: the session has ended, and its command continues.
 var ErrDetached = errors.New("detached")
 
 // Streams are the ends of a session on this side. Each may be nil.
 type Streams struct {
-	// In is read to its end, and the command's input ends then. If a Read returns [ErrDetached], the session is left.
+	// In is read to its end, and then the command's input ends. If a Read returns [ErrDetached], the client detaches.
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// Stream relays until the command has ended. It returns an [*ExitError] if its exit code is not 0, [ErrDetached] if the session was left,
+// Stream relays until the command has ended. It returns an [*ExitError] if its exit code is not 0, [ErrDetached] if the client detached,
 // and otherwise the reason why it could not continue. It closes the session. When ctx ends, it closes the session and returns ctx.Err();
 // a command that was started with Exec then gets SIGHUP.
 //
@@ -170,7 +170,7 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// send passes input on to its end. If that is ErrDetached, it closes left and ends the session.
+// send passes input on until it ends. If the input ends with ErrDetached, send closes left and ends the session.
 func (s *Session) send(in io.Reader, left chan<- struct{}) {
 	buf := make([]byte, session.Chunk)
 	for {

@@ -34,7 +34,7 @@ func TestExecSendsItsInput(t *testing.T) {
 	}
 }
 
-func TestExecPassesASignalOn(t *testing.T) {
+func TestExecForwardsASignal(t *testing.T) {
 	t.Parallel()
 	c := tenant(t)
 	s, err := c.Pods.Exec(t.Context(), pod(t, c, "stay"), client.ExecOptions{Command: []string{"stay"}})
@@ -81,7 +81,7 @@ func TestAttachedClientCanDetach(t *testing.T) {
 	}
 }
 
-// detach is input that detaches at once.
+// detach is an input that detaches immediately.
 type detach struct{}
 
 func (detach) Read([]byte) (int, error) { return 0, client.ErrDetached }
@@ -136,7 +136,7 @@ func TestForwardedConnectionIsHalfClosed(t *testing.T) {
 	}
 }
 
-func TestPortThatIsClosedIsAnError(t *testing.T) {
+func TestClosedPortIsAnError(t *testing.T) {
 	t.Parallel()
 	c := tenant(t)
 	near, far := net.Pipe()

@@ -27,7 +27,7 @@ func (c *Client) Quota(ctx context.Context) (openapi.QuotaUse, error) {
 	return Decode[openapi.QuotaUse](c.api.GetQuota(ctx))
 }
 
-// Usage returns what the tenant has used and what it costs. Without parameters that is this month until now.
+// Usage returns what the tenant has used and what that costs. Without parameters, it covers this month until now.
 func (c *Client) Usage(ctx context.Context, params openapi.GetUsageParams) (openapi.UsageList, error) {
 	params.Format = nil
 	return Decode[openapi.UsageList](c.api.GetUsage(ctx, &params))

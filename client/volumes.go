@@ -54,7 +54,7 @@ func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volum
 	return wait(ctx, func() (openapi.Volume, error) { return v.Get(ctx, id) }, done)
 }
 
-// Delete deletes a volume and its data. It returns while the volume is deleted; [Volumes.Get] then returns it until it is deleted.
+// Delete starts the deletion of a volume and its data. [Volumes.Get] still returns the volume until it is deleted.
 func (v Volumes) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(v.c.api.DeleteVolume(ctx, id, nil))
 }

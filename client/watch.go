@@ -24,8 +24,8 @@ const (
 	Added    ChangeType = "added"
 	Modified ChangeType = "modified"
 	Deleted  ChangeType = "deleted"
-	// Synced has no object. It says that all objects there were when the connection was opened have been yielded. It comes again after a
-	// connection was lost and reopened.
+	// Synced has no object. It says that all objects that existed when the connection was opened have been yielded. It comes again after
+	// a lost connection was reopened.
 	Synced ChangeType = "synced"
 )
 
@@ -35,7 +35,7 @@ type Change[T any] struct {
 	Object T // as it is now, or as it was before it was deleted
 }
 
-// WatchOptions narrow a watch and say whom to tell about its connection.
+// WatchOptions narrow a watch, and have callbacks for the state of its connection.
 type WatchOptions struct {
 	Select
 
@@ -50,7 +50,7 @@ type watcher[T any] struct {
 	id   func(T) string
 	// open opens a stream.
 	open func(ctx context.Context) (*http.Response, error)
-	// history says that objects that a new stream no longer lists are old, not deleted.
+	// history means that an object that a new stream does not list was not deleted; it is only too old to be listed.
 	history bool
 
 	known map[string]known[T] // by ID
@@ -62,10 +62,10 @@ type known[T any] struct {
 	raw    string // its JSON
 }
 
-// errStopped says that the loop over a sequence was left.
+// errStopped says that the caller has left the loop over a sequence.
 var errStopped = errors.New("the loop has ended")
 
-// decodeError is a response that opening the stream again would not change.
+// decodeError says that an event does not match the contract. Opening the stream again would not help.
 type decodeError struct{ error }
 
 func (w *watcher[T]) changes(ctx context.Context, o WatchOptions) iter.Seq2[Change[T], error] {
@@ -151,7 +151,7 @@ func (w *watcher[T]) take(e event, take func(ChangeType, T) error) error {
 	case kind == Deleted:
 		delete(w.known, id)
 		return take(kind, object)
-	case kind == Added && had: // a new stream says so of every object
+	case kind == Added && had: // a new stream sends every object as added
 		kind = Modified
 	}
 	w.known[id] = known[T]{object, string(e.data)}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Creates the secrets that docker-compose.yml mounts in deploy/secrets/, unless they exist. Keep master.key safe: without it, encrypted
+# Creates the secrets in deploy/secrets/ that docker-compose.yml mounts, unless they exist. Keep master.key safe: without it, encrypted
 # data in the database, such as the signing key, cannot be decrypted.
 set -euo pipefail
 cd "$(dirname "$0")"

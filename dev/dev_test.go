@@ -21,8 +21,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// holdEnv makes this test binary a process that holds a stack until it is killed; see
-// TestAKilledParentLeavesNothing.
+// holdEnv is a directory. If it is set, this test binary runs a stack in the directory until it is
+// killed; see TestAKilledParentLeavesNothing.
 const holdEnv = "HUSK_TEST_HOLD_STACK"
 
 func TestMain(m *testing.M) {
@@ -48,19 +48,19 @@ func hold(dir string) {
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// journal collects steps.
-type journal struct {
+// stepLog collects steps.
+type stepLog struct {
 	mu    sync.Mutex
 	steps []Step
 }
 
-func (j *journal) add(s Step) {
+func (j *stepLog) add(s Step) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.steps = append(j.steps, s)
 }
 
-func (j *journal) has(name string, kind StepKind) bool {
+func (j *stepLog) has(name string, kind StepKind) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, s := range j.steps {
@@ -187,7 +187,7 @@ func TestASecondStartKeepsTheDataEvenOnOtherPorts(t *testing.T) {
 	})
 }
 
-func TestRolesOwnNothingAndBypassNothing(t *testing.T) {
+func TestRolesHaveNoUnneededPermissions(t *testing.T) {
 	t.Parallel()
 	s := start(t, Config{StateDir: stateDirFor(t), Parts: Postgres, PostgresPort: freePort(t), Throwaway: true})
 	c, err := pgx.Connect(t.Context(), s.PostgresURL("husk_owner"))
@@ -198,7 +198,7 @@ func TestRolesOwnNothingAndBypassNothing(t *testing.T) {
 	var powerful int
 	const query = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'husk%' AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR NOT rolcanlogin)"
 	if err := c.QueryRow(t.Context(), query).Scan(&powerful); err != nil || powerful != 0 {
-		t.Errorf("%d roles have more than they need: %v", powerful, err)
+		t.Errorf("%d roles have unneeded permissions: %v", powerful, err)
 	}
 	for _, role := range []string{"husk_control", "husk_tenant"} {
 		if err := sql(t.Context(), s.PostgresURL(role), "CREATE TABLE mine ()"); err == nil {
@@ -213,20 +213,20 @@ func TestRolesOwnNothingAndBypassNothing(t *testing.T) {
 
 func TestACrashedChildIsRestarted(t *testing.T) {
 	t.Parallel()
-	var log journal
+	var log stepLog
 	s := start(t, Config{StateDir: stateDirFor(t), Parts: Postgres, PostgresPort: freePort(t), Throwaway: true, Progress: log.add})
 	old := readRecord(t, s.StateDir(), "postgres")
 	if err := syscall.Kill(old.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "postgres answers again", func(ctx context.Context) error {
+	eventually(t, "postgres responds again", func(ctx context.Context) error {
 		if !log.has("postgres", StepRestarted) {
-			return errors.New("no line says that it was restarted")
+			return errors.New("the log does not contain the restart")
 		}
 		return sql(ctx, s.PostgresURL("husk_tenant"), "SELECT")
 	})
 	if !log.has("postgres", StepCrashed) {
-		t.Error("no line says that it crashed")
+		t.Error("the log does not contain the crash")
 	}
 	if now := readRecord(t, s.StateDir(), "postgres"); now.PID == old.PID {
 		t.Error("the record still has the ended process")
@@ -246,7 +246,7 @@ func TestStopLeavesNoProcessAndNoRecord(t *testing.T) {
 	<-s.Done()
 	for _, r := range []record{pg, reg} {
 		if _, err := startTime(r.PID); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s (pid %d) is still there: %v", r.Name, r.PID, err)
+			t.Errorf("%s (pid %d) still runs: %v", r.Name, r.PID, err)
 		}
 	}
 	if left, _ := filepath.Glob(recordPath(s.StateDir(), "*")); len(left) > 0 {
@@ -325,7 +325,7 @@ func TestAKilledParentLeavesNothing(t *testing.T) {
 	start(t, Config{StateDir: dir, Parts: Postgres, PostgresPort: freePort(t), Throwaway: true})
 }
 
-func TestALeftoverIsEndedByPidAndStartTimeOnly(t *testing.T) {
+func TestALeftoverIsEndedOnlyIfItsStartTimeMatches(t *testing.T) {
 	t.Parallel()
 	dir := stateDirFor(t)
 	if err := os.Mkdir(filepath.Join(dir, "run"), 0o700); err != nil {
@@ -337,7 +337,7 @@ func TestALeftoverIsEndedByPidAndStartTimeOnly(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		go func() { _ = cmd.Wait() }() // reaps it; ends at the latest with the kill below
+		go func() { _ = cmd.Wait() }() // reaps the process, which ends at the latest with the kill below
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		r, err := newRecord(name, cmd.Process.Pid, syscall.SIGTERM)
 		if err != nil {
@@ -378,6 +378,6 @@ func TestCleanRemovesAStateDirectoryAndNothingElse(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("still there: %v", err)
+		t.Errorf("the directory still exists: %v", err)
 	}
 }

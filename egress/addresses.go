@@ -52,7 +52,6 @@ var unicast6 = netip.MustParsePrefix("2000::/3")
 // notPublic returns the kind of an address that is not on the public Internet, or "" for a public
 // one. A few special addresses that anybody can reach (anycast services inside 2001::/23) count as
 // not public, because no registry and no issuer has one.
-// reach (anycast services inside 2001::/23) count as not public: no registry and no issuer has one.
 func notPublic(addr netip.Addr) string {
 	for _, s := range special {
 		if s.block.Contains(addr) {

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestOnlyThePublicInternetIsOpen(t *testing.T) {
+func TestOnlyPublicAddressesAreAllowed(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]string{
 		"1.1.1.1": "", "9.255.255.255": "", "11.0.0.0": "", "100.63.255.255": "", "100.128.0.0": "", "172.15.255.255": "", "172.32.0.0": "",
@@ -45,7 +45,7 @@ func TestOnlyThePublicInternetIsOpen(t *testing.T) {
 	}
 }
 
-func TestTheOperatorAllowsBlocks(t *testing.T) {
+func TestOperatorsCanAllowAddressRanges(t *testing.T) {
 	t.Parallel()
 	p, err := Parse([]string{"10.20.0.0/16", " ::1/128", "fe80::/10"})
 	if err != nil {
@@ -80,8 +80,8 @@ func TestTheOperatorAllowsBlocks(t *testing.T) {
 	}
 }
 
-// at opens a server that counts its requests, over TLS or plain HTTP.
-func at(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
+// startServer starts a server over TLS or plain HTTP.
+func startServer(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
 	if secure {
@@ -93,7 +93,7 @@ func at(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// client trusts the servers' certificate.
+// client returns a client with the policy that trusts the servers' certificates.
 func client(t *testing.T, p Policy, servers ...*httptest.Server) *http.Client {
 	t.Helper()
 	transport := p.Transport()
@@ -137,10 +137,10 @@ func loopback(t *testing.T, blocks ...string) Policy {
 	return p
 }
 
-func TestAServerInsideIsNotReached(t *testing.T) {
+func TestForbiddenServersAreNotReached(t *testing.T) {
 	t.Parallel()
 	unreached := func(http.ResponseWriter, *http.Request) { t.Error("the server was reached") }
-	plain, secure := at(t, false, unreached), at(t, true, unreached)
+	plain, secure := startServer(t, false, unreached), startServer(t, true, unreached)
 	_, port, _ := strings.Cut(plain.Listener.Addr().String(), ":")
 	for url, obvious := range map[string]bool{plain.URL: true, secure.URL: true, "http://localhost:" + port: true, "https://[::ffff:127.0.0.1]:" + port: true} {
 		_, err := get(t, client(t, Policy{}, secure), url)
@@ -154,14 +154,14 @@ func TestAServerInsideIsNotReached(t *testing.T) {
 		}
 	}
 	if (&RefusedError{Host: "registry.example.com"}).Obvious() {
-		t.Error("what a name leads to is not obvious")
+		t.Error("the refusal of a name reveals the address that it resolves to")
 	}
 }
 
 func TestAnAllowedServerIsReachedByAddressAndByName(t *testing.T) {
 	t.Parallel()
 	hello := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }
-	plain, secure := at(t, false, hello), at(t, true, hello)
+	plain, secure := startServer(t, false, hello), startServer(t, true, hello)
 	_, port, _ := strings.Cut(plain.Listener.Addr().String(), ":")
 	for _, url := range []string{plain.URL, secure.URL, "http://localhost:" + port} {
 		if body, err := get(t, client(t, loopback(t, "127.0.0.0/8"), secure), url); body != "hello" || err != nil {
@@ -170,10 +170,10 @@ func TestAnAllowedServerIsReachedByAddressAndByName(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreJudgedToo(t *testing.T) {
+func TestRedirectsAreCheckedToo(t *testing.T) {
 	t.Parallel()
 	p := loopback(t, "127.0.0.1/32")
-	inside := at(t, false, func(http.ResponseWriter, *http.Request) { t.Error("the server inside was reached") })
+	inside := startServer(t, false, func(http.ResponseWriter, *http.Request) { t.Error("the forbidden server was reached") })
 	_, port, _ := strings.Cut(inside.Listener.Addr().String(), ":")
 	chain := func(w http.ResponseWriter, r *http.Request) {
 		switch left := strings.TrimPrefix(r.URL.Path, "/"); left {
@@ -189,7 +189,7 @@ func TestRedirectsAreJudgedToo(t *testing.T) {
 			http.Redirect(w, r, "/"+left[1:], http.StatusFound)
 		}
 	}
-	plain, secure := at(t, false, chain), at(t, true, chain)
+	plain, secure := startServer(t, false, chain), startServer(t, true, chain)
 	c := client(t, p, secure)
 	for _, from := range []string{plain.URL, secure.URL} {
 		if body, err := get(t, c, from+"/xxxxx"); body != "the end" || err != nil {
@@ -217,7 +217,7 @@ func TestRedirectsAreJudgedToo(t *testing.T) {
 }
 
 func TestTheProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
-	proxy := at(t, false, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") })
+	proxy := startServer(t, false, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was used") })
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(name, proxy.URL)
 	}

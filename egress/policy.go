@@ -2,9 +2,8 @@
 
 // Package egress decides to which addresses the server may connect because of something that a
 // tenant configured: registries in image references, issuers of ID tokens, and the targets of their
-// redirects. Otherwise a tenant could make the server connect to the operator's network, with access to everything
-// that the server can reach. So only the public Internet is allowed, and what the operator
-// adds.
+// redirects. Without this check, a tenant could use the server to reach the operator's network. So
+// only the public Internet is allowed, and the address ranges that the operator adds.
 //
 // An address is checked when a connection is made, after DNS. So a name that changes its address
 // between a check and its use, and a redirect, are checked in the same way. Proxies from the

@@ -141,8 +141,8 @@ type fakePort struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	conn   net.Conn  // nil: no host
-	stale  []byte    // sent to the next host first
-	writes time.Time // deadline of the port, not of one host
+	stale  []byte    // the next host receives these first
+	writes time.Time // the deadline of the port, not of one host
 	closed bool
 }
 
@@ -152,7 +152,7 @@ func newFakePort() *fakePort {
 	return p
 }
 
-// connect gives the port a new host; the host receives the stale bytes first.
+// connect connects a new host to the port. The host first receives the stale bytes.
 func (p *fakePort) connect(stale string) net.Conn {
 	host, guest := net.Pipe()
 	p.mu.Lock()
@@ -335,7 +335,7 @@ func TestACancelledContextEndsACall(t *testing.T) {
 	}
 }
 
-func TestHostsComeAndGo(t *testing.T) {
+func TestHostsConnectOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	h := newFakeHandler()
 	port := serveFake(t, h)
@@ -356,8 +356,8 @@ func TestHostsComeAndGo(t *testing.T) {
 	}
 }
 
-// A host can take over in the middle of another's frame, without the guest ever seeing the
-// connection close.
+// A new host can connect in the middle of another host's frame. The guest does not see that the
+// connection was closed.
 func TestANewHostInterruptsAnOldSession(t *testing.T) {
 	t.Parallel()
 	port := serveFake(t, newFakeHandler())
@@ -372,7 +372,7 @@ func TestANewHostInterruptsAnOldSession(t *testing.T) {
 		old.cutAfter(cut)
 		go c.Hello(ctx) // blocks
 		old.wait()
-		// What the old session still receives is lost; the next host uses the same wire.
+		// From here on the old session receives nothing, because the next host uses the same wire.
 		old.detach()
 		c.Close()
 		next := dialFake(t, conn)
@@ -480,7 +480,7 @@ func TestDialRefusesAnotherProtocol(t *testing.T) {
 	}
 }
 
-// answerHandshake responds to the first preamble as a guest of some version.
+// answerHandshake responds to the first preamble as a guest with this protocol version does.
 func answerHandshake(conn net.Conn, version byte) {
 	find := matcher{magic: hostMagic}
 	buf := make([]byte, 1024)
@@ -498,7 +498,7 @@ func answerHandshake(conn net.Conn, version byte) {
 	}
 }
 
-func TestMatcherFindsPreamblesAtAnyCut(t *testing.T) {
+func TestMatcherFindsPreamblesInAnyChunks(t *testing.T) {
 	t.Parallel()
 	nonce := newNonce()
 	stream := append([]byte("noise\xff\xffhusk-host\x00\x01nothex\xffhusk"), preamble(hostMagic, nonce)...)

@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// hostileGuest completes the handshake and then sends what the test wants.
+// hostileGuest completes the handshake and then calls do, which sends any bytes.
 func hostileGuest(t *testing.T, do func(net.Conn)) *Client {
 	t.Helper()
 	host, guestEnd := net.Pipe()
@@ -67,7 +67,7 @@ func TestForbiddenFramesEndTheSession(t *testing.T) {
 	}
 }
 
-// answering is a guest that speaks yamux and responds to every call with body.
+// answering returns a guest that speaks yamux and responds to every call with body.
 func answering(body func(call string) []byte) func(net.Conn) {
 	return func(conn net.Conn) {
 		session, err := yamux.Server(conn, yamuxConfig(false))
@@ -98,7 +98,7 @@ func frameOf(body string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
-func TestLiesAreRefused(t *testing.T) {
+func TestInvalidRepliesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := `{"name":"a","state":"running"},`
 	for name, body := range map[string][]byte{
@@ -123,7 +123,7 @@ func TestLiesAreRefused(t *testing.T) {
 	}
 }
 
-func TestTextOfAGuestIsMadeHarmless(t *testing.T) {
+func TestControlCharactersFromAGuestAreRemoved(t *testing.T) {
 	t.Parallel()
 	c := hostileGuest(t, answering(func(string) []byte {
 		return frameOf(`{"v":1,"error":{"code":"x","message":"\u001b[31mred\n` + strings.Repeat("y", 5000) + `"}}`)
@@ -138,7 +138,7 @@ func TestTextOfAGuestIsMadeHarmless(t *testing.T) {
 	}
 }
 
-func TestLogsMustGoForward(t *testing.T) {
+func TestLogEntriesMustBeInOrder(t *testing.T) {
 	t.Parallel()
 	c := hostileGuest(t, answering(func(string) []byte {
 		return frameOf(`{"v":1,"entries":[{"seq":5,"stream":"stdout"},{"seq":5,"stream":"stdout"}]}`)
@@ -150,7 +150,7 @@ func TestLogsMustGoForward(t *testing.T) {
 	}
 }
 
-func TestASilentGuestCostsOnlyTheCall(t *testing.T) {
+func TestASilentGuestFailsOnlyTheCall(t *testing.T) {
 	t.Parallel()
 	c := hostileGuest(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -160,7 +160,7 @@ func TestASilentGuestCostsOnlyTheCall(t *testing.T) {
 	}
 }
 
-func TestAFloodIsHeldBack(t *testing.T) {
+func TestAFloodOfFramesIsSlowedDown(t *testing.T) {
 	t.Parallel()
 	var sent int
 	flooded := make(chan struct{})
@@ -205,7 +205,7 @@ func FuzzDecodeReply(f *testing.F) {
 				t.Errorf("a line of %d bytes", len(e.Line))
 			}
 		}
-		// What was accepted once is accepted again.
+		// A reply that was decoded and encoded again is accepted too.
 		again, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

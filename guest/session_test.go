@@ -43,7 +43,7 @@ func TestASessionReachesTheGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := session.ParseStatus(f.Payload); f.Kind != session.Exit || err != nil || s.Code != 7 {
-		t.Errorf("it ends with %+v, %v", f, err)
+		t.Errorf("the session ends with %+v, %v", f, err)
 	}
 	stats, err := c.Stats(t.Context())
 	if err != nil || stats.Pod.CPUs != 2 || stats.Containers[0].CPUMicros != 7 {
@@ -51,7 +51,7 @@ func TestASessionReachesTheGuest(t *testing.T) {
 	}
 }
 
-func TestWhatKeepsASessionFromBeginningIsSaid(t *testing.T) {
+func TestTheReasonForARefusedSessionIsReturned(t *testing.T) {
 	t.Parallel()
 	c := dialFake(t, serveFake(t, newFakeHandler()).connect(""))
 	ctx := t.Context()
@@ -70,7 +70,7 @@ func TestWhatKeepsASessionFromBeginningIsSaid(t *testing.T) {
 	}
 }
 
-func TestAFaultInTheMiddleEndsASession(t *testing.T) {
+func TestAFaultEndsASession(t *testing.T) {
 	t.Parallel()
 	c := dialFake(t, serveFake(t, newFakeHandler()).connect(""))
 	conn, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}})
@@ -100,16 +100,16 @@ func TestSessionsAreCounted(t *testing.T) {
 	}
 	_, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}})
 	if refused, ok := errors.AsType[*CallError](err); !ok || refused.Code != CodeBusy {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("a session above the limit: %v", err)
 	}
 	if _, err := c.Hello(t.Context()); err != nil {
 		t.Errorf("other calls fail: %v", err)
 	}
 	open[0].Close()
-	open[0].Close() // counts once
+	open[0].Close() // a second close has no effect
 	conn, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}})
 	if err != nil {
-		t.Errorf("after one was closed: %v", err)
+		t.Errorf("after one session was closed: %v", err)
 	}
 	if _, err := c.Exec(t.Context(), Exec{Container: "a", Args: []string{"cat"}}); err == nil {
 		t.Error("closing a stream twice freed two slots")
@@ -119,8 +119,8 @@ func TestSessionsAreCounted(t *testing.T) {
 	}
 }
 
-// What a guest sends in a stream is checked before anything else sees it.
-func TestLiesInASessionAreRefused(t *testing.T) {
+// The client checks the frames of a guest before it returns them.
+func TestInvalidFramesInASessionAreRefused(t *testing.T) {
 	t.Parallel()
 	yes := string(frameOf(`{"v":1}`))
 	for name, sent := range map[string]string{
@@ -176,7 +176,7 @@ func TestLiesInASessionAreRefused(t *testing.T) {
 	})
 }
 
-func TestAGuestThatDoesNotBeginASessionCostsOnlyTheCall(t *testing.T) {
+func TestAGuestThatDoesNotBeginASessionFailsOnlyTheCall(t *testing.T) {
 	t.Parallel()
 	c := hostileGuest(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -189,10 +189,10 @@ func TestAGuestThatDoesNotBeginASessionCostsOnlyTheCall(t *testing.T) {
 	}
 }
 
-// A slow reader loses nothing although the command ended long ago.
+// A slow reader receives the whole output, even if the command ended long ago.
 func TestTheEndOfASessionWaitsForItsReader(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("HUSK_TEST_ALONE") == "" { // yamux pools timers, and those of a synctest bubble must not leave it
+	if os.Getenv("HUSK_TEST_ALONE") == "" { // yamux pools timers, and timers of a synctest bubble must not be used outside of it
 		alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 		alone.Env = append(os.Environ(), "HUSK_TEST_ALONE=1")
 		if out, err := alone.CombinedOutput(); err != nil {

@@ -21,7 +21,7 @@ const (
 	keysPath  = "/keys"
 )
 
-func TestAFloodOfUnknownKeysCostsTheIssuerNothing(t *testing.T) {
+func TestUnknownKeysCauseFewRequestsToTheIssuer(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, "1", "EdDSA")
 	i := startIssuer(t, s)
@@ -41,16 +41,16 @@ func TestAFloodOfUnknownKeysCostsTheIssuerNothing(t *testing.T) {
 	}
 	flood()
 	if d, k := i.count(wellKnown), i.count(keysPath); d != 1 || k != 1 {
-		t.Errorf("the first flood asks for discovery %d times and for keys %d times", d, k)
+		t.Errorf("the first tokens cause %d requests for discovery and %d for keys", d, k)
 	}
-	c.move(askInterval)
+	c.advance(askInterval)
 	flood()
 	if d, k := i.count(wellKnown), i.count(keysPath); d != 1 || k != 2 {
-		t.Errorf("after the second, discovery was asked for %d times and keys %d times", d, k)
+		t.Errorf("after more tokens there were %d requests for discovery and %d for keys", d, k)
 	}
 }
 
-func TestANewKeyIsPickedUpAndAnOldOneForgotten(t *testing.T) {
+func TestANewKeyIsFoundAndAnOldOneDropped(t *testing.T) {
 	t.Parallel()
 	before, after := newSigner(t, "before", "EdDSA"), newSigner(t, "after", "EdDSA")
 	i := startIssuer(t, before)
@@ -66,19 +66,19 @@ func TestANewKeyIsPickedUpAndAnOldOneForgotten(t *testing.T) {
 	i.publish(after)
 	wantReason(t, "a new key at once", verify(after), "does not publish")
 	if err := verify(before); err != nil {
-		t.Errorf("the old key while it is kept: %v", err)
+		t.Errorf("the old key while it is cached: %v", err)
 	}
-	c.move(askInterval)
+	c.advance(askInterval)
 	if err := verify(after); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
 	wantReason(t, "the old key", verify(before), "does not publish")
 	if n := i.count(wellKnown); n != 1 {
-		t.Errorf("discovery was asked for %d times", n)
+		t.Errorf("there were %d requests for discovery", n)
 	}
 }
 
-func TestKeysOutliveAnIssuerThatIsDownForAnHour(t *testing.T) {
+func TestCachedKeysAreUsedForAnHourWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, "1", "EdDSA")
 	i := startIssuer(t, s)
@@ -93,33 +93,33 @@ func TestKeysOutliveAnIssuerThatIsDownForAnHour(t *testing.T) {
 		t.Fatal(err)
 	}
 	down(http.StatusServiceUnavailable)
-	c.move(keysUsable - time.Second)
+	c.advance(keysUsable - time.Second)
 	if err := verify(s); err != nil {
 		t.Errorf("within the hour: %v", err)
 	}
 	unknown := s
 	unknown.id = "unknown"
-	if gone, ok := errors.AsType[*IssuerError](verify(unknown)); !ok || gone.Misconfigured {
+	if down, ok := errors.AsType[*IssuerError](verify(unknown)); !ok || down.Misconfigured {
 		t.Errorf("a key that may be new, while the issuer is down: %v", verify(unknown))
 	}
-	asked := i.count(keysPath)
-	c.move(time.Second)
+	before := i.count(keysPath)
+	c.advance(time.Second)
 	for range 10 {
-		if gone, ok := errors.AsType[*IssuerError](verify(s)); !ok || gone.Misconfigured || !strings.Contains(gone.Reason, "does not answer") {
+		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "does not answer") {
 			t.Errorf("after the hour: %v", verify(s))
 		}
 	}
-	if n := i.count(keysPath) - asked; n > 1 {
-		t.Errorf("an issuer that is down was asked %d times in a second", n)
+	if n := i.count(keysPath) - before; n > 1 {
+		t.Errorf("an issuer that is down got %d requests in a second", n)
 	}
 	down(0)
-	c.move(askInterval)
+	c.advance(askInterval)
 	if err := verify(s); err != nil {
-		t.Errorf("when it is back: %v", err)
+		t.Errorf("when the issuer is up again: %v", err)
 	}
 }
 
-func TestKeysThatMoveAreFoundAgain(t *testing.T) {
+func TestKeysAtANewURLAreFound(t *testing.T) {
 	t.Parallel()
 	s, moved := newSigner(t, "1", "EdDSA"), newSigner(t, "2", "EdDSA")
 	i := startIssuer(t, s)
@@ -131,58 +131,58 @@ func TestKeysThatMoveAreFoundAgain(t *testing.T) {
 	i.publish(moved)
 	i.change(func() { i.keysPath = "/moved" })
 	verify := func() error {
-		c.move(askInterval)
+		c.advance(askInterval)
 		_, err := v.Verify(t.Context(), i.url, client, moved.sign(t, moved.header(), with(i.url, c.now(), nil)))
 		return err
 	}
 	if _, ok := errors.AsType[*IssuerError](verify()); !ok {
-		t.Error("the keys were found where they are no more")
+		t.Error("the keys were found at the old URL")
 	}
 	if err := verify(); err != nil {
-		t.Errorf("where they are now: %v", err)
+		t.Errorf("at the new URL: %v", err)
 	}
 }
 
-func TestACallerWhoHangsUpDoesNotUseUpTheTurnOfOthers(t *testing.T) {
+func TestACallerThatCancelsDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, "1", "EdDSA")
 	i := startIssuer(t, s)
 	v := New(Config{Egress: local})
-	gone, hangUp := context.WithCancel(t.Context())
-	defer hangUp()
-	i.change(func() { i.onAsk = hangUp })
+	cancelled, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	i.change(func() { i.onAsk = cancel })
 	raw := s.sign(t, s.header(), with(i.url, time.Now(), nil))
-	if _, err := v.Verify(gone, i.url, client, raw); err != nil {
-		t.Errorf("the caller who goes meanwhile: %v", err)
+	if _, err := v.Verify(cancelled, i.url, client, raw); err != nil {
+		t.Errorf("the caller that cancels during the request: %v", err)
 	}
 	if _, err := v.Verify(t.Context(), i.url, client, raw); err != nil {
-		t.Errorf("the next: %v", err)
+		t.Errorf("the next caller: %v", err)
 	}
 	src := v.source("https://issuer.example.com")
-	src.turn <- struct{}{} // another caller is asking, which takes long
-	if _, err := v.keys(gone, src, false); !errors.Is(err, context.Canceled) {
-		t.Errorf("who waits and has gone: %v", err)
+	src.turn <- struct{}{} // another caller's request to the issuer is still running
+	if _, err := v.keys(cancelled, src, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that cancels while it waits: %v", err)
 	}
 }
 
-func TestOnlySoManyIssuersAreKept(t *testing.T) {
+func TestTheNumberOfCachedIssuersIsLimited(t *testing.T) {
 	t.Parallel()
 	c := newClock()
 	v := New(Config{Egress: local, Now: c.now})
 	for n := range maxIssuers + 10 {
-		c.move(time.Second)
+		c.advance(time.Second)
 		v.source(fmt.Sprintf("https://issuer%d.example.com", n))
 		v.source("https://issuer0.example.com")
 	}
 	if n := len(v.sources); n != maxIssuers {
-		t.Errorf("%d issuers are kept", n)
+		t.Errorf("%d issuers are cached", n)
 	}
 	if v.sources["https://issuer0.example.com"] == nil || v.sources["https://issuer1.example.com"] != nil {
-		t.Error("not the one that was unused for longest was forgotten")
+		t.Error("the issuer that was dropped is not the least recently used one")
 	}
 }
 
-func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
+func TestCheckReturnsTheReasonWhyAnIssuerIsInvalid(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, "1", "EdDSA")
 	closed := httptest.NewServer(nil)
@@ -209,23 +209,23 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 		"a forbidden address": {"https://10.0.0.5", "does not connect to", true},
 		"metadata":            {"http://169.254.169.254/latest", "does not connect to", true},
 		"another loopback":    {"http://127.0.0.2:" + port, "does not connect to", true},
-		"nobody there":        {closed.URL, "does not answer", false},
+		"a closed port":       {closed.URL, "does not answer", false},
 		"no discovery":        {other.url + "/nothing", "status 404", true},
 		"of another issuer":   {made(func(i *issuer) { i.document = `{"issuer":"` + other.url + `","jwks_uri":"` + other.url + `/keys"}` }), "exactly equal", true},
 		"a slash too many":    {other.url + "/", "exactly equal", true},
-		"no JSON":             {made(func(i *issuer) { i.document = "<html>" }), "not valid JSON", true},
+		"not JSON":            {made(func(i *issuer) { i.document = "<html>" }), "not valid JSON", true},
 		"ambiguous":           {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","issuer":"x"}` }), "not valid JSON", true},
 		"huge discovery":      {made(func(i *issuer) { i.document = strings.Repeat(" ", 2<<20) }), "longer than", true},
 		"no URL of keys":      {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `"}` }), "jwks_uri", true},
 		"keys inside": {made(func(i *issuer) {
 			i.document = `{"issuer":"` + i.url + `","jwks_uri":"http://127.0.0.2:` + port + `/keys"}`
 		}), "does not connect to", true},
-		"keys in a file":       {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
-		"no keys":              {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
-		"keys that are no set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
-		"too many keys":        {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
-		"keys not answered":    {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
-		"keys forbidden":       {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
+		"keys in a file":          {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
+		"no keys":                 {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
+		"keys that are not a set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
+		"too many keys":           {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
+		"no response with keys":   {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
+		"keys forbidden":          {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -236,13 +236,13 @@ func TestCheckSaysWhatIsWrongWithAnIssuer(t *testing.T) {
 			}
 		})
 	}
-	// An issuer that was refused because of its address was not asked.
+	// An issuer with a forbidden address got no request.
 	if n := other.count(keysPath); n != 0 {
-		t.Errorf("keys were asked for %d times", n)
+		t.Errorf("there were %d requests for keys", n)
 	}
 }
 
-func TestAnIssuerThatIsOnlyReachedByNameTellsNothingOfItsAddress(t *testing.T) {
+func TestErrorsDoNotRevealTheAddressOfAnIssuersName(t *testing.T) {
 	t.Parallel()
 	name := "https://issuer.example.com"
 	inside := unreachable(name, &egress.RefusedError{Host: "issuer.example.com", Why: "a private address"})
@@ -250,6 +250,6 @@ func TestAnIssuerThatIsOnlyReachedByNameTellsNothingOfItsAddress(t *testing.T) {
 	a, _ := errors.AsType[*IssuerError](inside)
 	b, _ := errors.AsType[*IssuerError](outside)
 	if a.Reason != b.Reason || a.Misconfigured != b.Misconfigured {
-		t.Errorf("inside %+v, outside %+v", a, b)
+		t.Errorf("the error for a forbidden address is %+v, and for an unknown name %+v", a, b)
 	}
 }

@@ -111,7 +111,7 @@ func (v *Verifier) placesOf(ctx context.Context, issuer string) (places, error) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.places.keys == "" { // its previous keys are still valid for a while
+	if s.places.keys == "" { // the last attempt failed; only the previous keys can still be used
 		return places{}, s.err
 	}
 	return s.places, nil

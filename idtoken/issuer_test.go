@@ -49,7 +49,7 @@ func (c *clock) now() time.Time {
 	return c.t
 }
 
-func (c *clock) move(d time.Duration) {
+func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t = c.t.Add(d)
@@ -61,7 +61,7 @@ type signer struct {
 	private crypto.Signer
 }
 
-// rsaKey is generated once, because that takes long.
+// rsaKey is generated only once, because that is slow.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s signer) jwk() jose.JSONWebKey {
 	return jose.JSONWebKey{KeyID: s.id, Use: "sig", Key: s.private.Public()}
 }
 
-// sign signs a token made of texts, so that tests can write what no encoder would.
+// sign signs a token with a header and claims as text, so that tests can use invalid JSON.
 func (s signer) sign(t testing.TB, header, claims string) string {
 	t.Helper()
 	over := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
@@ -108,7 +108,7 @@ func (s signer) sign(t testing.TB, header, claims string) string {
 
 func (s signer) header() string { return fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"JWT"}`, s.alg, s.id) }
 
-// with returns valid claims with changes. A nil removes a claim.
+// with returns valid claims with these changes. A nil removes the claim.
 func with(issuer string, now time.Time, changes map[string]any) string {
 	c := map[string]any{"iss": issuer, "aud": client, "sub": "subject", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix()}
 	maps.Copy(c, changes)
@@ -133,13 +133,13 @@ type issuer struct {
 	document string // the discovery document, if not the usual one
 	status   int    // the status of the keys' response, if not 200
 	keysPath string // the path of the keys, /keys
-	asked    map[string]int
+	requests map[string]int
 	onAsk    func() // called with each request
 }
 
 func startIssuer(t testing.TB, signers ...signer) *issuer {
 	t.Helper()
-	i := &issuer{asked: map[string]int{}, keysPath: "/keys"}
+	i := &issuer{requests: map[string]int{}, keysPath: "/keys"}
 	i.publish(signers...)
 	s := httptest.NewServer(i)
 	t.Cleanup(s.Close)
@@ -164,14 +164,14 @@ func (i *issuer) change(do func()) {
 func (i *issuer) count(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.asked[path]
+	return i.requests[path]
 }
 
 // ServeHTTP implements http.Handler.
 func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.asked[r.URL.Path]++
+	i.requests[r.URL.Path]++
 	if i.onAsk != nil {
 		i.onAsk()
 	}
@@ -201,7 +201,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // reason returns the reason of a refusal, or "" if the token was not refused.
 func reason(err error) string {
-	if refused, ok := err.(*RefusedError); ok { //nolint:errorlint // never wrapped, so that a caller can rely on it
+	if refused, ok := err.(*RefusedError); ok { //nolint:errorlint // the error must not be wrapped, because callers rely on its type
 		return refused.Reason
 	}
 	return ""

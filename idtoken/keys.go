@@ -21,7 +21,7 @@ import (
 const (
 	maxKeys    = 100  // of an issuer; large ones publish about ten
 	minRSABits = 2048 // RFC 7518 §3.3
-	maxRSABits = 8192 // above this, verification takes long, at the issuer's choice
+	maxRSABits = 8192 // a hostile issuer could make verification slow with a larger key
 )
 
 // key is a public key of an issuer.

@@ -15,7 +15,7 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// A real provider, whose tokens are those that users get by logging in.
+// The tokens are those of a real provider, which users get by logging in.
 func TestTokensOfARealProvider(t *testing.T) {
 	t.Parallel()
 	p := oidcprovider.Start(t)
@@ -52,7 +52,7 @@ func TestTokensOfARealProvider(t *testing.T) {
 	if err := p.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	asked := p.Asked("/keys")
+	before := p.Requests("/keys")
 	later.Store(int64(11 * time.Second))
 	rotated := logIn(oidcprovider.Stranger)
 	for _, raw := range []string{rotated, old, rotated} {
@@ -60,8 +60,8 @@ func TestTokensOfARealProvider(t *testing.T) {
 			t.Errorf("after the rotation: %v", err)
 		}
 	}
-	if n := p.Asked("/keys") - asked; n != 1 {
-		t.Errorf("a rotation costs %d requests", n)
+	if n := p.Requests("/keys") - before; n != 1 {
+		t.Errorf("a rotation causes %d requests", n)
 	}
 
 	// The provider goes down. Cached keys can be used for a while, but a verifier without cached
@@ -73,7 +73,7 @@ func TestTokensOfARealProvider(t *testing.T) {
 	}
 	fresh := idtoken.New(idtoken.Config{Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
 	if _, err := fresh.Verify(t.Context(), p.Issuer, oidcprovider.Client, rotated); err == nil {
-		t.Error("somebody who has never seen the issuer took a token")
+		t.Error("a verifier without cached keys accepted a token")
 	} else if down, ok := errors.AsType[*idtoken.IssuerError](err); !ok || down.Misconfigured {
 		t.Errorf("without keys: %v", err)
 	}

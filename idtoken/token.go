@@ -29,7 +29,7 @@ var algorithms = []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"}
 // token is a parsed token that is not verified yet.
 type token struct {
 	alg, kid  string
-	signed    string // what the signature is over
+	signed    string // the part that is signed
 	signature []byte
 	claims    map[string]any
 }

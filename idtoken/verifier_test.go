@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestATokenOfEachAlgorithmIsTaken(t *testing.T) {
+func TestATokenOfEachAlgorithmIsAccepted(t *testing.T) {
 	t.Parallel()
 	var signers []signer
 	for _, alg := range algorithms {
@@ -45,7 +45,7 @@ func TestATokenOfEachAlgorithmIsTaken(t *testing.T) {
 	}
 }
 
-func TestClaimsAreJudged(t *testing.T) {
+func TestClaimsAreChecked(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, "1", "EdDSA")
 	i := startIssuer(t, s)
@@ -55,7 +55,7 @@ func TestClaimsAreJudged(t *testing.T) {
 	in := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	for what, tt := range map[string]struct {
 		changes map[string]any
-		want    string // "" is taken
+		want    string // "" if the token is accepted
 	}{
 		"good":                            {nil, ""},
 		"another issuer":                  {map[string]any{"iss": "https://issuer.example.com"}, "another issuer"},
@@ -66,15 +66,15 @@ func TestClaimsAreJudged(t *testing.T) {
 		"audience in other case":          {map[string]any{"aud": "Husk"}, "another client"},
 		"audience as a number":            {map[string]any{"aud": 1}, "another client"},
 		"list of one":                     {map[string]any{"aud": []string{client}}, ""},
-		"several, not given to us":        {map[string]any{"aud": []string{client, "x"}, "azp": "x"}, "several clients"},
-		"several, given to nobody":        {map[string]any{"aud": []string{client, "x"}}, "several clients"},
-		"several, given to us":            {map[string]any{"aud": []string{"x", client}, "azp": client}, ""},
+		"several, azp is another client":  {map[string]any{"aud": []string{client, "x"}, "azp": "x"}, "several clients"},
+		"several, without azp":            {map[string]any{"aud": []string{client, "x"}}, "several clients"},
+		"several, azp is this client":     {map[string]any{"aud": []string{"x", client}, "azp": client}, ""},
 		"expired":                         {map[string]any{"exp": in(-31 * time.Second)}, "expired"},
 		"expired within the leeway":       {map[string]any{"exp": in(-28 * time.Second)}, ""},
 		"never expires":                   {map[string]any{"exp": nil}, "no expiry time"},
 		"expires as text":                 {map[string]any{"exp": "9999999999"}, "not a time"},
 		"expires far beyond":              {map[string]any{"exp": 1e300}, "not a time"},
-		"expires before all":              {map[string]any{"exp": -1}, "not a time"},
+		"expires at a negative time":      {map[string]any{"exp": -1}, "not a time"},
 		"expires in fractions":            {map[string]any{"exp": float64(in(time.Minute)) + 0.5}, ""},
 		"not yet":                         {map[string]any{"nbf": in(32 * time.Second)}, "not valid yet"},
 		"not yet, within the leeway":      {map[string]any{"nbf": in(28 * time.Second)}, ""},
@@ -84,7 +84,7 @@ func TestClaimsAreJudged(t *testing.T) {
 		"long subject":                    {map[string]any{"sub": strings.Repeat("x", 256)}, "subject"},
 		"longest subject":                 {map[string]any{"sub": strings.Repeat("x", 255)}, ""},
 		"subject with NUL":                {map[string]any{"sub": "a\x00"}, "subject"},
-		"subject with a letter not ASCII": {map[string]any{"sub": "é"}, "subject"},
+		"subject with a non-ASCII letter": {map[string]any{"sub": "é"}, "subject"},
 		"email as a list":                 {map[string]any{"email": []string{"a"}}, `"email"`},
 		"name with a line break":          {map[string]any{"name": "a\nb"}, `"name"`},
 	} {
@@ -109,12 +109,12 @@ func TestForgedAndBrokenTokensAreRefused(t *testing.T) {
 	now := time.Now()
 	claims := with(i.url, now, nil)
 	v := New(Config{Egress: local})
-	taken := good.sign(t, good.header(), claims)
-	if _, err := v.Verify(t.Context(), i.url, client, taken); err != nil {
+	accepted := good.sign(t, good.header(), claims)
+	if _, err := v.Verify(t.Context(), i.url, client, accepted); err != nil {
 		t.Fatal(err)
 	}
 	part := base64.RawURLEncoding.EncodeToString
-	parts := strings.Split(taken, ".")
+	parts := strings.Split(accepted, ".")
 	der, err := x509.MarshalPKIXPublicKey(good.private.Public())
 	if err != nil {
 		t.Fatal(err)
@@ -127,45 +127,45 @@ func TestForgedAndBrokenTokensAreRefused(t *testing.T) {
 	}
 	twice := strings.Replace(claims, `{`, `{"sub":"admin",`, 1)
 	for what, tt := range map[string]struct{ raw, want string }{
-		"nothing":                    {"", "not a signed JWT"},
-		"dots":                       {"..", "header cannot be read"},
-		"four parts":                 {taken + ".x", "not a signed JWT"},
-		"a line break":               {taken + "\n", "not a signed JWT"},
-		"huge":                       {good.sign(t, good.header(), with(i.url, now, map[string]any{"x": strings.Repeat("x", 16<<10)})), "longer than 16384"},
-		"none":                       {part([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".", "not signed with one of"},
-		"none with a signature":      {part([]byte(`{"alg":"none","kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
-		"None":                       {part([]byte(`{"alg":"None"}`)) + "." + parts[1] + ".", "not signed with one of"},
-		"no algorithm":               {part([]byte(`{"kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
-		"HS256 with the public key":  {hmac + "." + part(signature), "not signed with one of"},
-		"RS512":                      {part([]byte(`{"alg":"RS512","kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
-		"no signature":               {parts[0] + "." + parts[1] + ".", "signature is wrong"},
-		"another's claims":           {parts[0] + "." + part([]byte(with(i.url, now, map[string]any{"sub": "admin"}))) + "." + parts[2], "signature is wrong"},
-		"another's key":              {other.sign(t, other.header(), claims), "signature is wrong"},
-		"another key of the issuer":  {public.sign(t, strings.Replace(public.header(), `"2"`, `"1"`, 1), claims), "signature is wrong"},
-		"an unknown key":             {other.sign(t, strings.Replace(other.header(), `"1"`, `"9"`, 1), claims), "does not publish"},
-		"a curve of another length":  {public.sign(t, strings.Replace(public.header(), `ES384`, `ES256`, 1), claims), "signature is wrong"},
-		"signature with spare bits":  {parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-1] + "_", "signature"},
-		"padding":                    {taken + "=", "signature cannot be read"},
-		"claims twice":               {good.sign(t, good.header(), twice), "claims cannot be read"},
-		"claims twice, escaped":      {good.sign(t, good.header(), strings.Replace(claims, `{`, `{"\u0073ub":"admin",`, 1)), "claims cannot be read"},
-		"header twice":               {good.sign(t, `{"alg":"RS256","kid":"1","alg":"RS256"}`, claims), "header cannot be read"},
-		"claims that are a list":     {good.sign(t, good.header(), `[`+claims+`]`), "claims cannot be read"},
-		"claims that are null":       {good.sign(t, good.header(), `null`), "claims cannot be read"},
-		"claims with something more": {good.sign(t, good.header(), claims+`{}`), "claims cannot be read"},
-		"deep claims":                {good.sign(t, good.header(), strings.Replace(claims, `{`, `{"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+`,`, 1)), "claims cannot be read"},
-		"a key id that is no text":   {good.sign(t, `{"alg":"RS256","kid":1}`, claims), "header cannot be read"},
-		"an access token":            {good.sign(t, `{"alg":"RS256","kid":"1","typ":"at+jwt"}`, claims), "another type"},
-		"a critical extension":       {good.sign(t, `{"alg":"RS256","kid":"1","crit":["x"],"x":1}`, claims), `"crit"`},
-		"keys elsewhere":             {other.sign(t, fmt.Sprintf(`{"alg":"EdDSA","kid":"1","jku":%q}`, elsewhere.url+"/keys"), claims), `"jku"`},
-		"certificates elsewhere":     {other.sign(t, fmt.Sprintf(`{"alg":"EdDSA","kid":"1","x5u":%q}`, elsewhere.url+"/keys"), claims), `"x5u"`},
-		"a key of its own":           {other.sign(t, `{"alg":"EdDSA","kid":"1","jwk":{"kty":"OKP"}}`, claims), `"jwk"`},
-		"no key named, and no fit":   {other.sign(t, `{"alg":"EdDSA"}`, claims), "signature is wrong"},
+		"nothing":                       {"", "not a signed JWT"},
+		"dots":                          {"..", "header cannot be read"},
+		"four parts":                    {accepted + ".x", "not a signed JWT"},
+		"a line break":                  {accepted + "\n", "not a signed JWT"},
+		"huge":                          {good.sign(t, good.header(), with(i.url, now, map[string]any{"x": strings.Repeat("x", 16<<10)})), "longer than 16384"},
+		"none":                          {part([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".", "not signed with one of"},
+		"none with a signature":         {part([]byte(`{"alg":"none","kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
+		"None":                          {part([]byte(`{"alg":"None"}`)) + "." + parts[1] + ".", "not signed with one of"},
+		"no algorithm":                  {part([]byte(`{"kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
+		"HS256 with the public key":     {hmac + "." + part(signature), "not signed with one of"},
+		"RS512":                         {part([]byte(`{"alg":"RS512","kid":"1"}`)) + "." + parts[1] + "." + parts[2], "not signed with one of"},
+		"no signature":                  {parts[0] + "." + parts[1] + ".", "signature is wrong"},
+		"another's claims":              {parts[0] + "." + part([]byte(with(i.url, now, map[string]any{"sub": "admin"}))) + "." + parts[2], "signature is wrong"},
+		"another's key":                 {other.sign(t, other.header(), claims), "signature is wrong"},
+		"another key of the issuer":     {public.sign(t, strings.Replace(public.header(), `"2"`, `"1"`, 1), claims), "signature is wrong"},
+		"an unknown key":                {other.sign(t, strings.Replace(other.header(), `"1"`, `"9"`, 1), claims), "does not publish"},
+		"a curve of another length":     {public.sign(t, strings.Replace(public.header(), `ES384`, `ES256`, 1), claims), "signature is wrong"},
+		"signature with spare bits":     {parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-1] + "_", "signature"},
+		"padding":                       {accepted + "=", "signature cannot be read"},
+		"claims twice":                  {good.sign(t, good.header(), twice), "claims cannot be read"},
+		"claims twice, escaped":         {good.sign(t, good.header(), strings.Replace(claims, `{`, `{"\u0073ub":"admin",`, 1)), "claims cannot be read"},
+		"header twice":                  {good.sign(t, `{"alg":"RS256","kid":"1","alg":"RS256"}`, claims), "header cannot be read"},
+		"claims that are a list":        {good.sign(t, good.header(), `[`+claims+`]`), "claims cannot be read"},
+		"claims that are null":          {good.sign(t, good.header(), `null`), "claims cannot be read"},
+		"claims with something more":    {good.sign(t, good.header(), claims+`{}`), "claims cannot be read"},
+		"deep claims":                   {good.sign(t, good.header(), strings.Replace(claims, `{`, `{"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+`,`, 1)), "claims cannot be read"},
+		"a key ID that is not a string": {good.sign(t, `{"alg":"RS256","kid":1}`, claims), "header cannot be read"},
+		"an access token":               {good.sign(t, `{"alg":"RS256","kid":"1","typ":"at+jwt"}`, claims), "another type"},
+		"a critical extension":          {good.sign(t, `{"alg":"RS256","kid":"1","crit":["x"],"x":1}`, claims), `"crit"`},
+		"keys elsewhere":                {other.sign(t, fmt.Sprintf(`{"alg":"EdDSA","kid":"1","jku":%q}`, elsewhere.url+"/keys"), claims), `"jku"`},
+		"certificates elsewhere":        {other.sign(t, fmt.Sprintf(`{"alg":"EdDSA","kid":"1","x5u":%q}`, elsewhere.url+"/keys"), claims), `"x5u"`},
+		"a key of its own":              {other.sign(t, `{"alg":"EdDSA","kid":"1","jwk":{"kty":"OKP"}}`, claims), `"jwk"`},
+		"no key ID, and another key":    {other.sign(t, `{"alg":"EdDSA"}`, claims), "signature is wrong"},
 	} {
 		_, err := v.Verify(t.Context(), i.url, client, tt.raw)
 		wantReason(t, what, err, tt.want)
 	}
 	if n := elsewhere.count("/keys"); n > 0 {
-		t.Errorf("keys that a token names were asked for %d times", n)
+		t.Errorf("there were %d requests for URLs in tokens", n)
 	}
 }
 
@@ -180,21 +180,21 @@ func TestATokenWithoutAKeyIdNeedsAnIssuerWithOneKey(t *testing.T) {
 		t.Error(err)
 	}
 	i.publish(a, b)
-	c.move(keysFresh)
+	c.advance(keysFresh)
 	_, err := v.Verify(t.Context(), i.url, client, raw)
 	wantReason(t, "two keys", err, "several")
 	i.publish(b)
-	c.move(keysFresh)
+	c.advance(keysFresh)
 	_, err = v.Verify(t.Context(), i.url, client, raw)
 	wantReason(t, "another key", err, "signature is wrong")
 	i.publish(a)
-	c.move(askInterval)
+	c.advance(askInterval)
 	if _, err := v.Verify(t.Context(), i.url, client, raw); err != nil {
 		t.Errorf("after the key came back: %v", err)
 	}
 }
 
-func TestKeysThatCannotBeUsedAreLeftOut(t *testing.T) {
+func TestUnusableKeysAreIgnored(t *testing.T) {
 	t.Parallel()
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -229,7 +229,8 @@ func TestKeysThatCannotBeUsedAreLeftOut(t *testing.T) {
 	}
 }
 
-// Whatever is sent, parsing returns a refusal whose reason can be shown, or a complete token.
+// For any input, parsing returns either a complete token or a refusal with a reason that can be
+// shown.
 func FuzzParse(f *testing.F) {
 	s := newSigner(f, "1", "EdDSA")
 	f.Add(s.sign(f, s.header(), with("https://issuer.example.com", time.Unix(1e9, 0), nil)))
@@ -239,12 +240,12 @@ func FuzzParse(f *testing.F) {
 		parsed, err := parse(raw)
 		if err != nil {
 			if reason(err) == "" {
-				t.Errorf("%q: %v is no refusal", raw, err)
+				t.Errorf("%q: %v is not a refusal", raw, err)
 			}
 			return
 		}
 		if _, err := check(parsed.claims, "https://issuer.example.com", client, time.Unix(1e9, 0)); err != nil && reason(err) == "" {
-			t.Errorf("%q: %v is no refusal", raw, err)
+			t.Errorf("%q: %v is not a refusal", raw, err)
 		}
 		if _, err := parsed.signedBy([]key{{id: parsed.kid, public: s.private.Public()}}); err == nil && parsed.alg != "EdDSA" {
 			t.Errorf("%q is signed with %s", raw, parsed.alg)

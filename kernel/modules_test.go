@@ -16,7 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeModules is a kernel with all modules of the lists, of which ext4 is built in.
+// fakeModules returns the directory of a kernel that has all modules of the lists. The module ext4
+// is built in.
 func fakeModules(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +54,7 @@ kernel/overlay.ko:
 	return dir
 }
 
-func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
+func TestModulesAreLoadedAfterTheirDependencies(t *testing.T) {
 	t.Parallel()
 	set, err := readModules(fakeModules(t))
 	if err != nil {
@@ -157,6 +158,6 @@ func TestCmdlineKeepsMitigations(t *testing.T) {
 		}
 	}
 	if strings.Contains(Cmdline(""), "console=") {
-		t.Error("a console that was not requested")
+		t.Error("the command line has a console that was not requested")
 	}
 }

@@ -1,11 +1,12 @@
--- The first schema. The owner runs this and nothing else. Two more roles must exist
--- (docs/operations.md): husk_tenant serves tenants' requests, with row-level security, and
--- husk_control serves the control loops, operators and agents. Every table of tenants has the
--- composite key (tenant_id, id). So a foreign key cannot refer to another tenant, and a unique
--- violation cannot reveal that an id exists.
+-- The first schema. The database owner runs the migrations. Two more roles must exist
+-- (docs/operations.md): the server uses husk_tenant for tenants' requests, with row-level
+-- security, and husk_control for the control loops, operators and agents. Every table with
+-- tenants' rows has the composite key (tenant_id, id). So a foreign key cannot refer to another
+-- tenant, and a unique violation cannot reveal that an id exists.
 
 CREATE FUNCTION current_tenant() RETURNS uuid LANGUAGE sql STABLE
-    -- After a transaction with SET LOCAL the setting is '', not NULL; both mean nobody.
+    -- After a transaction with SET LOCAL the setting is '', not NULL. Both mean that there is no
+    -- tenant.
     AS $$ SELECT NULLIF(current_setting('husk.tenant', true), '')::uuid $$;
 
 CREATE TABLE leadership (
@@ -82,7 +83,7 @@ CREATE TABLE credentials (
     CHECK ((kind = 'agent') = (node_id IS NOT NULL))
 );
 
--- The imports, shared by the whole cluster. Tenants must not read this table, because it contains
+-- The imports, which all tenants share. Tenants must not read this table, because it contains
 -- other tenants' imports.
 CREATE TABLE blobs (
     digest     text PRIMARY KEY,
@@ -236,8 +237,8 @@ GRANT DELETE ON pods TO husk_tenant; -- a pod that was never placed is deleted a
 GRANT SELECT, INSERT, DELETE ON volume_claims, image_uses TO husk_tenant;
 GRANT SELECT, INSERT ON events, idempotency_keys TO husk_tenant;
 
--- The only things that a tenant's request can read or change about a node: its name, and its
--- desired revision.
+-- A tenant's request can read only the name of a node, and read and change only its desired
+-- revision.
 CREATE FUNCTION node_name(node uuid) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
     AS $$ SELECT COALESCE((SELECT name FROM nodes WHERE id = node), '') $$;
 CREATE FUNCTION touch_node(node uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public

@@ -85,7 +85,7 @@ UPDATE tenants SET quota_addresses = quota_pods; -- until now the limit of pods 
 ALTER TABLE tenants ALTER COLUMN quota_snapshots DROP DEFAULT, ALTER COLUMN quota_networks DROP DEFAULT,
     ALTER COLUMN quota_addresses DROP DEFAULT, ALTER COLUMN quota_requests_per_second DROP DEFAULT;
 
--- The name of an event must not depend on the number of other tenants' events.
+-- The ID of an event must not depend on the number of other tenants' events.
 ALTER TABLE events DROP CONSTRAINT events_pkey;
 ALTER TABLE events DROP COLUMN id;
 ALTER TABLE events ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD PRIMARY KEY (tenant_id, id);
@@ -153,13 +153,13 @@ GRANT SELECT, INSERT ON audit TO husk_control, husk_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON service_accounts, users, oidc_issuers, api_keys TO husk_tenant;
 GRANT SELECT ON tenant_keys TO husk_tenant;
 
--- The first statement of every transaction of a tenant. It sets whose rows are visible, and checks
--- that the token is still valid. A revoked key, a removed user and a changed role take effect from
--- the next request on.
+-- The first statement of every transaction of a tenant. It makes the tenant's rows visible, and
+-- checks that the token is still valid. Revoking a key, removing a user and changing a role take
+-- effect at the next request.
 CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('husk.tenant', for_tenant::text, true);
-    IF caller IS NULL THEN -- a loop's own transaction, or a handler's for an agent or an operator
+    IF caller IS NULL THEN -- the transaction of a loop, or of a handler for an agent or an operator
         RETURN true;
     ELSIF caller_key IS NULL THEN
         RETURN EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = for_tenant AND u.id = caller AND u.role = caller_role AND NOT u.disabled);

@@ -1,6 +1,6 @@
--- Placing many pods at once: the key in Ceph is created after the placement and not in its
--- transaction. A pod that does not fit is retried with increasing delays. What a pending pod waits
--- for is found from the few objects that are not ready.
+-- Placing many pods at once. The server creates the key in Ceph after the placement and not in its
+-- transaction. It retries a pod that does not fit with increasing delays. To find the object that a
+-- pending pod waits for, it reads only the few objects that are not ready.
 ALTER TABLE pods
     ADD COLUMN tries integer NOT NULL DEFAULT 0, -- the number of failed attempts
     ADD COLUMN next_try_at timestamptz;           -- NULL: at once

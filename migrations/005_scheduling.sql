@@ -17,7 +17,7 @@ ALTER TABLE nodes
     ADD COLUMN cordoned boolean NOT NULL DEFAULT false, -- takes no pods, as an operator decided
     ADD COLUMN cpu_overcommit double precision NOT NULL DEFAULT 1, -- of the pool; higher while more than that is allocated
     ADD COLUMN schedulable_cpu_millis integer NOT NULL GENERATED ALWAYS AS (round(cpu_millis * cpu_overcommit)::integer) STORED;
--- Both have generated names that a dump may have changed.
+-- Both constraints have generated names, which may differ after a restore.
 DO $$
 DECLARE c text;
 BEGIN

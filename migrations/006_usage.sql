@@ -58,8 +58,8 @@ CREATE TABLE usage_closed_hours (
     closed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The only table that shrinks: intervals without an end, so that they are found without a scan of
--- all intervals.
+-- The intervals without an end, so that they are found without a scan of all intervals. Rows are
+-- deleted from this table only.
 CREATE TABLE usage_open (
     interval_id bigint PRIMARY KEY,
     tenant_id   uuid NOT NULL,
@@ -67,14 +67,15 @@ CREATE TABLE usage_open (
 );
 CREATE INDEX usage_open_by_tenant ON usage_open (tenant_id);
 
--- The hours that are not closed yet, as far as they are known. The first of them includes late
--- corrections, as it will when it is closed.
+-- The usage in the hours that are not closed yet, as far as it is known. The first of these hours
+-- already includes the late corrections that will be recorded in it.
 CREATE VIEW usage_live WITH (security_invoker = true) AS
 WITH last AS (
     SELECT max(hour) + interval '1 hour' AS open_from, max(closed_at) AS at FROM usage_closed_hours
 ), touched AS (
     SELECT interval_id AS id FROM usage_open
-    -- What was learned since the last closing; the margin is for transactions that were under way then.
+    -- Intervals that ended, or whose end was recorded, since the last hour was closed. The margin
+    -- covers transactions that were not committed then.
     UNION SELECT e.interval_id FROM usage_ends e, last WHERE last.at IS NULL OR e.recorded_at >= last.at - interval '1 hour' OR e.ended_at >= last.open_from
 ), known AS (
     SELECT i.id, i.tenant_id, i.started_at, COALESCE(e.ended_at, clock_timestamp()) AS until, COALESCE(last.open_from, date_trunc('hour', i.started_at)) AS open_from
@@ -118,7 +119,7 @@ GRANT SELECT ON usage_closed_hours TO husk_tenant;
 GRANT SELECT, INSERT ON usage_closed_hours TO husk_control;
 GRANT DELETE ON usage_open TO husk_control;
 
--- Existing volumes count from now on.
+-- The usage of existing volumes begins now.
 ALTER TABLE volumes NO FORCE ROW LEVEL SECURITY; -- it applies to the owner too, who would see no rows
 ALTER TABLE usage_intervals NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE usage_open NO FORCE ROW LEVEL SECURITY;

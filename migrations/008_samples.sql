@@ -1,4 +1,4 @@
--- The last usage sample of each pod. A minute later it is worthless, so the table is unlogged and
+-- The last sample of each pod. A sample is of no use after a minute, so the table is unlogged and
 -- does not survive a crash.
 CREATE UNLOGGED TABLE pod_samples (
     tenant_id uuid NOT NULL, -- no foreign keys: rows that remain are removed later

@@ -1,13 +1,15 @@
--- What the tokens of an API key are limited to; '' for everything that the role allows.
+-- The limit of an API key's tokens. '' means no limit: the tokens allow everything that the role
+-- allows.
 ALTER TABLE api_keys ADD COLUMN limited_to text NOT NULL DEFAULT '' CHECK (limited_to IN ('', 'metrics'));
 
--- The same checks as before; in addition, the token's limit must equal the limit of its key. A server that does not know limits yet passes
--- none, so tokens that it issues for a limited key are refused.
+-- The same checks as before. In addition, the token's limit must equal the limit of its key. A
+-- server of an earlier version issues tokens without a limit and passes no limit here, so its
+-- tokens for a limited key are refused.
 DROP FUNCTION begin_tenant(uuid, uuid, uuid, text);
 CREATE FUNCTION begin_tenant(for_tenant uuid, caller uuid, caller_key uuid, caller_role text, caller_limit text DEFAULT '') RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('husk.tenant', for_tenant::text, true);
-    IF caller IS NULL THEN -- a loop's own transaction, or a handler's for an agent or an operator
+    IF caller IS NULL THEN -- the transaction of a loop, or of a handler for an agent or an operator
         RETURN true;
     ELSIF caller_key IS NULL THEN
         RETURN caller_limit = '' AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = for_tenant AND u.id = caller AND u.role = caller_role AND NOT u.disabled);

@@ -16,7 +16,7 @@ import (
 // fullChannel creates a listening socket that, like QEMU's, queues one connection, and fills that queue.
 func fullChannel(t *testing.T) (path string, listener int) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "husk-channel") // t.TempDir is too long a path for a socket
+	dir, err := os.MkdirTemp("", "husk-channel") // the path of t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +61,10 @@ func TestConnectRetriesWhileTheQueueIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(taken) //nolint:errcheck // accepted only to free the queue
+	defer unix.Close(taken) //nolint:errcheck // accepted only to make the queue empty
 	conn, err := connect(t.Context(), path, nil)
 	if err != nil {
-		t.Fatalf("after the queue has space: %v", err)
+		t.Fatalf("after the queue has free capacity: %v", err)
 	}
 	_ = conn.Close()
 }

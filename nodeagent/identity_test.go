@@ -25,8 +25,8 @@ import (
 	"husk/pki"
 )
 
-// authority is an installation's side of joining and renewing. It admits any node that has the
-// secret, and records the callers.
+// authority is the server's side of joining and renewing. It admits any node that has the secret,
+// and records the certificates of the callers.
 type authority struct {
 	*pki.Authority
 	url  string
@@ -72,10 +72,10 @@ func (a *authority) config(t *testing.T) Config {
 	return Config{ServerURL: a.url, JoinToken: a.token(), NodeName: "metal-1", StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
 }
 
-func answer(w http.ResponseWriter, status int, v any) {
+func respond(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // the test's own types
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // types of this test
 }
 
 func (a *authority) register(w http.ResponseWriter, r *http.Request) {
@@ -96,7 +96,7 @@ func (a *authority) register(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		return
 	}
-	answer(w, http.StatusCreated, openapi.NodeIdentity{NodeID: a.node, Certificate: issued.PEM, Authority: a.Root().PEM()})
+	respond(w, http.StatusCreated, openapi.NodeIdentity{NodeID: a.node, Certificate: issued.PEM, Authority: a.Root().PEM()})
 }
 
 func (a *authority) renew(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +113,7 @@ func (a *authority) renew(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		return
 	}
-	answer(w, http.StatusOK, openapi.RenewedCertificate{Certificate: issued.PEM, Authority: a.Root().PEM()})
+	respond(w, http.StatusOK, openapi.RenewedCertificate{Certificate: issued.PEM, Authority: a.Root().PEM()})
 }
 
 func (a *authority) heartbeat(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +127,7 @@ func (a *authority) heartbeat(w http.ResponseWriter, r *http.Request) {
 	if len(a.seen) == 0 || a.seen[len(a.seen)-1] != peer.Serial {
 		a.seen = append(a.seen, peer.Serial)
 	}
-	answer(w, http.StatusOK, openapi.Lease{LeaseSeconds: 30, HeartbeatSeconds: 10})
+	respond(w, http.StatusOK, openapi.Lease{LeaseSeconds: 30, HeartbeatSeconds: 10})
 }
 
 func (a *authority) set(f func()) { a.mu.Lock(); defer a.mu.Unlock(); f() }
@@ -158,7 +158,7 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 	if err := os.WriteFile(revisionFile(cfg.StateDir), []byte("7"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id := load(t, cfg) // although the first response was lost
+	id := load(t, cfg) // succeeds although the first response was lost
 	if id.NodeID != a.node {
 		t.Errorf("the node is %s, want %s", id.NodeID, a.node)
 	}
@@ -166,7 +166,7 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 		t.Error("the revision of the previous node was not removed")
 	}
 	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {
-		t.Errorf("a node that has joined needs a token: %v, for node %v", needed, node)
+		t.Errorf("a node that has joined: needs a token is %v, for node %v", needed, node)
 	}
 	again := load(t, cfg)
 	if again.CertificatePEM != id.CertificatePEM || a.joins != 2 {
@@ -207,7 +207,7 @@ func TestAnAgentJoinsOnlyTheInstallationOfItsToken(t *testing.T) {
 	}
 }
 
-func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
+func TestAnUnusableIdentityNeedsAToken(t *testing.T) {
 	t.Parallel()
 	a := installation(t, time.Hour)
 	for what, kept := range map[string]string{
@@ -234,7 +234,7 @@ func TestAnIdentityThatCannotBeUsedNeedsAToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		if needed, node := NeedsToken(cfg.StateDir); !needed || (node == nil) != (what == "damaged") {
-			t.Errorf("an identity that is %s needs a token: %v, for node %v", what, needed, node)
+			t.Errorf("an identity that is %s: needs a token is %v, for node %v", what, needed, node)
 		}
 		without := cfg
 		without.JoinToken = ""
@@ -304,7 +304,7 @@ func TestARenewalThatFailsChangesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	r.file = good
-	a.set(func() { a.failing = true }) // storing does not need the server
+	a.set(func() { a.failing = true }) // storing the issued certificate does not need the server
 	if err := r.renew(t.Context()); err != nil || r.id != issued {
 		t.Errorf("the issued certificate was not stored: %v", err)
 	}

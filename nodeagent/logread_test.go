@@ -33,7 +33,7 @@ func readSome(t *testing.T, log *containerLog, what selection, follow bool) stri
 	return rec.Body.String()
 }
 
-// deadlines implements deadlines, which a recorder does not have.
+// deadlines adds write deadlines to a recorder, which has none.
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }
@@ -172,9 +172,9 @@ func TestAFollowedLogEndsWithItsContainer(t *testing.T) {
 	}
 	log.finished()
 	if got := <-read; got != "a\n" {
-		t.Errorf("it reads %q", got)
+		t.Errorf("the log reads %q", got)
 	}
-	log.begin() // the machine is started again
+	log.begin() // as when the machine is started again
 	if ended, _ := log.state(); ended {
 		t.Error("the log has ended although its machine was started again")
 	}

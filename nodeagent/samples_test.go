@@ -12,7 +12,7 @@ import (
 	"husk/guest"
 )
 
-func TestALyingGuestIsLimitedToItsPod(t *testing.T) {
+func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 	t.Parallel()
 	desired := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main"}}}
 	const whole = 128 << 20

@@ -32,8 +32,8 @@ func wantRuns(t *testing.T, j *usageLog, want ...husk.MachineRun) usageBatch {
 	return got
 }
 
-// An interval is reported until a server has recorded it, by whichever agent runs then. It is
-// deleted when it has ended and is recorded.
+// The agent reports an interval until a server has recorded it, also after a restart of the agent.
+// It deletes the interval when it has ended and the end is recorded.
 func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	t.Parallel()
 	dir, pod := t.TempDir(), uuid.New()
@@ -48,12 +48,12 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	must(j.begin(pod, at(0)))
 	must(j.begin(pod, at(1))) // the interval continues
 	first := husk.MachineRun{PodID: pod, StartedAt: at(0)}
-	telling := wantRuns(t, j, first)
-	wantRuns(t, j, first) // until it is recorded
-	must(j.recorded(telling))
+	batch := wantRuns(t, j, first)
+	wantRuns(t, j, first) // reported again until it is recorded
+	must(j.recorded(batch))
 	wantRuns(t, j)
 
-	j = reopened(t, dir) // an agent that does not know what arrived reports it again
+	j = reopened(t, dir) // a restarted agent does not know what is recorded, and reports the interval again
 	wantRuns(t, j, first)
 	must(j.recorded(j.unrecorded()))
 	if start, open := j.startOf(pod); !open || !start.Equal(at(0)) {
@@ -62,18 +62,18 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	if !j.count(pod, 10, 20, at(2)) || j.count(pod, 10, 20, at(3)) || j.count(pod, 11, 21, at(2).Add(time.Second)) || j.count(pod, 5, 30, at(9)) {
 		t.Error("traffic is reported although it has not changed, too often, or although it decreases")
 	}
-	booked := j.unrecorded()
+	reported := j.unrecorded()
 	must(j.end(pod, at(5)))
-	must(j.end(pod, at(7))) // recorded once
+	must(j.end(pod, at(7))) // only the first end counts
 	stop := at(5)
 	ended := husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &stop, ReceivedBytes: 11, SentBytes: 21}
-	must(j.recorded(booked)) // changes since then are not recorded by this
+	must(j.recorded(reported)) // later changes do not count as recorded
 	wantRuns(t, j, ended)
 	must(j.begin(pod, at(8)))
 	second := husk.MachineRun{PodID: pod, StartedAt: at(8)}
 	j = reopened(t, dir)
 	must(j.recorded(wantRuns(t, j, ended, second)))
-	must(j.end(pod, at(6))) // a clock that was set back
+	must(j.end(pod, at(6))) // the clock was set back
 	stopped := at(8)
 	second.StoppedAt = &stopped
 	must(j.recorded(wantRuns(t, j, second)))

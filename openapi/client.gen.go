@@ -563,8 +563,9 @@ type ClientInterface interface {
 
 	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	//
-	// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
-	// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+	// The metrics cover pods, volumes, and the quota with what is in use. docs/api.md lists them. If the last sample of a pod is older than a
+	// minute, the pod's usage is left out. The token alone determines the tenant. The values are a few seconds old. A revoked token can be
+	// accepted here for some seconds longer than elsewhere.
 	// For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 	//
 	// Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
@@ -723,7 +724,7 @@ type ClientInterface interface {
 	// GetPodLogs Read the log of a container
 	//
 	// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-	// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+	// `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
@@ -2002,8 +2003,9 @@ func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...Re
 
 // GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 //
-// The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
-// alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+// The metrics cover pods, volumes, and the quota with what is in use. docs/api.md lists them. If the last sample of a pod is older than a
+// minute, the pod's usage is left out. The token alone determines the tenant. The values are a few seconds old. A revoked token can be
+// accepted here for some seconds longer than elsewhere.
 // For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
 //
 // Corresponds with GET /v1/metrics (the `GetTenantMetrics` operationId).
@@ -2352,7 +2354,7 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 // GetPodLogs Read the log of a container
 //
 // The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-// `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+// `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).

@@ -18,7 +18,7 @@ import (
 	"husk"
 )
 
-// codes reads a list of problem codes of the contract.
+// codes reads a list of problem codes from the contract.
 func codes(t *testing.T, where string, extensions map[string]any, name string) []string {
 	t.Helper()
 	list, ok := extensions[name].([]any)
@@ -27,7 +27,7 @@ func codes(t *testing.T, where string, extensions map[string]any, name string) [
 	}
 	var all []string
 	for _, code := range list {
-		all = append(all, code.(string)) //nolint:forcetypeassert // the linter of the contract holds them to be texts
+		all = append(all, code.(string)) //nolint:forcetypeassert // the contract's linter checks that they are strings
 	}
 	return all
 }
@@ -58,7 +58,7 @@ func TestProblemCodesMatchTheOperations(t *testing.T) {
 		}
 		for code, is := range must {
 			if is != slices.Contains(own, string(code)) {
-				t.Errorf("%s: listing %s is %t, but its parameters and its body require %t", op.where, code, !is, is)
+				t.Errorf("%s: %s is listed: %t; required by its parameters and body: %t", op.where, code, !is, is)
 			}
 		}
 		// A PUT creates an object that does not exist.
@@ -84,7 +84,7 @@ func codesOfErrorGo(t *testing.T) []string {
 		if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Code") {
 			return true
 		}
-		code, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value) //nolint:forcetypeassert // a constant of a text
+		code, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value) //nolint:forcetypeassert // the constant is a string
 		if err != nil {
 			t.Fatal(err)
 		}

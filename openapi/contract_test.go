@@ -31,7 +31,7 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The commands are those of doc.go, run in another directory, with the tool of go.mod.
+	// Run the commands in doc.go in another directory, with the tool of go.mod.
 	out, err := exec.CommandContext(t.Context(), "go", "tool", "-n", "oapi-codegen").Output()
 	if err != nil {
 		t.Fatalf("go tool: %v", err)
@@ -64,7 +64,7 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 	below, err := filepath.Glob(filepath.Join(dir, "*", "*.gen.go"))
 	generated = append(generated, below...)
 	if err != nil || len(generated) != n || n == 0 {
-		t.Fatalf("%d commands made %d files: %v", n, len(generated), err)
+		t.Fatalf("%d commands generated %d files: %v", n, len(generated), err)
 	}
 	for _, path := range generated {
 		want, err := os.ReadFile(path)
@@ -80,12 +80,13 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(want) != string(got) {
-			t.Errorf("%s has drifted from openapi.yaml: run make generate", name)
+			t.Errorf("%s does not match openapi.yaml: run make generate", name)
 		}
 	}
 }
 
-// spec returns the contract as it is written. The embedded one has no examples, which would fill the comments of the Go code.
+// spec returns the contract in openapi.yaml. The embedded contract has no examples, because they
+// would be in the comments of the Go code.
 func spec(t *testing.T) *openapi3.T {
 	t.Helper()
 	s, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
@@ -194,8 +195,9 @@ func TestEveryStringAndListInARequestHasALimit(t *testing.T) {
 	slices.Sort(unbounded)
 	want := []string{
 		"getPodLogs Accept",     // a header, which net/http bounds
-		"issueToken.grant_type", // compared and never kept
-		// Messages of an agent about its pods. A limit here would refuse the whole batch because of one guest's long message; the store cuts them.
+		"issueToken.grant_type", // only compared, never stored
+		// Messages of an agent about its pods. With a limit here, a long message of one guest would
+		// make the server refuse the whole batch. The store truncates messages.
 		"reportStatus.pods[].containers[].message", "reportStatus.pods[].containers[].name", "reportStatus.pods[].containers[].reason",
 	}
 	if diff := cmp.Diff(want, unbounded); diff != "" {

@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// The contract shows what to send and what comes back: every JSON body has an example, and every example matches its schema, as a request or
-// as a response.
+// The contract has an example for every JSON body, in requests and in responses. Every example
+// matches its schema.
 func TestEveryBodyHasAValidExample(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations(spec(t)) {
@@ -59,7 +59,8 @@ func isID(id string) error {
 	return nil
 }
 
-// The examples of one operation fit together: the response shows the object that the path names.
+// The examples of one operation are consistent: the response shows the object with the ID in the
+// path.
 func TestExamplesOfPathParametersNameTheirObjects(t *testing.T) {
 	t.Parallel()
 	s := spec(t)

@@ -23,7 +23,7 @@ import (
 	"husk/openapi"
 )
 
-// fill sets every field that is sent to a value that is not zero.
+// fill sets every JSON field to a non-zero value.
 func fill(v reflect.Value, seed *int) {
 	*seed++
 	switch at := v.Addr().Interface().(type) {
@@ -58,7 +58,7 @@ func fill(v reflect.Value, seed *int) {
 		fill(value, seed)
 		v.SetMapIndex(key, value)
 	case reflect.String:
-		v.SetString(fmt.Sprintf("192.0.2.%d", *seed%250)) // an address is a text too
+		v.SetString(fmt.Sprintf("192.0.2.%d", *seed%250)) // a string, because the field may be an address
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
@@ -70,13 +70,13 @@ func fill(v reflect.Value, seed *int) {
 	}
 }
 
-// pair is a type of the vocabulary and the wire type with the same JSON form.
+// pair is a domain type and the wire type with the same JSON form.
 type pair struct{ ours, wire reflect.Type }
 
 func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.TypeFor[Wire]()} }
 
-// roots are the pairs that the API sends or receives as a whole. Reflection finds the pairs of their fields, and a test below finds a pair that
-// is missing here.
+// roots are the pairs of bodies that the API sends or receives. Reflection finds the pairs of their
+// fields, and a test below reports a pair that is missing here.
 var roots = []pair{
 	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
@@ -87,11 +87,12 @@ var roots = []pair{
 	both[husk.MachineRun, openapi.MachineRun](), both[husk.Resources, openapi.Capacity](), both[husk.Resources, openapi.Resources](),
 }
 
-// oneWay are pairs of which the vocabulary has all fields of the wire type but not the reverse: credentials are shown once with their secret, and
-// later with their last use.
+// oneWay are pairs in which the domain type has fields that the wire type does not have. A response
+// shows an API key either with its secret, when it is created, or with its last use.
 var oneWay = []pair{both[husk.APIKey, openapi.APIKey](), both[husk.APIKey, openapi.APIKeyWithSecret]()}
 
-// through converts a filled value of one type to the other through JSON, and back. Neither side may have a field that the other does not have.
+// through converts a filled value of one type to the other type through JSON, and back. The test
+// fails if the other type lacks a field.
 func through(t *testing.T, from, to reflect.Type) {
 	t.Helper()
 	value := reflect.New(from)
@@ -116,11 +117,11 @@ func through(t *testing.T, from, to reflect.Type) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(value.Interface(), back.Interface(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-		t.Errorf("%s does not survive %s (-before +after):\n%s", from, to, diff)
+		t.Errorf("%s changes when converted to %s and back (-before +after):\n%s", from, to, diff)
 	}
 }
 
-func TestVocabularyMatchesTheContract(t *testing.T) {
+func TestDomainTypesMatchTheContract(t *testing.T) {
 	t.Parallel()
 	for _, p := range roots {
 		through(t, p.ours, p.wire)
@@ -131,7 +132,7 @@ func TestVocabularyMatchesTheContract(t *testing.T) {
 	}
 }
 
-// parts collects the pairs that a pair is made of: its own, and those of its fields of the same JSON name.
+// parts collects a pair and the pairs of its fields with the same JSON name.
 func parts(ours, wire reflect.Type, into map[string]bool) {
 	for ours.Kind() == reflect.Pointer || ours.Kind() == reflect.Slice {
 		ours = ours.Elem()
@@ -181,7 +182,8 @@ func structs(t *testing.T, pattern string) map[string]bool {
 	return names
 }
 
-// A type with the same name in the vocabulary and in the contract is a pair, which the test above must check.
+// If a domain type and a type of the contract have the same name, they are a pair, and the test
+// above must check it.
 func TestNoPairIsMissing(t *testing.T) {
 	t.Parallel()
 	held := map[string]bool{}
@@ -210,9 +212,9 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phases := slices.DeleteFunc(slices.Clone(husk.Phases), func(p husk.Phase) bool { return p == husk.PhaseGone }) // no pod is shown that is gone
+	phases := slices.DeleteFunc(slices.Clone(husk.Phases), func(p husk.Phase) bool { return p == husk.PhaseGone }) // the API never shows a pod that is gone
 	events := slices.DeleteFunc(slices.Clone(husk.PhaseEvents), func(e husk.PhaseEvent) bool {
-		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue // not an agent's to say
+		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue // an agent cannot report these
 	})
 	for at, want := range map[string][]string{
 		"PodPhase":              texts(phases),
@@ -238,7 +240,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 			got = append(got, v.(string))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-vocabulary +contract):\n%s", at, diff)
+			t.Errorf("%s (-domain +contract):\n%s", at, diff)
 		}
 	}
 }

@@ -15,8 +15,8 @@ const (
 )
 
 // ServerListener is for the server's listener for agents. A joining agent has no certificate yet.
-// So a certificate is verified if there is one, but not required; PeerNode says which. Sessions are
-// not resumed, so every connection presents its certificate.
+// So a certificate is verified if there is one, but not required; PeerNode reports whether a node
+// has authenticated. TLS sessions are not resumed, so each connection presents its certificate.
 func ServerListener(root *Root, h Holder) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: root.pool, SessionTicketsDisabled: true,
@@ -52,9 +52,9 @@ func AgentListener(root *Root, h Holder) *tls.Config {
 	}
 }
 
-// JoinClient is for an agent's first request to the server, whose authority it knows only by the
-// fingerprint. The server also sends its authority's certificate, which must have the fingerprint
-// and have issued the server's certificate.
+// JoinClient is for an agent's first request to the server. The agent knows only the fingerprint of
+// the server's authority. The server also sends the authority's certificate, which must have this
+// fingerprint and must have issued the server's certificate.
 func JoinClient(fingerprint string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: serverName,

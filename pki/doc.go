@@ -4,7 +4,7 @@
 // agents: they use mutual TLS, and nobody else can connect.
 //
 // The authority is created once and stored by the server (authority.go). It issues certificates to
-// nodes and to server processes (issue.go). Of a node's request it uses only the public key. A
+// nodes and to server processes (issue.go). It uses only the public key of a node's request. A
 // joining agent knows the authority by the fingerprint in its join token (jointoken.go). config.go
 // has the TLS configuration of each of the four ends. Their certificates come from a Holder, so a
 // renewed certificate is used from the next connection on. The package does no I/O except TLS, and

@@ -16,12 +16,11 @@ import (
 	"time"
 )
 
-// serverName is the name in the certificate of every server, wherever it runs. Agents are
-// configured with an address and expect this name there.
+// serverName is the name in the certificate of every server, whatever the server's address is.
 const serverName = "husk-server"
 
-// nodeScheme begins the URI in a node's certificate that says which node it is. No server's
-// certificate has one.
+// nodeScheme begins the URI in a node's certificate that identifies the node. A server's certificate
+// has no URI.
 const nodeScheme = "husk:node:"
 
 // ErrBadRequest is wrapped by errors of an invalid certificate request.

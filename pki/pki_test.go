@@ -33,7 +33,7 @@ func authority(t *testing.T) *Authority {
 	return a
 }
 
-// node returns what the agent of a node of this authority has.
+// node returns the holder of a node's agent, with a certificate of this authority.
 func node(t *testing.T, a *Authority, id string, life time.Duration) *NodeHolder {
 	t.Helper()
 	key, request, err := NewRequest()
@@ -62,8 +62,8 @@ func server(t *testing.T, a *Authority) *ServerHolder {
 	return h
 }
 
-// shake connects the two over TCP and sends a byte each way, because in TLS 1.3 a client notices a
-// refusal only when it reads. It returns the server's connection state.
+// shake connects a client to a server over TCP and sends a byte in each direction, because in TLS
+// 1.3 a client notices a refusal only when it reads. It returns the server's connection state.
 func shake(t *testing.T, server, client *tls.Config) (*tls.ConnectionState, error) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -112,7 +112,7 @@ func wantRefused(t *testing.T, what string, err error) {
 	}
 }
 
-func TestServersAndAgentsOfOneInstallationMeet(t *testing.T) {
+func TestServersAndAgentsOfOneInstallationConnect(t *testing.T) {
 	t.Parallel()
 	a := authority(t)
 	agent, srv := node(t, a, nodeA, time.Hour), server(t, a)
@@ -129,7 +129,7 @@ func TestServersAndAgentsOfOneInstallationMeet(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsShownNothingKnowsNobody(t *testing.T) {
+func TestWithoutANodeCertificateThereIsNoNode(t *testing.T) {
 	t.Parallel()
 	a := authority(t)
 	srv := server(t, a)
@@ -145,18 +145,18 @@ func TestAServerThatIsShownNothingKnowsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := PeerNode(state); !errors.Is(err, ErrNoNode) {
-		t.Errorf("a server passes for the node %+v: %v", n, err)
+		t.Errorf("a server's certificate is accepted for the node %+v: %v", n, err)
 	}
 	if _, err := PeerNode(nil); !errors.Is(err, ErrNoNode) {
 		t.Errorf("without TLS the error is %v", err)
 	}
 	unverified := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{node(t, a, nodeA, time.Hour).current.Load().Leaf}}
 	if _, err := PeerNode(unverified); !errors.Is(err, ErrNoNode) {
-		t.Errorf("a certificate that nobody has verified: %v", err)
+		t.Errorf("a certificate that was not verified: %v", err)
 	}
 }
 
-func TestWhoIsNotOfTheInstallationIsRefused(t *testing.T) {
+func TestCertificatesOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	a, other := authority(t), authority(t)
 	root, srv := a.Root(), server(t, a)
@@ -168,22 +168,22 @@ func TestWhoIsNotOfTheInstallationIsRefused(t *testing.T) {
 	}
 	refused("another authority's node at the server", ServerListener(root, srv), AgentClient(root, node(t, other, nodeA, time.Hour)))
 	refused("an expired node at the server", ServerListener(root, srv), AgentClient(root, node(t, a, nodeA, -time.Second)))
-	refused("an agent by another authority's server", ServerListener(other.Root(), server(t, other)), AgentClient(root, agent))
-	refused("an agent by a node that plays the server", ServerListener(root, node(t, a, nodeB, time.Hour)), AgentClient(root, agent))
+	refused("another authority's server at an agent as client", ServerListener(other.Root(), server(t, other)), AgentClient(root, agent))
+	refused("a node with the role of the server at an agent as client", ServerListener(root, node(t, a, nodeB, time.Hour)), AgentClient(root, agent))
 	refused("another authority's server at the agent", AgentListener(root, agent), ServerClient(root, server(t, other), nodeA))
-	refused("a node at another's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, time.Hour), nodeA))
+	refused("a node at another node's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, time.Hour), nodeA))
 	refused("a node at its own agent", AgentListener(root, agent), ServerClient(root, agent, nodeA))
-	refused("a server by another node than it asked for", AgentListener(root, agent), ServerClient(root, srv, nodeB))
-	refused("a server by a node that has expired", AgentListener(root, node(t, a, nodeA, -time.Second)), ServerClient(root, srv, nodeA))
-	nobody := ServerClient(root, srv, nodeA)
-	nobody.GetClientCertificate = nil
-	refused("nobody at the agent", AgentListener(root, agent), nobody)
+	refused("another node than the requested one at a server as client", AgentListener(root, agent), ServerClient(root, srv, nodeB))
+	refused("an expired node at a server as client", AgentListener(root, node(t, a, nodeA, -time.Second)), ServerClient(root, srv, nodeA))
+	anonymous := ServerClient(root, srv, nodeA)
+	anonymous.GetClientCertificate = nil
+	refused("a client without a certificate at the agent", AgentListener(root, agent), anonymous)
 	old := ServerClient(root, srv, nodeA)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	refused("TLS 1.2 at the agent", AgentListener(root, agent), old)
 }
 
-func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
+func TestAJoiningAgentVerifiesTheServerByTheToken(t *testing.T) {
 	t.Parallel()
 	a, other := authority(t), authority(t)
 	token := NewJoinToken("secret", a.Root())
@@ -195,8 +195,8 @@ func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
 	if !errors.Is(err, ErrOtherInstallation) {
 		t.Errorf("another installation's server: %v", err)
 	}
-	// The right authority's certificate is public: an attacker who sends it together with its own
-	// certificate must be refused.
+	// The certificate of the right authority is public. The agent must refuse an attacker that
+	// sends it together with its own certificate.
 	imposter, err := other.issueServer(time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -211,15 +211,15 @@ func TestAJoiningAgentKnowsTheServerByTheToken(t *testing.T) {
 	cert.Certificate = append(cert.Certificate, a.Root().cert.Raw)
 	thief.Replace(&cert)
 	_, err = shake(t, ServerListener(a.Root(), thief), JoinClient(fingerprint))
-	wantRefused(t, "a node that plays the server", err)
+	wantRefused(t, "a node with the role of the server", err)
 	for _, bad := range []string{"", "secret", "secret.", "." + fingerprint, "secret." + fingerprint[1:], "secret.x" + fingerprint[1:]} {
 		if _, _, err := SplitJoinToken(bad); err == nil {
-			t.Errorf("%q passes for a join token", bad)
+			t.Errorf("%q is accepted as a join token", bad)
 		}
 	}
 }
 
-func TestARequestGivesItsKeyAndNothingElse(t *testing.T) {
+func TestACertificateTakesOnlyTheKeyFromItsRequest(t *testing.T) {
 	t.Parallel()
 	a := authority(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -250,14 +250,14 @@ func TestARequestGivesItsKeyAndNothingElse(t *testing.T) {
 		t.Errorf("the certificate is for %s, %v, %v, %v, %v", cert.Subject, cert.DNSNames, cert.URIs, cert.IPAddresses, cert.EmailAddresses)
 	}
 	if left := time.Until(issued.ExpiresAt); left > time.Hour || left < 59*time.Minute || !issued.ExpiresAt.Equal(cert.NotAfter) {
-		t.Errorf("it lives for %s", left)
+		t.Errorf("the certificate is valid for %s", left)
 	}
 	if early := time.Since(cert.NotBefore); early < 4*time.Minute || early > 6*time.Minute {
-		t.Errorf("it is valid since %s", early)
+		t.Errorf("the certificate is valid since %s", early)
 	}
 }
 
-func TestARequestThatIsNotUsableIsRefused(t *testing.T) {
+func TestAnUnusableRequestIsRefused(t *testing.T) {
 	t.Parallel()
 	a := authority(t)
 	_, good, err := NewRequest()
@@ -293,7 +293,7 @@ func TestARequestThatIsNotUsableIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityIsTheSameAfterItWasKept(t *testing.T) {
+func TestAStoredAuthorityIsTheSame(t *testing.T) {
 	t.Parallel()
 	a, other := authority(t), authority(t)
 	key, err := a.PrivateKey()
@@ -308,21 +308,21 @@ func TestAnAuthorityIsTheSameAfterItWasKept(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := OpenAuthority(other.Root().PEM(), key); err == nil {
-		t.Error("one authority's certificate opens with another's key")
+		t.Error("an authority is opened with another authority's key")
 	}
 	if _, err := OpenAuthority(a.Root().PEM(), key[1:]); err == nil {
-		t.Error("a damaged key opens")
+		t.Error("an authority is opened with a damaged key")
 	}
 	issued, err := a.issueServer(time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ParseRoot(encodePEM(blockCertificate, issued.Leaf.Raw)); err == nil {
-		t.Error("a server's certificate passes for an authority")
+		t.Error("a server's certificate is accepted as an authority")
 	}
 }
 
-func TestACertificateIsHeldToItsKeyAndItsNode(t *testing.T) {
+func TestACertificateMustMatchItsKeyAndItsNode(t *testing.T) {
 	t.Parallel()
 	a, other := authority(t), authority(t)
 	key, request, err := NewRequest()
@@ -378,7 +378,7 @@ func TestAReplacedCertificateIsPresentedFromTheNextConnectionOn(t *testing.T) {
 	first := seen()
 	agent.Replace(node(t, a, nodeA, time.Hour).current.Load())
 	if second := seen(); second == first {
-		t.Error("the old certificate is still shown")
+		t.Error("the old certificate is still presented")
 	}
 	if _, err := (&NodeHolder{}).certificate(); err == nil {
 		t.Error("an empty holder has a certificate")
@@ -398,12 +398,12 @@ func TestACertificateIsRenewedInItsLastThird(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := h.certificate(); err != nil || again != first {
-		t.Errorf("a server makes a new certificate for each connection: %v", err)
+		t.Errorf("a server creates a new certificate for each connection: %v", err)
 	}
 	if h.current, err = a.issueServer(-time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if fresh, err := h.certificate(); err != nil || !time.Now().Before(RenewAt(fresh)) {
-		t.Errorf("a server goes on with an expired certificate: %v", err)
+		t.Errorf("a server still uses an expired certificate: %v", err)
 	}
 }

@@ -9,5 +9,6 @@
 // ever created on the host: layers are kept compressed in a temporary file, and a tree of names in
 // memory (tree.go) determines which entries survive.
 //
-// The package imports egress, which says where a registry may be, and does not know Ceph.
+// The package imports egress, which decides at which addresses a registry may be. It does not know
+// Ceph.
 package registry

@@ -25,9 +25,9 @@ import (
 // then each file, immediately followed by its other names (hard links). It keeps modes, owners,
 // times and extended attributes, and omits devices. After an error, discard what was written.
 //
-// It reads the layers twice: once to find the entries of the final file system, and once to copy
-// those. In between they are in a temporary file, compressed as they were received. It calls
-// Fetched while they are downloaded.
+// It reads the layers twice: first to find the entries of the final file system, then to copy these
+// entries. In between, the layers are in a temporary file, compressed as they were received. It
+// calls Fetched while it downloads the layers.
 //
 // It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrTooLarge or
 // ErrBadImage, wrapped, or the error of w.

@@ -34,11 +34,11 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// local allows the registries of tests.
+// local allows registries on loopback.
 var local = egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
-// entry is a line of a layer: "name", "name/" for a directory, "name -> target" for a symbolic and
-// "name => target" for a hard link, "name = content".
+// layer creates a layer from entries: "name" or "name = content" for a file, "name/" for a
+// directory, "name -> target" for a symbolic link and "name => target" for a hard link.
 func layer(t *testing.T, entries ...string) v1.Layer {
 	t.Helper()
 	var buf bytes.Buffer
@@ -103,7 +103,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// push stores an image in the test registry under the test's own name.
+// push pushes an image to the test registry under the test's name.
 func push(t *testing.T, img v1.Image) string {
 	t.Helper()
 	ref := devtest.Registry(t) + "/" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + ":latest"
@@ -127,7 +127,7 @@ func flatten(t *testing.T, img v1.Image, limits Limits) ([]string, error) {
 	return listing(t, &buf), nil
 }
 
-// listing is the inverse of layer.
+// listing returns the entries of an archive, in the same form as for layer.
 func listing(t *testing.T, r io.Reader) []string {
 	t.Helper()
 	var lines []string
@@ -168,9 +168,9 @@ func TestFlatten(t *testing.T) {
 		{"upper layers win", [][]string{{"a = 1", "b = 1"}, {"a = 2"}}, []string{"b = 1", "a = 2"}, nil},
 		{"a whiteout hides one name", [][]string{{"d/", "d/a", "d/b"}, {"d/.wh.a"}}, []string{"d/", "d/b"}, nil},
 		{"a whiteout hides a directory", [][]string{{"d/", "d/a", "e"}, {".wh.d"}}, []string{"e"}, nil},
-		{"a whiteout leaves its own layer alone", [][]string{{"a = 1"}, {"a = 2", ".wh.a"}}, []string{"a = 2"}, nil},
-		{"an opaque directory hides all below", [][]string{{"d/", "d/a", "d/e/", "d/e/x"}, {"d/new", "d/.wh..wh..opq"}}, []string{"d/", "d/new"}, nil},
-		{"a hidden name may come back", [][]string{{"a = 1"}, {".wh.a"}, {"a = 3"}}, []string{"a = 3"}, nil},
+		{"a whiteout does not affect its own layer", [][]string{{"a = 1"}, {"a = 2", ".wh.a"}}, []string{"a = 2"}, nil},
+		{"an opaque directory hides everything in lower layers", [][]string{{"d/", "d/a", "d/e/", "d/e/x"}, {"d/new", "d/.wh..wh..opq"}}, []string{"d/", "d/new"}, nil},
+		{"a later layer may add a hidden name again", [][]string{{"a = 1"}, {".wh.a"}, {"a = 3"}}, []string{"a = 3"}, nil},
 		{"a file replaces a directory", [][]string{{"d/", "d/a"}, {"d = file"}}, []string{"d = file"}, nil},
 		{"a hard link follows its file", [][]string{{"z = 1"}, {"a => z"}}, []string{"a = 1", "z => a"}, nil},
 		{"a hard link outlives its file", [][]string{{"a = 1"}, {"b => a", "c => a"}, {".wh.a"}}, []string{"b = 1", "c => b"}, nil},
@@ -180,7 +180,7 @@ func TestFlatten(t *testing.T) {
 		{"names stay inside", [][]string{{"../../a = 1", "/b = 2", "./c = 3"}}, []string{"a = 1", "b = 2", "c = 3"}, nil},
 		{"devices are left out", [][]string{{"a", "b"}, {"device a"}}, []string{"b"}, nil},
 		{"weird names", [][]string{{"new\nline", "ü ", "-rf", `back\slash`}}, []string{"new\nline", "ü ", "-rf", `back\slash`}, nil},
-		{"links in circles", [][]string{{"a -> b", "b -> a", "a/x"}}, nil, ErrBadImage},
+		{"a cycle of links", [][]string{{"a -> b", "b -> a", "a/x"}}, nil, ErrBadImage},
 		{"through a file", [][]string{{"a = 1", "a/x"}}, nil, ErrBadImage},
 		{"a dangling hard link", [][]string{{"a => nothing"}}, nil, ErrBadImage},
 		{"a hard link to a directory", [][]string{{"d/", "a => d"}}, nil, ErrBadImage},
@@ -252,7 +252,7 @@ func TestFlattenIsBounded(t *testing.T) {
 	}
 }
 
-func TestFlattenTellsItsWriterApart(t *testing.T) {
+func TestErrorsOfTheWriterAreNotErrorsOfTheImage(t *testing.T) {
 	t.Parallel()
 	r, err := Resolve(t.Context(), local, push(t, image(t, layer(t, "a = 1"))), Auth{})
 	if err != nil {
@@ -273,21 +273,21 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestFlattenTellsWhatWasFetched(t *testing.T) {
+func TestFlattenReportsProgress(t *testing.T) {
 	t.Parallel()
 	noise := func(size int64) v1.Layer { return must(random.Layer(size, types.OCILayer)) }
 	r, err := Resolve(t.Context(), local, push(t, image(t, noise(300<<10), noise(100<<10), noise(200<<10))), Auth{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time starts again at zero
-		var told []int64
-		r.Fetched = func(bytes int64) { told = append(told, bytes) }
+	for range 2 { // the second call starts at zero again
+		var reported []int64
+		r.Fetched = func(bytes int64) { reported = append(reported, bytes) }
 		if err := r.Flatten(t.Context(), io.Discard); err != nil {
 			t.Fatal(err)
 		}
-		if len(told) < 3 || told[0] > 300<<10 || !slices.IsSorted(told) || told[len(told)-1] != r.SizeBytes {
-			t.Errorf("of %d bytes it tells %v", r.SizeBytes, told)
+		if len(reported) < 3 || reported[0] > 300<<10 || !slices.IsSorted(reported) || reported[len(reported)-1] != r.SizeBytes {
+			t.Errorf("of %d bytes the progress is %v", r.SizeBytes, reported)
 		}
 	}
 }
@@ -305,10 +305,10 @@ func TestALayerThatIsTooLongIsNotCountedBeyondItsSize(t *testing.T) {
 	var most int64
 	r.Fetched = func(bytes int64) { most = max(most, bytes) }
 	if err := r.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
-		t.Errorf("a layer that is too long is %v", err)
+		t.Errorf("the error for a layer that is too long is %v", err)
 	}
 	if most != r.SizeBytes {
-		t.Errorf("of %d bytes it tells %d", r.SizeBytes, most)
+		t.Errorf("of %d bytes the progress is %d", r.SizeBytes, most)
 	}
 }
 
@@ -328,7 +328,7 @@ func TestResolveReadsTheConfig(t *testing.T) {
 	}
 }
 
-func TestResolveSaysWhatIsWrong(t *testing.T) {
+func TestResolveReturnsTheKindOfError(t *testing.T) {
 	t.Parallel()
 	private := devtest.PrivateRegistry(t)
 	owner := authn.FromConfig(authn.AuthConfig{Username: devtest.RegistryUser, Password: devtest.RegistryPassword})
@@ -374,7 +374,7 @@ func TestResolveSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// hostile is a registry that responds with what a test wants.
+// hostile starts a registry with a test's handler and returns its address.
 func hostile(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(handler)
@@ -382,7 +382,7 @@ func hostile(t *testing.T, handler http.HandlerFunc) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-func TestAnEndlessManifestIsCutOff(t *testing.T) {
+func TestAnEndlessManifestIsRefused(t *testing.T) {
 	t.Parallel()
 	host := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v2/" {
@@ -406,10 +406,10 @@ func TestALayerThatDiffersFromItsDigestIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, answer := range map[string][]byte{
+	for what, response := range map[string][]byte{
 		"other": bytes.Repeat([]byte("x"), int(r.layers[0].Size)), "short": []byte("x"), "long": make([]byte, 1<<20),
 	} {
-		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) })
+		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(response) })
 		forged := *r
 		forged.repo = must(name.NewRepository(host + "/x"))
 		if err := forged.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
@@ -418,9 +418,9 @@ func TestALayerThatDiffersFromItsDigestIsRefused(t *testing.T) {
 	}
 }
 
-func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
+func TestARegistryCannotRedirectToAForbiddenAddress(t *testing.T) {
 	t.Parallel()
-	inside := hostile(t, func(http.ResponseWriter, *http.Request) { t.Error("a service inside was reached") })
+	inside := hostile(t, func(http.ResponseWriter, *http.Request) { t.Error("a forbidden service was reached") })
 	_, port, _ := strings.Cut(inside, ":")
 	for _, ref := range []string{inside + "/x", "[::ffff:127.0.0.1]:" + port + "/x", "10.0.0.5/x", "localhost:" + port + "/x"} {
 		_, err := Resolve(t.Context(), egress.Policy{}, ref, Auth{})
@@ -429,7 +429,7 @@ func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
 		}
 	}
 
-	// An allowed registry redirects a blob to a forbidden one.
+	// An allowed registry redirects the request for a blob to a forbidden address.
 	r, err := Resolve(t.Context(), local, push(t, image(t, layer(t, "a = 1"))), Auth{})
 	if err != nil {
 		t.Fatal(err)
@@ -437,7 +437,8 @@ func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
 	forged := *r
 	forged.repo = must(name.NewRepository(hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" {
-			// Loopback and RFC 1918 would also work, but the library itself refuses those.
+			// The library itself refuses loopback and RFC 1918 addresses, so the test uses another
+			// forbidden address.
 			http.Redirect(w, r, "http://198.18.0.1"+r.URL.Path, http.StatusTemporaryRedirect)
 		}
 	}) + "/x"))
@@ -447,7 +448,7 @@ func TestARegistryCannotLeadToAForbiddenAddress(t *testing.T) {
 	}
 }
 
-func TestANameThatLeadsInsideIsAnsweredAsOneThatLeadsNowhere(t *testing.T) {
+func TestANameOfAForbiddenAddressLooksLikeAnUnknownName(t *testing.T) {
 	t.Parallel()
 	err := classify("registry.example.com/x", &egress.RefusedError{Host: "registry.example.com", Addr: netip.MustParseAddr("10.0.0.5"), Why: "private"})
 	if !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrForbidden) {

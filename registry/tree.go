@@ -100,8 +100,8 @@ func (t *tree) apply(index int, h *tar.Header) error {
 	return nil
 }
 
-// whiteout hides what lower layers put there, but nothing of this layer, in whatever order its
-// entries are.
+// whiteout hides what lower layers put there. It hides nothing of this layer, whatever the order of
+// the layer's entries.
 func (t *tree) whiteout(dirName, base string) error {
 	parent, err := t.dir(dirName, false)
 	if err != nil || parent == nil {
@@ -121,7 +121,8 @@ func (t *tree) whiteout(dirName, base string) error {
 	return nil
 }
 
-// hide reports whether a name is hidden. A directory stays if this layer put something into it.
+// hide hides what lower layers put under a name, and reports whether the name itself is hidden. A
+// directory stays if this layer put something into it.
 func (t *tree) hide(n *node) bool {
 	if n.children != nil {
 		t.hideLower(n)

@@ -13,13 +13,13 @@ import (
 	"husk/scheduler"
 )
 
-// sizes are what the benchmarks place: from half a core to 16 cores, with 1 to 8 GiB for each core.
+// randomPod returns a pod with half a core to 16 cores, and 1 to 8 GiB for each core.
 func randomPod(r *rand.Rand) scheduler.Pod {
 	cpu := []int{500, 1000, 2000, 3000, 4000, 8000, 16_000}[r.IntN(7)]
 	return scheduler.Pod{Size: scheduler.Resources{CPUMillis: cpu, MemoryMiB: cpu * (1 + r.IntN(8)) * 1024 / 1000}}
 }
 
-// filled returns a fleet of nodes of three kinds, 70 % full on the scarcer resource.
+// filled returns a fleet with three kinds of nodes. It is 70 % full in the scarcer resource.
 func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handle) {
 	r := rand.New(rand.NewPCG(1, 2))
 	nodes := make([]scheduler.Node, n)
@@ -31,8 +31,8 @@ func filled(n int, labelled bool) (f *scheduler.Fleet, running []scheduler.Handl
 		}
 	}
 	f = scheduler.NewFleet(nodes, scheduler.Default())
-	// Pods go to random nodes until the cluster is 70 % full, as they are distributed after a long
-	// time.
+	// Place pods on random nodes until the cluster is 70 % full. After a long time, the pods of a
+	// real cluster are distributed like this.
 	want, have := 0.7*float64(n)*96_000, 0.0
 	for have < want {
 		p := randomPod(r)
@@ -79,7 +79,7 @@ func BenchmarkPlaceWithRules(b *testing.B) {
 	}
 }
 
-// replace measures placements. The latencies do not include the releases; ns/op does.
+// replace measures placements. The latencies do not include the time for releases, but ns/op does.
 func replace(b *testing.B, f *scheduler.Fleet, running []scheduler.Handle, next func(*rand.Rand, int) scheduler.Pod) {
 	b.Helper()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -110,7 +110,7 @@ func replace(b *testing.B, f *scheduler.Fleet, running []scheduler.Handle, next 
 	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, "p99-µs")
 }
 
-// BenchmarkFullScan is the baseline: best fit that looks at every node, on the same cluster.
+// BenchmarkFullScan is the baseline: best fit with a scan of all nodes of the same cluster.
 func BenchmarkFullScan(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
@@ -134,7 +134,7 @@ func BenchmarkFullScan(b *testing.B) {
 					}
 				}
 				if best >= 0 {
-					placed++ // nothing is recorded: the cluster stays equally full
+					placed++ // the placement is not recorded, so that the cluster stays equally full
 				}
 			}
 			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placed/s")
@@ -142,8 +142,8 @@ func BenchmarkFullScan(b *testing.B) {
 	}
 }
 
-// BenchmarkExplain explains why a pod does not fit on 9,999 nodes: one that is too large for every
-// node, and one that some nodes could hold if other pods left.
+// BenchmarkExplain explains why a pod does not fit on 9,999 nodes. One pod is too large for every
+// node. Another one would fit on some nodes without their other pods.
 func BenchmarkExplain(b *testing.B) {
 	for _, x := range []struct {
 		name string
@@ -188,7 +188,7 @@ func BenchmarkDefragment(b *testing.B) {
 	f, _ := filled(1000, false)
 	for b.Loop() {
 		if len(f.Defragment(1000, func(int) bool { return true })) == 0 {
-			b.Fatal("no node can be emptied")
+			b.Fatal("no node can be drained")
 		}
 	}
 }
@@ -209,7 +209,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		p := scheduler.Pod{Size: scheduler.Resources{CPUMillis: 1000 + i%7*500, MemoryMiB: 2048 + i%5*1024}}
 		f.Adopt(i%nodes, &p, float64(i))
 	}
-	runtime.KeepAlive(list) // so that it is counted too
+	runtime.KeepAlive(list) // so that its memory is counted too
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	for b.Loop() {

@@ -13,9 +13,9 @@ import (
 	"husk/scheduler"
 )
 
-// anyCrowd is a cluster that runs pods of several priorities with disruption limits. Some of them
-// are leaving.
-func anyCrowd(t *rapid.T) scheduler.Snapshot {
+// anyRunning returns a cluster with running pods of several priorities with disruption limits. Some
+// of the pods are leaving.
+func anyRunning(t *rapid.T) scheduler.Snapshot {
 	nodes, _ := anySnapshot(t)
 	s := scheduler.Snapshot{Nodes: nodes}
 	if len(nodes) == 0 {
@@ -42,7 +42,7 @@ func anyCrowd(t *rapid.T) scheduler.Snapshot {
 	return s
 }
 
-// staying counts the pods of a group that are neither leaving nor in the given list.
+// staying returns the number of pods of a group that are neither leaving nor in the given list.
 func staying(s scheduler.Snapshot, group string, without []string) (n int) {
 	for _, r := range s.Running {
 		if !r.Leaving && slices.Contains(r.Pod.Groups, group) && !slices.Contains(without, r.Pod.ID) {
@@ -55,7 +55,7 @@ func staying(s scheduler.Snapshot, group string, without []string) (n int) {
 func TestVictimsHaveLowerPriorityRespectLimitsAndFreeEnoughCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := anyCrowd(t)
+		s := anyRunning(t)
 		pod := scheduler.Pod{ID: "new", Size: anySize(t, 60, "new"), Priority: rapid.IntRange(0, 4).Draw(t, "its priority")}
 		plan := scheduler.Schedule(s, []scheduler.Pod{pod})
 		byID := map[string]scheduler.Running{}
@@ -73,7 +73,7 @@ func TestVictimsHaveLowerPriorityRespectLimitsAndFreeEnoughCapacity(t *testing.T
 		}
 		if len(plan.Refusals) == 0 || plan.Refusals[0].Reason != scheduler.Preempting {
 			if len(plan.Evictions) > 0 {
-				t.Fatalf("%v are evicted, but for no pod", plan.Evictions)
+				t.Fatalf("%v are evicted, but no pod preempts them", plan.Evictions)
 			}
 			return
 		}
@@ -85,7 +85,7 @@ func TestVictimsHaveLowerPriorityRespectLimitsAndFreeEnoughCapacity(t *testing.T
 			}
 		}
 		if again := scheduler.Schedule(after, []scheduler.Pod{pod}); len(again.Placements) == 0 {
-			t.Fatalf("all victims have stopped, and the pod does not fit: %s", again.Refusals[0].Message())
+			t.Fatalf("all victims have stopped, but the pod does not fit: %s", again.Refusals[0].Message())
 		}
 	})
 }
@@ -93,7 +93,7 @@ func TestVictimsHaveLowerPriorityRespectLimitsAndFreeEnoughCapacity(t *testing.T
 func TestRemovingTheListedPodsLetsThePodFit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := anyCrowd(t)
+		s := anyRunning(t)
 		pod := scheduler.Pod{ID: "new", Size: anySize(t, 60, "new"), Priority: -1}
 		f := scheduler.NewFleet(s.Nodes, scheduler.Default())
 		for i := range s.Running {
@@ -117,15 +117,15 @@ func TestRemovingTheListedPodsLetsThePodFit(t *testing.T) {
 			f.Release(h)
 		}
 		if _, ok := f.PlaceOn(r.MakeRoom.Node, &pod); !ok && !slices.ContainsFunc(s.Running, func(r scheduler.Running) bool { return r.Leaving }) {
-			t.Fatalf("without the listed pods %+v is free, and the pod does not fit", f.Free(r.MakeRoom.Node))
+			t.Fatalf("without the listed pods %+v is free, but the pod does not fit", f.Free(r.MakeRoom.Node))
 		}
 	})
 }
 
-func TestDropReleasesWhatAPreemptionHolds(t *testing.T) {
+func TestReleasingAPreemptingPodRestoresTheFreeCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := anyCrowd(t)
+		s := anyRunning(t)
 		f := scheduler.NewFleet(s.Nodes, scheduler.Default())
 		for i := range s.Running {
 			r := &s.Running[i]
@@ -163,7 +163,7 @@ func TestDropReleasesWhatAPreemptionHolds(t *testing.T) {
 func TestADefragmentationDrainsNodesAndOvercommitsNone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := anyCrowd(t)
+		s := anyRunning(t)
 		f, names := scheduler.NewFleet(s.Nodes, scheduler.Default()), map[scheduler.Handle]string{}
 		free, on := map[int]scheduler.Resources{}, map[int]int{}
 		for i, n := range s.Nodes {
@@ -200,7 +200,7 @@ func TestADefragmentationDrainsNodesAndOvercommitsNone(t *testing.T) {
 				charge(m.To, m.Size, 1)
 			}
 			if on[freed.Node] != 0 {
-				t.Fatalf("%d pods are left on node %d", on[freed.Node], freed.Node)
+				t.Fatalf("%d pods are still on node %d", on[freed.Node], freed.Node)
 			}
 		}
 		if len(moved) > most {

@@ -13,7 +13,7 @@ import (
 	"husk/scheduler"
 )
 
-// anyRules gives a pod some of the rules that a tenant can request.
+// anyRules adds random scheduling rules to a pod.
 func anyRules(t *rapid.T, p *scheduler.Pod) {
 	groups := []string{"web", "db"}
 	for _, g := range groups {
@@ -50,7 +50,7 @@ func anyLabels(t *rapid.T, n *scheduler.Node) {
 	}
 }
 
-// cluster is a fleet together with an independent record of its pods.
+// cluster is a fleet and an independent record of its pods.
 type cluster struct {
 	fleet   *scheduler.Fleet
 	nodes   []scheduler.Node
@@ -100,8 +100,8 @@ func (c *cluster) value(node int, label string) (string, bool) {
 	return v, has
 }
 
-// may reports whether a pod may run on a node, by the rules as the docstrings define them.
-func (c *cluster) may(p scheduler.Pod, node int) bool {
+// allowed reports whether a pod may run on a node, according to the documented rules.
+func (c *cluster) allowed(p scheduler.Pod, node int) bool {
 	over := c.nodes[node].Overhead
 	if !c.ready[node] || p.Size.CPUMillis+over.CPUMillis > c.free[node].CPUMillis || p.Size.MemoryMiB+over.MemoryMiB > c.free[node].MemoryMiB {
 		return false
@@ -124,7 +124,7 @@ func (c *cluster) may(p scheduler.Pod, node int) bool {
 	return !c.guarded(p, node)
 }
 
-// keeps reports whether a rule allows a node where its label has a value.
+// keeps reports whether a rule allows a node whose label has this value.
 func (c *cluster) keeps(r scheduler.Rule, v string) bool {
 	n := c.count(r.Group, r.Over, v)
 	switch r.Kind {
@@ -185,9 +185,9 @@ func (c *cluster) change(t *rapid.T) {
 		anyRules(t, &p)
 		c.fleet.At(float64(len(c.running)))
 		h, ok := c.fleet.Place(&p)
-		fits := slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) })
+		fits := slices.ContainsFunc(c.indexes(), func(i int) bool { return c.allowed(p, i) })
 		if ok != fits {
-			t.Fatalf("placed is %v, but whether some node fits is %v: %+v", ok, fits, p)
+			t.Fatalf("the pod is placed: %v; some node fits: %v; pod: %+v", ok, fits, p)
 		}
 		if !ok {
 			if r := c.fleet.Explain(&p); r.Message() == "" {
@@ -196,11 +196,11 @@ func (c *cluster) change(t *rapid.T) {
 			return
 		}
 		node := c.fleet.NodeOf(h)
-		if !c.may(p, node) {
+		if !c.allowed(p, node) {
 			t.Fatalf("%+v must not run on %+v, which has %+v free", p, c.nodes[node], c.free[node])
 		}
-		if !c.prefers(p, node) && slices.ContainsFunc(c.indexes(), func(i int) bool { return c.may(p, i) && c.prefers(p, i) }) {
-			t.Fatalf("%+v is on %+v, but it fits on a node that it prefers", p, c.nodes[node])
+		if !c.prefers(p, node) && slices.ContainsFunc(c.indexes(), func(i int) bool { return c.allowed(p, i) && c.prefers(p, i) }) {
+			t.Fatalf("%+v is on %+v, but it also fits on a preferred node", p, c.nodes[node])
 		}
 		c.record(h, node, p, 1)
 		c.running[h], c.on[h] = p, node
@@ -228,9 +228,9 @@ func (c *cluster) record(_ scheduler.Handle, node int, p scheduler.Pod, sign int
 	c.free[node].MemoryMiB -= sign * (p.Size.MemoryMiB + c.nodes[node].Overhead.MemoryMiB)
 }
 
-// Capacity, every rule, and completeness: a pod is placed exactly if some node fits, whatever
-// happened before. So the incrementally updated index finds what a full scan finds.
-func TestAFleetPlacesIfAFullScanWouldAndKeepsEveryRule(t *testing.T) {
+// After any changes, a pod is placed if and only if a node fits by its capacity and all rules. So
+// the incrementally updated index finds a node if a full scan does.
+func TestAFleetPlacesAPodIfAFullScanFindsANode(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyCluster(t)
@@ -238,7 +238,7 @@ func TestAFleetPlacesIfAFullScanWouldAndKeepsEveryRule(t *testing.T) {
 			c.change(t)
 			for i := range c.nodes {
 				if c.free[i] != c.fleet.Free(i) {
-					t.Fatalf("%s has %+v free, but the fleet says %+v", c.nodes[i].ID, c.free[i], c.fleet.Free(i))
+					t.Fatalf("%s has %+v free, but the fleet reports %+v", c.nodes[i].ID, c.free[i], c.fleet.Free(i))
 				}
 			}
 		}
@@ -262,7 +262,7 @@ func TestLaterChangesDoNotAffectASnapshot(t *testing.T) {
 			anyRules(t, &pods[i])
 		}
 		if diff := cmp.Diff(one.PlaceBatch(pods), two.PlaceBatch(pods)); diff != "" {
-			t.Fatalf("two snapshots of the same moment give different answers:\n%s", diff)
+			t.Fatalf("two snapshots of the same moment give different plans:\n%s", diff)
 		}
 	})
 }
@@ -279,7 +279,7 @@ func TestAnAdditionalEmptyNodeMakesNoPodUnplaceable(t *testing.T) {
 	})
 }
 
-func TestAnEmptiedFleetIsLikeANewOne(t *testing.T) {
+func TestAFleetWithoutPodsIsLikeANewOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyCluster(t)
@@ -304,7 +304,7 @@ func TestAnEmptiedFleetIsLikeANewOne(t *testing.T) {
 		_, was := c.fleet.Place(&big)
 		_, is := scheduler.NewFleet(fresh, scheduler.Default()).Place(&big)
 		if was != is {
-			t.Fatalf("placed in the emptied fleet: %v, in a new fleet: %v", was, is)
+			t.Fatalf("placed in the fleet without pods: %v, in a new fleet: %v", was, is)
 		}
 	})
 }

@@ -8,9 +8,10 @@ import (
 	"husk/scheduler"
 )
 
-// twoEnds makes a fleet whose hints have been wrong by a factor for long (1 is correct), with two
-// open nodes that have the same free capacity. The pod on the first node ends in 100 s, on the
-// second in 200 s. It returns the node on which a pod with a hint of 100 s is placed.
+// twoEnds creates a fleet with two open nodes that have the same free capacity. All earlier hints
+// were wrong by the same factor (1 means that they were correct). The pod on the first node ends in
+// 100 s, and the pod on the second node in 200 s. The function returns the node on which a pod with
+// a hint of 100 s is placed.
 func twoEnds(t *testing.T, factor float64) string {
 	t.Helper()
 	half := scheduler.Resources{CPUMillis: 500, MemoryMiB: 500}
@@ -54,8 +55,8 @@ func TestHintsThatAreAlwaysTooShortAreCorrected(t *testing.T) {
 	}
 }
 
-// Even without an opening charge, the scheduler opens nodes early only while the open nodes have
-// little usable free capacity. It does not open a node for every pod.
+// Even if opening a node costs nothing, the scheduler opens a node early only while the open nodes
+// have little usable free capacity. It does not open a node for every pod.
 func TestAZeroChargeOpensNoMoreThanTheSlack(t *testing.T) {
 	t.Parallel()
 	nodes := make([]scheduler.Node, 100)

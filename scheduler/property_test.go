@@ -96,7 +96,7 @@ func TestEveryPodIsPlacedOrRefusedOnce(t *testing.T) {
 		slices.Sort(want)
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("pods (-given +answered):\n%s", diff)
+			t.Fatalf("pods (-input +plan):\n%s", diff)
 		}
 	})
 }

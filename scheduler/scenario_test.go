@@ -34,7 +34,7 @@ func TestScenarios(t *testing.T) {
 		title, body, _ := strings.Cut(block, "\n")
 		input, want, found := strings.Cut(body, "----\n")
 		if !found {
-			t.Fatalf("%q has no line of dashes", title)
+			t.Fatalf("the scenario %q has no line of dashes", title)
 		}
 		c := parse(t, input)
 		got := c.describe()
@@ -54,7 +54,7 @@ func TestScenarios(t *testing.T) {
 type script struct {
 	cluster    scheduler.Snapshot
 	pods       []scheduler.Pod
-	defragment int // the number of moves; if set, the scenario asks which nodes can be emptied
+	defragment int // the number of moves; if it is not 0, the scenario plans a defragmentation
 }
 
 func parse(t *testing.T, input string) (c script) {
@@ -206,7 +206,7 @@ func (c script) describe() string {
 	f, ids := c.fleet()
 	for _, r := range plan.Refusals {
 		fmt.Fprintf(&b, "%s refused, %s: %s\n", r.PodID, r.Reason, r.Message())
-		if len(r.MakeRoom.Pods) > 0 && len(plan.Placements) == 0 { // not for handles of pods placed before: they have no names here
+		if len(r.MakeRoom.Pods) > 0 && len(plan.Placements) == 0 { // handles of pods that were just placed have no names in this test
 			fmt.Fprintf(&b, "  it would fit on %s without", f.Node(r.MakeRoom.Node))
 			for _, h := range r.MakeRoom.Pods {
 				b.WriteString(" " + ids[h])

@@ -19,14 +19,15 @@ import (
 	"husk/store"
 )
 
-// matrix is two tenants: one that owns something of every kind, and a stranger who knows all of its ids.
+// matrix has two tenants: a victim that owns an object of every kind, and a stranger who knows all
+// of its IDs.
 type matrix struct {
 	fixture
 	victim, stranger tenancy
 	// viewer and expired are tokens of the stranger's own tenant.
 	viewer, expired string
 	node            uuid.UUID
-	agent, other    fixture // the agent of the victim's node, and that of another
+	agent, other    fixture // the agent of the victim's node, and the agent of another node
 
 	pod, volume, account, key, user, issuer string
 }
@@ -36,7 +37,7 @@ func newMatrix(t *testing.T) matrix {
 	w := matrix{fixture: s, victim: s.tenant(), stranger: s.tenant()}
 	w.node, w.agent = s.node()
 	_, w.other = s.node()
-	pod := s.order(w.victim)
+	pod := s.createPod(w.victim)
 	s.place(w.node, w.victim, pod.ID)
 	w.pod = pod.ID.String()
 	w.volume = as[openapi.Volume](t, s.call("POST", "/v1/volumes", w.victim.token, map[string]any{"name": "data", "sizeGiB": 1}), 201).ID.String()
@@ -50,32 +51,32 @@ func newMatrix(t *testing.T) matrix {
 		t.Fatal(err)
 	}
 	w.issuer = issuer.ID.String()
-	w.viewer = s.with(w.stranger, husk.RoleViewer)
+	w.viewer = s.tokenOf(w.stranger, husk.RoleViewer)
 	if w.expired, err = s.auth.IssueTokenFor(t.Context(), w.stranger.owner, -time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// attempt is a request with somebody's ids in it.
+// attempt is a request that contains IDs of objects.
 type attempt struct {
 	path string
 	body any
 }
 
-// ids are what an attempt names: the victim's, or ones that never were.
+// ids are the IDs in an attempt: those of the victim's objects, or random ones.
 type ids struct{ pod, volume, image, account, key, user, issuer, node, tenant string }
 
-func (w matrix) victims() ids {
+func (w matrix) victimIDs() ids {
 	return ids{w.pod, w.volume, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
 }
 
-func nobodys() ids {
+func randomIDs() ids {
 	n := uuid.NewString
 	return ids{n(), n(), n(), n(), n(), n(), n(), n(), n()}
 }
 
-// aim is the good request for each operation that one tenant could aim at another's things, in its path, its query or its body.
+// aim has valid requests for each operation that takes IDs of objects in its path, query or body.
 var aim = map[string]func(i ids) []attempt{
 	"GetPod":          func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
 	"DeletePod":       func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod}} },
@@ -133,7 +134,8 @@ var aim = map[string]func(i ids) []attempt{
 	"ListEvents": func(i ids) []attempt { return []attempt{{path: "/v1/events?objectId=" + i.pod}} },
 }
 
-// show is the good request for each operation of tenants that names nobody's things; what it answers must show nothing foreign.
+// show has a valid request for each operation of tenants that takes no IDs. The response must not
+// contain objects of other tenants.
 var show = map[string]attempt{
 	"GetTenantMetrics": {path: "/v1/metrics"}, "ListMetricsTargets": {path: "/v1/metrics/targets"},
 	"GetUsage": {path: "/v1/usage?groupBy=object"},
@@ -146,7 +148,7 @@ var show = map[string]attempt{
 	"CreateUser":           {"/v1/users", map[string]any{"issuer": "https://login.example.com", "subject": "7", "role": "viewer"}},
 }
 
-// method finds the HTTP method of an operation.
+// method returns the HTTP method of an operation.
 func (w matrix) method(id string) string {
 	for _, op := range operations(w.contract.spec) {
 		if op.id == id {
@@ -157,8 +159,9 @@ func (w matrix) method(id string) string {
 	return ""
 }
 
-// bare returns a response without the parts that differ from request to request.
-func bare(t testing.TB, a answer) string {
+// withoutRequestID returns a response's body without the request ID, which differs between
+// requests.
+func withoutRequestID(t testing.TB, a response) string {
 	t.Helper()
 	if !strings.Contains(a.header.Get("Content-Type"), "json") {
 		return a.body
@@ -175,9 +178,10 @@ func bare(t testing.TB, a answer) string {
 	return string(out)
 }
 
-// Every operation of the contract, called without a token, with an expired one, as another tenant, as a viewer and as the agent of
-// another node. An operation that this test does not know fails it.
-func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
+// Every operation of the contract is called without a token, with an expired token, as a viewer of
+// another tenant and as the agent of another node. The test fails if the contract has an operation
+// that the test does not cover.
+func TestEveryOperationRefusesUnauthorizedCallers(t *testing.T) {
 	t.Parallel()
 	w := newMatrix(t)
 	for _, op := range operations(w.contract.spec) {
@@ -186,12 +190,12 @@ func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
 		_, known := show[op.id]
 		switch make := aim[op.id]; {
 		case make != nil:
-			attempts = make(w.victims())
+			attempts = make(w.victimIDs())
 		case known:
 			attempts = []attempt{show[op.id]}
 		case rule.public || slices.Contains(rule.kinds, husk.CallerOperator) || slices.Contains(rule.kinds, husk.CallerAgent):
 		default:
-			t.Errorf("%s is not covered: add a good request to aim or to show", op.id)
+			t.Errorf("%s is not covered: add a valid request to aim or to show", op.id)
 			continue
 		}
 		for _, a := range attempts {
@@ -200,14 +204,14 @@ func TestNoOperationLeadsThroughTheWalls(t *testing.T) {
 	}
 }
 
-// tryAll sends one request as everyone who has no business with it.
+// tryAll sends one request as every caller who is not authorized for it.
 func (w matrix) tryAll(op operation, rule accessRule, a attempt) {
 	body := a.body
 	if body == nil && (op.method == "POST" || op.method == "PATCH") {
 		body = map[string]any{}
 	}
 	if rule.public {
-		return // its credentials are in the body; those are tried by the tests of tokens and of joining
+		return // the credentials are in the body; the tests of tokens and of joining cover them
 	}
 	for name, token := range map[string]string{"nobody": "", "an expired token": w.expired} {
 		got := w.call(op.method, a.path, token, body)
@@ -215,7 +219,7 @@ func (w matrix) tryAll(op operation, rule accessRule, a attempt) {
 			w.t.Errorf("%s with %s gets the response %d %s", op.id, name, got.status, got.body)
 		}
 	}
-	// A certificate opens nothing but the agents' operations.
+	// A node's certificate authorizes only the agents' operations.
 	if !slices.Contains(rule.kinds, husk.CallerAgent) {
 		if got := w.other.call(op.method, a.path, "", body); got.status != http.StatusUnauthorized {
 			w.t.Errorf("%s by a node's agent gets the response %d %s", op.id, got.status, got.body)
@@ -232,25 +236,25 @@ func (w matrix) tryAll(op operation, rule accessRule, a attempt) {
 	}
 }
 
-func TestAForeignIDIsOneThatNeverWas(t *testing.T) {
+func TestAForeignIDLooksLikeAnUnknownID(t *testing.T) {
 	t.Parallel()
 	w := newMatrix(t)
 	before := w.inventory()
 	for id, attempts := range aim {
 		method := w.method(id)
-		theirs, absent := attempts(w.victims()), attempts(nobodys())
+		theirs, absent := attempts(w.victimIDs()), attempts(randomIDs())
 		for i := range theirs {
-			foreign, never := w.call(method, theirs[i].path, w.stranger.token, theirs[i].body), w.call(method, absent[i].path, w.stranger.token, absent[i].body)
-			mine, others := strings.NewReplacer(pairs(w.victims())...), strings.NewReplacer(pairs(idsIn(absent[i]))...)
-			if foreign.status != never.status || mine.Replace(bare(t, foreign)) != others.Replace(bare(t, never)) {
-				t.Errorf("%s tells a foreign id (%d %s) from one that never was (%d %s)", id, foreign.status, foreign.body, never.status, never.body)
+			foreign, unknown := w.call(method, theirs[i].path, w.stranger.token, theirs[i].body), w.call(method, absent[i].path, w.stranger.token, absent[i].body)
+			mine, others := strings.NewReplacer(pairs(w.victimIDs())...), strings.NewReplacer(pairs(idsIn(absent[i]))...)
+			if foreign.status != unknown.status || mine.Replace(withoutRequestID(t, foreign)) != others.Replace(withoutRequestID(t, unknown)) {
+				t.Errorf("%s responds differently to a foreign ID (%d %s) and to an unknown one (%d %s)", id, foreign.status, foreign.body, unknown.status, unknown.body)
 			}
 			if foreign.status < 400 && id != "ListEvents" {
-				t.Errorf("%s with a foreign id gets the response %d %s", id, foreign.status, foreign.body)
+				t.Errorf("%s with a foreign ID gets the response %d %s", id, foreign.status, foreign.body)
 			}
 			for name := range foreign.header {
-				if _, there := never.header[name]; !there {
-					t.Errorf("%s has the header %s only for a foreign id", id, name)
+				if _, there := unknown.header[name]; !there {
+					t.Errorf("%s has the header %s only for a foreign ID", id, name)
 				}
 			}
 		}
@@ -259,21 +263,22 @@ func TestAForeignIDIsOneThatNeverWas(t *testing.T) {
 		got := w.call(w.method(id), a.path, w.stranger.token, a.body)
 		for _, theirs := range []string{w.pod, w.volume, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.victim.id.String(), w.node.String()} {
 			if strings.Contains(got.body, theirs) {
-				t.Errorf("%s shows a stranger %s: %s", id, theirs, got.body)
+				t.Errorf("%s shows the victim's ID %s to a stranger: %s", id, theirs, got.body)
 			}
 		}
 	}
 	if after := w.inventory(); after != before {
-		t.Errorf("the victim's things were\n%s\nand are\n%s", before, after)
+		t.Errorf("the victim's objects were\n%s\nand are\n%s", before, after)
 	}
 }
 
-// pairs replaces ids by their kind, so that a message may quote what the caller itself sent.
+// pairs are replacements of IDs by their kind for strings.NewReplacer, because messages may quote
+// the IDs in the request.
 func pairs(i ids) []string {
 	return []string{i.pod, "POD", i.volume, "VOLUME", i.image, "IMAGE", i.account, "ACCOUNT", i.key, "KEY", i.user, "USER", i.issuer, "ISSUER", i.tenant, "TENANT"}
 }
 
-// idsIn finds the ids that an attempt was made with.
+// idsIn returns the IDs in an attempt.
 func idsIn(a attempt) ids {
 	raw, err := json.Marshal(a.body)
 	if err != nil {
@@ -284,7 +289,7 @@ func idsIn(a attempt) ids {
 	return ids{one, one, one, one, one, one, one, one, one}
 }
 
-// inventory returns everything of the victim, as its owner sees it.
+// inventory returns all objects of the victim, as its owner sees them.
 func (w matrix) inventory() string {
 	var all []string
 	for _, path := range []string{
@@ -300,30 +305,32 @@ func (w matrix) inventory() string {
 	return strings.Join(all, "\n")
 }
 
-// How long a response takes must not distinguish a foreign id from one that never existed. Foreign and absent ids are requested in turns; when
-// neither tends to be slower, either one of a pair is the slower as often as the other. The machine's noise hits both alike.
+// The response time must not reveal whether an ID belongs to another tenant or does not exist. The
+// test requests foreign and absent IDs in pairs. If neither kind is slower, each is the slower one
+// in about half of the pairs. Noise of the machine affects both kinds equally.
 func TestResponseTimesDoNotRevealForeignIDs(t *testing.T) {
 	w := newMatrix(t)
 	const pairsOfCalls, tolerated, rounds = 120, 0.18, 3
 	for id, attempts := range aim {
 		method := w.method(id)
-		theirs := attempts(w.victims())
+		theirs := attempts(w.victimIDs())
 		for i := range theirs {
 			share := 0.0
-			for range rounds { // a disturbance does not come three times; a difference does
-				share = w.slowerShare(method, theirs[i], func() attempt { return attempts(nobodys())[i] }, pairsOfCalls)
+			for range rounds { // noise does not repeat three times, but a difference does
+				share = w.slowerShare(method, theirs[i], func() attempt { return attempts(randomIDs())[i] }, pairsOfCalls)
 				if share > 0.5-tolerated && share < 0.5+tolerated {
 					break
 				}
 			}
 			if share <= 0.5-tolerated || share >= 0.5+tolerated {
-				t.Errorf("%s: in %.0f %% of the pairs the foreign id takes longer than one that never was", id, 100*share)
+				t.Errorf("%s: in %.0f %% of the pairs the foreign ID takes longer than the unknown one", id, 100*share)
 			}
 		}
 	}
 }
 
-// slowerShare returns how often the foreign id takes longer. The two requests take turns to go first.
+// slowerShare returns the share of pairs in which the foreign ID takes longer. The two requests
+// alternate in which is sent first.
 func (w matrix) slowerShare(method string, foreign attempt, absent func() attempt, n int) float64 {
 	timed := func(a attempt) time.Duration {
 		start := time.Now()
@@ -353,20 +360,20 @@ func TestAnAgentCannotReachPodsOfAnotherNode(t *testing.T) {
 		return as[openapi.Pod](t, w.call("GET", "/v1/pods/"+w.pod, w.victim.token, nil), 200).Status
 	}
 	before := status()
-	w.report(w.other, uuid.MustParse(w.pod), 1, husk.EventFailed) // taken and dropped: it is not its pod
+	w.report(w.other, uuid.MustParse(w.pod), 1, husk.EventFailed) // accepted but ignored, because the pod is not on this agent's node
 	w.report(w.other, uuid.New(), 1, husk.EventFailed)
 	if after := status(); after.Phase != before.Phase || after.Reason != nil {
 		t.Errorf("another node's agent made the pod %s", after.Phase)
 	}
 	if d := as[openapi.DesiredState](t, w.other.call("GET", "/v1/agent/desired", "", nil), 200); len(d.Pods) != 0 {
-		t.Errorf("another node's agent is shown %+v", d.Pods)
+		t.Errorf("the desired state of another node has the pods %+v", d.Pods)
 	}
 	if d := as[openapi.DesiredState](t, w.agent.call("GET", "/v1/agent/desired", "", nil), 200); len(d.Pods) != 1 {
-		t.Errorf("the pod's own agent is shown %+v", d.Pods)
+		t.Errorf("the desired state of the pod's node has the pods %+v", d.Pods)
 	}
 	for _, op := range operations(w.contract.spec) {
 		if slices.Contains(access[op.id].kinds, husk.CallerAgent) && strings.Contains(op.path, "{") {
-			t.Errorf("%s takes ids in its path; say here what another node's agent gets", op.id)
+			t.Errorf("%s takes IDs in its path; add a check for the agent of another node to this test", op.id)
 		}
 	}
 }

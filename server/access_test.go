@@ -28,8 +28,9 @@ import (
 	"husk/store"
 )
 
-// whoMay says by the path who may call an operation, apart from the server's own table.
-func whoMay(op operation) husk.CallerKind {
+// authorizedKind returns the kind of caller that is authorized for an operation. It uses the path,
+// independently of the server's table.
+func authorizedKind(op operation) husk.CallerKind {
 	switch {
 	case op.path == "/v1/agent/register":
 		return ""
@@ -51,7 +52,8 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 	s := open(t)
 	_, agent := s.node()
 	tenant, operator := s.tenant().token, s.operator()
-	// Each caller with what it has: a token, a certificate, or both. A certificate makes an agent and takes nobody further.
+	// Each caller with its credentials: a token, a certificate, or both. A certificate authorizes
+	// only agents, and only for their operations.
 	type caller struct {
 		fixture
 		token string
@@ -67,7 +69,7 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 		t.Fatalf("the contract has only %d operations", len(all))
 	}
 	for _, op := range all {
-		may := whoMay(op)
+		want := authorizedKind(op)
 		for who, c := range callers {
 			var body any
 			if op.method == "POST" || op.method == "PATCH" {
@@ -75,11 +77,11 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 			}
 			a := c.call(op.method, op.path, c.token, body)
 			switch {
-			case may == "" || may == c.kind || may == "tenant or operator" && (c.kind == husk.CallerTenant || c.kind == husk.CallerOperator):
+			case want == "" || want == c.kind || want == "tenant or operator" && (c.kind == husk.CallerTenant || c.kind == husk.CallerOperator):
 				if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden || a.status >= 500 {
 					t.Errorf("%s by %s: %d %s", op.id, who, a.status, a.body)
 				}
-			case may == husk.CallerAgent || c.kind == "" || c.kind == husk.CallerAgent: // a token is no certificate, and a certificate no token
+			case want == husk.CallerAgent || c.kind == "" || c.kind == husk.CallerAgent: // a token does not replace a certificate, nor a certificate a token
 				wantProblem(t, a, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 				if a.header.Get("WWW-Authenticate") == "" {
 					t.Errorf("%s by %s: no WWW-Authenticate", op.id, who)
@@ -91,7 +93,7 @@ func TestEveryOperationForEveryCaller(t *testing.T) {
 	}
 }
 
-func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
+func TestAServerDoesNotStartWithAnIncompleteAccessTable(t *testing.T) {
 	t.Parallel()
 	spec, err := openapi.GetSpec()
 	if err != nil {
@@ -113,7 +115,7 @@ func TestAServerDoesNotStartWithAHoleInItsAccessTable(t *testing.T) {
 	}
 }
 
-// forge signs claims as we do, except for what spoil changes.
+// forge signs claims as the server does, after spoil has changed them.
 func (s fixture) forge(spoil func(c jwt.MapClaims, token *jwt.Token) any) string {
 	s.t.Helper()
 	keys, err := s.store.SigningKeys(s.t.Context(), nil)
@@ -141,7 +143,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	if a := s.call("GET", "/v1/admin/tenants", s.forge(func(jwt.MapClaims, *jwt.Token) any { return nil }), nil); a.status != 200 {
-		t.Fatalf("the token that all forgeries start from is refused itself: %s", a.body)
+		t.Fatalf("the unchanged token is refused: %s", a.body)
 	}
 	keys, err := s.store.SigningKeys(t.Context(), nil)
 	if err != nil {
@@ -253,8 +255,8 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"another installation":         another.operator(),
 		"no time to begin":             s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "nbf"); return nil }),
 		"an end that is no time":       s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = "tomorrow"; return nil }),
-		"a claim twice":                twice(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","kind":"operator"}`),
-		"a claim twice in escapes":     twice(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","\u006bind":"operator"}`),
+		"a claim twice":                signRaw(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","kind":"operator"}`),
+		"a claim twice in escapes":     signRaw(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","\u006bind":"operator"}`),
 		"an operator that was removed": s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["sub"] = uuid.NewString(); return nil }),
 	} {
 		a := s.call("GET", "/v1/admin/tenants", token, nil)
@@ -264,8 +266,8 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	}
 }
 
-// twice signs claims as they are, however often they name something.
-func twice(t *testing.T, key store.SigningKey, claims string) string {
+// signRaw signs claims as given, even if a claim appears twice.
+func signRaw(t *testing.T, key store.SigningKey, claims string) string {
 	t.Helper()
 	enc := base64.RawURLEncoding.EncodeToString
 	signed := enc([]byte(`{"alg":"EdDSA","typ":"JWT","kid":"`+key.ID+`"}`)) + "." + enc([]byte(claims))
@@ -276,21 +278,22 @@ func twice(t *testing.T, key store.SigningKey, claims string) string {
 	return signed + "." + enc(signature)
 }
 
-// What is refused twice would be taken once: the other claims are good.
-func TestATokenWithEachClaimOnceIsTaken(t *testing.T) {
+// The tokens with duplicate claims are refused only because of the duplicates: with each claim
+// once, the token is accepted.
+func TestATokenWithEachClaimOnceIsAccepted(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	keys, err := s.store.SigningKeys(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := twice(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"operator"}`)
+	token := signRaw(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"operator"}`)
 	if a := s.call("GET", "/v1/admin/tenants", token, nil); a.status != 200 {
-		t.Errorf("it gets the response %d %s", a.status, a.body)
+		t.Errorf("the token gets the response %d %s", a.status, a.body)
 	}
 }
 
-func TestAMegabyteOfDotsIsNotEvenRead(t *testing.T) {
+func TestAHeaderOfAMegabyteIsRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	hs := httptest.NewUnstartedServer(s.Handler())
@@ -304,11 +307,11 @@ func TestAMegabyteOfDotsIsNotEvenRead(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+strings.Repeat(".", 1<<20))
 	resp, err := hs.Client().Do(r)
 	if err != nil {
-		return // the server hung up while it was still being sent
+		return // the server closed the connection while the client was still sending
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("it gets the response %s", resp.Status)
+		t.Errorf("the request gets the response %s", resp.Status)
 	}
 }
 
@@ -325,9 +328,9 @@ func TestARemovedSigningKeyNoLongerVerifiesTokens(t *testing.T) {
 	if a := s.call("GET", "/v1/admin/tenants", s.operator(), nil); a.status != 200 {
 		t.Errorf("while a key is rotated, a token gets the response %d", a.status)
 	}
-	s.makeSign(made.Kid)
+	s.activateKey(made.Kid)
 	fresh := s.operator()
-	for deadline := time.Now().Add(patience); keyIDOf(t, fresh) != made.Kid; fresh = s.operator() { // the server learns of the change a moment later
+	for deadline := time.Now().Add(patience); keyIDOf(t, fresh) != made.Kid; fresh = s.operator() { // the server reads the new keys a moment later
 		if time.Now().After(deadline) {
 			t.Fatal("the new key does not sign")
 		}
@@ -344,7 +347,7 @@ func TestARemovedSigningKeyNoLongerVerifiesTokens(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for s.call("GET", "/v1/admin/tenants", old, nil).status != http.StatusUnauthorized {
 		if time.Now().After(deadline) {
-			t.Fatal("a token of a removed key is still taken")
+			t.Fatal("a token of a removed key is still accepted")
 		}
 	}
 	if a := s.call("GET", "/v1/admin/tenants", fresh, nil); a.status != 200 {
@@ -364,8 +367,8 @@ func keyIDOf(t *testing.T, token string) string {
 	return header.Kid
 }
 
-// makeSign lets the time pass that a new key is only published.
-func (s fixture) makeSign(kid string) {
+// activateKey skips the time during which a new key is published but does not sign yet.
+func (s fixture) activateKey(kid string) {
 	s.t.Helper()
 	c, err := pgx.Connect(s.t.Context(), s.database(store.RoleControl))
 	if err != nil {
@@ -390,7 +393,7 @@ func (s fixture) makeSign(kid string) {
 	}
 }
 
-func TestTheSchemeOfAuthorizationIsAWordInAnyCase(t *testing.T) {
+func TestTheAuthorizationSchemeIsCaseInsensitive(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	for header, status := range map[string]int{"bearer ": 200, "BEARER ": 200, "Basic ": 401, "": 401} {
@@ -401,12 +404,12 @@ func TestTheSchemeOfAuthorizationIsAWordInAnyCase(t *testing.T) {
 	}
 }
 
-func TestATokenComesForClientCredentials(t *testing.T) {
+func TestClientCredentialsGetAToken(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
 	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "ci"}), 201)
-	ask := func(form url.Values, basic ...string) answer {
+	ask := func(form url.Values, basic ...string) response {
 		t.Helper()
 		r := s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 		if len(basic) == 2 {
@@ -415,14 +418,14 @@ func TestATokenComesForClientCredentials(t *testing.T) {
 		return s.send(r)
 	}
 	grant := url.Values{"grant_type": {"client_credentials"}}
-	for _, secret := range []string{"a secret of the operator", "a+secret+of+the+operator"} { // as curl sends it, and as RFC 6749 wants it
+	for _, secret := range []string{"a secret of the operator", "a+secret+of+the+operator"} { // as curl encodes it, and as RFC 6749 requires
 		as[openapi.Token](t, ask(grant, s.operatorID.String(), secret), 200)
 	}
 	if a := ask(grant, s.operatorID.String(), "a%20secret+of+another"); a.status != 401 {
 		t.Errorf("a wrong secret gets the response %d", a.status)
 	}
 	inForm := url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}
-	for name, a := range map[string]answer{"in the form": ask(inForm), "as basic authentication": ask(grant, key.ClientID.String(), key.ClientSecret)} {
+	for name, a := range map[string]response{"in the form": ask(inForm), "as basic authentication": ask(grant, key.ClientID.String(), key.ClientSecret)} {
 		token := as[openapi.Token](t, a, 200)
 		if a := s.call("GET", "/v1/pods", token.AccessToken, nil); a.status != 200 {
 			t.Errorf("the token that was requested %s is refused: %s", name, a.body)
@@ -435,7 +438,7 @@ func TestATokenComesForClientCredentials(t *testing.T) {
 		Error string `json:"error"`
 	}
 	for name, c := range map[string]struct {
-		a      answer
+		a      response
 		status int
 		code   string
 	}{

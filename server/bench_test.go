@@ -30,27 +30,29 @@ const (
 	benchClients  = 16
 	benchTenants  = 16
 	benchTime     = 3 * time.Second // of each turn
-	benchTurns    = 3               // API and floor, one after the other
+	benchTurns    = 3               // of API and floor alternately
 	benchListSize = 1000
 )
 
-// latencies of one kind of request, and how many there were a second.
+// latencies are the durations of all requests of one kind, and the time of the measurement.
 type latencies struct {
-	all []time.Duration
-	of  time.Duration // how long was measured
+	all     []time.Duration
+	elapsed time.Duration // duration of the measurement
 }
 
-func (l latencies) perSecond() float64 { return float64(len(l.all)) / l.of.Seconds() }
+func (l latencies) perSecond() float64 { return float64(len(l.all)) / l.elapsed.Seconds() }
 
 func (l latencies) at(share float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(l.all))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
 }
 
-func (l *latencies) add(more latencies) { l.all, l.of = append(l.all, more.all...), l.of+more.of }
+func (l *latencies) add(more latencies) {
+	l.all, l.elapsed = append(l.all, more.all...), l.elapsed+more.elapsed
+}
 
-// hammer lets the clients do the same thing again and again.
-func hammer(t testing.TB, do func(client, n int) error) latencies {
+// runClients lets all clients repeat the same request for benchTime.
+func runClients(t testing.TB, do func(client, n int) error) latencies {
 	t.Helper()
 	var mu sync.Mutex
 	var l latencies
@@ -74,23 +76,24 @@ func hammer(t testing.TB, do func(client, n int) error) latencies {
 		})
 	}
 	running.Wait()
-	l.of = time.Since(start)
+	l.elapsed = time.Since(start)
 	return l
 }
 
-// BenchmarkAPI measures reads and creations by 16 clients over HTTP and, in turns with them, the floor: the same statements by the store
-// alone, without HTTP, tokens, validation and JSON. The clients share the cores with server and Postgres, in both.
+// BenchmarkAPI measures 16 clients that read and create pods over HTTP. Alternately, it measures
+// the floor: the same statements through the store, without HTTP, tokens, validation and JSON. In
+// both cases the clients share the cores with the server and Postgres.
 func BenchmarkAPI(b *testing.B) {
 	s := benchFixture(b)
 	tenants := make([]tenancy, benchTenants)
 	for i := range tenants {
 		tenants[i] = s.tenant()
-		roomy := map[string]any{"pods": 100_000, "addresses": 100_000, "cpuMillis": 1_000_000_000, "memoryMiB": 1_000_000_000, "requestsPerSecond": 1_000_000}
-		as[openapi.Tenant](b, s.call("PATCH", "/v1/admin/tenants/"+tenants[i].id.String(), s.operator(), map[string]any{"quota": roomy}), 200)
+		quota := map[string]any{"pods": 100_000, "addresses": 100_000, "cpuMillis": 1_000_000_000, "memoryMiB": 1_000_000_000, "requestsPerSecond": 1_000_000}
+		as[openapi.Tenant](b, s.call("PATCH", "/v1/admin/tenants/"+tenants[i].id.String(), s.operator(), map[string]any{"quota": quota}), 200)
 	}
 	pods := make([]openapi.Pod, len(tenants))
 	for i, c := range tenants {
-		pods[i] = s.order(c)
+		pods[i] = s.createPod(c)
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * benchClients}}
 	send := func(method, path, token string, body any, want int) error {
@@ -115,30 +118,30 @@ func BenchmarkAPI(b *testing.B) {
 			return err
 		}
 		defer resp.Body.Close()
-		answer, err := io.ReadAll(resp.Body)
+		response, err := io.ReadAll(resp.Body)
 		if err == nil && resp.StatusCode != want {
-			err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
+			err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, response)
 		}
 		return err
 	}
 	floorCtx := func(c tenancy) context.Context {
 		return store.WithRequest(b.Context(), store.Request{ID: uuid.NewString(), Operation: "CreatePod", Caller: c.owner, Address: netip.MustParseAddr("127.0.0.1")})
 	}
-	var readAPI, readFloor, orderAPI, orderFloor latencies
+	var readAPI, readFloor, createAPI, createFloor latencies
 	for range benchTurns {
-		readAPI.add(hammer(b, func(i, _ int) error {
+		readAPI.add(runClients(b, func(i, _ int) error {
 			return send("GET", "/v1/pods/"+pods[i].ID.String(), tenants[i].token, nil, 200)
 		}))
-		readFloor.add(hammer(b, func(i, _ int) error {
+		readFloor.add(runClients(b, func(i, _ int) error {
 			_, err := s.db.Tenant(tenants[i].owner).Pod(floorCtx(tenants[i]), pods[i].ID)
 			return err
 		}))
 		s.clear(b, tenants)
-		orderAPI.add(hammer(b, func(i, n int) error {
+		createAPI.add(runClients(b, func(i, n int) error {
 			return send("POST", "/v1/pods", tenants[i].token, tenants[i].body(fmt.Sprintf("api-%d", n)), 201)
 		}))
 		s.clear(b, tenants)
-		orderFloor.add(hammer(b, func(i, n int) error {
+		createFloor.add(runClients(b, func(i, n int) error {
 			spec := husk.PodSpec{
 				Containers: []husk.Container{{Name: "main", Image: tenants[i].image.Reference}}, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
 				RestartPolicy: husk.RestartAlways, GracePeriodSeconds: 30,
@@ -149,7 +152,7 @@ func BenchmarkAPI(b *testing.B) {
 		s.clear(b, tenants)
 	}
 	for range benchListSize {
-		s.order(tenants[0])
+		s.createPod(tenants[0])
 	}
 	var list []time.Duration
 	for range 40 {
@@ -166,17 +169,17 @@ func BenchmarkAPI(b *testing.B) {
 	fmt.Printf("\n%d clients, %d tenants, %d turns of %s each\n", benchClients, benchTenants, benchTurns, benchTime)
 	row("reads over HTTP", readAPI)
 	row("reads, floor", readFloor)
-	row("orders over HTTP", orderAPI)
-	row("orders, floor", orderFloor)
-	fmt.Printf("reads:  %.0f %% of the floor\norders: %.0f %% of the floor (goal: at least 60)\n", 100*readAPI.perSecond()/readFloor.perSecond(), 100*orderAPI.perSecond()/orderFloor.perSecond())
+	row("creations over HTTP", createAPI)
+	row("creations, floor", createFloor)
+	fmt.Printf("reads: %.0f %% of the floor\ncreations: %.0f %% of the floor (goal: at least 60)\n", 100*readAPI.perSecond()/readFloor.perSecond(), 100*createAPI.perSecond()/createFloor.perSecond())
 	fmt.Printf("list of %d pods: p50 %.1f ms, p99 %.1f ms (goal: under 25)\n", benchListSize, 1000*lists.at(0.5).Seconds(), 1000*lists.at(0.99).Seconds())
-	b.ReportMetric(orderAPI.perSecond()/orderFloor.perSecond(), "orders/floor")
+	b.ReportMetric(createAPI.perSecond()/createFloor.perSecond(), "creations/floor")
 	b.ReportMetric(readAPI.perSecond()/readFloor.perSecond(), "reads/floor")
 	b.ReportMetric(1000*lists.at(0.5).Seconds(), "list-ms")
 	b.ReportMetric(0, "ns/op")
 }
 
-// clear removes the created pods, so that all turns begin in the same state.
+// clear deletes the created pods, so that all turns begin in the same state.
 func (s fixture) clear(b *testing.B, tenants []tenancy) {
 	b.Helper()
 	for _, c := range tenants {
@@ -194,7 +197,8 @@ func (s fixture) clear(b *testing.B, tenants []tenancy) {
 	}
 }
 
-// benchFixture returns a server as huskd runs it: no test looks at its responses, and its log is off.
+// benchFixture returns a server as huskd runs it: without checks of its responses, and without a
+// log.
 func benchFixture(b *testing.B) fixture {
 	b.Helper()
 	url := devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
@@ -224,7 +228,7 @@ func benchFixture(b *testing.B) fixture {
 	}
 	hs := &http.Server{Handler: s.Handler(), MaxHeaderBytes: MaxHeaderBytes, ReadHeaderTimeout: 10 * time.Second}
 	go hs.Serve(l)                       //nolint:errcheck // it ends with Close
-	b.Cleanup(func() { _ = hs.Close() }) //nolint:errcheck // nothing is left to lose
+	b.Cleanup(func() { _ = hs.Close() }) //nolint:errcheck // the benchmark has ended
 	out.url, out.web = "http://"+l.Addr().String(), http.DefaultClient
 	return out
 }

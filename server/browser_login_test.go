@@ -19,14 +19,14 @@ import (
 
 const redirectURI = "http://127.0.0.1/callback"
 
-// authorize asks where a browser is to go, without going there.
-func (s fixture) authorize(query url.Values, headers ...string) answer {
+// authorize requests /oauth2/authorize and returns the response without following its redirect.
+func (s fixture) authorize(query url.Values, headers ...string) response {
 	s.t.Helper()
 	s.web = &http.Client{Transport: s.web.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return s.send(s.request("GET", "/oauth2/authorize?"+query.Encode(), "", nil, headers...))
 }
 
-func (s fixture) redeem(form url.Values) answer {
+func (s fixture) redeem(form url.Values) response {
 	s.t.Helper()
 	form.Set("grant_type", grantCode)
 	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
@@ -43,7 +43,7 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 	verifier := oauth2.GenerateVerifier()
 	query := func(changes ...string) url.Values {
 		q := url.Values{
-			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "state": {"a-state-of-ours"}, "scope": {scope},
+			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "state": {"the-state"}, "scope": {scope},
 			"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)},
 		}
 		for i := 0; i+1 < len(changes); i += 2 {
@@ -54,22 +54,22 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 	sent := s.authorize(query(), "Sec-Fetch-Site", "same-origin")
 	to := sent.header.Get("Location")
 	if sent.status != http.StatusFound || !strings.HasPrefix(to, p.Issuer+"/auth?") {
-		t.Fatalf("the browser is sent with %d to %q: %s", sent.status, to, sent.body)
+		t.Fatalf("the authorization request gets the status %d and the location %q: %s", sent.status, to, sent.body)
 	}
-	come := func(u oidcprovider.User) url.Values {
+	logIn := func(u oidcprovider.User) url.Values {
 		t.Helper()
-		back, err := oidcprovider.LogIn(t.Context(), s.authorize(query()).header.Get("Location"), u)
+		callback, err := oidcprovider.LogIn(t.Context(), s.authorize(query()).header.Get("Location"), u)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back.Query().Get("state") != "a-state-of-ours" {
-			t.Errorf("the browser comes back to %s", back)
+		if callback.Query().Get("state") != "the-state" {
+			t.Errorf("the callback of the login redirects to %s", callback)
 		}
 		return url.Values{
-			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "scope": {scope}, "code": {back.Query().Get("code")}, "code_verifier": {verifier},
+			"issuer": {p.Issuer}, "client_id": {oidcprovider.Client}, "redirect_uri": {redirectURI}, "scope": {scope}, "code": {callback.Query().Get("code")}, "code_verifier": {verifier},
 		}
 	}
-	form := come(oidcprovider.Developer)
+	form := logIn(oidcprovider.Developer)
 	token := as[openapi.Token](t, s.redeem(form), 200)
 	who := as[openapi.Identity](t, s.call("GET", "/v1/whoami", token.AccessToken, nil), 200)
 	if who.Role == nil || *who.Role != "developer" || *who.TenantID != c.id || token.Scope == nil || *token.Scope != scope {
@@ -78,19 +78,20 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 
 	// A code is valid once, with the parameters of the request, and for users of issuers that the tenant trusts.
 	s.wantRefused(s.redeem(form), "invalid_grant")
-	form = come(oidcprovider.Developer)
+	form = logIn(oidcprovider.Developer)
 	form.Set("code_verifier", oauth2.GenerateVerifier())
 	s.wantRefused(s.redeem(form), "invalid_grant")
-	s.wantRefused(s.redeem(come(oidcprovider.Stranger)), "invalid_grant")
+	s.wantRefused(s.redeem(logIn(oidcprovider.Stranger)), "invalid_grant")
 	for field, value := range map[string]string{"issuer": "https://login.example.org", "client_id": oidcprovider.OtherClient, "scope": "tenant:never-was"} {
-		form = come(oidcprovider.Developer)
+		form = logIn(oidcprovider.Developer)
 		form.Set(field, value)
 		s.wantRefused(s.redeem(form), "invalid_grant")
 	}
 	form.Del("code")
 	s.wantRefused(s.redeem(form), "invalid_request")
 
-	// Nobody is sent where nobody here trusts, or from somebody else's page.
+	// The server does not redirect to an issuer that the tenant does not trust, and refuses
+	// requests from other sites' pages.
 	for _, changes := range [][]string{{"issuer", "https://login.example.org"}, {"client_id", "another"}, {"scope", "tenant:never-was"}, {"scope", ""}} {
 		wantProblem(t, s.authorize(query(changes...)), http.StatusNotFound, husk.CodeNotFound, "issuer")
 	}
@@ -100,14 +101,14 @@ func TestABrowserLogsInWithACode(t *testing.T) {
 	wantProblem(t, s.authorize(query("scope", "everything")), http.StatusUnprocessableEntity, husk.CodeInvalid, "scope")
 }
 
-// exchangeToken trades a token of ours for a younger one.
-func (s fixture) exchangeToken(token string) answer {
+// exchangeToken exchanges an access token for a new one.
+func (s fixture) exchangeToken(token string) response {
 	s.t.Helper()
 	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token": {token}, "subject_token_type": {typeAccessToken}}
 	return s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 }
 
-func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
+func TestATokenIsRenewedUntilItsLoginExpires(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -117,7 +118,7 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	}
 	as[openapi.Identity](t, s.call("GET", "/v1/whoami", as[openapi.Token](t, s.exchangeToken(s.operator()), 200).AccessToken, nil), 200)
 
-	// The last token ends with the login, and renewing does not make the login younger.
+	// The last token expires with the login, and renewing a token does not extend the login.
 	at := func(age time.Duration) string {
 		old := c.owner
 		old.LoggedInAt = time.Now().Add(-age)
@@ -125,11 +126,11 @@ func TestATokenIsRenewedUntilItsLoginIsOld(t *testing.T) {
 	}
 	last := as[openapi.Token](t, s.exchangeToken(at(auth.LoginLife-5*time.Minute)), 200)
 	if last.ExpiresIn < 200 || last.ExpiresIn > 300 {
-		t.Errorf("five minutes before the end a token is given for %d seconds", last.ExpiresIn)
+		t.Errorf("five minutes before the login expires, a token is valid for %d seconds", last.ExpiresIn)
 	}
 	again := as[openapi.Token](t, s.exchangeToken(last.AccessToken), 200)
 	if again.ExpiresIn > 300 {
-		t.Errorf("it is renewed for %d seconds", again.ExpiresIn)
+		t.Errorf("the renewed token is valid for %d seconds", again.ExpiresIn)
 	}
 	s.wantRefused(s.exchangeToken(at(auth.LoginLife+time.Minute)), "invalid_grant")
 

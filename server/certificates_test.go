@@ -49,13 +49,13 @@ func TestARevokedCertificateIsRefusedAtTheNextRequest(t *testing.T) {
 	node, agent := s.node()
 	_, other := s.node()
 	state := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
-	waiting := make(chan answer)
+	waiting := make(chan response)
 	go func() {
 		waiting <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", state.Revision), "", nil)
 	}()
 	s.revoke(node)
 	for _, op := range operations(s.contract.spec) {
-		if whoMay(op) == husk.CallerAgent { // over the connection that was good before
+		if authorizedKind(op) == husk.CallerAgent { // over the connection that was opened before the revocation
 			wantProblem(t, agent.call(op.method, op.path, "", nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 		}
 	}
@@ -66,14 +66,14 @@ func TestARevokedCertificateIsRefusedAtTheNextRequest(t *testing.T) {
 	if len(list) != 1 || list[0].RevokedAt == nil || len(list[0].Serial) != 32 || time.Until(list[0].ExpiresAt) > time.Hour {
 		t.Errorf("the certificates are %+v", list)
 	}
-	// A response with keys that the agent was waiting for does not come either.
+	// A pending request for the desired state, which contains keys, is refused too.
 	c := s.tenant()
-	s.place(node, c, s.order(c).ID)
+	s.place(node, c, s.createPod(c).ID)
 	select {
 	case a := <-waiting:
 		wantProblem(t, a, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	case <-time.After(patience):
-		t.Fatal("the placement does not end the wait")
+		t.Fatal("the placement does not end the pending request")
 	}
 	for _, at := range []string{"GET", "DELETE"} {
 		wantProblem(t, s.call(at, "/v1/admin/nodes/"+uuid.NewString()+"/certificates", s.operator(), nil), http.StatusNotFound, husk.CodeNotFound, "")
@@ -88,11 +88,11 @@ func TestANodeIsReadmittedByATokenThatNamesIt(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{"nodeId": uuid.New()}), http.StatusNotFound, husk.CodeNotFound, "")
 	again, anew := s.join(name, map[string]any{"nodeId": node})
 	if again != node {
-		t.Errorf("node %s came back as %s", node, again)
+		t.Errorf("node %s was re-admitted as %s", node, again)
 	}
 	wantProblem(t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	if a := anew.call("POST", "/v1/agent/heartbeat", "", heartbeatBody); a.status != http.StatusOK {
-		t.Errorf("the node that came back is refused: %s", a.body)
+		t.Errorf("the re-admitted node is refused: %s", a.body)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestAMalformedCertificateRequestIsRefused(t *testing.T) {
 	node, agent := s.node()
 	wantProblem(t, agent.call("POST", "/v1/agent/certificate", "", map[string]any{"certificateRequest": "hello"}), 422, husk.CodeInvalid, "certificateRequest")
 	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
-	register := func(token, request string) answer {
+	register := func(token, request string) response {
 		t.Helper()
 		return s.call("POST", "/v1/agent/register", "", map[string]any{"token": token, "name": "metal", "certificateRequest": request})
 	}
@@ -172,25 +172,25 @@ func TestANodeReachesItsOwnPodsOnly(t *testing.T) {
 	c := s.tenant()
 	node, agent := s.node()
 	_, stranger := s.node()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
 	at := "/v1/pods/" + pod.ID.String()
 	placed := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200)
 	for _, event := range []husk.PhaseEvent{husk.EventRunning, husk.EventFailed, husk.EventStopping, husk.EventGone} {
 		s.report(stranger, pod.ID, 1, event)
 		if now := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200); now.Status.Phase != placed.Status.Phase || len(now.Status.Containers) > 0 {
-			t.Errorf("after another node said %s the pod is %+v", event, now.Status)
+			t.Errorf("after another node has reported %s the pod is %+v", event, now.Status)
 		}
 	}
-	if told := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(told.Pods) != 0 {
-		t.Errorf("another node is told %+v", told.Pods)
+	if desired := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(desired.Pods) != 0 {
+		t.Errorf("another node's desired state is %+v", desired.Pods)
 	}
 	for _, path := range []string{at, at + "/logs", "/v1/pods", "/v1/admin/nodes", "/v1/admin/nodes/" + node.String()} {
 		wantProblem(t, agent.call("GET", path, "", nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	}
 	s.report(agent, pod.ID, 1, husk.EventRunning)
 	if now := as[openapi.Pod](t, s.call("GET", at, c.token, nil), 200); now.Status.Phase != openapi.PodPhaseRunning {
-		t.Errorf("after its own node said so the pod is %s", now.Status.Phase)
+		t.Errorf("after its own node has reported it the pod is %s", now.Status.Phase)
 	}
 }
 
@@ -229,13 +229,13 @@ func TestAServerReadsLogsFromThePodsOwnNodeOnly(t *testing.T) {
 	root := s.auth.Root()
 	t.Cleanup(func() { s.agents.CloseIdleConnections() })
 	beat(endpoint(t, pki.AgentListener(root, holder)))
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
-	logs := func() answer { t.Helper(); return s.call("GET", "/v1/pods/"+pod.ID.String()+"/logs", c.token, nil) }
+	logs := func() response { t.Helper(); return s.call("GET", "/v1/pods/"+pod.ID.String()+"/logs", c.token, nil) }
 	if a := logs(); a.status != http.StatusOK || a.body != "hello\n" {
 		t.Errorf("the log is %d %q", a.status, a.body)
 	}
-	beat(endpoint(t, pki.AgentListener(root, other))) // another node in its place
+	beat(endpoint(t, pki.AgentListener(root, other))) // another node serves the endpoint
 	wantProblem(t, logs(), http.StatusServiceUnavailable, husk.CodeLogsUnavailable, "")
 	beat(endpoint(t, pki.AgentListener(root, holder)))
 	if a := logs(); a.status != http.StatusOK {

@@ -13,7 +13,7 @@ import (
 	"husk/openapi"
 )
 
-// lockedBuffer is a log that several goroutines write.
+// lockedBuffer is a log that several goroutines write to.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -44,7 +44,7 @@ func TestTheLogNamesANodeWithAWrongClock(t *testing.T) {
 	c := s.tenant()
 	for name, by := range map[string]time.Duration{"an hour slow": -time.Hour, "an hour fast": time.Hour, "right": 0} {
 		node, agent := s.node()
-		pod := s.order(c)
+		pod := s.createPod(c)
 		s.place(node, c, pod.ID)
 		for range 2 {
 			run := map[string]any{"podId": pod.ID, "startedAt": time.Now().Add(by).UTC(), "receivedBytes": 1, "sentBytes": 1}
@@ -58,10 +58,10 @@ func TestTheLogNamesANodeWithAWrongClock(t *testing.T) {
 			want = 1
 		}
 		if len(lines) != want {
-			t.Errorf("of a clock that is %s the log has %q", name, lines)
+			t.Errorf("for a clock that is %s the log has %q", name, lines)
 		}
 	}
 	if used := as[openapi.UsageList](t, s.call("GET", "/v1/usage?groupBy=object", c.token, nil), 200).Items; len(used) != 1 {
-		t.Errorf("booked is %+v, want the one machine that was dated well", used)
+		t.Errorf("the recorded usage is %+v, want only the machine whose times are valid", used)
 	}
 }

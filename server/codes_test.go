@@ -12,7 +12,7 @@ import (
 	"husk/openapi"
 )
 
-func TestACodeThatTheContractDoesNotListIsNoticed(t *testing.T) {
+func TestACodeThatTheContractDoesNotListIsReported(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := contractual(t, nil)
@@ -28,7 +28,8 @@ func TestACodeThatTheContractDoesNotListIsNoticed(t *testing.T) {
 	}
 }
 
-// The description of every operation says who may call it, in the words that go with its rule.
+// The description of every operation ends with the sentence about the callers that its access rule
+// allows.
 func TestTheContractStatesTheRoleOfEachOperation(t *testing.T) {
 	t.Parallel()
 	spec, err := openapi.GetSpec()
@@ -37,14 +38,14 @@ func TestTheContractStatesTheRoleOfEachOperation(t *testing.T) {
 	}
 	for _, item := range spec.Paths.Map() {
 		for _, op := range item.Operations() {
-			if want := sayWho(access[operationName(op.OperationID)]); !strings.HasSuffix(strings.TrimSpace(op.Description), want) {
+			if want := callersOf(access[operationName(op.OperationID)]); !strings.HasSuffix(strings.TrimSpace(op.Description), want) {
 				t.Errorf("the description of %s does not end with %q: %s", op.OperationID, want, op.Description)
 			}
 		}
 	}
 }
 
-func sayWho(rule accessRule) string {
+func callersOf(rule accessRule) string {
 	switch {
 	case rule.public:
 		return "For everyone; no token is required."

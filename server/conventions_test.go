@@ -20,21 +20,21 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// order is a good POST and one with another body.
-type order struct {
+// postCase is a valid POST and a different body for the same operation.
+type postCase struct {
 	path        string
 	body, other map[string]any
 	operator    bool
 }
 
-// orders returns a valid request for each POST of the contract that takes an Idempotency-Key.
-func (s fixture) orders(c tenancy, provider string) map[string]order {
+// postCases returns a postCase for each POST of the contract that takes an Idempotency-Key.
+func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "viewer"}), 201)
 	issuer := func(name string) map[string]any {
 		return map[string]any{"name": name, "issuer": provider, "clientId": name}
 	}
 	name := func(n string) map[string]any { return map[string]any{"name": n} }
-	return map[string]order{
+	return map[string]postCase{
 		"CreatePod":               {path: "/v1/pods", body: c.body("web"), other: c.body("web-2")},
 		"CreateVolume":            {path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1}, other: map[string]any{"name": "data", "sizeGiB": 2}},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
@@ -54,19 +54,20 @@ func (s fixture) orders(c tenancy, provider string) map[string]order {
 	}
 }
 
-// Every POST with a key takes effect once, whichever server gets the repetition, and leaves one entry in the audit log.
+// A repeated POST with a key takes effect only once, on whichever server, and adds one entry to the
+// audit log.
 func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	s, p := open(t), oidcprovider.Start(t)
 	second := s.another()
 	c := s.tenant()
-	orders := s.orders(c, p.Issuer)
+	postCases := s.postCases(c, p.Issuer)
 	for path, item := range s.contract.spec.Paths.Map() {
 		if item.Post == nil || item.Post.Extensions["x-repeatable"] != nil {
 			continue
 		}
 		id := operationName(item.Post.OperationID)
-		o, covered := orders[id]
+		o, covered := postCases[id]
 		if id == "ImportImage" {
 			continue
 		}
@@ -89,14 +90,14 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 			t.Errorf("%s gets the response %d %s, then %d %s, and by another server %d %s", id, first.status, first.body, again.status, again.body, elsewhere.status, elsewhere.body)
 		}
 		if first.header.Get("ETag") != again.header.Get("ETag") {
-			t.Errorf("%s repeated has another ETag", id)
+			t.Errorf("the repeated %s has another ETag", id)
 		}
 		if o.other != nil {
 			wantProblem(t, second.call("POST", o.path, token, other, key...), 422, husk.CodeIdempotencyMismatch, "Idempotency-Key")
 		}
 	}
 	entries := as[openapi.AuditList](t, s.call("GET", "/v1/admin/audit?limit=1000", s.operator(), nil), 200).Items
-	for id, o := range orders {
+	for id, o := range postCases {
 		n, want := 0, 1
 		for _, e := range entries {
 			if operationName(e.Operation) == id {
@@ -108,9 +109,9 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 		}
 		switch id {
 		case "CreateTenant":
-			want = 2 // and the tenant of this test
+			want = 2 // one of them for the tenant of this test
 		case "CreateServiceAccount":
-			want = 2 // and the account of the key
+			want = 2 // one of them for the account in the path of CreateServiceAccountKey
 		}
 		if n != want {
 			t.Errorf("%s left %d entries in the audit log, want %d", id, n, want)
@@ -118,11 +119,11 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 	}
 }
 
-func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
+func TestAChangeIsRefusedIfTheObjectHasAnotherETag(t *testing.T) {
 	t.Parallel()
 	s, p := open(t), oidcprovider.Start(t)
 	c := s.tenant()
-	made := map[string]answer{
+	made := map[string]response{
 		"/v1/pods":             s.call("POST", "/v1/pods", c.token, c.body("web")),
 		"/v1/volumes":          s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}),
 		"/v1/service-accounts": s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}),
@@ -138,7 +139,7 @@ func TestAChangeIsRefusedWhenTheObjectIsNotTheOneThatIsMeant(t *testing.T) {
 		}
 		got := s.call("GET", path, token, nil)
 		if tag := got.header.Get("ETag"); tag == "" || tag != m.header.Get("ETag") {
-			t.Errorf("%s has the ETag %q, and had %q when it was made", list, tag, m.header.Get("ETag"))
+			t.Errorf("%s has the ETag %q, but had %q when it was created", list, tag, m.header.Get("ETag"))
 		}
 		change := map[string]any{
 			"/v1/service-accounts": map[string]any{"role": "developer"}, "/v1/users": map[string]any{"role": "developer"},
@@ -216,7 +217,7 @@ func TestFieldsThatOnlyHuskSetsAreRefusedByName(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "d", "sizeGiB": 1, "state": "Available"}), 422, husk.CodeReadOnlyField, "state")
 }
 
-func TestPagesStayRightWhileRowsComeAndGo(t *testing.T) {
+func TestPagesAreCompleteWhileRowsAreAddedAndDeleted(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -237,9 +238,9 @@ func TestPagesStayRightWhileRowsComeAndGo(t *testing.T) {
 		if l.NextCursor == nil {
 			break
 		}
-		volume(fmt.Sprintf("late-%d", page)) // one more with every page
+		volume(fmt.Sprintf("late-%d", page)) // adds a volume for every page
 		if page > 20 {
-			break // it would never end
+			break // the list would never end
 		}
 		cursor = "&cursor=" + *l.NextCursor
 		if page == 6 {
@@ -253,7 +254,7 @@ func TestPagesStayRightWhileRowsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestBodiesThatHarmAreRefused(t *testing.T) {
+func TestHarmfulBodiesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -264,13 +265,13 @@ func TestBodiesThatHarmAreRefused(t *testing.T) {
 		code   husk.Code
 		field  string
 	}{
-		"compressed":           {"\x1f\x8b\x08\x00", []string{"Content-Encoding", "gzip"}, 415, husk.CodeUnsupportedEncoding, "Content-Encoding"},
-		"deeper than anything": {strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), nil, 422, husk.CodeInvalid, ""},
-		"a million deep":       {strings.Repeat("[", 1_000_000), nil, 422, husk.CodeInvalid, ""},
-		"a name twice":         {`{"name":"a","name":"b","sizeGiB":1}`, nil, 422, husk.CodeInvalid, ""},
-		"two values":           {`{"name":"a","sizeGiB":1}{}`, nil, 422, husk.CodeInvalid, ""},
-		"no JSON":              {`name=a`, nil, 422, husk.CodeInvalid, ""},
-		"five megabytes":       {`{"name":"` + strings.Repeat("a", 5<<20) + `"}`, nil, 413, husk.CodeTooLarge, ""},
+		"compressed":             {"\x1f\x8b\x08\x00", []string{"Content-Encoding", "gzip"}, 415, husk.CodeUnsupportedEncoding, "Content-Encoding"},
+		"deeply nested":          {strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), nil, 422, husk.CodeInvalid, ""},
+		"nested a million times": {strings.Repeat("[", 1_000_000), nil, 422, husk.CodeInvalid, ""},
+		"a name twice":           {`{"name":"a","name":"b","sizeGiB":1}`, nil, 422, husk.CodeInvalid, ""},
+		"two values":             {`{"name":"a","sizeGiB":1}{}`, nil, 422, husk.CodeInvalid, ""},
+		"no JSON":                {`name=a`, nil, 422, husk.CodeInvalid, ""},
+		"five megabytes":         {`{"name":"` + strings.Repeat("a", 5<<20) + `"}`, nil, 413, husk.CodeTooLarge, ""},
 	} {
 		a := s.call("POST", "/v1/volumes", c.token, w.body, w.header...)
 		if a.status != w.status || a.problem.Code != string(w.code) {
@@ -279,7 +280,7 @@ func TestBodiesThatHarmAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhereARequestComesFrom(t *testing.T) {
+func TestAddressOfARequest(t *testing.T) {
 	t.Parallel()
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/64")}
 	for name, c := range map[string]struct {
@@ -287,15 +288,15 @@ func TestWhereARequestComesFrom(t *testing.T) {
 		forwarded []string
 		want      string
 	}{
-		"nobody between":                 {"192.0.2.1:5", nil, "192.0.2.1"},
-		"a stranger who claims":          {"192.0.2.1:5", []string{"198.51.100.9"}, "192.0.2.1"},
-		"a proxy":                        {"10.0.0.1:5", []string{"198.51.100.9"}, "198.51.100.9"},
-		"a proxy and a forged beginning": {"10.0.0.1:5", []string{"127.0.0.1, 198.51.100.9"}, "198.51.100.9"},
-		"two proxies in two headers":     {"10.0.0.1:5", []string{"198.51.100.9", "10.0.0.2"}, "198.51.100.9"},
-		"a proxy that says nothing":      {"10.0.0.1:5", nil, "10.0.0.1"},
-		"a proxy that says nonsense":     {"10.0.0.1:5", []string{"unknown"}, "10.0.0.1"},
-		"IPv6":                           {"[2001:db8::1]:5", []string{"2001:db8:1::7"}, "2001:db8:1::7"},
-		"IPv4 in IPv6":                   {"[::ffff:10.0.0.1]:5", []string{"::ffff:198.51.100.9"}, "198.51.100.9"},
+		"nobody between":                     {"192.0.2.1:5", nil, "192.0.2.1"},
+		"an untrusted peer with a header":    {"192.0.2.1:5", []string{"198.51.100.9"}, "192.0.2.1"},
+		"a proxy":                            {"10.0.0.1:5", []string{"198.51.100.9"}, "198.51.100.9"},
+		"a proxy and a forged first address": {"10.0.0.1:5", []string{"127.0.0.1, 198.51.100.9"}, "198.51.100.9"},
+		"two proxies in two headers":         {"10.0.0.1:5", []string{"198.51.100.9", "10.0.0.2"}, "198.51.100.9"},
+		"a proxy without a header":           {"10.0.0.1:5", nil, "10.0.0.1"},
+		"a proxy with an invalid header":     {"10.0.0.1:5", []string{"unknown"}, "10.0.0.1"},
+		"IPv6":                               {"[2001:db8::1]:5", []string{"2001:db8:1::7"}, "2001:db8:1::7"},
+		"IPv4 in IPv6":                       {"[::ffff:10.0.0.1]:5", []string{"::ffff:198.51.100.9"}, "198.51.100.9"},
 	} {
 		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{}}
 		for _, f := range c.forwarded {
@@ -307,12 +308,12 @@ func TestWhereARequestComesFrom(t *testing.T) {
 	}
 }
 
-func TestEventsTellAnObjectsStory(t *testing.T) {
+func TestTheEventsOfAnObjectAreListed(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
 	node, agent := s.node()
-	pod, other := s.order(c), s.order(c)
+	pod, other := s.createPod(c), s.createPod(c)
 	s.place(node, c, pod.ID)
 	s.report(agent, pod.ID, 1, husk.EventRunning)
 	events := as[openapi.EventList](t, s.call("GET", "/v1/events?objectId="+pod.ID.String(), c.token, nil), 200).Items
@@ -324,7 +325,7 @@ func TestEventsTellAnObjectsStory(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"Accepted", "Placed", "Running"}, reasons); diff != "" {
-		t.Errorf("the story (-want +got):\n%s", diff)
+		t.Errorf("the reasons of the pod's events (-want +got):\n%s", diff)
 	}
 	if l := as[openapi.EventList](t, s.call("GET", "/v1/events?kind=image", c.token, nil), 200).Items; len(l) == 0 || slices.ContainsFunc(l, func(e openapi.Event) bool { return e.Kind != "image" }) {
 		t.Errorf("the events of images are %+v", l)
@@ -335,7 +336,7 @@ func TestEventsTellAnObjectsStory(t *testing.T) {
 	_ = other
 }
 
-func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
+func TestRequestsToRegistriesAreRateLimited(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -345,14 +346,14 @@ func TestATenantCannotMakeTheServerKnockEverywhere(t *testing.T) {
 		if a.status == http.StatusTooManyRequests {
 			refused++
 			if a.problem.Code != string(husk.CodeRateLimited) || a.header.Get("Retry-After") == "" {
-				t.Errorf("one too many gets the response %s", a.body)
+				t.Errorf("an import above the limit gets the response %s", a.body)
 			}
 		}
 	}
 	if refused == 0 {
-		t.Error("a tenant made the server ask a registry without end")
+		t.Error("the imports of a tenant are not rate-limited")
 	}
 	if a := s.call("GET", "/v1/pods", c.token, nil); a.status != 200 {
-		t.Errorf("other requests are answered %d", a.status)
+		t.Errorf("another request gets the response %d", a.status)
 	}
 }

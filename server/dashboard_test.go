@@ -40,7 +40,7 @@ func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 		Transport:     &http.Transport{DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	ask := func(method, path string, headers ...string) answer {
+	ask := func(method, path string, headers ...string) response {
 		t.Helper()
 		resp, err := client.Do(s.request(method, path, "", nil, headers...))
 		if err != nil {
@@ -51,11 +51,11 @@ func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer{status: resp.StatusCode, header: resp.Header, body: string(body)}
+		return response{status: resp.StatusCode, header: resp.Header, body: string(body)}
 	}
 	for _, path := range []string{"/", "/ui"} {
 		if a := ask("GET", path); a.status != http.StatusFound || a.header.Get("Location") != "/ui/" {
-			t.Errorf("%s leads with %d to %q", path, a.status, a.header.Get("Location"))
+			t.Errorf("%s redirects with %d to %q", path, a.status, a.header.Get("Location"))
 		}
 	}
 	for _, path := range []string{"/ui/", "/ui/pods", "/ui/pods/" + uuid.NewString() + "?tab=logs", "/ui/index.html"} {
@@ -76,11 +76,11 @@ func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 		t.Errorf("the script is %d bytes, %v, with %v", len(plain), err, asset.header)
 	}
 	if a := ask("GET", "/ui/assets/a-1234.js", "Accept-Encoding", "gzip;q=0"); a.body != script || a.header.Get("Content-Encoding") != "" {
-		t.Errorf("who takes no gzip gets %v", a.header)
+		t.Errorf("a client that does not accept gzip gets %v", a.header)
 	}
 	tag := ask("GET", "/ui/").header.Get("ETag")
 	if a := ask("GET", "/ui/", "If-None-Match", tag); a.status != http.StatusNotModified || a.body != "" {
-		t.Errorf("what is known gets the response %d", a.status)
+		t.Errorf("a request with a current ETag gets the response %d", a.status)
 	}
 	if a := ask("HEAD", "/ui/"); a.status != http.StatusOK || a.body != "" {
 		t.Errorf("HEAD gets the response %d with %d bytes", a.status, len(a.body))

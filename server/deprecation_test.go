@@ -11,8 +11,8 @@ import (
 	"husk/openapi"
 )
 
-// doctored returns the contract with listVolumes deprecated, with these dates.
-func doctored(t *testing.T, extensions map[string]any) *openapi3.T {
+// deprecated returns a contract in which listVolumes is deprecated with these dates.
+func deprecated(t *testing.T, extensions map[string]any) *openapi3.T {
 	t.Helper()
 	spec, err := openapi.GetSpec()
 	if err != nil {
@@ -27,7 +27,7 @@ func TestADeprecatedOperationSaysSoInItsHeaders(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	found, err := deprecationsOf(doctored(t, map[string]any{"x-deprecated-at": "2026-01-01", "x-sunset": "2026-09-01"}))
+	found, err := deprecationsOf(deprecated(t, map[string]any{"x-deprecated-at": "2026-01-01", "x-sunset": "2026-09-01"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,18 +39,18 @@ func TestADeprecatedOperationSaysSoInItsHeaders(t *testing.T) {
 		}
 	}
 	if h := s.call("GET", "/v1/pods", c.token, nil).header; h.Get("Deprecation") != "" || h.Get("Sunset") != "" {
-		t.Errorf("what is not deprecated has the headers %v", h)
+		t.Errorf("an operation that is not deprecated has the headers %v", h)
 	}
 }
 
-func TestADeprecationThatLeavesNoTimeIsRefused(t *testing.T) {
+func TestADeprecationWithTooLittleTimeIsRefused(t *testing.T) {
 	t.Parallel()
 	for want, extensions := range map[string]map[string]any{
 		`its x-deprecated-at is ""`:       {"x-sunset": "2026-09-01"},
 		`its x-sunset is "next year"`:     {"x-deprecated-at": "2026-01-01", "x-sunset": "next year"},
 		"must stay for at least 180 days": {"x-deprecated-at": "2026-01-01", "x-sunset": "2026-06-01"},
 	} {
-		if _, err := deprecationsOf(doctored(t, extensions)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := deprecationsOf(deprecated(t, extensions)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %q", err, want)
 		}
 	}

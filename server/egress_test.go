@@ -16,7 +16,7 @@ import (
 	"husk/server/control"
 )
 
-func TestATenantCannotLeadTheServerInside(t *testing.T) {
+func TestATenantCannotMakeTheServerConnectToForbiddenAddresses(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -28,14 +28,15 @@ func TestATenantCannotLeadTheServerInside(t *testing.T) {
 	}
 }
 
-// Where a name leads is the operator's business: a tenant who learns it can map the operator's network by asking for names.
-func TestAForbiddenNameIsAnsweredAsAnUnknownOne(t *testing.T) {
+// The response must not reveal that a name resolves to a forbidden address. Otherwise a tenant
+// could map the operator's network by trying names.
+func TestAForbiddenNameLooksLikeAnUnknownOne(t *testing.T) {
 	t.Parallel()
 	inside := errors.Join(registry.ErrUnreachable, &egress.RefusedError{Host: "db.example.com", Addr: netip.MustParseAddr("10.0.0.5"), Why: "a private address"})
 	outside := errors.Join(registry.ErrUnreachable, errors.New("no such host"))
 	a, _ := errors.AsType[*husk.Error](control.RegistryProblem(inside))
 	b, _ := errors.AsType[*husk.Error](control.RegistryProblem(outside))
 	if a == nil || b == nil || *a != *b || a.Code != husk.CodeRegistryUnreachable || strings.Contains(a.Detail, "10.0.0.5") {
-		t.Errorf("inside %v, outside %v", a, b)
+		t.Errorf("the error for a forbidden address is %v, and for an unknown name %v", a, b)
 	}
 }

@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 	devtest.Main(m)
 }
 
-// What OAuth 2.0 calls things (RFC 6749, RFC 8693), written down again so that the server's own spelling is tested.
+// Names in OAuth 2.0 (RFC 6749, RFC 8693). The tests do not use the server's constants, so that
+// they also check the spelling.
 const (
 	grantClientCredentials = "client_credentials"
 	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -57,7 +58,8 @@ const (
 	issuer   = "https://husk.example.com"
 )
 
-// fixture is a server over HTTP with a database of its own. It has no Ceph: the API only writes down what is wanted.
+// fixture is a server over HTTP with its own database. It has no Ceph, because the API only records
+// the desired state.
 type fixture struct {
 	*Server
 	cfg   Config
@@ -68,8 +70,8 @@ type fixture struct {
 	web   *http.Client // checks every response against the contract
 
 	operatorID uuid.UUID
-	database   devtest.URL // by role
-	// agentURL is where agents call, with mutual TLS.
+	database   devtest.URL // the URLs of the database by role
+	// agentURL is the URL for agents, with mutual TLS.
 	agentURL string
 }
 
@@ -83,13 +85,13 @@ func open(t testing.TB) fixture {
 	return s
 }
 
-// another returns another server on the same database.
+// another returns a second server on the same database.
 func (s fixture) another() fixture {
 	s.t.Helper()
 	return s.logging(slog.NewTextHandler(s.t.Output(), nil))
 }
 
-// logging returns another server, which logs to this writer.
+// logging returns another server on the same database, which logs to this handler.
 func (s fixture) logging(handler slog.Handler) fixture {
 	t := s.t
 	t.Helper()
@@ -127,7 +129,7 @@ func (s fixture) serve(cfg Config) fixture {
 	httpServer := httptest.NewServer(s.Handler())
 	t.Cleanup(httpServer.Close)
 	tlsServer := httptest.NewUnstartedServer(s.Handler())
-	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are refused on purpose
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // tests cause handshake errors on purpose
 	tlsServer.Listener = tls.NewListener(tlsServer.Listener, s.AgentTLS())
 	tlsServer.Start()
 	t.Cleanup(tlsServer.Close)
@@ -136,7 +138,8 @@ func (s fixture) serve(cfg Config) fixture {
 	return s
 }
 
-// contractual checks responses against the contract: a violation fails the test.
+// contractual returns a transport that checks responses against the contract. A violation fails the
+// test.
 func contractual(t testing.TB, next http.RoundTripper) *contracttest.Transport {
 	t.Helper()
 	c, err := contracttest.New(next, t.Errorf)
@@ -146,16 +149,16 @@ func contractual(t testing.TB, next http.RoundTripper) *contracttest.Transport {
 	return c
 }
 
-// answer is a response that was read to its end.
-type answer struct {
+// response is an HTTP response whose body was read completely.
+type response struct {
 	status  int
 	header  http.Header
 	body    string
 	problem openapi.Problem
 }
 
-// as decodes a response of this status, and fails the test for any other.
-func as[T any](t testing.TB, a answer, status int) T {
+// as decodes a response, and fails the test if it does not have this status.
+func as[T any](t testing.TB, a response, status int) T {
 	t.Helper()
 	var v T
 	if a.status != status {
@@ -168,7 +171,7 @@ func as[T any](t testing.TB, a answer, status int) T {
 }
 
 // wantProblem checks status, code and field of a problem.
-func wantProblem(t testing.TB, a answer, status int, code husk.Code, field string) {
+func wantProblem(t testing.TB, a response, status int, code husk.Code, field string) {
 	t.Helper()
 	got := ""
 	if a.problem.Field != nil {
@@ -210,7 +213,7 @@ func (s fixture) request(method, path, token string, body any, headers ...string
 	return r
 }
 
-func (s fixture) send(r *http.Request) answer {
+func (s fixture) send(r *http.Request) response {
 	s.t.Helper()
 	resp, err := s.web.Do(r)
 	if err != nil {
@@ -221,7 +224,7 @@ func (s fixture) send(r *http.Request) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a := answer{status: resp.StatusCode, header: resp.Header, body: string(raw)}
+	a := response{status: resp.StatusCode, header: resp.Header, body: string(raw)}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
 		if err := json.Unmarshal(raw, &a.problem); err != nil {
 			s.t.Fatal(err)
@@ -230,7 +233,7 @@ func (s fixture) send(r *http.Request) answer {
 	return a
 }
 
-func (s fixture) call(method, path, token string, body any, headers ...string) answer {
+func (s fixture) call(method, path, token string, body any, headers ...string) response {
 	s.t.Helper()
 	return s.send(s.request(method, path, token, body, headers...))
 }
@@ -256,14 +259,14 @@ func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)
 // tenancy is a tenant with a token and an image that is ready.
 type tenancy struct {
 	id    uuid.UUID
-	owner husk.Caller // the service account that token speaks for
+	owner husk.Caller // the service account of the token
 	token string
 	image husk.Image
 }
 
 func (s fixture) tenant() tenancy {
 	s.t.Helper()
-	quota := map[string]any{"requestsPerSecond": 100_000} // tests are busier than tenants
+	quota := map[string]any{"requestsPerSecond": 100_000} // tests send more requests than tenants
 	made := as[openapi.Tenant](s.t, s.call("POST", "/v1/admin/tenants", s.operator(), map[string]any{"name": named("tenant"), "quota": quota}), 201)
 	config := husk.ImageConfig{Entrypoint: []string{"/bin/server"}, Cmd: []string{"--quiet"}, Env: []string{"A=image"}, WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT"}
 	key, err := s.store.CreateTenantKey(s.t.Context(), made.ID, store.NewIdempotency("", "test", "", nil), "owner", store.KeyRequest{Name: "test"})
@@ -284,8 +287,8 @@ func (s fixture) tenant() tenancy {
 	return tenancy{made.ID, owner, s.token(owner), image}
 }
 
-// with makes a service account of a role in the tenant and returns a token of it.
-func (s fixture) with(c tenancy, role husk.Role) string {
+// tokenOf creates a service account with a role in the tenant and returns a token for it.
+func (s fixture) tokenOf(c tenancy, role husk.Role) string {
 	s.t.Helper()
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": role}), 201)
 	key := as[openapi.APIKeyWithSecret](s.t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "key"}), 201)
@@ -303,12 +306,13 @@ func (c tenancy) body(name string) map[string]any {
 	}}
 }
 
-func (s fixture) order(c tenancy) openapi.Pod {
+func (s fixture) createPod(c tenancy) openapi.Pod {
 	s.t.Helper()
 	return as[openapi.Pod](s.t, s.call("POST", "/v1/pods", c.token, c.body(named("pod"))), 201)
 }
 
-// node joins over the API and sends a heartbeat. It returns the node's id and the fixture as the node's agent reaches it.
+// node adds a node: it joins over the API and sends a heartbeat. It returns the node's ID, and a
+// fixture whose requests come from its agent.
 func (s fixture) node() (uuid.UUID, fixture) {
 	s.t.Helper()
 	id, agent := s.join(named("node"), map[string]any{})
@@ -319,15 +323,17 @@ func (s fixture) node() (uuid.UUID, fixture) {
 	return id, agent
 }
 
-// join makes a join token as this order says, and registers with it as an agent does: knowing the server by the token only.
-func (s fixture) join(name string, order map[string]any) (uuid.UUID, fixture) {
+// join creates a join token with this request and registers a node with it as an agent does. It
+// verifies the server by the token only.
+func (s fixture) join(name string, request map[string]any) (uuid.UUID, fixture) {
 	s.t.Helper()
-	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), order), 201).Token
+	token := as[openapi.JoinToken](s.t, s.call("POST", "/v1/admin/join-tokens", s.operator(), request), 201).Token
 	id, agent, _ := s.register(token, name)
 	return id, agent
 }
 
-// register returns the node, the fixture as its agent reaches it, and the agent's key and certificate.
+// register returns the node's ID, a fixture whose requests come from its agent, and the agent's key
+// and certificate.
 func (s fixture) register(token, name string) (uuid.UUID, fixture, *pki.NodeHolder) {
 	s.t.Helper()
 	_, fingerprint, err := pki.SplitJoinToken(token)
@@ -345,14 +351,14 @@ func (s fixture) register(token, name string) (uuid.UUID, fixture, *pki.NodeHold
 		s.t.Fatal(err)
 	}
 	if made.Authority != s.auth.Root().PEM() {
-		s.t.Errorf("the node is told of the authority %s", made.Authority)
+		s.t.Errorf("the response to the node has the authority %s", made.Authority)
 	}
 	h := &pki.NodeHolder{}
 	h.Replace(cert)
 	return made.NodeID, s.over(pki.AgentClient(s.auth.Root(), h)), h
 }
 
-// over returns the fixture with requests going to the agents' listener.
+// over returns a fixture that sends its requests to the agents' listener.
 func (s fixture) over(config *tls.Config) fixture {
 	transport := &http.Transport{TLSClientConfig: config}
 	s.t.Cleanup(transport.CloseIdleConnections)
@@ -364,14 +370,14 @@ var heartbeatBody = map[string]any{
 	"capacity": map[string]any{"cpuMillis": 64000, "memoryMiB": 65536}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
 }
 
-// place does what the scheduler loop does.
+// place places a pod on a node and creates its key, as the server's loops do.
 func (s fixture) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 	s.t.Helper()
-	rooms, err := s.store.NodeCapacities(s.t.Context())
+	capacities, err := s.store.NodeCapacities(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, r := range rooms {
+	for _, r := range capacities {
 		if r.ID != node {
 			continue
 		}
@@ -395,7 +401,7 @@ func (s fixture) report(agent fixture, pod uuid.UUID, generation int, event husk
 	}
 }
 
-// operations lists the contract: a request for each operation, with ids that name nothing.
+// operation is an operation of the contract. The IDs in its path belong to no object.
 type operation struct{ id, method, path string }
 
 func operations(spec *openapi3.T) []operation {

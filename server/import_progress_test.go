@@ -25,23 +25,24 @@ import (
 	"husk/store"
 )
 
-// narrow is a proxy in front of the real registry that passes on only as many bytes of layers as the test has allowed.
-type narrow struct {
+// limitedProxy is a proxy for the real registry. It passes on only as many bytes of layers as the
+// test has allowed.
+type limitedProxy struct {
 	host    string
-	allowed chan struct{} // one for each chunk
+	allowed chan struct{} // one value for each chunk
 	passed  atomic.Int64  // bytes
 }
 
 const chunk = 16 << 10
 
-func newNarrow(t *testing.T) *narrow {
+func newLimitedProxy(t *testing.T) *limitedProxy {
 	t.Helper()
-	n := &narrow{allowed: make(chan struct{}, 1000)}
+	n := &limitedProxy{allowed: make(chan struct{}, 1000)}
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: devtest.Registry(t)})
 	proxy.FlushInterval = -1
 	proxy.ModifyResponse = func(r *http.Response) error {
 		if strings.Contains(r.Request.URL.Path, "/blobs/") && r.ContentLength > chunk { // not the config
-			r.Body = &narrowBody{ReadCloser: r.Body, ctx: r.Request.Context(), of: n}
+			r.Body = &limitedBody{ReadCloser: r.Body, ctx: r.Request.Context(), of: n}
 		}
 		return nil
 	}
@@ -51,20 +52,20 @@ func newNarrow(t *testing.T) *narrow {
 	return n
 }
 
-func (n *narrow) allow(bytes int64) {
+func (n *limitedProxy) allow(bytes int64) {
 	for range bytes / chunk {
 		n.allowed <- struct{}{}
 	}
 }
 
-type narrowBody struct {
+type limitedBody struct {
 	io.ReadCloser
-	ctx  context.Context //nolint:containedctx // of the request that it answers
-	of   *narrow
+	ctx  context.Context //nolint:containedctx // the context of the request
+	of   *limitedProxy
 	left int
 }
 
-func (b *narrowBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		select {
 		case <-b.of.allowed:
@@ -79,8 +80,8 @@ func (b *narrowBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pushedLarge returns a reference, through a narrow registry, to an image of two layers of half a mebibyte each.
-func pushedLarge(t *testing.T, n *narrow) string {
+// pushedLarge returns a reference, through the proxy, to an image with two layers of 512 KiB each.
+func pushedLarge(t *testing.T, n *limitedProxy) string {
 	t.Helper()
 	img, err := random.Image(512<<10, 2)
 	if err != nil {
@@ -100,8 +101,8 @@ func pushedLarge(t *testing.T, n *narrow) string {
 	return n.host + repository
 }
 
-//nolint:paralleltest // as below
-func TestProgressThatCannotBeWrittenDoesNotFailTheImport(t *testing.T) {
+//nolint:paralleltest // for the same reason as the test below
+func TestAnImportContinuesIfItsProgressCannotBeStored(t *testing.T) {
 	s := withCeph(t)
 	var log lockedBuffer
 	s = s.logging(slog.NewTextHandler(&log, nil))
@@ -122,42 +123,42 @@ func TestProgressThatCannotBeWrittenDoesNotFailTheImport(t *testing.T) {
 		t.Errorf("the image is %+v", now)
 	}
 	if lines := log.lines("digest=" + image.Digest + " "); len(lines) == 0 || !strings.Contains(lines[0], "the disk is full") {
-		t.Errorf("the log says of it %q", lines)
+		t.Errorf("the log lines about the image are %q", lines)
 	}
 }
 
-// Not in parallel: another test's collector would remove what is half imported.
+// Not in parallel, because another test's collector would delete the incomplete import.
 //
-//nolint:paralleltest // as it says
+//nolint:paralleltest // see above
 func TestAnImportShowsItsProgress(t *testing.T) {
 	s := withCeph(t)
-	registry := newNarrow(t)
+	registry := newLimitedProxy(t)
 	first, second := s.tenant(), s.tenant()
 	reference := pushedLarge(t, registry)
-	order := func(c tenancy) openapi.Image {
+	importImage := func(c tenancy) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
 	}
-	image, others := order(first), order(second)
-	look := func(c tenancy, i openapi.Image) openapi.Image {
+	image, others := importImage(first), importImage(second)
+	get := func(c tenancy, i openapi.Image) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("GET", "/v1/images/"+i.ID.String(), c.token, nil), 200)
 	}
-	if image.Progress != nil || look(first, image).Progress != nil {
-		t.Error("there is progress before there is any")
+	if image.Progress != nil || get(first, image).Progress != nil {
+		t.Error("an import that has not begun shows progress")
 	}
 	lines := s.stream("/v1/images?watch=true", first.token)
-	if !reads(lines, "synced") {
-		t.Fatal("the watch ends before it has begun")
+	if !readUntil(lines, "synced") {
+		t.Fatal("the watch ends before it sends synced")
 	}
 	pass := func(ctx context.Context) <-chan error {
 		ended := make(chan error, 1)
 		go func() { ended <- s.loops.Passes()["images"](ctx, 0) }()
 		return ended
 	}
-	// reaches waits until the API says for both images that at least this many bytes were fetched.
+	// waitFor waits until the API shows for both images that at least this many bytes were fetched.
 	var total, last int64
-	reaches := func(least int64) {
+	waitFor := func(least int64) {
 		t.Helper()
 		deadline := time.After(patience)
 		for _, who := range []struct {
@@ -165,17 +166,17 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 			openapi.Image
 		}{{first, image}, {second, others}} {
 			for {
-				now := look(who.tenancy, who.Image)
+				now := get(who.tenancy, who.Image)
 				if p := now.Progress; p != nil && p.FetchedBytes >= least {
 					if now.State != openapi.ImageStateImporting || p.FetchedBytes < last || p.FetchedBytes > registry.passed.Load() || p.FetchedBytes > p.TotalBytes {
-						t.Fatalf("after %d, when %d have passed, it is %+v", last, registry.passed.Load(), *p)
+						t.Fatalf("the last progress was %d bytes, the proxy has passed on %d, but the progress is %+v", last, registry.passed.Load(), *p)
 					}
 					last, total = max(last, least), p.TotalBytes
 					break
 				}
 				select {
 				case <-deadline:
-					t.Fatalf("no progress to %d bytes; it is %s, %+v", least, now.State, now.Progress)
+					t.Fatalf("the progress does not reach %d bytes; the image is %s, %+v", least, now.State, now.Progress)
 				case <-time.After(20 * time.Millisecond):
 				}
 			}
@@ -184,25 +185,25 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := pass(ctx)
-	reaches(0)
+	waitFor(0)
 	if total < 1<<20 || total > 1<<20+8<<10 {
 		t.Errorf("the total is %d bytes", total)
 	}
 	for quarter := range int64(2) {
 		registry.allow(256 << 10)
-		reaches((quarter + 1) * 256 << 10)
+		waitFor((quarter + 1) * 256 << 10)
 	}
-	soon := time.After(watchPing / 2) // a ping reads too, and would hide that nobody was hinted
-	for told := false; !told; {
+	timeout := time.After(watchPing / 2) // before the first ping, which would send the progress even without a hint
+	for received := false; !received; {
 		select {
 		case line := <-lines:
-			told = strings.Contains(line, `"progress":{"fetchedBytes":524288,`)
-		case <-soon:
-			t.Fatal("the watch is not told what has come")
+			received = strings.Contains(line, `"progress":{"fetchedBytes":524288,`)
+		case <-timeout:
+			t.Fatal("the watch does not send the progress")
 		}
 	}
 
-	// The server that imports it stops, and another begins again.
+	// The server that runs the import stops, and another one starts the import again.
 	cancel()
 	<-ended
 	s = s.another()
@@ -210,33 +211,33 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 	ended = pass(t.Context())
 	deadline := time.After(patience)
 	for {
-		if p := look(first, image).Progress; p != nil && p.FetchedBytes == 0 {
+		if p := get(first, image).Progress; p != nil && p.FetchedBytes == 0 {
 			break
 		}
 		select {
 		case <-deadline:
-			t.Fatal("the second try does not begin anew")
+			t.Fatal("the second attempt does not start at 0 bytes")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	before := registry.passed.Load()
 	registry.allow(768 << 10)
-	reaches(700 << 10) // what is left of a layer's last chunk is lost
+	waitFor(700 << 10) // the rest of a layer's last chunk does not count
 	registry.allow(512 << 10)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if came := registry.passed.Load() - before; came != total {
-		t.Errorf("for two tenants %d bytes came of %d", came, total)
+	if fetched := registry.passed.Load() - before; fetched != total {
+		t.Errorf("the server fetched %d bytes for both tenants, want %d", fetched, total)
 	}
-	if now := look(first, image); now.State != openapi.ImageStateReady || now.Progress != nil {
+	if now := get(first, image); now.State != openapi.ImageStateReady || now.Progress != nil {
 		t.Errorf("the image is %+v", now)
 	}
-	if now := look(second, others); now.State != openapi.ImageStateReady || now.Progress != nil {
-		t.Errorf("the other's image is %+v", now)
+	if now := get(second, others); now.State != openapi.ImageStateReady || now.Progress != nil {
+		t.Errorf("the second tenant's image is %+v", now)
 	}
 	var left int
 	if err := s.connect(store.RoleControl).QueryRow(t.Context(), `SELECT count(*) FROM images WHERE fetched_bytes IS NOT NULL OR total_bytes IS NOT NULL`).Scan(&left); err != nil || left > 0 {
-		t.Errorf("%d images have progress that is over: %v", left, err)
+		t.Errorf("%d images still have progress after their import: %v", left, err)
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"husk/store"
 )
 
-// scraper makes a service account that is an owner, with a key that is limited to metrics, and returns key and token, both as anybody gets them.
+// scraper creates a service account with the role owner and a key that is limited to metrics. It
+// returns the key and a token for it.
 func (s fixture) scraper(c tenancy) (openapi.APIKeyWithSecret, string) {
 	s.t.Helper()
 	account := as[openapi.ServiceAccount](s.t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("account"), "role": "owner"}), 201)
@@ -30,8 +31,9 @@ func (s fixture) logIn(key openapi.APIKeyWithSecret) string {
 	return as[openapi.Token](s.t, s.send(r), 200).AccessToken
 }
 
-// What such a key opens is written here once more, apart from the access table, and every other operation of the contract is tried: with nobody's
-// ids, and with requests that are good for things of the key's own tenant.
+// The test lists the allowed operations independently of the access table. It calls every other
+// operation of the contract with random IDs, and with valid requests for objects of the key's own
+// tenant.
 func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 	t.Parallel()
 	w := newMatrix(t)
@@ -40,7 +42,7 @@ func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 	for _, op := range operations(w.contract.spec) {
 		attempts := []attempt{{path: op.path}}
 		if make := aim[op.id]; make != nil {
-			attempts = append(attempts, make(w.victims())...)
+			attempts = append(attempts, make(w.victimIDs())...)
 		}
 		if good, known := show[op.id]; known {
 			attempts = append(attempts, good)
@@ -57,7 +59,7 @@ func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 				if got.status != http.StatusOK {
 					t.Errorf("%s gets the response %d %s", op.id, got.status, got.body)
 				}
-			case access[op.id].public: // it looks at no token
+			case access[op.id].public: // a public operation ignores the token
 			case strings.HasPrefix(op.path, "/v1/agent/"):
 				wantProblem(t, got, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 			default:
@@ -69,11 +71,11 @@ func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 		}
 	}
 	if opened != 6 {
-		t.Errorf("%d requests are answered, want two for each of three operations", opened)
+		t.Errorf("%d requests are allowed, want two for each of three operations", opened)
 	}
 }
 
-func TestAKeyTellsItsLimit(t *testing.T) {
+func TestResponsesShowTheLimitOfAKey(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -81,7 +83,7 @@ func TestAKeyTellsItsLimit(t *testing.T) {
 	limited := func(what string, got *openapi.KeyLimit) {
 		t.Helper()
 		if got == nil || *got != openapi.Metrics {
-			t.Errorf("%s says the limit is %v", what, got)
+			t.Errorf("%s has the limit %v", what, got)
 		}
 	}
 	limited("the new key", key.LimitedTo)
@@ -90,19 +92,19 @@ func TestAKeyTellsItsLimit(t *testing.T) {
 	limited("the list", as[openapi.APIKeyList](t, s.call("GET", keys, c.token, nil), 200).Items[0].LimitedTo)
 	wantProblem(t, s.call("POST", keys, c.token, map[string]any{"name": "k", "limitedTo": "usage"}), 422, husk.CodeInvalid, "limitedTo")
 	if who := s.call("GET", "/v1/whoami", c.token, nil); strings.Contains(who.body, "limitedTo") {
-		t.Errorf("a key without a limit tells %s", who.body)
+		t.Errorf("the response for a key without a limit is %s", who.body)
 	}
 
 	admin := "/v1/admin/tenants/" + c.id.String() + "/api-keys"
-	order := map[string]any{"name": "prometheus", "serviceAccount": "monitoring", "limitedTo": "metrics"}
-	given := as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), order, "Idempotency-Key", "once"), 201)
+	request := map[string]any{"name": "prometheus", "serviceAccount": "monitoring", "limitedTo": "metrics"}
+	given := as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), request, "Idempotency-Key", "once"), 201)
 	limited("the operator's key", given.LimitedTo)
-	limited("the repeated answer", as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), order, "Idempotency-Key", "once"), 201).LimitedTo)
+	limited("the repeated response", as[openapi.APIKeyWithSecret](t, s.call("POST", admin, s.operator(), request, "Idempotency-Key", "once"), 201).LimitedTo)
 	wantProblem(t, s.call("GET", "/v1/quota", s.logIn(given), nil), 403, husk.CodeForbidden, "")
 }
 
-// A token is renewed with its limit.
-func TestALimitOutlivesARenewal(t *testing.T) {
+// A renewed token keeps its limit.
+func TestARenewedTokenKeepsItsLimit(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	_, token := s.scraper(s.tenant())
@@ -116,7 +118,7 @@ func TestALimitOutlivesARenewal(t *testing.T) {
 	}
 }
 
-// A server that did not know limits could have made a token without one.
+// A server of an earlier version may have issued a token without a limit.
 func TestATokenMustHaveTheLimitOfItsKey(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -131,13 +133,13 @@ func TestATokenMustHaveTheLimitOfItsKey(t *testing.T) {
 	for name, wrong := range map[string]string{"a limited key": s.token(without), "a key without a limit": s.token(with)} {
 		for _, path := range []string{"/v1/whoami", "/v1/metrics", "/v1/metrics/targets"} {
 			if got := s.call("GET", path, wrong, nil); got.status != http.StatusUnauthorized {
-				t.Errorf("%s: another limit in the token of %s gets the response %d %s", path, name, got.status, got.body)
+				t.Errorf("%s: a token of %s with another limit gets the response %d %s", path, name, got.status, got.body)
 			}
 		}
 	}
 	wantProblem(t, s.call("GET", "/v1/pods", s.token(without), nil), 401, husk.CodeUnauthenticated, "")
 
-	// And as long as it is remembered by a server that is scraped.
+	// This also applies while a server that is scraped remembers the key.
 	if got := s.scrape(token); got.status != http.StatusOK {
 		t.Fatalf("a scrape gets the response %d %s", got.status, got.body)
 	}

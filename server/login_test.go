@@ -18,8 +18,8 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// exchange trades an ID token for one of ours.
-func (s fixture) exchange(idToken, scope string) answer {
+// exchange exchanges an ID token for an access token.
+func (s fixture) exchange(idToken, scope string) response {
 	s.t.Helper()
 	form := url.Values{"grant_type": {grantTokenExchange}, "subject_token": {idToken}, "subject_token_type": {typeIDToken}}
 	if scope != "" {
@@ -33,14 +33,14 @@ type oauthProblem struct {
 	Text  string `json:"error_description"`
 }
 
-func (s fixture) wantRefused(a answer, code string) {
+func (s fixture) wantRefused(a response, code string) {
 	s.t.Helper()
 	if got := as[oauthProblem](s.t, a, http.StatusBadRequest); got.Error != code || got.Text == "" {
 		s.t.Errorf("the response is %s, want %s", a.body, code)
 	}
 }
 
-// idToken logs a person in at the provider, as a browser does.
+// idToken logs a user in at the provider, as a browser does.
 func idToken(t *testing.T, p *oidcprovider.Provider, client string, u oidcprovider.User) string {
 	t.Helper()
 	token, err := oidcprovider.IDToken(t.Context(), p.Issuer, client, u)
@@ -87,30 +87,32 @@ func TestUsersLogInWithTheirIssuersClaims(t *testing.T) {
 		}
 	}
 	if logins != 2 {
-		t.Errorf("%d logins are written down", logins)
+		t.Errorf("the audit log has %d logins, want 2", logins)
 	}
 
-	// Nobody vouches: no group, another client's token, another tenant, one that does not exist, a tenant that nobody named.
+	// These logins are refused: no group, another client's token, another tenant, a tenant that
+	// does not exist, no tenant.
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Stranger), scope), "invalid_grant")
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.OtherClient, oidcprovider.Owner), scope), "invalid_grant")
 	other := s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Owner), "tenant:"+s.name(s.tenant()))
 	none := s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Owner), "tenant:never-was")
 	s.wantRefused(other, "invalid_grant")
 	if other.body != none.body {
-		t.Errorf("a tenant that is not open says %s, and one that does not exist %s", other.body, none.body)
+		t.Errorf("the response for another tenant is %s, and for one that does not exist %s", other.body, none.body)
 	}
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Owner), ""), "invalid_grant")
 	s.wantRefused(s.exchange("no.such.token", scope), "invalid_grant")
 	s.wantRefused(s.exchange("", scope), "invalid_request")
 	s.wantRefused(s.exchange("x", "everything"), "invalid_scope")
 
-	// A user who is disabled has no access from the next request on, whatever the groups say.
+	// A disabled user is refused at the next request, whatever the user's groups are.
 	id := users[0].ID.String()
 	as[openapi.User](t, s.call("PATCH", "/v1/users/"+id, owner, map[string]any{"disabled": true}), 200)
 	wantProblem(t, s.call("GET", "/v1/pods", developer.AccessToken, nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Developer), scope), "invalid_grant")
 
-	// A role that an owner gives stays, past the mapping; and counts at once.
+	// A role that an owner sets takes effect immediately, and later logins do not replace it by the
+	// mapped role.
 	as[openapi.User](t, s.call("PATCH", "/v1/users/"+id, owner, map[string]any{"disabled": false, "role": "viewer"}), 200)
 	viewer := as[openapi.Token](t, s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Developer), scope), 200).AccessToken
 	wantProblem(t, s.call("POST", "/v1/pods", viewer, c.body("web")), http.StatusForbidden, husk.CodeForbidden, "")
@@ -128,7 +130,7 @@ func TestAnInvitedUserIsKnownByAddressUntilTheFirstLogin(t *testing.T) {
 	s, p := open(t), oidcprovider.Start(t)
 	c := s.tenant()
 	as[openapi.OIDCIssuer](t, s.call("POST", "/v1/oidc-issuers", c.token, map[string]any{"name": "login", "issuer": p.Issuer, "clientId": oidcprovider.Client}), 201)
-	// An address that the issuer has not verified is nobody's.
+	// An address that the issuer has not verified does not match an invited user.
 	as[openapi.User](t, s.call("POST", "/v1/users", c.token, map[string]any{"issuer": p.Issuer, "email": oidcprovider.Stranger.Email, "role": "owner"}), 201)
 	s.wantRefused(s.exchange(idToken(t, p, oidcprovider.Client, oidcprovider.Stranger), "tenant:"+s.name(c)), "invalid_grant")
 	invitation := map[string]any{"issuer": p.Issuer, "email": strings.ToUpper(oidcprovider.Owner.Email), "role": "developer"}
@@ -150,20 +152,20 @@ func TestAnInvitedUserIsKnownByAddressUntilTheFirstLogin(t *testing.T) {
 	wantProblem(t, s.call("GET", "/v1/pods", token, nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 }
 
-func TestTheInstallationsIssuerOpensTheTenantsItsMappingsName(t *testing.T) {
+func TestTheInstallationsIssuerGrantsAccessToTheTenantsInItsMappings(t *testing.T) {
 	t.Parallel()
 	s, p := open(t), oidcprovider.Start(t)
 	one, two := s.tenant(), s.tenant()
 	mapping := func(value string, tenant uuid.UUID, role husk.Role) map[string]any {
 		return map[string]any{"claim": "groups", "value": value, "role": role, "tenantId": tenant}
 	}
-	order := map[string]any{"name": "company", "issuer": p.Issuer, "clientId": oidcprovider.Client, "roleMappings": []any{mapping("husk-developers", one.id, "viewer")}}
-	issuer := as[openapi.OIDCIssuer](t, s.call("POST", "/v1/admin/oidc-issuers", s.operator(), order), 201)
+	request := map[string]any{"name": "company", "issuer": p.Issuer, "clientId": oidcprovider.Client, "roleMappings": []any{mapping("husk-developers", one.id, "viewer")}}
+	issuer := as[openapi.OIDCIssuer](t, s.call("POST", "/v1/admin/oidc-issuers", s.operator(), request), 201)
 	if options := as[openapi.LoginOptions](t, s.call("GET", "/.well-known/husk", "", nil), 200); len(options.Issuers) != 1 || options.Issuers[0].Issuer != p.Issuer {
-		t.Errorf("the ways to log in are %+v", options)
+		t.Errorf("the login options are %+v", options)
 	}
 	raw := idToken(t, p, oidcprovider.Client, oidcprovider.Developer)
-	token := as[openapi.Token](t, s.exchange(raw, ""), 200) // there is only one tenant to mean
+	token := as[openapi.Token](t, s.exchange(raw, ""), 200) // the user has access to only one tenant
 	if *token.Scope != "tenant:"+s.name(one) {
 		t.Errorf("the token is for %s", *token.Scope)
 	}
@@ -180,7 +182,7 @@ func TestTheInstallationsIssuerOpensTheTenantsItsMappingsName(t *testing.T) {
 	wantProblem(t, s.call("PATCH", path, s.operator(), map[string]any{"roleMappings": []any{mapping("x", uuid.New(), "viewer")}}), 404, husk.CodeNotFound, "roleMappings[0].tenantId")
 }
 
-func TestAnIssuerThatIsNoneCannotBeTrusted(t *testing.T) {
+func TestAnInvalidIssuerCannotBeTrusted(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -196,7 +198,7 @@ func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 	c := s.tenant()
 	account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "developer"}), 201)
 	path := "/v1/service-accounts/" + account.ID.String()
-	login := func(key openapi.APIKeyWithSecret) (string, answer) {
+	login := func(key openapi.APIKeyWithSecret) (string, response) {
 		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}
 		a := s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 		if a.status != 200 {
@@ -204,8 +206,8 @@ func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 		}
 		return as[openapi.Token](t, a, 200).AccessToken, a
 	}
-	key := func(order map[string]any) openapi.APIKeyWithSecret {
-		return as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, order), 201)
+	key := func(request map[string]any) openapi.APIKeyWithSecret {
+		return as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, request), 201)
 	}
 	first, second := key(map[string]any{"name": "one"}), key(map[string]any{"name": "two"})
 	one, _ := login(first)
@@ -220,7 +222,7 @@ func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 	if a := s.call("GET", "/v1/pods", two, nil); a.status != 200 {
 		t.Errorf("the account's other key gets the response %d", a.status)
 	}
-	// A role that changes ends the tokens with the old one; the key gets new ones.
+	// Changing a role invalidates the tokens with the old role. The key gets new tokens.
 	as[openapi.ServiceAccount](t, s.call("PATCH", path, c.token, map[string]any{"role": "viewer"}), 200)
 	wantProblem(t, s.call("GET", "/v1/pods", two, nil), 401, husk.CodeUnauthenticated, "")
 	two, _ = login(second)
@@ -234,13 +236,14 @@ func TestRevokedCredentialsAreRefusedAtTheNextRequest(t *testing.T) {
 	wantProblem(t, s.call("GET", path+"/api-keys", c.token, nil), 404, husk.CodeNotFound, "")
 }
 
-func TestAnAPIKeyExpiresAndTellsWhenItWasUsed(t *testing.T) {
+func TestAnAPIKeyExpiresAndShowsItsLastUse(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
 	account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": "ci", "role": "viewer"}), 201)
 	wantProblem(t, s.call("POST", "/v1/service-accounts/"+account.ID.String()+"/api-keys", c.token, map[string]any{"name": "k", "expiresInSeconds": 1}), 422, husk.CodeInvalid, "expiresInSeconds")
-	// The store takes what the contract does not allow, so that the test need not wait a minute.
+	// The store accepts a shorter lifetime than the contract allows, so that the test does not have
+	// to wait a minute.
 	key, err := s.db.Tenant(c.owner).CreateAPIKey(t.Context(), account.ID, request.Of(t.Context()).Idempotency(nil), store.KeyRequest{Name: "short", Life: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +260,7 @@ func TestAnAPIKeyExpiresAndTellsWhenItWasUsed(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for s.call("GET", "/v1/pods", token, nil).status != 401 {
 		if time.Now().After(deadline) {
-			t.Fatal("a token of an expired key is still taken")
+			t.Fatal("a token of an expired key is still accepted")
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -22,8 +22,9 @@ import (
 	"husk/openapi"
 )
 
-// withCeph returns a fixture whose loops have a real Ceph. Its pools are shared with other tests of this binary, so the collector,
-// which removes what this fixture's database does not know, runs in one test only.
+// withCeph returns a fixture whose loops use a real Ceph. Its pools are shared with other tests of
+// this binary. The collector deletes objects that are not in this fixture's database, so only one
+// test runs it.
 func withCeph(t *testing.T) fixture {
 	t.Helper()
 	s := open(t)
@@ -38,7 +39,7 @@ func withCeph(t *testing.T) fixture {
 	return s.configured(func(c *Config) { c.Cluster = cluster })
 }
 
-// pushed returns a reference to a small image of this test's own in a real registry.
+// pushed pushes a small image for this test to a real registry and returns its reference.
 func pushed(t *testing.T) string {
 	t.Helper()
 	img, err := random.Image(1<<10, 2)
@@ -68,7 +69,8 @@ func config(t *testing.T, img v1.Image) *v1.ConfigFile {
 	return c
 }
 
-// An order goes through every loop, each run by hand and twice, since a pass may be repeated anywhere.
+// A request passes through all loops. The test runs each pass twice, because a pass may be repeated
+// at any time.
 func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
@@ -94,17 +96,17 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	spec["containers"].([]any)[0].(map[string]any)["image"] = reference
 	spec["volumes"] = []any{map[string]any{"name": "disk", "volumeId": volume.ID}}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, body), 201)
-	look := func() openapi.Pod {
+	get := func() openapi.Pod {
 		t.Helper()
 		return as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
 	}
 
 	pass("schedule")
-	if now := look(); now.Status.Phase != "Pending" || *now.Status.Reason != "Waiting" || !strings.Contains(*now.Status.Message, "volume data") {
-		t.Errorf("before its volume is made the pod is %+v", now.Status)
+	if now := get(); now.Status.Phase != "Pending" || *now.Status.Reason != "Waiting" || !strings.Contains(*now.Status.Message, "volume data") {
+		t.Errorf("before its volume is created the pod is %+v", now.Status)
 	}
 	pass("volumes", "schedule")
-	if now := look(); now.Status.Phase != "Pending" || !strings.Contains(*now.Status.Message, reference) {
+	if now := get(); now.Status.Phase != "Pending" || !strings.Contains(*now.Status.Message, reference) {
 		t.Errorf("before its image is imported the pod is %+v", now.Status)
 	}
 	pass("images")
@@ -113,7 +115,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 		t.Errorf("the image is %+v", ready)
 	}
 	pass("schedule", "keys")
-	if now := look(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
+	if now := get(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}
 	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
@@ -121,10 +123,10 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	}
 	desired := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
 	if len(desired.Pods) != 1 || desired.Pods[0].Ceph.Key == "" || !slices.Equal(desired.Pods[0].Containers[0].Args, []string{"/run"}) {
-		t.Errorf("the node is told %+v", desired)
+		t.Errorf("the node's desired state is %+v", desired)
 	}
 
-	// What nobody owns goes, and what somebody owns stays.
+	// The collector deletes orphans and keeps objects with an owner.
 	orphan, err := s.cfg.Cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30)
 	if err != nil {
 		t.Fatal(err)
@@ -168,11 +170,11 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	}
 }
 
-func TestAPodThatFitsNowhereSaysWhy(t *testing.T) {
+func TestAPodThatDoesNotFitShowsTheReason(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	if err := s.loops.Passes()["schedule"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -187,14 +189,14 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	node, agent := s.node()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
 	impatient := s.configured(func(c *Config) { c.Lease, c.Heartbeat = 2*time.Second, time.Second })
 	pass := impatient.loops.Passes()["nodes"]
 	if err := pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(impatient.cfg.Lease + 100*time.Millisecond) // the loop measures on its own monotonic clock
+	time.Sleep(impatient.cfg.Lease + 100*time.Millisecond) // the loop uses its own monotonic clock
 	if err := pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +211,7 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	}
 }
 
-func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
+func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -238,17 +240,18 @@ func TestAnImportThatCannotBeIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// An import that the database has and Ceph has not any more is made again: the collector and an order may have met.
-func TestAnImportThatIsGoneIsMadeAgain(t *testing.T) {
+// An import that is in the database but no longer in Ceph is repeated. This happens if the
+// collector runs at the same time as a request.
+func TestAMissingImportIsRepeated(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
 	first, second := s.tenant(), s.tenant()
 	reference := pushed(t)
-	order := func(c tenancy) openapi.Image {
+	importImage := func(c tenancy) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
 	}
-	image := order(first)
+	image := importImage(first)
 	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -258,11 +261,11 @@ func TestAnImportThatIsGoneIsMadeAgain(t *testing.T) {
 	if err := s.cfg.Cluster.RemoveImage(t.Context(), image.Digest); err != nil {
 		t.Fatal(err)
 	}
-	again := order(second)
+	repeated := importImage(second)
 	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+again.ID.String(), second.token, nil), 200); now.State != "Ready" {
+	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+repeated.ID.String(), second.token, nil), 200); now.State != "Ready" {
 		t.Errorf("the image is %+v", now)
 	}
 }

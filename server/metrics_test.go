@@ -38,7 +38,7 @@ func TestTheQueueIsAsOldAsItsOldestPod(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	pod, placer := s.order(c), s.loops.Passes()["schedule"] // there is no node
+	pod, placer := s.createPod(c), s.loops.Passes()["schedule"] // there is no node
 	if _, err := s.connect("husk_control").Exec(t.Context(), "UPDATE pods SET created_at = now() - interval '1 hour'"); err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +71,15 @@ func TestOperatorsSeeHeartbeatsAndConnections(t *testing.T) {
 		if most := of("husk_postgres_connections_max"); most != 6 || used > most {
 			t.Errorf("%s has %v of %v connections", role, used, most)
 		}
-		if of("husk_postgres_connection_waits_total") < 1 || of("husk_postgres_connection_wait_seconds_total") <= 0 { // the first had to be opened
+		if of("husk_postgres_connection_waits_total") < 1 || of("husk_postgres_connection_wait_seconds_total") <= 0 { // the first connection had to be opened
 			t.Errorf("%s has never waited for a connection", role)
 		}
 	}
 }
 
-// A stream counts until it ends, so an alert on slow answers must leave out every operation that can be one.
-func TestTheAlertOnSlowAnswersLeavesOutStreams(t *testing.T) {
+// The duration of a stream is counted until it ends, so the alert on slow responses must exclude
+// every operation that can stream.
+func TestTheAlertOnSlowResponsesExcludesStreams(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	raw, err := os.ReadFile("../deploy/prometheus-rules.yml")
@@ -111,13 +112,13 @@ func TestTheAlertOnSlowAnswersLeavesOutStreams(t *testing.T) {
 				query = "?watch=true"
 			}
 			if streams(name, httptest.NewRequest(http.MethodGet, "/"+query, nil)) && !slices.Contains(out, name) && access[name].kinds[0] != husk.CallerAgent {
-				t.Errorf("%s may stay open, and the alert would take that for slow", name)
+				t.Errorf("%s may stream, but the alert on slow responses does not exclude it", name)
 			}
 		}
 	}
 	for _, name := range out {
 		if !known[name] {
-			t.Errorf("the rule leaves out %s, which the contract does not have", name)
+			t.Errorf("the rule excludes %s, which is not in the contract", name)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"husk/openapi"
 )
 
-func TestAPodsLifeOverHTTP(t *testing.T) {
+func TestAPodIsCreatedRunsAndIsDeletedOverHTTP(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -34,8 +34,8 @@ func TestAPodsLifeOverHTTP(t *testing.T) {
 	if pod.Status.Phase != openapi.PodPhasePending || pod.Name != "web" || pod.Labels["app"] != "shop" || *pod.Spec.TerminationGracePeriodSeconds != 0 || *pod.Spec.RestartPolicy != "Always" {
 		t.Errorf("the pod is %+v", pod)
 	}
-	if p := s.order(c); *p.Spec.TerminationGracePeriodSeconds != defaultGracePeriod {
-		t.Errorf("a pod that does not say has a grace period of %d", *p.Spec.TerminationGracePeriodSeconds)
+	if p := s.createPod(c); *p.Spec.TerminationGracePeriodSeconds != defaultGracePeriod {
+		t.Errorf("the default grace period is %d", *p.Spec.TerminationGracePeriodSeconds)
 	}
 	at := "/v1/pods/" + pod.ID.String()
 	wantProblem(t, s.call("GET", at+"/logs", c.token, nil), http.StatusServiceUnavailable, husk.CodeLogsUnavailable, "")
@@ -67,7 +67,7 @@ func TestAPodsLifeOverHTTP(t *testing.T) {
 	}
 }
 
-func TestAQuotaIsAnAnswerOfItsOwn(t *testing.T) {
+func TestAnExceededQuotaHasItsOwnProblemCode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -117,12 +117,12 @@ func TestAnIdempotencyKeyMakesARepetitionSafe(t *testing.T) {
 		}
 		wg.Wait()
 		if slices.Sort(ids); ids[0] != ids[len(ids)-1] || ids[0] == "" {
-			t.Errorf("%s made %v by one key", path, slices.Compact(ids))
+			t.Errorf("%s created %v with one key", path, slices.Compact(ids))
 		}
 	}
 }
 
-// normal returns JSON with its instants in one zone.
+// normal decodes JSON and converts its times to one time zone.
 func normal(t *testing.T, raw string) any {
 	t.Helper()
 	var v any
@@ -138,7 +138,7 @@ func TestPagesOverHTTP(t *testing.T) {
 	c := s.tenant()
 	want := []string{}
 	for range 5 {
-		want = append(want, s.order(c).Name)
+		want = append(want, s.createPod(c).Name)
 	}
 	got := []string{}
 	for next := ""; ; {
@@ -211,12 +211,13 @@ func next(t *testing.T, events <-chan event) string {
 		}
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s", e.kind, e.pod.Name, e.pod.Status.Phase))
 	case <-time.After(patience):
-		t.Fatal("the watch says nothing")
+		t.Fatal("the watch sends nothing")
 		return ""
 	}
 }
 
-// until reads events until the wanted one, and fails on one that is not among those that may come before.
+// until reads events until the wanted one. It fails if it reads an event that is neither wanted nor
+// in before.
 func until(t *testing.T, events <-chan event, want string, before ...string) {
 	t.Helper()
 	for {
@@ -225,7 +226,7 @@ func until(t *testing.T, events <-chan event, want string, before ...string) {
 			return
 		}
 		if !slices.Contains(before, got) {
-			t.Fatalf("the watch says %q, want %q", got, want)
+			t.Fatalf("the watch sends %q, want %q", got, want)
 		}
 	}
 }
@@ -235,20 +236,20 @@ func TestAWatchStartsWithTheListAndFollowsIt(t *testing.T) {
 	s := open(t)
 	c, other := s.tenant(), s.tenant()
 	node, agent := s.node()
-	first := s.order(c)
+	first := s.createPod(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	events := s.watch(ctx, c, "")
 	until(t, events, "added "+first.Name+" Pending")
 	until(t, events, "synced")
-	s.order(other) // is nobody's business here
-	second := s.order(c)
+	s.createPod(other) // another tenant's pod, which the watch must not show
+	second := s.createPod(c)
 	until(t, events, "added "+second.Name+" Pending")
 	s.place(node, c, first.ID)
 	until(t, events, "modified "+first.Name+" Starting")
 	s.report(agent, first.ID, 1, husk.EventRunning)
 	until(t, events, "modified "+first.Name+" Running")
-	s.report(agent, first.ID, 1, husk.EventRunning) // says nothing new
+	s.report(agent, first.ID, 1, husk.EventRunning) // a repeated report, which changes nothing
 	s.call("DELETE", "/v1/pods/"+first.ID.String(), c.token, nil)
 	until(t, events, "modified "+first.Name+" Stopping")
 	s.call("DELETE", "/v1/pods/"+second.ID.String(), c.token, nil)
@@ -256,12 +257,12 @@ func TestAWatchStartsWithTheListAndFollowsIt(t *testing.T) {
 	s.report(agent, first.ID, 2, husk.EventGone)
 	until(t, events, "deleted "+first.Name+" Stopping")
 
-	third := s.order(c)
+	third := s.createPod(c)
 	until(t, events, "added "+third.Name+" Pending")
 	named := s.watch(ctx, c, "&name="+third.Name)
 	until(t, named, "added "+third.Name+" Pending")
 	until(t, named, "synced")
-	s.order(c)
+	s.createPod(c)
 	s.call("DELETE", "/v1/pods/"+third.ID.String(), c.token, nil)
 	until(t, named, "deleted "+third.Name+" Pending")
 	cancel()
@@ -283,24 +284,24 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 
 	empty := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
 	if len(empty.Pods) != 0 {
-		t.Fatalf("the node should run %+v", empty.Pods)
+		t.Fatalf("the node's desired state is %+v", empty.Pods)
 	}
 	if again := as[openapi.DesiredState](t, agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=1", empty.Revision), "", nil), 200); again.Revision != empty.Revision {
-		t.Errorf("nothing changed, and the revision is %d after %d", again.Revision, empty.Revision)
+		t.Errorf("the desired state has not changed, but the revision is %d after %d", again.Revision, empty.Revision)
 	}
-	asked, answered := make(chan struct{}), make(chan answer)
+	sent, responses := make(chan struct{}), make(chan response)
 	go func() {
-		close(asked)
-		answered <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), "", nil)
+		close(sent)
+		responses <- agent.call("GET", fmt.Sprintf("/v1/agent/desired?after=%d&waitSeconds=60", empty.Revision), "", nil)
 	}()
-	<-asked
+	<-sent
 	s.place(node, c, pod.ID)
 	var state openapi.DesiredState
 	select {
-	case a := <-answered:
+	case a := <-responses:
 		state = as[openapi.DesiredState](t, a, 200)
 	case <-time.After(patience):
-		t.Fatal("the placement does not wake the agent")
+		t.Fatal("the placement does not end the agent's request")
 	}
 	if state.Revision <= empty.Revision || len(state.Pods) != 1 {
 		t.Fatalf("the state is %+v", state)
@@ -327,12 +328,12 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		RestartPolicy: husk.RestartAlways, GracePeriodSeconds: defaultGracePeriod,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the node is told (-want +got):\n%s", diff)
+		t.Errorf("the node's desired state (-want +got):\n%s", diff)
 	}
-	// Another node learns nothing of it.
+	// The desired state of another node does not contain the pod.
 	_, stranger := s.node()
 	if other := as[openapi.DesiredState](t, stranger.call("GET", "/v1/agent/desired", "", nil), 200); len(other.Pods) != 0 {
-		t.Errorf("another node is told %+v", other.Pods)
+		t.Errorf("another node's desired state is %+v", other.Pods)
 	}
 	s.report(stranger, pod.ID, 1, husk.EventFailed)
 	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Status.Phase != openapi.PodPhaseStarting {

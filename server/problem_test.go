@@ -48,15 +48,15 @@ func TestAnInvalidRequestNamesTheField(t *testing.T) {
 		"a name with a line break":       {pod(func(p, _, _ m) { p["name"] = "web\n" }), husk.CodeInvalid, "name"},
 		"a path that is not absolute":    {pod(func(_, _, c m) { c["workingDir"] = "srv" }), husk.CodeInvalid, "spec.containers[0].workingDir"},
 		"a file outside the root":        {pod(func(_, _, c m) { c["files"] = []any{m{"path": "/a/../../etc/passwd"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
-		"a restart policy of its own":    {pod(func(_, s, _ m) { s["restartPolicy"] = "Sometimes" }), husk.CodeInvalid, "spec.restartPolicy"},
-		"a volume that is no id":         {pod(func(_, s, _ m) { s["volumes"] = []any{m{"name": "a", "volumeId": "x"}} }), husk.CodeInvalid, "spec.volumes[0].volumeId"},
+		"an unknown restart policy":      {pod(func(_, s, _ m) { s["restartPolicy"] = "Sometimes" }), husk.CodeInvalid, "spec.restartPolicy"},
+		"a volume ID that is not a UUID": {pod(func(_, s, _ m) { s["volumes"] = []any{m{"name": "a", "volumeId": "x"}} }), husk.CodeInvalid, "spec.volumes[0].volumeId"},
 		"a volume that does not exist":   {pod(func(_, s, _ m) { s["volumes"] = []any{m{"name": "a", "volumeId": uuid.New()}} }), husk.CodeNotFound, "spec.volumes[0].volumeId"},
 		"an image that was not imported": {pod(func(_, _, c m) { c["image"] = "registry.example.com/none:1" }), husk.CodeImageNotFound, "spec.containers[0].image"},
 		"a zero character in a label":    {pod(func(p, _, _ m) { p["labels"] = m{"a": "\x00"} }), husk.CodeInvalid, ""},
 		"a null for a list":              {pod(func(_, s, _ m) { s["volumes"] = nil }), husk.CodeInvalid, "spec.volumes"},
 		"a list for the body":            {"[]", husk.CodeInvalid, ""},
-		"a body that is no JSON":         {`{"name": "web",`, husk.CodeInvalid, ""},
-		"a body with more behind it":     {`{"name": "web"} {"name": "web"}`, husk.CodeInvalid, ""},
+		"a body that is not JSON":        {`{"name": "web",`, husk.CodeInvalid, ""},
+		"a body with a second value":     {`{"name": "web"} {"name": "web"}`, husk.CodeInvalid, ""},
 		"an empty body":                  {"", husk.CodeInvalid, ""},
 		"a body nested too deep":         {strings.Repeat("[", 20_000), husk.CodeInvalid, ""},
 	} {
@@ -75,7 +75,7 @@ func TestAnInvalidRequestNamesTheField(t *testing.T) {
 		})
 	}
 	if a := s.call("GET", "/v1/pods", c.token, nil); !strings.HasPrefix(a.body, `{"items":[]`) {
-		t.Errorf("bad orders left %s", a.body)
+		t.Errorf("invalid requests left %s", a.body)
 	}
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("web"), "Content-Type", "text/yaml"), 422, husk.CodeInvalid, "")
 }
@@ -131,9 +131,9 @@ func TestAllMissingObjectsLookTheSame(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	mine, theirs := s.tenant(), s.tenant()
-	pod := s.order(theirs)
+	pod := s.createPod(theirs)
 	volume := as[husk.Volume](t, s.call("POST", "/v1/volumes", theirs.token, map[string]any{"name": "data", "sizeGiB": 1}), 201)
-	blank := func(a answer) string {
+	blank := func(a response) string {
 		if a.status != http.StatusNotFound || a.problem.RequestID == nil {
 			t.Errorf("the response is %d %s", a.status, a.body)
 			return ""
@@ -174,13 +174,13 @@ func TestAllMissingObjectsLookTheSame(t *testing.T) {
 			}
 		}
 	}
-	// The foreign pod's volume in an order, too.
-	order := func(id string) answer {
+	// The same applies to the other tenant's volume in a request for a pod.
+	createPod := func(id string) response {
 		body := mine.body("web")
 		body["spec"].(map[string]any)["volumes"] = []any{map[string]any{"name": "a", "volumeId": id}}
 		return s.call("POST", "/v1/pods", mine.token, body)
 	}
-	if foreign, unknown := blank(order(volume.ID.String())), blank(order(uuid.NewString())); foreign != unknown {
+	if foreign, unknown := blank(createPod(volume.ID.String())), blank(createPod(uuid.NewString())); foreign != unknown {
 		t.Errorf("a foreign volume differs from an unknown one:\n%s\n%s", foreign, unknown)
 	}
 	if a := s.call("GET", "/v1/pods/"+pod.ID.String(), theirs.token, nil); a.status != 200 {
@@ -208,22 +208,22 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
-func TestAPanicIsAProblemAndNotTheEnd(t *testing.T) {
+func TestAPanicBecomesAProblem(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	var log strings.Builder
 	observer := newObserver(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
-	web := httptest.NewServer(observer.observe(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret of the house") })))
+	web := httptest.NewServer(observer.observe(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a secret in the panic") })))
 	defer web.Close()
 	s.url = web.URL
 	for range 2 {
 		a := s.call("GET", "/v1/pods", "", nil)
 		wantProblem(t, a, http.StatusInternalServerError, husk.CodeInternal, "")
 		if strings.Contains(a.body, "secret") {
-			t.Errorf("the panic is shown: %s", a.body)
+			t.Errorf("the response shows the panic: %s", a.body)
 		}
-		if !strings.Contains(log.String(), *a.problem.RequestID) || !strings.Contains(log.String(), "secret of the house") {
-			t.Errorf("the log does not tell of it: %s", &log)
+		if !strings.Contains(log.String(), *a.problem.RequestID) || !strings.Contains(log.String(), "a secret in the panic") {
+			t.Errorf("the log does not contain the panic: %s", &log)
 		}
 	}
 }
@@ -236,9 +236,9 @@ func TestInternalErrorsAppearOnlyInTheLog(t *testing.T) {
 		err    error
 		status int
 	}{
-		"an internal error":        {errors.New("rados: secret"), 500},
-		"one with a shown half":    {unavailable(errors.New("dial secret")), 503},
-		"a registry's hidden half": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not respond"), errors.New("secret")), 502},
+		"an internal error":                        {errors.New("rados: secret"), 500},
+		"an error with a public part":              {unavailable(errors.New("dial secret")), 503},
+		"an error with a public and a hidden part": {errors.Join(husk.Errorf(husk.CodeRegistryUnreachable, "reference", "the registry does not respond"), errors.New("secret")), 502},
 	} {
 		w := httptest.NewRecorder()
 		p.write(w, httptest.NewRequest(http.MethodGet, "/nowhere", nil), c.err)
@@ -246,7 +246,7 @@ func TestInternalErrorsAppearOnlyInTheLog(t *testing.T) {
 			t.Errorf("%s gets the response %d %s", name, w.Code, w.Body)
 		}
 		if !strings.Contains(log.String(), "secret") {
-			t.Errorf("the log does not tell of %s", name)
+			t.Errorf("the log does not contain %s", name)
 		}
 		log.Reset()
 		if c.status == 503 && w.Header().Get("Retry-After") == "" {
@@ -263,7 +263,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 		}
 	}
 	if len(statusOf) != 31 {
-		t.Errorf("%d codes have a status; is a new one missing here or there?", len(statusOf))
+		t.Errorf("%d codes have a status; add a new code to statusOf and to this test", len(statusOf))
 	}
 }
 

@@ -31,13 +31,14 @@ import (
 	"husk/store"
 )
 
-// serveEnv makes the test binary a server on the database that it names: one that can be killed.
+// serveEnv is a database URL. If it is set, the test binary runs a server on this database, which a
+// test can kill.
 const serveEnv = "HUSK_TEST_SERVE"
 
 // serveForTests runs until it is killed, or until its parent process has ended.
 func serveForTests(databaseURL string) error {
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it only ends with the parent
+		_, _ = io.Copy(io.Discard, os.Stdin) //nolint:errcheck // ends when the parent process ends
 		os.Exit(0)
 	}()
 	ctx := context.Background()
@@ -63,10 +64,10 @@ func serveForTests(databaseURL string) error {
 		return err
 	}
 	fmt.Println("http://" + l.Addr().String())
-	return http.Serve(l, s.Handler()) //nolint:gosec // a test's server
+	return http.Serve(l, s.Handler()) //nolint:gosec // a server for tests
 }
 
-// replica is a server in a process of its own.
+// replica is a server in a separate process.
 type replica struct {
 	t   testing.TB
 	cmd *exec.Cmd
@@ -76,7 +77,7 @@ type replica struct {
 
 func (s fixture) replica() *replica {
 	s.t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // ourselves; kill ends it
+	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // this binary; kill ends it
 	cmd.Env = append(os.Environ(), serveEnv+"="+s.database(store.RoleOwner))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -93,22 +94,22 @@ func (s fixture) replica() *replica {
 	}
 	url, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		s.t.Fatalf("the replica says %q: %v", url, err)
+		s.t.Fatalf("the replica printed %q: %v", url, err)
 	}
 	r := &replica{s.t, cmd, in, strings.TrimSpace(url)}
 	s.t.Cleanup(r.kill)
 	return r
 }
 
-// kill is kill -9; a second time it does nothing.
+// kill sends SIGKILL. A second call has no effect.
 func (r *replica) kill() {
 	_ = r.in.Close()
 	_ = r.cmd.Process.Kill()
 	_ = r.cmd.Wait()
 }
 
-// settled sends a request to one of the servers after the other until one gives a final response.
-func settled(ctx context.Context, urls func() []string, send func(ctx context.Context, url string) (int, []byte, error)) (int, []byte, error) {
+// sendUntilFinal sends a request to randomly chosen servers until one returns a final response.
+func sendUntilFinal(ctx context.Context, urls func() []string, send func(ctx context.Context, url string) (int, []byte, error)) (int, []byte, error) {
 	for {
 		all := urls()
 		status, body, err := send(ctx, all[rand.IntN(len(all))]) //nolint:gosec // which one does not matter
@@ -139,12 +140,12 @@ func post(token, path, key string, body any) func(ctx context.Context, url strin
 			return 0, nil, err
 		}
 		defer resp.Body.Close()
-		answer, err := io.ReadAll(resp.Body)
-		return resp.StatusCode, answer, err
+		response, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, response, err
 	}
 }
 
-func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
+func TestTwoHundredRequestsFillAQuotaOfTenExactly(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	second := s.another()
@@ -155,7 +156,7 @@ func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
 	for i := range 200 {
 		all.Go(func() {
 			url := []string{s.url, second.url}[i%2]
-			status, body, err := post(c.token, "/v1/pods", fmt.Sprintf("order-%d", i), c.body(fmt.Sprintf("pod-%d", i)))(t.Context(), url)
+			status, body, err := post(c.token, "/v1/pods", fmt.Sprintf("request-%d", i), c.body(fmt.Sprintf("pod-%d", i)))(t.Context(), url)
 			switch {
 			case err != nil:
 				t.Error(err)
@@ -170,13 +171,13 @@ func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
 	}
 	all.Wait()
 	if accepted.Load() != 10 || refused.Load() != 190 {
-		t.Errorf("%d orders were accepted and %d refused", accepted.Load(), refused.Load())
+		t.Errorf("%d requests were accepted and %d refused", accepted.Load(), refused.Load())
 	}
 	quota := as[openapi.QuotaUse](t, s.call("GET", "/v1/quota", c.token, nil), 200)
 	if quota.Used.Pods != 10 || quota.Used.Addresses != 10 || quota.Used.CPUMillis != 5000 || quota.Limits.Pods != 10 || quota.Used.Images != 1 {
 		t.Errorf("the quota is %+v", quota)
 	}
-	// A limit below what is in use stops orders and nothing else.
+	// A quota below the current use stops new requests, but does not affect existing pods.
 	as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"pods": 3}}), 200)
 	pods := as[openapi.PodList](t, s.call("GET", "/v1/pods", c.token, nil), 200).Items
 	if len(pods) != 10 {
@@ -185,13 +186,14 @@ func TestTwoHundredRequestsForTheCapacityOfTen(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("more")), 403, husk.CodeQuotaExceeded, "")
 }
 
-// Two servers on one Postgres, one of them killed again and again: each pod that was created exists once, the quota and the rate limit hold
-// for both together, a watch that is taken up elsewhere ends with the truth, and every change is written down exactly once.
-func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
+// Two servers use one Postgres, and one of them is killed repeatedly. Each created volume exists
+// once. The quota and the rate limit apply to both servers together. A watch that is opened again
+// after a kill has the correct list in the end. The audit log has every change exactly once.
+func TestNothingIsLostWhileOneOfTwoServersIsKilled(t *testing.T) {
 	s := open(t)
 	c, slow := s.tenant(), s.tenant()
-	const room, orders, perSecond = 60, 150, 20
-	for tenant, quota := range map[uuid.UUID]map[string]any{c.id: {"volumes": room}, slow.id: {"requestsPerSecond": perSecond}} {
+	const quotaVolumes, requests, perSecond = 60, 150, 20
+	for tenant, quota := range map[uuid.UUID]map[string]any{c.id: {"volumes": quotaVolumes}, slow.id: {"requestsPerSecond": perSecond}} {
 		as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+tenant.String(), s.operator(), map[string]any{"quota": quota}), 200)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -242,7 +244,7 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 				r.Header.Set("Authorization", "Bearer "+slow.token)
 				resp, err := http.DefaultClient.Do(r)
 				if err != nil {
-					continue // it was killed
+					continue // the server was killed
 				}
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
@@ -267,7 +269,7 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 		workers.Go(func() {
 			for i := range jobs {
 				send := post(c.token, "/v1/volumes", fmt.Sprintf("volume-%d", i), map[string]any{"name": fmt.Sprintf("v%d", i), "sizeGiB": 1})
-				status, first, err := settled(ctx, urls, send)
+				status, first, err := sendUntilFinal(ctx, urls, send)
 				if err != nil {
 					t.Error(err)
 					continue
@@ -276,9 +278,9 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 					continue
 				}
 				accepted.Add(1)
-				_, again, err := settled(ctx, urls, send) // whichever server: the same response
+				_, again, err := sendUntilFinal(ctx, urls, send) // any server must return the same response
 				if err != nil || !bytes.Equal(first, again) {
-					t.Errorf("a request gets the response %s and repeated %s: %v", first, again, err)
+					t.Errorf("a request gets the response %s, and its repetition %s: %v", first, again, err)
 				}
 				var v openapi.Volume
 				if err := json.Unmarshal(first, &v); err != nil {
@@ -288,13 +290,13 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 			}
 		})
 	}
-	for i := range orders {
+	for i := range requests {
 		jobs <- i
-		time.Sleep(25 * time.Millisecond) // so that several kills fall into it
+		time.Sleep(25 * time.Millisecond) // so that several kills happen in the meantime
 	}
 	close(jobs)
 	workers.Wait()
-	for kills.Load() < 3 && ctx.Err() == nil { // on a slow machine a server takes longer to start than the orders take
+	for kills.Load() < 3 && ctx.Err() == nil { // on a slow machine, all requests may be done before a server has started
 		time.Sleep(25 * time.Millisecond)
 	}
 	close(stop)
@@ -304,12 +306,12 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 	killer.Wait()
 
 	list := as[openapi.VolumeList](t, s.call("GET", "/v1/volumes?limit=1000", c.token, nil), 200).Items
-	if len(list) != room || accepted.Load() != room {
-		t.Errorf("%d volumes exist and %d requests were accepted; the quota allows %d", len(list), accepted.Load(), room)
+	if len(list) != quotaVolumes || accepted.Load() != quotaVolumes {
+		t.Errorf("%d volumes exist and %d requests were accepted; the quota allows %d", len(list), accepted.Load(), quotaVolumes)
 	}
 	for _, v := range list {
 		if _, known := ids.Load(v.ID); !known {
-			t.Errorf("the volume %s is nobody's order", v.Name)
+			t.Errorf("the volume %s was not requested", v.Name)
 		}
 	}
 	written := 0
@@ -318,29 +320,30 @@ func TestWhileOneOfTwoServersIsKilled(t *testing.T) {
 			written++
 		}
 	}
-	if written != room {
-		t.Errorf("%d orders are written down", written)
+	if written != quotaVolumes {
+		t.Errorf("the audit log has %d creations", written)
 	}
-	// What both servers let through together: what the bucket fills with, its burst, and what a killed server had taken and lost is less.
-	// A server that reads its clock between two tokens may be one taking ahead.
+	// Both servers together may pass as many requests as the bucket gets tokens, plus its burst.
+	// Tokens that a killed server had taken are lost. A server may also be ahead by one batch of
+	// tokens.
 	most := float64(perSecond)*took.Seconds() + 2*perSecond + 2*perSecond/10
 	if got := float64(passed.Load()); got > most || got < float64(perSecond)*took.Seconds()/2 || limited.Load() == 0 {
-		t.Errorf("in %s %d requests passed and %d were refused; at most %.0f may", took, passed.Load(), limited.Load(), most)
+		t.Errorf("in %s %d requests passed and %d were refused; want at most %.0f passed", took, passed.Load(), limited.Load(), most)
 	}
 	watcher.wantAll(t, list)
 	if kills.Load() < 3 {
 		t.Errorf("only %d servers were killed", kills.Load())
 	}
-	t.Logf("%d kills in %s; %d of %d orders accepted; %d requests passed a limit of %d a second, %d refused; the watch was taken up %d times",
-		kills.Load(), took.Round(time.Millisecond), accepted.Load(), orders, passed.Load(), perSecond, limited.Load(), watcher.taken.Load())
+	t.Logf("%d kills in %s; %d of %d requests accepted; %d requests passed a limit of %d a second, %d refused; the watch was opened %d times",
+		kills.Load(), took.Round(time.Millisecond), accepted.Load(), requests, passed.Load(), perSecond, limited.Load(), watcher.opened.Load())
 }
 
-// follower keeps a list of volumes by watching, at whichever server answers.
+// follower keeps a list of volumes by watching them on the server that is killed.
 type follower struct {
-	mu    sync.Mutex
-	seen  map[uuid.UUID]openapi.Volume
-	taken atomic.Int64
-	done  sync.WaitGroup
+	mu     sync.Mutex
+	seen   map[uuid.UUID]openapi.Volume
+	opened atomic.Int64
+	done   sync.WaitGroup
 }
 
 func (s fixture) watcher(ctx context.Context, token string, urls func() []string) *follower {
@@ -348,7 +351,7 @@ func (s fixture) watcher(ctx context.Context, token string, urls func() []string
 	ctx, cancel := context.WithCancel(ctx)
 	f.done.Go(func() {
 		for ctx.Err() == nil {
-			f.once(ctx, urls()[1], token) // the one that is going to be killed
+			f.once(ctx, urls()[1], token) // the server that is killed
 		}
 	})
 	s.t.Cleanup(func() { cancel(); f.done.Wait() })
@@ -366,9 +369,9 @@ func (f *follower) once(ctx context.Context, url, token string) {
 		return
 	}
 	defer resp.Body.Close()
-	f.taken.Add(1)
+	f.opened.Add(1)
 	f.mu.Lock()
-	f.seen = map[uuid.UUID]openapi.Volume{} // it starts with the whole list
+	f.seen = map[uuid.UUID]openapi.Volume{} // a watch starts with the whole list
 	f.mu.Unlock()
 	lines := bufio.NewScanner(resp.Body)
 	kind := ""
@@ -394,7 +397,7 @@ func (f *follower) once(ctx context.Context, url, token string) {
 	}
 }
 
-// wantAll waits until the watch has shown what the list shows.
+// wantAll waits until the watch has the same volumes as the list.
 func (f *follower) wantAll(t *testing.T, list []openapi.Volume) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

@@ -16,7 +16,8 @@ import (
 	"husk/store"
 )
 
-// schedules makes a replica take part in the election and run the scheduling loop while it leads.
+// If schedulesEnv is set, a replica takes part in the leader election and runs the scheduling loop
+// while it leads.
 const schedulesEnv = "HUSK_TEST_SCHEDULES"
 
 func scheduleForTests(ctx context.Context, s *Server, db store.Control) {
@@ -27,11 +28,11 @@ func scheduleForTests(ctx context.Context, s *Server, db store.Control) {
 	}
 }
 
-// fleet makes nodes and pending pods by hand: the way through the API would take minutes.
+// fleet creates nodes and pending pods with SQL, because the API would take minutes.
 func (s fixture) fleet(nodes, pods int) *pgx.Conn {
 	s.t.Helper()
 	c := s.tenant()
-	first := s.order(c)
+	first := s.createPod(c)
 	db, err := pgx.Connect(s.t.Context(), s.database(store.RoleControl))
 	if err != nil {
 		s.t.Fatal(err)
@@ -40,7 +41,7 @@ func (s fixture) fleet(nodes, pods int) *pgx.Conn {
 	for sql, arg := range map[string]int{
 		`INSERT INTO nodes (id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, heartbeat_at)
 			SELECT gen_random_uuid(), 'metal-' || n, 'Ready', 64000, 131072, 128, now() FROM generate_series(1, $1) n`: nodes,
-		// Sizes as tenants have them: some small, few large.
+		// Typical sizes of tenants' pods: many small ones, few large ones.
 		`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
 			SELECT tenant_id, gen_random_uuid(), 'queued-' || n, '{}', spec, (ARRAY[500, 500, 1000, 2000, 4000])[1 + n % 5], (ARRAY[512, 1024, 2048, 4096, 16384])[1 + n % 5],
 				network_id, '10.128.0.0'::inet + n, mac FROM pods, generate_series(2, $1) n WHERE name = '` + first.Name + `'`: pods,
@@ -64,16 +65,17 @@ func (s fixture) count(db *pgx.Conn, sql string) int {
 	return n
 }
 
-// wantSound checks by SQL that what nodes are charged is what is placed on them, once, and within what they have.
-func (s fixture) wantSound(db *pgx.Conn, pods int) {
+// wantConsistent checks with SQL that the allocation of each node matches its pods and is within
+// its capacity, and that no pod is placed twice.
+func (s fixture) wantConsistent(db *pgx.Conn, pods int) {
 	s.t.Helper()
 	for what, sql := range map[string]string{
-		"nodes are charged for other than what they hold": `SELECT count(*) FROM nodes n LEFT JOIN (SELECT node_id, sum(cpu_millis) AS cpu, sum(memory_mib + vmm_overhead_mib) AS memory FROM pods GROUP BY node_id) p
+		"nodes have an allocation that does not match their pods": `SELECT count(*) FROM nodes n LEFT JOIN (SELECT node_id, sum(cpu_millis) AS cpu, sum(memory_mib + vmm_overhead_mib) AS memory FROM pods GROUP BY node_id) p
 			ON p.node_id = n.id WHERE (n.allocated_cpu_millis, n.allocated_memory_mib) IS DISTINCT FROM (COALESCE(p.cpu, 0), COALESCE(p.memory, 0))`,
 		"nodes are over their capacity":  "SELECT count(*) FROM nodes WHERE allocated_cpu_millis > cpu_millis OR allocated_memory_mib > memory_mib",
 		"pods were placed twice":         "SELECT count(*) FROM (SELECT object_id FROM events WHERE reason = 'Placed' GROUP BY object_id HAVING count(*) > 1) e",
 		"placed pods have no event":      "SELECT count(*) FROM pods WHERE phase = 'Starting' AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = pods.id AND e.reason = 'Placed')",
-		"placed pods have lost the room": "SELECT count(*) FROM pods WHERE phase = 'Starting' AND NOT holds_room",
+		"placed pods have no allocation": "SELECT count(*) FROM pods WHERE phase = 'Starting' AND NOT holds_room",
 	} {
 		if n := s.count(db, sql); n != 0 {
 			s.t.Errorf("%d %s", n, what)
@@ -84,8 +86,8 @@ func (s fixture) wantSound(db *pgx.Conn, pods int) {
 	}
 }
 
-// Two servers place thousands of pods, and the one that leads is killed in the middle: none is placed twice, none is lost, and no node
-// holds more than it has.
+// Two servers place thousands of pods, and the leader is killed in the meantime. No pod is placed
+// twice, no pod is lost, and no node is overcommitted.
 func TestALeaderThatIsKilledPlacesNothingTwice(t *testing.T) {
 	t.Setenv(schedulesEnv, "yes")
 	s := open(t)
@@ -97,7 +99,7 @@ func TestALeaderThatIsKilledPlacesNothingTwice(t *testing.T) {
 		deadline := time.Now().Add(2 * patience)
 		for !done() {
 			if time.Now().After(deadline) {
-				t.Fatalf("not in time: %s", what)
+				t.Fatalf("timeout while waiting until %s", what)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -115,22 +117,22 @@ func TestALeaderThatIsKilledPlacesNothingTwice(t *testing.T) {
 		t.Fatal("all pods were placed before the leader could be killed")
 	}
 	wait("all pods are placed", func() bool { return pending() == 0 })
-	s.wantSound(db, pods)
+	s.wantConsistent(db, pods)
 	if epoch := s.count(db, "SELECT epoch::integer FROM leadership"); epoch < 2 {
-		t.Errorf("the epoch is %d; nobody took over", epoch)
+		t.Errorf("the epoch is %d; no other server became leader", epoch)
 	}
 	t.Logf("the leader was killed with %d of %d pods pending", left, pods)
 }
 
 // A pod that does not fit is deferred and does not keep younger ones from being placed; when capacity becomes free, the loop retries it at once.
-func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
+func TestAPodThatDoesNotFitDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	db := s.fleet(1, 3)
 	placer := s.loops.Passes()["schedule"]
 	pass := func() {
 		t.Helper()
-		if err := placer(t.Context(), 0); err != nil && err != control.ErrMore { //nolint:errorlint // it is returned as it is
+		if err := placer(t.Context(), 0); err != nil && err != control.ErrMore { //nolint:errorlint // the pass does not wrap it
 			t.Fatal(err)
 		}
 	}
@@ -141,7 +143,7 @@ func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 		pass()
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Starting'"); n != 2 {
-		t.Errorf("beside a pod that fits nowhere %d are placed", n)
+		t.Errorf("%d pods are placed next to a pod that does not fit", n)
 	}
 	if n := s.count(db, "SELECT tries FROM pods WHERE name = 'queued-2' AND next_try_at > now() AND reason = 'InsufficientMemory'"); n < 1 {
 		t.Errorf("the pod was tried %d times", n)
@@ -151,7 +153,7 @@ func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 	}
 	pass()
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Pending'"); n != 1 {
-		t.Error("a pod that was put off was tried without a reason")
+		t.Error("the scheduler retried a deferred pod too early")
 	}
 	if _, err := db.Exec(t.Context(), "UPDATE nodes SET memory_mib = 400000, version = version + 1"); err != nil {
 		t.Fatal(err)
@@ -159,12 +161,13 @@ func TestAPodThatFitsNowhereHoldsUpNobody(t *testing.T) {
 	pass()
 	pass()
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Starting'"); n != 3 {
-		t.Error("room has appeared, and the pod waits on")
+		t.Error("capacity became free, but the pod still waits")
 	}
-	s.wantSound(db, 3)
+	s.wantConsistent(db, 3)
 }
 
-// BenchmarkPlacing places 50,000 pending pods on 10,000 nodes by the real loop, to the commit of the last one.
+// BenchmarkPlacing places 50,000 pending pods on 10,000 nodes with the real loop, until the last
+// placement is committed.
 func BenchmarkPlacing(b *testing.B) {
 	const nodes, pods = 10_000, 50_000
 	for b.Loop() {
@@ -183,21 +186,22 @@ func BenchmarkPlacing(b *testing.B) {
 		took := time.Since(began)
 		cancel()
 		<-done
-		s.wantSound(db, pods)
+		s.wantConsistent(db, pods)
 		fmt.Printf("%d pending pods on %d nodes: committed in %s, %.0f pods/s (goal: at least 10000)\n", pods, nodes, took.Round(time.Millisecond), pods/took.Seconds())
 		b.ReportMetric(pods/took.Seconds(), "pods/s")
 	}
 	b.ReportMetric(0, "ns/op")
 }
 
-// Pods whose keys cannot be made, more than a pass takes, do not hold up the key of one that was placed after them.
-func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
+// If the keys of more pods than a pass handles cannot be created, a pod that was placed later still
+// gets its key.
+func TestAKeyThatCannotBeCreatedDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	s := withCeph(t)
 	db := s.fleet(10, control.KeyBatch+2)
 	for _, sql := range []string{
 		`INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, u.container, u.image_id FROM pods p, image_uses u
-			WHERE p.name LIKE 'queued-%' AND p.name <> 'queued-2'`, // of an image that has no clone in Ceph
+			WHERE p.name LIKE 'queued-%' AND p.name <> 'queued-2'`, // their image has no clone in Ceph
 		"UPDATE pods SET created_at = now() + interval '1 hour' WHERE name = 'queued-2'",
 	} {
 		if _, err := db.Exec(t.Context(), sql); err != nil {
@@ -211,13 +215,13 @@ func TestAKeyThatCannotBeMadeHoldsUpNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_ = keys(t.Context(), 0) //nolint:errcheck // that the others fail is what this is about
+		_ = keys(t.Context(), 0) //nolint:errcheck // the other keys must fail
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE name = 'queued-2' AND ceph_key IS NOT NULL"); n != 1 {
 		t.Error("the last pod has no key")
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE ceph_key IS NOT NULL"); n != 1 {
-		t.Errorf("%d pods have keys; those of the others could not be made", n)
+		t.Errorf("%d pods have keys, want 1; the others' keys cannot be created", n)
 	}
 }
 
@@ -242,9 +246,9 @@ func TestPodsThatWaitForAnImageDoNotDelayOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods WHERE phase = 'Starting' AND name = 'queued-2'"); n != 1 {
-		t.Error("the pod that could be placed waits behind those that cannot")
+		t.Error("the pod that can be placed waits for pods that cannot")
 	}
 	if err := p(t.Context(), 0); err != nil {
-		t.Errorf("with nothing to be placed the loop spins: %v", err)
+		t.Errorf("no pod can be placed, but the loop runs again immediately: %v", err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"husk/server/control"
 )
 
-// metal returns a node that has joined, with these settings and this capacity.
-func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
+// addNode adds a node with this capacity and these settings. It has joined and is ready.
+func (s fixture) addNode(cpu, memory int, settings map[string]any) openapi.Node {
 	s.t.Helper()
 	id, agent := s.join(named("node"), map[string]any{})
 	as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", map[string]any{
@@ -25,8 +25,8 @@ func (s fixture) metal(cpu, memory int, settings map[string]any) openapi.Node {
 	return as[openapi.Node](s.t, s.call("PATCH", "/v1/admin/nodes/"+id.String(), s.operator(), settings), 200)
 }
 
-// wants returns a request for a pod with labels and scheduling constraints.
-func (s fixture) wants(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
+// createPodWith creates a pod with labels and scheduling rules.
+func (s fixture) createPodWith(c tenancy, cpu, memory int, labels map[string]any, scheduling map[string]any) openapi.Pod {
 	s.t.Helper()
 	body := c.body(named("pod"))
 	body["labels"] = labels
@@ -54,8 +54,8 @@ func (s fixture) pod(c tenancy, id uuid.UUID) openapi.Pod {
 	return as[openapi.Pod](s.t, s.call("GET", "/v1/pods/"+id.String(), c.token, nil), 200)
 }
 
-// Every reason why a pod is nowhere, as its tenant and an operator are told it.
-func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
+// The responses to a tenant and to an operator for each reason why a pod is not placed.
+func TestAPodThatIsNotPlacedShowsTheReason(t *testing.T) {
 	t.Parallel()
 	type node struct {
 		cpu, memory int
@@ -68,7 +68,7 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 		nodes      []node
 		labels     map[string]any
 		scheduling map[string]any
-		twice      bool // another of the same comes first
+		twice      bool // the test first creates another pod with the same rules
 		check      func(r openapi.PlacementRefusal) bool
 	}{
 		{
@@ -115,7 +115,7 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 			s := open(t)
 			c, stranger := s.tenant(), s.tenant()
 			for _, n := range x.nodes {
-				s.metal(n.cpu, n.memory, n.settings)
+				s.addNode(n.cpu, n.memory, n.settings)
 			}
 			if x.labels == nil {
 				x.labels = map[string]any{}
@@ -124,81 +124,82 @@ func TestAPodThatIsNowhereSaysWhy(t *testing.T) {
 				x.scheduling = map[string]any{}
 			}
 			if x.twice {
-				s.wants(c, 1000, 1000, x.labels, x.scheduling)
+				s.createPodWith(c, 1000, 1000, x.labels, x.scheduling)
 			}
-			pod := s.wants(c, 1000, 1000, x.labels, x.scheduling)
+			pod := s.createPodWith(c, 1000, 1000, x.labels, x.scheduling)
 			path := "/v1/pods/" + pod.ID.String() + "/placement"
 			if p := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200); p.Outcome != "Undecided" {
-				t.Errorf("before it was looked at the response is %+v", p)
+				t.Errorf("before the first scheduling pass the response is %+v", p)
 			}
 			s.pass(s.loops.Passes()["schedule"])
 			if st := s.pod(c, pod.ID).Status; *st.Reason != string(x.reason) || *st.Message != x.message {
-				t.Errorf("the pod says %s: %s", *st.Reason, *st.Message)
+				t.Errorf("the pod has the reason %s: %s", *st.Reason, *st.Message)
 			}
 			own := as[openapi.Placement](t, s.call("GET", path, c.token, nil), 200)
 			if own.Outcome != "Refused" || string(*own.Reason) != string(x.reason) || *own.Message != x.message || own.Attempts != 1 || own.NextTryAt == nil {
-				t.Errorf("its tenant is told %+v", own)
+				t.Errorf("its tenant gets %+v", own)
 			}
 			if r := own.Refusal; r.LackCPU != nil || r.LackMemory != nil || r.NearestLacks != nil || r.NearestNode != nil {
-				t.Errorf("its tenant is told how full nodes are: %+v", r)
+				t.Errorf("the response to the tenant shows the usage of nodes: %+v", r)
 			}
 			all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path[len("/v1"):], s.operator(), nil), 200)
 			if !x.check(*all.Refusal) || all.Refusal.Nodes != len(x.nodes) {
-				t.Errorf("an operator is told %+v", all.Refusal)
+				t.Errorf("an operator gets %+v", all.Refusal)
 			}
 			wantProblem(t, s.call("GET", path, stranger.token, nil), 404, husk.CodeNotFound, "")
 		})
 	}
 }
 
-func TestAPodThatIsPlacedSaysHow(t *testing.T) {
+func TestThePlacementOfAPodIsExplained(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	node := s.metal(8000, 8192, map[string]any{})
-	pod := s.wants(c, 1000, 1000, map[string]any{}, map[string]any{})
+	node := s.addNode(8000, 8192, map[string]any{})
+	pod := s.createPodWith(c, 1000, 1000, map[string]any{}, map[string]any{})
 	s.pass(s.loops.Passes()["schedule"])
 	path := "/pods/" + pod.ID.String() + "/placement"
 	own := as[openapi.Placement](t, s.call("GET", "/v1"+path, c.token, nil), 200)
 	if own.Outcome != "Placed" || *own.NodeName != node.Name || own.Score != nil || own.DecidedAt == nil {
-		t.Errorf("its tenant is told %+v", own)
+		t.Errorf("its tenant gets %+v", own)
 	}
 	all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path, s.operator(), nil), 200)
 	if all.Score == nil || !all.Score.OpenedNode || all.Score.LeftFree <= 0 {
-		t.Errorf("an operator is told %+v", all.Score)
+		t.Errorf("an operator gets %+v", all.Score)
 	}
 }
 
-// A tenant sees which pods would have to be deleted only if they are its own.
+// A refusal lists the pods that block the placement to a tenant only if they are its own.
 func TestRefusalsDoNotRevealOtherTenants(t *testing.T) {
 	t.Parallel()
 	for _, foreign := range []bool{false, true} {
 		s := open(t)
 		c, other := s.tenant(), s.tenant()
-		s.metal(2000, 8192, map[string]any{})
+		s.addNode(2000, 8192, map[string]any{})
 		before := c
 		if foreign {
 			before = other
 		}
-		first := s.wants(before, 1500, 1000, map[string]any{}, map[string]any{})
+		first := s.createPodWith(before, 1500, 1000, map[string]any{}, map[string]any{})
 		p := s.loops.Passes()["schedule"]
 		s.pass(p)
-		pod := s.wants(c, 1500, 1000, map[string]any{}, map[string]any{})
+		pod := s.createPodWith(c, 1500, 1000, map[string]any{}, map[string]any{})
 		s.pass(p)
 		path := "/pods/" + pod.ID.String() + "/placement"
 		own := as[openapi.Placement](t, s.call("GET", "/v1"+path, c.token, nil), 200)
-		if told := own.Refusal.WouldMakeRoom != nil; told == foreign {
-			t.Errorf("foreign is %v, and the tenant is told %+v", foreign, own.Refusal)
+		if listed := own.Refusal.WouldMakeRoom != nil; listed == foreign {
+			t.Errorf("foreign is %v, and the tenant gets %+v", foreign, own.Refusal)
 		}
 		all := as[openapi.Placement](t, s.call("GET", "/v1/admin/tenants/"+c.id.String()+path, s.operator(), nil), 200)
 		if all.Refusal.WouldMakeRoom == nil || (*all.Refusal.WouldMakeRoom)[0].ID != first.ID {
-			t.Errorf("the operator is told %+v", all.Refusal)
+			t.Errorf("the operator gets %+v", all.Refusal)
 		}
 	}
 }
 
-// A pod of higher priority preempts one of lower priority, waits for its capacity and gets it, though others of its own priority would fit before; the lower one
-// starts again elsewhere.
+// A pod with a higher priority preempts a pod with a lower one. It waits for the capacity and gets
+// it, even if a pod with a lower priority would fit earlier. The preempted pod starts again when
+// other capacity is free.
 func TestAHigherPriorityPreemptsALowerOne(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -207,43 +208,43 @@ func TestAHigherPriorityPreemptsALowerOne(t *testing.T) {
 		t.Fatal(a.body)
 	}
 	none := map[string]any{}
-	s.metal(2000, 8192, none)
+	s.addNode(2000, 8192, none)
 	p := s.loops.Passes()["schedule"]
-	low := s.wants(c, 1500, 1000, none, none)
+	low := s.createPodWith(c, 1500, 1000, none, none)
 	s.pass(p)
 	first := s.pod(c, low.ID)
-	urgent := s.wants(c, 2000, 1000, none, map[string]any{"priority": 10})
-	small := s.wants(c, 500, 100, none, none)
-	for range 3 { // nobody is stopped twice, and what is free already is kept for it
+	urgent := s.createPodWith(c, 2000, 1000, none, map[string]any{"priority": 10})
+	small := s.createPodWith(c, 500, 100, none, none)
+	for range 3 { // no pod is stopped twice, and free capacity is reserved for the urgent pod
 		s.pass(p)
 	}
 	if got := s.pod(c, low.ID).Status; got.Phase != "Stopping" || *got.Reason != "Preempted" {
-		t.Errorf("the lower one is %+v", got)
+		t.Errorf("the pod with the lower priority is %+v", got)
 	}
 	if got := s.pod(c, urgent.ID).Status; got.Phase != "Pending" || *got.Reason != string(scheduler.Preempting) {
-		t.Errorf("the higher one is %+v", got)
+		t.Errorf("the pod with the higher priority is %+v", got)
 	}
 	if got := s.pod(c, small.ID).Status; got.Phase != "Pending" {
-		t.Errorf("a lower one took what is kept: %+v", got)
+		t.Errorf("a pod with a lower priority took the reserved capacity: %+v", got)
 	}
-	rooms, err := s.store.NodeCapacities(t.Context())
+	capacities, err := s.store.NodeCapacities(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := []husk.PodReport{{PodID: low.ID, Generation: first.Generation + 1, Event: husk.EventGone}}
-	if err := s.store.Report(t.Context(), rooms[0].ID, gone); err != nil {
+	if err := s.store.Report(t.Context(), capacities[0].ID, gone); err != nil {
 		t.Fatal(err)
 	}
 	s.pass(p)
 	if got := s.pod(c, urgent.ID).Status; got.Phase != "Starting" {
-		t.Errorf("the higher one is %+v", got)
+		t.Errorf("the pod with the higher priority is %+v", got)
 	}
-	s.metal(8000, 8192, none)
+	s.addNode(8000, 8192, none)
 	s.pass(p)
 	s.pass(p)
 	for _, id := range []uuid.UUID{low.ID, small.ID} {
 		if got := s.pod(c, id).Status; got.Phase != "Starting" {
-			t.Errorf("with more room one is %+v", got)
+			t.Errorf("with more capacity a pod is %+v", got)
 		}
 	}
 	events := as[openapi.EventList](t, s.call("GET", "/v1/events?objectId="+low.ID.String(), c.token, nil), 200).Items
@@ -262,19 +263,19 @@ func TestRulesHoldOverPodsThatWerePlacedBefore(t *testing.T) {
 	c, other := s.tenant(), s.tenant()
 	none := map[string]any{}
 	for _, zone := range []string{"east", "west"} {
-		s.metal(8000, 8192, map[string]any{"labels": map[string]any{"zone": zone}})
+		s.addNode(8000, 8192, map[string]any{"labels": map[string]any{"zone": zone}})
 	}
 	app := map[string]any{"app": "db"}
 	apart := map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "zone"}}}
 	p := s.loops.Passes()["schedule"]
-	s.wants(c, 1000, 1000, app, none) // says nothing itself, and counts
-	s.wants(other, 1000, 1000, app, none)
+	s.createPodWith(c, 1000, 1000, app, none) // has no rules, but counts for the rules of other pods
+	s.createPodWith(other, 1000, 1000, app, none)
 	s.pass(p)
-	second := s.wants(c, 1000, 1000, app, apart)
+	second := s.createPodWith(c, 1000, 1000, app, apart)
 	s.pass(p)
-	s.pass(s.loops.Passes()["schedule"]) // the next leader knows it too
-	third := s.wants(c, 1000, 1000, app, none)
-	fourth := s.wants(c, 1000, 1000, none, map[string]any{"rules": []any{map[string]any{"kind": "Affinity", "label": "app", "value": "db", "topologyKey": "zone"}}})
+	s.pass(s.loops.Passes()["schedule"]) // a new leader applies the same rules
+	third := s.createPodWith(c, 1000, 1000, app, none)
+	fourth := s.createPodWith(c, 1000, 1000, none, map[string]any{"rules": []any{map[string]any{"kind": "Affinity", "label": "app", "value": "db", "topologyKey": "zone"}}})
 	s.pass(s.loops.Passes()["schedule"])
 	at := func(id uuid.UUID) string {
 		if n := s.pod(c, id).Status.NodeName; n != nil {
@@ -283,38 +284,38 @@ func TestRulesHoldOverPodsThatWerePlacedBefore(t *testing.T) {
 		return ""
 	}
 	if at(second.ID) == "" || at(third.ID) == "" || at(third.ID) == at(second.ID) || at(fourth.ID) == "" {
-		t.Errorf("kept apart on %q, its group on %q, near it %q", at(second.ID), at(third.ID), at(fourth.ID))
+		t.Errorf("the pod with anti-affinity is on %q, the one that it excludes on %q, and the one with affinity on %q", at(second.ID), at(third.ID), at(fourth.ID))
 	}
 }
 
-func TestADefragmentationIsProposedAndThenDone(t *testing.T) {
+func TestADefragmentationIsProposedAndThenPerformed(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
 	none := map[string]any{}
 	p := s.loops.Passes()["schedule"]
-	first := s.metal(4000, 8192, none)
-	one := s.wants(c, 1000, 1000, none, none)
+	first := s.addNode(4000, 8192, none)
+	one := s.createPodWith(c, 1000, 1000, none, none)
 	s.pass(p)
 	s.call("PATCH", "/v1/admin/nodes/"+first.ID.String(), s.operator(), map[string]any{"cordoned": true})
-	second := s.metal(4000, 8192, none)
-	s.wants(c, 2000, 1000, none, none)
-	s.wants(c, 500, 100, none, none)
+	second := s.addNode(4000, 8192, none)
+	s.createPodWith(c, 2000, 1000, none, none)
+	s.createPodWith(c, 500, 100, none, none)
 	s.pass(p)
 	s.call("PATCH", "/v1/admin/nodes/"+first.ID.String(), s.operator(), map[string]any{"cordoned": false})
 	plan := as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), none), 201)
 	if !plan.DryRun || plan.Moves != 1 || len(plan.Freed) != 1 || plan.Freed[0].NodeID != first.ID || plan.Freed[0].Moves[0].ToNodeName != second.Name || plan.Gain.CPUMillis != 4000 {
-		t.Fatalf("proposed is %+v", plan)
+		t.Fatalf("the proposed plan is %+v", plan)
 	}
 	if got := s.pod(c, one.ID).Status.Phase; got != "Starting" {
 		t.Errorf("a dry run made the pod %s", got)
 	}
 	if elsewhere := as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), map[string]any{"pool": "other"}), 201); elsewhere.Moves != 0 {
-		t.Errorf("of another pool is proposed %+v", elsewhere)
+		t.Errorf("the plan for another pool is %+v", elsewhere)
 	}
 	as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), map[string]any{"dryRun": false}), 201)
 	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+first.ID.String(), s.operator(), nil), 200); !n.Cordoned {
-		t.Error("the node that is being emptied still takes pods")
+		t.Error("the node that is being drained is not cordoned")
 	}
 	if got := s.pod(c, one.ID).Status; got.Phase != "Stopping" || *got.Reason != "Defragmented" {
 		t.Errorf("the pod is %+v", got)

@@ -23,32 +23,35 @@ import (
 	"husk/store"
 )
 
-// The normal load during which scrapes are measured: the requests of 200 small tenants and of their nodes.
+// The normal load while the benchmark measures scrapes: requests of 200 small tenants and of their
+// nodes.
 const (
-	loadReads   = 40               // a second; every fourth is a list
-	loadOrders  = 5                // a second, and as many deletions
-	loadSamples = 10 * time.Second // in which the samples of all pods arrive once, as from agents
-	loadOnNode  = 100              // pods whose samples arrive together
-	loadPairs   = 6                // turns with scrapes and as many without
+	loadReads   = 40               // per second; every fourth is a list
+	loadCreates = 5                // per second, and as many deletions
+	loadSamples = 10 * time.Second // the samples of all pods arrive once in this time, as from agents
+	loadOnNode  = 100              // number of pods whose samples arrive together
+	loadPairs   = 6                // number of turns with scrapes, and of turns without
 )
 
-// BenchmarkScrapeBesideLoad measures what it adds to the processor time of this process and of Postgres that 200 tenants are scraped every 15 s
-// while the same normal load continues. Every other pair of turns begins with the one that has scrapes, so that a drift affects both equally. The clients run in this process.
-func BenchmarkScrapeBesideLoad(b *testing.B) {
+// BenchmarkScrapeDuringLoad measures the additional CPU time of this process and of Postgres when
+// 200 tenants are scraped every 15 s during a normal load. Turns with and without scrapes form
+// pairs, and the order changes from pair to pair, so that a drift affects both equally. The clients
+// run in this process.
+func BenchmarkScrapeDuringLoad(b *testing.B) {
 	s, _, tenants, pods := scrapedFixture(b)
-	load, clock := s.loadOf(b, tenants, pods), s.connect(store.RoleControl)
+	load, db := s.loadOf(b, tenants, pods), s.connect(store.RoleControl)
 	load() // the first turn fills caches and is not counted
 	var without, with []coreShare
 	for pair := range loadPairs {
 		for _, scraped := range [][]bool{{false, true}, {true, false}}[pair%2] {
-			before, start := cpuUsed(b, clock), time.Now()
+			before, start := cpuUsed(b, db), time.Now()
 			stop := func() {}
 			if scraped {
 				stop = s.scrapeAll(b, tenants)
 			}
 			load()
 			stop()
-			used := cpuUsed(b, clock).minus(before).per(time.Since(start))
+			used := cpuUsed(b, db).minus(before).per(time.Since(start))
 			if scraped {
 				with = append(with, used)
 			} else {
@@ -61,7 +64,7 @@ func BenchmarkScrapeBesideLoad(b *testing.B) {
 		added[i] = with[i].total() - without[i].total()
 	}
 	mean := meanShare(with).minus(meanShare(without))
-	fmt.Printf("\n%d pairs of turns of %s: %d reads and %d orders with their deletions a second, figures of %d pods every %s\n", loadPairs, scrapeTurn, loadReads, loadOrders,
+	fmt.Printf("\n%d pairs of turns of %s: %d reads and %d creations with their deletions per second, samples of %d pods every %s\n", loadPairs, scrapeTurn, loadReads, loadCreates,
 		scrapePods+scrapeTenants*smallPods, loadSamples)
 	fmt.Printf("without scrapes: %s\nwith %d tenants scraped every %s: %s\n", meanShare(without), scrapeTenants, scrapeTurn, meanShare(with))
 	fmt.Printf("scrapes add %s (goal: under 10); by pair, lowest to highest: %.1f to %.1f %%\n", mean, 100*slices.Min(added), 100*slices.Max(added))
@@ -69,7 +72,8 @@ func BenchmarkScrapeBesideLoad(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// loadOf returns what does the same work in each turn: each piece has its time, and one that is late is done nevertheless.
+// loadOf returns a function that does the work of one turn. Each request has a scheduled time. A
+// request that is late is still sent.
 func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) func() {
 	b.Helper()
 	rows, err := s.connect(store.RoleControl).Query(b.Context(), `SELECT node_id, figures FROM pod_samples`)
@@ -105,7 +109,7 @@ func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) fun
 		}
 		ask(http.MethodGet, "/v1/pods/"+pods[of].ID.String(), tenants[of].token, nil, http.StatusOK)
 	}
-	order := func(i int) {
+	create := func(i int) {
 		c := tenants[i%len(tenants)]
 		pod := ask(http.MethodPost, "/v1/pods", c.token, c.body(named("load")), http.StatusCreated)
 		ask(http.MethodDelete, "/v1/pods/"+pod.ID.String(), c.token, nil, http.StatusAccepted)
@@ -128,13 +132,14 @@ func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) fun
 		}
 		seconds := int(scrapeTurn / time.Second)
 		evenly(loadReads*seconds, read)
-		evenly(loadOrders*seconds, order)
+		evenly(loadCreates*seconds, create)
 		evenly(len(together)*seconds/int(loadSamples/time.Second), report)
 		running.Wait()
 	}
 }
 
-// scrapeAll begins to scrape all, each once in a turn, and returns what waits until that is done. The server keeps its copy of the metrics only during that time.
+// scrapeAll starts to scrape each tenant once in a turn. The function stop waits until all scrapes
+// are done. The server updates its copy of the metrics only during that time.
 func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -154,7 +159,8 @@ func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	}
 }
 
-// coreShare is processor time of this process and of Postgres, in seconds, or in cores when it is of a second.
+// coreShare is CPU time of this process and of Postgres, in seconds, or in cores if it is divided
+// by a duration.
 type coreShare struct{ here, postgres float64 }
 
 func (c coreShare) total() float64 { return c.here + c.postgres }
@@ -204,7 +210,7 @@ func cpuUsed(b *testing.B, db *pgx.Conn) coreShare {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if p, err := processOf(pid); err == nil && p.parent == of.parent { // else it has ended
+		if p, err := processOf(pid); err == nil && p.parent == of.parent { // otherwise it has ended
 			ticks += p.own
 		}
 	}
@@ -212,10 +218,10 @@ func cpuUsed(b *testing.B, db *pgx.Conn) coreShare {
 	return coreShare{cpuTime(b).Seconds(), float64(ticks) / ticksPerSecond}
 }
 
-// process is what the kernel says of one; times are in ticks.
+// process is the kernel's record of a process. Times are in ticks.
 type process struct {
 	parent     int
-	own, ended int // itself, and its children that have ended
+	own, ended int // CPU time of the process, and of its children that have ended
 }
 
 func processOf(pid int) (p process, err error) {
@@ -223,7 +229,7 @@ func processOf(pid int) (p process, err error) {
 	if err != nil {
 		return p, err
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // no name of Postgres has one
+	_, rest, _ := strings.Cut(string(text), ") ") // names of Postgres' processes contain no parenthesis
 	fields := strings.Fields(rest)
 	if len(fields) < 15 {
 		return p, fmt.Errorf("/proc/%d/stat is %q", pid, text)

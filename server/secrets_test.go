@@ -18,44 +18,45 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// notebook is a log that can be read while it is written.
-type notebook struct {
+// logBuffer is a log that a test can read while the server writes it.
+type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
 // Write implements io.Writer.
-func (n *notebook) Write(p []byte) (int, error) {
+func (n *logBuffer) Write(p []byte) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.b.Write(p)
 }
 
-func (n *notebook) String() string { n.mu.Lock(); defer n.mu.Unlock(); return n.b.String() }
+func (n *logBuffer) String() string { n.mu.Lock(); defer n.mu.Unlock(); return n.b.String() }
 
-// What is secret is in no log, at any level, whether a request goes well or badly; nor in a problem.
+// The log contains no secret at any level, and no problem contains one, whether requests succeed or
+// fail.
 func TestNoSecretIsInALog(t *testing.T) {
 	t.Parallel()
-	var log notebook
+	var log logBuffer
 	s := open(t).logging(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	p := oidcprovider.Start(t)
 	c := s.tenant()
-	answers := []answer{}
-	call := func(method, path, token string, body any, headers ...string) answer {
+	responses := []response{}
+	call := func(method, path, token string, body any, headers ...string) response {
 		a := s.call(method, path, token, body, headers...)
-		answers = append(answers, a)
+		responses = append(responses, a)
 		return a
 	}
-	login := func(form url.Values) answer {
+	login := func(form url.Values) response {
 		a := s.send(s.request("POST", "/oauth2/token", "", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 		return a
 	}
 	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "k"}), 201)
 	issued := as[openapi.Token](t, login(url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {key.ClientSecret}}), 200)
 	const wrong, env, password, file = "wrong-secret-hunter2", "env-secret-hunter2", "registry-secret-hunter2", "file-secret-hunter2"
-	answers = append(answers, login(url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {wrong}}))
+	responses = append(responses, login(url.Values{"grant_type": {"client_credentials"}, "client_id": {key.ClientID.String()}, "client_secret": {wrong}}))
 	raw := idToken(t, p, oidcprovider.Client, oidcprovider.Owner)
-	answers = append(answers, s.exchange(raw, "tenant:"+c.id.String()))
+	responses = append(responses, s.exchange(raw, "tenant:"+c.id.String()))
 	join := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201)
 	pod := c.body("web")
 	container := map[string]any{"name": "main", "image": c.image.Reference, "env": []any{map[string]any{"name": "A", "value": env}}, "files": []any{map[string]any{"path": "/a", "content": file}}}
@@ -69,13 +70,13 @@ func TestNoSecretIsInALog(t *testing.T) {
 	call("GET", "/v1/pods?token="+url.QueryEscape(issued.AccessToken), "", nil)
 	s.call("POST", "/v1/agent/register", "", map[string]any{"token": join.Token, "name": "metal", "certificateRequest": "none"})
 
-	// And when something breaks inside.
+	// The same applies to internal errors.
 	db, err := pgx.Connect(t.Context(), s.database(store.RoleOwner))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close(t.Context())
-	if _, err := db.Exec(t.Context(), "ALTER TABLE events RENAME TO stories"); err != nil {
+	if _, err := db.Exec(t.Context(), "ALTER TABLE events RENAME TO renamed_events"); err != nil {
 		t.Fatal(err)
 	}
 	delete(container, "color")
@@ -84,7 +85,7 @@ func TestNoSecretIsInALog(t *testing.T) {
 		t.Errorf("a broken database gets the response %d %s", a.status, a.body)
 	}
 	if !strings.Contains(log.String(), "request failed") || !strings.Contains(log.String(), "operation=CreatePod") {
-		t.Fatalf("the log has nothing: %s", log.String())
+		t.Fatalf("the log does not contain the errors: %s", log.String())
 	}
 	for name, secret := range map[string]string{
 		"client secret": key.ClientSecret, "wrong secret": wrong, "token": issued.AccessToken, "signature": issued.AccessToken[strings.LastIndex(issued.AccessToken, ".")+1:],
@@ -93,7 +94,7 @@ func TestNoSecretIsInALog(t *testing.T) {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the %s is in the log", name)
 		}
-		for _, a := range answers {
+		for _, a := range responses {
 			if a.status >= 400 && strings.Contains(a.body, secret) {
 				t.Errorf("the %s is in a problem: %s", name, a.body)
 			}
@@ -113,7 +114,7 @@ func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 	}
 	key := as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/admin/tenants/"+c.id.String()+"/api-keys", s.operator(), map[string]any{"name": "k"}, "Idempotency-Key", "k"), 201)
 	join := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}, "Idempotency-Key", "j"), 201)
-	pod := s.order(c)
+	pod := s.createPod(c)
 	node, _ := s.node()
 	s.place(node, c, pod.ID)
 	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
@@ -133,7 +134,7 @@ func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 	for _, table := range names {
 		for name, text := range map[string]string{"registry password": password, "client secret": key.ClientSecret, "join token": secret, "ceph key": "cephx-secret"} {
 			var n int
-			// As text, as the bytes of the text, and as base64 would have it.
+			// Search for the secret as text, as bytes in hexadecimal, and in base64.
 			err := db.QueryRow(t.Context(), "SELECT count(*) FROM "+table+" x WHERE x::text LIKE '%' || $1 || '%' OR x::text LIKE '%' || encode($1::bytea, 'hex') || '%' OR x::text LIKE '%' || left(encode($1::bytea, 'base64'), 20) || '%'", text).Scan(&n)
 			if err != nil || n != 0 {
 				t.Errorf("%s has the %s in %d rows: %v", table, name, n, err)

@@ -23,16 +23,17 @@ import (
 	"husk/session/ws"
 )
 
-// stage is a tenant with a pod on a node whose agent, a stand-in that speaks as the real one does, runs what a test says. How the real one
-// behaves is tested end to end.
-type stage struct {
+// sessionFixture is a tenant with a pod on a node. The node's agent is a substitute that uses the
+// real protocol and runs a test's handler. The end-to-end tests cover the real agent.
+type sessionFixture struct {
 	fixture
 	tenant tenancy
 	pod    uuid.UUID
 }
 
-// play puts a pod on a node of which act serves the sessions.
-func play(t *testing.T, s fixture, act http.HandlerFunc) stage {
+// newSessionFixture places a pod on a node. The handler act serves the sessions with the node's
+// pods.
+func newSessionFixture(t *testing.T, s fixture, act http.HandlerFunc) sessionFixture {
 	t.Helper()
 	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
 	node, agent, holder := s.register(token, named("node"))
@@ -45,18 +46,18 @@ func play(t *testing.T, s fixture, act http.HandlerFunc) stage {
 	body["endpoint"] = "https://" + srv.Listener.Addr().String()
 	as[openapi.Lease](t, agent.call("POST", "/v1/agent/heartbeat", "", body), 200)
 	c := s.tenant()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
-	return stage{s, c, pod.ID}
+	return sessionFixture{s, c, pod.ID}
 }
 
-// acting returns an agent's half of a session.
-func acting(t *testing.T, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
+// agentSession returns a handler that accepts a session as an agent does and runs act with it.
+func agentSession(t *testing.T, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := ws.Accept(w, r)
 		if err != nil {
-			t.Errorf("the server opens no WebSocket: %v", err)
+			t.Errorf("the server does not open a WebSocket: %v", err)
 			return
 		}
 		act(conn, r)
@@ -64,8 +65,8 @@ func acting(t *testing.T, act func(conn session.Conn, r *http.Request)) http.Han
 	}
 }
 
-// echoing sends input back until its end, and exits with the code 7.
-func echoing(conn session.Conn, _ *http.Request) {
+// echo sends the input back until it ends, and then exits with the code 7.
+func echo(conn session.Conn, _ *http.Request) {
 	for {
 		f, err := conn.Receive()
 		if err != nil {
@@ -81,7 +82,7 @@ func echoing(conn session.Conn, _ *http.Request) {
 	}
 }
 
-func (s stage) dial(token, verb string, header ...string) (*ws.Conn, openapi.Problem, error) {
+func (s sessionFixture) dial(token, verb string, header ...string) (*ws.Conn, openapi.Problem, error) {
 	s.t.Helper()
 	h := http.Header{}
 	if token != "" {
@@ -90,21 +91,21 @@ func (s stage) dial(token, verb string, header ...string) (*ws.Conn, openapi.Pro
 	for i := 0; i < len(header); i += 2 {
 		h.Set(header[i], header[i+1])
 	}
-	conn, said, err := ws.Dial(s.t.Context(), &http.Client{Transport: withProtocols(h)}, s.url+"/v1/pods/"+s.pod.String()+"/"+verb, h)
+	conn, answer, err := ws.Dial(s.t.Context(), &http.Client{Transport: withProtocols(h)}, s.url+"/v1/pods/"+s.pod.String()+"/"+verb, h)
 	if err == nil {
 		s.t.Cleanup(func() { _ = conn.Close() })
 		return conn, openapi.Problem{}, nil
 	}
 	var p openapi.Problem
-	if said != nil {
-		if e := json.Unmarshal(said.Body, &p); e != nil || p.Status != said.Status {
-			s.t.Errorf("%s is refused without a problem: %d %s, %v", verb, said.Status, said.Body, e)
+	if answer != nil {
+		if e := json.Unmarshal(answer.Body, &p); e != nil || p.Status != answer.Status {
+			s.t.Errorf("%s is refused without a problem: %d %s, %v", verb, answer.Status, answer.Body, e)
 		}
 	}
 	return nil, p, err
 }
 
-// withProtocols puts subprotocols into a request that the library of a program would not send.
+// withProtocols sets the subprotocols of a request. The WebSocket library would not send these.
 type withProtocols http.Header
 
 func (p withProtocols) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -115,7 +116,7 @@ func (p withProtocols) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// last receives until a session ends.
+// last receives until a session ends. It returns the output and the last frame.
 func last(t *testing.T, conn session.Conn) (out string, f session.Frame) {
 	t.Helper()
 	late := time.AfterFunc(patience, func() { _ = conn.Close() })
@@ -123,7 +124,7 @@ func last(t *testing.T, conn session.Conn) (out string, f session.Frame) {
 	for {
 		f, err := conn.Receive()
 		if err != nil {
-			t.Fatalf("the session breaks off after %q: %v", out, err)
+			t.Fatalf("the connection ends after %q: %v", out, err)
 		}
 		if f.Kind.Final() {
 			return out, f
@@ -142,17 +143,17 @@ func wantFault(t *testing.T, conn session.Conn, code husk.Code) {
 
 func TestASessionGoesThroughAnyServer(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 10)
-	first := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) {
-		asked <- r.URL.RequestURI()
+	requests := make(chan string, 10)
+	first := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, r *http.Request) {
+		requests <- r.URL.RequestURI()
 		if r.Header.Get("Authorization") != "" || strings.Contains(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
-			t.Error("the agent is shown the caller's token")
+			t.Error("the agent receives the caller's token")
 		}
-		echoing(conn, r)
+		echo(conn, r)
 	}))
 	second := first
 	second.fixture = first.another()
-	for i, s := range []stage{first, second} {
+	for i, s := range []sessionFixture{first, second} {
 		conn, _, err := s.dial(s.tenant.token, "exec?command=sh&command=-c&command=echo+%22a+b%22&tty=true&stdin=true&cols=80&rows=24")
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +166,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 			t.Errorf("server %d: %q, then %d %s", i, out, f.Kind, f.Payload)
 		}
 		want := "/v1/pods/" + s.pod.String() + "/exec?container=main&command=sh&command=-c&command=echo+%22a+b%22&stdin=true&tty=true&cols=80&rows=24"
-		if got := <-asked; got != want {
+		if got := <-requests; got != want {
 			t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 		}
 	}
@@ -186,7 +187,7 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 
 func TestAnErrorBeforeASessionIsAProblem(t *testing.T) {
 	t.Parallel()
-	s := play(t, open(t), func(w http.ResponseWriter, _ *http.Request) {
+	s := newSessionFixture(t, open(t), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		fmt.Fprint(w, `{"type":"about:blank","title":"x","status":422,"code":"command_not_found","detail":"exec: \"x\": not found in PATH"}`)
@@ -201,33 +202,34 @@ func TestAnErrorBeforeASessionIsAProblem(t *testing.T) {
 	if _, p, err := s.dial(s.tenant.token, exec, "Origin", "https://evil.example.com"); err == nil || p.Code != string(husk.CodeForbidden) {
 		t.Errorf("a page of another site gets the response %+v, %v", p, err)
 	}
-	for _, origin := range []string{s.url, issuer} { // where the API is, and as it is called from outside
+	for _, origin := range []string{s.url, issuer} { // the address of the API, and its public URL
 		conn, p, err := s.dial("", exec, "Origin", origin, "Sec-WebSocket-Protocol", session.Protocol+", "+session.BearerPrefix+s.tenant.token)
 		if err != nil {
 			t.Fatalf("a browser at %s gets the response %+v, %v", origin, p, err)
 		}
 		wantFault(t, conn, husk.CodeCommandNotFound)
 	}
-	// A token among the subprotocols opens nothing but sessions.
+	// A token in the subprotocols is accepted for sessions only.
 	got := s.call("GET", "/v1/pods", "", nil, "Sec-WebSocket-Protocol", session.BearerPrefix+s.tenant.token)
 	wantProblem(t, got, http.StatusUnauthorized, husk.CodeUnauthenticated, "")
 
-	pending := stage{s.fixture, s.tenant, s.fixture.order(s.tenant).ID}
+	pending := sessionFixture{s.fixture, s.tenant, s.fixture.createPod(s.tenant).ID}
 	if _, p, err := pending.dial(s.tenant.token, exec); err == nil || p.Code != string(husk.CodeConflict) {
-		t.Errorf("a pod that is nowhere gets the response %+v, %v", p, err)
+		t.Errorf("a pod that is not placed gets the response %+v, %v", p, err)
 	}
-	if _, p, err := s.dial(s.with(s.tenant, husk.RoleViewer), exec); err == nil || p.Code != string(husk.CodeForbidden) {
+	if _, p, err := s.dial(s.tokenOf(s.tenant, husk.RoleViewer), exec); err == nil || p.Code != string(husk.CodeForbidden) {
 		t.Errorf("a viewer gets the response %+v, %v", p, err)
 	}
 }
 
-// The stdin and tty of a container reach its node, and decide what a client can request when it attaches.
+// The node receives the settings stdin and tty of a container. They limit what a client can request
+// when it attaches.
 func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
-	s := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) {
-		asked <- r.URL.RequestURI()
-		echoing(conn, r)
+	requests := make(chan string, 1)
+	s := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, r *http.Request) {
+		requests <- r.URL.RequestURI()
+		echo(conn, r)
 	}))
 	body := s.tenant.body(named("pod"))
 	plain := body["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
@@ -242,12 +244,12 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.place(node.ID, s.tenant, pod.ID)
-	_, told, err := s.store.Desired(t.Context(), node.ID)
+	_, pods, err := s.store.Desired(t.Context(), node.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, d := range told {
+	for _, d := range pods {
 		if d.Pod.ID == pod.ID {
 			desired, err := desired{s.cfg.CephMonitors, s.cfg.VolumesPool}.pod(d)
 			if err != nil {
@@ -259,7 +261,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 		}
 	}
 	if want := "shell stdin=true once=false tty=true\nfilter stdin=true once=true tty=false\nmain stdin=false once=false tty=false\n"; strings.Join(got, "") != want {
-		t.Errorf("the node is told\n%swant\n%s", strings.Join(got, ""), want)
+		t.Errorf("the node's desired state is\n%swant\n%s", strings.Join(got, ""), want)
 	}
 
 	s.pod = pod.ID
@@ -287,7 +289,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	if out, f := last(t, conn); out != "typed" || f.Kind != session.Exit {
 		t.Errorf("%q, then %d %s", out, f.Kind, f.Payload)
 	}
-	if got, want := <-asked, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
+	if got, want := <-requests, "/v1/pods/"+pod.ID.String()+"/attach?container=shell&stdin=true&tty=true&cols=80&rows=24&backlog=true"; got != want {
 		t.Errorf("the agent gets the request\n%s, want\n%s", got, want)
 	}
 	for _, e := range as[openapi.AuditList](t, s.call("GET", "/v1/audit", s.tenant.token, nil), 200).Items {
@@ -297,7 +299,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	}
 }
 
-func TestASessionIsEndedWhenItMustBe(t *testing.T) {
+func TestTheServerEndsSessions(t *testing.T) {
 	t.Parallel()
 	silent := func(conn session.Conn, _ *http.Request) {
 		for {
@@ -306,20 +308,20 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 			}
 		}
 	}
-	t.Run("nothing is said", func(t *testing.T) {
+	t.Run("an idle session", func(t *testing.T) {
 		t.Parallel()
 		s := open(t).configured(func(c *Config) { c.SessionIdle, c.SessionCheck = 200*time.Millisecond, 20*time.Millisecond })
-		stage := play(t, s, acting(t, silent))
+		stage := newSessionFixture(t, s, agentSession(t, silent))
 		conn, _, err := stage.dial(stage.tenant.token, "attach")
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantFault(t, conn, husk.CodeSessionIdle)
 	})
-	t.Run("its caller is shut out", func(t *testing.T) {
+	t.Run("a session of a revoked key", func(t *testing.T) {
 		t.Parallel()
 		s := open(t).configured(func(c *Config) { c.SessionCheck = 20 * time.Millisecond })
-		stage := play(t, s, acting(t, silent))
+		stage := newSessionFixture(t, s, agentSession(t, silent))
 		account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", stage.tenant.token, map[string]any{"name": "ci", "role": "developer"}), 201)
 		keys := "/v1/service-accounts/" + account.ID.String() + "/api-keys"
 		key := as[openapi.APIKeyWithSecret](t, s.call("POST", keys, stage.tenant.token, map[string]any{"name": "k"}), 201)
@@ -338,19 +340,19 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 		}
 		wantFault(t, conn, husk.CodeUnauthenticated)
 	})
-	t.Run("its pod's node has gone", func(t *testing.T) {
+	t.Run("a session whose agent disconnects", func(t *testing.T) {
 		t.Parallel()
-		stage := play(t, open(t), acting(t, func(conn session.Conn, _ *http.Request) { _ = conn.Close() }))
+		stage := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, _ *http.Request) { _ = conn.Close() }))
 		conn, _, err := stage.dial(stage.tenant.token, "exec?command=sh")
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantFault(t, conn, husk.CodeUnavailable)
 	})
-	t.Run("its client sends what no client may", func(t *testing.T) {
+	t.Run("a session whose client violates the protocol", func(t *testing.T) {
 		t.Parallel()
 		gone := make(chan struct{})
-		stage := play(t, open(t), acting(t, func(conn session.Conn, r *http.Request) { echoing(conn, r); close(gone) }))
+		stage := newSessionFixture(t, open(t), agentSession(t, func(conn session.Conn, r *http.Request) { echo(conn, r); close(gone) }))
 		conn, _, err := stage.dial(stage.tenant.token, "exec?command=sh")
 		if err != nil {
 			t.Fatal(err)
@@ -361,7 +363,7 @@ func TestASessionIsEndedWhenItMustBe(t *testing.T) {
 		select {
 		case <-gone:
 		case <-time.After(patience):
-			t.Error("the agent's half goes on")
+			t.Error("the agent's session does not end")
 		}
 	})
 }

@@ -35,15 +35,15 @@ func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
 	return body
 }
 
-func (s fixture) tellSamples(agent fixture, samples ...map[string]any) {
+func (s fixture) sendSamples(agent fixture, samples ...map[string]any) {
 	s.t.Helper()
 	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{"pods": samples}); a.status != 204 {
-		s.t.Fatalf("samples are answered %d %s", a.status, a.body)
+		s.t.Fatalf("the samples get the response %d %s", a.status, a.body)
 	}
 }
 
-// scrape reads the metrics as they are in the database now.
-func (s fixture) scrape(token string) answer {
+// scrape makes the server read the metrics from the database, and then requests them.
+func (s fixture) scrape(token string) response {
 	s.t.Helper()
 	if err := s.metrics.Refresh(s.t.Context()); err != nil {
 		s.t.Fatal(err)
@@ -67,14 +67,14 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 	mine, theirs := s.tenant(), s.tenant()
 	node, agent := s.node()
 	_, other := s.node()
-	pod, foreign, waiting := s.order(mine), s.order(theirs), s.order(mine)
+	pod, foreign, waiting := s.createPod(mine), s.createPod(theirs), s.createPod(mine)
 	s.place(node, mine, pod.ID)
 	s.place(node, theirs, foreign.ID)
 	s.report(agent, pod.ID, 1, husk.EventRunning)
 	s.report(agent, foreign.ID, 1, husk.EventRunning)
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", mine.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
-	s.tellSamples(agent, sampleBody(pod.ID, 4_250_000_000), sampleBody(pod.ID, 1), sampleBody(foreign.ID, 77_000_000_000), sampleBody(uuid.New(), 1))
-	s.tellSamples(other, sampleBody(pod.ID, 99_000_000_000)) // of a pod that is not on this node
+	s.sendSamples(agent, sampleBody(pod.ID, 4_250_000_000), sampleBody(pod.ID, 1), sampleBody(foreign.ID, 77_000_000_000), sampleBody(uuid.New(), 1))
+	s.sendSamples(other, sampleBody(pod.ID, 99_000_000_000)) // this pod is not on the other agent's node
 
 	a := s.scrape(mine.token)
 	if got := a.header.Get("Content-Type"); a.status != 200 || got != "text/plain; version=0.0.4; charset=utf-8" {
@@ -97,14 +97,14 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 	}
 	for line := range strings.Lines(a.body) {
 		if !strings.HasPrefix(line, "#") && !strings.Contains(line, `{tenant="`+name+`"`) || strings.Contains(line, foreign.Name) || strings.Contains(line, foreign.ID.String()) {
-			t.Errorf("the tenant is shown %s", line)
+			t.Errorf("the tenant gets the line %s", line)
 		}
 	}
 	if a := s.call("GET", "/v1/metrics?tenant="+theirs.id.String(), mine.token, nil); strings.Contains(a.body, foreign.Name) {
-		t.Error("a request can name the tenant")
+		t.Error("a request can select another tenant")
 	}
 	if got := s.scrape(theirs.token).body; strings.Contains(got, pod.Name) || !strings.Contains(got, "} 77\n") {
-		t.Errorf("the other tenant is shown %s", got)
+		t.Errorf("the other tenant gets %s", got)
 	}
 	wantProblem(t, s.call("GET", "/v1/metrics", s.operator(), nil), 403, husk.CodeForbidden, "")
 
@@ -119,51 +119,51 @@ func TestOldSamplesAreNotExposed(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	node, agent := s.node()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
 	s.report(agent, pod.ID, 1, husk.EventRunning)
-	s.tellSamples(agent, sampleBody(pod.ID, 1))
+	s.sendSamples(agent, sampleBody(pod.ID, 1))
 	const series = "husk_pod_cpu_seconds_total{"
 	if !strings.Contains(s.scrape(c.token).body, series) {
-		t.Fatal("a sample is not told")
+		t.Fatal("a sample is not exposed")
 	}
 	db := s.connect(store.RoleControl)
 	if _, err := db.Exec(t.Context(), "UPDATE pod_samples SET at = at - interval '61 seconds'"); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.scrape(c.token).body; strings.Contains(got, series) || !strings.Contains(got, "husk_pod_memory_limit_bytes{") {
-		t.Errorf("after a minute is told %s", got)
+		t.Errorf("after a minute the metrics are %s", got)
 	}
 	if _, err := db.Exec(t.Context(), "UPDATE pod_samples SET at = at - interval '5 minutes'"); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := s.store.ForgetSamples(t.Context()); n != 1 || err != nil {
-		t.Errorf("%d samples were forgotten: %v", n, err)
+		t.Errorf("%d samples were deleted: %v", n, err)
 	}
 }
 
-func TestARevokedKeyScrapesNoMore(t *testing.T) {
+func TestARevokedKeyCannotScrape(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	token := s.with(c, husk.RoleViewer)
+	token := s.tokenOf(c, husk.RoleViewer)
 	if a := s.scrape(token); a.status != 200 {
 		t.Fatalf("a viewer gets the response %d %s", a.status, a.body)
 	}
 	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "DELETE FROM api_keys WHERE client_id <> $1", c.owner.KeyID); err != nil {
 		t.Fatal(err)
 	}
-	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // after the copy was read again, which is every few seconds
+	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // after the server has read its copy again, which it does every few seconds
 	if a := s.scrape(c.token); a.status != 200 {
 		t.Errorf("the owner gets the response %d %s", a.status, a.body)
 	}
 }
 
-func TestAScrapeAsksNoDatabase(t *testing.T) {
+func TestAScrapeNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	s.order(c)
+	s.createPod(c)
 	before := s.scrape(c.token)
 	s.db.Close() // from here on every query fails
 	for range 10 {
@@ -183,12 +183,12 @@ func promtool(t *testing.T, text string) {
 	}
 }
 
-func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
+func TestMetricsFollowTheNamingRulesOfPrometheus(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
 	node, agent := s.node()
-	pod := s.order(c)
+	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
 	if a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
 		"podId": pod.ID, "generation": 1, "event": "running", "restarts": 0, "domainStartedAt": "2026-03-02T09:00:00.5Z",
@@ -196,12 +196,12 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 	}}}); a.status != 204 {
 		t.Fatalf("the report gets the response %d %s", a.status, a.body)
 	}
-	s.tellSamples(agent, sampleBody(pod.ID, 1))
+	s.sendSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
 	tenants := s.scrape(c.token).body
 	for _, f := range metrics.Tenant() {
 		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {
-			t.Errorf("%s is not told", f.Name)
+			t.Errorf("%s is not exposed", f.Name)
 		}
 	}
 	promtool(t, tenants)
@@ -213,7 +213,7 @@ func TestMetricsAreNamedAsPrometheusAsks(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (husk_\S+)`).FindAllStringSubmatch(own, -1) {
 		if !strings.Contains(string(manual), "`"+m[1]) {
-			t.Errorf("docs/operations.md does not say what %s is", m[1])
+			t.Errorf("docs/operations.md does not describe %s", m[1])
 		}
 	}
 }

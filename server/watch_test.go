@@ -16,7 +16,7 @@ import (
 	"husk/store"
 )
 
-// stream opens a watch and returns the lines of it.
+// stream opens a watch and returns its lines.
 func (s fixture) stream(path, token string) <-chan string {
 	s.t.Helper()
 	resp, err := s.web.Do(s.request("GET", path, token, nil))
@@ -38,8 +38,9 @@ func (s fixture) stream(path, token string) <-chan string {
 	return lines
 }
 
-// reads takes a stream up to a line that has the text; false when the stream ends before.
-func reads(lines <-chan string, text string) bool {
+// readUntil reads a stream until a line contains the text. It returns false if the stream ends
+// first.
+func readUntil(lines <-chan string, text string) bool {
 	for line := range lines {
 		if strings.Contains(line, text) {
 			return true
@@ -56,8 +57,8 @@ func TestAHundredWatchersHoldNoConnection(t *testing.T) {
 	streams := make([]<-chan string, watchers)
 	for i := range streams {
 		streams[i] = s.stream([]string{"/v1/volumes?watch=true", "/v1/events?watch=true"}[i%2], c.token)
-		if !reads(streams[i], "synced") {
-			t.Fatal("a watch ends before it has begun")
+		if !readUntil(streams[i], "synced") {
+			t.Fatal("a watch ends before it sends synced")
 		}
 	}
 	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
@@ -75,13 +76,13 @@ func TestAHundredWatchersHoldNoConnection(t *testing.T) {
 	}
 	v := as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 1}), 201)
 	for _, lines := range streams {
-		if !reads(lines, v.ID.String()) {
-			t.Fatal("a watch ends without what has changed")
+		if !readUntil(lines, v.ID.String()) {
+			t.Fatal("a watch ends without showing the change")
 		}
 	}
 }
 
-func TestAWatchEndsWithTheRightToWatch(t *testing.T) {
+func TestAWatchEndsWhenItsKeyIsRevoked(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
@@ -93,15 +94,15 @@ func TestAWatchEndsWithTheRightToWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := s.stream("/v1/pods?watch=true", s.token(caller))
-	if !reads(lines, "synced") {
-		t.Fatal("the watch ends before it has begun")
+	if !readUntil(lines, "synced") {
+		t.Fatal("the watch ends before it sends synced")
 	}
 	if a := s.call("DELETE", path+"/api-keys/"+key.ClientID.String(), c.token, nil); a.status != 204 {
 		t.Fatalf("revoking gets the response %d", a.status)
 	}
-	s.order(c) // the next thing that happens is not for these eyes
-	if reads(lines, `"name"`) {
-		t.Error("a watch shows a revoked key what has changed")
+	s.createPod(c) // the watch must not show this pod
+	if readUntil(lines, `"name"`) {
+		t.Error("a watch of a revoked key shows a change")
 	}
 }
 
@@ -110,18 +111,18 @@ func TestAFilteredWatchShowsOnlyMatchingObjects(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	lines := s.stream("/v1/pods?watch=true&labelSelector=app%3Dweb", c.token)
-	if !reads(lines, "synced") || !reads(lines, "data: {}") {
-		t.Fatal("the watch ends before it has begun")
+	if !readUntil(lines, "synced") || !readUntil(lines, "data: {}") {
+		t.Fatal("the watch ends before it sends synced")
 	}
-	s.order(c) // has no label
+	s.createPod(c) // this pod has no label
 	pod := c.body("web")
 	pod["labels"] = map[string]any{"app": "web"}
 	made := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, pod), 201)
-	if line := <-lines; line != "" { // the end of the event before
-		t.Errorf("the stream goes on with %q", line)
+	if line := <-lines; line != "" { // the end of the previous event
+		t.Errorf("the stream continues with %q", line)
 	}
 	if kind := <-lines; kind != "event: added" {
-		t.Errorf("the stream goes on with %q", kind)
+		t.Errorf("the stream continues with %q", kind)
 	}
 	if data := <-lines; !strings.Contains(data, made.ID.String()) {
 		t.Errorf("the stream shows %s", data)
@@ -129,8 +130,8 @@ func TestAFilteredWatchShowsOnlyMatchingObjects(t *testing.T) {
 	if a := s.call("DELETE", "/v1/pods/"+made.ID.String(), c.token, nil); a.status != 202 {
 		t.Fatalf("deleting gets the response %d", a.status)
 	}
-	if !reads(lines, "event: deleted") {
-		t.Error("the stream does not tell of the end")
+	if !readUntil(lines, "event: deleted") {
+		t.Error("the stream does not show the deletion")
 	}
 	wantProblem(t, s.call("GET", "/v1/pods?watch=true&labelSelector=%21%21", c.token, nil), 422, husk.CodeInvalid, "labelSelector")
 }

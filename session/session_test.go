@@ -49,7 +49,7 @@ func TestFramesArriveAsSent(t *testing.T) {
 		}
 	}
 	if err := a.Send(Stdin, make([]byte, MaxPayload+1)); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("too much: %v", err)
+		t.Errorf("a frame above the limit: %v", err)
 	}
 }
 
@@ -70,7 +70,7 @@ func TestFramesThatBreakTheProtocolAreRefused(t *testing.T) {
 		}
 	}
 	if _, err := ParseStatus([]byte(`{"code":256}`)); err == nil {
-		t.Error("an exit code of 256 is taken")
+		t.Error("an exit code of 256 is accepted")
 	}
 	f, err := ParseFault([]byte(`{"code":"x","detail":"` + strings.Repeat("ä", MaxDetail) + `"}`))
 	if err != nil || len(f.Detail) > MaxDetail || strings.ContainsRune(f.Detail, '\uFFFD') {
@@ -83,7 +83,7 @@ type readOnly struct{ io.Reader }
 func (readOnly) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (readOnly) Close() error              { return nil }
 
-// relayed is a relay between two pipes, with the far ends of both.
+// relayed is a relay between two pipes, and the far ends of both pipes.
 type relayed struct {
 	client, pod Conn // the far ends
 	ended       chan error
@@ -139,7 +139,7 @@ func TestRelayPassesFramesUntilTheEnd(t *testing.T) {
 		t.Errorf("the relay ends with %v", err)
 	}
 	gone := <-r.gone
-	if err := r.client.Send(Stdin, []byte("nobody takes this")); err != nil { // nobody reads it, but it must not block
+	if err := r.client.Send(Stdin, []byte("not read")); err != nil { // the pod does not read it, but the client must not block
 		t.Error(err)
 	}
 	select {

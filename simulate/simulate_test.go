@@ -41,8 +41,8 @@ func sample(t *testing.T, static bool) ([]simulate.Node, simulate.Trace) {
 	return nodes, trace
 }
 
-// Every rule, with and without times, one by one and in batches, never fills a node above its
-// capacity, and uses at least as many nodes as the bound.
+// No policy overcommits a node or uses fewer nodes than the lower bound, with and without times,
+// and for single pods and batches.
 func TestEveryPolicyPacksWithinCapacity(t *testing.T) {
 	t.Parallel()
 	for _, static := range []bool{true, false} {
@@ -77,7 +77,7 @@ func TestEveryPolicyPacksWithinCapacity(t *testing.T) {
 	}
 }
 
-func TestHuskIsNoWorseThanBestFitWhateverItsParameters(t *testing.T) {
+func TestHuskIsNoWorseThanBestFitWithAnyParameters(t *testing.T) {
 	t.Parallel()
 	nodes, trace := sample(t, false)
 	run := func(o simulate.Options) float64 {
@@ -100,7 +100,7 @@ func TestHuskIsNoWorseThanBestFitWhateverItsParameters(t *testing.T) {
 		} {
 			p := scheduler.Default()
 			change(&p)
-			if got := run(simulate.Options{Policy: "husk", Params: p}); got > best*1.01 { // a hundredth: 24 nodes are few
+			if got := run(simulate.Options{Policy: "husk", Params: p}); got > best*1.01 { // a tolerance of 1 %, because the trace has only 24 nodes
 				t.Errorf("%s times %g: %.3f nodes on average, best fit %.3f", name, factor, got, best)
 			}
 			if got := run(simulate.Options{Policy: "husk", Hints: "perfect", Params: p}); got > best*1.01 {
@@ -159,7 +159,7 @@ func TestAPodWithTimesIsReplayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The second arrives when the first has ended, and the third waits for no other.
+	// The second pod arrives when the first has ended. The third does not wait for another pod.
 	trace, err := simulate.ReadPods("p", strings.NewReader("cpu_milli,memory_mib,num_gpu,creation_time,deletion_time\n1000,100,0,0,10\n1000,100,0,10,20\n1000,100,0,15,30\n"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestAPodWithTimesIsReplayed(t *testing.T) {
 	}
 }
 
-func TestGPUsCountWhenTheyAreAskedFor(t *testing.T) {
+func TestGPUsAreConsideredIfRequested(t *testing.T) {
 	t.Parallel()
 	nodes := []simulate.Node{{Capacity: scheduler.Resources{CPUMillis: 9000, MemoryMiB: 9000}}, {Capacity: scheduler.Resources{CPUMillis: 9000, MemoryMiB: 9000}, GPUs: 1}}
 	trace := simulate.Trace{Pods: []simulate.Pod{{Size: scheduler.Resources{CPUMillis: 1, MemoryMiB: 1}, GPUs: 1}, {Size: scheduler.Resources{CPUMillis: 1, MemoryMiB: 1}, GPUs: 1}}}
@@ -188,7 +188,7 @@ func TestGPUsCountWhenTheyAreAskedFor(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongInAFileIsSaidWithItsPlace(t *testing.T) {
+func TestErrorsInAFileHaveTheirPosition(t *testing.T) {
 	t.Parallel()
 	for content, want := range map[string]string{
 		"":                                         "x.csv: the file is empty; its first line must name the columns, at least cpu_milli,memory_mib",
@@ -212,8 +212,8 @@ func TestWhatIsWrongInAFileIsSaidWithItsPlace(t *testing.T) {
 	}
 }
 
-// Whatever a file contains, reading it returns pods or an error with the name of the file, and what
-// was read can be simulated.
+// For any file, reading it returns either pods that can be simulated or an error with the name of
+// the file.
 func FuzzFiles(f *testing.F) {
 	f.Add("cpu_milli,memory_mib,count\n1000,1000,3\n", "cpu_milli,memory_mib,arrival_s,duration_s\n10,20,1,2\n5,5,0,\n")
 	f.Add("sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,x\n", "name,cpu_milli,memory_mib,num_gpu,creation_time,deletion_time\np,1,1,1,5,3\n")

@@ -42,9 +42,9 @@ func some(t simulate.Trace, keep func(i int) bool) simulate.Trace {
 	return o
 }
 
-// oftener repeats the pods without GPUs, and those with several, randomly and on average as many
-// times, like the other openb traces.
-func oftener(t simulate.Trace, without, several float64) simulate.Trace {
+// repeated repeats the pods without GPUs, and the pods with several GPUs, a random number of times
+// with the given mean. The result resembles the other openb traces.
+func repeated(t simulate.Trace, without, several float64) simulate.Trace {
 	r := rand.New(rand.NewPCG(1, 9)) //nolint:gosec // the same for every run
 	var o simulate.Trace
 	for _, p := range t.Pods {
@@ -104,9 +104,9 @@ func staticWorkloads(t *testing.T) (all []workload) {
 		{name: "openb reversed", trace: reversed},
 		{name: "openb first half", trace: some(openb, func(i int) bool { return i < half })},
 		{name: "openb second half", trace: some(openb, func(i int) bool { return i >= half })},
-		{name: "openb half without GPU", trace: oftener(openb, 0.5, 1)},
-		{name: "openb 2.5 × without GPU", trace: oftener(openb, 2.5, 1)},
-		{name: "openb 3 × many GPUs", trace: oftener(openb, 1, 3)},
+		{name: "openb half without GPU", trace: repeated(openb, 0.5, 1)},
+		{name: "openb 2.5 × without GPU", trace: repeated(openb, 2.5, 1)},
+		{name: "openb 3 × many GPUs", trace: repeated(openb, 1, 3)},
 	}
 	for _, v := range variants {
 		for _, gib := range []int{384, 768} {
@@ -141,9 +141,9 @@ func churnWorkloads(t *testing.T) []workload {
 	}
 }
 
-// On slices of the traces, in other orders and mixes and on other nodes, Husk needs at most
-// slightly more nodes than best fit, and leaves no pod unplaced that best fit places.
-func TestHuskPacksNoLooserThanBestFit(t *testing.T) {
+// On parts of the traces, in other orders and mixes, and on other nodes, Husk needs at most
+// slightly more nodes than best fit, and does not leave additional pods unplaced.
+func TestHuskNeedsNoMoreNodesThanBestFit(t *testing.T) {
 	t.Parallel()
 	run := func(w workload, o simulate.Options) simulate.Result {
 		o.Params, o.Seed = scheduler.Default(), 1
@@ -153,12 +153,12 @@ func TestHuskPacksNoLooserThanBestFit(t *testing.T) {
 		}
 		return r
 	}
-	const hair = 1.004
+	const tolerance = 1.004
 	t.Logf("| %-44s | bound | best fit | Husk |", "static")
 	for _, w := range staticWorkloads(t) {
 		best, husk := run(w, simulate.Options{Policy: "best-fit"}), run(w, simulate.Options{Policy: "husk"})
 		t.Logf("| %-44s | %.0f | %d | %d |", w.name, husk.LowerBound, best.NodesUsed, husk.NodesUsed)
-		if husk.Unplaced > best.Unplaced || float64(husk.NodesUsed) > float64(best.NodesUsed)*hair {
+		if husk.Unplaced > best.Unplaced || float64(husk.NodesUsed) > float64(best.NodesUsed)*tolerance {
 			t.Errorf("%s: %d nodes and %d unplaced, best fit %d and %d", w.name, husk.NodesUsed, husk.Unplaced, best.NodesUsed, best.Unplaced)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"husk/store"
 )
 
-func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
+func TestACertificateIsValidUntilItExpiresOrIsRevoked(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	ctx := t.Context()
@@ -24,8 +24,8 @@ func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
 
 	second, err := h.RenewCertificate(ctx, node, first, hour)
 	must(t, second, err)
-	h.wantGood(node, first) // the response may be lost
-	h.wantGood(node, second.Serial)
+	h.wantValid(node, first) // the first certificate stays valid, because the response with the second one may be lost
+	h.wantValid(node, second.Serial)
 	_, err = h.RenewCertificate(ctx, node, foreign, hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
 	expired, err := h.RenewCertificate(ctx, node, second.Serial, func(store.ID) (store.IssuedCertificate, error) { return issued(-time.Second), nil })
@@ -39,19 +39,19 @@ func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
 		t.Errorf("the certificates are %+v", list)
 	}
 	expiries, err := h.CertificateExpiries(ctx)
-	if left := time.Until(must(t, expiries, err)[h.look(node).Name]); len(expiries) != 2 || left < 59*time.Minute || left > time.Hour {
+	if left := time.Until(must(t, expiries, err)[h.getNode(node).Name]); len(expiries) != 2 || left < 59*time.Minute || left > time.Hour {
 		t.Errorf("the certificates expire at %v", expiries)
 	}
 	for range 2 {
 		wantCode(t, h.RevokeNodeCertificates(ctx, node), "")
 	}
 	expiries, err = h.CertificateExpiries(ctx)
-	if _, ok := must(t, expiries, err)[h.look(node).Name]; ok || len(expiries) != 1 {
+	if _, ok := must(t, expiries, err)[h.getNode(node).Name]; ok || len(expiries) != 1 {
 		t.Errorf("after revoking, certificates expire at %v", expiries)
 	}
 	h.wantRefused(node, first)
 	h.wantRefused(node, second.Serial)
-	h.wantGood(other, foreign)
+	h.wantValid(other, foreign)
 	_, err = h.RenewCertificate(ctx, node, second.Serial, hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
 	list, err = h.NodeCertificates(ctx, node)
@@ -65,12 +65,13 @@ func TestACertificateIsGoodUntilItExpiresOrIsRevoked(t *testing.T) {
 	wantCode(t, h.RevokeNodeCertificates(ctx, uuid.New()), husk.CodeNotFound)
 }
 
-// What an agent with a revoked certificate has under way at that moment must not leave it with a good one.
-func TestARenewalDoesNotOvertakeARevocation(t *testing.T) {
+// A renewal that is under way when the certificate is revoked must not give the agent a valid
+// certificate.
+func TestARenewalCannotUndoASimultaneousRevocation(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	node, serial := h.joined(named("node"))
-	for _, err := range together(9, func(i int) error {
+	for _, err := range concurrently(9, func(i int) error {
 		if i == 4 {
 			return h.RevokeNodeCertificates(t.Context(), node)
 		}
@@ -85,7 +86,7 @@ func TestARenewalDoesNotOvertakeARevocation(t *testing.T) {
 		}
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM node_certificates WHERE revoked_at IS NULL"); n != 0 {
-		t.Errorf("%d certificates have outlived the revocation", n)
+		t.Errorf("%d certificates are valid after the revocation", n)
 	}
 }
 
@@ -108,11 +109,11 @@ func TestRowsThatExpiredLongAgoAreDeleted(t *testing.T) {
 	}
 }
 
-func TestTheAuthorityIsMadeOnce(t *testing.T) {
+func TestTheAuthorityIsCreatedOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	got := make([]store.Authority, 5)
-	for _, err := range together(len(got), func(i int) (err error) {
+	for _, err := range concurrently(len(got), func(i int) (err error) {
 		got[i], err = h.CertificateAuthority(t.Context(), func() (store.Authority, error) {
 			return store.Authority{Certificate: named("certificate"), PrivateKey: []byte(named("key"))}, nil
 		})

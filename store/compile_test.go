@@ -12,23 +12,24 @@ import (
 	"testing"
 )
 
-// A handler cannot run a statement of a tenant without saying whose it is: the compiler refuses each of these.
+// A handler cannot run a tenant's statement without a caller. The compiler refuses each of these
+// attempts.
 func TestCodeWithoutATenantDoesNotCompile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		line string
-		want string // in the compiler's error; empty if the line is good
+		want string // part of the compiler's error; empty if the line compiles
 	}{
-		"with a caller":                         {`_, err = db.Tenant(caller).Pod(ctx, id)`, ""},
-		"without a caller":                      {`_, err = db.Tenant().Pod(ctx, id)`, "not enough arguments"},
-		"with an id instead of a caller":        {`_, err = db.Tenant(id).Pod(ctx, id)`, "cannot use id"},
-		"past the tenant":                       {`_, err = db.Pod(ctx, id)`, "no field or method Pod"},
-		"through control":                       {`_, err = db.Control().Pod(ctx, id)`, "no field or method Pod"},
-		"a tenant of one's own making":          {`_, err = store.Tenant{id: id}.Pod(ctx, id)`, "cannot refer to unexported field id"},
-		"a tenant whose id is changed":          {`t := db.Tenant(caller); t.id = id`, "t.id undefined"},
-		"a control statement through a tenant":  {`_, err = db.Tenant(caller).Nodes(ctx)`, "no field or method Nodes"},
-		"the connections of the tenants' role":  {`_ = db.Tenant(caller).tenant`, "undefined"},
-		"a method of a tenant with another one": {`_, err = db.Tenant(caller).Pod(ctx, id, id)`, "too many arguments"},
+		"with a caller":                            {`_, err = db.Tenant(caller).Pod(ctx, id)`, ""},
+		"without a caller":                         {`_, err = db.Tenant().Pod(ctx, id)`, "not enough arguments"},
+		"with an id instead of a caller":           {`_, err = db.Tenant(id).Pod(ctx, id)`, "cannot use id"},
+		"past the tenant":                          {`_, err = db.Pod(ctx, id)`, "no field or method Pod"},
+		"through control":                          {`_, err = db.Control().Pod(ctx, id)`, "no field or method Pod"},
+		"a Tenant that the handler creates itself": {`_, err = store.Tenant{id: id}.Pod(ctx, id)`, "cannot refer to unexported field id"},
+		"a tenant whose id is changed":             {`t := db.Tenant(caller); t.id = id`, "t.id undefined"},
+		"a control statement through a tenant":     {`_, err = db.Tenant(caller).Nodes(ctx)`, "no field or method Nodes"},
+		"the connection pool of the tenants' role": {`_ = db.Tenant(caller).tenant`, "undefined"},
+		"a method of a tenant with another one":    {`_, err = db.Tenant(caller).Pod(ctx, id, id)`, "too many arguments"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,13 +38,13 @@ func TestCodeWithoutATenantDoesNotCompile(t *testing.T) {
 			case c.want == "" && err != nil:
 				t.Errorf("%s does not compile: %s", c.line, out)
 			case c.want != "" && (err == nil || !strings.Contains(out, c.want)):
-				t.Errorf("%s: the compiler says %q, want %q in it", c.line, out, c.want)
+				t.Errorf("%s: the compiler's error is %q, want %q in it", c.line, out, c.want)
 			}
 		})
 	}
 }
 
-// compile compiles a line in a package of its own that exists for the compiler only.
+// compile compiles a line in a separate temporary package.
 func compile(t *testing.T, line string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()

@@ -9,40 +9,41 @@ import (
 	"husk/store"
 )
 
-// An evicted pod stops, keeps its volumes meanwhile, and is placed again; nothing that its first node still says counts then.
+// An evicted pod stops, keeps its volumes and is placed again. Late reports about its first
+// placement are ignored.
 func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, first, second := h.tenant(), h.node(1), h.node(1)
 	image, volume := h.image(tenant), h.volume(tenant)
-	pod := h.order(tenant, specOf(image, volume))
+	pod := h.createPod(tenant, specOf(image, volume))
 	h.place(first.ID, pod)
-	h.to(husk.PhaseRunning, first, pod)
+	h.bringTo(husk.PhaseRunning, first, pod)
 	evict := func(node store.ID, epoch int64) int {
 		t.Helper()
 		gone, err := h.Evict(t.Context(), epoch, []store.Eviction{{Pod: keyOf(pod), Node: node}}, "Preempted", "for another")
 		return len(must(t, gone, err))
 	}
 	if evict(second.ID, h.epoch()) != 0 {
-		t.Error("it is evicted from a node that it is not on")
+		t.Error("the pod is evicted from a node that it is not on")
 	}
 	if evict(first.ID, h.epoch()-1) != 0 {
-		t.Error("it is evicted by a server that does not lead")
+		t.Error("the pod is evicted by a server that does not lead")
 	}
 	if evict(first.ID, h.epoch()) != 1 || evict(first.ID, h.epoch()) != 0 {
-		t.Error("it is not evicted once")
+		t.Error("the pod is not evicted exactly once")
 	}
 	h.wantAllocated(first.ID, 1)
 	leaving, err := h.LeavingPods(t.Context())
 	if must(t, leaving, err); len(leaving) != 1 || leaving[0] != keyOf(pod) {
-		t.Errorf("leaving are %v", leaving)
+		t.Errorf("the leaving pods are %v", leaving)
 	}
 	now, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	if must(t, now, err); now.Status.Phase != husk.PhaseStopping || now.Status.Reason != "Preempted" || now.DeletionRequestedAt != nil {
 		t.Errorf("the evicted pod is %+v", now.Status)
 	}
-	for range 2 { // the report may come twice
-		h.say(first.ID, pod, husk.EventGone)
+	for range 2 { // a repeated report has no effect
+		h.report(first.ID, pod, husk.EventGone)
 	}
 	h.wantAllocated(first.ID, 0)
 	now, err = h.as(tenant.ID).Pod(t.Context(), pod.ID)
@@ -53,28 +54,28 @@ func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 	wantCode(t, err, husk.CodeVolumeInUse)
 	pending, err := h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || !pending[0].Again {
-		t.Errorf("pending are %+v", pending)
+		t.Errorf("the pending pods are %+v", pending)
 	}
-	h.place(first.ID, pod) // the same node again: what it said before is late
+	h.place(first.ID, pod) // on the same node again, so that its earlier reports are late
 	if err := h.Report(t.Context(), first.ID, []husk.PodReport{{PodID: pod.ID, Generation: 1, Event: husk.EventRunning}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.phase(pod); got != husk.PhaseStarting {
-		t.Errorf("a report about the first placement makes it %s", got)
+		t.Errorf("a report about the first placement makes the pod %s", got)
 	}
-	h.say(first.ID, pod, husk.EventRunning)
+	h.report(first.ID, pod, husk.EventRunning)
 	if got := h.phase(pod); got != husk.PhaseRunning {
-		t.Errorf("it is %s", got)
+		t.Errorf("the pod is %s", got)
 	}
 }
 
-// A tenant that deletes a pod while it is being evicted means it.
+// A pod that is deleted during its eviction is deleted, and not placed again.
 func TestAPodCanBeDeletedDuringItsEviction(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)
 	volume := h.volume(tenant)
-	pod := h.order(tenant, specOf(h.image(tenant), volume))
+	pod := h.createPod(tenant, specOf(h.image(tenant), volume))
 	h.place(node.ID, pod)
 	if gone, err := h.Evict(t.Context(), h.epoch(), []store.Eviction{{Pod: keyOf(pod), Node: node.ID}}, "Preempted", ""); err != nil || len(gone) != 1 {
 		t.Fatal(gone, err)
@@ -85,7 +86,7 @@ func TestAPodCanBeDeletedDuringItsEviction(t *testing.T) {
 			t.Errorf("the deletion responds with %+v", gone)
 		}
 	}
-	h.say(node.ID, pod, husk.EventGone)
+	h.report(node.ID, pod, husk.EventGone)
 	if got := h.phase(pod); got != husk.PhaseGone {
 		t.Errorf("the pod is %s", got)
 	}
@@ -94,7 +95,7 @@ func TestAPodCanBeDeletedDuringItsEviction(t *testing.T) {
 	}
 }
 
-func TestAPoolPromisesMoreCPUThanThereIs(t *testing.T) {
+func TestAPoolOvercommitsCPU(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
@@ -110,24 +111,25 @@ func TestAPoolPromisesMoreCPUThanThereIs(t *testing.T) {
 	if err := set("steady"); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.look(node.ID); got.SchedulableCPUMillis != 3*small.CPUMillis || got.Capacity.CPUMillis != 2*small.CPUMillis || got.Pool != "steady" {
+	if got := h.getNode(node.ID); got.SchedulableCPUMillis != 3*small.CPUMillis || got.Capacity.CPUMillis != 2*small.CPUMillis || got.Pool != "steady" {
 		t.Errorf("the node is %+v", got)
 	}
 	wantCode(t, h.DeletePool(t.Context(), "steady"), husk.CodeConflict)
 	image := h.image(tenant)
-	h.place(node.ID, h.order(tenant, specOf(image)), h.order(tenant, specOf(image)))
-	// A lower ratio takes no capacity from running pods, and a heartbeat restores the pool's ratio as soon as possible.
+	h.place(node.ID, h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)))
+	// A lower ratio does not affect running pods. When enough pods have ended, the next heartbeat
+	// applies the pool's ratio.
 	if _, err := h.PutPool(t.Context(), "steady", 0.5); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.look(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
-		t.Errorf("%d can be placed on a node that holds %d", got, 2*small.CPUMillis)
+	if got := h.getNode(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
+		t.Errorf("%d mCPU can be allocated on a node with pods of %d mCPU", got, 2*small.CPUMillis)
 	}
 	for range 2 {
-		h.beat(node)
+		h.heartbeat(node)
 	}
-	if got := h.look(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
-		t.Errorf("after a heartbeat %d can be placed on a node that holds %d", got, 2*small.CPUMillis)
+	if got := h.getNode(node.ID).SchedulableCPUMillis; got != 2*small.CPUMillis {
+		t.Errorf("after a heartbeat %d mCPU can be allocated on a node with pods of %d mCPU", got, 2*small.CPUMillis)
 	}
 	if err := set(""); err != nil {
 		t.Fatal(err)
@@ -136,7 +138,7 @@ func TestAPoolPromisesMoreCPUThanThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, h.DeletePool(t.Context(), "steady"), husk.CodeNotFound)
-	if got := h.look(node.ID); got.Pool != "" || got.SchedulableCPUMillis != got.Capacity.CPUMillis {
+	if got := h.getNode(node.ID); got.Pool != "" || got.SchedulableCPUMillis != got.Capacity.CPUMillis {
 		t.Errorf("outside of the pool the node is %+v", got)
 	}
 }
@@ -149,7 +151,7 @@ func TestAPriorityAboveTheQuotaIsRefused(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
 	spec.Scheduling = &husk.Scheduling{Priority: 5}
-	h.order(tenant, spec)
+	h.createPod(tenant, spec)
 	spec.Scheduling = &husk.Scheduling{Priority: 6}
 	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
@@ -161,19 +163,19 @@ func TestAGangWaitsForAllItsPods(t *testing.T) {
 	tenant, node := h.tenant(), h.node(1)
 	spec := specOf(h.image(tenant))
 	spec.Scheduling = &husk.Scheduling{Gang: &husk.Gang{Name: "train", Size: 2}}
-	first := h.order(tenant, spec)
+	first := h.createPod(tenant, spec)
 	pending, err := h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || pending[0].WaitsFor == "" {
-		t.Errorf("one of two is %+v", pending)
+		t.Errorf("with one of two pods, the pending pods are %+v", pending)
 	}
-	h.order(tenant, spec)
+	h.createPod(tenant, spec)
 	pending, err = h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 2 || pending[0].WaitsFor != "" || pending[1].GangCreated != 2 || pending[1].GangPlaced != 0 {
-		t.Errorf("both are %+v", pending)
+		t.Errorf("with both pods, the pending pods are %+v", pending)
 	}
 	h.place(node.ID, first)
 	pending, err = h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || pending[0].GangPlaced != 1 {
-		t.Errorf("the one that is left is %+v", pending)
+		t.Errorf("after one was deleted, the pending pods are %+v", pending)
 	}
 }

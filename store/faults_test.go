@@ -17,7 +17,8 @@ import (
 	"husk/store"
 )
 
-// terminate ends every session of the test's database that the condition names, and returns how many.
+// terminate ends every session of the test's database for which the condition is true, and returns
+// their number.
 func (h fixture) terminate(super *pgx.Conn, condition string) int {
 	h.t.Helper()
 	var n int
@@ -56,18 +57,18 @@ func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
 		case l := <-leads:
 			return l
 		case <-time.After(patience):
-			t.Fatal("nobody leads")
+			t.Fatal("no server leads")
 			return leader{}
 		}
 	}
 	first := next()
 	select {
 	case l := <-leads:
-		t.Fatalf("servers %d and %d lead at once", first.who, l.who)
-	case <-time.After(1500 * time.Millisecond): // the second tries every second
+		t.Fatalf("servers %d and %d lead at the same time", first.who, l.who)
+	case <-time.After(1500 * time.Millisecond): // the second server tries to become leader every second
 	}
 	if n := h.terminate(super, holdsTheLead); n != 1 {
-		t.Fatalf("%d sessions hold the lead", n)
+		t.Fatalf("%d sessions hold the leader's lock", n)
 	}
 	second := next()
 	if second.who == first.who || second.epoch != first.epoch+1 {
@@ -76,14 +77,14 @@ func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
 	select {
 	case <-first.ctx.Done():
 	case <-time.After(patience):
-		t.Error("the first leader does not learn that it has lost the lead")
+		t.Error("the context of the first leader does not end when it loses the lead")
 	}
-	// What the first may still have in hand does nothing.
+	// Placements of the first leader are ignored now.
 	tenant, node := h.tenant(), h.node(1)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	late := []store.Placement{{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)}}
 	if placed, err := h.CommitPlacements(t.Context(), first.epoch, late); err != nil || len(placed) != 0 {
-		t.Errorf("a leader of the past placed %v, %v", placed, err)
+		t.Errorf("a former leader placed %v, %v", placed, err)
 	}
 	if placed, err := h.CommitPlacements(t.Context(), second.epoch, late); err != nil || len(placed) != 1 {
 		t.Errorf("the leader placed %v, %v", placed, err)
@@ -91,34 +92,35 @@ func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
 	cancel()
 	wg.Wait()
 	if ended[first.who] == nil {
-		t.Error("losing the lead is no error")
+		t.Error("losing the lead returns no error")
 	}
 }
 
-func TestLeadingEndsWithItsWork(t *testing.T) {
+func TestLeadReturnsWhenItsFunctionReturns(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for range 2 { // and leaves the lead free
+	for range 2 { // the second call can lead again
 		if err := h.Lead(t.Context(), "server", func(context.Context, int64) {}); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// Connections die in the middle of requests. Every request gets a response, and each pod is accepted once and deleted once.
+// Connections are terminated during requests. Every request gets a response, and each pod is
+// accepted once and deleted once.
 func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	super := h.connect("postgres")
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant))
-	const deaths, workers = 25, 4
-	var lives atomic.Int64
+	const terminations, workers = 25, 4
+	var cycles atomic.Int64
 	storm := make(chan struct{})
 	var made [workers][]store.ID
 	finished := make(chan []error)
 	go func() {
-		finished <- together(workers, func(w int) error {
+		finished <- concurrently(workers, func(w int) error {
 			for i := 0; ; i++ {
 				select {
 				case <-storm:
@@ -129,34 +131,36 @@ func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 				name := fmt.Sprintf("p-%d-%d", w, i)
 				pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
 				if err != nil {
-					return fmt.Errorf("order %s: %w", name, err)
+					return fmt.Errorf("create %s: %w", name, err)
 				}
 				made[w] = append(made[w], pod.ID)
 				again, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
 				if err != nil || again.ID != pod.ID {
-					return fmt.Errorf("order %s made %s and %s: %w", name, pod.ID, again.ID, err)
+					return fmt.Errorf("creating %s twice with one key returned %s and %s: %w", name, pod.ID, again.ID, err)
 				}
-				// A deletion whose commit was not confirmed is repeated and finds nothing, which is the requested result.
+				// If a deletion's commit was not confirmed, the repeated deletion finds no pod.
+				// That is the requested result.
 				if _, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
 					return fmt.Errorf("deletion of %s: %w", name, err)
 				}
-				lives.Add(1)
+				cycles.Add(1)
 			}
 		})
 	}()
 	begun, pause := time.Now(), time.NewTicker(time.Millisecond)
 	defer pause.Stop()
-	for killed, seen := 0, int64(0); killed < deaths; {
+	for killed, seen := 0, int64(0); killed < terminations; {
 		if time.Since(begun) > 2*patience {
-			t.Errorf("only %d of %d sessions were terminated; does nothing succeed any more?", killed, deaths)
+			t.Errorf("only %d of %d sessions were terminated; probably all requests fail", killed, terminations)
 			break
 		}
-		if lives.Load() == seen {
+		if cycles.Load() == seen {
 			<-pause.C
-			continue // let something succeed between two deaths
+			continue // let requests succeed between two terminations
 		}
-		seen = lives.Load()
-		// One that works: the others continue, so that its end coincides with every step of a creation.
+		seen = cycles.Load()
+		// Terminate one busy session. The others continue, so that terminations hit every step of a
+		// creation.
 		killed += h.terminate(super, `a.pid = (SELECT pid FROM pg_stat_activity
 			WHERE datname = current_database() AND usename = 'husk_tenant' AND state <> 'idle' ORDER BY random() LIMIT 1)`)
 	}
@@ -170,13 +174,13 @@ func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 	for _, ids := range made {
 		pods += len(ids)
 	}
-	t.Logf("%d sessions were terminated during %d lives", deaths, pods)
+	t.Logf("%d sessions were terminated while %d pods were created and deleted", terminations, pods)
 	for want, sql := range map[string]string{
-		"pods are left":                   "SELECT count(*) FROM pods",
-		"pods were not accepted once":     "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'Accepted' GROUP BY object_id HAVING count(*) <> 1) x",
-		"pods were not deleted once":      "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested' GROUP BY object_id HAVING count(*) <> 1) x",
-		"pods were accepted and not told": fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'Accepted'", pods),
-		"pods were deleted and not told":  fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested'", pods),
+		"pods are left":                                     "SELECT count(*) FROM pods",
+		"pods were not accepted once":                       "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'Accepted' GROUP BY object_id HAVING count(*) <> 1) x",
+		"pods were not deleted once":                        "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested' GROUP BY object_id HAVING count(*) <> 1) x",
+		"pods were accepted, but the response was an error": fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'Accepted'", pods),
+		"pods were deleted, but the response was an error":  fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested'", pods),
 	} {
 		if n := queryOne[int](h, store.RoleControl, sql); n != 0 {
 			t.Errorf("%d %s", n, want)
@@ -184,7 +188,7 @@ func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 	}
 }
 
-func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
+func TestHintsArriveAfterTheListenerLostItsConnection(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	super := h.connect("postgres")
@@ -214,16 +218,17 @@ func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
 			}
 		}
 	}
-	// The listener may still be connecting, and hints everyone once it has. So repeat what hints until it comes through.
+	// The listener may still be connecting, and sends a hint to every watch once it is connected.
+	// So wait until it listens.
 	listening := func() bool {
 		return queryOne[bool](h, "postgres", "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN husk' AND wait_event = 'ClientRead')")
 	}
 	eventually(t, "listening", listening)
 	for _, after := range []string{"at first", "after a lost connection"} {
 		drain()
-		pod := h.order(tenant, specOf(image))
-		arrives("the tenant of an order "+after, ofTenant)
-		arrives("the loops of an order "+after, work)
+		pod := h.createPod(tenant, specOf(image))
+		arrives("the tenant of a request "+after, ofTenant)
+		arrives("the loops after a request "+after, work)
 		h.place(node.ID, pod)
 		arrives("the node of a placement "+after, ofNode)
 		arrives("the tenant of a placement "+after, ofTenant)
@@ -235,14 +240,14 @@ func TestHintsArriveAlsoAfterTheListenerLostItsConnection(t *testing.T) {
 			t.Fatalf("%d sessions listen", n)
 		}
 		eventually(t, "listening again", listening)
-		arrives("everyone, since nobody knows what was missed", ofOther)
+		arrives("every watch, because hints may have been lost", ofOther)
 	}
 }
 
 func TestServersThatStartTogetherMigrateOnce(t *testing.T) {
 	t.Parallel()
 	url := devtest.Postgres(t)
-	for _, err := range together(4, func(int) error { return store.Migrate(t.Context(), url(store.RoleOwner)) }) {
+	for _, err := range concurrently(4, func(int) error { return store.Migrate(t.Context(), url(store.RoleOwner)) }) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -265,17 +270,17 @@ func TestACancelledStatementIsUnavailable(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "LOCK TABLE tenants"); err != nil {
 		t.Fatal(err)
 	}
-	answer := make(chan error)
+	result := make(chan error)
 	go func() {
 		_, err := h.Tenant(t.Context(), store.ID{})
-		answer <- err
+		result <- err
 	}()
-	eventually(t, "cancelling the statement that waits", func() bool {
+	eventually(t, "cancelling the waiting statement", func() bool {
 		var n int
 		err := super.QueryRow(t.Context(), "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
 		return must(t, n, err) == 1
 	})
-	wantCode(t, <-answer, husk.CodeUnavailable)
+	wantCode(t, <-result, husk.CodeUnavailable)
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

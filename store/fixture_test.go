@@ -24,11 +24,11 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// patience is how long a test waits for something that happens elsewhere.
+// patience is how long a test waits for an event in another process or goroutine.
 const patience = 30 * time.Second
 
-// fixture is a store on a migrated database of its own, with short ways to fill it. What it does goes through the store's methods, so
-// that tests start from what the server would find.
+// fixture is a store with its own migrated database, and helpers to fill it. The helpers call the
+// store's methods, so that the rows are the same as on a real installation.
 type fixture struct {
 	store.Control
 	db     *store.Store
@@ -62,10 +62,10 @@ func openAt(t testing.TB, url devtest.URL) *store.Store {
 
 var serial atomic.Int64
 
-// named makes a name that no other object of this test binary has.
+// named returns a name that no other object of this test binary has.
 func named(what string) string { return fmt.Sprintf("%s-%d", what, serial.Add(1)) }
 
-// once returns the identity of a request that is never repeated.
+// once returns an idempotency key for a request that is not repeated.
 func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
 
 func must[T any](t testing.TB, v T, err error) T {
@@ -84,7 +84,7 @@ func (h fixture) tenantWith(q husk.Quota) husk.Tenant {
 	return must(h.t, v, err)
 }
 
-// as returns the store as an owner of the tenant uses it.
+// as returns the store's methods for an owner of the tenant.
 func (h fixture) as(tenant store.ID) store.Tenant {
 	h.t.Helper()
 	known, ok := h.owners.Load(tenant)
@@ -99,7 +99,7 @@ func (h fixture) as(tenant store.ID) store.Tenant {
 	return h.db.Tenant(caller)
 }
 
-// image returns an import that is complete.
+// image creates an image and returns it. Its import is complete.
 func (h fixture) image(tenant husk.Tenant) husk.Image {
 	h.t.Helper()
 	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
@@ -112,7 +112,7 @@ func (h fixture) image(tenant husk.Tenant) husk.Image {
 	return must(h.t, i, err)
 }
 
-// volume returns a volume whose RBD image exists.
+// volume creates a volume and returns it. Its RBD image exists.
 func (h fixture) volume(tenant husk.Tenant) husk.Volume {
 	h.t.Helper()
 	v, err := h.as(tenant.ID).CreateVolume(h.t.Context(), once(), named("volume"), map[string]string{}, 1)
@@ -136,7 +136,7 @@ func specOf(image husk.Image, volumes ...husk.Volume) husk.PodSpec {
 	return spec
 }
 
-func (h fixture) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
+func (h fixture) createPod(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 	h.t.Helper()
 	p, err := h.as(tenant.ID).CreatePod(h.t.Context(), once(), named("pod"), map[string]string{}, spec)
 	return must(h.t, p, err)
@@ -144,22 +144,22 @@ func (h fixture) order(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 
 const overhead = 50 // MiB that a virtual machine needs in addition to its guest's memory
 
-// node returns a node that has joined and is Ready, with capacity for this many small pods.
+// node adds a node with capacity for this many small pods. It has joined and is Ready.
 func (h fixture) node(pods int) husk.Node {
 	h.t.Helper()
 	id, _ := h.joined(named("node"))
 	n := husk.Node{ID: id, Capacity: husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}, VMMOverheadMiB: overhead}
-	h.beat(n)
-	return h.look(id)
+	h.heartbeat(n)
+	return h.getNode(id)
 }
 
-func (h fixture) beat(n husk.Node) bool {
+func (h fixture) heartbeat(n husk.Node) bool {
 	h.t.Helper()
 	resync, err := h.Heartbeat(h.t.Context(), n)
 	return must(h.t, resync, err)
 }
 
-func (h fixture) look(node store.ID) husk.Node {
+func (h fixture) getNode(node store.ID) husk.Node {
 	h.t.Helper()
 	n, err := h.Node(h.t.Context(), node)
 	return must(h.t, n, err)
@@ -168,17 +168,17 @@ func (h fixture) look(node store.ID) husk.Node {
 // version returns the node's version, which a placement on the node must name.
 func (h fixture) version(node store.ID) int64 {
 	h.t.Helper()
-	rooms, err := h.NodeCapacities(h.t.Context())
-	for _, r := range must(h.t, rooms, err) {
+	capacities, err := h.NodeCapacities(h.t.Context())
+	for _, r := range must(h.t, capacities, err) {
 		if r.ID == node {
 			return r.Version
 		}
 	}
-	h.t.Fatalf("node %s has no room", node)
+	h.t.Fatalf("the scheduler does not see node %s", node)
 	return 0
 }
 
-// epoch returns the epoch of the present leader, or 0 if there was no leader yet.
+// epoch returns the epoch of the current leader, or 0 if there was no leader yet.
 func (h fixture) epoch() int64 {
 	h.t.Helper()
 	return queryOne[int64](h, store.RoleControl, "SELECT epoch FROM leadership")
@@ -186,7 +186,8 @@ func (h fixture) epoch() int64 {
 
 func keyOf(p husk.Pod) store.PodKey { return store.PodKey{TenantID: p.TenantID, ID: p.ID} }
 
-// place puts pods on a node and fails the test unless all of them got there.
+// place places pods on a node and creates their keys. It fails the test unless all of them were
+// placed.
 func (h fixture) place(node store.ID, pods ...husk.Pod) {
 	h.t.Helper()
 	var batch []store.Placement
@@ -204,8 +205,8 @@ func (h fixture) place(node store.ID, pods ...husk.Pod) {
 	}
 }
 
-// say reports one event of a pod from its node, at the pod's present generation.
-func (h fixture) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
+// report reports an event of a pod as its node does, with the pod's current generation.
+func (h fixture) report(node store.ID, p husk.Pod, e husk.PhaseEvent) {
 	h.t.Helper()
 	generation := queryOne[int64](h, store.RoleControl, "SELECT coalesce(max(generation), 0) FROM pods WHERE id = $1", p.ID)
 	if err := h.Report(h.t.Context(), node, []husk.PodReport{{PodID: p.ID, Generation: generation, Event: e}}); err != nil {
@@ -213,7 +214,7 @@ func (h fixture) say(node store.ID, p husk.Pod, e husk.PhaseEvent) {
 	}
 }
 
-// phase returns the pod's phase, and Gone when it has no row.
+// phase returns the pod's phase, or Gone if it has no row.
 func (h fixture) phase(p husk.Pod) husk.Phase {
 	h.t.Helper()
 	now, err := h.as(p.TenantID).Pod(h.t.Context(), p.ID)
@@ -231,7 +232,7 @@ func (h fixture) connect(role string) *pgx.Conn {
 	return c
 }
 
-// queryOne reads one value past the store.
+// queryOne reads a value from the database without the store.
 func queryOne[T any](h fixture, role, sql string, args ...any) T {
 	h.t.Helper()
 	c := h.connect(role)
@@ -250,7 +251,7 @@ func wantCode(t testing.TB, err error, code husk.Code) {
 	}
 }
 
-// eventually polls, since what happens in another process or goroutine gives no other sign.
+// eventually polls until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

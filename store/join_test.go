@@ -18,14 +18,15 @@ func (h fixture) joinToken(life time.Duration) string {
 	return must(h.t, token, err).Secret
 }
 
-// hour issues a certificate that is none, good for an hour: the store writes down what it is given.
+// hour issues a placeholder for a certificate, valid for an hour. The store stores any text.
 func hour(store.ID) (store.IssuedCertificate, error) { return issued(time.Hour), nil }
 
 func issued(life time.Duration) store.IssuedCertificate {
 	return store.IssuedCertificate{Serial: uuid.NewString(), PEM: "certificate", ExpiresAt: time.Now().Add(life)}
 }
 
-// joined returns a node that has registered and sent nothing yet, and the serial of its certificate.
+// joined returns a node that has registered but has not sent a heartbeat yet, and the serial of its
+// certificate.
 func (h fixture) joined(name string) (id store.ID, serial string) {
 	h.t.Helper()
 	id, c, err := h.RegisterNode(h.t.Context(), h.joinToken(time.Hour), name, hour)
@@ -33,8 +34,8 @@ func (h fixture) joined(name string) (id store.ID, serial string) {
 	return id, c.Serial
 }
 
-// wantGood checks that a node's certificate is taken.
-func (h fixture) wantGood(node store.ID, serial string) {
+// wantValid checks that a node's certificate is accepted.
+func (h fixture) wantValid(node store.ID, serial string) {
 	h.t.Helper()
 	if err := h.AuthenticateNode(h.t.Context(), node, serial); err != nil {
 		h.t.Error(err)
@@ -54,24 +55,25 @@ func TestAJoinTokenAdmitsOneNode(t *testing.T) {
 	token := h.joinToken(time.Hour)
 	id, first, err := h.RegisterNode(ctx, token, "metal-1", hour)
 	must(t, id, err)
-	h.wantGood(id, first.Serial)
+	h.wantValid(id, first.Serial)
 
-	// The response was lost: the same token and name again give a new certificate and end the first one.
+	// If the response is lost, the agent repeats the request with the same token and name. It gets
+	// a new certificate, and the first one is revoked.
 	again, second, err := h.RegisterNode(ctx, token, "metal-1", hour)
 	if must(t, again, err); again != id {
-		t.Error("the repetition made another node")
+		t.Error("the repeated request created another node")
 	}
 	h.wantRefused(id, first.Serial)
-	h.wantGood(id, second.Serial)
+	h.wantValid(id, second.Serial)
 
 	_, _, err = h.RegisterNode(ctx, token, "metal-2", hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
 
-	// After a heartbeat the node has arrived, and nobody can take its place with the token.
-	h.beat(husk.Node{ID: id})
+	// After the node's first heartbeat, the token cannot be used again.
+	h.heartbeat(husk.Node{ID: id})
 	_, _, err = h.RegisterNode(ctx, token, "metal-1", hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
-	h.wantGood(id, second.Serial)
+	h.wantValid(id, second.Serial)
 
 	_, _, err = h.RegisterNode(ctx, h.joinToken(-time.Second), "metal-3", hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
@@ -84,23 +86,23 @@ func TestAJoinTokenAdmitsOneNode(t *testing.T) {
 		return store.IssuedCertificate{}, husk.Errorf(husk.CodeInvalid, "certificateRequest", "no")
 	})
 	wantCode(t, err, husk.CodeInvalid)
-	_, _, err = h.RegisterNode(ctx, fresh, "metal-3", hour) // a refusal does not use the token up
+	_, _, err = h.RegisterNode(ctx, fresh, "metal-3", hour) // a refused request does not use the token
 	wantCode(t, err, "")
 
 	if err := h.DeleteNode(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	h.wantRefused(id, second.Serial)
-	_, _, err = h.RegisterNode(ctx, token, "metal-1", hour) // the token does not come back with its node's end
+	_, _, err = h.RegisterNode(ctx, token, "metal-1", hour) // deleting its node does not make the token valid again
 	wantCode(t, err, husk.CodeUnauthenticated)
 }
 
-func TestManyRegistrationsWithOneTokenMakeOneNode(t *testing.T) {
+func TestManyRegistrationsWithOneTokenCreateOneNode(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	token := h.joinToken(time.Hour)
 	ids := make([]store.ID, 10)
-	for _, err := range together(len(ids), func(i int) (err error) {
+	for _, err := range concurrently(len(ids), func(i int) (err error) {
 		ids[i], _, err = h.RegisterNode(t.Context(), token, "metal", hour)
 		return err
 	}) {
@@ -110,11 +112,11 @@ func TestManyRegistrationsWithOneTokenMakeOneNode(t *testing.T) {
 	}
 	for _, id := range ids {
 		if id != ids[0] {
-			t.Errorf("one token made the nodes %s and %s", ids[0], id)
+			t.Errorf("one token created the nodes %s and %s", ids[0], id)
 		}
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM node_certificates WHERE revoked_at IS NULL"); n != 1 {
-		t.Errorf("%d certificates are good", n)
+		t.Errorf("%d certificates are valid", n)
 	}
 }
 
@@ -123,7 +125,7 @@ func TestATokenReadmitsTheNodeItNames(t *testing.T) {
 	h := open(t)
 	ctx := t.Context()
 	tenant, node := h.tenant(), h.node(2)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
 	certificates, err := h.NodeCertificates(ctx, node.ID)
 	old := must(t, certificates, err)[0].Serial
@@ -134,27 +136,27 @@ func TestATokenReadmitsTheNodeItNames(t *testing.T) {
 	must(t, token, err)
 	_, _, err = h.RegisterNode(ctx, token.Secret, "another name", hour)
 	wantCode(t, err, husk.CodeInvalid)
-	h.wantGood(node.ID, old) // nothing has happened yet
+	h.wantValid(node.ID, old) // creating the token does not revoke the certificate
 
 	again, first, err := h.RegisterNode(ctx, token.Secret, node.Name, hour)
 	if must(t, again, err); again != node.ID {
-		t.Errorf("the node %s came back as %s", node.ID, again)
+		t.Errorf("the node %s was re-admitted as %s", node.ID, again)
 	}
 	h.wantRefused(node.ID, old)
-	again, second, err := h.RegisterNode(ctx, token.Secret, node.Name, hour) // the response was lost
+	again, second, err := h.RegisterNode(ctx, token.Secret, node.Name, hour) // a repeated request, as after a lost response
 	if must(t, again, err); again != node.ID {
-		t.Errorf("the node %s came back as %s", node.ID, again)
+		t.Errorf("the node %s was re-admitted as %s", node.ID, again)
 	}
 	h.wantRefused(node.ID, first.Serial)
-	h.wantGood(node.ID, second.Serial)
+	h.wantValid(node.ID, second.Serial)
 	if _, pods, err := h.Desired(ctx, node.ID); err != nil || len(pods) != 1 {
-		t.Errorf("the node that came back runs %d pods: %v", len(pods), err)
+		t.Errorf("the re-admitted node runs %d pods: %v", len(pods), err)
 	}
-	h.beat(node)
+	h.heartbeat(node)
 	_, _, err = h.RegisterNode(ctx, token.Secret, node.Name, hour)
 	wantCode(t, err, husk.CodeUnauthenticated)
 
-	// A token that re-admits a deleted node creates no new one.
+	// A token that re-admits a deleted node does not create a new node.
 	other := h.node(1)
 	token, err = h.CreateJoinToken(ctx, once(), time.Hour, &other.ID)
 	must(t, token, err)

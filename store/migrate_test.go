@@ -14,7 +14,8 @@ import (
 	"husk/store"
 )
 
-// schema is a database whose schema stops at an early version, to be filled with rows and migrated on.
+// schema is a database with an early version of the schema. Tests fill it with rows and then
+// migrate it.
 type schema struct {
 	t    *testing.T
 	conn *pgx.Conn
@@ -37,7 +38,8 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// as returns the same database for another role: row-level security applies to the owner too.
+// as returns the same database with another role, because row-level security applies to the owner
+// too.
 func (s schema) as(role string) schema {
 	s.t.Helper()
 	return schema{s.t, connect(s.t, s.url(role)), s.url}
@@ -62,12 +64,12 @@ func (s schema) exec(sql string) {
 	}
 }
 
-// want checks what a query for one text answers.
+// want checks the result of a query that returns one text.
 func (s schema) want(sql, want string) {
 	s.t.Helper()
 	var got string
 	if err := s.conn.QueryRow(s.t.Context(), sql).Scan(&got); err != nil || got != want {
-		s.t.Errorf("%s responds with %q, want %q: %v", sql, got, want, err)
+		s.t.Errorf("%s returns %q, want %q: %v", sql, got, want, err)
 	}
 }
 
@@ -88,7 +90,7 @@ func TestNodesSurviveTheirAgentsCredentials(t *testing.T) {
 		`INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ('00000000-0000-4000-8000-000000000006', 'tenant', 'x', '\x04')`,
 	} {
 		if _, err := s.conn.Exec(t.Context(), refused); err == nil {
-			t.Errorf("%s is taken", refused)
+			t.Errorf("%s is accepted", refused)
 		}
 	}
 	s.exec(`INSERT INTO node_certificates (serial, node_id, expires_at) VALUES ('01', '00000000-0000-4000-8000-000000000002', now())`)
@@ -118,7 +120,7 @@ func TestTenantsKeepTheirKeysWhenTheyGetServiceAccounts(t *testing.T) {
 	s.want(`SELECT (signs_from = created_at)::text FROM signing_keys`, "true")
 }
 
-func TestPodsThatWaitAreStillDue(t *testing.T) {
+func TestPendingPodsAreStillScheduledAfterTheMigration(t *testing.T) {
 	t.Parallel()
 	s := schemaAt(t, 3)
 	s.exec(`INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, now(), false, 1, 1, 1, 1)`)
@@ -134,7 +136,7 @@ func TestPodsThatWaitAreStillDue(t *testing.T) {
 	control.want(`SELECT string_agg(node_name, ',' ORDER BY name) FROM pods`, "metal-1,")
 }
 
-func TestPodsAndNodesAreAsTheyWereBeforeTheyHadAnythingToSayAboutPlaces(t *testing.T) {
+func TestExistingPodsAndNodesGetDefaultsForScheduling(t *testing.T) {
 	t.Parallel()
 	s := schemaAt(t, 4)
 	s.exec(`INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, now(), false, 1, 1, 1, 1)`)
@@ -149,7 +151,7 @@ func TestPodsAndNodesAreAsTheyWereBeforeTheyHadAnythingToSayAboutPlaces(t *testi
 	control.want(`SELECT name || ' ' || schedulable_cpu_millis || ' ' || cordoned || ' ' || COALESCE(pool, 'none') FROM nodes`, "metal-1 4000 false none")
 	control.want(`SELECT quota_priority::text FROM tenants`, "0")
 	if _, err := control.conn.Exec(t.Context(), `UPDATE nodes SET allocated_cpu_millis = 4001`); err == nil {
-		t.Error("a node may be charged for more than can be placed on it")
+		t.Error("a node's allocation may exceed its schedulable CPU")
 	}
 }
 
@@ -162,7 +164,7 @@ func TestAuditEntriesGetADetail(t *testing.T) {
 	s.as(store.RoleControl).want(`SELECT operation || '/' || detail FROM audit`, "createPod/")
 }
 
-func TestVolumesThatAreThereCountFromTheFirstLedgerOn(t *testing.T) {
+func TestTheUsageOfExistingVolumesBeginsWithTheLedger(t *testing.T) {
 	t.Parallel()
 	s := schemaAt(t, 5)
 	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
@@ -190,11 +192,11 @@ func TestPodsGetSamplesThatTenantsCannotRead(t *testing.T) {
 	control.want(`SELECT p.name || ' ' || (x.figures ->> 'cpuNanos') FROM pods p JOIN pod_samples x ON x.pod_id = p.id WHERE p.phase = 'Running'`, "runs 7")
 	s.want(`SELECT relpersistence::text FROM pg_class WHERE relname = 'pod_samples'`, "u")
 	if _, err := s.as(store.RoleTenant).conn.Exec(t.Context(), `SELECT FROM pod_samples`); err == nil {
-		t.Error("a tenant's transaction may read samples")
+		t.Error("a tenant's transaction can read samples")
 	}
 }
 
-func TestKeysThatAreThereHaveNoLimit(t *testing.T) {
+func TestExistingKeysHaveNoLimit(t *testing.T) {
 	t.Parallel()
 	s := schemaAt(t, 8)
 	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
@@ -207,18 +209,18 @@ func TestKeysThatAreThereHaveNoLimit(t *testing.T) {
 	control.want(`SELECT name || '/' || limited_to FROM api_keys`, "k/")
 	tenant := s.as(store.RoleTenant)
 	const caller = `'00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', '00000000-0000-4000-8000-000000000003', 'viewer'`
-	old, limited := `SELECT begin_tenant(`+caller+`)::text`, `SELECT begin_tenant(`+caller+`, 'metrics')::text` // of a server of before, and of one of now
+	old, limited := `SELECT begin_tenant(`+caller+`)::text`, `SELECT begin_tenant(`+caller+`, 'metrics')::text` // as an earlier and as a current server call it
 	tenant.want(old, "true")
 	tenant.want(limited, "false")
 	control.exec(`UPDATE api_keys SET limited_to = 'metrics'`)
 	tenant.want(old, "false")
 	tenant.want(limited, "true")
 	if _, err := control.conn.Exec(t.Context(), `UPDATE api_keys SET limited_to = 'usage'`); err == nil {
-		t.Error("a limit that nobody knows is taken")
+		t.Error("an unknown limit is accepted")
 	}
 }
 
-func TestImagesThatAreThereHaveNoProgress(t *testing.T) {
+func TestExistingImagesHaveNoProgress(t *testing.T) {
 	t.Parallel()
 	s := schemaAt(t, 9)
 	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
@@ -230,10 +232,10 @@ func TestImagesThatAreThereHaveNoProgress(t *testing.T) {
 	s.migrate(10)
 	control.want(`SELECT string_agg(reference || ' ' || state || ' ' || (fetched_bytes IS NULL AND total_bytes IS NULL), ',' ORDER BY reference) FROM images`, "a Ready true,b Importing true")
 	control.exec(`UPDATE images SET fetched_bytes = 3, total_bytes = 5 WHERE state = 'Importing'`)
-	// As a server of before ends an import.
+	// As an earlier server ends an import.
 	control.exec(`UPDATE images SET state = 'Ready', message = '', size_bytes = 1, clone_id = 'x', registry_auth = NULL, ready_at = clock_timestamp() WHERE state = 'Importing'`)
 	s.as(store.RoleTenant).want(`SELECT count(*)::text FROM images`, "0")
 	if _, err := control.conn.Exec(t.Context(), `UPDATE images SET fetched_bytes = 6, total_bytes = 5`); err == nil {
-		t.Error("more may have come than there is")
+		t.Error("the fetched bytes may exceed the total")
 	}
 }

@@ -15,12 +15,12 @@ func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeConflict)
-	h.to(husk.PhaseStopping, node, pod)
+	h.bringTo(husk.PhaseStopping, node, pod)
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeConflict)
-	h.say(node.ID, pod, husk.EventGone)
+	h.report(node.ID, pod, husk.EventGone)
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), "")
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeNotFound)
 	_, err := h.Heartbeat(t.Context(), husk.Node{ID: node.ID})
@@ -36,28 +36,28 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	h := open(t)
 	tenant, node := h.tenant(), h.node(4)
 	image := h.image(tenant)
-	starting, running, ended, stopping := h.order(tenant, specOf(image)), h.order(tenant, specOf(image)), h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	starting, running, ended, stopping := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, starting, running, ended, stopping)
-	h.to(husk.PhaseRunning, node, running)
-	h.to(husk.PhaseSucceeded, node, ended)
-	h.to(husk.PhaseStopping, node, stopping)
+	h.bringTo(husk.PhaseRunning, node, running)
+	h.bringTo(husk.PhaseSucceeded, node, ended)
+	h.bringTo(husk.PhaseStopping, node, stopping)
 
-	judged := h.look(node.ID)
-	if h.beat(node) {
-		t.Error("a node that was ready is asked to report again")
+	judged := h.getNode(node.ID)
+	if h.heartbeat(node) {
+		t.Error("a node that was Ready is asked to report its pods again")
 	}
 	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), judged); err != nil || lost {
-		t.Errorf("a node whose heartbeat came meanwhile was taken for lost: %v", err)
+		t.Errorf("a node that has sent a heartbeat in the meantime became Lost: %v", err)
 	}
-	if lost, _, err := h.MarkLost(t.Context(), h.epoch()+1, h.look(node.ID)); err != nil || lost {
-		t.Errorf("a leader of another epoch took a node for lost: %v", err)
+	if lost, _, err := h.MarkLost(t.Context(), h.epoch()+1, h.getNode(node.ID)); err != nil || lost {
+		t.Errorf("a leader of another epoch made a node Lost: %v", err)
 	}
-	lost, pods, err := h.MarkLost(t.Context(), h.epoch(), h.look(node.ID))
+	lost, pods, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID))
 	if err != nil || !lost || pods != 2 {
 		t.Errorf("lost %v with %d pods: %v", lost, pods, err)
 	}
-	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), h.look(node.ID)); err != nil || lost {
-		t.Errorf("a lost node was lost again: %v", err)
+	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || lost {
+		t.Errorf("a Lost node became Lost again: %v", err)
 	}
 	for p, want := range map[*husk.Pod]husk.Phase{
 		&starting: husk.PhaseUnknown, &running: husk.PhaseUnknown, &ended: husk.PhaseSucceeded, &stopping: husk.PhaseStopping,
@@ -66,20 +66,20 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 			t.Errorf("a pod is %s, want %s", got, want)
 		}
 	}
-	h.wantAllocated(node.ID, 3) // what may still run keeps its capacity
+	h.wantAllocated(node.ID, 3) // pods that may still run keep their capacity
 
-	if !h.beat(node) {
-		t.Error("a node that was lost is not asked to report again")
+	if !h.heartbeat(node) {
+		t.Error("a node that was Lost is not asked to report its pods again")
 	}
-	if !h.beat(node) {
+	if !h.heartbeat(node) {
 		t.Error("a node whose response was lost is not asked again")
 	}
-	h.say(node.ID, running, husk.EventRunning)
-	h.say(node.ID, starting, husk.EventStarting)
-	if h.beat(node) {
-		t.Error("a node whose pods are known is asked again")
+	h.report(node.ID, running, husk.EventRunning)
+	h.report(node.ID, starting, husk.EventStarting)
+	if h.heartbeat(node) {
+		t.Error("a node that has reported its pods is asked again")
 	}
-	if got := h.look(node.ID); got.State != husk.NodeReady {
+	if got := h.getNode(node.ID); got.State != husk.NodeReady {
 		t.Errorf("the node is %s", got.State)
 	}
 }
@@ -88,35 +88,35 @@ func TestANodeThatShrinksKeepsItsPodsAndGetsNoNewOnes(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
 	version := h.version(node.ID)
-	h.beat(node)
+	h.heartbeat(node)
 	if h.version(node.ID) != version {
-		t.Error("a heartbeat that changes nothing spoils placements under way")
+		t.Error("a heartbeat without a change invalidates placements that are under way")
 	}
-	h.beat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
-	got := h.look(node.ID)
+	h.heartbeat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
+	got := h.getNode(node.ID)
 	if can := (husk.Resources{CPUMillis: got.SchedulableCPUMillis, MemoryMiB: got.Capacity.MemoryMiB}); can != got.Allocated || h.version(node.ID) == version {
-		t.Errorf("the shrunken node is %+v", got)
+		t.Errorf("the node with less capacity is %+v", got)
 	}
-	h.to(husk.PhaseStopping, node, pod)
-	h.say(node.ID, pod, husk.EventGone)
-	h.beat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
-	if got := h.look(node.ID).Capacity; got != (husk.Resources{CPUMillis: 1, MemoryMiB: 1}) {
+	h.bringTo(husk.PhaseStopping, node, pod)
+	h.report(node.ID, pod, husk.EventGone)
+	h.heartbeat(husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 1, MemoryMiB: 1}, VMMOverheadMiB: overhead})
+	if got := h.getNode(node.ID).Capacity; got != (husk.Resources{CPUMillis: 1, MemoryMiB: 1}) {
 		t.Errorf("the empty node has the capacity %+v", got)
 	}
 }
 
-func TestAPodKeepsTheOverheadItWasChargedWith(t *testing.T) {
+func TestFreedCapacityIncludesTheOverheadAtPlacement(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(4)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
-	h.beat(husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: 3 * overhead})
-	h.to(husk.PhaseStopping, node, pod)
-	h.say(node.ID, pod, husk.EventGone)
+	h.heartbeat(husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: 3 * overhead})
+	h.bringTo(husk.PhaseStopping, node, pod)
+	h.report(node.ID, pod, husk.EventGone)
 	h.wantAllocated(node.ID, 0)
 }
 
@@ -133,7 +133,7 @@ func TestCredentials(t *testing.T) {
 	wantCode(t, err, husk.CodeUnauthenticated)
 	_, unknown := h.Authenticate(ctx, uuid.New(), key.Secret)
 	if err.Error() != unknown.Error() {
-		t.Errorf("a wrong secret says %q and an unknown id %q", err, unknown)
+		t.Errorf("the error for a wrong secret is %q, and for an unknown ID %q", err, unknown)
 	}
 	caller, err := h.Authenticate(ctx, key.ClientID, key.Secret)
 	if want := (husk.Caller{Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Name: "owner", Role: husk.RoleOwner, TenantID: tenant.ID}); must(t, caller, err) != want {
@@ -149,11 +149,11 @@ func TestCredentials(t *testing.T) {
 	wantCode(t, err, husk.CodeUnauthenticated)
 }
 
-func TestTheFirstOperatorIsMadeOnce(t *testing.T) {
+func TestTheFirstOperatorIsCreatedOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	id := uuid.New()
-	for _, err := range together(5, func(int) error { return h.EnsureOperator(t.Context(), id, "first") }) {
+	for _, err := range concurrently(5, func(int) error { return h.EnsureOperator(t.Context(), id, "first") }) {
 		if err != nil {
 			t.Error(err)
 		}

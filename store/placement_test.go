@@ -15,26 +15,26 @@ import (
 	"husk/store"
 )
 
-// to brings a placed pod into a phase by events that lead there.
-func (h fixture) to(phase husk.Phase, node husk.Node, p husk.Pod) {
+// bringTo brings a placed pod into a phase with the necessary events.
+func (h fixture) bringTo(phase husk.Phase, node husk.Node, p husk.Pod) {
 	h.t.Helper()
 	switch phase {
 	case husk.PhaseStarting:
 	case husk.PhaseRunning:
-		h.say(node.ID, p, husk.EventRunning)
+		h.report(node.ID, p, husk.EventRunning)
 	case husk.PhaseSucceeded:
-		h.say(node.ID, p, husk.EventSucceeded)
+		h.report(node.ID, p, husk.EventSucceeded)
 	case husk.PhaseFailed:
-		h.say(node.ID, p, husk.EventFailed)
+		h.report(node.ID, p, husk.EventFailed)
 	case husk.PhaseUnknown:
-		if lost, _, err := h.MarkLost(h.t.Context(), h.epoch(), h.look(node.ID)); err != nil || !lost {
+		if lost, _, err := h.MarkLost(h.t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
 			h.t.Fatalf("node not lost: %v", err)
 		}
 	case husk.PhaseStopping:
 		p, err := h.as(p.TenantID).DeletePod(h.t.Context(), p.ID)
 		must(h.t, p, err)
 	default:
-		h.t.Fatalf("no way to %s is known", phase)
+		h.t.Fatalf("this test does not know how to bring a pod to %s", phase)
 	}
 	if got := h.phase(p); got != phase {
 		h.t.Fatalf("the pod is %s, want %s", got, phase)
@@ -52,9 +52,9 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			h := open(t)
 			tenant, node := h.tenant(), h.node(3)
 			image, volume := h.image(tenant), h.volume(tenant)
-			pod, neighbour := h.order(tenant, specOf(image, volume)), h.order(tenant, specOf(image))
+			pod, neighbour := h.createPod(tenant, specOf(image, volume)), h.createPod(tenant, specOf(image))
 			h.place(node.ID, pod, neighbour)
-			h.to(phase, node, pod)
+			h.bringTo(phase, node, pod)
 			revision, err := h.DesiredRevision(t.Context(), node.ID)
 			must(t, revision, err)
 
@@ -66,53 +66,53 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			}
 			after, err := h.DesiredRevision(t.Context(), node.ID)
 			if must(t, after, err); phase != husk.PhaseStopping && after == revision {
-				t.Error("the node is not told of the deletion")
+				t.Error("the node's desired state does not change with the deletion")
 			}
 			held := phase != husk.PhaseSucceeded && phase != husk.PhaseFailed
-			wantRoom := 1
+			wantPods := 1
 			if held {
-				wantRoom = 2 // until the node says that nothing runs
+				wantPods = 2 // until the node reports that the pod is gone
 				_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
 				wantCode(t, err, husk.CodeVolumeInUse)
 			}
-			h.wantAllocated(node.ID, wantRoom)
+			h.wantAllocated(node.ID, wantPods)
 
-			for range 2 { // the report may come twice
-				h.say(node.ID, pod, husk.EventGone)
+			for range 2 { // a repeated report has no effect
+				h.report(node.ID, pod, husk.EventGone)
 			}
 			if got := h.phase(pod); got != husk.PhaseGone {
 				t.Errorf("the pod is %s", got)
 			}
 			h.wantAllocated(node.ID, 1)
-			h.order(tenant, specOf(image, volume))
+			h.createPod(tenant, specOf(image, volume))
 			if keyed, err := h.KeyedPods(t.Context()); must(t, keyed, err)[pod.ID.String()] {
-				t.Error("the pod's key would be kept")
+				t.Error("the pod still counts as a pod with a key")
 			}
 		})
 	}
 }
 
-// wantAllocated says how many small pods a node is charged for.
+// wantAllocated checks that the allocation of a node is that of this many small pods.
 func (h fixture) wantAllocated(node store.ID, pods int) {
 	h.t.Helper()
 	want := husk.Resources{CPUMillis: pods * small.CPUMillis, MemoryMiB: pods * (small.MemoryMiB + overhead)}
-	if diff := cmp.Diff(want, h.look(node).Allocated); diff != "" {
-		h.t.Errorf("the node is charged for another room than %d pods (-want +got):\n%s", pods, diff)
+	if diff := cmp.Diff(want, h.getNode(node).Allocated); diff != "" {
+		h.t.Errorf("the node's allocation is not that of %d pods (-want +got):\n%s", pods, diff)
 	}
 }
 
-func TestAPendingPodGoesAtOnce(t *testing.T) {
+func TestAPendingPodIsDeletedImmediately(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	image, volume := h.image(tenant), h.volume(tenant)
-	pod := h.order(tenant, specOf(image, volume))
+	pod := h.createPod(tenant, specOf(image, volume))
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	if must(t, gone, err); gone.Status.Phase != husk.PhaseStopping {
 		t.Errorf("the deletion responds with %s, which is not in the contract", gone.Status.Phase)
 	}
 	if h.phase(pod) != husk.PhaseGone {
-		t.Error("the pod is still there")
+		t.Error("the pod still exists")
 	}
 	_, err = h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
 	wantCode(t, err, husk.CodeNotFound)
@@ -120,26 +120,26 @@ func TestAPendingPodGoesAtOnce(t *testing.T) {
 	wantCode(t, err, "")
 }
 
-func TestAnEndedPodHoldsNoQuotaWhileItIsDeleted(t *testing.T) {
+func TestAnEndedPodUsesNoQuotaWhileItIsDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	quota := husk.DefaultQuota
 	quota.CPUMillis, quota.MemoryMiB = 2*small.CPUMillis, 2*small.MemoryMiB
 	tenant, node := h.tenantWith(quota), h.node(5)
 	image := h.image(tenant)
-	ended, running := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	ended, running := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, ended, running)
-	h.to(husk.PhaseSucceeded, node, ended)
-	h.to(husk.PhaseStopping, node, ended)
-	h.order(tenant, specOf(image))
+	h.bringTo(husk.PhaseSucceeded, node, ended)
+	h.bringTo(husk.PhaseStopping, node, ended)
+	h.createPod(tenant, specOf(image))
 	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
-	// A running pod that is stopping still holds its capacity.
-	h.to(husk.PhaseStopping, node, running)
+	// A pod that is stopping still uses its quota.
+	h.bringTo(husk.PhaseStopping, node, running)
 	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
-	h.say(node.ID, running, husk.EventGone)
-	h.order(tenant, specOf(image))
+	h.report(node.ID, running, husk.EventGone)
+	h.createPod(tenant, specOf(image))
 }
 
 func TestAPlacementIsRefused(t *testing.T) {
@@ -148,12 +148,12 @@ func TestAPlacementIsRefused(t *testing.T) {
 		spoil func(h fixture, p *store.Placement)
 		fails bool
 	}{
-		"of a leader whose epoch has passed": {func(h fixture, _ *store.Placement) { h.lead() }, false},
+		"by a leader of an earlier epoch": {func(h fixture, _ *store.Placement) { h.lead() }, false},
 		"on a node that changed meanwhile": {func(h fixture, p *store.Placement) {
-			h.beat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
+			h.heartbeat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
 		}, false},
 		"on a node that is lost": {func(h fixture, p *store.Placement) {
-			_, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.look(p.Node))
+			_, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.getNode(p.Node))
 			p.NodeVersion++
 		}, false},
 		"on a node that does not exist":       {func(_ fixture, p *store.Placement) { p.Node = uuid.New() }, false},
@@ -167,7 +167,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 			t.Parallel()
 			h := open(t)
 			tenant, node := h.tenant(), h.node(2)
-			pod := h.order(tenant, specOf(h.image(tenant)))
+			pod := h.createPod(tenant, specOf(h.image(tenant)))
 			epoch := h.epoch()
 			placement := store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)}
 			c.spoil(h, &placement)
@@ -180,7 +180,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 	}
 }
 
-// lead takes the leadership once, as another server does.
+// lead starts a new epoch, as if another server became leader.
 func (h fixture) lead() {
 	h.t.Helper()
 	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE leadership SET epoch = epoch + 1"); err != nil {
@@ -188,7 +188,7 @@ func (h fixture) lead() {
 	}
 }
 
-func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
+func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -200,26 +200,26 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 		if i%2 == 1 {
 			node = changes
 		}
-		pod := h.order(tenant, specOf(image))
+		pod := h.createPod(tenant, specOf(image))
 		batch = append(batch, store.Placement{Pod: keyOf(pod), Node: node.ID, NodeVersion: h.version(node.ID)})
 	}
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), batch[2].Pod.ID)
 	must(t, gone, err)
-	h.place(changes.ID, h.order(tenant, specOf(image)))
+	h.place(changes.ID, h.createPod(tenant, specOf(image)))
 	placed, err := h.CommitPlacements(t.Context(), h.epoch(), batch)
 	must(t, placed, err)
 	if len(placed) != 2 {
-		t.Errorf("placed %v, want the two that are left for the unchanged node", placed)
+		t.Errorf("placed %v, want the two remaining pods of the unchanged node", placed)
 	}
 	h.wantAllocated(stays.ID, 2)
 	h.wantAllocated(changes.ID, 1)
 	revision, pods, err := h.Desired(t.Context(), stays.ID)
 	if must(t, revision, err); len(pods) != 0 {
-		t.Errorf("before their keys are made the node is told of %d pods", len(pods))
+		t.Errorf("before the pods have keys, the node's desired state has %d pods", len(pods))
 	}
 	without, err := h.PodsWithoutKey(t.Context(), 10)
 	if must(t, without, err); len(without) != 2 || without[0].HadOne || !slices.Contains(placed, without[0].PodKey) || !slices.Contains(placed, without[1].PodKey) {
-		t.Errorf("without a key are %v, placed are %v", without, placed)
+		t.Errorf("the pods without a key are %v, the placed pods are %v", without, placed)
 	}
 	for range 2 {
 		if err := h.SetPodKeys(t.Context(), map[store.PodKey]string{placed[0]: "key", placed[1]: "key"}); err != nil {
@@ -228,27 +228,27 @@ func TestABatchIsPlacedAsFarAsItsNodesAreUnchanged(t *testing.T) {
 	}
 	again, pods, err := h.Desired(t.Context(), stays.ID)
 	if must(t, again, err); again != revision+1 {
-		t.Errorf("two keys that were made, and made again, took the revision from %d to %d", revision, again)
+		t.Errorf("setting two keys twice changed the revision from %d to %d", revision, again)
 	}
 	for _, p := range pods {
 		if p.CephKey != "key" || len(p.Images) != 1 || p.Network.CIDR != tenant.NetworkCIDR || !strings.HasPrefix(p.Network.MAC, "02:") {
-			t.Errorf("the node is told %+v", p)
+			t.Errorf("the node's desired state has the pod %+v", p)
 		}
 	}
 	if len(pods) != 2 {
-		t.Errorf("the node is told of %d pods", len(pods))
+		t.Errorf("the node's desired state has %d pods", len(pods))
 	}
 }
 
-// The scheduler would not do this; the database is the last to say no.
-func TestABatchOverANodesCapacityIsRefusedAsAWhole(t *testing.T) {
+// The scheduler does not create such a batch. If it did, the database would refuse it.
+func TestABatchAboveANodesCapacityIsRefusedCompletely(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
 	image := h.image(tenant)
 	var batch []store.Placement
 	for range 3 {
-		batch = append(batch, store.Placement{Pod: keyOf(h.order(tenant, specOf(image))), Node: node.ID, NodeVersion: h.version(node.ID)})
+		batch = append(batch, store.Placement{Pod: keyOf(h.createPod(tenant, specOf(image))), Node: node.ID, NodeVersion: h.version(node.ID)})
 	}
 	if placed, err := h.CommitPlacements(t.Context(), h.epoch(), batch); err == nil || len(placed) != 0 {
 		t.Errorf("placed %v, %v", placed, err)
@@ -264,10 +264,10 @@ func TestManySchedulersFillTheLastCapacityOnce(t *testing.T) {
 	version, epoch := h.version(node.ID), h.epoch()
 	batch := make([]store.Placement, 20)
 	for i := range batch {
-		batch[i] = store.Placement{Pod: keyOf(h.order(tenant, specOf(image))), Node: node.ID, NodeVersion: version}
+		batch[i] = store.Placement{Pod: keyOf(h.createPod(tenant, specOf(image))), Node: node.ID, NodeVersion: version}
 	}
 	placed := make([]int, len(batch))
-	for _, err := range together(len(batch), func(i int) error {
+	for _, err := range concurrently(len(batch), func(i int) error {
 		p, err := h.CommitPlacements(t.Context(), epoch, batch[i:i+1])
 		placed[i] = len(p)
 		return err
@@ -281,7 +281,7 @@ func TestManySchedulersFillTheLastCapacityOnce(t *testing.T) {
 		total += n
 	}
 	if total != 1 {
-		t.Errorf("%d pods got the last place", total)
+		t.Errorf("%d pods were placed with the last capacity", total)
 	}
 	h.wantAllocated(node.ID, 1)
 }
@@ -290,34 +290,34 @@ func TestReportsThatAreLateOrForeignAreDropped(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node, other := h.tenant(), h.node(3), h.node(3)
-	pod := h.order(tenant, specOf(h.image(tenant)))
-	h.say(node.ID, pod, husk.EventRunning) // not placed yet
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
+	h.report(node.ID, pod, husk.EventRunning) // not placed yet
 	if got := h.phase(pod); got != husk.PhasePending {
 		t.Errorf("a report made an unplaced pod %s", got)
 	}
 	h.place(node.ID, pod)
-	h.say(other.ID, pod, husk.EventFailed)
+	h.report(other.ID, pod, husk.EventFailed)
 	if got := h.phase(pod); got != husk.PhaseStarting {
 		t.Errorf("another node made the pod %s", got)
 	}
-	h.say(node.ID, husk.Pod{ID: uuid.New()}, husk.EventRunning)
-	h.say(node.ID, pod, husk.EventGone) // nobody deleted the pod
+	h.report(node.ID, husk.Pod{ID: uuid.New()}, husk.EventRunning)
+	h.report(node.ID, pod, husk.EventGone) // the pod was not deleted
 	if got := h.phase(pod); got != husk.PhaseStarting {
-		t.Errorf("the agent alone made the pod %s", got)
+		t.Errorf("without a deletion, the agent's report made the pod %s", got)
 	}
-	h.say(node.ID, pod, husk.EventSucceeded)
-	h.say(node.ID, pod, husk.EventRunning)
+	h.report(node.ID, pod, husk.EventSucceeded)
+	h.report(node.ID, pod, husk.EventRunning)
 	if got := h.phase(pod); got != husk.PhaseSucceeded {
 		t.Errorf("a late report made an ended pod %s", got)
 	}
-	h.to(husk.PhaseStopping, node, pod)
-	h.say(node.ID, pod, husk.EventStopping) // observes generation 2
+	h.bringTo(husk.PhaseStopping, node, pod)
+	h.report(node.ID, pod, husk.EventStopping) // observes generation 2
 	report := husk.PodReport{PodID: pod.ID, Generation: 1, Event: husk.EventStopping, Message: "late"}
 	if err := h.Report(t.Context(), node.ID, []husk.PodReport{report}); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := h.as(tenant.ID).Pod(t.Context(), pod.ID); got.Status.Message != "" || got.Status.ObservedGeneration != 2 {
-		t.Errorf("a report of an older generation was taken: %+v", got.Status)
+		t.Errorf("a report of an older generation was accepted: %+v", got.Status)
 	}
 }
 
@@ -333,17 +333,17 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 		}
 		for _, e := range husk.PhaseEvents {
 			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventEvict, husk.EventRequeue}, e) {
-				continue // not an agent's to say
+				continue // an agent cannot report it
 			}
 			node := h.node(1)
-			pod := h.order(tenant, specOf(image))
+			pod := h.createPod(tenant, specOf(image))
 			h.place(node.ID, pod)
-			h.to(phase, node, pod)
+			h.bringTo(phase, node, pod)
 			want, ok := phase.Next(e)
 			if !ok {
 				want = phase
 			}
-			h.say(node.ID, pod, e)
+			h.report(node.ID, pod, e)
 			if got := h.phase(pod); got != want {
 				t.Errorf("%s makes a pod that is %s %s, want %s", e, phase, got, want)
 			}
@@ -360,7 +360,7 @@ func TestAReportIsStoredCompletely(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(1)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
 	at := func(s int) *time.Time { v := time.Date(2024, 5, 6, 7, 8, s, 9000, time.UTC); return &v }
 	code := 3
@@ -385,13 +385,14 @@ func TestAReportIsStoredCompletely(t *testing.T) {
 	}
 }
 
-// A guest's words reach the report; they must not hold up what the node says of its other pods.
-func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
+// Messages of a guest are part of the node's report. They must not prevent the report about the
+// node's other pods.
+func TestAHostileMessageDoesNotPreventOtherReports(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
 	image := h.image(tenant)
-	hostile, honest := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	hostile, honest := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, hostile, honest)
 	err := h.Report(t.Context(), node.ID, []husk.PodReport{
 		{PodID: hostile.ID, Generation: 1, Event: husk.EventRunning, Message: "a\x00b\xff", Containers: []husk.ContainerStatus{{Name: "main", Message: "\x00\xfe" + strings.Repeat("x", 1<<20)}}},
@@ -407,7 +408,7 @@ func TestAHostileMessageDoesNotHoldUpOtherReports(t *testing.T) {
 	}
 	got, err := h.as(tenant.ID).Pod(t.Context(), hostile.ID)
 	if must(t, got, err); got.Status.Message != "ab\uFFFD" || len(got.Status.Containers[0].Message) > 4200 {
-		t.Errorf("the message is %q, and that of the container has %d bytes", got.Status.Message, len(got.Status.Containers[0].Message))
+		t.Errorf("the message is %q, and the container's message has %d bytes", got.Status.Message, len(got.Status.Containers[0].Message))
 	}
 }
 
@@ -419,7 +420,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	must(t, image, err)
 	volume, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), "data", map[string]string{}, 1)
 	must(t, volume, err)
-	pod := h.order(tenant, specOf(image, volume))
+	pod := h.createPod(tenant, specOf(image, volume))
 	waits := func() string {
 		pending, err := h.PendingPods(t.Context(), 10)
 		if must(t, pending, err); len(pending) != 1 {
@@ -450,11 +451,11 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	}
 }
 
-func TestARefusalIsTheOwnersToRead(t *testing.T) {
+func TestARefusalIsShownInThePodsStatus(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	for range 2 {
 		if err := h.Refuse(t.Context(), []store.Refusal{{Pod: keyOf(pod), Reason: "NoNode", Message: "none"}}); err != nil {
 			t.Fatal(err)
@@ -482,24 +483,25 @@ func TestARefusalIsTheOwnersToRead(t *testing.T) {
 	}
 }
 
-// Everything at once on one node: whatever the interleaving, the books balance in the end.
-func TestTheBooksBalanceAfterManyLivesAtOnce(t *testing.T) {
+// Many changes happen on one node at the same time. In any order, the allocation is correct in the
+// end.
+func TestTheAllocationIsCorrectAfterManySimultaneousChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(50)
 	image := h.image(tenant)
 	pods := make([]husk.Pod, 20)
 	for i := range pods {
-		pods[i] = h.order(tenant, specOf(image))
+		pods[i] = h.createPod(tenant, specOf(image))
 	}
 	h.place(node.ID, pods...)
-	for _, err := range together(4*len(pods), func(i int) error {
+	for _, err := range concurrently(4*len(pods), func(i int) error {
 		p := pods[i%len(pods)]
 		switch i / len(pods) {
 		case 0:
 			_, err := h.as(tenant.ID).DeletePod(t.Context(), p.ID)
 			if husk.CodeOf(err) == husk.CodeNotFound {
-				err = nil // gone already
+				err = nil // already deleted
 			}
 			return err
 		case 1:
@@ -518,7 +520,7 @@ func TestTheBooksBalanceAfterManyLivesAtOnce(t *testing.T) {
 	left := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods WHERE holds_room")
 	h.wantAllocated(node.ID, left)
 	for _, p := range pods {
-		h.say(node.ID, p, husk.EventGone)
+		h.report(node.ID, p, husk.EventGone)
 	}
 	h.wantAllocated(node.ID, 0)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods"); n != 0 {

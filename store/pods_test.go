@@ -17,8 +17,8 @@ import (
 	"husk/store"
 )
 
-// together runs f n times at once and returns the errors.
-func together(n int, f func(i int) error) []error {
+// concurrently runs f n times at the same time and returns the errors.
+func concurrently(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
@@ -51,7 +51,7 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 	leaving := h.volume(tenant)
 	v, err := h.as(tenant.ID).DeleteVolume(t.Context(), leaving.ID)
 	must(t, v, err)
-	first := h.order(tenant, specOf(image, used))
+	first := h.createPod(tenant, specOf(image, used))
 	unknown := free
 	unknown.ID = uuid.New()
 	unmade := image
@@ -66,7 +66,7 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 		field string
 	}{
 		"by a name that is taken":                          {first.Name, specOf(image), husk.CodeNameTaken, "name"},
-		"with an image nobody imported":                    {"a", specOf(unmade), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with an image that was not imported":              {"a", specOf(unmade), husk.CodeImageNotFound, "spec.containers[0].image"},
 		"with another tenant's image":                      {"a", specOf(foreignImage), husk.CodeImageNotFound, "spec.containers[0].image"},
 		"with the id of another tenant's image":            {"a", specOf(byForeignID), husk.CodeImageNotFound, "spec.containers[0].image"},
 		"with a volume that another pod has":               {"a", specOf(image, free, used), husk.CodeVolumeInUse, "spec.volumes[1].volumeId"},
@@ -85,13 +85,13 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 	}
 	pods, _, err := h.as(tenant.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{})
 	if must(t, pods, err); len(pods) != 1 {
-		t.Errorf("refused orders left %d pods", len(pods)-1)
+		t.Errorf("refused requests left %d pods", len(pods)-1)
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM volume_claims"); n != 1 {
-		t.Errorf("refused orders left %d claims", n-1)
+		t.Errorf("refused requests left %d claims", n-1)
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM events WHERE kind = 'pod'"); n != 1 {
-		t.Errorf("refused orders left %d events", n-1)
+		t.Errorf("refused requests left %d events", n-1)
 	}
 }
 
@@ -101,13 +101,13 @@ func TestAPodCanNameItsImageByID(t *testing.T) {
 	tenant := h.tenant()
 	image := h.image(tenant)
 	image.Reference = image.ID.String()
-	h.order(tenant, specOf(image))
+	h.createPod(tenant, specOf(image))
 }
 
-func TestAQuotaHolds(t *testing.T) {
+func TestAQuotaIsEnforced(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	roomy := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
+	generous := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
 	for name, c := range map[string]struct {
 		limit func(q *husk.Quota)
 		field string
@@ -124,12 +124,12 @@ func TestAQuotaHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := fixtureOf(t, h.db, h.url)
-			quota := roomy
+			quota := generous
 			c.limit(&quota)
 			tenant := h.tenantWith(quota)
 			image := h.image(tenant)
 			for range c.fits {
-				h.order(tenant, specOf(image))
+				h.createPod(tenant, specOf(image))
 			}
 			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image))
 			if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeQuotaExceeded || e.Field != c.field {
@@ -140,7 +140,7 @@ func TestAQuotaHolds(t *testing.T) {
 	t.Run("of volumes and images", func(t *testing.T) {
 		t.Parallel()
 		h := fixtureOf(t, h.db, h.url)
-		quota := roomy
+		quota := generous
 		quota.Volumes, quota.VolumeGiB, quota.Images = 2, 5, 1
 		tenant := h.tenantWith(quota)
 		make := func(gib int) error {
@@ -165,7 +165,7 @@ func TestFiftySimultaneousRequestsFillAQuotaOfFiveExactly(t *testing.T) {
 	quota.CPUMillis = 5 * small.CPUMillis
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
-	errs := together(50, func(i int) error {
+	errs := concurrently(50, func(i int) error {
 		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	})
@@ -179,12 +179,12 @@ func TestFiftySimultaneousRequestsFillAQuotaOfFiveExactly(t *testing.T) {
 	}
 }
 
-func TestOneVolumeGoesToOneOfManyPods(t *testing.T) {
+func TestOnlyOneOfManyPodsGetsAVolume(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant), h.volume(tenant))
-	errs := together(20, func(i int) error {
+	errs := concurrently(20, func(i int) error {
 		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	})
@@ -199,7 +199,7 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant))
 	pods := make([]husk.Pod, 12)
-	for _, err := range together(len(pods), func(i int) (err error) {
+	for _, err := range concurrently(len(pods), func(i int) (err error) {
 		pods[i], err = h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
 		return err
 	}) {
@@ -227,8 +227,8 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	}
 	p, err := h.as(tenant.ID).DeletePod(t.Context(), seen[prefix+"5"].ID)
 	must(t, p, err)
-	if next := h.order(tenant, spec); next.Status.Address != prefix+"14" {
-		t.Errorf("the next pod has %s; what was given back waits for its turn", next.Status.Address)
+	if next := h.createPod(tenant, spec); next.Status.Address != prefix+"14" {
+		t.Errorf("the next pod has %s; a freed address must be reused last", next.Status.Address)
 	}
 	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
 		SELECT tenant_id, gen_random_uuid(), 'filler-' || o, '{}', spec, 0, 0, network_id, set_masklen(network(address)::inet, 32) + (o - 14), mac
@@ -238,20 +238,20 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	if _, err := h.SetQuota(t.Context(), tenant.ID, func(q husk.Quota) husk.Quota { q.Pods, q.Addresses = 300, 300; return q }); err != nil {
 		t.Fatal(err)
 	}
-	if again := h.order(tenant, spec); again.Status.Address != prefix+"5" {
+	if again := h.createPod(tenant, spec); again.Status.Address != prefix+"5" {
 		t.Errorf("the freed address was not reused; got %s", again.Status.Address)
 	}
 }
 
-func TestAFullNetworkTakesNoPod(t *testing.T) {
+func TestAFullNetworkAcceptsNoPod(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	quota := husk.DefaultQuota
 	quota.Pods, quota.CPUMillis = 1000, 1000*small.CPUMillis
 	tenant := h.tenantWith(quota)
 	image := h.image(tenant)
-	h.order(tenant, specOf(image))
-	// Rows by hand, since the way through the store takes seconds for a whole network.
+	h.createPod(tenant, specOf(image))
+	// Insert rows with SQL, because the store would take seconds to fill a network.
 	if _, err := h.connect(store.RoleControl).Exec(t.Context(), `INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac)
 		SELECT tenant_id, gen_random_uuid(), 'filler-' || o, '{}', spec, 0, 0, network_id, set_masklen(network(address)::inet, 32) + (o - 2), mac
 		FROM pods, generate_series(3, 254) o`); err != nil {
@@ -267,38 +267,38 @@ func TestARepeatedRequestReturnsTheFirstPod(t *testing.T) {
 	tenant, other := h.tenant(), h.tenant()
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":1}`))
-	order := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
+	create := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
 		return h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{"a": "b"}, spec)
 	}
-	first, err := order(tenant, idem, spec)
+	first, err := create(tenant, idem, spec)
 	must(t, first, err)
-	second, err := order(tenant, idem, spec)
+	second, err := create(tenant, idem, spec)
 	must(t, second, err)
 	if diff := cmp.Diff(first, second, cmpopts.EquateApproxTime(0), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the repetition differs (-first +second):\n%s", diff)
 	}
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":2}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":2}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-1", "CreateVolume", "/v1/test", []byte(`{"a":1}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-1", "CreateVolume", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeIdempotencyMismatch)
-	_, err = order(tenant, store.NewIdempotency("key-2", "CreatePod", "/v1/test", []byte(`{"a":1}`)), spec)
+	_, err = create(tenant, store.NewIdempotency("key-2", "CreatePod", "/v1/test", []byte(`{"a":1}`)), spec)
 	wantCode(t, err, husk.CodeNameTaken)
-	// Another tenant's key of the same text is another key.
-	third, err := order(other, idem, specOf(h.image(other)))
+	// The same key of another tenant is a different key.
+	third, err := create(other, idem, specOf(h.image(other)))
 	if must(t, third, err); third.ID == first.ID {
 		t.Error("two tenants share an idempotency key")
 	}
-	// The key outlives the pod: a late repetition does not bring it back.
+	// The key is stored longer than the pod: a late repetition does not create the pod again.
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), first.ID)
 	must(t, gone, err)
-	fourth, err := order(tenant, idem, spec)
+	fourth, err := create(tenant, idem, spec)
 	must(t, fourth, err)
 	if h.phase(fourth) != husk.PhaseGone {
-		t.Error("a repetition after the deletion made the pod again")
+		t.Error("a repeated request after the deletion created the pod again")
 	}
 }
 
-func TestARefusedRequestDoesNotUseUpItsKey(t *testing.T) {
+func TestARefusedRequestDoesNotUseItsKey(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	quota := husk.DefaultQuota
@@ -315,14 +315,14 @@ func TestARefusedRequestDoesNotUseUpItsKey(t *testing.T) {
 	wantCode(t, err, "")
 }
 
-func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
+func TestSimultaneousRequestsWithOneKeyCreateOneObject(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
 	ids := make([]store.ID, 30)
-	for _, err := range together(len(ids), func(i int) error {
+	for _, err := range concurrently(len(ids), func(i int) error {
 		p, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
 		ids[i] = p.ID
 		return err
@@ -333,11 +333,11 @@ func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
 	}
 	for _, id := range ids {
 		if id != ids[0] {
-			t.Errorf("repetitions made %s and %s", ids[0], id)
+			t.Errorf("simultaneous requests created %s and %s", ids[0], id)
 		}
 	}
 	tenants := make([]store.ID, 10)
-	for _, err := range together(len(tenants), func(i int) error {
+	for _, err := range concurrently(len(tenants), func(i int) error {
 		made, err := h.CreateTenant(t.Context(), idem, "the-tenant", husk.DefaultQuota)
 		tenants[i] = made.ID
 		return err
@@ -348,12 +348,12 @@ func TestTheSameKeyAtOnceMakesOneThing(t *testing.T) {
 	}
 	for _, id := range tenants {
 		if id != tenants[0] {
-			t.Errorf("repetitions made the tenants %s and %s", tenants[0], id)
+			t.Errorf("simultaneous requests created the tenants %s and %s", tenants[0], id)
 		}
 	}
 }
 
-func TestOldIdempotencyKeysAreForgotten(t *testing.T) {
+func TestOldIdempotencyKeysAreDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -363,18 +363,18 @@ func TestOldIdempotencyKeysAreForgotten(t *testing.T) {
 	}
 	n, err := h.ForgetIdempotencyKeys(t.Context())
 	if must(t, n, err); n != 1 {
-		t.Errorf("forgot %d keys, want the volume's only", n)
+		t.Errorf("deleted %d keys, want only the volume's", n)
 	}
 }
 
-func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
+func TestAListIsCompleteWhileRowsAreAddedAndDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	image := h.image(tenant)
 	var all []store.ID
 	for range 7 {
-		all = append(all, h.order(tenant, specOf(image)).ID)
+		all = append(all, h.createPod(tenant, specOf(image)).ID)
 	}
 	var got []store.ID
 	page := store.Page{Limit: 2}
@@ -384,10 +384,11 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 			got = append(got, p.ID)
 		}
 		if n == 0 {
-			// One that was shown goes and one comes: neither moves what is left.
+			// Delete an object of an earlier page and create a new one. The next pages do not
+			// shift.
 			gone, err := h.as(tenant.ID).DeletePod(t.Context(), all[0])
 			must(t, gone, err)
-			all = append(all, h.order(tenant, specOf(image)).ID)
+			all = append(all, h.createPod(tenant, specOf(image)).ID)
 		}
 		if next == "" {
 			break
@@ -403,7 +404,7 @@ func TestAListStaysRightWhileRowsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestTextThatPostgresCannotKeepIsTheCallersFault(t *testing.T) {
+func TestTextThatPostgresCannotStoreIsAnInvalidRequest(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
@@ -447,7 +448,7 @@ func TestATenantIsDeletedOnlyWhenItOwnsNothing(t *testing.T) {
 func TestNetworksOfTenantsDoNotOverlapAndRunOut(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	for _, err := range together(8, func(i int) error {
+	for _, err := range concurrently(8, func(i int) error {
 		_, err := h.CreateTenant(t.Context(), once(), fmt.Sprintf("t%d", i), husk.DefaultQuota)
 		return err
 	}) {
@@ -476,18 +477,18 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	auth := &store.RegistryAuth{Username: "someone", Password: "something"}
-	order := func() (husk.Image, error) {
+	create := func() (husk.Image, error) {
 		return h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:1", husk.ImageConfig{}, auth)
 	}
-	first, err := order()
+	first, err := create()
 	must(t, first, err)
 	jobs, err := h.UnfinishedImages(t.Context())
 	if must(t, jobs, err); len(jobs) != 1 || jobs[0].Auth == nil || *jobs[0].Auth != *auth {
 		t.Errorf("the jobs are %+v", jobs)
 	}
-	second, err := order()
+	second, err := create()
 	if must(t, second, err); second.ID != first.ID {
-		t.Error("the same reference and digest is another image")
+		t.Error("the same reference and digest created another image")
 	}
 	if err := h.ImageTrouble(t.Context(), first, "no", true); err != nil {
 		t.Fatal(err)
@@ -495,31 +496,31 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageFailed || got.Message != "no" {
 		t.Errorf("the image is %+v", got)
 	}
-	third, err := order()
+	third, err := create()
 	if must(t, third, err); third.ID != first.ID || third.State != husk.ImageImporting || third.Message != "" {
 		t.Errorf("the repeated import is %+v", third)
 	}
 	gone, err := h.as(tenant.ID).DeleteImage(t.Context(), first.ID)
 	must(t, gone, err)
-	if err := h.ImageMade(t.Context(), first, 1, "x"); err != nil { // an import that ends after the deletion
+	if err := h.ImageMade(t.Context(), first, 1, "x"); err != nil { // an import that ends after the image was deleted
 		t.Fatal(err)
 	}
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageDeleting {
-		t.Errorf("a late import brought the image back: %+v", got)
+		t.Errorf("a late import restored the image: %+v", got)
 	}
-	_, err = order()
+	_, err = create()
 	wantCode(t, err, husk.CodeConflict)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM images WHERE registry_auth IS NOT NULL"); n != 0 {
-		t.Error("a registry login is kept after the import")
+		t.Error("registry credentials are still stored after the import")
 	}
 }
 
-func TestAnImageInUseStays(t *testing.T) {
+func TestAnImageInUseIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	image := h.image(tenant)
-	pod := h.order(tenant, specOf(image))
+	pod := h.createPod(tenant, specOf(image))
 	_, err := h.as(tenant.ID).DeleteImage(t.Context(), image.ID)
 	wantCode(t, err, husk.CodeImageInUse)
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID)
@@ -528,14 +529,14 @@ func TestAnImageInUseStays(t *testing.T) {
 	wantCode(t, err, "")
 }
 
-// Creating a pod and deleting what it needs at the same instant: one of the two wins, never both.
+// If a pod is created while its volume or image is deleted, only one of the two requests succeeds.
 func TestACreationAndADeletionOfItsDependencyDoNotBothSucceed(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	for range 10 {
 		image, volume := h.image(tenant), h.volume(tenant)
-		errs := together(3, func(i int) error {
+		errs := concurrently(3, func(i int) error {
 			var err error
 			switch i {
 			case 0:
@@ -548,7 +549,7 @@ func TestACreationAndADeletionOfItsDependencyDoNotBothSucceed(t *testing.T) {
 			return err
 		})
 		if errs[0] == nil && (errs[1] == nil || errs[2] == nil) {
-			t.Errorf("the pod was accepted and what it needs is deleted: %v", errs)
+			t.Errorf("the pod was accepted, but its volume or image was deleted: %v", errs)
 		}
 		for _, err := range errs {
 			if husk.CodeOf(err) == husk.CodeInternal {

@@ -19,8 +19,9 @@ import (
 	"husk/store"
 )
 
-// Connections are few, tenants are many, and every query here has forgotten its WHERE. However a transaction ends, the next tenant on
-// its connection sees its own rows and nothing else; and without a tenant there is nothing to see.
+// Many tenants share few connections, and the queries in this test have no WHERE. However a
+// transaction ends, the next tenant on the same connection sees only its own rows. A transaction
+// without a tenant sees no rows.
 func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -41,7 +42,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	must(t, pool, err)
 	t.Cleanup(pool.Close)
-	var asked atomic.Int64
+	var queries atomic.Int64
 	look := func(ctx context.Context, tx pgx.Tx, tenant uuid.UUID, want int) {
 		for _, table := range []string{"volumes", "events", "idempotency_keys"} {
 			rows, err := tx.Query(ctx, fmt.Sprintf("SELECT tenant_id FROM %s", table)) //nolint:gosec // a list of ours
@@ -55,14 +56,14 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 			if err != nil {
 				return
 			}
-			asked.Add(1)
+			queries.Add(1)
 			for _, id := range seen {
 				if id != tenant {
 					t.Errorf("%s shows a row of %s to %s", table, id, tenant)
 				}
 			}
 			if table == "volumes" && len(seen) != want {
-				t.Errorf("a tenant with %d volumes sees %d", want, len(seen))
+				t.Errorf("a tenant with %d volumes sees %d volumes", want, len(seen))
 			}
 		}
 	}
@@ -75,7 +76,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				how := rand.IntN(5) //nolint:gosec // how it ends does not matter either
 				err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-					if how == 0 { // a transaction that has forgotten whose it is
+					if how == 0 { // a transaction without a tenant
 						look(ctx, tx, uuid.Nil, 0)
 						return nil
 					}
@@ -88,7 +89,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 					case 1:
 						return ending
 					case 2:
-						cancel() // the caller goes away in the middle
+						cancel() // the caller cancels during the transaction
 					case 3:
 						_, err := tx.Exec(ctx, "SELECT 1/0")
 						return errors.Join(ending, err)
@@ -99,7 +100,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 					t.Error(err)
 				}
 				cancel()
-				// The store's own pool, which all of its methods share.
+				// The store's methods share one connection pool too.
 				volumes, _, err := h.as(tenant).Volumes(t.Context(), store.Page{Limit: 100}, store.Filter{})
 				if err != nil || len(volumes) != own[tenant] {
 					t.Errorf("the store shows %d volumes of %d: %v", len(volumes), own[tenant], err)
@@ -108,7 +109,7 @@ func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 		})
 	}
 	running.Wait()
-	if asked.Load() < workers*rounds {
-		t.Errorf("only %d queries were asked", asked.Load())
+	if queries.Load() < workers*rounds {
+		t.Errorf("only %d queries were run", queries.Load())
 	}
 }

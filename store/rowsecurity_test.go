@@ -18,14 +18,14 @@ import (
 	"husk/store"
 )
 
-// furnished makes two tenants that each have a row in every table that belongs to tenants.
-func furnished(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
+// twoTenants creates two tenants with a row in every table that has tenants' rows.
+func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	h := open(t)
 	tenants := make([]husk.Tenant, 2)
 	node := h.node(10)
 	for i := range tenants {
 		tenants[i] = h.tenant()
-		pod := h.order(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
+		pod := h.createPod(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
 		h.place(node.ID, pod)
 		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func furnished(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		}
 		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyRequest{Name: "key"})
 		must(t, key, err)
-		// What a request does is written down with its author.
+		// The audit log needs a request with a caller.
 		ctx := store.WithRequest(t.Context(), store.Request{ID: "request", Operation: "CreateUser", Caller: husk.Caller{
 			Kind: husk.CallerTenant, ID: key.ServiceAccountID, KeyID: key.ClientID, Name: "owner", Role: husk.RoleOwner, TenantID: tenants[i].ID,
 		}})
@@ -53,7 +53,8 @@ func furnished(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	return h, tenants[0], tenants[1]
 }
 
-// tenantTables reads from the catalogue which tables have tenants' rows, so that a new one cannot be forgotten.
+// tenantTables returns the tables with tenants' rows from the catalogue, so that new tables are
+// included.
 func tenantTables(h fixture) []string {
 	h.t.Helper()
 	rows, err := h.connect(store.RoleOwner).Query(h.t.Context(), `SELECT c.table_name FROM information_schema.columns c
@@ -67,10 +68,11 @@ func tenantTables(h fixture) []string {
 	return tables
 }
 
-// onlyOperators are the tables with a tenant_id that a tenant's request may not even read.
+// onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
 var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true}
 
-// as runs f in a transaction of the tenants' role with husk.tenant set like this, and rolls it back.
+// as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
+// back.
 func as(t *testing.T, c *pgx.Conn, setting string, f func(tx pgx.Tx)) {
 	t.Helper()
 	tx, err := c.Begin(t.Context())
@@ -84,17 +86,17 @@ func as(t *testing.T, c *pgx.Conn, setting string, f func(tx pgx.Tx)) {
 
 func denied(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "42501" // insufficient_privilege, which a policy's refusal is too
+	return ok && pg.Code == "42501" // insufficient_privilege, also if a policy refuses
 }
 
-func TestAForgottenWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
+func TestAQueryWithoutAWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
 	t.Parallel()
-	h, mine, theirs := furnished(t)
+	h, mine, theirs := twoTenants(t)
 	c := h.connect(store.RoleTenant)
 	for _, table := range tenantTables(h) {
 		total := queryOne[int](h, store.RoleControl, fmt.Sprintf("SELECT count(DISTINCT tenant_id) FROM %s WHERE tenant_id = ANY($1)", table), []uuid.UUID{mine.ID, theirs.ID})
 		if total != 2 && table != "idempotency_keys" {
-			t.Errorf("%s holds rows of %d tenants, so this test proves nothing there", table, total)
+			t.Errorf("%s has rows of %d tenants, want 2; otherwise this test proves nothing", table, total)
 		}
 		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
 			var foreign, own int
@@ -102,7 +104,7 @@ func TestAForgottenWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
 			switch {
 			case onlyOperators[table]:
 				if !denied(err) {
-					t.Errorf("%s can be read by a tenant's request: %v", table, err)
+					t.Errorf("a tenant's request can read %s: %v", table, err)
 				}
 			case err != nil:
 				t.Errorf("%s: %v", table, err)
@@ -115,7 +117,7 @@ func TestAForgottenWhereShowsOnlyTheTenantsOwnRows(t *testing.T) {
 
 func TestWithoutACallerNoRowsAreVisible(t *testing.T) {
 	t.Parallel()
-	h, mine, theirs := furnished(t)
+	h, mine, theirs := twoTenants(t)
 	c := h.connect(store.RoleTenant)
 	for _, table := range append(tenantTables(h), "tenants") {
 		if onlyOperators[table] {
@@ -142,14 +144,14 @@ func TestWithoutACallerNoRowsAreVisible(t *testing.T) {
 	as(t, c, mine.ID.String(), func(tx pgx.Tx) {
 		var n int
 		if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM tenants WHERE id = $1", theirs.ID).Scan(&n); err != nil || n != 0 {
-			t.Errorf("a tenant sees %d rows of another in tenants: %v", n, err)
+			t.Errorf("a tenant sees %d rows of another tenant in the table tenants: %v", n, err)
 		}
 	})
 }
 
 func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 	t.Parallel()
-	h, mine, theirs := furnished(t)
+	h, mine, theirs := twoTenants(t)
 	c := h.connect(store.RoleTenant)
 	for _, table := range tenantTables(h) {
 		for _, sql := range []string{
@@ -168,7 +170,7 @@ func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 				}
 			})
 		}
-		// Neither may a row be given away or put into another tenant.
+		// A row can neither be given to another tenant nor inserted for it.
 		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
 			tag, err := tx.Exec(t.Context(), fmt.Sprintf("UPDATE %s SET tenant_id = $1", table), theirs.ID)
 			if !denied(err) {
@@ -184,7 +186,8 @@ func TestAWrongTenantIDInAQueryFindsNoRows(t *testing.T) {
 	})
 }
 
-// A foreign key is checked past row-level security, so it must carry the tenant.
+// Row-level security does not apply to the checks of foreign keys. Therefore every foreign key
+// includes the tenant.
 func TestNoForeignKeyReachesIntoAnotherTenant(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -202,7 +205,8 @@ func TestNoForeignKeyReachesIntoAnotherTenant(t *testing.T) {
 	}
 }
 
-// A primary or unique key without the tenant would tell a tenant by its violation that another one has this value.
+// A violation of a primary or unique key without the tenant would reveal that another tenant has
+// this value.
 func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -214,7 +218,7 @@ func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 		  AND has_table_privilege('husk_tenant', i.indrelid, 'INSERT') ORDER BY 1`)
 	must(t, rows, err)
 	leaks, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	// Of random values that only the server makes, so that nobody can try whether one is taken.
+	// Exceptions: random values from the server, which no tenant can try.
 	leaks = slices.DeleteFunc(must(t, leaks, err), func(name string) bool {
 		return slices.Contains([]string{"api_keys_client_id_key", "audit_pkey", "oidc_issuers_pkey"}, name)
 	})
@@ -223,7 +227,7 @@ func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 	}
 }
 
-func TestEveryTableIsBehindRowSecurity(t *testing.T) {
+func TestEveryTableHasRowSecurity(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
@@ -235,15 +239,15 @@ func TestEveryTableIsBehindRowSecurity(t *testing.T) {
 	}
 	for role, may := range map[string]bool{store.RoleTenant: false, store.RoleControl: false, store.RoleOwner: false} {
 		if got := queryOne[bool](h, store.RoleOwner, "SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = $1", role); got != may {
-			t.Errorf("%s may bypass row-level security", role)
+			t.Errorf("%s can bypass row-level security", role)
 		}
 	}
 }
 
-// What a tenant's request cannot do at all, whatever the caller's role.
+// Statements that a tenant's request cannot run with any role of the caller.
 func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 	t.Parallel()
-	h, mine, _ := furnished(t)
+	h, mine, _ := twoTenants(t)
 	c := h.connect(store.RoleTenant)
 	for _, sql := range []string{
 		"SELECT * FROM nodes", "SELECT * FROM credentials", "SELECT * FROM signing_keys", "SELECT * FROM join_tokens", "SELECT * FROM certificate_authority", "SELECT * FROM node_certificates", "SELECT * FROM blobs",
@@ -262,7 +266,7 @@ func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 
 func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	t.Parallel()
-	h, mine, theirs := furnished(t)
+	h, mine, theirs := twoTenants(t)
 	ctx := t.Context()
 	pods, _, err := h.as(theirs.ID).Pods(ctx, store.Page{Limit: 10}, store.Filter{})
 	must(t, pods, err)
@@ -285,7 +289,7 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 			err, unknown := call(foreign), call(uuid.New())
 			wantCode(t, err, husk.CodeNotFound)
 			if err.Error() != unknown.Error() {
-				t.Errorf("%s: a foreign id says %q and an unknown one %q", name, err, unknown)
+				t.Errorf("%s: the error for a foreign ID is %q, and for an unknown one %q", name, err, unknown)
 			}
 		}
 	}

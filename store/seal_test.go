@@ -19,7 +19,7 @@ func TestASealedValueDoesNotOpenInAnotherRow(t *testing.T) {
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
 	image := h.image(tenant)
-	a, b := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	a, b := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, a, b)
 	revision, pods, err := h.Desired(t.Context(), node.ID)
 	must(t, revision, err)
@@ -29,13 +29,13 @@ func TestASealedValueDoesNotOpenInAnotherRow(t *testing.T) {
 		}
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods WHERE position('key of'::bytea IN ceph_key) > 0"); n != 0 {
-		t.Error("keys are kept in the clear")
+		t.Error("keys are stored without encryption")
 	}
 	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE pods SET ceph_key = (SELECT ceph_key FROM pods WHERE id = $1) WHERE id = $2", a.ID, b.ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.Desired(t.Context(), node.ID); err == nil || !strings.Contains(err.Error(), b.ID.String()) {
-		t.Errorf("a key opened in another row: %v", err)
+		t.Errorf("a sealed key was opened in another row: %v", err)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	h := open(t)
 	made := make(chan struct{}, 10)
 	keys := make([]store.SigningKey, 5)
-	for _, err := range together(len(keys), func(i int) error {
+	for _, err := range concurrently(len(keys), func(i int) error {
 		got, err := h.SigningKeys(t.Context(), func() (store.SigningKey, error) {
 			made <- struct{}{}
 			return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
@@ -66,7 +66,7 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	if len(made) != 1 {
 		t.Errorf("%d keys were made", len(made))
 	}
-	// A server with another master key must not continue with a key that it cannot read.
+	// A server with another master key must refuse to start with a signing key that it cannot read.
 	other, err := store.Open(t.Context(), store.Config{
 		URL: h.url(store.RoleOwner), MasterKeys: [][]byte{bytes.Repeat([]byte{8}, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
@@ -74,20 +74,20 @@ func TestSigningKeysAreSharedAndSealed(t *testing.T) {
 	must(t, other, err)
 	defer other.Close()
 	if _, err := other.Control().SigningKeys(t.Context(), nil); err == nil {
-		t.Error("a signing key opened with another master key")
+		t.Error("a signing key was opened with another master key")
 	}
 }
 
-// After a start with the new master key first, the old one is not needed any longer.
-func TestANewMasterKeyTakesOverEverything(t *testing.T) {
+// After a start with the new master key as the first one, the old key is no longer needed.
+func TestANewMasterKeySealsEverythingAgain(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	ctx := t.Context()
 	tenant := h.tenant()
-	order := func(s *store.Store) (husk.APIKey, error) {
+	createKey := func(s *store.Store) (husk.APIKey, error) {
 		return s.Control().CreateTenantKey(ctx, tenant.ID, store.NewIdempotency("key", "CreateAPIKey", "/", nil), "owner", store.KeyRequest{Name: "key"})
 	}
-	first, err := order(h.db)
+	first, err := createKey(h.db)
 	must(t, first, err)
 	signing := func() (store.SigningKey, error) {
 		return store.SigningKey{ID: "kid", Private: []byte("private seed"), Public: []byte("public")}, nil
@@ -106,9 +106,9 @@ func TestANewMasterKeyTakesOverEverything(t *testing.T) {
 			URL: h.url(store.RoleOwner), MasterKeys: masters, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: slog.New(slog.DiscardHandler),
 		})
 		must(t, s, err)
-		again, err := order(s)
+		again, err := createKey(s)
 		if must(t, again, err); again.Secret != first.Secret {
-			t.Errorf("with %d master keys the repeated order gets the response %+v", len(masters), again)
+			t.Errorf("with %d master keys the repeated request gets the response %+v", len(masters), again)
 		}
 		keys, err := s.Control().SigningKeys(ctx, nil)
 		if must(t, keys, err); string(keys[0].Private) != "private seed" {

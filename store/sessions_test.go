@@ -12,9 +12,9 @@ import (
 	"husk/store"
 )
 
-func TestASessionIsWrittenDownBeforeItBegins(t *testing.T) {
+func TestASessionIsInTheAuditLogBeforeItBegins(t *testing.T) {
 	t.Parallel()
-	h, mine, _ := furnished(t)
+	h, mine, _ := twoTenants(t)
 	pods, _, err := h.as(mine.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{})
 	must(t, pods, err)
 	ctx := store.WithRequest(t.Context(), store.Request{ID: "r", Operation: "ExecInPod", Caller: husk.Caller{Kind: husk.CallerOperator, ID: uuid.New(), Name: "somebody"}})

@@ -10,9 +10,10 @@ import (
 	"husk/store"
 )
 
-// The keys that sign tokens follow each other by themselves: a new one is made when the old one is old, signs when every server knows it,
-// and the old one goes when no token of it can be left.
-func TestSigningKeysFollowEachOther(t *testing.T) {
+// The server rotates the signing keys. It creates a new key when the old one has reached its
+// lifetime, signs with it when all servers know it, and deletes the old key when all of its tokens
+// have expired.
+func TestSigningKeysAreRotated(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	ctx := t.Context()
@@ -21,7 +22,7 @@ func TestSigningKeysFollowEachOther(t *testing.T) {
 		n++
 		return store.SigningKey{ID: fmt.Sprintf("key-%d", n), Private: []byte("seed"), Public: []byte("public")}, nil
 	}
-	tend := func(epoch int64, life time.Duration) bool {
+	rotate := func(epoch int64, life time.Duration) bool {
 		t.Helper()
 		changed, err := h.TendSigningKeys(ctx, epoch, life, time.Minute, 20*time.Minute, next)
 		must(t, changed, err)
@@ -46,33 +47,33 @@ func TestSigningKeysFollowEachOther(t *testing.T) {
 	want := func(what, keys string) {
 		t.Helper()
 		if got := ids(); got != keys {
-			t.Errorf("%s the keys are %q, want %q", what, got, keys)
+			t.Errorf("%s, the keys are %q, want %q", what, got, keys)
 		}
 	}
 	const month = 30 * 24 * time.Hour
 	epoch := h.epoch()
-	want("in the beginning", "key-1 ")
-	if tend(epoch, month) {
+	want("at first", "key-1 ")
+	if rotate(epoch, month) {
 		t.Error("a young key was replaced")
 	}
 	age("key-1", month+time.Hour)
-	if tend(epoch-1, month) {
-		t.Error("a server that does not lead made a key")
+	if rotate(epoch-1, month) {
+		t.Error("a server that does not lead created a key")
 	}
-	if !tend(epoch, month) {
+	if !rotate(epoch, month) {
 		t.Error("an old key was not replaced")
 	}
 	want("after a month", "key-2 key-1 ")
-	if tend(epoch, month) {
-		t.Error("a key was made although the next is on its way, or removed although it still signs")
+	if rotate(epoch, month) {
+		t.Error("a key was created although the next one is already published, or deleted although it still signs")
 	}
 	age("key-2", 10*time.Minute)
-	if tend(epoch, month) {
-		t.Error("a key was removed while tokens of it are left")
+	if rotate(epoch, month) {
+		t.Error("a key was deleted although some of its tokens are still valid")
 	}
 	age("key-2", 20*time.Minute)
-	if !tend(epoch, month) {
-		t.Error("a key that nobody needs was kept")
+	if !rotate(epoch, month) {
+		t.Error("a key was not deleted although all of its tokens have expired")
 	}
-	want("at last", "key-2 ")
+	want("in the end", "key-2 ")
 }

@@ -11,7 +11,8 @@ import (
 	"husk/store"
 )
 
-// A Tenant whose caller belongs to no tenant, or to nobody, refuses everything; so does the zero value.
+// A Tenant with an unknown caller, or with a caller that belongs to no tenant, refuses everything.
+// So does the zero value.
 func TestATenantWithoutACallerRefusesEverything(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -29,7 +29,7 @@ func (h fixture) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, c
 
 func near(a, b float64) bool { return math.Abs(a-b) < 0.01 }
 
-// backdate makes a pod's placement old enough for a run that began so long ago.
+// backdate moves a pod's placement back in time, so that its machine may have started before now.
 func (h fixture) backdate(pod husk.Pod, by time.Duration) {
 	h.t.Helper()
 	if _, err := h.connect(store.RoleControl).Exec(h.t.Context(), "UPDATE pods SET placed_at = placed_at - $2::interval WHERE id = $1", pod.ID, by); err != nil {
@@ -37,17 +37,18 @@ func (h fixture) backdate(pod husk.Pod, by time.Duration) {
 	}
 }
 
-// An interval is recorded once however often the agent reports it, from its start to its end, also if the agent reports the end after the pod was deleted.
-func TestARunIsBookedOnce(t *testing.T) {
+// An interval is recorded once, from its start to its end, however often the agent reports it, and
+// even if the agent reports the end after the pod was deleted.
+func TestAUsageIntervalIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node, other := h.tenant(), h.node(2), h.node(1)
-	pod := h.order(tenant, specOf(h.image(tenant)))
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
 	h.place(node.ID, pod)
 	h.backdate(pod, 3*time.Hour)
 	hour := time.Now().UTC().Truncate(time.Hour)
 	start := hour.Add(-90 * time.Minute)
-	tell := func(node store.ID, runs ...husk.MachineRun) {
+	record := func(node store.ID, runs ...husk.MachineRun) {
 		t.Helper()
 		for range 2 {
 			if _, err := h.RecordRuns(t.Context(), node, runs); err != nil {
@@ -56,39 +57,40 @@ func TestARunIsBookedOnce(t *testing.T) {
 		}
 	}
 	run := husk.MachineRun{PodID: pod.ID, StartedAt: start, SentBytes: 100, ReceivedBytes: 7}
-	tell(other.ID, run) // not its pod
-	tell(node.ID, husk.MachineRun{PodID: pod.ID, StartedAt: start.Add(-24 * time.Hour)}, husk.MachineRun{PodID: pod.ID, StartedAt: time.Now().Add(time.Hour)})
+	record(other.ID, run) // the pod is not on this node
+	record(node.ID, husk.MachineRun{PodID: pod.ID, StartedAt: start.Add(-24 * time.Hour)}, husk.MachineRun{PodID: pod.ID, StartedAt: time.Now().Add(time.Hour)})
 	if got, _ := h.used(tenant, hour.Add(-48*time.Hour), hour.Add(2*time.Hour)); got.PodSeconds != 0 {
-		t.Errorf("runs of others and of other times come to %v seconds", got.PodSeconds)
+		t.Errorf("intervals from another node or at impossible times add %v seconds", got.PodSeconds)
 	}
-	tell(node.ID, run)
+	record(node.ID, run)
 	run.SentBytes = 250
-	tell(node.ID, run)
-	h.to(husk.PhaseStopping, node, pod)
+	record(node.ID, run)
+	h.bringTo(husk.PhaseStopping, node, pod)
 	stopped := start.Add(85 * time.Minute)
 	run.StoppedAt = &stopped
-	tell(node.ID, run)
-	h.say(node.ID, pod, husk.EventGone)
+	record(node.ID, run)
+	h.report(node.ID, pod, husk.EventGone)
 	late := stopped.Add(time.Minute)
 	run.StoppedAt = &late
-	tell(node.ID, run)
+	record(node.ID, run)
 	got, closed := h.used(tenant, hour.Add(-3*time.Hour), hour.Add(time.Hour))
 	if !near(got.PodSeconds, 5100) || !near(got.CPUCoreSeconds, 5100*0.5) || got.NetworkSentBytes != 250 || got.NetworkReceivedBytes != 7 || closed {
-		t.Errorf("booked is %+v", got)
+		t.Errorf("the recorded usage is %+v", got)
 	}
 	byHour := func(from time.Time) float64 { u, _ := h.used(tenant, from, from.Add(time.Hour)); return u.PodSeconds }
 	if a, b, c := byHour(hour.Add(-2*time.Hour)), byHour(hour.Add(-time.Hour)), byHour(hour); !near(a, 1800) || !near(b, 3300) || !near(c, 0) {
-		t.Errorf("by the hour it is %v, %v, %v", a, b, c)
+		t.Errorf("the hourly usage is %v, %v, %v", a, b, c)
 	}
 }
 
-// A closed hour never changes; what becomes known late is recorded in the next hour, as a negative amount if necessary, so that the sum is right.
+// A closed hour never changes. Late corrections are recorded in the next open hour, as a negative
+// amount if necessary, so that the sum is correct.
 func TestAClosedHourNeverChanges(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, node := h.tenant(), h.node(2)
 	image := h.image(tenant)
-	pod, late := h.order(tenant, specOf(image)), h.order(tenant, specOf(image))
+	pod, late := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, pod, late)
 	h.backdate(pod, 6*time.Hour)
 	h.backdate(late, 6*time.Hour)
@@ -101,7 +103,7 @@ func TestAClosedHourNeverChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	shut := func(now time.Time, want int) {
+	closeHours := func(now time.Time, want int) {
 		t.Helper()
 		if n, err := h.CloseUsageHours(t.Context(), h.epoch(), now); err != nil || n != want {
 			t.Errorf("%d hours were closed, want %d: %v", n, want, err)
@@ -113,42 +115,42 @@ func TestAClosedHourNeverChanges(t *testing.T) {
 	}
 
 	record(husk.MachineRun{PodID: pod.ID, StartedAt: start})
-	shut(second.Add(9*time.Minute), 0) // what is told now still belongs to it
+	closeHours(second.Add(9*time.Minute), 0) // the hour is still open for late reports
 	if n, err := h.CloseUsageHours(t.Context(), h.epoch()+1, second.Add(11*time.Minute)); err != nil || n != 0 {
-		t.Errorf("a server that does not lead closed %d: %v", n, err)
+		t.Errorf("a server that does not lead closed %d hours: %v", n, err)
 	}
-	shut(second.Add(11*time.Minute), 1)
+	closeHours(second.Add(11*time.Minute), 1)
 	if got, closed := in(first); !near(got, 1800) || !closed {
-		t.Errorf("the first hour is %v, closed %v", got, closed)
+		t.Errorf("the first hour has %v, closed is %v", got, closed)
 	}
-	// It had ended before the hour was over, and another had run in it: nobody knew.
+	// Two late reports: the pod ended before the end of the hour, and another pod ran in it.
 	stopped := start.Add(10 * time.Minute)
 	record(husk.MachineRun{PodID: pod.ID, StartedAt: start, StoppedAt: &stopped})
 	lateStop := start.Add(5 * time.Minute)
 	record(husk.MachineRun{PodID: late.ID, StartedAt: start, StoppedAt: &lateStop})
 	want := -1200.0 + 300
 	if got, _ := in(first); !near(got, 1800) {
-		t.Errorf("the closed hour has become %v", got)
+		t.Errorf("the closed hour has changed to %v", got)
 	}
 	if got, closed := in(second); !near(got, want) || closed {
-		t.Errorf("the hour that is open has %v, want the correction %v", got, want)
+		t.Errorf("the open hour has %v, want the correction %v", got, want)
 	}
-	shut(hour.Add(11*time.Minute), 2)
-	shut(hour.Add(11*time.Minute), 0)
+	closeHours(hour.Add(11*time.Minute), 2)
+	closeHours(hour.Add(11*time.Minute), 0)
 	if got, closed := in(second); !near(got, want) || !closed {
-		t.Errorf("closed, the hour with the correction has %v", got)
+		t.Errorf("the closed hour with the correction has %v", got)
 	}
 	if got, _ := h.used(tenant, first, hour.Add(time.Hour)); !near(got.PodSeconds, 900) {
-		t.Errorf("in all it is %v", got.PodSeconds)
+		t.Errorf("the sum is %v", got.PodSeconds)
 	}
 	for _, sql := range []string{"UPDATE usage_hours SET seconds = 0", "DELETE FROM usage_intervals", "UPDATE usage_ends SET ended_at = now()", "TRUNCATE usage_closed_hours CASCADE"} {
 		if _, err := h.connect(store.RoleControl).Exec(t.Context(), sql); err == nil {
-			t.Errorf("%s is possible", sql)
+			t.Errorf("%s was not refused", sql)
 		}
 	}
 }
 
-func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
+func TestVolumesAreRecordedFromCreationToDeletion(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, stranger := h.tenant(), h.tenant()
@@ -156,7 +158,7 @@ func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
 	from, to := time.Now().UTC().Truncate(time.Hour), time.Now().UTC().Truncate(time.Hour).Add(2*time.Hour)
 	rows, err := h.as(tenant.ID).Usage(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageTotal, GroupBy: husk.UsageByObject})
 	if must(t, rows, err); len(rows) != 1 || rows[0].Key != volume.ID.String() || rows[0].Name != volume.Name || rows[0].Kind != "volume" || rows[0].VolumeGiBSeconds <= 0 || rows[0].PodSeconds != 0 {
-		t.Errorf("used is %+v", rows)
+		t.Errorf("the usage is %+v", rows)
 	}
 	gone, err := h.as(tenant.ID).DeleteVolume(t.Context(), volume.ID)
 	must(t, gone, err)
@@ -170,10 +172,10 @@ func TestVolumesAreBookedFromTheirMakingToTheirRemoval(t *testing.T) {
 		t.Errorf("a deleted volume has %v and then %v", before.VolumeGiBSeconds, after.VolumeGiBSeconds)
 	}
 	if other, _ := h.used(stranger, from, to); other.VolumeGiBSeconds != 0 {
-		t.Errorf("another tenant is told of %v", other.VolumeGiBSeconds)
+		t.Errorf("another tenant gets %v", other.VolumeGiBSeconds)
 	}
 	all, err := h.Usage(t.Context(), husk.UsageQuery{From: from, To: to, Period: husk.UsageDaily, GroupBy: husk.UsageByTenant})
 	if must(t, all, err); len(all) != 1 || all[0].Key != tenant.ID.String() {
-		t.Errorf("of all tenants it is %+v", all)
+		t.Errorf("the usage of all tenants is %+v", all)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestCheckTakesWhatHasOneMeaning(t *testing.T) {
+func TestCheckAcceptsUnambiguousJSON(t *testing.T) {
 	t.Parallel()
 	for _, ok := range []string{
 		`{}`, `[]`, `1`, `"x"`, `null`, ` {"a":1} `, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`, `{"a":1,"A":2}`, `{"":1}`, `1e999`,
@@ -20,7 +20,7 @@ func TestCheckTakesWhatHasOneMeaning(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatIsAmbiguous(t *testing.T) {
+func TestCheckRefusesAmbiguousJSON(t *testing.T) {
 	t.Parallel()
 	for bad, want := range map[string]string{
 		``:                               "not one JSON value",
@@ -54,8 +54,8 @@ func TestCheckSaysWhatIsAmbiguous(t *testing.T) {
 	}
 }
 
-// encoding/json can read whatever Check accepts, and loses no member: encoding the result again
-// gives as many.
+// encoding/json can decode all input that Check accepts, and loses no member: the result has as
+// many members as the input.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`{"a":1,"a":2}`, `{"a":{"b":[1,"\ud83d\ude00"]}}`, `[[[]]]`, `"\u0022"`, `{"\u0061":1,"a":2}`, `1e5`} {
 		f.Add(seed, byte(3))
@@ -68,7 +68,7 @@ func FuzzCheck(f *testing.F) {
 		d := json.NewDecoder(strings.NewReader(data))
 		d.UseNumber()
 		if err := d.Decode(&v); err != nil {
-			t.Fatalf("%q passed and does not decode: %v", data, err)
+			t.Fatalf("%q passed the check, but cannot be decoded: %v", data, err)
 		}
 		if got := depth(v); got > int(maxDepth) {
 			t.Errorf("%q has depth %d of %d", data, got, maxDepth)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config stores what the command line remembers between calls: the contexts, each an installation of Husk and a login there, and a
-// separate cache of short-lived tokens.
+// Package config stores what the command line remembers between calls: the contexts and, separately, a cache of short-lived tokens. A context
+// is an installation of Husk and a login there.
 //
 // Both have secrets, so their files have the mode 0600 in directories with the mode 0700. Each is replaced as a whole, by a rename. The
 // package uses neither the network nor the command line.
@@ -57,7 +57,7 @@ func (c Context) LoggedIn() bool {
 	return c.APIKey != nil && c.APIKey.ClientSecret != "" || c.OIDC != nil && c.OIDC.RefreshToken != ""
 }
 
-// LoggedOut returns the context without its secrets. A later login needs only those.
+// LoggedOut returns the context without its secrets. To log in again, only the secrets are needed.
 func (c Context) LoggedOut() Context {
 	if c.APIKey != nil {
 		c.APIKey = &APIKey{ClientID: c.APIKey.ClientID}

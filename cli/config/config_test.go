@@ -97,7 +97,7 @@ func TestConcurrentChangesAreAllKept(t *testing.T) {
 	}
 	left, err := filepath.Glob(filepath.Join(s.Dir, ".*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("temporary files are left: %v, %v", left, err)
 	}
 }
 
@@ -125,10 +125,10 @@ func TestCachedTokenBelongsToItsLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := s.Token("a", "me", now); ok {
-		t.Error("a forgotten token still exists")
+		t.Error("a deleted token still exists")
 	}
 	if err := s.ForgetToken("a"); err != nil {
-		t.Errorf("forgotten twice: %v", err)
+		t.Errorf("deleted twice: %v", err)
 	}
 }
 

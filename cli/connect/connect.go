@@ -25,7 +25,7 @@ type Target struct {
 // Environment are the variables that together replace a context.
 var Environment = []string{"HUSK_API", "HUSK_CLIENT_ID", "HUSK_CLIENT_SECRET"}
 
-// Find returns the target: of --context if it is given, then of the environment, then of HUSK_CONTEXT, then of the current context.
+// Find returns the target. The first of these that is given determines it: --context, the environment, HUSK_CONTEXT, the current context.
 func Find(context string) (Target, error) {
 	if context == "" {
 		if t, given, err := fromEnvironment(); given || err != nil {
@@ -88,7 +88,7 @@ func fromEnvironment() (t Target, given bool, err error) {
 	}
 	for _, name := range Environment {
 		if values[name] == "" {
-			return Target{}, true, exit.Usagef("%s is not set, but others of %s are; set all or none", name, strings.Join(Environment, ", "))
+			return Target{}, true, exit.Usagef("%s is not set, but at least one of %s is; set all or none", name, strings.Join(Environment, ", "))
 		}
 	}
 	api, err := CheckURL("HUSK_API", values["HUSK_API"])

@@ -15,8 +15,8 @@ import (
 	"husk/openapi"
 )
 
-// NewName returns the name of the context of a login: the requested name, or that of the context that is logged in to again, or one made
-// from the tenant.
+// NewName returns the name of the context for a login: the requested name, the name of the current context when logging in again, or a name
+// made from the tenant's.
 func NewName(c config.Config, asked string, again bool, next config.Context, who openapi.Identity) string {
 	if asked != "" {
 		return asked

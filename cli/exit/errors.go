@@ -38,7 +38,7 @@ type TimeoutError struct{ Detail string }
 // Error implements error.
 func (e TimeoutError) Error() string { return e.Detail }
 
-// ConflictError says that an object exists and is not as it should be.
+// ConflictError says that an existing object prevents what was requested: it differs, or it is being deleted.
 type ConflictError struct{ Detail string }
 
 // Error implements error.

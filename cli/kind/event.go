@@ -31,14 +31,14 @@ func eventView(object func(openapi.Event) string) print.View[openapi.Event] {
 	}
 }
 
-// byID names an object by its kind and ID, which is all that the API says about it.
+// byID names an object by its kind and ID. The API's events have no names.
 func byID(e openapi.Event) string { return string(e.Kind) + "/" + e.ObjectID.String() }
 
 // Events say what happened to objects.
 var Events = Kind[openapi.Event]{
 	View: eventView(byID), Plural: "events",
 	ID:     func(e openapi.Event) string { return e.ID.String() },
-	IfNone: "they come with the first pod, volume or image, and are kept for 14 days",
+	IfNone: "creating a pod, volume or image causes the first ones; events are kept for 14 days",
 	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Event, error] {
 		return c.Events.List(ctx, q.Events)
 	},
@@ -51,7 +51,7 @@ var Events = Kind[openapi.Event]{
 	},
 }
 
-// namer finds the names of objects, which events do not have. The event of a deleted object shows the ID.
+// namer finds the names of objects, because events have only IDs. The event of a deleted object shows the ID.
 type namer struct {
 	ctx    context.Context //nolint:containedctx // the columns of a view are functions of the object alone
 	client *client.Client

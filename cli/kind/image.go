@@ -67,11 +67,11 @@ func ImageMessage(i openapi.Image, step int64) string {
 		return message
 	}
 	fetched := fmt.Sprintf("%d%% of %s fetched", p/step*step, print.Mebibytes(i.Progress.TotalBytes))
-	if message != "" { // of the previous attempt
+	if message != "" { // why the previous attempt failed
 		return message + "; " + fetched
 	}
 	return fetched
 }
 
-// CoarseStep is the step in percent for output where each change is a line of its own, a hundred lines would be too many.
+// CoarseStep is the step in percent for output in which each change is a new line: a hundred lines would be too many.
 const CoarseStep = 10

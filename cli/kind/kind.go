@@ -14,7 +14,7 @@ import (
 	"husk/client"
 )
 
-// Kind describes a kind of object to the commands that list it, so that all kinds are listed alike.
+// Kind describes a kind of object to the commands that list it, so that all kinds are listed in the same way.
 type Kind[T any] struct {
 	print.View[T]
 

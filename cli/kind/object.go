@@ -11,12 +11,12 @@ import (
 	"husk/openapi"
 )
 
-// Object is an object that was found by name: what delete and wait need of it, whatever its kind.
+// Object is an object of any kind that was found by name, with what delete and wait need.
 type Object struct {
 	Ref    string // pod/web
 	ID     uuid.UUID
 	Delete func(context.Context) error
-	// Look reads the state of the object; nil for kinds that exist or do not, with no state between.
+	// Look reads the state of the object; nil for kinds without a state.
 	Look func(context.Context) (state, message string, err error)
 }
 

@@ -78,7 +78,7 @@ func FindPod(ctx context.Context, c *client.Client, name string) (openapi.Pod, e
 	return c.Pods.Find(ctx, Bare("pod", name))
 }
 
-// DescribePod prints the details of a pod, above all why it does not run.
+// DescribePod prints the details of a pod, such as why it is not running.
 func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	var f print.Facts
 	line := f.Add

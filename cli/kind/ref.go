@@ -67,7 +67,7 @@ func FindID(ctx context.Context, c *client.Client, arg, preset string) (uuid.UUI
 	return o.ID, err
 }
 
-// words are the words for each kind, before a slash and as an argument of get, delete and wait. The first is its name.
+// words are the words for each kind, before a slash and as an argument of delete and wait. The first word is the name of the kind.
 var words = [][]string{
 	{"pod", "pods", "po"},
 	{"volume", "volumes", "vol"},
@@ -91,7 +91,8 @@ func Of(word string) (string, bool) {
 	return "", false
 }
 
-// Bare returns a name without its kind: web for pod/web. The reference of an image has slashes of its own, so only words for the kind count.
+// Bare returns a name without its kind: web for pod/web. The reference of an image can contain slashes, so the first part is only removed if it
+// is a word for the kind.
 func Bare(kind, arg string) string {
 	word, name, ok := strings.Cut(arg, "/")
 	if k, known := Of(word); ok && known && k == kind && name != "" {

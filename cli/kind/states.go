@@ -25,14 +25,14 @@ var goals = map[string][]struct {
 	"image":  {{"ready", []string{string(openapi.ImageStateReady)}}, {"deleted", nil}},
 }
 
-// finalStates are the states that do not change by themselves, except by deletion.
+// finalStates are the states that only a deletion can change.
 var finalStates = map[string][]string{
 	"pod":    {string(openapi.PodPhaseSucceeded), string(openapi.PodPhaseFailed), string(openapi.PodPhaseStopping)},
 	"volume": {string(openapi.VolumeStateDeleting)},
 	"image":  {string(openapi.ImageStateFailed), string(openapi.ImageStateDeleting)},
 }
 
-// GoalStates finds the states that fulfil a goal; none for deleted.
+// GoalStates finds the states that fulfil a goal. For deleted, it returns nil.
 func GoalStates(kind, goal string) ([]string, error) {
 	known := goals[kind]
 	if len(known) == 0 {
@@ -48,5 +48,5 @@ func GoalStates(kind, goal string) ([]string, error) {
 	return nil, exit.Usagef("--for: %q is not a state of a %s; use %s", goal, kind, strings.Join(words, ", "))
 }
 
-// Final reports whether a state does not change by itself, except by deletion.
+// Final reports whether only a deletion can change a state.
 func Final(kind, state string) bool { return slices.Contains(finalStates[kind], state) }

@@ -16,6 +16,7 @@ import (
 const (
 	defaultGraceSeconds = 30
 	defaultFileMode     = "0644"
+	defaultMaxSkew      = 1
 )
 
 // DiffPod returns the paths of the fields in which a document and an existing pod differ, in order. A missing field has its default.
@@ -45,6 +46,7 @@ func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 		grace := defaultGraceSeconds
 		spec.TerminationGracePeriodSeconds = &grace
 	}
+	spec.Scheduling = completedScheduling(spec.Scheduling)
 	spec.Containers = slices.Clone(spec.Containers)
 	for i, c := range spec.Containers {
 		if c.Files == nil {
@@ -60,6 +62,28 @@ func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 		spec.Containers[i].Files = &files
 	}
 	return tree(map[string]any{"labels": labels, "spec": spec})
+}
+
+// completedScheduling returns constraints with the API's defaults.
+func completedScheduling(have *openapi.Scheduling) *openapi.Scheduling {
+	if have == nil {
+		return nil
+	}
+	s := *have
+	if s.Priority != nil && *s.Priority == 0 {
+		s.Priority = nil
+	}
+	if s.Rules != nil {
+		rules := slices.Clone(*s.Rules)
+		for i := range rules {
+			if rules[i].Kind == openapi.Spread && rules[i].MaxSkew == nil {
+				skew := defaultMaxSkew
+				rules[i].MaxSkew = &skew
+			}
+		}
+		s.Rules = &rules
+	}
+	return &s
 }
 
 // tree returns the JSON form of a value, without empty strings, lists and objects, false and null.

@@ -19,8 +19,8 @@ import (
 // maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
 const maxFile = 16 << 20
 
-// Load reads all documents of files. The file - is in, and a directory means its .yaml, .yml and .json files, sorted by name. It reports
-// all mistakes of all documents together.
+// Load reads all documents of files. For the file - it reads in, and for a directory it reads its .yaml, .yml and .json files, sorted by
+// name. It reports all mistakes of all documents together.
 func Load(files []string, in io.Reader) ([]Document, error) {
 	var docs []Document
 	var problems MistakeErrors
@@ -131,7 +131,7 @@ func Parse(file string, raw []byte) ([]Document, error) {
 	return docs, nil
 }
 
-// split splits a file into its documents. JSON is YAML except that it may be indented with tabs, so they are replaced first.
+// split splits a file into its documents. JSON is also YAML unless it is indented with tabs, so split replaces tabs first.
 func split(raw []byte) ([]*yaml.Node, error) {
 	if text := bytes.TrimLeft(raw, " \t\r\n"); len(text) > 0 && text[0] == '{' && bytes.ContainsRune(raw, '\t') {
 		if spaced, ok := withoutTabs(text); ok {

@@ -65,7 +65,7 @@ type (
 	}
 )
 
-// The size of a pod whose containers have no limits and no requests. It is the default of husk run too.
+// The size of a pod whose containers have no limits and no requests. husk run has the same default.
 const (
 	defaultCPUMillis = 500
 	defaultMemoryMiB = 256
@@ -111,7 +111,7 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	if c.WorkingDir != "" {
 		out.WorkingDir = &c.WorkingDir
 	}
-	// Kubernetes expands $(NAME), in each value with the variables that precede it.
+	// Kubernetes replaces $(NAME) in a value by the value of a variable that precedes it.
 	values := map[string]string{}
 	var env []openapi.EnvVar
 	for _, e := range c.Env {
@@ -153,8 +153,8 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	return out
 }
 
-// size returns the size of the virtual machine: the sum of the containers' limits, or of their requests where there is no limit. If no container
-// has either, it is the default.
+// size returns the size of the virtual machine: the sum of the containers' limits. A container without a limit counts with its request. If no
+// container has a limit or a request, size returns the default.
 func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 	var cpu, memory int64
 	var silentCPU, silentMemory []string
@@ -182,7 +182,7 @@ func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 		cpu = defaultCPUMillis
 	} else {
 		for _, path := range silentCPU {
-			d.fail(node, path, "the virtual machine is as large as all containers together; this one needs a limit or a request because others have one")
+			d.fail(node, path, "the virtual machine is as large as all containers together; this container needs a limit or a request, because other containers have one")
 		}
 	}
 	mib := (memory + 1<<20 - 1) >> 20
@@ -190,7 +190,7 @@ func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 		mib = defaultMemoryMiB
 	} else {
 		for _, path := range silentMemory {
-			d.fail(node, path, "the virtual machine is as large as all containers together; this one needs a limit or a request because others have one")
+			d.fail(node, path, "the virtual machine is as large as all containers together; this container needs a limit or a request, because other containers have one")
 		}
 	}
 	return openapi.Resources{CPUMillis: int(cpu), MemoryMiB: int(mib)}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifest reads the documents of husk apply: the requests of the API that create objects, in YAML or JSON, and the v1 Pod of
-// Kubernetes where Husk has a counterpart for its fields. It is strict: it refuses a field that it does not know, with its line, and ignores
-// nothing.
+// Package manifest reads the documents of husk apply, in YAML or JSON: the requests of the API that create objects, and v1 Pods of
+// Kubernetes if Husk has a counterpart for each of their fields. It is strict: it reports a field that it does not know as a mistake, with
+// its line.
 //
 // documents.go splits a file into documents, decode.go decodes each into small structs of this package, and kubernetes.go translates a
 // Kubernetes Pod. diff.go compares a document with an existing object. Nothing here calls the API.
@@ -79,13 +79,15 @@ type (
 		Labels *openapi.Labels `json:"labels"`
 		Spec   podSpec         `json:"spec"`
 	}
-	// podSpec is the API's, except that a volume may have its name instead of its ID, which a file cannot know.
+	// podSpec is the API's, except that a volume may be given by its name instead of its ID, because the ID is often not known when a file
+	// is written.
 	podSpec struct {
 		Containers                    []openapi.Container    `json:"containers"`
 		Resources                     openapi.Resources      `json:"resources"`
 		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
 		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
 		Volumes                       []podVolume            `json:"volumes"`
+		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
 	}
 	podVolume struct {
 		Name       string    `json:"name"`
@@ -150,7 +152,7 @@ func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 	d.checkName(node, "name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
-		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, Scheduling: p.Spec.Scheduling,
 	}}}
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// The golden file next to each document in testdata has the result, or the mistakes.
+// Each document in testdata has a golden file with the result or the mistakes.
 func TestDocumentsAreReadOrTheirMistakesReported(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.yaml")
@@ -98,7 +98,7 @@ func TestQuantitiesAreReadAsInKubernetes(t *testing.T) {
 	for _, text := range []string{"", "m", "-1", "0", "1Mi ", "1 Mi", "1mi", "1e", "1e99", "1Ei9", "0x10", "NaN", "99999999999Pi", "1..2"} {
 		var q memoryQuantity
 		if err := q.set(text); err == nil {
-			t.Errorf("%q is taken for %d", text, q)
+			t.Errorf("%q is read as %d", text, q)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 		change(&p)
 		return p
 	}
-	// What the server answers has the defaults, and empty lists where nothing was said.
+	// The server's response has the defaults, and empty lists for missing fields.
 	always, grace, mode, readOnly, none := openapi.Always, 30, "0644", false, []openapi.VolumeMount{}
 	have := pod(func(p *openapi.PodCreate) {
 		p.Spec.RestartPolicy, p.Spec.TerminationGracePeriodSeconds = &always, &grace
@@ -140,18 +140,18 @@ func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 		change func(*openapi.PodCreate)
 		want   []string
 	}{
-		"nothing":          {func(*openapi.PodCreate) {}, nil},
-		"what is said too": {func(p *openapi.PodCreate) { p.Labels = &openapi.Labels{}; p.Spec.RestartPolicy = &always }, nil},
-		"the image":        {func(p *openapi.PodCreate) { p.Spec.Containers[0].Image = "b" }, []string{"spec.containers[0].image"}},
-		"the policy":       {func(p *openapi.PodCreate) { p.Spec.RestartPolicy = &never }, []string{"spec.restartPolicy"}},
-		"a label":          {func(p *openapi.PodCreate) { p.Labels = &openapi.Labels{"app.io/x": "y"} }, []string{"labels"}},
+		"nothing":           {func(*openapi.PodCreate) {}, nil},
+		"explicit defaults": {func(p *openapi.PodCreate) { p.Labels = &openapi.Labels{}; p.Spec.RestartPolicy = &always }, nil},
+		"the image":         {func(p *openapi.PodCreate) { p.Spec.Containers[0].Image = "b" }, []string{"spec.containers[0].image"}},
+		"the policy":        {func(p *openapi.PodCreate) { p.Spec.RestartPolicy = &never }, []string{"spec.restartPolicy"}},
+		"a label":           {func(p *openapi.PodCreate) { p.Labels = &openapi.Labels{"app.io/x": "y"} }, []string{"labels"}},
 		"an empty argument": {func(p *openapi.PodCreate) {
 			p.Spec.Containers[0].Args = &empty
 			p.Spec.Containers[0].VolumeMounts = &[]openapi.VolumeMount{{Volume: "v", MountPath: "/v", ReadOnly: &readOnly}}
 		}, []string{"spec.containers[0].args", "spec.containers[0].volumeMounts"}},
-		"the volume":          {func(p *openapi.PodCreate) { (*p.Spec.Volumes)[0].VolumeID = uuid.UUID{2} }, []string{"spec.volumes[0].volumeId"}},
-		"one container more":  {func(p *openapi.PodCreate) { p.Spec.Containers = append(p.Spec.Containers, openapi.Container{}) }, []string{"spec.containers"}},
-		"the grace period, 0": {func(p *openapi.PodCreate) { zero := 0; p.Spec.TerminationGracePeriodSeconds = &zero }, []string{"spec.terminationGracePeriodSeconds"}},
+		"the volume":              {func(p *openapi.PodCreate) { (*p.Spec.Volumes)[0].VolumeID = uuid.UUID{2} }, []string{"spec.volumes[0].volumeId"}},
+		"an additional container": {func(p *openapi.PodCreate) { p.Spec.Containers = append(p.Spec.Containers, openapi.Container{}) }, []string{"spec.containers"}},
+		"the grace period, 0":     {func(p *openapi.PodCreate) { zero := 0; p.Spec.TerminationGracePeriodSeconds = &zero }, []string{"spec.terminationGracePeriodSeconds"}},
 	} {
 		if diff := cmp.Diff(c.want, DiffPod(pod(c.change), there)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
@@ -159,7 +159,7 @@ func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 	}
 }
 
-func TestDirectoryStandsForItsDocuments(t *testing.T) {
+func TestDirectoryIsReadWithAllItsDocuments(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	volume := func(name string) []byte {
@@ -182,14 +182,14 @@ func TestDirectoryStandsForItsDocuments(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, err := Load([]string{dir, dir}, nil); err == nil || !strings.Contains(err.Error(), "volume/a is also defined at "+filepath.Join(dir, "a.yaml")) {
-		t.Errorf("the same twice: %v", err)
+		t.Errorf("the same documents twice: %v", err)
 	}
 	if _, err := Load([]string{t.TempDir()}, nil); err == nil {
-		t.Error("a directory with nothing in it has documents")
+		t.Error("an empty directory has documents")
 	}
 }
 
-// Documents come from anywhere. Every document is read or refused.
+// Documents are untrusted input. Parse either reads a document or returns an error.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

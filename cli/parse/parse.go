@@ -15,7 +15,7 @@ import (
 	"husk/openapi"
 )
 
-// units are powers of 1024, with the letters that users of kubectl and of docker type. Docker also means powers of 1024 by m and g.
+// units are powers of 1024, with the letters that users of kubectl and of docker type. In docker, m and g are powers of 1024 too.
 var units = map[string]int64{
 	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40,
 }

@@ -25,7 +25,7 @@ type Pod struct {
 func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
-	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, including its kernel, such as 256m or 1g")
+	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, such as 256m or 1g; its kernel uses a part of it")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
@@ -39,7 +39,8 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	f.scheduling.AddTo(fs)
 }
 
-// Create makes a pod from the flags. Its volumes are still names. Input of a pod that is followed ends when the input of this program does.
+// Create makes a pod from the flags, and the mounts of its volumes, which still have names instead of IDs. If the pod is followed, its input
+// ends when the input of this program ends.
 func (f *Pod) Create(image string, command []string, followed bool) (openapi.PodCreate, []Mount, error) {
 	fail := func(err error) (openapi.PodCreate, []Mount, error) { return openapi.PodCreate{}, nil, err }
 	cpu, err := CPU(f.cpus)
@@ -84,7 +85,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if f.entrypoint != "" {
 		container.Command = &[]string{f.entrypoint}
 	}
-	if len(command) > 0 && command[0] == "--" { // as users of kubectl write it
+	if len(command) > 0 && command[0] == "--" { // users of kubectl write it
 		command = command[1:]
 	}
 	if len(command) > 0 {

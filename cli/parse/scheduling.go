@@ -24,9 +24,9 @@ func (f *Scheduling) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.selectors, "node-selector", nil, "NAME=VALUE, run the pod only on nodes with this label; may be repeated")
 	fs.StringArrayVar(&f.preferred, "prefer-node", nil, "NAME=VALUE, prefer nodes with this label; may be repeated")
 	fs.StringArrayVar(&f.tolerations, "tolerate", nil, "tolerate this taint: the pod may run on nodes that have it; may be repeated")
-	fs.StringArrayVar(&f.affinity, "affinity", nil, "LABEL=VALUE:TOPOLOGY, run the pod only in a topology domain that runs a pod with this label, or in any domain if no pod has it, such as app=cache:zone; may be repeated")
-	fs.StringArrayVar(&f.antiAffinity, "anti-affinity", nil, "LABEL:TOPOLOGY, do not run two pods with the same value of this label in one topology domain, such as app:node; may be repeated")
-	fs.StringArrayVar(&f.spread, "spread", nil, "LABEL:TOPOLOGY, spread pods with the same value of this label evenly over the topology domains, such as app:zone; may be repeated")
+	fs.StringArrayVar(&f.affinity, "affinity", nil, "LABEL=VALUE:TOPOLOGY, such as app=cache:zone: run the pod only in a topology domain that runs a pod with this label, or in any domain if no pod has it; may be repeated")
+	fs.StringArrayVar(&f.antiAffinity, "anti-affinity", nil, "LABEL:TOPOLOGY, such as app:node: do not run two pods with the same value of this label in one topology domain; may be repeated")
+	fs.StringArrayVar(&f.spread, "spread", nil, "LABEL:TOPOLOGY, such as app:zone: spread pods with the same value of this label evenly over the topology domains; may be repeated")
 	fs.IntVar(&f.priority, "priority", 0, "priority of the pod: pods with a higher priority are scheduled first and may preempt pods with a lower one")
 	fs.DurationVar(&f.lifetime, "expected-lifetime", 0, "approximate run time of the pod; a hint for the scheduler")
 	for _, old := range []struct {

@@ -10,10 +10,10 @@ import (
 	"husk/client"
 )
 
-// longestLine bounds how much of a line is held back to print it in one piece among the lines of others, in bytes.
+// longestLine bounds, in bytes, how much of a line is held back so that it is not mixed with lines of other containers.
 const longestLine = 256 << 10
 
-// Lines prints the log of a container, both of its streams on one.
+// Lines prints the log of a container: standard output and standard error, both to Out.
 type Lines struct {
 	Mu         *sync.Mutex // of everything that prints on Out
 	Out        io.Writer

@@ -14,8 +14,8 @@ import (
 	"husk/cli/terminal"
 )
 
-// Progress says what the command waits for: on one line that changes on a terminal, on a line for each change elsewhere, and not at all
-// if quiet.
+// Progress shows what the command waits for. On a terminal it changes one line; elsewhere it prints a line for each change. If quiet, it
+// prints nothing.
 type Progress struct {
 	out   io.Writer
 	quiet bool

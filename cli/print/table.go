@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Table prints columns. When rows come one by one, its columns only ever get wider.
+// Table prints columns. When rows are printed one by one, its columns can become wider, but not narrower.
 type Table struct {
 	out    io.Writer
 	color  bool

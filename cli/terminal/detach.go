@@ -12,7 +12,7 @@ import (
 	"husk/client"
 )
 
-// DefaultDetachKeys are docker's.
+// DefaultDetachKeys are the same as docker's.
 const DefaultDetachKeys = "ctrl-p,ctrl-q"
 
 // ParseDetachKeys reads a list such as ctrl-p,ctrl-q or ctrl-],x. An empty list is no keys.

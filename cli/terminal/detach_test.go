@@ -56,7 +56,8 @@ func TestInputIsPassedOnUntilTheDetachKeys(t *testing.T) {
 	}
 }
 
-// The bytes before the detach keys are passed on, or all bytes if the input has no such keys, however the input is split into reads.
+// The bytes before the detach keys are passed on. If the input has no detach keys, all bytes are
+// passed on. The result does not depend on how the input is split into reads.
 func FuzzDetachKeys(f *testing.F) {
 	f.Add([]byte("ls\n\x10\x10\x11more"), []byte("\x10\x11"), uint8(1))
 	f.Add([]byte("aaaab"), []byte("aab"), uint8(2))

@@ -23,7 +23,7 @@ func Is(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Colorful reports whether a stream may have colors: see no-color.org. Some terminals can only print.
+// Colorful reports whether to use colors on a stream; see no-color.org. A terminal with TERM=dumb has none.
 func Colorful(stream any) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && Is(stream)
 }
@@ -44,8 +44,9 @@ func Size(out io.Writer) session.Size {
 // resizeCheck is how often WatchSize reads the size. Not every system has a signal for it.
 const resizeCheck = 200 * time.Millisecond
 
-// Handover gives the terminal to a session: in raw mode if the session takes input, so that every key goes there, and with its size, which
-// resize gets whenever it changes. The returned function takes the terminal back. It does nothing if in is not a terminal.
+// Handover gives the terminal to a session. If the session takes input, it sets raw mode, so that every key goes to the session. It calls
+// resize with the terminal's size at the start and whenever the size changes. The returned function takes the terminal back. Handover does
+// nothing if in is not a terminal.
 func Handover(in io.Reader, out io.Writer, takesInput bool, resize func(session.Size) error) (back func(), _ error) {
 	f, ok := in.(*os.File)
 	if !ok || !Is(f) {

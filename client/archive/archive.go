@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls skipped for what is not a file, a
+// Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls skipped for everything that is not a file, a
 // directory or a link.
 func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 	abs, err := filepath.Abs(local)
@@ -145,7 +145,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// honest refuses files that are larger than the archive: a sparse file in a small archive could fill a disk with zeros.
+// honest returns an error once the files have more bytes than the archive: a sparse file in a small archive could fill a disk with zeros.
 type honest struct {
 	r    io.Reader
 	came *counter
@@ -155,12 +155,12 @@ type honest struct {
 func (h *honest) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
 	if h.n += int64(n); h.n > h.came.n {
-		return 0, errors.New("the archive claims files that are larger than itself")
+		return 0, errors.New("the files in the archive are larger than the archive itself")
 	}
 	return n, err
 }
 
-// inside returns a name below the directory, with its first element renamed if asked.
+// inside returns a name below the directory. It replaces the first element of the name by rename, unless that is empty.
 func inside(name, rename string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if rename != "" {

@@ -17,8 +17,8 @@ import (
 	"husk/client/archive"
 )
 
-// made returns a tar archive. The content of each file is its name.
-func made(t testing.TB, headers ...tar.Header) *bytes.Buffer {
+// makeArchive returns a tar archive. The content of each file is its name.
+func makeArchive(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -41,7 +41,7 @@ func made(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	return &b
 }
 
-// listing has the names, modes and contents of everything below a directory.
+// listing returns the names, modes and contents of all files below a directory.
 func listing(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -100,10 +100,10 @@ func TestPackedFilesAreUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := b.Bytes()
-	if err := archive.Unpack(bytes.NewReader(raw), to, never); err != nil { // into an existing directory
+	if err := archive.Unpack(bytes.NewReader(raw), to, never); err != nil { // to an existing directory
 		t.Fatal(err)
 	}
-	if err := archive.Unpack(bytes.NewReader(raw), filepath.Join(to, "renamed"), never); err != nil { // as one that is not
+	if err := archive.Unpack(bytes.NewReader(raw), filepath.Join(to, "renamed"), never); err != nil { // to a directory that does not exist yet
 		t.Fatal(err)
 	}
 	want := listing(t, tree)
@@ -125,24 +125,24 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 		want    map[string]string // below the directory
 		fails   bool
 	}{
-		"names that climb": {
+		"names with ..": {
 			headers: []tar.Header{file("../../climbed", 0o644), file("/absolute", 0o4755)},
 			want:    map[string]string{"climbed": "-rw-r--r-- ../../climbed", "absolute": "-rwxr-xr-x /absolute"},
 		},
-		"links that lead out": {
+		"links to paths outside": {
 			headers: []tar.Header{link("a", "/etc/passwd"), link("b", "../outside"), link("d/c", "../../outside"), link("ok", "d/x")},
 			want:    map[string]string{"d": "drwxr-xr-x", "ok": "-> d/x"},
 		},
-		"a file through a link that was there": {
+		"a file through an existing link": {
 			headers: []tar.Header{file("before/pwned", 0o644)}, want: map[string]string{"before": "-> ../outside"}, fails: true,
 		},
-		"a file in the place of a link that was there": {
+		"a file with the name of an existing link": {
 			headers: []tar.Header{file("before", 0o644)}, want: map[string]string{"before": "-rw-r--r-- before"},
 		},
 		"a link, then a file through it": {
 			headers: []tar.Header{link("x", "y"), link("y", "."), file("x/z", 0o600)}, want: map[string]string{"x": "-> y", "y": "-> .", "z": "-rw------- x/z"},
 		},
-		"what is neither file nor directory": {
+		"entries that are neither files nor directories": {
 			headers: []tar.Header{{Name: "dev", Typeflag: tar.TypeBlock}, {Name: "hard", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}, {Name: "pipe", Typeflag: tar.TypeFifo}},
 			want:    map[string]string{},
 		},
@@ -160,7 +160,7 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := archive.Unpack(made(t, c.headers...), dir, func(string, string) {})
+			err := archive.Unpack(makeArchive(t, c.headers...), dir, func(string, string) {})
 			if (err != nil) != c.fails {
 				t.Errorf("unpacking ends with %v", err)
 			}
@@ -176,14 +176,14 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 
 func TestTruncatedArchiveIsAnError(t *testing.T) {
 	t.Parallel()
-	b := made(t, file("one", 0o644), file("two", 0o644)).Bytes()
+	b := makeArchive(t, file("one", 0o644), file("two", 0o644)).Bytes()
 	if err := archive.Unpack(bytes.NewReader(b[:514]), t.TempDir(), func(string, string) {}); err == nil {
-		t.Error("half an archive is taken")
+		t.Error("a truncated archive is accepted")
 	}
 }
 
 func FuzzUnpack(f *testing.F) {
-	f.Add(made(f, file("a/b", 0o644), link("c", "../d")).Bytes())
+	f.Add(makeArchive(f, file("a/b", 0o644), link("c", "../d")).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		top := t.TempDir()
 		dir := filepath.Join(top, "dir")

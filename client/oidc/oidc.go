@@ -21,7 +21,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// scopes ask for the user's identity and for a refresh token.
+// scopes request the user's identity and a refresh token.
 var scopes = []string{"openid", "profile", "email", "offline_access"}
 
 // Issuer is the discovered configuration of an issuer.
@@ -102,7 +102,7 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 	}, nil
 }
 
-// private checks that a URL has TLS or is on this machine.
+// private checks that a URL is https, or is on this machine.
 func private(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -176,7 +176,7 @@ func (i *Issuer) tokens(t *oauth2.Token, refresh string) (Tokens, error) {
 	return Tokens{ID: id, Refresh: refresh}, nil
 }
 
-// explain removes from an error what was sent: oauth2 prints whole responses.
+// explain leaves out the issuer's whole response, which is in the errors of oauth2.
 func (i *Issuer) explain(ctx context.Context, err error) error {
 	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		if r.ErrorCode != "" {

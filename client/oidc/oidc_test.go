@@ -52,10 +52,10 @@ func TestLoginIsRenewedUntilItIsRevoked(t *testing.T) {
 
 func TestIssuerMustBeValidAndPrivate(t *testing.T) {
 	t.Parallel()
-	answer := ""
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
+	response := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, response) }))
 	t.Cleanup(s.Close)
-	for _, c := range []struct{ issuer, answer, want string }{
+	for _, c := range []struct{ issuer, response, want string }{
 		{"http://login.example.com", "", "a login needs https"},
 		{"login.example.com", "", "expected a URL"},
 		{s.URL, "<html>", "is not an OIDC issuer"},
@@ -63,12 +63,12 @@ func TestIssuerMustBeValidAndPrivate(t *testing.T) {
 		{s.URL, fmt.Sprintf(`{"issuer":%q,"token_endpoint":"http://192.0.2.1/t"}`, s.URL), "a login needs https"},
 		{s.URL, fmt.Sprintf(`{"issuer":%q}`, s.URL), "has no token endpoint"},
 	} {
-		answer = c.answer
+		response = c.response
 		if _, err := oidc.Discover(t.Context(), http.DefaultClient, c.issuer, "husk"); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v; want %q", c.answer, err, c.want)
+			t.Errorf("%s: %v; want %q", c.response, err, c.want)
 		}
 	}
-	answer = fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, s.URL, s.URL+"/t")
+	response = fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, s.URL, s.URL+"/t")
 	issuer, err := oidc.Discover(t.Context(), http.DefaultClient, s.URL, "husk")
 	if err != nil {
 		t.Fatal(err)

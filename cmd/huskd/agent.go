@@ -49,7 +49,7 @@ func agentCommand() *cobra.Command {
 	fs.StringSliceVar(&f.podResolvers, "pod-resolver", nil, "IPv4 addresses of the pods' nameservers (default: the node's own that pods may reach, or else "+strings.Join(publicResolvers, " and ")+")")
 	fs.StringSliceVar(&f.allowPodEgress, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
 	fs.StringSliceVar(&f.denyPodEgress, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
-	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads from them when machines stopped while it was not running")
+	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads them to learn at what time machines stopped while it was not running")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of libvirt")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
 	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio", "initramfs with husk-init")
@@ -65,8 +65,8 @@ func agentCommand() *cobra.Command {
 }
 
 // Overheads of QEMU in addition to the guest's memory, in MiB: QEMU 7.2 with librbd. make bench
-// measured 149 with emulation and one disk, of which up to 64 are its cache of translated code. The
-// value for KVM is that without the cache; it was not measured (docs/operations.md).
+// measured 149 with emulation and one disk, of which up to 64 are its cache of translated code.
+// KVM needs no such cache, so its value is 64 lower; it was not measured (docs/operations.md).
 const (
 	overheadKVM       = 128
 	overheadEmulation = 192
@@ -88,7 +88,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	emulate := false
 	if err := kvmUsable(); err != nil {
 		if !f.allowEmulation {
-			return fmt.Errorf("KVM is not available: %w; to run pods without it, which is not a security boundary, pass --allow-emulation", err)
+			return fmt.Errorf("KVM is not available: %w; to run pods in emulation, which is not a security boundary, pass --allow-emulation", err)
 		}
 		log.Warn("pods are emulated, which is not a security boundary", "reason", err)
 		emulate = true
@@ -160,7 +160,7 @@ func capacityOf(f agentFlags) (husk.Resources, error) {
 		c.MemoryMiB = total - f.reserveMemoryMiB
 	}
 	if c.CPUMillis <= 0 || c.MemoryMiB <= 0 {
-		return c, fmt.Errorf("no capacity is left for pods: %d millis and %d MiB; lower --reserve-memory-mib", c.CPUMillis, c.MemoryMiB)
+		return c, fmt.Errorf("no capacity is left for pods: %d thousandths of a core and %d MiB; lower --reserve-memory-mib", c.CPUMillis, c.MemoryMiB)
 	}
 	return c, nil
 }
@@ -181,10 +181,10 @@ func memoryTotalMiB() (int, error) {
 
 type bootFiles struct{ kernel, initramfs, firmware string }
 
-// installBootFiles copies the boot files of machines to the state directory. QEMU runs as its own
-// user, which often cannot enter the directory in which they were built. A build must not change
-// what a running agent boots. And Debian's AppArmor rules for libvirt refuse firmware from QEMU's
-// own directory.
+// installBootFiles copies the boot files of machines to the state directory. There are
+// three reasons. QEMU runs as its own user, which often cannot enter the directory in which they
+// were built. A build must not change what a running agent boots. Debian's AppArmor rules for
+// libvirt refuse firmware from QEMU's own directory.
 func installBootFiles(f agentFlags) (bootFiles, error) {
 	dir := filepath.Join(f.stateDir, "boot")
 	b := bootFiles{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "firmware")}

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// settled runs a command with two settings and returns their values.
-func settled(t *testing.T, file string, env map[string]string, args ...string) (listen, monitors string, err error) {
+// settings runs a command with two settings and returns their values.
+func settings(t *testing.T, file string, env map[string]string, args ...string) (listen, monitors string, err error) {
 	t.Helper()
 	for k, v := range env {
 		t.Setenv(k, v)
@@ -36,7 +36,7 @@ func settled(t *testing.T, file string, env map[string]string, args ...string) (
 	return listen, strings.Join(*list, " "), err
 }
 
-func TestAFlagWinsOverTheEnvironmentAndThatOverTheFile(t *testing.T) {
+func TestAFlagTakesPrecedenceOverTheEnvironmentAndTheFile(t *testing.T) {
 	file := "listen: file\nceph-monitors: [a:1, b:2]\n"
 	env := map[string]string{"HUSKD_LISTEN": "environment"}
 	for _, c := range []struct {
@@ -48,10 +48,10 @@ func TestAFlagWinsOverTheEnvironmentAndThatOverTheFile(t *testing.T) {
 		{name: "nothing given", listen: "default"},
 		{name: "the file", file: file, listen: "file", others: "a:1 b:2"},
 		{name: "the environment over the file", file: file, env: env, listen: "environment", others: "a:1 b:2"},
-		{name: "the flag over all", file: file, env: env, args: []string{"--listen", "flag"}, listen: "flag", others: "a:1 b:2"},
+		{name: "the flag over the environment and the file", file: file, env: env, args: []string{"--listen", "flag"}, listen: "flag", others: "a:1 b:2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			listen, others, err := settled(t, c.file, c.env, c.args...)
+			listen, others, err := settings(t, c.file, c.env, c.args...)
 			if err != nil || listen != c.listen || others != c.others {
 				t.Errorf("got %q and %q (%v), want %q and %q", listen, others, err, c.listen, c.others)
 			}
@@ -60,13 +60,13 @@ func TestAFlagWinsOverTheEnvironmentAndThatOverTheFile(t *testing.T) {
 }
 
 func TestAnUnknownSettingIsAnError(t *testing.T) {
-	_, _, err := settled(t, "listne: typo\n", nil)
+	_, _, err := settings(t, "listne: typo\n", nil)
 	if err == nil || !strings.Contains(err.Error(), `"listne"`) {
 		t.Errorf("got %v; want an error that names the setting", err)
 	}
 }
 
-func TestASecretThatIsMadeOnceIsKept(t *testing.T) {
+func TestAGeneratedSecretIsStored(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "secret")
 	for _, fallback := range []string{"first", "second"} {
 		if got, err := keptFile(name, fallback); err != nil || got != "first" {

@@ -24,8 +24,8 @@ import (
 // upLine begins the line that says that everything is up.
 const upLine = "husk is up"
 
-// detachDev starts this command again in the background, shows its progress, and returns when it is
-// up or has failed.
+// detachDev starts this command again in the background, shows its progress, and returns when
+// everything is up or the command has failed.
 func detachDev(ctx context.Context, f devFlags) error {
 	if pid := dev.Holder(f.stateDir); pid != 0 {
 		fmt.Fprintf(os.Stderr, "%s already, with process id %d\n", upLine, pid)
@@ -119,8 +119,8 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	}
 }
 
-// cleanDev stops the running process, ends what a killed run left, and removes all data. Virtual
-// machines survive a killed run, so it also asks libvirt for them.
+// cleanDev stops the running process and removes all data. It also ends processes and virtual
+// machines that a killed run left behind.
 func cleanDev(ctx context.Context, f devFlags) error {
 	if err := stopRunningDev(ctx, f); err != nil {
 		return err

@@ -43,7 +43,7 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run everything on this machine: Postgres, Ceph, libvirt, a registry, the server and an agent",
 		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, an OCI registry, the server and an agent, as children of
-this process, with all data in one state directory. A second start continues with the data of the first. SIGTERM stops everything.
+this process, with all data in one state directory. A later start continues with this data. SIGTERM stops everything.
 
 Pods are emulated if KVM is not available. That is only for development: emulation is not a security boundary.`,
 		Args: cobra.NoArgs,
@@ -56,17 +56,17 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "stop", Short: "Stop the run in the state directory and wait until it has ended", Args: cobra.NoArgs,
+			Use: "stop", Short: "Stop the installation in the state directory and wait until it has stopped", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return stopRunningDev(cmd.Context(), f) },
 		},
 		&cobra.Command{
-			Use: "clean", Short: "Stop, and remove the state directory and what a killed run left", Args: cobra.NoArgs,
+			Use: "clean", Short: "Stop the installation, remove the state directory, and clean up after a killed run", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cleanDev(cmd.Context(), f) },
 		},
 	)
 	cmd.PersistentFlags().StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
 	fs := cmd.Flags()
-	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "file for the settings to reach it, in shell syntax")
+	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "file to which the URL and the credentials are written, in shell syntax")
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
 	fs.StringVar(&f.apiForAgents, "listen-for-agents", "127.0.0.1:8443", "address at which the agent calls the server")
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:7443", "address of the agent")
@@ -76,10 +76,10 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.postgresPort, "postgres-port", 15432, "port of Postgres")
 	fs.IntVar(&f.cephMonPort, "ceph-mon-port", 16789, "port of Ceph's monitor")
 	fs.IntVar(&f.registryPort, "registry-port", 15000, "port of the registry")
-	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core is allocated")
+	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core may be allocated")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
-	fs.BoolVar(&f.detach, "detach", false, "continue in the background once everything is up; succeeds if it already runs")
+	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up; succeeds if it is already running")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
 	return cmd

@@ -8,8 +8,8 @@ import (
 	"husk/test/docs"
 )
 
-// Every command and flag of huskd that is mentioned in a text exists: in the documentation, the
-// contract, messages and the dashboard.
+// Every command and flag of huskd that a text mentions must exist. The texts are the documentation,
+// the contract, messages and the dashboard.
 func TestPrintedCommandsExist(t *testing.T) {
 	t.Parallel()
 	found, err := docs.Mentions("../..", "huskd")

@@ -55,9 +55,9 @@ func serverCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address of the API")
-	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address of the API for agents, with mutual TLS by this installation's own certificate authority")
+	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address of the API for agents, with mutual TLS and certificates of this installation's own authority")
 	fs.StringVar(&f.databaseURL, "database-url", "", "URL of Postgres, postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
-	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that encrypts the keys of secrets in the database; previous keys may follow, one per line")
+	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that protects the secrets in the database; previous keys may follow, one per line")
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
 	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before it is rotated")
 	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "logins, and requests with an invalid token, per second and client address; the burst is five times as many")
@@ -66,19 +66,19 @@ func serverCommand() *cobra.Command {
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
 	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, created unless it exists")
 	fs.StringVar(&f.operatorSecretFile, "operator-secret-file", "", "file with the first operator's client secret")
-	fs.StringSliceVar(&f.cephMonitors, "ceph-monitors", nil, "Ceph's monitors as host:port, as nodes reach them")
+	fs.StringSliceVar(&f.cephMonitors, "ceph-monitors", nil, "Ceph's monitors as host:port; nodes must be able to reach them there")
 	fs.StringVar(&f.cephConf, "ceph-conf", "", "Ceph's configuration file, if one is needed")
 	fs.StringVar(&f.cephUser, "ceph-user", "husk-server", "the server's Ceph user")
 	fs.StringVar(&f.cephKeyring, "ceph-keyring", "", "keyring of that user")
 	fs.StringVar(&f.imagesPool, "ceph-images-pool", "husk-images", "pool of imported images")
 	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
 	fs.StringVar(&f.workDir, "work-dir", "", "directory for images during import (default: the system's temporary directory)")
-	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) in which tenants' registries may be in addition to the public Internet; also over plain HTTP")
+	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) outside of the public Internet in which registries and OIDC issuers are allowed, also over plain HTTP")
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, networkGiB")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
-	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds")
+	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
 }
 
@@ -149,8 +149,8 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	return serve(ctx, srv, listener, tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
-// masterKeys reads the keys, one per line: the first is used for sealing, and the others were used
-// before.
+// masterKeys reads the keys, one per line: the first encrypts, and the others only decrypt what was
+// encrypted with them before.
 func masterKeys(file string) ([][]byte, error) {
 	text, err := readSecret(file)
 	if err != nil {

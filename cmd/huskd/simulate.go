@@ -53,15 +53,15 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
 	f.BoolVar(&s.static, "static", false, "ignore times: pods arrive in the order of the file and stay")
 	f.IntVar(&s.options.Batch, "batch", 1, "number of arrivals that are placed together")
 	f.StringSliceVar(&s.resources, "resources", []string{"cpu", "memory"}, "cpu,memory or cpu,memory,gpu")
-	f.StringVar(&s.options.Hints, "hints", "none", "the scheduler's hints about lifetimes: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
+	f.StringVar(&s.options.Hints, "hints", "none", "hints about lifetimes that the scheduler gets: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
 	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
-	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: by how much an empty node that is opened early must strand less, in nodes")
-	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: usable free capacity of the open nodes, in nodes, up to which another is opened early")
+	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early only if that strands less capacity by this much, in nodes")
+	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the open nodes have at most this much usable free capacity, in nodes")
 	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")
 	f.Float64Var(&p.TimeWeight, "time-weight", p.TimeWeight, "Husk's rule: price of keeping a node open for a pod with a known lifetime")
 	f.Float64Var(&p.GapWeight, "gap-weight", p.GapWeight, "Husk's rule: price of a pod that ends before its node")
-	f.Float64Var(&p.Reserve, "reserve", p.Reserve, "Husk's rule: share of the large nodes that is kept empty")
+	f.Float64Var(&p.Reserve, "reserve", p.Reserve, "Husk's rule: for each node size, how many nodes of at least that size are kept empty, as a share of all nodes")
 	f.IntVar(&p.Looks, "looks", p.Looks, "Husk's rule: how many nodes are compared")
 	f.IntVar(&p.LooksWithLifetime, "looks-with-lifetime", p.LooksWithLifetime, "Husk's rule: how many nodes are compared for a pod with a known lifetime")
 	return cmd
@@ -101,7 +101,7 @@ func (s *simulation) check() error {
 		errs = append(errs, fmt.Errorf("--hints: %q is not none, perfect or noisy", s.options.Hints))
 	}
 	if s.options.Batch < 1 {
-		errs = append(errs, fmt.Errorf("--batch: %d is not at least 1", s.options.Batch))
+		errs = append(errs, fmt.Errorf("--batch: %d is less than 1", s.options.Batch))
 	}
 	if s.limit < 0 {
 		errs = append(errs, fmt.Errorf("--limit: %d is negative", s.limit))
@@ -153,7 +153,7 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 	rows := []struct{ name, value string }{
 		{"policy", r.Policy},
 		{"placed", fmt.Sprint(r.Placed)},
-		{"unplaced", fmt.Sprintf("%d, of which %d fit on no node even when it is empty", r.Unplaced, r.TooLarge)},
+		{"unplaced", fmt.Sprintf("%d, of which %d fit on no node, not even on an empty one", r.Unplaced, r.TooLarge)},
 		{"nodes used", fmt.Sprintf("%d, at most %d at a time", r.NodesUsed, r.NodesPeak)},
 	}
 	if trace.Timed {

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-func TestEveryTestHasADatabaseOfItsOwn(t *testing.T) {
+func TestEveryTestHasItsOwnDatabase(t *testing.T) {
 	t.Parallel()
 	for range 2 {
 		c, err := pgx.Connect(t.Context(), devtest.Postgres(t)("husk_owner"))
@@ -28,7 +28,7 @@ func TestEveryTestHasADatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestCephIsThere(t *testing.T) {
+func TestCephIsAvailable(t *testing.T) {
 	t.Parallel()
 	s := devtest.Ceph(t)
 	for _, keyring := range []string{s.CephAdminKeyring(), s.CephKeyring()} {

@@ -26,7 +26,7 @@ func collect(r *Ring, after uint64, follow bool) (got []guest.LogEntry, err erro
 	return got, err
 }
 
-func TestRingTellsWhatItDropped(t *testing.T) {
+func TestRingReportsDroppedEntries(t *testing.T) {
 	t.Parallel()
 	r := New()
 	line := make([]byte, ringBytes/8-entryOverhead)
@@ -130,7 +130,7 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 	}
 }
 
-func TestATerminalsLinesAreLoggedWithoutItsCarriageReturns(t *testing.T) {
+func TestLinesOfATerminalAreLoggedWithoutCarriageReturns(t *testing.T) {
 	t.Parallel()
 	r := New()
 	CopyLines(r, guest.Stdout, strings.NewReader("one\r\ntwo\rthree\r\n$ "), true)

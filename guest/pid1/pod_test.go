@@ -17,7 +17,7 @@ import (
 	"husk/guest"
 )
 
-// fakeMachine runs containers that do what a test's script says.
+// fakeMachine runs containers that follow a test's script.
 type fakeMachine struct {
 	mu       sync.Mutex
 	script   map[string][]fakeRun // by container, one per run; the last one repeats
@@ -27,12 +27,12 @@ type fakeMachine struct {
 	off      chan struct{}
 }
 
-// fakeRun is what one run of a container does.
+// fakeRun describes one run of a container.
 type fakeRun struct {
 	fails *startError
 	lasts time.Duration // 0: until it is signalled or killed
 	ends  exit
-	// deaf ignores the stop signal.
+	// deaf means that the container ignores the stop signal.
 	deaf bool
 }
 
@@ -107,7 +107,7 @@ func now(p *pod) guest.Status {
 	return p.WaitStatus(context.Background(), 0)
 }
 
-// end stops the pod so that no goroutine is left.
+// end stops the pod, so that no goroutine is left.
 func end(p *pod, m *fakeMachine) {
 	p.Stop(0)
 	<-m.off
@@ -159,7 +159,7 @@ func TestBackoffGrowsAndResets(t *testing.T) {
 	}
 }
 
-func TestWaitingContainerSaysWhatItWaitsFor(t *testing.T) {
+func TestWaitingContainerShowsItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{"a": {{lasts: time.Second, ends: exit{code: 5}}}}, "a")
 		mustStart(t, p, spec)
@@ -242,7 +242,7 @@ func TestStopWaitsForGraceThenKills(t *testing.T) {
 	})
 }
 
-func TestNobodyReadsTheLastStatus(t *testing.T) {
+func TestPowerOffDoesNotWaitForeverForAReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, _ := newFakePod(guest.RestartAlways, nil)
 		m.released = errors.New("volume v: busy")

@@ -23,7 +23,7 @@ import (
 	"husk/session"
 )
 
-// drained returns what waits for a reader.
+// drained returns the output that a reader has not read yet.
 func drained(r *reader) string {
 	var b strings.Builder
 	for {
@@ -45,21 +45,21 @@ func wasCut(r *reader) bool {
 	}
 }
 
-func TestOneWhoTakesNothingHoldsUpAContainerForAWhileOnly(t *testing.T) {
+func TestAClientThatReadsNothingBlocksAContainerOnlyBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStdio()
 		slow, _ := s.join()
 		slower, _ := s.join()
-		awake, _ := s.join()
-		var heard strings.Builder
+		active, _ := s.join()
+		var received strings.Builder
 		var reading sync.WaitGroup
 		reading.Go(func() {
 			for {
 				select {
-				case p := <-awake.pieces:
-					heard.Write(p.bytes)
+				case p := <-active.pieces:
+					received.Write(p.bytes)
 				case <-s.over:
-					heard.WriteString(drained(awake))
+					received.WriteString(drained(active))
 					return
 				}
 			}
@@ -71,22 +71,22 @@ func TestOneWhoTakesNothingHoldsUpAContainerForAWhileOnly(t *testing.T) {
 			fmt.Fprintf(&want, "line %d\n", i)
 		}
 		if held := time.Since(began); held != outputHold {
-			t.Errorf("two clients that read nothing block it for %v, want %v for both", held, outputHold)
+			t.Errorf("two clients that read nothing block the container for %v, want %v for both together", held, outputHold)
 		}
 		s.close()
 		reading.Wait()
-		if heard.String() != want.String() || wasCut(awake) {
-			t.Errorf("a client that reads gets %q", heard.String())
+		if received.String() != want.String() || wasCut(active) {
+			t.Errorf("a client that reads gets %q", received.String())
 		}
 		for _, r := range []*reader{slow, slower} {
 			if got := drained(r); !wasCut(r) || !strings.HasPrefix(want.String(), got) || strings.Count(got, "\n") != readerPieces {
-				t.Errorf("a client that does not read is disconnected: %v, after %q", wasCut(r), got)
+				t.Errorf("a client that does not read is disconnected (%v) after %q", wasCut(r), got)
 			}
 		}
 	})
 }
 
-func TestOneWhoReadsSlowlyIsWaitedFor(t *testing.T) {
+func TestASlowClientIsNotDisconnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStdio()
 		r, _ := s.join()
@@ -96,19 +96,19 @@ func TestOneWhoReadsSlowlyIsWaitedFor(t *testing.T) {
 			}
 			s.close()
 		}()
-		heard := 0
+		received := 0
 		for range 3 * readerPieces {
 			time.Sleep(outputHold - time.Second)
 			synctest.Wait()
-			heard += len((<-r.pieces).bytes)
+			received += len((<-r.pieces).bytes)
 		}
-		if heard != 3*readerPieces || wasCut(r) {
-			t.Errorf("it gets %d of %d and is disconnected: %v", heard, 3*readerPieces, wasCut(r))
+		if received != 3*readerPieces || wasCut(r) {
+			t.Errorf("the client received %d of %d bytes; disconnected is %v", received, 3*readerPieces, wasCut(r))
 		}
 	})
 }
 
-func TestOneWhoLeavesHoldsUpNothing(t *testing.T) {
+func TestAClientThatDetachesDoesNotBlockAContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStdio()
 		r, _ := s.join()
@@ -126,9 +126,9 @@ func TestOneWhoLeavesHoldsUpNothing(t *testing.T) {
 	})
 }
 
-// Whenever a client joins, the backlog and the later output are all output without a gap, or its
-// end as far as it is kept.
-func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
+// Whenever a client attaches, it receives the backlog and the later output without a gap. If the
+// backlog is full, the earliest output is missing.
+func TestThereIsNoGapBetweenBacklogAndLaterOutput(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := newStdio()
@@ -170,12 +170,12 @@ func TestTheBacklogAndWhatComesFollowOnEachOther(t *testing.T) {
 			join()
 		}
 		if !bytes.HasSuffix(all, got) || len(all)-len(got) != noted {
-			t.Fatalf("%d bytes are not the end of %d; the note says that %d are missing", len(got), len(all), noted)
+			t.Fatalf("the client received %d bytes, which are not the end of all %d; the backlog's note counts %d missing bytes", len(got), len(all), noted)
 		}
 	})
 }
 
-// ends makes a stream; near is the guest's end.
+// ends creates a stream and returns both ends. The end near is the guest's.
 func ends(t *testing.T) (near, far session.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
@@ -209,15 +209,15 @@ func TestInputWaitsForARunAndEndsWithIt(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // more than a pipe can hold
 	write(big)
 	if got, err := io.ReadAll(io.LimitReader(r, int64(len(big)))); err != nil || !bytes.Equal(got, big) || !<-wrote {
-		t.Fatalf("%d bytes of %d arrive: %v", len(got), len(big), err)
+		t.Fatalf("received %d of %d bytes: %v", len(got), len(big), err)
 	}
-	write(big) // only partly read
+	write(big) // the run reads only a part
 	if _, err := io.ReadFull(r, buf); err != nil {
 		t.Fatal(err)
 	}
 	s.end(run)
 	if !<-wrote {
-		t.Error("the stream ended with the run")
+		t.Error("the client's stream ended with the run")
 	}
 	run, r = begin()
 	s.endInput()
@@ -228,14 +228,14 @@ func TestInputWaitsForARunAndEndsWithIt(t *testing.T) {
 		t.Errorf("the run reads %q, %v after the end", got, err)
 	}
 	s.end(run)
-	write([]byte("for nobody"))
+	write([]byte("not read"))
 	s.close()
 	if !<-wrote {
-		t.Error("input that is never read ends the stream")
+		t.Error("the stream ended because its input was not read")
 	}
 }
 
-func TestInputThatNobodyTakesDoesNotHideThatItsClientHasGone(t *testing.T) {
+func TestADisconnectIsDetectedWhileInputIsNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStdio()
 		near, far := ends(t)
@@ -248,12 +248,12 @@ func TestInputThatNobodyTakesDoesNotHideThatItsClientHasGone(t *testing.T) {
 		}
 		_ = far.Close()
 		if <-wrote {
-			t.Error("it continues")
+			t.Error("write does not report that the client has disconnected")
 		}
 	})
 }
 
-func TestAnAttachedSessionSaysWhyItEnds(t *testing.T) {
+func TestAnAttachSessionEndsWithItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartNever, map[string][]fakeRun{"a": {{ends: exit{code: 4, signal: 1}}}}, "a")
 		mustStart(t, p, spec)
@@ -267,35 +267,35 @@ func TestAnAttachedSessionSaysWhyItEnds(t *testing.T) {
 			synctest.Wait()
 			return far, ended
 		}
-		hear := func(conn session.Conn, kind session.Kind, text string) {
+		expect := func(conn session.Conn, kind session.Kind, text string) {
 			t.Helper()
 			if f, err := conn.Receive(); err != nil || f.Kind != kind || string(f.Payload) != text {
 				t.Fatalf("got %d %q, %v; want %q", f.Kind, f.Payload, err, text)
 			}
 		}
-		awake, awakeEnds := begin(guest.Attach{Backlog: true})
-		hear(awake, session.Stderr, "before")
-		_, asleepEnds := begin(guest.Attach{})
+		active, activeEnds := begin(guest.Attach{Backlog: true})
+		expect(active, session.Stderr, "before")
+		_, idleEnds := begin(guest.Attach{})
 		leaves, leavesEnds := begin(guest.Attach{})
 		_ = leaves.Close()
 		if err := <-leavesEnds; err != nil {
-			t.Errorf("a client that leaves: %v", err)
+			t.Errorf("a client that detaches: %v", err)
 		}
-		asleep := s.readers[1]
-		for range readerPieces + 2 { // one is in the channel
+		idle := s.readers[1]
+		for range readerPieces + 2 { // one more piece is in the channel
 			s.spread(session.Stdout, []byte("x"), outputHold)
-			hear(awake, session.Stdout, "x")
+			expect(active, session.Stdout, "x")
 		}
-		if !wasCut(asleep) || len(s.readers) != 1 {
-			t.Errorf("a client that reads nothing is disconnected: %v, and there are %d clients", wasCut(asleep), len(s.readers))
+		if !wasCut(idle) || len(s.readers) != 1 {
+			t.Errorf("a client that reads nothing: disconnected is %v, and there are %d clients", wasCut(idle), len(s.readers))
 		}
 		go p.Stop(time.Minute)
-		hear(awake, session.Exit, `{"code":4,"signal":1}`)
-		if err := <-awakeEnds; err != nil {
+		expect(active, session.Exit, `{"code":4,"signal":1}`)
+		if err := <-activeEnds; err != nil {
 			t.Errorf("a client that has read everything: %v", err)
 		}
 		select {
-		case err := <-asleepEnds:
+		case err := <-idleEnds:
 			t.Errorf("a client that read nothing continues: %v", err)
 		default:
 		}

@@ -24,16 +24,21 @@ import (
 
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// send sends one frame from the machine's interface, as a process with CAP_NET_RAW can.
-func (m machine) send(t *testing.T, frame []byte) {
+// send sends frames from the machine's interface, as a process with CAP_NET_RAW can.
+func (m machine) send(t *testing.T, frames ...[]byte) {
 	t.Helper()
 	err := m.do(t, func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd) //nolint:errcheck // the frame is sent
-		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: m.card.Attrs().Index})
+		defer unix.Close(fd) //nolint:errcheck // the frames are sent
+		for _, frame := range frames {
+			if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: m.card.Attrs().Index}); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,9 +136,8 @@ func TestNoFrameReachesTheNodeOrAnotherTenant(t *testing.T) {
 				text := fmt.Sprintf("from %s to %s by %s", source, target, name)
 				packet := datagram(source, target, text)
 				tagged := append([]byte{0, 0, 8, 0}, packet...)
-				red.send(t, ethernet(mac, own, unix.ETH_P_IP, packet))
-				red.send(t, ethernet(mac, own, unix.ETH_P_8021Q, tagged))
-				red.send(t, ethernet(mac, own, unix.ETH_P_8021AD, append([]byte{0, 0, 0x81, 0}, tagged...)))
+				red.send(t, ethernet(mac, own, unix.ETH_P_IP, packet), ethernet(mac, own, unix.ETH_P_8021Q, tagged),
+					ethernet(mac, own, unix.ETH_P_8021AD, append([]byte{0, 0, 0x81, 0}, tagged...)))
 			}
 		}
 	}

@@ -70,7 +70,7 @@ func (m machine) do(t *testing.T, f func() error) error {
 	return f()
 }
 
-// boot attaches a port and connects a machine to it.
+// boot attaches a port to a network and connects a machine to it.
 func boot(t *testing.T, n *Network, network uuid.UUID, cidr string, host int) machine {
 	t.Helper()
 	prefix := netip.MustParsePrefix(cidr)
@@ -154,7 +154,7 @@ func (m machine) serve(t *testing.T) {
 	}
 }
 
-// reach opens a connection, from the given address if there is one.
+// reach opens a connection. If from is not empty, the connection comes from this address.
 func reach(from string, to netip.Addr) error {
 	d := net.Dialer{Timeout: 700 * time.Millisecond}
 	if from != "" {
@@ -167,7 +167,7 @@ func reach(from string, to netip.Addr) error {
 	return c.Close()
 }
 
-func TestPortsAreRestrictedToTheirAddressAndNetworksAreIsolated(t *testing.T) {
+func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 	inNamespace(t)
 	n := start(t, Egress{})
 	red, blue := uuid.New(), uuid.New()
@@ -233,7 +233,7 @@ func TestUnusedBridgesAreRemoved(t *testing.T) {
 	}
 	tap, err := netlink.LinkByName(m.port.Tap())
 	if err == nil {
-		err = netlink.LinkDel(tap) // like libvirt when the machine ends
+		err = netlink.LinkDel(tap) // as libvirt does when the machine ends
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func TestAMachineHasTheSizeOfItsPodAndNoUnneededDevices(t *testing.T) {
 	t.Parallel()
 	d, text := describeIt(t, false, 2)
 	if d.Type != "kvm" || d.VCPU.Value != 2 || d.Memory.Value != 256 {
-		t.Errorf("2 processors and 256 MiB became %s with %d processors and %d MiB", d.Type, d.VCPU.Value, d.Memory.Value)
+		t.Errorf("a machine with 2 CPUs and 256 MiB is described as %s with %d CPUs and %d MiB", d.Type, d.VCPU.Value, d.Memory.Value)
 	}
 	for _, never := range []string{"<video", "<graphics", "<sound", "<tpm", "<input", "c2VjcmV0"} {
 		if strings.Contains(text, never) {

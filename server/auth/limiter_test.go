@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// open returns a store that is connected to the database like a server's.
+// open returns a store that is connected to the database as a server is.
 func open(t *testing.T, url devtest.URL) store.Control {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{
@@ -29,7 +29,8 @@ func open(t *testing.T, url devtest.URL) store.Control {
 	return s.Control()
 }
 
-// An attacker who guesses secrets from one address is slowed down by all servers together.
+// All servers share the limit for login attempts from one address, which slows an attacker down who
+// guesses secrets.
 func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
 	t.Parallel()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
@@ -46,18 +47,19 @@ func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
 			passed++
 		}
 	}
-	// The burst, and what has come in since; a limiter takes a fourth of a second's worth at a time.
+	// The limit is the burst and the tokens that were added since. A limiter takes the tokens of a
+	// quarter of a second at a time.
 	if most := 5*perSecond + int(perSecond*time.Since(began).Seconds()) + 1; passed > most || passed < 5*perSecond-2 {
-		t.Errorf("%d logins passed at once, at most %d may", passed, most)
+		t.Errorf("%d simultaneous logins passed, want at most %d", passed, most)
 	}
 	if wait, err := one.allow(t.Context(), "192.0.2.2"); wait != 0 || err != nil {
 		t.Errorf("another address waits %s: %v", wait, err)
 	}
 }
 
-func TestOneCustomersAddressesAreLimitedAsOne(t *testing.T) {
+func TestAddressesInOneIPv6NetworkShareALimit(t *testing.T) {
 	t.Parallel()
 	if a, b := addressKey(netip.MustParseAddr("2001:db8:1:2::3")), addressKey(netip.MustParseAddr("2001:db8:1:2:ffff::")); a != b {
-		t.Errorf("one customer's addresses are limited as %s and %s", a, b)
+		t.Errorf("addresses of one network have the different limits %s and %s", a, b)
 	}
 }

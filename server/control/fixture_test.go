@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// patience is how long a test waits for something that happens elsewhere.
+// patience is how long a test waits for an event in another process or goroutine.
 const patience = 30 * time.Second
 
 // fixture is a database with one tenant and one image, filled through the store's own methods.
@@ -61,10 +61,10 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// once identifies a request that is never repeated.
+// once returns an idempotency key for a request that is not repeated.
 func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
 
-// node returns a node that has joined and is ready.
+// node adds a node and returns it. It has joined and is Ready.
 func (f fixture) node(name string, size husk.Resources, labels map[string]string) husk.Node {
 	f.t.Helper()
 	token, err := f.CreateJoinToken(f.t.Context(), once(), time.Hour, nil)
@@ -80,7 +80,7 @@ func (f fixture) node(name string, size husk.Resources, labels map[string]string
 	return n
 }
 
-// pod returns a pod that was created and waits to be placed.
+// pod creates a pod and returns it. It is pending.
 func (f fixture) pod(n int, size husk.Resources, labels map[string]string, scheduling *husk.Scheduling) husk.Pod {
 	f.t.Helper()
 	p, err := f.tenant.CreatePod(f.t.Context(), once(), fmt.Sprintf("pod-%d", n), labels, husk.PodSpec{

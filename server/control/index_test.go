@@ -16,8 +16,9 @@ import (
 	"husk"
 )
 
-// After everything that happened, the index that was kept from pass to pass equals one that reads everything again.
-func TestTheKeptIndexEqualsOneThatReadsEverything(t *testing.T) {
+// After many changes, the index that the scheduler updates in each pass equals an index that is
+// rebuilt from the database.
+func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	log := slog.New(slog.DiscardHandler)
@@ -53,7 +54,7 @@ func TestTheKeptIndexEqualsOneThatReadsEverything(t *testing.T) {
 	for i, pod := range pods[:6] {
 		_, err := f.tenant.DeletePod(t.Context(), pod.ID)
 		must(t, err)
-		for _, n := range nodes { // the report counts from the pod's own node only
+		for _, n := range nodes { // only the report of the pod's own node has an effect
 			if i%2 == 0 {
 				must(t, f.Report(t.Context(), n.ID, []husk.PodReport{{PodID: pod.ID, Generation: 2, Event: husk.EventGone}}))
 			}
@@ -84,6 +85,6 @@ func TestTheKeptIndexEqualsOneThatReadsEverything(t *testing.T) {
 		t.Errorf("the index has %d pods, want 9", n)
 	}
 	if diff := cmp.Diff(state(newIndex(f.Control, log)), kept); diff != "" {
-		t.Errorf("the index (-rebuilt +kept):\n%s", diff)
+		t.Errorf("the index (-rebuilt +updated):\n%s", diff)
 	}
 }

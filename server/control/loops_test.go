@@ -30,7 +30,7 @@ func TestAHintWakesALoop(t *testing.T) {
 				t.Errorf("the epoch is %d", epoch)
 			}
 		case <-time.After(patience):
-			t.Fatalf("no pass %s", what)
+			t.Fatalf("the loop did not run a pass %s", what)
 		}
 	}
 	next("at the start")
@@ -45,8 +45,9 @@ func TestAHintWakesALoop(t *testing.T) {
 	}
 }
 
-// A pass that fails is retried soon, and one that left work runs again at once.
-func TestAPassThatFailedOrLeftWorkRunsAgain(t *testing.T) {
+// The loop retries a failed pass soon. If a pass reports that work is left, the loop runs the next
+// pass at once.
+func TestAPassThatFailsOrLeavesWorkIsRepeated(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: prometheus.NewRegistry()})
@@ -64,6 +65,6 @@ func TestAPassThatFailedOrLeftWorkRunsAgain(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		t.Fatal("not every pass was run")
+		t.Fatal("the loop did not run all passes")
 	}
 }

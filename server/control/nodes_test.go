@@ -12,11 +12,11 @@ import (
 	"husk/store"
 )
 
-func TestANodeIsSilentOnceItsHeartbeatHasNotMovedForALease(t *testing.T) {
+func TestANodeIsSilentOnceItsHeartbeatHasNotChangedForALease(t *testing.T) {
 	t.Parallel()
 	const lease = 30 * time.Second
 	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	// What the database says of the time is compared for change only, so it may as well be years off.
+	// The test only checks the database's time for changes, so it may be wrong by years.
 	stamp := func(s int) *time.Time { v := start.AddDate(-5, 0, 0).Add(time.Duration(s) * time.Second); return &v }
 	a := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}
 	b := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}
@@ -36,14 +36,14 @@ func TestANodeIsSilentOnceItsHeartbeatHasNotMovedForALease(t *testing.T) {
 		beats int // of b
 		want  string
 	}{
-		{0, 0, ""}, // every node has a fresh lease when a server begins to lead, however old its heartbeat
+		{0, 0, ""}, // when a server becomes leader, every node gets a new lease, however old its heartbeat is
 		{20 * time.Second, 20, ""},
-		{30 * time.Second, 20, ""}, // exactly a lease is not more than a lease
+		{30 * time.Second, 20, ""}, // exactly one lease is not too long
 		{31 * time.Second, 20, "a"},
 		{51 * time.Second, 20, "ab"},
-		{52 * time.Second, 52, "a"},  // b is back
-		{53 * time.Second, 10, "a"},  // a clock that went back is a heartbeat all the same
-		{84 * time.Second, 10, "ab"}, // and counts from when it was seen
+		{52 * time.Second, 52, "a"},  // b has sent a heartbeat again
+		{53 * time.Second, 10, "a"},  // a heartbeat with an earlier time counts too
+		{84 * time.Second, 10, "ab"}, // the lease starts when the heartbeat was seen
 	} {
 		b.HeartbeatAt = stamp(step.beats)
 		if got := silent(step.after, a, b, lost, joining); got != step.want {
@@ -54,7 +54,7 @@ func TestANodeIsSilentOnceItsHeartbeatHasNotMovedForALease(t *testing.T) {
 	silent(90*time.Second, a)
 	a.State = husk.NodeReady
 	if got := silent(100*time.Second, a); got != "" {
-		t.Errorf("a node that came back has no fresh lease: %s", got)
+		t.Errorf("a node that sent a heartbeat again has no new lease: %s", got)
 	}
 	if len(w.seen) != 1 {
 		t.Errorf("%d nodes are remembered after the others were deleted", len(w.seen))

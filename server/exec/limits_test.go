@@ -10,7 +10,7 @@ import (
 	"husk"
 )
 
-func TestATenantHasSoManySessionsAndNoMore(t *testing.T) {
+func TestTheNumberOfSessionsOfATenantIsLimited(t *testing.T) {
 	t.Parallel()
 	sessions := &counts{open: map[uuid.UUID]int{}}
 	one, other := uuid.New(), uuid.New()
@@ -22,17 +22,17 @@ func TestATenantHasSoManySessionsAndNoMore(t *testing.T) {
 		}
 	}
 	if _, err := sessions.enter(one); husk.CodeOf(err) != husk.CodeSessionLimit {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("a session above the limit: %v", err)
 	}
 	if _, err := sessions.enter(other); err != nil {
 		t.Errorf("another tenant: %v", err)
 	}
 	leave()
-	leave() // counts once
+	leave() // the second call has no effect
 	if _, err := sessions.enter(one); err != nil {
-		t.Errorf("after one has left: %v", err)
+		t.Errorf("after one session has ended: %v", err)
 	}
 	if _, err := sessions.enter(one); err == nil {
-		t.Error("leaving twice made two places")
+		t.Error("ending a session twice freed two sessions")
 	}
 }

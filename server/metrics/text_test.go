@@ -9,7 +9,7 @@ import (
 	"husk"
 )
 
-func TestATextThatATenantChoosesStaysInItsLabel(t *testing.T) {
+func TestLabelValuesAreEscaped(t *testing.T) {
 	t.Parallel()
 	text := string(textOf(&husk.TenantMetrics{Name: "a\"} 1\nb\\"}))
 	if want := `husk_quota_limit{tenant="a\"} 1\nb\\",resource="pods"} 0` + "\n"; !strings.Contains(text, want) {

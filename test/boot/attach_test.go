@@ -22,15 +22,15 @@ func attach(t *testing.T, c *guest.Client, a guest.Attach) session.Conn {
 	return conn
 }
 
-func say(t *testing.T, conn session.Conn, kind session.Kind, text string) {
+func send(t *testing.T, conn session.Conn, kind session.Kind, text string) {
 	t.Helper()
 	if err := conn.Send(kind, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Containers with an input and with a terminal, as docker's and Kubernetes' have them.
-func TestAttachedToABootedPod(t *testing.T) {
+// Clients attach to containers with stdin and with a terminal, as in Docker and Kubernetes.
+func TestAttachToABootedPod(t *testing.T) {
 	t.Parallel()
 	var more []entry
 	for _, applet := range []string{"tty", "stty", "dd", "seq", "wc", "md5sum", "ps"} {
@@ -65,49 +65,49 @@ func TestAttachedToABootedPod(t *testing.T) {
 	})
 	t.Cleanup(func() { logOnFailure(t, c, "shell", "cat", "once", "screen", "flood", "reborn") })
 
-	t.Run("a terminal is on several screens, and stays when they are left", func(t *testing.T) {
+	t.Run("several clients share a terminal, which stays open when they leave", func(t *testing.T) {
 		one := attach(t, c, guest.Attach{Container: "shell", Stdin: true, TTY: true, Size: session.Size{Cols: 91, Rows: 33}})
 		two := attach(t, c, guest.Attach{Container: "shell"})
-		say(t, one, session.Stdin, "stty size; tty; echo $TERM; id -u; echo own > /dev/stdout\n")
+		send(t, one, session.Stdin, "stty size; tty; echo $TERM; id -u; echo own > /dev/stdout\n")
 		for _, conn := range []session.Conn{one, two} {
 			expect(t, conn, "33 91\r\n/dev/pts/0\r\nxterm\r\n1000\r\nown\r\n")
 		}
 		if err := session.SendSize(one, session.Size{Cols: 100, Rows: 40}); err != nil {
 			t.Fatal(err)
 		}
-		if err := session.SendSize(two, session.Size{Cols: 10, Rows: 10}); err != nil { // not on its screen
+		if err := session.SendSize(two, session.Size{Cols: 10, Rows: 10}); err != nil { // ignored: this client has no terminal
 			t.Fatal(err)
 		}
-		say(t, one, session.Stdin, "stty size\n")
+		send(t, one, session.Stdin, "stty size\n")
 		expect(t, one, "40 100\r\n")
 		one.Close()
 		three := attach(t, c, guest.Attach{Container: "shell", Stdin: true, TTY: true, Backlog: true})
-		expect(t, three, "40 100\r\n") // what was there before
-		say(t, three, session.Stdin, "echo af''ter\n")
+		expect(t, three, "40 100\r\n") // from the backlog
+		send(t, three, session.Stdin, "echo af''ter\n")
 		expect(t, three, "after\r\n")
 		expect(t, two, "after\r\n")
-		say(t, three, session.Stdin, "echo slee''ping; sleep 1000\n")
+		send(t, three, session.Stdin, "echo slee''ping; sleep 1000\n")
 		expect(t, three, "sleeping\r\n")
-		eventually(t, "Ctrl-C ends what runs in the terminal", func() bool {
-			say(t, three, session.Stdin, "\x03")
+		eventually(t, "Ctrl-C ends the command in the terminal", func() bool {
+			send(t, three, session.Stdin, "\x03")
 			return run(t, c, guest.Exec{Container: "shell", Args: []string{"sh", "-c", "ps | grep -v grep | grep -c 'sleep 1000$'"}}).stdout == "0\n"
 		})
 		if lines := logsOf(t, c, "shell")[guest.Stdout]; !strings.Contains(lines, "\nafter\n") {
 			t.Errorf("the log has %q", lines)
 		}
 	})
-	t.Run("an input that stays open", func(t *testing.T) {
+	t.Run("stdin stays open for the next client", func(t *testing.T) {
 		one := attach(t, c, guest.Attach{Container: "cat", Stdin: true, Backlog: true})
 		expect(t, one, "begun\n")
-		say(t, one, session.Stdin, "a line\n")
+		send(t, one, session.Stdin, "a line\n")
 		expect(t, one, "a line\n")
-		say(t, one, session.EOF, "")
+		send(t, one, session.EOF, "")
 		one.Close()
 		two := attach(t, c, guest.Attach{Container: "cat", Stdin: true})
-		say(t, two, session.Stdin, "another")
-		expect(t, two, "another") // without the end of a line
+		send(t, two, session.Stdin, "another")
+		expect(t, two, "another") // without a newline
 	})
-	t.Run("an input that ends with the first", func(t *testing.T) {
+	t.Run("stdinOnce ends stdin with the first client", func(t *testing.T) {
 		one := attach(t, c, guest.Attach{Container: "once", Stdin: true})
 		big := strings.Repeat("0123456789abcde\n", 1<<16)
 		go func() {
@@ -116,11 +116,11 @@ func TestAttachedToABootedPod(t *testing.T) {
 			}
 			one.Send(session.EOF, nil)
 		}()
-		if got := listen(one); got.stdout != big+"the end\n" || got.status.Code != 0 || got.err != nil {
-			t.Errorf("%d bytes come back of %d: %+v %v", len(got.stdout), len(big), got.status, got.err)
+		if got := receiveAll(one); got.stdout != big+"the end\n" || got.status.Code != 0 || got.err != nil {
+			t.Errorf("received %d of %d bytes: %+v %v", len(got.stdout), len(big), got.status, got.err)
 		}
 	})
-	t.Run("what a container has not cannot be had", func(t *testing.T) {
+	t.Run("attaching to a stdin or terminal that the container does not have is refused", func(t *testing.T) {
 		for text, a := range map[string]guest.Attach{
 			"created without stdin": {Container: "mute", Stdin: true},
 			"created without tty":   {Container: "cat", TTY: true},
@@ -132,50 +132,50 @@ func TestAttachedToABootedPod(t *testing.T) {
 			}
 		}
 		if got := run(t, c, guest.Exec{Container: "mute", Args: []string{"sh", "-c", "ps | grep -c 'sleep 100000$'"}}); got.stdout != "1\n" {
-			t.Errorf("a container without an input reads for ever: %+v", got)
+			t.Errorf("a container without stdin does not see the end of its input: %+v", got)
 		}
 	})
-	t.Run("a terminal survives that its program closes it", func(t *testing.T) {
+	t.Run("a terminal stays open when its program closes it", func(t *testing.T) {
 		conn := attach(t, c, guest.Attach{Container: "screen", TTY: true, Backlog: true})
 		expect(t, conn, "/dev/pts/0\r\n")
 		if !strings.Contains(logsOf(t, c, "screen")[guest.Stdout], "still here") {
 			expect(t, conn, "still here\r\n")
 		}
 	})
-	t.Run("one who does not read is cut off, and the others miss nothing", func(t *testing.T) {
-		sleeper := attach(t, c, guest.Attach{Container: "flood"})
-		awake := attach(t, c, guest.Attach{Container: "flood", Stdin: true})
-		say(t, awake, session.Stdin, "go\n")
-		said := ""
-		for !strings.Contains(said, "  -\n") {
-			f, err := awake.Receive()
+	t.Run("a client that does not read is disconnected, and the others miss nothing", func(t *testing.T) {
+		idle := attach(t, c, guest.Attach{Container: "flood"})
+		active := attach(t, c, guest.Attach{Container: "flood", Stdin: true})
+		send(t, active, session.Stdin, "go\n")
+		received := ""
+		for !strings.Contains(received, "  -\n") {
+			f, err := active.Receive()
 			if err != nil || f.Kind.Final() {
-				t.Fatalf("after %d bytes: %v %s", len(said), err, f.Payload)
+				t.Fatalf("after %d bytes: %v %s", len(received), err, f.Payload)
 			}
-			said += string(f.Payload)
+			received += string(f.Payload)
 		}
 		var want strings.Builder
 		for n := range 300_000 {
 			fmt.Fprintln(&want, n+1)
 		}
-		if !strings.HasPrefix(said, want.String()) {
-			t.Errorf("%d bytes of %d", len(said), want.Len())
+		if !strings.HasPrefix(received, want.String()) {
+			t.Errorf("%d bytes of %d", len(received), want.Len())
 		}
-		late := listen(sleeper)
-		if refused, ok := errors.AsType[*guest.CallError](late.err); !ok || refused.Code != guest.CodeSlow || !strings.HasPrefix(want.String(), late.stdout) {
-			t.Errorf("the one who slept gets %d bytes and %v", len(late.stdout), late.err)
+		rest := receiveAll(idle)
+		if refused, ok := errors.AsType[*guest.CallError](rest.err); !ok || refused.Code != guest.CodeSlow || !strings.HasPrefix(want.String(), rest.stdout) {
+			t.Errorf("the client that did not read received %d bytes and %v", len(rest.stdout), rest.err)
 		}
-		say(t, awake, session.Stdin, "end\n")
+		send(t, active, session.Stdin, "end\n")
 	})
-	t.Run("a session goes on over restarts", func(t *testing.T) {
+	t.Run("an attach session continues across restarts", func(t *testing.T) {
 		conn := attach(t, c, guest.Attach{Container: "reborn", Stdin: true})
-		say(t, conn, session.Stdin, "3\n")
+		send(t, conn, session.Stdin, "3\n")
 		expect(t, conn, "ends with 3\n")
-		waitStatus(t, c, "it runs again", func(s guest.Status) bool {
+		waitStatus(t, c, "the container is restarted", func(s guest.Status) bool {
 			return s.Containers[6].Restarts == 1 && s.Containers[6].State == guest.StateRunning
 		})
-		say(t, conn, session.Stdin, "0\n")
-		if got := listen(conn); got.stdout != "ends with 0\n" || got.status.Code != 0 || got.err != nil {
+		send(t, conn, session.Stdin, "0\n")
+		if got := receiveAll(conn); got.stdout != "ends with 0\n" || got.status.Code != 0 || got.err != nil {
 			t.Errorf("got %+v", got)
 		}
 	})

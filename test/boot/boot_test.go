@@ -13,7 +13,7 @@ import (
 	"husk/guest"
 )
 
-// probe prints what a container sees of the world.
+// probe prints a container's environment, as a process in it sees it.
 const probe = `
 echo args "$0" "$1" "$2"
 echo env "$GREETING" "$HOME" "$HOSTNAME"
@@ -110,10 +110,10 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 	t.Logf("init up after %d ms in the guest; from QEMU's start: hello %v, a container running %v",
 		hello.InitUpMillis, greeted.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 
-	// The agent dies and another one comes, without goodbye.
+	// The agent is killed, without closing its session, and another one connects.
 	v2 := guestAfterAgentDeath(t, v, c)
 	defer func() { logOnFailure(t, v2, "server", "client", "flaky", "probe") }()
-	status := waitStatus(t, v2, "all but the server have ended", func(s guest.Status) bool {
+	status := waitStatus(t, v2, "all containers except the server have ended", func(s guest.Status) bool {
 		for _, c := range s.Containers[1:] {
 			if c.State != guest.StateExited || c.ExitCode != 0 {
 				return false
@@ -146,7 +146,7 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 	}
 	final := waitStatus(t, v2, "the pod has stopped", func(s guest.Status) bool { return s.Stopped })
 	if got := final.Containers[0]; got.ExitCode != 7 || final.Phase != guest.PhaseStopping || final.Error != "" {
-		t.Errorf("the server's end: %+v in phase %s, error %q; want exit code 7", got, final.Phase, final.Error)
+		t.Errorf("the server ended with %+v in phase %s, error %q; want exit code 7", got, final.Phase, final.Error)
 	}
 	v.waitOff(t)
 	if state := command(t, "dumpe2fs", "-h", volume); !regexp.MustCompile(`Filesystem state:\s+clean`).MatchString(state) ||
@@ -160,12 +160,12 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 		}
 	}
 	if got := command(t, "debugfs", "-R", "ls /", volume); strings.Contains(got, "pwned") {
-		t.Errorf("a file got out of the container's root: %s", got)
+		t.Errorf("a file was written outside of the container's root: %s", got)
 	}
 }
 
-// guestAfterAgentDeath leaves the guest with garbage and half a frame from
-// agents that died, and returns the client of a new one.
+// guestAfterAgentDeath sends garbage and half a frame to the guest, as agents
+// that were killed may do, and returns a new agent's client.
 func guestAfterAgentDeath(t *testing.T, v *vm, c *guest.Client) *guest.Client {
 	t.Helper()
 	c.Close()
@@ -253,7 +253,7 @@ func TestContainerOutOfMemoryIsKilledAlone(t *testing.T) {
 		t.Errorf("modest is %+v; want it running", got)
 	}
 	if stats, err := c.Stats(t.Context()); err != nil || stats.Pod.OOMKills != 1 {
-		t.Errorf("the pod counts %d kills, its hungry container being gone: %v", stats.Pod.OOMKills, err)
+		t.Errorf("the pod counts %d OOM kills after its container hungry has ended: %v", stats.Pod.OOMKills, err)
 	}
 	eventually(t, "modest has found its volume read-only", func() bool {
 		return logsOf(t, c, "modest")[guest.Stdout] == "read-only\n"

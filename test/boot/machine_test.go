@@ -25,10 +25,10 @@ import (
 	"husk/test/pace"
 )
 
-// bootWait bounds everything a test waits for in a VM.
+// bootWait is the longest time that a test waits for anything in a VM.
 var bootWait = pace.Limit(time.Minute)
 
-// artifacts are what every VM of this package boots, built once.
+// artifacts are the kernel and initramfs that every VM of this package boots. They are built once.
 type artifacts struct{ kernel, initramfs string }
 
 var buildOnce = sync.OnceValues(func() (artifacts, error) {
@@ -56,7 +56,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 	return a, kernel.WriteInitramfs(f, init, filepath.Join("/lib/modules", version))
 })
 
-// builtDir is removed when all tests have ended.
+// builtDir has the artifacts. TestMain removes it after the tests.
 var builtDir string
 
 func TestMain(m *testing.M) {
@@ -98,7 +98,7 @@ type vm struct {
 func bootVM(t *testing.T, memory string, disks []disk, extra ...string) *vm {
 	t.Helper()
 	a := buildArtifacts(t)
-	dir, err := os.MkdirTemp("", "husk-vm") // t.TempDir is too long a path for a socket
+	dir, err := os.MkdirTemp("", "husk-vm") // the path of t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +174,8 @@ func (v *vm) waitOff(t *testing.T) {
 	}
 }
 
-// eventually polls until ok, less and less often: a look may cost the guest a
-// process.
+// eventually polls until ok returns true. Each poll can start a process in the
+// guest, so the pauses grow.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(bootWait)
@@ -188,7 +188,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// waitStatus long-polls until ok.
+// waitStatus long-polls until ok returns true.
 func waitStatus(t *testing.T, c *guest.Client, what string, ok func(guest.Status) bool) guest.Status {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootWait)
@@ -232,14 +232,14 @@ func logsOf(t *testing.T, c *guest.Client, container string) map[string]string {
 	return out
 }
 
-// entry is a file of a test's image.
+// entry is a file in a test's image.
 type entry struct {
 	name, content, link string
 	mode                int64
 	uid                 int
 }
 
-// makeImage builds a squashfs with busybox and some more.
+// makeImage builds a squashfs with busybox and additional entries.
 func makeImage(t *testing.T, more ...entry) string {
 	t.Helper()
 	busybox, err := os.ReadFile(lookPath(t, "busybox"))
@@ -312,7 +312,7 @@ func lookPath(t *testing.T, name string) string {
 	return p
 }
 
-// lockedBuffer is a buffer that QEMU writes while a test reads.
+// lockedBuffer is a buffer that QEMU writes to while a test reads it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -20,16 +20,16 @@ import (
 	"husk/session"
 )
 
-// talk is what a session said.
-type talk struct {
+// transcript is the output of a session and its end.
+type transcript struct {
 	stdout, stderr string
 	status         session.Status
 	err            error
 }
 
-// listen receives until a session ends.
-func listen(conn session.Conn) talk {
-	var t talk
+// receiveAll receives until a session ends.
+func receiveAll(conn session.Conn) transcript {
+	var t transcript
 	for {
 		f, err := conn.Receive()
 		if err != nil {
@@ -49,8 +49,8 @@ func listen(conn session.Conn) talk {
 	}
 }
 
-// open begins a session. It counts as open until it is closed, which is when
-// the test ends at the latest.
+// open opens an exec session. It counts as open until it is closed, at the
+// latest when the test ends.
 func open(t *testing.T, c *guest.Client, e guest.Exec) session.Conn {
 	t.Helper()
 	if e.Container == "" {
@@ -65,11 +65,11 @@ func open(t *testing.T, c *guest.Client, e guest.Exec) session.Conn {
 }
 
 // run runs a command to its end and closes its session.
-func run(t *testing.T, c *guest.Client, e guest.Exec) talk {
+func run(t *testing.T, c *guest.Client, e guest.Exec) transcript {
 	t.Helper()
 	conn := open(t, c, e)
 	defer conn.Close()
-	return listen(conn)
+	return receiveAll(conn)
 }
 
 func sh(script string) guest.Exec { return guest.Exec{Args: []string{"sh", "-c", script}} }
@@ -79,16 +79,16 @@ func expect(t *testing.T, conn session.Conn, text string) {
 	t.Helper()
 	late := time.AfterFunc(bootWait/2, func() { conn.Close() })
 	defer late.Stop()
-	said := ""
-	for !strings.Contains(said, text) {
+	received := ""
+	for !strings.Contains(received, text) {
 		f, err := conn.Receive()
 		if err != nil {
-			t.Fatalf("after %q: %v; want %q", said, err, text)
+			t.Fatalf("after %q: %v; want %q", received, err, text)
 		}
 		if f.Kind == session.Exit {
-			t.Fatalf("ended with %s after %q; want %q", f.Payload, said, text)
+			t.Fatalf("ended with %s after %q; want %q", f.Payload, received, text)
 		}
-		said += string(f.Payload)
+		received += string(f.Payload)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 		return len(s.Containers) == 3 && s.Containers[0].State == guest.StateRunning && s.Containers[1].State == guest.StateRunning && s.Containers[2].State == guest.StateExited
 	})
 
-	t.Run("a command is in the container and has its rights", func(t *testing.T) {
+	t.Run("a command runs in the container, with its user and capabilities", func(t *testing.T) {
 		got := run(t, c, sh(`echo $COLOR $(pwd) $(id -u):$(id -g) $(hostname) $(cat /tmp/mark) $HOME; echo oops >&2; ls -l /proc/1/exe >/dev/null; ps | grep -c main; grep CapEff /proc/self/status; exit 7`))
 		if got.err != nil || got.status.Code != 7 || got.stderr != "oops\n" || !strings.HasPrefix(got.stdout, "blue /tmp 1000:1000 pod-9 from-main /home/app\n") ||
 			!strings.Contains(got.stdout, "CapEff:\t0000000000000000") {
@@ -127,7 +127,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 		got = run(t, c, guest.Exec{Container: "root", Args: []string{"sh", "-c", "grep CapBnd /proc/self/status /proc/1/status; cat /proc/self/cgroup; for ns in pid mnt; do readlink /proc/self/ns/$ns; readlink /proc/1/ns/$ns; done"}})
 		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 		if len(lines) != 7 || lines[0][len(lines[0])-16:] != lines[1][len(lines[1])-16:] || lines[3] != lines[4] || lines[5] != lines[6] || !strings.HasPrefix(lines[2], "0::/exec.") {
-			t.Errorf("not where the container is: %+v", got)
+			t.Errorf("the command is not in the container's namespaces and cgroup, or has other capabilities: %+v", got)
 		}
 	})
 	t.Run("a command that does not exist", func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 		expect(t, conn, "sleeping\r\n")
 		interrupted := make(chan struct{})
 		var typing sync.WaitGroup
-		typing.Go(func() { // again and again: an interrupt that comes before sleep has the terminal is lost
+		typing.Go(func() { // repeatedly: an interrupt that arrives before sleep is in the foreground has no effect
 			for {
 				conn.Send(session.Stdin, []byte("\x03echo after=$?\n"))
 				select {
@@ -174,18 +174,18 @@ func TestSessionsInABootedPod(t *testing.T) {
 		close(interrupted)
 		typing.Wait()
 		must(conn.Send(session.Stdin, []byte("exit 5\n")))
-		if got := listen(conn); got.status.Code != 5 {
+		if got := receiveAll(conn); got.status.Code != 5 {
 			t.Errorf("got %+v", got)
 		}
 	})
-	t.Run("input and its end", func(t *testing.T) {
+	t.Run("input and EOF", func(t *testing.T) {
 		e := sh("cat; exit 3")
 		e.Stdin = true
 		conn := open(t, c, e)
 		if err := errors.Join(conn.Send(session.Stdin, []byte("one ")), conn.Send(session.Stdin, []byte("two")), conn.Send(session.EOF, nil)); err != nil {
 			t.Fatal(err)
 		}
-		if got := listen(conn); got.stdout != "one two" || got.status.Code != 3 {
+		if got := receiveAll(conn); got.stdout != "one two" || got.status.Code != 3 {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -195,28 +195,28 @@ func TestSessionsInABootedPod(t *testing.T) {
 		if err := conn.Send(session.Signal, []byte("INT")); err != nil {
 			t.Fatal(err)
 		}
-		if got := listen(conn); got.stdout != "caught\n" || got.status.Code != 9 {
+		if got := receiveAll(conn); got.stdout != "caught\n" || got.status.Code != 9 {
 			t.Errorf("got %+v", got)
 		}
 	})
-	t.Run("a command whose client has gone is ended", func(t *testing.T) {
-		polite := open(t, c, sh("trap 'echo hung > /tmp/hung; exit' HUP; echo ready; while :; do sleep 0.05; done"))
-		rude := open(t, c, sh("trap '' HUP; echo ready; cat /dev/zero > /dev/null & while :; do sleep 0.05; done"))
-		expect(t, polite, "ready")
-		expect(t, rude, "ready")
-		polite.Close()
-		rude.Close()
+	t.Run("a command ends when its client disconnects", func(t *testing.T) {
+		handles := open(t, c, sh("trap 'echo hung > /tmp/hung; exit' HUP; echo ready; while :; do sleep 0.05; done"))
+		ignores := open(t, c, sh("trap '' HUP; echo ready; cat /dev/zero > /dev/null & while :; do sleep 0.05; done"))
+		expect(t, handles, "ready")
+		expect(t, ignores, "ready")
+		handles.Close()
+		ignores.Close()
 		eventually(t, "both have ended", func() bool {
 			got := run(t, c, sh("cat /tmp/hung; ps | grep -v grep | grep -c -e ready -e /dev/zero"))
 			return got.stdout == "hung\n0\n"
 		})
 	})
-	t.Run("output that nobody takes holds the command back", func(t *testing.T) {
+	t.Run("a command blocks while nobody reads its output", func(t *testing.T) {
 		conn := open(t, c, sh("n=0; while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; n=$((n+1)); echo $n > /tmp/written; done"))
 		expect(t, conn, "\n")
 		counted := func() string { return run(t, c, sh("cat /tmp/written")).stdout }
 		before, same := "", 0
-		eventually(t, "it stands still", func() bool {
+		eventually(t, "the command blocks", func() bool {
 			now := counted()
 			if now != before || now == "" {
 				before, same = now, 0
@@ -225,7 +225,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 			return same > 2
 		})
 		if _, err := c.Hello(t.Context()); err != nil {
-			t.Errorf("others suffer: %v", err)
+			t.Errorf("other calls fail: %v", err)
 		}
 	})
 	t.Run("a port", func(t *testing.T) {
@@ -244,12 +244,12 @@ func TestSessionsInABootedPod(t *testing.T) {
 			}
 			conn.Send(session.EOF, nil)
 		}()
-		if got := listen(conn); got.stdout != string(big) || got.err != nil {
-			t.Errorf("%d bytes came back of %d: %v", len(got.stdout), len(big), got.err)
+		if got := receiveAll(conn); got.stdout != string(big) || got.err != nil {
+			t.Errorf("received %d of %d bytes: %v", len(got.stdout), len(big), got.err)
 		}
 		_, err = c.Forward(t.Context(), 81)
 		if refused, ok := errors.AsType[*guest.CallError](err); !ok || refused.Code != guest.CodeRefused {
-			t.Errorf("a port that nobody listens on: %v", err)
+			t.Errorf("forward to a closed port: %v", err)
 		}
 	})
 	t.Run("files in and out", func(t *testing.T) { copyBothWays(t, c) })
@@ -276,7 +276,7 @@ func TestSessionsInABootedPod(t *testing.T) {
 		}
 		expect(t, conn, "got-usr1\n")
 	})
-	t.Run("too many", func(t *testing.T) {
+	t.Run("too many sessions", func(t *testing.T) {
 		var last error
 		for range guest.MaxSessions + 1 {
 			conn, err := c.Exec(t.Context(), guest.Exec{Container: "main", Args: []string{"sleep", "1000"}})
@@ -293,8 +293,8 @@ func TestSessionsInABootedPod(t *testing.T) {
 	if err := c.Stop(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if got := listen(conn); got.status.Signal != 9 && got.err == nil {
-		t.Errorf("a command outlives its container: %+v", got)
+	if got := receiveAll(conn); got.status.Signal != 9 && got.err == nil {
+		t.Errorf("a command still runs after its container was stopped: %+v", got)
 	}
 	v.waitOff(t)
 }
@@ -320,10 +320,10 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 		io.WriteString(w, h.content)
 	}
 	w.Close()
-	put := func(where guest.Copy) talk {
+	put := func(where guest.Copy) transcript {
 		conn, err := c.CopyIn(t.Context(), where)
 		if err != nil {
-			return talk{err: err}
+			return transcript{err: err}
 		}
 		defer conn.Close()
 		go func() {
@@ -332,7 +332,7 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 			}
 			conn.Send(session.EOF, nil)
 		}()
-		return listen(conn)
+		return receiveAll(conn)
 	}
 	if got := put(guest.Copy{Container: "root", Path: "/srv"}); got.err != nil {
 		t.Fatalf("copy in: %v", got.err)
@@ -345,14 +345,14 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 	if want := sum + "  tree/big\n" + sum + "  renamed/big\ntree 750 0\ntree/big 640 0\ntree/sub/run 4755 0\nrenamed/big 640 4242\nbig\n" + "big\nclimbed\nlink\nsub\n"; got.stdout != want {
 		t.Errorf("in the container:\n%s%s\nwant\n%s", got.stdout, got.stderr, want)
 	}
-	// A link in the directory does not lead out of it.
+	// Symbolic links are not followed out of the directory.
 	archive.Reset()
 	w = tar.NewWriter(&archive)
 	w.WriteHeader(&tar.Header{Name: "out/pwned", Typeflag: tar.TypeReg, Size: 1})
 	io.WriteString(w, "x")
 	w.Close()
 	if got := put(guest.Copy{Container: "root", Path: "/srv"}); got.err == nil {
-		t.Error("an archive went through a link")
+		t.Error("an archive was unpacked through a symbolic link")
 	}
 	for want, where := range map[string]guest.Copy{
 		guest.CodeNoFile:     {Container: "root", Path: "/absent/dir"},
@@ -369,7 +369,7 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	out := listen(conn)
+	out := receiveAll(conn)
 	names := ""
 	for r := tar.NewReader(strings.NewReader(out.stdout)); ; {
 		h, err := r.Next()
@@ -382,7 +382,7 @@ func copyBothWays(t *testing.T, c *guest.Client) {
 		names += h.Name + " "
 		if h.Name == "tree/big" {
 			if b, _ := io.ReadAll(r); !bytes.Equal(b, big) {
-				t.Errorf("%d bytes of %d came back", len(b), len(big))
+				t.Errorf("received %d of %d bytes", len(b), len(big))
 			}
 		}
 	}

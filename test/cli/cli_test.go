@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli tests the command line as a process, against the installation of package test/site, which has no machines. The end-to-end
-// tests run the same commands on machines.
+// Package cli tests the husk program as a separate process, against the installation of package
+// test/site, which has no machines. The end-to-end tests run the same commands with machines.
 package cli
 
 import (
@@ -29,14 +29,14 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// stories is an installation for all scripts, and the program.
-type stories struct {
+// suite is an installation and a husk program that all scripts share.
+type suite struct {
 	*site.Site
 
-	bin string // the directory of the program
+	bin string // the directory of the husk program
 }
 
-func begin(t *testing.T) *stories {
+func newSuite(t *testing.T) *suite {
 	t.Helper()
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "husk"), "../../cmd/husk")
@@ -44,12 +44,12 @@ func begin(t *testing.T) *stories {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return &stories{site.Start(t), bin}
+	return &suite{site.Start(t), bin}
 }
 
 // Each script has a tenant of its own.
-func TestStories(t *testing.T) {
-	s := begin(t)
+func TestScripts(t *testing.T) {
+	s := newSuite(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
@@ -69,7 +69,7 @@ func TestStories(t *testing.T) {
 }
 
 // setUp creates a tenant for a script.
-func (s *stories) setUp(env *testscript.Env) error {
+func (s *suite) setUp(env *testscript.Env) error {
 	tenant, err := s.Tenant(context.Background())
 	if err != nil {
 		return err
@@ -94,8 +94,9 @@ func (s *stories) setUp(env *testscript.Env) error {
 	return nil
 }
 
-// importing gives the tenant an image that is being imported, with its progress in bytes: importing registry.example.com/slow:1 42 100.
-func (s *stories) importing(ts *testscript.TestScript, _ bool, args []string) {
+// importing is a script command. It gives the tenant an image whose import is in progress:
+// importing REFERENCE FETCHED_BYTES TOTAL_BYTES.
+func (s *suite) importing(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
 	client, err := uuid.Parse(ts.Getenv("CLIENT_ID"))
 	ts.Check(err)
@@ -111,7 +112,7 @@ func (s *stories) importing(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.Control.ImageProgress(ctx, digest, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: total}))
 }
 
-// exits runs husk and checks its exit code: exits 3 pods nope.
+// exits is a script command, exits CODE ARGS… It runs husk and checks its exit code.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -127,13 +128,14 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-var people = map[string]oidcprovider.User{
+var users = map[string]oidcprovider.User{
 	"owner": oidcprovider.Owner, "developer": oidcprovider.Developer, "stranger": oidcprovider.Stranger,
 }
 
-// deviceLogin runs husk login and follows its instructions in a browser: devicelogin developer ARGS… Its output is in the files out and
-// err, and its exit code in the file code.
-func (s *stories) deviceLogin(ts *testscript.TestScript, _ bool, args []string) {
+// deviceLogin is a script command. It runs husk login and follows its instructions in a browser, as
+// a user: devicelogin USER ARGS… It writes the output of husk to the files out and err, and the
+// exit code to the file code.
+func (s *suite) deviceLogin(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "husk"), append([]string{"login"}, args[1:]...)...)
@@ -148,16 +150,16 @@ func (s *stories) deviceLogin(ts *testscript.TestScript, _ bool, args []string) 
 	errs, err := cmd.StderrPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	var said strings.Builder
+	var stderr strings.Builder
 	buf := make([]byte, 4096)
 	approved := false
 	for {
 		n, err := errs.Read(buf)
-		said.Write(buf[:n])
+		stderr.Write(buf[:n])
 		var at, code string
-		if _, e := fmt.Sscanf(said.String(), "Open %s and enter the code %s\n", &at, &code); e == nil && !approved {
+		if _, e := fmt.Sscanf(stderr.String(), "Open %s and enter the code %s\n", &at, &code); e == nil && !approved {
 			approved = true
-			ts.Check(oidcprovider.ApproveDevice(ctx, at, code, people[args[0]]))
+			ts.Check(oidcprovider.ApproveDevice(ctx, at, code, users[args[0]]))
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -172,18 +174,19 @@ func (s *stories) deviceLogin(ts *testscript.TestScript, _ bool, args []string) 
 		}
 		code = failed.ExitCode()
 	}
-	for file, text := range map[string]string{"out": out.String(), "err": said.String(), "code": fmt.Sprintln(code)} {
+	for file, text := range map[string]string{"out": out.String(), "err": stderr.String(), "code": fmt.Sprintln(code)} {
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
 	}
 }
 
-// admit grants a user of the provider access to the tenant, as an owner does with husk user create.
-func (s *stories) admit(ts *testscript.TestScript, _ bool, args []string) {
-	u := people[args[0]]
+// admit is a script command. It grants a user of the provider access to the tenant, as an owner
+// does with husk user create.
+func (s *suite) admit(ts *testscript.TestScript, _ bool, args []string) {
+	u := users[args[0]]
 	ts.Check(ts.Exec("husk", "user", "create", u.Email, "--issuer", s.Provider.Issuer, "--role", args[1]))
 }
 
-// mode checks the permissions of a file: mode 600 FILE.
+// mode is a script command. It checks the permissions of a file: mode 600 FILE.
 func mode(ts *testscript.TestScript, _ bool, args []string) {
 	info, err := os.Stat(ts.MkAbs(args[1]))
 	ts.Check(err)
@@ -192,7 +195,7 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// ageTokens makes the cached tokens look expired.
+// ageTokens is a script command. It makes the cached tokens look expired.
 func ageTokens(ts *testscript.TestScript, _ bool, _ []string) {
 	files, err := filepath.Glob(filepath.Join(ts.Getenv("HOME"), ".cache/husk/token-*.json"))
 	ts.Check(err)
@@ -204,7 +207,7 @@ func ageTokens(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Check(err)
 		before, _, ok := strings.Cut(string(raw), `"expiresAt":"`)
 		if !ok {
-			ts.Fatalf("%s has no end", f)
+			ts.Fatalf("the token in %s has no expiry time", f)
 		}
 		ts.Check(os.WriteFile(f, []byte(before+`"expiresAt":"2000-01-01T00:00:00Z"}`), 0o600))
 	}

@@ -31,7 +31,7 @@ type Transport struct {
 	router routers.Router
 }
 
-// New reads the contract.
+// New returns a Transport that checks responses against the contract.
 func New(next http.RoundTripper, report func(format string, args ...any)) (*Transport, error) {
 	spec, err := openapi.GetSpec()
 	if err != nil {
@@ -50,7 +50,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil && resp.StatusCode != http.StatusNoContent && resp.StatusCode != http.StatusFound {
-		t.Report("the response to %s %s has the content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
+		t.Report("the response to %s %s has the invalid content type %q", r.Method, r.URL.Path, resp.Header.Get("Content-Type"))
 	}
 	if media != "application/json" && media != "application/problem+json" {
 		return resp, nil

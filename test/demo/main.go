@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows Husk's main use on an installation that `huskd dev` has started. It calls the API as a tenant: it imports OCI images, creates a volume
-// and a pod with two containers, and shows that the pod runs, serves HTTP and writes to its volume in Ceph. If it is called again, it shows
+// Command demo shows the main use of Husk on an installation that `huskd dev` has started. It calls
+// the API as a tenant. It imports OCI images and creates a volume and a pod with two containers.
+// Then it shows that the pod runs, serves HTTP and writes to its volume in Ceph. The next runs show
 // the same pod.
 package main
 
@@ -29,7 +30,7 @@ import (
 const (
 	podName    = "web"
 	volumeName = "web-data"
-	patience   = 2 * time.Minute
+	timeLimit  = 2 * time.Minute
 )
 
 func main() {
@@ -42,7 +43,7 @@ func main() {
 	}
 }
 
-// demo is one run, with the time that each step took.
+// demo is one run of the command. It records the time that each step takes.
 type demo struct {
 	env   map[string]string
 	api   *client.Client
@@ -79,7 +80,7 @@ func run(ctx context.Context) error {
 	return d.show(ctx, *pod)
 }
 
-// step runs one step and notes how long it took.
+// step runs one step and records how long it takes.
 func (d *demo) step(what string, f func() error) error {
 	fmt.Fprintf(os.Stderr, "%s …\n", what)
 	began := time.Now()
@@ -93,7 +94,7 @@ func (d *demo) step(what string, f func() error) error {
 func readEnv(name string) (map[string]string, error) {
 	f, err := os.Open(name) //nolint:gosec // ours
 	if err != nil {
-		return nil, fmt.Errorf("%w; make up starts what writes it", err)
+		return nil, fmt.Errorf("%w; run make up first, which writes this file", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	env := map[string]string{}
@@ -166,7 +167,7 @@ func demoPod(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
 }
 
 func (d *demo) importImages(ctx context.Context, refs map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	for _, ref := range refs {
 		image, err := d.api.Images.Import(ctx, openapi.ImageImport{Reference: ref})
@@ -189,7 +190,7 @@ func (d *demo) volume(ctx context.Context) (uuid.UUID, error) {
 }
 
 func (d *demo) wait(ctx context.Context, id uuid.UUID) (pod *openapi.Pod, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	err = d.step("wait until the pod runs", func() error {
 		running, err := d.api.Pods.Wait(ctx, id, func(p openapi.Pod) (bool, error) {
@@ -239,7 +240,8 @@ func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 	return d.table(pod)
 }
 
-// table prints how long each step took: those of this command, and those of the pod's timeline.
+// table prints how long each step took: the steps of this command, and then the steps in the pod's
+// timeline.
 func (d *demo) table(pod openapi.Pod) error {
 	t := pod.Status.Timeline
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -258,8 +260,8 @@ func (d *demo) table(pod openapi.Pod) error {
 		{t.GuestReadyAt, "pod: → husk-init responds"},
 		{t.RunningAt, "pod: → containers are running"},
 	} {
-		if at.when != nil && at.when.Sub(last) > patience {
-			last = *at.when // the pod was started again later, for example after make down; leave the time between out
+		if at.when != nil && at.when.Sub(last) > timeLimit {
+			last = *at.when // the pod was restarted later, for example after make down; do not count the time in between
 		} else if at.when != nil {
 			line(at.when.Sub(last), at.what)
 			last = *at.when
@@ -287,9 +289,9 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return string(body), err
 }
 
-// poll asks until it is done, with patience.
+// poll calls ask until it reports that it is done, or fails after a time limit.
 func poll(ctx context.Context, what string, ask func() (done bool, state string, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	for {
 		done, state, err := ask()
@@ -298,7 +300,7 @@ func poll(ctx context.Context, what string, ask func() (done bool, state string,
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready after %s: %s", what, patience, state)
+			return fmt.Errorf("%s is not ready after %s: %s", what, timeLimit, state)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

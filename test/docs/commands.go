@@ -22,12 +22,13 @@ import (
 type Mention struct {
 	Where string // a file and a line
 	Line  string // the command and what follows it, such as husk pods -l app=web
-	// Code says that the text marks it as a command. In prose the words after a command may be part of the sentence.
+	// Code is true if the text marks the mention as code. In prose, other words of the sentence
+	// may follow the command.
 	Code bool
 }
 
-// Mentions finds the commands of a program in all that people read: the documentation, the contract, the strings of Go programs, and the
-// dashboard. root is the repository.
+// Mentions finds the commands of a program in all texts for users: the documentation, the contract,
+// the strings in Go code, and the dashboard. root is the directory of the repository.
 func Mentions(root, program string) ([]Mention, error) {
 	var found []Mention
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
@@ -56,7 +57,7 @@ type text struct {
 	code    bool
 }
 
-// textsOf returns the texts of a file that people read, if it has any.
+// textsOf returns the texts for users in a file, if it has any.
 func textsOf(file string) ([]text, error) {
 	name := filepath.Base(file)
 	if strings.HasSuffix(name, ".gen.go") || strings.Contains(name, ".test.") || strings.HasSuffix(name, "_test.go") || name == "schema.d.ts" {
@@ -114,10 +115,11 @@ func marked(file, content, pattern string, code bool) []text {
 	return texts
 }
 
-// isValue matches a text after which a word is the value of a flag, as in --client-id husk.
+// isValue matches a text that ends with a flag, so that the next word is the flag's value, as in
+// --client-id husk.
 var isValue = regexp.MustCompile(`--[a-z-]+ $`)
 
-// mentions finds the commands of a program in a text. A command ends with its line.
+// mentions finds the commands of a program in a text. A command ends at the end of its line.
 func (t text) mentions(program string) []Mention {
 	var found []Mention
 	content := strings.ReplaceAll(t.content, "\\\n", " ")
@@ -137,12 +139,13 @@ func (t text) mentions(program string) []Mention {
 	return found
 }
 
-// verbs are words that follow the name of a program in a sentence.
+// verbs are words that can follow the name of a program in a sentence and are not commands.
 var verbs = strings.Fields(`
 	accepts also asks come connects cordons deletes does ends exits finds has imports is keeps logs master must opens prints reads reports revokes says sends stops then waits would writes
 `)
 
-// Check finds what is wrong with a mention of a command: the command does not exist, or it does not have the flag.
+// Check returns an error if the mentioned command does not exist or does not have one of the
+// mentioned flags.
 func (m Mention) Check(root *cobra.Command) error {
 	words := strings.Fields(m.Line)[1:]
 	cmd, called := root, ""
@@ -153,7 +156,8 @@ func (m Mention) Check(root *cobra.Command) error {
 			if cmd == root && slices.Contains(verbs, word) {
 				return nil
 			}
-			// A word after the plural of a noun is a name: husk nodes metal. After the singular it is a command: husk node cordon.
+			// After the plural of a noun, a word is a name: husk nodes metal. After the singular,
+			// it is a command: husk node cordon.
 			isVerb := m.Code && cmd.HasSubCommands() && !strings.HasSuffix(called, "s") && singleWord.MatchString(word)
 			if cmd == root || isVerb {
 				return fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+word)

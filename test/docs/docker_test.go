@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// .dockerignore determines which files the image is built from, and docker would only report a missing package at the end.
+// .dockerignore selects the files that the image is built from. Without this test, only docker's
+// build would report a missing package.
 func TestTheImageIsBuiltFromEveryPackageOfTheDaemon(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("../../.dockerignore")
@@ -25,7 +26,7 @@ func TestTheImageIsBuiltFromEveryPackageOfTheDaemon(t *testing.T) {
 	for path := range strings.FieldsSeq(string(out)) {
 		folder, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		if !slices.Contains(let, "!"+folder) {
-			t.Errorf(".dockerignore keeps %s out, which huskd needs: add !%s", path, folder)
+			t.Errorf(".dockerignore excludes %s, which huskd needs: add !%s", path, folder)
 		}
 	}
 }

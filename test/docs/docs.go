@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs reads the command blocks of the documentation, so that tests can run them: what README.md and docs/ print must work as
-// printed. A block fenced with ```sh is meant to be run; ```console and ```text are not.
+// Package docs reads the command blocks of the documentation, so that tests can run them. The
+// commands in README.md and docs/ must work as printed. Tests run the blocks fenced with ```sh;
+// they do not run ```console and ```text.
 package docs
 
 import (
@@ -12,7 +13,7 @@ import (
 
 // Blocks returns the ```sh blocks of a Markdown file, in order, each with its newline at the end. A block that is not closed is an error.
 func Blocks(file string) ([]string, error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // a test names it
+	raw, err := os.ReadFile(file) //nolint:gosec // the path comes from a test
 	if err != nil {
 		return nil, err
 	}

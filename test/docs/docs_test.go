@@ -21,7 +21,7 @@ import (
 	"husk/test/docs"
 )
 
-var update = flag.Bool("update", false, "write the tables that are made from the code")
+var update = flag.Bool("update", false, "write the tables that are generated from the code")
 
 func TestOnlyRunnableBlocksAreFound(t *testing.T) {
 	t.Parallel()
@@ -66,8 +66,8 @@ func TestTheDocumentationsBlocksAreClosed(t *testing.T) {
 	}
 }
 
-// TestLinksLeadSomewhere looks at the relative links of all pages.
-func TestLinksLeadSomewhere(t *testing.T) {
+// TestLinksHaveTargets checks the relative links of all pages.
+func TestLinksHaveTargets(t *testing.T) {
 	t.Parallel()
 	var pages []string
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/decisions/*.md"} {
@@ -95,9 +95,11 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestTheTablesAreTheCode makes the tables of docs/api.md: problem codes from the comments in error.go and the statuses in
-// server/problem.go, which role may call what from server/access.go, the tenants' metrics from server/metrics/table.go; and quotes a file.
-func TestTheTablesAreTheCode(t *testing.T) {
+// TestTheTablesMatchTheCode generates the tables of docs/api.md and compares them. The problem
+// codes come from the comments in error.go and the statuses in server/problem.go. The roles and
+// their operations come from server/access.go, and the tenants' metrics from
+// server/metrics/table.go. It also compares the quoted configuration of Prometheus with its file.
+func TestTheTablesMatchTheCode(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/api.md"
 	raw, err := os.ReadFile(file)
@@ -115,7 +117,7 @@ func TestTheTablesAreTheCode(t *testing.T) {
 			t.Fatalf("%s has no table between %q and %q", file, begin, end)
 		}
 		if diff := cmp.Diff(want, got); diff != "" && !*update {
-			t.Errorf("go test ./test/docs -update writes the table of %s anew:\n%s", name, diff)
+			t.Errorf("the table of %s does not match the code; write it with go test ./test/docs -update:\n%s", name, diff)
 		}
 		page = before + begin + want + end + after
 	}
@@ -126,7 +128,8 @@ func TestTheTablesAreTheCode(t *testing.T) {
 	}
 }
 
-// callers names the rules of server/access.go for people, in the order of the table.
+// callers maps the rules of server/access.go to their descriptions in the table, in the table's
+// order.
 var callers = [][2]string{
 	{"public", "everyone, without a token"},
 	{"people", "everyone with a token"},
@@ -138,10 +141,10 @@ var callers = [][2]string{
 	{"nodeAgents", "a node's agent, by its certificate"},
 }
 
-// accessTable reads the map access: operations by the name of their rule.
+// accessTable lists the operations by access rule, from the map access in server/access.go.
 func accessTable(t *testing.T) string {
 	t.Helper()
-	may := map[string][]string{}
+	allowed := map[string][]string{}
 	ast.Inspect(parse(t, "../../server/access.go"), func(n ast.Node) bool {
 		kv, ok := n.(*ast.KeyValueExpr)
 		if !ok {
@@ -154,18 +157,18 @@ func accessTable(t *testing.T) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			may[rule.Name] = append(may[rule.Name], "`"+strings.ToLower(id[:1])+id[1:]+"`")
+			allowed[rule.Name] = append(allowed[rule.Name], "`"+strings.ToLower(id[:1])+id[1:]+"`")
 		}
 		return true
 	})
 	var b strings.Builder
 	b.WriteString("| who | may call |\n|---|---|\n")
 	for _, c := range callers {
-		fmt.Fprintf(&b, "| %s | %s |\n", c[1], strings.Join(may[c[0]], ", "))
-		delete(may, c[0])
+		fmt.Fprintf(&b, "| %s | %s |\n", c[1], strings.Join(allowed[c[0]], ", "))
+		delete(allowed, c[0])
 	}
-	if len(may) > 0 {
-		t.Errorf("these rules of server/access.go have no words here: %v", may)
+	if len(allowed) > 0 {
+		t.Errorf("these rules of server/access.go have no description in callers: %v", allowed)
 	}
 	return b.String()
 }
@@ -217,7 +220,7 @@ func codeTable(t *testing.T) string {
 	return b.String()
 }
 
-// statuses reads the map statusOf: by name of the code.
+// statuses reads the map statusOf in server/problem.go. The keys are names of codes.
 func statuses(t *testing.T) map[string]int {
 	t.Helper()
 	numbers := map[string]int{}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// CacheDir is where packages and layers are kept unless the caller knows better.
+// CacheDir returns the default directory for packages and layers.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	return filepath.Join(dir, "husk-images"), err

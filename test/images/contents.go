@@ -13,8 +13,8 @@ const (
 	wwwData  = 33
 	postgres = 70
 	pgvolume = "/var/lib/postgresql/data"
-	// Below the mount point: the root of a fresh ext4 holds lost+found, and
-	// initdb wants an empty directory of its own.
+	// A directory below the mount point, because the root of a new ext4 contains
+	// lost+found, and initdb requires an empty directory.
 	pgdata = pgvolume + "/pgdata"
 )
 
@@ -56,12 +56,12 @@ var baseLayer = layerRecipe{
 	},
 }
 
-// applets links busybox under every name it answers to. The program in the
-// layer is asked; it is static and runs here as well as there.
+// applets adds a link to busybox for each of its applets. It runs the busybox
+// of the layer to list them; the program is static, so it also runs here.
 func (f files) applets() error {
 	e, ok := f["usr/bin/busybox"]
 	if !ok {
-		return fmt.Errorf("busybox-static holds no /bin/busybox")
+		return fmt.Errorf("busybox-static contains no /bin/busybox")
 	}
 	list, err := runFrom(e, "--list")
 	if err != nil {
@@ -110,7 +110,7 @@ func runFrom(e entry, args ...string) (string, error) {
 	}
 	defer remove()
 	cmd := exec.Command(path, args...)
-	cmd.Args[0] = "busybox" // or it would look for a tool of the file's name
+	cmd.Args[0] = "busybox" // otherwise busybox looks for an applet with the name of the file
 	out, err := cmd.Output()
 	return string(out), err
 }

@@ -18,11 +18,12 @@ import (
 	"strings"
 )
 
-// needless are libraries that packages depend on and our use of them does not:
-// the compiler behind Postgres' JIT alone is 100 MB.
+// needless are libraries that packages depend on but the tests do not use. The
+// compiler for Postgres' JIT alone is 100 MB.
 var needless = []string{"libllvm14", "libz3-4", "libjson-perl"}
 
-// withoutAlways is what only people read.
+// withoutAlways are paths with files that programs do not need, such as documentation. No layer
+// contains them.
 var withoutAlways = []string{"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/", "usr/share/bash-completion/"}
 
 // download returns the package files of the given packages and the libraries
@@ -61,7 +62,7 @@ func download(ctx context.Context, cacheDir string, packages []string) ([]string
 	for _, p := range names {
 		deb := cached(cacheDir, p)
 		if deb == "" {
-			return nil, fmt.Errorf("apt-get downloaded no %s", p)
+			return nil, fmt.Errorf("apt-get did not download %s", p)
 		}
 		debs = append(debs, deb)
 	}
@@ -69,15 +70,16 @@ func download(ctx context.Context, cacheDir string, packages []string) ([]string
 }
 
 func cached(cacheDir, name string) string {
-	found, _ := filepath.Glob(filepath.Join(cacheDir, name+"_*.deb")) // the pattern is ours
+	found, _ := filepath.Glob(filepath.Join(cacheDir, name+"_*.deb")) // the pattern is always valid
 	if len(found) == 0 {
 		return ""
 	}
 	return found[len(found)-1]
 }
 
-// withLibraries follows dependencies, but only to libraries: what else Debian
-// wants (an init system, users, documentation tools) a container does without.
+// withLibraries adds the libraries that packages depend on. It ignores all
+// other dependencies (an init system, users, documentation tools), because
+// containers do not need them.
 func withLibraries(ctx context.Context, packages []string) ([]string, error) {
 	seen := map[string]bool{}
 	for todo := packages; len(todo) > 0; {
@@ -95,7 +97,7 @@ func withLibraries(ctx context.Context, packages []string) ([]string, error) {
 				continue
 			}
 			for wanted := range strings.SplitSeq(value, ",") {
-				// "libfoo1 (>= 2) | libbar1": the first that Debian names.
+				// Of alternatives, as in "libfoo1 (>= 2) | libbar1", take the first.
 				name, _, _ := strings.Cut(strings.TrimSpace(wanted), " ")
 				name, _, _ = strings.Cut(name, ":")
 				library := strings.HasPrefix(name, "lib") || name == "zlib1g"
@@ -154,8 +156,8 @@ func (f files) unpack(ctx context.Context, deb string, without []string) error {
 	}
 }
 
-// merged moves /bin, /sbin and /lib* into /usr, where the base layer's links
-// point; Debian 12's packages still use both.
+// merged moves names in /bin, /sbin and /lib* to /usr. In the base layer these
+// directories are links to /usr, but packages of Debian 12 use both paths.
 func merged(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	first, _, _ := strings.Cut(name, "/")

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package images builds the OCI images that tests and the demo run, from Debian
-// packages and without docker: apt-get downloads them, dpkg-deb opens them, and
-// layers are written with sorted entries and one fixed time, so the same
-// packages give the same digests.
+// packages and without docker. apt-get downloads the packages and dpkg-deb
+// unpacks them. The entries of layers are sorted and have a fixed time, so the
+// same packages always give the same digests.
 //
 //	busybox   a shell, httpd and the usual small tools
 //	nginx     Debian's nginx on port 80, logging to stdout and stderr
@@ -11,8 +11,8 @@
 //	torture   unusual contents that an importer may handle wrongly; when run,
 //	          it verifies that they were imported correctly
 //
-// All share busybox's layer. The configuration of apt decides where packages
-// come from; this package contains no URL.
+// All images share busybox's layer. The configuration of apt selects the source
+// of the packages; this package contains no URL.
 package images
 
 import (
@@ -32,7 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recipe says what an image consists of.
+// recipe describes the layers and the configuration of an image.
 type recipe struct {
 	layers []layerRecipe
 	config v1.Config
@@ -72,11 +72,12 @@ func recipes() map[string]recipe {
 	}
 }
 
-// Names returns the images that Build knows.
+// Names returns the names of the images that Build can build.
 func Names() []string { return slices.Sorted(maps.Keys(recipes())) }
 
-// Build makes the named images, or all. Packages and layers are kept in
-// cacheDir; with a full cache it takes about a second and no network.
+// Build builds the named images, or all images if names is empty. It stores
+// packages and layers in cacheDir. If all of them are cached, it takes about a
+// second and does not use the network.
 func Build(ctx context.Context, cacheDir string, names ...string) (map[string]v1.Image, error) {
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func Build(ctx context.Context, cacheDir string, names ...string) (map[string]v1
 	for _, n := range names {
 		r, ok := known[n]
 		if !ok {
-			return nil, fmt.Errorf("no image %q, there are %v", n, Names())
+			return nil, fmt.Errorf("there is no image %q; choose from %v", n, Names())
 		}
 		img, err := r.build(ctx, cacheDir, layers)
 		if err != nil {
@@ -106,7 +107,7 @@ func Build(ctx context.Context, cacheDir string, names ...string) (map[string]v1
 	return images, nil
 }
 
-// lock keeps builds in other processes out of the cache.
+// lock locks the cache against builds in other processes.
 func lock(cacheDir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(cacheDir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

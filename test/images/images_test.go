@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
-// cacheDir is shared by all runs: packages come over the network.
+// cacheDir is shared by all runs, so that packages are downloaded only once.
 func cacheDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.UserCacheDir()
@@ -73,7 +73,7 @@ func pull(t *testing.T, name string) (*registry.Resolved, string) {
 	return r, out.Name()
 }
 
-// root unpacks a flattened image, to run something in it.
+// root unpacks a flattened image, so that a test can run commands in it.
 func root(t *testing.T, file string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -86,7 +86,7 @@ func root(t *testing.T, file string) string {
 	if out, err := exec.Command("tar", "-xpf", file, "-C", dir).CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v: %s", err, out)
 	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // for other users in it
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // for commands that run as another user
 		t.Fatal(err)
 	}
 	return dir
@@ -103,7 +103,7 @@ func chroot(t *testing.T, spec, dir string, env []string, command ...string) str
 	return string(out)
 }
 
-func TestTortureArrivesAsItWasMade(t *testing.T) {
+func TestTheTortureImageIsFlattenedCorrectly(t *testing.T) {
 	t.Parallel()
 	r, file := pull(t, "torture")
 	f, err := os.Open(file)
@@ -156,11 +156,11 @@ func TestBuildsAreReproducible(t *testing.T) {
 	digests := map[string]string{}
 	for range 2 {
 		dir := t.TempDir()
-		// Packages come from the shared cache, layers are built again.
+		// The second build takes packages from the shared cache, but builds the layers again.
 		packages, _ := filepath.Glob(filepath.Join(cacheDir(t), "busybox-static*"))
 		for _, p := range packages {
 			if err := os.Link(p, filepath.Join(dir, filepath.Base(p))); err != nil {
-				t.Skip(err) // another file system
+				t.Skip(err) // the cache is on another file system
 			}
 		}
 		built, err := images.Build(t.Context(), dir, "busybox")
@@ -201,10 +201,10 @@ func TestPostgresStarts(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "dev/null"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	// The entrypoint initialises and then runs what it is given.
+	// The entrypoint initialises the database and then runs its arguments.
 	out := chroot(t, "0:0", dir, r.Config.Env, "/usr/local/bin/entrypoint", "sh", "-c",
 		"id -un && echo 'SELECT 6*7 AS answer' | postgres --single postgres")
 	if !strings.Contains(out, "\npostgres\n") || !strings.Contains(out, `answer = "42"`) {
-		t.Errorf("postgres says:\n%s", out)
+		t.Errorf("the output of postgres is:\n%s", out)
 	}
 }

@@ -22,17 +22,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// layerRecipe is Debian packages and what we add to them.
+// layerRecipe describes a layer: Debian packages and additional files.
 type layerRecipe struct {
 	name     string
-	version  int      // raise it when the recipe changes: it names the cached file
-	packages []string // with the libraries they need
-	without  []string // prefixes of paths in packages
+	version  int      // increase it when the recipe changes; it is part of the cached file's name
+	packages []string // the build adds the libraries that they need
+	without  []string // prefixes of paths that the layer leaves out
 	add      func(files) error
 }
 
-// files are the entries of a layer by path, without a leading slash;
-// directories end with one.
+// files are the entries of a layer by path. Paths have no leading slash, and
+// paths of directories end with a slash.
 type files map[string]entry
 
 type entry struct {
@@ -69,7 +69,7 @@ func (l layerRecipe) build(ctx context.Context, cacheDir string) (v1.Layer, erro
 	key := sha256.New()
 	fmt.Fprintln(key, l.name, l.version, l.without)
 	for _, deb := range debs {
-		fmt.Fprintln(key, filepath.Base(deb)) // holds the version
+		fmt.Fprintln(key, filepath.Base(deb)) // the file name contains the version
 	}
 	cached := filepath.Join(cacheDir, fmt.Sprintf("layer-%s-%.12x.tar.gz", l.name, key.Sum(nil)))
 	if _, err := os.Stat(cached); errors.Is(err, os.ErrNotExist) {
@@ -80,7 +80,8 @@ func (l layerRecipe) build(ctx context.Context, cacheDir string) (v1.Layer, erro
 	return tarball.LayerFromFile(cached)
 }
 
-// write makes the layer under another name first: a cached one is whole.
+// write writes the layer to a temporary file and then renames it, so that cached layers are
+// complete.
 func (l layerRecipe) write(ctx context.Context, path string, debs []string) (err error) {
 	all := files{}
 	for _, deb := range debs {
@@ -119,7 +120,7 @@ func (l layerRecipe) write(ctx context.Context, path string, debs []string) (err
 func (f files) write(w io.Writer) error {
 	out := tar.NewWriter(w)
 	names := slices.Sorted(maps.Keys(f))
-	// Hard links last: their targets have to be there.
+	// Hard links come last, because their targets must exist.
 	slices.SortStableFunc(names, func(a, b string) int { return isLink(f[a]) - isLink(f[b]) })
 	for _, n := range names {
 		e := f[n]

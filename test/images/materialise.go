@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// materialise writes an entry to a temporary file that can be run.
+// materialise writes an entry to a temporary executable file.
 func materialise(e entry) (path string, remove func(), err error) {
 	f, err := os.CreateTemp("", "husk-image-*")
 	if err != nil {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Initialises the data directory at the first start and runs what it is given as
-# user postgres. With POSTGRES_PASSWORD the network has to give it; without,
-# everyone is trusted: this image is for tests.
+# Initialises the data directory at the first start, and runs its arguments as
+# user postgres. If POSTGRES_PASSWORD is set, network clients must send this
+# password. Otherwise it trusts all clients, because this image is for tests.
 set -eu
 
 if [ "$(id -u)" = 0 ]; then

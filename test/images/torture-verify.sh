@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs inside the image torture, as its user, and checks that it arrived as it
-# was made. Prints "torture: ok" or what is wrong.
+# Runs in the image torture, as its user, and checks that the image was imported
+# correctly. Prints "torture: ok" or the errors.
 set -u
 bad=0
 check() {

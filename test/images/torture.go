@@ -19,8 +19,7 @@ var tortureVerify string
 
 const tortureBig = 64 << 20
 
-// tortureText are the regular files with text that the finished image holds, by
-// path below /torture.
+// tortureText are the regular text files in the image, by path below /torture.
 var tortureText = map[string]string{
 	"kept":                               "from the first layer\n",
 	"replaced":                           "new\n",
@@ -40,20 +39,21 @@ var tortureText = map[string]string{
 	strings.Repeat("deep/", 50) + "file": "weird 7\n",
 }
 
-// TortureSums returns the SHA-256 sums (hex) of what the image torture holds in
-// regular files below /torture, by path.
+// TortureSums returns the SHA-256 sums (hex) of the regular files below /torture
+// in the image torture, by path.
 func TortureSums() map[string]string {
 	sums := map[string]string{}
 	for path, text := range tortureText {
 		sums["torture/"+path] = fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
 	}
 	hash := sha256.New()
-	_, _ = io.Copy(hash, tortureBigContent()) // neither end can fail
+	_, _ = io.Copy(hash, tortureBigContent()) // reading and hashing cannot fail
 	sums["torture/big"] = fmt.Sprintf("%x", hash.Sum(nil))
 	return sums
 }
 
-// TortureGone are paths that lower layers hold and the image does not.
+// TortureGone are paths in lower layers that upper layers remove, so that the image must not
+// contain them.
 var TortureGone = []string{"torture/hidden", "torture/dir/a", "torture/hidden-dir", "torture/opaque/old", "torture/opaque/deep", "torture/again/old", "torture/link-target"}
 
 func tortureBigContent() io.Reader {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// dashboard is what of Grafana's format is looked at here.
+// dashboard has the fields of Grafana's format that these tests check.
 type dashboard struct {
 	UID, Title    string
 	SchemaVersion int
@@ -43,10 +43,10 @@ type variable struct {
 
 type datasource struct{ Type, UID string }
 
-// units are those of Grafana that the dashboards use.
+// units are the units of Grafana that the dashboards may use.
 var units = []string{"none", "percentunit", "s", "bytes", "Bps", "pps", "iops", "ops", "reqps"}
 
-// dashboards returns the files, each with the metrics of its Prometheus and the names that its rules record.
+// dashboards returns the dashboard files, each with the rules file of its Prometheus.
 func dashboards(t *testing.T) map[string]ruleFile {
 	t.Helper()
 	of := map[string]ruleFile{"husk-operator.json": ruleFiles[0], "husk-tenant.json": ruleFiles[1]}
@@ -56,7 +56,7 @@ func dashboards(t *testing.T) map[string]ruleFile {
 	}
 	for _, file := range files {
 		if _, known := of[filepath.Base(file)]; !known {
-			t.Errorf("say here which Prometheus %s is for", file)
+			t.Errorf("%s is not in this test; add the rules file of its Prometheus", file)
 		}
 	}
 	return of
@@ -76,7 +76,7 @@ func open(t *testing.T, name string) (d dashboard, raw string) {
 
 var valuesOf = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
 
-// queries returns all queries of a dashboard, in the form in which Prometheus gets them.
+// queries returns all queries of a dashboard, as Grafana sends them to Prometheus.
 func (d dashboard) queries(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -94,7 +94,7 @@ func (d dashboard) queries(t *testing.T) []string {
 		}
 		m := valuesOf.FindStringSubmatch(v.Definition)
 		if m == nil {
-			t.Errorf("%s: the variable %s asks %q", d.Title, v.Name, v.Definition)
+			t.Errorf("%s: the variable %s has the query %q, which this test cannot read", d.Title, v.Name, v.Definition)
 			continue
 		}
 		all = append(all, fmt.Sprintf("count by (%s) (%s)", m[2], m[1]))
@@ -155,24 +155,24 @@ func TestDashboardsFitTheirGrafana(t *testing.T) {
 		}
 		for _, used := range regexp.MustCompile(`\$\{?(\w+)`).FindAllStringSubmatch(raw, -1) {
 			if !defined[used[1]] && !strings.HasPrefix(used[1], "__") {
-				t.Errorf("%s: there is no variable %s", name, used[1])
+				t.Errorf("%s uses the variable %s, which does not exist", name, used[1])
 			}
 		}
 		for _, uid := range regexp.MustCompile(`"uid": "([^"]*)"`).FindAllStringSubmatch(raw, -1) {
 			if uid[1] != "${datasource}" && uid[1] != d.UID {
-				t.Errorf("%s has the data source %s, which is one installation's own", name, uid[1])
+				t.Errorf("%s has the data source %s, which only one installation has", name, uid[1])
 			}
 		}
 		ids, taken := map[int]bool{}, map[[2]int]string{}
 		for _, p := range d.Panels {
 			if p.Title == "" || ids[p.ID] {
-				t.Errorf("%s: the panel %d %q has no title, or another has its id", name, p.ID, p.Title)
+				t.Errorf("%s: the panel %d %q has no title, or another panel has the same ID", name, p.ID, p.Title)
 			}
 			ids[p.ID] = true
 			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 					if other, is := taken[[2]int{x, y}]; is || x >= 24 {
-						t.Fatalf("%s: the panel %q is over %q or the edge", name, p.Title, other)
+						t.Fatalf("%s: the panel %q overlaps %q or the edge", name, p.Title, other)
 					}
 					taken[[2]int{x, y}] = p.Title
 				}

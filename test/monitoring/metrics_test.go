@@ -18,10 +18,10 @@ import (
 	"husk/server/metrics"
 )
 
-// metrics are the series that a Prometheus has, by name, each with its labels.
+// series maps the names of the series that a Prometheus has to their labels.
 type series map[string][]string
 
-// scraped are labels that Prometheus adds itself, or as the printed configurations tell it.
+// scraped are labels that Prometheus adds by itself or because of the configurations in deploy/.
 var scraped = []string{"job", "instance", "node"}
 
 func (m series) add(name, kind string, labels []string) {
@@ -41,13 +41,14 @@ func tenantMetrics(*testing.T) series {
 	return m
 }
 
-// makers are the functions of the Prometheus library that make a metric, with its kind.
+// makers are the functions of the Prometheus library that create a metric, with the kind of metric.
 var makers = map[string]string{
 	"NewDesc": "", "NewGauge": "gauge", "NewGaugeVec": "gauge", "NewGaugeFunc": "gauge", "NewCounter": "counter", "NewCounterVec": "counter",
 	"NewHistogram": "histogram", "NewHistogramVec": "histogram",
 }
 
-// operatorMetrics reads them out of the code of servers and agents: there is no one process that has all of them.
+// operatorMetrics reads the operators' metrics from the source code of server and agent, because no
+// single process exports all of them.
 func operatorMetrics(t *testing.T) series {
 	t.Helper()
 	m := series{}
@@ -89,7 +90,8 @@ func operatorMetrics(t *testing.T) series {
 	return m
 }
 
-// metricOf finds a metric's name and labels among the arguments: the first text, or that called Name; and the only list.
+// metricOf finds a metric's name and labels in the arguments. The name is the first string, or the
+// field Name. The labels are the only list.
 func metricOf(args []ast.Expr) (name string, labels []string) {
 	for _, arg := range args {
 		ast.Inspect(arg, func(n ast.Node) bool {
@@ -106,7 +108,7 @@ func metricOf(args []ast.Expr) (name string, labels []string) {
 				if _, list := n.Type.(*ast.ArrayType); list {
 					for _, e := range n.Elts {
 						if text, ok := e.(*ast.BasicLit); ok && text.Kind == token.STRING {
-							label, _ := strconv.Unquote(text.Value) //nolint:errcheck // it is a literal of a program that compiles
+							label, _ := strconv.Unquote(text.Value) //nolint:errcheck // the code compiles, so the literal is valid
 							labels = append(labels, label)
 						}
 					}
@@ -128,7 +130,8 @@ var (
 	grouping = regexp.MustCompile(`\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 )
 
-// wrong returns the metrics and labels that an expression uses and nobody exports. It does not parse PromQL; promtool does.
+// wrong returns the metrics and labels in an expression that no process exports. It does not parse
+// PromQL; promtool does.
 func (m series) wrong(expr string, recorded []string) []string {
 	var found []string
 	plain := quoted.ReplaceAllString(expr, `""`)

@@ -75,7 +75,7 @@ func promtool(t *testing.T, args ...string) {
 
 func TestConfigurationsAreValid(t *testing.T) {
 	t.Parallel()
-	promtool(t, "check", "config", "prometheus.yml") // promtool also checks the rule files that a configuration names
+	promtool(t, "check", "config", "prometheus.yml") // promtool also checks the rule files that the configuration names
 	promtool(t, "check", "config", "prometheus-tenant.yml")
 }
 

@@ -18,17 +18,18 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// scopes are those that our clients request.
+// scopes are the scopes that our clients request.
 var scopes = []string{"openid", "profile", "email"}
 
-// endpoints are where the provider is asked; a real client learns them by discovery.
+// endpoints returns the URLs of the provider. A real client finds them by discovery.
 func endpoints(issuer string) oauth2.Endpoint {
 	return oauth2.Endpoint{
 		AuthURL: issuer + "/auth", TokenURL: issuer + "/oauth/token", DeviceAuthURL: issuer + "/device_authorization", AuthStyle: oauth2.AuthStyleInParams,
 	}
 }
 
-// browser returns a user's browser: it has cookies, and stops at a redirect to a client's address.
+// browser returns an HTTP client that behaves like a user's browser. It keeps cookies, and does not
+// follow a redirect to a client's callback.
 func browser() (*http.Client, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -42,7 +43,8 @@ func browser() (*http.Client, error) {
 	}}, nil
 }
 
-// IDToken logs a user in with the authorization code flow, by the login form, and returns the ID token that a client gets.
+// IDToken logs a user in with the authorization code flow, by the login form, and returns the
+// client's ID token.
 func IDToken(ctx context.Context, issuer, clientID string, u User) (string, error) {
 	cfg := oauth2.Config{ClientID: clientID, Endpoint: endpoints(issuer), RedirectURL: redirects[0], Scopes: scopes}
 	verifier := oauth2.GenerateVerifier()
@@ -52,7 +54,7 @@ func IDToken(ctx context.Context, issuer, clientID string, u User) (string, erro
 	}
 	code := callback.Query().Get("code")
 	if code == "" {
-		return "", fmt.Errorf("%s logged in and got no code: %s", u.Name, callback)
+		return "", fmt.Errorf("%s logged in, but the callback has no code: %s", u.Name, callback)
 	}
 	got, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	if err != nil {
@@ -61,8 +63,8 @@ func IDToken(ctx context.Context, issuer, clientID string, u User) (string, erro
 	return idToken(got)
 }
 
-// LogIn opens the URL at which a client requests a code, logs the user in, and returns where the browser is sent then: the client's
-// redirect URI with a code and a state.
+// LogIn opens a client's authorization URL and logs the user in. It returns the URL of the last
+// redirect: the client's redirect URI with a code and a state.
 func LogIn(ctx context.Context, authURL string, u User) (*url.URL, error) {
 	b, err := browser()
 	if err != nil {
@@ -74,7 +76,7 @@ func LogIn(ctx context.Context, authURL string, u User) (*url.URL, error) {
 	}
 	id := regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(page)
 	if id == nil {
-		return nil, fmt.Errorf("%s is no login form: %s", at, page)
+		return nil, fmt.Errorf("%s is not a login form: %s", at, page)
 	}
 	page, to, err := open(ctx, b, at.ResolveReference(&url.URL{Path: "/login/username"}).String(), url.Values{"id": {id[1]}, "username": {u.Name}, "password": {u.Password}})
 	if err != nil {
@@ -86,8 +88,9 @@ func LogIn(ctx context.Context, authURL string, u User) (*url.URL, error) {
 	return to, nil
 }
 
-// ApproveDevice does what a user does who is shown a code by a device: opens the page, enters the code, logs in and allows it.
-// verificationURI is what the device was told, with the code or without.
+// ApproveDevice does what a user does with the code that a device shows. It opens the page, enters
+// the code, logs in and approves the login. verificationURI is the URL that the device received,
+// with or without the code.
 func ApproveDevice(ctx context.Context, verificationURI, userCode string, u User) error {
 	b, err := browser()
 	if err != nil {
@@ -115,12 +118,13 @@ func ApproveDevice(ctx context.Context, verificationURI, userCode string, u User
 	}
 	page, _, err = open(ctx, b, to.ResolveReference(&url.URL{Path: "/device/confirm", RawQuery: "action=allowed"}).String(), nil)
 	if err == nil && !strings.Contains(page, "authorization allowed") {
-		err = fmt.Errorf("%s is not allowed: %s", userCode, page)
+		err = fmt.Errorf("%s is not approved: %s", userCode, page)
 	}
 	return err
 }
 
-// DeviceIDToken gets an ID token as a device does, with the user allowing it meanwhile. It takes a second, which devices wait.
+// DeviceIDToken gets an ID token as a device does, and approves the login as the user. It takes a
+// second, because devices wait before they poll.
 func DeviceIDToken(ctx context.Context, issuer, clientID string, u User) (string, error) {
 	cfg := oauth2.Config{ClientID: clientID, Endpoint: endpoints(issuer), Scopes: scopes}
 	device, err := cfg.DeviceAuth(ctx)
@@ -137,7 +141,7 @@ func DeviceIDToken(ctx context.Context, issuer, clientID string, u User) (string
 	return idToken(got)
 }
 
-// Rotate asks a provider of this package, wherever it runs, for a new signing key.
+// Rotate makes a provider of this package, in this or another process, create a new signing key.
 func Rotate(ctx context.Context, issuer string) error {
 	_, _, err := open(ctx, http.DefaultClient, issuer+rotatePath, url.Values{})
 	return err
@@ -151,8 +155,8 @@ func idToken(t *oauth2.Token) (string, error) {
 	return id, nil
 }
 
-// open gets a page, or posts a form to it, and returns what it shows and where the browser is then. JSON is what the provider answers a
-// browser with when it refuses.
+// open gets a page, or posts a form to it. It returns the page and the URL after redirects. A
+// response with JSON is an error, because the provider uses JSON to refuse a browser's request.
 func open(ctx context.Context, b *http.Client, at string, form url.Values) (page string, where *url.URL, err error) {
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if form != nil {
@@ -175,7 +179,7 @@ func open(ctx context.Context, b *http.Client, at string, form url.Values) (page
 		return "", nil, err
 	}
 	where = resp.Request.URL
-	if to, err := resp.Location(); err == nil { // the client's, where we stop
+	if to, err := resp.Location(); err == nil { // the client's redirect URI, which the browser does not open
 		where = to
 	}
 	if resp.StatusCode >= http.StatusBadRequest || json.Valid(raw) && len(raw) > 0 {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package oidcprovider runs a real OpenID Connect provider for tests: zitadel's library with its example storage and login pages, and
-// users, clients and signing keys of our own. It speaks plain HTTP on loopback, which clients must be told to allow.
+// Package oidcprovider runs a real OpenID Connect provider for tests. It uses zitadel's library
+// with its example storage and login pages, and its own users, clients and signing keys. It serves
+// plain HTTP on loopback, so clients must be configured to allow that.
 //
-// Start is for tests that run it in their own process. The command in cmd/ runs it as a process of its own. What a user does in a
-// browser is done by the functions in browse.go, which know only the issuer's URL and so work with both.
+// Start runs the provider in the test's process. The command in cmd/ runs it in a separate process.
+// The functions in browse.go do what a user does in a browser. They need only the issuer's URL, so
+// they work with both.
 package oidcprovider
 
 import (
@@ -22,7 +24,7 @@ import (
 	"github.com/zitadel/oidc/v3/example/server/storage"
 )
 
-// User is somebody who can log in.
+// User is a person who can log in.
 type User struct {
 	Subject  string
 	Name     string // to log in with; the claim preferred_username
@@ -57,12 +59,12 @@ type Provider struct {
 	handler http.Handler
 	store   *store
 
-	mu    sync.Mutex
-	asked map[string]int
-	down  bool
+	mu       sync.Mutex
+	requests map[string]int
+	down     bool
 }
 
-// New makes a provider that is going to be served at an issuer's URL.
+// New creates a provider with an issuer's URL. The caller serves it at this URL.
 func New(issuer string) (*Provider, error) {
 	clients := map[string]*storage.Client{}
 	for _, id := range []string{Client, OtherClient} {
@@ -72,8 +74,8 @@ func New(issuer string) (*Provider, error) {
 	if err := s.rotate(); err != nil {
 		return nil, err
 	}
-	p := &Provider{Issuer: issuer, store: s, asked: map[string]int{}}
-	p.handler = oftenPolled(exampleop.SetupServer(issuer, s, nil, false))
+	p := &Provider{Issuer: issuer, store: s, requests: map[string]int{}}
+	p.handler = pollEverySecond(exampleop.SetupServer(issuer, s, nil, false))
 	return p, nil
 }
 
@@ -117,7 +119,7 @@ const rotatePath = "/test/rotate"
 // ServeHTTP implements http.Handler.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	p.asked[r.URL.Path]++
+	p.requests[r.URL.Path]++
 	down := p.down
 	p.mu.Unlock()
 	switch {
@@ -132,25 +134,27 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Rotate makes a new key that signs from now on. The earlier ones stay published.
+// Rotate creates a new key, which signs from now on. The earlier keys stay published.
 func (p *Provider) Rotate() error { return p.store.rotate() }
 
-// SetDown makes every response a 503, or not.
+// SetDown sets whether the provider is down. While it is down, every response is a 503.
 func (p *Provider) SetDown(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = down
 }
 
-// Asked tells how many requests there were for a path, such as /keys or /.well-known/openid-configuration.
-func (p *Provider) Asked(path string) int {
+// Requests returns the number of requests for a path, such as /keys or
+// /.well-known/openid-configuration.
+func (p *Provider) Requests(path string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.asked[path]
+	return p.requests[path]
 }
 
-// oftenPolled lets devices ask every second. The example fixes five, and tests have better things to do.
-func oftenPolled(next http.Handler) http.Handler {
+// pollEverySecond lets devices poll every second. The example has a fixed interval of five seconds,
+// which is too long for tests.
+func pollEverySecond(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/device_authorization" {
 			next.ServeHTTP(w, r)
@@ -160,7 +164,8 @@ func oftenPolled(next http.Handler) http.Handler {
 	})
 }
 
-// replacing replaces something in a response that is written at once by something of the same length.
+// replacing replaces bytes in a response by as many other bytes. The response must be written in
+// one call.
 type replacing struct {
 	http.ResponseWriter
 	from, to []byte

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func said(t *testing.T, raw string) jwt.MapClaims {
+func claimsOf(t *testing.T, raw string) jwt.MapClaims {
 	t.Helper()
 	var claims jwt.MapClaims
 	if _, _, err := jwt.NewParser().ParseUnverified(raw, &claims); err != nil {
@@ -22,7 +22,7 @@ func said(t *testing.T, raw string) jwt.MapClaims {
 	return claims
 }
 
-func TestBothFlowsEndInTheSameUser(t *testing.T) {
+func TestBothFlowsReturnTheSameUser(t *testing.T) {
 	t.Parallel()
 	p := Start(t)
 	code, err := IDToken(t.Context(), p.Issuer, Client, Developer)
@@ -34,7 +34,7 @@ func TestBothFlowsEndInTheSameUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for flow, raw := range map[string]string{"code": code, "device": device} {
-		got := said(t, raw)
+		got := claimsOf(t, raw)
 		want := jwt.MapClaims{
 			"iss": p.Issuer, "aud": []any{Client}, "sub": "subject-developer", "email": "developer@example.com", "email_verified": true,
 			"preferred_username": "developer", "name": "The developer", "groups": []any{"husk-developers", "everybody"},
@@ -50,7 +50,7 @@ func TestBothFlowsEndInTheSameUser(t *testing.T) {
 	}
 }
 
-func TestAWrongPasswordLogsNobodyIn(t *testing.T) {
+func TestAWrongPasswordIsRefused(t *testing.T) {
 	t.Parallel()
 	p := Start(t)
 	u := Owner
@@ -99,8 +99,8 @@ func TestTheCommandServesUntilItsInputEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := said(t, after)["groups"]; ok || said(t, after)["email_verified"] == true {
-		t.Errorf("the stranger has claims %v", said(t, after))
+	if _, ok := claimsOf(t, after)["groups"]; ok || claimsOf(t, after)["email_verified"] == true {
+		t.Errorf("the stranger has claims %v", claimsOf(t, after))
 	}
 	if a, _, _ := strings.Cut(before, "."); strings.HasPrefix(after, a) {
 		t.Error("the same key signed before and after")

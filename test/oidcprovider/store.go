@@ -19,14 +19,15 @@ import (
 	"golang.org/x/text/language"
 )
 
-// store is the example's storage with keys that change, groups, and clients that get a user's claims into the ID token.
+// store extends the example's storage: it rotates signing keys, adds the claim groups, and puts a
+// user's claims into the ID token.
 type store struct {
 	*storage.Storage
 
 	mu   sync.Mutex
 	keys []signingKey // the last one signs
 
-	// devices guards what the example's storage hands out without a lock.
+	// devices guards the device authorizations, which the example's storage returns without a lock.
 	devices sync.Mutex
 }
 
@@ -79,7 +80,8 @@ func (s *store) KeySet(context.Context) ([]op.Key, error) {
 	return set, nil
 }
 
-// client is one of the example's, which may use devices too and finds a user's claims in the ID token.
+// client extends a client of the example: it may use the device flow, and its ID tokens contain the
+// user's claims.
 type client struct{ op.Client }
 
 // GrantTypes implements op.Client.
@@ -124,7 +126,8 @@ func (s *store) GetDeviceAuthorizatonState(ctx context.Context, clientID, device
 	return &c, nil
 }
 
-// CompleteDeviceAuthorization is given the name that the user logged in with; the example takes it for the subject.
+// CompleteDeviceAuthorization replaces the user's login name, which the caller passes, by the
+// subject. The example would use the name as the subject.
 func (s *store) CompleteDeviceAuthorization(ctx context.Context, userCode, name string) error {
 	s.devices.Lock()
 	defer s.devices.Unlock()
@@ -136,7 +139,7 @@ func (s *store) CompleteDeviceAuthorization(ctx context.Context, userCode, name 
 	return fmt.Errorf("there is no user %s", name)
 }
 
-// DenyDeviceAuthorization does not trust that the code exists, as the example does.
+// DenyDeviceAuthorization also handles a code that does not exist. The example does not.
 func (s *store) DenyDeviceAuthorization(ctx context.Context, userCode string) error {
 	s.devices.Lock()
 	defer s.devices.Unlock()
@@ -146,7 +149,8 @@ func (s *store) DenyDeviceAuthorization(ctx context.Context, userCode string) er
 	return s.Storage.DenyDeviceAuthorization(ctx, userCode)
 }
 
-// CreateAccessAndRefreshTokens remembers which client a device's refresh token is for. The example forgets it, and then refuses the token.
+// CreateAccessAndRefreshTokens stores which client a device's refresh token belongs to. The example
+// does not store it, and then refuses the token.
 func (s *store) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (access, refresh string, expires time.Time, err error) {
 	if device, ok := r.(*op.DeviceAuthorizationState); ok {
 		r = storage.RefreshTokenRequestFromBusiness(&storage.RefreshToken{
@@ -157,7 +161,7 @@ func (s *store) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequ
 	return s.Storage.CreateAccessAndRefreshTokens(ctx, r, current)
 }
 
-// userStore implements storage.UserStore over our users.
+// userStore implements storage.UserStore with the users of this package.
 type userStore struct{}
 
 func find(is func(User) bool) *storage.User {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pace adapts the time limits of tests to the speed of the machine: Limit multiplies a limit that fits the reference machine by how
-// many times slower this one is. The factor is measured once, by booting the pods' kernel in plain QEMU, which is also what most of the
-// tests' time is spent on. test/run measures it for all packages and hands it on in HUSK_TEST_SLOWDOWN.
+// Package pace adapts the time limits of tests to the speed of the machine. Limits are written for
+// the reference machine. Limit multiplies them by a factor: how many times slower this machine is.
+// The factor is measured once, by booting the pods' kernel in plain QEMU, because tests spend most
+// of their time on such boots. test/run measures it for all packages and passes it on in
+// HUSK_TEST_SLOWDOWN.
 //
 // A limit only ends a test that hangs. A test waits for a condition, and no assertion depends on the factor.
 package pace
@@ -31,13 +33,15 @@ const (
 	// referenceBoot is how long Measure's boot takes on the machine that the limits are written for: two cores, emulation.
 	referenceBoot  = 2500 * time.Millisecond
 	referenceCores = 2
-	// sideBySide is how many times longer a test may take because others run at the same time: two packages, and tests within them.
+	// sideBySide is how many times longer a test may take because other tests of two packages run
+	// at the same time.
 	sideBySide = 2
 	// bootLimit is how long the measured boot may take. A machine that needs longer can run no pod.
 	bootLimit = 5 * time.Minute
 )
 
-// Limit returns a time limit for this machine, from one for a test that is alone on the reference machine.
+// Limit converts a time limit to this machine. Its argument is the limit for a test that runs alone
+// on the reference machine.
 func Limit(d time.Duration) time.Duration { return Slower(sideBySide * d) }
 
 // Slower converts a duration on the reference machine to one on this machine.
@@ -55,7 +59,8 @@ var Slowdown = sync.OnceValue(func() float64 {
 	return factor
 })
 
-// Measure boots a machine and returns the factor. Cores that are missing count too: what runs in parallel on two cores takes turns on one.
+// Measure boots a machine and returns the factor. A machine with fewer cores than the reference
+// machine is slower too, because tests run in parallel.
 func Measure(ctx context.Context) (float64, error) {
 	build, err := buildDir()
 	if err != nil {
@@ -69,7 +74,8 @@ func Measure(ctx context.Context) (float64, error) {
 	return max(1, took.Seconds()/referenceBoot.Seconds()*referenceCores/float64(cores)), nil
 }
 
-// buildDir returns the checkout's directory of built files. Tests start in the directory of their package.
+// buildDir returns the directory build in the checkout. It searches upwards, because tests start in
+// the directory of their package.
 func buildDir() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -92,8 +98,8 @@ func boot(ctx context.Context, build string) (time.Duration, error) {
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
 		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
 		"-device", "virtio-serial-pci", "-chardev", "stdio,id=c", "-device", "virtconsole,chardev=c")
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -111,5 +117,5 @@ func boot(ctx context.Context, build string) (time.Duration, error) {
 			return time.Since(began), nil
 		}
 	}
-	return 0, fmt.Errorf("qemu ended before husk-init was up: %s", complaint.String())
+	return 0, fmt.Errorf("qemu ended before husk-init was up: %s", stderr.String())
 }

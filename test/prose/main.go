@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command prose copies what people read out of the sources, so that a prose linter can read it: comments, messages and help texts of Go
-// code, descriptions in YAML, comments in SQL and scripts, and the texts of the dashboard. Each source becomes a text file with the same
-// number of lines, so that the linter's line numbers are the source's. Markdown needs no copy.
+// Command prose extracts the English texts from source files for a prose linter: comments, messages
+// and help texts in Go code, descriptions in YAML, comments in SQL and scripts, and the texts of
+// the dashboard. It writes a text file for each source file, with the same number of lines, so that
+// the linter's line numbers match the source. The linter reads Markdown directly.
 //
-// Usage: prose DIRECTORY [FILE ...]. Without files, it reads those that git tracks.
+// Usage: prose DIRECTORY [FILE ...]. Without files, it reads all files that git does not ignore.
 package main
 
 import (
@@ -36,7 +37,7 @@ func main() {
 
 func run(to string, files []string) error {
 	if len(files) == 0 {
-		out, err := exec.Command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").Output() //nolint:noctx // it ends by itself
+		out, err := exec.Command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").Output() //nolint:noctx // it is short
 		if err != nil {
 			return fmt.Errorf("git ls-files: %w", err)
 		}
@@ -75,7 +76,8 @@ func run(to string, files []string) error {
 	return nil
 }
 
-// reader returns what reads a file of this name, and nil if there is nothing in it for people.
+// reader returns the function that extracts the texts of a file with this name, or nil if the file
+// has no texts.
 func reader(name string) func(name string, source []byte, to *lines) error {
 	for _, generated := range []string{".gen.go", ".sql.go", "store/db/", "web/src/api/schema", "web/dist/", "package-lock.json", "docs/cli.md", "testdata/"} {
 		if strings.Contains(name, generated) {
@@ -101,7 +103,7 @@ func reader(name string) func(name string, source []byte, to *lines) error {
 	return nil
 }
 
-// lines is a text with as many lines as its source.
+// lines are the extracted texts of a source file, line by line.
 type lines struct {
 	text []string
 	any  bool
@@ -111,7 +113,7 @@ func newLines(source []byte) *lines {
 	return &lines{text: make([]string, bytes.Count(source, []byte("\n"))+2)}
 }
 
-// add adds a text that begins at a line, counted from 1.
+// add adds a text that begins at the given line. Lines are counted from 1.
 func (l *lines) add(at int, text string) {
 	for i, line := range strings.Split(text, "\n") {
 		if n := at - 1 + i; n < len(l.text) && strings.TrimSpace(line) != "" {
@@ -156,7 +158,7 @@ func goProse(name string, source []byte, to *lines) error {
 		}
 	}
 	if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "test/") {
-		return nil // their texts are data
+		return nil // the strings in tests are data
 	}
 	ast.Inspect(tree, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -179,7 +181,7 @@ func goProse(name string, source []byte, to *lines) error {
 	return nil
 }
 
-// readable are the keys in YAML whose values people read.
+// readable are the keys in YAML whose values are texts.
 var readable = map[string]bool{"description": true, "summary": true, "title": true, "message": true, "x-repeatable": true}
 
 func yamlProse(_ string, source []byte, to *lines) error {
@@ -211,7 +213,7 @@ func yamlProse(_ string, source []byte, to *lines) error {
 	return comments("#")("", source, to)
 }
 
-// comments reads whole lines that begin with a mark, and a Makefile's help.
+// comments extracts the lines that begin with a comment mark, and the help texts of a Makefile.
 func comments(mark string) func(name string, source []byte, to *lines) error {
 	return func(_ string, source []byte, to *lines) error {
 		for i, line := range strings.Split(string(source), "\n") {
@@ -234,7 +236,8 @@ var (
 	webClass   = regexp.MustCompile(`className=|^import |^export .* from `)
 )
 
-// webProse reads TypeScript line by line: comments, strings of several words, and the text between tags.
+// webProse extracts comments, strings of several words, and the text between tags from TypeScript,
+// line by line.
 func webProse(_ string, source []byte, to *lines) error {
 	for i, line := range strings.Split(string(source), "\n") {
 		if m := webComment.FindStringSubmatch(line); m != nil {

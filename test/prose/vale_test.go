@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// Sentences that we once had, each with what we write now. The rules must find each of the first and none of the second.
+// Sentences before and after they were rewritten. The rules must report each sentence in before and
+// none in after.
 var sentences = []struct{ before, after string }{
 	{"SessionCheck is how often it is looked whether its caller still may", "SessionCheck is how often the server re-checks that the caller is still authorized"},
 	{"Why the volume is not further.", "Why the volume is not ready yet."},
@@ -48,15 +49,15 @@ func TestValeFindsOldWordsAndHabits(t *testing.T) {
 	bad, good := vale(t, before.String()), vale(t, after.String())
 	for i, s := range sentences {
 		if len(bad[2*i+1]) == 0 {
-			t.Errorf("no rule finds %q", s.before)
+			t.Errorf("no rule reports %q", s.before)
 		}
 		if found := good[2*i+1]; len(found) > 0 {
-			t.Errorf("%q is good, and the rules say %v", s.after, found)
+			t.Errorf("%q is good English, but the rules report %v", s.after, found)
 		}
 	}
 }
 
-// vale returns what the rules say about a text, by line.
+// vale returns the rules' reports about a text, by line.
 func vale(t *testing.T, text string) map[int][]string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "text.txt")
@@ -74,7 +75,7 @@ func vale(t *testing.T, text string) map[int][]string {
 		Message string
 	}
 	if err := json.Unmarshal(out, &alerts); err != nil {
-		t.Fatalf("vale says %s: %v", out, err)
+		t.Fatalf("vale printed %s: %v", out, err)
 	}
 	found := map[int][]string{}
 	for _, a := range alerts[file] {
@@ -83,7 +84,7 @@ func vale(t *testing.T, text string) map[int][]string {
 	return found
 }
 
-// The copy has the source's line numbers, and only what people read.
+// The extracted texts keep the line numbers of the source.
 func TestProseKeepsLineNumbers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ source, want string }{

@@ -27,28 +27,29 @@ import (
 	"husk/store"
 )
 
-// node is an agent over the API, without machines. Its containers know a few words, which are their arguments:
+// node is an agent that uses the API but has no machines. Its containers understand a few commands
+// as their arguments:
 //
 //	say TEXT         prints TEXT and exits with 0, as echo TEXT does
 //	fail CODE TEXT   prints TEXT on standard error and exits with CODE
 //	stay TEXT        prints TEXT and runs until the pod is deleted
-//	repeat TEXT      prints TEXT and then what attached clients write, to the end of its input if that has one; after the line "bye" it
-//	                 exits with 9
+//	repeat TEXT      prints TEXT and then its input from attached clients, until the input ends; exits with 9 after the line "bye"
 //
-// Exec runs the same words. A forwarded port echoes. A container has one file, which is also what any path copies out; what is copied in
-// replaces it.
+// Exec runs the same commands. A forwarded port echoes. A container has a single file: copying from
+// any path returns it, and copying to any path replaces it.
 //
-// The node also does the work of the server's loops at once: it creates and deletes volumes and images, and schedules pods.
+// The node also does the work of the server's loops, without delay: it creates volumes, deletes
+// volumes and images, and schedules pods.
 type node struct {
 	store store.Control
 	id    uuid.UUID
 
 	mu   sync.Mutex
-	pods map[uuid.UUID]*ran
+	pods map[uuid.UUID]*pod
 }
 
-// ran is a pod as the node knows it.
-type ran struct {
+// pod is a pod that the node has started.
+type pod struct {
 	line, stream string
 	at           time.Time
 	event        husk.PhaseEvent
@@ -90,7 +91,7 @@ func startNode(t testing.TB, s *Site) {
 	}
 	holder := &pki.NodeHolder{}
 	holder.Replace(certificate)
-	n := &node{store: s.Control, id: made.NodeID, pods: map[uuid.UUID]*ran{}}
+	n := &node{store: s.Control, id: made.NodeID, pods: map[uuid.UUID]*pod{}}
 	paths := http.NewServeMux()
 	paths.HandleFunc("GET /v1/pods/{id}/logs", n.logs)
 	paths.HandleFunc("GET /v1/pods/{id}/attach", n.attach)
@@ -127,7 +128,7 @@ func startNode(t testing.TB, s *Site) {
 	})
 }
 
-// agentAPI returns the API as agents reach it.
+// agentAPI returns a client of the agents' API.
 func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
@@ -139,7 +140,7 @@ func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 	return c
 }
 
-// round does once what server and node do repeatedly.
+// round runs each of the loops of server and node once.
 func (n *node) round(ctx context.Context) error {
 	volumes, err := n.store.UnfinishedVolumes(ctx)
 	if err != nil {
@@ -181,7 +182,7 @@ func (n *node) round(ctx context.Context) error {
 			}}); err != nil {
 				return err
 			}
-			break // the node has another version now
+			break // the placement has changed the node's version
 		}
 	}
 	keyless, err := n.store.PodsWithoutKey(ctx, 100)
@@ -211,7 +212,7 @@ func (n *node) round(ctx context.Context) error {
 	return n.store.Report(ctx, n.id, reports)
 }
 
-// act starts a pod's container, or reports how it is.
+// act starts a pod's container if it is not started yet, and reports its state.
 func (n *node) act(d store.DesiredPod) husk.PodReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -238,8 +239,8 @@ func (n *node) act(d store.DesiredPod) husk.PodReport {
 	return report
 }
 
-func start(c husk.Container) *ran {
-	r := &ran{stream: "stdout", at: time.Now(), event: husk.EventRunning, spec: c}
+func start(c husk.Container) *pod {
+	r := &pod{stream: "stdout", at: time.Now(), event: husk.EventRunning, spec: c}
 	words := append(slices.Clone(c.Args), "", "", "")
 	switch words[0] {
 	case "say", "echo":
@@ -253,10 +254,11 @@ func start(c husk.Container) *ran {
 	return r
 }
 
-// logs answers as an agent does; a log that is followed stays open.
+// logs serves a container's log as an agent does. A followed log stays open until the client
+// disconnects.
 func (n *node) logs(w http.ResponseWriter, r *http.Request) {
-	ran := n.asked(r)
-	if ran == nil {
+	pod := n.podOf(r)
+	if pod == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -264,11 +266,11 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	if asJSON {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		if r.URL.Query().Get("after") != "1" {
-			fmt.Fprintf(w, `{"time":%q,"stream":%q,"line":%q,"cursor":"1"}`+"\n", ran.at.Format(time.RFC3339Nano), ran.stream, ran.line)
+			fmt.Fprintf(w, `{"time":%q,"stream":%q,"line":%q,"cursor":"1"}`+"\n", pod.at.Format(time.RFC3339Nano), pod.stream, pod.line)
 		}
 	} else {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintln(w, ran.line)
+		fmt.Fprintln(w, pod.line)
 	}
 	if r.URL.Query().Get("follow") == "true" {
 		_ = http.NewResponseController(w).Flush()
@@ -276,7 +278,7 @@ func (n *node) logs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (n *node) asked(r *http.Request) *ran {
+func (n *node) podOf(r *http.Request) *pod {
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		return nil
@@ -286,15 +288,15 @@ func (n *node) asked(r *http.Request) *ran {
 	return n.pods[id]
 }
 
-// attach serves a session as an agent does.
+// attach serves an attach session as an agent does.
 func (n *node) attach(w http.ResponseWriter, r *http.Request) {
-	ran := n.asked(r)
-	if ran == nil {
+	pod := n.podOf(r)
+	if pod == nil {
 		http.NotFound(w, r)
 		return
 	}
 	n.mu.Lock()
-	over := ran.event != husk.EventRunning
+	over := pod.event != husk.EventRunning
 	n.mu.Unlock()
 	if over {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -307,12 +309,12 @@ func (n *node) attach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = conn.End() }()
-	if r.URL.Query().Get("backlog") == "true" && conn.Send(session.Stdout, []byte(ran.line+"\n")) != nil {
+	if r.URL.Query().Get("backlog") == "true" && conn.Send(session.Stdout, []byte(pod.line+"\n")) != nil {
 		return
 	}
 	exit := func(event husk.PhaseEvent, code int) {
 		n.mu.Lock()
-		ran.event, ran.code = event, code
+		pod.event, pod.code = event, code
 		n.mu.Unlock()
 		_ = session.SendExit(conn, session.Status{Code: code})
 	}
@@ -321,7 +323,7 @@ func (n *node) attach(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case err != nil:
 			return
-		case f.Kind == session.EOF && ran.spec.StdinOnce:
+		case f.Kind == session.EOF && pod.spec.StdinOnce:
 			exit(husk.EventSucceeded, 0)
 			return
 		case f.Kind == session.Stdin:

@@ -11,10 +11,10 @@ import (
 	"husk/session/ws"
 )
 
-// serve opens a session for a pod of this node and serves it.
-func (n *node) serve(w http.ResponseWriter, r *http.Request, do func(ran *ran, conn *ws.Conn)) {
-	ran := n.asked(r)
-	if ran == nil {
+// serve accepts a session with a pod of this node and serves it.
+func (n *node) serve(w http.ResponseWriter, r *http.Request, do func(pod *pod, conn *ws.Conn)) {
+	pod := n.podOf(r)
+	if pod == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -23,36 +23,36 @@ func (n *node) serve(w http.ResponseWriter, r *http.Request, do func(ran *ran, c
 		return
 	}
 	defer func() { _ = conn.End() }()
-	do(ran, conn)
+	do(pod, conn)
 }
 
-// exec runs one of the words that containers know.
+// exec runs one of the commands that containers understand.
 func (n *node) exec(w http.ResponseWriter, r *http.Request) {
-	n.serve(w, r, func(_ *ran, conn *ws.Conn) {
+	n.serve(w, r, func(_ *pod, conn *ws.Conn) {
 		command := r.URL.Query()["command"]
 		if command[0] == "repeat" {
 			echo(conn)
 			return
 		}
-		if command[0] == "stay" { // until a signal comes
+		if command[0] == "stay" { // until it receives a signal
 			if f, err := conn.Receive(); err == nil && f.Kind == session.Signal {
 				_ = session.SendExit(conn, session.Status{Code: 130, Signal: 2})
 			}
 			return
 		}
-		ran := start(husk.Container{Args: command})
+		pod := start(husk.Container{Args: command})
 		kind := session.Stdout
-		if ran.stream == "stderr" {
+		if pod.stream == "stderr" {
 			kind = session.Stderr
 		}
-		_ = conn.Send(kind, []byte(ran.line+"\n"))
-		_ = session.SendExit(conn, session.Status{Code: ran.code})
+		_ = conn.Send(kind, []byte(pod.line+"\n"))
+		_ = session.SendExit(conn, session.Status{Code: pod.code})
 	})
 }
 
 // forward echoes on every port except port 1, which is closed.
 func (n *node) forward(w http.ResponseWriter, r *http.Request) {
-	n.serve(w, r, func(_ *ran, conn *ws.Conn) {
+	n.serve(w, r, func(_ *pod, conn *ws.Conn) {
 		if r.URL.Query().Get("port") == "1" {
 			_ = session.SendFault(conn, session.Fault{Code: string(husk.CodeConflict), Detail: "nothing listens on port 1"})
 			return
@@ -61,7 +61,7 @@ func (n *node) forward(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// echo sends input back to its end.
+// echo sends the input back until it ends.
 func echo(conn *ws.Conn) {
 	for {
 		f, err := conn.Receive()
@@ -81,9 +81,9 @@ func echo(conn *ws.Conn) {
 	}
 }
 
-// copyIn keeps the archive.
+// copyIn stores the archive.
 func (n *node) copyIn(w http.ResponseWriter, r *http.Request) {
-	n.serve(w, r, func(ran *ran, conn *ws.Conn) {
+	n.serve(w, r, func(pod *pod, conn *ws.Conn) {
 		var archive bytes.Buffer
 		for {
 			f, err := conn.Receive()
@@ -94,7 +94,7 @@ func (n *node) copyIn(w http.ResponseWriter, r *http.Request) {
 				archive.Write(f.Payload)
 			case f.Kind == session.EOF:
 				n.mu.Lock()
-				ran.file = archive.Bytes()
+				pod.file = archive.Bytes()
 				n.mu.Unlock()
 				_ = session.SendExit(conn, session.Status{})
 				return
@@ -104,11 +104,11 @@ func (n *node) copyIn(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// copyOut sends the archive that was copied in.
+// copyOut sends the stored archive.
 func (n *node) copyOut(w http.ResponseWriter, r *http.Request) {
-	n.serve(w, r, func(ran *ran, conn *ws.Conn) {
+	n.serve(w, r, func(pod *pod, conn *ws.Conn) {
 		n.mu.Lock()
-		archive := ran.file
+		archive := pod.file
 		n.mu.Unlock()
 		if archive == nil {
 			_ = session.SendFault(conn, session.Fault{Code: string(husk.CodeNotFound), Detail: "there is no file " + r.URL.Query().Get("path")})

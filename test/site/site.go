@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package site starts what tests of clients need, without machines: the server in the test's own process, with a real Postgres, a real
-// OIDC provider and one node. The node is an agent over the API whose containers know a few words; see node.go.
+// Package site starts an installation without machines for the tests of clients. The server runs in
+// the test's process, with a real Postgres, a real OIDC provider and one node. The node is an agent
+// whose containers understand a few commands; see node.go.
 package site
 
 import (
@@ -24,7 +25,7 @@ import (
 	"husk/test/oidcprovider"
 )
 
-// Site is one installation. Its tests use tenants of their own.
+// Site is one installation. Each test creates its own tenant.
 type Site struct {
 	DB       *store.Store
 	Control  store.Control
@@ -90,7 +91,7 @@ var serial atomic.Int64
 func (s *Site) Tenant(ctx context.Context) (Tenant, error) {
 	name := fmt.Sprintf("tenant-%d", serial.Add(1))
 	quota := husk.DefaultQuota
-	quota.RequestsPerSecond = 100_000 // scripts are busier than people
+	quota.RequestsPerSecond = 100_000 // scripts send more requests than people
 	tenant, err := s.Control.CreateTenant(ctx, store.NewIdempotency("", name, "", nil), name, quota)
 	if err != nil {
 		return Tenant{}, err

@@ -10,8 +10,8 @@ import (
 	"husk/test/contract"
 )
 
-// Client returns a client of the API for an API key. Every response that it gets is checked against the contract; stopping the stack reports those
-// that do not match.
+// Client returns a client of the API for an API key. It checks every response against the contract.
+// Stopping the stack reports the responses that do not match.
 func (s *Stack) Client(id, secret string) *client.Client {
 	checked, err := contract.New(http.DefaultTransport, func(format string, args ...any) {
 		s.mu.Lock()

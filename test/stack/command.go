@@ -19,20 +19,21 @@ import (
 	"husk/test/pace"
 )
 
-// Husk prepares the command line, with the credentials of the tenant's owner.
+// Husk returns a husk command that is not started yet. It has the credentials of the tenant's
+// owner.
 func (tn *Tenant) Husk(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(Repository(), "bin/husk"), args...)
 	cmd.Env = append(os.Environ(), "HUSK_API="+tn.Env["HUSK_API"], "HUSK_CLIENT_ID="+tn.Key.ClientID.String(), "HUSK_CLIENT_SECRET="+tn.Key.ClientSecret)
 	return cmd
 }
 
-// Result is what a command printed, and its exit code.
+// Result is the output of a command and its exit code.
 type Result struct {
 	Out, Errs string
 	Code      int
 }
 
-// Run runs the command line to its end.
+// Run runs a husk command and waits until it exits.
 func (tn *Tenant) Run(t testing.TB, in io.Reader, args ...string) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), pace.Limit(2*time.Minute))
@@ -49,7 +50,7 @@ func (tn *Tenant) Run(t testing.TB, in io.Reader, args ...string) Result {
 	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// Command is a command that runs, whose output is read as it comes.
+// Command is a running command. Tests can read its output while it runs.
 type Command struct {
 	*exec.Cmd
 
@@ -70,7 +71,7 @@ func Start(t testing.TB, cmd *exec.Cmd) *Command {
 	}
 	go func() {
 		defer close(c.done)
-		_ = cmd.Wait() // ExitCode shows how it ended
+		_ = cmd.Wait() // ExitCode returns the result
 	}()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-c.done })
 	return c
@@ -84,7 +85,7 @@ func (c *Command) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Output returns what it has printed so far.
+// Output returns the output so far.
 func (c *Command) Output() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,14 +103,14 @@ func (c *Command) Expect(t testing.TB, text string) {
 	})
 }
 
-// ExitCode waits until it has ended.
+// ExitCode waits until the command has exited and returns its exit code.
 func (c *Command) ExitCode(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-c.done:
 		return c.ProcessState.ExitCode()
 	case <-time.After(pace.Limit(time.Minute)):
-		t.Fatalf("%v does not end: %s", c.Args, c.Output())
+		t.Fatalf("%v does not exit: %s", c.Args, c.Output())
 		return 0
 	}
 }

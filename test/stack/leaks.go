@@ -15,7 +15,8 @@ import (
 	"husk/test/pace"
 )
 
-// stop stops the daemon as its users do, and checks that nothing is left: of the tests in libvirt and Ceph, of the daemon on the machine.
+// stop stops huskd dev with the signal that users send. It checks that the tests left nothing in
+// libvirt and Ceph, and that huskd left nothing on the machine.
 func (s *Stack) stop() error {
 	left := errors.Join(s.broken...)
 	if domains := s.Virsh("list", "--all", "--name"); domains != "" {
@@ -43,7 +44,8 @@ func (s *Stack) stop() error {
 	return errors.Join(left, os.RemoveAll(s.Dir))
 }
 
-// poolsAreEmpty returns an error while an image, clone, volume or key of the tests is in Ceph; the server collects them in the background.
+// poolsAreEmpty returns an error while an image, clone, volume or key of the tests is in Ceph. The
+// server deletes them in the background.
 func (s *Stack) poolsAreEmpty() error {
 	conf := s.Env["HUSK_CEPH_CONF"]
 	for _, what := range []struct{ name, command string }{

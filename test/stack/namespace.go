@@ -21,10 +21,11 @@ import (
 	"husk/test/pace"
 )
 
-// The tests of a binary run in namespaces of their own: network, mounts, processes. So they share no port, bridge, firewall rule, libvirt or
-// process with whatever else runs on the machine, and when they end, in whatever way, the kernel removes everything they started.
+// Each test binary runs in its own namespaces for network, mounts and processes. So it shares no
+// port, bridge, firewall rule, libvirt or process with other programs on the machine. When it ends,
+// for any reason, the kernel removes everything that it started.
 //
-//	Main outside ── clone ──▶ init (process 1 in there: mounts, loopback, reaps) ──▶ the tests
+//	Main outside ── clone ──▶ init (process 1 in the namespaces: mounts, loopback, reaps) ──▶ the tests
 
 const roleVar = "HUSK_E2E_ROLE"
 
@@ -51,7 +52,7 @@ func Main(m *testing.M) {
 func Repository() string {
 	dir, err := os.Getwd()
 	if err != nil {
-		panic(err) // the directory was removed under us
+		panic(err) // the working directory was removed
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
@@ -61,7 +62,8 @@ func Repository() string {
 	}
 }
 
-// outside does what needs the machine's network, and runs the rest in new namespaces.
+// outside does the work that needs the machine's network, and then runs the tests in new
+// namespaces.
 func outside() (int, error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("needs root, for virtual machines and networks")
@@ -76,7 +78,7 @@ func outside() (int, error) {
 	if _, err := images.Build(context.Background(), cache); err != nil {
 		return 1, err
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) // ends with us
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) // ends when this process ends
 	cmd.Env = append(os.Environ(), roleVar+"=init", fmt.Sprintf("%s=%.2f", pace.Variable, pace.Slowdown()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -89,12 +91,13 @@ func outside() (int, error) {
 	}
 	go func() {
 		<-signals
-		_ = cmd.Process.Kill() // process 1 of its namespace: everything in there ends with it
+		_ = cmd.Process.Kill() // it is process 1 of its namespace, so all processes in the namespace end with it
 	}()
 	return exitCode(cmd.Wait()), removeCgroups()
 }
 
-// build brings the programs and the initramfs up to date, in one test binary at a time.
+// build builds the programs and the initramfs if they are out of date. A lock lets only one test
+// binary build at a time.
 func build() error {
 	dir := filepath.Join(Repository(), "build")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -108,7 +111,7 @@ func build() error {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("wait for another build: %w", err)
 	}
-	cmd := exec.Command("make", "-s", "build") // as long as it takes
+	cmd := exec.Command("make", "-s", "build") // without a time limit
 	cmd.Dir = Repository()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w: %s", err, out)
@@ -126,10 +129,12 @@ func exitCode(err error) int {
 	return 0
 }
 
-// freshCgroup is the age below which an empty group may be one that another stack has just made for a machine that it starts.
+// freshCgroup is a minimum age. A younger empty group may belong to a machine that another stack is
+// starting.
 const freshCgroup = 10 * time.Second
 
-// removeCgroups removes the empty groups of machines that were killed with their libvirt; cgroups have no namespace here.
+// removeCgroups removes the empty cgroups of machines that were killed together with their libvirt.
+// The test binary has no cgroup namespace.
 func removeCgroups() error {
 	for _, pattern := range []string{"/sys/fs/cgroup/*/machine/*husk*", "/sys/fs/cgroup/machine/*husk*"} {
 		groups, err := filepath.Glob(pattern)
@@ -140,9 +145,9 @@ func removeCgroups() error {
 			if info, err := os.Stat(g); err != nil || time.Since(info.ModTime()) < freshCgroup {
 				continue
 			}
-			inner, _ := filepath.Glob(g + "/*/") // an unreadable group is tried as it is
+			inner, _ := filepath.Glob(g + "/*/") // if the group cannot be read, try to remove it
 			for _, dir := range append(inner, g) {
-				_ = os.Remove(strings.TrimSuffix(dir, "/")) // one that is in use belongs to somebody else
+				_ = os.Remove(strings.TrimSuffix(dir, "/")) // removing a group in use fails, and such a group belongs to another stack
 			}
 		}
 	}
@@ -175,7 +180,8 @@ func initRole() (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	// QEMU detaches and is ours when it ends; one that nobody reaps looks alive to libvirt.
+	// QEMU detaches, so it becomes a child of process 1. Until process 1 reaps an ended QEMU,
+	// libvirt believes that it still runs.
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)

@@ -18,7 +18,7 @@ import (
 	"husk/test/pace"
 )
 
-// Create creates a pod; change adapts a small default.
+// Create creates a pod. The function change modifies a small default spec.
 func (tn *Tenant) Create(t testing.TB, name string, change func(*openapi.PodSpec)) openapi.Pod {
 	t.Helper()
 	spec := openapi.PodSpec{
@@ -39,7 +39,7 @@ func Shell(image, script string) openapi.Container {
 	return openapi.Container{Name: "main", Image: image, Command: &[]string{"sh", "-c", script}}
 }
 
-// Idle returns a spec of one container that does nothing.
+// Idle returns a change for Create: the pod has one container, which does nothing.
 func Idle(image string) func(*openapi.PodSpec) {
 	return func(s *openapi.PodSpec) { s.Containers = []openapi.Container{Shell(image, "exec sleep 1000000")} }
 }
@@ -49,7 +49,7 @@ func (tn *Tenant) Get(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
 	return tn.API.Pods.Get(ctx, id)
 }
 
-// Wait waits until a pod has reached a phase. It fails at once if the pod has failed instead.
+// Wait waits until a pod is in a phase. If the pod is Failed instead, the test fails immediately.
 func (tn *Tenant) Wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) openapi.Pod {
 	t.Helper()
 	var pod openapi.Pod
@@ -92,7 +92,7 @@ func (tn *Tenant) DeletePod(t testing.TB, id uuid.UUID) {
 	Eventually(t, time.Minute, func() error { return tn.Gone(t.Context(), id) })
 }
 
-// Gone returns nil once a deleted pod does not exist any more.
+// Gone returns nil if a deleted pod no longer exists.
 func (tn *Tenant) Gone(ctx context.Context, id uuid.UUID) error {
 	pod, err := tn.Get(ctx, id)
 	if client.IsNotFound(err) {
@@ -118,7 +118,8 @@ func (tn *Tenant) Logs(t testing.TB, id uuid.UUID, params *openapi.GetPodLogsPar
 	return string(body)
 }
 
-// WaitForLog waits until the log of a container, or of the pod's only one if that is empty, contains a text, and returns the log.
+// WaitForLog waits until a container's log contains a text, and returns the log. The argument
+// container may be empty if the pod has only one.
 func (tn *Tenant) WaitForLog(t testing.TB, id uuid.UUID, container, text string) string {
 	t.Helper()
 	var params *openapi.GetPodLogsParams
@@ -135,7 +136,8 @@ func (tn *Tenant) WaitForLog(t testing.TB, id uuid.UUID, container, text string)
 	return log
 }
 
-// Page fetches a pod's page over the network.
+// Page fetches a web page from a pod over the network. The path may begin with a port, as in
+// :8080/.
 func Page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, pace.Limit(2*time.Second))
 	defer cancel()
@@ -155,7 +157,7 @@ func Page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
 	return string(body), err
 }
 
-// Value returns a string that may be missing.
+// Value returns a string, or an empty one if it is missing.
 func Value(s *string) string {
 	if s == nil {
 		return ""

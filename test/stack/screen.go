@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Screen is a terminal on which the command line runs.
+// Screen is a terminal in which a husk command runs.
 type Screen struct {
 	*Command
 	t      testing.TB
 	master *os.File
 }
 
-// OnScreen starts the command line on a terminal of a size.
+// OnScreen starts a husk command in a terminal of the given size.
 func (tn *Tenant) OnScreen(t testing.TB, cols, rows uint16, args ...string) *Screen {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -67,7 +67,8 @@ func (s *Screen) Type(text string) {
 	}
 }
 
-// TypeUntil types a text again and again until the output contains another one, where nothing tells when what is typed is read.
+// TypeUntil types a text repeatedly until the output contains another text. Use it if the test
+// cannot know when the program starts to read.
 func (s *Screen) TypeUntil(text, want string) {
 	s.t.Helper()
 	Eventually(s.t, 30*time.Second, func() error {

@@ -16,7 +16,7 @@ import (
 	"husk/test/pace"
 )
 
-// Token gets an access token as a client does that speaks HTTP itself.
+// Token gets an access token over HTTP, without package client.
 func (s *Stack) Token(t testing.TB, key openapi.APIKeyWithSecret) string {
 	t.Helper()
 	resp, err := http.PostForm(s.Env["HUSK_API"]+"/oauth2/token", url.Values{
@@ -33,7 +33,7 @@ func (s *Stack) Token(t testing.TB, key openapi.APIKeyWithSecret) string {
 	return token.AccessToken
 }
 
-// Dial opens a WebSocket of the API. The headers are pairs of name and value.
+// Dial opens a WebSocket to the API. The headers are pairs of name and value.
 func (s *Stack) Dial(t testing.TB, token, path string, header ...string) (*ws.Conn, *ws.Answer, error) {
 	t.Helper()
 	h := http.Header{}

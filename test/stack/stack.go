@@ -26,7 +26,7 @@ import (
 
 // Stack is one `huskd dev` for all tests of a binary.
 type Stack struct {
-	Dir      string            // of its files; the state directory is s in there
+	Dir      string            // has all files of the stack; the state directory is its subdirectory s
 	Env      map[string]string // what huskd dev writes to its environment file
 	Operator *client.Client
 	Refs     map[string]string // references of the images in the registry, by name
@@ -34,10 +34,11 @@ type Stack struct {
 	cmd *exec.Cmd
 
 	mu     sync.Mutex
-	broken []error // answers that are not in the contract
+	broken []error // responses that violate the contract
 }
 
-// Leases are short so that a lost node is noticed within a test. They grow with the time that everything takes.
+// Leases are short, so that the server notices a lost node within a test. On a slow machine they
+// are longer.
 const (
 	lease     = 8 * time.Second
 	heartbeat = 2 * time.Second
@@ -85,12 +86,12 @@ func start() (*Stack, error) {
 	}
 	defer log.Close() // the daemon has its own copy
 
-	// Stopping the stack ends it.
+	// It ends when the stack is stopped.
 	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
 		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
 		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // one tenant has ten thousand pods
+	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // because one tenant has ten thousand pods
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startOnOwnThread(s.cmd); err != nil {
 		return nil, err
@@ -113,15 +114,16 @@ func start() (*Stack, error) {
 	return s, err
 }
 
-// startOnOwnThread starts a command that is to die with the test binary. The kernel kills it when the thread that started it ends, and Go ends
-// a thread when a goroutine that is locked to it returns, as happens in tests that enter a network namespace or start a dev.Stack. So the
-// command gets a thread that nothing else uses.
+// startOnOwnThread starts a command that must die with the test binary. The kernel kills the
+// command when the thread that started it ends. Go ends a thread when a goroutine that is locked to
+// it returns, for example in tests that enter a network namespace or start a dev.Stack. So this
+// function uses a separate thread for the command.
 func startOnOwnThread(cmd *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		started <- cmd.Start()
-		select {} // as long as the test binary
+		select {} // until the test binary ends
 	}()
 	return <-started
 }
@@ -162,7 +164,7 @@ func (s *Stack) PID(name string) (int, error) {
 	return record.PID, nil
 }
 
-// Kill ends a child with SIGKILL and waits until its supervisor has started another.
+// Kill kills a child with SIGKILL and waits until its supervisor has restarted it.
 func (s *Stack) Kill(t testing.TB, name string) {
 	t.Helper()
 	before, err := s.PID(name)
@@ -175,7 +177,7 @@ func (s *Stack) Kill(t testing.TB, name string) {
 	Eventually(t, 30*time.Second, func() error {
 		now, err := s.PID(name)
 		if err == nil && now == before {
-			err = errors.New(name + " was not started again")
+			err = errors.New(name + " was not restarted")
 		}
 		return err
 	})

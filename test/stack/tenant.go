@@ -25,12 +25,12 @@ type Tenant struct {
 	Key openapi.APIKeyWithSecret // the owner's
 }
 
-// GenerousQuota is what tenants of tests may use.
+// GenerousQuota is the quota of tenants in tests.
 var GenerousQuota = openapi.QuotaChange{
 	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Images: new(10), RequestsPerSecond: new(1000),
 }
 
-// NewTenant creates a tenant. When the test ends, it is deleted with everything that it owns.
+// NewTenant creates a tenant. When the test ends, the tenant is deleted with all its objects.
 func NewTenant(t testing.TB) *Tenant {
 	t.Helper()
 	s := Get(t)
@@ -47,7 +47,8 @@ func NewTenant(t testing.TB) *Tenant {
 	return tn
 }
 
-// remove deletes all that the tenant owns, and the tenant; then nothing of it may be left anywhere.
+// remove deletes the tenant with all its objects, and then checks that its pods have no domains any
+// longer.
 func (tn *Tenant) remove(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
 	defer cancel()
@@ -64,7 +65,8 @@ func (tn *Tenant) remove(t testing.TB) {
 	}
 }
 
-// removeOnce deletes what can be deleted now, notes the pods, and succeeds once the tenant is deleted.
+// removeOnce deletes the objects that can be deleted now and adds the pods to owned. It returns nil
+// once the tenant is deleted.
 func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	pods, err := client.Collect(tn.API.Pods.List(ctx, client.Select{}))
 	if err != nil {
@@ -106,7 +108,7 @@ func (tn *Tenant) SetQuota(t testing.TB, quota openapi.QuotaChange) {
 	}
 }
 
-// KeyOf creates a service account with this role, and a key of it.
+// KeyOf creates a service account with this role, and an API key for it.
 func (tn *Tenant) KeyOf(t testing.TB, role openapi.Role, key openapi.APIKeyCreate) (openapi.ServiceAccount, openapi.APIKeyWithSecret) {
 	t.Helper()
 	account, err := tn.API.ServiceAccounts.Create(t.Context(), openapi.ServiceAccountCreate{Name: "sa-" + uuid.NewString()[:8], Role: role})
@@ -132,7 +134,7 @@ func (tn *Tenant) ImportImage(t testing.TB, name string) string {
 	return ref
 }
 
-// WaitForImage waits until an import is done.
+// WaitForImage waits until an image is Ready.
 func (tn *Tenant) WaitForImage(t testing.TB, id uuid.UUID) {
 	t.Helper()
 	Eventually(t, time.Minute, func() error {

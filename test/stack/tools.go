@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Virsh runs libvirt's own tool and returns what it prints.
+// Virsh runs libvirt's command virsh and returns its output.
 func (s *Stack) Virsh(args ...string) string {
 	out, err := exec.Command("virsh", append([]string{"-c", "qemu:///system"}, args...)...).CombinedOutput()
 	if err != nil {
@@ -21,7 +21,7 @@ func (s *Stack) Virsh(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// RBD runs Ceph's own tool as administrator and returns what it prints.
+// RBD runs Ceph's command rbd as administrator and returns its output.
 func (s *Stack) RBD(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "rbd", append([]string{"-c", s.Env["HUSK_CEPH_CONF"]}, args...)...).CombinedOutput()
@@ -31,7 +31,7 @@ func (s *Stack) RBD(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// CephKey returns the key with which a pod's machine reads and writes its disks.
+// CephKey returns the key that a pod's machine uses for its disks in Ceph.
 func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "ceph", "-c", s.Env["HUSK_CEPH_CONF"], "auth", "print-key", "client.husk-pod."+pod.String()).CombinedOutput()
@@ -41,7 +41,7 @@ func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
 	return string(out)
 }
 
-// QEMULog is what libvirt and QEMU wrote about a pod's machine, for a message.
+// QEMULog returns the log of libvirt and QEMU about a pod's machine, for error messages.
 func QEMULog(pod uuid.UUID) string {
 	raw, err := os.ReadFile("/var/log/libvirt/qemu/husk-" + pod.String() + ".log")
 	if err != nil {
@@ -50,7 +50,7 @@ func QEMULog(pod uuid.UUID) string {
 	return string(raw[max(0, len(raw)-2000):])
 }
 
-// QEMU returns the process of a pod's machine, 0 if there is none.
+// QEMU returns the process ID of a pod's machine, or 0 if it does not run.
 func QEMU(pod uuid.UUID) int {
 	raw, err := os.ReadFile("/run/libvirt/qemu/husk-" + pod.String() + ".pid")
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"husk/test/pace"
 )
 
-// Pauses between two looks at a condition. The first ones are short, so that what is quick is quick; the last ones cost a busy machine little.
+// Pauses between two checks of a condition. The first pauses are short, so that tests of fast
+// conditions are fast. The last ones are longer, to save CPU time.
 const (
 	firstPause = 20 * time.Millisecond
 	lastPause  = 250 * time.Millisecond
@@ -20,7 +21,7 @@ const (
 // BootTime is how long a pod may take to run on the reference machine.
 const BootTime = 90 * time.Second
 
-// ErrNotYet is the error of a condition that has nothing more to say.
+// ErrNotYet is returned by conditions that are not met yet and have no other error.
 var ErrNotYet = errors.New("not yet")
 
 // Until repeats f until it succeeds. If ctx ends first, it returns f's last error.
@@ -38,7 +39,8 @@ func Until(ctx context.Context, f func() error) error {
 	}
 }
 
-// Eventually fails the test unless f succeeds within a time that is meant for the reference machine.
+// Eventually calls f until it succeeds. It fails the test if f does not succeed within a time,
+// which is given for the reference machine.
 func Eventually(t testing.TB, within time.Duration, f func() error) {
 	t.Helper()
 	within = pace.Limit(within)

@@ -51,12 +51,12 @@ afterAll(async () => {
   await until("the volume is deleted", async () => (await owner.call("DELETE", `/v1/volumes/${volume.id}`)).status < 300);
 });
 
-/** HARMLESS matches controls that only show, find or copy. */
+/** HARMLESS matches controls that only show, search or copy. */
 const HARMLESS =
   /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|Kind|Core-hours|Memory GiB-h|Volume GiB-h|Network|Cost)?$/i;
 
-/** changes lists the controls of a page that are not known to be harmless. */
-async function changes(page: Page) {
+/** otherControls lists the controls of a page that HARMLESS does not match. */
+async function otherControls(page: Page) {
   const names = await page
     .locator("button:visible")
     .evaluateAll((all) => all.map((b) => b.getAttribute("aria-label") ?? (b as HTMLElement).innerText.replace(/\s+/g, " ").trim()));
@@ -64,13 +64,13 @@ async function changes(page: Page) {
   return [...names.filter((n) => !HARMLESS.test(n)), ...links.filter((l) => l.includes("/new"))];
 }
 
-test("a viewer finds no controls that change anything", async () => {
+test("a viewer sees no controls that change anything", async () => {
   const page = await signedIn(setup.viewer);
   const found: Record<string, string[]> = {};
   for (const path of ["/", "/pods", "/volumes", "/images", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
     await open(page, path);
     await page.getByRole("heading", { level: 1 }).waitFor();
-    found[path] = await changes(page);
+    found[path] = await otherControls(page);
   }
   await open(page, `/pods/${pod.id}`);
   expect(await page.getByRole("tab").allInnerTexts()).toEqual(["Overview", "Metrics", "Logs", "Console", "Events", "Placement", "Spec"]);
@@ -78,7 +78,7 @@ test("a viewer finds no controls that change anything", async () => {
     const name = await tab.innerText();
     await tab.click();
     await page.waitForTimeout(300);
-    found[name] = (await changes(page)).filter(
+    found[name] = (await otherControls(page)).filter(
       (n) => !["Overview", "Metrics", "Logs", "Console", "Events", "Placement", "Spec"].includes(n),
     );
   }
@@ -157,8 +157,8 @@ test("everything that a tenant writes is shown as text", async () => {
 
 test("the content security policy blocks inline scripts, markup and requests to other origins", async () => {
   const page = await signedIn(setup.owner);
-  const answer = await page.request.get("/ui/");
-  const policy = answer.headers()["content-security-policy"] ?? "";
+  const response = await page.request.get("/ui/");
+  const policy = response.headers()["content-security-policy"] ?? "";
   expect(policy).toContain("default-src 'none'");
   expect(policy).not.toMatch(/unsafe|https?:|\*/);
   // The browser enforces the policy.

@@ -26,7 +26,7 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
     loads++;
   });
 
-  // The texts of an empty tenant lead to the first steps.
+  // In an empty tenant, the texts link to the first steps.
   await page.getByRole("heading", { name: "No pods yet" }).waitFor();
   await page.getByRole("link", { name: "Create a volume" }).click();
   await page.getByRole("heading", { name: "No volumes yet" }).waitFor();

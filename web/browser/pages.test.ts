@@ -133,7 +133,7 @@ async function shot(page: Page, name: string, look: string) {
 const LOOKS: [string, Look][] = [["desktop-light", DESKTOP]];
 if (SHOTS) LOOKS.push(["desktop-dark", { ...DESKTOP, dark: true }], ["phone-light", PHONE], ["phone-dark", { ...PHONE, dark: true }]);
 
-/** PAGES lists all pages: the name, the key, the address, and what to wait for before the checks. */
+/** PAGES lists all pages: the name, the key to sign in with, the path, and a function that waits for the content before the checks. */
 const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) => Promise<unknown>][] = [
   ["overview", setup.owner, () => "/", (p) => p.getByRole("meter").first().waitFor()],
   ["pods", setup.owner, () => "/pods", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
@@ -246,10 +246,10 @@ test("the first page is small, and large parts are loaded on demand", async () =
   await page.getByRole("row").or(page.getByRole("meter")).first().waitFor();
   const total = [...sizes.values()].reduce((a, b) => a + b, 0);
   console.log(`the first page takes ${(total / 1000).toFixed(0)} kB in ${sizes.size} files`);
-  expect(total).toBeGreaterThan(50_000); // otherwise nothing was counted
+  expect(total).toBeGreaterThan(50_000); // otherwise the test has not counted the files
   expect(total).toBeLessThan(250_000);
   expect([...sizes.keys()].filter((name) => /xterm|Chart|NewPod/.test(name))).toEqual([]);
-  // Files with a hash in their name are never requested again.
+  // The browser caches files with a hash in their name, and never requests them again.
   const again = new Set<string>();
   page.on("response", (r) => {
     if (!r.fromServiceWorker() && new URL(r.url()).pathname.startsWith("/ui/assets/") && r.request().timing().responseStart > 0)

@@ -18,7 +18,7 @@ test("a wrong secret is rejected, and the right one is then accepted", async () 
 
 test("a person signs in with the issuer and returns to the requested page", async () => {
   const page = await (await newContext()).newPage();
-  expectFaults(new RegExp(`${setup.issuer}.*404`)); // its favicon
+  expectFaults(new RegExp(`${setup.issuer}.*404`)); // the issuer has no favicon
   await page.goto("/ui/volumes");
   await page.getByRole("button", { name: "Sign in with login" }).click();
   await page.waitForURL(`${setup.issuer}/**`);
@@ -63,7 +63,8 @@ test("revoking a key ends the session immediately", async () => {
   const page = await signedIn(key);
   expectFaults(/401 \(Unauthorized\)/);
   await owner.ok("DELETE", `/v1/service-accounts/${account.id}`);
-  // By keyboard, because the link is missing if the page already knows that the session has ended.
+  // Use the keyboard, because the link is missing if the page already knows that the session has
+  // ended.
   await page.keyboard.press("g");
   await page.keyboard.press("u");
   await page.getByRole("heading", { name: "Sign in to Husk" }).waitFor();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The environment of the browser tests: a real installation that test/e2e/dashboard starts, with tenants and keys for the tests.
-// Run them with `go test ./test/e2e/dashboard`. To run them by hand, set HUSK_BROWSER to the file that it writes.
+// The environment of the browser tests is a real installation with tenants and keys for the tests.
+// test/e2e/dashboard starts it. Run them with `go test ./test/e2e/dashboard`. To run them by hand,
+// set HUSK_BROWSER to the file that it writes.
 import { readFileSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
@@ -48,24 +49,24 @@ export class Api {
         client_id: this.key.clientId,
         client_secret: this.key.clientSecret,
       });
-      const answer = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
-      if (!answer.ok) throw new Error(`a token for ${this.key.clientId}: ${answer.status} ${await answer.text()}`);
-      this.token = ((await answer.json()) as { access_token: string }).access_token;
+      const response = await fetch(`${setup.api}/oauth2/token`, { method: "POST", body: form });
+      if (!response.ok) throw new Error(`request a token for ${this.key.clientId}: ${response.status} ${await response.text()}`);
+      this.token = ((await response.json()) as { access_token: string }).access_token;
     }
-    const answer = await fetch(setup.api + path, {
+    const response = await fetch(setup.api + path, {
       method,
       headers: { Authorization: `Bearer ${this.token}`, ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body ? JSON.stringify(body) : undefined,
     });
-    const text = await answer.text();
-    return { status: answer.status, body: (text ? JSON.parse(text) : undefined) as T };
+    const text = await response.text();
+    return { status: response.status, body: (text ? JSON.parse(text) : undefined) as T };
   }
 
   /** ok is like call, but throws on errors. */
   async ok<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T> {
-    const answer = await this.call<T>(method, path, body);
-    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-    return answer.body;
+    const response = await this.call<T>(method, path, body);
+    if (response.status >= 300) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(response.body)}`);
+    return response.body;
   }
 }
 
@@ -75,11 +76,11 @@ export interface Pod {
   status: { phase: string; address?: string };
 }
 
-/** until polls until there is a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
+/** until calls ask until it returns a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
   for (const end = Date.now() + limit(seconds); ; ) {
-    const answer = await ask();
-    if (answer) return answer;
+    const result = await ask();
+    if (result) return result;
     if (Date.now() > end) throw new Error(`${what}: timeout after ${limit(seconds) / 1000} s`);
     await new Promise((done) => setTimeout(done, 250));
   }
@@ -92,7 +93,7 @@ export async function haveImage(api: Api, reference: string) {
 
 export async function gone(api: Api, pod: Pod) {
   await api.call("DELETE", `/v1/pods/${pod.id}`);
-  await until(`the end of ${pod.name}`, async () => (await api.call("GET", `/v1/pods/${pod.id}`)).status === 404);
+  await until(`the deletion of pod ${pod.name}`, async () => (await api.call("GET", `/v1/pods/${pod.id}`)).status === 404);
 }
 
 let browser: Browser;
@@ -105,7 +106,8 @@ beforeAll(async () => {
 
 afterAll(() => browser?.close());
 
-// A test fails if a page violates its content security policy, throws an error, or runs what a tenant wrote.
+// A test fails if a page violates its content security policy, throws an error, or runs a script
+// from a tenant's text.
 afterEach(async () => {
   await Promise.all(contexts.splice(0).map((c) => c.close()));
   const found = faults;
@@ -176,7 +178,7 @@ export async function open(page: Page, path: string) {
   await settled(page);
 }
 
-/** settled waits until nothing is loading. */
+/** settled waits until no part of the page is loading. */
 export async function settled(page: Page) {
   await until(`the page ${page.url()} loads`, async () => (await page.locator(".loading").count()) === 0, 20);
 }

@@ -23,9 +23,10 @@ import (
 
 const benchMemoryMiB = 160
 
-// BenchmarkPodStart measures a pod's way from order to running with its image imported, and in the same run, turn by turn, the floor:
-// plain QEMU with the same kernel, initramfs and size, to husk-init's first line. What Husk adds is the difference of the medians, once
-// with libvirt's own start and once without.
+// BenchmarkPodStart measures the time from the request for a pod until the pod is running. Its
+// image is already imported. In the same run, it alternately measures the floor: plain QEMU with
+// the same kernel, initramfs and size, until husk-init's first line. The difference of the medians
+// is the time that Husk adds. The benchmark reports it with and without libvirt's own start.
 func BenchmarkPodStart(b *testing.B) {
 	tn := stack.NewTenant(b)
 	busybox := tn.ImportImage(b, "busybox")
@@ -46,7 +47,7 @@ func BenchmarkPodStart(b *testing.B) {
 			at   *time.Time
 		}{
 			{"accept to placed", t.PlacedAt},
-			{"to asking libvirt", t.DomainStartingAt},
+			{"to calling libvirt", t.DomainStartingAt},
 			{"to domain started", t.DomainStartedAt},
 			{"to husk-init up", t.GuestReadyAt},
 			{"to containers running", t.RunningAt},
@@ -65,7 +66,7 @@ func BenchmarkPodStart(b *testing.B) {
 	}
 	fmt.Println()
 	for _, step := range []string{
-		"accept to placed", "to asking libvirt", "to domain started", "to husk-init up", "to containers running", "total", "total without libvirt",
+		"accept to placed", "to calling libvirt", "to domain started", "to husk-init up", "to containers running", "total", "total without libvirt",
 		"floor: qemu to husk-init",
 	} {
 		d := slices.Sorted(slices.Values(steps[step]))
@@ -114,7 +115,8 @@ func plainBoot(b *testing.B) time.Duration {
 	return 0
 }
 
-// overheadMiB returns the resident memory of a virtual machine's process without the guest's memory, which is the only mapping of exactly that size.
+// overheadMiB returns the resident memory of a virtual machine's process without the guest's
+// memory. The guest's memory is the only mapping of that size.
 func overheadMiB(b *testing.B, pid, guestMiB int) int {
 	b.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))

@@ -22,9 +22,10 @@ import (
 	"husk/test/stack"
 )
 
-// BenchmarkExecEcho measures the time from a keystroke to its echo on a terminal of husk exec, over client, server, agent and guest, and in
-// the same run, turn by turn, the guest's own: the same keystroke sent right into the guest channel of a machine under plain QEMU with the
-// same kernel, initramfs and size. What Husk adds is the difference.
+// BenchmarkExecEcho measures the time from a keystroke in a terminal of husk exec until the client
+// receives its echo. The keystroke passes through client, server, agent and guest. In the same run,
+// the benchmark alternately sends the same keystroke directly to the guest channel of a machine in
+// plain QEMU with the same kernel, initramfs and size. The difference is the time that Husk adds.
 func BenchmarkExecEcho(b *testing.B) {
 	tn := stack.NewTenant(b)
 	busybox := tn.ImportImage(b, "busybox")
@@ -33,27 +34,27 @@ func BenchmarkExecEcho(b *testing.B) {
 		s.Containers = []openapi.Container{stack.Shell(busybox, "exec sleep 1000000")}
 	})
 	tn.Wait(b, pod.ID, openapi.PodPhaseRunning)
-	whole, _, err := tn.Dial(b, tn.Token(b, tn.Key), "/v1/pods/"+pod.ID.String()+"/exec?command=cat&tty=true&stdin=true&cols=80&rows=24")
+	throughHusk, _, err := tn.Dial(b, tn.Token(b, tn.Key), "/v1/pods/"+pod.ID.String()+"/exec?command=cat&tty=true&stdin=true&cols=80&rows=24")
 	if err != nil {
 		b.Fatal(err)
 	}
-	direct, err := plainGuest(b).Exec(b.Context(), guest.Exec{Container: "main", Args: []string{"cat"}, TTY: true, Stdin: true, Size: session.Size{Cols: 80, Rows: 24}})
+	throughChannel, err := plainGuest(b).Exec(b.Context(), guest.Exec{Container: "main", Args: []string{"cat"}, TTY: true, Stdin: true, Size: session.Size{Cols: 80, Rows: 24}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer direct.Close()
+	defer throughChannel.Close()
 	const keys = 200
-	var throughAll, throughGuest []time.Duration
-	for range 20 { // the first ones warm up
-		echo(b, whole, 'w')
-		echo(b, direct, 'w')
+	var huskTimes, guestTimes []time.Duration
+	for range 20 { // warm-up; these are not measured
+		echo(b, throughHusk, 'w')
+		echo(b, throughChannel, 'w')
 	}
 	for b.Loop() {
 		for i := range keys {
 			key := byte('a' + i%26)
-			throughAll = append(throughAll, echo(b, whole, key))
-			throughGuest = append(throughGuest, echo(b, direct, key))
-			time.Sleep(5 * time.Millisecond) // a pause between the keys, so that they do not form a stream; people type even slower
+			huskTimes = append(huskTimes, echo(b, throughHusk, key))
+			guestTimes = append(guestTimes, echo(b, throughChannel, key))
+			time.Sleep(5 * time.Millisecond) // so that keystrokes are sent one by one; people type even more slowly
 		}
 	}
 	fmt.Println()
@@ -62,18 +63,18 @@ func BenchmarkExecEcho(b *testing.B) {
 		return d[int(q*float64(len(d)-1))]
 	}
 	for _, q := range []float64{0.5, 0.9, 0.99} {
-		fmt.Printf("keystroke to echo, p%-3.0f %8s   in the guest alone %8s   added %8s\n", 100*q, at(throughAll, q).Round(10*time.Microsecond),
-			at(throughGuest, q).Round(10*time.Microsecond), (at(throughAll, q) - at(throughGuest, q)).Round(10*time.Microsecond))
+		fmt.Printf("keystroke to echo, p%-3.0f %8s   in the guest alone %8s   added %8s\n", 100*q, at(huskTimes, q).Round(10*time.Microsecond),
+			at(guestTimes, q).Round(10*time.Microsecond), (at(huskTimes, q) - at(guestTimes, q)).Round(10*time.Microsecond))
 	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	b.ReportMetric(ms(at(throughAll, 0.5)), "ms/echo-p50")
-	b.ReportMetric(ms(at(throughGuest, 0.5)), "ms/guest-p50")
-	b.ReportMetric(ms(at(throughAll, 0.5)-at(throughGuest, 0.5)), "ms/added-p50")
-	b.ReportMetric(ms(at(throughAll, 0.99)), "ms/echo-p99")
+	b.ReportMetric(ms(at(huskTimes, 0.5)), "ms/echo-p50")
+	b.ReportMetric(ms(at(guestTimes, 0.5)), "ms/guest-p50")
+	b.ReportMetric(ms(at(huskTimes, 0.5)-at(guestTimes, 0.5)), "ms/added-p50")
+	b.ReportMetric(ms(at(huskTimes, 0.99)), "ms/echo-p99")
 	b.ReportMetric(0, "ns/op")
 }
 
-// echo types one key and waits until it is seen.
+// echo sends one keystroke and returns the time until its echo arrives.
 func echo(b *testing.B, conn session.Conn, key byte) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -136,7 +137,7 @@ func plainGuest(b *testing.B) *guest.Client {
 	return c
 }
 
-// busyboxImage makes a squashfs with what the benchmark runs.
+// busyboxImage makes a squashfs with the programs that the benchmark runs.
 func busyboxImage(b *testing.B, file string) {
 	b.Helper()
 	path, err := exec.LookPath("busybox")

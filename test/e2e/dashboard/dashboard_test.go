@@ -29,8 +29,9 @@ func keyOf(k openapi.APIKeyWithSecret) browserKey {
 	return browserKey{k.ClientID.String(), k.ClientSecret}
 }
 
-// TestDashboard runs the tests in web/browser in a real browser. It gives them tenants, keys and an issuer, and reports their results as subtests.
-// HUSK_SCREENSHOTS is a directory for pictures of every page.
+// TestDashboard runs the tests in web/browser in a real browser. It gives them tenants, keys and an
+// issuer, and reports their results as subtests. If HUSK_SCREENSHOTS is set, the tests store
+// screenshots of every page in this directory.
 func TestDashboard(t *testing.T) {
 	s := stack.Get(t)
 	owner, fresh, stranger, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
@@ -82,12 +83,12 @@ func TestDashboard(t *testing.T) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with its browsers
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the whole process group, with its browsers
 	ended := cmd.Run()
 	t.Log("\n" + out.String())
 	reportBrowser(t, report)
 	if ended != nil {
-		t.Errorf("the browser's tests: %v", ended)
+		t.Errorf("the browser tests failed: %v", ended)
 	}
 }
 
@@ -96,7 +97,7 @@ func reportBrowser(t *testing.T, file string) {
 	t.Helper()
 	raw, err := os.ReadFile(file) //nolint:gosec // ours
 	if err != nil {
-		t.Fatalf("the browser's tests have left no report: %v", err)
+		t.Fatalf("the browser tests have not written a report: %v", err)
 	}
 	var report struct {
 		TestResults []struct {
@@ -126,7 +127,7 @@ func reportBrowser(t *testing.T, file string) {
 		}
 	}
 	if n == 0 {
-		t.Error("no test has run in the browser")
+		t.Error("no browser test has run")
 	}
 }
 
@@ -139,7 +140,7 @@ func tenantName(t *testing.T, tn *stack.Tenant) string {
 	return got.Name
 }
 
-// viewerKey creates a key that only reads.
+// viewerKey creates an API key with the role viewer.
 func viewerKey(t *testing.T, tn *stack.Tenant) browserKey {
 	t.Helper()
 	_, key := tn.KeyOf(t, openapi.Viewer, openapi.APIKeyCreate{Name: "browser"})

@@ -16,7 +16,7 @@ import (
 	"husk/test/stack"
 )
 
-// dialAPI opens a connection to the API on which anything can be said.
+// dialAPI opens a TCP connection to the API, on which a test can send any bytes.
 func dialAPI(t *testing.T, s *stack.Stack) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.Env["HUSK_API"], "http://"))
@@ -27,7 +27,8 @@ func dialAPI(t *testing.T, s *stack.Stack) net.Conn {
 	return c
 }
 
-// A client that never finishes its header holds a connection for ten seconds and no longer, and nobody else waits for it.
+// The server closes the connection of a client that does not finish its header after ten seconds.
+// Other clients do not wait for it.
 func TestASlowClientIsCutOff(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
@@ -41,7 +42,7 @@ func TestASlowClientIsCutOff(t *testing.T) {
 		conns = append(conns, c)
 	}
 	if _, err := s.Operator.Nodes.List(t.Context()); err != nil {
-		t.Errorf("while slow clients are connected, another gets %v", err)
+		t.Errorf("while slow clients are connected, another client gets %v", err)
 	}
 	for _, c := range conns {
 		if err := c.SetReadDeadline(time.Now().Add(pace.Limit(30 * time.Second))); err != nil {
@@ -58,10 +59,10 @@ func TestAHeaderWithoutEndIsRefused(t *testing.T) {
 	s := stack.Get(t)
 	c := dialAPI(t, s)
 	head := "GET /v1/pods HTTP/1.1\r\nHost: husk\r\nAuthorization: Bearer " + strings.Repeat(".", 1<<20) + "\r\n\r\n"
-	go c.Write([]byte(head)) //nolint:errcheck // the server may hang up while it is sent
+	go c.Write([]byte(head)) //nolint:errcheck // the server may close the connection in the meantime
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
-		return // it hung up
+		return // the server closed the connection
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {

@@ -10,8 +10,8 @@ import (
 	"husk/test/stack"
 )
 
-// What the image says about running it is in force, and the pod's own word goes before it.
-func TestContainersRunAsImageAndPodSay(t *testing.T) {
+// A container runs with the settings of its image. The settings in the pod's spec take precedence.
+func TestContainersUseTheSettingsOfImageAndPod(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -36,13 +36,13 @@ exec sleep 1000000`
 		s.Containers = []openapi.Container{other, main}
 	})
 	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
-	tn.WaitForLog(t, pod.ID, "main", "file=") // the two streams come as they like
+	tn.WaitForLog(t, pod.ID, "main", "file=") // stdout and stderr may arrive in any order
 	log := tn.WaitForLog(t, pod.ID, "main", "on-stderr")
 	for _, want := range []string{
 		`env=hello <&> "you" args=zero,one cwd=/var/www id=1000:1000 host=containers`, "file=put here mode=644", "on-stderr",
 	} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q:\n%s", want, log)
+			t.Errorf("the log does not contain %q:\n%s", want, log)
 		}
 	}
 	if strings.Contains(log, "wrote to a read-only mount") {
@@ -53,12 +53,13 @@ exec sleep 1000000`
 	}
 	ndjson := tn.Logs(t, pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Accept: new("application/x-ndjson")})
 	if !strings.Contains(ndjson, `"stream":"stderr","line":"on-stderr"`) {
-		t.Errorf("JSON lines do not tell streams apart:\n%s", ndjson)
+		t.Errorf("the JSON lines do not name the stream:\n%s", ndjson)
 	}
 }
 
-// An image with every oddity that OCI allows arrives whole: it checks itself.
-func TestAnUnusualImageArrivesComplete(t *testing.T) {
+// An image with every unusual kind of entry that OCI allows is imported correctly. The image checks
+// itself.
+func TestAnUnusualImageIsImportedCompletely(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	image := tn.ImportImage(t, "torture")
@@ -71,7 +72,7 @@ func TestAnUnusualImageArrivesComplete(t *testing.T) {
 	tn.WaitForLog(t, pod.ID, "", "torture: ok")
 }
 
-// A pod that cannot run says why, in the guest's own words.
+// The message of a pod that cannot run is the guest's error message.
 func TestAPodWithoutItsCommandFails(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -81,7 +82,7 @@ func TestAPodWithoutItsCommandFails(t *testing.T) {
 	})
 	failed := tn.Wait(t, pod.ID, openapi.PodPhaseFailed)
 	if len(failed.Status.Containers) == 0 {
-		t.Fatalf("the pod is Failed without its container's end: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(pod.ID))
+		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(pod.ID))
 	}
 	if m := stack.Value(failed.Status.Message); !strings.Contains(m, "no-such-program") || !strings.Contains(m, "not found") {
 		t.Errorf("the message is %q; it should name the command and say that it was not found", m)
@@ -91,8 +92,9 @@ func TestAPodWithoutItsCommandFails(t *testing.T) {
 	}
 }
 
-// A container is asked to stop, has its grace period, and what it writes then is kept.
-func TestDeletionIsClean(t *testing.T) {
+// A deleted pod's container gets SIGTERM and its grace period. The volume keeps the data that the
+// container writes during that time.
+func TestDeletionGivesContainersTheirGracePeriod(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")

@@ -17,7 +17,8 @@ import (
 	"husk/test/stack"
 )
 
-// Every command block of README and docs works as printed, here with the credentials of this stack in place of those of `make up`.
+// Every command block in README and docs works as printed. This test uses the credentials of its
+// own stack instead of those of `make up`.
 func TestTheDocumentationWorksAsPrinted(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
@@ -51,9 +52,9 @@ func TestTheDocumentationWorksAsPrinted(t *testing.T) {
 	}
 }
 
-// removeImages removes the tenant's images, which the documentation leaves.
+// removeImages removes the images that the documentation's commands leave in the tenant.
 func removeImages(t *testing.T, tn *stack.Tenant) {
-	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute)) // the test's own has ended
+	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute)) // the context of the test has ended
 	defer cancel()
 	err := stack.Until(ctx, func() error {
 		images, err := client.Collect(tn.API.Images.List(ctx))

@@ -11,8 +11,9 @@ import (
 	"husk/test/stack"
 )
 
-// A pod of a higher priority takes the capacity of a pod with a lower one. That pod stops within its grace period, waits, and starts again once there
-// is capacity: with the same ID, address and data in its volume, and with another key.
+// A pod with a higher priority takes the capacity of a pod with a lower one. The evicted pod stops
+// within its grace period and waits. It starts again when capacity is free, with the same ID,
+// address and volume data, and with a new key.
 func TestAnEvictedPodStartsAgain(t *testing.T) {
 	tn := stack.NewTenant(t)
 	tn.SetQuota(t, openapi.QuotaChange{Priority: new(10)})
@@ -51,7 +52,7 @@ func TestAnEvictedPodStartsAgain(t *testing.T) {
 		t.Errorf("its address was %s and is %s", *first.Status.Address, *again.Status.Address)
 	}
 	if tn.CephKey(t, low.ID) == key {
-		t.Error("it still has the key of its first place")
+		t.Error("it still has the key of its first placement")
 	}
 	stack.Eventually(t, stack.BootTime, func() error {
 		if log := tn.Logs(t, low.ID, nil); strings.Count(log, "started\n") != 2 {

@@ -15,8 +15,8 @@ import (
 	"husk/test/stack"
 )
 
-// A module of another repository imports husk/client. It needs nothing but the replace directive, because this module is not published under
-// its name.
+// A module of another repository can import husk/client. It needs only a replace directive, because
+// this module is not published under its name.
 func TestAProgramOfAnotherModule(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)

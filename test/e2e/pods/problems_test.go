@@ -20,7 +20,8 @@ import (
 	"husk/test/stack"
 )
 
-// Bad input is a clear problem, and leaves nothing behind (which the removal of the tenant checks).
+// The response to bad input is a clear problem, and no object is created. (The removal of the
+// tenant checks that.)
 func TestBadInputIsAClearProblem(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -54,7 +55,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 			http.StatusUnprocessableEntity, "image_not_found", "reference",
 		},
 		{
-			"no image reference at all", "/v1/images",
+			"an invalid image reference", "/v1/images",
 			openapi.ImageImport{Reference: "UPPER CASE"},
 			http.StatusUnprocessableEntity, "invalid", "reference",
 		},
@@ -82,7 +83,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 			http.StatusConflict, "volume_in_use", "spec.volumes[0].volumeId",
 		},
 		{
-			"a volume of nobody", "/v1/pods", pod(func(p *openapi.PodCreate) {
+			"a volume that does not exist", "/v1/pods", pod(func(p *openapi.PodCreate) {
 				p.Spec.Volumes = &[]openapi.PodVolume{{Name: "x", VolumeID: uuid.New()}}
 			}), http.StatusNotFound, "not_found", "spec.volumes[0].volumeId",
 		},
@@ -135,7 +136,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 	tn.Wait(t, holder.ID, openapi.PodPhaseRunning)
 }
 
-// post sends a body and returns the problem it meets.
+// post sends a body and returns the problem in the response.
 func post(t *testing.T, tn *stack.Tenant, path string, body any) (int, openapi.Problem) {
 	t.Helper()
 	raw, err := json.Marshal(body)
@@ -172,22 +173,22 @@ func must(r *http.Request, err error) *http.Request {
 	return r
 }
 
-// An image behind a login is imported with the tenant's own credentials, and not without.
-func TestAnImageBehindALogin(t *testing.T) {
+// An import from a registry that requires a login needs the tenant's credentials for it.
+func TestAnImageInARegistryThatRequiresALogin(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	ref := privateRegistry(t) + "/busybox:latest"
 	for _, auth := range []*openapi.RegistryAuth{nil, {Username: registryUser, Password: "wrong"}} {
 		_, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref, RegistryAuth: auth})
 		if !client.HasCode(err, husk.CodeRegistryUnauthorized) {
-			t.Errorf("imported without the right login: %v", err)
+			t.Errorf("imported with wrong or missing credentials: %v", err)
 		}
 	}
 	image, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref, RegistryAuth: &openapi.RegistryAuth{
 		Username: registryUser, Password: registryPassword,
 	}})
 	if err != nil {
-		t.Fatalf("not imported with the right login: %v", err)
+		t.Fatalf("not imported with the right credentials: %v", err)
 	}
 	tn.WaitForImage(t, image.ID)
 }

@@ -25,7 +25,7 @@ import (
 	"husk/test/stack"
 )
 
-// prometheus is a running Prometheus that uses a configuration and rules from deploy/.
+// prometheus is a running Prometheus with a configuration and rules from deploy/.
 type prometheus struct{ url string }
 
 var credentials = regexp.MustCompile(`client_id: .*|client_secret_file: .*`)
@@ -76,8 +76,9 @@ func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret str
 	return prometheus{"http://" + address}
 }
 
-// rulesAreWell waits until at least atLeast rules are loaded and all were evaluated without an error.
-func (p prometheus) rulesAreWell(t *testing.T, atLeast int) {
+// waitForRules waits until at least atLeast rules are loaded and all of them have been evaluated
+// without an error.
+func (p prometheus) waitForRules(t *testing.T, atLeast int) {
 	t.Helper()
 	stack.Eventually(t, time.Minute, func() error {
 		var rules struct {
@@ -85,35 +86,35 @@ func (p prometheus) rulesAreWell(t *testing.T, atLeast int) {
 				Rules []struct{ Name, Health, LastError string }
 			}
 		}
-		if err := p.ask(t.Context(), "/api/v1/rules", &rules); err != nil {
+		if err := p.get(t.Context(), "/api/v1/rules", &rules); err != nil {
 			return err
 		}
-		well := 0
+		healthy := 0
 		for _, g := range rules.Groups {
 			for _, r := range g.Rules {
 				if r.Health != "ok" {
 					return fmt.Errorf("the rule %s is %s: %s", r.Name, r.Health, r.LastError)
 				}
-				well++
+				healthy++
 			}
 		}
-		if well < atLeast {
-			return fmt.Errorf("there are %d rules", well)
+		if healthy < atLeast {
+			return fmt.Errorf("only %d rules are loaded", healthy)
 		}
 		return nil
 	})
 }
 
-// scraperKey creates a key that opens nothing but the metrics.
+// scraperKey creates an API key that is limited to metrics.
 func scraperKey(t *testing.T, tn *stack.Tenant) openapi.APIKeyWithSecret {
 	t.Helper()
 	_, key := tn.KeyOf(t, openapi.Viewer, openapi.APIKeyCreate{Name: "prometheus", LimitedTo: new(openapi.Metrics)})
 	return key
 }
 
-// dashboardIsWell runs every query of a dashboard in deploy/grafana. At least three quarters must return data, because a query with wrong labels
-// does not fail: its result is empty.
-func (p prometheus) dashboardIsWell(t *testing.T, name string) {
+// waitForDashboard runs every query of a dashboard in deploy/grafana until at least three quarters
+// return data. A query with wrong labels does not fail, but returns no data.
+func (p prometheus) waitForDashboard(t *testing.T, name string) {
 	t.Helper()
 	var dashboard struct {
 		Panels []struct{ Targets []struct{ Expr string } }
@@ -126,7 +127,7 @@ func (p prometheus) dashboardIsWell(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	stack.Eventually(t, time.Minute, func() error { // rates need two scrapes
-		asked, answered := 0, 0
+		queries, withData := 0, 0
 		for _, panel := range dashboard.Panels {
 			for _, target := range panel.Targets {
 				query := regexp.MustCompile(`\$\w+`).ReplaceAllString(strings.NewReplacer("$__rate_interval", "30s", "$__range", "1h").Replace(target.Expr), ".+")
@@ -134,19 +135,19 @@ func (p prometheus) dashboardIsWell(t *testing.T, name string) {
 				if err != nil {
 					return fmt.Errorf("%s: %w", query, err)
 				}
-				asked++
-				answered += min(1, len(found))
+				queries++
+				withData += min(1, len(found))
 			}
 		}
-		if asked < 20 || answered < asked*3/4 {
-			return fmt.Errorf("%s asks %d queries, and %d find something", name, asked, answered)
+		if queries < 20 || withData < queries*3/4 {
+			return fmt.Errorf("%s has %d queries, and only %d of them return data", name, queries, withData)
 		}
 		return nil
 	})
 }
 
-// ask decodes what Prometheus answers.
-func (p prometheus) ask(ctx context.Context, path string, data any) error {
+// get requests data from the API of Prometheus and decodes it.
+func (p prometheus) get(ctx context.Context, path string, data any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
 		return err
@@ -156,29 +157,29 @@ func (p prometheus) ask(ctx context.Context, path string, data any) error {
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
-	answer := struct {
+	response := struct {
 		Status string
 		Data   any
 	}{Data: data}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		return fmt.Errorf("prometheus responds with %s %s: %w", resp.Status, answer.Status, err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil || response.Status != "success" {
+		return fmt.Errorf("prometheus responds with %s %s: %w", resp.Status, response.Status, err)
 	}
 	return nil
 }
 
-// vector returns what a query finds: values by the series' labels.
+// vector runs a query and returns the series of its result.
 func (p prometheus) vector(ctx context.Context, query string) ([]series, error) {
-	var answer struct {
+	var response struct {
 		Result []struct {
 			Metric map[string]string
 			Value  [2]any
 		}
 	}
-	if err := p.ask(ctx, "/api/v1/query?query="+url.QueryEscape(query), &answer); err != nil {
+	if err := p.get(ctx, "/api/v1/query?query="+url.QueryEscape(query), &response); err != nil {
 		return nil, err
 	}
 	var found []series
-	for _, r := range answer.Result {
+	for _, r := range response.Result {
 		v, err := strconv.ParseFloat(fmt.Sprint(r.Value[1]), 64)
 		if err != nil {
 			return nil, err
@@ -193,11 +194,11 @@ type series struct {
 	value  float64
 }
 
-// one returns the value of the only series that a query finds.
+// one runs a query that must return a single series, and returns its value.
 func (p prometheus) one(ctx context.Context, query string) (float64, error) {
 	found, err := p.vector(ctx, query)
 	if err == nil && len(found) != 1 {
-		err = fmt.Errorf("%s finds %v", query, found)
+		err = fmt.Errorf("%s returns %v, want one series", query, found)
 	}
 	if err != nil {
 		return 0, err
@@ -229,7 +230,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 		stack.Eventually(t, 30*time.Second, func() error {
 			got, err := stack.Page(t.Context(), pods[i], ":8080/big")
 			if err == nil && len(got) != sent {
-				err = fmt.Errorf("%d bytes came", len(got))
+				err = fmt.Errorf("received %d bytes", len(got))
 			}
 			return err
 		})
@@ -268,8 +269,8 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 				return err
 			})
 		}
-		prom.rulesAreWell(t, 15)
-		prom.dashboardIsWell(t, "husk-tenant.json")
+		prom.waitForRules(t, 15)
+		prom.waitForDashboard(t, "husk-tenant.json")
 		all, err := prom.vector(t.Context(), `{__name__=~"husk_.+"}`)
 		if err != nil || len(all) < 30 {
 			t.Fatalf("%d series: %v", len(all), err)
@@ -283,7 +284,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 	}
 }
 
-// One configuration scrapes the server and, through it, every node's agent.
+// A single configuration scrapes the server and, through the server, the agents of all nodes.
 func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
@@ -305,8 +306,8 @@ func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 			return err
 		})
 	}
-	prom.rulesAreWell(t, 30)
-	prom.dashboardIsWell(t, "husk-operator.json")
+	prom.waitForRules(t, 30)
+	prom.waitForDashboard(t, "husk-operator.json")
 	critical, err := prom.vector(t.Context(), `ALERTS{alertstate="firing", severity="critical"}`)
 	if err != nil || len(critical) > 0 {
 		t.Errorf("critical alerts are firing: %v, %v", critical, err)

@@ -20,10 +20,10 @@ const (
 	registryPassword = "something"
 )
 
-// privateRegistry runs a registry that wants a login, with busybox in it, until the test ends.
+// privateRegistry runs a registry that requires a login and contains busybox, until the test ends.
 func privateRegistry(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "husk-registry-") // t.TempDir's name is too long for sockets
+	dir, err := os.MkdirTemp("", "husk-registry-") // the path of t.TempDir is too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}

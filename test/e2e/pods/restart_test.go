@@ -12,7 +12,8 @@ import (
 	"husk/test/stack"
 )
 
-// Restart policies follow the exit code, with a growing wait.
+// The restart policy and the exit code decide whether a container is restarted. The delay grows
+// with each restart.
 func TestRestartPolicies(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -30,12 +31,12 @@ func TestRestartPolicies(t *testing.T) {
 
 	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
 	if len(failed.Status.Containers) == 0 {
-		t.Fatalf("the pod is Failed without its container's end: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(never.ID))
+		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(never.ID))
 	}
 	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 || c.Restarts != 0 {
 		t.Errorf("a container that ended with 3 under Never: %+v", c)
 	}
-	tn.WaitForLog(t, never.ID, "", "bye") // the log outlives the machine
+	tn.WaitForLog(t, never.ID, "", "bye") // the log can be read after the machine has ended
 	if stack.QEMU(never.ID) != 0 {
 		t.Error("the machine of a pod that has failed still runs")
 	}
@@ -52,8 +53,8 @@ func TestRestartPolicies(t *testing.T) {
 	}
 }
 
-// A machine that dies is started again, unless its pod says never.
-func TestAMachineThatDies(t *testing.T) {
+// A machine that dies is started again, unless the restart policy of its pod is Never.
+func TestAMachineThatDiesIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")

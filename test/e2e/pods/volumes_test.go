@@ -13,8 +13,8 @@ import (
 	"husk/test/stack"
 )
 
-// The main use: an image that was imported over REST boots as a virtual machine, serves over the network, writes to Ceph, and what it wrote is there
-// for the pod that comes after it.
+// The main use of Husk: an image is imported over REST, boots as a virtual machine, serves over the
+// network and writes to Ceph. The next pod reads the data that the first one wrote.
 func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -33,7 +33,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 	first := tn.Wait(t, tn.Create(t, "first", spec("first")).ID, openapi.PodPhaseRunning)
 	stack.Eventually(t, 20*time.Second, func() error { return contains(t, first, "first\n") })
 	if status := tn.RBD(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); !strings.Contains(status, "watcher=") {
-		t.Errorf("nobody has the volume open: %s", status)
+		t.Errorf("no client has the volume open: %s", status)
 	}
 	tn.WaitForLog(t, first.ID, "nginx", "GET / HTTP/1.1")
 	tn.DeletePod(t, first.ID)
@@ -52,7 +52,7 @@ func contains(t *testing.T, pod openapi.Pod, want string) error {
 	return err
 }
 
-// PostgreSQL in a pod keeps its rows over the life of the pod.
+// A new pod with the same volume still has the rows that PostgreSQL stored in the first pod.
 func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -79,8 +79,8 @@ func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 // psql runs statements in a pod's Postgres and returns the first column of the last row, once the server accepts connections.
 func psql(t *testing.T, pod openapi.Pod, statements ...string) string {
 	t.Helper()
-	var answer string
-	stack.Eventually(t, 2*stack.BootTime, func() error { // the first start initialises its files, under emulation
+	var result string
+	stack.Eventually(t, 2*stack.BootTime, func() error { // the first start initialises the database, under emulation
 		conn, err := pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=10")
 		if err != nil {
 			return err
@@ -99,12 +99,12 @@ func psql(t *testing.T, pod openapi.Pod, statements ...string) string {
 		}
 		for rows.Next() {
 			if values, err := rows.Values(); err == nil && len(values) > 0 {
-				answer, _ = values[0].(string)
+				result, _ = values[0].(string)
 			}
 		}
 		if err := rows.Err(); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
-	return answer
+	return result
 }

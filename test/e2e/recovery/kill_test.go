@@ -16,7 +16,7 @@ import (
 	"husk/test/stack"
 )
 
-// moments are where a boot is interrupted, in their order.
+// moments are the points at which a boot is interrupted, in order.
 var moments = []struct {
 	name    string
 	reached func(openapi.Pod) bool
@@ -30,9 +30,10 @@ var moments = []struct {
 	}},
 }
 
-// Agent, server and Postgres are killed at each moment of a boot. Three boots cover every pair of part and moment: each boot has a kill at
-// every moment, and reaches the next moment only if it survived. The pod ends Running, with one machine, which is the same process from its
-// start on.
+// The agent, the server and Postgres are killed at each moment of a boot. Three boots cover every
+// pair of part and moment. In each boot, the test kills one part at every moment, and the boot
+// continues to the next moment. At the end the pod is Running and has one machine, whose process
+// has not changed since its start.
 func TestAKilledPartDoesNotStopABoot(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -65,7 +66,8 @@ func TestAKilledPartDoesNotStopABoot(t *testing.T) {
 	}
 }
 
-// waitForMoment looks often, so that the kill comes at the moment rather than somewhere behind it.
+// waitForMoment polls with short pauses, so that the part is killed at the moment and not long
+// after it.
 func waitForMoment(t *testing.T, tn *stack.Tenant, pod uuid.UUID, name string, reached func(openapi.Pod) bool) {
 	t.Helper()
 	var now openapi.Pod
@@ -78,7 +80,7 @@ func waitForMoment(t *testing.T, tn *stack.Tenant, pod uuid.UUID, name string, r
 	t.Fatalf("the boot does not reach %q: %+v", name, now.Status)
 }
 
-// A running virtual machine is not affected if its agent is killed, and the new agent takes it over.
+// A running virtual machine continues when its agent is killed, and the new agent manages it.
 func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -91,10 +93,10 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	for range 3 {
 		tn.Kill(t, "agent")
 		if _, err := stack.Page(t.Context(), pod, "/"); err != nil {
-			t.Errorf("the pod does not answer while its agent is away: %v", err)
+			t.Errorf("the pod does not respond while its agent is down: %v", err)
 		}
 	}
-	stack.Eventually(t, 30*time.Second, func() error { // the agent follows the log again, from where it was
+	stack.Eventually(t, 30*time.Second, func() error { // the agent follows the log again, from its last position
 		lines := strings.Count(tn.Logs(t, pod.ID, nil), "\n")
 		if !strings.Contains(tn.Logs(t, pod.ID, nil), fmt.Sprintf("line %d\n", lines)) || lines < 10 {
 			return fmt.Errorf("%d lines", lines)
@@ -104,10 +106,11 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(tn.Logs(t, pod.ID, nil)), "\n")
 	for i, line := range lines {
 		if want := fmt.Sprintf("line %d", i+1); line != want {
-			t.Fatalf("log line %d is %q: something was lost or doubled while agents came and went", i+1, line)
+			t.Fatalf("log line %d is %q: lines were lost or duplicated when the agent was killed", i+1, line)
 		}
 	}
-	// On a slow machine the agents were away for longer than the node's lease, and the pod is Unknown for a moment.
+	// On a slow machine the agent is down for longer than the node's lease, and the pod is Unknown
+	// for a moment.
 	now := tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	if stack.Value(now.Status.Reason) != "" || *now.Status.Restarts != 0 {
 		t.Errorf("the pod is %+v", now.Status)
@@ -116,12 +119,13 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 		t.Errorf("the machine was process %d and is %d", before, after)
 	}
 	if _, err := stack.Page(t.Context(), pod, "/"); err != nil {
-		t.Errorf("the pod no longer answers: %v", err)
+		t.Errorf("the pod no longer responds: %v", err)
 	}
 }
 
-// A node whose heartbeat stays away is lost and its pods are Unknown; nothing is moved. When it is back, all is as before.
-func TestALostNode(t *testing.T) {
+// A node that sends no heartbeats becomes Lost and its pods become Unknown, but they are not moved.
+// After the next heartbeat they are Running again.
+func TestPodsOfALostNodeBecomeUnknown(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
 	pod := tn.Create(t, "left", stack.Idle(busybox))
@@ -161,8 +165,8 @@ func TestALostNode(t *testing.T) {
 	}
 }
 
-// An import that is cut in the middle is done again, and the image is whole.
-func TestAServerKilledInAnImport(t *testing.T) {
+// An interrupted import is repeated, and the image is complete.
+func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 	tn := stack.NewTenant(t)
 	created, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: tn.Refs["postgres"]})
 	if err != nil {
@@ -177,12 +181,12 @@ func TestAServerKilledInAnImport(t *testing.T) {
 		return err
 	})
 	if list := tn.RBD(t, "ls", "husk-images"); strings.Contains(list, ".half") {
-		t.Errorf("a half import is left:\n%s", list)
+		t.Errorf("an incomplete import is left:\n%s", list)
 	}
 }
 
-// libvirtd may die; machines live on, and new ones start when it is back.
-func TestAKilledLibvirt(t *testing.T) {
+// When libvirtd is killed, machines continue to run. New machines start when libvirtd runs again.
+func TestMachinesContinueWhenLibvirtIsKilled(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
 	first := tn.Create(t, "first", stack.Idle(busybox))

@@ -15,7 +15,8 @@ import (
 	"husk/test/stack"
 )
 
-// A log that is followed has every line once, whatever part is killed meanwhile, and ends with its container.
+// A followed log has every line exactly once, even if agent or server are killed in the meantime.
+// It ends when its container ends.
 func TestAFollowedLogLosesNothing(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -28,19 +29,19 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 		s.Containers = []openapi.Container{main, other}
 	})
 	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
-	k := stack.Start(t, tn.Husk(t.Context(), "logs", "-f", "-c", "main", "count"))
+	follower := stack.Start(t, tn.Husk(t.Context(), "logs", "-f", "-c", "main", "count"))
 	both := stack.Start(t, tn.Husk(t.Context(), "logs", "-f", "--all-containers", "count"))
 	raw, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer raw.Body.Close()
-	k.Expect(t, "line 5\n")
+	follower.Expect(t, "line 5\n")
 	for _, part := range []string{"agent", "server", "agent"} {
 		tn.Kill(t, part)
-		before := strings.Count(k.Output(), "\n")
+		before := strings.Count(follower.Output(), "\n")
 		stack.Eventually(t, time.Minute, func() error {
-			if strings.Count(k.Output(), "\n") < before+3 {
+			if strings.Count(follower.Output(), "\n") < before+3 {
 				return stack.ErrNotYet
 			}
 			return nil
@@ -49,16 +50,16 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 	if got := tn.Run(t, nil, "exec", "-c", "main", "count", "touch", "/tmp/end"); got.Code != 0 {
 		t.Fatalf("end the container: %+v", got)
 	}
-	if code := k.ExitCode(t); code != 0 { // its container has ended; the pod continues
-		t.Errorf("the follower exits with %d", code)
+	if code := follower.ExitCode(t); code != 0 { // its container has ended; the pod continues
+		t.Errorf("husk logs -f exits with %d", code)
 	}
-	lines := strings.Count(k.Output(), "line ")
+	lines := strings.Count(follower.Output(), "line ")
 	var want strings.Builder
 	for n := 1; n <= lines; n++ {
 		fmt.Fprintf(&want, "line %d\n", n)
 	}
-	if got := strings.ReplaceAll(k.Output(), "husk: ", "\nhusk: "); got != want.String() {
-		t.Errorf("the follower printed\n%s", got)
+	if got := strings.ReplaceAll(follower.Output(), "husk: ", "\nhusk: "); got != want.String() {
+		t.Errorf("husk logs -f printed\n%s", got)
 	}
 	both.Expect(t, fmt.Sprintf("[main] line %d\n", lines))
 	if got := both.Output(); strings.Count(got, "[other] from the other\n") != 1 || strings.Count(got, fmt.Sprintf("[main] line %d\n", lines/2)) != 1 {
@@ -67,7 +68,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 	if now, err := tn.Get(t.Context(), pod.ID); err != nil || now.Status.Phase != openapi.PodPhaseRunning {
 		t.Errorf("the pod is %s (%v)", now.Status.Phase, err)
 	}
-	// The API's own stream ends too.
+	// The stream of the API ends too.
 	fresh, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)}) //nolint:bodyclose // three lines below
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 	}
 	all := strings.Split(strings.TrimSpace(tn.Run(t, nil, "logs", "-t", "-c", "main", "count").Out), "\n")
 	if len(all) != lines {
-		t.Fatalf("the log has %d lines, %d were followed", len(all), lines)
+		t.Fatalf("the log has %d lines, but husk logs -f printed %d", len(all), lines)
 	}
 	late := all[lines/2:]
 	stamp, _, _ := strings.Cut(late[0], " ")

@@ -24,22 +24,22 @@ import (
 	"husk/test/stack"
 )
 
-// lives is what libvirt itself says of domains' starts and stops.
-type lives struct {
+// lifecycle records the starts and stops of domains from libvirt's events.
+type lifecycle struct {
 	mu      sync.Mutex
 	started map[string]time.Time
-	starts  map[string][]time.Time   // all of them, by pod
+	starts  map[string][]time.Time   // all starts, by pod
 	up      map[string]time.Duration // by pod
 	count   map[string]int
-	said    map[string]string // starts and stops as libvirt said them, for a message
+	events  map[string]string // the events as text, for error messages
 }
 
-var lifeEvent = regexp.MustCompile(`^(\S+ \S+): event 'lifecycle' for domain '?husk-([0-9a-f-]{36})'?: (Started|Stopped)`)
+var lifecycleEvent = regexp.MustCompile(`^(\S+ \S+): event 'lifecycle' for domain '?husk-([0-9a-f-]{36})'?: (Started|Stopped)`)
 
-// watchLives listens to libvirt until the test ends.
-func watchLives(t *testing.T) *lives {
+// watchLifecycle records libvirt's events until the test ends.
+func watchLifecycle(t *testing.T) *lifecycle {
 	t.Helper()
-	l := &lives{started: map[string]time.Time{}, starts: map[string][]time.Time{}, up: map[string]time.Duration{}, count: map[string]int{}, said: map[string]string{}}
+	l := &lifecycle{started: map[string]time.Time{}, starts: map[string][]time.Time{}, up: map[string]time.Duration{}, count: map[string]int{}, events: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "virsh", "-c", "qemu:///system", "event", "--event", "lifecycle", "--loop", "--timestamp")
 	out, err := cmd.StdoutPipe()
@@ -53,19 +53,19 @@ func watchLives(t *testing.T) *lives {
 	go func() {
 		defer close(done)
 		for s := bufio.NewScanner(out); s.Scan(); {
-			l.hear(s.Text())
+			l.record(s.Text())
 		}
 	}()
 	t.Cleanup(func() {
 		cancel()
 		<-done
-		_ = cmd.Wait() // it was ended
+		_ = cmd.Wait() // the cancelled context has killed it
 	})
 	return l
 }
 
-func (l *lives) hear(line string) {
-	m := lifeEvent.FindStringSubmatch(line)
+func (l *lifecycle) record(line string) {
+	m := lifecycleEvent.FindStringSubmatch(line)
 	if m == nil {
 		return
 	}
@@ -75,7 +75,7 @@ func (l *lives) hear(line string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.said[m[2]] += m[3] + " " + m[1] + "; "
+	l.events[m[2]] += m[3] + " " + m[1] + "; "
 	if m[3] == "Started" {
 		l.started[m[2]] = at
 		l.starts[m[2]] = append(l.starts[m[2]], at)
@@ -88,13 +88,14 @@ func (l *lives) hear(line string) {
 	}
 }
 
-// startsTook returns how long libvirt took to start a pod's machine, all starts together. When in this time the machine began to be up is a matter of
-// opinion: the event comes at its end, and the agent's call returns after the event. It is a fraction of a second unless the machine is busy.
-// l.mu is held.
-func (l *lives) startsTook(pod string) time.Duration {
+// startsTook returns how long libvirt took for all starts of a pod's machine. At which moment of a
+// start the machine is up is a matter of definition: libvirt sends the event at the end of the
+// start, and the agent's call returns after the event. A start takes a fraction of a second unless
+// the host is busy. The caller holds l.mu.
+func (l *lifecycle) startsTook(pod string) time.Duration {
 	var took time.Duration
 	n := 0
-	for line := range strings.Lines(agentSays(pod)) {
+	for line := range strings.Lines(startsAndEnds(pod)) {
 		stamp, what, _ := strings.Cut(line, ": ")
 		began, err := time.Parse("2006-01-02 15:04:05.000-0700", stamp)
 		if err != nil || !strings.HasPrefix(what, "starting up") || n == len(l.starts[pod]) {
@@ -106,15 +107,15 @@ func (l *lives) startsTook(pod string) time.Duration {
 	return took
 }
 
-// Short pods, while agent, server and Postgres are killed at random: the ledger has for each pod the seconds for which libvirt says
-// that its machine was up, none twice and none forgotten.
+// Short pods run while agent, server and Postgres are killed at random. For each pod, the ledger
+// must record as many seconds as libvirt reports for its machine, without duplicates or gaps.
 func TestTheLedgerMatchesLibvirtsEvents(t *testing.T) {
 	tn := stack.NewTenant(t)
 	tn.SetQuota(t, openapi.QuotaChange{Pods: new(100), Addresses: new(100)})
 	const together = 6
 	pods := ledgerPods(t)
-	busybox, truth := tn.ImportImage(t, "busybox"), watchLives(t)
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // when a part is killed
+	busybox, truth := tn.ImportImage(t, "busybox"), watchLifecycle(t)
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // chooses when a part is killed
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
 	kills := 0
@@ -162,13 +163,13 @@ func TestTheLedgerMatchesLibvirtsEvents(t *testing.T) {
 			}
 			up, known := left[*u.Key]
 			if !known {
-				return fmt.Errorf("the ledger has pod %s, and libvirt has not", *u.Name)
+				return fmt.Errorf("the ledger has pod %s, but libvirt has no events of it", *u.Name)
 			}
 			delete(left, *u.Key)
 			off := math.Abs(u.PodSeconds - up.Seconds())
 			worst = max(worst, off)
 			if off > 1+truth.startsTook(*u.Key).Seconds() {
-				return fmt.Errorf("pod %s was up for %.2f s, and the ledger has %.2f s; it was started %d times: %s the agent: %s", *u.Name, up.Seconds(), u.PodSeconds, truth.count[*u.Key], truth.said[*u.Key], agentSays(*u.Key))
+				return fmt.Errorf("pod %s was up for %.2f s, and the ledger has %.2f s; it was started %d times: %s libvirt's log: %s", *u.Name, up.Seconds(), u.PodSeconds, truth.count[*u.Key], truth.events[*u.Key], startsAndEnds(*u.Key))
 			}
 		}
 		if len(left) > 0 || len(used.Items) != pods {
@@ -179,7 +180,8 @@ func TestTheLedgerMatchesLibvirtsEvents(t *testing.T) {
 	})
 }
 
-// ledgerPods returns the number of pods with which the ledger is checked: enough for several kills of each part, or HUSK_LEDGER_PODS.
+// ledgerPods returns the number of pods that the test runs: HUSK_LEDGER_PODS if it is set,
+// otherwise enough for several kills of each part.
 func ledgerPods(t *testing.T) int {
 	t.Helper()
 	set := os.Getenv("HUSK_LEDGER_PODS")
@@ -204,7 +206,8 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	}}
 	var pod openapi.Pod
 	stack.Eventually(t, stack.BootTime, func() error {
-		// One key for all attempts: a response may be lost, and then the next attempt gets it.
+		// All attempts use the same idempotency key: if a response is lost, the next attempt
+		// returns the same pod.
 		created, err := client.Decode[openapi.Pod](tn.API.API().CreatePod(t.Context(), &openapi.CreatePodParams{IdempotencyKey: &key}, wanted))
 		if err != nil {
 			return fmt.Errorf("create %s: %w", name, err)
@@ -226,8 +229,9 @@ func shortPod(t *testing.T, tn *stack.Tenant, image, name string, seconds int) {
 	stack.Eventually(t, stack.BootTime, func() error { return tn.Gone(t.Context(), pod.ID) })
 }
 
-// agentSays returns what libvirt's log of a domain says about its starts and ends, which the agent uses.
-func agentSays(pod string) string {
+// startsAndEnds returns the lines about starts and ends in libvirt's log of a domain. The agent
+// reads the same lines.
+func startsAndEnds(pod string) string {
 	out, err := exec.Command("grep", "-E", "starting up|shutting down", "/var/log/libvirt/qemu/husk-"+pod+".log").CombinedOutput() //nolint:gosec,noctx // ours
 	if err != nil {
 		return err.Error()

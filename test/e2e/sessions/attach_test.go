@@ -15,7 +15,7 @@ import (
 	"husk/test/stack"
 )
 
-// Attaching with the command line to containers that were created with stdin and tty.
+// husk attach to containers that were created with stdin and tty.
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -42,42 +42,42 @@ func TestAttach(t *testing.T) {
 		return openapi.ContainerStatus{}
 	}
 
-	t.Run("a line comes back, and it runs on when its screen is left", func(t *testing.T) {
+	t.Run("input is echoed, and the container continues after a detach", func(t *testing.T) {
 		one := tn.OnScreen(t, 80, 24, "attach", "-it", "desk", "-c", "echo")
 		one.Type("one line\r")
-		one.Expect(t, "one line\r\none line\r\n") // the terminal's echo, and cat's
+		one.Expect(t, "one line\r\none line\r\n") // the echo of the terminal, and the output of cat
 		two := stack.Start(t, tn.Husk(t.Context(), "attach", "desk", "-c", "echo"))
-		stack.Eventually(t, 20*time.Second, func() error { // from when on it sees output, nobody is told
+		stack.Eventually(t, 20*time.Second, func() error { // the test cannot know when the second client starts to receive output
 			one.Type("another line\r")
 			if !strings.Contains(two.Output(), "another line") {
-				return fmt.Errorf("it says %q", two.Output())
+				return fmt.Errorf("the second client received %q", two.Output())
 			}
 			return nil
 		})
 		one.Type("\x10\x11")
 		one.Expect(t, "pod/desk is still running")
 		if code := one.ExitCode(t); code != 0 {
-			t.Errorf("left with %d: %s", code, one.Output())
+			t.Errorf("detached with the exit code %d: %s", code, one.Output())
 		}
 		if s := state("echo"); s.State != openapi.ContainerStatusStateRunning || s.Restarts != 0 {
 			t.Errorf("the container is %+v", s)
 		}
-		again := tn.OnScreen(t, 80, 24, "attach", "-it", "desk", "-c", "echo")
-		again.Type("it goes on\r")
-		again.Expect(t, "it goes on\r\nit goes on\r\n")
+		three := tn.OnScreen(t, 80, 24, "attach", "-it", "desk", "-c", "echo")
+		three.Type("it goes on\r")
+		three.Expect(t, "it goes on\r\nit goes on\r\n")
 		two.Expect(t, "it goes on")
-		again.Type("\x10\x11")
-		again.ExitCode(t)
+		three.Type("\x10\x11")
+		three.ExitCode(t)
 	})
-	t.Run("the size of the screen is the terminal's", func(t *testing.T) {
+	t.Run("the terminal has the size of the client's screen", func(t *testing.T) {
 		s := tn.OnScreen(t, 91, 33, "attach", "-it", "desk", "-c", "shell")
 		s.TypeUntil("stty size\r", "33 91")
 		s.Resize(100, 40)
 		s.TypeUntil("stty size\r", "40 100")
-		s.Type("exit 4\r") // and restartPolicy Always starts it again, on this screen
+		s.Type("exit 4\r") // restartPolicy Always restarts the container, and the client stays attached
 		s.TypeUntil("echo re''born\r", "reborn")
 	})
-	t.Run("an input that stays open", func(t *testing.T) {
+	t.Run("stdin stays open for the next client", func(t *testing.T) {
 		at := "/v1/pods/" + pod.ID.String() + "/attach?container=open&stdin=true"
 		for _, word := range []string{"first", "second"} {
 			conn, _, err := tn.Dial(t, tn.Token(t, tn.Key), at)
@@ -109,16 +109,16 @@ func TestAttach(t *testing.T) {
 			t.Errorf("exit code %d, %d bytes of %d; %s", got.Code, len(got.Out), len(lines), got.Errs)
 		}
 		if got := tn.Run(t, nil, "pod", "filter"); got.Code != 3 {
-			t.Errorf("it is still there: %+v", got)
+			t.Errorf("the pod still exists: %+v", got)
 		}
 	})
 	t.Run("as docker run -it", func(t *testing.T) {
 		s := tn.OnScreen(t, 91, 33, "run", "-it", "--rm", "--name", "shell", "-m", "128Mi", busybox, "sh", "-c", "echo wel''come; exec sh")
-		s.Expect(t, "welcome\r\n") // though it was written before anybody was there
+		s.Expect(t, "welcome\r\n") // although it was written before the client attached
 		s.Type("\x10\x11")
 		s.Expect(t, `run "husk attach -it shell"`)
 		if code := s.ExitCode(t); code != 0 {
-			t.Errorf("left with %d: %s", code, s.Output())
+			t.Errorf("detached with the exit code %d: %s", code, s.Output())
 		}
 		s = tn.OnScreen(t, 91, 33, "attach", "-it", "shell")
 		s.Type("stty size; tty\r")
@@ -128,7 +128,7 @@ func TestAttach(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, s.Output())
 		}
 	})
-	t.Run("who is attached to a machine that dies is told at once", func(t *testing.T) {
+	t.Run("attached clients receive a problem when the machine dies", func(t *testing.T) {
 		conn, _, err := tn.Dial(t, tn.Token(t, tn.Key), "/v1/pods/"+pod.ID.String()+"/attach?container=plain")
 		if err != nil {
 			t.Fatal(err)
@@ -136,11 +136,11 @@ func TestAttach(t *testing.T) {
 		if err := syscall.Kill(stack.QEMU(pod.ID), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		late := time.AfterFunc(pace.Limit(20*time.Second), func() { _ = conn.Close() })
-		defer late.Stop()
+		timer := time.AfterFunc(pace.Limit(20*time.Second), func() { _ = conn.Close() })
+		defer timer.Stop()
 		f, err := conn.Receive()
 		if err != nil || f.Kind != session.Problem || !strings.Contains(string(f.Payload), "unavailable") {
-			t.Errorf("it is told %d %s, %v", f.Kind, f.Payload, err)
+			t.Errorf("the client received %d %s, %v", f.Kind, f.Payload, err)
 		}
 	})
 }

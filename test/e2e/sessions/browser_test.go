@@ -18,14 +18,14 @@ import (
 	"husk/test/stack"
 )
 
-// wsTalk is a WebSocket as a browser opens one: with an Origin, and the token among the subprotocols. It is made by hand, so that what is
-// tested is what goes over the wire.
-type wsTalk struct {
+// browserConn is a WebSocket as a browser opens it, with an Origin and with the token as a
+// subprotocol. It does not use a WebSocket library, so that the test checks the bytes on the wire.
+type browserConn struct {
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-func dialBrowser(t testing.TB, tn *stack.Tenant, path, origin, protocols string) (*wsTalk, int, error) {
+func dialBrowser(t testing.TB, tn *stack.Tenant, path, origin, protocols string) (*browserConn, int, error) {
 	t.Helper()
 	api, err := url.Parse(tn.Env["HUSK_API"])
 	if err != nil {
@@ -63,11 +63,11 @@ func dialBrowser(t testing.TB, tn *stack.Tenant, path, origin, protocols string)
 	if got := resp.Header.Get("Sec-WebSocket-Protocol"); got != session.Protocol {
 		t.Errorf("the server chose the subprotocol %q", got)
 	}
-	return &wsTalk{conn, in}, resp.StatusCode, nil
+	return &browserConn{conn, in}, resp.StatusCode, nil
 }
 
-// last reads frames until the final one.
-func (w *wsTalk) last() session.Frame {
+// last reads frames until the final one and returns it.
+func (w *browserConn) last() session.Frame {
 	for {
 		var head [2]byte
 		if _, err := io.ReadFull(w.in, head[:]); err != nil {

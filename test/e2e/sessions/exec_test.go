@@ -16,7 +16,7 @@ import (
 	"husk/test/stack"
 )
 
-// Everything that one does with a running pod, with the command line that people have.
+// TestSessions tests what users do with a running pod, with the husk command.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	tn := stack.NewTenant(t)
@@ -48,11 +48,11 @@ func TestSessions(t *testing.T) {
 		for code, args := range map[int][]string{
 			127: {"exec", "-c", "main", "talk", "no-such-command"},
 			126: {"exec", "-c", "main", "talk", "/etc/passwd"},
-			2:   {"exec", "talk", "ls"}, // which of the two containers?
+			2:   {"exec", "talk", "ls"}, // the pod has two containers, so -c is required
 			3:   {"exec", "nobody", "ls"},
 		} {
 			if got := tn.Run(t, nil, args...); got.Code != code || !strings.HasPrefix(got.Errs, "husk: ") {
-				t.Errorf("husk %v: %+v, want the code %d", args, got, code)
+				t.Errorf("husk %v: %+v, want the exit code %d", args, got, code)
 			}
 		}
 	})
@@ -61,7 +61,7 @@ func TestSessions(t *testing.T) {
 		k.Expect(t, "ready")
 		_ = k.Process.Signal(os.Interrupt)
 		if code := k.ExitCode(t); code != 9 || !strings.Contains(k.Output(), "caught") {
-			t.Errorf("exit code %d, said %q", code, k.Output())
+			t.Errorf("exit code %d, output %q", code, k.Output())
 		}
 	})
 	t.Run("killed", func(t *testing.T) {
@@ -70,12 +70,12 @@ func TestSessions(t *testing.T) {
 		_ = k.Process.Kill()
 		stack.Eventually(t, 20*time.Second, func() error {
 			if got := tn.Run(t, nil, "exec", "-c", "main", "talk", "--", "sh", "-c", "ps | grep -v grep | grep -c 98765"); strings.TrimSpace(got.Out) != "0" {
-				return fmt.Errorf("still there: %+v", got)
+				return fmt.Errorf("the process still runs: %+v", got)
 			}
 			return nil
 		})
 	})
-	t.Run("a terminal", func(t *testing.T) { terminalTalk(t, tn) })
+	t.Run("a terminal", func(t *testing.T) { typeInTerminal(t, tn) })
 	t.Run("files", func(t *testing.T) { copyFiles(t, tn) })
 	t.Run("ports", func(t *testing.T) { forwardPorts(t, tn) })
 	t.Run("top, console and attach", func(t *testing.T) {
@@ -92,48 +92,48 @@ func TestSessions(t *testing.T) {
 		k.Expect(t, "husk-init: up")
 		_ = k.Process.Signal(os.Interrupt)
 		if code := k.ExitCode(t); code != 130 {
-			t.Errorf("the console ends with %d", code)
+			t.Errorf("husk console exits with %d", code)
 		}
 		k = stack.Start(t, tn.Husk(t.Context(), "attach", "--sig-proxy=false", "-c", "side", "talk"))
 		k.Expect(t, "side ")
 		_ = k.Process.Signal(os.Interrupt)
 		k.ExitCode(t)
 	})
-	t.Run("who may", func(t *testing.T) { whoMay(t, tn, pod.ID) })
-	t.Run("a flood holds back who makes it", func(t *testing.T) {
+	t.Run("authorization", func(t *testing.T) { checkAuthorization(t, tn, pod.ID) })
+	t.Run("a session that writes without end is slowed down, and other sessions work", func(t *testing.T) {
 		conn, _, err := tn.Dial(t, tn.Token(t, tn.Key), at+"/exec?container=main&command=cat&command=/dev/zero")
 		if err != nil {
 			t.Fatal(err)
 		}
 		agent, server := rss(t, tn, "agent"), rss(t, tn, "server")
 		stack.Receive(t, conn, "\x00")
-		for range 20 { // nobody reads for a while
+		for range 20 { // without reading for two seconds
 			time.Sleep(100 * time.Millisecond)
 			if got := tn.Run(t, nil, "exec", "-c", "main", "talk", "true"); got.Code != 0 {
-				t.Fatalf("another session suffers: %+v", got)
+				t.Fatalf("another session fails: %+v", got)
 			}
 		}
 		if a, s := rss(t, tn, "agent")-agent, rss(t, tn, "server")-server; a > 32 || s > 32 {
-			t.Errorf("the flood costs the agent %d MiB and the server %d", a, s)
+			t.Errorf("the session takes %d MiB of the agent's memory and %d MiB of the server's", a, s)
 		}
 	})
-	t.Run("who comes back late has missed nothing", func(t *testing.T) { // the command has ended long ago
-		heard := 0
+	t.Run("a client that reads late misses nothing", func(t *testing.T) { // the command ended long ago
+		received := 0
 		for {
 			f, err := slow.Receive()
 			if err != nil {
-				t.Fatalf("after %d bytes: %v", heard, err)
+				t.Fatalf("after %d bytes: %v", received, err)
 			}
 			if f.Kind.Final() {
-				if s, err := session.ParseStatus(f.Payload); f.Kind != session.Exit || err != nil || s.Code != 0 || heard != slowBytes {
-					t.Errorf("after %d bytes it ends with %d %s", heard, f.Kind, f.Payload)
+				if s, err := session.ParseStatus(f.Payload); f.Kind != session.Exit || err != nil || s.Code != 0 || received != slowBytes {
+					t.Errorf("after %d bytes the session ends with %d %s", received, f.Kind, f.Payload)
 				}
 				return
 			}
-			heard += len(f.Payload)
+			received += len(f.Payload)
 		}
 	})
-	t.Run("what was done is written down", func(t *testing.T) {
+	t.Run("sessions are in the audit log", func(t *testing.T) {
 		audit, err := client.Collect(tn.API.Audit(t.Context(), 1000))
 		if err != nil {
 			t.Fatalf("audit: %v", err)
@@ -176,8 +176,8 @@ func rss(t testing.TB, tn *stack.Tenant, part string) int {
 	return 0
 }
 
-// terminalTalk types into husk exec -it.
-func terminalTalk(t *testing.T, tn *stack.Tenant) {
+// typeInTerminal types commands in a terminal of husk exec -it.
+func typeInTerminal(t *testing.T, tn *stack.Tenant) {
 	s := tn.OnScreen(t, 91, 33, "exec", "-it", "-c", "main", "talk", "--", "sh")
 	s.Type("stty size\r")
 	s.Expect(t, "33 91")
@@ -185,7 +185,7 @@ func terminalTalk(t *testing.T, tn *stack.Tenant) {
 	s.TypeUntil("stty size\r", "40 100")
 	s.Type("echo sle''eping; sleep 1000\r")
 	s.Expect(t, "sleeping")
-	s.TypeUntil("\x03echo after=$?\r", "after=130") // an interrupt that comes before sleep has the terminal is lost
+	s.TypeUntil("\x03echo after=$?\r", "after=130") // an interrupt that arrives before sleep is in the foreground has no effect
 	s.Type("exit 5\r")
 	if code := s.ExitCode(t); code != 5 {
 		t.Errorf("exit code %d: %s", code, s.Output())

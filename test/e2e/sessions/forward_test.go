@@ -39,11 +39,11 @@ func forwardPorts(t *testing.T, tn *stack.Tenant) {
 	}
 	defer conn.Close()
 	if n, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Errorf("a port that nobody listens on gave %d bytes", n)
+		t.Errorf("a closed port sent %d bytes", n)
 	}
 	k.Expect(t, "nothing listens on port 81")
 	_ = k.Process.Signal(os.Interrupt)
 	if code := k.ExitCode(t); code != 130 {
-		t.Errorf("it ends with %d: %s", code, k.Output())
+		t.Errorf("husk port-forward exits with %d: %s", code, k.Output())
 	}
 }

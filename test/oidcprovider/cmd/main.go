@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cmd runs the provider of tests as a process of its own. It prints its issuer's URL on a line and serves until it gets a signal or its
-// standard input ends.
+// Command cmd runs the tests' OIDC provider in a separate process. It prints the issuer's URL on a
+// line, and serves until it gets a signal or its standard input ends.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:0", "address to serve at; it becomes the issuer's")
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on; it is also the address in the issuer's URL")
 	flag.Parse()
 	if err := run(*listen); err != nil {
 		fmt.Fprintln(os.Stderr, "oidcprovider:", err)
@@ -39,7 +39,7 @@ func run(listen string) error {
 	}
 	fmt.Println(p.Issuer)
 	go func() { // ends with the process
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is all that matters, however it comes
+		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // only the end matters, not the reason
 		stop()
 	}()
 	return p.Serve(ctx, l)

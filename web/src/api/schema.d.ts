@@ -192,7 +192,7 @@ export interface paths {
         /**
          * Read the log of a container
          * @description The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-         *     `cursor` as `after` to continue behind that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+         *     `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodLogs"];
@@ -576,8 +576,9 @@ export interface paths {
         };
         /**
          * Get the tenant's metrics in the Prometheus text format
-         * @description The metrics cover pods with a sample from the last minute, volumes, and the quota with what is in use. docs/api.md lists them. The token
-         *     alone determines the tenant. The values are a few seconds old. A revoked token can be accepted here for some seconds longer than elsewhere.
+         * @description The metrics cover pods, volumes, and the quota with what is in use. docs/api.md lists them. If the last sample of a pod is older than a
+         *     minute, the pod's usage is left out. The token alone determines the tenant. The values are a few seconds old. A revoked token can be
+         *     accepted here for some seconds longer than elsewhere.
          *     For viewers, developers and owners of the tenant, also with a key that is limited to metrics.
          */
         get: operations["getTenantMetrics"];
@@ -1848,7 +1849,7 @@ export interface components {
             expectedLifetimeSeconds?: number;
         };
         /**
-         * @description Required labels of a node and their values. `pool` is the node's pool and `node` is its name.
+         * @description Labels of a node and their values. A node matches if it has all of them. `pool` is the node's pool and `node` is its name.
          * @example {
          *       "disk": "nvme"
          *     }
@@ -1886,7 +1887,7 @@ export interface components {
              */
             size: number;
         };
-        /** @description Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of them keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures. */
+        /** @description Limits evictions. While this pod runs, a pod of the tenant with the same value of `label` is evicted only if at least `minAvailable` of these pods keep running. Without `label`, a `minAvailable` of 1 or more means that this pod is never evicted. The limit does not apply to deletions and node failures. */
         Disruption: {
             /** @example app */
             label?: string;
@@ -4319,7 +4320,7 @@ export interface components {
          *     }
          */
         MetricsTarget: {
-            /** @description For pods: the address without a port. Prometheus uses port 80 unless it is relabelled. For nodes: the host of the request. */
+            /** @description For pods: the address without a port. Prometheus uses port 80 unless relabelling adds another port. For nodes: the host of the request. */
             targets: string[];
             labels: {
                 [key: string]: string;

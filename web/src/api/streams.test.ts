@@ -18,7 +18,7 @@ async function all<T>(of: AsyncGenerator<T>) {
   return found;
 }
 
-test("lines are complete wherever the chunks are split", async () => {
+test("lines are complete, however the stream is split into chunks", async () => {
   expect(await all(lines(stream("a", "b\nc\r\n", "\nrest")))).toEqual(["ab", "c", "", "rest"]);
 });
 

@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { ago, bytes, cores, duration, hours, money, percent, plural } from "./format";
 
-test("sizes have the largest unit that fits", () => {
+test("sizes are shown in the largest unit that fits", () => {
   expect([0, 1023, 1024, 1536, 157286400, 2 ** 40, -2048].map(bytes)).toEqual([
     "0 B",
     "1023 B",

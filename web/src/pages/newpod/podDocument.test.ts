@@ -39,7 +39,7 @@ test("a husk run command creates the same pod as the form", () => {
   );
 });
 
-test("a pod that husk run cannot create has a reason", () => {
+test("if husk run cannot create a pod, the form shows the reason", () => {
   const two = { ...web, spec: { ...web.spec, containers: [...web.spec.containers, { name: "b", image: "c" }] } };
   expect(runLine(two)).toEqual({ why: "it has more than one container" });
 });
@@ -56,7 +56,7 @@ describe("invalid documents", () => {
   ])("%s", (text, why) => expect(() => parseDocument(parse(text))).toThrow(why));
 });
 
-test("words stay the same after join and split", () => {
+test("splitting a joined command line returns the same words", () => {
   const words = ["sh", "-c", "echo \"a  b\" 'c' $HOME \\", "", "ümlaut", "a;b"];
   expect(split(join(words))).toEqual(words);
   expect(split(String.raw`a\ b  "c \"d\"" 'e"f'`)).toEqual(["a b", 'c "d"', 'e"f']);

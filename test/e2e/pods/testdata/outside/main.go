@@ -1,8 +1,8 @@
-// Command outside is a program of another module that uses the Go client of Husk: it creates a pod, watches it until it is running, runs a
-// command in it and deletes it.
+// Command outside is a program of another module that uses the Go client of Husk. It creates a pod,
+// watches it until it is running, runs a command in it and deletes it.
 //
-// It takes the installation and the API key from HUSK_API, HUSK_CLIENT_ID and HUSK_CLIENT_SECRET, and the reference of an image that has a
-// sleep and an echo from IMAGE.
+// HUSK_API, HUSK_CLIENT_ID and HUSK_CLIENT_SECRET are the installation and the API key. IMAGE is
+// the reference of an image with the commands sleep and echo.
 package main
 
 import (
@@ -66,7 +66,7 @@ func run(ctx context.Context, image string) error {
 	}
 	_, err = c.Pods.Wait(ctx, pod.ID, func(openapi.Pod) (bool, error) { return false, nil })
 	if !client.IsNotFound(err) {
-		return fmt.Errorf("wait for the end of the pod: %w", err)
+		return fmt.Errorf("wait until the pod is deleted: %w", err)
 	}
 	fmt.Println("deleted")
 	return nil
@@ -85,7 +85,7 @@ func importImage(ctx context.Context, c *client.Client, reference string) error 
 	return err
 }
 
-// until watches pods until a change of this one is the right one.
+// until watches pods until right returns true for a change of the given pod.
 func until(ctx context.Context, c *client.Client, id uuid.UUID, right func(client.Change[openapi.Pod]) bool) error {
 	for change, err := range c.Pods.Watch(ctx, client.WatchOptions{}) {
 		switch {
