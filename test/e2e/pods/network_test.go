@@ -48,7 +48,7 @@ func TestNetworksAreIsolated(t *testing.T) {
 	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") +
 		try("public address", "http://"+publicAddress+"/") +
 		try("private address", "http://"+privateAddress+"/") +
-		try("host in the node's network", "http://"+hostAddress+"/") +
+		try("host in the network of the node", "http://"+hostAddress+"/") +
 		try("stranger", "http://"+*stranger.Status.Address+"/") +
 		try("node by its gateway address", "http://"+gateway+":8080/healthz") +
 		try("node by the other gateway", "http://"+gatewayOf(t, *stranger.Status.Address)+":8080/healthz") +
@@ -57,7 +57,7 @@ func TestNetworksAreIsolated(t *testing.T) {
 	one.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	log := one.WaitForLog(t, pod.ID, "", "done\n")
 	for _, want := range []string{
-		"neighbour: reached", "public address: reached", "private address: not reached", "host in the node's network: not reached",
+		"neighbour: reached", "public address: reached", "private address: not reached", "host in the network of the node: not reached",
 		"stranger: not reached", "node by its gateway address: not reached", "node by the other gateway: not reached",
 	} {
 		if !strings.Contains(log, want) {
