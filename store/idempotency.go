@@ -16,8 +16,8 @@ import (
 	"husk/store/db"
 )
 
-// Idempotency identifies one request, so that the store recognises a repetition. A request without an Idempotency-Key gets a random one.
-// It lets the server itself retry after a commit with an unknown outcome.
+// Idempotency identifies one request, so that the store recognises a repetition. A request without an Idempotency-Key gets a random
+// one, with which the server itself can retry after a commit with an unknown outcome.
 type Idempotency struct {
 	Key  string
 	Hash [sha256.Size]byte // of operation, path and body

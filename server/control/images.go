@@ -101,7 +101,8 @@ func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 		return err
 	}
 	start := time.Now()
-	// Also if the database says that the import exists, because the collector may have just removed it. Then this call costs little.
+	// This call is made even if the database says that the import exists, because the collector may have just removed it. It costs little if
+	// the import exists.
 	imported, err := s.ceph.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
 		// By digest, so that it imports the version that was resolved, even if the tag has moved.
 		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)

@@ -20,7 +20,7 @@ type Metric struct {
 }
 
 // Tenant lists the metrics of a tenant, in the order of the response. docs/api.md has the same list. The tenant's quota limits the number of series: the value
-// of a label is the name of an object of the tenant, or one of a few words. Pods' labels are in no metric.
+// of a label is the name of an object of the tenant, or one of a few words. No metric contains the labels of pods.
 func Tenant() []Metric {
 	return table
 }
