@@ -47,7 +47,7 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	return c.readyDisk(name, r.check)
 }
 
-// makeDisk creates the RBD image, again if its ID would be ambiguous.
+// makeDisk creates the RBD image, and creates it again if its ID is ambiguous.
 func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) error {
 	for range 5 {
 		if err := make(); err != nil {

@@ -179,7 +179,8 @@ func (s *Stack) cephDaemons(ctx context.Context, p *part, tools cephTools, c clu
 	if err := s.cephCommands(ctx, tools, s.setup(c)); err != nil {
 		return err
 	}
-	// The mgr takes seconds of Python to load, and nothing below waits for it.
+	// The mgr takes seconds to load its Python modules, so it starts first. Only the end of this
+	// function waits for it.
 	if !s.cfg.Throwaway {
 		if err := daemon("mgr", tools.mgr, "a", 30*time.Second, func(context.Context) error { return nil }); err != nil {
 			return err

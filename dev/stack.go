@@ -113,7 +113,6 @@ func (p *part) shutdown() {
 // runs until ctx ends or Stop is called. After an error, nothing of it is running.
 //
 // It returns *InUseError if another process holds the state directory.
-// It returns *InUseError if another process holds the state directory.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg = cfg.withDefaults()
 	dir, err := openStateDir(cfg.StateDir)
