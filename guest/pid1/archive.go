@@ -198,8 +198,9 @@ type (
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// copyIn unpacks an archive in a container. If the path is a directory, it unpacks into it. If it
-// does not exist, it becomes the archive's first entry. No link in the directory leads out of it.
+// copyIn unpacks an archive in a container. If the path is a directory, the archive is unpacked into
+// it. If the path does not exist, the archive's first entry gets this path as its name. No link in
+// the directory leads out of it.
 func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
 	k, ok := in.(*child)
 	if !ok {
