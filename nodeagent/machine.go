@@ -182,8 +182,8 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 }
 
 // bootBurst is how long a booting machine may use its processors without the pod's cpu limit. A
-// kernel boots in about two seconds of one core, which would take a pod with a tenth of a core
-// twenty. A guest that never becomes ready gets this much cpu per start and no more.
+// kernel boots in about two seconds on one core, so with a tenth of a core it would take twenty
+// seconds. After this time, the limit also applies to a guest that is not ready yet.
 const bootBurst = 20 * time.Second
 
 // handOver sends the pod to the guest, unless a previous agent has done so.

@@ -53,7 +53,7 @@ func (a *Agent) sampleLoop(ctx context.Context) {
 }
 
 // sample reads the usage of all pods in one pass: of the machines in one call to libvirt, and of
-// all guests at the same time.
+// guestsAtOnce guests at the same time.
 func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	machines, err := a.vms.Stats(ctx)
 	if err != nil {

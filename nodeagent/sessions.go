@@ -103,7 +103,7 @@ func (a *Agent) workerOf(r *http.Request) *worker {
 	return a.workers[id]
 }
 
-// refuseSession responds to the request for a stream that cannot begin.
+// refuseSession responds to a request that the guest has refused or cannot serve.
 func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		problem(w, e, statusOfSession(e.Code))
@@ -114,7 +114,7 @@ func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) 
 		problem(w, e, status)
 		return
 	}
-	a.log.Warn("guest did not begin the session", "pod", worker.id, "error", err)
+	a.log.Warn("guest did not serve a request", "pod", worker.id, "error", err)
 	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not respond; retry in a few seconds"), http.StatusServiceUnavailable)
 }
 

@@ -52,8 +52,8 @@ type Handle int32
 // mutable state. A Fleet is for one goroutine.
 //
 // Nodes are kept in the order of their ids, so it does not matter in which order they are given.
-// Among equal nodes, the first one that is found wins, and the order of the search is fixed. So the
-// same history gives the same decisions.
+// Among equal nodes that a search finds, the smaller id wins, and a search visits nodes in a fixed
+// order. So the same history gives the same decisions.
 type Fleet struct {
 	params Params
 	now    float64

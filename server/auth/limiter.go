@@ -163,7 +163,8 @@ func (a *Auth) LimitOutbound(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.outbound, tenant.String())
 }
 
-// limit refuses a request if there are too many. If the bucket cannot be reached, it lets the request pass: the handler needs Postgres too, and reports the error.
+// limit refuses a request if there are too many. If the bucket cannot be reached, it lets the request pass: the handler needs Postgres too, and
+// reports the error.
 func (a *Auth) limit(ctx context.Context, l *limiter, key string) error {
 	wait, err := l.allow(ctx, key)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// KeyBatch is how many keys one pass creates at most. keyWorkers is how many it creates at the same time: the monitor commits several in one
-	// round.
+	// KeyBatch is how many keys one pass creates at most. keyWorkers is how many it creates at the same time: a Ceph monitor commits several in
+	// one round.
 	KeyBatch   = 200
 	keyWorkers = 8
 )
@@ -43,8 +43,8 @@ func (s *keys) due(ctx context.Context) ([]store.KeylessPod, error) {
 	return pods[:min(len(pods), KeyBatch)], err
 }
 
-// pass creates the Ceph keys of placed pods that have none. A node starts a pod only once the pod has its key. If a pass died after it had created a key, the next
-// pass finds the key by its name. A pod whose key cannot be created does not delay the others.
+// pass creates the Ceph keys of placed pods that have none. A node starts a pod only once the pod has its key. If a pass died after it had
+// created a key, the next pass finds the key by its name. A pod whose key cannot be created does not delay the others.
 func (s *keys) pass(ctx context.Context, _ int64) error {
 	pods, err := s.due(ctx)
 	if err != nil || len(pods) == 0 {

@@ -22,7 +22,8 @@ type volumes struct {
 	log   *slog.Logger
 }
 
-// pass creates the RBD images of new volumes and removes those of deleted ones. If this fails for one volume, its row tells the owner why, and the other volumes are not delayed.
+// pass creates the RBD images of new volumes and removes those of deleted ones. If this fails for one volume, its row tells the owner why, and
+// the other volumes are not delayed.
 func (s *volumes) pass(ctx context.Context, _ int64) error {
 	unfinished, err := s.store.UnfinishedVolumes(ctx)
 	if err != nil {

@@ -97,7 +97,7 @@ func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Erro
 		select {
 		case err := <-ended:
 			if errors.Is(err, session.ErrPodGone) {
-				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod was lost; the session's process was ended")
+				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod was lost; if the session ran a command, the command was ended")
 			}
 			return nil
 		case <-o.ctx.Done():

@@ -10,7 +10,7 @@ export interface Box<T> {
   height: number;
 }
 
-/** squarify places boxes in a rectangle and keeps them as square as possible. The area of a box is its size as a share of total, so boxes that do not add up to total leave a part of the rectangle free. */
+/** squarify places boxes in a rectangle and keeps them as square as possible. The area of a box is its size as a share of total. If the sizes do not add up to total, a part of the rectangle stays free. */
 export function squarify<T>(items: T[], size: (item: T) => number, total: number, width: number, height: number): Box<T>[] {
   const scale = total > 0 ? (width * height) / total : 0;
   const rest = items
