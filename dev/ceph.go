@@ -35,8 +35,8 @@ type cluster struct {
 type cephTools struct{ mon, osd, mgr, monmaptool, ceph, rbd string }
 
 // ceph is one mon, one OSD on a sparse file and one mgr, with cephx everywhere. It is up in about
-// two seconds: every key is known before the mon starts, the OSD is formatted at the same time, and
-// the timers that are meant for large clusters are short (cephconf.go).
+// two seconds: before the mon starts, every key is known and the OSD is formatted, and the timers
+// that are meant for large clusters are short (cephconf.go).
 func (s *Stack) ceph() *part {
 	addr := netip.AddrPortFrom(s.cfg.Bind, uint16(s.cfg.CephMonPort))
 	var tools cephTools

@@ -211,7 +211,7 @@ func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error 
 	return err
 }
 
-// inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the caller's credentials do not exist, or have another role than the token).
+// inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the credentials do not exist, or their role has changed).
 func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, error)) (T, error) {
 	if t.core == nil || t.caller.Kind != husk.CallerTenant || t.id == uuid.Nil || t.caller.ID == uuid.Nil {
 		var zero T
