@@ -5,7 +5,7 @@
 //
 // Flow: desired.go keeps the node's desired state current. reconcile.go compares it with the
 // existing domains, and starts or ends one worker per pod. Each worker (worker.go) brings its own
-// pod to its desired state. It is level-triggered and may crash at any point. report.go sends the
+// pod to its desired state. A worker is level-triggered and may crash at any point. report.go sends the
 // workers' results to the server in batches. endpoint.go serves logs to the server. join.go joins
 // the node to the cluster. From then on the node authenticates with the certificate in identity.go,
 // which renew.go renews in time.

@@ -39,7 +39,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
 		return err
 	}
-	// Also for a running machine: a restarted agent has no ports yet.
+	// A running machine needs this too: a restarted agent has no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
 	}
@@ -185,8 +185,8 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 }
 
 // bootBurst is how long a booting machine may use its processors without the pod's cpu limit. A
-// kernel boots in about two seconds of one core, which would take a pod with a tenth of a core
-// twenty. A guest that does not finish gains this much per start.
+// kernel boots in about two seconds on one core, so with a tenth of a core it would take twenty
+// seconds. After this time, the limit also applies to a guest that is not ready yet.
 const bootBurst = 20 * time.Second
 
 // handOver sends the pod to the guest, unless a previous agent has done so.
@@ -368,8 +368,8 @@ func (w *worker) noAnswer(ctx context.Context, desired husk.DesiredPod, cause er
 	if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
 		return errors.Join(errors.New("the machine has ended"), err)
 	}
-	w.report(desired, husk.EventStarting, "GuestSilent", "the guest does not answer; its virtual machine is started again", nil)
-	return errors.Join(fmt.Errorf("the guest does not answer: %w", cause), w.agent.vms.Destroy(ctx, w.id))
+	w.report(desired, husk.EventStarting, "GuestSilent", "the guest does not respond; its virtual machine is started again", nil)
+	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.agent.vms.Destroy(ctx, w.id))
 }
 
 var errNewState = errors.New("the desired state has changed")
@@ -436,7 +436,7 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 	defer stop()
 	client, err := guest.Dial(dialCtx, conn)
 	if err != nil {
-		return fmt.Errorf("it does not answer: %w", err)
+		return fmt.Errorf("the guest does not respond: %w", err)
 	}
 	defer client.Close() //nolint:errcheck // the connection is no longer used
 	if err := client.Stop(ctx, grace); err != nil {

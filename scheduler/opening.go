@@ -30,8 +30,9 @@ type tier struct {
 // The fewest nodes are opened if each holds as many pods as possible, so it opens the shape that
 // holds most pods of the mix first, and of two equal ones the smaller. But a pod that only fits on
 // the largest nodes must find one later. So among the nodes that are at least as large as any given
-// one, a reserve stays empty as long as another node fits. If a reserve has to be used, the
-// smallest is. So rare large nodes are opened last, and common ones freely.
+// one, a reserve stays empty as long as another node fits. If only reserved nodes fit, it opens one
+// of the shape that holds the fewest pods. So rare large nodes are opened last, and common ones
+// freely.
 type opening struct {
 	shapes  []shape
 	byShape map[[2]Resources]int32

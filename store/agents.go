@@ -90,8 +90,8 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	})
 }
 
-// Report applies an agent's reports about pods on its own node. It drops reports about other pods and events that do not apply in the
-// pod's phase, because they are late.
+// Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older
+// generation, or with an event that does not apply in the pod's phase.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
 	var failures []error
 	for _, r := range reports {
