@@ -24,7 +24,7 @@ import (
 
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// send sends frames from the machine's interface, as a process with CAP_NET_RAW can.
+// send sends frames from the machine's interface, as a process with CAP_NET_RAW does.
 func (m machine) send(t *testing.T, frames ...[]byte) {
 	t.Helper()
 	err := m.do(t, func() error {
