@@ -43,7 +43,7 @@ If the connection is lost, husk opens it again and continues after the last line
 		ValidArgsFunction: a.completeNames("pod"),
 	}
 	fs := cmd.Flags()
-	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended")
+	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended and is not restarted")
 	fs.IntVar(&f.tail, "tail", -1, "number of lines to print from the end of each log (default: all)")
 	fs.Lookup("tail").DefValue = "" // -1 means all
 	fs.BoolVarP(&f.timestamps, "timestamps", "t", false, "print the time before each line")

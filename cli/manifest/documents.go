@@ -16,7 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
+// maxFile is the maximum size of a file, in bytes. The API accepts four mebibytes for one pod.
 const maxFile = 16 << 20
 
 // Load reads all documents of files. For the file - it reads in, and for a directory it reads its .yaml, .yml and .json files, sorted by
