@@ -748,7 +748,7 @@ type ClientInterface interface {
 
 	// GetPodStats Show a pod's current usage
 	//
-	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
@@ -2408,7 +2408,7 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 
 // GetPodStats Show a pod's current usage
 //
-// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).

@@ -219,7 +219,7 @@ export interface paths {
         };
         /**
          * Show a pod's current usage
-         * @description The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+         * @description The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodStats"];
