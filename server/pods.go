@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"husk"
 	"husk/openapi"
@@ -102,22 +103,19 @@ func labelsOf(l *openapi.Labels) map[string]string {
 	return *l
 }
 
-// forTenant removes from a decision what would reveal other tenants: how full the node is, how many nodes lack capacity and by how much, and the pods of
-// other tenants.
+// forTenant removes from a decision what would reveal other tenants or the installation: how full the node is, how many nodes there are and why each is
+// excluded, how much capacity is free, and the pods of other tenants.
 func forTenant(p husk.Placement, tenant store.ID) husk.Placement {
 	p.Score = nil
 	if p.Refusal == nil {
 		return p
 	}
-	r := *p.Refusal
-	r.LackCPU, r.LackMemory, r.NearestNode, r.NearestLacks = 0, 0, "", nil
-	for _, pod := range r.WouldMakeRoom {
-		if pod.TenantID != tenant {
-			r.WouldMakeRoom = nil
-			break
-		}
+	shown := &husk.PlacementRefusal{NeverFits: p.Refusal.NeverFits}
+	foreign := func(pod husk.PlacementPod) bool { return pod.TenantID != tenant }
+	if !slices.ContainsFunc(p.Refusal.WouldMakeRoom, foreign) {
+		shown.WouldMakeRoom = p.Refusal.WouldMakeRoom
 	}
-	p.Refusal = &r
+	p.Refusal = shown
 	return p
 }
 
