@@ -2251,13 +2251,14 @@ export interface components {
         };
         EnvVar: {
             name: string;
+            /** @description In responses to viewers it is "(hidden)". */
             value: string;
         };
         /** @description A file that is written into the container before it starts. */
         File: {
             /** @example /etc/app.conf */
             path: string;
-            /** @description The content as text. Use contentBase64 for binary content. */
+            /** @description The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)". */
             content?: string;
             contentBase64?: string;
             /** @default 0644 */
