@@ -144,7 +144,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Metrics: registry,
 	})
 	api := newAPI(cfg, a, sessions, m, registry)
-	handler := newObserver(cfg.Log, registry).observe(noSniffing(dashboard.serve(problems{cfg.Log}, newHandler(contract, api))))
+	handler := newObserver(cfg.Log, registry).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))
 	return &Server{handler: handler, contract: contract, auth: a, loops: loops, metrics: m, agents: nodes}, nil
 }
 
@@ -161,15 +161,6 @@ func (s *Server) RunLoops(ctx context.Context) {
 	defer running.Wait()
 	running.Go(func() { s.metrics.Run(ctx) })
 	s.loops.Run(ctx)
-}
-
-// noSniffing keeps browsers from treating a response as another type than its Content-Type says. Much of what the API returns comes from
-// pods, images and registries.
-func noSniffing(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		next.ServeHTTP(w, r)
-	})
 }
 
 // newHandler puts the generated router behind the contract.
