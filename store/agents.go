@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -90,19 +91,40 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	})
 }
 
+// ItemErrors says which items of a batch were not recorded, by their position. All other items were.
+type ItemErrors map[int]error
+
+// Error implements error.
+func (e ItemErrors) Error() string { return errors.Join(e.Unwrap()...).Error() }
+
+// Unwrap returns the errors in the order of the items.
+func (e ItemErrors) Unwrap() []error {
+	all := make([]error, 0, len(e))
+	for _, i := range slices.Sorted(maps.Keys(e)) {
+		all = append(all, e[i])
+	}
+	return all
+}
+
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods and events that do not apply in the
-// pod's phase, because they are late.
+// pod's phase, because they are late. If some reports cannot be recorded, it records all others and returns ItemErrors.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
-	var failures []error
-	for _, r := range reports {
+	failed := ItemErrors{}
+	for i, r := range reports {
 		r = storableReport(r)
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
-		failures = append(failures, wrap(err, "report of pod %s", r.PodID))
-		if ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
-			break // the other reports would fail in the same way
+		switch err = wrap(err, "report of pod %s", r.PodID); {
+		case err == nil:
+		case ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable:
+			return err // the other reports would fail in the same way
+		default:
+			failed[i] = err
 		}
 	}
-	return errors.Join(failures...)
+	if len(failed) > 0 {
+		return failed
+	}
+	return nil
 }
 
 // maxReportedText is the largest text in a report, in bytes. It is the contract's limit for a pod's message.
