@@ -266,7 +266,7 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 
 // apply passes on one status. done is true if no further status will follow.
 func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err error) {
-	containers := containerStatuses(s.Containers)
+	containers := containerStatuses(s.Containers, desired)
 	switch s.Phase {
 	case guest.PhaseSucceeded:
 		w.drain()

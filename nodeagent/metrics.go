@@ -44,7 +44,7 @@ func newMetrics(a *Agent) *metrics {
 		return float64(len(a.workerIDs()))
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, pods, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, a.reports.refused, pods, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

@@ -19,6 +19,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/reports"
 )
 
 // record is what an agent must remember about a pod after a crash, in addition to what libvirt and
@@ -172,26 +173,17 @@ func (w *worker) save() error {
 func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
 	t := w.rec.Timeline
 	w.agent.reports.set(husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts,
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})
 }
 
-// clip limits a message to the length that the contract allows. Guests can send long messages.
-func clip(s string) string {
-	const most = 4096
-	if len(s) <= most {
-		return s
-	}
-	return s[:most-3] + "…"
-}
-
 // end stores how the pod ended, before the machine that knows it is stopped.
 func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
-	r := husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts, Containers: containers,
-	}
+	r := reports.Bounded(husk.PodReport{
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
+	})
 	w.rec.Final = &r
 	if err := w.save(); err != nil {
 		return fmt.Errorf("store how the pod ended: %w", err)

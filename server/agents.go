@@ -100,13 +100,13 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 		if err != nil {
 			return nil, err
 		}
-		misdated, err := a.control.RecordRuns(ctx, node, runs)
-		if err := failures.add("runs", err); err != nil {
+		misdated, err := a.recordRuns(ctx, node, runs)
+		if err := failures.add(openapi.Runs, err); err != nil {
 			return nil, err
 		}
 		a.clocks.warn(a.log, node, misdated, time.Now())
 	}
-	if err := failures.add("pods", a.control.Report(ctx, node, reports)); err != nil {
+	if err := failures.add(openapi.Pods, a.control.Report(ctx, node, reports)); err != nil {
 		return nil, err
 	}
 	if failures.unrecorded != nil {
@@ -122,6 +122,26 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	}
 }
 
+// recordRuns records usage intervals. The store records all or none. If it cannot record one of them, recordRuns still records the others.
+func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]store.MisdatedRun, error) {
+	misdated, err := a.control.RecordRuns(ctx, node, runs)
+	if err == nil || ctx.Err() != nil || husk.CodeOf(err) != husk.CodeInternal {
+		return misdated, err
+	}
+	misdated = nil
+	failed := husk.ItemErrors{}
+	for i, r := range runs {
+		more, err := a.control.RecordRuns(ctx, node, []husk.MachineRun{r})
+		if ctx.Err() != nil || err != nil && husk.CodeOf(err) != husk.CodeInternal {
+			return misdated, err // the others would fail in the same way
+		}
+		if misdated = append(misdated, more...); err != nil {
+			failed[i] = fmt.Errorf("usage interval of pod %s: %w", r.PodID, err)
+		}
+	}
+	return misdated, failed.OrNil()
+}
+
 // itemFailures collects the items of a report that were not recorded.
 type itemFailures struct {
 	items      request.Items // what the contract refused
@@ -131,7 +151,7 @@ type itemFailures struct {
 
 // add adds the items that the store could not record. It returns other errors of the store.
 func (f *itemFailures) add(list openapi.ReportFailureList, err error) error {
-	failed, ok := errors.AsType[store.ItemErrors](err)
+	failed, ok := errors.AsType[husk.ItemErrors](err)
 	if !ok {
 		return err
 	}

@@ -3,10 +3,12 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -83,6 +85,26 @@ func TestAnAgentOfAnEarlierVersionIsNotStoppedByOneReport(t *testing.T) {
 	}
 	if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+honest.ID.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
 		t.Errorf("another pod of the node is %s", p.Status.Phase)
+	}
+}
+
+// Postgres has no time before 4713 BC.
+func TestAUsageIntervalThatCannotBeRecordedDoesNotAffectTheOthers(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, _ := s.node()
+	broken, honest := s.createPod(c), s.createPod(c)
+	s.place(node, c, broken.ID)
+	s.place(node, c, honest.ID)
+	_, err := api{control: s.store}.recordRuns(t.Context(), node, []husk.MachineRun{
+		{PodID: broken.ID, StartedAt: time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)}, {PodID: honest.ID, StartedAt: time.Now().UTC()},
+	})
+	if failed, ok := errors.AsType[husk.ItemErrors](err); !ok || len(failed) != 1 || failed[0] == nil {
+		t.Errorf("the failures are %v, want one of item 0", err)
+	}
+	if used := as[openapi.UsageList](t, s.call("GET", "/v1/usage?groupBy=object", c.token, nil), 200).Items; len(used) != 1 {
+		t.Errorf("the recorded usage is %+v, want that of one pod", used)
 	}
 }
 

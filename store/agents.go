@@ -5,7 +5,6 @@ package store
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 
@@ -91,25 +90,10 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	})
 }
 
-// ItemErrors says which items of a batch were not recorded, by their position. All other items were.
-type ItemErrors map[int]error
-
-// Error implements error.
-func (e ItemErrors) Error() string { return errors.Join(e.Unwrap()...).Error() }
-
-// Unwrap returns the errors in the order of the items.
-func (e ItemErrors) Unwrap() []error {
-	all := make([]error, 0, len(e))
-	for _, i := range slices.Sorted(maps.Keys(e)) {
-		all = append(all, e[i])
-	}
-	return all
-}
-
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods and events that do not apply in the
-// pod's phase, because they are late. If some reports cannot be recorded, it records all others and returns ItemErrors.
+// pod's phase, because they are late. If some reports cannot be recorded, it records all others and returns husk.ItemErrors.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
-	failed := ItemErrors{}
+	failed := husk.ItemErrors{}
 	for i, r := range reports {
 		r = storableReport(r)
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
@@ -121,10 +105,7 @@ func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) 
 			failed[i] = err
 		}
 	}
-	if len(failed) > 0 {
-		return failed
-	}
-	return nil
+	return failed.OrNil()
 }
 
 // maxReportedText is the largest text in a report, in bytes. It is the contract's limit for a pod's message.

@@ -26,33 +26,8 @@ type MisdatedRun struct {
 
 // RecordRuns records the runs of virtual machines that a node's agent reports. A run is recorded once, however often it is reported. Runs
 // of pods that are not on the node are dropped. RecordRuns returns the runs with impossible dates, which it did not record: most likely the
-// node's clock is wrong. If some runs cannot be recorded, it records all others and returns ItemErrors.
+// node's clock is wrong.
 func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
-	misdated, err := c.recordRuns(ctx, node, runs)
-	if err == nil || ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
-		return misdated, err
-	}
-	// At least one of them cannot be recorded, which must not keep the others from being billed.
-	misdated = nil
-	failed := ItemErrors{}
-	for i, r := range runs {
-		more, err := c.recordRuns(ctx, node, []husk.MachineRun{r})
-		misdated = append(misdated, more...)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable:
-			return misdated, err
-		default:
-			failed[i] = wrap(err, "run of pod %s", r.PodID)
-		}
-	}
-	if len(failed) > 0 {
-		return misdated, failed
-	}
-	return misdated, nil
-}
-
-func (c Control) recordRuns(ctx context.Context, node ID, runs []husk.MachineRun) ([]MisdatedRun, error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
