@@ -50,8 +50,10 @@ func TestThePackageOfLimitsMatchesTheContract(t *testing.T) {
 		{"usage intervals of a batch", limits.ReportItems, items("StatusReport", "runs")},
 		{"samples of a batch", limits.SampleItems, items("SampleReport", "pods")},
 	} {
-		if c.got == nil || *c.got != c.want {
-			t.Errorf("%s: the contract's limit is %v, and package limits has %d", c.name, c.got, c.want)
+		if c.got == nil {
+			t.Errorf("%s: the contract has no limit", c.name)
+		} else if *c.got != c.want {
+			t.Errorf("%s: the contract's limit is %d, and package limits has %d", c.name, *c.got, c.want)
 		}
 	}
 }
