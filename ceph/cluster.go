@@ -66,7 +66,7 @@ func (c *Cluster) connect() error {
 		}
 	}
 	options := [][2]string{
-		// A cluster that does not answer must not block goroutines forever.
+		// A cluster that does not respond must not block goroutines forever.
 		{"client_mount_timeout", "30"},
 		{"rados_mon_op_timeout", "30"},
 		{"rados_osd_op_timeout", "120"},
@@ -99,7 +99,7 @@ func (c *Cluster) connect() error {
 	return nil
 }
 
-// Close ends the connection. No other method may run or follow.
+// Close ends the connection. Do not call it while another method runs, and no method after it.
 func (c *Cluster) Close() {
 	for _, io := range []*rados.IOContext{c.images, c.volumes} {
 		if io != nil {

@@ -47,7 +47,7 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	return c.readyDisk(name, r.check)
 }
 
-// makeDisk creates the RBD image, again if its ID would be ambiguous.
+// makeDisk creates the RBD image, and creates it again if its ID is ambiguous.
 func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) error {
 	for range 5 {
 		if err := make(); err != nil {
@@ -75,10 +75,10 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) 
 	return errors.New("every generated ID began with another image's ID, or another image's ID began with it")
 }
 
-// prefixFree reports whether this ID and the ID of every other image do not begin with each other. Ceph
-// limits a pod's key by object prefix, and IDs vary in length, so a key for header "1a2b" would
-// also open header "1a2b3c". That is improbable, and cheap to exclude: RBD keeps all IDs as sorted
-// keys of one object.
+// prefixFree reports whether this ID is not a prefix of another image's ID, and no other image's ID
+// is a prefix of it. Ceph limits a pod's key by object prefix, and IDs vary in length, so a key for
+// header "1a2b" would also open header "1a2b3c". That is improbable, and cheap to exclude: RBD keeps
+// all IDs as sorted keys of one object.
 func prefixFree(io *rados.IOContext, id string) (bool, error) {
 	const directory, key = "rbd_directory", "id_"
 	longer, err := io.GetOmapValues(directory, key+id, key+id, 1)

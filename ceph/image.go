@@ -43,7 +43,6 @@ func imageName(digest string) (string, error) {
 // as a tar stream, which becomes a squashfs without being unpacked anywhere. If the image already
 // exists, fill is not called. An interrupted import continues at the step that its name indicates:
 // ".half" is filled again, and the final name without a protected snapshot only lacks the snapshot.
-// the final name without a protected snapshot only lacks that.
 func (c *Cluster) ImportImage(ctx context.Context, digest string, fill func(ctx context.Context, w io.Writer) error) (ImportedImage, error) {
 	name, err := imageName(digest)
 	if err != nil {

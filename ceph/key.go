@@ -14,7 +14,7 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// Key is a cephx user as which one pod's QEMU authenticates.
+// Key is the cephx user that one pod's QEMU authenticates as.
 type Key struct {
 	User   string // without "client."
 	Secret string // base64
@@ -40,15 +40,15 @@ func PodUser(podID string) string { return podKeyPrefix + podID }
 // podCaps gives a key access to the objects of exactly these disks, and read access to the imports
 // that they are clones of. Another tenant's imports are as inaccessible as its volumes. QEMU opens
 // even a read-only disk with a watch on its header, which needs "w" there; the data of a read-only
-// disk has "rx". Of an import, librbd needs header, data and object map, and reads the name for its
-// id from the directory.
+// disk has "rx". For an import, librbd needs its header, its data and its object map, and looks up
+// its name by its id in the directory.
 func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	var caps []string
 	allow := func(pool, rights, prefix string) {
 		caps = append(caps, fmt.Sprintf("allow %s pool=%s namespace=\"\" object_prefix %s", rights, pool, prefix))
 	}
 	if len(parents) > 0 {
-		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // the name for a known id, but no list
+		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // permits looking up the name of a known id, but not listing ids
 	}
 	for _, id := range parents {
 		allow(c.cfg.ImagesPool, "rx", "rbd_header."+id)

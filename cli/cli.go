@@ -166,11 +166,15 @@ func (a *app) interactive() bool { return terminal.Is(a.in) && terminal.Is(a.err
 
 func (a *app) progress() *print.Progress { return print.NewProgress(a.errs, a.quiet) }
 
-// outputFlags adds -o and returns a function that reads and checks it. preset is the default, and may be a format that only this command has.
-func (a *app) outputFlags(cmd *cobra.Command, preset string) func() (print.Printer, error) {
-	formats := print.Formats
-	if !slices.Contains(formats, preset) {
-		formats = append([]string{preset}, formats...)
+// outputFlags adds -o and returns a function that reads and checks it. The first format is the default. The command also has the other formats of
+// print.Formats, unless it names more than one.
+func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.Printer, error) {
+	preset := formats[0]
+	if len(formats) == 1 {
+		formats = print.Formats
+		if !slices.Contains(formats, preset) {
+			formats = append([]string{preset}, formats...)
+		}
 	}
 	format := cmd.Flags().StringP("output", "o", preset, "output format: "+strings.Join(formats, ", "))
 	noHeaders := cmd.Flags().Bool("no-headers", false, "print tables without headers")

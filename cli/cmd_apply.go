@@ -59,8 +59,8 @@ and kind:
         volumeMounts: [{volume: data, mountPath: /var/www}]
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
-needs the field reference. Images are applied first, then volumes, then pods. husk
-imports the images that pods need and that are not imported yet.
+needs a field named reference. Images are applied first, then volumes, then pods.
+husk imports the images that pods need and that are not imported yet.
 
 husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
 fields. The size of the virtual machine is the sum of the containers' limits. A
@@ -144,7 +144,7 @@ type application struct {
 
 	client  *client.Client
 	flags   applyFlags
-	planned map[string]bool // volumes that a dry run would have created
+	planned map[string]bool // volumes that husk would create if this were not a dry run
 }
 
 func (a *application) dry() bool { return a.flags.dryRun == "client" }
@@ -208,7 +208,7 @@ func (a *application) volume(ctx context.Context, want openapi.VolumeCreate) (st
 	have, err := a.client.Volumes.Find(ctx, want.Name)
 	switch {
 	case err == nil && have.State == openapi.VolumeStateDeleting:
-		return "", exit.ConflictError{Detail: "the volume is being deleted; apply again after husk wait volume/" + want.Name + " --for deleted"}
+		return "", exit.ConflictError{Detail: "the volume is being deleted; run \"husk wait volume/" + want.Name + " --for deleted\", then apply again"}
 	case err == nil:
 		if differ := manifest.DiffVolume(want, have); len(differ) > 0 {
 			return "", exit.ConflictError{Detail: "the volume exists and differs in " + strings.Join(differ, ", ") +

@@ -90,8 +90,8 @@ func attachCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attach POD",
 		Short: "Attach to a running container, and exit with its exit code",
-		Long: `Print the new output of a container, its standard output and its standard error
-separately, until it ends and is not restarted. husk then exits with the
+		Long: `Print the new output of a container until it ends and is not restarted. Its
+standard output and its standard error stay separate. husk then exits with the
 container's exit code. Several clients may attach to a container at the same time.
 
 With -i, husk sends its standard input to the container. This requires a container

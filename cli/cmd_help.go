@@ -45,7 +45,7 @@ func version() string {
 	return v
 }
 
-// manCommand writes manual pages, for packages of husk.
+// manCommand writes the manual pages, for people who build a distribution package of husk.
 func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
@@ -73,8 +73,8 @@ func exitCodesTopic() *cobra.Command {
 		Use:   "exit-codes",
 		Short: "The meaning of the exit codes",
 		Long: "The meaning of the exit codes.\n\n" + exit.Text() + `
-husk run without -d and --wait exits with the exit code of the container, which
-may be any number. If the container does not get that far, the exit code is one of
+Without -d or --wait, husk run exits with the exit code of the container, which
+may be any number. If the container did not run, the exit code is one of those in
 the table.`,
 	}
 }

@@ -356,7 +356,7 @@ that, use husk api-key delete.`,
 
 func whoamiCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "whoami", Short: "Show your identity and your role", Args: cobra.NoArgs}
-	output := a.outputFlags(cmd, "text")
+	output := a.outputFlags(cmd, "text", "json", "yaml", "name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
 		if err != nil {

@@ -153,7 +153,7 @@ off. To schedule pods to it again, run "husk node uncordon".`,
 	cmd.Flags().IntVar(&moves, "max-moves", moves, "maximum number of pods to move")
 	cmd.Flags().StringVar(&pool, "pool", "", "propose only nodes of this pool")
 	cmd.Flags().BoolVar(&apply, "apply", false, "drain the nodes")
-	output := a.outputFlags(cmd, "text")
+	output := a.outputFlags(cmd, "text", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
 		if err != nil {

@@ -70,7 +70,7 @@ An operator names the tenant and the pod by ID, and sees all details.`,
 		ValidArgsFunction: a.completeNames("pod"),
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "ID of the pod's tenant, for operators")
-	output := a.outputFlags(cmd, "text")
+	output := a.outputFlags(cmd, "text", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {

@@ -113,7 +113,7 @@ func createKeyCommand(a *app) *cobra.Command {
 	limit := cmd.Flags().String("limited-to", "", "restrict the key to one purpose, whatever the role: metrics allows only scraping (default: what the role allows)")
 	a.complete(cmd, "service-account", a.namesOf("service-account"))
 	a.completeWords(cmd, "limited-to", string(openapi.Metrics))
-	output := a.outputFlags(cmd, "text")
+	output := a.outputFlags(cmd, "text", "json", "yaml") // not name: the secret would be lost
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {
@@ -147,9 +147,6 @@ func createKeyCommand(a *app) *cobra.Command {
 		}
 		if printed, err := p.Value(created); printed {
 			return err
-		}
-		if p.Format == "name" {
-			return exit.Usagef("--output: the secret would be lost; use json or yaml")
 		}
 		_, err = fmt.Fprintf(p.Out, "HUSK_CLIENT_ID=%s\nHUSK_CLIENT_SECRET=%s\n", created.ClientID, print.Clean(created.ClientSecret))
 		a.hint("the secret is not shown again; to log in with it, run \"husk login --client-id %s --client-secret-stdin\"", created.ClientID)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/cli/terminal"
@@ -38,14 +37,11 @@ including the kernel. CPU use is averaged over a second.`,
   husk top web db -o json`,
 		ValidArgsFunction: a.completeNames("pod"),
 	}
-	output := a.outputFlags(cmd, "table")
+	output := a.outputFlags(cmd, "table", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {
 			return err
-		}
-		if p.Format == "name" {
-			return exit.Usagef("--output: name is not possible here; use table, json or yaml")
 		}
 		c, err := a.connect()
 		if err != nil {

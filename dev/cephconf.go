@@ -50,7 +50,7 @@ func (s *Stack) setup(c cluster) []string {
 		// Clones of snapshots in another pool, without protecting the snapshots (clone format 2),
 		// need clients of at least this version.
 		"osd set-require-min-compat-client mimic",
-		// It would create a pool for the health of disks that are only files.
+		// This module would create a pool for the health of disks, which are only files here.
 		"config set mgr mgr/devicehealth/enable_monitoring false --force",
 	}
 	for _, pool := range []string{ImagesPool, VolumesPool} {

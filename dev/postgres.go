@@ -171,6 +171,7 @@ func (s *Stack) postgresArgs() []string {
 		{"shared_buffers", "64MB"},
 		{"max_connections", "200"},
 		{"max_wal_size", "512MB"},
+		{"dynamic_shared_memory_type", "mmap"}, // in the data directory; a killed server would leave POSIX shared memory behind
 		{"log_line_prefix", "%m [%p] %u@%d "},
 		{"timezone", "UTC"},
 	} {

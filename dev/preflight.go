@@ -33,8 +33,8 @@ func lookPath(name, debianPackage string, folders ...string) (string, error) {
 	return "", fmt.Errorf("%s not found: apt-get install %s", name, debianPackage)
 }
 
-// portFree returns an error if a port is in use: by which process, and the flag with which to
-// choose another port.
+// portFree returns an error if a port is in use. The error names the process, and the flag that
+// selects another port.
 func portFree(addr netip.AddrPort, flag string) error {
 	l, err := net.Listen("tcp", addr.String())
 	if err == nil {

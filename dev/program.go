@@ -45,7 +45,7 @@ func (s *Stack) Run(ctx context.Context, p Program) error {
 	return nil
 }
 
-// stopPrograms stops them, the last first.
+// stopPrograms stops the programs, the last first.
 func (s *Stack) stopPrograms() {
 	s.mu.Lock()
 	s.stopping = true

@@ -1,6 +1,6 @@
--- The roles that huskd logs in with. Run as superuser at every start, so it
--- changes nothing the second time. The password comes in as a setting because
--- DO takes no parameters.
+-- The roles that huskd logs in with. The superuser runs this at every start;
+-- running it again changes nothing. The password is passed as a setting,
+-- because DO takes no parameters.
 --
 -- husk_owner   owns the schema and migrates it
 -- husk_control the control loops and operators

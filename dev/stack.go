@@ -110,9 +110,8 @@ func (p *part) shutdown() {
 }
 
 // Start starts the parts, independent ones in parallel, and returns when all are ready. The stack
-// runs until ctx ends or Stop is called. After an error, nothing of it is running.
+// runs until ctx ends or Stop is called. If Start returns an error, no part of the stack is running.
 //
-// It returns *InUseError if another process holds the state directory.
 // It returns *InUseError if another process holds the state directory.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg = cfg.withDefaults()

@@ -25,7 +25,11 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("state directory %s is in use by pid %s; stop it first or pass another --state-dir", e.StateDir, e.PID)
+	holder := "another process"
+	if e.PID != "" {
+		holder = "pid " + e.PID
+	}
+	return fmt.Sprintf("state directory %s is in use by %s; stop it first or pass another --state-dir", e.StateDir, holder)
 }
 
 // stateDir is a locked state directory. The lock is an flock, so the kernel releases it however the

@@ -105,7 +105,7 @@ func TestCachedKeysAreUsedForAnHourWhileTheIssuerIsDown(t *testing.T) {
 	before := i.count(keysPath)
 	c.advance(time.Second)
 	for range 10 {
-		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "does not answer") {
+		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "does not respond") {
 			t.Errorf("after the hour: %v", verify(s))
 		}
 	}
@@ -209,7 +209,7 @@ func TestCheckReturnsTheReasonWhyAnIssuerIsInvalid(t *testing.T) {
 		"a forbidden address": {"https://10.0.0.5", "does not connect to", true},
 		"metadata":            {"http://169.254.169.254/latest", "does not connect to", true},
 		"another loopback":    {"http://127.0.0.2:" + port, "does not connect to", true},
-		"a closed port":       {closed.URL, "does not answer", false},
+		"a closed port":       {closed.URL, "does not respond", false},
 		"no discovery":        {other.url + "/nothing", "status 404", true},
 		"of another issuer":   {made(func(i *issuer) { i.document = `{"issuer":"` + other.url + `","jwks_uri":"` + other.url + `/keys"}` }), "exactly equal", true},
 		"a slash too many":    {other.url + "/", "exactly equal", true},
@@ -224,7 +224,7 @@ func TestCheckReturnsTheReasonWhyAnIssuerIsInvalid(t *testing.T) {
 		"no keys":                 {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
 		"keys that are not a set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
 		"too many keys":           {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
-		"no response with keys":   {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not answer", false},
+		"no response with keys":   {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not respond", false},
 		"keys forbidden":          {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
 		t.Run(what, func(t *testing.T) {

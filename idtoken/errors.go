@@ -60,9 +60,9 @@ func unreachable(issuer string, err error) error {
 	if refused, ok := errors.AsType[*egress.RefusedError](err); ok && refused.Obvious() {
 		return misconfigured(issuer, "it is at an address that this platform does not connect to, or leads to one", err)
 	}
-	reason := "it does not answer, or its name leads to an address that this platform does not connect to"
+	reason := "it does not respond, or its name leads to an address that this platform does not connect to"
 	if strings.HasPrefix(issuer, "http:") {
-		reason = "it does not answer, or may not be reached without TLS; use an issuer with https"
+		reason = "it does not respond, or may not be reached without TLS; use an issuer with https"
 	}
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: err}
 }

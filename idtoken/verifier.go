@@ -15,7 +15,7 @@ import (
 type Config struct {
 	Egress egress.Policy    // where issuers may be
 	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger     // logs issuers that do not answer; nil: no log
+	Log    *slog.Logger     // logs issuers that do not respond; nil: no log
 }
 
 // Verifier verifies ID tokens and caches the keys of their issuers. It is safe for concurrent use

@@ -8,22 +8,22 @@ package kernel
 import "strings"
 
 // options of the kernel's command line. Mitigations of CPU bugs, address space randomization and
-// lockdown keep their defaults, because a pod's kernel is also isolated from its containers. Most
+// lockdown keep their defaults, because they protect a pod's kernel from its containers. Most
 // options disable probes for devices that the machine does not have.
 var options = []string{
 	// If its init has died, the pod has failed. Do not wait: the VM ends and the agent notices it.
 	"panic=-1",
 	// After an oops the kernel is in an untested state.
 	"oops=panic",
-	// Warnings and worse. On a serial console, every character of other lines costs an exit to the
-	// host.
+	// Print only warnings and errors. On a serial console, every printed character costs an exit to
+	// the host.
 	"quiet", "loglevel=4",
 	// The hypervisor keeps the TSC stable, so do not measure it at boot or watch it with another
 	// clock.
 	"tsc=reliable",
 	// The hypervisor routes the timer's interrupt, so there is nothing to check.
 	"no_timer_check",
-	// No self tests of ciphers that Debian's build has already tested.
+	// Do not repeat the self tests of ciphers: Debian's build has already tested them.
 	"cryptomgr.notests",
 	// There is no PS/2 keyboard or mouse, and probing for them takes time.
 	"i8042.noaux", "i8042.nokbd",

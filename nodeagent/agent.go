@@ -5,7 +5,7 @@
 //
 // Flow: desired.go keeps the node's desired state current. reconcile.go compares it with the
 // existing domains, and starts or ends one worker per pod. Each worker (worker.go) brings its own
-// pod to its desired state. It is level-triggered and may crash at any point. report.go sends the
+// pod to its desired state. A worker is level-triggered and may crash at any point. report.go sends the
 // workers' results to the server in batches. endpoint.go serves logs to the server. join.go joins
 // the node to the cluster. From then on the node authenticates with the certificate in identity.go,
 // which renew.go renews in time.
@@ -38,8 +38,10 @@ type Config struct {
 	StateDir  string
 	Listen    string // the address at which servers reach the agent, host:port
 	PodRange  netip.Prefix
-	VM        vm.Config
-	Capacity  husk.Resources
+	// Egress says what pods may reach outside of their networks. Its resolvers are their nameservers.
+	Egress   network.Egress
+	VM       vm.Config
+	Capacity husk.Resources
 	// OverheadMiB is the memory that one virtual machine costs the node in addition to its guest's
 	// memory.
 	OverheadMiB int
@@ -86,7 +88,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	net, err := network.New(cfg.PodRange)
+	net, err := network.New(network.Config{PodRange: cfg.PodRange, Egress: cfg.Egress, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the network: %w", err)
 	}
@@ -120,6 +122,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
+	running.Go(func() { a.watchNetwork(loopCtx) })
 	// Workers and reports continue after ctx ends, for as long as an orderly stop takes.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

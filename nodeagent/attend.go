@@ -164,7 +164,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU())
+	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil {
 		return guest.Status{}, err
 	}
@@ -328,7 +328,7 @@ func (w *worker) noAnswer(ctx context.Context, cause error) error {
 		return fmt.Errorf("cannot talk to the guest: %w", cause)
 	}
 	w.rec.Silent = true // machineDied reports it
-	return errors.Join(fmt.Errorf("the guest does not answer: %w", cause), w.save(), w.agent.vms.Destroy(ctx, w.id))
+	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.save(), w.agent.vms.Destroy(ctx, w.id))
 }
 
 var errNewState = errors.New("the desired state has changed")

@@ -76,7 +76,7 @@ func (s *serverClient) renew(ctx context.Context, request string) (openapi.Renew
 		s.api.RenewCertificate(ctx, openapi.CertificateRenewal{CertificateRequest: request}))
 }
 
-// desired waits for a desired state above the known revision, or until the poll ends.
+// desired waits for a desired state that is newer than the known revision, or until the poll ends.
 func (s *serverClient) desired(ctx context.Context, after int64) (husk.DesiredState, error) {
 	wait := int(pollWait.Seconds())
 	return decode[husk.DesiredState]("get the desired state")(

@@ -55,7 +55,7 @@ func join(ctx context.Context, cfg Config) (*identity, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		}
-		cfg.Log.Info("the server does not answer yet; retrying", "server", cfg.ServerURL, "error", err)
+		cfg.Log.Info("the server does not respond yet; retrying", "server", cfg.ServerURL, "error", err)
 		wait.sleep(ctx)
 	}
 }

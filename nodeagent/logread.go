@@ -132,7 +132,7 @@ func sameFile(a, b *os.File) bool {
 
 // selection says which lines a reader wants.
 type selection struct {
-	tail  int       // only the last lines, as many; all if negative
+	tail  int       // only this many of the last lines; all if negative
 	since time.Time // only lines of this time or later
 	after *cursor   // only lines after this one
 }

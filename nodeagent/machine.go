@@ -35,7 +35,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
 		return err
 	}
-	// Also for a running machine: a restarted agent has no ports yet.
+	// A running machine needs this too: a restarted agent has no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
 		return err
 	}
@@ -121,6 +121,9 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port networ
 	}
 	w.startedHere, w.silentSince = true, time.Time{}
 	w.report(desired, husk.EventStarting, "", "", nil)
+	if err := w.agent.net.Plug(port); err != nil {
+		return vm.Domain{}, err
+	}
 	domain, err := w.agent.vms.Start(ctx, spec)
 	if err != nil {
 		return vm.Domain{}, err
@@ -169,7 +172,7 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 	defer stop()
 	client, err := guest.Dial(dialCtx, conn)
 	if err != nil {
-		return fmt.Errorf("it does not answer: %w", err)
+		return fmt.Errorf("the guest does not respond: %w", err)
 	}
 	defer client.Close() //nolint:errcheck // the connection is no longer used
 	if err := client.Stop(ctx, grace); err != nil {

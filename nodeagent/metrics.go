@@ -47,8 +47,19 @@ func newMetrics(a *Agent) *metrics {
 	pods := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "husk_agent_pods", Help: "Pods that this node should run or is stopping."}, func() float64 {
 		return float64(len(a.workerIDs()))
 	})
+	restored := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "husk_agent_network_rules_restored_total", Help: "Times that something else changed the pods' network rules and the agent restored them.",
+	}, func() float64 { return float64(a.net.Restored()) })
+	broken := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "husk_agent_network_rules_broken", Help: "1 while the pods' network rules cannot be restored and their interfaces are down.",
+	}, func() float64 {
+		if a.net.Broken() {
+			return 1
+		}
+		return 0
+	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, a.reports.refused, pods, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

@@ -14,8 +14,8 @@ import (
 )
 
 // Purge ends every machine of the node with the given state directory and removes the node's
-// network, before the node is removed from the cluster. It does not notify the server. It does
-// nothing if there are none.
+// network, before the node is removed from the cluster. It does not notify the server. If the node
+// has never joined, it has no machines, and Purge only removes the network.
 func Purge(ctx context.Context, stateDir, libvirtURI string) error {
 	raw, err := os.ReadFile(identityFile(stateDir)) //nolint:gosec // the operator sets the path
 	if errors.Is(err, fs.ErrNotExist) {

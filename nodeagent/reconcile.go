@@ -27,8 +27,8 @@ type plan struct {
 	orphans []uuid.UUID       // machines and directories that belong to no pod of this node
 }
 
-// diff computes the plan. Orphans can only be recognized with an authoritative desired state.
-// desired is authoritative: it came from the server since this agent started.
+// diff computes the plan. desired must have come from the server since this agent started: an older
+// one lacks pods that were created since, and diff would take their machines for orphans.
 func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Domain, dirs []uuid.UUID) plan {
 	var p plan
 	named := make(map[uuid.UUID]bool, len(desired.Pods))
@@ -115,7 +115,7 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	}
 }
 
-// adopt attaches the machines that run and should, before anything is changed.
+// adopt attaches the running machines that should run, before anything is changed.
 func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
 	domains, err := a.vms.List(ctx)
 	if err != nil {

@@ -20,7 +20,8 @@ const (
 	// sampleEvery is how often all pods are sampled.
 	sampleEvery = 10 * time.Second
 	// guestPatience is how long a guest may take to respond, and guestsAtOnce is how many are asked
-	// at the same time. So a guest that hangs delays the samples of other pods by at most that.
+	// at the same time. So a guest that hangs delays the samples of other pods by at most
+	// guestPatience.
 	guestPatience = 2 * time.Second
 	guestsAtOnce  = 32
 	// samplesAtOnce is how many pods one report contains.
@@ -53,7 +54,7 @@ func (a *Agent) sampleLoop(ctx context.Context) {
 }
 
 // sample reads the usage of all pods in one pass: of the machines in one call to libvirt, and of
-// all guests at the same time.
+// guestsAtOnce guests at the same time.
 func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	machines, err := a.vms.Stats(ctx)
 	if err != nil {
@@ -82,7 +83,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	return samples, nil
 }
 
-// askGuest returns nil if the guest does not answer.
+// askGuest returns nil if the guest does not respond.
 func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	c := w.guest.Load()
 	if c == nil {

@@ -79,7 +79,7 @@ func (a *Agent) serveSession(ending context.Context, w http.ResponseWriter, r *h
 		e, _ := shown(refused)
 		err = errors.Join(err, session.SendFault(client, session.Fault{Code: string(e.Code), Detail: e.Detail}))
 	}
-	// The guest first: this ends what runs in a session whose client has gone.
+	// The guest's side is closed first: this ends what runs in a session whose client has gone.
 	closed := pod.Close()
 	// If no end was received because the machine ended first, do not wait for the client: it is
 	// itself waiting for an end.
@@ -103,7 +103,7 @@ func (a *Agent) workerOf(r *http.Request) *worker {
 	return a.workers[id]
 }
 
-// refuseSession responds to a stream that cannot begin.
+// refuseSession responds to a request that the guest has refused or cannot serve.
 func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		problem(w, e, statusOfSession(e.Code))
@@ -114,8 +114,8 @@ func (a *Agent) refuseSession(w http.ResponseWriter, worker *worker, err error) 
 		problem(w, e, status)
 		return
 	}
-	a.log.Warn("guest did not begin the session", "pod", worker.id, "error", err)
-	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not answer; retry in a few seconds"), http.StatusServiceUnavailable)
+	a.log.Warn("guest did not serve a request", "pod", worker.id, "error", err)
+	problem(w, husk.Errorf(husk.CodeUnavailable, "", "the pod's guest does not respond; retry in a few seconds"), http.StatusServiceUnavailable)
 }
 
 func statusOfSession(code husk.Code) int {

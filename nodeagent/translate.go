@@ -34,7 +34,7 @@ func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, 
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
 		MemoryMiB: desired.Resources.MemoryMiB, CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
-		Bridge: port.Bridge(), Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+		Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
 	for _, m := range desired.Ceph.Monitors {
 		host, p, err := net.SplitHostPort(m)
@@ -49,7 +49,7 @@ func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, 
 	return spec, nil
 }
 
-func guestSpec(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
+func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec, error) {
 	port, err := portOf(desired)
 	if err != nil {
 		return guest.Spec{}, err
@@ -57,7 +57,7 @@ func guestSpec(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 	spec := guest.Spec{
 		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy),
 		Network: &guest.Network{
-			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: nameservers(), MTU: mtu,
+			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},
 	}
 	for _, v := range desired.Volumes {

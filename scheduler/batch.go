@@ -20,8 +20,8 @@ import (
 //   - The larger dominant share first, so that large pods are placed while there is capacity, and
 //     small pods fill what is left. This is first fit decreasing; for vectors see Panigrahy et al.,
 //     "Heuristics for vector bin packing", 2011, and for dominant shares Ghodsi et al., NSDI 2011.
-//   - By arrival. A large batch sorted by size has all large memory first and then all large cpu,
-//     which mixes badly.
+//   - By arrival. In a large batch that is sorted by size, pods with much memory and pods with much
+//     cpu follow each other in blocks, so nodes get too little of a mix.
 func (f *Fleet) PlaceBatch(pods []Pod) []Handle {
 	b := newBatch(f, pods)
 	b.place()

@@ -16,7 +16,7 @@ type search struct {
 	thorough    bool      // no cell is left before its end
 	best        int32
 	score, tie  float64
-	last        Resources // the free capacity of the last node; a node with the same needs no second look
+	last        Resources // the free capacity of the last node; a node with the same free capacity is not compared again
 	lastOver    Resources
 	constraints constraints
 	constrained bool
@@ -211,8 +211,8 @@ func doublings(v float64) float64 {
 	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
-// opensEarly reports whether a node may be opened although an open one fits. It may not while the
-// open nodes have free capacity that the usual pods can use. Stranded capacity does not count as
+// opensEarly reports whether a node may be opened although an open one fits. It returns false while
+// the open nodes have free capacity that the usual pods can use. Stranded capacity does not count as
 // free, so a charge that is far too small only opens a few nodes too many. If pods come and go, the
 // gaps that they leave are free capacity. The more of the recent events are departures, the less
 // free capacity is allowed: growth fills a node that is opened early, and a cluster under churn

@@ -119,8 +119,8 @@ func (b *batch) explain(refusals []*Refusal, preempting map[int32]bool, most int
 	}
 }
 
-// Score says how a node was chosen for a pod. Lower is better in all parts. The unit is the average
-// node of the cluster.
+// Score says how a node was chosen for a pod. A lower Total is better, then a lower Left. Amounts are
+// in units of the average node of the cluster.
 type Score struct {
 	Considered     int     // the number of nodes that fit and were compared
 	Opened         bool    // the node was empty

@@ -68,8 +68,8 @@ func (f *Fleet) Defragment(moves int, may func(node int) bool) (freed []Freed) {
 	return freed
 }
 
-// empty moves either all pods of a node to other open nodes, or none of them. Afterwards the node
-// takes no pods.
+// empty moves either all pods of a node to other open nodes, or none of them. If it moves them, the
+// node takes no new pods afterwards.
 func (f *Fleet) empty(node int32, spent *map[int32]int32) (moves []Move, ok bool) {
 	var pods []int32
 	before := maps.Clone(*spent)

@@ -51,9 +51,9 @@ type Handle int32
 // it at a cost that does not depend on the number of nodes. A Clone is a snapshot: it shares no
 // mutable state. A Fleet is for one goroutine.
 //
-// Nodes are kept in the order of their ids, so it does not matter in which order they are given.
-// Every choice between equals takes the smaller id found first, so the same history gives the same
-// answers.
+// NewFleet sorts the nodes by id, so it does not matter in which order they are given. AddNode
+// appends. Among equal nodes that a search finds, the smaller index wins, and a search visits nodes
+// in a fixed order. So the same history gives the same decisions.
 type Fleet struct {
 	params Params
 	now    float64

@@ -14,9 +14,9 @@ const openPrice = 1.5
 // long pod moves to a node that is about to drain. This follows Barbalho et al., "Virtual machine
 // allocation with lifetime predictions" (MLSys 2023), which does the same in classes.
 //
-// A node that has outlived its hints is assumed to end now. So hints that are too short make it
-// cheap to use the node, not cheap to extend it. To expect a longer life for such pods, given how
-// long they have run, measured worse: the nodes that would drain next are then used again.
+// A node that has outlived its hints is assumed to end now, so a pod pays for its whole lifetime
+// there, which is still less than openPrice. It measured worse to expect a longer life for pods that
+// have outlived their hints, because nodes that would drain next were then used again.
 func (f *Fleet) lifetimePrice(n *record, hint float64) float64 {
 	lifetime := hint * f.hints.factor
 	ends, nodeEnds := f.now+lifetime, max(n.end, f.now)
@@ -29,8 +29,8 @@ func (f *Fleet) lifetimePrice(n *record, hint float64) float64 {
 	return (longer + f.params.GapWeight*max(0, nodeEnds-ends)) / lifetime
 }
 
-// hints is the ratio of real to announced lifetimes, averaged over about as many recent pods as
-// memory says. Correct hints are used as they are. Without this correction, hints that are wrong by
+// hints is the ratio of real to announced lifetimes, averaged over about the last 1000 pods (see
+// memory). Correct hints are used as they are. Without this correction, hints that are wrong by
 // a factor of two cost 0.2 % more nodes.
 type hints struct {
 	factor float64 // real lifetime divided by announced lifetime

@@ -89,8 +89,8 @@ const (
 	// Near is affinity: the pod runs where a pod of the group runs. As long as the group has no
 	// pods, any node with the label is allowed, so that its first pod can be placed.
 	Near RuleKind = "near"
-	// Spread limits the difference: no value of the label may have more than MaxSkew pods of the
-	// group more than another.
+	// Spread limits the difference: for any two values of the label, the numbers of the group's
+	// pods differ by at most MaxSkew.
 	Spread RuleKind = "spread"
 )
 

@@ -17,7 +17,7 @@ type shape struct {
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
-// tier is a class of shapes of about the same size, with two classes per doubling in each resource.
+// tier is a class of shapes of about the same size. In each resource, a class ends at √2 times the size at which it begins.
 type tier struct {
 	cpu, memory         int
 	below               []int32 // the tiers that are not larger in either resource, including this one
@@ -29,9 +29,10 @@ type tier struct {
 //
 // The fewest nodes are opened if each holds as many pods as possible, so it opens the shape that
 // holds most pods of the mix first, and of two equal ones the smaller. But a pod that only fits on
-// the largest nodes must find one later. So among the nodes that are at least as large as any given
-// one, a reserve stays empty as long as another node fits. If a reserve has to be used, the
-// smallest is. So rare large nodes are opened last, and common ones freely.
+// the largest nodes must find one later. So for every size, some of the nodes of at least that size
+// stay empty (the reserve), as long as another node fits. If only reserved nodes fit, it opens one
+// of the shape that holds the fewest pods. So rare large nodes are opened last, and common ones
+// freely.
 type opening struct {
 	shapes  []shape
 	byShape map[[2]Resources]int32

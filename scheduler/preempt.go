@@ -145,8 +145,8 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 	return node, victims, node != none
 }
 
-// vacate returns the pods whose removal does the least harm among those that let a pod fit on a
-// node. The harm is their share of the node. Without preempting, any pod may be removed. With
+// vacate returns pods of a node whose removal lets a pod fit there, with as little harm as a greedy
+// choice finds. The harm is their share of the node. Without preempting, any pod may be removed. With
 // preempting, only pods of lower priority and within their disruption limits may be, and pods that
 // are already leaving cost nothing. It fails if the harm exceeds the limit.
 func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave []Handle, harm float64, ok bool) {

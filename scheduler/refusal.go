@@ -49,8 +49,8 @@ type Refusal struct {
 	MakeRoom     MakeRoom
 }
 
-// MakeRoom is the smallest set of pods whose removal would let a pod fit: the pods of one node,
-// with the smallest share of it. It does not check whether they may be moved or evicted.
+// MakeRoom is a set of pods on one node whose removal would let a pod fit. Their share of the node is
+// as small as a quick search finds. Nothing checks whether these pods may be moved or evicted.
 type MakeRoom struct {
 	Node int // -1 if no node would fit
 	Pods []Handle

@@ -23,8 +23,8 @@ type typical struct {
 	cpu, memory float64
 }
 
-// quick is the part of a type that an approximate sum needs. Their number is a multiple of
-// quickStep.
+// quick is the part of a type that an approximate sum needs. The mix pads its list of them to a
+// multiple of quickStep.
 type quick struct {
 	perCPU, perMemory float64
 	worth             float64 // by how much one pod of the type reduces the stranded capacity

@@ -163,10 +163,10 @@ func checkAccessTable(spec *openapi3.T, table map[string]accessRule) error {
 				continue
 			}
 			if byCertificate(op) != slices.Contains(rule.kinds, husk.CallerAgent) {
-				missing = append(missing, fmt.Sprintf("%s %s (%s) is for agents in one of contract and access table only", method, path, id))
+				missing = append(missing, fmt.Sprintf("%s %s (%s): contract and access table disagree on whether it is for agents", method, path, id))
 			}
 			if declaredPublic := op.Security != nil && len(*op.Security) == 0; declaredPublic != rule.public {
-				missing = append(missing, fmt.Sprintf("%s %s (%s) is public in one of contract and access table only", method, path, id))
+				missing = append(missing, fmt.Sprintf("%s %s (%s): contract and access table disagree on whether it is public", method, path, id))
 			}
 			if slices.Contains(rule.kinds, husk.CallerTenant) && !slices.Contains(husk.Roles, rule.role) {
 				missing = append(missing, fmt.Sprintf("%s %s (%s) names no role for tenants", method, path, id))

@@ -100,12 +100,12 @@ func TestAServerDoesNotStartWithAnIncompleteAccessTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(map[string]accessRule){
-		"GET /v1/pods (ListPods) has no access rule":                               func(a map[string]accessRule) { delete(a, "ListPods") },
-		"CreatePod) is public in one of contract and access table only":            func(a map[string]accessRule) { a["CreatePod"] = public },
-		"IssueToken) is public in one of contract and access table only":           func(a map[string]accessRule) { a["IssueToken"] = viewers },
-		"Heartbeat) is for agents in one of contract and access table only":        func(a map[string]accessRule) { a["Heartbeat"] = operators },
-		"ListPods) is for agents in one of contract and access table only":         func(a map[string]accessRule) { a["ListPods"] = nodeAgents },
-		"access table: LaunchRocket has an access rule but is not in the contract": func(a map[string]accessRule) { a["LaunchRocket"] = operators },
+		"GET /v1/pods (ListPods) has no access rule":                                 func(a map[string]accessRule) { delete(a, "ListPods") },
+		"CreatePod): contract and access table disagree on whether it is public":     func(a map[string]accessRule) { a["CreatePod"] = public },
+		"IssueToken): contract and access table disagree on whether it is public":    func(a map[string]accessRule) { a["IssueToken"] = viewers },
+		"Heartbeat): contract and access table disagree on whether it is for agents": func(a map[string]accessRule) { a["Heartbeat"] = operators },
+		"ListPods): contract and access table disagree on whether it is for agents":  func(a map[string]accessRule) { a["ListPods"] = nodeAgents },
+		"access table: LaunchRocket has an access rule but is not in the contract":   func(a map[string]accessRule) { a["LaunchRocket"] = operators },
 	} {
 		table := maps.Clone(access)
 		change(table)

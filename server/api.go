@@ -27,7 +27,7 @@ type (
 	measurements   = metrics.Metrics
 )
 
-// api implements the generated strict server. Its own methods are spread over the files of the nouns.
+// api implements the generated strict server. Its own methods are in one file for each kind of object.
 type api struct {
 	*authentication
 	*sessions

@@ -73,7 +73,7 @@ func (d dashboard) serve(problems problems, api http.Handler) http.Handler {
 		request.Of(r.Context()).Operation = "dashboard" // its name in the metrics
 		hashed := strings.HasPrefix(name, "assets/")
 		f := d[name]
-		if f == nil && !hashed { // an asset of another version is not found; browsers would take the page for a script
+		if f == nil && !hashed { // an asset of another version gets 404: a browser would take the page for the script
 			f = d["index.html"]
 		}
 		switch {

@@ -17,7 +17,7 @@ func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.Hea
 	return openapi.Healthz200JSONResponse{Status: openapi.Ok}, nil
 }
 
-// Readyz responds if the server is ready, which means that Postgres answers.
+// Readyz responds with ok if the server is ready, which means that Postgres responds.
 func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi.ReadyzResponseObject, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -28,5 +28,5 @@ func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi
 }
 
 func unavailable(err error) error {
-	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "a part of the platform does not respond; retry"), err)
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the platform's database does not respond; retry"), err)
 }

@@ -14,7 +14,7 @@ import (
 
 const defaultJoinTokenLife = time.Hour
 
-// ListNodes lists nodes by name.
+// ListNodes lists all nodes, sorted by name.
 func (a api) ListNodes(ctx context.Context, _ openapi.ListNodesRequestObject) (openapi.ListNodesResponseObject, error) {
 	nodes, err := a.control.Nodes(ctx)
 	if err != nil {

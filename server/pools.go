@@ -13,7 +13,7 @@ import (
 // defaultMoves is how many restarts a defragmentation can cost if the request does not say.
 const defaultMoves = 100
 
-// ListPools lists pools by name.
+// ListPools lists all pools, sorted by name.
 func (a api) ListPools(ctx context.Context, _ openapi.ListPoolsRequestObject) (openapi.ListPoolsResponseObject, error) {
 	pools, err := a.control.Pools(ctx)
 	if err != nil {

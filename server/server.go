@@ -4,11 +4,11 @@
 // the control loops.
 //
 // A request passes observe.go (an id, metrics, the log), contract.go (route, authentication, access table, rate limits, validation
-// against openapi.yaml), and reaches a thin handler through the generated strict server. There is one file of handlers for each noun:
-// pods.go, volumes.go, images.go, and so on. A handler decodes, makes one call, and encodes. Every error becomes a problem in problem.go
+// against openapi.yaml), and reaches a thin handler through the generated strict server. There is one file of handlers for each kind of
+// object: pods.go, volumes.go, images.go, and so on. A handler decodes, makes one call, and encodes. Every error becomes a problem in problem.go
 // and nowhere else.
 //
-// What does more than that has a package of its own, and none of them imports this one:
+// Everything that needs more than that is in a package of its own. None of these packages imports this one:
 //
 //   - server/auth finds out who the caller is
 //   - server/control runs the background loops
@@ -93,7 +93,7 @@ func (c Config) check() error {
 		return fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and the heartbeat at least one second", c.Lease, c.Heartbeat)
 	}
 	if c.NodeCertificateLife < minCertificateLife {
-		return fmt.Errorf("a node's certificate must live for at least %s, not %s: its agent renews it in the last third", minCertificateLife, c.NodeCertificateLife)
+		return fmt.Errorf("a node's certificate must be valid for at least %s, not %s, because its agent needs time to renew it", minCertificateLife, c.NodeCertificateLife)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 // Handler returns the HTTP API and the dashboard.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// AgentTLS returns the TLS of the listener that agents call. The handler is the same on every listener.
+// AgentTLS returns the TLS configuration of the listener that agents call. The handler is the same on every listener.
 func (s *Server) AgentTLS() *tls.Config { return s.auth.ListenerTLS() }
 
 // RunLoops keeps this server's copy of the tenants' metrics fresh, takes part in the election, and runs the control loops whenever this

@@ -67,7 +67,7 @@ func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
 		case <-s.ctx.Done():
 			return nil
 		case <-ping.C:
-			// It also reads the list, because the reader's token may have been revoked meanwhile.
+			// Reading the list also checks the reader, whose token may have been revoked meanwhile.
 			if err = out.comment("ping"); err == nil {
 				err = s.again(out, sent)
 			}

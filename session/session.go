@@ -37,8 +37,8 @@ type Kind byte
 
 // The kinds of frames. FromClient and FromPod report who may send which.
 const (
-	Stdin   Kind = 0 // bytes for the command or the connection, or of the archive
-	Stdout  Kind = 1 // bytes from there
+	Stdin   Kind = 0 // bytes of the command's input, to the connection, or of the archive that is copied in
+	Stdout  Kind = 1 // bytes of the command's output, from the connection, or of the archive that is copied out
 	Stderr  Kind = 2
 	Resize  Kind = 3 // the terminal's size, JSON: {"cols":80,"rows":24}
 	Signal  Kind = 4 // a signal's name, such as INT

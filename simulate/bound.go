@@ -85,8 +85,8 @@ func bySize(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resourc
 	return best
 }
 
-// moment is the bound for the pods that run at one time, by the sums. Nodes are opened largest
-// first.
+// moment computes a lower bound for the pods that run at one time, from their sums. It counts the
+// largest nodes first.
 type moment struct{ cpu, memory []float64 } // sums of the largest nodes' capacity
 
 func newMoment(nodes []Node) moment {

@@ -18,7 +18,7 @@ import (
 	"husk/store/seal"
 )
 
-// Limits for objects that cost next to nothing.
+// Fixed limits for objects that are too small to be in the quota.
 const (
 	maxServiceAccounts = 200
 	maxKeysPerAccount  = 20

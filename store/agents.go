@@ -90,8 +90,9 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 	})
 }
 
-// Report applies an agent's reports about pods on its own node. It drops reports about other pods and events that do not apply in the
-// pod's phase, because they are late. If some reports cannot be recorded, it records all others and returns husk.ItemErrors.
+// Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older
+// generation, or with an event that does not apply in the pod's phase. If some reports cannot be recorded, it records
+// all others and returns husk.ItemErrors.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
 	failed := husk.ItemErrors{}
 	for i, r := range reports {

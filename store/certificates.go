@@ -91,7 +91,7 @@ func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string)
 	return err
 }
 
-// RenewCertificate issues another certificate to a node with a valid one. The old one stays valid until it expires, because the response
+// RenewCertificate issues a new certificate to a node that has a valid one. The old one stays valid until it expires, because the response
 // may be lost. Codes: unauthenticated.
 func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, issue Issue) (IssuedCertificate, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (IssuedCertificate, error) {
@@ -178,7 +178,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 }
 
 // RegisterNode admits a node by its join token and issues a certificate; certificates that the node had before are revoked. Until the
-// node's first heartbeat, the same token with the same name does the same again, because the first response may have been lost. Codes:
+// node's first heartbeat, a repetition with the same token and name admits it again, because the first response may have been lost. Codes:
 // unauthenticated, name_taken, invalid (name of a node that is re-admitted), and the codes of issue.
 func (c Control) RegisterNode(ctx context.Context, token, name string, issue Issue) (ID, IssuedCertificate, error) {
 	type registered struct {

@@ -12,8 +12,8 @@ import (
 )
 
 // Envelope encryption: each tenant has its own key, which seals the tenant's secrets. The database keeps that key wrapped by the master
-// key. The additional data of a secret names the tenant and the owner of the secret. A new master key rewraps the tenants' keys; the
-// secrets themselves do not change.
+// key. The additional data of a secret names the tenant and the owner of the secret. With a new master key, only the tenants' keys are
+// wrapped again; the secrets themselves do not change.
 
 // tenantSeals caches the unwrapped keys.
 type tenantSeals struct {
@@ -32,7 +32,7 @@ func (s *core) newTenantKey(ctx context.Context, q *db.Queries, tenantID ID) err
 	return q.InsertTenantKey(ctx, db.InsertTenantKeyParams{TenantID: tenantID, MasterID: s.seal.ID, Wrapped: s.seal.Seal(key, wrapOwner(tenantID))})
 }
 
-// tenantSeal returns the sealer for a tenant's secrets, or for the platform's. q may run as the tenant or as the control role.
+// tenantSeal returns the sealer for a tenant's secrets, or for the platform's. q may run as husk_tenant or as husk_control.
 func (s *core) tenantSeal(ctx context.Context, q *db.Queries, tenantID ID) (*seal.Sealer, error) {
 	if tenantID == platform {
 		return s.seal, nil

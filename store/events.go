@@ -41,7 +41,7 @@ func requested(ctx context.Context, q *db.Queries, tenantID ID, kind string, id 
 	return record(ctx, q, tenantID, kind, id, reason, message)
 }
 
-// record writes an event and notifies those that may act on it.
+// record writes an event, and wakes the control loops and the tenant's watchers.
 func record(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID, reason, message string) error {
 	if err := q.InsertEvent(ctx, db.InsertEventParams{TenantID: tenantID, Kind: kind, ObjectID: id, Reason: reason, Message: message}); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"husk/store/db"
 )
 
-// Idempotency identifies one request, so that the store recognises a repetition. A request without an Idempotency-Key gets a random one.
-// It lets the server itself retry after a commit with an unknown outcome.
+// Idempotency identifies one request, so that the store recognises a repetition. A request without an Idempotency-Key gets a random
+// one, with which the server itself can retry after a commit with an unknown outcome.
 type Idempotency struct {
 	Key  string
 	Hash [sha256.Size]byte // of operation, path and body
@@ -34,7 +34,7 @@ func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	return Idempotency{Key: key, Hash: [sha256.Size]byte(h.Sum(nil))}
 }
 
-// creatingSecret is creating for responses with a secret. The stored response is sealed with the tenant's key.
+// creatingSecret is creating for responses with a secret. The stored response is sealed with the tenant's key, or the platform's.
 func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	owner := "idempotency key " + idem.Key

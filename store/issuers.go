@@ -104,7 +104,7 @@ func (t Tenant) SetRoleMappings(ctx context.Context, id ID, mappings []husk.Role
 	return t.issuers().setRoleMappings(ctx, id, mappings)
 }
 
-// SetRoleMappings does so for one of the installation's issuers. Codes: not_found, precondition_failed.
+// SetRoleMappings replaces the mappings of one of the installation's issuers. Codes: not_found, precondition_failed.
 func (c Control) SetRoleMappings(ctx context.Context, id ID, mappings []husk.RoleMapping) (husk.OIDCIssuer, error) {
 	return c.issuers().setRoleMappings(ctx, id, mappings)
 }

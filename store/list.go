@@ -56,13 +56,13 @@ func tenantPage[Row, T any](ctx context.Context, t Tenant, p Page, query pageQue
 	return l.items, l.next, err
 }
 
-// controlPage reads one page of a list that is not one tenant's.
+// controlPage reads one page of a list that is not limited to one tenant.
 func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
 	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
 	return l.items, l.next, err
 }
 
-// pageQuery reads up to limit rows behind a position.
+// pageQuery reads up to limit rows after a position.
 type pageQuery[Row any] func(q *db.Queries, after position, limit int) ([]Row, error)
 
 // readPage reads one page: it queries for one more row, which shows whether there is a next page.

@@ -38,8 +38,8 @@ func (c Control) ForgetSamples(ctx context.Context) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
 }
 
-// TenantMetrics returns the metrics of all tenants, and those of the given callers that are still who their tokens say. It takes one
-// transaction of a few statements, however many tenants there are.
+// TenantMetrics returns the metrics of all tenants, and those of the given callers who still have the credentials and the role of their
+// tokens. It takes one transaction of a few statements, however many tenants there are.
 func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[ID]*husk.TenantMetrics, []husk.Caller, error) {
 	type result struct {
 		tenants map[ID]*husk.TenantMetrics
@@ -56,7 +56,7 @@ func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[
 	return r.tenants, r.stand, err
 }
 
-// CheckCaller refuses a caller who is not, or no longer, who the token says. Codes: unauthenticated.
+// CheckCaller refuses a caller whose credentials do not exist, or have another role than the token. Codes: unauthenticated.
 func (t Tenant) CheckCaller(ctx context.Context) error {
 	_, err := inTenant(ctx, t, func(*db.Queries) (struct{}, error) { return struct{}{}, nil })
 	return err

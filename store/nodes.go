@@ -81,8 +81,8 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	})
 }
 
-// MarkLost marks a node as Lost and its pods as Unknown, if its latest heartbeat is still the one that the caller judged. It returns the
-// number of pods. It changes nothing if a heartbeat came meanwhile or another server leads.
+// MarkLost marks a node as Lost and its pods as Unknown, if its latest heartbeat is still the one that the caller judged. It reports whether
+// it did, and the number of pods. It changes nothing if a heartbeat came meanwhile or another server leads.
 func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, int, error) {
 	type outcome struct {
 		lost bool

@@ -134,8 +134,8 @@ type Placement struct {
 }
 
 // CommitPlacements writes a batch in one statement and returns the pods that were placed. It does not place a pod that was deleted
-// meanwhile, or whose node has changed, and places none if another server leads; the caller decides about those again. A pod's node is
-// notified when the pod's key is created.
+// meanwhile, or whose node has changed, and places none if another server leads; the next pass decides about those pods again. A pod's
+// node is notified when the pod's key is created.
 func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Placement) ([]PodKey, error) {
 	p := db.CommitPlacementsParams{Epoch: epoch}
 	for _, pl := range batch {

@@ -6,7 +6,7 @@
 // for the platform:
 //
 //   - Tenant is made from a verified caller of one tenant. Every method runs as the role husk_tenant behind row-level security and
-//     sees that tenant's rows only. In the same transaction the database checks that the caller is still who the token says.
+//     sees that tenant's rows only. In the same transaction the database checks the caller: the credentials exist, with the token's role.
 //   - Control is for loops, operators and agents. Its methods run as the role husk_control and see all rows.
 //
 // The owner of the schema is used for migrations only.
@@ -49,7 +49,7 @@ const (
 type Config struct {
 	URL           string       // postgres://host/db with the password that all three roles share; the user is set per role
 	MaxConns      int32        // per role; 0 means 16
-	MasterKeys    [][]byte     // each 32 bytes; the first one seals, the others still open what they sealed
+	MasterKeys    [][]byte     // each 32 bytes; the first one seals; the others open what they have sealed
 	PodRange      netip.Prefix // the range that tenants' networks are taken from
 	NetworkPrefix int          // prefix length of a tenant's network
 	Log           *slog.Logger
@@ -133,7 +133,7 @@ func (s *Store) Close() {
 	s.control.Close()
 }
 
-// Ping checks that Postgres answers, as the role for tenants.
+// Ping checks that Postgres responds, as the role for tenants.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.tenant.Ping(ctx); err != nil {
 		return fmt.Errorf("postgres does not respond: %w", err)
@@ -211,7 +211,7 @@ func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error 
 	return err
 }
 
-// inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the caller is not, or no longer, who the token says).
+// inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the credentials do not exist, or their role has changed).
 func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, error)) (T, error) {
 	if t.core == nil || t.caller.Kind != husk.CallerTenant || t.id == uuid.Nil || t.caller.ID == uuid.Nil {
 		var zero T

@@ -38,7 +38,7 @@ var Meanings = []struct {
 	{Refused, "not logged in, or not allowed"},
 	{Conflict, "the object is in use or was changed by somebody else, or the name is taken"},
 	{Limit, "the quota or the rate limit is reached"},
-	{Unavailable, "the API, the network, a registry or an issuer does not respond"},
+	{Unavailable, "the API, a registry or an issuer does not respond or fails"},
 	{Timeout, "timeout: what the command waits for did not happen in time"},
 	{NotExecutable, "the command cannot be executed in the container"},
 	{NoCommand, "the container has no such command"},

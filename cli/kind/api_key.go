@@ -70,7 +70,8 @@ func findKey(ctx context.Context, c *client.Client, name, account string) (APIKe
 	return client.FindIn(listKeys(ctx, c, account), "API key", name, func(k APIKey) []string { return []string{k.ClientID.String(), k.Name} })
 }
 
-// APIKeys returns the keys of one service account, or of all. The account is read when they are listed.
+// APIKeys returns the keys of one service account, or of all. account is the value of a flag, which is only known once keys are listed or
+// found.
 func APIKeys(account *string) Kind[APIKey] {
 	return Kind[APIKey]{
 		View: keyView, Plural: "api-keys", Aliases: []string{"api-key", "key"}, Short: "List API keys, without their secrets",

@@ -73,7 +73,7 @@ func restarts(p openapi.Pod) int {
 	return n
 }
 
-// FindPod finds a pod by name or ID, which may follow its kind.
+// FindPod finds a pod by its name or ID, with or without the prefix pod/.
 func FindPod(ctx context.Context, c *client.Client, name string) (openapi.Pod, error) {
 	return c.Pods.Find(ctx, Bare("pod", name))
 }

@@ -19,9 +19,9 @@ import (
 // maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
 const maxFile = 16 << 20
 
-// Load reads all documents of files. For the file - it reads in, and for a directory it reads its .yaml, .yml and .json files, sorted by
-// name. It reports all mistakes of all documents together.
-func Load(files []string, in io.Reader) ([]Document, error) {
+// Load reads all documents of files. If a file is "-", it reads stdin. If it is a directory, it reads the .yaml, .yml and .json files in the directory,
+// sorted by name. It reports all mistakes of all documents together.
+func Load(files []string, stdin io.Reader) ([]Document, error) {
 	var docs []Document
 	var problems MistakeErrors
 	for _, file := range files {
@@ -30,7 +30,7 @@ func Load(files []string, in io.Reader) ([]Document, error) {
 			return nil, err
 		}
 		for _, source := range sources {
-			found, err := load(source, in)
+			found, err := load(source, stdin)
 			if p, ok := errors.AsType[MistakeErrors](err); ok {
 				problems = append(problems, p...)
 				continue

@@ -30,7 +30,7 @@ type Document struct {
 // Pod is a pod to create, with the names of its volumes.
 type Pod struct {
 	openapi.PodCreate
-	// VolumeNames are the names of volumes that have no ID in the spec, by the name of the volume inside the pod.
+	// VolumeNames maps the name of a volume inside the pod to the name of the volume object. It has no volumes whose object has an ID in the spec.
 	VolumeNames map[string]string
 }
 
@@ -115,7 +115,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; set them to %s and Pod, Volume or Image, or to v1 and Pod", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume or Image, set apiVersion to %s; for a Pod of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
 		var p kubernetesPod
 		d.reason = kubernetesReason

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,6 +121,7 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		headers []tar.Header
+		link    bool              // the directory has a link "before" to the directory outside
 		want    map[string]string // below the directory
 		fails   bool
 	}{
@@ -134,10 +134,10 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 			want:    map[string]string{"d": "drwxr-xr-x", "ok": "-> d/x"},
 		},
 		"a file through an existing link": {
-			headers: []tar.Header{file("before/pwned", 0o644)}, want: map[string]string{"before": "-> ../outside"}, fails: true,
+			link: true, headers: []tar.Header{file("before/pwned", 0o644)}, want: map[string]string{"before": "-> ../outside"}, fails: true,
 		},
 		"a file with the name of an existing link": {
-			headers: []tar.Header{file("before", 0o644)}, want: map[string]string{"before": "-rw-r--r-- before"},
+			link: true, headers: []tar.Header{file("before", 0o644)}, want: map[string]string{"before": "-rw-r--r-- before"},
 		},
 		"a link, then a file through it": {
 			headers: []tar.Header{link("x", "y"), link("y", "."), file("x/z", 0o600)}, want: map[string]string{"x": "-> y", "y": "-> .", "z": "-rw------- x/z"},
@@ -155,7 +155,7 @@ func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 			if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(outside, 0o755)); err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(name, "was there") {
+			if c.link {
 				if err := os.Symlink("../outside", filepath.Join(dir, "before")); err != nil {
 					t.Fatal(err)
 				}

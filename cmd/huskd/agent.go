@@ -27,6 +27,7 @@ type agentFlags struct {
 	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
 	allowEmulation, stopPodsOnExit                                                                                     bool
 	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                                int
+	podResolvers, allowPodEgress, denyPodEgress                                                                        []string
 	bootTimeout                                                                                                        time.Duration
 }
 
@@ -45,6 +46,9 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk/agent", "directory of the agent's state; QEMU's user must be able to enter it")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7443", "address at which servers reach this agent")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks; the same as the server's")
+	fs.StringSliceVar(&f.podResolvers, "pod-resolver", nil, "IPv4 addresses of the pods' nameservers (default: the node's own that pods may reach, or else "+strings.Join(publicResolvers, " and ")+")")
+	fs.StringSliceVar(&f.allowPodEgress, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
+	fs.StringSliceVar(&f.denyPodEgress, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
 	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads them to learn at what time machines stopped while it was not running")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of libvirt")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
@@ -77,6 +81,10 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	if err != nil {
 		return fmt.Errorf("--pod-range: %w", err)
 	}
+	egress, err := egressOf(f)
+	if err != nil {
+		return err
+	}
 	emulate := false
 	if err := kvmUsable(); err != nil {
 		if !f.allowEmulation {
@@ -107,7 +115,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		return err
 	}
 	agent, err := nodeagent.New(cmd.Context(), nodeagent.Config{
-		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange,
+		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange, Egress: egress,
 		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,

@@ -109,8 +109,12 @@ type packer struct {
 
 // leaveOut tells the client what the archive omits.
 func (p *packer) leaveOut(file string, why any) error {
+	return p.warn(file, fmt.Sprintf("was skipped: %v", why))
+}
+
+func (p *packer) warn(file, what string) error {
 	p.code = 1
-	return p.conn.Send(session.Stderr, fmt.Appendf(nil, "%s was skipped: %v\n", file, why))
+	return p.conn.Send(session.Stderr, fmt.Appendf(nil, "%s %s\n", file, what))
 }
 
 // add writes a file, or a directory with everything below it. An error means that the client cannot
@@ -180,7 +184,7 @@ func (p *packer) addFile(file string, h tar.Header) error {
 		return err
 	}
 	if _, reading := errors.AsType[*fs.PathError](err); reading || errors.Is(err, io.EOF) {
-		if e := p.leaveOut(file, fmt.Sprintf("the part after byte %d: %v", n, err)); e != nil {
+		if e := p.warn(file, fmt.Sprintf("has only zeros after byte %d in the archive: %v", n, err)); e != nil {
 			return e
 		}
 		_, err = io.CopyN(p.tar, zeros{}, h.Size-n)
@@ -198,8 +202,9 @@ type (
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// copyIn unpacks an archive in a container. If the path is a directory, it unpacks into it. If it
-// does not exist, it becomes the archive's first entry. No link in the directory leads out of it.
+// copyIn unpacks an archive in a container. If the path is a directory, the archive is unpacked into
+// it. Otherwise the path replaces the first part of every name in the archive. No link in the
+// directory leads out of it.
 func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
 	k, ok := in.(*child)
 	if !ok {

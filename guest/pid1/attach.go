@@ -102,8 +102,8 @@ func (p *pod) takeInput(conn session.Conn, a guest.Attach, c guest.Container, s 
 	}
 }
 
-// sendOutput sends a reader's output until there is no further, or the reader was disconnected (late).
-// sent is false if the client has gone.
+// sendOutput sends a reader's output until there will be no further output, or the reader was
+// disconnected (late). sent is false if the client has gone.
 func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []piece, over <-chan struct{}) (sent, late bool) {
 	for _, p := range backlog {
 		if conn.Send(p.kind, p.bytes) != nil {
@@ -123,7 +123,7 @@ func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []pie
 			late = true
 		case <-over:
 		}
-		for { // the backlog
+		for { // the pieces that still wait
 			select {
 			case p := <-r.pieces:
 				if conn.Send(p.kind, p.bytes) != nil {

@@ -62,8 +62,8 @@ func (c cgroup) remove() {
 	}
 }
 
-// removeIfEmpty removes the group unless it still has processes. Then it is removed with the
-// container's group.
+// removeIfEmpty removes the group unless it still has processes. A group that has some is removed
+// later, together with the container's group.
 func (c cgroup) removeIfEmpty() {
 	for wait := time.Millisecond; wait < 10*time.Millisecond; wait *= 2 {
 		if os.Remove(c.dir) == nil {

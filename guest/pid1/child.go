@@ -111,8 +111,8 @@ func workingDir(c *guest.Container) string {
 	return c.WorkingDir
 }
 
-// environment returns env with the last of equal names, and with the variables that every container
-// can expect.
+// environment returns env with only the last value of each name, and with the variables that every
+// container can expect.
 func environment(env []string, hostname, home string) []string {
 	all := append([]string{defaultPath, "HOSTNAME=" + hostname, "HOME=" + home}, env...)
 	at := map[string]int{}

@@ -43,7 +43,7 @@ func restarts(policy string, ended exit) bool {
 	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && ended.code != 0
 }
 
-// begin starts a run and publishes it. Without a process and an error, the pod is being stopped.
+// begin starts a run and publishes it. It returns neither a process nor an error if the pod is being stopped.
 func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError) {
 	select {
 	case <-p.stop:
@@ -100,8 +100,8 @@ func (p *pod) ended(i int, name string, e exit) {
 	})
 }
 
-// rest waits for the next restart. It returns false if there will be none; the container is then
-// exited again, as before.
+// rest waits for the next restart. It returns false if there will be none; the container's state is
+// then set back to exited.
 func (p *pod) rest(i int, d time.Duration) bool {
 	var before guest.ContainerStatus
 	p.update(func() {

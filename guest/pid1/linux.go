@@ -55,8 +55,8 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
 	}
-	// What containers write to their root uses the pod's memory. It is limited to half of it, so
-	// that a full disk is a separate error and does not trigger the OOM killer.
+	// What containers write to their root uses the pod's memory. It is limited to half of that
+	// memory, so that a full disk is a separate error and does not trigger the OOM killer.
 	if err := unix.Mount("tmpfs", scratchDir, "tmpfs", unix.MS_NODEV, "mode=0755,size=50%"); err != nil {
 		return fmt.Errorf("scratch space: %w", err)
 	}

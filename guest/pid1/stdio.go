@@ -37,9 +37,9 @@ const (
 // stdio is a container's standard streams across its runs: the log, the attached clients, and the
 // target of input.
 //
-// Output goes to the log and to every attached client, and waits for them. A client that reads
-// nothing for outputHold is disconnected. So a container is not blocked by a client, and a client
-// that reads misses nothing.
+// Output goes to the log and to every attached client, and waits for the clients. A client that
+// reads nothing for outputHold is disconnected. So no client blocks a container for longer, and a
+// client that reads misses nothing.
 type stdio struct {
 	log *logring.Ring
 
@@ -70,7 +70,7 @@ type piece struct {
 // reader is one attached client.
 type reader struct {
 	pieces chan piece
-	gone   chan struct{} // closed by the client
+	gone   chan struct{} // closed when the client leaves
 	late   chan struct{} // closed when it was disconnected for being slow
 }
 
@@ -78,7 +78,7 @@ func newStdio() *stdio {
 	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// close says that no further run and no output will come.
+// close says that there will be no further run and no further output.
 func (s *stdio) close() {
 	s.log.Close()
 	s.mu.Lock()
@@ -289,8 +289,8 @@ var streamKinds = map[string]session.Kind{guest.Stdout: session.Stdout, guest.St
 // lastOutput is how many bytes may be read after a container's end: as much as a pipe can hold.
 const lastOutput = 1 << 20
 
-// output is what copyLines reads from a container. Everything is passed to the attached clients
-// first.
+// output is what logring.CopyLines reads from a container. Its Read passes everything to the attached
+// clients first.
 type output struct {
 	k    *child
 	f    *os.File

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package network connects the pods on one node. It has a bridge per tenant network. Its nftables
-// rules restrict each tap to its own MAC and IP address, separate the networks, and let pods reach
-// outside through masquerading. It uses netlink and nftables directly and runs no commands.
+// Package network connects the pods on one node. It has a bridge per tenant network and a tap per
+// pod. Its nftables rules let a tap send only ARP and IPv4 with the pod's own addresses, separate
+// the networks, and let pods reach the public Internet through masquerading. It uses netlink and
+// nftables directly and runs no commands.
 //
-// The rules are a function of the attached ports: every change rewrites both tables in one atomic
-// batch.
+// The rules are a function of the attached ports and the configuration: every change rewrites all
+// of Husk's tables in one kernel transaction. Watch restores them if something else changes them.
 package network
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Names of Husk's own objects on a node. Interface names have at most 15 characters.
@@ -40,7 +44,7 @@ type Port struct {
 // Bridge returns the name of the port's bridge.
 func (p Port) Bridge() string { return bridgePrefix + shortID(p.NetworkID) }
 
-// Tap returns the name of the port's tap device. libvirt creates and removes it.
+// Tap returns the name of the port's tap device.
 func (p Port) Tap() string { return tapPrefix + shortID(p.PodID) }
 
 func (p Port) equal(o Port) bool {
@@ -51,29 +55,56 @@ func shortID(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", 
 
 // Network holds the ports of this node.
 type Network struct {
-	podRange netip.Prefix
-	mtu      int
+	cfg Config
+	mtu int
+	log *slog.Logger
 
-	mu    sync.Mutex
-	ports map[uuid.UUID]Port
+	mu       sync.Mutex
+	ports    map[uuid.UUID]Port
+	own      []netip.Prefix // the networks of the node's other interfaces
+	written  fingerprint    // of the rules, when they were last written
+	restored atomic.Int64
+	broken   atomic.Bool // the kernel does not have the rules, and the taps are down
+}
+
+// Config is what the network of a node needs to know.
+type Config struct {
+	PodRange netip.Prefix // the addresses of all tenants' networks
+	Egress   Egress
+	Log      *slog.Logger
 }
 
 // vxlanOverhead is subtracted from the pods' MTU, so that a network can span nodes later without
 // changing its pods (RFC 7348).
 const vxlanOverhead = 50
 
-// New prepares the node: it enables forwarding. Rules and bridges of a previous agent stay until it
-// is known what runs.
-func New(podRange netip.Prefix) (*Network, error) {
+// New prepares the node. It enables forwarding, and adds a route that discards packets to addresses
+// of the pod range that no network of this node has: they would leave through the uplink. Rules,
+// bridges and taps of a previous agent stay until it is known what runs.
+func New(cfg Config) (*Network, error) {
 	mtu, err := uplinkMTU()
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{podRange: podRange, mtu: mtu - vxlanOverhead, ports: map[uuid.UUID]Port{}}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil { //nolint:gosec // a sysctl
+	n := &Network{cfg: cfg, mtu: mtu - vxlanOverhead, log: cfg.Log, ports: map[uuid.UUID]Port{}}
+	if err := writeSysctl("ipv4/ip_forward", "1"); err != nil {
 		return nil, fmt.Errorf("enable IPv4 forwarding: %w", err)
 	}
+	unused := &netlink.Route{
+		Dst: &net.IPNet{IP: cfg.PodRange.Masked().Addr().AsSlice(), Mask: net.CIDRMask(cfg.PodRange.Bits(), 32)}, Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol,
+	}
+	if err := netlink.RouteReplace(unused); err != nil {
+		return nil, fmt.Errorf("discard packets to unused addresses of %s: %w", cfg.PodRange, err)
+	}
 	return n, nil
+}
+
+// routeProtocol marks Husk's routes. The number is one that nobody has registered in
+// /etc/iproute2/rt_protos.
+const routeProtocol = 0x48
+
+func writeSysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644) //nolint:gosec // a sysctl
 }
 
 // MTU returns the MTU of the pods' interfaces, in bytes.
@@ -117,12 +148,12 @@ func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err err
 	return int64(s.TxBytes), int64(s.RxBytes), true, nil //nolint:gosec // the tap sends what the pod receives
 }
 
-// Attach adds the port's bridge and rules before the tap exists. So a pod can never send without
-// them.
+// Attach gives a pod its bridge and its rules. Plug then creates its tap; the tap of a machine that
+// runs gets its rules at once.
 func (n *Network) Attach(p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if known, ok := n.ports[p.PodID]; ok && known.equal(p) && bridgeExists(p.Bridge()) {
+	if known, ok := n.ports[p.PodID]; ok && known.equal(p) && exists(p.Bridge()) {
 		return nil
 	}
 	return n.attach(p)
@@ -146,34 +177,59 @@ func (n *Network) attach(ports ...Port) error {
 	return n.writeRules()
 }
 
-// Detach removes a pod's rules, and its bridge if no other pod uses it.
+// Detach removes a pod's tap and rules, and its bridge if no other pod uses it.
 func (n *Network) Detach(pod uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.ports[pod]; !ok {
-		return nil
-	}
 	delete(n.ports, pod)
-	return errors.Join(n.writeRules(), n.removeUnusedBridges())
+	// The tap may be one that a previous agent created.
+	return errors.Join(removeLink(Port{PodID: pod}.Tap()), n.writeRules(), n.removeUnused())
 }
 
-// RemoveUnused removes Husk's bridges that no port uses. An agent calls it once it knows what its
-// node should run.
+// RemoveUnused removes Husk's bridges and taps that neither a port nor a machine uses. An agent
+// calls it once it knows what its node should run.
 func (n *Network) RemoveUnused() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.removeUnusedBridges()
+	return n.removeUnused()
 }
 
-// Clear removes all of Husk's bridges and tables.
+// Clear removes all of Husk's bridges, taps, tables and routes.
 func Clear() error {
 	n := &Network{ports: map[uuid.UUID]Port{}}
-	return errors.Join(n.removeUnusedBridges(), removeTables())
+	return errors.Join(n.removeUnused(), removeTables(), removeRoutes())
 }
 
-func bridgeExists(name string) bool {
+func removeRoutes() error {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol}, netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if err := netlink.RouteDel(&r); err != nil {
+			return fmt.Errorf("remove route %s: %w", r.Dst, err)
+		}
+	}
+	return nil
+}
+
+func exists(name string) bool {
 	_, err := netlink.LinkByName(name)
 	return err == nil
+}
+
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if err != nil {
+		return fmt.Errorf("remove interface %s: %w", name, err)
+	}
+	return nil
 }
 
 func makeBridge(p Port, mtu int) error {
@@ -192,10 +248,8 @@ func makeBridge(p Port, mtu int) error {
 	if err != nil {
 		return err
 	}
-	// Pods have only IPv4 for now. The node must not be reachable at a link-local address that no
-	// rule covers.
-	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+p.Bridge()+"/disable_ipv6", []byte("1"), 0o644); err != nil && !os.IsNotExist(err) { //nolint:gosec // a sysctl
-		return fmt.Errorf("disable IPv6: %w", err)
+	if err := disableIPv6(p.Bridge()); err != nil {
+		return err
 	}
 	gateway := &net.IPNet{IP: p.Gateway.AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}
 	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: gateway}); err != nil {
@@ -207,31 +261,47 @@ func makeBridge(p Port, mtu int) error {
 	return nil
 }
 
-func (n *Network) removeUnusedBridges() error {
+// disableIPv6 keeps the node from having a link-local address on an interface, and from obeying
+// router advertisements there. Pods have only IPv4 for now.
+func disableIPv6(name string) error {
+	err := writeSysctl("ipv6/conf/"+name+"/disable_ipv6", "1")
+	if err != nil && !os.IsNotExist(err) { // a kernel without IPv6
+		return fmt.Errorf("disable IPv6 on %s: %w", name, err)
+	}
+	return nil
+}
+
+func (n *Network) removeUnused() error {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	used := map[string]bool{}
 	for _, p := range n.ports {
-		used[p.Bridge()] = true
-	}
-	plugged := map[int]bool{} // a bridge that contains a tap has a machine, known or not
-	for _, l := range links {
-		plugged[l.Attrs().MasterIndex] = true
+		used[p.Bridge()], used[p.Tap()] = true, true
 	}
 	var failures []error
+	plugged := map[int]bool{} // a bridge that contains a tap of a machine is used, known or not
 	for _, l := range links {
-		name := l.Attrs().Name
-		if l.Type() != "bridge" || !strings.HasPrefix(name, bridgePrefix) || used[name] || plugged[l.Attrs().Index] {
-			continue
+		a := l.Attrs()
+		switch {
+		case strings.HasPrefix(a.Name, tapPrefix) && !used[a.Name] && !hasMachine(l):
+			failures = append(failures, removeLink(a.Name))
+		default:
+			plugged[a.MasterIndex] = true
 		}
-		if err := netlink.LinkDel(l); err != nil {
-			failures = append(failures, fmt.Errorf("remove bridge %s: %w", name, err))
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		if l.Type() == "bridge" && strings.HasPrefix(a.Name, bridgePrefix) && !used[a.Name] && !plugged[a.Index] {
+			failures = append(failures, removeLink(a.Name))
 		}
 	}
 	return errors.Join(failures...)
 }
+
+// hasMachine reports whether a program holds the tap: only then does it have a carrier.
+func hasMachine(tap netlink.Link) bool { return tap.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 }
 
 // sorted returns the ports in a fixed order, so that equal ports give equal rules.
 func (n *Network) sorted() []Port {

@@ -4,6 +4,7 @@ package network
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -39,6 +40,16 @@ func inNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// start prepares the namespace as an agent does.
+func start(t *testing.T, egress Egress) *Network {
+	t.Helper()
+	n, err := New(Config{PodRange: netip.MustParsePrefix("100.64.0.0/11"), Egress: egress, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func (m machine) do(t *testing.T, f func() error) error {
@@ -92,18 +103,7 @@ func boot(t *testing.T, n *Network, network uuid.UUID, cidr string, host int) ma
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: m.port.MAC, PeerNamespace: netlink.NsFd(int(m.ns))}); err != nil {
 		t.Fatal(err)
 	}
-	tap, err := netlink.LinkByName(m.port.Tap())
-	if err != nil {
-		t.Fatal(err)
-	}
-	bridge, err := netlink.LinkByName(m.port.Bridge())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetMaster(tap, bridge); err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(tap); err != nil {
+	if err := n.connect(m.port); err != nil {
 		t.Fatal(err)
 	}
 	err = m.do(t, func() error {
@@ -169,10 +169,7 @@ func reach(from string, to netip.Addr) error {
 
 func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 	inNamespace(t)
-	n, err := New(netip.MustParsePrefix("100.64.0.0/11"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := start(t, Egress{})
 	red, blue := uuid.New(), uuid.New()
 	r1, r2 := boot(t, n, red, "100.64.0.0/24", 2), boot(t, n, red, "100.64.0.0/24", 3)
 	b1 := boot(t, n, blue, "100.64.1.0/24", 2)
@@ -213,11 +210,7 @@ func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 
 func TestUnusedBridgesAreRemoved(t *testing.T) {
 	inNamespace(t)
-	podRange := netip.MustParsePrefix("100.64.0.0/11")
-	n, err := New(podRange)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := start(t, Egress{})
 	m := boot(t, n, uuid.New(), "100.64.0.0/24", 2)
 	for range 2 { // attaching and detaching are idempotent
 		if err := n.Attach(m.port); err != nil {
@@ -225,14 +218,11 @@ func TestUnusedBridgesAreRemoved(t *testing.T) {
 		}
 	}
 	// A new agent has no ports yet. Bridges of ports that it adopts stay, and others are removed.
-	again, err := New(podRange)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := start(t, Egress{})
 	if err := again.RemoveUnused(); err != nil {
 		t.Fatal(err)
 	}
-	if !bridgeExists(m.port.Bridge()) {
+	if !exists(m.port.Bridge()) {
 		t.Error("a starting agent removed a bridge that a machine uses")
 	}
 	if err := again.Adopt([]Port{m.port}); err != nil {
@@ -253,7 +243,7 @@ func TestUnusedBridgesAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if bridgeExists(m.port.Bridge()) {
+	if exists(m.port.Bridge()) {
 		t.Error("the bridge of a network without pods was not removed")
 	}
 	for range 2 {

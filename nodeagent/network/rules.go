@@ -13,32 +13,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeRules replaces both tables in one kernel transaction.
+// writeRules replaces Husk's tables in one kernel transaction.
 //
-//	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; outside → bridge only replies
-//	             input    bridge → node: only replies and echo requests; a pod is not a client of its node
+//	netdev husk: per tap, at its ingress: only ARP and IPv4 with the pod's own addresses. Everything else is dropped before it
+//	             reaches the bridge or the node, to whatever address it is sent.
+//	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; bridge → outside by Egress; outside → bridge only replies
+//	             input    bridge → node: only replies, and echo requests to the bridge's own address; tap → node: nothing
 //	             nat      pod range → outside: masquerade
-//	bridge husk: prerouting, per tap: source MAC, ARP sender and IPv4 source must be the pod's own; only ARP and IPv4
 func (n *Network) writeRules() error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
+	if n.own, err = ownNetworks(); err != nil {
+		return err
+	}
 	n.inetTable(c)
-	n.bridgeTable(c)
+	n.netdevTable(c)
+	removeTable(c, nftables.TableFamilyBridge) // of earlier releases
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("write nftables rules for %d ports: %w", len(n.ports), err)
 	}
-	return nil
+	n.written, err = readFingerprint()
+	return err
 }
 
-// fresh returns an empty table. It adds the table first so that deleting cannot fail, then deletes
-// it and adds it again.
+// fresh returns an empty table in place of the present one.
 func fresh(c *nftables.Conn, family nftables.TableFamily) *nftables.Table {
+	removeTable(c, family)
+	return c.AddTable(&nftables.Table{Name: tableName, Family: family})
+}
+
+// removeTable adds the table before it deletes it, because deleting a table that does not exist is an
+// error.
+func removeTable(c *nftables.Conn, family nftables.TableFamily) {
 	t := &nftables.Table{Name: tableName, Family: family}
 	c.AddTable(t)
 	c.DelTable(t)
-	return c.AddTable(t)
 }
 
 func removeTables() error {
@@ -46,10 +57,8 @@ func removeTables() error {
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
-	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyBridge} {
-		t := &nftables.Table{Name: tableName, Family: family}
-		c.AddTable(t)
-		c.DelTable(t)
+	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev, nftables.TableFamilyBridge} {
+		removeTable(c, family)
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("remove nftables tables: %w", err)
@@ -77,34 +86,83 @@ func (n *Network) inetTable(c *nftables.Conn) {
 			bridges[b] = true
 			// Only matches if bridged frames also pass IP's hooks (br_netfilter).
 			rule(forward, inInterface(b), outInterface(b), verdict(expr.VerdictAccept))
+			rule(input, inInterface(b), destinationIn(netip.PrefixFrom(p.Gateway, 32)), echoRequest(), verdict(expr.VerdictAccept))
 		}
 	}
+	rule(forward, fromTap(), verdict(expr.VerdictDrop))
 	rule(forward, fromBridge(), toBridge(), verdict(expr.VerdictDrop))
 	rule(forward, toBridge(), established(), verdict(expr.VerdictAccept))
 	rule(forward, toBridge(), verdict(expr.VerdictDrop))
-	rule(input, fromBridge(), established(), verdict(expr.VerdictAccept))
-	rule(input, fromBridge(), echoRequest(), verdict(expr.VerdictAccept))
-	rule(input, fromBridge(), verdict(expr.VerdictDrop))
-	rule(nat, sourceIn(n.podRange), notToBridge(), []expr.Any{&expr.Masq{}})
-}
-
-func (n *Network) bridgeTable(c *nftables.Conn) {
-	t := fresh(c, nftables.TableFamilyBridge)
-	chain := c.AddChain(&nftables.Chain{
-		Table: t, Name: "prerouting", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300),
-	})
-	for _, p := range n.sorted() {
-		ip := p.Address.Addr().AsSlice()
-		for _, match := range [][]expr.Any{
-			differs(payload(expr.PayloadBaseLLHeader, 6, 6), p.MAC),                                                     // Ethernet source
-			join(etherType(unix.ETH_P_ARP, expr.CmpOpEq), differs(payload(expr.PayloadBaseNetworkHeader, 8, 6), p.MAC)), // ARP sender
-			join(etherType(unix.ETH_P_ARP, expr.CmpOpEq), differs(payload(expr.PayloadBaseNetworkHeader, 14, 4), ip)),
-			join(etherType(unix.ETH_P_IP, expr.CmpOpEq), differs(payload(expr.PayloadBaseNetworkHeader, 12, 4), ip)), // IPv4 source
-			join(etherType(unix.ETH_P_IP, expr.CmpOpNeq), etherType(unix.ETH_P_ARP, expr.CmpOpNeq)),
-		} {
-			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: join(inInterface(p.Tap()), match, verdict(expr.VerdictDrop))})
+	for _, r := range n.cfg.Egress.Resolvers {
+		for _, protocol := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+			rule(forward, fromBridge(), destinationIn(netip.PrefixFrom(r, 32)), destinationPort(protocol, 53), verdict(expr.VerdictAccept))
 		}
 	}
+	for _, p := range n.cfg.Egress.Deny {
+		rule(forward, fromBridge(), destinationIn(p), verdict(expr.VerdictDrop))
+	}
+	for _, p := range n.cfg.Egress.Allow {
+		rule(forward, fromBridge(), destinationIn(p), verdict(expr.VerdictAccept))
+	}
+	for _, p := range append(n.own, notInternet...) {
+		rule(forward, fromBridge(), destinationIn(p), verdict(expr.VerdictDrop))
+	}
+	rule(input, fromTap(), verdict(expr.VerdictDrop))
+	rule(input, fromBridge(), established(), verdict(expr.VerdictAccept))
+	rule(input, fromBridge(), verdict(expr.VerdictDrop))
+	rule(nat, sourceIn(n.cfg.PodRange), notToBridge(), []expr.Any{&expr.Masq{}})
+}
+
+// netdevTable has a chain per tap, because a chain at ingress belongs to one device. It drops what
+// none of its rules accepts.
+func (n *Network) netdevTable(c *nftables.Conn) {
+	t := fresh(c, nftables.TableFamilyNetdev)
+	drop := nftables.ChainPolicyDrop
+	for _, p := range n.sorted() {
+		if !exists(p.Tap()) {
+			continue // its machine has not started; Plug writes the rules again
+		}
+		chain := c.AddChain(&nftables.Chain{
+			Table: t, Name: p.Tap(), Device: p.Tap(), Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress,
+			Priority: nftables.ChainPriorityFilter, Policy: &drop,
+		})
+		rule := func(parts ...[]expr.Any) {
+			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: join(parts...)})
+		}
+		ip := p.Address.Addr().AsSlice()
+		rule(equals(linkLocalGroup, []byte{0x01, 0x80, 0xc2, 0, 0}), verdict(expr.VerdictDrop))
+		rule(differs(etherSource, p.MAC), verdict(expr.VerdictDrop))
+		rule(equals(etherType, []byte{0x08, 0x06}), equals(arpSenderMAC, p.MAC), equals(arpSenderIP, ip), verdict(expr.VerdictAccept))
+		rule(equals(etherType, []byte{0x08, 0x00}), equals(ipSource, ip), verdict(expr.VerdictAccept))
+	}
+}
+
+// Fields of a frame. The type of a frame with a VLAN tag is that of the tag, so such frames are dropped.
+var (
+	linkLocalGroup = field{expr.PayloadBaseLLHeader, 0, 5} // 01:80:c2:00:00:0x, which bridges hand to their node (IEEE 802.1D)
+	etherSource    = field{expr.PayloadBaseLLHeader, 6, 6}
+	etherType      = field{expr.PayloadBaseLLHeader, 12, 2}
+	arpSenderMAC   = field{expr.PayloadBaseNetworkHeader, 8, 6}
+	arpSenderIP    = field{expr.PayloadBaseNetworkHeader, 14, 4}
+	ipSource       = field{expr.PayloadBaseNetworkHeader, 12, 4}
+	ipDestination  = field{expr.PayloadBaseNetworkHeader, 16, 4}
+)
+
+type field struct {
+	base           expr.PayloadBase
+	offset, length uint32
+}
+
+func (f field) load() *expr.Payload {
+	return &expr.Payload{DestRegister: 1, Base: f.base, Offset: f.offset, Len: f.length}
+}
+
+func equals(f field, data []byte) []expr.Any {
+	return []expr.Any{f.load(), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data}}
+}
+
+func differs(f field, data []byte) []expr.Any {
+	return []expr.Any{f.load(), &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: data}}
 }
 
 func join(parts ...[]expr.Any) []expr.Any {
@@ -141,6 +199,10 @@ func fromBridge() []expr.Any {
 	return meta(expr.MetaKeyIIFNAME, expr.CmpOpEq, []byte(bridgePrefix))
 }
 
+func fromTap() []expr.Any {
+	return meta(expr.MetaKeyIIFNAME, expr.CmpOpEq, []byte(tapPrefix))
+}
+
 func toBridge() []expr.Any {
 	return meta(expr.MetaKeyOIFNAME, expr.CmpOpEq, []byte(bridgePrefix))
 }
@@ -165,26 +227,23 @@ func echoRequest() []expr.Any {
 	return join(
 		meta(expr.MetaKeyNFPROTO, expr.CmpOpEq, []byte{unix.NFPROTO_IPV4}),
 		meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_ICMP}),
-		[]expr.Any{payload(expr.PayloadBaseTransportHeader, 0, 1), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{icmpEchoRequest}}},
+		equals(field{expr.PayloadBaseTransportHeader, 0, 1}, []byte{icmpEchoRequest}),
 	)
 }
 
-func sourceIn(prefix netip.Prefix) []expr.Any {
+func destinationPort(protocol byte, port uint16) []expr.Any {
+	return join(meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{protocol}),
+		equals(field{expr.PayloadBaseTransportHeader, 2, 2}, binaryutil.BigEndian.PutUint16(port)))
+}
+
+func sourceIn(prefix netip.Prefix) []expr.Any { return within(ipSource, prefix) }
+
+func destinationIn(prefix netip.Prefix) []expr.Any { return within(ipDestination, prefix) }
+
+func within(f field, prefix netip.Prefix) []expr.Any {
 	return join(meta(expr.MetaKeyNFPROTO, expr.CmpOpEq, []byte{unix.NFPROTO_IPV4}), []expr.Any{
-		payload(expr.PayloadBaseNetworkHeader, 12, 4),
+		f.load(),
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: net.CIDRMask(prefix.Bits(), 32), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: prefix.Masked().Addr().AsSlice()},
 	})
-}
-
-func payload(base expr.PayloadBase, offset, length uint32) *expr.Payload {
-	return &expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: length}
-}
-
-func differs(what *expr.Payload, data []byte) []expr.Any {
-	return []expr.Any{what, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: data}}
-}
-
-func etherType(kind uint16, op expr.CmpOp) []expr.Any {
-	return meta(expr.MetaKeyPROTOCOL, op, binaryutil.BigEndian.PutUint16(kind))
 }

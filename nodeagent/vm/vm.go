@@ -27,9 +27,9 @@ const (
 	startTimeout = 60 * time.Second
 )
 
-// ErrUnresponsive is returned if libvirt does not answer in time. The result of the call is then
+// ErrUnresponsive is returned if libvirt does not respond in time. The result of the call is then
 // unknown; the domain may still run.
-var ErrUnresponsive = errors.New("libvirt does not answer")
+var ErrUnresponsive = errors.New("libvirt does not respond")
 
 // Config says how virtual machines are created.
 type Config struct {
@@ -56,7 +56,7 @@ type Spec struct {
 	Monitors        []Address // of Ceph
 	CephUser        string
 	CephKey         string // base64
-	Bridge, Tap     string
+	Tap             string // exists already
 	MAC             string
 	MTU             int
 	CPULimitMillis  int // the machine starts with this limit; 0: without one

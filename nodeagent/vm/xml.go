@@ -37,8 +37,8 @@ func decodeKey(key string) ([]byte, error) {
 }
 
 // domainXML describes a pod's machine: q35 without graphics, USB or HPET; only virtio devices;
-// qboot boots kernel and initramfs directly. Devices are on the root bus itself, because a root
-// port per device costs boot time, unless there are too many.
+// qboot boots kernel and initramfs directly. Unless there are too many devices, they are on the root
+// bus itself, because a root port per device costs boot time.
 func domainXML(cfg Config, spec Spec) (string, error) {
 	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
@@ -68,9 +68,10 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 				{Type: "virtio-serial", Index: new(uint), Address: slots.next()},
 			},
 			Interfaces: []libvirtxml.DomainInterface{{
-				MAC:     &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
-				Source:  &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: spec.Bridge}},
-				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap},
+				MAC: &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
+				// The agent creates the tap, so that it has its rules before the machine starts.
+				Source:  &libvirtxml.DomainInterfaceSource{Ethernet: &libvirtxml.DomainInterfaceSourceEthernet{}},
+				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap, Managed: "no"},
 				Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
 				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // the agent sets it
 				ROM:     &libvirtxml.DomainROM{Enabled: "no"},

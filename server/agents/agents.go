@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package agents is how a server calls the agents of nodes: over mutual TLS, each agent under its own node's name, with one pool of
-// connections per node. It checks on every response that the node's certificate was not revoked, which the handshake cannot know.
+// connections per node. On every response it checks that the node's certificate was not revoked, because the handshake does not check that.
 package agents
 
 import (
@@ -27,9 +27,9 @@ const callTimeout = 10 * time.Second
 // sessionTimeout is how long an agent may take to begin an interactive session; a command under emulation on a busy node needs a while.
 const sessionTimeout = 35 * time.Second
 
-// Config is what calling agents takes.
+// Config is what New needs.
 type Config struct {
-	// TLS returns the configuration of a connection to the agent of one node, and no other.
+	// TLS returns the configuration for connections to the agent of this node only.
 	TLS func(node string) *tls.Config
 	// Verify checks that the certificate that the agent has presented was not revoked. Codes: unauthenticated.
 	Verify func(ctx context.Context, connection *tls.ConnectionState) error
@@ -91,7 +91,7 @@ func (a *Agents) Call(ctx context.Context, node husk.Node, call func(*openapi.Cl
 	return resp, nil
 }
 
-// CallOK is Call for callers that can use status 200 only.
+// CallOK is Call, but returns an error for any status other than 200.
 func (a *Agents) CallOK(ctx context.Context, node husk.Node, call func(*openapi.Client) (*http.Response, error)) (*http.Response, error) {
 	resp, err := a.Call(ctx, node, call) //nolint:bodyclose // closed here or by the caller
 	if err != nil {
@@ -104,7 +104,7 @@ func (a *Agents) CallOK(ctx context.Context, node husk.Node, call func(*openapi.
 	return resp, nil
 }
 
-// Dial opens an interactive session with an agent. Codes: unavailable, and what the agent refuses with.
+// Dial opens an interactive session with an agent. Codes: unavailable, and the codes that the agent refuses a session with.
 func (a *Agents) Dial(ctx context.Context, node husk.Node, url string) (*ws.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
@@ -133,7 +133,7 @@ func Unavailable(node husk.Node) error {
 	return husk.Errorf(husk.CodeUnavailable, "", "node %s, which runs this pod, does not respond; retry", node.Name)
 }
 
-// Refused passes on the problem that an agent responded with, if a caller may see it.
+// Refused returns the problem that an agent responded with. If a caller must not see that problem, it returns Unavailable instead.
 func (a *Agents) Refused(node husk.Node, status int, body []byte) error {
 	var p openapi.Problem
 	err := json.Unmarshal(body, &p)

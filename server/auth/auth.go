@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package auth decides who a caller is: it issues and verifies tokens, logs people in through OIDC issuers, verifies the certificates
-// of nodes' agents, and limits how often somebody may try. What a caller may do is the access table's business, in package server.
+// of nodes' agents, and limits how often somebody may try. The access table in package server decides what a caller may do.
 //
 //   - tokens.go and signing_keys.go: JSON Web Tokens, and the keys that sign them
 //   - oauth.go, login.go and browser.go: the OAuth 2.0 endpoints, logins with ID tokens, and logins from a browser
@@ -63,7 +63,8 @@ type Auth struct {
 	idTokens  *idtoken.Verifier
 	limited   prometheus.Counter
 
-	// tenants counts requests by tenant, addresses logins by address, and outbound what tenants make this server ask of others.
+	// tenants limits requests per tenant, addresses limits logins per address, and outbound limits the requests that a tenant makes this
+	// server send to other services.
 	tenants, addresses, outbound *limiter
 }
 
@@ -109,7 +110,7 @@ func (a *Auth) ByToken(r *http.Request, req *request.Request, webSocket bool) er
 		return err
 	}
 	if req.Caller.Kind != husk.CallerOperator {
-		return nil // the store checks in the same transaction that a tenant's caller is still who the token says
+		return nil // the store checks a tenant's caller in the same transaction: the credentials still exist, with the token's role
 	}
 	return a.operatorExists(r.Context(), req.Caller.ID)
 }

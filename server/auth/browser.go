@@ -22,7 +22,7 @@ func (a *Auth) redeemCode(ctx context.Context, form openapi.IssueTokenFormdataRe
 	}
 	if err := a.configured(ctx, issuer, code.ClientID, openapi.Value(form.Scope)); err != nil {
 		if husk.CodeOf(err) == husk.CodeNotFound {
-			err = refuseLogin(openapi.InvalidGrant, "this issuer is not trusted here with this client id")
+			err = refuseLogin(openapi.InvalidGrant, "neither the installation nor the tenant trusts this issuer with this client id")
 		}
 		return grant{}, err
 	}
@@ -44,7 +44,7 @@ func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) e
 	}
 	issuers, err := a.control.IssuersOf(ctx, issuer, tenantID)
 	if err == nil && !slices.ContainsFunc(issuers, func(i husk.OIDCIssuer) bool { return i.ClientID == clientID }) {
-		err = husk.Errorf(husk.CodeNotFound, "issuer", "this issuer is not trusted here with this client id")
+		err = husk.Errorf(husk.CodeNotFound, "issuer", "neither the installation nor the tenant trusts this issuer with this client id")
 	}
 	return err
 }

@@ -48,12 +48,12 @@ func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 // Root returns the certificate of the installation's authority.
 func (a *Auth) Root() *pki.Root { return a.authority.Root() }
 
-// ListenerTLS returns the TLS of the listener that agents call. The handler behind it is the same as on the other listener.
+// ListenerTLS returns the TLS configuration of the listener that agents call. Both listeners have the same handler.
 func (a *Auth) ListenerTLS() *tls.Config {
 	return pki.ServerListener(a.authority.Root(), a.authority.own)
 }
 
-// ClientTLS returns the TLS with which this server calls the agent of one node, and no other.
+// ClientTLS returns the TLS configuration with which this server calls the agent of this node only.
 func (a *Auth) ClientTLS(node string) *tls.Config {
 	return pki.ServerClient(a.authority.Root(), a.authority.own, node)
 }
@@ -99,7 +99,7 @@ func (a *Auth) ByCertificate(r *http.Request, req *request.Request) error {
 	return nil
 }
 
-// RenewCertificate issues another certificate to the node of this one.
+// RenewCertificate issues a new certificate to the node that has authenticated with its old one.
 func (a *Auth) RenewCertificate(ctx context.Context, r openapi.RenewCertificateRequestObject) (openapi.RenewCertificateResponseObject, error) {
 	req := request.Of(ctx)
 	c, err := a.control.RenewCertificate(ctx, req.Caller.NodeID, req.Certificate, a.CertificateFor(r.Body.CertificateRequest))

@@ -15,8 +15,8 @@ import (
 	"husk/store"
 )
 
-// limiter is a token bucket that all servers share. The bucket is in Postgres. Each server takes tokens for a quarter of a second at a time, so a busy
-// tenant costs four statements a second and an idle one none. All servers together stay within the limit.
+// limiter is a token bucket that all servers share. The bucket is in Postgres. Each server takes a few tokens at a time, so that a busy
+// key costs a few statements a second and an idle one none. All servers together stay within the limit.
 type limiter struct {
 	take func(ctx context.Context, key string) (granted, perSecond float64, err error)
 
@@ -136,7 +136,7 @@ type RateLimitedError struct{ wait time.Duration }
 // Error implements error.
 func (r *RateLimitedError) Error() string { return "too many requests" }
 
-// As shows it as a problem.
+// As converts it to a problem.
 func (r *RateLimitedError) As(target any) bool {
 	shown, ok := target.(**husk.Error)
 	if ok {
@@ -163,7 +163,8 @@ func (a *Auth) LimitOutbound(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.outbound, tenant.String())
 }
 
-// limit refuses a request if there are too many. If the limiter fails, it lets the request pass: the handler will report the underlying error.
+// limit refuses a request if there are too many. If the bucket cannot be reached, it lets the request pass: the handler needs Postgres too, and
+// reports the error.
 func (a *Auth) limit(ctx context.Context, l *limiter, key string) error {
 	wait, err := l.allow(ctx, key)
 	if err != nil {

@@ -111,7 +111,7 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 	return grant{caller: caller}, err
 }
 
-// renew issues a new token for a valid one of this installation, if the caller is still who the token says.
+// renew issues a new token for a valid one of this installation, if the caller still has the credentials and the role of that token.
 func (a *Auth) renew(ctx context.Context, raw string) (grant, error) {
 	caller, _, err := a.tokens.verify(ctx, raw)
 	if err == nil && time.Since(caller.LoggedInAt) >= LoginLife-tokenLeeway {
@@ -127,7 +127,8 @@ func (a *Auth) renew(ctx context.Context, raw string) (grant, error) {
 	return granted, err
 }
 
-// stillThere checks that a caller is still who the token says, and returns the name of the caller's tenant. Codes: unauthenticated, unavailable.
+// stillThere checks that a caller still has the credentials and the role of the token, and returns the name of the caller's tenant. Codes:
+// unauthenticated, unavailable.
 func (a *Auth) stillThere(ctx context.Context, caller husk.Caller) (tenant string, err error) {
 	if caller.Kind == husk.CallerOperator {
 		return "", a.operatorExists(ctx, caller.ID)

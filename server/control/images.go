@@ -80,12 +80,15 @@ func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
 }
 
 func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
-	text, final := "the import did not finish; Husk retries it", false
-	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
-		text, final = shown.Detail, shown.Code != husk.CodeRegistryUnreachable
+	text, final := "the import did not finish; Husk retries it", job.Attempts+1 >= importAttempts
+	if final {
+		text = "the import did not finish; import the image again to retry"
 	}
-	if job.Attempts+1 >= importAttempts {
-		final = job.Image.State == husk.ImageImporting
+	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
+		text, final = shown.Detail, final || shown.Code != husk.CodeRegistryUnreachable
+	}
+	if job.Image.State == husk.ImageDeleting {
+		text, final = "the image could not be deleted yet; Husk retries", false
 	}
 	return errors.Join(fmt.Errorf("image %s of tenant %s: %w", job.Image.ID, job.Image.TenantID, err),
 		s.store.ImageTrouble(ctx, job.Image, text, final))
@@ -101,7 +104,8 @@ func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 		return err
 	}
 	start := time.Now()
-	// Also if the database says that the import exists, because the collector may have just removed it. Then this call costs little.
+	// This call is made even if the database says that the import exists, because the collector may have just removed it. It costs little if
+	// the import exists.
 	imported, err := s.ceph.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
 		// By digest, so that it imports the version that was resolved, even if the tag has moved.
 		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)

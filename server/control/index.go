@@ -14,7 +14,7 @@ import (
 	"husk/store"
 )
 
-// index is the scheduler's view of the nodes. It is kept up to date from pass to pass: each pass reads the nodes whose version has changed again,
+// index is the scheduler's view of the nodes. It is kept up to date from pass to pass: each pass re-reads the nodes whose version has changed,
 // and keeps the others. It belongs to one goroutine.
 type index struct {
 	store store.Control
@@ -43,7 +43,7 @@ type placedPod struct {
 	leaving bool
 }
 
-// loadBatch is for how many nodes one query reads the pods.
+// loadBatch is the number of nodes whose pods one query reads.
 const loadBatch = 1000
 
 func newIndex(s store.Control, log *slog.Logger) *index { return &index{store: s, log: log} }
@@ -235,7 +235,7 @@ func (x *index) adopt(p store.PlacedPod) {
 		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is on another node now
 	}
 	pod := x.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
-	pod.Size.MemoryMiB += p.Overhead - n.node.VMMOverheadMiB // its allocation is the overhead at the time of its placement
+	pod.Size.MemoryMiB += p.Overhead - n.node.VMMOverheadMiB // allocated with the overhead that its node had when it was placed
 	h := x.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
 	if x.placed(n, p.PodKey, h); p.Leaving {
 		x.leave(p.PodKey)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// KeyBatch is how many keys one pass creates at most. keyWorkers is how many it creates at the same time: the monitor commits several in one
-	// round.
+	// KeyBatch is how many keys one pass creates at most. keyWorkers is how many it creates at the same time: a Ceph monitor commits several in
+	// one round.
 	KeyBatch   = 200
 	keyWorkers = 8
 )
@@ -27,7 +27,7 @@ const (
 // keyRetry is how long the loop waits before it retries a key that could not be created. Meanwhile it creates those of other pods.
 const keyRetry = 5 * time.Second
 
-// keys creates the Ceph keys of pods. It remembers for which pods this failed, so that those do not fill every batch.
+// keys creates the Ceph keys of pods. It remembers the pods for which this failed, so that they do not fill every batch.
 type keys struct {
 	store       store.Control
 	ceph        *ceph.Cluster
@@ -43,8 +43,8 @@ func (s *keys) due(ctx context.Context) ([]store.KeylessPod, error) {
 	return pods[:min(len(pods), KeyBatch)], err
 }
 
-// pass creates the Ceph keys of placed pods without one. A node starts a pod only after that. If a pass died after it had created a key, the next
-// pass finds the key by its name. A pod whose key cannot be created does not delay the others.
+// pass creates the Ceph keys of placed pods that have none. A node starts a pod only once the pod has its key. If a pass died after it had
+// created a key, the next pass finds the key by its name. A pod whose key cannot be created does not delay the others.
 func (s *keys) pass(ctx context.Context, _ int64) error {
 	pods, err := s.due(ctx)
 	if err != nil || len(pods) == 0 {

@@ -42,7 +42,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_evictions_total", Help: "Pods evicted in favour of a higher priority."}),
 		queueAge: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pod that the last pass tried to place; 0 if there was none.",
+			Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pending pod that the last pass looked at; 0 if there was none.",
 		}),
 		attempts: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "husk_scheduler_attempts", Help: "Attempts until a pod was placed, including the successful one.", Buckets: []float64{1, 2, 3, 5, 8, 13, 21},

@@ -13,7 +13,7 @@ import (
 )
 
 // leases judges heartbeats by this process' own monotonic clock: by the time since it last saw a node's heartbeat change. Every node gets a fresh
-// lease when a server starts to lead, so a server never judges by information from before.
+// lease when a server starts to lead, so a server never judges by heartbeats from before it led.
 type leases struct {
 	lease time.Duration
 	seen  map[store.ID]heartbeat

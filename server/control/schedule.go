@@ -165,7 +165,7 @@ func (p *scheduling) ready(pending []store.PendingPod, now time.Time) (due []sto
 	return due, refusals
 }
 
-// commit writes the placements to the database. It removes placements that the database refused from the index.
+// commit writes the placements to the database, and removes from the index those that the database refused.
 func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.PendingPod, decision scheduler.Decision) (int, error) {
 	batch := make([]store.Placement, 0, len(due))
 	handles := make(map[store.PodKey]scheduler.Handle, len(due))

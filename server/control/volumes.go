@@ -22,7 +22,8 @@ type volumes struct {
 	log   *slog.Logger
 }
 
-// pass creates the RBD images of new volumes and removes those of deleted ones. If one fails, its row tells the owner why; the others are not delayed.
+// pass creates the RBD images of new volumes and removes those of deleted ones. If this fails for one volume, its row tells the owner why, and
+// the other volumes are not delayed.
 func (s *volumes) pass(ctx context.Context, _ int64) error {
 	unfinished, err := s.store.UnfinishedVolumes(ctx)
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *volumes) finishVolume(ctx context.Context, v husk.Volume) error {
 		}
 		return errors.Join(fmt.Errorf("volume %s: %w", v.ID, err), s.store.VolumeTrouble(ctx, v, troubleText(err)))
 	}
-	s.log.Info("volume done", "tenant", v.TenantID, "volume", v.ID, "was", v.State)
+	s.log.Info("created or removed a volume", "tenant", v.TenantID, "volume", v.ID, "was", v.State)
 	return nil
 }
 

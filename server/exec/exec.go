@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package exec is everything that a server passes on between a tenant and a running pod: exec, attach, console, port-forward and copy
-// sessions over WebSockets, and logs and statistics over plain HTTP. The agent of the pod's node answers; the server checks that the
-// caller may, finds the node, records the session in the audit log, relays, and ends the session when the caller's access ends.
+// sessions over WebSockets, and logs and statistics over plain HTTP. The agent of the pod's node serves them. The server checks that the
+// caller is authorized, finds the node, records the session in the audit log, relays it, and ends it when the caller's access ends.
 //
-// A session goes through open (is the caller allowed, is the pod there), begin (has the agent begun) and serve (relay until one side
-// ends it), all in this package. docs/decisions/0013 and 0019 say who waits for whom.
+// A session goes through open (checks the caller and the pod), begin (has the agent start it) and serve (relays until one side ends it),
+// all in this package. docs/decisions/0013 and 0019 describe which side waits for which.
 package exec
 
 import (

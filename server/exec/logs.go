@@ -30,12 +30,12 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 		return nil, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so it has no log: %s", pod.Name, pod.Status.Message)
+		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so it has no log%s", pod.Name, because(pod))
 	}
 	r.Params.Container = &container
 	resp, err := s.agents.CallOK(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) }) //nolint:bodyclose // proxied closes it
 	if err != nil {
-		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "node %s, which stores this log, does not respond; retry", node.Name), err)
+		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "the log cannot be read from node %s at the moment; retry", node.Name), err)
 	}
 	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }}, nil
 }

@@ -49,7 +49,7 @@ func (o *opened) VisitCopyToPodResponse(w http.ResponseWriter) error { return o.
 func (o *opened) serve(w http.ResponseWriter) error {
 	defer o.leave()
 	client, err := ws.Accept(w, o.request.HTTP)
-	if err != nil { // Accept has answered the failed handshake
+	if err != nil { // Accept has responded to the failed handshake
 		o.sessions.log.Debug("a session was not opened", "request_id", o.request.ID, "error", err)
 		if o.agent != nil {
 			return o.agent.Close()
@@ -97,7 +97,7 @@ func (o *opened) watch(ended <-chan error, idle func() time.Duration) *husk.Erro
 		select {
 		case err := <-ended:
 			if errors.Is(err, session.ErrPodGone) {
-				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod was lost; the session's process was ended")
+				return husk.Errorf(husk.CodeUnavailable, "", "the connection to the pod was lost; if the session ran a command, the command was ended")
 			}
 			return nil
 		case <-o.ctx.Done():

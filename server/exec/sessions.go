@@ -143,7 +143,7 @@ func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened,
 		return nil, husk.Errorf(husk.CodeUpgradeRequired, "", "open this as a WebSocket of the subprotocol %s", session.Protocol)
 	}
 	if err = v.suits(pod); err == nil {
-		err = s.begin(ctx, o, v)
+		err = s.begin(ctx, o, v, pod)
 	}
 	if refused, ok := errors.AsType[*husk.Error](err); ok && req.HTTP.Header.Get("Origin") != "" {
 		o.leave()
@@ -157,14 +157,13 @@ func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened,
 }
 
 // begin records the session in the audit log and has the agent start it.
-func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
+func (s *Sessions) begin(ctx context.Context, o *opened, v verb, pod husk.Pod) error {
 	tenant := s.store.Tenant(o.request.Caller)
 	leave, err := s.counts.enter(o.request.Caller.TenantID)
 	if err != nil {
 		return err
 	}
 	o.leave = leave
-	var pod husk.Pod
 	var node husk.Node
 	var placed bool
 	if v.detail == "" {
@@ -176,7 +175,7 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
 		return err
 	}
 	if !placed {
-		return husk.Errorf(husk.CodeConflict, "", "the pod is not placed yet, so it has no running container: %s", pod.Status.Message)
+		return husk.Errorf(husk.CodeConflict, "", "the pod is not placed yet, so its virtual machine does not run%s", because(pod))
 	}
 	ask, err := v.ask(node.Endpoint, v.container)
 	if err != nil {
@@ -185,6 +184,14 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb) error {
 	conn, err := s.agents.Dial(ctx, node, ask.URL.String())
 	o.agent = conn
 	return err
+}
+
+// because returns the reason why a pod is not placed, for the end of a message, and nothing if there is no reason yet.
+func because(pod husk.Pod) string {
+	if pod.Status.Message == "" {
+		return ""
+	}
+	return ": " + pod.Status.Message
 }
 
 // checkOrigin keeps pages of other sites from opening sessions. They have no token anyway; this is a second line of defence.

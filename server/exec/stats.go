@@ -30,7 +30,7 @@ func (s *Sessions) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequest
 		return nil, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics: %s", pod.Name, pod.Status.Message)
+		return nil, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics%s", pod.Name, because(pod))
 	}
 	resp, err := s.agents.Call(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodStats(ctx, r.PodID) })
 	if err != nil {

@@ -201,7 +201,7 @@ const (
 	scrapesAtOnce    = 20
 )
 
-// Free reports whether a scrape is free. Further scrapes count as requests.
+// Free reports whether a scrape is within the number that does not count as requests.
 func (l *copies) Free(tenant store.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,9 +2,9 @@
 
 // Package metrics is what a server exposes to Prometheus: each tenant's own metrics, from a copy in memory that a background loop keeps
 // fresh; the platform's metrics for operators; and the metrics of the nodes' agents, passed on. Its methods implement the operations of
-// the API that are about metrics. Which metrics a tenant has stands in one table (table.go).
+// the API that are about metrics. One table (table.go) lists a tenant's metrics.
 //
-// The metrics of other packages are theirs: each registers its own at the registry that the server hands it.
+// Other packages have their own metrics, and register them at the registry that the server passes to them.
 package metrics
 
 import (

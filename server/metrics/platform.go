@@ -21,7 +21,7 @@ var (
 	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
 	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
 	heartbeatDesc = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "Unix time of the node's latest heartbeat.", []string{"node"}, nil)
-	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires; absent if it has no valid one.", []string{"node"}, nil)
+	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires or has expired; absent if all of its certificates were revoked.", []string{"node"}, nil)
 )
 
 // Describe implements prometheus.Collector.

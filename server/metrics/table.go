@@ -19,8 +19,9 @@ type Metric struct {
 	each func(t *husk.TenantMetrics, tell func(value float64, labels ...string))
 }
 
-// Tenant lists the metrics of a tenant, in the order of the response. docs/api.md has the same list. The tenant's quota limits the number of series: the value
-// of a label is the name of an object of the tenant, or one of a few words. Pods' labels are in no metric.
+// Tenant lists the metrics of a tenant, in the order of the response. docs/api.md has the same list. The tenant's quota also limits the number
+// of series, because no label has arbitrary values: each is the tenant's name, the name or ID of a pod, container or volume, the name of a pod's
+// node, or one of a few words. No metric contains the labels of pods.
 func Tenant() []Metric {
 	return table
 }

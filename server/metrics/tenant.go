@@ -13,7 +13,7 @@ import (
 	"husk/server/request"
 )
 
-// GetTenantMetrics answers in Prometheus' text format, from memory. Only the token determines the tenant.
+// GetTenantMetrics responds in Prometheus' text format, from memory. Only the token determines the tenant.
 func (m *Metrics) GetTenantMetrics(ctx context.Context, _ openapi.GetTenantMetricsRequestObject) (openapi.GetTenantMetricsResponseObject, error) {
 	req := request.Of(ctx)
 	page, err := m.of(ctx, req.Caller)

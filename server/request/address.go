@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// AddressOf returns the address that a request came from. X-Forwarded-For counts as far as proxies that the operator trusts have
-// written it: from its end to the first address that is not such a proxy.
+// AddressOf returns the address that a request came from. It reads X-Forwarded-For from its end to the first address that is not a trusted
+// proxy, because the client may have written anything before that.
 func AddressOf(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

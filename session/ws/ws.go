@@ -55,7 +55,7 @@ func Bearer(r *http.Request) (string, bool) {
 	return "", false
 }
 
-// Accept answers a request for a WebSocket. The caller has checked the origin of the request.
+// Accept responds to a request for a WebSocket. The caller has checked the origin of the request.
 func Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{session.Protocol}, InsecureSkipVerify: true})
 	if err != nil {
@@ -72,7 +72,7 @@ type Answer struct {
 	Body   []byte // of a refusal
 }
 
-// Dial opens a session. The answer is nil if there was none.
+// Dial opens a session. The Answer is nil if the server did not respond.
 func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*Conn, *Answer, error) {
 	asking := &asker{next: client.Transport}
 	if asking.next == nil {
@@ -87,7 +87,7 @@ func Dial(ctx context.Context, client *http.Client, url string, header http.Head
 	return newConn(c), asking.answer, nil
 }
 
-// asker keeps the answer, including the whole body of a refusal, which the library would cut.
+// asker keeps the response. It reads the whole body of a refusal, which the library would truncate.
 type asker struct {
 	next   http.RoundTripper
 	answer *Answer

@@ -35,7 +35,7 @@ func User(u db.User) husk.User {
 	return out
 }
 
-// Scheduling reads what the API has checked and the store has written.
+// Scheduling decodes a pod's scheduling as the store has written it, which is always valid.
 func Scheduling(raw []byte) (sched husk.Scheduling) {
 	if raw != nil {
 		if err := json.Unmarshal(raw, &sched); err != nil {

@@ -38,7 +38,7 @@ type CertificateExpiriesRow struct {
 	ExpiresAt time.Time
 }
 
-// When the newest valid certificate of each node expires.
+// When the newest certificate of each node expires or has expired. Revoked certificates do not count.
 func (q *Queries) CertificateExpiries(ctx context.Context) ([]CertificateExpiriesRow, error) {
 	rows, err := q.db.Query(ctx, certificateExpiries)
 	if err != nil {

@@ -830,7 +830,7 @@ type TakeTenantTokensRow struct {
 	Granted float64
 }
 
-// A quarter of a second's requests at a time: each server asks at most four times a second, and takes little in advance.
+// A tenth of a second's requests at a time: a busy server asks about ten times a second, and takes little in advance.
 func (q *Queries) TakeTenantTokens(ctx context.Context, id uuid.UUID) (TakeTenantTokensRow, error) {
 	row := q.db.QueryRow(ctx, takeTenantTokens, id)
 	var i TakeTenantTokensRow

@@ -140,7 +140,7 @@ type ImageByReferenceParams struct {
 	Reference string
 }
 
-// The newest import of a reference wins, like a tag that was moved.
+// A reference stands for its newest import, because a tag may have been moved.
 func (q *Queries) ImageByReference(ctx context.Context, arg ImageByReferenceParams) (Image, error) {
 	row := q.db.QueryRow(ctx, imageByReference, arg.TenantID, arg.Reference)
 	var i Image
@@ -413,8 +413,8 @@ type SetImageProgressParams struct {
 	Digest       string
 }
 
-// For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped: a
-// request that uses the image must not wait for this statement, nor the other way round.
+// For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped,
+// so that this statement and a request that uses the image do not wait for each other.
 func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, setImageProgress, arg.FetchedBytes, arg.TotalBytes, arg.Digest)
 	if err != nil {

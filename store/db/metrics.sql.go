@@ -32,7 +32,7 @@ type CallersThatStandParams struct {
 	Limits  []string
 }
 
-// Like begin_tenant, for many callers at once. It returns the positions of the callers that are still who their tokens say.
+// Like begin_tenant, for many callers at once. It returns the positions of the callers who still have the credentials and the role of their tokens.
 func (q *Queries) CallersThatStand(ctx context.Context, arg CallersThatStandParams) ([]int, error) {
 	rows, err := q.db.Query(ctx, callersThatStand,
 		arg.Tenants,

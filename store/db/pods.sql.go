@@ -153,7 +153,7 @@ type DesiredPodsRow struct {
 	Cidr netip.Prefix
 }
 
-// Without pods that have no key yet, unless they are being removed.
+// Only pods that have a key or are being removed.
 func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredPodsRow, error) {
 	rows, err := q.db.Query(ctx, desiredPods, nodeID)
 	if err != nil {
@@ -672,8 +672,8 @@ type PendingPodsRow struct {
 }
 
 // Pending pods that are due, the highest priority first and the oldest first among equals, each with what it still waits for: a volume that is not
-// created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for one
-// come last: however many they are, they do not delay the others.
+// created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for
+// a volume or an image come last, so that they do not delay the others, however many they are.
 func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, error) {
 	rows, err := q.db.Query(ctx, pendingPods, max)
 	if err != nil {

@@ -21,7 +21,7 @@ UPDATE node_certificates SET revoked_at = now() WHERE node_id = @node_id AND rev
 DELETE FROM node_certificates WHERE node_id = @node_id AND expires_at < now() - interval '30 days';
 
 -- name: CertificateExpiries :many
--- When the newest valid certificate of each node expires.
+-- When the newest certificate of each node expires or has expired. Revoked certificates do not count.
 SELECT n.name, max(c.expires_at)::timestamptz AS expires_at FROM nodes n JOIN node_certificates c ON c.node_id = n.id
 WHERE c.revoked_at IS NULL GROUP BY n.name ORDER BY n.name;
 

@@ -5,7 +5,7 @@ SELECT count(*)::integer FROM images WHERE tenant_id = @tenant_id;
 SELECT * FROM images WHERE tenant_id = @tenant_id AND reference = @reference AND digest = @digest FOR UPDATE;
 
 -- name: ImageByReference :one
--- The newest import of a reference wins, like a tag that was moved.
+-- A reference stands for its newest import, because a tag may have been moved.
 SELECT * FROM images WHERE tenant_id = @tenant_id AND (reference = @reference OR id::text = @reference) AND state IN ('Importing', 'Ready')
 ORDER BY created_at DESC LIMIT 1 FOR SHARE;
 
@@ -43,8 +43,8 @@ INSERT INTO image_uses (tenant_id, pod_id, container, image_id) VALUES (@tenant_
 SELECT * FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100;
 
 -- name: SetImageProgress :many
--- For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped: a
--- request that uses the image must not wait for this statement, nor the other way round.
+-- For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped,
+-- so that this statement and a request that uses the image do not wait for each other.
 UPDATE images i SET fetched_bytes = @fetched_bytes::bigint, total_bytes = @total_bytes::bigint
 FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = @digest AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
 WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id;

@@ -31,7 +31,7 @@ SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memor
 SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name;
 
 -- name: CallersThatStand :many
--- Like begin_tenant, for many callers at once. It returns the positions of the callers that are still who their tokens say.
+-- Like begin_tenant, for many callers at once. It returns the positions of the callers who still have the credentials and the role of their tokens.
 SELECT c.place::integer AS place
 FROM (SELECT unnest(@tenants::uuid[]) AS tenant_id, unnest(@callers::uuid[]) AS caller, unnest(@keys::uuid[]) AS key, unnest(@roles::text[]) AS role,
     unnest(@limits::text[]) AS key_limit,     generate_subscripts(@tenants::uuid[], 1) AS place) c

@@ -103,7 +103,7 @@ SELECT ('vol-' || v.id)::text, v.rbd_id, true
 FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
 -- name: DesiredPods :many
--- Without pods that have no key yet, unless they are being removed.
+-- Only pods that have a key or are being removed.
 SELECT sqlc.embed(pods), networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = @node_id::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id;
 
@@ -142,8 +142,8 @@ SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
 
 -- name: PendingPods :many
 -- Pending pods that are due, the highest priority first and the oldest first among equals, each with what it still waits for: a volume that is not
--- created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for one
--- come last: however many they are, they do not delay the others.
+-- created yet, or an image that is not imported yet. Unfinished volumes and images are few, so the query starts from them. Pods that wait for
+-- a volume or an image come last, so that they do not delay the others, however many they are.
 WITH volumes_missing AS (
     SELECT c.tenant_id, c.pod_id, min(v.name) AS name FROM volumes v JOIN volume_claims c ON c.tenant_id = v.tenant_id AND c.volume_id = v.id
     WHERE v.state <> 'Available' GROUP BY c.tenant_id, c.pod_id

@@ -112,7 +112,7 @@ func (s *suite) importing(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.Control.ImageProgress(ctx, digest, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: total}))
 }
 
-// exits is a script command. It runs husk and checks its exit code: exits CODE ARGS…
+// exits is a script command, exits CODE ARGS… It runs husk and checks its exit code.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)

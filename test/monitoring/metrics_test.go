@@ -43,7 +43,7 @@ func tenantMetrics(*testing.T) series {
 
 // makers are the functions of the Prometheus library that create a metric, with the kind of metric.
 var makers = map[string]string{
-	"NewDesc": "", "NewGauge": "gauge", "NewGaugeVec": "gauge", "NewGaugeFunc": "gauge", "NewCounter": "counter", "NewCounterVec": "counter",
+	"NewDesc": "", "NewGauge": "gauge", "NewGaugeVec": "gauge", "NewGaugeFunc": "gauge", "NewCounter": "counter", "NewCounterVec": "counter", "NewCounterFunc": "counter",
 	"NewHistogram": "histogram", "NewHistogramVec": "histogram",
 }
 

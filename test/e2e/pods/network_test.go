@@ -21,11 +21,12 @@ import (
 	"husk/test/stack"
 )
 
-// The node can connect to a pod. A pod can connect to another pod in the same network, and to the
-// outside by masquerading. A pod cannot connect to another tenant's pod or to services on its node.
+// The node can connect to a pod. A pod can connect to another pod in the same network, and to public
+// addresses by masquerading. A pod cannot connect to another tenant's pod, to services on its node,
+// or to private addresses and the node's own network.
 func TestNetworksAreIsolated(t *testing.T) {
 	t.Parallel()
-	outside := outsideServer(t)
+	startOutsideServer(t)
 	one, other := stack.NewTenant(t), stack.NewTenant(t)
 	serve := func(tn *stack.Tenant, image, name string) openapi.Pod {
 		return tn.Create(t, name, func(s *openapi.PodSpec) {
@@ -44,7 +45,10 @@ func TestNetworksAreIsolated(t *testing.T) {
 		return fmt.Sprintf("{ timeout %d wget -q -O /dev/null %s && echo '%s: reached' || echo '%s: not reached'; } & ", timeout, url, what, what)
 	}
 	gateway := gatewayOf(t, *neighbour.Status.Address)
-	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") + try("outside", outside) +
+	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") +
+		try("public address", "http://"+publicAddress+"/") +
+		try("private address", "http://"+privateAddress+"/") +
+		try("host in the network of the node", "http://"+hostAddress+"/") +
 		try("stranger", "http://"+*stranger.Status.Address+"/") +
 		try("node by its gateway address", "http://"+gateway+":8080/healthz") +
 		try("node by the other gateway", "http://"+gatewayOf(t, *stranger.Status.Address)+":8080/healthz") +
@@ -53,8 +57,8 @@ func TestNetworksAreIsolated(t *testing.T) {
 	one.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	log := one.WaitForLog(t, pod.ID, "", "done\n")
 	for _, want := range []string{
-		"neighbour: reached", "outside: reached", "stranger: not reached", "node by its gateway address: not reached",
-		"node by the other gateway: not reached",
+		"neighbour: reached", "public address: reached", "private address: not reached", "host in the network of the node: not reached",
+		"stranger: not reached", "node by its gateway address: not reached", "node by the other gateway: not reached",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("want %q in\n%s", want, log)
@@ -71,11 +75,15 @@ func gatewayOf(t *testing.T, address string) string {
 	return route[0].Src.String()
 }
 
-// outsideServer starts a web server on a host outside the node and returns its URL. The host is a
-// network namespace with a veth pair and has no route to the pods' addresses.
-func outsideServer(t *testing.T) string {
+// The addresses of the host outside the node. The first is in the node's network, and the node has
+// routes through it to the others. The public one is from a block for documentation (RFC 5737).
+const hostAddress, publicAddress, privateAddress = "192.0.2.2", "198.51.100.2", "10.66.0.2"
+
+// startOutsideServer starts a web server on a host outside the node. The host is a network namespace
+// with a veth pair and has no route to the pods' addresses.
+func startOutsideServer(t *testing.T) {
 	t.Helper()
-	const name, here, there = "e2e-out", "192.0.2.1/24", "192.0.2.2/24"
+	const name = "e2e-out"
 	runtime.LockOSThread() // a namespace belongs to a thread; Go ends the locked thread with the test
 	home, err := netns.Get()
 	if err != nil {
@@ -95,16 +103,24 @@ func outsideServer(t *testing.T) string {
 		if err := netlink.LinkAdd(veth); err != nil {
 			return nil, fmt.Errorf("add the veth pair: %w", err)
 		}
-		if err := bringUp(name, here); err != nil {
+		if err := bringUp(name, "192.0.2.1/24"); err != nil {
 			return nil, err
+		}
+		for _, a := range []string{publicAddress, privateAddress} {
+			dst := &net.IPNet{IP: net.ParseIP(a), Mask: net.CIDRMask(32, 32)}
+			if err := netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(hostAddress)}); err != nil {
+				return nil, fmt.Errorf("add the route to %s: %w", a, err)
+			}
 		}
 		if err := netns.Set(away); err != nil {
 			return nil, err
 		}
-		if err := bringUp("far", there); err != nil {
-			return nil, err
+		for _, a := range []string{hostAddress + "/24", publicAddress + "/32", privateAddress + "/32"} {
+			if err := bringUp("far", a); err != nil {
+				return nil, err
+			}
 		}
-		return net.Listen("tcp", "192.0.2.2:80")
+		return net.Listen("tcp4", "0.0.0.0:80")
 	}()
 	if e := netns.Set(home); e != nil || err != nil {
 		t.Fatal(err, e)
@@ -119,7 +135,6 @@ func outsideServer(t *testing.T) string {
 		_ = away.Close()
 		_ = home.Close()
 	})
-	return "http://192.0.2.2/"
 }
 
 func bringUp(name, address string) error {

@@ -17,7 +17,7 @@ export type PlacedPod = Schemas["PlacedPod"];
 export type Tenant = Schemas["Tenant"];
 export type Role = Schemas["Role"];
 
-/** ApiError is a problem that the API returned, or the code unreachable if there was no response. */
+/** ApiError is a problem that the API returned. If there was no response, the error has the code "unreachable". */
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;

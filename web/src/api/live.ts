@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Lists that update themselves with the watches of the API. Components that show the same list share a stream. A stream notifies them at most
-// once per frame, reconnects after an error, and is closed while the page is hidden.
+// once per frame, reconnects after an error, and is closed when the page has been hidden for a while.
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { ApiError, problemOf, unreachable } from "./client";
 import { unusedFeeds } from "./feeds";
@@ -22,7 +22,7 @@ interface Named {
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
-const PAUSE_AFTER = 30_000; // milliseconds for which the page was hidden
+const PAUSE_AFTER = 30_000; // milliseconds; streams are closed when the page has been hidden for longer
 
 class Feed<T extends Named> {
   state: Live<T> = { items: [], synced: false };

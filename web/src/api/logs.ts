@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Follows a container's log. After an interruption it continues behind the last line, so no line is lost or repeated.
+// Follows a container's log. After an interruption it continues after the last received line, so no line is lost or repeated.
 import { plain } from "../lib/plain";
 import { ApiError, problemOf, unreachable } from "./client";
 import { currentSession } from "./session";

@@ -16,7 +16,7 @@ interface Props {
   series: Series[];
   show: (n: number) => string;
   bars?: boolean;
-  max?: number; // the least upper end of the axis
+  max?: number; // the axis ends at this value or above it
   span?: [from: number, to: number]; // the time range; by default that of the times
   binary?: boolean; // ticks at powers of two, for bytes
 }
@@ -96,7 +96,7 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
     };
   }, [names, bars, max, times.length === 1]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: data changes with these
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the data changes only with times and series
   useEffect(() => plot.current?.setData(newest.current), [times, series]);
   const last = series.map((s) => `${s.name} ${show(s.values.findLast((v) => v !== null) ?? 0)}`).join(", ");
   return <div className="chart" ref={host} role="img" aria-label={`${label}: ${last}`} />;

@@ -116,7 +116,7 @@ function Search({ close, pages, objects }: { close: () => void; pages: NavPage[]
       />
       <div className="palette" id={list} role="listbox" aria-label="Results">
         {found.map((f, i) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: as above
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the input handles the arrow keys and Enter
           <div key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} className="palette-item" onClick={() => open(f)}>
             <Icon name={f.icon} />
             <span>{f.name}</span>

@@ -41,7 +41,7 @@ const OPERATOR: NavPage[] = [
 /** pagesOf returns the pages that the session has access to. */
 export const pagesOf = (s: Session) => (s.kind === "operator" ? OPERATOR : TENANT.filter((p) => !p.owners || s.role === "owner"));
 
-/** Shell is the frame around every page: the current session, the navigation and the search. */
+/** Shell is the frame around every page except the login: the current session, the navigation and the search. */
 export function Shell() {
   const signedIn = useSignedIn();
   const navigate = useNavigate();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements. These are replaced by
-// elements that put their text into a constructed style sheet (CSSOM, 6.3), which the policy allows.
+// Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements. This file
+// replaces them by elements that put their text into a constructed style sheet (CSSOM, 6.3), which the policy allows.
 import { FitAddon } from "@xterm/addon-fit";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
@@ -46,7 +46,7 @@ function sheetFor(element: HTMLElement): HTMLElement {
   return element;
 }
 
-/** withSheets gives xterm.js such elements for its styles. xterm.js creates them all when it is opened, some without its option documentOverride. */
+/** withSheets makes xterm.js use the changed elements for its styles. xterm.js creates all of its style elements when it is opened, some without its option documentOverride. */
 function withSheets(open: () => void) {
   const make = document.createElement.bind(document);
   const own = document as { createElement?: unknown };

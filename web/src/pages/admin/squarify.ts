@@ -10,7 +10,7 @@ export interface Box<T> {
   height: number;
 }
 
-/** squarify places boxes in a rectangle and keeps them as square as possible. The area of a box is proportional to its size. A total size fills the rectangle; the remaining area stays free. */
+/** squarify places boxes in a rectangle and keeps them as square as possible. The area of a box is its size as a share of total. If the sizes do not add up to total, a part of the rectangle stays free. */
 export function squarify<T>(items: T[], size: (item: T) => number, total: number, width: number, height: number): Box<T>[] {
   const scale = total > 0 ? (width * height) / total : 0;
   const rest = items
