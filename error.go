@@ -83,14 +83,14 @@ func NotFound(kind string) *Error {
 	return Errorf(CodeNotFound, "", "there is no such %s", kind)
 }
 
-// ItemErrors says which items of a batch failed, by their position. All other items succeeded.
-type ItemErrors map[int]error
+// ItemsError says which items of a batch failed, by their position. All other items succeeded.
+type ItemsError map[int]error
 
 // Error implements error.
-func (e ItemErrors) Error() string { return errors.Join(e.Unwrap()...).Error() }
+func (e ItemsError) Error() string { return errors.Join(e.Unwrap()...).Error() }
 
 // Unwrap returns the errors in the order of the items.
-func (e ItemErrors) Unwrap() []error {
+func (e ItemsError) Unwrap() []error {
 	all := make([]error, 0, len(e))
 	for _, i := range slices.Sorted(maps.Keys(e)) {
 		all = append(all, e[i])
@@ -99,7 +99,7 @@ func (e ItemErrors) Unwrap() []error {
 }
 
 // OrNil returns nil if no item failed.
-func (e ItemErrors) OrNil() error {
+func (e ItemsError) OrNil() error {
 	if len(e) == 0 {
 		return nil
 	}

@@ -5,17 +5,20 @@
 package limits
 
 const (
-	// Containers and Volumes are per pod.
+	// Containers is per pod.
 	Containers = 16
-	Volumes    = 16
+	// Volumes is per pod.
+	Volumes = 16
 	// Name is for the name of a container or a volume, in bytes.
 	Name = 63
-	// Reason and Message are for the texts of a pod's or a container's status. The contract counts characters. Bytes are never fewer.
-	Reason  = 100
+	// Reason is for the reason in a pod's or a container's status, in bytes. The contract counts characters, which are never more.
+	Reason = 100
+	// Message is for the message in a pod's or a container's status, in bytes.
 	Message = 4096
 	// Restarts is for the number of restarts in a status.
 	Restarts = 1_000_000_000
-	// ReportItems is for a list of one status report, and SampleItems for that of one sample report.
+	// ReportItems is for each list of a status report.
 	ReportItems = 10_000
+	// SampleItems is for the list of a report of samples.
 	SampleItems = 4000
 )

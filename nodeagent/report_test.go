@@ -120,7 +120,8 @@ func TestAReportThatAnEarlierServerRefusesDoesNotStopTheOthers(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.run(ctx) }()
-	for end := time.Now().Add(10 * time.Second); r.runs.pending() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); r.runs.pending() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
 	}
 	r.set(husk.PodReport{PodID: hostile, Event: husk.EventRunning, Message: "again"}) // the last report of run contains it
 	stop()

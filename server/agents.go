@@ -129,7 +129,7 @@ func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineR
 		return misdated, err
 	}
 	misdated = nil
-	failed := husk.ItemErrors{}
+	failed := husk.ItemsError{}
 	for i, r := range runs {
 		more, err := a.control.RecordRuns(ctx, node, []husk.MachineRun{r})
 		if ctx.Err() != nil || err != nil && husk.CodeOf(err) != husk.CodeInternal {
@@ -151,7 +151,7 @@ type itemFailures struct {
 
 // add adds the items that the store could not record. It returns other errors of the store.
 func (f *itemFailures) add(list openapi.ReportFailureList, err error) error {
-	failed, ok := errors.AsType[husk.ItemErrors](err)
+	failed, ok := errors.AsType[husk.ItemsError](err)
 	if !ok {
 		return err
 	}

@@ -100,7 +100,7 @@ func TestAUsageIntervalThatCannotBeRecordedDoesNotAffectTheOthers(t *testing.T) 
 	_, err := api{control: s.store}.recordRuns(t.Context(), node, []husk.MachineRun{
 		{PodID: broken.ID, StartedAt: time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)}, {PodID: honest.ID, StartedAt: time.Now().UTC()},
 	})
-	if failed, ok := errors.AsType[husk.ItemErrors](err); !ok || len(failed) != 1 || failed[0] == nil {
+	if failed, ok := errors.AsType[husk.ItemsError](err); !ok || len(failed) != 1 || failed[0] == nil {
 		t.Errorf("the failures are %v, want one of item 0", err)
 	}
 	if used := as[openapi.UsageList](t, s.call("GET", "/v1/usage?groupBy=object", c.token, nil), 200).Items; len(used) != 1 {

@@ -92,9 +92,9 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older
 // generation, or with an event that does not apply in the pod's phase. If some reports cannot be recorded, it records
-// all others and returns husk.ItemErrors.
+// all others and returns husk.ItemsError.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
-	failed := husk.ItemErrors{}
+	failed := husk.ItemsError{}
 	for i, r := range reports {
 		r = storableReport(r)
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })

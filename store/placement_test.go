@@ -424,7 +424,7 @@ func TestAReportThatCannotBeRecordedDoesNotAffectTheOthers(t *testing.T) {
 	err := h.Report(t.Context(), node.ID, []husk.PodReport{
 		{PodID: broken.ID, Generation: 1, Event: husk.EventRunning, Restarts: tooMany}, {PodID: honest.ID, Generation: 1, Event: husk.EventRunning},
 	})
-	if failed, ok := errors.AsType[husk.ItemErrors](err); !ok || len(failed) != 1 || failed[0] == nil {
+	if failed, ok := errors.AsType[husk.ItemsError](err); !ok || len(failed) != 1 || failed[0] == nil {
 		t.Errorf("the failures are %v, want one of item 0", err)
 	}
 	if got := h.phase(honest); got != husk.PhaseRunning {

@@ -62,7 +62,7 @@ func restartDelay(n int) time.Duration {
 // Start takes the burst of a machine that starts now from the budget and returns it. If it is 0, the limit must be set before the machine
 // starts.
 func (s *State) Start(now time.Time) time.Duration {
-	s.BurstSpent = max(0, s.BurstSpent-max(0, now.Sub(s.BurstAt))/time.Duration(burstRefill/time.Second))
+	s.BurstSpent = max(0, s.BurstSpent-max(0, now.Sub(s.BurstAt))/(burstRefill/time.Second))
 	s.BurstAt = now
 	burst := min(BurstPerStart, burstBudget-s.BurstSpent)
 	if burst < shortestBurst {
