@@ -95,11 +95,11 @@ type PlacementScore struct {
 // PlacementRefusal counts the nodes that each filter ruled out, in the order of the fields. A node counts only for the first filter that
 // ruled it out.
 type PlacementRefusal struct {
-	Nodes         int            `json:"nodes"`
-	NotReady      int            `json:"notReady"` // or cordoned
-	NotSelected   int            `json:"notSelected"`
-	NotTolerated  int            `json:"notTolerated"`
-	Crowded       int            `json:"crowded"`           // ruled out by the nodes of the tenant's other pods
+	Nodes         int            `json:"nodes,omitempty"`
+	NotReady      int            `json:"notReady,omitempty"` // or cordoned
+	NotSelected   int            `json:"notSelected,omitempty"`
+	NotTolerated  int            `json:"notTolerated,omitempty"`
+	Crowded       int            `json:"crowded,omitempty"` // ruled out by the nodes of the tenant's other pods
 	LackCPU       int            `json:"lackCPU,omitempty"` // nodes that lack both count in both
 	LackMemory    int            `json:"lackMemory,omitempty"`
 	NeverFits     bool           `json:"neverFits"` // it would not fit even if the eligible nodes were empty

@@ -99,6 +99,9 @@ func (c *Cluster) connect() error {
 	return nil
 }
 
+// WorkDir returns the directory for files that are built before they are written to RBD.
+func (c *Cluster) WorkDir() string { return c.cfg.WorkDir }
+
 // Close ends the connection. Do not call it while another method runs, and no method after it.
 func (c *Cluster) Close() {
 	for _, io := range []*rados.IOContext{c.images, c.volumes} {

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // Flatten writes the image's files as one tar stream: directories first, parents before children,
@@ -48,7 +49,10 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	if r.SizeBytes > r.Limits.Bytes {
 		return fmt.Errorf("%w: %d bytes compressed", ErrTooLarge, r.SizeBytes)
 	}
-	spool, err := os.CreateTemp("", "husk-layers-*")
+	if err := hasSpace(r.WorkDir, r.SizeBytes); err != nil {
+		return &writeError{err}
+	}
+	spool, err := os.CreateTemp(r.WorkDir, "husk-layers-*")
 	if err != nil {
 		return &writeError{err}
 	}
@@ -62,7 +66,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	budget := r.Limits
-	t := newTree()
+	t := newTree(&budget)
 	for i, layer := range layers {
 		t.layer = i
 		if err := eachEntry(ctx, layer, &budget, func(index int, h *tar.Header, _ io.Reader) error {
@@ -85,6 +89,23 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	return copyOut(ctx, w, layers, r.Limits, dirs, files)
 }
 
+// hasSpace checks that a directory has space for so many bytes, and a tenth of its file system in
+// addition, which other imports and the system need.
+func hasSpace(dir string, need int64) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("read the free space of %s: %w", dir, err)
+	}
+	free := int64(fs.Bavail) * fs.Bsize           //nolint:gosec // below 2^63 on every disk
+	if free-need < int64(fs.Blocks)*fs.Bsize/10 { //nolint:gosec // as above
+		return fmt.Errorf("%s has only %d bytes free, and the image has %d bytes of layers: %w", dir, free, need, unix.ENOSPC)
+	}
+	return nil
+}
+
 // download downloads all layers into one file, one after the other, and checks each against its
 // digest.
 func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionReader, error) {
@@ -104,7 +125,7 @@ func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionR
 }
 
 func (c *client) fetch(ctx context.Context, d v1.Descriptor, w io.Writer) (err error) {
-	layer, err := remote.Layer(c.repo.Digest(d.Digest.String()), c.options(ctx)...)
+	layer, err := remote.Layer(c.repo.Digest(d.Digest.String()), c.options(c.allowBlob(ctx, d.Digest))...)
 	if err != nil {
 		return err
 	}

@@ -236,12 +236,15 @@ func TestFlattenIsBounded(t *testing.T) {
 	t.Parallel()
 	bomb := layer(t, "zeros = "+strings.Repeat("\x00", 1<<20))
 	many := layer(t, strings.Split(strings.Repeat("x ", 1000), " ")[:1000]...)
+	deep := layer(t, strings.Repeat("d/", 1000)+"x", strings.Repeat("e/", 1000)+"x")
 	for name, tt := range map[string]struct {
 		layer  v1.Layer
 		limits Limits
 	}{
-		"bytes":   {bomb, Limits{Bytes: 1 << 19, Entries: 10}},
-		"entries": {many, Limits{Bytes: 1 << 30, Entries: 999}},
+		"bytes":               {bomb, Limits{Bytes: 1 << 19, Entries: 10, Metadata: 1 << 20}},
+		"entries":             {many, Limits{Bytes: 1 << 30, Entries: 999, Metadata: 1 << 20}},
+		"implied directories": {deep, Limits{Bytes: 1 << 30, Entries: 1999, Metadata: 1 << 30}},
+		"metadata":            {deep, Limits{Bytes: 1 << 30, Entries: 10_000, Metadata: 1 << 20}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -459,7 +462,8 @@ func TestANameOfAForbiddenAddressLooksLikeAnUnknownName(t *testing.T) {
 func FuzzTree(f *testing.F) {
 	f.Add("a\x00b/c\x00.wh.a", byte(0))
 	f.Fuzz(func(t *testing.T, names string, kinds byte) {
-		tr := newTree()
+		budget := DefaultLimits
+		tr := newTree(&budget)
 		types := []byte{tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink}
 		for i, n := range strings.Split(names, "\x00") {
 			tr.layer = i / 3

@@ -44,6 +44,8 @@ type Resolved struct {
 	SizeBytes int64  // compressed layers
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
+	// WorkDir is where Flatten keeps the layers, or empty for the system's temporary directory.
+	WorkDir string
 
 	// Fetched, if set, is called by Flatten, in its own goroutine, with how many of SizeBytes have
 	// been downloaded. It must return quickly.
@@ -58,11 +60,15 @@ type Resolved struct {
 // Limits limit the resources of flattening.
 type Limits struct {
 	Bytes   int64 // all layers together, uncompressed
-	Entries int   // all layers together
+	Entries int   // all layers together, with directories that only the names of other entries imply
+	// Metadata is the memory for the entries' names and attributes, in bytes. A small layer can
+	// decompress to large attributes.
+	Metadata int64
 }
 
-// DefaultLimits are enough for the largest images in use.
-var DefaultLimits = Limits{Bytes: 64 << 30, Entries: 2_000_000}
+// DefaultLimits are enough for the largest images in use. Images for machine learning have up to
+// half a million files.
+var DefaultLimits = Limits{Bytes: 64 << 30, Entries: 2_000_000, Metadata: 512 << 20}
 
 const (
 	maxLayers = 512

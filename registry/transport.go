@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"husk/egress"
 )
@@ -44,7 +46,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Request = req // the original; the copy only has this call's context
 	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument}
 	if isBlob(req) {
-		body.left = -1 // limited by the size in the manifest
+		body.left = -1 // limited by the size in the manifest, and written to a file
 	}
 	body.stall = time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
 	body.ctx = ctx
@@ -88,10 +90,21 @@ func (b *boundedBody) Close() error {
 	return err
 }
 
-// isBlob checks the original request, before any redirects.
+// blobKey is the context key of the one URL whose response may be long.
+type blobKey struct{}
+
+// allowBlob lets the response to a request for this blob be longer than a document.
+func (c *client) allowBlob(ctx context.Context, digest v1.Hash) context.Context {
+	return context.WithValue(ctx, blobKey{}, url.URL{Host: c.repo.RegistryStr(), Path: "/v2/" + c.repo.RepositoryStr() + "/blobs/" + digest.String()})
+}
+
+// isBlob reports whether a request, or the one that was redirected to it, is for the blob that
+// allowBlob names. Names in the URL say nothing: a repository may be named blobs, and the registry
+// chooses the URL of its token server, which gets its parameters in the query.
 func isBlob(req *http.Request) bool {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
 	}
-	return strings.Contains(req.URL.Path, "/blobs/")
+	blob, ok := req.Context().Value(blobKey{}).(url.URL)
+	return ok && req.Method == http.MethodGet && req.URL.Host == blob.Host && req.URL.Path == blob.Path && req.URL.RawQuery == ""
 }

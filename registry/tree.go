@@ -15,8 +15,10 @@ import (
 // applied from the lowest up, as a container runtime would unpack them, including symbolic links on
 // the way, but nothing is unpacked.
 type tree struct {
-	root  *node
-	layer int // the current one
+	root   *node
+	layer  int     // the current one
+	budget *Limits // what is left
+	steps  int     // path components that were followed
 }
 
 // node is one name in one directory.
@@ -43,9 +45,32 @@ const (
 	maxName  = 255 // limit of a directory entry
 	maxPath  = 4095
 	maxLinks = 40 // symbolic links on one path, as in Linux
+	// maxSteps limits the time for following paths, to a few seconds. Large images need about ten
+	// steps for each of half a million files.
+	maxSteps = 50_000_000
 )
 
-func newTree() *tree { return &tree{root: newDir(0, nil)} }
+func newTree(budget *Limits) *tree { return &tree{root: newDir(0, nil), budget: budget} }
+
+// nodeCost is the memory of an entry without its strings, in bytes. TestTheTreeKeepsItsBudget
+// measures it.
+const nodeCost = 768
+
+// charge subtracts the memory of an entry with this header from the budget.
+func (t *tree) charge(h *tar.Header) error {
+	cost := nodeCost + len(h.Name) + len(h.Linkname)
+	for key, value := range h.PAXRecords {
+		cost += nodeCost/8 + len(key) + len(value)
+	}
+	return t.chargeBytes(cost)
+}
+
+func (t *tree) chargeBytes(n int) error {
+	if t.budget.Metadata -= int64(n); t.budget.Metadata < 0 {
+		return fmt.Errorf("%w: too much metadata of files", ErrTooLarge)
+	}
+	return nil
+}
 
 func newDir(layer int, header *tar.Header) *node {
 	if header == nil { // only implied by its content
@@ -74,6 +99,10 @@ func (t *tree) apply(index int, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	if err := t.charge(h); err != nil {
+		return err
+	}
+	base = strings.Clone(base) // otherwise the tree would also keep the whole path
 	old := parent.children[base]
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -156,6 +185,9 @@ func (t *tree) dir(name string, make bool) (*node, error) {
 	todo := strings.Split(name, "/")
 	links := 0
 	for len(todo) > 0 {
+		if t.steps++; t.steps > maxSteps {
+			return nil, fmt.Errorf("%w: too many long paths", ErrTooLarge)
+		}
 		part := todo[0]
 		todo = todo[1:]
 		here := way[len(way)-1]
@@ -174,8 +206,14 @@ func (t *tree) dir(name string, make bool) (*node, error) {
 			if len(part) > maxName {
 				return nil, fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(part))
 			}
+			if t.budget.Entries--; t.budget.Entries < 0 {
+				return nil, fmt.Errorf("%w: too many entries", ErrTooLarge)
+			}
+			if err := t.chargeBytes(nodeCost + len(part)); err != nil {
+				return nil, err
+			}
 			next = newDir(t.layer, nil)
-			here.children[part] = next
+			here.children[strings.Clone(part)] = next // as above
 		}
 		if next.children != nil {
 			way = append(way, next)
@@ -217,11 +255,16 @@ func (t *tree) survivors() (dirs []*tar.Header, files map[[2]int]*file, err erro
 				err = fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(name))
 				return
 			}
+			if err = t.chargeBytes(len(name)); err != nil { // long, although the archive may have it with a short one, through a symbolic link
+				return
+			}
 			if n.children != nil {
 				h := *n.dir
 				h.Name = name + "/"
 				dirs = append(dirs, &h)
-				walk(h.Name, n)
+				if walk(h.Name, n); err != nil {
+					return
+				}
 				continue
 			}
 			n.file.names = append(n.file.names, name)

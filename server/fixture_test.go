@@ -224,6 +224,9 @@ func (s fixture) send(r *http.Request) response {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+		s.t.Errorf("%s %s: a browser may treat the response as another type", r.Method, r.URL.Path)
+	}
 	a := response{status: resp.StatusCode, header: resp.Header, body: string(raw)}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
 		if err := json.Unmarshal(raw, &a.problem); err != nil {

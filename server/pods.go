@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"husk"
 	"husk/openapi"
@@ -51,12 +52,40 @@ func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (ope
 	if err != nil {
 		return nil, err
 	}
-	read := func(p store.Page) ([]husk.Pod, string, error) { return tenant.Pods(ctx, p, filter) }
+	read := func(p store.Page) ([]husk.Pod, string, error) {
+		pods, next, err := tenant.Pods(ctx, p, filter)
+		for i := range pods {
+			pods[i] = forCaller(request.Of(ctx).Caller, pods[i])
+		}
+		return pods, next, err
+	}
 	if openapi.Value(r.Params.Watch) {
 		return watch[husk.Pod, openapi.Pod]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
 	}
 	pods, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
 	return ourList[husk.Pod]{pods, next}, err
+}
+
+// hidden stands for what a viewer must not see.
+const hidden = "(hidden)"
+
+// forCaller hides the values of environment variables and the contents of files from viewers, because they often are secrets.
+func forCaller(caller husk.Caller, pod husk.Pod) husk.Pod {
+	if caller.Role != husk.RoleViewer {
+		return pod
+	}
+	pod.Spec.Containers = slices.Clone(pod.Spec.Containers)
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		c.Env, c.Files = slices.Clone(c.Env), slices.Clone(c.Files)
+		for j := range c.Env {
+			c.Env[j].Value = hidden
+		}
+		for j := range c.Files {
+			c.Files[j].Content, c.Files[j].ContentBase64 = hidden, ""
+		}
+	}
+	return pod
 }
 
 // GetPod returns one pod.
@@ -65,7 +94,7 @@ func (a api) GetPod(ctx context.Context, r openapi.GetPodRequestObject) (openapi
 	if err != nil {
 		return nil, err
 	}
-	body, err := openapi.Recast[openapi.Pod](pod)
+	body, err := openapi.Recast[openapi.Pod](forCaller(request.Of(ctx).Caller, pod))
 	return openapi.GetPod200JSONResponse{Body: body, Headers: openapi.GetPod200ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
@@ -102,22 +131,19 @@ func labelsOf(l *openapi.Labels) map[string]string {
 	return *l
 }
 
-// forTenant removes from a decision what would reveal other tenants: how full the node is, how many nodes lack capacity and by how much, and the pods of
-// other tenants.
+// forTenant removes from a decision what would reveal other tenants or the installation: how full the node is, how many nodes there are and why each is
+// excluded, how much capacity is free, and the pods of other tenants.
 func forTenant(p husk.Placement, tenant store.ID) husk.Placement {
 	p.Score = nil
 	if p.Refusal == nil {
 		return p
 	}
-	r := *p.Refusal
-	r.LackCPU, r.LackMemory, r.NearestNode, r.NearestLacks = 0, 0, "", nil
-	for _, pod := range r.WouldMakeRoom {
-		if pod.TenantID != tenant {
-			r.WouldMakeRoom = nil
-			break
-		}
+	shown := &husk.PlacementRefusal{NeverFits: p.Refusal.NeverFits}
+	foreign := func(pod husk.PlacementPod) bool { return pod.TenantID != tenant }
+	if !slices.ContainsFunc(p.Refusal.WouldMakeRoom, foreign) {
+		shown.WouldMakeRoom = p.Refusal.WouldMakeRoom
 	}
-	p.Refusal = &r
+	p.Refusal = shown
 	return p
 }
 

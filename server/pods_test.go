@@ -340,3 +340,40 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		t.Errorf("another node made the pod %s", now.Status.Phase)
 	}
 }
+
+// Environment variables and files often are secrets. Viewers may read pods, but must not see them.
+func TestViewersDoNotSeeSecrets(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	spec := map[string]any{"resources": map[string]any{"cpuMillis": 500, "memoryMiB": 128}, "containers": []any{map[string]any{
+		"name": "main", "image": c.image.Reference, "env": []any{map[string]any{"name": "PASSWORD", "value": "s3cret"}},
+		"files": []any{map[string]any{"path": "/a", "content": "s3cret"}, map[string]any{"path": "/b", "contentBase64": "czNjcmV0"}},
+	}}}
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, map[string]any{"name": named("pod"), "spec": spec}), 201)
+	viewer := s.tokenOf(c, husk.RoleViewer)
+	one := "/v1/pods/" + pod.ID.String()
+	for _, path := range []string{one, "/v1/pods"} {
+		for _, secret := range []string{"s3cret", "czNjcmV0"} {
+			if a := s.call("GET", path, viewer, nil); a.status != 200 || strings.Contains(a.body, secret) || !strings.Contains(a.body, "PASSWORD") {
+				t.Errorf("%s: a viewer gets %s", path, a.body)
+			}
+			if a := s.call("GET", path, c.token, nil); !strings.Contains(a.body, secret) {
+				t.Errorf("%s: an owner does not get %s: %s", path, secret, a.body)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c.token = viewer
+	for e := range s.watch(ctx, c, "") {
+		if e.kind == "synced" {
+			break
+		}
+		for _, container := range e.pod.Spec.Containers {
+			if (*container.Env)[0].Value != hidden || *(*container.Files)[0].Content != hidden || (*container.Files)[1].ContentBase64 != nil {
+				t.Errorf("a viewer's watch has %+v", container)
+			}
+		}
+	}
+}

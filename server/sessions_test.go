@@ -185,6 +185,26 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 	}
 }
 
+// A stolen node must not choose to what the server connects: its services inside may trust it.
+func TestTheServerDoesNotFollowAnAgentsRedirect(t *testing.T) {
+	t.Parallel()
+	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the server sends %s %s to where the agent redirects it", r.Method, r.URL)
+	}))
+	defer inside.Close()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect} {
+		s := newSessionFixture(t, open(t), func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inside.URL+r.URL.Path, status) })
+		if _, _, err := s.dial(s.tenant.token, "exec?command=sh"); err == nil {
+			t.Error("a session is opened")
+		}
+		for _, path := range []string{"logs", "stats"} {
+			if a := s.call("GET", "/v1/pods/"+s.pod.String()+"/"+path, s.tenant.token, nil); a.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+	}
+}
+
 func TestAnErrorBeforeASessionIsAProblem(t *testing.T) {
 	t.Parallel()
 	s := newSessionFixture(t, open(t), func(w http.ResponseWriter, _ *http.Request) {

@@ -38,11 +38,11 @@ func DescribePlacement(w io.Writer, p openapi.Placement) error {
 			name string
 			n    int
 		}{
-			{"Nodes:", r.Nodes},
-			{"  not ready:", r.NotReady},
-			{"  selector does not match:", r.NotSelected},
-			{"  taint not tolerated:", r.NotTolerated},
-			{"  excluded by a rule:", r.Crowded},
+			{"Nodes:", openapi.Value(r.Nodes)},
+			{"  not ready:", openapi.Value(r.NotReady)},
+			{"  selector does not match:", openapi.Value(r.NotSelected)},
+			{"  taint not tolerated:", openapi.Value(r.NotTolerated)},
+			{"  excluded by a rule:", openapi.Value(r.Crowded)},
 			{"  insufficient CPU:", openapi.Value(r.LackCPU)},
 			{"  insufficient memory:", openapi.Value(r.LackMemory)},
 		} {

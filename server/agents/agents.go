@@ -56,9 +56,13 @@ func (a *Agents) client(of map[store.ID]*http.Client, node store.ID, patience ti
 	defer a.mu.Unlock()
 	c, ok := of[node]
 	if !ok {
-		c = &http.Client{Transport: &http.Transport{
-			TLSClientConfig: a.cfg.TLS(node.String()), ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
-		}}
+		c = &http.Client{
+			Transport: &http.Transport{
+				TLSClientConfig: a.cfg.TLS(node.String()), ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
+			},
+			// A stolen node must not choose to what else the server connects.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 		of[node] = c
 	}
 	return c

@@ -118,7 +118,7 @@ func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 		}
 		p := s.reportProgress(ctx, job.Image.Digest, resolved.SizeBytes)
 		defer p.end()
-		resolved.Fetched = p.fetched.Store
+		resolved.Fetched, resolved.WorkDir = p.fetched.Store, s.ceph.WorkDir()
 		return resolved.Flatten(ctx, w)
 	})
 	if err != nil {

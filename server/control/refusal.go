@@ -3,7 +3,6 @@
 package control
 
 import (
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -47,8 +46,8 @@ func (p *scheduling) refusal(d store.PendingPod, r scheduler.Refusal, now time.T
 	}
 }
 
-// refusalMessage tells a tenant why its pod is not placed: how many nodes its own requirements rule out, and which resource is short on the rest.
-// It does not reveal how much capacity others leave.
+// refusalMessage tells a tenant why its pod is not placed: which of its own requirements rule out nodes, and which resource is short on the rest.
+// It reveals neither how many nodes there are nor how much capacity others leave.
 func refusalMessage(r scheduler.Refusal) string {
 	var filters []string
 	for _, f := range []struct {
@@ -60,7 +59,7 @@ func refusalMessage(r scheduler.Refusal) string {
 		{r.Crowded, "are excluded by the affinity rules of pods"},
 	} {
 		if f.nodes > 0 {
-			filters = append(filters, fmt.Sprintf("%d %s", f.nodes, f.what))
+			filters = append(filters, f.what)
 		}
 	}
 	var short string
@@ -72,7 +71,7 @@ func refusalMessage(r scheduler.Refusal) string {
 	case scheduler.Preempting:
 		return "waiting until evicted pods of lower priority have stopped"
 	case scheduler.NotSelected, scheduler.NotTolerated, scheduler.Crowded:
-		return fmt.Sprintf("no eligible node: of %d nodes, %s", r.Nodes-r.NotReady, strings.Join(filters, ", "))
+		return "no eligible node: the nodes " + strings.Join(filters, " or ")
 	case scheduler.InsufficientCPU:
 		short = "insufficient cpu on every eligible node"
 	case scheduler.InsufficientMemory:
@@ -84,7 +83,7 @@ func refusalMessage(r scheduler.Refusal) string {
 		short += ", even if the nodes were empty"
 	}
 	if len(filters) > 0 {
-		short += fmt.Sprintf("; of %d nodes, %s", r.Nodes-r.NotReady, strings.Join(filters, ", "))
+		short += "; other nodes " + strings.Join(filters, " or ")
 	}
 	return short
 }

@@ -70,7 +70,6 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 	h := w.Header()
 	h.Set("Content-Type", p.resp.Header.Get("Content-Type"))
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff") // a tenant's log must never become a page
 	w.WriteHeader(http.StatusOK)
 	c := http.NewResponseController(w)
 	ended, watching := make(chan struct{}), make(chan struct{})

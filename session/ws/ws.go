@@ -79,13 +79,16 @@ func Dial(ctx context.Context, client *http.Client, url string, header http.Head
 		asking.next = http.DefaultTransport
 	}
 	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{ //nolint:bodyclose // asker has read it, or it has become the connection
-		HTTPClient: &http.Client{Transport: asking}, HTTPHeader: header, Subprotocols: []string{session.Protocol},
+		HTTPClient: &http.Client{Transport: asking, CheckRedirect: refuseRedirect}, HTTPHeader: header, Subprotocols: []string{session.Protocol},
 	})
 	if err != nil {
 		return nil, asking.answer, err
 	}
 	return newConn(c), asking.answer, nil
 }
+
+// refuseRedirect makes a redirect the response. A peer must not choose to what else the caller connects.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // asker keeps the response. It reads the whole body of a refusal, which the library would truncate.
 type asker struct {

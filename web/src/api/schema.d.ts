@@ -1901,13 +1901,8 @@ export interface components {
          *       "attempts": 3,
          *       "nextTryAt": "2026-03-02T09:00:04.1Z",
          *       "reason": "InsufficientMemory",
-         *       "message": "0 of 12 nodes fit: 8 do not match the node selector, 4 have insufficient memory",
+         *       "message": "insufficient memory on every eligible node; other nodes lack a required label",
          *       "refusal": {
-         *         "nodes": 12,
-         *         "notReady": 0,
-         *         "notSelected": 8,
-         *         "notTolerated": 0,
-         *         "crowded": 0,
          *         "neverFits": false,
          *         "wouldMakeRoom": [
          *           {
@@ -1956,18 +1951,18 @@ export interface components {
             /** @description The score of the node. */
             total: number;
         };
-        /** @description The number of nodes that each filter excluded. The filters run in the order of these fields. A node is counted only for the first filter that excludes it. */
+        /** @description The number of nodes that each filter excluded, only for operators. The filters run in the order of these fields. A node is counted only for the first filter that excludes it. */
         PlacementRefusal: {
-            /** @description All nodes. */
-            nodes: number;
-            /** @description Nodes that are not ready or are cordoned. */
-            notReady: number;
-            /** @description Nodes that do not match the node selector. */
-            notSelected: number;
-            /** @description Nodes with a taint that the pod does not tolerate. */
-            notTolerated: number;
-            /** @description Nodes that the scheduling rules exclude because of other pods of the tenant. */
-            crowded: number;
+            /** @description All nodes. Only for operators. */
+            nodes?: number;
+            /** @description Nodes that are not ready or are cordoned. Only for operators. */
+            notReady?: number;
+            /** @description Nodes that do not match the node selector. Only for operators. */
+            notSelected?: number;
+            /** @description Nodes with a taint that the pod does not tolerate. Only for operators. */
+            notTolerated?: number;
+            /** @description Nodes that the scheduling rules exclude because of other pods of the tenant. Only for operators. */
+            crowded?: number;
             /** @description Nodes with insufficient cpu. Only for operators. */
             lackCPU?: number;
             /** @description Nodes with insufficient memory. Only for operators. */
@@ -2256,13 +2251,14 @@ export interface components {
         };
         EnvVar: {
             name: string;
+            /** @description In responses to viewers it is "(hidden)". */
             value: string;
         };
         /** @description A file that is written into the container before it starts. */
         File: {
             /** @example /etc/app.conf */
             path: string;
-            /** @description The content as text. Use contentBase64 for binary content. */
+            /** @description The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)". */
             content?: string;
             contentBase64?: string;
             /** @default 0644 */

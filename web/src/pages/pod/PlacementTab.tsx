@@ -54,7 +54,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
           <p className="hint">Lower is better. Stranded capacity is free capacity that pods of the usual sizes cannot use.</p>
         </Card>
       )}
-      {refusal && (
+      {refusal && (refusal.nodes || refusal.neverFits || (refusal.wouldMakeRoom?.length ?? 0) > 0) && (
         <Card title="Why it does not fit">
           <Facts
             of={[
