@@ -83,8 +83,8 @@ func (w *worker) answerBy() time.Time {
 // upkeepEvery is how often the surroundings of a running machine are restored.
 const upkeepEvery = 5 * time.Second
 
-// floodMillis is the cpu limit of a machine that floods its console, in thousandths of a core. It can
-// still respond.
+// floodMillis is the cpu limit of a machine that floods its console, in thousandths of a core. With
+// less, its guest would not respond in time.
 const floodMillis = 20
 
 // upkeep restores the surroundings of a running machine, such as its network rules, if something has

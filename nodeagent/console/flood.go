@@ -12,12 +12,12 @@ import (
 const (
 	// LookEvery is how often a console should be measured.
 	LookEvery = 250 * time.Millisecond
-	// floodRate and floodBurst are how much a machine may print, in bytes per second and in bytes. A boot prints about 50 KiB.
+	// floodRate and floodBurst limit what a machine prints, in bytes per second and in bytes. A boot prints about 50 KiB.
 	floodRate  = 64 << 10
 	floodBurst = 1 << 20
 )
 
-// Flood reports whether a machine prints more than it may. virtlogd limits the size of its files, but not how much it writes to the
+// Flood reports whether a machine prints more than its limit. virtlogd limits the size of its files, but not how much it writes to the
 // node's disk. Neither libvirt nor virtlogd can limit that, so the caller must slow the machine down.
 type Flood struct {
 	path  string

@@ -42,7 +42,7 @@ type entry struct {
 	retry   time.Time       // not before this time
 }
 
-// due returns when the pending report is to be sent.
+// due returns the earliest time at which the pending report can be sent.
 func (e *entry) due() time.Time {
 	at := e.next
 	if e.latest.Event != e.event {
