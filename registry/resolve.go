@@ -61,8 +61,8 @@ type Resolved struct {
 type Limits struct {
 	Bytes   int64 // all layers together, uncompressed
 	Entries int   // all layers together, with directories that only the names of other entries imply
-	// Metadata is the memory for the entries' names and attributes, in bytes. A small layer can
-	// decompress to large attributes.
+	// Metadata is the memory for the entries' names and attributes, in bytes. A small compressed layer
+	// may have large attributes.
 	Metadata int64
 }
 

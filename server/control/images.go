@@ -50,7 +50,7 @@ func (s *images) pass(ctx context.Context, _ int64) error {
 				if job.Image.State == husk.ImageDeleting {
 					step = s.removeImage
 				}
-				if err := step(ctx, job); err != nil && ctx.Err() == nil {
+				if err := safely(func() error { return step(ctx, job) }); err != nil && ctx.Err() == nil {
 					failures[i] = errors.Join(failures[i], s.imageTrouble(ctx, job, err))
 				}
 			}
@@ -119,7 +119,7 @@ func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
 		p := s.reportProgress(ctx, job.Image.Digest, resolved.SizeBytes)
 		defer p.end()
 		resolved.Fetched, resolved.WorkDir = p.fetched.Store, s.ceph.WorkDir()
-		return resolved.Flatten(ctx, w)
+		return safely(func() error { return resolved.Flatten(ctx, w) }) // another goroutine calls this
 	})
 	if err != nil {
 		return err

@@ -57,7 +57,8 @@ func (s *keys) pass(ctx context.Context, _ int64) error {
 	g.SetLimit(keyWorkers)
 	for _, pod := range pods {
 		g.Go(func() error {
-			secret, err := s.podSecret(ctx, pod)
+			var secret string
+			err := safely(func() (err error) { secret, err = s.podSecret(ctx, pod); return err })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -8,7 +8,7 @@
 // Every server takes part in an election (store.Control.Lead); the one that leads runs every loop, each in a goroutine of its own. A
 // loop is a name, an interval and a pass. A pass takes no input. It re-reads what there is to do, does it, and returns; so it may be
 // interrupted anywhere and run again, and a pass that was lost is repaired by the next one. Passes are woken by hints from Postgres and
-// run at least once per interval, because a hint may be lost. A pass that fails is retried after a pause that doubles each time. A pass
+// run at least once per interval, because a hint may be lost. A pass that fails or panics is retried after a pause that doubles each time. A pass
 // that left work behind returns ErrMore and runs again at once.
 //
 // A server that has lost the lead without noticing must not write. Every pass is given the epoch of its leadership, and the store
@@ -151,6 +151,16 @@ func (l *Loops) lead(ctx context.Context, epoch int64) {
 	running.Wait()
 }
 
+// fresh returns a loop as at the start of a leadership.
+func (l *Loops) fresh(one loop) loop {
+	for _, of := range l.table() {
+		if of.name == one.name {
+			return of
+		}
+	}
+	return one
+}
+
 // Backoff of a loop whose pass failed.
 const (
 	loopRetryMin = 200 * time.Millisecond
@@ -174,7 +184,11 @@ func (l *Loops) run(ctx context.Context, epoch int64, one loop) {
 		case <-time.After(wait):
 		}
 		start := time.Now()
-		err := one.pass(ctx, epoch)
+		err := safely(func() error { return one.pass(ctx, epoch) })
+		if _, panicked := errors.AsType[*panicError](err); panicked {
+			l.metrics.panics.WithLabelValues(one.name).Inc()
+			one = l.fresh(one) // what it keeps in memory may be incomplete
+		}
 		outcome := "ok"
 		wait = one.every
 		switch {

@@ -68,3 +68,37 @@ func TestAPassThatFailsOrLeavesWorkIsRepeated(t *testing.T) {
 		t.Fatal("the loop did not run all passes")
 	}
 }
+
+// A panic in one pass is an error of this pass. The server, the other loops and the next pass continue.
+func TestAPanicInAPassIsCounted(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	registry := prometheus.NewRegistry()
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: registry})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n, done := 0, make(chan struct{})
+	go l.run(ctx, 0, loop{"test", time.Hour, false, func(context.Context, int64) error {
+		if n++; n < 3 {
+			panic("unexpected content")
+		}
+		close(done)
+		return nil
+	}})
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the loop does not continue after a panic")
+	}
+	families, err := registry.Gather()
+	must(t, err)
+	for _, family := range families {
+		if family.GetName() == "husk_loop_panics_total" {
+			if got := family.GetMetric()[0].GetCounter().GetValue(); got != 2 {
+				t.Errorf("%g panics are counted, want 2", got)
+			}
+			return
+		}
+	}
+	t.Error("panics are not counted")
+}

@@ -13,6 +13,7 @@ import (
 // metrics are those of the loops, for operators.
 type metrics struct {
 	loops      *prometheus.HistogramVec
+	panics     *prometheus.CounterVec
 	leading    prometheus.Gauge
 	placements prometheus.Counter
 	conflicts  prometheus.Counter
@@ -32,6 +33,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "husk_loop_duration_seconds", Help: "Duration of one pass of a control loop, by outcome.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}, []string{"loop", "outcome"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "husk_loop_panics_total", Help: "Panics in passes of a control loop. The pass is repeated.",
+		}, []string{"loop"}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
 		placements: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_placements_total", Help: "Pods placed by this server."}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
@@ -62,7 +66,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	registry.MustRegister(m.loops, m.panics, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
 	return m
 }
 

@@ -49,7 +49,7 @@ func (s *volumes) finishVolume(ctx context.Context, v husk.Volume) error {
 	if v.State == husk.VolumeDeleting {
 		step = s.removeVolume
 	}
-	if err := step(ctx, v); err != nil {
+	if err := safely(func() error { return step(ctx, v) }); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
