@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli is the husk command: pods, volumes, images and everything around them, over the API.
+// Package cli is the husk command, which manages pods, volumes, images and everything around them through the API.
 //
-// The commands of each noun are in a file cmd_NOUN.go. Their common code is here, in resource.go,
-// which makes the commands that list objects, and in complete.go, which completes names in a shell.
+// Each command, or group of similar commands, is in a file cmd_NAME.go. The common code of all commands
+// is in this file, in resource.go (commands that list objects) and in complete.go (completion of names
+// in a shell).
 // The subpackages have the rest: print shows objects, parse reads flags, exit has the exit codes,
 // terminal handles terminals, config stores the contexts, connect chooses a context and logs in,
 // and manifest reads the documents of apply. All packages call the API through package client.
@@ -33,7 +34,7 @@ import (
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the cleanup after the first
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once, without waiting for the cleanup
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
@@ -46,7 +47,7 @@ type app struct {
 	started   bool // the arguments were accepted
 }
 
-// run runs the command; everything that it uses is an argument.
+// run runs the command with the given arguments and streams, and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in, out: out, errs: errs}
 	cmd := root(a)
@@ -90,7 +91,8 @@ func root(a *app) *cobra.Command {
 		Long: `Run and manage pods, volumes and images. Every pod is a virtual machine.
 
 Log in with "husk login URL", which creates a context. "husk context" lists and
-changes contexts. The environment can replace a context, and takes precedence:
+changes contexts. These environment variables together replace a context, and take
+precedence over it:
 
   HUSK_API            URL of the API
   HUSK_CLIENT_ID      client ID of an API key
@@ -142,7 +144,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// connect makes a client for the installation that the command is for.
+// connect makes a client for the context that the flags and the environment select.
 func (a *app) connect() (*client.Client, error) {
 	t, err := connect.Find(a.context)
 	if err != nil {
@@ -158,7 +160,7 @@ func (a *app) hint(format string, args ...any) {
 	}
 }
 
-// warn prints an error after which the command continues.
+// warn prints an error on standard error.
 func (a *app) warn(err error) { fmt.Fprintln(a.errs, "husk:", print.Clean(err.Error())) }
 
 // interactive reports whether questions can be asked.

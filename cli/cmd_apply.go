@@ -64,9 +64,9 @@ husk imports the images that pods need and that are not imported yet.
 
 husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
 fields. The size of the virtual machine is the sum of the containers' limits. A
-container without a limit counts with its request. persistentVolumeClaim.claimName
-names a volume. If a field has no counterpart, husk reports an error that names the
-field.
+container without a limit counts as large as its request.
+persistentVolumeClaim.claimName names a volume. If a field has no counterpart, husk
+reports an error that names the field.
 
 A pod cannot be changed. If it differs from its document, husk reports an error.
 With --replace, husk deletes the pod and creates it again; the pod's volumes keep

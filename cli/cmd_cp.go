@@ -55,7 +55,7 @@ Nothing is written outside of the destination, whatever an archive contains.`,
 		o.Warn = func(message string) { a.warn(errors.New(message)) }
 		switch {
 		case out == in:
-			return exit.Usagef("one of the two must be in a pod, as POD:/PATH, and the other must be local")
+			return exit.Usagef("one of the two arguments must be in a pod, as POD:/PATH, and the other must be local")
 		case out:
 			o.Path = from
 			return a.copyOut(cmd.Context(), fromPod, o, args[1])
@@ -90,7 +90,7 @@ func (a *app) copyOut(ctx context.Context, pod string, o client.CopyOptions, loc
 
 func (a *app) copyIn(ctx context.Context, local, pod string, o client.CopyOptions) error {
 	if local != "-" {
-		if _, err := os.Lstat(local); err != nil { // before the first request
+		if _, err := os.Lstat(local); err != nil { // checked before the first request is sent
 			return exit.UsageError{Err: err}
 		}
 	}

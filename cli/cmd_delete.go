@@ -129,7 +129,7 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 	return refs, nil
 }
 
-// deleteAll deletes one object after the other. It continues after one that cannot be deleted. It deletes pods first, and waits for them
+// deleteAll deletes one object after the other. If an object cannot be deleted, it continues with the next. It deletes pods first, and waits for them
 // before it deletes the volumes and images that they may use. At the end, with --wait, it waits for the rest.
 func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, d deletion) error {
 	refs = slices.Clone(refs)
@@ -146,7 +146,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 		}
 		deleting = nil
 	}
-	waitForPods := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // the pods may use the objects after them
+	waitForPods := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // the pods may use the objects that come later
 	for i, r := range refs {
 		if i > 0 && deleteOrder(r) != deleteOrder(refs[i-1]) {
 			waitForThem()

@@ -199,7 +199,7 @@ type talkOptions struct {
 	passInterrupt   bool   // Ctrl-C is sent to the command as SIGINT instead of ending the session
 }
 
-// talk connects a session to this program's streams until it has ended.
+// talk connects a session to this program's streams until the session has ended.
 func (a *app) talk(ctx context.Context, s *client.Session, o talkOptions) error {
 	defer s.Close()
 	if o.terminal {

@@ -35,10 +35,10 @@ func importCommand(a *app) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	fs := cmd.Flags()
-	username := fs.String("username", "", "user at the registry")
+	username := fs.String("username", "", "user name at the registry")
 	passwordStdin := fs.Bool("password-stdin", false, "read the password from standard input")
 	doWait := fs.Bool("wait", false, "wait until the image is ready")
-	timeout := fs.Duration("timeout", 10*time.Minute, "how long to wait")
+	timeout := fs.Duration("timeout", 10*time.Minute, "maximum time to wait for the image")
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()

@@ -41,13 +41,13 @@ its API. Without URL, husk logs in to the current context again, or to the one t
 
 With --client-id, husk logs in with an API key. It reads the secret from standard
 input or asks for it on the terminal; the secret is never an argument. With
---issuer, you log in with a browser: husk prints a URL and a code, and waits. For an
-issuer of your tenant, give --issuer and --oidc-client-id; husk finds the
-installation's issuers itself. Without these flags, husk asks how to log in.
+--issuer, you log in with a browser: husk prints a URL and a code, and waits. An
+issuer of your tenant also needs --oidc-client-id; an issuer of the installation
+does not. Without these flags, husk asks how to log in.
 
 husk keeps the context in ~/.config/husk/config.yaml, which only you can read
-(XDG_CONFIG_HOME applies). The context has the tenant's name unless --context
-gives another.`,
+(XDG_CONFIG_HOME applies). A new context is named after the tenant, unless
+--context gives another name.`,
 		Example: `  husk login https://husk.example.com
   husk login https://husk.example.com --tenant acme
   husk login https://husk.example.com --context ci --client-id 4f5c0f0e-6d5e-4c7b-8d3c-0c8a4f1f2f11 --client-secret-stdin < secret`,
@@ -73,7 +73,7 @@ gives another.`,
 	return cmd
 }
 
-// login gets a token, requests its identity, and only then stores the context.
+// login gets a token, asks the API whom the token belongs to, and only then stores the context.
 func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 	store, known, err := connect.Contexts()
 	if err != nil {
@@ -130,7 +130,7 @@ func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 	return a.keepLogin(store, args, next, who, token)
 }
 
-// as fills in what a context has, so that logging in again needs only the secret.
+// as returns the flags, filled in from a context where they are not set, so that logging in again needs only the secret.
 func (f loginFlags) as(c config.Context) loginFlags {
 	if f.tenant == "" {
 		f.tenant = c.Tenant
@@ -174,7 +174,7 @@ func (a *app) loginByKey(ctx context.Context, api *client.Client, f loginFlags, 
 	return api.TokenForAPIKey(ctx, f.clientID, secret)
 }
 
-// maxSecret bounds a secret, in bytes.
+// maxSecret is the maximum length of a secret, in bytes.
 const maxSecret = 4096
 
 // secret reads the secret of the API key: from standard input with --client-secret-stdin, otherwise from the terminal without showing it.
@@ -204,8 +204,8 @@ func (a *app) secret(ctx context.Context, f loginFlags) (string, error) {
 	return secret, nil
 }
 
-// chooseLogin finds out how to log in if no flag says so. It asks on a terminal, and otherwise takes the installation's issuer if it has
-// only one.
+// chooseLogin chooses how to log in if no flag says how. On a terminal, it asks the user. Otherwise, it takes the installation's issuer if
+// there is exactly one, and returns an error if not.
 func (a *app) chooseLogin(ctx context.Context, api *client.Client, f loginFlags) (loginFlags, error) {
 	options, err := api.LoginOptions(ctx)
 	if err != nil {
@@ -257,7 +257,7 @@ func optionNames(options []openapi.LoginOption) string {
 	return strings.Join(names, ", ")
 }
 
-// loginInBrowser logs in with the device flow, and exchanges the ID token that it gives.
+// loginInBrowser logs in with the device flow, and exchanges the issuer's ID token for a token of Husk.
 func (a *app) loginInBrowser(ctx context.Context, api *client.Client, f loginFlags, next *config.Context) (client.Token, error) {
 	var none client.Token
 	if f.oidcClientID == "" {
@@ -294,13 +294,13 @@ func (a *app) loginInBrowser(ctx context.Context, api *client.Client, f loginFla
 	next.OIDC = &config.OIDC{Issuer: f.issuer, ClientID: f.oidcClientID, RefreshToken: got.Refresh}
 	token, err := api.TokenForIDToken(ctx, got.ID, next.Tenant)
 	if refused, ok := errors.AsType[*client.LoginError](err); ok && refused.Code == string(openapi.InvalidScope) && next.Tenant == "" {
-		refused.Detail += "; choose one with husk login --tenant NAME"
+		refused.Detail += "; to choose one, run \"husk login --tenant NAME\""
 		return none, refused
 	}
 	return token, err
 }
 
-// showPrompt says what to do in the browser, even if quiet: there is no login without it.
+// showPrompt prints what to do in the browser. It does so even with --quiet, because the user cannot log in otherwise.
 func (a *app) showPrompt(p oidc.Prompt) {
 	fmt.Fprintf(a.errs, "Open %s and enter the code %s\n", print.Clean(p.URL), print.Clean(p.Code))
 	if p.Complete != "" {

@@ -43,9 +43,9 @@ If the connection is lost, husk opens it again and continues after the last line
 		ValidArgsFunction: a.completeNames("pod"),
 	}
 	fs := cmd.Flags()
-	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended")
-	fs.IntVar(&f.tail, "tail", -1, "number of lines to print from the end of each log (default: all)")
-	fs.Lookup("tail").DefValue = "" // -1 means all
+	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended and is not restarted")
+	fs.IntVar(&f.tail, "tail", -1, "number of lines to print from the end of each log")
+	fs.Lookup("tail").DefValue = "all" // shown instead of -1, which means all
 	fs.BoolVarP(&f.timestamps, "timestamps", "t", false, "print the time before each line")
 	fs.StringVar(&f.since, "since", "", "print only lines since a time (2026-03-02T09:00:00Z) or a duration ago (10m)")
 	fs.StringArrayVarP(&f.containers, "container", "c", nil, "container name; optional if the pod has only one container; may be repeated")

@@ -54,9 +54,9 @@ func setNodeCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NODE",
 		Short: "Change a node's pool, labels or taints",
-		Long: `Change a node's pool, labels or taints. The labels and taints that are given
-replace all labels and taints of the node; --label "" and --taint "" remove them.
---pool "" removes the node from its pool.`,
+		Long: `Change a node's pool, labels or taints. --label replaces all labels of the node, and
+--taint all its taints; --label "" and --taint "" remove them. --pool "" removes the
+node from its pool.`,
 		Example: `  husk node set metal-7 --pool steady --label zone=east --label rack=r7
   husk node set metal-8 --taint dedicated=web`,
 		Args: cobra.ExactArgs(1),
@@ -106,8 +106,8 @@ func poolsCommand(a *app) *cobra.Command {
 	ratio := float32(1)
 	set := &cobra.Command{
 		Use: "set NAME", Short: "Create a pool, or change it", Args: cobra.ExactArgs(1),
-		Long: `Create a pool, or change it. A lower ratio moves no pod: a node keeps its pods, and
-no new pod is scheduled to it until its allocation is below the limit.`,
+		Long: `Create a pool, or change it. Lowering the overcommit moves no pod: a node keeps its
+pods, and no new pod is scheduled to it until its allocation is below the limit.`,
 		Example: "  husk pool set steady --cpu-overcommit 2\n  husk node set metal-7 --pool steady",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()

@@ -63,7 +63,7 @@ func placementCommand(a *app) *cobra.Command {
 selectors, tolerations and rules, which resources these nodes lack, and which of
 the tenant's own pods could be deleted to make the pod fit.
 
-An operator names the tenant and the pod by ID, and sees all details.`,
+An operator gives the IDs of the tenant and of the pod, and sees all details.`,
 		Example: `  husk placement web
   husk placement --tenant 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44 b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303`,
 		Args:              cobra.ExactArgs(1),

@@ -183,7 +183,7 @@ func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, err
 		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
 			return false, "", err
 		}
-		switch pod.Status.Phase { //nolint:exhaustive // the others come before these
+		switch pod.Status.Phase { //nolint:exhaustive // all other phases come before these
 		case openapi.PodPhaseFailed, openapi.PodPhaseStopping:
 			return false, "", kind.PodFailed(pod)
 		case openapi.PodPhaseSucceeded:
@@ -346,7 +346,7 @@ func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts
 
 func addDetachKeys(cmd *cobra.Command, keys *string) {
 	cmd.Flags().StringVar(keys, "detach-keys", terminal.DefaultDetachKeys,
-		"keys that detach from a container's terminal: letters and ctrl-LETTER, separated by commas; empty for none")
+		"keys that detach from a container's terminal: characters and ctrl-CHARACTER, separated by commas; empty for none")
 }
 
 func checkDetachKeys(keys string) error {

@@ -103,7 +103,7 @@ func (a *app) await(ctx context.Context, c *client.Client, r kind.Ref, goal stri
 	return err
 }
 
-// until polls until it is done, and shows each state that differs from the one before.
+// until calls the function ask until that is done, and shows each state that differs from the previous one.
 func (a *app) until(ctx context.Context, timeout time.Duration, what string, ask func() (done bool, state string, err error)) error {
 	deadline := time.Now().Add(timeout)
 	pause := 50 * time.Millisecond

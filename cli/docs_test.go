@@ -55,7 +55,7 @@ This page is generated from the commands: ` + "`go test ./cli -update`" + ` rewr
 	for _, e := range exit.Meanings {
 		fmt.Fprintf(&b, "| %d | %s |\n", e.Code, e.Meaning)
 	}
-	b.WriteString("\n`husk run` without `-d` and `--wait` exits with the exit code of the container.\n")
+	b.WriteString("\nWithout `-d` or `--wait`, `husk run` exits with the exit code of the container.\n")
 	root := root(&app{})
 	root.InitDefaultHelpCmd()
 	describe(&b, root)

@@ -105,7 +105,7 @@ func follow[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client
 	return nil
 }
 
-// getCommand makes husk get, for users of kubectl. It has the same lists.
+// getCommand makes husk get, for users of kubectl. Its subcommands are the same lists as husk pods, husk volumes and so on.
 func getCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get", Short: "List objects of a kind, or show some by name or ID",

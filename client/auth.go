@@ -25,9 +25,10 @@ type Token struct {
 	ExpiresAt time.Time
 }
 
-// TokenSource gets tokens. The client keeps each until shortly before it expires, and never calls a source twice at once.
+// TokenSource gets tokens. The client keeps each token until shortly before it expires. It never makes two calls at the same time.
 type TokenSource interface {
-	// Token returns a token other than refused. refused is the token that the API has refused although it has not expired, or empty.
+	// Token returns a token other than the refused one, which the API did not accept although it has not expired. The argument is empty
+	// if no token was refused.
 	Token(ctx context.Context, refused string) (Token, error)
 }
 

@@ -18,18 +18,18 @@ import (
 
 // Client calls one Husk installation with one identity. It may be used by several goroutines at once.
 type Client struct {
-	// What a tenant has.
+	// The objects of a tenant.
 	Pods    Pods
 	Volumes Volumes
 	Images  Images
 	Events  Events
 
-	// Who may use a tenant.
+	// The accounts, users and issuers that have access to a tenant.
 	ServiceAccounts ServiceAccounts
 	Users           Users
 	Issuers         Issuers
 
-	// What an operator manages.
+	// The objects that an operator manages.
 	Tenants Tenants
 	Nodes   Nodes
 	Pools   Pools
@@ -55,7 +55,7 @@ func WithAPIKey(clientID, clientSecret string) Option {
 }
 
 // WithIDToken logs in as a user whom an OIDC issuer knows. idToken is called for each new token of Husk, about every 15 minutes, and
-// returns an ID token that has not expired. tenant is the tenant's name; it may be empty if the user belongs to one only.
+// returns an ID token that has not expired. tenant is the tenant's name; it may be empty if the user belongs to only one tenant.
 func WithIDToken(idToken func() (string, error), tenant string) Option {
 	return func(o *options) {
 		o.source = func(c *Client) TokenSource { return idTokens{c, idToken, tenant} }

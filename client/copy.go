@@ -57,19 +57,19 @@ func (p Pods) CopyIn(ctx context.Context, id uuid.UUID, o CopyOptions, r io.Read
 	})
 }
 
-// Download copies a file or directory of a container to a local path: into it if that is a directory, and to that name otherwise. It
-// writes nothing outside of the path, whatever the container sends.
+// Download copies a file or directory of a container to a local path: into the path if that is a directory, and under that name otherwise.
+// It writes nothing outside of the path, whatever the container sends.
 func (p Pods) Download(ctx context.Context, id uuid.UUID, o CopyOptions, local string) error {
 	r, w := io.Pipe()
 	unpacked := make(chan error, 1)
 	go func() {
 		err := archive.Unpack(r, local, o.skipped)
-		r.CloseWithError(err) // nil: the rest of the stream is not needed
+		r.CloseWithError(err) // if err is nil, the rest of the stream is not needed
 		unpacked <- err
 	}()
 	err := p.CopyOut(ctx, id, o, w)
 	if err == nil || !errors.Is(err, io.ErrClosedPipe) {
-		w.CloseWithError(err) // nil: the end
+		w.CloseWithError(err) // if err is nil, the archive is complete
 	}
 	if e := <-unpacked; e != nil && (err == nil || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, e)) {
 		return e
@@ -77,12 +77,12 @@ func (p Pods) Download(ctx context.Context, id uuid.UUID, o CopyOptions, local s
 	return err
 }
 
-// Upload copies a local file or directory into a container: into the path if that is a directory, and to that name otherwise.
+// Upload copies a local file or directory into a container: into the path if that is a directory, and under that name otherwise.
 func (p Pods) Upload(ctx context.Context, id uuid.UUID, local string, o CopyOptions) error {
 	return p.copyIn(ctx, id, o, func(w io.Writer) error { return archive.Pack(w, filepath.Clean(local), o.skipped) })
 }
 
-// copyIn sends the archive that pack writes.
+// copyIn sends the archive that the function pack writes.
 func (p Pods) copyIn(ctx context.Context, id uuid.UUID, o CopyOptions, pack func(io.Writer) error) error {
 	params := openapi.CopyToPodParams{Container: given(o.Container), Path: o.Path, KeepOwners: given(o.KeepOwners)}
 	req, err := openapi.NewCopyToPodRequest(p.c.api.Server, id, &params)

@@ -6,8 +6,8 @@
 //
 //	c, err := client.New("https://husk.example.com", client.WithAPIKey(id, secret))
 //
-// [FromEnvironment] makes the same from HUSK_API, HUSK_CLIENT_ID and HUSK_CLIENT_SECRET. Neither calls the API yet: the first call gets a
-// token, and the client renews it from then on. A user who logs in at an OIDC issuer has an ID token instead of a key; see [WithIDToken],
+// [FromEnvironment] makes the same from HUSK_API, HUSK_CLIENT_ID and HUSK_CLIENT_SECRET. Neither function calls the API: the client gets a
+// token at its first call, and renews the token from then on. A user who logs in at an OIDC issuer has an ID token instead of a key; see [WithIDToken],
 // and package client/oidc for a login from a terminal.
 //
 // # Objects
@@ -37,8 +37,8 @@
 //		fmt.Println(pod.Name, pod.Status.Phase)
 //	}
 //
-// Watch yields the existing objects, then [Synced], then every change. If the connection is lost, the watch opens it again: it neither
-// repeats nor misses a change, except that several changes of one object during the gap arrive as one. It ends with its context.
+// Watch yields the existing objects, then [Synced], then every change. If the connection is lost, the watch opens it again.
+// No change is repeated or missed, but several changes of one object during the gap arrive as one. The watch ends with its context.
 //
 // # Running pods
 //
@@ -52,9 +52,9 @@
 //
 // # Errors
 //
-// An error is one of four types, which [errors.As] finds:
+// Most errors have one of four types, which [errors.As] finds:
 //
-//   - [*Error]: the API refused. Its Code is stable and meant for decisions; [IsNotFound] and [HasCode] are shortcuts.
+//   - [*Error]: the API refused the request. Programs should check its Code, which is stable; [IsNotFound] and [HasCode] are shortcuts.
 //   - [*LoginError]: there is no valid login.
 //   - [*UnreachableError]: there was no response, or it did not come from Husk. The client has already retried where that is safe.
 //   - [*ExitError]: a command in a pod ended with an exit code other than 0.
@@ -65,5 +65,5 @@
 // many requests (429), and honours Retry-After up to 30 seconds. It repeats only what is safe to repeat. A context with a deadline bounds
 // all attempts together.
 //
-// The package imports nothing of Husk but the contract, the vocabulary and the frames of a session. It needs no cgo.
+// Of Husk's packages, this one imports only the contract, the vocabulary and the frames of a session. It needs no cgo.
 package client

@@ -18,7 +18,7 @@ import (
 // Error is a problem (RFC 9457) that the API responded with.
 type Error struct {
 	Status    int       // the HTTP status; 0 if the problem came at the end of a session
-	Code      husk.Code // stable; decide on this
+	Code      husk.Code // stable; programs should check this
 	Title     string
 	Detail    string // one sentence: what happened, to which object, what to do
 	Field     string // the offending field as a path, such as spec.resources.memoryMiB; may be empty
@@ -88,13 +88,13 @@ type ExitError struct {
 // Error implements error.
 func (e *ExitError) Error() string { return fmt.Sprintf("the command ended with exit code %d", e.Code) }
 
-// temporary reports whether the same call may work in a moment.
+// temporary reports whether the same call may succeed soon.
 func temporary(err error) bool {
 	e, refused := errors.AsType[*Error](err)
 	return IsUnreachable(err) || refused && e.Status >= http.StatusInternalServerError
 }
 
-// maxAnswer bounds how much of one response is read, in bytes.
+// maxAnswer is how many bytes of one response are read at most.
 const maxAnswer = 64 << 20
 
 // Decode reads a response of the generated client: the object, or an error of this package. It closes the response.
@@ -105,7 +105,7 @@ func Decode[T any](resp *http.Response, err error) (T, error) {
 	return v, err
 }
 
-// decode also returns the ETag.
+// decode is [Decode] that also returns the ETag.
 func decode[T any](resp *http.Response, err error) (v T, etag string, _ error) {
 	if err := Check(resp, err); err != nil {
 		return v, "", err
@@ -124,8 +124,8 @@ func decode[T any](resp *http.Response, err error) (v T, etag string, _ error) {
 	return v, resp.Header.Get("ETag"), nil
 }
 
-// Check returns an error of this package if the response of the generated client is not a success; it then closes the response. Use it for
-// bodies that are not JSON.
+// Check returns an error of this package if the response of the generated client is not a success, and then also closes the response. Use
+// it for responses whose bodies are not JSON.
 func Check(resp *http.Response, err error) error {
 	if err != nil {
 		return callError(err)

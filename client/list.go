@@ -46,7 +46,7 @@ func pages[T any](fetch func(limit *openapi.Limit, cursor *openapi.Cursor) (*htt
 	}
 }
 
-// Collect makes a slice of a list. It returns what it has read if there is an error.
+// Collect makes a slice of a list. If there is an error, it returns the error and the objects that it has read before.
 func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	var all []T
 	for item, err := range list {

@@ -83,7 +83,7 @@ type follower struct {
 	count int     // lines read
 }
 
-// maxLogLine bounds one line of the stream, in bytes. The agent splits long lines into much shorter pieces.
+// maxLogLine is the maximum length of one line of the stream, in bytes. The agent splits long lines into much shorter pieces.
 const maxLogLine = 1 << 20
 
 // once reads until the log ends, or until its connection breaks, which is an error.
@@ -126,8 +126,8 @@ func (f *follower) once(ctx context.Context, follow bool) error {
 	return nil
 }
 
-// patience is how often in a row the follower tries to open a log before it reports the error.
-const patience = 12 // about 40 s with backoff: enough to replace the agent of a node
+// patience is how many times in a row the follower tries to open a log before it reports the error.
+const patience = 12 // about 40 s with backoff, enough time to replace the agent of a node
 
 // follow reads until the log ends. It reopens a connection that breaks.
 func (f *follower) follow(ctx context.Context) error {
@@ -171,7 +171,7 @@ func (f *follower) toTheEnd(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			default:
-				return nil // the log may be gone, with the pod
+				return nil // an error does not matter: the log may be deleted with the pod
 			}
 		}
 		if f.count != before {

@@ -43,7 +43,7 @@ func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.Tenant
 	return Decode[openapi.APIKeyWithSecret](t.c.api.CreateAPIKey(ctx, id, &openapi.CreateAPIKeyParams{IdempotencyKey: newKey()}, key))
 }
 
-// Placement returns the scheduler's last decision about any tenant's pod, with all its reasons.
+// Placement returns the scheduler's last decision about a pod of any tenant, with all reasons.
 func (t Tenants) Placement(ctx context.Context, tenant, pod uuid.UUID) (openapi.Placement, error) {
 	return Decode[openapi.Placement](t.c.api.AdminGetPodPlacement(ctx, tenant, pod))
 }
@@ -67,7 +67,7 @@ func (n Nodes) Update(ctx context.Context, id uuid.UUID, change openapi.NodeUpda
 	return Decode[openapi.Node](n.c.api.UpdateNode(ctx, id, &openapi.UpdateNodeParams{}, change))
 }
 
-// CreateJoinToken creates a token with which an agent joins, once.
+// CreateJoinToken creates a token with which one agent can join once.
 func (n Nodes) CreateJoinToken(ctx context.Context, token openapi.JoinTokenCreate) (openapi.JoinToken, error) {
 	return Decode[openapi.JoinToken](n.c.api.CreateJoinToken(ctx, &openapi.CreateJoinTokenParams{IdempotencyKey: newKey()}, token))
 }

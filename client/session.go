@@ -30,7 +30,7 @@ type ExecOptions struct {
 	Size       session.Size
 }
 
-// Exec runs a command in a container. ctx bounds opening the session only.
+// Exec runs a command in a container. ctx applies only until the session is open.
 func (p Pods) Exec(ctx context.Context, id uuid.UUID, o ExecOptions) (*Session, error) {
 	params := openapi.ExecInPodParams{
 		Command: o.Command, Container: given(o.Container), User: given(o.User), WorkingDir: given(o.WorkingDir), Stdin: given(o.Stdin), Tty: given(o.Terminal),
@@ -52,7 +52,7 @@ type AttachOptions struct {
 	Backlog   bool // begins with the container's latest earlier output
 }
 
-// Attach connects to the input and output of a running container. ctx bounds opening the session only.
+// Attach connects to the input and output of a running container. ctx applies only until the session is open.
 func (p Pods) Attach(ctx context.Context, id uuid.UUID, o AttachOptions) (*Session, error) {
 	params := openapi.AttachToPodParams{Container: given(o.Container), Stdin: given(o.Stdin), Tty: given(o.Terminal), Backlog: given(o.Backlog)}
 	params.Cols, params.Rows = sides(o.Size)
@@ -100,15 +100,15 @@ func (c *Client) open(ctx context.Context, req *http.Request, err error) (*Sessi
 // ErrDetached says that the client has detached: the session has ended, and its command continues.
 var ErrDetached = errors.New("detached")
 
-// Streams are the ends of a session on this side. Each may be nil.
+// Streams are the local ends of a session. Each may be nil.
 type Streams struct {
 	// In is read to its end, and then the command's input ends. If a Read returns [ErrDetached], the client detaches.
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// Stream relays until the command has ended. It returns an [*ExitError] if its exit code is not 0, [ErrDetached] if the client detached,
-// and otherwise the reason why it could not continue. It closes the session. When ctx ends, it closes the session and returns ctx.Err();
+// Stream relays until the command has ended. It returns an [*ExitError] if the exit code is not 0, [ErrDetached] if the client detached,
+// or the reason why the session could not continue. It closes the session. When ctx ends, it closes the session and returns ctx.Err();
 // a command that was started with Exec then gets SIGHUP.
 //
 // Stream does not wait for a Read of In that is still blocked when the command ends.
@@ -190,7 +190,7 @@ func (s *Session) send(in io.Reader, left chan<- struct{}) {
 	}
 }
 
-// Resize tells the command's terminal its new size.
+// Resize sets the size of the command's terminal.
 func (s *Session) Resize(size session.Size) error { return session.SendSize(s.conn, size) }
 
 // Signal sends a signal to the command, by a name such as INT or TERM.

@@ -33,7 +33,7 @@ func (c *Client) Usage(ctx context.Context, params openapi.GetUsageParams) (open
 	return Decode[openapi.UsageList](c.api.GetUsage(ctx, &params))
 }
 
-// UsageCSV writes the same as comma-separated values.
+// UsageCSV writes the same as [Client.Usage], as comma-separated values.
 func (c *Client) UsageCSV(ctx context.Context, params openapi.GetUsageParams, w io.Writer) error {
 	params.Format = new(openapi.GetUsageParamsFormatCsv)
 	resp, err := c.api.GetUsage(ctx, &params)

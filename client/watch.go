@@ -43,8 +43,8 @@ type WatchOptions struct {
 	Reconnected  func()          // it is open again; may be nil
 }
 
-// watcher turns streams of server-sent events into one sequence of changes. It remembers the objects, so that a stream that was lost and
-// reopened neither repeats nor misses a change.
+// watcher turns streams of server-sent events into one sequence of changes. It remembers the objects, so that no change is repeated or
+// missed when a stream is lost and opened again.
 type watcher[T any] struct {
 	kind string // of the objects, for errors
 	id   func(T) string
@@ -185,7 +185,7 @@ type event struct {
 	data []byte
 }
 
-// maxEvent bounds one line of the stream, in bytes. A pod's spec has at most half a mebibyte.
+// maxEvent is the maximum length of one line of the stream, in bytes. A pod's spec has at most half a mebibyte.
 const maxEvent = 4 << 20
 
 // events reads server-sent events until the stream ends or take fails.
@@ -216,7 +216,8 @@ func events(r io.Reader, take func(event) error) error {
 // silence is how long a stream may be silent before it counts as lost. The API sends something every 15 seconds.
 const silence = 50 * time.Second
 
-// whileAlive returns a context that ends when what is read through wrap has been silent for too long.
+// whileAlive returns a context that ends when a stream has been silent for too long. The caller must read the stream through the function
+// wrap.
 func whileAlive(ctx context.Context) (alive context.Context, wrap func(io.Reader) io.Reader, stop func()) {
 	alive, cancel := context.WithCancel(ctx)
 	t := time.AfterFunc(silence, cancel)

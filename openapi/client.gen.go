@@ -666,7 +666,7 @@ type ClientInterface interface {
 
 	// DeletePod Stop and delete a pod
 	//
-	// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
+	// The containers receive the stop signal of their image (by default SIGTERM), and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 	DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -715,8 +715,8 @@ type ClientInterface interface {
 
 	// ExecInPod Run a command in a container
 	//
-	// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
-	// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
+	// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, with the same
+	// privileges and, unless `user` is given, as the same user. The audit log records the command. For developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 	ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -748,7 +748,7 @@ type ClientInterface interface {
 
 	// GetPodStats Show a pod's current usage
 	//
-	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
@@ -2226,7 +2226,7 @@ func (c *Client) CreatePod(ctx context.Context, params *CreatePodParams, body Cr
 
 // DeletePod Stop and delete a pod
 //
-// The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
+// The containers receive the stop signal of their image (by default SIGTERM), and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/pods/{podId} (the `DeletePod` operationId).
 func (c *Client) DeletePod(ctx context.Context, podID PodID, params *DeletePodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2335,8 +2335,8 @@ func (c *Client) CopyFromPod(ctx context.Context, podID PodID, params *CopyFromP
 
 // ExecInPod Run a command in a container
 //
-// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
-// and with the same privileges. The audit log records the command. For developers and owners of the tenant.
+// Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, with the same
+// privileges and, unless `user` is given, as the same user. The audit log records the command. For developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2408,7 +2408,7 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 
 // GetPodStats Show a pod's current usage
 //
-// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).

@@ -37,8 +37,8 @@ const missesPerCell = 16
 // choose returns the node for a pod, or none.
 //
 // It compares a bounded number of the open nodes: first those that the pod fills to the level in
-// one resource, then nodes in rings, from the tightest fit outwards. The lowest score wins, and the
-// tighter fit of equal scores. It opens an empty node if no open node fits, or if that strands so
+// one resource, then nodes in rings, from the tightest fit outwards. The lowest score wins; between
+// equal scores, the tighter fit wins. It opens an empty node if no open node fits, or if that strands so
 // much less that it is worth the charge (see opensEarly). For a pod with a known lifetime it
 // considers an empty node only after it has compared every open one, so that a search that was cut
 // short opens no node needlessly.
@@ -88,7 +88,7 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 
 // chooseAgain is choose for a pod that is equal to the last chosen one, which was recorded on the
 // chosen node. As long as that node is still better than all others that were compared, no other
-// needs a look. It returns none if a search is needed.
+// node has to be compared again. It returns none if a search is needed.
 func (f *Fleet) chooseAgain() int32 {
 	s := &f.search
 	if !s.again {
@@ -178,8 +178,8 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 	}
 }
 
-// judge returns the price of a pod on a node; lower is better. Best fit decides ties: the larger
-// share that is left.
+// judge returns the price of a pod on a node; lower is better. Best fit decides ties, by the larger
+// of the shares of cpu and memory that are left.
 func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	rest := n.free.minus(s.pod.Size.plus(n.over))
 	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)

@@ -20,8 +20,8 @@ type Eviction struct {
 
 // Limits bound the work that one batch may cause.
 type Limits struct {
-	Preemptions  int // for how many pods or gangs pods may be preempted
-	Explanations int // for how many classes of equal pods the refusal says which pods to remove; the other refusals only say what is insufficient
+	Preemptions  int // for how many pods or gangs others may be preempted
+	Explanations int // how many refusals, of one class of equal pods each, say which pods to remove; the others only say what is insufficient
 }
 
 // Decide places a batch, preempts pods for those that do not fit, and explains the remaining

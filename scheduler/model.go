@@ -2,7 +2,7 @@
 
 package scheduler
 
-// Resources is an amount of what a node can run out of.
+// Resources is an amount of cpu and memory.
 type Resources struct {
 	CPUMillis int // 1000 is one core
 	MemoryMiB int

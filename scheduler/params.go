@@ -10,8 +10,8 @@ type Params struct {
 	// before it is opened although the pod fits on an open one.
 	OpeningCharge float64
 	// OpeningSlack limits opening a node early. It is how many nodes' worth of usable free capacity
-	// the open nodes may have while pods only arrive. The more pods end, the lower the limit is. It
-	// is almost zero if as many pods end as arrive.
+	// the open nodes may have in addition to alwaysUsable, while pods only arrive. The more pods end,
+	// the lower the limit is. It is almost zero if as many pods end as arrive.
 	OpeningSlack float64
 	// AgeWeight is the bonus per doubling of the age of a node's oldest pod, in nodes of stranded
 	// capacity.

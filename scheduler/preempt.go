@@ -128,7 +128,7 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 		}
 		limit := noLimit
 		if node != none && highest <= lowest {
-			limit = least // no other node has victims of lower priorities only
+			limit = least // no other node can have victims of lower priorities, so only less harm is better
 		}
 		found, harm, fits := f.vacate(i, pod, true, limit)
 		if !fits {

@@ -44,7 +44,7 @@ type Result struct {
 	LowerBound  float64 `json:"lower_bound"`
 	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
 	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
-	// Until the last departure. This adds the time in which no pods arrive and the last pods keep
+	// The same until the last departure. This adds the time in which no pods arrive and the last pods keep
 	// their nodes in use.
 	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
 	LowerBoundToEnd float64 `json:"lower_bound_to_end,omitempty"`
@@ -67,7 +67,7 @@ type request struct {
 	hint float64
 }
 
-// policy places and releases.
+// policy places and releases pods.
 type policy interface {
 	at(seconds float64)
 	place(batch []request, nodes []int32)

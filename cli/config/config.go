@@ -3,7 +3,7 @@
 // Package config stores what the command line remembers between calls: the contexts and, separately, a cache of short-lived tokens. A context
 // is an installation of Husk and a login there.
 //
-// Both have secrets, so their files have the mode 0600 in directories with the mode 0700. Each is replaced as a whole, by a rename. The
+// Both have secrets, so their files have the mode 0600 in directories with the mode 0700. Each file is replaced as a whole, by a rename. The
 // package uses neither the network nor the command line.
 package config
 
@@ -68,7 +68,7 @@ func (c Context) LoggedOut() Context {
 	return c
 }
 
-// Names lists the contexts in order.
+// Names returns the names of the contexts, sorted.
 func (c Config) Names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
 
 // Store is the location of the files.
@@ -91,7 +91,7 @@ func Default() (Store, error) {
 }
 
 func base(variable, under string) (string, error) {
-	if dir := os.Getenv(variable); filepath.IsAbs(dir) { // the specification says to ignore a relative one
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) { // the XDG specification says to ignore a relative path
 		return filepath.Join(dir, "husk"), nil
 	}
 	home, err := os.UserHomeDir()
@@ -104,7 +104,7 @@ func base(variable, under string) (string, error) {
 // File returns the path of config.yaml.
 func (s Store) File() string { return filepath.Join(s.Dir, "config.yaml") }
 
-// maxFile bounds a file, in bytes. A context takes a few hundred.
+// maxFile is the maximum size of a file, in bytes. A context needs a few hundred.
 const maxFile = 1 << 20
 
 // Load reads the contexts. It is not an error if the file does not exist yet.

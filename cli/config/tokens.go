@@ -13,7 +13,7 @@ import (
 
 // Token is a cached token of Husk.
 type Token struct {
-	For       string    `json:"for"` // the login that it was made for; another login with the same context name does not use it
+	For       string    `json:"for"` // identifies the login that the token was made for, because another login can have the same context name
 	Value     string    `json:"value"`
 	ExpiresAt time.Time `json:"expiresAt"`
 }
@@ -34,7 +34,7 @@ func (s Store) Token(context, owner string, now time.Time) (Token, bool) {
 	return t, true
 }
 
-// early is how long before its expiry a token is no longer used, so that it does not expire on its way to the server.
+// early is how long before its expiry a token stops being used, so that it does not expire on its way to the server.
 const early = 10 * time.Second
 
 // KeepToken puts a token into the cache.

@@ -46,7 +46,7 @@ func Find(context string) (Target, error) {
 	}
 	t := Target{name, found, store}
 	if _, cached := store.Token(name, t.fingerprint(), time.Now()); !found.LoggedIn() && !cached { // an issuer may give no refresh token
-		return Target{}, &client.LoginError{Detail: "context " + name + " is logged out; husk login --context " + name + " logs in again"}
+		return Target{}, &client.LoginError{Detail: "context " + name + " is logged out; to log in again, run \"husk login --context " + name + "\""}
 	}
 	t.Context.API, err = CheckURL("api of context "+name, found.API)
 	return t, err
@@ -99,7 +99,7 @@ func fromEnvironment() (t Target, given bool, err error) {
 	return Target{Context: config.Context{API: api, APIKey: &key}}, true, nil
 }
 
-// CheckURL checks the URL of an API. what says where it comes from.
+// CheckURL checks the URL of an API. Its first argument says where the URL comes from, for the error.
 func CheckURL(what, text string) (string, error) {
 	api, err := client.CheckURL(text)
 	if err != nil {

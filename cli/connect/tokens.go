@@ -124,6 +124,6 @@ func (t Target) explain(err error) error {
 	case t.Name == "":
 		return &client.LoginError{Code: refused.Code, Detail: refused.Detail + "; check HUSK_CLIENT_ID and HUSK_CLIENT_SECRET"}
 	default:
-		return &client.LoginError{Code: refused.Code, Detail: refused.Detail + "; husk login --context " + t.Name + " logs in again"}
+		return &client.LoginError{Code: refused.Code, Detail: refused.Detail + "; to log in again, run \"husk login --context " + t.Name + "\""}
 	}
 }

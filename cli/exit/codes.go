@@ -20,7 +20,7 @@ const (
 	Conflict      = 5
 	Limit         = 6
 	Unavailable   = 7
-	NotExecutable = 126 // as a shell
+	NotExecutable = 126 // as in a shell
 	NoCommand     = 127
 	Timeout       = 124 // as timeout(1)
 	Interrupted   = 130 // 128 and SIGINT

@@ -71,7 +71,7 @@ func Code(err error) int {
 		if code, known := ofProblem[e.Code]; known {
 			return code
 		}
-		if e.Status >= http.StatusInternalServerError { // of a server that is newer than this program
+		if e.Status >= http.StatusInternalServerError { // an unknown code, of a server that is newer than this program
 			return Unavailable
 		}
 		return Failure

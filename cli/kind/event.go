@@ -38,7 +38,7 @@ func byID(e openapi.Event) string { return string(e.Kind) + "/" + e.ObjectID.Str
 var Events = Kind[openapi.Event]{
 	View: eventView(byID), Plural: "events",
 	ID:     func(e openapi.Event) string { return e.ID.String() },
-	IfNone: "creating a pod, volume or image causes the first ones; events are kept for 14 days",
+	IfNone: "the first ones appear when you create a pod or a volume, or import an image; events are kept for 14 days",
 	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Event, error] {
 		return c.Events.List(ctx, q.Events)
 	},

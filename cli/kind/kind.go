@@ -2,7 +2,7 @@
 
 // Package kind describes the kinds of objects to the commands: the columns that show them, and how to list, find, watch and delete them.
 //
-// Each kind has a file. [Kind] is what all of them have, [Object] is an object of any kind, and [Ref] names one on the command line.
+// Each kind has a file. [Kind] is what all of them have, [Object] is an object of any kind, and [Ref] names an object on the command line.
 package kind
 
 import (

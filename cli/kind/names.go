@@ -8,7 +8,7 @@ import (
 	"husk/client"
 )
 
-// listers list the names of each kind.
+// listers list the names of objects, by kind. Names of the other kinds are not completed.
 var listers = map[string]func(ctx context.Context, c *client.Client) ([]string, error){
 	"pod":             listerOf(Pods),
 	"volume":          listerOf(Volumes),

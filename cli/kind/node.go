@@ -54,7 +54,7 @@ func DescribeDefragmentation(w io.Writer, d openapi.Defragmentation) error {
 		return err
 	}
 	for _, n := range d.Freed {
-		if _, err := fmt.Fprintf(w, "node/%s: %d moves free %s cores and %d MiB, %s cores and %d MiB each\n", print.Clean(n.NodeName), len(n.Moves),
+		if _, err := fmt.Fprintf(w, "node/%s: %d moves free %s cores and %d MiB, that is %s cores and %d MiB for each move\n", print.Clean(n.NodeName), len(n.Moves),
 			print.Cores(n.Gain.CPUMillis), n.Gain.MemoryMiB, print.Cores(n.GainPerMove.CPUMillis), n.GainPerMove.MemoryMiB); err != nil {
 			return err
 		}

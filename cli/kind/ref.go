@@ -13,7 +13,7 @@ import (
 	"husk/client"
 )
 
-// Ref is a kind and a name, as they were typed.
+// Ref is the kind of an object, such as pod, and its name or ID.
 type Ref struct{ Kind, Name string }
 
 // String returns the form KIND/NAME.

@@ -24,7 +24,7 @@ type decoder struct {
 }
 
 const (
-	// maxNodes bounds one document. Aliases can make a large tree from a small file.
+	// maxNodes is the maximum number of nodes in a document. Aliases can make a large tree from a small file.
 	maxNodes = 100_000
 	maxDepth = 32
 )

@@ -16,7 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFile bounds one file, in bytes. The API takes four mebibytes for one pod.
+// maxFile is the maximum size of a file, in bytes. The API accepts four mebibytes for one pod.
 const maxFile = 16 << 20
 
 // Load reads all documents of files. If a file is "-", it reads stdin. If it is a directory, it reads the .yaml, .yml and .json files in the directory,

@@ -153,8 +153,8 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	return out
 }
 
-// size returns the size of the virtual machine: the sum of the containers' limits. A container without a limit counts with its request. If no
-// container has a limit or a request, size returns the default.
+// size returns the size of the virtual machine: the sum of the containers' limits. A container without a limit counts as large as its
+// request. If no container has a limit or a request, size returns the default.
 func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
 	var cpu, memory int64
 	var silentCPU, silentMemory []string

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifest reads the documents of husk apply, in YAML or JSON: the requests of the API that create objects, and v1 Pods of
-// Kubernetes if Husk has a counterpart for each of their fields. It is strict: it reports a field that it does not know as a mistake, with
+// Package manifest reads the documents of husk apply, in YAML or JSON: the bodies of API requests that create objects, and v1
+// Pods of Kubernetes if Husk has a counterpart for each of their fields. It is strict: it reports a field that it does not know as a mistake, with
 // its line.
 //
 // documents.go splits a file into documents, decode.go decodes each into small structs of this package, and kubernetes.go translates a
@@ -147,7 +147,7 @@ func read(file string, node *yaml.Node) (Document, error) {
 	return doc, d.err()
 }
 
-// pod returns the request of the API.
+// pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 	d.checkName(node, "name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{

@@ -13,7 +13,7 @@ import (
 // Roles are the roles in a tenant.
 var Roles = []string{string(openapi.Viewer), string(openapi.Developer), string(openapi.Owner)}
 
-// Role reads a role. what names the flag or the argument.
+// Role reads a role. Its first argument is the name of the flag or argument, for the error.
 func Role(what, text string) (openapi.Role, error) {
 	if slices.Contains(Roles, text) {
 		return openapi.Role(text), nil

@@ -20,7 +20,7 @@ var units = map[string]int64{
 	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40,
 }
 
-// Size reads a size such as 256Mi, 256m or 1.5Gi and returns it in a unit, of which it must be a multiple.
+// Size reads a size such as 256Mi, 256m or 1.5Gi and returns it as a number of units, such as Mi. The size must be a multiple of the unit.
 func Size(flag, text, unit string) (int, error) {
 	for suffix, factor := range units {
 		number, ok := strings.CutSuffix(text, suffix)
@@ -40,7 +40,7 @@ func Size(flag, text, unit string) (int, error) {
 	return 0, exit.Usagef("%s: %q is not a size such as 256Mi or 10Gi", flag, text)
 }
 
-// CPU reads a number of cores such as 0.5 or 2, or thousandths of one such as 500m, and returns thousandths.
+// CPU reads a number of cores such as 0.5 or 2, or of thousandths of a core such as 500m, and returns thousandths.
 func CPU(text string) (int, error) {
 	number, millis := strings.CutSuffix(text, "m")
 	n, ok := decimal(number)
@@ -48,7 +48,7 @@ func CPU(text string) (int, error) {
 		n.Mul(n, big.NewRat(1000, 1))
 	}
 	if !ok || !n.IsInt() || !n.Num().IsInt64() || n.Num().Int64() > 1<<31-1 || n.Sign() <= 0 {
-		return 0, exit.Usagef("--cpus: %q is not a number of cores such as 0.5, with at most three decimals, or 500m", text)
+		return 0, exit.Usagef("--cpus: %q is not a number of cores such as 0.5 or 500m, or has more than three decimals", text)
 	}
 	return int(n.Num().Int64()), nil
 }
@@ -81,7 +81,7 @@ func Env(items []string) ([]openapi.EnvVar, error) {
 	return vars, nil
 }
 
-// maxEnvFile bounds an environment file, in bytes. A pod takes less.
+// maxEnvFile is the maximum size of an environment file, in bytes. The limit of a pod is lower.
 const maxEnvFile = 1 << 20
 
 // EnvFile reads lines as docker does: NAME=VALUE is taken literally, with its quotes. NAME alone takes the value from this environment, if
@@ -134,21 +134,21 @@ func Labels(items []string) (*openapi.Labels, error) {
 	return &labels, nil
 }
 
-// Mount is one -v: where a volume is mounted.
+// Mount is the value of one -v: a volume, and where it is mounted.
 type Mount struct {
 	Volume   string // its name or ID
 	Path     string
 	ReadOnly bool
 }
 
-// Mounts reads VOLUME:/path, which :ro or :rw may follow.
+// Mounts reads VOLUME:/path, optionally followed by :ro or :rw.
 func Mounts(items []string) ([]Mount, error) {
 	mounts := make([]Mount, 0, len(items))
 	for _, item := range items {
 		volume, rest, _ := strings.Cut(item, ":")
 		where, mode, hasMode := strings.Cut(rest, ":")
 		if strings.HasPrefix(item, "/") || strings.HasPrefix(item, ".") {
-			return nil, exit.Usagef("--volume: %q is a directory of this machine, and pods run elsewhere; create a volume with husk volume create and write VOLUME:/path", item)
+			return nil, exit.Usagef("--volume: %q is a directory of this machine, and pods run elsewhere; create a volume with \"husk volume create\" and write VOLUME:/path", item)
 		}
 		if volume == "" || !path.IsAbs(where) || where == "/" || (hasMode && mode != "ro" && mode != "rw") {
 			return nil, exit.Usagef("--volume: %q is not VOLUME:/path or VOLUME:/path:ro", item)

@@ -39,8 +39,8 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	f.scheduling.AddTo(fs)
 }
 
-// Create makes a pod from the flags, and the mounts of its volumes, which still have names instead of IDs. If the pod is followed, its input
-// ends when the input of this program ends.
+// Create makes a pod from the flags, without its volumes. It returns the mounts of the volumes separately, because only the API knows the
+// volumes' IDs. If the pod is followed and has no terminal, its input ends when the input of this program ends.
 func (f *Pod) Create(image string, command []string, followed bool) (openapi.PodCreate, []Mount, error) {
 	fail := func(err error) (openapi.PodCreate, []Mount, error) { return openapi.PodCreate{}, nil, err }
 	cpu, err := CPU(f.cpus)

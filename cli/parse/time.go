@@ -10,7 +10,7 @@ import (
 	"husk/cli/exit"
 )
 
-// Lifetime reads how long something lasts, also in days, and returns seconds. An empty text is nil, which is no limit.
+// Lifetime reads how long something lasts, also in days, and returns seconds. For an empty text it returns nil, which means no limit.
 func Lifetime(flag, text string) (*int64, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // no limit
@@ -27,7 +27,7 @@ func Lifetime(flag, text string) (*int64, error) {
 	return nil, exit.Usagef("%s: %q is not a duration such as 12h or 90d", flag, text)
 }
 
-// Since reads --since: a time, or how long ago it was. An empty text is the zero time.
+// Since reads --since: a time, or how long ago it was. For an empty text it returns the zero time.
 func Since(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -41,7 +41,7 @@ func Since(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, exit.Usagef("--since: %q is neither a time such as 2026-03-02T09:00:00Z nor a duration such as 10m", text)
 }
 
-// Day reads a time, or a day, which is its beginning in UTC. An empty text is nil.
+// Day reads a time or a day. A day stands for its beginning in UTC. For an empty text it returns nil.
 func Day(flag, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // nothing was given

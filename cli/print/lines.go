@@ -11,7 +11,7 @@ import (
 	"husk/client"
 )
 
-// longestLine bounds, in bytes, how much of a line is held back so that it is not mixed with lines of other containers.
+// longestLine is how many bytes of an unfinished line are held back at most, so that the line is not mixed with lines of other containers.
 const longestLine = 256 << 10
 
 // Lines prints the log of a container: standard output and standard error, both to Out.

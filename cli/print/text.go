@@ -70,7 +70,7 @@ func Labels(labels map[string]string) string {
 	return strings.Join(parts, ",")
 }
 
-// Shortened cuts a text for a table. JSON and YAML have all of it.
+// Shortened cuts a long text for a table. JSON and YAML show the whole text.
 func Shortened(text string, most int) string {
 	if r := []rune(text); len(r) > most {
 		return string(r[:most-1]) + "…"

@@ -42,10 +42,10 @@ type Printer struct {
 // Table starts a table.
 func (p Printer) Table() *Table { return &Table{out: p.Out, color: terminal.Colorful(p.Out)} }
 
-// Tabular reports whether the output is for people rather than programs.
+// Tabular reports whether the output is a table.
 func (p Printer) Tabular() bool { return p.Format == "table" || p.Format == "wide" }
 
-// Value prints a value as JSON or YAML and reports whether one of them is the format.
+// Value prints a value if the format is JSON or YAML, and reports whether it is.
 func (p Printer) Value(v any) (printed bool, _ error) {
 	switch p.Format {
 	case "json":
@@ -57,7 +57,7 @@ func (p Printer) Value(v any) (printed bool, _ error) {
 	}
 }
 
-// List prints a list as JSON or YAML and reports whether one of them is the format.
+// List prints a list if the format is JSON or YAML, and reports whether it is.
 func List[T any](p Printer, items []T) (printed bool, _ error) {
 	if items == nil {
 		items = []T{}

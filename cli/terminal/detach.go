@@ -15,7 +15,7 @@ import (
 // DefaultDetachKeys are the same as docker's.
 const DefaultDetachKeys = "ctrl-p,ctrl-q"
 
-// ParseDetachKeys reads a list such as ctrl-p,ctrl-q or ctrl-],x. An empty list is no keys.
+// ParseDetachKeys reads a list such as ctrl-p,ctrl-q or ctrl-],x. An empty list means that there are no keys.
 func ParseDetachKeys(text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
@@ -29,7 +29,7 @@ func ParseDetachKeys(text string) ([]byte, error) {
 		case len(word) == 1 && word[0] > ' ' && word[0] < 0x7f:
 			keys = append(keys, word[0])
 		default:
-			return nil, fmt.Errorf("%q is neither a letter nor ctrl- and one of a-z @ [ \\ ] ^ _", word)
+			return nil, fmt.Errorf("%q is neither a single character nor ctrl- followed by one of a-z @ [ \\ ] ^ _", word)
 		}
 	}
 	return keys, nil
@@ -38,7 +38,7 @@ func ParseDetachKeys(text string) ([]byte, error) {
 // isOtherControl reports whether a character other than a letter can be typed with Ctrl.
 func isOtherControl(sign byte) bool { return sign == '@' || sign >= '[' && sign <= '_' }
 
-// Detachable reads input until the detach keys are typed, and returns [client.ErrDetached] then.
+// Detachable returns a reader of the input that ends with [client.ErrDetached] when the detach keys are typed.
 func Detachable(in io.Reader, keys []byte) io.Reader {
 	if len(keys) == 0 {
 		return in
@@ -51,7 +51,7 @@ type detachable struct {
 	detacher detacher
 	buf      []byte
 	ready    []byte // input that Read has not returned yet
-	err      error  // what comes after it
+	err      error  // the error that Read returns after that input
 }
 
 // Read implements io.Reader.
@@ -83,8 +83,8 @@ type detacher struct {
 	left bool // all of them were typed
 }
 
-// pass returns the part of the input that goes to the container. It holds back a beginning of the keys until it sees what follows. Once
-// the keys are complete, it drops what follows and sets left.
+// pass returns the part of the input that goes to the container. If the input ends with the first of the keys, pass holds them back until
+// it sees what follows. Once all keys were typed, it drops the rest of the input and sets d.left.
 func (d *detacher) pass(in []byte) []byte {
 	out := make([]byte, 0, len(in)+d.held)
 	for _, b := range in {
@@ -103,5 +103,5 @@ func (d *detacher) pass(in []byte) []byte {
 	return out
 }
 
-// rest returns the input that is held back for a key that will not come.
+// rest returns the keys that are held back, for when the input ends.
 func (d *detacher) rest() []byte { return d.keys[:d.held] }

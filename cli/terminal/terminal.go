@@ -23,12 +23,12 @@ func Is(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Colorful reports whether to use colors on a stream; see no-color.org. A terminal with TERM=dumb has none.
+// Colorful reports whether to use colors on a stream; see no-color.org. A terminal with TERM=dumb has no colors.
 func Colorful(stream any) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && Is(stream)
 }
 
-// Size returns the size of the terminal that a stream goes to; zero if it goes to none.
+// Size returns the size of the terminal that a stream goes to, or zero if the stream goes elsewhere.
 func Size(out io.Writer) session.Size {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -41,10 +41,10 @@ func Size(out io.Writer) session.Size {
 	return session.Size{Cols: uint16(cols), Rows: uint16(rows)}
 }
 
-// resizeCheck is how often WatchSize reads the size. Not every system has a signal for it.
+// resizeCheck is how often Handover reads the size. Not every system has a signal for a change of the size.
 const resizeCheck = 200 * time.Millisecond
 
-// Handover gives the terminal to a session. If the session takes input, it sets raw mode, so that every key goes to the session. It calls
+// Handover gives the terminal to a session. If the session takes input, Handover sets raw mode, so that every key goes to the session. It calls
 // resize with the terminal's size at the start and whenever the size changes. The returned function takes the terminal back. Handover does
 // nothing if in is not a terminal.
 func Handover(in io.Reader, out io.Writer, takesInput bool, resize func(session.Size) error) (back func(), _ error) {

@@ -18,8 +18,8 @@ import (
 	"strings"
 )
 
-// Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls skipped for everything that is not a file, a
-// directory or a link.
+// Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls the function skipped for everything
+// that is not a file, a directory or a link.
 func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 	abs, err := filepath.Abs(local)
 	if err != nil {
@@ -85,8 +85,8 @@ func add(out *tar.Writer, file, name string, top bool, skipped func(name, why st
 	return nil
 }
 
-// Unpack writes an archive with one entry at its top into the directory local, or as local if there is no such directory. It calls skipped
-// for entries that it does not write.
+// Unpack writes the files of an archive that has one entry at its top. If local is a directory, the entry goes into it; otherwise, local is
+// the new name of the entry. Unpack calls the function skipped for entries that it does not write.
 func Unpack(r io.Reader, local string, skipped func(name, why string)) error {
 	dir, rename := local, ""
 	info, err := os.Stat(local)
@@ -145,7 +145,8 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// honest returns an error once the files have more bytes than the archive: a sparse file in a small archive could fill a disk with zeros.
+// honest returns an error once the files have more bytes than the archive, because a sparse file in a small archive could fill a disk with
+// zeros.
 type honest struct {
 	r    io.Reader
 	came *counter
@@ -160,7 +161,7 @@ func (h *honest) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inside returns a name below the directory. It replaces the first element of the name by rename, unless that is empty.
+// inside returns a name below the directory. If rename is not empty, it replaces the first element of the name.
 func inside(name, rename string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if rename != "" {

@@ -55,7 +55,7 @@ func (r *RefusedError) Error() string {
 	return r.Issuer + " answers: " + text
 }
 
-// maxDocument bounds an issuer's configuration, in bytes.
+// maxDocument is the maximum size of an issuer's configuration, in bytes.
 const maxDocument = 1 << 20
 
 // Discover gets the configuration of an issuer (OpenID Connect Discovery 1.0).
@@ -176,7 +176,7 @@ func (i *Issuer) tokens(t *oauth2.Token, refresh string) (Tokens, error) {
 	return Tokens{ID: id, Refresh: refresh}, nil
 }
 
-// explain leaves out the issuer's whole response, which is in the errors of oauth2.
+// explain returns an error without the issuer's whole response, which the errors of package oauth2 contain.
 func (i *Issuer) explain(ctx context.Context, err error) error {
 	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		if r.ErrorCode != "" {

@@ -8,9 +8,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,6 +94,49 @@ func TestLinksHaveTargets(t *testing.T) {
 				t.Errorf("%s: link to %s: %v", page, link, err)
 			}
 		}
+	}
+}
+
+// Pages name tests as evidence, so these tests must exist.
+func TestTheTestsThatPagesNameExist(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		raw, err := os.ReadFile(path) //nolint:gosec // a file of the repository
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+|Fuzz\w+|Benchmark\w+)\(`).FindAllStringSubmatch(string(raw), -1) {
+			exists[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/decisions/*.md"} {
+		pages, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range pages {
+			raw, err := os.ReadFile(page) //nolint:gosec // a file of the repository
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w+`).FindAllString(string(raw), -1) {
+				if named++; !exists[name] {
+					t.Errorf("%s names %s, which does not exist", page, name)
+				}
+			}
+		}
+	}
+	if named < 10 {
+		t.Errorf("only %d names of tests are found", named)
 	}
 }
 

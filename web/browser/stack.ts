@@ -76,7 +76,7 @@ export interface Pod {
   status: { phase: string; address?: string };
 }
 
-/** until calls ask until it returns a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
+/** until calls the function ask until that returns a result, or throws after the timeout. The timeout is in seconds on the reference machine. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 60): Promise<T> {
   for (const end = Date.now() + limit(seconds); ; ) {
     const result = await ask();

@@ -142,7 +142,7 @@ export interface paths {
         post?: never;
         /**
          * Stop and delete a pod
-         * @description The containers receive SIGTERM, and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
+         * @description The containers receive the stop signal of their image (by default SIGTERM), and SIGKILL when the pod's grace period is over. Once the pod is deleted, `getPod` returns 404. The request can be repeated safely. For developers and owners of the tenant.
          */
         delete: operations["deletePod"];
         options?: never;
@@ -219,7 +219,7 @@ export interface paths {
         };
         /**
          * Show a pod's current usage
-         * @description The values come from the kernel inside the pod. Counters only grow. To calculate a rate, subtract two responses with the same `bootId`.
+         * @description The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodStats"];
@@ -246,8 +246,8 @@ export interface paths {
         };
         /**
          * Run a command in a container
-         * @description Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, as the same user
-         *     and with the same privileges. The audit log records the command. For developers and owners of the tenant.
+         * @description Opens a WebSocket with the subprotocol `husk.v1`. The command runs in the container next to the container's own process, with the same
+         *     privileges and, unless `user` is given, as the same user. The audit log records the command. For developers and owners of the tenant.
          */
         get: operations["execInPod"];
         put?: never;

@@ -47,7 +47,7 @@ export function Network() {
     <>
       <PageHead
         title="Network"
-        lead="A private network. Your pods reach each other on all ports. Pods of other tenants cannot reach them."
+        lead="A private network. Your pods on the same node reach each other on all ports. Pods of other tenants cannot reach them."
       />
       <Card title="Addresses">
         <Problem error={quota.error} retry={() => void quota.refetch()} />

@@ -46,7 +46,7 @@ function sheetFor(element: HTMLElement): HTMLElement {
   return element;
 }
 
-/** withSheets makes xterm.js use the changed elements for its styles. xterm.js creates all of its style elements when it is opened, some without its option documentOverride. */
+/** withSheets makes xterm.js use the changed elements for its styles. xterm.js creates all of its style elements when it is opened, and for some of them it ignores its option documentOverride. */
 function withSheets(open: () => void) {
   const make = document.createElement.bind(document);
   const own = document as { createElement?: unknown };

@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import type { Role } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
 
-/** ROLES are the roles with what each may do, for a Select. */
+/** ROLES are the roles with their permissions, for a Select. */
 export const ROLES: [Role, string][] = [
   ["viewer", "viewer: reads"],
   ["developer", "developer: also creates and deletes"],

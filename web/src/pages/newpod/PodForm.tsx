@@ -138,7 +138,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
             max={3600}
             value={spec.terminationGracePeriodSeconds ?? 30}
             onChange={(v) => setSpec({ terminationGracePeriodSeconds: Math.round(Number(v)) })}
-            hint="Time between SIGTERM and SIGKILL."
+            hint="Time between the stop signal and SIGKILL."
           />
         </div>
       </Card>

@@ -119,7 +119,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
   );
 }
 
-/** download saves the whole log that the server keeps. */
+/** download saves the whole log that is kept. */
 async function download(pod: Pod, container: string) {
   const query = new URLSearchParams({ container, timestamps: "true" });
   const answer = await fetch(`/v1/pods/${pod.id}/logs?${query}`, { headers: { Authorization: `Bearer ${currentSession()?.token}` } });
