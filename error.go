@@ -5,6 +5,8 @@ package husk
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Code is the stable, machine-readable kind of an error. Clients make decisions by it, so a code never changes its meaning.
@@ -79,4 +81,27 @@ func CodeOf(err error) Code {
 // NotFound returns the error for an object that does not exist and for an object of another tenant. The two must not differ.
 func NotFound(kind string) *Error {
 	return Errorf(CodeNotFound, "", "there is no such %s", kind)
+}
+
+// ItemsError says which items of a batch failed, by their position. All other items succeeded.
+type ItemsError map[int]error
+
+// Error implements error.
+func (e ItemsError) Error() string { return errors.Join(e.Unwrap()...).Error() }
+
+// Unwrap returns the errors in the order of the items.
+func (e ItemsError) Unwrap() []error {
+	all := make([]error, 0, len(e))
+	for _, i := range slices.Sorted(maps.Keys(e)) {
+		all = append(all, e[i])
+	}
+	return all
+}
+
+// OrNil returns nil if no item failed.
+func (e ItemsError) OrNil() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e
 }

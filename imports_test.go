@@ -88,7 +88,8 @@ var importRules = map[string][]string{
 	"migrations": {},
 	"scheduler":  {},
 	"simulate":   {"scheduler"},
-	"guest":      {"session"},
+	"guest":      {"session", "limits"},
+	"limits":     {},
 	"session":    {},
 	"kernel":     {},
 	"pki":        {},
@@ -113,7 +114,7 @@ var importRules = map[string][]string{
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/request": {"husk", "openapi", "store"},
 
-	"nodeagent": {"husk", "openapi", "guest", "pki", "session"},
+	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session"},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything

@@ -96,7 +96,7 @@ func (a *app) logs(ctx context.Context, c *client.Client, pod openapi.Pod, flags
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	read := func(i int, name string) {
-		p := print.Lines{Mu: &out, Out: a.out, Timestamps: flags.timestamps}
+		p := print.Lines{Mu: &out, Out: a.out, Errs: a.errs, Timestamps: flags.timestamps}
 		if len(names) > 1 {
 			p.Prefix = "[" + print.Clean(name) + "] "
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+
+	"husk/limits"
 )
 
 // hostileGuest completes the handshake and then calls do, which sends any bytes.
@@ -100,6 +103,10 @@ func frameOf(body string) []byte {
 
 func TestInvalidRepliesAreRefused(t *testing.T) {
 	t.Parallel()
+	crowd := ""
+	for i := range limits.Containers + 1 {
+		crowd += fmt.Sprintf(`,{"name":"c%d","state":"running"}`, i)
+	}
 	many := `{"name":"a","state":"running"},`
 	for name, body := range map[string][]byte{
 		"giant length":    {0xff, 0xff, 0xff, 0xff},
@@ -111,6 +118,8 @@ func TestInvalidRepliesAreRefused(t *testing.T) {
 		"bad name":        frameOf(`{"v":1,"status":{"phase":"running","containers":[{"name":"../a","state":"running"}]}}`),
 		"name twice":      frameOf(`{"v":1,"status":{"phase":"running","containers":[` + many + strings.TrimSuffix(many, ",") + `]}}`),
 		"huge exit code":  frameOf(`{"v":1,"status":{"phase":"running","containers":[{"name":"a","state":"exited","exitCode":99999}]}}`),
+		"17 containers":   frameOf(`{"v":1,"status":{"phase":"running","containers":[` + crowd[1:] + `]}}`),
+		"many restarts":   frameOf(`{"v":1,"status":{"phase":"running","containers":[{"name":"a","state":"running","restarts":1000000001}]}}`),
 		"negative signal": frameOf(`{"v":1,"status":{"phase":"running","containers":[{"name":"a","state":"exited","signal":-1}]}}`),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +144,17 @@ func TestControlCharactersFromAGuestAreRemoved(t *testing.T) {
 	}
 	if strings.ContainsAny(refused.Message, "\x1b\n") || len(refused.Message) > maxText {
 		t.Errorf("message is %q", refused.Message)
+	}
+}
+
+func TestALongReasonOfAGuestIsCut(t *testing.T) {
+	t.Parallel()
+	c := hostileGuest(t, answering(func(string) []byte {
+		return frameOf(`{"v":1,"status":{"phase":"running","containers":[{"name":"a","state":"running","reason":"` + strings.Repeat("y", 1000) + `"}]}}`)
+	}))
+	s, err := c.WaitStatus(t.Context(), 0, time.Second)
+	if err != nil || len(s.Containers[0].Reason) != limits.Reason {
+		t.Errorf("status %+v, %v", s, err)
 	}
 }
 

@@ -10,13 +10,15 @@ import (
 	"path"
 	"strings"
 	"unicode"
+
+	"husk/limits"
 )
 
 // Limits of a spec and of a guest's responses.
 const (
-	maxContainers = 32
-	maxVolumes    = 32
-	maxName       = 63
+	maxContainers = limits.Containers
+	maxVolumes    = limits.Volumes
+	maxName       = limits.Name
 	maxSerial     = 20 // the limit of virtio-blk
 	maxPath       = 4095
 	maxText       = 1024 // bytes of a message or reason
@@ -290,10 +292,10 @@ func (s *Status) check() error {
 			return fmt.Errorf("container %s: unknown state", c.Name)
 		}
 		if !exitCode(c.ExitCode) || c.LastExitCode != nil && !exitCode(*c.LastExitCode) ||
-			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 {
+			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
-		c.Reason, c.Message = printable(c.Reason), printable(c.Message)
+		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), printable(c.Message)
 	}
 	return nil
 }

@@ -87,22 +87,27 @@ func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (open
 	return decode[openapi.Lease]("send a heartbeat")(s.api.Heartbeat(ctx, h))
 }
 
-func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, runs []husk.MachineRun) error {
+// report returns the items that were not recorded. A server of an earlier version ignores the
+// parameter and records all items or none.
+func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, runs []husk.MachineRun) ([]openapi.ReportFailure, error) {
 	pods, err := openapi.Recast[[]openapi.PodReport](reports)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lives, err := openapi.Recast[[]openapi.MachineRun](runs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body := openapi.StatusReport{Pods: pods}
+	if pods == nil {
+		body.Pods = []openapi.PodReport{} // the contract requires the list
+	}
 	if len(lives) > 0 {
 		body.Runs = &lives
 	}
 	what := fmt.Sprintf("report the status of %d pods and %d usage intervals", len(reports), len(runs))
-	_, err = decode[struct{}](what)(s.api.ReportStatus(ctx, body))
-	return err
+	result, err := decode[openapi.ReportResult](what)(s.api.ReportStatus(ctx, &openapi.ReportStatusParams{PerItem: new(true)}, body))
+	return result.Items, err
 }
 
 // samples reports what pods use.

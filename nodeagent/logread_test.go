@@ -40,13 +40,13 @@ func (deadlines) SetWriteDeadline(time.Time) error { return nil }
 
 func TestALogIsReadCompletelyAndByItsTail(t *testing.T) {
 	t.Parallel()
-	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"), maxLogFile)
 	defer log.close()
 	if got := read(t, log, -1); got != "" {
 		t.Errorf("a log that does not exist yet reads %q", got)
 	}
 	for i := range uint64(5) {
-		if err := log.append("boot", entry(i+1, fmt.Sprintf("line %d", i+1))); err != nil {
+		if _, err := log.append("boot", entry(i+1, fmt.Sprintf("line %d", i+1))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,9 +63,9 @@ func TestALogIsReadCompletelyAndByItsTail(t *testing.T) {
 func TestALogContinuesAtItsPositionAfterACrash(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
-	log := newContainerLog(path)
+	log := newContainerLog(path, maxLogFile)
 	for i := range uint64(3) {
-		if err := log.append("boot", entry(i+1, string(rune('a'+i)))); err != nil {
+		if _, err := log.append("boot", entry(i+1, string(rune('a'+i)))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestALogContinuesAtItsPositionAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.close()
-	again := newContainerLog(path)
+	again := newContainerLog(path, maxLogFile)
 	defer again.close()
 	if seq, err := again.bookmark("boot"); err != nil || seq != 3 {
 		t.Errorf("the position is %d (%v), want 3", seq, err)
@@ -82,7 +82,7 @@ func TestALogContinuesAtItsPositionAfterACrash(t *testing.T) {
 	if seq, err := again.bookmark("another boot"); err != nil || seq != 0 {
 		t.Errorf("the position of another boot is %d (%v), want 0", seq, err)
 	}
-	if err := again.append("boot", entry(4, "y")); err != nil {
+	if _, err := again.append("boot", entry(4, "y")); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, again, -1); got != "a\nb\nc\ny\n" {
@@ -93,14 +93,14 @@ func TestALogContinuesAtItsPositionAfterACrash(t *testing.T) {
 func TestALogIsLimitedAndReadersFollowAcrossARotation(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "logs", "c.jsonl")
-	log := newContainerLog(path)
+	log := newContainerLog(path, maxLogFile)
 	defer log.close()
 	r := logReader{path: path}
 	defer r.close() //nolint:errcheck // only opened for reading
 	line := strings.Repeat("x", 15<<10)
 	var next uint64
 	for seq := uint64(1); seq <= 2000; seq++ {
-		if err := log.append("boot", entry(seq, line)); err != nil {
+		if _, err := log.append("boot", entry(seq, line)); err != nil {
 			t.Fatal(err)
 		}
 		if seq%100 != 0 {
@@ -131,10 +131,10 @@ func TestALogIsLimitedAndReadersFollowAcrossARotation(t *testing.T) {
 
 func TestAReaderContinuesAfterItsCursor(t *testing.T) {
 	t.Parallel()
-	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"), maxLogFile)
 	defer log.close()
 	for i, boot := range []string{"one", "one", "two", "two"} {
-		if err := log.append(boot, entry(uint64(i%2+1), fmt.Sprintf("%s %d", boot, i%2+1))); err != nil {
+		if _, err := log.append(boot, entry(uint64(i%2+1), fmt.Sprintf("%s %d", boot, i%2+1))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,12 +162,12 @@ func TestAReaderContinuesAfterItsCursor(t *testing.T) {
 
 func TestAFollowedLogEndsWithItsContainer(t *testing.T) {
 	t.Parallel()
-	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"))
+	log := newContainerLog(filepath.Join(t.TempDir(), "logs", "c.jsonl"), maxLogFile)
 	defer log.close()
 	log.begin()
 	read := make(chan string, 1)
 	go func() { read <- readSome(t, log, selection{tail: -1}, true) }()
-	if err := log.append("boot", entry(1, "a")); err != nil {
+	if _, err := log.append("boot", entry(1, "a")); err != nil {
 		t.Fatal(err)
 	}
 	log.finished()

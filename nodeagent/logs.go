@@ -17,9 +17,24 @@ import (
 	"husk/guest"
 )
 
-// maxLogFile is the largest size of a log file, in bytes. There are at most two per container, the
-// current one and the previous one.
-const maxLogFile = 10 << 20
+// Limits of what a pod's containers write to the node's disk, in bytes.
+const (
+	// maxLogFile is the largest size of a log file. There are at most two per container, the current
+	// one and the previous one. maxPodLogs limits those of all containers of a pod.
+	maxLogFile = 10 << 20
+	maxPodLogs = 64 << 20
+	// logRate is per second and pod, and logBurst in advance. A guest whose log is not read fast
+	// enough drops its oldest lines, and the next line says how many. finalLogRate is for the last
+	// lines of an ended pod, for which the agent does not wait long.
+	logRate      = 1 << 20
+	logBurst     = 4 << 20
+	finalLogRate = 4 << 20
+)
+
+// logFileLimit is the largest size of a log file of a pod with this many containers.
+func logFileLimit(containers int) int64 {
+	return min(maxLogFile, maxPodLogs/2/int64(max(1, containers)))
+}
 
 // logLine is one line, as it is stored and as it is sent to clients that request JSON lines. Boot
 // and seq say where to continue reading after a restart of the agent, so the file needs no separate
@@ -38,21 +53,23 @@ type logLine struct {
 // containerLog keeps the output of one container on the node, so that it can be read after the
 // machine is gone.
 type containerLog struct {
-	path string
+	path  string
+	limit int64 // of one file
 
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
 	boot    string // of the last line
 	seq     uint64
+	missing uint64        // lines that were dropped since the log was opened
 	ended   bool          // no further output will come
 	changed chan struct{} // closed and replaced when something was appended
 	done    chan struct{} // closed when a pump has reached the end of the container's output
 	doneSet bool
 }
 
-func newContainerLog(path string) *containerLog {
-	return &containerLog{path: path, changed: make(chan struct{}), done: make(chan struct{})}
+func newContainerLog(path string, limit int64) *containerLog {
+	return &containerLog{path: path, limit: limit, changed: make(chan struct{}), done: make(chan struct{})}
 }
 
 // open prepares for appending. It removes a line that a crash has truncated, and reads the position
@@ -114,32 +131,36 @@ func (l *containerLog) bookmark(boot string) (uint64, error) {
 	return l.seq, nil
 }
 
-func (l *containerLog) append(boot string, e guest.LogEntry) error {
+// append stores a line and returns how many bytes that took.
+func (l *containerLog) append(boot string, e guest.LogEntry) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.open(); err != nil {
+		return 0, err
+	}
+	if l.boot == boot && e.Seq > l.seq { // whatever the guest says about it
+		e.Dropped = min(e.Seq-l.seq-1, 1<<53)
+	}
 	raw, err := json.Marshal(logLine{
 		Time: e.Time, Stream: e.Stream, Line: string(e.Line), Partial: e.Partial, Dropped: e.Dropped, Boot: boot, Seq: e.Seq,
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	raw = append(raw, '\n')
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.open(); err != nil {
-		return err
-	}
-	if l.size+int64(len(raw)) > maxLogFile {
+	if l.size+int64(len(raw)) > l.limit {
 		if err := l.rotate(); err != nil {
-			return fmt.Errorf("rotate log %s: %w", l.path, err)
+			return 0, fmt.Errorf("rotate log %s: %w", l.path, err)
 		}
 	}
 	n, err := l.file.Write(raw)
 	l.size += int64(n)
 	if err != nil {
-		return fmt.Errorf("append to log %s: %w", l.path, err)
+		return n, fmt.Errorf("append to log %s: %w", l.path, err)
 	}
-	l.boot, l.seq = boot, e.Seq
+	l.boot, l.seq, l.missing = boot, e.Seq, l.missing+e.Dropped
 	l.tellReaders()
-	return nil
+	return n, nil
 }
 
 func (l *containerLog) rotate() error {
@@ -215,11 +236,14 @@ func (l *containerLog) state() (ended bool, changed <-chan struct{}) {
 	return l.ended || l.doneSet, l.changed
 }
 
-// pump copies a container's output from the guest to its log.
+// pump copies a container's output from the guest to its log, within the pod's rate.
 func (w *worker) pump(ctx context.Context, client *guest.Client, boot, container string, log *containerLog) {
 	after, err := log.bookmark(boot)
 	if err == nil {
-		err = client.Logs(ctx, container, after, true, func(e guest.LogEntry) error { return log.append(boot, e) })
+		err = client.Logs(ctx, container, after, true, func(e guest.LogEntry) error {
+			n, err := log.append(boot, e)
+			return errors.Join(err, w.logRate.WaitN(ctx, n))
+		})
 	}
 	switch {
 	case err == nil:

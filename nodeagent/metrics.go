@@ -18,6 +18,7 @@ type metrics struct {
 	starts    prometheus.Histogram
 	deaths    prometheus.Counter
 	samples   prometheus.Histogram
+	floods    prometheus.Counter
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -37,6 +38,9 @@ func newMetrics(a *Agent) *metrics {
 			Name: "husk_agent_machine_deaths_total", Help: "Virtual machines that ended unexpectedly.",
 		}),
 	}
+	m.floods = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "husk_agent_console_floods_total", Help: "Times that a virtual machine printed so much on its console that the agent slowed it down.",
+	})
 	m.samples = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "husk_agent_sample_duration_seconds", Help: "Time to sample the usage of all pods and report it to a server, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	})
@@ -55,7 +59,7 @@ func newMetrics(a *Agent) *metrics {
 		return 0
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

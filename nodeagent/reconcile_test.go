@@ -56,18 +56,3 @@ func TestThePlanIsTheDifference(t *testing.T) {
 		})
 	}
 }
-
-func TestRestartsWaitLongerEachTime(t *testing.T) {
-	t.Parallel()
-	last := restartDelay(1)
-	if last != 0 {
-		t.Errorf("the first restart waits %s", last)
-	}
-	for n := 2; n < 100; n++ {
-		if d := restartDelay(n); d < last || d > 5*60e9 {
-			t.Fatalf("restart %d waits %s after %s", n, d, last)
-		} else {
-			last = d
-		}
-	}
-}

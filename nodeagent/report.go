@@ -4,32 +4,42 @@ package nodeagent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"reflect"
-	"sync"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/nodeagent/reports"
+	"husk/openapi"
 )
 
 // reporter reports the state of pods to the server: the latest state of each pod, in batches,
-// retried until the server has accepted it.
+// retried until the server has recorded it. It drops an item that the server refuses, which would
+// otherwise hold up the reports about all other pods.
 type reporter struct {
-	server *serverClient
-	log    *slog.Logger
-	runs   *usageLog
-	wake   chan struct{}
+	server  *serverClient
+	log     *slog.Logger
+	runs    *usageLog
+	queue   *reports.Queue
+	refused *prometheus.CounterVec // by list
+	wake    chan struct{}
 
-	mu     sync.Mutex
-	latest map[uuid.UUID]husk.PodReport
-	dirty  map[uuid.UUID]bool
+	// Only run uses these.
+	runsAfter time.Time            // a server could not record usage intervals: not before this time
+	logged    map[uuid.UUID]string // why the last report of a pod was refused
 }
 
 func newReporter(server *serverClient, runs *usageLog, log *slog.Logger) *reporter {
 	return &reporter{
-		server: server, runs: runs, log: log, wake: make(chan struct{}, 1), latest: map[uuid.UUID]husk.PodReport{}, dirty: map[uuid.UUID]bool{},
+		server: server, runs: runs, log: log, queue: reports.NewQueue(), wake: make(chan struct{}, 1), logged: map[uuid.UUID]string{},
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "husk_agent_refused_report_items_total", Help: "Items of status reports that the server refused and the agent dropped: reports about pods, or usage intervals (runs).",
+		}, []string{"list"}),
 	}
 }
 
@@ -42,78 +52,120 @@ func (r *reporter) signal() {
 
 // set records the current state of a pod.
 func (r *reporter) set(report husk.PodReport) {
-	if report.Containers == nil {
-		report.Containers = []husk.ContainerStatus{}
-	}
-	r.mu.Lock()
-	if known, ok := r.latest[report.PodID]; !ok || !reflect.DeepEqual(known, report) {
-		r.latest[report.PodID] = report
-		r.dirty[report.PodID] = true
-	}
-	r.mu.Unlock()
+	r.queue.Set(report)
 	r.signal()
 }
 
 // resync sends all reports again, because the server had marked the node as lost.
 func (r *reporter) resync() {
-	r.mu.Lock()
-	for id := range r.latest {
-		r.dirty[id] = true
-	}
-	r.mu.Unlock()
+	r.queue.Resync()
 	r.signal()
 }
 
 // forget drops a pod that is no longer in the desired state.
-func (r *reporter) forget(pod uuid.UUID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.latest, pod)
-	delete(r.dirty, pod)
-}
+func (r *reporter) forget(pod uuid.UUID) { r.queue.Forget(pod) }
 
-func (r *reporter) take() []husk.PodReport {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	batch := make([]husk.PodReport, 0, len(r.dirty))
-	for id := range r.dirty {
-		batch = append(batch, r.latest[id])
+// send sends what is due, or with all what is pending. Usage intervals go with the pods' reports, so
+// that a pod's last report never arrives before them.
+func (r *reporter) send(ctx context.Context, all bool) error {
+	now := time.Now()
+	pods := r.queue.Take(now, all)
+	runs := r.runs.unrecorded() // after the pods: the intervals that led to a report are stored before it
+	if !all && now.Before(r.runsAfter) {
+		runs = usageBatch{}
 	}
-	clear(r.dirty)
-	return batch
-}
-
-func (r *reporter) giveBack(batch []husk.PodReport) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, report := range batch {
-		if _, ok := r.latest[report.PodID]; ok {
-			r.dirty[report.PodID] = true
-		}
-	}
-}
-
-// pending reports whether there is something that no server has accepted yet.
-func (r *reporter) pending() bool {
-	r.mu.Lock()
-	dirty := len(r.dirty)
-	r.mu.Unlock()
-	return dirty > 0 || len(r.runs.unrecorded().runs) > 0
-}
-
-// send sends all that is pending. Usage intervals go with the pods' reports, so that a pod's last
-// report never arrives before them.
-func (r *reporter) send(ctx context.Context) error {
-	batch := r.take()
-	t := r.runs.unrecorded() // after the batch: the intervals that led to a report are stored before it
-	if len(batch) == 0 && len(t.runs) == 0 {
+	if len(pods) == 0 && len(runs.runs) == 0 {
 		return nil
 	}
-	if err := r.server.report(ctx, batch, t.runs); err != nil {
-		r.giveBack(batch)
+	failures, err := r.deliver(ctx, pods, runs.runs)
+	if err != nil {
+		r.queue.GiveBack(pods)
 		return err
 	}
-	return r.runs.recorded(t)
+	retry := map[int]bool{}
+	for _, f := range failures {
+		switch {
+		case f.List == openapi.Pods && f.Index < len(pods):
+			if f.Retry {
+				r.queue.Retry(pods[f.Index], now)
+				retry[f.Index] = true
+			} else {
+				r.drop(pods[f.Index].PodID, f)
+			}
+		case f.List == openapi.Runs && f.Index < len(runs.runs):
+			if f.Retry {
+				r.runsAfter = now.Add(backoffMax)
+				runs.keep(f.Index)
+			} else {
+				r.drop(runs.runs[f.Index].PodID, f)
+			}
+		}
+	}
+	for i, report := range pods {
+		if !retry[i] {
+			r.queue.Recorded(report)
+		}
+	}
+	return r.runs.recorded(runs)
+}
+
+// drop counts an item that the server refused, and logs it unless it has logged the same already.
+func (r *reporter) drop(pod uuid.UUID, f openapi.ReportFailure) {
+	r.refused.WithLabelValues(string(f.List)).Inc()
+	if why := string(f.List) + openapi.Value(f.Field) + f.Detail; r.logged[pod] != why {
+		if len(r.logged) > maxLogged {
+			clear(r.logged)
+		}
+		r.logged[pod] = why
+		r.log.Error("the server refused an item of a report; dropped it", "pod", pod, "list", f.List, "code", f.Code, "field", openapi.Value(f.Field), "error", f.Detail)
+	}
+}
+
+// maxLogged limits the pods of which the reporter remembers what it logged.
+const maxLogged = 10_000
+
+// deliver sends one batch and returns the items that were not recorded. A server of an earlier
+// version refuses the whole batch because of one item. deliver then looks for the item by sending
+// each half of the batch.
+func (r *reporter) deliver(ctx context.Context, pods []husk.PodReport, runs []husk.MachineRun) ([]openapi.ReportFailure, error) {
+	failures, err := r.server.report(ctx, pods, runs)
+	refusal, ok := errors.AsType[*refusedError](err)
+	if !ok || !refusal.ofContent() {
+		return failures, err
+	}
+	switch {
+	case len(runs) > 0 && len(pods) > 0: // the intervals first, as always
+		failures, err = r.deliver(ctx, nil, runs)
+		if err != nil {
+			return nil, err
+		}
+		more, err := r.deliver(ctx, pods, nil)
+		return append(failures, more...), err
+	case len(runs) == 1:
+		return []openapi.ReportFailure{refusal.failure(openapi.Runs)}, nil
+	case len(pods) == 1:
+		return []openapi.ReportFailure{refusal.failure(openapi.Pods)}, nil
+	}
+	half := (len(runs) + len(pods)) / 2
+	failures, err = r.deliver(ctx, pods[:min(half, len(pods))], runs[:min(half, len(runs))])
+	if err != nil {
+		return nil, err
+	}
+	more, err := r.deliver(ctx, pods[min(half, len(pods)):], runs[min(half, len(runs)):])
+	for i := range more {
+		more[i].Index += half
+	}
+	return append(failures, more...), err
+}
+
+// ofContent reports whether the server will refuse the same request again.
+func (e *refusedError) ofContent() bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, e.status)
+}
+
+// failure describes a refused request with one item as a refused item.
+func (e *refusedError) failure(list openapi.ReportFailureList) openapi.ReportFailure {
+	return openapi.ReportFailure{List: list, Code: string(husk.CodeInvalid), Detail: string(e.body)}
 }
 
 // lastReportWait is how long the last reports of a stopping agent may take.
@@ -121,30 +173,46 @@ const lastReportWait = 2 * time.Second
 
 func (r *reporter) run(ctx context.Context) {
 	var wait backoff
-	for {
-		select {
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastReportWait)
-			defer cancel()
-			if err := r.send(last); err != nil {
-				r.log.Warn("last report not accepted; the agent sends it after its next start", "error", err)
-			}
-			return
-		case <-r.wake:
+	for ctx.Err() == nil {
+		if !r.await(ctx) {
+			break
 		}
-		for r.pending() {
-			if err := r.send(ctx); err != nil {
-				if ctx.Err() != nil {
-					break
-				}
+		if err := r.send(ctx, false); err != nil {
+			if ctx.Err() == nil {
 				r.log.Warn("report not accepted; retrying", "error", err)
 				wait.sleep(ctx)
-				continue
+				r.signal()
 			}
-			wait.reset()
+			continue
 		}
-		if ctx.Err() != nil {
-			r.signal()
+		wait.reset()
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastReportWait)
+	defer cancel()
+	if err := r.send(last, true); err != nil {
+		r.log.Warn("last report not accepted; the agent sends it after its next start", "error", err)
+	}
+}
+
+// await waits until something is due. It returns false when ctx ends.
+func (r *reporter) await(ctx context.Context) bool {
+	for {
+		at, pending := r.queue.Next()
+		if r.runs.pending() && (!pending || r.runsAfter.Before(at)) {
+			at, pending = r.runsAfter, true
+		}
+		var due <-chan time.Time
+		if pending {
+			if !at.After(time.Now()) {
+				return ctx.Err() == nil
+			}
+			due = time.After(time.Until(at))
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-due:
+		case <-r.wake:
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/limits"
 	"husk/nodeagent/vm"
 )
 
@@ -23,8 +24,8 @@ const (
 	// guestPatience.
 	guestPatience = 2 * time.Second
 	guestsAtOnce  = 32
-	// samplesAtOnce is how many pods one report contains. It is also the contract's limit.
-	samplesAtOnce = 4000
+	// samplesAtOnce is how many pods one report contains.
+	samplesAtOnce = limits.SampleItems
 )
 
 // sampleLoop periodically reports the resource usage of the pods. A sample that cannot be reported

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/console"
 	"husk/nodeagent/vm"
 	"husk/openapi"
 	"husk/session"
@@ -213,7 +213,7 @@ func openCopyIn(ctx context.Context, w *worker, q url.Values) (session.Conn, err
 }
 
 func (a *Agent) openConsole(_ context.Context, w *worker, _ url.Values) (session.Conn, error) {
-	return followConsole(vm.ConsoleLog(a.cfg.VM.LogDir, w.id.String()), w.done)
+	return console.Follow(vm.ConsoleLog(a.cfg.VM.LogDir, w.id.String()), w.done)
 }
 
 func sizeOf(q url.Values) session.Size {
@@ -277,6 +277,3 @@ func percent(hundredths *int) *float32 {
 	share := float32(*hundredths) / 100
 	return &share
 }
-
-// consoleError adds the console's path to an error.
-func consoleError(path string, err error) error { return fmt.Errorf("console %s: %w", path, err) }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,13 +95,20 @@ func guestFile(f husk.File) (guest.File, error) {
 	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode)}, err
 }
 
-func containerStatuses(from []guest.ContainerStatus) []husk.ContainerStatus {
+// containerStatuses returns the status of each container that the pod's spec names, and of no
+// other: the guest may list any.
+func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []husk.ContainerStatus {
 	states := map[string]string{
 		guest.StateWaiting: husk.ContainerWaiting, guest.StateRunning: husk.ContainerRunning, guest.StateExited: husk.ContainerExited,
 	}
-	to := make([]husk.ContainerStatus, 0, len(from))
-	for _, c := range from {
-		s := husk.ContainerStatus{Name: c.Name, State: states[c.State], Reason: c.Reason, Message: clip(c.Message), Restarts: c.Restarts}
+	to := make([]husk.ContainerStatus, 0, len(desired.Containers))
+	for _, d := range desired.Containers {
+		i := slices.IndexFunc(from, func(c guest.ContainerStatus) bool { return c.Name == d.Name })
+		if i < 0 {
+			continue
+		}
+		c := from[i]
+		s := husk.ContainerStatus{Name: c.Name, State: states[c.State], Reason: c.Reason, Message: c.Message, Restarts: c.Restarts}
 		if !c.StartedAt.IsZero() {
 			s.StartedAt = &c.StartedAt
 		}

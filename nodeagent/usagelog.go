@@ -176,7 +176,23 @@ const maxBatch = 5000
 // each it includes.
 type usageBatch struct {
 	runs []husk.MachineRun
+	from []*interval // of the run at the same position
 	upTo map[*interval]int
+}
+
+// keep takes an interval out of the batch that the server could not record.
+func (t usageBatch) keep(index int) { delete(t.upTo, t.from[index]) }
+
+// pending reports whether there is an interval that no server has recorded yet.
+func (j *usageLog) pending() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, runs := range j.pods {
+		if slices.ContainsFunc(runs, func(r *interval) bool { return r.Told < r.Changes }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *usageLog) unrecorded() usageBatch {
@@ -186,7 +202,7 @@ func (j *usageLog) unrecorded() usageBatch {
 	for _, runs := range j.pods {
 		for _, r := range runs {
 			if r.Told < r.Changes && len(t.runs) < maxBatch {
-				t.runs = append(t.runs, r.MachineRun)
+				t.runs, t.from = append(t.runs, r.MachineRun), append(t.from, r)
 				t.upTo[r] = r.Changes
 			}
 		}

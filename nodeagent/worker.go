@@ -11,14 +11,20 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/console"
+	"husk/nodeagent/lifetime"
+	"husk/nodeagent/reports"
+	"husk/nodeagent/vm"
 )
 
 // record is what an agent must remember about a pod after a crash, in addition to what libvirt and
@@ -30,6 +36,11 @@ type record struct {
 	Restarts int             `json:"restarts"` // of the machine
 	Final    *husk.PodReport `json:"final,omitempty"`
 	Timeline husk.Timeline   `json:"timeline"`
+	Life     lifetime.State  `json:"life,omitzero"`
+	Silent   bool            `json:"silent,omitempty"` // the agent has ended the machine because its guest did not respond
+	// Reason and Message say why the machine had to be started again. They are reported until the pod runs.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // worker brings one pod to its desired state. It gets the newest desired state and works towards it
@@ -53,8 +64,14 @@ type worker struct {
 	guest atomic.Pointer[guest.Client]
 
 	adopted bool // the machine was running before this round; its guest may already have the pod
-	rec     record
-	logs    map[string]*containerLog
+	// startedHere: this agent has started the machine, not a previous one. silentSince is when it
+	// began to wait for the guest's response.
+	startedHere bool
+	silentSince time.Time
+	rec         record
+	logs        map[string]*containerLog
+	logRate     *rate.Limiter  // of the logs of all containers, in bytes
+	flood       *console.Flood // only upkeep uses it
 }
 
 // newWorker makes a worker that runs until ctx ends or cancel is called.
@@ -64,6 +81,7 @@ func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 		ctx: ctx, cancel: cancel,
 		agent: a, id: desired.ID, log: a.log.With("tenant", desired.TenantID, "pod", desired.ID), desired: desired, done: make(chan struct{}),
 		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{},
+		logRate: rate.NewLimiter(logRate, logBurst), flood: console.NewFlood(vm.ConsoleLog(a.cfg.VM.LogDir, desired.ID.String())),
 	}
 	w.makeLogs(desired)
 	return w
@@ -71,18 +89,21 @@ func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 
 func (w *worker) makeLogs(desired husk.DesiredPod) {
 	for _, c := range desired.Containers {
-		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(desired.ID), "logs", c.Name+".jsonl"))
+		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(desired.ID), "logs", c.Name+".jsonl"), logFileLimit(len(desired.Containers)))
 	}
 }
 
-// tell passes the newest desired state to the worker.
+// tell passes the newest desired state to the worker, and wakes it if that has changed.
 func (w *worker) tell(desired husk.DesiredPod) {
 	w.mu.Lock()
-	if desired.Generation >= w.desired.Generation {
+	changed := desired.Generation >= w.desired.Generation && !reflect.DeepEqual(desired, w.desired)
+	if changed {
 		w.desired = desired
 	}
 	w.mu.Unlock()
-	w.poke()
+	if changed {
+		w.poke()
+	}
 }
 
 // park requests that the machine stops without ending the pod.
@@ -171,27 +192,21 @@ func (w *worker) save() error {
 // report tells the server something about this pod.
 func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
 	t := w.rec.Timeline
+	if event == husk.EventStarting && reason == "" {
+		reason, message = w.rec.Reason, w.rec.Message
+	}
 	w.agent.reports.set(husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts,
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})
 }
 
-// clip limits a message to the length that the contract allows. Guests can send long messages.
-func clip(s string) string {
-	const most = 4096
-	if len(s) <= most {
-		return s
-	}
-	return s[:most-3] + "…"
-}
-
 // end stores how the pod ended, before the machine that knows it is stopped.
 func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
-	r := husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: clip(message), Restarts: w.rec.Restarts, Containers: containers,
-	}
+	r := reports.Bounded(husk.PodReport{
+		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
+	})
 	w.rec.Final = &r
 	if err := w.save(); err != nil {
 		return fmt.Errorf("store how the pod ended: %w", err)

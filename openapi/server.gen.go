@@ -156,7 +156,7 @@ type ServerInterface interface {
 	ReportSamples(w http.ResponseWriter, r *http.Request)
 	// ReportStatus Report the actual state of pods in a batch
 	// (POST /v1/agent/status)
-	ReportStatus(w http.ResponseWriter, r *http.Request)
+	ReportStatus(w http.ResponseWriter, r *http.Request, params ReportStatusParams)
 	// ListAudit List the tenant's audit log
 	// (GET /v1/audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
@@ -573,7 +573,7 @@ func (_ Unimplemented) ReportSamples(w http.ResponseWriter, r *http.Request) {
 
 // ReportStatus Report the actual state of pods in a batch
 // (POST /v1/agent/status)
-func (_ Unimplemented) ReportStatus(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ReportStatus(w http.ResponseWriter, r *http.Request, params ReportStatusParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2411,8 +2411,27 @@ func (siw *ServerInterfaceWrapper) ReportSamples(w http.ResponseWriter, r *http.
 // ReportStatus operation middleware
 func (siw *ServerInterfaceWrapper) ReportStatus(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReportStatusParams
+
+	// ------------- Optional query parameter "perItem" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "perItem", r.URL.Query(), &params.PerItem, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "perItem"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "perItem", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ReportStatus(w, r)
+		siw.Handler.ReportStatus(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7041,11 +7060,26 @@ func (response ReportSamplesdefaultApplicationProblemPlusJSONResponse) VisitRepo
 }
 
 type ReportStatusRequestObject struct {
-	Body *ReportStatusJSONRequestBody
+	Params ReportStatusParams
+	Body   *ReportStatusJSONRequestBody
 }
 
 type ReportStatusResponseObject interface {
 	VisitReportStatusResponse(w http.ResponseWriter) error
+}
+
+type ReportStatus200JSONResponse ReportResult
+
+func (response ReportStatus200JSONResponse) VisitReportStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ReportStatus204Response struct {
@@ -10813,8 +10847,10 @@ func (sh *strictHandler) ReportSamples(w http.ResponseWriter, r *http.Request) {
 }
 
 // ReportStatus operation middleware
-func (sh *strictHandler) ReportStatus(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) ReportStatus(w http.ResponseWriter, r *http.Request, params ReportStatusParams) {
 	var request ReportStatusRequestObject
+
+	request.Params = params
 
 	var body ReportStatusJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -86,25 +87,96 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
-// ReportStatus records an agent's reports about pods on its own node.
+// ReportStatus records an agent's reports about pods on its own node, each on its own.
 func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
 	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
 	if err != nil {
 		return nil, err
 	}
-	node := request.Of(ctx).Caller.NodeID
+	node, perItem := request.Of(ctx).Caller.NodeID, openapi.Value(r.Params.PerItem)
+	failures := itemFailures{items: request.Of(ctx).Items}
 	if r.Body.Runs != nil { // first, because a pod's last report deletes its row
 		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
 		if err != nil {
 			return nil, err
 		}
-		misdated, err := a.control.RecordRuns(ctx, node, runs)
-		if err != nil {
+		misdated, err := a.recordRuns(ctx, node, runs)
+		if err := failures.add(openapi.Runs, err); err != nil {
 			return nil, err
 		}
 		a.clocks.warn(a.log, node, misdated, time.Now())
 	}
-	return openapi.ReportStatus204Response{}, a.control.Report(ctx, node, reports)
+	if err := failures.add(openapi.Pods, a.control.Report(ctx, node, reports)); err != nil {
+		return nil, err
+	}
+	if failures.unrecorded != nil {
+		a.log.Error("could not record items of an agent's report; the others are recorded", "node", node, "items", len(failures.list), "error", failures.unrecorded)
+	}
+	switch all := failures.all(); {
+	case failures.unrecorded != nil && !perItem: // so that an agent of an earlier version sends them again
+		return nil, failures.unrecorded
+	case len(all) == 0 || !perItem:
+		return openapi.ReportStatus204Response{}, nil
+	default:
+		return openapi.ReportStatus200JSONResponse{Items: all}, nil
+	}
+}
+
+// recordRuns records usage intervals. The store records all or none. If it cannot record one of them, recordRuns still records the others.
+func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]store.MisdatedRun, error) {
+	misdated, err := a.control.RecordRuns(ctx, node, runs)
+	if err == nil || ctx.Err() != nil || husk.CodeOf(err) != husk.CodeInternal {
+		return misdated, err
+	}
+	misdated = nil
+	failed := husk.ItemsError{}
+	for i, r := range runs {
+		more, err := a.control.RecordRuns(ctx, node, []husk.MachineRun{r})
+		if ctx.Err() != nil || err != nil && husk.CodeOf(err) != husk.CodeInternal {
+			return misdated, err // the others would fail in the same way
+		}
+		if misdated = append(misdated, more...); err != nil {
+			failed[i] = fmt.Errorf("usage interval of pod %s: %w", r.PodID, err)
+		}
+	}
+	return misdated, failed.OrNil()
+}
+
+// itemFailures collects the items of a report that were not recorded.
+type itemFailures struct {
+	items      request.Items // what the contract refused
+	list       []openapi.ReportFailure
+	unrecorded error
+}
+
+// add adds the items that the store could not record. It returns other errors of the store.
+func (f *itemFailures) add(list openapi.ReportFailureList, err error) error {
+	failed, ok := errors.AsType[husk.ItemsError](err)
+	if !ok {
+		return err
+	}
+	f.unrecorded = errors.Join(f.unrecorded, err)
+	for i := range failed {
+		f.list = append(f.list, openapi.ReportFailure{
+			List: list, Index: f.items.Position(string(list), i), Code: string(husk.CodeInternal), Detail: "the server could not record it; its log has the details", Retry: true,
+		})
+	}
+	return nil
+}
+
+// all adds the items that the contract refused.
+func (f *itemFailures) all() []openapi.ReportFailure {
+	for _, i := range f.items.Refused {
+		failure := openapi.ReportFailure{List: openapi.ReportFailureList(i.List), Index: i.Index, Code: string(husk.CodeOf(i.Err)), Detail: i.Err.Error()}
+		if e, ok := errors.AsType[*husk.Error](i.Err); ok {
+			failure.Detail = e.Detail
+			if e.Field != "" {
+				failure.Field = &e.Field
+			}
+		}
+		f.list = append(f.list, failure)
+	}
+	return f.list
 }
 
 // ReportSamples stores an agent's samples of pods on its own node.

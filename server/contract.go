@@ -111,8 +111,10 @@ func (c *contract) hold(next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.Body))
 		if err := validate(r, route, params); err != nil {
-			c.problems.write(w, r, c.badRequest(err))
-			return
+			if err = c.withoutInvalidItems(r, req, route, params, err); err != nil {
+				c.problems.write(w, r, c.badRequest(err))
+				return
+			}
 		}
 		r.Body = io.NopCloser(bytes.NewReader(req.Body))
 		req.HTTP = r
@@ -199,14 +201,42 @@ func (c *contract) authenticate(r *http.Request, req *request.Request, rule acce
 	return c.auth.ByToken(r, req, exec.IsSession(req.Operation))
 }
 
+// withoutInvalidItems validates a batch again without the items that are invalid. It returns the first error if that is not enough.
+func (c *contract) withoutInvalidItems(r *http.Request, req *request.Request, route *routers.Route, params map[string]string, first error) error {
+	content := route.Operation.RequestBody
+	if content == nil || content.Value.Content.Get("application/json") == nil {
+		return first
+	}
+	body, items, err := request.WithoutInvalidItems(content.Value.Content.Get("application/json").Schema.Value, req.Body,
+		func(s *openapi3.Schema, item any) error {
+			if err := s.VisitJSON(item, append(formats(), openapi3.VisitAsRequest())...); err != nil {
+				return c.badRequest(err)
+			}
+			return nil
+		})
+	if err != nil || len(items.Refused) == 0 {
+		return errors.Join(err, first)
+	}
+	req.Body, req.Items = body, items
+	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil // the validator set GetBody
+	c.log.Warn("refused items of an agent's report; the others are recorded",
+		"request_id", req.ID, "operation", req.Operation, "node", req.Caller.NodeID, "items", len(items.Refused), "error", items.Refused[0].Err)
+	return validate(r, route, params)
+}
+
+// formats checks UUIDs. kin-openapi does not check this format by default. An invalid UUID would then fail in decoding, where the field is
+// not known.
+func formats() []openapi3.SchemaValidationOption {
+	return []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(checkID))}
+}
+
 func validate(r *http.Request, route *routers.Route, params map[string]string) error {
 	return openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: params, Route: route,
 		Options: &openapi3filter.Options{
-			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc, // admit has done it
-			SkipSettingDefaults: true,                                  // the idempotency hash is computed from the body as it was sent
-			// kin-openapi does not check this format by default. An invalid UUID would then fail in decoding, where the field is not known.
-			SchemaValidationOptions: []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(checkID))},
+			AuthenticationFunc:      openapi3filter.NoopAuthenticationFunc, // admit has done it
+			SkipSettingDefaults:     true,                                  // the idempotency hash is computed from the body as it was sent
+			SchemaValidationOptions: formats(),
 		},
 	})
 }

@@ -91,18 +91,22 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 }
 
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older
-// generation, or with an event that does not apply in the pod's phase.
+// generation, or with an event that does not apply in the pod's phase. If some reports cannot be recorded, it records
+// all others and returns husk.ItemsError.
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
-	var failures []error
-	for _, r := range reports {
+	failed := husk.ItemsError{}
+	for i, r := range reports {
 		r = storableReport(r)
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
-		failures = append(failures, wrap(err, "report of pod %s", r.PodID))
-		if ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable {
-			break // the other reports would fail in the same way
+		switch err = wrap(err, "report of pod %s", r.PodID); {
+		case err == nil:
+		case ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable:
+			return err // the other reports would fail in the same way
+		default:
+			failed[i] = err
 		}
 	}
-	return errors.Join(failures...)
+	return failed.OrNil()
 }
 
 // maxReportedText is the largest text in a report, in bytes. It is the contract's limit for a pod's message.

@@ -3,6 +3,7 @@
 package store_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -409,6 +410,25 @@ func TestAHostileMessageDoesNotPreventOtherReports(t *testing.T) {
 	got, err := h.as(tenant.ID).Pod(t.Context(), hostile.ID)
 	if must(t, got, err); got.Status.Message != "ab\uFFFD" || len(got.Status.Containers[0].Message) > 4200 {
 		t.Errorf("the message is %q, and the container's message has %d bytes", got.Status.Message, len(got.Status.Containers[0].Message))
+	}
+}
+
+func TestAReportThatCannotBeRecordedDoesNotAffectTheOthers(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	image := h.image(tenant)
+	broken, honest := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
+	h.place(node.ID, broken, honest)
+	const tooMany = 1 << 40 // for the column
+	err := h.Report(t.Context(), node.ID, []husk.PodReport{
+		{PodID: broken.ID, Generation: 1, Event: husk.EventRunning, Restarts: tooMany}, {PodID: honest.ID, Generation: 1, Event: husk.EventRunning},
+	})
+	if failed, ok := errors.AsType[husk.ItemsError](err); !ok || len(failed) != 1 || failed[0] == nil {
+		t.Errorf("the failures are %v, want one of item 0", err)
+	}
+	if got := h.phase(honest); got != husk.PhaseRunning {
+		t.Errorf("the other pod is %s", got)
 	}
 }
 

@@ -3,6 +3,7 @@
 package print
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ const longestLine = 256 << 10
 type Lines struct {
 	Mu         *sync.Mutex // of everything that prints on Out
 	Out        io.Writer
+	Errs       io.Writer // for notes about dropped lines; may be nil
 	Prefix     string
 	Timestamps bool
 
@@ -24,8 +26,16 @@ type Lines struct {
 	within bool   // a line has begun
 }
 
-// Print prints a line.
+// Print prints a line, after a note if lines before it were dropped.
 func (p *Lines) Print(l client.LogLine) error {
+	if l.Dropped > 0 && p.Errs != nil {
+		p.Mu.Lock()
+		_, err := fmt.Fprintf(p.Errs, "%s(%d lines were dropped here: the container wrote more than its node stores)\n", p.Prefix, l.Dropped)
+		p.Mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
 	if !p.within {
 		p.held = p.Prefix
 		if p.Timestamps {

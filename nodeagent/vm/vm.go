@@ -59,6 +59,7 @@ type Spec struct {
 	Tap             string // exists already
 	MAC             string
 	MTU             int
+	CPULimitMillis  int // the machine starts with this limit; 0: without one
 }
 
 // Disk is an RBD image.
@@ -267,7 +268,7 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 		if err := putSecret(c, spec); err != nil {
 			return Domain{}, fmt.Errorf("ceph secret of pod %s: %w", spec.PodID, err)
 		}
-		dom, err := c.DomainCreateXML(text, 0)
+		dom, err := create(c, text, spec.CPULimitMillis)
 		if err != nil {
 			return Domain{}, fmt.Errorf("start the domain of pod %s: %w", spec.PodID, err)
 		}
@@ -275,6 +276,21 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 		d, _, err := m.describe(dom)
 		return d, err
 	})
+}
+
+// create starts a domain. With a cpu limit, it sets the limit before the domain runs.
+func create(c *libvirt.Connect, text string, limitMillis int) (*libvirt.Domain, error) {
+	if limitMillis == 0 {
+		return c.DomainCreateXML(text, 0)
+	}
+	dom, err := c.DomainCreateXML(text, libvirt.DOMAIN_START_PAUSED)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(limitCPU(dom, limitMillis), dom.Resume()); err != nil {
+		return nil, errors.Join(err, dom.Destroy(), dom.Free())
+	}
+	return dom, nil
 }
 
 // LimitMemory limits a domain's memory, guest and QEMU together, by its cgroup. The limit is not
@@ -293,12 +309,13 @@ const cpuPeriod = 100_000
 // LimitCPU limits the whole QEMU process to the pod's cpu, including its threads for disks and
 // emulation.
 func (m *Manager) LimitCPU(ctx context.Context, pod uuid.UUID, millis int) error {
-	params := libvirt.DomainSchedulerParameters{
+	return m.change(ctx, pod, "limit the cpu", func(dom *libvirt.Domain) error { return limitCPU(dom, millis) })
+}
+
+func limitCPU(dom *libvirt.Domain, millis int) error {
+	return dom.SetSchedulerParametersFlags(&libvirt.DomainSchedulerParameters{
 		GlobalPeriodSet: true, GlobalPeriod: cpuPeriod, GlobalQuotaSet: true, GlobalQuota: int64(millis) * cpuPeriod / 1000,
-	}
-	return m.change(ctx, pod, "limit the cpu", func(dom *libvirt.Domain) error {
-		return dom.SetSchedulerParametersFlags(&params, libvirt.DOMAIN_AFFECT_LIVE)
-	})
+	}, libvirt.DOMAIN_AFFECT_LIVE)
 }
 
 func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func(*libvirt.Domain) error) error {

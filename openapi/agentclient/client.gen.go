@@ -175,21 +175,21 @@ type ClientInterface interface {
 
 	// ReportStatusWithBody Report the actual state of pods in a batch
 	//
-	// For the node's agent.
+	// The server checks and records each item on its own, so an item that it refuses does not affect the others. For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
-	ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ReportStatusWithBody(ctx context.Context, params *ReportStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReportStatus Report the actual state of pods in a batch
 	//
-	// For the node's agent.
+	// The server checks and records each item on its own, so an item that it refuses does not affect the others. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
-	ReportStatus(ctx context.Context, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ReportStatus(ctx context.Context, params *ReportStatusParams, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // RenewCertificateWithBody Renew the node's certificate
@@ -367,13 +367,13 @@ func (c *Client) ReportSamples(ctx context.Context, body ReportSamplesJSONReques
 
 // ReportStatusWithBody Report the actual state of pods in a batch
 //
-// For the node's agent.
+// The server checks and records each item on its own, so an item that it refuses does not affect the others. For the node's agent.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
-func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReportStatusRequestWithBody(c.Server, contentType, body)
+func (c *Client) ReportStatusWithBody(ctx context.Context, params *ReportStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportStatusRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -386,13 +386,13 @@ func (c *Client) ReportStatusWithBody(ctx context.Context, contentType string, b
 
 // ReportStatus Report the actual state of pods in a batch
 //
-// For the node's agent.
+// The server checks and records each item on its own, so an item that it refuses does not affect the others. For the node's agent.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/agent/status (the `ReportStatus` operationId).
-func (c *Client) ReportStatus(ctx context.Context, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReportStatusRequest(c.Server, body)
+func (c *Client) ReportStatus(ctx context.Context, params *ReportStatusParams, body ReportStatusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportStatusRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -630,18 +630,18 @@ func NewReportSamplesRequestWithBody(server string, contentType string, body io.
 }
 
 // NewReportStatusRequest calls the generic ReportStatus builder with application/json body
-func NewReportStatusRequest(server string, body ReportStatusJSONRequestBody) (*http.Request, error) {
+func NewReportStatusRequest(server string, params *ReportStatusParams, body ReportStatusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReportStatusRequestWithBody(server, "application/json", bodyReader)
+	return NewReportStatusRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewReportStatusRequestWithBody constructs an http.Request for the ReportStatus method, with any body, and a specified content type
-func NewReportStatusRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewReportStatusRequestWithBody(server string, params *ReportStatusParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -657,6 +657,33 @@ func NewReportStatusRequestWithBody(server string, contentType string, body io.R
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PerItem != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "perItem", *params.PerItem, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)

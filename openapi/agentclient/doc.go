@@ -13,4 +13,5 @@ type (
 	ReportStatusJSONRequestBody     = openapi.ReportStatusJSONRequestBody
 	ReportSamplesJSONRequestBody    = openapi.ReportSamplesJSONRequestBody
 	GetDesiredStateParams           = openapi.GetDesiredStateParams
+	ReportStatusParams              = openapi.ReportStatusParams
 )

@@ -30,6 +30,7 @@ type Request struct {
 	Expires     time.Time // of the caller's token
 	Certificate string    // serial of the certificate that an agent has presented
 	Body        []byte
+	Items       Items // of a batch that the contract checks item by item
 	BasicUser   string
 	BasicPass   string
 	HasBasic    bool

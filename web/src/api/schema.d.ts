@@ -1521,7 +1521,7 @@ export interface paths {
         put?: never;
         /**
          * Report the actual state of pods in a batch
-         * @description For the node's agent.
+         * @description The server checks and records each item on its own, so an item that it refuses does not affect the others. For the node's agent.
          */
         post: operations["reportStatus"];
         delete?: never;
@@ -4259,6 +4259,51 @@ export interface components {
             pods: components["schemas"]["PodReport"][];
             /** @description Usage intervals that the agent has not reported yet. */
             runs?: components["schemas"]["MachineRun"][];
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "list": "pods",
+         *           "index": 3,
+         *           "code": "invalid",
+         *           "field": "reason",
+         *           "detail": "maximum string length is 100",
+         *           "retry": false
+         *         }
+         *       ]
+         *     }
+         */
+        ReportResult: {
+            /** @description The items that were not recorded. */
+            items: components["schemas"]["ReportFailure"][];
+        };
+        /**
+         * @example {
+         *       "list": "pods",
+         *       "index": 3,
+         *       "code": "invalid",
+         *       "field": "reason",
+         *       "detail": "maximum string length is 100",
+         *       "retry": false
+         *     }
+         */
+        ReportFailure: {
+            /**
+             * @description The list of the request that contains the item.
+             * @enum {string}
+             */
+            list: "pods" | "runs";
+            /** @description The position of the item in the list, from 0. */
+            index: number;
+            /** @description The code of the problem. */
+            code: string;
+            /** @description The field of the item that is wrong. */
+            field?: string;
+            /** @description What is wrong. */
+            detail: string;
+            /** @description True: the item was valid and the server could not record it. False: the server will never accept this item. */
+            retry: boolean;
         };
         PodReport: {
             /** Format: uuid */
@@ -7236,7 +7281,10 @@ export interface operations {
     };
     reportStatus: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Return the items that were not recorded. Without it, a failure of the server to record one item fails the request after the other items are recorded, and items that it refuses are dropped without a response. */
+                perItem?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7247,6 +7295,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The other items are recorded. Pods that are not on this node are ignored. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportResult"];
+                };
+            };
             /** @description The report is recorded. Pods that are not on this node are ignored. */
             204: {
                 headers: {
@@ -7270,7 +7327,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The samples are recorded. Samples of pods that are not on this node are ignored. */
+            /** @description The valid samples are recorded. Samples of pods that are not on this node are ignored. */
             204: {
                 headers: {
                     [name: string]: unknown;

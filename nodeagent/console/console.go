@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+// Package console reads the consoles of machines. virtlogd writes them to files on the node.
+package console
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -12,13 +15,13 @@ import (
 	"husk/session"
 )
 
-// consoleLook is how often the agent checks a console for new output. virtlogd writes the file and
+// look is how often the agent checks a console for new output. virtlogd writes the file and
 // does not notify anyone.
-const consoleLook = 100 * time.Millisecond
+const look = 100 * time.Millisecond
 
-// console is a stream of a machine's console output: what it has printed, and what it prints next.
+// Console is a stream of a machine's console output: what it has printed, and what it prints next.
 // It takes no input.
-type console struct {
+type Console struct {
 	path string
 	gone <-chan struct{} // closed when the pod is gone
 
@@ -28,20 +31,21 @@ type console struct {
 	once   sync.Once
 }
 
-func followConsole(path string, gone <-chan struct{}) (*console, error) {
-	file, err := openIfThere(path)
+// Follow follows the console in a file, which may not exist yet. gone is closed when the pod is gone.
+func Follow(path string, gone <-chan struct{}) (*Console, error) {
+	file, err := open(path)
 	if err != nil {
-		return nil, consoleError(path, err)
+		return nil, failure(path, err)
 	}
-	return &console{path: path, gone: gone, file: file, buf: make([]byte, session.Chunk), closed: make(chan struct{})}, nil
+	return &Console{path: path, gone: gone, file: file, buf: make([]byte, session.Chunk), closed: make(chan struct{})}, nil
 }
 
 // Receive waits for output. It implements session.Conn.
-func (c *console) Receive() (session.Frame, error) {
+func (c *Console) Receive() (session.Frame, error) {
 	for {
 		n, err := c.read()
 		if err != nil {
-			return session.Frame{}, consoleError(c.path, err)
+			return session.Frame{}, failure(c.path, err)
 		}
 		if n > 0 {
 			return session.Frame{Kind: session.Stdout, Payload: c.buf[:n]}, nil
@@ -51,15 +55,15 @@ func (c *console) Receive() (session.Frame, error) {
 			return session.Frame{}, errors.Join(io.ErrClosedPipe, c.drop())
 		case <-c.gone:
 			return session.Frame{Kind: session.Exit, Payload: []byte(`{"code":0}`)}, c.drop()
-		case <-time.After(consoleLook):
+		case <-time.After(look):
 		}
 	}
 }
 
 // read continues to read, also across a rotation: virtlogd renames a full file and begins another.
-func (c *console) read() (int, error) {
+func (c *Console) read() (int, error) {
 	if c.file == nil {
-		file, err := openIfThere(c.path)
+		file, err := open(c.path)
 		if err != nil || file == nil {
 			return 0, err
 		}
@@ -79,7 +83,7 @@ func (c *console) read() (int, error) {
 	return 0, c.drop()
 }
 
-func (c *console) drop() error {
+func (c *Console) drop() error {
 	if c.file == nil {
 		return nil
 	}
@@ -89,10 +93,21 @@ func (c *console) drop() error {
 }
 
 // Send drops input.
-func (c *console) Send(session.Kind, []byte) error { return nil }
+func (c *Console) Send(session.Kind, []byte) error { return nil }
 
 // Close ends the stream.
-func (c *console) Close() error {
+func (c *Console) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return nil
 }
+
+func open(path string) (*os.File, error) {
+	f, err := os.Open(path) //nolint:gosec // virtlogd's file
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nothing has been printed yet
+	}
+	return f, err
+}
+
+// failure adds the console's path to an error.
+func failure(path string, err error) error { return fmt.Errorf("console %s: %w", path, err) }

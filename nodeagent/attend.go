@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"husk"
+	"husk/guest"
+	"husk/nodeagent/console"
+	"husk/nodeagent/lifetime"
+	"husk/nodeagent/vm"
+)
+
+// attend talks to the guest until it ends, the connection breaks, or the desired state changes.
+func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.Domain) error {
+	limitCPU, stop := w.upkeep(ctx, desired)
+	defer stop()
+	client, status, err := w.reach(ctx, desired, domain)
+	if err != nil {
+		if call, ok := errors.AsType[*guest.CallError](err); ok && call.Code == guest.CodeInvalid {
+			return w.end(desired, husk.EventFailed, "GuestRefused", call.Message, nil)
+		}
+		return w.noAnswer(ctx, err)
+	}
+	defer client.Close() //nolint:errcheck // the connection is no longer used
+	w.guest.Store(client)
+	defer w.guest.Store(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	var pumps sync.WaitGroup
+	defer func() { cancel(); pumps.Wait() }()
+	w.logRate.SetLimit(logRate)
+	for name, log := range w.logs {
+		log.begin()
+		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
+	}
+	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
+}
+
+// reach connects to the guest and sends it the pod. The guest must respond to both before its
+// deadline, which neither a new desired state nor a restart of the agent moves.
+func (w *worker) reach(ctx context.Context, desired husk.DesiredPod, domain vm.Domain) (*guest.Client, guest.Status, error) {
+	ctx, cancel := context.WithDeadline(ctx, w.answerBy())
+	defer cancel()
+	client, err := w.dial(ctx, domain)
+	if err != nil {
+		return nil, guest.Status{}, err
+	}
+	ready := now()
+	status, err := w.handOver(ctx, client, desired)
+	if err != nil {
+		return nil, guest.Status{}, errors.Join(fmt.Errorf("send the pod to its guest: %w", err), client.Close())
+	}
+	w.silentSince, w.rec.Silent = time.Time{}, false
+	if w.rec.Timeline.GuestReadyAt == nil {
+		w.rec.Timeline.GuestReadyAt = ready
+		if err := w.save(); err != nil { // the next agent must not end the machine because its boot took too long
+			return nil, guest.Status{}, errors.Join(err, client.Close())
+		}
+	}
+	return client, status, nil
+}
+
+// answerBy returns when the guest must have responded.
+func (w *worker) answerBy() time.Time {
+	if w.silentSince.IsZero() {
+		w.silentSince = time.Now()
+	}
+	m := lifetime.Machine{HasAnswered: w.rec.Timeline.GuestReadyAt != nil, Adopted: !w.startedHere, SilentSince: w.silentSince}
+	if at := w.rec.Timeline.DomainStartedAt; at != nil {
+		m.Started = *at
+	} else if at, ok := w.agent.usage.startOf(w.id); ok { // the agent crashed between the start and recording it
+		m.Started = at
+	}
+	return m.AnswerBy(w.agent.cfg.BootTimeout)
+}
+
+// upkeepEvery is how often the surroundings of a running machine are restored.
+const upkeepEvery = 5 * time.Second
+
+// floodMillis is the cpu limit of a machine that floods its console, in thousandths of a core. With
+// less, its guest would not respond in time.
+const floodMillis = 20
+
+// upkeep restores the surroundings of a running machine, such as its network rules, if something has
+// changed them, and sets its cpu limit when its burst ends, or at once when limitCPU is called. A
+// machine that floods its console gets a lower limit for a while. upkeep does so until stop is
+// called, whatever the worker waits for.
+func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	at := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	burst := w.rec.Life.UnlimitedFor(time.Now())
+	running.Go(func() {
+		tick, look, burstEnd := time.NewTicker(upkeepEvery), time.NewTicker(console.LookEvery), time.After(burst)
+		defer tick.Stop()
+		defer look.Stop()
+		limited, flooding := false, false
+		for {
+			var err error
+			select {
+			case <-ctx.Done():
+				return
+			case <-burstEnd:
+				limited = true
+			case <-at:
+				limited = true
+			case <-look.C:
+				if flooding == w.flood.Check(time.Now()) {
+					continue
+				}
+				flooding, limited = !flooding, true // the burst is over
+				w.log.Warn("the pod prints too much on its console; its cpu is limited meanwhile", "flooding", flooding)
+				if flooding {
+					w.agent.metrics.floods.Inc()
+				}
+			case <-tick.C:
+				err = w.restore(ctx, desired)
+			}
+			if limited {
+				millis := desired.Resources.CPUMillis
+				if flooding {
+					millis = min(millis, floodMillis)
+				}
+				err = errors.Join(err, w.agent.vms.LimitCPU(context.WithoutCancel(ctx), w.id, millis))
+			}
+			if err != nil && ctx.Err() == nil {
+				w.log.Warn("surroundings of the machine are not in their desired state; retrying", "error", err)
+			}
+		}
+	})
+	limitCPU = func() {
+		select {
+		case at <- struct{}{}:
+		default:
+		}
+	}
+	return limitCPU, func() { cancel(); running.Wait() }
+}
+
+// restore restores the network rules and the memory limit. An end of ctx does not interrupt it,
+// because libvirt's calls cannot be interrupted.
+func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
+	port, err := portOf(desired)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.agent.net.Attach(port), w.limitMemory(context.WithoutCancel(ctx), desired))
+}
+
+// handOver sends the pod to the guest, unless a previous agent has done so.
+func (w *worker) handOver(ctx context.Context, client *guest.Client, desired husk.DesiredPod) (guest.Status, error) {
+	if w.adopted { // a machine that was just started is not asked, which saves a round trip
+		hello, err := client.Hello(ctx)
+		if err != nil {
+			return guest.Status{}, err
+		}
+		if hello.Started {
+			return client.WaitStatus(ctx, 0, time.Second)
+		}
+	}
+	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	if err != nil {
+		return guest.Status{}, err
+	}
+	return client.Start(ctx, spec)
+}
+
+// watch follows the guest's status and passes it on.
+func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *guest.Client, status guest.Status, limitCPU func(), pumps *sync.WaitGroup) error {
+	updates := make(chan guest.Status)
+	failed := make(chan error, 1)
+	pumps.Go(func() {
+		for revision := status.Revision; ; {
+			s, err := client.WaitStatus(ctx, revision, guest.MaxWait/2)
+			if err != nil {
+				failed <- err
+				return
+			}
+			if s.Revision == revision {
+				continue
+			}
+			revision = s.Revision
+			select {
+			case updates <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	if w.rec.Timeline.RunningAt != nil {
+		limitCPU()
+	}
+	for {
+		booting := w.rec.Timeline.RunningAt == nil
+		if done, err := w.apply(desired, status); done {
+			return err
+		}
+		if booting && w.rec.Timeline.RunningAt != nil {
+			limitCPU()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case status = <-updates:
+		case err := <-failed:
+			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
+		case <-w.wake:
+			if now, parking := w.current(); !parking && reflect.DeepEqual(now, desired) {
+				continue // changed and changed back
+			}
+			w.poke()
+			return nil // the next round uses the new desired state
+		}
+	}
+}
+
+// apply passes on one status. done is true if no further status will follow.
+func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err error) {
+	containers := containerStatuses(s.Containers, desired)
+	switch s.Phase {
+	case guest.PhaseSucceeded:
+		w.drain()
+		return true, w.end(desired, husk.EventSucceeded, "Completed", "", containers)
+	case guest.PhaseFailed:
+		w.drain()
+		reason, message := failureOf(s)
+		return true, w.end(desired, husk.EventFailed, reason, message, containers)
+	case guest.PhaseRunning:
+		if allRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
+			w.rec.Timeline.RunningAt = now()
+			w.rec.Life.Limit(time.Now())
+			w.rec.Reason, w.rec.Message = "", ""
+			w.agent.metrics.starts.Observe(time.Since(*w.startedAt()).Seconds())
+			if err := w.save(); err != nil {
+				return true, err
+			}
+		}
+		if w.rec.Timeline.RunningAt != nil {
+			w.report(desired, husk.EventRunning, "", "", containers)
+			return false, nil
+		}
+	}
+	w.report(desired, husk.EventStarting, "", "", containers)
+	return false, nil
+}
+
+func (w *worker) startedAt() *time.Time {
+	if t := w.rec.Timeline.DomainStartingAt; t != nil {
+		return t
+	}
+	return w.rec.Timeline.GuestReadyAt
+}
+
+// drainTime is how long the agent waits for the last lines of an ended pod, and for the ends of its
+// streams. drainLook is how often it checks.
+const (
+	drainTime = 2 * time.Second
+	drainLook = 10 * time.Millisecond
+)
+
+// drain waits until the pumps have caught up, so that the last output of a failed pod is stored,
+// and until the clients of its streams have received their exit codes.
+func (w *worker) drain() {
+	w.logRate.SetLimit(finalLogRate)
+	deadline := time.After(drainTime)
+	for _, l := range w.logs {
+		select {
+		case <-l.caughtUp():
+		case <-deadline:
+			return
+		}
+	}
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	for c := w.guest.Load(); c != nil && c.Sessions() > 0; {
+		select {
+		case <-look.C:
+		case <-deadline:
+			return
+		}
+	}
+}
+
+func allRunning(containers []guest.ContainerStatus) bool {
+	for _, c := range containers {
+		if c.State == guest.StateWaiting && c.StartedAt.IsZero() {
+			return false
+		}
+	}
+	return len(containers) > 0
+}
+
+func failureOf(s guest.Status) (reason, message string) {
+	if s.Error != "" {
+		return "GuestError", s.Error
+	}
+	for _, c := range s.Containers {
+		if c.State == guest.StateExited && c.ExitCode != 0 {
+			if c.Message != "" {
+				return c.Reason, fmt.Sprintf("container %s: %s", c.Name, c.Message)
+			}
+			return c.Reason, fmt.Sprintf("container %s ended with exit code %d", c.Name, c.ExitCode)
+		}
+	}
+	return guest.ReasonError, ""
+}
+
+// noAnswer handles a guest that does not respond: its machine has ended, or its deadline has passed
+// and the machine is destroyed here.
+func (w *worker) noAnswer(ctx context.Context, cause error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(cause, errNewState) {
+		w.poke()
+		return nil
+	}
+	if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
+		return errors.Join(errors.New("the machine has ended"), err)
+	}
+	if time.Now().Before(w.answerBy()) {
+		return fmt.Errorf("cannot talk to the guest: %w", cause)
+	}
+	w.rec.Silent = true // machineDied reports it
+	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.save(), w.agent.vms.Destroy(ctx, w.id))
+}
+
+var errNewState = errors.New("the desired state has changed")
+
+// dial connects to the guest's channel and waits until husk-init responds.
+func (w *worker) dial(ctx context.Context, domain vm.Domain) (*guest.Client, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := connect(ctx, domain.Channel, w.wake)
+	if errors.Is(err, errNewState) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the guest channel: %w", err)
+	}
+	type dialed struct {
+		client *guest.Client
+		err    error
+	}
+	result := make(chan dialed, 1)
+	go func() {
+		client, err := guest.Dial(ctx, conn)
+		result <- dialed{client, err}
+	}()
+	select {
+	case r := <-result:
+		return r.client, r.err
+	case <-w.wake: // a pod may be deleted while it boots
+		cancel()
+		if r := <-result; r.client != nil {
+			return nil, errors.Join(errNewState, r.client.Close())
+		}
+		return nil, errNewState
+	}
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+)
+
+func reportOf(pod uuid.UUID, change func(map[string]any)) map[string]any {
+	report := map[string]any{"podId": pod, "generation": 1, "event": husk.EventRunning, "restarts": 0, "containers": []any{}}
+	change(report)
+	return report
+}
+
+// A guest controls parts of its report. Each report here violates the contract in its own way, between two valid ones.
+func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	containers := make([]any, 17)
+	for i := range containers {
+		containers[i] = map[string]any{"name": fmt.Sprint("c", i), "state": "Running", "restarts": 0}
+	}
+	for name, violate := range map[string]func(map[string]any){
+		"17 containers":  func(r map[string]any) { r["containers"] = containers },
+		"a long reason":  func(r map[string]any) { r["reason"] = strings.Repeat("x", 101) },
+		"a long message": func(r map[string]any) { r["message"] = strings.Repeat("x", 4097) },
+		"a long container's message": func(r map[string]any) {
+			containers[0].(map[string]any)["message"] = strings.Repeat("x", 4097)
+			r["containers"] = containers[:1]
+		},
+		"an unknown field": func(r map[string]any) { r["mood"] = "good" },
+		"no event":         func(r map[string]any) { delete(r, "event") },
+	} {
+		node, agent := s.node()
+		first, hostile, last := s.createPod(c), s.createPod(c), s.createPod(c)
+		s.place(node, c, first.ID)
+		s.place(node, c, hostile.ID)
+		s.place(node, c, last.ID)
+		keep := func(map[string]any) {}
+		a := agent.call("POST", "/v1/agent/status?perItem=true", "", map[string]any{
+			"pods": []any{reportOf(first.ID, keep), reportOf(hostile.ID, violate), reportOf(last.ID, keep)},
+			"runs": []any{map[string]any{"podId": hostile.ID, "startedAt": "yesterday", "receivedBytes": 0, "sentBytes": 0}},
+		})
+		got := as[openapi.ReportResult](t, a, 200)
+		want := []openapi.ReportFailure{{List: "pods", Index: 1}, {List: "runs"}}
+		slices.SortFunc(got.Items, func(a, b openapi.ReportFailure) int { return strings.Compare(string(a.List), string(b.List)) })
+		if diff := cmp.Diff(want, got.Items, cmpopts.IgnoreFields(openapi.ReportFailure{}, "Code", "Field", "Detail")); diff != "" {
+			t.Errorf("%s: failures (-want +got):\n%s", name, diff)
+		}
+		for _, pod := range []uuid.UUID{first.ID, last.ID} {
+			if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
+				t.Errorf("%s: another pod of the node is %s", name, p.Status.Phase)
+			}
+		}
+	}
+}
+
+// An agent of an earlier version sends no perItem and reads no items. It sends a batch that the server does not accept again and again.
+func TestAnAgentOfAnEarlierVersionIsNotStoppedByOneReport(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	hostile, honest := s.createPod(c), s.createPod(c)
+	s.place(node, c, hostile.ID)
+	s.place(node, c, honest.ID)
+	a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{
+		reportOf(hostile.ID, func(r map[string]any) { r["reason"] = strings.Repeat("x", 101) }), reportOf(honest.ID, func(map[string]any) {}),
+	}})
+	if a.status != 204 {
+		t.Errorf("the response is %d %s", a.status, a.body)
+	}
+	if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+honest.ID.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("another pod of the node is %s", p.Status.Phase)
+	}
+}
+
+// Postgres has no time before 4713 BC.
+func TestAUsageIntervalThatCannotBeRecordedDoesNotAffectTheOthers(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, _ := s.node()
+	broken, honest := s.createPod(c), s.createPod(c)
+	s.place(node, c, broken.ID)
+	s.place(node, c, honest.ID)
+	_, err := api{control: s.store}.recordRuns(t.Context(), node, []husk.MachineRun{
+		{PodID: broken.ID, StartedAt: time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC)}, {PodID: honest.ID, StartedAt: time.Now().UTC()},
+	})
+	if failed, ok := errors.AsType[husk.ItemsError](err); !ok || len(failed) != 1 || failed[0] == nil {
+		t.Errorf("the failures are %v, want one of item 0", err)
+	}
+	if used := as[openapi.UsageList](t, s.call("GET", "/v1/usage?groupBy=object", c.token, nil), 200).Items; len(used) != 1 {
+		t.Errorf("the recorded usage is %+v, want that of one pod", used)
+	}
+}
+
+func TestARefusedSampleDoesNotAffectTheOtherSamplesOfItsNode(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod := s.createPod(c)
+	s.place(node, c, pod.ID)
+	sample := map[string]any{"podId": pod.ID}
+	for _, name := range []string{
+		"cpuNanos", "networkReceiveBytes", "networkReceivePackets", "networkReceiveErrors", "networkReceiveDrops", "networkTransmitBytes", "networkTransmitPackets",
+		"networkTransmitErrors", "networkTransmitDrops", "diskReadBytes", "diskReadOperations", "diskWriteBytes", "diskWriteOperations",
+	} {
+		sample[name] = 1
+	}
+	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{"pods": []any{map[string]any{"podId": uuid.New(), "cpuNanos": -1}, sample}}); a.status != 204 {
+		t.Errorf("the response is %d %s", a.status, a.body)
+	}
+}
