@@ -115,7 +115,8 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	}
 }
 
-// adopt attaches the running machines that should run, before anything is changed.
+// adopt attaches the machines that run and are in the desired state to the network, before anything
+// else changes.
 func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
 	domains, err := a.vms.List(ctx)
 	if err != nil {

@@ -73,7 +73,7 @@ func anyCluster(t *rapid.T) *cluster {
 	return c
 }
 
-// count returns how many pods of the group run where a label has a value.
+// count returns how many pods of the group run on nodes whose label has this value.
 func (c *cluster) count(group, label, value string) (n int) {
 	for h, p := range c.running {
 		if v, has := c.value(c.on[h], label); has && v == value && slices.Contains(p.Groups, group) {

@@ -63,7 +63,8 @@ func (a api) DeleteTenant(ctx context.Context, r openapi.DeleteTenantRequestObje
 // defaultAccount is the service account for a key if the operator names none.
 const defaultAccount = "owner"
 
-// CreateAPIKey creates an API key for an owner of a tenant and returns its secret.
+// CreateAPIKey creates an API key for a service account of a tenant and returns its secret. If the account does not exist, it creates it with the
+// role owner.
 func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
 	account := defaultAccount
 	if r.Body.ServiceAccount != nil {

@@ -107,7 +107,8 @@ func refuse(t *testing.T, c *net.UDPConn, who string) {
 	}
 }
 
-// A bridge hands frames for 01:80:c2:00:00:00 to 0f to its node, past the hooks of bridges.
+// A bridge hands frames for the addresses 01:80:c2:00:00:00-01:80:c2:00:00:0f to its node without
+// passing them to the hooks of bridges.
 func TestNoFrameReachesTheNodeOrAnotherTenant(t *testing.T) {
 	inNamespace(t)
 	n := start(t, Egress{})

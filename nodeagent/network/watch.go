@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// checkEvery is how often the rules are compared without a reason: the kernel drops notifications
-	// when there are too many.
+	// checkEvery is how often the rules are compared even without a notification, because the kernel
+	// drops notifications when there are too many.
 	checkEvery = 30 * time.Second
 	// retryAfter is how long Watch waits before it tries again to restore the rules.
 	retryAfter = 200 * time.Millisecond
@@ -38,7 +38,7 @@ func (n *Network) Watch(ctx context.Context) error {
 	for {
 		wait := checkEvery
 		if err := n.check(); err != nil {
-			n.log.Error("the network rules cannot be restored; the pods' interfaces stay down; retrying", "error", err)
+			n.log.Error("the network rules cannot be checked or restored; retrying", "error", err)
 			wait = retryAfter
 		}
 		select {
@@ -114,7 +114,8 @@ func (n *Network) check() error {
 // Restored returns how often the rules were restored.
 func (n *Network) Restored() int64 { return n.restored.Load() }
 
-// Broken reports whether the kernel lacks the rules, so that the pods' interfaces are down.
+// Broken reports whether the kernel's rules differ from those that were written. Until they are
+// restored, the pods' interfaces are down.
 func (n *Network) Broken() bool { return n.broken.Load() }
 
 // fingerprint identifies the content of Husk's tables in the kernel, including the rules' handles,
