@@ -25,7 +25,7 @@ func portForwardCommand(a *app) *cobra.Command {
 		Long: `Listen on local ports and forward each connection to a port of the pod, until
 Ctrl-C. Husk connects to the port on the pod's loopback address or, if nothing
 listens there, on the pod's network address. If LOCAL is left out, it is the same as
-REMOTE. If LOCAL is 0, husk chooses a free port.`,
+REMOTE. If LOCAL is 0, the system chooses a free port.`,
 		Example: `  husk port-forward web 8080:80
   husk port-forward db 5432`,
 		Args:              cobra.MinimumNArgs(2),
