@@ -416,8 +416,8 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	}
 }
 
-// importID returns RBD's ID of an import. It checks that the import has data, so that a test that
-// cannot read it proves something.
+// importID returns RBD's ID of an import. It checks that the import has data: a test that reads
+// nothing would otherwise also pass if there were nothing to read.
 func importID(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)

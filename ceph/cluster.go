@@ -102,7 +102,7 @@ func (c *Cluster) connect() error {
 // WorkDir returns the directory for files that are built before they are written to RBD.
 func (c *Cluster) WorkDir() string { return c.cfg.WorkDir }
 
-// Close ends the connection. Do not call it while another method runs, and no method after it.
+// Close ends the connection. Do not call it while another method runs, and call no method after it.
 func (c *Cluster) Close() {
 	for _, io := range []*rados.IOContext{c.images, c.volumes} {
 		if io != nil {

@@ -11,7 +11,8 @@ import "strings"
 // lockdown keep their defaults, because they protect a pod's kernel from its containers. Most
 // options disable probes for devices that the machine does not have.
 var options = []string{
-	// If its init has died, the pod has failed. Do not wait: the VM ends and the agent notices it.
+	// If its init has died, the pod has failed. Reboot at once, which ends the VM, and the agent
+	// notices it.
 	"panic=-1",
 	// After an oops the kernel is in an untested state.
 	"oops=panic",

@@ -14,7 +14,7 @@ import (
 
 // WriteInitramfs writes an initramfs with the program init as /init and the modules of the kernel
 // whose /lib/modules directory is moduleDir. The same input gives the same bytes. It is not
-// compressed: to decompress it would cost an emulated CPU 0.3 s, and to read 4 MB more takes no
+// compressed: decompressing it would take an emulated CPU 0.3 s, and reading 4 MB more takes no
 // measurable time.
 func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 	set, err := readModules(moduleDir)

@@ -129,7 +129,7 @@ func FindVersion() (string, error) {
 	return "", errors.New("no cloud kernel in /boot: install linux-image-cloud-amd64")
 }
 
-// compareVersions orders strings, and the numbers in them by value.
+// compareVersions compares two strings. It compares the numbers in them by value.
 func compareVersions(a, b string) int {
 	for a != "" && b != "" {
 		if isDigit(a[0]) && isDigit(b[0]) {

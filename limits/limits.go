@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package limits holds the contract's limits for what a guest can say about its pod. husk-init, the agent and the server apply the same
-// ones. It imports nothing, because husk-init is linked with it. A test of package openapi compares it with openapi.yaml.
+// limits. It imports nothing, because husk-init is linked with it. A test of package openapi compares it with openapi.yaml.
 package limits
 
 const (

@@ -43,7 +43,7 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 }
 
 // reach connects to the guest and sends it the pod. The guest must respond to both before its
-// deadline, which neither a new desired state nor a restart of the agent moves.
+// deadline (answerBy). A new desired state does not move the deadline.
 func (w *worker) reach(ctx context.Context, desired husk.DesiredPod, domain vm.Domain) (*guest.Client, guest.Status, error) {
 	ctx, cancel := context.WithDeadline(ctx, w.answerBy())
 	defer cancel()
@@ -87,10 +87,10 @@ const upkeepEvery = 5 * time.Second
 // less, its guest would not respond in time.
 const floodMillis = 20
 
-// upkeep restores the surroundings of a running machine, such as its network rules, if something has
-// changed them, and sets its cpu limit when its burst ends, or at once when limitCPU is called. A
-// machine that floods its console gets a lower limit for a while. upkeep does so until stop is
-// called, whatever the worker waits for.
+// upkeep restores the surroundings of a running machine, such as its network rules, if something
+// has changed them. It sets the cpu limit when the burst ends, or at once when limitCPU is called.
+// A machine that floods its console gets a lower limit for a while. upkeep works in the background
+// until stop is called.
 func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	at := make(chan struct{}, 1)
@@ -114,10 +114,12 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 				if flooding == w.flood.Check(time.Now()) {
 					continue
 				}
-				flooding, limited = !flooding, true // the burst is over
-				w.log.Warn("the pod prints too much on its console; its cpu is limited meanwhile", "flooding", flooding)
+				flooding, limited = !flooding, true // a flood, or its end, also ends the burst
 				if flooding {
+					w.log.Warn("the machine prints too much on its console; limiting its cpu until it has made up for it")
 					w.agent.metrics.floods.Inc()
+				} else {
+					w.log.Info("the machine has made up for what it printed on its console; its cpu limit is normal again")
 				}
 			case <-tick.C:
 				err = w.restore(ctx, desired)
@@ -155,7 +157,7 @@ func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
 
 // handOver sends the pod to the guest, unless a previous agent has done so.
 func (w *worker) handOver(ctx context.Context, client *guest.Client, desired husk.DesiredPod) (guest.Status, error) {
-	if w.adopted { // a machine that was just started is not asked, which saves a round trip
+	if w.adopted { // a guest that was just started cannot have the pod, so not asking it saves a round trip
 		hello, err := client.Hello(ctx)
 		if err != nil {
 			return guest.Status{}, err

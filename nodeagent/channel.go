@@ -14,8 +14,9 @@ import (
 // channelPause is the pause between two attempts to connect to a channel whose queue is full.
 const channelPause = 100 * time.Millisecond
 
-// connect opens a guest's channel. QEMU queues one connection. While a busy QEMU has not accepted the queued one, the kernel refuses the next
-// one at once with EAGAIN. That says nothing about the guest, so connect retries until ctx ends. A wake ends it with errNewState.
+// connect opens a guest's channel. QEMU queues one connection. While a busy QEMU has not accepted it, the kernel refuses the next
+// connection at once with EAGAIN. That says nothing about the guest, so connect retries until ctx ends. A value from wake makes it return
+// errNewState.
 func connect(ctx context.Context, path string, wake <-chan struct{}) (net.Conn, error) {
 	var d net.Dialer
 	for {

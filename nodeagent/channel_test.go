@@ -64,7 +64,7 @@ func TestConnectRetriesWhileTheQueueIsFull(t *testing.T) {
 	defer unix.Close(taken) //nolint:errcheck // accepted only to make the queue empty
 	conn, err := connect(t.Context(), path, nil)
 	if err != nil {
-		t.Fatalf("after the queue has free capacity: %v", err)
+		t.Fatalf("after the queue has space again: %v", err)
 	}
 	_ = conn.Close()
 }

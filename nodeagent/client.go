@@ -87,8 +87,8 @@ func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (open
 	return decode[openapi.Lease]("send a heartbeat")(s.api.Heartbeat(ctx, h))
 }
 
-// report returns the items that were not recorded. A server of an earlier version ignores the
-// parameter and records all items or none.
+// report returns the items that were not recorded. A server of an earlier version ignores the parameter perItem, and records all items or
+// none.
 func (s *serverClient) report(ctx context.Context, reports []husk.PodReport, runs []husk.MachineRun) ([]openapi.ReportFailure, error) {
 	pods, err := openapi.Recast[[]openapi.PodReport](reports)
 	if err != nil {

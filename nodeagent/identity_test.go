@@ -166,7 +166,7 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 		t.Error("the revision of the previous node was not removed")
 	}
 	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {
-		t.Errorf("a node that has joined: needs a token is %v, for node %v", needed, node)
+		t.Errorf("after joining, NeedsToken returns %v and node %v", needed, node)
 	}
 	again := load(t, cfg)
 	if again.CertificatePEM != id.CertificatePEM || a.joins != 2 {
@@ -234,7 +234,7 @@ func TestAnUnusableIdentityNeedsAToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		if needed, node := NeedsToken(cfg.StateDir); !needed || (node == nil) != (what == "damaged") {
-			t.Errorf("an identity that is %s: needs a token is %v, for node %v", what, needed, node)
+			t.Errorf("with an identity that is %s, NeedsToken returns %v and node %v", what, needed, node)
 		}
 		without := cfg
 		without.JoinToken = ""

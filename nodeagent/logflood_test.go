@@ -25,7 +25,7 @@ type pipePort struct{ net.Conn }
 
 func (pipePort) WaitHost() error { return errors.New("the host has gone") }
 
-// loggingGuest is a guest of which the test calls Logs only.
+// loggingGuest is a guest. The test calls only its method Logs.
 type loggingGuest struct {
 	guest.Handler
 	ring *logring.Ring
@@ -35,8 +35,8 @@ func (g loggingGuest) Logs(ctx context.Context, _ string, after uint64, follow b
 	return g.ring.CopyTo(ctx, after, follow, emit)
 }
 
-// A pod with two containers that print as much as the channel can carry fills neither the node's disk nor its bandwidth, and a reader is
-// told what is missing.
+// Two containers print as much as the channel can carry. The node's disk does not fill up, the rate stays limited, and a reader learns how
+// many lines are missing.
 func TestAFloodOfLogsIsBoundedByRateAndSize(t *testing.T) {
 	t.Parallel()
 	const seconds = 4

@@ -23,7 +23,7 @@ const (
 	// one and the previous one. maxPodLogs limits those of all containers of a pod.
 	maxLogFile = 10 << 20
 	maxPodLogs = 64 << 20
-	// logRate is per second and pod, and logBurst in advance. A guest whose log is not read fast
+	// logRate is per second and pod, with bursts of logBurst. A guest whose log is not read fast
 	// enough drops its oldest lines, and the next line says how many. finalLogRate is for the last
 	// lines of an ended pod, for which the agent does not wait long.
 	logRate      = 1 << 20
@@ -138,7 +138,7 @@ func (l *containerLog) append(boot string, e guest.LogEntry) (int, error) {
 	if err := l.open(); err != nil {
 		return 0, err
 	}
-	if l.boot == boot && e.Seq > l.seq { // whatever the guest says about it
+	if l.boot == boot && e.Seq > l.seq { // do not rely on the guest's own count
 		e.Dropped = min(e.Seq-l.seq-1, 1<<53)
 	}
 	raw, err := json.Marshal(logLine{

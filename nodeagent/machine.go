@@ -143,7 +143,7 @@ func now() *time.Time {
 }
 
 // endMachine stops the machine. It asks the guest, and destroys the domain after grace and margin.
-// It returns when there is no machine; at once if there was none.
+// It returns once there is no machine.
 func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	domain, running, err := w.agent.vms.Find(ctx, w.id)
 	if err != nil {

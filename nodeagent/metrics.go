@@ -51,7 +51,7 @@ func newMetrics(a *Agent) *metrics {
 		Name: "husk_agent_network_rules_restored_total", Help: "Times that something else changed the pods' network rules and the agent restored them.",
 	}, func() float64 { return float64(a.net.Restored()) })
 	broken := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "husk_agent_network_rules_broken", Help: "1 while the pods' network rules cannot be restored and their interfaces are down.",
+		Name: "husk_agent_network_rules_broken", Help: "1 while the pods' network rules were changed and are not restored yet. Until then, the pods' interfaces are down.",
 	}, func() float64 {
 		if a.net.Broken() {
 			return 1

@@ -11,7 +11,7 @@ import (
 func (a *Agent) watchNetwork(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := a.net.Watch(ctx); err != nil {
-			a.log.Error("changes of the network rules are not noticed; retrying", "error", err)
+			a.log.Error("cannot watch the network rules for changes; retrying", "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):

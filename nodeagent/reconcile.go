@@ -17,7 +17,8 @@ import (
 	"husk/nodeagent/vm"
 )
 
-// reconcileEvery is how often the actual state is compared without a trigger.
+// reconcileEvery is how often the actual state is compared even if the desired state has not
+// changed.
 const reconcileEvery = 5 * time.Second
 
 // plan is the difference between the desired state and the actual state.

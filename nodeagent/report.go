@@ -30,7 +30,7 @@ type reporter struct {
 	wake    chan struct{}
 
 	// Only run uses these.
-	runsAfter time.Time            // a server could not record usage intervals: not before this time
+	runsAfter time.Time            // usage intervals are not sent before this time, because a server could not record some
 	logged    map[uuid.UUID]string // why the last report of a pod was refused
 }
 
@@ -65,12 +65,13 @@ func (r *reporter) resync() {
 // forget drops a pod that is no longer in the desired state.
 func (r *reporter) forget(pod uuid.UUID) { r.queue.Forget(pod) }
 
-// send sends what is due, or with all what is pending. Usage intervals go with the pods' reports, so
-// that a pod's last report never arrives before them.
+// send sends what is due, or everything that is pending if all is true. Usage intervals go with the
+// pods' reports, so that a pod's last report does not arrive before them. The exception is the time
+// until runsAfter.
 func (r *reporter) send(ctx context.Context, all bool) error {
 	now := time.Now()
 	pods := r.queue.Take(now, all)
-	runs := r.runs.unrecorded() // after the pods: the intervals that led to a report are stored before it
+	runs := r.runs.unrecorded() // read after the pods, because an interval is stored before the report that follows from it
 	if !all && now.Before(r.runsAfter) {
 		runs = usageBatch{}
 	}
@@ -121,7 +122,7 @@ func (r *reporter) drop(pod uuid.UUID, f openapi.ReportFailure) {
 	}
 }
 
-// maxLogged limits the pods of which the reporter remembers what it logged.
+// maxLogged limits for how many pods the reporter remembers what it logged.
 const maxLogged = 10_000
 
 // deliver sends one batch and returns the items that were not recorded. A server of an earlier
@@ -163,7 +164,7 @@ func (e *refusedError) ofContent() bool {
 	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, e.status)
 }
 
-// failure describes a refused request with one item as a refused item.
+// failure converts the refusal of a request with one item to the refusal of this item.
 func (e *refusedError) failure(list openapi.ReportFailureList) openapi.ReportFailure {
 	return openapi.ReportFailure{List: list, Code: string(husk.CodeInvalid), Detail: string(e.body)}
 }

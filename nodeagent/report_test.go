@@ -123,7 +123,7 @@ func TestAReportThatAnEarlierServerRefusesDoesNotStopTheOthers(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); r.runs.pending() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	r.set(husk.PodReport{PodID: hostile, Event: husk.EventRunning, Message: "again"}) // the last report of run contains it
+	r.set(husk.PodReport{PodID: hostile, Event: husk.EventRunning, Message: "again"}) // run sends it when it ends
 	stop()
 	<-done
 	if len(got.pods) != len(pods)-1 || len(got.runs) != len(pods)-1 {

@@ -24,7 +24,7 @@ const (
 	// guestPatience.
 	guestPatience = 2 * time.Second
 	guestsAtOnce  = 32
-	// samplesAtOnce is how many pods one report contains.
+	// samplesAtOnce is how many pods one report contains at most.
 	samplesAtOnce = limits.SampleItems
 )
 
@@ -127,8 +127,8 @@ func guestSample(s guest.Stats, desired husk.DesiredPod) *husk.GuestSample {
 			out.OOMKills = min(out.OOMKills+count(c.OOMKills), 1<<53)
 		}
 	}
-	// A container's count ends with its run, usually when a kill ends it. An older husk-init has
-	// only that count.
+	// A container's count begins again with each run, and a kill usually ends the run. So the pod's
+	// count may be larger. An older husk-init does not have it.
 	out.OOMKills = max(out.OOMKills, min(count(s.Pod.OOMKills), 1<<53))
 	return out
 }

@@ -32,8 +32,8 @@ const beginWait = 30 * time.Second
 type opener func(ctx context.Context, w *worker, q url.Values) (session.Conn, error)
 
 // routeSessions serves the interactive verbs, each as the operation of the contract with the same
-// path. The server has authorized the request. The streams end with ending, and running counts
-// them.
+// path. The server has authorized the request. The streams end when the context ending ends, and
+// running counts them.
 func (a *Agent) routeSessions(r chi.Router, ending context.Context, running *sync.WaitGroup) { //nolint:revive // their end is not that of a request's context
 	for path, open := range map[string]opener{
 		"exec": openExec, "attach": openAttach, "console": a.openConsole, "port-forward": openForward, "copy-out": openCopyOut, "copy-in": openCopyIn,

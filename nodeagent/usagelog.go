@@ -180,7 +180,8 @@ type usageBatch struct {
 	upTo map[*interval]int
 }
 
-// keep takes an interval out of the batch that the server could not record.
+// keep removes from the batch an interval that the server could not record, so that it stays
+// pending.
 func (t usageBatch) keep(index int) { delete(t.upTo, t.from[index]) }
 
 // pending reports whether there is an interval that no server has recorded yet.
@@ -210,7 +211,8 @@ func (j *usageLog) unrecorded() usageBatch {
 	return t
 }
 
-// recorded notes that a server has recorded a batch, and deletes the intervals that have ended.
+// recorded notes that a server has recorded a batch, or has refused parts of it for good. It
+// deletes the intervals that have ended.
 func (j *usageLog) recorded(t usageBatch) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

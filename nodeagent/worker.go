@@ -30,8 +30,8 @@ import (
 // record is what an agent must remember about a pod after a crash, in addition to what libvirt and
 // the guest know.
 type record struct {
-	// Started: the machine has run. If it is missing later, it has ended; it is not waiting for its
-	// first start.
+	// Started: the machine has run. If there is no machine later, it has ended, and is not waiting
+	// for its first start.
 	Started  bool            `json:"started"`
 	Restarts int             `json:"restarts"` // of the machine
 	Final    *husk.PodReport `json:"final,omitempty"`
@@ -189,7 +189,7 @@ func (w *worker) save() error {
 	return writeFile(w.file(), raw)
 }
 
-// report tells the server something about this pod.
+// report queues a report about the pod for the server.
 func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) {
 	t := w.rec.Timeline
 	if event == husk.EventStarting && reason == "" {
@@ -202,7 +202,8 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 	})
 }
 
-// end stores how the pod ended, before the machine that knows it is stopped.
+// end stores how the pod ended. It must do so before the machine is stopped, because after that the
+// guest cannot report it again.
 func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
 	r := reports.Bounded(husk.PodReport{
 		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,

@@ -11,8 +11,8 @@ import (
 	"husk"
 )
 
-// The agent passes the complete desired state to its workers every few seconds. A worker that was woken by that would give up what it waits
-// for: the guest's response, or the time of the next start.
+// The agent passes the complete desired state to its workers every few seconds. If that woke a worker, the worker would no longer wait for
+// what it waits for: the guest's response, or the time of the next start.
 func TestAWorkerIsWokenOnlyByAChange(t *testing.T) {
 	t.Parallel()
 	a := &Agent{cfg: Config{StateDir: t.TempDir()}, log: slog.New(slog.DiscardHandler)}

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// heap returns how many bytes the live objects have.
+// heap returns how many bytes the live objects occupy.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -22,7 +22,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc) //nolint:gosec // far below 2^63
 }
 
-// The images of these kinds were a few kilobytes, and took gigabytes of memory.
+// Images with such entries have a few kilobytes. Importing them once took gigabytes of memory.
 func TestTheTreeKeepsItsBudget(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
 	xattr := func(i int) map[string]string {
 		return map[string]string{"SCHILY.xattr.user.a": strings.Repeat(fmt.Sprint(i%10), 1<<16)}
@@ -105,7 +105,8 @@ func TestFollowingPathsIsBounded(t *testing.T) {
 	}
 }
 
-// Only the content of layers may be long. Names do not tell: a repository may be named blobs, and the registry chooses the URL of its token server.
+// Only a response with the content of a layer may be long. A URL does not show which responses these are: a repository may be named blobs,
+// and the registry chooses the URL of its token server.
 func TestDocumentsAreBoundedWhateverTheirURL(t *testing.T) {
 	t.Parallel()
 	for name, realm := range map[string]string{

@@ -81,7 +81,7 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	}
 	left := r.Limits.Bytes
 	for _, f := range files {
-		// The first pass counted only little for sparse files.
+		// In the first pass, a sparse file counted only with its small size in the archive.
 		if left -= f.header.Size; left < 0 {
 			return fmt.Errorf("%w: too many bytes", ErrTooLarge)
 		}
@@ -89,8 +89,8 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	return copyOut(ctx, w, layers, r.Limits, dirs, files)
 }
 
-// hasSpace checks that a directory has space for so many bytes, and a tenth of its file system in
-// addition, which other imports and the system need.
+// hasSpace checks that a directory has space for need bytes, and that a tenth of its file system
+// then stays free for other imports and the system.
 func hasSpace(dir string, need int64) error {
 	if dir == "" {
 		dir = os.TempDir()

@@ -38,7 +38,8 @@ func TestMain(m *testing.M) { devtest.Main(m) }
 var local = egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
 // layer creates a layer from entries: "name" or "name = content" for a file, "name/" for a
-// directory, "name -> target" for a symbolic link and "name => target" for a hard link.
+// directory, "name -> target" for a symbolic link, "name => target" for a hard link, and "device
+// name" for a block device.
 func layer(t *testing.T, entries ...string) v1.Layer {
 	t.Helper()
 	var buf bytes.Buffer

@@ -82,8 +82,8 @@ const (
 //
 // It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
 // ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that was given as
-// an address. A name that resolves to a forbidden address is ErrUnreachable, and the wrapped
-// egress.RefusedError has the details.
+// an address or as localhost. Another name that resolves to a forbidden address is ErrUnreachable,
+// and the wrapped egress.RefusedError has the details.
 func Resolve(ctx context.Context, policy egress.Policy, reference string, auth Auth) (*Resolved, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {

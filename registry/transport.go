@@ -99,8 +99,9 @@ func (c *client) allowBlob(ctx context.Context, digest v1.Hash) context.Context 
 }
 
 // isBlob reports whether a request, or the one that was redirected to it, is for the blob that
-// allowBlob names. Names in the URL say nothing: a repository may be named blobs, and the registry
-// chooses the URL of its token server, which gets its parameters in the query.
+// allowBlob names. It compares the complete URL, because a repository may be named blobs, and
+// because the registry chooses the URL of its token server. A request for a token has a query, and
+// a request for a blob has none.
 func isBlob(req *http.Request) bool {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// A tree is the file system that results from the layers: names and metadata only. Layers are
-// applied from the lowest up, as a container runtime would unpack them, including symbolic links on
-// the way, but nothing is unpacked.
+// A tree is the file system that results from the layers: names and metadata only. It applies the
+// layers from the lowest up, and follows symbolic links, as a container runtime does when it
+// unpacks layers. But it unpacks nothing.
 type tree struct {
 	root   *node
 	layer  int     // the current one
@@ -52,8 +52,8 @@ const (
 
 func newTree(budget *Limits) *tree { return &tree{root: newDir(0, nil), budget: budget} }
 
-// nodeCost is the memory of an entry without its strings, in bytes. TestTheTreeKeepsItsBudget
-// measures it.
+// nodeCost is an upper bound of the memory of an entry without its strings, in bytes.
+// TestTheTreeKeepsItsBudget checks it.
 const nodeCost = 768
 
 // charge subtracts the memory of an entry with this header from the budget.
@@ -179,7 +179,7 @@ func (t *tree) lookup(name string) (*node, error) {
 }
 
 // dir finds a directory, following symbolic links inside the tree. If it is missing, dir creates it
-// or returns nil.
+// if make is true, and otherwise returns nil.
 func (t *tree) dir(name string, make bool) (*node, error) {
 	way := []*node{t.root}
 	todo := strings.Split(name, "/")
@@ -255,7 +255,7 @@ func (t *tree) survivors() (dirs []*tar.Header, files map[[2]int]*file, err erro
 				err = fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(name))
 				return
 			}
-			if err = t.chargeBytes(len(name)); err != nil { // long, although the archive may have it with a short one, through a symbolic link
+			if err = t.chargeBytes(len(name)); err != nil { // because of symbolic links, this name can be longer than the one in the archive
 				return
 			}
 			if n.children != nil {

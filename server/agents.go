@@ -42,7 +42,8 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 	}, err
 }
 
-// GetDesiredState responds as soon as the node's desired state is newer than the revision that the agent knows.
+// GetDesiredState responds as soon as the node's desired state is newer than the revision that the agent knows, and after waitSeconds at
+// the latest.
 func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateRequestObject) (openapi.GetDesiredStateResponseObject, error) {
 	node := request.Of(ctx).Caller.NodeID
 	after := int64(-1)
@@ -87,7 +88,7 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
-// ReportStatus records an agent's reports about pods on its own node, each on its own.
+// ReportStatus records an agent's reports about pods on its own node, each independently of the others.
 func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
 	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
 	if err != nil {
@@ -95,7 +96,7 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	}
 	node, perItem := request.Of(ctx).Caller.NodeID, openapi.Value(r.Params.PerItem)
 	failures := itemFailures{items: request.Of(ctx).Items}
-	if r.Body.Runs != nil { // first, because a pod's last report deletes its row
+	if r.Body.Runs != nil { // first, because the last report about a pod deletes the pod's row
 		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
 		if err != nil {
 			return nil, err
@@ -164,7 +165,7 @@ func (f *itemFailures) add(list openapi.ReportFailureList, err error) error {
 	return nil
 }
 
-// all adds the items that the contract refused.
+// all adds the items that the contract refused, and returns all failures.
 func (f *itemFailures) all() []openapi.ReportFailure {
 	for _, i := range f.items.Refused {
 		failure := openapi.ReportFailure{List: openapi.ReportFailureList(i.List), Index: i.Index, Code: string(husk.CodeOf(i.Err)), Detail: i.Err.Error()}

@@ -36,7 +36,8 @@ func (o *observer) observe(next http.Handler) http.Handler {
 		r, req := request.New(r)
 		w.Header().Set("X-Request-Id", req.ID)
 		w.Header().Set("Cache-Control", "no-store") // tokens must not be cached (RFC 6749, 5.1), and neither must any other response
-		// Much of what the API returns comes from pods, images and registries. Browsers must not treat it as another type than Content-Type says.
+		// Much of what the API returns comes from pods, images and registries. Browsers must not treat it as
+		// another type than the one in Content-Type.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}

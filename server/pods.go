@@ -108,8 +108,8 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 	return openapi.DeletePod202JSONResponse{Body: body, Headers: openapi.DeletePod202ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
-// ourList is a page of a potentially long list. It encodes the items of the vocabulary directly, without converting them to wire types first. A test checks
-// that both have the same JSON form.
+// ourList is a page of a potentially long list. It encodes the types of package husk directly, without converting them to the types of
+// package openapi first. A test checks that both have the same JSON form.
 type ourList[T any] struct {
 	items []T
 	next  string

@@ -24,7 +24,7 @@ func reportOf(pod uuid.UUID, change func(map[string]any)) map[string]any {
 	return report
 }
 
-// A guest controls parts of its report. Each report here violates the contract in its own way, between two valid ones.
+// A guest controls parts of its report. Each case sends a report that violates the contract, between two valid ones.
 func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -37,7 +37,7 @@ func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
 		"17 containers":  func(r map[string]any) { r["containers"] = containers },
 		"a long reason":  func(r map[string]any) { r["reason"] = strings.Repeat("x", 101) },
 		"a long message": func(r map[string]any) { r["message"] = strings.Repeat("x", 4097) },
-		"a long container's message": func(r map[string]any) {
+		"a container's long message": func(r map[string]any) {
 			containers[0].(map[string]any)["message"] = strings.Repeat("x", 4097)
 			r["containers"] = containers[:1]
 		},
@@ -68,7 +68,7 @@ func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
 	}
 }
 
-// An agent of an earlier version sends no perItem and reads no items. It sends a batch that the server does not accept again and again.
+// An agent of an earlier version sends no perItem and reads no items. It sends a batch again and again until the server accepts it.
 func TestAnAgentOfAnEarlierVersionIsNotStoppedByOneReport(t *testing.T) {
 	t.Parallel()
 	s := open(t)

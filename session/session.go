@@ -5,9 +5,9 @@
 //
 //	client ── WebSocket ── server ── WebSocket, mutual TLS ── agent ── yamux ── husk-init
 //
-// On a WebSocket a frame is one binary message with the kind in its first byte. On the guest channel a frame also has its length (stream.go).
-// Every hop passes frames on one by one, and holds at most one in each direction. So a slow receiver slows down the sender, and nothing is
-// lost. The package is linked into husk-init, so it imports none of our packages and few others. Package ws has the WebSocket.
+// On a WebSocket a frame is one binary message with the kind in its first byte. On the guest channel a frame also has its length
+// (stream.go). Every hop passes frames on one by one, and holds at most one in each direction. So a slow receiver slows down the sender,
+// and nothing is lost. The package is linked into husk-init, so it imports only the standard library. Package ws has the WebSocket.
 package session
 
 import (
@@ -25,7 +25,7 @@ const BearerPrefix = "husk.bearer."
 const (
 	// MaxPayload bounds a frame's payload in bytes.
 	MaxPayload = 64 << 10
-	// Chunk is how much of a stream goes into one frame, in bytes: large enough for copying, and small enough that a keystroke after it does
+	// Chunk is how many bytes of a stream go into one frame. It is large enough for fast copies, and small enough that the next keystroke does
 	// not wait.
 	Chunk = 32 << 10
 	// MaxDetail bounds the detail of a problem, in bytes.
@@ -50,7 +50,7 @@ const (
 // FromClient reports whether a client may send this kind.
 func (k Kind) FromClient() bool { return k == Stdin || k == Resize || k == Signal || k == EOF }
 
-// FromPod reports whether a client may receive this kind.
+// FromPod reports whether a pod may send this kind.
 func (k Kind) FromPod() bool { return k == Stdout || k == Stderr || k == EOF || k.Final() }
 
 // Final reports whether no frame follows this kind.

@@ -13,8 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// settle sets flags that were not given from the environment, and then from the configuration file.
-// An unknown key in the file is an error.
+// settle sets the flags that the command line does not have: from the environment, or else from the
+// configuration file. An unknown key in the file is an error.
 func settle(cmd *cobra.Command) error {
 	values := map[string]any{}
 	file, err := cmd.Flags().GetString("config")

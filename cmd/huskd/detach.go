@@ -43,7 +43,7 @@ func detachDev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // only opened for reading
+	defer log.Close() //nolint:errcheck // the child has its own descriptor
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return strings.HasPrefix(a, "--detach") })
 	cmd := exec.Command(self, args...) //nolint:gosec,noctx // this program; it continues after this call
 	cmd.Stdout, cmd.Stderr = log, log

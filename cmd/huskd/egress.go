@@ -66,7 +66,7 @@ func reachableResolvers(e network.Egress) ([]string, error) {
 		}
 		a, err := netip.ParseAddr(fields[1])
 		if err != nil {
-			continue // such as an IPv6 address with a zone
+			continue // not an address
 		}
 		allowed, err := e.Allows(a)
 		if err != nil {

@@ -160,7 +160,7 @@ func masterKeys(file string) ([][]byte, error) {
 	for line := range strings.FieldsSeq(text) {
 		key, err := hex.DecodeString(line)
 		if err != nil {
-			return nil, fmt.Errorf("--master-key-file: %s does not contain hexadecimal digits", file)
+			return nil, fmt.Errorf("--master-key-file: %s has a line that is not hexadecimal digits", file)
 		}
 		keys = append(keys, key)
 	}

@@ -56,7 +56,7 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
 	f.StringVar(&s.options.Hints, "hints", "none", "hints about lifetimes that the scheduler gets: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
 	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
-	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early only if that strands less capacity by this much, in nodes")
+	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early if it strands less capacity than the best open node by more than this much, in nodes")
 	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the open nodes have at most this much usable free capacity, in nodes")
 	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")
 	f.Float64Var(&p.TimeWeight, "time-weight", p.TimeWeight, "Husk's rule: price of keeping a node open for a pod with a known lifetime")

@@ -27,7 +27,7 @@ type Flood struct {
 	over  bool
 }
 
-// file identifies a file. An inode alone is used again after virtlogd has deleted a file.
+// file identifies a file. An inode number alone is not enough, because the file system uses it again after virtlogd has deleted a file.
 type file struct {
 	inode uint64
 	birth unix.StatxTimestamp

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// virtlogd writes to a console as virtlogd does, with its default limits.
+// virtlogd imitates the daemon of this name, with its default limits.
 type virtlogd struct {
 	t    *testing.T
 	path string
@@ -44,7 +44,7 @@ func TestAConsoleThatIsFloodedIsNoticedAndForgivenLater(t *testing.T) {
 	out.write(make([]byte, 3<<20)) // what a previous agent has seen
 	flood, now := NewFlood(out.path), time.Unix(1000, 0)
 	if flood.Check(now) {
-		t.Error("what was there before counts")
+		t.Error("output from before the first check counts")
 	}
 	written, noticed := 0, -1
 	for i := range 4 * 15 { // 16 MiB per second for 15 s
@@ -65,7 +65,7 @@ func TestAConsoleThatIsFloodedIsNoticedAndForgivenLater(t *testing.T) {
 		now = now.Add(LookEvery)
 	}
 	if paid := now.Sub(calm); paid.Seconds()*floodRate < float64(written)/2 {
-		t.Errorf("the machine prints again after %s, for %d bytes", paid, written)
+		t.Errorf("the flood is over after only %s, although the machine printed %d bytes", paid, written)
 	}
 }
 

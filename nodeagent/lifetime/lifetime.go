@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package lifetime keeps the deadlines of a pod's virtual machine: when it may start again, how long its guest may take to respond, and how
-// long it may use its processors without the pod's limit. They are times, not timers, so a worker that is woken or an agent that is
-// restarted does not begin them again. It does no I/O. Package nodeagent stores a State with what else it knows about the pod.
+// long it may use its processors without the pod's limit. They are times, not timers, so a worker that is woken does not begin them again.
+// Nor does an agent that is restarted, except for SilencePatience and AdoptedPatience. The package does no I/O. Package nodeagent stores a
+// State together with its other knowledge about the pod.
 package lifetime
 
 import "time"
 
 const (
-	// BurstPerStart is how long a booting machine may use its processors without the pod's cpu limit. A kernel boots in about two seconds
-	// of one core, which would take a pod with a tenth of a core twenty.
+	// BurstPerStart is how long a booting machine may use its processors without the pod's cpu limit. A boot uses about two seconds of one
+	// core, which would take 20 s with a limit of a tenth of a core.
 	BurstPerStart = 20 * time.Second
-	// burstBudget is for all starts of a pod's machine. A second of it takes burstRefill to come back. So a machine that is started again
-	// and again, as its guest can arrange, soon gets no burst.
+	// burstBudget is for all starts of a pod's machine. A second of it takes burstRefill to come back. A guest can make its machine start
+	// again and again, but then the machine soon gets no burst.
 	burstBudget = time.Minute
 	burstRefill = time.Minute
 	// shortestBurst is the shortest burst that helps a boot.
@@ -33,7 +34,7 @@ type State struct {
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	// LimitedFrom is when the cpu limit of the current machine begins.
 	LimitedFrom time.Time `json:"limitedFrom,omitzero"`
-	// BurstSpent of the budget was used at BurstAt.
+	// BurstSpent is how much of the budget was used up at the time BurstAt.
 	BurstSpent time.Duration `json:"burstSpent,omitempty"`
 	BurstAt    time.Time     `json:"burstAt,omitzero"`
 }
@@ -50,8 +51,8 @@ func (s *State) StartIn(now time.Time) time.Duration {
 	return max(0, min(s.NotBefore.Sub(now), maxRestartDelay))
 }
 
-// restartDelay is the wait before the nth start of a machine that ended unexpectedly: 0, then 1 s, doubled up to 5 minutes, as for
-// containers.
+// restartDelay is the wait before the nth restart of a machine that ended unexpectedly: 0, then 1 s, then twice as long each time, up to 5
+// minutes, as for containers.
 func restartDelay(n int) time.Duration {
 	if n <= 1 {
 		return 0
@@ -59,7 +60,7 @@ func restartDelay(n int) time.Duration {
 	return min(time.Second<<min(n-2, 20), maxRestartDelay)
 }
 
-// Start takes the burst of a machine that starts now from the budget and returns it. If it is 0, the limit must be set before the machine
+// Start takes a burst from the budget, for a machine that starts now, and returns it. If it is 0, the limit must be set before the machine
 // starts.
 func (s *State) Start(now time.Time) time.Duration {
 	s.BurstSpent = max(0, s.BurstSpent-max(0, now.Sub(s.BurstAt))/(burstRefill/time.Second))
@@ -99,7 +100,7 @@ func (m Machine) AnswerBy(bootTimeout time.Duration) time.Time {
 	if m.HasAnswered {
 		return m.SilentSince.Add(SilencePatience)
 	}
-	latest := m.SilentSince.Add(bootTimeout) // also if the clock was set back since the start
+	latest := m.SilentSince.Add(bootTimeout) // a limit, because the clock may have been set back since the start
 	if m.Started.IsZero() {
 		return latest
 	}

@@ -68,7 +68,7 @@ func datagram(from, to netip.Addr, text string) []byte {
 	return append(ip, udp...)
 }
 
-// arpRequest asks for an address, with a sender that is not the pod.
+// arpRequest returns an ARP request for the address to. Its sender is the address from, with a MAC address that is not the pod's.
 func arpRequest(from, to net.IP) []byte {
 	arp := []byte{0, 1, 8, 0, 6, 4, 0, 1}
 	arp = append(arp, 2, 9, 9, 9, 9, 9)
@@ -146,7 +146,7 @@ func TestNoFrameReachesTheNodeOrAnotherTenant(t *testing.T) {
 	refuse(t, stranger, "another tenant's pod")
 }
 
-// The node neither obeys nor answers IPv6, and does not learn addresses that are not the pod's.
+// The node ignores IPv6 from its pods, and does not learn addresses that are not the pod's.
 func TestAPodDoesNotConfigureItsNode(t *testing.T) {
 	inNamespace(t)
 	n := start(t, Egress{})
@@ -158,7 +158,7 @@ func TestAPodDoesNotConfigureItsNode(t *testing.T) {
 	for _, to := range []net.HardwareAddr{broadcast, {0x01, 0x80, 0xc2, 0, 0, 0x0e}} {
 		m.send(t, ethernet(to, m.port.MAC, unix.ETH_P_ARP, arpRequest(victim, m.port.Gateway.AsSlice())))
 	}
-	time.Sleep(200 * time.Millisecond) // nothing says that a frame was dropped
+	time.Sleep(200 * time.Millisecond) // a dropped frame leaves no sign to wait for
 	for _, name := range []string{m.port.Tap(), m.port.Bridge()} {
 		link, err := netlink.LinkByName(name)
 		if err != nil {
@@ -226,7 +226,7 @@ func ping(to netip.Addr) error {
 	return err
 }
 
-// outside connects the node to another host with the given addresses, which is also the node's router to everywhere.
+// outside connects the node to another host, which has the given addresses and is the node's default router.
 func outside(t *testing.T, addresses ...string) {
 	t.Helper()
 	home, err := netns.Get()
@@ -291,7 +291,7 @@ func TestPodsReachOnlyThePublicInternet(t *testing.T) {
 		"8.8.8.8": true, "10.20.0.1": true, "10.30.1.1": true,
 		"10.0.0.1": false, "172.16.0.1": false, "172.31.255.1": false, "192.168.0.1": false, "169.254.169.254": false, "100.127.0.1": false,
 		"10.30.0.1": false, "198.51.100.1": false, "203.0.113.2": false, // the last is on the node's own network
-		"100.64.200.1": false, // of the pod range, without a pod
+		"100.64.200.1": false, // in the pod range, but the address of no pod
 	}
 	addresses := make([]string, 0, len(want))
 	for a := range want {

@@ -14,14 +14,14 @@ import (
 // Egress says which addresses outside of their networks pods may reach. By default that is the public
 // Internet: not the private and special ranges, and not the networks of the node's own interfaces.
 type Egress struct {
-	Resolvers []netip.Addr   // only port 53, and in spite of Deny
-	Deny      []netip.Prefix // in spite of Allow
-	Allow     []netip.Prefix // although they are excluded by default
+	Resolvers []netip.Addr   // pods may reach their port 53, even if Deny contains them
+	Deny      []netip.Prefix // pods may not reach these, even if Allow contains them
+	Allow     []netip.Prefix // pods may reach these, even if they are excluded by default
 }
 
-// notInternet are the ranges that are excluded by default: those of the registry of special-purpose
-// addresses that a network may use inside, https://www.iana.org/assignments/iana-ipv4-special-registry,
-// and multicast.
+// notInternet are the ranges that are excluded by default: multicast, and those special-purpose
+// addresses that may be in use inside a private network
+// (https://www.iana.org/assignments/iana-ipv4-special-registry).
 var notInternet = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("10.0.0.0/8"),

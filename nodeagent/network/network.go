@@ -64,7 +64,7 @@ type Network struct {
 	own      []netip.Prefix // the networks of the node's other interfaces
 	written  fingerprint    // of the rules, when they were last written
 	restored atomic.Int64
-	broken   atomic.Bool // the kernel does not have the rules, and the taps are down
+	broken   atomic.Bool // the kernel's rules differ from those written, and are not restored yet; the taps are down
 }
 
 // Config is what the network of a node needs to know.
@@ -78,9 +78,10 @@ type Config struct {
 // changing its pods (RFC 7348).
 const vxlanOverhead = 50
 
-// New prepares the node. It enables forwarding, and adds a route that discards packets to addresses
-// of the pod range that no network of this node has: they would leave through the uplink. Rules,
-// bridges and taps of a previous agent stay until it is known what runs.
+// New prepares the node. It enables forwarding. It also adds a route that discards packets to those
+// addresses of the pod range that no network of this node has, because they would otherwise leave
+// through the uplink. Rules, bridges and taps of a previous agent stay until this agent knows which
+// pods run.
 func New(cfg Config) (*Network, error) {
 	mtu, err := uplinkMTU()
 	if err != nil {
@@ -99,8 +100,7 @@ func New(cfg Config) (*Network, error) {
 	return n, nil
 }
 
-// routeProtocol marks Husk's routes. The number is one that nobody has registered in
-// /etc/iproute2/rt_protos.
+// routeProtocol marks Husk's routes. Nobody has registered this number in /etc/iproute2/rt_protos.
 const routeProtocol = 0x48
 
 func writeSysctl(name, value string) error {
@@ -237,8 +237,8 @@ func makeBridge(p Port, mtu int) error {
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = p.Bridge(), mtu
-		// A fixed MAC: a bridge without one takes that of its lowest port, which would change with
-		// the pods.
+		// A bridge without a fixed MAC address takes the lowest one of its ports, which would
+		// change with the pods.
 		attrs.HardwareAddr = append(net.HardwareAddr{0x02, 0xff}, p.NetworkID[:4]...)
 		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !os.IsExist(err) {
 			return fmt.Errorf("create it: %w", err)
@@ -281,7 +281,7 @@ func (n *Network) removeUnused() error {
 		used[p.Bridge()], used[p.Tap()] = true, true
 	}
 	var failures []error
-	plugged := map[int]bool{} // a bridge that contains a tap of a machine is used, known or not
+	plugged := map[int]bool{} // bridges that are in use, even if this agent does not know the pods whose taps they contain
 	for _, l := range links {
 		a := l.Attrs()
 		switch {

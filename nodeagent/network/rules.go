@@ -16,7 +16,7 @@ import (
 // writeRules replaces Husk's tables in one kernel transaction.
 //
 //	netdev husk: per tap, at its ingress: only ARP and IPv4 with the pod's own addresses. Everything else is dropped before it
-//	             reaches the bridge or the node, to whatever address it is sent.
+//	             reaches the bridge or the node, whatever its destination is.
 //	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; bridge → outside by Egress; outside → bridge only replies
 //	             input    bridge → node: only replies, and echo requests to the bridge's own address; tap → node: nothing
 //	             nat      pod range → outside: masquerade
@@ -38,7 +38,7 @@ func (n *Network) writeRules() error {
 	return err
 }
 
-// fresh returns an empty table in place of the present one.
+// fresh replaces a table with an empty one and returns it.
 func fresh(c *nftables.Conn, family nftables.TableFamily) *nftables.Table {
 	removeTable(c, family)
 	return c.AddTable(&nftables.Table{Name: tableName, Family: family})
@@ -84,7 +84,7 @@ func (n *Network) inetTable(c *nftables.Conn) {
 	for _, p := range n.sorted() {
 		if b := p.Bridge(); !bridges[b] {
 			bridges[b] = true
-			// Only matches if bridged frames also pass IP's hooks (br_netfilter).
+			// This rule only has an effect if bridged frames also pass IP's hooks (br_netfilter).
 			rule(forward, inInterface(b), outInterface(b), verdict(expr.VerdictAccept))
 			rule(input, inInterface(b), destinationIn(netip.PrefixFrom(p.Gateway, 32)), echoRequest(), verdict(expr.VerdictAccept))
 		}

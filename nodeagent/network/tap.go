@@ -8,9 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Plug creates the tap of an attached port, for a machine that is about to start. A tap of a previous
-// machine is replaced, so that its counters begin at zero. The tap is set up only once it has its
-// rules. So a pod can never send without them.
+// Plug creates the tap of an attached port, for a machine that is about to start. It replaces a tap of a previous machine, so that the
+// counters begin at zero. It sets the tap up after the tap has its rules, so a pod can never send without them.
 func (n *Network) Plug(p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -19,7 +18,7 @@ func (n *Network) Plug(p Port) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = p.Tap(), n.mtu
-	// libvirt opens a tap with these flags, and the kernel refuses to open one with another number of queues.
+	// libvirt opens the tap with these flags and one queue. The kernel would refuse that for a tap with several queues.
 	tap := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR}
 	if err := netlink.LinkAdd(tap); err != nil {
 		return fmt.Errorf("create tap %s: %w", p.Tap(), err)
@@ -32,7 +31,7 @@ func (n *Network) Plug(p Port) error {
 	return n.connect(p)
 }
 
-// connect gives the tap its rules, and then puts it into its bridge and sets it up.
+// connect gives the tap its rules. Then it puts the tap into its bridge and sets it up.
 func (n *Network) connect(p Port) error {
 	if err := disableIPv6(p.Tap()); err != nil {
 		return err

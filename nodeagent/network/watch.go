@@ -62,7 +62,7 @@ func subscribe() (changed <-chan struct{}, stop func(), err error) {
 		defer close(ended)
 		for {
 			_, _, err := socket.Receive()
-			if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) { // ENOBUFS: some were dropped
+			if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) { // ENOBUFS: the kernel dropped notifications
 				return
 			}
 			select {
@@ -79,7 +79,7 @@ func (n *Network) check() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.written == (fingerprint{}) {
-		return nil // the rules of a previous agent stay until it is known what runs
+		return nil // the rules of a previous agent stay until this agent knows which pods run
 	}
 	own, err := ownNetworks()
 	if err != nil {
@@ -107,7 +107,7 @@ func (n *Network) check() error {
 	}
 	n.broken.Store(false)
 	n.restored.Add(1)
-	n.log.Warn("something changed the network rules of the pods; they are restored")
+	n.log.Warn("something changed the network rules of the pods; restored them")
 	return nil
 }
 

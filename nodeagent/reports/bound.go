@@ -11,7 +11,7 @@ import (
 	"husk/limits"
 )
 
-// Bounded returns the report within the contract's limits. Most of its texts come from the guest.
+// Bounded returns the report, cut to the contract's limits. Most of its texts come from the guest.
 func Bounded(r husk.PodReport) husk.PodReport {
 	r.Reason, r.Message = Clip(r.Reason, limits.Reason), Clip(r.Message, limits.Message)
 	r.Restarts = count(r.Restarts)
@@ -50,7 +50,7 @@ func plausible(t *time.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// size returns at least the size of the report in JSON, in bytes. A byte of a text takes at most six.
+// size returns an upper bound of the report's size in JSON, in bytes. A byte of a text takes at most six bytes of JSON.
 func size(r husk.PodReport) int {
 	const fields, escaped = 400, 6
 	n := fields + escaped*(len(r.Reason)+len(r.Message))

@@ -101,8 +101,8 @@ func (q *Queue) Next() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Take returns the reports that are due, those first that are due for the longest time, as many as one request can hold. With all it also
-// returns those that are not due yet.
+// Take returns the reports that are due, as many as one request can hold, beginning with those that became due first. If all is true, it
+// also returns those that are not due yet.
 func (q *Queue) Take(now time.Time, all bool) []husk.PodReport {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,7 +151,8 @@ func (q *Queue) Recorded(r husk.PodReport) {
 	}
 }
 
-// Retry makes a report pending again that the server accepted and could not record. Each failure doubles the pause before it is sent again.
+// Retry makes a report pending again, because the server accepted it but could not record it. Each failure doubles the pause before it is
+// sent again.
 func (q *Queue) Retry(r husk.PodReport, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -28,8 +28,9 @@ const lifeTail = 256 << 10
 // startingPoll is how often to check a machine that libvirt is starting.
 const startingPoll = 50 * time.Millisecond
 
-// AwaitStart waits until libvirt has started a pod's machine, which a previous agent may have
-// requested, and reports whether it had to wait. It also returns if the machine no longer exists.
+// AwaitStart waits while libvirt is still starting a pod's machine, for example at the request of a
+// previous agent. It reports whether it had to wait. It also returns if the machine no longer
+// exists.
 func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -65,8 +66,8 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 }
 
 // LastLife returns when a pod's machine was last started and last stopped, from the files that
-// libvirt leaves. An agent that was not running at that moment learns it from them. Unknown times
-// are zero.
+// libvirt leaves. An agent that was not running at that moment learns the time from them. Unknown
+// times are zero.
 //
 // Libvirt's log has the time at which it begins to start a machine, which on a busy node is seconds
 // before the machine runs. Libvirt writes its own state file of a domain when the domain runs, so

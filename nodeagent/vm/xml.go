@@ -36,9 +36,9 @@ func decodeKey(key string) ([]byte, error) {
 	return raw, nil
 }
 
-// domainXML describes a pod's machine: q35 without graphics, USB or HPET; only virtio devices;
-// qboot boots kernel and initramfs directly. Unless there are too many devices, they are on the root
-// bus itself, because a root port per device costs boot time.
+// domainXML describes a pod's machine: a q35 without graphics, USB or HPET, and with virtio devices
+// only. Qboot boots kernel and initramfs directly. Unless there are too many devices, they are on
+// the root bus itself, because a root port per device costs boot time.
 func domainXML(cfg Config, spec Spec) (string, error) {
 	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package control holds the background work of the platform: scheduling pods, judging nodes, importing images, creating volumes and
-// keys, closing the hours of the usage ledger, and collecting what nobody owns any more.
+// Package control holds the background work of the platform: scheduling pods, detecting lost nodes, importing images, creating volumes and
+// keys, closing the hours of the usage ledger, and removing objects that have no owner.
 //
 // # How it works
 //
-// Every server takes part in an election (store.Control.Lead); the one that leads runs every loop, each in a goroutine of its own. A
-// loop is a name, an interval and a pass. A pass takes no input. It re-reads what there is to do, does it, and returns; so it may be
-// interrupted anywhere and run again, and a pass that was lost is repaired by the next one. Passes are woken by hints from Postgres and
-// run at least once per interval, because a hint may be lost. A pass that fails or panics is retried after a pause that doubles each time. A pass
-// that left work behind returns ErrMore and runs again at once.
+// Every server takes part in an election (store.Control.Lead). The one that leads runs every loop, each in a goroutine of its own. A loop
+// is a name, an interval and a pass. A pass takes no input. It reads what there is to do, does it, and returns. So it may be interrupted
+// anywhere, and the next pass does what is left. Hints from Postgres wake the passes. Because a hint may be lost, a pass also runs at least
+// once per interval. A pass that fails or panics is retried after a pause that doubles each time. A pass that left work behind returns
+// ErrMore and runs again at once.
 //
 // A server that has lost the lead without noticing must not write. Every pass is given the epoch of its leadership, and the store
 // checks it in the same transaction as each decision that two leaders could take differently.
@@ -143,7 +143,7 @@ func (l *Loops) lead(ctx context.Context, epoch int64) {
 	l.log.Info("this server leads", "epoch", epoch)
 	l.metrics.leading.Set(1)
 	defer l.metrics.leading.Set(0)
-	defer l.metrics.queueAge.Set(0) // another server looks at the queue now
+	defer l.metrics.queueAge.Set(0) // from now on, another server reports it
 	var running sync.WaitGroup
 	for _, one := range l.table() {
 		running.Go(func() { l.run(ctx, epoch, one) })

@@ -49,7 +49,7 @@ func (w *leases) silent(nodes []husk.Node, now time.Time) []husk.Node {
 	return silent
 }
 
-// nodes judges the nodes by their heartbeats.
+// nodes detects lost nodes by their heartbeats.
 type nodes struct {
 	store  store.Control
 	log    *slog.Logger

@@ -16,8 +16,7 @@ type panicError struct {
 // Error implements error.
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
 
-// safely calls f and returns a panic in it as an error. So one object with content that nobody expected does not end the server, and not the
-// next leader after it either.
+// safely calls f and returns a panic in it as an error. So an object with unexpected content ends neither this server nor the next leader.
 func safely(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -18,7 +18,7 @@ type RefusedItem struct {
 	Err   error
 }
 
-// Items is what is left of a body after the items that do not match the contract were taken out.
+// Items says which items of a request's lists did not match the contract and were taken out.
 type Items struct {
 	Refused []RefusedItem
 	kept    map[string][]int // for each list, the original position of each remaining item

@@ -24,7 +24,7 @@ import (
 // pingEvery keeps proxies from closing a quiet session.
 const pingEvery = 20 * time.Second
 
-// closeWait bounds how long the other end may take to acknowledge the end.
+// closeWait bounds how long the peer may take to acknowledge the end of the session.
 const closeWait = 2 * time.Second
 
 // Conn is one end of a session.
@@ -87,7 +87,7 @@ func Dial(ctx context.Context, client *http.Client, url string, header http.Head
 	return newConn(c), asking.answer, nil
 }
 
-// refuseRedirect makes a redirect the response. A peer must not choose to what else the caller connects.
+// refuseRedirect makes a redirect the response. A peer must not be able to make the caller connect to another address.
 func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // asker keeps the response. It reads the whole body of a refusal, which the library would truncate.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package convert turns rows of the database into the vocabulary of package husk.
+// Package convert converts rows of the database to the types of package husk.
 package convert
 
 import (

@@ -14,7 +14,7 @@ import (
 	"husk/test/stack"
 )
 
-// Containers cannot reach the console of their machine, so the test writes to its file in virtlogd's place.
+// Containers cannot reach the console of their machine, so the test itself writes to the file that virtlogd writes.
 func TestAMachineThatFloodsItsConsoleIsSlowedDown(t *testing.T) {
 	tn := stack.NewTenant(t)
 	pod := tn.Create(t, "noisy", func(s *openapi.PodSpec) {

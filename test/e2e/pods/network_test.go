@@ -21,9 +21,9 @@ import (
 	"husk/test/stack"
 )
 
-// The node can connect to a pod. A pod can connect to another pod in the same network, and to public
-// addresses by masquerading. A pod cannot connect to another tenant's pod, to services on its node,
-// or to private addresses and the node's own network.
+// The node can connect to a pod. A pod can connect to another pod in the same network, and to
+// public addresses through masquerading. A pod cannot connect to another tenant's pod, to services
+// on its node, or to private addresses and the node's own network.
 func TestNetworksAreIsolated(t *testing.T) {
 	t.Parallel()
 	startOutsideServer(t)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package silent tests what the agent does with a guest that does not respond. Its agent waits only a short time for that.
+// Package silent tests what the agent does with a guest that does not respond. Its agent waits only a short time for a response.
 package silent
 
 import (
@@ -70,7 +70,7 @@ func silence(ctx context.Context, tn *stack.Tenant, pod uuid.UUID) <-chan life {
 	return lives
 }
 
-// The guest of this pod never responds, its pod is changed again and again, and its agent is killed. None of this moves the deadlines.
+// The guest of this pod never responds, and the agent is killed once. Neither the agent's regular checks nor its restart move the deadline.
 func TestASilentGuestIsEndedInTime(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
