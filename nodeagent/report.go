@@ -30,7 +30,7 @@ type reporter struct {
 	wake    chan struct{}
 
 	// Only run uses these.
-	runsAfter time.Time            // usage intervals are not sent before this time, because a server could not record some
+	runsAfter time.Time            // usage intervals are not sent alone before this time, because a server could not record some
 	logged    map[uuid.UUID]string // why the last report of a pod was refused
 }
 
@@ -66,13 +66,12 @@ func (r *reporter) resync() {
 func (r *reporter) forget(pod uuid.UUID) { r.queue.Forget(pod) }
 
 // send sends what is due, or everything that is pending if all is true. Usage intervals go with the
-// pods' reports, so that a pod's last report does not arrive before them. The exception is the time
-// until runsAfter.
+// pods' reports, so that a pod's last report, which deletes its row, does not arrive before them.
 func (r *reporter) send(ctx context.Context, all bool) error {
 	now := time.Now()
 	pods := r.queue.Take(now, all)
 	runs := r.runs.unrecorded() // read after the pods, because an interval is stored before the report that follows from it
-	if !all && now.Before(r.runsAfter) {
+	if !all && len(pods) == 0 && now.Before(r.runsAfter) {
 		runs = usageBatch{}
 	}
 	if len(pods) == 0 && len(runs.runs) == 0 {

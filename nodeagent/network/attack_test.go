@@ -203,14 +203,14 @@ func TestOnlyTheOwnGatewayAnswersPings(t *testing.T) {
 	n := start(t, Egress{})
 	red, blue := boot(t, n, uuid.New(), "100.64.0.0/24", 2), boot(t, n, uuid.New(), "100.64.1.0/24", 2)
 	for address, want := range map[netip.Addr]bool{red.port.Gateway: true, blue.port.Gateway: false, blue.port.Address.Addr(): false} {
-		if got := red.do(t, func() error { return ping(address) }) == nil; got != want {
+		if got := red.do(t, func() error { return ping(address, patience(want)) }) == nil; got != want {
 			t.Errorf("%s answers a ping: %v, want %v", address, got, want)
 		}
 	}
 }
 
 // ping sends one echo request and waits for its reply.
-func ping(to netip.Addr) error {
+func ping(to netip.Addr, timeout time.Duration) error {
 	c, err := net.Dial("ip4:icmp", to.String())
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func ping(to netip.Addr) error {
 	if _, err := c.Write([]byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}); err != nil {
 		return err
 	}
-	if err := c.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	_, err = c.Read(make([]byte, 1500))
@@ -307,7 +307,7 @@ func TestPodsReachOnlyThePublicInternet(t *testing.T) {
 			runtime.LockOSThread() // namespaces belong to threads; this one ends with the goroutine
 			err := netns.Set(m.ns)
 			if err == nil {
-				err = reach("", netip.MustParseAddr(a))
+				err = reach("", netip.MustParseAddr(a), patience(allowed))
 			}
 			if (err == nil) != allowed {
 				t.Errorf("%s is reached: %v, want %v (%v)", a, err == nil, allowed, err)
@@ -315,7 +315,7 @@ func TestPodsReachOnlyThePublicInternet(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if err := reach("", netip.MustParseAddr("100.64.200.1")); err == nil {
+	if err := reach("", netip.MustParseAddr("100.64.200.1"), impatient); err == nil {
 		t.Error("a packet to an unused address of the pod range left through the uplink")
 	}
 }
@@ -327,10 +327,10 @@ func TestResolversAreReachedOnlyAtTheirPort(t *testing.T) {
 	outside(t, resolver.String())
 	m := boot(t, n, uuid.New(), "100.64.0.0/24", 2)
 	err := m.do(t, func() error {
-		if err := reach("", resolver); err == nil {
+		if err := reach("", resolver, impatient); err == nil {
 			t.Error("port 80 of the resolver is reached")
 		}
-		_, err := net.DialTimeout("tcp4", resolver.String()+":53", time.Second)
+		_, err := net.DialTimeout("tcp4", resolver.String()+":53", patient)
 		return err
 	})
 	if !errors.Is(err, unix.ECONNREFUSED) { // nothing listens there
@@ -406,10 +406,10 @@ func TestRulesAreRestored(t *testing.T) {
 			t.Errorf("%s: the rules are not as before (%v)", name, err)
 		}
 	}
-	if err := red.do(t, func() error { return reach("", blue.port.Address.Addr()) }); err == nil {
+	if err := red.do(t, func() error { return reach("", blue.port.Address.Addr(), impatient) }); err == nil {
 		t.Error("after the rules were restored, a pod reaches another tenant's pod")
 	}
-	if err := reach("", red.port.Address.Addr()); err != nil {
+	if err := reach("", red.port.Address.Addr(), patient); err != nil {
 		t.Errorf("after the rules were restored, the node does not reach a pod: %v", err)
 	}
 }

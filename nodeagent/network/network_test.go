@@ -154,9 +154,23 @@ func (m machine) serve(t *testing.T) {
 	}
 }
 
+// How long a connection may take that must succeed, and one that must not.
+const (
+	patient   = 10 * time.Second
+	impatient = 700 * time.Millisecond
+)
+
+// patience returns how long a connection may take.
+func patience(mustSucceed bool) time.Duration {
+	if mustSucceed {
+		return patient
+	}
+	return impatient
+}
+
 // reach opens a connection. If from is not empty, the connection comes from this address.
-func reach(from string, to netip.Addr) error {
-	d := net.Dialer{Timeout: 700 * time.Millisecond}
+func reach(from string, to netip.Addr, timeout time.Duration) error {
+	d := net.Dialer{Timeout: timeout}
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
@@ -180,31 +194,31 @@ func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 			t.Errorf("%s: reached is %v, want %v (%v)", what, err == nil, want, err)
 		}
 	}
-	check("node to pod", true, reach("", r1.port.Address.Addr()))
-	check("pod to neighbour", true, r1.do(t, func() error { return reach("", r2.port.Address.Addr()) }))
-	check("pod to another network", false, r1.do(t, func() error { return reach("", b1.port.Address.Addr()) }))
+	check("node to pod", true, reach("", r1.port.Address.Addr(), patient))
+	check("pod to neighbour", true, r1.do(t, func() error { return reach("", r2.port.Address.Addr(), patient) }))
+	check("pod to another network", false, r1.do(t, func() error { return reach("", b1.port.Address.Addr(), impatient) }))
 
 	host, err := net.Listen("tcp4", "0.0.0.0:80")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer host.Close() //nolint:errcheck // the test ends
-	check("pod to its node", false, r1.do(t, func() error { return reach("", r1.port.Gateway) }))
-	check("pod to its node through the other gateway", false, r1.do(t, func() error { return reach("", b1.port.Gateway) }))
+	check("pod to its node", false, r1.do(t, func() error { return reach("", r1.port.Gateway, impatient) }))
+	check("pod to its node through the other gateway", false, r1.do(t, func() error { return reach("", b1.port.Gateway, impatient) }))
 
 	check("with another pod's IP address", false, r1.do(t, func() error {
 		stolen := netip.MustParsePrefix("100.64.0.77/24")
 		if err := netlink.AddrAdd(r1.card, &netlink.Addr{IPNet: ipNet(stolen)}); err != nil {
 			t.Fatal(err)
 		}
-		return reach("100.64.0.77", r2.port.Address.Addr())
+		return reach("100.64.0.77", r2.port.Address.Addr(), impatient)
 	}))
-	check("with its own address again", true, r1.do(t, func() error { return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr()) }))
+	check("with its own address again", true, r1.do(t, func() error { return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr(), patient) }))
 	check("with another pod's MAC address", false, r1.do(t, func() error {
 		if err := netlink.LinkSetHardwareAddr(r1.card, net.HardwareAddr{2, 9, 9, 9, 9, 9}); err != nil {
 			t.Fatal(err)
 		}
-		return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr())
+		return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr(), impatient)
 	}))
 }
 
@@ -228,7 +242,7 @@ func TestUnusedBridgesAreRemoved(t *testing.T) {
 	if err := again.Adopt([]Port{m.port}); err != nil {
 		t.Fatal(err)
 	}
-	if err := reach("", m.port.Address.Addr()); err != nil {
+	if err := reach("", m.port.Address.Addr(), patient); err != nil {
 		t.Errorf("cannot reach an adopted machine: %v", err)
 	}
 	tap, err := netlink.LinkByName(m.port.Tap())

@@ -135,8 +135,8 @@ type ClientInterface interface {
 
 	// RegisterNodeWithBody Join a node with a one-time token
 	//
-	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
-	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
+	// repeated with the same token and name: the response then has a new certificate, and the node's earlier certificates are revoked.
 	// For everyone; no token is required.
 	//
 	// Takes any type of body and a specified content type.
@@ -146,8 +146,8 @@ type ClientInterface interface {
 
 	// RegisterNode Join a node with a one-time token
 	//
-	// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
-	// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+	// A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
+	// repeated with the same token and name: the response then has a new certificate, and the node's earlier certificates are revoked.
 	// For everyone; no token is required.
 	//
 	// Takes a body of the `application/json` content type.
@@ -287,8 +287,8 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 
 // RegisterNodeWithBody Join a node with a one-time token
 //
-// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
-// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
+// repeated with the same token and name: the response then has a new certificate, and the node's earlier certificates are revoked.
 // For everyone; no token is required.
 //
 // Takes any type of body and a specified content type.
@@ -308,8 +308,8 @@ func (c *Client) RegisterNodeWithBody(ctx context.Context, contentType string, b
 
 // RegisterNode Join a node with a one-time token
 //
-// A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
-// before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+// A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
+// repeated with the same token and name: the response then has a new certificate, and the node's earlier certificates are revoked.
 // For everyone; no token is required.
 //
 // Takes a body of the `application/json` content type.

@@ -1439,8 +1439,8 @@ export interface paths {
         put?: never;
         /**
          * Join a node with a one-time token
-         * @description A token registers one node name. A token with a `nodeId` brings that node back. If the request is repeated with the same token and name
-         *     before the first heartbeat, the response has a new certificate. The node's earlier certificates are revoked.
+         * @description A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
+         *     repeated with the same token and name: the response then has a new certificate, and the node's earlier certificates are revoked.
          *     For everyone; no token is required.
          */
         post: operations["registerNode"];
@@ -1951,7 +1951,7 @@ export interface components {
             /** @description The score of the node. */
             total: number;
         };
-        /** @description The number of nodes that each filter excluded, only for operators. The filters run in the order of these fields. A node is counted only for the first filter that excludes it. */
+        /** @description Why no node was chosen. The numbers say how many nodes each filter excluded; only operators see them. The filters run in the order of these fields, and a node is counted only for the first filter that excludes it. */
         PlacementRefusal: {
             /** @description All nodes. Only for operators. */
             nodes?: number;
@@ -7282,7 +7282,7 @@ export interface operations {
     reportStatus: {
         parameters: {
             query?: {
-                /** @description Return the items that were not recorded. Without it, a failure of the server to record one item fails the request after the other items are recorded, and items that it refuses are dropped without a response. */
+                /** @description Return the items that were not recorded. If it is false, items that the server refuses are dropped without a response. If the server cannot record an item, it records the others, and then the request fails. */
                 perItem?: boolean;
             };
             header?: never;
@@ -7295,7 +7295,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The other items are recorded. Pods that are not on this node are ignored. */
+            /** @description The items that the response does not name are recorded. Pods that are not on this node are ignored. */
             200: {
                 headers: {
                     [name: string]: unknown;
