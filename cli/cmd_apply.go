@@ -63,8 +63,8 @@ needs a field named reference. Images are applied first, then volumes, then pods
 husk imports the images that pods need and that are not imported yet.
 
 husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
-fields. The size of the virtual machine is the sum of the containers' limits. A
-container without a limit counts as large as its request.
+fields. The size of the virtual machine is the sum of the containers' limits. For
+a container without a limit, its request counts.
 persistentVolumeClaim.claimName names a volume. If a field has no counterpart, husk
 reports an error that names the field.
 

@@ -155,7 +155,7 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 		case r.flags.remove:
 			err = errors.Join(err, r.removePod(ctx, pod))
 		case ctx.Err() != nil && !r.flags.detach:
-			r.hint("\n%s is still running; to follow it, run \"husk logs -f %s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
+			r.hint("\n%s was not deleted; to follow it, run \"husk logs -f %s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
 		}
 	}()
 	if !r.flags.unattended() && (r.flags.Interactive || r.flags.Terminal) {
@@ -183,7 +183,7 @@ func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, err
 		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
 			return false, "", err
 		}
-		switch pod.Status.Phase { //nolint:exhaustive // all other phases come before these
+		switch pod.Status.Phase { //nolint:exhaustive // in all other phases, husk continues to wait
 		case openapi.PodPhaseFailed, openapi.PodPhaseStopping:
 			return false, "", kind.PodFailed(pod)
 		case openapi.PodPhaseSucceeded:

@@ -23,7 +23,8 @@ type Program struct {
 }
 
 // Run starts a program, waits until it is ready and supervises it like the stack's own daemons.
-// Programs are stopped before the parts, the last first.
+// When the stack stops, it stops the programs first, the last one started first, and then its own
+// daemons.
 func (s *Stack) Run(ctx context.Context, p Program) error {
 	began := time.Now()
 	s.step(Step{Name: p.Name, Kind: StepStarting})

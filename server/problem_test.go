@@ -75,7 +75,7 @@ func TestAnInvalidRequestNamesTheField(t *testing.T) {
 		})
 	}
 	if a := s.call("GET", "/v1/pods", c.token, nil); !strings.HasPrefix(a.body, `{"items":[]`) {
-		t.Errorf("invalid requests left %s", a.body)
+		t.Errorf("invalid requests created pods: %s", a.body)
 	}
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("web"), "Content-Type", "text/yaml"), 422, husk.CodeInvalid, "")
 }
@@ -116,7 +116,7 @@ func TestALargeBodyIsRefusedAndTheConnectionSurvives(t *testing.T) {
 		t.Errorf("after a large body: %d", a.status)
 	}
 	if reused != 3 {
-		t.Errorf("%d of 3 requests reused the connection", reused)
+		t.Errorf("%d of the 3 later requests reused the connection", reused)
 	}
 	files := []any{}
 	for range 4 {

@@ -33,8 +33,8 @@ func (n *logBuffer) Write(p []byte) (int, error) {
 
 func (n *logBuffer) String() string { n.mu.Lock(); defer n.mu.Unlock(); return n.b.String() }
 
-// The log contains no secret at any level, and no problem contains one, whether requests succeed or
-// fail.
+// Whether requests succeed or fail, neither the log (at any level) nor an error response contains a
+// secret.
 func TestNoSecretIsInALog(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

@@ -86,7 +86,7 @@ func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string)
 	good, err := q.NodeCertificateIsGood(ctx, db.NodeCertificateIsGoodParams{Serial: serial, NodeID: node})
 	if err == nil && !good {
 		err = husk.Errorf(husk.CodeUnauthenticated, "",
-			"the certificate %s of node %s was revoked or has expired; join again with a token that re-admits the node", serial, node)
+			"the certificate %s of node %s is unknown, revoked or expired; join again with a token that re-admits the node, or as a new node if it was deleted", serial, node)
 	}
 	return err
 }
@@ -123,7 +123,7 @@ func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCert
 	})
 }
 
-// CertificateExpiries returns by node name when the node's newest certificate expires. Revoked certificates do not count.
+// CertificateExpiries returns the expiry time of each node's newest certificate, by node name. Revoked certificates do not count.
 func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (map[string]time.Time, error) {
 		rows, err := q.CertificateExpiries(ctx)

@@ -30,7 +30,7 @@ type Lines struct {
 func (p *Lines) Print(l client.LogLine) error {
 	if l.Dropped > 0 && p.Errs != nil {
 		p.Mu.Lock()
-		_, err := fmt.Fprintf(p.Errs, "%s(%d lines were dropped here: the container wrote more than its node stores)\n", p.Prefix, l.Dropped)
+		_, err := fmt.Fprintf(p.Errs, "%s(%d lines were dropped here: the container wrote them faster than its node could read them)\n", p.Prefix, l.Dropped)
 		p.Mu.Unlock()
 		if err != nil {
 			return err

@@ -154,7 +154,7 @@ func (m machine) serve(t *testing.T) {
 	}
 }
 
-// How long a connection may take that must succeed, and one that must not.
+// The time limits for a connection that must succeed, and for one that must fail.
 const (
 	patient   = 10 * time.Second
 	impatient = 700 * time.Millisecond
@@ -206,7 +206,7 @@ func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 	check("pod to its node", false, r1.do(t, func() error { return reach("", r1.port.Gateway, impatient) }))
 	check("pod to its node through the other gateway", false, r1.do(t, func() error { return reach("", b1.port.Gateway, impatient) }))
 
-	check("with another pod's IP address", false, r1.do(t, func() error {
+	check("with an IP address that is not its own", false, r1.do(t, func() error {
 		stolen := netip.MustParsePrefix("100.64.0.77/24")
 		if err := netlink.AddrAdd(r1.card, &netlink.Addr{IPNet: ipNet(stolen)}); err != nil {
 			t.Fatal(err)
@@ -214,7 +214,7 @@ func TestPortsUseOnlyTheirAddressAndNetworksAreIsolated(t *testing.T) {
 		return reach("100.64.0.77", r2.port.Address.Addr(), impatient)
 	}))
 	check("with its own address again", true, r1.do(t, func() error { return reach(r1.port.Address.Addr().String(), r2.port.Address.Addr(), patient) }))
-	check("with another pod's MAC address", false, r1.do(t, func() error {
+	check("with a MAC address that is not its own", false, r1.do(t, func() error {
 		if err := netlink.LinkSetHardwareAddr(r1.card, net.HardwareAddr{2, 9, 9, 9, 9, 9}); err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +231,7 @@ func TestUnusedBridgesAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A new agent has no ports yet. Bridges of ports that it adopts stay, and others are removed.
+	// A new agent has no ports yet. The bridge stays, because a machine uses it.
 	again := start(t, Egress{})
 	if err := again.RemoveUnused(); err != nil {
 		t.Fatal(err)

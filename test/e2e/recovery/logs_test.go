@@ -69,7 +69,7 @@ func TestAFollowedLogLosesNothing(t *testing.T) {
 		t.Errorf("the pod is %s (%v)", now.Status.Phase, err)
 	}
 	// The stream of the API ends too.
-	fresh, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)}) //nolint:bodyclose // three lines below
+	fresh, err := tn.API.API().GetPodLogs(t.Context(), pod.ID, &openapi.GetPodLogsParams{Container: new("main"), Follow: new(true)}) //nolint:bodyclose // closed below
 	if err != nil {
 		t.Fatal(err)
 	}
