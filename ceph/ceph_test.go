@@ -349,7 +349,6 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 // qemuIO runs commands on a disk with a pod's key, as QEMU does.
 func qemuIO(t *testing.T, key Key, pool, disk string, readOnly bool, commands ...string) (string, error) {
 	t.Helper()
-	// Another user cannot use the admin's keyring in ceph.conf.
 	args := []string{"-f", "raw"}
 	if readOnly {
 		args = append(args, "-r")
@@ -416,8 +415,8 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	}
 }
 
-// importID returns RBD's ID of an import. It checks that the import has data: a test that reads
-// nothing would otherwise also pass if there were nothing to read.
+// importID returns RBD's ID of an import. It checks that the import has data: without
+// data, the reads that must be denied would fail anyway, and the test would prove nothing.
 func importID(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)

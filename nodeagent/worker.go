@@ -64,8 +64,8 @@ type worker struct {
 	guest atomic.Pointer[guest.Client]
 
 	adopted bool // the machine was running before this round; its guest may already have the pod
-	// startedHere: this agent has started the machine, not a previous one. silentSince is when it
-	// began to wait for the guest's response.
+	// startedHere: this agent, not a previous one, has started the machine. silentSince is when this
+	// agent began to wait for the guest's response.
 	startedHere bool
 	silentSince time.Time
 	rec         record
@@ -106,7 +106,7 @@ func (w *worker) tell(desired husk.DesiredPod) {
 	}
 }
 
-// park requests that the machine stops without ending the pod.
+// park requests that the machine stops without ending the pod; see stopForNode.
 func (w *worker) park() {
 	w.mu.Lock()
 	w.parking = true
@@ -248,8 +248,8 @@ func (w *worker) remove(ctx context.Context, desired husk.DesiredPod) error {
 	return nil
 }
 
-// stopForNode stops the machine because the node shuts down. The pod does not end: it is started
-// again when the node is back.
+// stopForNode stops the machine because the node shuts down. When the node is back, the pod is
+// started again, unless its restart policy is Never; then it has failed.
 func (w *worker) stopForNode(ctx context.Context, desired husk.DesiredPod) error {
 	select {
 	case <-w.parked:

@@ -640,7 +640,7 @@ type ClientInterface interface {
 	// ListPods List pods, or watch them
 	//
 	// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
-	// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+	// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod; the data of `synced` is `{}`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods (the `ListPods` operationId).
@@ -2170,7 +2170,7 @@ func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params
 // ListPods List pods, or watch them
 //
 // With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
-// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+// Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod; the data of `synced` is `{}`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods (the `ListPods` operationId).

@@ -122,7 +122,7 @@ func TestAnIdempotencyKeyMakesARepetitionSafe(t *testing.T) {
 	}
 }
 
-// normal decodes JSON and converts its times to one time zone.
+// normal decodes JSON, so that the order of its fields does not matter.
 func normal(t *testing.T, raw string) any {
 	t.Helper()
 	var v any

@@ -153,7 +153,7 @@ func TestARevokedKeyCannotScrape(t *testing.T) {
 	if _, err := s.connect(store.RoleControl).Exec(t.Context(), "DELETE FROM api_keys WHERE client_id <> $1", c.owner.KeyID); err != nil {
 		t.Fatal(err)
 	}
-	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // after the server has read its copy again, which it does every few seconds
+	wantProblem(t, s.scrape(token), 401, husk.CodeUnauthenticated, "") // scrape first makes the server refresh its copy of the database, as it does every few seconds
 	if a := s.scrape(c.token); a.status != 200 {
 		t.Errorf("the owner gets the response %d %s", a.status, a.body)
 	}

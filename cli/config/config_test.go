@@ -56,7 +56,7 @@ func TestOnlyTheUserCanReadContexts(t *testing.T) {
 	}
 }
 
-func TestErrorsAboutTheFileHaveNoValues(t *testing.T) {
+func TestErrorsAboutTheFileHaveNoSecrets(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"contexts:\n  a:\n    api: x\n    pasword: hunter2":                     `line 4: there is no key "pasword"`,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package parse reads the values of flags and arguments: sizes, cores, variables, mounts, times and scheduling rules. Its errors name the
-// flag and the value.
+// Package parse reads the values of flags and arguments: sizes, cores, variables, mounts, times and scheduling rules. Its errors say
+// which flag or value is wrong.
 package parse
 
 import (
@@ -169,7 +169,7 @@ func Restart(text string) (openapi.RestartPolicy, error) {
 	if p, ok := restartPolicies[strings.ToLower(text)]; ok {
 		return p, nil
 	}
-	return "", exit.Usagef("--restart: %q is not no, on-failure or always", text)
+	return "", exit.Usagef("--restart: %q is not a restart policy; use no, on-failure or always", text)
 }
 
 // BaseName makes a name from the reference of an image: nginx from registry.example.com/team/nginx:1.22.

@@ -104,7 +104,7 @@ export interface paths {
         /**
          * List pods, or watch them
          * @description With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
-         *     Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod.
+         *     Then each change is sent as an `added`, `modified` or `deleted` event. The data of each event is the pod; the data of `synced` is `{}`.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["listPods"];
@@ -3175,7 +3175,7 @@ export interface components {
          */
         ObjectKind: "pod" | "volume" | "image" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
-         * @description Server-sent events. The data of each event is one object as JSON.
+         * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
          *     data: {}
          */
