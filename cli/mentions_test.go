@@ -9,7 +9,7 @@ import (
 )
 
 // Every husk command and flag that a text mentions must exist. The texts are the documentation, the
-// contract, messages and the dashboard.
+// OpenAPI contract, the messages and the dashboard.
 func TestPrintedCommandsExist(t *testing.T) {
 	t.Parallel()
 	found, err := docs.Mentions("..", "husk")

@@ -50,7 +50,7 @@ var special = []struct {
 var unicast6 = netip.MustParsePrefix("2000::/3")
 
 // notPublic returns the kind of an address that is not on the public Internet, or "" for a public
-// one. A few special addresses that anybody can reach (anycast services inside 2001::/23) count as
+// one. A few special addresses that anybody can reach (such as anycast services inside 192.0.0.0/24 and 2001::/23) count as
 // not public, because no registry and no issuer has one.
 func notPublic(addr netip.Addr) string {
 	for _, s := range special {

@@ -44,7 +44,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Request = req // the original; the copy only has this call's context
-	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument}
+	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument + 1}
 	if isBlob(req) {
 		body.left = -1 // limited by the size in the manifest, and written to a file
 	}
@@ -62,7 +62,7 @@ type boundedBody struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	stall  *time.Timer
-	left   int64 // -1: no limit
+	left   int64 // one more than the bytes that may still come; -1: no limit
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
@@ -98,8 +98,8 @@ func (c *client) allowBlob(ctx context.Context, digest v1.Hash) context.Context 
 	return context.WithValue(ctx, blobKey{}, url.URL{Host: c.repo.RegistryStr(), Path: "/v2/" + c.repo.RepositoryStr() + "/blobs/" + digest.String()})
 }
 
-// isBlob reports whether a request, or the one that was redirected to it, is for the blob that
-// allowBlob names. It compares the complete URL, because a repository may be named blobs, and
+// isBlob reports whether a request is for the blob that allowBlob names. After a redirect, the first
+// request counts. isBlob compares host, path and query, because a repository may be named blobs, and
 // because the registry chooses the URL of its token server. A request for a token has a query, and
 // a request for a blob has none.
 func isBlob(req *http.Request) bool {

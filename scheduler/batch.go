@@ -14,8 +14,8 @@ import (
 // a pod that does not fit is Unplaced. It learns the sizes of the whole batch before it places the
 // first pod.
 //
-// Higher priorities go first. Within a priority it tries two orders, and keeps the one that leaves
-// fewer pods unplaced, then the one that opens fewer nodes, and then the one that strands less:
+// Higher priorities go first. Within the priorities it tries two orders, and keeps the one that
+// leaves fewer pods of the batch unplaced, then the one that opens fewer nodes, and then the one that strands less:
 //
 //   - The larger dominant share first, so that large pods are placed while there is capacity, and
 //     small pods fill what is left. This is first fit decreasing; for vectors see Panigrahy et al.,
@@ -64,7 +64,8 @@ func (b *batch) place() {
 	b.placeThese(given)
 }
 
-// placeThese places some of the pods, given in the order of their arrival.
+// placeThese places some of the pods. They are given by priority, and within a priority in the order
+// of their arrival.
 func (b *batch) placeThese(given []int32) {
 	dominant := func(r Resources) float64 {
 		return max(float64(r.CPUMillis)/b.fleet.mix.cpu, float64(r.MemoryMiB)/b.fleet.mix.memory)
@@ -79,8 +80,8 @@ func (b *batch) placeThese(given []int32) {
 		if len(broken) == 0 {
 			return
 		}
-		// A gang that does not fit completely leaves the batch. The others are placed again without
-		// it.
+		// If only a part of a gang fits, the gang is removed from the batch, and the others are
+		// placed again without it.
 		b.undo(bySize)
 		leaves := func(i int32) bool { return broken[b.pods[i].Gang] }
 		given, bySize = slices.DeleteFunc(given, leaves), slices.DeleteFunc(bySize, leaves)
@@ -132,7 +133,8 @@ func (o outcome) compare(p outcome) int {
 }
 
 // attempt places the pods in an order. If one pod of a class does not fit, it does not try the
-// others of the class, because free capacity only shrinks. If a pod follows another of its class,
+// others of the class, because free capacity only shrinks. It tries them if they have a rule that
+// later pods may satisfy. If a pod follows another of its class,
 // it goes to the same node without a search, as long as that is still the best node.
 func (b *batch) attempt(order []int32) (o outcome) {
 	f := b.fleet
@@ -204,7 +206,7 @@ func classes(pods []Pod) []int32 {
 		k := key{p.Size, p.Priority, p.Lifetime, p.Gang, len(p.Selector), len(p.Rules)}
 		of[i] = int32(i)
 		firsts := known[k]
-		const looks = 8 // classes compared per key; classes that differ only in the names in their rules may be missed
+		const looks = 8 // at most this many classes are compared per key; if more share a key, an equal pod may get a class of its own
 		at := slices.IndexFunc(firsts[max(0, len(firsts)-looks):], func(j int32) bool { return p.equals(&pods[j]) })
 		if at >= 0 {
 			of[i] = firsts[max(0, len(firsts)-looks)+at]

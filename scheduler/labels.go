@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// labels maps the nodes' labels and taints to small numbers. Every key=value pair has one, and so
-// does every value of a key.
+// labels maps the nodes' labels to small numbers, and keeps their taints. Every key=value pair has a
+// number that is unique over all keys. Every value also has a number within its key; see domain.
 type labels struct {
 	pairs   map[[2]string]int32
 	of      [][]int32 // the pairs of each node
@@ -87,8 +87,8 @@ func (l *labels) at(key string, node int32) int32 {
 	return d.of[node]
 }
 
-// all appends the numbers of the required labels to a list. known is false if no node has one of
-// them. NodeLabel is left out, because its lookup uses the id.
+// all appends the numbers of the required labels to a list. known is false if one of these
+// labels is on no node. NodeLabel is left out, because its lookup uses the id.
 func (l *labels) all(asked map[string]string, list []int32) (pairs []int32, known bool) {
 	for k, v := range asked {
 		if k == NodeLabel {

@@ -19,8 +19,8 @@ import (
 	"husk/store"
 )
 
-// Many tenants share few connections, and the queries in this test have no WHERE. However a
-// transaction ends, the next tenant on the same connection sees only its own rows. A transaction
+// Many tenants share few connections, and the queries in this test have no WHERE. The next tenant on
+// a connection sees only its own rows, no matter how the transaction before it ended. A transaction
 // without a tenant sees no rows.
 func TestNoRowCrossesOnAPooledConnection(t *testing.T) {
 	t.Parallel()

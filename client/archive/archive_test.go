@@ -112,7 +112,7 @@ func TestPackedFilesAreUnpacked(t *testing.T) {
 		}
 	}
 	if err := archive.Unpack(bytes.NewReader(raw), filepath.Join(to, "absent", "dir"), never); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("into a directory that does not exist: %v", err)
+		t.Errorf("to a path whose parent does not exist: %v", err)
 	}
 }
 
