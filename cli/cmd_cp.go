@@ -27,9 +27,9 @@ container needs no tar. As with cp, the copy goes into the destination if that i
 a directory, and otherwise gets the destination's name. If LOCAL is -, husk reads a
 tar archive from standard input, or writes one to standard output.
 
-husk keeps permissions and times. Files that it copies into the container belong to the
-container's user, unless --archive keeps the numeric owners. Files that it copies
-out belong to you.
+husk keeps permissions and times. Files that it copies into the container belong to
+the container's user, unless --archive keeps the numeric owners. Files that it
+copies out belong to you.
 Nothing is written outside of the destination, whatever an archive contains.`,
 		Example: `  husk cp web:/etc/nginx ./nginx
   husk cp ./site web:/usr/share/nginx/html -c nginx
