@@ -124,7 +124,7 @@ type outcome struct {
 }
 
 func (o outcome) compare(p outcome) int {
-	const exact = 1e-9 // sums of the same numbers in two orders may differ by less
+	const exact = 1e-9 // a smaller difference may come from adding the same numbers in another order
 	stranded := cmp.Compare(o.stranded, p.stranded)
 	if math.Abs(o.stranded-p.stranded) < exact {
 		stranded = 0
@@ -189,7 +189,7 @@ func (p *Pod) waitsForOthers() bool {
 	return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Kind != Apart })
 }
 
-// classes gives equal pods the same number. Equal pods are placed and refused alike.
+// classes gives pods with the same requirements the same number.
 func classes(pods []Pod) []int32 {
 	type key struct {
 		size     Resources

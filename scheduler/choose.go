@@ -10,10 +10,10 @@ import (
 // search is the state of one choice. It is part of the fleet so that a choice allocates no memory.
 type search struct {
 	pod         *Pod
-	least       Resources // what a node must have free, without its overhead
+	least       Resources // what a node must have free, in addition to its overhead
 	looks       int       // how many nodes that fit may still be compared
-	cut         bool      // a cell was left before its end
-	thorough    bool      // no cell is left before its end
+	cut         bool      // a cell was left before all of its nodes were looked at
+	thorough    bool      // no cell is left because of nodes that do not fit
 	best        int32
 	score, tie  float64
 	last        Resources // the free capacity of the last node; a node with the same free capacity is not compared again
@@ -22,26 +22,28 @@ type search struct {
 	constrained bool
 	preferring  bool // consider only nodes that the pod prefers
 	onlyOpen    bool // open no node
-	compared    int  // number of nodes
-	// For the next pod, if it is equal: whether it may go to the same node without a search, and
-	// the lowest score of the other nodes that were compared.
+	compared    int  // the number of nodes that were compared
+	// For the next pod, if it is equal to this one: again is whether it may be placed on the same node
+	// without a search, second the lowest score of the other nodes that were compared, and lastScore
+	// the score of the last of them.
 	again             bool
 	second, lastScore float64
 	cpu, memory       int
 }
 
-// missesPerCell is how many nodes that do not fit are looked at in a cell before the search leaves
-// it. Only cells at the edge have such nodes.
+// missesPerCell is the number of nodes that do not fit, or are equal to the previous node, after
+// which the search leaves a cell. For a pod without rules, mostly the tightest cells have nodes
+// that do not fit.
 const missesPerCell = 16
 
 // choose returns the node for a pod, or none.
 //
-// It compares a bounded number of the open nodes: first those that the pod fills to the level in
-// one resource, then nodes in rings, from the tightest fit outwards. The lowest score wins; between
-// equal scores, the tighter fit wins. It opens an empty node if no open node fits, or if that strands so
-// much less that it is worth the charge (see opensEarly). For a pod with a known lifetime it
-// considers an empty node only after it has compared every open one, so that a search that was cut
-// short opens no node needlessly.
+// It compares a bounded number of the open nodes: first those with free cpu or free memory on the
+// same level of the grid as the pod's, then nodes in rings, from the tightest fit outwards. The
+// lowest score wins; between equal scores, the tighter fit wins. It opens an empty node if no open
+// node fits, or if the empty node strands so much less that it is worth the charge (see
+// opensEarly). For a pod with a known lifetime it considers an empty node only after it has
+// compared every open one, so that a search that was cut short opens no node needlessly.
 func (f *Fleet) choose(pod *Pod) int32 {
 	if len(pod.Prefers) > 0 {
 		f.search.preferring = true
@@ -86,9 +88,9 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	return s.best
 }
 
-// chooseAgain is choose for a pod that is equal to the last chosen one, which was recorded on the
-// chosen node. As long as that node is still better than all others that were compared, no other
-// node has to be compared again. It returns none if a search is needed.
+// chooseAgain is choose for a pod that is equal to the previous pod, after that pod was recorded on
+// the node that choose returned. As long as that node is still better than all others that were
+// compared, no other node has to be compared again. It returns none if a search is needed.
 func (f *Fleet) chooseAgain() int32 {
 	s := &f.search
 	if !s.again {
@@ -108,7 +110,7 @@ func (f *Fleet) chooseAgain() int32 {
 	return i
 }
 
-// edges looks at the nodes that the pod fills to the level in cpu or in memory.
+// edges looks at the nodes with free cpu or free memory on the same level as the pod's.
 func (f *Fleet) edges(s *search) {
 	budget := s.looks
 	for word := f.grid.rows[s.cpu] >> s.memory << s.memory; word != 0 && s.looks > budget*3/4; word &= word - 1 {
@@ -178,8 +180,9 @@ func (f *Fleet) look(s *search, cpu, memory int) {
 	}
 }
 
-// judge returns the price of a pod on a node; lower is better. Best fit decides ties, by the larger
-// of the shares of cpu and memory that are left.
+// judge returns the price of a pod on a node; lower is better. The tie is the larger of the shares
+// of cpu and memory that would stay free. Between equal prices, the lower tie wins, which is best
+// fit.
 func (f *Fleet) judge(s *search, n *record) (score, tie float64) {
 	rest := n.free.minus(s.pod.Size.plus(n.over))
 	tie = max(float64(rest.CPUMillis)/f.mix.cpu, float64(rest.MemoryMiB)/f.mix.memory)
@@ -212,17 +215,17 @@ func doublings(v float64) float64 {
 }
 
 // opensEarly reports whether a node may be opened although an open one fits. It returns false while
-// the open nodes have free capacity that the usual pods can use. Stranded capacity does not count as
-// free, so a charge that is far too small only opens a few nodes too many. If pods come and go, the
-// gaps that they leave are free capacity. The more of the recent events are departures, the less
-// free capacity is allowed: growth fills a node that is opened early, and a cluster under churn
-// frees capacity without it.
+// the open nodes have free capacity that the usual pods can use. So a charge that is far too small
+// only opens a few nodes too many. Stranded capacity does not count as usable. In a growing
+// cluster, new pods soon fill a node that was opened early. In a cluster where pods come and go,
+// the pods that end free capacity anyway. So the more of the recent events are departures, the less
+// usable free capacity is allowed.
 func (f *Fleet) opensEarly() bool {
 	return f.open.usable <= f.params.OpeningSlack*max(0, 1-2*f.departing)+alwaysUsable
 }
 
-// alwaysUsable is how many nodes' worth may be free in any cluster, because the node that was
-// opened last is not full yet.
+// alwaysUsable is the usable free capacity that is allowed in every cluster, in nodes, because the
+// node that was opened last is not full yet.
 const alwaysUsable = 2
 
 // emptyFor returns the empty node that would be opened for the pod, or none.
@@ -242,7 +245,7 @@ func (f *Fleet) emptyFor(s *search) int32 {
 		if !o.reserved(x.tier, f.params.Reserve) {
 			return i
 		}
-		breaks = i // the last one holds the fewest pods
+		breaks = i // of the shapes with a reserve, the last one holds the fewest pods
 	}
 	return breaks
 }

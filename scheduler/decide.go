@@ -20,15 +20,15 @@ type Eviction struct {
 
 // Limits bound the work that one batch may cause.
 type Limits struct {
-	Preemptions  int // for how many pods or gangs others may be preempted
-	Explanations int // how many refusals, of one class of equal pods each, say which pods to remove; the others only say what is insufficient
+	Preemptions  int // the number of pods or gangs that may preempt others
+	Explanations int // for how many classes of equal pods the refusals say which pods to remove; the others only say what is insufficient
 }
 
 // Decide places a batch, preempts pods for those that do not fit, and explains the remaining
 // refusals. Afterwards the fleet contains the placed pods, and the victims are marked as leaving.
 //
-// It goes from the highest priority to the lowest, so that a pod of lower priority does not take
-// capacity that is held for a pod of higher priority until its victims have left.
+// It goes from the highest priority to the lowest. While the victims of a pod are leaving, capacity
+// is held for it, so that no pod of lower priority takes it.
 func (f *Fleet) Decide(pods []Pod, limits Limits) Decision {
 	b := newBatch(f, pods)
 	d := Decision{Handles: b.handles, Scores: b.scores, Refusals: make([]*Refusal, len(pods))}
@@ -126,7 +126,7 @@ type Score struct {
 	Opened         bool    // the node was empty
 	StrandedBefore float64 // free capacity of the node that the usual pods could not use before the pod was placed
 	StrandedAfter  float64 // the same after the pod was placed
-	Left           float64 // the larger free share of an average node, by which best fit decides ties
+	Left           float64 // the larger of the shares of cpu and memory that stay free on the node; it decides between equal totals
 	Total          float64 // the value that was compared: the change in stranded capacity minus the bonus for the node's age, or the price of lifetimes
 }
 

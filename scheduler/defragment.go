@@ -25,8 +25,8 @@ type Move struct {
 // Defragment proposes which nodes to drain onto other nodes in use, with a limit on the total
 // number of moves. Nodes with the fewest pods come first. Pods move to the node that a placement
 // would choose. Every rule holds, all moves together break no disruption limit, and no pod moves
-// twice. Nodes with pods that the fleet does not know are not drained, and neither are nodes for
-// which the function may returns false. The fleet is not changed.
+// twice. It does not drain nodes that are not ready, nodes with leaving pods or pods that the fleet
+// does not know, and nodes for which may(node) is false. The fleet is not changed.
 //
 // Draining the emptiest node first is the usual heuristic of consolidation: pMapper (Verma et al.,
 // Middleware 2008), and the reverse of Sandpiper.

@@ -13,8 +13,8 @@ import (
 	"husk/scheduler"
 )
 
-// anyRunning returns a cluster with running pods of several priorities with disruption limits. Some
-// of the pods are leaving.
+// anyRunning returns a cluster whose running pods have several priorities and disruption limits.
+// Some of the pods are leaving.
 func anyRunning(t *rapid.T) scheduler.Snapshot {
 	nodes, _ := anySnapshot(t)
 	s := scheduler.Snapshot{Nodes: nodes}
@@ -122,7 +122,7 @@ func TestRemovingTheListedPodsLetsThePodFit(t *testing.T) {
 	})
 }
 
-func TestReleasingAPreemptingPodRestoresTheFreeCapacity(t *testing.T) {
+func TestReleasingThePlacedPodsRestoresTheFreeCapacity(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := anyRunning(t)

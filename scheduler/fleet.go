@@ -19,7 +19,7 @@ type record struct {
 	pods        int32   // how many pods run there, of those that this fleet placed
 	first       int32   // the first of them
 	leaving     int32   // how many of them are leaving
-	claims      int32   // how many holds wait for the leaving pods
+	claims      int32   // for how many pods capacity is held until the leaving pods have left
 	ready       bool    // takes pods
 	base        bool    // something was allocated before this fleet placed pods
 	strandedFor uint32  // the version of the mix for which stranded was computed
@@ -196,8 +196,8 @@ func (f *Fleet) Len() int { return len(f.nodes) }
 // Open returns the number of ready nodes with at least one pod.
 func (f *Fleet) Open() int { return f.open.nodes }
 
-// Place chooses a node for a pod and records the pod there. It allocates no memory except what
-// grows with the number of pods.
+// Place chooses a node for a pod and records the pod there. It usually allocates no memory except
+// for the records of pods.
 func (f *Fleet) Place(pod *Pod) (Handle, bool) {
 	f.mix.see(pod.Size)
 	i := f.choose(pod)
@@ -275,7 +275,7 @@ func (f *Fleet) Release(h Handle) {
 	f.leaving(h, true)
 	f.departing += (1 - f.departing) / memory
 	p := f.pods[h]
-	if p.hint > 0 && f.now > p.since { // not if a batch is undone
+	if p.hint > 0 && f.now > p.since { // false if a placement is undone
 		f.hints.learn(f.now-p.since, p.hint)
 	}
 	i := p.node

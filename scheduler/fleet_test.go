@@ -143,7 +143,7 @@ func (c *cluster) keeps(r scheduler.Rule, v string) bool {
 	}
 }
 
-// guarded reports whether a running pod has an anti-affinity to this one.
+// guarded reports whether the anti-affinity of a running pod excludes the node for this one.
 func (c *cluster) guarded(p scheduler.Pod, node int) bool {
 	for h, other := range c.running {
 		for _, r := range other.Rules {

@@ -8,15 +8,15 @@ import "math/bits"
 const side = 64
 
 // grid finds open nodes by their free capacity. It has a cell for every pair of a level of free cpu
-// and a level of free memory. There are four levels per doubling, so that it distinguishes tight
-// fits where they matter. A bitmap per row and one per column say which cells contain nodes. The
-// nodes of a cell are a doubly linked list through the records. So a change costs a few words, and
-// a search skips cells that are empty or too small without looking at a node. This is the
-// segregated fit of TLSF, in two dimensions.
+// and a level of free memory. There are four levels per doubling, so levels are narrow where little
+// capacity is free and a tight fit matters. A bitmap per row and one per column say which cells
+// contain nodes. The nodes of a cell are a doubly linked list through the records. So a change
+// writes a few words, and a search skips cells that are empty or too small without looking at a
+// node. This is the segregated fit of TLSF, in two dimensions.
 type grid struct {
 	head                 [side * side]int32 // first node of the cell, or none
 	rows, cols           [side]uint64       // rows[cpu] has a bit per memory level, cols[memory] has one per cpu level
-	cpuShift, memorySize uint               // how far amounts are shifted so that the largest node is on the last level
+	cpuShift, memorySize uint               // how far amounts are shifted right, so that no node is above the last level
 }
 
 const none = int32(-1)

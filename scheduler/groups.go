@@ -40,20 +40,21 @@ type terms struct {
 // nodes.
 type constraints struct {
 	pairs      []int32 // the labels that the selector requires
-	preferred  []int32 // the labels required while preferring
+	preferred  []int32 // the labels that are also required while search.preferring is set
 	where      []bound
-	impossible bool // no node has one of the required labels
+	impossible bool // one of the required labels is on no node
 }
 
 // bound is one rule, applied to the values of one label.
 type bound struct {
 	over   string
 	counts counts
-	most   int32 // how many pods a value may have before this pod is placed
-	least  int32 // how many it must have
+	most   int32 // the most pods that a node's value may already have
+	least  int32 // the fewest pods that it must already have
 }
 
-// constrain prepares a pod's rules in the search, and reports whether there are any.
+// constrain prepares a pod's constraints for the search, and reports whether nodes have to be
+// checked against them.
 func (f *Fleet) constrain(s *search, pod *Pod) (constrained bool) {
 	c := &s.constraints
 	c.pairs, c.preferred, c.where, c.impossible = c.pairs[:0], c.preferred[:0], c.where[:0], false
@@ -154,8 +155,8 @@ func (g *groups) group(name string) int32 {
 	return i
 }
 
-// join adds a pod on a node to the counts, and returns what is needed to remove it from them: nil
-// for a pod without such requirements.
+// join adds a pod on a node to the counts, and returns its terms, or nil if it requires only cpu,
+// memory and further resources.
 func (f *Fleet) join(pod *Pod, node int32) *terms {
 	if len(pod.Groups) == 0 && len(pod.Rules) == 0 && len(pod.Selector) == 0 && len(pod.Prefers) == 0 && len(pod.Tolerates) == 0 && pod.Disruption == (Disruption{}) {
 		return nil

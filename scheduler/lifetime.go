@@ -11,12 +11,12 @@ const openPrice = 1.5
 // lifetimes of the pod. It contains the time for which the pod keeps the node from draining, and,
 // at a much lower weight, the time for which the pod leaves a gap before the node's last pod ends.
 // So pods that end together stay together: short pods fill gaps on nodes that stay in use, and no
-// long pod moves to a node that is about to drain. This follows Barbalho et al., "Virtual machine
-// allocation with lifetime predictions" (MLSys 2023), which does the same in classes.
+// long pod is placed on a node that is about to drain. This follows Barbalho et al., "Virtual
+// machine allocation with lifetime predictions" (MLSys 2023), which does the same in classes.
 //
 // A node that has outlived its hints is assumed to end now, so a pod pays for its whole lifetime
-// there, which is still less than openPrice. It measured worse to expect a longer life for pods that
-// have outlived their hints, because nodes that would drain next were then used again.
+// there, which is still less than openPrice. A longer lifetime for pods that have outlived their
+// hints gave worse measurements, because nodes that would drain next were then used again.
 func (f *Fleet) lifetimePrice(n *record, hint float64) float64 {
 	lifetime := hint * f.hints.factor
 	ends, nodeEnds := f.now+lifetime, max(n.end, f.now)
@@ -37,7 +37,8 @@ type hints struct {
 	spread float64 // the mean distance of that ratio from 1, at most 1
 }
 
-// learn compares the lifetime of a pod that ends with its hint. It limits the ratio to wildest.
+// learn compares the real lifetime of a pod that has ended to its hint. It limits the ratio to
+// wildest.
 func (h *hints) learn(life, hint float64) {
 	const wildest = 16.0
 	ratio := min(wildest, life/hint)

@@ -29,14 +29,15 @@ type Node struct {
 	Capacity  Resources
 	Allocated Resources // what already runs there; a node with nothing allocated counts as empty, and opening it has a price
 	Overhead  Resources // what every pod costs on this node in addition to its own size
-	// Extra is the free amount of each further resource, such as volumes to attach or GPUs, in an
-	// order that the caller chooses and the pods share. These resources are filters: they must be
-	// free, but do not influence the score. The model of a device, such as a GPU, is a label.
+	// Extra is the free amount of each further resource, such as GPUs or volumes to attach. The caller
+	// chooses the order of the resources, and uses the same order in Pod.Extra. These resources are
+	// filters: they must be free, but do not influence the score. The model of a device, such as a
+	// GPU, is a label.
 	Extra []int
-	// Labels are matched by selectors, and rules count pods by their values (a zone, a rack). The
-	// node's id and its pool are built in.
+	// Labels are what selectors match. Rules count pods by the value of a label (a zone, a rack). The
+	// labels NodeLabel and PoolLabel are built in.
 	Labels map[string]string
-	// Pool is the group in which this node is managed. It is the value of PoolLabel.
+	// Pool is the pool to which this node belongs. It is the value of PoolLabel.
 	Pool string
 	// Taints exclude pods that do not tolerate every one of them.
 	Taints []string
@@ -62,13 +63,14 @@ type Pod struct {
 	// Selector lists the labels that the node must have.
 	Selector map[string]string
 	// Prefers lists labels of preferred nodes. Other nodes are used only if the pod fits on none of
-	// these.
+	// the preferred ones.
 	Prefers map[string]string
 	// Tolerates lists the taints that do not exclude this pod.
 	Tolerates []string
-	// Gang names pods of a batch of which either all are placed or none. Empty means no gang.
+	// Gang is a name. The pods of a batch with the same gang are either all placed, or none of them
+	// is. Empty means no gang.
 	Gang string
-	// Groups are the groups in which this pod counts. The caller chooses the names (for example: a
+	// Groups are the groups to which this pod belongs. The caller chooses the names (for example: a
 	// tenant's pods with the label app=web).
 	Groups []string
 	// Rules restrict the node by where the pods of a group run.
@@ -82,15 +84,16 @@ type RuleKind string
 
 // The kinds of rules.
 const (
-	// Apart is anti-affinity. It excludes every value of the label that a pod of the group has. It
-	// is symmetric: as long as the pod runs, its value of the label is excluded for pods of the
-	// group.
+	// Apart is anti-affinity: the pod runs on no node with the same value of the label as a node on
+	// which a pod of the group runs. It is symmetric: as long as the pod runs, pods of the group are
+	// not placed on nodes with its node's value.
 	Apart RuleKind = "apart"
-	// Near is affinity: the pod runs where a pod of the group runs. As long as the group has no
-	// pods, any node with the label is allowed, so that its first pod can be placed.
+	// Near is affinity: the pod runs on a node with the same value of the label as a node on which a
+	// pod of the group runs. As long as the group has no pods, any node with the label is allowed, so
+	// that its first pod can be placed.
 	Near RuleKind = "near"
-	// Spread limits the difference: for any two values of the label, the numbers of the group's
-	// pods differ by at most MaxSkew.
+	// Spread limits differences: after the pod is placed, its node's value of the label has at most
+	// MaxSkew more pods of the group than the value with the fewest.
 	Spread RuleKind = "spread"
 )
 

@@ -17,7 +17,8 @@ type shape struct {
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
-// tier is a class of shapes of about the same size. In each resource, a class ends at √2 times the size at which it begins.
+// tier is a class of shapes of about the same size. In each resource, a class ends at √2 times the
+// size at which it begins.
 type tier struct {
 	cpu, memory         int
 	below               []int32 // the tiers that are not larger in either resource, including this one

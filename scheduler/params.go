@@ -6,12 +6,13 @@ package scheduler
 // choose among nodes that fit, so a bad weight costs little. docs/scheduling.md shows the effect of
 // a tenth and of ten times each weight.
 type Params struct {
-	// OpeningCharge is by how much an empty node must strand less than the best open one, in nodes,
-	// before it is opened although the pod fits on an open one.
+	// OpeningCharge is the price of opening an empty node although the pod fits on an open one: the
+	// empty node must strand less than the best open one by more than this, in nodes.
 	OpeningCharge float64
-	// OpeningSlack limits opening a node early. It is how many nodes' worth of usable free capacity
-	// the open nodes may have in addition to alwaysUsable, while pods only arrive. The more pods end,
-	// the lower the limit is. It is almost zero if as many pods end as arrive.
+	// OpeningSlack limits how often a node is opened early: only while the open nodes have at most
+	// this much usable free capacity in addition to alwaysUsable, in nodes. The full amount applies
+	// while pods only arrive. The more pods end, the less of it applies, and almost nothing if as many
+	// pods end as arrive.
 	OpeningSlack float64
 	// AgeWeight is the bonus per doubling of the age of a node's oldest pod, in nodes of stranded
 	// capacity.
@@ -19,11 +20,11 @@ type Params struct {
 	// TimeWeight is the price of keeping a node open for the whole lifetime of a pod, in nodes of
 	// stranded capacity.
 	TimeWeight float64
-	// GapWeight is the price of a pod that ends before its node does, relative to the price of one
-	// that ends later, which is 1.
+	// GapWeight is the price of each second between the end of a pod and a later end of its node. The
+	// price of each second for which the pod outlasts the node's other pods is 1.
 	GapWeight float64
-	// Reserve determines how many nodes of at least a given size stay empty as long as other nodes
-	// fit, as a share of all ready nodes.
+	// Reserve is a share of all ready nodes. For every size, about so many of the nodes of at least
+	// that size stay empty, as long as other nodes fit.
 	Reserve float64
 	// Looks is how many nodes that fit are compared. LooksWithLifetime is the same for a pod with a
 	// known lifetime.

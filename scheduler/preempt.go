@@ -18,10 +18,10 @@ type Preemption struct {
 
 // Preempt frees capacity for a pod, or for all pods of a gang, by stopping pods of lower priority.
 // It fails if that would not be enough or would break a disruption limit. Of the possible nodes it
-// takes the one where the highest priority among the victims is lowest, then the one where they are
-// the smallest share, then the one with the smaller id. On a node, it spares the pods with the
-// highest priorities and then the largest pods, like Kubernetes. Pods that are already leaving are
-// not stopped again, and the capacity that they free is counted once.
+// takes the one where the highest priority among the victims is lowest, then the one of which the
+// victims are the smallest share, then the one with the smaller index. On a node, it spares the
+// pods with the highest priorities and then the largest pods, like Kubernetes. Pods that are
+// already leaving are not stopped again, and the capacity that they free is counted once.
 //
 // From then on the victims are leaving, and no longer count as running for disruption limits.
 func (f *Fleet) Preempt(pods []*Pod) (Preemption, bool) {
@@ -146,9 +146,10 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 }
 
 // vacate returns pods of a node whose removal lets a pod fit there, with as little harm as a greedy
-// choice finds. The harm is their share of the node. Without preempting, any pod may be removed. With
-// preempting, only pods of lower priority and within their disruption limits may be, and pods that
-// are already leaving cost nothing. It fails if the harm exceeds the limit.
+// choice finds. The harm is their share of the node. If preempting is false, any pod may be
+// removed. If it is true, only pods of lower priority may be removed, and only within their
+// disruption limits. The capacity of pods that are already leaving costs nothing. vacate fails
+// early if the harm cannot be below the limit.
 func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave []Handle, harm float64, ok bool) {
 	n := &f.nodes[i]
 	lacks := f.lacks(i, pod)
@@ -222,7 +223,7 @@ func (f *Fleet) lacksInTheEnd(i int32, pod *Pod) Resources {
 
 // mayLeave returns the pods of a node that may be removed.
 func (f *Fleet) mayLeave(i int32, pod *Pod, preempting bool) (list []Handle) {
-	var spent map[int32]int32 // how much of the disruption limits is used, by group
+	var spent map[int32]int32 // how many pods of each group are already in the list
 	for h := f.nodes[i].first; h != none; h = f.pods[h].next {
 		p := &f.pods[h]
 		if p.leaving || preempting && int(p.priority) >= pod.Priority {
@@ -236,8 +237,8 @@ func (f *Fleet) mayLeave(i int32, pod *Pod, preempting bool) (list []Handle) {
 	return list
 }
 
-// mayDisrupt reports whether a pod may be stopped in addition to those that spent counts, and
-// counts it.
+// mayDisrupt reports whether a pod may be stopped in addition to the pods that spent counts. If so,
+// it adds the pod to spent.
 func (f *Fleet) mayDisrupt(p *running, spent *map[int32]int32) bool {
 	if p.terms == nil {
 		return true
@@ -269,8 +270,8 @@ func (g *group) keep() int32 {
 	return most
 }
 
-// missingExtra returns, by further resource, how much more a node has than the pod needs; negative
-// values are missing.
+// missingExtra returns, by further resource, how much more a node has than the pod needs. A
+// negative value is an amount that is missing.
 func missingExtra(have, want []int) []int {
 	if len(want) == 0 {
 		return nil

@@ -13,8 +13,8 @@ type Reason string
 // The reasons.
 const (
 	NoNode             Reason = "NoNode"             // no node is ready
-	InsufficientCPU    Reason = "InsufficientCPU"    // every node that the filters leave has insufficient cpu
-	InsufficientMemory Reason = "InsufficientMemory" // every node that the filters leave has insufficient memory
+	InsufficientCPU    Reason = "InsufficientCPU"    // every node that passes the filters has insufficient cpu
+	InsufficientMemory Reason = "InsufficientMemory" // every node that passes the filters has insufficient memory
 	Insufficient       Reason = "Insufficient"       // some nodes have insufficient cpu, others insufficient memory, or a further resource is insufficient
 	NotSelected        Reason = "NotSelected"        // no ready node matches the node selector
 	NotTolerated       Reason = "NotTolerated"       // every ready node that matches has a taint that the pod does not tolerate
@@ -45,14 +45,14 @@ type Refusal struct {
 	Nearest      int         // the node that lacks the smallest share of its capacity; -1 if no node's capacity was checked
 	NearestFree  Resources   // the free capacity of that node
 	NearestLacks Resources   // what that node lacks
-	NeverFits    bool        // no node that the filters leave could hold the pod even when empty
+	NeverFits    bool        // no ready node with the right labels and taints could hold the pod, even if it were empty
 	MakeRoom     MakeRoom
 }
 
 // MakeRoom is a set of pods on one node whose removal would let a pod fit. Their share of the node is
 // as small as a quick search finds. Nothing checks whether these pods may be moved or evicted.
 type MakeRoom struct {
-	Node int // -1 if no node would fit
+	Node int // -1 if removing pods helps on no node
 	Pods []Handle
 }
 

@@ -66,7 +66,7 @@ func parse(t *testing.T, input string) (c script) {
 		case len(words) >= 3 && words[0] == "pod":
 			p, rest := parsePod(t, line, words)
 			if rest != "" {
-				t.Fatalf("a running pod needs a node: %q", line)
+				t.Fatalf("only a running pod can have a node: %q", line)
 			}
 			c.pods = append(c.pods, p)
 		case len(words) >= 5 && words[0] == "running":
@@ -77,7 +77,7 @@ func parse(t *testing.T, input string) (c script) {
 		case len(words) == 2 && words[0] == "defragment":
 			fmt.Sscan(words[1], &c.defragment)
 		default:
-			t.Fatalf("unknown word %q", line)
+			t.Fatalf("unknown line %q", line)
 		}
 	}
 	return c
@@ -128,7 +128,7 @@ func parsePod(t *testing.T, line string, words []string) (p scheduler.Pod, on st
 		case "on":
 			on = value
 		default:
-			t.Fatalf("unknown word %q", line)
+			t.Fatalf("unknown word %q in %q", words[i], line)
 		}
 	}
 	return p, on
@@ -153,7 +153,7 @@ func parseNode(t *testing.T, line string, words []string) scheduler.Node {
 			n.Extra = []int{0}
 			fmt.Sscan(value, &n.Extra[0])
 		default:
-			t.Fatalf("unknown word %q", line)
+			t.Fatalf("unknown word %q in %q", words[i], line)
 		}
 	}
 	return n

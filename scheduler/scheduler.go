@@ -5,8 +5,8 @@
 // I/O, no clock and no randomness, and it imports no other package of this module.
 //
 // Schedule places one batch on one snapshot. A Fleet is the index that it uses. A caller can keep a
-// Fleet between batches, as the server's loop does: Decide takes a batch, Place and Release take
-// single pods, and their cost is the same for a thousand nodes and for a hundred thousand.
+// Fleet between batches, as the server's loop does. Decide takes a batch. Place and Release take
+// single pods, and usually cost the same for a thousand nodes as for a hundred thousand.
 // docs/scheduling.md explains the rules and what each contributes.
 package scheduler
 

@@ -11,24 +11,24 @@ import (
 const (
 	typesUsed  = 32   // how many typical pods are used to measure stranding
 	typesKept  = 4096 // how many sizes are counted
-	relearnMax = 4096 // at most so many placements until learn runs again
+	relearnMax = 4096 // learn runs again after at most so many placements
 )
 
 // typical is one expected size of pod, and its weight.
 type typical struct {
-	perCPU      float64 // 1/size, so that the hot path multiplies
+	perCPU      float64 // 1/size, so that the hot path multiplies instead of dividing
 	perMemory   float64
 	strandCPU   float64 // the weight of one milli and of one MiB of leftover
 	strandMem   float64
 	cpu, memory float64
 }
 
-// quick is the part of a type that an approximate sum needs. The mix pads its list of them to a
-// multiple of quickStep.
+// quick is the part of a typical pod that loses needs. The mix pads its list of them to a multiple
+// of quickStep.
 type quick struct {
 	perCPU, perMemory float64
 	worth             float64 // by how much one pod of the type reduces the stranded capacity
-	weights           float64 // of all types up to this one
+	weights           float64 // the sum of the weights of all types up to this one
 }
 
 const quickStep = 4
@@ -38,12 +38,12 @@ const quickStep = 4
 //
 // For a node with free capacity f and a typical pod t, n = min over resources of floor(f/t) more
 // pods fit, and f - n*t is left over. The stranded capacity is the expectation of the leftover over
-// the mix, each resource in units of the average node. A placement is judged by how much it adds.
-// This is the idea of fragmentation gradient descent (Weng et al., USENIX ATC 2023), which counts
-// capacity as stranded only if a pod does not fit at all. Two changes pack cpu and memory tighter
-// (see docs/scheduling.md): leftovers count too, and types are weighted by the capacity they use
-// rather than by their number. Nothing is configured: the mix is learned from the pods that are
-// created.
+// the mix, each resource in units of the average node. A placement is judged by how much stranded
+// capacity it adds. This is the idea of fragmentation gradient descent (Weng et al., USENIX ATC
+// 2023), which counts capacity as stranded only if a pod does not fit at all. Two changes pack cpu
+// and memory tighter (see docs/scheduling.md): leftovers count too, and types are weighted by the
+// capacity they use rather than by their number. Nothing is configured: the mix is learned from the
+// pods that are created.
 type mix struct {
 	index        map[Resources]int32
 	sizes        []Resources
@@ -77,8 +77,8 @@ func (m *mix) see(size Resources) {
 	}
 }
 
-// forget halves every count and drops the sizes that were requested once, so that an endless stream
-// of new sizes uses bounded memory.
+// forget halves every count and drops the sizes whose count is then below 1, and those beyond
+// typesKept/2, so that an endless stream of new sizes uses bounded memory.
 func (m *mix) forget() {
 	clear(m.index)
 	kept := 0
@@ -93,8 +93,8 @@ func (m *mix) forget() {
 	m.sizes, m.counts = m.sizes[:kept], m.counts[:kept]
 }
 
-// learn computes the typical pods from the counts. It runs when the counts have grown by a tenth,
-// later every relearnMax pods.
+// learn computes the typical pods from the counts. It runs when about a tenth more pods have been
+// counted, and later after every relearnMax pods.
 func (m *mix) learn() {
 	m.next = m.seen + min(relearnMax, m.seen/10+10)
 	m.version++
@@ -143,7 +143,7 @@ func inverse(v float64) float64 {
 }
 
 // usable is the part of the free capacity that the mix is expected to fill, in average nodes, for
-// the resource that it fills more of.
+// the resource of which it fills more.
 func (m *mix) usable(free Resources) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
 	var ofCPU, ofMemory, weights float64
@@ -191,22 +191,23 @@ func (m *mix) stranded(free Resources, limit float64) float64 {
 const lossMargin = 1e-9
 
 // loses reports whether the stranded capacity is certainly above a limit. Most candidates lose, and
-// for these it is half the work of the exact sum. It separates the terms of that sum,
-// (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem, into the parts that depend on n and
-// the others.
+// for these a call of loses costs half as much as the exact sum. It separates the terms of that
+// sum, (cpu-n*t.cpu)*t.strandCPU + (memory-n*t.memory)*t.strandMem, into the parts that depend on n
+// and the others.
 func (m *mix) loses(cpu, memory, limit float64) bool {
-	room := cpu/m.cpu + memory/m.memory
+	free := cpu/m.cpu + memory/m.memory
 	used := 0.0
 	for q := m.quick; len(q) >= quickStep; q = q[quickStep:] {
 		used += q[0].fit(cpu, memory) + q[1].fit(cpu, memory) + q[2].fit(cpu, memory) + q[3].fit(cpu, memory)
-		if q[quickStep-1].weights*room-used > limit+lossMargin {
+		if q[quickStep-1].weights*free-used > limit+lossMargin {
 			return true
 		}
 	}
 	return false
 }
 
-// fit returns by how much the pods of the type that fit reduce the stranded capacity.
+// fit returns by how much the stranded capacity is reduced if as many pods of the type as fit are
+// placed.
 func (q *quick) fit(cpu, memory float64) float64 {
 	n := cpu * q.perCPU
 	if m := memory * q.perMemory; m < n {

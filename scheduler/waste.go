@@ -8,10 +8,10 @@ type Waste struct {
 	Free           Resources // on all ready nodes
 	StrandedCPU    float64   // millis free on open nodes that pods of the usual sizes are expected to leave unused
 	StrandedMemory float64   // MiB, the same
-	AveragePods    int       // how many more pods of the average size would fit, node by node
+	AveragePods    int       // how many more pods of the average size would fit, summed over the nodes
 }
 
-// Waste looks at every node once.
+// Waste computes how well the capacity is used. It looks at every node once.
 func (f *Fleet) Waste() (w Waste) {
 	average := Resources{int(f.mix.demandCPU), int(f.mix.demandMemory)}
 	for i := range f.nodes {
