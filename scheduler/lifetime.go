@@ -15,8 +15,9 @@ const openPrice = 1.5
 // machine allocation with lifetime predictions" (MLSys 2023), which does the same in classes.
 //
 // A node that has outlived its hints is assumed to end now, so a pod pays for its whole lifetime
-// there, which is still less than openPrice. A longer lifetime for pods that have outlived their
-// hints gave worse measurements, because nodes that would drain next were then used again.
+// there, which is still less than openPrice. To assume a longer lifetime for pods that have
+// outlived their hints gave worse results, because nodes that would drain next were then used
+// again.
 func (f *Fleet) lifetimePrice(n *record, hint float64) float64 {
 	lifetime := hint * f.hints.factor
 	ends, nodeEnds := f.now+lifetime, max(n.end, f.now)

@@ -23,8 +23,8 @@ type typical struct {
 	cpu, memory float64
 }
 
-// quick is the part of a typical pod that loses needs. The mix pads its list of them to a multiple
-// of quickStep.
+// quick has the numbers of a typical pod that the method loses uses. The mix pads its list of them
+// to a multiple of quickStep.
 type quick struct {
 	perCPU, perMemory float64
 	worth             float64 // by how much one pod of the type reduces the stranded capacity
