@@ -24,30 +24,30 @@ func staticBounds(nodes []Node, sizes []scheduler.Resources) bounds {
 	return bounds{CPU: bySum(nodes, sizes, cpu), Memory: bySum(nodes, sizes, memory), Large: max(bySize(nodes, sizes, cpu), bySize(nodes, sizes, memory))}
 }
 
-// bySum returns how many of the largest nodes hold the sum.
+// bySum returns how many nodes are needed to hold the sum, the largest first.
 func bySum(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resources) int) int {
 	need := 0
 	for _, s := range sizes {
 		need += of(s)
 	}
-	room := make([]int, len(nodes))
+	capacity := make([]int, len(nodes))
 	for i, n := range nodes {
-		room[i] = of(n.Capacity)
+		capacity[i] = of(n.Capacity)
 	}
-	slices.Sort(room)
-	slices.Reverse(room)
-	for k, r := range room {
+	slices.Sort(capacity)
+	slices.Reverse(capacity)
+	for k, r := range capacity {
 		if need <= 0 {
 			return k
 		}
 		need -= r
 	}
-	return len(room)
+	return len(capacity)
 }
 
 // bySize improves the sum for equal nodes. For a threshold t of at most half a node, pods larger
-// than the node minus t count as whole nodes, and pods smaller than t count as nothing, because
-// neither can share with the other (the dual feasible functions of Fekete and Schepers, "New
+// than the node minus t count as whole nodes, because no pod of at least t fits next to them, and
+// pods smaller than t count as nothing (the dual feasible functions of Fekete and Schepers, "New
 // classes of fast lower bounds for bin packing problems", 2001).
 func bySize(nodes []Node, sizes []scheduler.Resources, of func(scheduler.Resources) int) int {
 	whole := of(nodes[0].Capacity)
@@ -91,14 +91,14 @@ type moment struct{ cpu, memory []float64 } // sums of the largest nodes' capaci
 
 func newMoment(nodes []Node) moment {
 	sums := func(of func(scheduler.Resources) int) []float64 {
-		room := make([]int, len(nodes))
+		capacity := make([]int, len(nodes))
 		for i, n := range nodes {
-			room[i] = of(n.Capacity)
+			capacity[i] = of(n.Capacity)
 		}
-		slices.Sort(room)
-		slices.Reverse(room)
-		total := make([]float64, len(room)+1)
-		for i, r := range room {
+		slices.Sort(capacity)
+		slices.Reverse(capacity)
+		total := make([]float64, len(capacity)+1)
+		for i, r := range capacity {
 			total[i+1] = total[i] + float64(r)
 		}
 		return total

@@ -42,7 +42,7 @@ func (h *husk) place(batch []request, nodes []int32) {
 	if len(batch) == 1 {
 		h.pod = h.podOf(&batch[0])
 		handle, ok := h.fleet.Place(&h.pod)
-		h.book(&batch[0], handle, ok, &nodes[0])
+		h.record(&batch[0], handle, ok, &nodes[0])
 		return
 	}
 	pods := make([]scheduler.Pod, len(batch))
@@ -50,11 +50,11 @@ func (h *husk) place(batch []request, nodes []int32) {
 		pods[i] = h.podOf(&batch[i])
 	}
 	for i, handle := range h.fleet.PlaceBatch(pods) {
-		h.book(&batch[i], handle, handle != scheduler.Unplaced, &nodes[i])
+		h.record(&batch[i], handle, handle != scheduler.Unplaced, &nodes[i])
 	}
 }
 
-func (h *husk) book(r *request, handle scheduler.Handle, ok bool, node *int32) {
+func (h *husk) record(r *request, handle scheduler.Handle, ok bool, node *int32) {
 	*node = -1
 	if ok {
 		*node = int32(h.fleet.NodeOf(handle))

@@ -25,7 +25,7 @@ type Options struct {
 	Params scheduler.Params
 }
 
-// Policies returns the names of the rules.
+// Policies returns the names of the policies.
 func Policies() []string { return append([]string{"husk"}, slices.Sorted(maps.Keys(scores))...) }
 
 // Result is the result of a simulation. The JSON names are stable.
@@ -44,8 +44,8 @@ type Result struct {
 	LowerBound  float64 `json:"lower_bound"`
 	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
 	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
-	// The same until the last departure. This adds the time in which no pods arrive and the last pods keep
-	// their nodes in use.
+	// NodesMeanToEnd and LowerBoundToEnd are the same until the last departure. This adds the time in
+	// which no pods arrive and the last pods keep their nodes in use.
 	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
 	LowerBoundToEnd float64 `json:"lower_bound_to_end,omitempty"`
 	// The free capacity of the used nodes when the last pod has arrived.
@@ -132,7 +132,8 @@ func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	return r.result, nil
 }
 
-// play lets the pods arrive, batch by batch, after the pods that have ended by then.
+// play places the pods, batch by batch. Before it places a batch, it releases the pods that have
+// ended by then.
 func (r *run) play(size int, o Options) {
 	noise := rand.New(rand.NewPCG(o.Seed, 1)) //nolint:gosec // the same noise for every policy
 	batch, where := make([]request, 0, size), make([]int32, size)

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Picture measures, in pixels.
+// The measures of a picture, in pixels.
 const (
 	columnsMost  = 200
 	columnWidth  = 6
@@ -20,8 +20,8 @@ const (
 
 // Picture draws the packing when the last pod has arrived. Each used node is a column whose left
 // half is cpu and whose right half is memory. Each pod is a box as high as its share, and white is
-// free. Of many nodes it draws a sample at equal distances, fullest first, so that a picture stays
-// small.
+// free. It draws the fullest nodes first. If there are many, it draws a sample at equal distances,
+// so that the picture stays small.
 func Picture(w io.Writer, nodes []Node, pods []Pod, r Result) error {
 	by := make([][]int, len(nodes))
 	for id, node := range r.On {
