@@ -18,7 +18,7 @@ import (
 	"husk/store/seal"
 )
 
-// Fixed limits for objects that are too small to be in the quota.
+// Fixed limits for objects that are so small that the quota does not limit them.
 const (
 	maxServiceAccounts = 200
 	maxKeysPerAccount  = 20

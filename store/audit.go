@@ -14,8 +14,8 @@ import (
 	"husk/store/db"
 )
 
-// audit records in the same transaction who made a change. tenantID is zero for changes to the platform. Changes that a loop makes
-// without a request are events, not audit entries.
+// audit records who made a change, in the transaction of the change. tenantID is zero for changes to the platform. Changes that a
+// loop makes without a request are events, not audit entries.
 func audit(ctx context.Context, q *db.Queries, tenantID ID, kind, id string) error {
 	return auditDetail(ctx, q, tenantID, kind, id, "")
 }

@@ -29,7 +29,7 @@ func TestCodeWithoutATenantDoesNotCompile(t *testing.T) {
 		"a tenant whose id is changed":             {`t := db.Tenant(caller); t.id = id`, "t.id undefined"},
 		"a control statement through a tenant":     {`_, err = db.Tenant(caller).Nodes(ctx)`, "no field or method Nodes"},
 		"the connection pool of the tenants' role": {`_ = db.Tenant(caller).tenant`, "undefined"},
-		"a method of a tenant with another one":    {`_, err = db.Tenant(caller).Pod(ctx, id, id)`, "too many arguments"},
+		"a tenant's method with a second id":       {`_, err = db.Tenant(caller).Pod(ctx, id, id)`, "too many arguments"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

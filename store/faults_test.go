@@ -176,7 +176,7 @@ func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 	}
 	t.Logf("%d sessions were terminated while %d pods were created and deleted", terminations, pods)
 	for want, sql := range map[string]string{
-		"pods are left":                                     "SELECT count(*) FROM pods",
+		"pods still exist":                                  "SELECT count(*) FROM pods",
 		"pods were not accepted once":                       "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'Accepted' GROUP BY object_id HAVING count(*) <> 1) x",
 		"pods were not deleted once":                        "SELECT count(*) FROM (SELECT 1 FROM events WHERE kind = 'pod' AND reason = 'DeletionRequested' GROUP BY object_id HAVING count(*) <> 1) x",
 		"pods were accepted, but the response was an error": fmt.Sprintf("SELECT count(DISTINCT object_id) - %d FROM events WHERE kind = 'pod' AND reason = 'Accepted'", pods),

@@ -9,28 +9,28 @@ import (
 	"husk/store/hints"
 )
 
-// Watch hints that something of the tenant may have changed. Call the function when done.
+// Watch returns a channel of hints that something of the tenant may have changed. Call the function when done.
 func (t Tenant) Watch() (<-chan struct{}, func()) { return t.hub.Subscribe(hints.Tenant(t.id)) }
 
-// WatchImages hints as Watch does, and when an import has made progress.
+// WatchImages is like Watch, with hints also when an import has made progress.
 func (t Tenant) WatchImages() (<-chan struct{}, func()) {
 	return t.hub.Subscribe(hints.Tenant(t.id), hints.Imports(t.id))
 }
 
-// WatchNode hints that the node's desired state may have changed.
+// WatchNode is like Watch, for the node's desired state.
 func (c Control) WatchNode(node ID) (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.Node(node))
 }
 
-// WatchWork hints that there may be work for the control loops.
+// WatchWork is like Watch, with hints that there may be work for the control loops.
 func (c Control) WatchWork() (<-chan struct{}, func()) { return c.hub.Subscribe(hints.Work) }
 
-// WatchSigningKeys hints that the keys that sign tokens may have changed.
+// WatchSigningKeys is like Watch, for the keys that sign tokens.
 func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.SigningKeys)
 }
 
-// notifyTenant hints that something of the tenant has changed. SQL functions send the same payload.
+// notifyTenant sends a hint that something of the tenant has changed. SQL functions send the same payload.
 func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {
 	return q.Notify(ctx, hints.Tenant(tenant))
 }

@@ -34,7 +34,7 @@ func NewIdempotency(key, operation, path string, body []byte) Idempotency {
 	return Idempotency{Key: key, Hash: [sha256.Size]byte(h.Sum(nil))}
 }
 
-// creatingSecret is creating for responses with a secret. The stored response is sealed with the tenant's key, or the platform's.
+// creatingSecret is like creating, for responses with a secret. The stored response is sealed with the tenant's key, or the platform's.
 func creatingSecret[T any](ctx context.Context, s *core, q *db.Queries, tenantID ID, idem Idempotency, create func() (ID, T, error)) (T, error) {
 	var result T
 	owner := "idempotency key " + idem.Key

@@ -17,7 +17,7 @@ import (
 	"husk/store/hints"
 )
 
-// RegistryAuth is the credentials for a registry. They are stored sealed, and only until the import ends.
+// RegistryAuth holds the credentials for a registry. They are stored sealed, and only until the import ends.
 type RegistryAuth struct {
 	Username string `json:"username"`
 	Password string `json:"password"`

@@ -143,7 +143,7 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		p.PodIds = append(p.PodIds, pl.Pod.ID)
 		p.NodeIds = append(p.NodeIds, pl.Node)
 		p.NodeVersions = append(p.NodeVersions, pl.NodeVersion)
-		// Only what is stored nowhere else: one statement carries thousands of these, and its time grows with their length.
+		// Only what is stored nowhere else, because the statement carries thousands of decisions, and its time grows with their length.
 		raw, err := json.Marshal(struct {
 			Outcome husk.PlacementOutcome `json:"outcome"`
 			Score   husk.PlacementScore   `json:"score"`
@@ -212,10 +212,10 @@ func (c Control) AnyDeferred(ctx context.Context) (bool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) { return q.AnyDeferred(ctx) })
 }
 
-// Wake makes up to limit deferred pods due that fit into this free capacity, and returns how many.
-func (c Control) Wake(ctx context.Context, room husk.Resources, limit int) (int64, error) {
+// Wake makes deferred pods that fit into this free capacity due, at most limit of them, and returns how many.
+func (c Control) Wake(ctx context.Context, free husk.Resources, limit int) (int64, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
-		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: room.CPUMillis, MemoryMib: room.MemoryMiB, Max: limit})
+		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: free.CPUMillis, MemoryMib: free.MemoryMiB, Max: limit})
 	})
 }
 

@@ -544,6 +544,6 @@ func TestTheAllocationIsCorrectAfterManySimultaneousChanges(t *testing.T) {
 	}
 	h.wantAllocated(node.ID, 0)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM pods"); n != 0 {
-		t.Errorf("%d pods are left", n)
+		t.Errorf("%d pods still exist", n)
 	}
 }

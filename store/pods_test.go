@@ -65,15 +65,15 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 		code  husk.Code
 		field string
 	}{
-		"by a name that is taken":                          {first.Name, specOf(image), husk.CodeNameTaken, "name"},
-		"with an image that was not imported":              {"a", specOf(unmade), husk.CodeImageNotFound, "spec.containers[0].image"},
-		"with another tenant's image":                      {"a", specOf(foreignImage), husk.CodeImageNotFound, "spec.containers[0].image"},
-		"with the id of another tenant's image":            {"a", specOf(byForeignID), husk.CodeImageNotFound, "spec.containers[0].image"},
-		"with a volume that another pod has":               {"a", specOf(image, free, used), husk.CodeVolumeInUse, "spec.volumes[1].volumeId"},
-		"with another tenant's volume, as if unknown":      {"a", specOf(image, foreign), husk.CodeNotFound, "spec.volumes[0].volumeId"},
-		"with an unknown volume":                           {"a", specOf(image, unknown), husk.CodeNotFound, "spec.volumes[0].volumeId"},
-		"with a volume that is being deleted":              {"a", specOf(image, leaving), husk.CodeConflict, "spec.volumes[0].volumeId"},
-		"with a free volume that a later failure releases": {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
+		"with a name that is taken":                   {first.Name, specOf(image), husk.CodeNameTaken, "name"},
+		"with an image that was not imported":         {"a", specOf(unmade), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with another tenant's image":                 {"a", specOf(foreignImage), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with the id of another tenant's image":       {"a", specOf(byForeignID), husk.CodeImageNotFound, "spec.containers[0].image"},
+		"with a volume that another pod has":          {"a", specOf(image, free, used), husk.CodeVolumeInUse, "spec.volumes[1].volumeId"},
+		"with another tenant's volume, as if unknown": {"a", specOf(image, foreign), husk.CodeNotFound, "spec.volumes[0].volumeId"},
+		"with an unknown volume":                      {"a", specOf(image, unknown), husk.CodeNotFound, "spec.volumes[0].volumeId"},
+		"with a volume that is being deleted":         {"a", specOf(image, leaving), husk.CodeConflict, "spec.volumes[0].volumeId"},
+		"with a free volume, before an unknown one":   {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), c.name, map[string]string{}, c.spec)
@@ -85,13 +85,13 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 	}
 	pods, _, err := h.as(tenant.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{})
 	if must(t, pods, err); len(pods) != 1 {
-		t.Errorf("refused requests left %d pods", len(pods)-1)
+		t.Errorf("refused requests created %d pods", len(pods)-1)
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM volume_claims"); n != 1 {
-		t.Errorf("refused requests left %d claims", n-1)
+		t.Errorf("refused requests created %d claims", n-1)
 	}
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM events WHERE kind = 'pod'"); n != 1 {
-		t.Errorf("refused requests left %d events", n-1)
+		t.Errorf("refused requests wrote %d events", n-1)
 	}
 }
 
@@ -217,7 +217,7 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	prefix := strings.TrimSuffix(tenant.NetworkCIDR, "0/24")
 	for i := range pods {
 		if _, ok := seen[fmt.Sprintf("%s%d", prefix, i+2)]; !ok {
-			t.Errorf("the address %s%d was left out", prefix, i+2)
+			t.Errorf("the address %s%d was skipped", prefix, i+2)
 		}
 	}
 	for _, taken := range []string{prefix + "0", prefix + "1"} {
@@ -468,7 +468,7 @@ func TestNetworksOfTenantsDoNotOverlapAndRunOut(t *testing.T) {
 	_, err := h.CreateTenant(t.Context(), once(), "no-room", husk.DefaultQuota)
 	wantCode(t, err, husk.CodeUnavailable)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM tenants WHERE name = 'no-room'"); n != 0 {
-		t.Error("a tenant without a network was left behind")
+		t.Error("the refused request created a tenant without a network")
 	}
 }
 

@@ -53,7 +53,7 @@ func TestTheAuditLogIsPrunedAsDocumented(t *testing.T) {
 	}
 	left, _, err := h.Audit(t.Context(), store.Page{Limit: 10}, nil)
 	if err != nil || len(left) != 1 {
-		t.Fatalf("%d entries are left, want the one that is younger than 400 days: %v", len(left), err)
+		t.Fatalf("%d entries remain, want only the one that is younger than 400 days: %v", len(left), err)
 	}
 	if _, err := super.Exec(t.Context(), "DELETE FROM audit"); err == nil || !strings.Contains(err.Error(), "append-only") {
 		t.Errorf("after pruning, deleting entries returns %v", err)
@@ -68,6 +68,6 @@ func TestTheAuditLogIsPrunedAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left, _, err := h.Audit(t.Context(), store.Page{Limit: 10}, nil); err != nil || len(left) != 2 {
-		t.Errorf("pruning as the owner of the schema, who sees no rows, has left %d of 2 entries: %v", len(left), err)
+		t.Errorf("pruning as the owner of the schema, who sees no rows, must delete nothing, but %d of 2 entries remain: %v", len(left), err)
 	}
 }

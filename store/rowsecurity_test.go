@@ -223,7 +223,7 @@ func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 		return slices.Contains([]string{"api_keys_client_id_key", "audit_pkey", "oidc_issuers_pkey"}, name)
 	})
 	if len(leaks) > 0 {
-		t.Errorf("unique without the tenant: %v", leaks)
+		t.Errorf("unique keys without the tenant: %v", leaks)
 	}
 }
 

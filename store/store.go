@@ -2,8 +2,8 @@
 
 // Package store holds every line of SQL. Nothing else knows Postgres.
 //
-// It has two entry points over the same connections, as two types, so that what runs for a tenant cannot be mixed up with what runs
-// for the platform:
+// It has two entry points, which are two types, so that code that runs for a tenant cannot be mixed up with code that runs for the
+// platform:
 //
 //   - Tenant is made from a verified caller of one tenant. Every method runs as the role husk_tenant behind row-level security and
 //     sees that tenant's rows only. In the same transaction the database checks the caller: the credentials exist, with the token's role.
@@ -70,21 +70,21 @@ type core struct {
 	finished sync.WaitGroup
 }
 
-// Tenant is the database as one caller of one tenant may use it. Get it from Store.Tenant; the zero value refuses everything.
+// Tenant gives one caller of one tenant access to the database. Get it from Store.Tenant; the zero value refuses everything.
 type Tenant struct {
 	*core
 	id     ID
 	caller husk.Caller
 }
 
-// Control is the database as loops, operators and agents use it: with the rows of all tenants. Get it from Store.Control.
+// Control gives loops, operators and agents access to the rows of all tenants. Get it from Store.Control.
 type Control struct{ *core }
 
-// Tenant returns the database as a tenant's caller may use it. The caller must come from a verified token or certificate. A caller who
-// does not belong to a tenant gets a Tenant that refuses everything.
+// Tenant returns the access of a tenant's caller. The caller must come from a verified token or certificate. A caller who does not
+// belong to a tenant gets a Tenant that refuses everything.
 func (s *Store) Tenant(caller husk.Caller) Tenant { return Tenant{s.core, caller.TenantID, caller} }
 
-// Control returns the database as loops, operators and agents use it.
+// Control returns the access of loops, operators and agents.
 func (s *Store) Control() Control { return Control{s.core} }
 
 // Open brings the schema up to date, connects, and starts listening for hints.

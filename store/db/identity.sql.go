@@ -830,7 +830,7 @@ type TakeTenantTokensRow struct {
 	Granted float64
 }
 
-// A tenth of a second's requests at a time: a busy server asks about ten times a second, and takes little in advance.
+// Takes the requests of a tenth of a second, so a busy server asks about ten times a second, and takes little in advance.
 func (q *Queries) TakeTenantTokens(ctx context.Context, id uuid.UUID) (TakeTenantTokensRow, error) {
 	row := q.db.QueryRow(ctx, takeTenantTokens, id)
 	var i TakeTenantTokensRow

@@ -91,7 +91,7 @@ WITH leader AS (
 ), last AS (
     SELECT COALESCE(max(closed_at), '-infinity') AS at FROM usage_closed_hours
 ), touched AS (
-    -- What is open, what ended in this hour or later, and what was learned since the last closing; the margin is for transactions that were under way then.
+    -- Intervals that are open, that ended in this hour or later, or whose end was reported since the last closing (an hour earlier, for transactions that were under way then).
     SELECT interval_id AS id FROM usage_open
     UNION SELECT e.interval_id FROM usage_ends e, last, closed c WHERE e.recorded_at >= last.at - interval '1 hour' OR e.ended_at >= c.hour
 ), sums AS (
@@ -114,7 +114,7 @@ type CloseHourParams struct {
 	Hour  time.Time
 }
 
-// Records for every interval what it amounts to until the end of the hour, less what was recorded before. So late reports are recorded now, and a
+// Records for every interval its usage until the end of the hour, minus what was recorded before. So late reports are recorded now, and a
 // closed hour never changes.
 func (q *Queries) CloseHour(ctx context.Context, arg CloseHourParams) (int64, error) {
 	result, err := q.db.Exec(ctx, closeHour, arg.Epoch, arg.Hour)

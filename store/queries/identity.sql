@@ -151,7 +151,7 @@ SELECT take_tokens(@bucket::text, @rate::double precision, @burst::double precis
 DELETE FROM rate_buckets WHERE at < now() - interval '1 hour';
 
 -- name: TakeTenantTokens :one
--- A tenth of a second's requests at a time: a busy server asks about ten times a second, and takes little in advance.
+-- Takes the requests of a tenth of a second, so a busy server asks about ten times a second, and takes little in advance.
 SELECT quota_requests_per_second AS rate,
     take_tokens('tenant:' || id, quota_requests_per_second, 2.0 * quota_requests_per_second, GREATEST(1, ceil(quota_requests_per_second / 10.0)))::double precision AS granted
 FROM tenants WHERE id = @id;

@@ -63,7 +63,7 @@ DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 SELECT COALESCE((SELECT max(hour) + interval '1 hour' FROM usage_closed_hours), (SELECT date_trunc('hour', min(started_at)) FROM usage_intervals), '9999-01-01')::timestamptz AS hour;
 
 -- name: CloseHour :execrows
--- Records for every interval what it amounts to until the end of the hour, less what was recorded before. So late reports are recorded now, and a
+-- Records for every interval its usage until the end of the hour, minus what was recorded before. So late reports are recorded now, and a
 -- closed hour never changes.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
@@ -72,7 +72,7 @@ WITH leader AS (
 ), last AS (
     SELECT COALESCE(max(closed_at), '-infinity') AS at FROM usage_closed_hours
 ), touched AS (
-    -- What is open, what ended in this hour or later, and what was learned since the last closing; the margin is for transactions that were under way then.
+    -- Intervals that are open, that ended in this hour or later, or whose end was reported since the last closing (an hour earlier, for transactions that were under way then).
     SELECT interval_id AS id FROM usage_open
     UNION SELECT e.interval_id FROM usage_ends e, last, closed c WHERE e.recorded_at >= last.at - interval '1 hour' OR e.ended_at >= c.hour
 ), sums AS (
