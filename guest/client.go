@@ -188,8 +188,8 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	return *r.Hello, nil
 }
 
-// Start sends the pod's spec to the guest. The same spec again is accepted and starts nothing;
-// another one is refused with CodeConflict. It does not wait for containers.
+// Start sends the pod's spec to the guest. If the same spec was sent before, Start succeeds and
+// starts nothing. Another spec is refused with CodeConflict. Start does not wait for containers.
 func (c *Client) Start(ctx context.Context, spec Spec) (Status, error) {
 	if err := spec.Validate(); err != nil {
 		return Status{}, err
@@ -237,9 +237,9 @@ func (r reply) status(call string, err error) (Status, error) {
 	return *r.Status, nil
 }
 
-// Logs calls fn with the entries of a container after afterSeq, in order. With follow it continues
-// until the container has ended for good or ctx ends; without, until it has caught up. An error of
-// fn ends it and is returned.
+// Logs calls fn with the entries of a container after afterSeq, in order. With follow, it continues
+// until the container has ended for good or ctx ends. Without follow, it returns when it has caught
+// up. If fn returns an error, Logs returns that error at once.
 func (c *Client) Logs(ctx context.Context, container string, afterSeq uint64, follow bool, fn func(LogEntry) error) error {
 	stream, done, err := c.open(ctx)
 	if err != nil {

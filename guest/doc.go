@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package guest is the protocol between a node's agent and husk-init, PID 1 of a pod's VM. It is
-// linked into both, so it imports no other package of this module except session, and few others.
+// linked into both, so it imports few packages: session is the only one of this module.
 //
 // Everything runs over one virtio-serial port named PortName:
 //

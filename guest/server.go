@@ -36,9 +36,9 @@ type Handler interface {
 	Stop(grace time.Duration) error
 	Stats() Stats
 
-	// The streams. Each calls accept once it is sure that the request can be served. An error
-	// before that is the response to the call; a later one ends the stream. A stream ends when the
-	// host closes it, which Receive returns.
+	// The streams. Each calls accept once it is sure that the request can be served. An error before
+	// that is the response to the call; a later one ends the stream. A stream ends when the host
+	// closes it; Receive then returns an error.
 	Exec(ctx context.Context, e Exec, accept Accept) error
 	Attach(ctx context.Context, a Attach, accept Accept) error
 	Forward(ctx context.Context, port int, accept Accept) error

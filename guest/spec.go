@@ -46,7 +46,7 @@ type Backoff struct {
 type Network struct {
 	MAC         string       `json:"mac"`
 	Address     netip.Prefix `json:"address"`
-	Gateway     netip.Addr   `json:"gateway,omitzero"` // none: only the own subnet is reachable
+	Gateway     netip.Addr   `json:"gateway,omitzero"` // none: only the pod's own subnet is reachable
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
 	Search      []string     `json:"search,omitempty"`
 	MTU         int          `json:"mtu,omitempty"` // 0: the card's own
@@ -73,8 +73,8 @@ type Container struct {
 	StopSignal string  `json:"stopSignal,omitempty"` // "": SIGTERM
 	Files      []File  `json:"files,omitempty"`
 	Mounts     []Mount `json:"mounts,omitempty"`
-	// Stdin keeps an input open to which attached clients write. Without it, the input is empty.
-	// With StdinOnce it ends with the first such client.
+	// Stdin keeps an input open to which attached clients write. Without Stdin, the input is empty.
+	// With StdinOnce, the input ends when the first client that wrote to it has detached.
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	// TTY makes input and both outputs one terminal.

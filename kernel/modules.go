@@ -81,7 +81,7 @@ func moduleName(file string) string {
 }
 
 // resolve sorts modules so that each comes after those it needs. It leaves out modules that are
-// built in or in have. It returns paths relative to the set's dir.
+// built in, and the ones in the map have. It returns paths relative to the set's dir.
 func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, error) {
 	var order []string
 	var visit func(name string) error

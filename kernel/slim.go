@@ -17,7 +17,7 @@ const (
 
 // slim removes from a module what costs an emulated CPU time and is of no use to a pod: its
 // signature, because the guest's own initramfs is already trusted, and its BTF, which is for
-// tracing. It renames the section instead of cutting it out, so nothing else moves.
+// tracing. It renames the section of the BTF instead of removing it, so nothing else moves.
 func slim(module []byte) []byte {
 	if rest, signed := bytes.CutSuffix(module, []byte(signatureMark)); signed && len(rest) >= signatureStruct {
 		length := int(binary.BigEndian.Uint32(rest[len(rest)-4:]))

@@ -10,9 +10,9 @@ import (
 	"husk/guest"
 )
 
-// CopyLines reads a container's output to its end and adds it to the ring line by line. Longer
-// lines are added in parts of guest.MaxLogLine. A terminal also ends lines with a carriage return,
-// which is not part of the log.
+// CopyLines reads a container's output to its end and adds it to the ring line by line. Lines
+// longer than guest.MaxLogLine are added in parts of that length. A terminal also ends lines with a
+// carriage return, which is not part of the log.
 func CopyLines(out *Ring, stream string, r io.Reader, terminal bool) {
 	buf := make([]byte, guest.MaxLogLine)
 	have := 0

@@ -34,7 +34,7 @@ type Ring struct {
 // New returns an empty ring.
 func New() *Ring { return &Ring{first: 1, changed: make(chan struct{})} }
 
-// Add adds the entry, which it then owns, with the next sequence number.
+// Add adds an entry with the next sequence number. The ring owns the entry from then on.
 func (r *Ring) Add(e guest.LogEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -203,8 +203,8 @@ type (
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // copyIn unpacks an archive in a container. If the path is a directory, the archive is unpacked into
-// it. Otherwise the path replaces the first part of every name in the archive. No link in the
-// directory leads out of it.
+// it. Otherwise the path replaces the first part of every name in the archive. The unpacking follows
+// no link out of the directory.
 func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
 	k, ok := in.(*child)
 	if !ok {

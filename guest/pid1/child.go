@@ -28,7 +28,7 @@ const ChildName = "husk-container"
 const (
 	configFD  = 3
 	failureFD = 4
-	// terminalFD is where a container with a terminal sends its other end.
+	// terminalFD is where a container with a terminal sends the other end of that terminal.
 	terminalFD = 5
 )
 
