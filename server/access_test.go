@@ -199,18 +199,18 @@ func TestForgedTokensAreRefused(t *testing.T) {
 			token.Method, token.Header["alg"] = jwt.SigningMethodHS256, "HS256"
 			return asPEM
 		}),
-		"another's key":         s.forge(func(jwt.MapClaims, *jwt.Token) any { return stranger }),
-		"another audience":      s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["aud"] = "other"; return nil }),
-		"no audience":           s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "aud"); return nil }),
-		"another issuer":        s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iss"] = "https://evil.example.com"; return nil }),
-		"no issuer":             s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "iss"); return nil }),
-		"expired":               s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = past; return nil }),
-		"never expiring":        s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "exp"); return nil }),
-		"not valid yet":         s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["nbf"] = time.Now().Add(time.Hour).Unix(); return nil }),
-		"issued in the future":  s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iat"] = time.Now().Add(time.Hour).Unix(); return nil }),
-		"no key id":             s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { delete(token.Header, "kid"); return nil }),
-		"an unknown key id":     s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = "x"; return nil }),
-		"a key id that is none": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = 5; return nil }),
+		"another's key":        s.forge(func(jwt.MapClaims, *jwt.Token) any { return stranger }),
+		"another audience":     s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["aud"] = "other"; return nil }),
+		"no audience":          s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "aud"); return nil }),
+		"another issuer":       s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iss"] = "https://evil.example.com"; return nil }),
+		"no issuer":            s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "iss"); return nil }),
+		"expired":              s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = past; return nil }),
+		"never expiring":       s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "exp"); return nil }),
+		"not valid yet":        s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["nbf"] = time.Now().Add(time.Hour).Unix(); return nil }),
+		"issued in the future": s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["iat"] = time.Now().Add(time.Hour).Unix(); return nil }),
+		"no key id":            s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { delete(token.Header, "kid"); return nil }),
+		"an unknown key id":    s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = "x"; return nil }),
+		"a number as key id":   s.forge(func(_ jwt.MapClaims, token *jwt.Token) any { token.Header["kid"] = 5; return nil }),
 		"a key of its own": s.forge(func(_ jwt.MapClaims, token *jwt.Token) any {
 			token.Header["kid"] = "x"
 			token.Header["jwk"] = map[string]any{"kty": "OKP"}
@@ -253,8 +253,8 @@ func TestForgedTokensAreRefused(t *testing.T) {
 			return stranger
 		}),
 		"another installation":         another.operator(),
-		"no time to begin":             s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "nbf"); return nil }),
-		"an end that is no time":       s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = "tomorrow"; return nil }),
+		"no start time":                s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { delete(c, "nbf"); return nil }),
+		"an expiry that is not a time": s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["exp"] = "tomorrow"; return nil }),
 		"a claim twice":                signRaw(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","kind":"operator"}`),
 		"a claim twice in escapes":     signRaw(t, keys[0], `{"iss":"`+issuer+`","aud":"husk","sub":"`+s.operatorID.String()+`","nbf":1,"exp":9999999999,"kind":"tenant","\u006bind":"operator"}`),
 		"an operator that was removed": s.forge(func(c jwt.MapClaims, _ *jwt.Token) any { c["sub"] = uuid.NewString(); return nil }),

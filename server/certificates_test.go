@@ -158,10 +158,10 @@ func TestAMalformedCertificateRequestIsRefused(t *testing.T) {
 		wantProblem(t, register(bad, request), http.StatusUnauthorized, husk.CodeUnauthenticated, "token")
 	}
 	if a := register(token, request); a.status != http.StatusCreated {
-		t.Errorf("refusals have used the token up: %s", a.body)
+		t.Errorf("refused requests have used up the token: %s", a.body)
 	}
 	if list := s.certificates(node); len(list) != 1 {
-		t.Errorf("a refused request has left %+v", list)
+		t.Errorf("the node has the certificates %+v, want only the first", list)
 	}
 }
 

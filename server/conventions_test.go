@@ -114,7 +114,7 @@ func TestAPOSTThatIsRepeatedIsDoneOnce(t *testing.T) {
 			want = 2 // one of them for the account in the path of CreateServiceAccountKey
 		}
 		if n != want {
-			t.Errorf("%s left %d entries in the audit log, want %d", id, n, want)
+			t.Errorf("%s wrote %d entries to the audit log, want %d", id, n, want)
 		}
 	}
 }

@@ -236,7 +236,7 @@ func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 	}
 	images := as[openapi.ImageList](t, s.call("GET", "/v1/images", c.token, nil), 200)
 	if len(images.Items) != 1 || images.Items[0].ID != c.image.ID {
-		t.Errorf("refused imports left %+v", images.Items)
+		t.Errorf("refused imports created %+v", images.Items)
 	}
 }
 

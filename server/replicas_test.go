@@ -181,7 +181,7 @@ func TestTwoHundredRequestsFillAQuotaOfTenExactly(t *testing.T) {
 	as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"pods": 3}}), 200)
 	pods := as[openapi.PodList](t, s.call("GET", "/v1/pods", c.token, nil), 200).Items
 	if len(pods) != 10 {
-		t.Errorf("%d pods are left", len(pods))
+		t.Errorf("there are %d pods, want 10", len(pods))
 	}
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("more")), 403, husk.CodeQuotaExceeded, "")
 }

@@ -82,7 +82,7 @@ func (s fixture) wantConsistent(db *pgx.Conn, pods int) {
 		}
 	}
 	if n := s.count(db, "SELECT count(*) FROM pods"); n != pods {
-		s.t.Errorf("%d pods are left of %d", n, pods)
+		s.t.Errorf("there are %d pods, want %d", n, pods)
 	}
 }
 

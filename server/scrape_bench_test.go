@@ -24,8 +24,8 @@ const (
 	scrapeTurns   = 2
 )
 
-// scrapedFixture returns a server, a large tenant with 1,000 pods, 200 tenants with ten pods each,
-// and one pod of each of these. All pods have samples.
+// scrapedFixture returns a server, a large tenant with 1,000 pods, 200 small tenants with ten pods
+// each, and one pod of each small tenant. All pods have samples.
 func scrapedFixture(b *testing.B) (s fixture, large tenancy, tenants []tenancy, pods []openapi.Pod) {
 	b.Helper()
 	s = benchFixture(b)

@@ -181,11 +181,12 @@ func TestASessionGoesThroughAnyServer(t *testing.T) {
 		}
 	}
 	if n != 2 {
-		t.Errorf("two sessions left %d entries in the audit log", n)
+		t.Errorf("two sessions wrote %d entries to the audit log", n)
 	}
 }
 
-// A stolen node must not choose to what the server connects: its services inside may trust it.
+// A stolen node must not choose where the server connects, because other services in its network
+// may trust the server.
 func TestTheServerDoesNotFollowAnAgentsRedirect(t *testing.T) {
 	t.Parallel()
 	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -63,8 +63,8 @@ type Auth struct {
 	idTokens  *idtoken.Verifier
 	limited   prometheus.Counter
 
-	// tenants limits requests per tenant, addresses limits logins per address, and outbound limits the requests that a tenant makes this
-	// server send to other services.
+	// tenants limits requests per tenant, addresses limits logins per address, and outbound limits the requests that this server sends
+	// to other services for a tenant.
 	tenants, addresses, outbound *limiter
 }
 

@@ -49,8 +49,8 @@ func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) e
 	return err
 }
 
-// Authorize redirects a browser to an issuer. Tenants choose the addresses of their issuers, so only pages of the dashboard may start a redirect: a
-// link on another site must not be able to.
+// Authorize redirects a browser to an issuer. Tenants choose the addresses of their issuers, so only pages of the dashboard may start a redirect,
+// and links on other sites may not.
 func (a *Auth) Authorize(ctx context.Context, r openapi.AuthorizeRequestObject) (openapi.AuthorizeResponseObject, error) {
 	if site := request.Of(ctx).HTTP.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return nil, husk.Errorf(husk.CodeForbidden, "", "a login must start on the login page of this platform, not on another site")

@@ -48,7 +48,8 @@ func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 // Root returns the certificate of the installation's authority.
 func (a *Auth) Root() *pki.Root { return a.authority.Root() }
 
-// ListenerTLS returns the TLS configuration of the listener that agents call. Both listeners have the same handler.
+// ListenerTLS returns the TLS configuration of the listener that agents call. It has the same handler as the other
+// listener.
 func (a *Auth) ListenerTLS() *tls.Config {
 	return pki.ServerListener(a.authority.Root(), a.authority.own)
 }

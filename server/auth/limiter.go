@@ -24,7 +24,7 @@ type limiter struct {
 	buckets map[string]*bucket
 }
 
-// bucket is the tokens of one key that this server holds.
+// bucket holds the tokens that this server has taken for one key.
 type bucket struct {
 	mu      sync.Mutex
 	left    float64
@@ -52,8 +52,8 @@ func newTenantLimiter(s store.Control) *limiter {
 	}}
 }
 
-// OutboundPerSecond limits how many requests per second a tenant can make this server send to registries and OIDC issuers that the tenant names, so that
-// the server cannot be used to attack others.
+// OutboundPerSecond is how many requests per second this server sends for a tenant to registries and OIDC issuers that the tenant names. The limit
+// prevents tenants from using the server to attack others.
 const OutboundPerSecond = 5
 
 // newLimiter returns a limiter that is independent of quotas. Bursts are five times the rate.
@@ -122,7 +122,7 @@ func (l *limiter) bucket(key string) *bucket {
 	if b, ok := l.buckets[key]; ok {
 		return b
 	}
-	if len(l.buckets) >= bucketsKept { // a key that was discarded asks Postgres again, which has the truth
+	if len(l.buckets) >= bucketsKept { // the next request with a discarded key asks Postgres again
 		clear(l.buckets)
 	}
 	b := &bucket{}
@@ -158,7 +158,7 @@ func (a *Auth) LimitAddress(ctx context.Context, address netip.Addr) error {
 	return a.limit(ctx, a.addresses, addressKey(address))
 }
 
-// LimitOutbound counts a request that a tenant makes this server send to another service, and refuses it if there are too many. Codes: rate_limited.
+// LimitOutbound counts a request that this server sends to another service for a tenant, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitOutbound(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.outbound, tenant.String())
 }

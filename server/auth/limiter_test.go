@@ -29,7 +29,7 @@ func open(t *testing.T, url devtest.URL) store.Control {
 	return s.Control()
 }
 
-// All servers share the limit for login attempts from one address, which slows an attacker down who
+// All servers share the limit for login attempts from one address. It slows down an attacker who
 // guesses secrets.
 func TestLoginsAreCountedByAddressForAllServers(t *testing.T) {
 	t.Parallel()

@@ -18,8 +18,8 @@ import (
 	"husk/store"
 )
 
-// tokenExchange logs a person in with an ID token of a trusted issuer. The person needs access to the tenant: as an invited user, or by a mapping from
-// claims to roles. The error is the same for a tenant that does not exist and for one that the person has no access to.
+// tokenExchange logs in a person who has an ID token of a trusted issuer. The person needs access to the tenant: as an invited user, or by a mapping
+// from claims to roles. The error is the same for a tenant that does not exist and for one that the person has no access to.
 func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdataRequestBody) (grant, error) {
 	raw, kind := openapi.Value(form.SubjectToken), openapi.Value(form.SubjectTokenType)
 	if t := openapi.Value(form.RequestedTokenType); t != "" && t != typeAccessToken {
@@ -43,7 +43,8 @@ func issuerUnavailable(issuer string, err error) error {
 	return err
 }
 
-// admitPerson logs the person of an ID token in. With a client id, the token must have been issued for that client.
+// admitPerson logs in the person whom an ID token identifies. With a client id, the token must have been issued for
+// that client.
 func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (grant, error) {
 	tenantID, err := a.tenantOfScope(ctx, scope)
 	if err != nil {

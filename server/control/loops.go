@@ -120,7 +120,8 @@ func (l *Loops) Run(ctx context.Context) {
 // Pass is one pass of a loop under the epoch of a leadership.
 type Pass func(ctx context.Context, epoch int64) error
 
-// Passes returns the pass of each loop by name, with the state of a new leadership, to be run by hand. Tests use it.
+// Passes returns the pass of each loop by name, with the state of a new leadership, so that tests can run single
+// passes.
 func (l *Loops) Passes() map[string]Pass {
 	passes := map[string]Pass{}
 	for _, one := range l.table() {
