@@ -36,8 +36,8 @@ func (c *Cluster) Fence(ctx context.Context, addresses []string, during time.Dur
 	return nil
 }
 
-// blocklistEverywhere returns when every placement group of the volumes pool uses the newest map,
-// and so its blocklist.
+// blocklistEverywhere returns when every placement group of the volumes pool uses the newest OSD
+// map, and so its blocklist.
 //
 // The mon's response is not enough: OSDs get the new map a moment later, and until then accept
 // writes of the fenced client (a test here observed it). A placement group first catches up with
