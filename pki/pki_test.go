@@ -108,7 +108,7 @@ func shake(t *testing.T, server, client *tls.Config) (*tls.ConnectionState, erro
 func wantRefused(t *testing.T, what string, err error) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("%s was accepted", what)
+		t.Errorf("accepted: %s", what)
 	}
 }
 
@@ -166,21 +166,21 @@ func TestCertificatesOfOthersAreRefused(t *testing.T) {
 		_, err := shake(t, server, client)
 		wantRefused(t, what, err)
 	}
-	refused("another authority's node at the server", ServerListener(root, srv), AgentClient(root, node(t, other, nodeA, time.Hour)))
-	refused("an expired node at the server", ServerListener(root, srv), AgentClient(root, node(t, a, nodeA, -time.Second)))
-	refused("another authority's server at an agent as client", ServerListener(other.Root(), server(t, other)), AgentClient(root, agent))
-	refused("a node with the role of the server at an agent as client", ServerListener(root, node(t, a, nodeB, time.Hour)), AgentClient(root, agent))
-	refused("another authority's server at the agent", AgentListener(root, agent), ServerClient(root, server(t, other), nodeA))
-	refused("a node at another node's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, time.Hour), nodeA))
-	refused("a node at its own agent", AgentListener(root, agent), ServerClient(root, agent, nodeA))
-	refused("another node than the requested one at a server as client", AgentListener(root, agent), ServerClient(root, srv, nodeB))
-	refused("an expired node at a server as client", AgentListener(root, node(t, a, nodeA, -time.Second)), ServerClient(root, srv, nodeA))
+	refused("a node of another authority, by the server", ServerListener(root, srv), AgentClient(root, node(t, other, nodeA, time.Hour)))
+	refused("an expired node certificate, by the server", ServerListener(root, srv), AgentClient(root, node(t, a, nodeA, -time.Second)))
+	refused("a server of another authority, by an agent that connects to it", ServerListener(other.Root(), server(t, other)), AgentClient(root, agent))
+	refused("a node that acts as the server, by an agent that connects to it", ServerListener(root, node(t, a, nodeB, time.Hour)), AgentClient(root, agent))
+	refused("a server of another authority, by an agent that it connects to", AgentListener(root, agent), ServerClient(root, server(t, other), nodeA))
+	refused("a node, by another node's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, time.Hour), nodeA))
+	refused("a node, by its own agent", AgentListener(root, agent), ServerClient(root, agent, nodeA))
+	refused("a node other than the requested one, by a server that connects to it", AgentListener(root, agent), ServerClient(root, srv, nodeB))
+	refused("an expired node certificate, by a server that connects to the node", AgentListener(root, node(t, a, nodeA, -time.Second)), ServerClient(root, srv, nodeA))
 	anonymous := ServerClient(root, srv, nodeA)
 	anonymous.GetClientCertificate = nil
-	refused("a client without a certificate at the agent", AgentListener(root, agent), anonymous)
+	refused("a client without a certificate, by the agent", AgentListener(root, agent), anonymous)
 	old := ServerClient(root, srv, nodeA)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	refused("TLS 1.2 at the agent", AgentListener(root, agent), old)
+	refused("TLS 1.2, by the agent", AgentListener(root, agent), old)
 }
 
 func TestAJoiningAgentVerifiesTheServerByTheToken(t *testing.T) {
@@ -211,7 +211,7 @@ func TestAJoiningAgentVerifiesTheServerByTheToken(t *testing.T) {
 	cert.Certificate = append(cert.Certificate, a.Root().cert.Raw)
 	thief.Replace(&cert)
 	_, err = shake(t, ServerListener(a.Root(), thief), JoinClient(fingerprint))
-	wantRefused(t, "a node with the role of the server", err)
+	wantRefused(t, "a node that acts as the server", err)
 	for _, bad := range []string{"", "secret", "secret.", "." + fingerprint, "secret." + fingerprint[1:], "secret.x" + fingerprint[1:]} {
 		if _, _, err := SplitJoinToken(bad); err == nil {
 			t.Errorf("%q is accepted as a join token", bad)
