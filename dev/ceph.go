@@ -74,7 +74,7 @@ func (s *Stack) ceph() *part {
 }
 
 // cephCluster creates the cluster's files at the first start, and adapts them to the configured
-// address at later ones.
+// address at later starts.
 func (s *Stack) cephCluster(ctx context.Context, tools cephTools, addr netip.AddrPort) (cluster, error) {
 	var c cluster
 	path := s.dir.join("ceph", "cluster.json")
@@ -212,8 +212,8 @@ func (s *Stack) cephDaemons(ctx context.Context, p *part, tools cephTools, c clu
 	})
 }
 
-// cephCommands runs several commands in one run of the command line tool, which takes longer to
-// start than all of them to run.
+// cephCommands runs several commands in one run of the command line tool, because the tool takes
+// longer to start than all commands take to run.
 func (s *Stack) cephCommands(ctx context.Context, tools cephTools, commands []string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -26,8 +26,8 @@ func cephKeys() []cephKey {
 }
 
 // serverCaps is everything that the server may do: use RBD in its two pools, fence clients, and
-// create, change and delete the keys of pods, which may only read on the mon. It may not list keys,
-// which would include the admin's.
+// create, change and delete the keys of pods, with read access to the mon only. The server may not
+// list keys, because the list would include the admin's.
 func serverCaps() [][2]string {
 	pod := fmt.Sprintf(`with entity prefix "%s"`, podKeyPrefix)
 	mon := []string{
@@ -109,7 +109,7 @@ func (s *Stack) cephConf(c cluster) string {
 		[2]string{"auth cluster required", "cephx"},
 		[2]string{"auth service required", "cephx"},
 		[2]string{"auth client required", "cephx"},
-		// Every client supports the secure way; allowing the insecure one would be a warning.
+		// Every client supports the secure way; allowing the insecure one would cause a warning.
 		[2]string{"auth allow insecure global id reclaim", "false"},
 		[2]string{"keyring", filepath.Join(dir, "$name.keyring")},
 		[2]string{"run dir", dir},

@@ -46,7 +46,7 @@ func (s *Stack) Run(ctx context.Context, p Program) error {
 	return nil
 }
 
-// stopPrograms stops the programs, the last first.
+// stopPrograms stops the programs, the last one started first.
 func (s *Stack) stopPrograms() {
 	s.mu.Lock()
 	s.stopping = true

@@ -6,7 +6,7 @@
 -- husk_control the control loops and operators
 -- husk_tenant  requests of tenants, under row-level security
 --
--- None may bypass row-level security; only the owner owns anything.
+-- None of them may bypass row-level security. Only the owner owns anything.
 DO $$
 DECLARE
     role TEXT;
