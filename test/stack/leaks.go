@@ -20,7 +20,7 @@ import (
 func (s *Stack) stop() error {
 	left := errors.Join(s.broken...)
 	if domains := s.Virsh("list", "--all", "--name"); domains != "" {
-		left = errors.Join(left, fmt.Errorf("tests left domains: %s", domains))
+		left = errors.Join(left, fmt.Errorf("the tests have not deleted these domains: %s", domains))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
 	defer cancel()
@@ -38,7 +38,7 @@ func (s *Stack) stop() error {
 	} {
 		out, err := exec.Command("sh", "-c", what.command).CombinedOutput()
 		if text := strings.TrimSpace(string(out)); err != nil || text != "" {
-			left = errors.Join(left, err, fmt.Errorf("huskd dev left %s: %s", what.name, text))
+			left = errors.Join(left, err, fmt.Errorf("huskd dev has not removed these %s: %s", what.name, text))
 		}
 	}
 	return errors.Join(left, os.RemoveAll(s.Dir))

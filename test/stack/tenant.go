@@ -60,7 +60,7 @@ func (tn *Tenant) remove(t testing.TB) {
 	list := tn.Virsh("list", "--all", "--uuid")
 	for pod := range owned {
 		if strings.Contains(list, pod) {
-			t.Errorf("the domain of pod %s is left", pod)
+			t.Errorf("the domain of pod %s still exists", pod)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 		}
 	}
 	if n := len(pods); n > 0 {
-		return errors.Join(err, fmt.Errorf("%d pods are left: %+v", n, pods))
+		return errors.Join(err, fmt.Errorf("%d pods still exist: %+v", n, pods))
 	}
 	volumes, err1 := client.Collect(tn.API.Volumes.List(ctx, client.Select{}))
 	images, err2 := client.Collect(tn.API.Images.List(ctx))
@@ -93,7 +93,7 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 		err = errors.Join(err, tn.API.Images.Delete(ctx, i.ID))
 	}
 	if n := len(volumes) + len(images); n > 0 {
-		return errors.Join(err, fmt.Errorf("%d volumes and images are left: %+v %+v", n, volumes, images))
+		return errors.Join(err, fmt.Errorf("%d volumes and images still exist: %+v %+v", n, volumes, images))
 	}
 	_, err = client.Decode[any](tn.Operator.API().DeleteTenant(ctx, tn.ID, nil)) //nolint:bodyclose // Decode closes it
 	return err

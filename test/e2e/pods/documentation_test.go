@@ -52,7 +52,7 @@ func TestTheDocumentationWorksAsPrinted(t *testing.T) {
 	}
 }
 
-// removeImages removes the images that the documentation's commands leave in the tenant.
+// removeImages removes the images that the documentation's commands have imported into the tenant.
 func removeImages(t *testing.T, tn *stack.Tenant) {
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute)) // the context of the test has ended
 	defer cancel()
@@ -67,7 +67,7 @@ func removeImages(t *testing.T, tn *stack.Tenant) {
 			}
 		}
 		if n := len(images); n > 0 {
-			return fmt.Errorf("%d images are left", n)
+			return fmt.Errorf("%d images still exist", n)
 		}
 		return nil
 	})

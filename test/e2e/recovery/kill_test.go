@@ -181,7 +181,7 @@ func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 		return err
 	})
 	if list := tn.RBD(t, "ls", "husk-images"); strings.Contains(list, ".half") {
-		t.Errorf("an incomplete import is left:\n%s", list)
+		t.Errorf("an incomplete import still exists:\n%s", list)
 	}
 }
 
