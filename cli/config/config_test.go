@@ -97,7 +97,7 @@ func TestConcurrentChangesAreAllKept(t *testing.T) {
 	}
 	left, err := filepath.Glob(filepath.Join(s.Dir, ".*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("temporary files are left: %v, %v", left, err)
+		t.Errorf("temporary files still exist: %v, %v", left, err)
 	}
 }
 
