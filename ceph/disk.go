@@ -15,12 +15,12 @@ import (
 // recipe creates a disk in the volumes pool.
 type recipe struct {
 	check func(*rbd.Image) error // whether an existing disk of this name is the right one
-	make  func() error           // the RBD image
-	fill  func() error           // its content
+	make  func() error           // creates the RBD image
+	fill  func() error           // writes its content
 }
 
-// ensureDisk follows a recipe so that it may be interrupted at any point: metadata, which is
-// written last, says that a disk is ready, and a disk without it is created again.
+// ensureDisk follows a recipe, and may be interrupted at any point. A disk is ready if its metadata
+// says so, which is written last. A disk without this metadata is created again.
 func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
 	disk, err := c.readyDisk(name, r.check)
 	if !errors.Is(err, ErrNotFound) {

@@ -20,7 +20,7 @@ type Eviction struct {
 
 // Limits bound the work that one batch may cause.
 type Limits struct {
-	Preemptions  int // the number of pods or gangs that may preempt others
+	Preemptions  int // the largest number of pods and gangs that may preempt others
 	Explanations int // for how many classes of equal pods the refusals say which pods to remove; the others only say what is insufficient
 }
 

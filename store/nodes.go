@@ -42,7 +42,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	})
 }
 
-// Nodes returns every node, by name.
+// Nodes returns every node, sorted by name.
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
@@ -128,7 +128,7 @@ func ignoreNoRows(err error) error {
 	return err
 }
 
-// Pools returns every pool, by name.
+// Pools returns every pool, sorted by name.
 func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Pool, error) {
 		rows, err := q.Pools(ctx)

@@ -69,7 +69,7 @@ type NodeCapacity struct {
 	husk.NodeSettings
 }
 
-// NodeCapacities returns every node, by name.
+// NodeCapacities returns every node, sorted by name.
 func (c Control) NodeCapacities(ctx context.Context) ([]NodeCapacity, error) {
 	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeCapacity, error) {
 		rows, err := q.NodeCapacities(ctx)

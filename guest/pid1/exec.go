@@ -29,7 +29,7 @@ const (
 	// its client is still there. Behind unread input, the end of the stream cannot be noticed.
 	stuckInput = 10 * time.Second
 	// outputPause is how long output may pause after the command has ended, if processes that it
-	// started keep it open. Then the output counts as complete.
+	// started keep the output open. Then the output counts as complete.
 	outputPause = 100 * time.Millisecond
 )
 

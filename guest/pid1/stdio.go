@@ -185,7 +185,7 @@ func (s *stdio) begin(run *runIO) {
 	s.wake()
 }
 
-// end disconnects the input of a run. Writers stop.
+// end disconnects the input of a run, which ends writes to it.
 func (s *stdio) end(run *runIO) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

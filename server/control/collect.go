@@ -85,8 +85,8 @@ func (s *collection) disks(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// blobs removes imports that no image uses. It deletes the row first. From then on a new request imports the digest again, and treats what is
-// left in Ceph as incomplete.
+// blobs removes imports that no image uses. It deletes the row first. From then on a new request imports the digest again, and completes what
+// is left of it in Ceph.
 func (s *collection) blobs(ctx context.Context) error {
 	unused, err := s.store.UnusedBlobs(ctx)
 	if err != nil {
