@@ -74,7 +74,8 @@ type Container struct {
 	Files      []File  `json:"files,omitempty"`
 	Mounts     []Mount `json:"mounts,omitempty"`
 	// Stdin keeps an input open to which attached clients write. Without Stdin, the input is empty.
-	// With StdinOnce, the input ends when the first client that wrote to it has detached.
+	// With StdinOnce, the input ends when the first client that is attached to it ends its input or
+	// detaches.
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	// TTY makes input and both outputs one terminal.

@@ -12,8 +12,9 @@ import (
 	"husk/session"
 )
 
-// Attach sends a container's output from now on, across its restarts. When the container has ended
-// for good, it sends the last exit code. It also passes on input.
+// Attach sends a container's output from now on, across its restarts, after the backlog if the
+// client requests it. When the container has ended for good, it sends the last exit code. It also
+// passes on input.
 func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
 	c, _, err := p.inside(a.Container)
 	if err != nil {
