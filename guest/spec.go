@@ -21,8 +21,8 @@ const (
 	DefaultBackoffReset = 10 * time.Minute // after a stable run of this length
 )
 
-// Spec is everything that a guest must know to run its pod. It is sent once per boot and never
-// changes.
+// Spec is everything that a guest must know to run its pod. It never changes during a boot; agents
+// may send it again.
 type Spec struct {
 	PodID          string      `json:"podID"`
 	Hostname       string      `json:"hostname"`
