@@ -68,7 +68,7 @@ func fits(a guest.Attach, c guest.Container, s *stdio) error {
 	case a.TTY && !c.TTY:
 		problem = "has no terminal, because it was created without tty"
 	case a.Stdin && s.inputEnded():
-		problem = "no longer takes input, because it was created with stdinOnce and the first client that wrote to it has detached; attach without stdin"
+		problem = "no longer takes input, because it was created with stdinOnce and the first client with stdin has ended it; attach without stdin"
 	default:
 		return nil
 	}
