@@ -4,6 +4,7 @@ package devtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk/dev"
 )
@@ -65,7 +67,7 @@ func PostgresFrom(t testing.TB, name string, prepare func(context.Context, URL) 
 		t.Fatalf("devtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := execute(s, "DROP DATABASE "+db+" WITH (FORCE)"); err != nil {
+		if err := drop(s, db); err != nil {
 			t.Errorf("devtest: %v", err)
 		}
 	})
@@ -101,6 +103,17 @@ func execute(s *dev.Stack, sql string) error {
 	defer c.Close(ctx)
 	_, err = c.Exec(ctx, sql)
 	return err
+}
+
+// drop drops a database. FORCE ends its connections, but Postgres waits only five seconds for them,
+// which is too short on a busy machine.
+func drop(s *dev.Stack, db string) error {
+	for attempt := 1; ; attempt++ {
+		err := execute(s, "DROP DATABASE "+db+" WITH (FORCE)")
+		if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "55006" || attempt == 12 { // object_in_use
+			return err
+		}
+	}
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
