@@ -41,8 +41,9 @@ func imageName(digest string) (string, error) {
 
 // ImportImage stores the image with the given manifest digest. fill writes its flattened file tree
 // as a tar stream, which becomes a squashfs without being unpacked anywhere. If the image already
-// exists, fill is not called. An interrupted import continues at the step that its name indicates:
-// ".half" is filled again, and the final name without a protected snapshot only lacks the snapshot.
+// exists, fill is not called. After an interrupted import, the image's name tells how far it
+// came: an image named ".half" is removed and filled again; an image with its final name has all its
+// data, and needs only the protected snapshot.
 func (c *Cluster) ImportImage(ctx context.Context, digest string, fill func(ctx context.Context, w io.Writer) error) (ImportedImage, error) {
 	name, err := imageName(digest)
 	if err != nil {
@@ -126,7 +127,7 @@ func (c *Cluster) protectImage(ctx context.Context, name string) error {
 	return c.step(ctx, "protected")
 }
 
-// inspectImage reads what exists under the final name.
+// inspectImage reads the RBD image with this name.
 func (c *Cluster) inspectImage(name string) (ImportedImage, error) {
 	found := ImportedImage{Name: name, Digest: digestOf(name)}
 	img, err := rbd.OpenImageReadOnly(c.images, name, "")

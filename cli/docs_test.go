@@ -45,7 +45,7 @@ func manual() string {
 This page is generated from the commands: ` + "`go test ./cli -update`" + ` rewrites it.
 ` + "`husk COMMAND --help`" + ` prints the same.
 ` + "`husk man DIR`" + ` writes manual pages.
-` + "`husk completion --help`" + ` explains how to complete commands, and names from the server, in a shell.
+` + "`husk completion SHELL --help`" + ` explains how to load completions of commands, and of names from the server, into bash, fish, powershell or zsh.
 
 ## Exit codes
 
@@ -127,7 +127,7 @@ func TestManualPagesAreWritten(t *testing.T) {
 	}
 }
 
-// Help texts must fit on a terminal of 80 columns.
+// Lines of help texts must have at most 84 columns.
 func TestHelpFitsATerminal(t *testing.T) {
 	t.Parallel()
 	var look func(*cobra.Command)

@@ -97,7 +97,7 @@ func temporary(err error) bool {
 // maxAnswer is how many bytes of one response are read at most.
 const maxAnswer = 64 << 20
 
-// Decode reads a response of the generated client: the object, or an error of this package. It closes the response.
+// Decode reads a response of the generated client: the object, or an error. It closes the response.
 //
 //	quota, err := client.Decode[openapi.QuotaUse](c.API().GetQuota(ctx))
 func Decode[T any](resp *http.Response, err error) (T, error) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package guest is the protocol between a node's agent and husk-init, PID 1 of a pod's VM. It is
-// linked into both, so it imports few packages: session is the only one of this module.
+// linked into both, so it imports few packages: session and limits are the only ones of this
+// module.
 //
 // Everything runs over one virtio-serial port named PortName:
 //
@@ -12,8 +13,8 @@
 // wire. The handshake (handshake.go) resynchronizes them.
 //
 // The agent treats the guest as hostile: tenants can be root in it. Frames are length-prefixed and
-// bounded (frame.go), every read has a deadline, and responses are validated after decoding
-// (validate.go). A rate limit applies before yamux sees any byte (guard.go), so a guest that floods
+// bounded (frame.go), every read of a call has a deadline (a session may be silent), and responses
+// are validated after decoding (validate.go). A rate limit applies before yamux sees any byte (guard.go), so a guest that floods
 // the channel only slows itself down.
 package guest
 

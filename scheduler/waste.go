@@ -6,7 +6,7 @@ package scheduler
 type Waste struct {
 	Nodes, Open    int       // ready nodes, and those of them with at least one pod
 	Free           Resources // on all ready nodes
-	StrandedCPU    float64   // millis free on open nodes that pods of the usual sizes are expected to leave unused
+	StrandedCPU    float64   // millis free on open nodes; pods of the usual sizes are expected to leave them unused
 	StrandedMemory float64   // MiB, the same
 	AveragePods    int       // how many more pods of the average size would fit, summed over the nodes
 }

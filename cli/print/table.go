@@ -42,7 +42,7 @@ func (t *Table) Rows(rows ...[]string) error {
 	return err
 }
 
-// paint has the color of each state: green, yellow or red. A cell is colored if its whole text is one of these words.
+// paint has the colors of states: green, yellow or red. Other states have none. A cell is colored if its whole text is one of these words.
 var paint = map[string]string{
 	"Running": "32", "Ready": "32", "Available": "32", "InUse": "32",
 	"Pending": "33", "Starting": "33", "Stopping": "33", "Importing": "33", "Creating": "33", "Deleting": "33", "Unknown": "33",

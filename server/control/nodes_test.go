@@ -16,7 +16,7 @@ func TestANodeIsSilentOnceItsHeartbeatHasNotChangedForALease(t *testing.T) {
 	t.Parallel()
 	const lease = 30 * time.Second
 	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	// The test only checks the database's time for changes, so it may be wrong by years.
+	// leases only checks whether the database's time has changed, so that clock may be wrong by years.
 	stamp := func(s int) *time.Time { v := start.AddDate(-5, 0, 0).Add(time.Duration(s) * time.Second); return &v }
 	a := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}
 	b := husk.Node{ID: uuid.New(), State: husk.NodeReady, HeartbeatAt: stamp(0)}

@@ -15,7 +15,7 @@ const CHORD = 1200; // milliseconds within which the second key must follow g
 
 const typing = (t: EventTarget | null) => t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName));
 
-/** useKeys handles the keyboard shortcuts of every page: / or Ctrl-K, ?, c, and g followed by a letter. It ignores keys that are typed into an input. */
+/** useKeys handles the keyboard shortcuts of every page: / or Ctrl-K, ?, c, and g followed by a letter. Except for Ctrl-K, it ignores keys that are typed into an input. */
 export function useKeys(keys: Keys) {
   const now = useRef(keys);
   now.current = keys;

@@ -34,12 +34,13 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
       node.allocated.cpuMillis / Math.max(1, node.schedulableCPUMillis),
       node.allocated.memoryMiB / Math.max(1, node.capacity.memoryMiB),
     );
+  const count = pods.length === 1 ? "1 pod" : `${pods.length} pods`;
   return (
     <figure className="packing">
       <svg
         viewBox={`0 0 ${WIDTH} ${height}`}
         role="img"
-        aria-label={`${node.name}: ${pods.length} pods, ${percent(Math.max(0, free))} free`}
+        aria-label={`${node.name}: ${count}, ${percent(Math.max(0, free))} free`}
         onPointerLeave={() => setAt(undefined)}
       >
         <rect width={WIDTH} height={height} className="packing-free" />
@@ -59,7 +60,7 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
         ))}
       </svg>
       <figcaption className="muted small">
-        {at ? describe(at) : `${pods.length === 1 ? "1 pod" : `${pods.length} pods`}, ${percent(Math.max(0, free))} free`}
+        {at ? describe(at) : `${count}, ${percent(Math.max(0, free))} free`}
       </figcaption>
     </figure>
   );
