@@ -155,7 +155,10 @@ test("a pod that does not fit shows the reason, and pods can be deleted by label
   await page.getByRole("row", { name: /other/ }).waitFor();
   await page.getByRole("link", { name: "other" }).click();
   await page.getByRole("link", { name: "Why?" }).click();
-  await page.getByText(/nodes lack a required label/).first().waitFor();
+  await page
+    .getByText(/nodes lack a required label/)
+    .first()
+    .waitFor();
   await page.getByText("NotSelected").first().waitFor();
 
   await page.getByRole("link", { name: "Pods", exact: true }).click();

@@ -59,9 +59,7 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
           </rect>
         ))}
       </svg>
-      <figcaption className="muted small">
-        {at ? describe(at) : `${count}, ${percent(Math.max(0, free))} free`}
-      </figcaption>
+      <figcaption className="muted small">{at ? describe(at) : `${count}, ${percent(Math.max(0, free))} free`}</figcaption>
     </figure>
   );
 }
