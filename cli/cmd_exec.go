@@ -90,9 +90,9 @@ func attachCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attach POD",
 		Short: "Attach to a running container, and exit with its exit code",
-		Long: `Print the new output of a container until it ends and is not restarted. Its
-standard output and its standard error stay separate. husk then exits with the
-container's exit code. Several clients may attach to a container at the same time.
+		Long: `Print the new output of a container until it ends and is not restarted, and then
+exit with its exit code. Without a terminal, its standard output and its standard
+error stay separate. Several clients may attach to a container at the same time.
 
 With -i, husk sends its standard input to the container. This requires a container
 with stdin, as created by husk run -i. With -it, husk connects your terminal to the

@@ -44,8 +44,8 @@ input or asks for it on the terminal; the secret is never an argument. With
 --issuer, you log in with a browser: husk prints a URL and a code, and waits. An
 issuer of your tenant also needs --oidc-client-id; an issuer of the installation
 does not. Without URL and without these flags, husk logs in as the context says.
-With URL and without these flags, husk asks how to log in, or uses the issuer of the
-installation if there is exactly one and no terminal.
+With URL and without these flags, husk asks how to log in. Without a terminal, it
+uses the issuer of the installation if there is exactly one.
 
 husk keeps the context in ~/.config/husk/config.yaml, which only you can read
 (XDG_CONFIG_HOME applies). A new context is named after the tenant, unless

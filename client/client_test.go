@@ -114,7 +114,7 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 	}
 }
 
-func TestKeysWithTheSameNameAreAmbiguous(t *testing.T) {
+func TestFindDistinguishesSeveralFromNone(t *testing.T) {
 	t.Parallel()
 	c := tenant(t)
 	list := func(yield func(string, error) bool) {

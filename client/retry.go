@@ -23,6 +23,7 @@ type retrier struct {
 const (
 	attempts = 5
 	// longestRetryAfter is the longest Retry-After that the client obeys. If a response has a longer one, the caller gets the response.
+	// The client ignores the Retry-After of a first 503.
 	longestRetryAfter = 30 * time.Second
 )
 

@@ -97,7 +97,8 @@ func (c *Client) open(ctx context.Context, req *http.Request, err error) (*Sessi
 	return nil, callError(err)
 }
 
-// ErrDetached says that the client has detached: the session has ended, and its command continues.
+// ErrDetached says that the client has detached: the session has ended. After Attach, the container continues; a command that was started with
+// Exec gets SIGHUP.
 var ErrDetached = errors.New("detached")
 
 // Streams are the local ends of a session. Each may be nil.

@@ -42,8 +42,9 @@ func classify(ref string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("image %s: %w", ref, err) // the caller canceled it
 	case isRefused && refused.Obvious():
-		// A name that resolves to a forbidden address is reported like one that does not resolve:
-		// the tenant must not learn what DNS answers.
+		// Only if the reference itself has the address. A name that DNS resolves to a forbidden
+		// address stays ErrUnreachable, like a name that does not resolve: the tenant must not learn
+		// what DNS answers.
 		kind = ErrForbidden
 	case errors.As(err, &answer):
 		switch answer.StatusCode {

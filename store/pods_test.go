@@ -73,7 +73,7 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 		"with another tenant's volume, as if unknown": {"a", specOf(image, foreign), husk.CodeNotFound, "spec.volumes[0].volumeId"},
 		"with an unknown volume":                      {"a", specOf(image, unknown), husk.CodeNotFound, "spec.volumes[0].volumeId"},
 		"with a volume that is being deleted":         {"a", specOf(image, leaving), husk.CodeConflict, "spec.volumes[0].volumeId"},
-		"with a free volume, before an unknown one":   {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
+		"with an unknown volume after a free one":     {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), c.name, map[string]string{}, c.spec)

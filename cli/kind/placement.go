@@ -54,7 +54,7 @@ func DescribePlacement(w io.Writer, p openapi.Placement) error {
 			f.Add("Best node:", fmt.Sprintf("%s lacks %s cores and %d MiB", openapi.Value(r.NearestNode), print.Cores(l.CPUMillis), l.MemoryMiB))
 		}
 		for _, pod := range openapi.Value(r.WouldMakeRoom) {
-			f.Add("Would free enough:", fmt.Sprintf("pod %s with %s cores and %d MiB", pod.ID, print.Cores(pod.Resources.CPUMillis), pod.Resources.MemoryMiB))
+			f.Add("Delete to free enough:", fmt.Sprintf("pod %s with %s cores and %d MiB", pod.ID, print.Cores(pod.Resources.CPUMillis), pod.Resources.MemoryMiB))
 		}
 	}
 	return f.Print(w)

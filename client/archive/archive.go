@@ -19,7 +19,7 @@ import (
 )
 
 // Pack writes a file, or a directory with its contents, as a tar archive under its own name. It calls the function skipped for everything
-// that is not a file, a directory or a link.
+// that is not a file, a directory or a symbolic link. It follows local itself if that is a link.
 func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 	abs, err := filepath.Abs(local)
 	if err != nil {
@@ -28,6 +28,9 @@ func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 	top := filepath.Base(abs)
 	if top == string(filepath.Separator) {
 		top = "."
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil { // follow the link that was named
+		return err
 	}
 	out := tar.NewWriter(w)
 	err = filepath.WalkDir(abs, func(file string, _ fs.DirEntry, err error) error {
@@ -38,17 +41,13 @@ func Pack(w io.Writer, local string, skipped func(name, why string)) error {
 		if err != nil {
 			return err
 		}
-		return add(out, file, path.Join(top, filepath.ToSlash(below)), below == ".", skipped)
+		return add(out, file, path.Join(top, filepath.ToSlash(below)), skipped)
 	})
 	return errors.Join(err, out.Close())
 }
 
-func add(out *tar.Writer, file, name string, top bool, skipped func(name, why string)) error {
-	stat := os.Lstat
-	if top {
-		stat = os.Stat // follow the link that was named
-	}
-	info, err := stat(file)
+func add(out *tar.Writer, file, name string, skipped func(name, why string)) error {
+	info, err := os.Lstat(file)
 	if err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func add(out *tar.Writer, file, name string, top bool, skipped func(name, why st
 			return err
 		}
 	default:
-		skipped(file, "not a file, a directory or a link")
+		skipped(file, "not a file, a directory or a symbolic link")
 		return nil
 	}
 	h, err := tar.FileInfoHeader(info, link)
@@ -204,7 +203,7 @@ func unpackOne(root *os.Root, h *tar.Header, content io.Reader, skipped func(nam
 		_, err = io.Copy(f, content)
 		return errors.Join(err, f.Chmod(fs.FileMode(h.Mode&0o777)), f.Close(), root.Chtimes(h.Name, h.ModTime, h.ModTime)) //nolint:gosec // permission bits
 	default:
-		skipped(h.Name, "not a file, a directory or a link")
+		skipped(h.Name, "not a file, a directory or a symbolic link")
 		return nil
 	}
 }

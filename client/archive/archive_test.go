@@ -116,6 +116,26 @@ func TestPackedFilesAreUnpacked(t *testing.T) {
 	}
 }
 
+// husk cp follows the link that the user names, but keeps the links in the directory.
+func TestTheNamedLinkIsFollowed(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	tree := filepath.Join(top, "tree")
+	if err := errors.Join(os.Mkdir(tree, 0o755), os.WriteFile(filepath.Join(tree, "a"), []byte("1"), 0o600), os.Symlink("a", filepath.Join(tree, "b")),
+		os.Symlink("tree", filepath.Join(top, "named"))); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	never := func(name, why string) { t.Errorf("%s is skipped: %s", name, why) }
+	to := filepath.Join(top, "to")
+	if err := errors.Join(os.Mkdir(to, 0o755), archive.Pack(&b, filepath.Join(top, "named"), never), archive.Unpack(&b, to, never)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(listing(t, tree), listing(t, filepath.Join(to, "named"))); diff != "" {
+		t.Errorf("(-packed +unpacked):\n%s", diff)
+	}
+}
+
 // An archive from a pod may be hostile.
 func TestNothingIsWrittenOutsideTheDestination(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func Discover(ctx context.Context, web *http.Client, issuer, clientID string) (*
 	}
 	resp, err := web.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the issuer %s does not respond: %w", issuer, err)
+		return nil, fmt.Errorf("the login at the issuer %s failed: %w", issuer, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -187,7 +187,7 @@ func (i *Issuer) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("the issuer %s does not respond: %w", i.URL, err)
+	return fmt.Errorf("the login at the issuer %s failed: %w", i.URL, err)
 }
 
 // Revoke revokes a refresh token (RFC 7009).
@@ -203,7 +203,7 @@ func (i *Issuer) Revoke(ctx context.Context, refresh string) error {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := i.web.Do(req)
 	if err != nil {
-		return fmt.Errorf("the issuer %s does not respond: %w", i.URL, err)
+		return fmt.Errorf("the login at the issuer %s failed: %w", i.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -12,8 +12,8 @@ import (
 	"husk/session"
 )
 
-// Attach sends a container's output from now on, across its restarts, after the backlog if the
-// client requests it. When the container has ended for good, it sends the last exit code. It also
+// Attach sends a container's new output, across its restarts. If the client requests the backlog,
+// Attach sends that first. When the container has ended for good, it sends the last exit code. It also
 // passes on input.
 func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
 	c, _, err := p.inside(a.Container)

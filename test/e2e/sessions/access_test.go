@@ -17,8 +17,8 @@ import (
 	"husk/test/stack"
 )
 
-// checkAuthorization opens sessions without the required role, as a browser does, and with a key
-// that is then revoked.
+// checkAuthorization opens sessions in three ways: without the required role, from a browser, and
+// with a key that is then revoked.
 func checkAuthorization(t *testing.T, tn *stack.Tenant, pod uuid.UUID) {
 	refused := func(token, path string, status int, code string, header ...string) {
 		t.Helper()

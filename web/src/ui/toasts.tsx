@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Short messages about completed actions. Screen readers announce them.
+// Short messages about the results of actions. Screen readers announce them.
 import { useSyncExternalStore } from "react";
 import { ApiError } from "../api/client";
 import { Icon } from "./icons";
