@@ -157,10 +157,10 @@ func TestRelaySaysWhoDisconnected(t *testing.T) {
 		do   func(relayed)
 		want error
 	}{
-		"the client":                     {func(r relayed) { _ = r.client.Close() }, ErrClientGone},
-		"the pod":                        {func(r relayed) { _ = r.pod.Close() }, ErrPodGone},
-		"a client that sends an exit":    {func(r relayed) { go func() { _ = SendExit(r.client, Status{}) }() }, ErrClientGone},
-		"a pod that sends a resize":      {func(r relayed) { go func() { _ = SendSize(r.pod, Size{80, 24}) }() }, ErrPodGone},
+		"the client":                  {func(r relayed) { _ = r.client.Close() }, ErrClientGone},
+		"the pod":                     {func(r relayed) { _ = r.pod.Close() }, ErrPodGone},
+		"a client that sends an exit": {func(r relayed) { go func() { _ = SendExit(r.client, Status{}) }() }, ErrClientGone},
+		"a pod that sends a resize":   {func(r relayed) { go func() { _ = SendSize(r.pod, Size{80, 24}) }() }, ErrPodGone},
 		"a client that sends a frame of an unknown kind": {func(r relayed) { go func() { _ = r.client.Send(99, nil) }() }, ErrClientGone},
 	} {
 		t.Run(name, func(t *testing.T) {
