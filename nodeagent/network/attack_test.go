@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -402,8 +403,43 @@ func TestRulesAreRestored(t *testing.T) {
 				t.Fatalf("%s: the rules were not restored", name)
 			}
 		}
-		if now, err := readFingerprint(); err != nil || n.Broken() || now != n.written {
+		if now, _, err := readFingerprint(); err != nil || n.Broken() || now != n.written {
 			t.Errorf("%s: the rules are not as before (%v)", name, err)
+		}
+	}
+	// A change while the agent restores the rules must not count as what it wrote.
+	_, want, err := readFingerprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := func(c *nftables.Conn) {
+		t := table(nftables.TableFamilyINet)
+		c.InsertRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: "forward", Table: t}, Exprs: verdict(1)})
+	}
+	for i := range 40 {
+		for range 2 {
+			c, err := nftables.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				c.FlushRuleset()
+			} else {
+				accept(c)
+			}
+			if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) { // the first change may have just been undone
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(i/2) * 200 * time.Microsecond)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			_, is, err := readFingerprint()
+			if err == nil && maps.Equal(is, want) && !n.Broken() {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d: two changes in a row were not undone: %v (%v)", i, is, err)
+			}
 		}
 	}
 	if err := red.do(t, func() error { return reach("", blue.port.Address.Addr(), impatient) }); err == nil {

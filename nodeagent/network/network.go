@@ -91,13 +91,21 @@ func New(cfg Config) (*Network, error) {
 	if err := writeSysctl("ipv4/ip_forward", "1"); err != nil {
 		return nil, fmt.Errorf("enable IPv4 forwarding: %w", err)
 	}
-	unused := &netlink.Route{
-		Dst: &net.IPNet{IP: cfg.PodRange.Masked().Addr().AsSlice(), Mask: net.CIDRMask(cfg.PodRange.Bits(), 32)}, Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol,
-	}
-	if err := netlink.RouteReplace(unused); err != nil {
-		return nil, fmt.Errorf("discard packets to unused addresses of %s: %w", cfg.PodRange, err)
+	if err := discardUnused(cfg.PodRange); err != nil {
+		return nil, err
 	}
 	return n, nil
+}
+
+// discardUnused adds the route that discards packets to addresses that no network of this node has.
+func discardUnused(podRange netip.Prefix) error {
+	unused := &netlink.Route{
+		Dst: &net.IPNet{IP: podRange.Masked().Addr().AsSlice(), Mask: net.CIDRMask(podRange.Bits(), 32)}, Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol,
+	}
+	if err := netlink.RouteReplace(unused); err != nil {
+		return fmt.Errorf("discard packets to unused addresses of %s: %w", podRange, err)
+	}
+	return nil
 }
 
 // routeProtocol marks Husk's routes. Nobody has registered this number in /etc/iproute2/rt_protos.

@@ -3,7 +3,9 @@
 package network
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 
@@ -28,14 +30,65 @@ func (n *Network) writeRules() error {
 	if n.own, err = ownNetworks(); err != nil {
 		return err
 	}
-	n.inetTable(c)
-	n.netdevTable(c)
+	b := builder{c, shape{}}
+	n.inetTable(b)
+	n.netdevTable(b)
 	removeTable(c, nftables.TableFamilyBridge) // of earlier releases
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("write nftables rules for %d ports: %w", len(n.ports), err)
 	}
-	n.written, err = readFingerprint()
-	return err
+	written, is, err := readFingerprint()
+	if err != nil {
+		return err
+	}
+	// Otherwise a change between writing and reading would count as what was written.
+	if !maps.Equal(is, b.shape) {
+		return errors.New("something else changed the nftables rules while they were written")
+	}
+	n.written = written
+	return nil
+}
+
+// builder adds chains and rules, and counts them.
+type builder struct {
+	c     *nftables.Conn
+	shape shape
+}
+
+// shape describes tables without the content of their rules: for each chain its policy and how many
+// rules it has, and for each table its flags and its highest handle. The kernel numbers the chains
+// and rules of a new table from 1, so an added or replaced rule has a higher handle than expected.
+type shape map[string]int
+
+func (s shape) table(family nftables.TableFamily, flags uint32) {
+	s[fmt.Sprintf("%d flags %d", family, flags)] = 1
+}
+
+func (s shape) chain(family nftables.TableFamily, chain *nftables.Chain) string {
+	policy := nftables.ChainPolicyAccept
+	if chain.Policy != nil {
+		policy = *chain.Policy
+	}
+	return fmt.Sprintf("%d chain %s policy %d", family, chain.Name, policy)
+}
+
+func (s shape) handles(family nftables.TableFamily) string { return fmt.Sprintf("%d handles", family) }
+
+func (b builder) table(family nftables.TableFamily) *nftables.Table {
+	b.shape.table(family, 0)
+	return fresh(b.c, family)
+}
+
+func (b builder) chain(chain *nftables.Chain) *nftables.Chain {
+	b.shape[b.shape.chain(chain.Table.Family, chain)] = 0
+	b.shape[b.shape.handles(chain.Table.Family)]++
+	return b.c.AddChain(chain)
+}
+
+func (b builder) rule(chain *nftables.Chain, parts ...[]expr.Any) {
+	b.shape[b.shape.chain(chain.Table.Family, chain)]++
+	b.shape[b.shape.handles(chain.Table.Family)]++
+	b.c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: join(parts...)})
 }
 
 // fresh replaces a table with an empty one and returns it.
@@ -66,27 +119,25 @@ func removeTables() error {
 	return nil
 }
 
-func (n *Network) inetTable(c *nftables.Conn) {
-	t := fresh(c, nftables.TableFamilyINet)
-	forward := c.AddChain(&nftables.Chain{
+func (n *Network) inetTable(b builder) {
+	t := b.table(nftables.TableFamilyINet)
+	forward := b.chain(&nftables.Chain{
 		Table: t, Name: "forward", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
 	})
-	input := c.AddChain(&nftables.Chain{
+	input := b.chain(&nftables.Chain{
 		Table: t, Name: "input", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
 	})
-	nat := c.AddChain(&nftables.Chain{
+	nat := b.chain(&nftables.Chain{
 		Table: t, Name: "postrouting", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
-	rule := func(chain *nftables.Chain, parts ...[]expr.Any) {
-		c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: join(parts...)})
-	}
+	rule := b.rule
 	bridges := map[string]bool{}
 	for _, p := range n.sorted() {
-		if b := p.Bridge(); !bridges[b] {
-			bridges[b] = true
+		if name := p.Bridge(); !bridges[name] {
+			bridges[name] = true
 			// This rule only has an effect if bridged frames also pass IP's hooks (br_netfilter).
-			rule(forward, inInterface(b), outInterface(b), verdict(expr.VerdictAccept))
-			rule(input, inInterface(b), destinationIn(netip.PrefixFrom(p.Gateway, 32)), echoRequest(), verdict(expr.VerdictAccept))
+			rule(forward, inInterface(name), outInterface(name), verdict(expr.VerdictAccept))
+			rule(input, inInterface(name), destinationIn(netip.PrefixFrom(p.Gateway, 32)), echoRequest(), verdict(expr.VerdictAccept))
 		}
 	}
 	rule(forward, fromTap(), verdict(expr.VerdictDrop))
@@ -115,20 +166,18 @@ func (n *Network) inetTable(c *nftables.Conn) {
 
 // netdevTable has a chain per tap, because a chain at ingress belongs to one device. It drops what
 // none of its rules accepts.
-func (n *Network) netdevTable(c *nftables.Conn) {
-	t := fresh(c, nftables.TableFamilyNetdev)
+func (n *Network) netdevTable(b builder) {
+	t := b.table(nftables.TableFamilyNetdev)
 	drop := nftables.ChainPolicyDrop
 	for _, p := range n.sorted() {
 		if !exists(p.Tap()) {
 			continue // its machine has not started; Plug writes the rules again
 		}
-		chain := c.AddChain(&nftables.Chain{
+		chain := b.chain(&nftables.Chain{
 			Table: t, Name: p.Tap(), Device: p.Tap(), Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress,
 			Priority: nftables.ChainPriorityFilter, Policy: &drop,
 		})
-		rule := func(parts ...[]expr.Any) {
-			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: join(parts...)})
-		}
+		rule := func(parts ...[]expr.Any) { b.rule(chain, parts...) }
 		ip := p.Address.Addr().AsSlice()
 		rule(equals(linkLocalGroup, []byte{0x01, 0x80, 0xc2, 0, 0}), verdict(expr.VerdictDrop))
 		rule(differs(etherSource, p.MAC), verdict(expr.VerdictDrop))

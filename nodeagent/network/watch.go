@@ -82,10 +82,13 @@ func (n *Network) check() error {
 		return nil // the rules of a previous agent stay until this agent knows which pods run
 	}
 	own, err := ownNetworks()
+	if err == nil {
+		err = discardUnused(n.cfg.PodRange)
+	}
 	if err != nil {
 		return err
 	}
-	now, err := readFingerprint()
+	now, _, err := readFingerprint()
 	if err != nil {
 		return err
 	}
@@ -122,21 +125,21 @@ func (n *Network) Broken() bool { return n.broken.Load() }
 // which the kernel never uses twice in a table.
 type fingerprint [sha256.Size]byte
 
-func readFingerprint() (fingerprint, error) {
+func readFingerprint() (fingerprint, shape, error) {
 	c, err := nftables.New()
 	if err != nil {
-		return fingerprint{}, fmt.Errorf("open nftables: %w", err)
+		return fingerprint{}, nil, fmt.Errorf("open nftables: %w", err)
 	}
-	sum := sha256.New()
+	sum, is := sha256.New(), shape{}
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev} {
-		if err := addTable(c, sum, family); err != nil {
-			return fingerprint{}, fmt.Errorf("read nftables rules: %w", err)
+		if err := addTable(c, sum, is, family); err != nil {
+			return fingerprint{}, nil, fmt.Errorf("read nftables rules: %w", err)
 		}
 	}
-	return fingerprint(sum.Sum(nil)), nil
+	return fingerprint(sum.Sum(nil)), is, nil
 }
 
-func addTable(c *nftables.Conn, sum hash.Hash, family nftables.TableFamily) error {
+func addTable(c *nftables.Conn, sum hash.Hash, is shape, family nftables.TableFamily) error {
 	tables, err := c.ListTablesOfFamily(family)
 	if err != nil {
 		return err
@@ -146,6 +149,7 @@ func addTable(c *nftables.Conn, sum hash.Hash, family nftables.TableFamily) erro
 		return nil
 	}
 	fmt.Fprintln(sum, family, tables[i].Flags)
+	is.table(family, tables[i].Flags)
 	chains, err := c.ListChainsOfTableFamily(family)
 	if err != nil {
 		return err
@@ -163,7 +167,9 @@ func addTable(c *nftables.Conn, sum hash.Hash, family nftables.TableFamily) erro
 		if err != nil {
 			return err
 		}
+		is[is.chain(family, chain)] = len(rules)
 		for _, r := range rules {
+			is[is.handles(family)] = max(is[is.handles(family)], int(r.Handle)) //nolint:gosec // far below 2^63
 			if err := addRule(sum, family, r); err != nil {
 				return err
 			}
