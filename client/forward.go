@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,19 +27,72 @@ func (p Pods) Forward(ctx context.Context, id uuid.UUID, port int, local net.Con
 	return s.relay(ctx, local)
 }
 
-// DialPort opens a connection to a port of the pod, for an [http.Transport] or a database driver. Closing it closes both directions.
+// DialPort opens a connection to a port of the pod, for an [http.Transport] or a database driver. Closing it closes both directions and
+// ends the session.
 func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, error) {
 	s, err := p.forward(ctx, id, port)
 	if err != nil {
 		return nil, err
 	}
 	near, far := net.Pipe()
+	conn := &portConn{Conn: near}
 	go func() { // ends when either side closes its connection
 		defer far.Close()
-		_ = s.relay(context.WithoutCancel(ctx), far) //nolint:errcheck // the reader of near sees that it was closed
+		_ = s.relay(context.WithoutCancel(ctx), portEnd{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
 	}()
-	return near, nil
+	return conn, nil
 }
+
+// portConn is the caller's end of a pipe, to which the pod can send an end of its stream. A pipe of package net has no such end.
+type portConn struct {
+	net.Conn
+
+	ended atomic.Bool
+}
+
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
+// end makes all reads return io.EOF. The caller has read everything before, because a pipe has no buffer.
+func (c *portConn) end() error {
+	c.ended.Store(true)
+	return c.Conn.SetReadDeadline(past)
+}
+
+// Read implements net.Conn.
+func (c *portConn) Read(p []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	if n == 0 && err != nil && c.ended.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *portConn) SetReadDeadline(t time.Time) error {
+	if err := c.Conn.SetReadDeadline(t); err != nil || !c.ended.Load() {
+		return err
+	}
+	return c.Conn.SetReadDeadline(past)
+}
+
+// SetDeadline implements net.Conn.
+func (c *portConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetWriteDeadline(t), c.SetReadDeadline(t))
+}
+
+// portEnd is the relay's end of the pipe.
+type portEnd struct {
+	net.Conn
+
+	near *portConn
+}
+
+// CloseWrite ends the stream that the caller reads.
+func (e portEnd) CloseWrite() error { return e.near.end() }
 
 func (p Pods) forward(ctx context.Context, id uuid.UUID, port int) (*Session, error) {
 	req, err := openapi.NewForwardPodPortRequest(p.c.api.Server, id, &openapi.ForwardPodPortParams{Port: port})
@@ -55,7 +110,10 @@ func (s *Session) relay(ctx context.Context, local net.Conn) error {
 				return // the receiver says why
 			}
 			if errors.Is(err, io.EOF) {
-				_ = s.conn.Send(session.EOF, nil) //nolint:errcheck // the receiver says why
+				_ = s.conn.Send(session.EOF, nil)       //nolint:errcheck // the receiver says why
+				if _, whole := local.(portEnd); whole { // a pipe cannot be half closed
+					s.conn.Close()
+				}
 				return
 			}
 			if err != nil {

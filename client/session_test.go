@@ -136,6 +136,31 @@ func TestForwardedConnectionIsHalfClosed(t *testing.T) {
 	}
 }
 
+// The server on port 2 ends only its own stream, as one that waits for the client's last bytes does.
+func TestADialledPortHasAnEndAndCanBeClosed(t *testing.T) {
+	t.Parallel()
+	c := tenant(t)
+	id := pod(t, c, "stay")
+	for range 300 { // more than a tenant may have open
+		conn, err := c.Pods.DialPort(t.Context(), id, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(conn); string(got) != "greeting" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Error(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("after the end: %d, %v", n, err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestClosedPortIsAnError(t *testing.T) {
 	t.Parallel()
 	c := tenant(t)

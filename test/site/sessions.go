@@ -50,12 +50,21 @@ func (n *node) exec(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// forward echoes on every port except port 1, which is closed.
+// forward echoes on every port, except that port 1 is closed, and that port 2 greets, ends its own stream and waits for the client's end.
 func (n *node) forward(w http.ResponseWriter, r *http.Request) {
 	n.serve(w, r, func(_ *pod, conn *ws.Conn) {
 		if r.URL.Query().Get("port") == "1" {
 			_ = session.SendFault(conn, session.Fault{Code: string(husk.CodeConflict), Detail: "nothing listens on port 1"})
 			return
+		}
+		if r.URL.Query().Get("port") == "2" {
+			_ = conn.Send(session.Stdout, []byte("greeting"))
+			_ = conn.Send(session.EOF, nil)
+			for {
+				if _, err := conn.Receive(); err != nil {
+					return
+				}
+			}
 		}
 		echo(conn)
 	})

@@ -125,8 +125,9 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 			s.Containers[0].Image = busybox
 		})
 		stack.Eventually(t, 20*time.Second, func() error {
+			// Pods of other tests may also use all of the cpu.
 			p, err := tn.Get(t.Context(), waiting.ID)
-			if err == nil && (p.Status.Phase != openapi.PodPhasePending || stack.Value(p.Status.Reason) != "InsufficientMemory" ||
+			if err == nil && (p.Status.Phase != openapi.PodPhasePending || !strings.HasPrefix(stack.Value(p.Status.Reason), "Insufficient") ||
 				!strings.Contains(stack.Value(p.Status.Message), "even if the nodes were empty")) {
 				return fmt.Errorf("the pod is %s: %s: %s", p.Status.Phase, stack.Value(p.Status.Reason), stack.Value(p.Status.Message))
 			}
