@@ -81,7 +81,7 @@ func (c *portConn) SetReadDeadline(t time.Time) error {
 
 // SetDeadline implements net.Conn.
 func (c *portConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.Conn.SetWriteDeadline(t), c.SetReadDeadline(t))
+	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
 // portEnd is the relay's end of the pipe.
