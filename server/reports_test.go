@@ -115,14 +115,9 @@ func TestARefusedSampleDoesNotAffectTheOtherSamplesOfItsNode(t *testing.T) {
 	node, agent := s.node()
 	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
-	sample := map[string]any{"podId": pod.ID}
-	for _, name := range []string{
-		"cpuNanos", "networkReceiveBytes", "networkReceivePackets", "networkReceiveErrors", "networkReceiveDrops", "networkTransmitBytes", "networkTransmitPackets",
-		"networkTransmitErrors", "networkTransmitDrops", "diskReadBytes", "diskReadOperations", "diskWriteBytes", "diskWriteOperations",
-	} {
-		sample[name] = 1
-	}
-	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{"pods": []any{map[string]any{"podId": uuid.New(), "cpuNanos": -1}, sample}}); a.status != 204 {
-		t.Errorf("the response is %d %s", a.status, a.body)
+	s.report(agent, pod.ID, 1, husk.EventRunning)
+	s.sendSamples(agent, map[string]any{"podId": uuid.New(), "cpuNanos": -1}, sampleBody(pod.ID, 1))
+	if got := s.scrape(c.token).body; !strings.Contains(got, "husk_pod_cpu_seconds_total{") {
+		t.Errorf("the valid sample is not exposed: %s", got)
 	}
 }

@@ -430,7 +430,7 @@ func TestRulesAreRestored(t *testing.T) {
 			if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) { // the first change may have just been undone
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(i/2) * 200 * time.Microsecond)
+			time.Sleep(time.Duration(i/2) * 200 * time.Microsecond) // so that the second change meets the agent at different moments
 		}
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			_, is, err := readFingerprint()

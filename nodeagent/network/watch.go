@@ -24,6 +24,9 @@ const (
 	checkEvery = 30 * time.Second
 	// retryAfter is how long Watch waits before it tries again to restore the rules.
 	retryAfter = 200 * time.Millisecond
+	// settle is the time between two checks, so that a program that changes its own rules all the time
+	// does not make the agent read the rules of all pods each time.
+	settle = 50 * time.Millisecond
 )
 
 // Watch restores Husk's rules when something else changes or removes them, such as "nft flush
@@ -40,6 +43,11 @@ func (n *Network) Watch(ctx context.Context) error {
 		if err := n.check(); err != nil {
 			n.log.Error("the network rules cannot be checked or restored; retrying", "error", err)
 			wait = retryAfter
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(settle):
 		}
 		select {
 		case <-ctx.Done():

@@ -10,6 +10,7 @@ export interface LogLine {
   time: string;
   stream: "stdout" | "stderr";
   line: string;
+  dropped?: number; // how many lines before this one are lost
   cursor: string;
 }
 

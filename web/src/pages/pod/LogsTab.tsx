@@ -108,6 +108,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
                   style={{ transform: `translateY(${item.start}px)` }}
                 >
                   {times && <time dateTime={l.time}>{l.time.slice(11, 23).padEnd(12, "0")} </time>}
+                  {l.dropped ? <em className="muted">({count(l.dropped)} lines were dropped here) </em> : null}
                   {l.line}
                 </div>
               )
