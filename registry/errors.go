@@ -23,6 +23,7 @@ var (
 	ErrNoPlatform   = errors.New("image has no linux/amd64 variant")
 	ErrTooLarge     = errors.New("image too large")
 	ErrBadImage     = errors.New("bad image")
+	ErrTooSlow      = errors.New("registry too slow")
 )
 
 // classify converts an error of talking to a registry into one of the above.

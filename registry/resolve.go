@@ -44,8 +44,6 @@ type Resolved struct {
 	SizeBytes int64  // compressed layers
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
-	// WorkDir is where Flatten keeps the layers, or empty for the system's temporary directory.
-	WorkDir string
 
 	// Fetched, if set, is called by Flatten, in its own goroutine, with how many of SizeBytes have
 	// been downloaded. It must return quickly.

@@ -28,11 +28,13 @@ import (
 	"husk/egress"
 	"husk/openapi"
 	"husk/pki"
+	"husk/registry/importer"
 	"husk/store"
 	contracttest "husk/test/contract"
 )
 
 func TestMain(m *testing.M) {
+	importer.BeChild()
 	if url := os.Getenv(serveEnv); url != "" {
 		if err := serveForTests(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)

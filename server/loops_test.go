@@ -155,7 +155,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	s.report(agent, pod.ID, 2, husk.EventGone)
 	s.call("DELETE", "/v1/volumes/"+volume.ID.String(), c.token, nil)
 	s.call("DELETE", "/v1/images/"+image.ID.String(), c.token, nil)
-	pass("volumes", "images", "collect")
+	pass("volume-removals", "image-removals", "collect")
 	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
 		t.Errorf("after the deletion the disks are %v", d)
 	}

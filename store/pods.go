@@ -16,6 +16,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
@@ -158,8 +159,8 @@ func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
 
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
 func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Pod, error) {
-		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Pod, error) {
+		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
 	}, convert.Pod, func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 

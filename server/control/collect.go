@@ -31,7 +31,7 @@ func (s *collection) pass(ctx context.Context, _ int64) error {
 		_, err := forget(ctx)
 		failures = append(failures, err)
 	}
-	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.blobs(ctx))
+	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.staging(ctx), s.imports(ctx))
 }
 
 func (s *collection) keys(ctx context.Context) error {
@@ -85,26 +85,41 @@ func (s *collection) disks(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// blobs removes imports that no image uses. It deletes the row first. From then on a new request imports the digest again, and completes what
-// is left of it in Ceph.
-func (s *collection) blobs(ctx context.Context) error {
-	unused, err := s.store.UnusedBlobs(ctx)
+// staging removes what interrupted imports left. An image that is being imported keeps its own.
+func (s *collection) staging(ctx context.Context) error {
+	staging, err := s.ceph.ListStaging(ctx)
+	if err != nil || len(staging) == 0 {
+		return err
+	}
+	importing, err := s.store.ImportingImages(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
-	for _, digest := range unused {
-		if _, err := s.store.ForgetBlob(ctx, digest); err != nil {
-			failures = append(failures, err)
+	for _, name := range staging {
+		if importing[name] {
+			continue
+		}
+		switch err := s.ceph.RemoveStaging(ctx, name); {
+		case err == nil:
+			s.log.Info("removed what an interrupted import left", "image", name)
+		case !busy(err):
+			failures = append(failures, fmt.Errorf("staging of image %s: %w", name, err))
 		}
 	}
+	return errors.Join(failures...)
+}
+
+// imports removes the imports of digests that no image has.
+func (s *collection) imports(ctx context.Context) error {
+	var failures []error
 	stored, err := s.ceph.ListImages(ctx)
 	if err != nil {
-		return errors.Join(append(failures, err)...)
+		return err
 	}
 	_, wanted, err := s.store.ImageNames(ctx)
 	if err != nil {
-		return errors.Join(append(failures, err)...)
+		return err
 	}
 	for _, i := range stored {
 		if wanted[i.Digest] {

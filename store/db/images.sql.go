@@ -42,29 +42,6 @@ func (q *Queries) AllImages(ctx context.Context) ([]AllImagesRow, error) {
 	return items, nil
 }
 
-const blob = `-- name: Blob :one
-SELECT digest, size_bytes, created_at FROM blobs WHERE digest = $1
-`
-
-func (q *Queries) Blob(ctx context.Context, digest string) (Blob, error) {
-	row := q.db.QueryRow(ctx, blob, digest)
-	var i Blob
-	err := row.Scan(&i.Digest, &i.SizeBytes, &i.CreatedAt)
-	return i, err
-}
-
-const deleteBlob = `-- name: DeleteBlob :execrows
-DELETE FROM blobs WHERE blobs.digest = $1 AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = $1)
-`
-
-func (q *Queries) DeleteBlob(ctx context.Context, digest string) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteBlob, digest)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const findImage = `-- name: FindImage :one
 SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
 `
@@ -248,18 +225,28 @@ func (q *Queries) Images(ctx context.Context, arg ImagesParams) ([]Image, error)
 	return items, nil
 }
 
-const insertBlob = `-- name: InsertBlob :exec
-INSERT INTO blobs (digest, size_bytes) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING
+const importingImages = `-- name: ImportingImages :many
+SELECT id FROM images WHERE state = 'Importing'
 `
 
-type InsertBlobParams struct {
-	Digest    string
-	SizeBytes int64
-}
-
-func (q *Queries) InsertBlob(ctx context.Context, arg InsertBlobParams) error {
-	_, err := q.db.Exec(ctx, insertBlob, arg.Digest, arg.SizeBytes)
-	return err
+func (q *Queries) ImportingImages(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, importingImages)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const insertImage = `-- name: InsertImage :one
@@ -401,38 +388,31 @@ func (q *Queries) SetImageDeleting(ctx context.Context, arg SetImageDeletingPara
 	return err
 }
 
-const setImageProgress = `-- name: SetImageProgress :many
+const setImageProgress = `-- name: SetImageProgress :execrows
 UPDATE images i SET fetched_bytes = $1::bigint, total_bytes = $2::bigint
-FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = $3 AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
-WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id
+FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.tenant_id = $3 AND w.id = $4 AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) free
+WHERE i.tenant_id = free.tenant_id AND i.id = free.id
 `
 
 type SetImageProgressParams struct {
 	FetchedBytes int64
 	TotalBytes   int64
-	Digest       string
+	TenantID     uuid.UUID
+	ID           uuid.UUID
 }
 
-// For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped,
-// so that this statement and a request that uses the image do not wait for each other.
-func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, setImageProgress, arg.FetchedBytes, arg.TotalBytes, arg.Digest)
+// A row that another transaction has locked is skipped, so that this statement and a request that uses the image do not wait for each other.
+func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setImageProgress,
+		arg.FetchedBytes,
+		arg.TotalBytes,
+		arg.TenantID,
+		arg.ID,
+	)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	items := []uuid.UUID{}
-	for rows.Next() {
-		var tenant_id uuid.UUID
-		if err := rows.Scan(&tenant_id); err != nil {
-			return nil, err
-		}
-		items = append(items, tenant_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
 const setImageReady = `-- name: SetImageReady :execrows
@@ -482,70 +462,6 @@ func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams
 		arg.ID,
 	)
 	return err
-}
-
-const unfinishedImages = `-- name: UnfinishedImages :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100
-`
-
-func (q *Queries) UnfinishedImages(ctx context.Context) ([]Image, error) {
-	rows, err := q.db.Query(ctx, unfinishedImages)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Image{}
-	for rows.Next() {
-		var i Image
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.Reference,
-			&i.Digest,
-			&i.State,
-			&i.Message,
-			&i.Config,
-			&i.SizeBytes,
-			&i.CloneID,
-			&i.RegistryAuth,
-			&i.Attempts,
-			&i.CreatedAt,
-			&i.ReadyAt,
-			&i.FetchedBytes,
-			&i.TotalBytes,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const unusedBlobs = `-- name: UnusedBlobs :many
-SELECT digest FROM blobs WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.digest = blobs.digest)
-`
-
-func (q *Queries) UnusedBlobs(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Query(ctx, unusedBlobs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []string{}
-	for rows.Next() {
-		var digest string
-		if err := rows.Scan(&digest); err != nil {
-			return nil, err
-		}
-		items = append(items, digest)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const useImage = `-- name: UseImage :exec

@@ -361,3 +361,13 @@ type VolumeClaim struct {
 	VolumeID uuid.UUID
 	PodID    uuid.UUID
 }
+
+type Work struct {
+	Kind           string
+	TenantID       uuid.UUID
+	ObjectID       uuid.UUID
+	Attempts       int
+	DueAt          time.Time
+	ClaimedEpoch   *int64
+	ClaimExpiresAt *time.Time
+}

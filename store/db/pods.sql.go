@@ -1078,44 +1078,6 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 	return items, nil
 }
 
-const podsWithoutKey = `-- name: PodsWithoutKey :many
-SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
-ORDER BY placed_at LIMIT $1
-`
-
-type PodsWithoutKeyRow struct {
-	TenantID uuid.UUID
-	ID       uuid.UUID
-	NodeID   uuid.UUID
-	HadOne   bool
-}
-
-// Placed pods whose nodes do not know about them yet.
-func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKeyRow, error) {
-	rows, err := q.db.Query(ctx, podsWithoutKey, max)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []PodsWithoutKeyRow{}
-	for rows.Next() {
-		var i PodsWithoutKeyRow
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.NodeID,
-			&i.HadOne,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const removePod = `-- name: RemovePod :execrows
 DELETE FROM pods WHERE tenant_id = $1 AND id = $2
 `

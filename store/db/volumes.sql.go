@@ -192,40 +192,6 @@ func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessagePara
 	return err
 }
 
-const unfinishedVolumes = `-- name: UnfinishedVolumes :many
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at FROM volumes WHERE state <> 'Available' ORDER BY created_at LIMIT 100
-`
-
-func (q *Queries) UnfinishedVolumes(ctx context.Context) ([]Volume, error) {
-	rows, err := q.db.Query(ctx, unfinishedVolumes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Volume{}
-	for rows.Next() {
-		var i Volume
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.Name,
-			&i.Labels,
-			&i.SizeGib,
-			&i.State,
-			&i.Message,
-			&i.RbdID,
-			&i.CreatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const volume = `-- name: Volume :one
 SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id

@@ -211,11 +211,6 @@ FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
--- name: PodsWithoutKey :many
--- Placed pods whose nodes do not know about them yet.
-SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
-ORDER BY placed_at LIMIT @max;
-
 -- name: SetPodKeys :many
 -- It also notifies the nodes.
 WITH made AS (
