@@ -51,10 +51,10 @@ func BeChild() {
 				break
 			}
 		}
-		_ = out.Encode(m) // the parent has ended
+		_ = out.Encode(m) //nolint:errchkjson // without a parent nobody needs it
 		os.Exit(1)
 	}
-	_ = out.Encode(message{Done: true})
+	_ = out.Encode(message{Done: true}) //nolint:errchkjson // as above
 	os.Exit(0)
 }
 
@@ -124,7 +124,7 @@ func report(out *json.Encoder, fetched *atomic.Int64, total int64, slow Slow, fi
 		}
 		now := fetched.Load()
 		if now != sent {
-			if out.Encode(message{Fetched: now, Total: total}) != nil {
+			if err := out.Encode(message{Fetched: now, Total: total}); err != nil {
 				return // the parent has ended
 			}
 			sent = now
