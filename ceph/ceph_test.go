@@ -25,7 +25,10 @@ import (
 	"husk/dev/devtest"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
+func TestMain(m *testing.M) {
+	BeChild()
+	devtest.Main(m)
+}
 
 var errInterrupted = errors.New("interrupted by the test")
 
@@ -250,7 +253,7 @@ func TestAnImageWithClonesIsNotRemoved(t *testing.T) {
 	interruptEverywhere(t, c, func() error {
 		_, err := c.CloneForTenant(t.Context(), digest(t), clone)
 		return err
-	}, func() error { return c.RemoveDisk(t.Context(), clone) })
+	}, func() error { return c.RemoveDisk(t.Context(), Disk{Name: clone}) })
 
 	if _, err := c.CloneForTenant(t.Context(), digest(t), clone); err != nil {
 		t.Fatal(err)
@@ -272,7 +275,7 @@ func TestCreatingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	interruptEverywhere(t, c, func() error {
 		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
 		return err
-	}, func() error { return c.RemoveDisk(t.Context(), name(t, "vol")) })
+	}, func() error { return c.RemoveDisk(t.Context(), Disk{Name: name(t, "vol")}) })
 }
 
 func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
@@ -318,14 +321,14 @@ func TestADiskInUseIsNotRemoved(t *testing.T) {
 		t.Errorf("watchers: %v, %v", watchers, err)
 	}
 	var busy *BusyError
-	if err := c.RemoveDisk(t.Context(), vol); !errors.As(err, &busy) {
+	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) {
 		t.Errorf("remove a disk in use: %v", err)
 	}
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := c.RemoveDisk(t.Context(), vol); err != nil {
+		if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); err != nil {
 			t.Errorf("remove: %v", err)
 		}
 	}
@@ -341,7 +344,7 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
 			t.Errorf("volume %q was created", bad)
 		}
-		if _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
+		if _, _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
 			t.Errorf("key for pod %q was created", bad)
 		}
 		if _, err := c.StoreImage(t.Context(), bad, name(t, "staging"), squashfs(t)); err == nil {
@@ -376,7 +379,7 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	if _, err := c.StoreImage(ctx, foreign, name(t, "staging"), squashfs(t)); err != nil {
 		t.Fatal(err)
 	}
-	foreignID := importID(t, c, foreign)
+	foreignID := importWithData(t, c, foreign)
 	image, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
 	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
 	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
@@ -384,7 +387,7 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	key, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
+	key, _, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,9 +422,9 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	}
 }
 
-// importID returns RBD's ID of an import. It checks that the import has data: without
+// importWithData returns RBD's ID of an import. It checks that the import has data: without
 // data, the reads that must be denied would fail anyway, and the test would prove nothing.
-func importID(t *testing.T, c *Cluster, digest string) string {
+func importWithData(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)
 	if err != nil {
@@ -463,7 +466,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	}
 	var keys []Key
 	for _, write := range []bool{false, false, true} {
-		key, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
+		key, _, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -476,7 +479,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 		t.Errorf("not listed: %v, %v", list, err)
 	}
 	interruptEverywhere(t, c, func() error {
-		if _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
+		if _, _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
 			return err
 		}
 		return c.RemovePodKey(ctx, pod)

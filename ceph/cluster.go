@@ -126,6 +126,7 @@ type Disk struct {
 	ID        string // part of the names of its objects: rbd_data.ID.…
 	SizeBytes int64
 	Header    Header // as it was when the disk was created
+	Digest    string // of the import that the disk is a clone of; empty for a volume
 }
 
 // BusyError means that an RBD image is still in use.

@@ -4,9 +4,9 @@ package ceph
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/ceph/go-ceph/rados"
@@ -38,30 +38,47 @@ func (c *Cluster) readHeader(id string) (Header, error) {
 	return values, nil
 }
 
-// restoreHeader makes the header of a disk as it was when the disk was created, and reports whether it was different. It reads and writes
-// keys and values only, so nothing in them can harm the server.
-func (c *Cluster) restoreHeader(d Disk) (changed bool, _ error) {
-	if len(d.Header) == 0 {
-		return false, fmt.Errorf("disk %s: its original header is not known", d.Name)
+// minimal is what is known about the header of a disk whose original was not kept: librbd's default size of objects (2^22 bytes), and the
+// name of the data objects.
+func minimal(id string) Header {
+	prefix := "rbd_data." + id
+	return Header{"order": {22}, "object_prefix": append(binary.LittleEndian.AppendUint32(nil, uint32(len(prefix))), prefix...)} //nolint:gosec // a short name
+}
+
+// foreign reports whether a key that the original does not have must go. If the original was not kept, these are the keys for snapshots
+// and for data elsewhere, which no disk of ours has.
+func (h Header) foreign(key string, kept bool) bool {
+	if _, ours := h[key]; ours || volatile(key) {
+		return false
 	}
-	now, err := c.readHeader(d.ID)
+	return kept || strings.HasPrefix(key, "snapshot_") || key == "data_pool_id" || strings.HasPrefix(key, "stripe_")
+}
+
+// restoreHeader makes the header of the disk with this ID as it was when the disk was created, and reports whether it was different. It reads
+// and writes keys and values only, so nothing in them can harm the server.
+func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ error) {
+	kept := len(original) > 0
+	if !kept {
+		original = minimal(id)
+	}
+	now, err := c.readHeader(id)
 	if err != nil {
 		return false, err
 	}
-	if len(now) >= maxHeader { // a pod has written thousands of keys; all of them go at once
-		op := rados.CreateWriteOp()
-		defer op.Release()
+	op := rados.CreateWriteOp()
+	defer op.Release()
+	if len(now) >= maxHeader && kept { // a pod has written thousands of keys; all of them go at once
 		op.CleanOmap()
-		op.SetOmap(d.Header)
-		return true, op.Operate(c.volumes, headerObject(d.ID), rados.OperationNoFlag)
+		op.SetOmap(original)
+		return true, op.Operate(c.volumes, headerObject(id), rados.OperationNoFlag)
 	}
 	var foreign []string
 	for key := range now {
-		if _, ours := d.Header[key]; !ours && !volatile(key) {
+		if original.foreign(key, kept) {
 			foreign = append(foreign, key)
 		}
 	}
-	wrong := maps.Clone(d.Header)
+	wrong := maps.Clone(original)
 	maps.DeleteFunc(wrong, func(key string, value []byte) bool {
 		is, has := now[key]
 		return has && (volatile(key) || bytes.Equal(is, value))
@@ -69,14 +86,11 @@ func (c *Cluster) restoreHeader(d Disk) (changed bool, _ error) {
 	if len(foreign) == 0 && len(wrong) == 0 {
 		return false, nil
 	}
-	op := rados.CreateWriteOp()
-	defer op.Release()
 	if len(foreign) > 0 {
-		slices.SortFunc(foreign, strings.Compare)
 		op.RmOmapKeys(foreign)
 	}
 	if len(wrong) > 0 {
 		op.SetOmap(wrong)
 	}
-	return true, op.Operate(c.volumes, headerObject(d.ID), rados.OperationNoFlag)
+	return true, op.Operate(c.volumes, headerObject(id), rados.OperationNoFlag)
 }

@@ -270,7 +270,7 @@ func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Dis
 	if err := checkName("clone", clone); err != nil {
 		return Disk{}, err
 	}
-	return c.ensureDisk(ctx, clone, recipe{
+	disk, err := c.ensureDisk(ctx, clone, recipe{
 		check: func(img *rbd.Image) error {
 			p, err := img.GetParent()
 			if err != nil && !notFound(err) {
@@ -295,4 +295,6 @@ func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Dis
 		},
 		fill: func() error { return nil },
 	})
+	disk.Digest = digest
+	return disk, err
 }

@@ -22,9 +22,8 @@ type Key struct {
 
 // Access is a disk that a pod attaches, and whether it may write the data.
 type Access struct {
-	Disk   Disk
-	Write  bool
-	Digest string // of the import that the disk is a clone of; empty for a volume
+	Disk  Disk
+	Write bool
 }
 
 const (
@@ -88,25 +87,25 @@ func (c *Cluster) importID(digest string) (string, error) {
 }
 
 // CreatePodKey creates the pod's key, or changes its access. The same call again returns the same
-// key. It returns the names of disks whose header a pod had changed; the headers are restored, so that neither the next pod nor the server
-// believes them.
+// key. It returns the names of disks whose header a pod had changed. It has restored these headers,
+// so that neither the next pod nor the server believes them.
 func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (key Key, tampered []string, _ error) {
 	if err := checkName("pod", podID); err != nil {
 		return Key{}, nil, err
 	}
 	var parents []string
 	for _, d := range disks {
-		changed, err := c.restoreHeader(d.Disk)
+		changed, err := c.restoreHeader(d.Disk.ID, d.Disk.Header)
 		if err != nil {
 			return Key{}, nil, err
 		}
 		if changed {
 			tampered = append(tampered, d.Disk.Name)
 		}
-		if d.Digest == "" {
+		if d.Disk.Digest == "" {
 			continue // a volume has no parent
 		}
-		id, err := c.importID(d.Digest)
+		id, err := c.importID(d.Disk.Digest)
 		if err != nil {
 			return Key{}, nil, fmt.Errorf("key of pod %s: %w", podID, err)
 		}

@@ -41,9 +41,9 @@ type removed struct {
 // it open. A client that crashed without closing it counts for up to 30 seconds.
 //
 // The header of a disk is written by hostile pods, and librbd believes it: which objects are the
-// disk's data, what its parent is, how large it is. So the header is restored first, if its original is known. Then a
-// process of its own removes the disk, with a key that can do nothing else. If librbd
-// crashes or hangs, only this process does.
+// disk's data, what its parent is, how large it is. So the
+// header is restored first. Then a process of its own removes the disk, with a key that can do
+// nothing else. If librbd crashes or hangs, only this process does.
 func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err := checkName("disk", d.Name); err != nil {
 		return err
@@ -55,13 +55,18 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.Name, err)
 	}
-	if len(d.Header) > 0 && id == d.ID {
-		if _, err := c.restoreHeader(d); err != nil && !notFound(err) {
-			return err
-		}
+	if d.ID != "" && d.ID != id {
+		d.Header = nil // the header of an earlier attempt to create the disk
+	}
+	if _, err := c.restoreHeader(id, d.Header); err != nil && !notFound(err) {
+		return err
+	}
+	caps, err := c.removalCaps(d, id)
+	if err != nil {
+		return err
 	}
 	holder := removalPrefix + d.Name
-	key, err := c.createKey(ctx, holder, c.removalCaps(d.Name, id))
+	key, err := c.createKey(ctx, holder, caps)
 	if err != nil {
 		return err
 	}
@@ -77,19 +82,27 @@ func RemovalOf(holder string) (disk string, ok bool) {
 	return strings.CutPrefix(holder, removalPrefix)
 }
 
-// removalCaps give access to everything that belongs to one disk, to the directory of the pool, and to the header of imports, where RBD
-// keeps the list of their clones.
-func (c *Cluster) removalCaps(name, id string) string {
+// removalCaps give access to everything that belongs to one disk, to the directory of the pool, and to the header of the import that the
+// disk is a clone of, where RBD keeps the list of clones. For a disk without an owner, that may be any import.
+func (c *Cluster) removalCaps(d Disk, id string) (string, error) {
+	parent := "rbd_header."
+	if d.Digest != "" {
+		importID, err := c.importID(d.Digest)
+		if err != nil && !notFound(err) {
+			return "", err
+		}
+		parent += importID
+	}
 	var caps []string
 	for _, prefix := range []string{
-		"rbd_id." + name, headerObject(id), "rbd_data." + id + ".", "rbd_object_map." + id, "rbd_directory", "rbd_children", "rbd_info", "rbd_trash",
+		"rbd_id." + d.Name, headerObject(id), "rbd_data." + id + ".", "rbd_object_map." + id, "journal." + id, "rbd_directory", "rbd_children", "rbd_info", "rbd_trash", "rbd_mirroring",
 	} {
 		caps = append(caps, fmt.Sprintf("allow rwx pool=%s namespace=\"\" object_prefix %s", c.cfg.VolumesPool, prefix))
 	}
-	for _, prefix := range []string{"rbd_header.", "rbd_directory", "rbd_info"} {
+	for _, prefix := range []string{parent, "rbd_directory", "rbd_info"} {
 		caps = append(caps, fmt.Sprintf("allow rwx pool=%s namespace=\"\" object_prefix %s", c.cfg.ImagesPool, prefix))
 	}
-	return strings.Join(caps, ", ")
+	return strings.Join(caps, ", "), nil
 }
 
 // diskID returns RBD's ID of a disk from an object that no pod can write.

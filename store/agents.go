@@ -181,12 +181,6 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 	return q.Notify(ctx, hints.Node(*row.NodeID))
 }
 
-// Disk is one RBD image that a pod attaches.
-type Disk struct {
-	Name, RBDID string
-	Writable    bool
-}
-
 // SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
 // allocated on a node.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {

@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +30,7 @@ func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, deta
 		return nil
 	}
 	p := db.InsertAuditEntryParams{
-		ID: uuid.New(), Operation: lowerFirst(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
+		ID: uuid.New(), Operation: convert.OperationName(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
 		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name, Detail: convert.Storable(detail, maxDetail),
 	}
 	if tenantID != uuid.Nil {
@@ -65,11 +64,4 @@ func auditEntries(ctx context.Context, tenantID *ID) pageQuery[db.Audit] {
 		}
 		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, Max: limit})
 	}
-}
-
-func lowerFirst(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToLower(s[:1]) + s[1:]
 }

@@ -145,10 +145,10 @@ func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportP
 	})
 }
 
-// ImageMade records that the tenant's clone exists.
-func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string) error {
+// ImageMade records that the tenant's clone exists, with this ID and header.
+func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID})
+		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID, CloneHeader: header})
 		if err != nil || n == 0 {
 			return err
 		}

@@ -444,6 +444,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	volume, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), "data", map[string]string{}, 1)
 	must(t, volume, err)
 	pod := h.createPod(tenant, specOf(image, volume))
+	header := map[string][]byte{"order": {22}, "size": {0, 255}}
 	waits := func() string {
 		pending, err := h.PendingPods(t.Context(), 10)
 		if must(t, pending, err); len(pending) != 1 {
@@ -454,13 +455,13 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	if got := waits(); got != "volume data is not available yet" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	if err := h.VolumeMade(t.Context(), volume, "123"); err != nil {
+	if err := h.VolumeMade(t.Context(), volume, "123", header); err != nil {
 		t.Fatal(err)
 	}
 	if got := waits(); got != "image registry.example.com/slow:1 (Importing) is not imported" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	if err := h.ImageMade(t.Context(), image, 1, "456"); err != nil {
+	if err := h.ImageMade(t.Context(), image, 1, "456", header); err != nil {
 		t.Fatal(err)
 	}
 	if got := waits(); got != "" {
@@ -468,7 +469,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	}
 	disks, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
 	must(t, disks, err)
-	want := []store.Disk{{Name: image.CloneName(), RBDID: "456"}, {Name: volume.RBDName(), RBDID: "123", Writable: true}}
+	want := []store.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
 	if diff := cmp.Diff(want, disks); diff != "" {
 		t.Errorf("the disks (-want +got):\n%s", diff)
 	}

@@ -4,11 +4,9 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/google/uuid"
@@ -113,7 +111,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: stored, CpuMillis: spec.Resources.CPUMillis,
-		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: macOf(id),
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id),
 	}
 	if sched := spec.Scheduling; sched != nil {
 		p.Priority = sched.Priority
@@ -233,10 +231,4 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	}
 	n, err := Control{t.core}.Node(ctx, *node)
 	return n, err == nil, err
-}
-
-// macOf derives a pod's MAC address from its id, so that it is the same at every start. The address is locally administered and unicast.
-func macOf(pod ID) net.HardwareAddr {
-	h := sha256.Sum256(pod[:])
-	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
 }

@@ -99,10 +99,10 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 	})
 }
 
-// VolumeMade records that the RBD image of a volume exists. It changes nothing if the volume is being deleted by now.
-func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) error {
+// VolumeMade records that the RBD image of a volume exists, with this ID and header. It changes nothing if the volume is being deleted by now.
+func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID})
+		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID, RbdHeader: header})
 		if err != nil || n == 0 {
 			return err
 		}

@@ -114,6 +114,19 @@ func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error
 	})
 }
 
+// Disk is a tenant's RBD image: a volume, or the clone of an image.
+type Disk struct {
+	Name, RBDID string
+	Header      map[string][]byte // as it was when the RBD image was created; nil if that is not known
+	Digest      string            // of the image; empty for a volume
+}
+
+func cloneOf(i db.Image) Disk {
+	return Disk{husk.Image{ID: i.ID}.CloneName(), i.CloneID, i.CloneHeader, i.Digest}
+}
+
+func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.RbdID, v.RbdHeader, ""} }
+
 // PodToKey returns the disks of a pod that needs a key, and whether it had a key for an earlier placement. Codes: not_found.
 func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey bool, _ error) {
 	disks, err := inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
@@ -122,8 +135,25 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey boo
 			return nil, orNotFound(err, "pod")
 		}
 		hadKey = row.PlacedGeneration > 1
-		rows, err := q.PodDisks(ctx, db.PodDisksParams{TenantID: w.TenantID, PodID: w.ObjectID})
-		return convert.All(rows, func(r db.PodDisksRow) Disk { return Disk{r.Name, r.RbdID, r.Writable} }), err
+		images, err := q.PodImages(ctx, db.PodImagesParams{TenantID: w.TenantID, PodID: w.ObjectID})
+		if err != nil {
+			return nil, err
+		}
+		volumes, err := q.PodVolumes(ctx, db.PodVolumesParams{TenantID: w.TenantID, PodID: w.ObjectID})
+		return append(convert.All(images, func(r db.PodImagesRow) Disk { return cloneOf(r.Image) }),
+			convert.All(volumes, func(r db.PodVolumesRow) Disk { return diskOf(r.Volume) })...), err
 	})
 	return disks, hadKey, err
+}
+
+// DiskToRemove returns the disk of an image or volume that is being deleted. Codes: not_found.
+func (c Control) DiskToRemove(ctx context.Context, w Work) (Disk, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (Disk, error) {
+		if w.Kind == ImageRemoval {
+			row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
+			return cloneOf(row), orNotFound(err, "image")
+		}
+		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
+		return diskOf(row.Volume), orNotFound(err, "volume")
+	})
 }

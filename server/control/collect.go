@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 
 	"husk/ceph"
@@ -43,9 +44,13 @@ func (s *collection) keys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	disks, err := s.ownedDisks(ctx)
+	if err != nil {
+		return err
+	}
 	var failures []error
 	for _, pod := range keys {
-		if owned[pod] {
+		if disk, removing := ceph.RemovalOf(pod); owned[pod] || removing && disks[disk] {
 			continue
 		}
 		if err := s.ceph.RemovePodKey(ctx, pod); err != nil {
@@ -57,25 +62,32 @@ func (s *collection) keys(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
+// ownedDisks returns the names of the disks that have a row.
+func (s *collection) ownedDisks(ctx context.Context) (map[string]bool, error) {
+	volumes, err := s.store.VolumeNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clones, _, err := s.store.ImageNames(ctx)
+	maps.Copy(volumes, clones)
+	return volumes, err
+}
+
 func (s *collection) disks(ctx context.Context) error {
 	disks, err := s.ceph.ListDisks(ctx)
 	if err != nil {
 		return err
 	}
-	volumes, err := s.store.VolumeNames(ctx)
-	if err != nil {
-		return err
-	}
-	clones, _, err := s.store.ImageNames(ctx)
+	owned, err := s.ownedDisks(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, d := range disks {
-		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
+		if owned[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
 			continue // it has an owner, or it is not an object of Husk
 		}
-		switch err := s.ceph.RemoveDisk(ctx, d); {
+		switch err := s.ceph.RemoveDisk(ctx, ceph.Disk{Name: d}); {
 		case err == nil:
 			s.log.Info("removed a disk without an owner", "disk", d)
 		case !busy(err): // a disk in use is left to a later pass

@@ -73,7 +73,7 @@ func (s *images) importImage(ctx context.Context, w store.Work) error {
 		return err
 	}
 	s.log.Info("image imported", "tenant", image.TenantID, "image", image.ID, "digest", image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
-	return s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID)
+	return s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID, clone.Header)
 }
 
 // importFailed tells the owner of an image why it is not imported, and whether Husk retries.
@@ -89,11 +89,14 @@ func (s *images) importFailed(ctx context.Context, w store.Work, err error) (boo
 }
 
 func (s *images) remove(ctx context.Context, w store.Work) error {
-	image := husk.Image{TenantID: w.TenantID, ID: w.ObjectID}
-	if err := errors.Join(s.ceph.RemoveStaging(ctx, image.ID.String()), s.ceph.RemoveDisk(ctx, image.CloneName())); err != nil {
+	disk, err := s.store.DiskToRemove(ctx, w)
+	if err != nil {
 		return err
 	}
-	return s.store.ImageRemoved(ctx, image)
+	if err := errors.Join(s.ceph.RemoveStaging(ctx, w.ObjectID.String()), s.ceph.RemoveDisk(ctx, cephDisk(disk))); err != nil {
+		return err
+	}
+	return s.store.ImageRemoved(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID})
 }
 
 func (s *images) removalFailed(ctx context.Context, w store.Work, _ error) (bool, error) {

@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"husk/ceph"
 	"husk/store"
@@ -18,6 +19,8 @@ type keys struct {
 	store       store.Control
 	ceph        *ceph.Cluster
 	volumesPool string
+	log         *slog.Logger
+	metrics     *metrics
 }
 
 // create creates the Ceph key of a placed pod. A node starts a pod only once the pod has its key. If an earlier attempt has created the key,
@@ -35,11 +38,17 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 	}
 	access := make([]ceph.Access, 0, len(disks))
 	for _, d := range disks {
-		access = append(access, ceph.Access{Disk: ceph.Disk{Pool: s.volumesPool, Name: d.Name, ID: d.RBDID}, Write: d.Writable})
+		disk := cephDisk(d)
+		disk.Pool = s.volumesPool
+		access = append(access, ceph.Access{Disk: disk, Write: d.Digest == ""})
 	}
-	key, err := s.ceph.CreatePodKey(ctx, pod.ID.String(), access)
+	key, tampered, err := s.ceph.CreatePodKey(ctx, pod.ID.String(), access)
 	if err != nil {
 		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+	}
+	for _, disk := range tampered {
+		s.log.Warn("a pod had changed the header of a disk; it is restored. A QEMU of this tenant may be under an attacker's control", "tenant", pod.TenantID, "disk", disk, "pod", pod.ID)
+		s.metrics.tampered.Inc()
 	}
 	return s.store.SetPodKeys(ctx, map[store.PodKey]string{pod: key.Secret})
 }

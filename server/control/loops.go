@@ -83,7 +83,7 @@ type loop struct {
 // table lists the loops with the state of one leadership.
 func (l *Loops) table() []loop {
 	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
-	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool}
+	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}

@@ -38,16 +38,25 @@ func (s *volumes) create(ctx context.Context, w store.Work) error {
 	if err != nil {
 		return err
 	}
-	return s.store.VolumeMade(ctx, v, disk.ID)
+	return s.store.VolumeMade(ctx, v, disk.ID, disk.Header)
 }
 
 func (s *volumes) remove(ctx context.Context, w store.Work) error {
-	v := husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}
-	if err := s.ceph.RemoveDisk(ctx, v.RBDName()); err != nil {
+	disk, err := s.store.DiskToRemove(ctx, w)
+	if err != nil {
 		return err
 	}
+	if err := s.ceph.RemoveDisk(ctx, cephDisk(disk)); err != nil {
+		return err
+	}
+	v := husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}
 	s.log.Info("removed a volume", "tenant", v.TenantID, "volume", v.ID)
 	return s.store.VolumeRemoved(ctx, v)
+}
+
+// cephDisk converts a disk of the store.
+func cephDisk(d store.Disk) ceph.Disk {
+	return ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest}
 }
 
 // failed tells the owner of a volume why it is not created or removed yet.

@@ -3,8 +3,12 @@
 package convert
 
 import (
+	"crypto/sha256"
+	"net"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"husk"
 )
@@ -34,4 +38,18 @@ func Report(r husk.PodReport) husk.PodReport {
 		c.Name, c.State, c.Reason, c.Message = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message)
 	}
 	return r
+}
+
+// MAC derives a pod's MAC address from its id, so that it is the same at every start. The address is locally administered and unicast.
+func MAC(pod uuid.UUID) net.HardwareAddr {
+	h := sha256.Sum256(pod[:])
+	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
+}
+
+// OperationName returns the name of an operation as in the contract, whose first letter is lower case.
+func OperationName(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
 }

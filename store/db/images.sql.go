@@ -43,7 +43,7 @@ func (q *Queries) AllImages(ctx context.Context) ([]AllImagesRow, error) {
 }
 
 const findImage = `-- name: FindImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
 `
 
 type FindImageParams struct {
@@ -71,12 +71,13 @@ func (q *Queries) FindImage(ctx context.Context, arg FindImageParams) (Image, er
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const image = `-- name: Image :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND id = $2
 `
 
 type ImageParams struct {
@@ -103,12 +104,13 @@ func (q *Queries) Image(ctx context.Context, arg ImageParams) (Image, error) {
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const imageByReference = `-- name: ImageByReference :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
 ORDER BY created_at DESC LIMIT 1 FOR SHARE
 `
 
@@ -137,6 +139,7 @@ func (q *Queries) ImageByReference(ctx context.Context, arg ImageByReferencePara
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -169,7 +172,7 @@ func (q *Queries) ImageUse(ctx context.Context, tenantID uuid.UUID) (int, error)
 }
 
 const images = `-- name: Images :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR reference = $4)
 ORDER BY created_at, id LIMIT $5
@@ -214,6 +217,7 @@ func (q *Queries) Images(ctx context.Context, arg ImagesParams) ([]Image, error)
 			&i.ReadyAt,
 			&i.FetchedBytes,
 			&i.TotalBytes,
+			&i.CloneHeader,
 		); err != nil {
 			return nil, err
 		}
@@ -251,7 +255,7 @@ func (q *Queries) ImportingImages(ctx context.Context) ([]uuid.UUID, error) {
 
 const insertImage = `-- name: InsertImage :one
 INSERT INTO images (tenant_id, id, reference, digest, state, config, registry_auth)
-VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
+VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header
 `
 
 type InsertImageParams struct {
@@ -289,12 +293,13 @@ func (q *Queries) InsertImage(ctx context.Context, arg InsertImageParams) (Image
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const lockImage = `-- name: LockImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockImageParams struct {
@@ -321,6 +326,7 @@ func (q *Queries) LockImage(ctx context.Context, arg LockImageParams) (Image, er
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -341,7 +347,7 @@ func (q *Queries) RemoveImage(ctx context.Context, arg RemoveImageParams) error 
 
 const retryImage = `-- name: RetryImage :one
 UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = $1, fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
+WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header
 `
 
 type RetryImageParams struct {
@@ -369,6 +375,7 @@ func (q *Queries) RetryImage(ctx context.Context, arg RetryImageParams) (Image, 
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -416,22 +423,24 @@ func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressPara
 }
 
 const setImageReady = `-- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, registry_auth = NULL, ready_at = clock_timestamp(),
+UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, clone_header = $3, registry_auth = NULL, ready_at = clock_timestamp(),
     fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $3 AND id = $4 AND state = 'Importing'
+WHERE tenant_id = $4 AND id = $5 AND state = 'Importing'
 `
 
 type SetImageReadyParams struct {
-	SizeBytes int64
-	CloneID   string
-	TenantID  uuid.UUID
-	ID        uuid.UUID
+	SizeBytes   int64
+	CloneID     string
+	CloneHeader map[string][]byte
+	TenantID    uuid.UUID
+	ID          uuid.UUID
 }
 
 func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (int64, error) {
 	result, err := q.db.Exec(ctx, setImageReady,
 		arg.SizeBytes,
 		arg.CloneID,
+		arg.CloneHeader,
 		arg.TenantID,
 		arg.ID,
 	)

@@ -98,6 +98,7 @@ type Image struct {
 	ReadyAt      *time.Time
 	FetchedBytes *int64
 	TotalBytes   *int64
+	CloneHeader  map[string][]byte
 }
 
 type ImageUse struct {
@@ -354,6 +355,7 @@ type Volume struct {
 	Message   string
 	RbdID     string
 	CreatedAt time.Time
+	RbdHeader map[string][]byte
 }
 
 type VolumeClaim struct {

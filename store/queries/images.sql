@@ -46,7 +46,7 @@ FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.tenant_id = @tenant_id AND 
 WHERE i.tenant_id = free.tenant_id AND i.id = free.id;
 
 -- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, registry_auth = NULL, ready_at = clock_timestamp(),
+UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, clone_header = @clone_header, registry_auth = NULL, ready_at = clock_timestamp(),
     fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 

@@ -35,7 +35,7 @@ SELECT pod_id FROM volume_claims WHERE tenant_id = @tenant_id AND volume_id = @v
 DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
 
 -- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
 -- name: SetVolumeMessage :exec
 UPDATE volumes SET message = @message WHERE tenant_id = @tenant_id AND id = @id;

@@ -144,7 +144,7 @@ func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 func (n *node) round(ctx context.Context) error {
 	for kind, do := range map[store.WorkKind]func(store.Work) error{
 		store.VolumeCreation: func(w store.Work) error {
-			return n.store.VolumeMade(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, "rbd-"+w.ObjectID.String())
+			return n.store.VolumeMade(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, "rbd-"+w.ObjectID.String(), nil)
 		},
 		store.VolumeRemoval: func(w store.Work) error {
 			return n.store.VolumeRemoved(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID})
