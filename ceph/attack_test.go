@@ -23,7 +23,7 @@ func omapString(s string) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(s))), s...) //nolint:gosec // a short name
 }
 
-// writeHeader writes keys of a disk's header with a pod's key, as an attacker in the pod's QEMU can.
+// writeHeader writes keys of a disk's header with a pod's key, like an attacker in the pod's QEMU.
 func writeHeader(t *testing.T, key Key, disk Disk, values Header) {
 	t.Helper()
 	for name, value := range values {
