@@ -30,8 +30,8 @@ import (
 // entries. In between, the layers are in the spool, compressed as they were received. It calls Fetched
 // while it downloads the layers.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrTooLarge or
-// ErrBadImage, wrapped, or the error of w.
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrOverloaded, ErrForbidden, ErrTooLarge
+// or ErrBadImage, wrapped, or the error of w.
 func (r *Resolved) Flatten(ctx context.Context, spool *os.File, w io.Writer) error {
 	err := r.flatten(ctx, spool, w)
 	if writing, ok := errors.AsType[*writeError](err); ok {

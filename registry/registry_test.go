@@ -380,6 +380,8 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 		{armOnly + ":index", Auth{}, ErrNoPlatform},
 		{closed + "/x", Auth{}, ErrUnreachable},
 		{"10.0.0.1/x", Auth{}, ErrForbidden},
+		{responding(t, http.StatusTooManyRequests) + "/x", Auth{}, ErrOverloaded},
+		{responding(t, http.StatusBadGateway) + "/x", Auth{}, ErrOverloaded},
 	} {
 		t.Run(fmt.Sprint(tt.ref, tt.want), func(t *testing.T) {
 			t.Parallel()
@@ -388,6 +390,12 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// responding starts a registry that gives every request this status.
+func responding(t *testing.T, status int) string {
+	t.Helper()
+	return hostile(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 }
 
 // hostile starts a registry with a test's handler and returns its address.

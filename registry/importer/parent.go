@@ -53,7 +53,7 @@ type message struct {
 // kinds are the errors that keep their identity on the way from the child.
 var kinds = []error{
 	registry.ErrBadReference, registry.ErrNotFound, registry.ErrUnauthorized, registry.ErrUnreachable, registry.ErrForbidden,
-	registry.ErrNoPlatform, registry.ErrTooLarge, registry.ErrBadImage, registry.ErrTooSlow,
+	registry.ErrNoPlatform, registry.ErrTooLarge, registry.ErrBadImage, registry.ErrTooSlow, registry.ErrOverloaded,
 }
 
 // The child's files, after standard input, output and error.
