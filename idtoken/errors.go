@@ -70,6 +70,6 @@ func unreachable(issuer string, err error) error {
 
 // overloaded says that an issuer responded with an error that may pass.
 func overloaded(issuer, from string, resp *http.Response) error {
-	reason := fmt.Sprintf("it responds with status %d; try again later", resp.StatusCode)
+	reason := fmt.Sprintf("it responds with status %d; retry later", resp.StatusCode)
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: fmt.Errorf("%s responded %s", from, resp.Status)}
 }

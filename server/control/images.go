@@ -127,7 +127,7 @@ func RegistryProblem(err error) error {
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
 		{registry.ErrTooSlow, husk.CodeRegistryUnreachable, "the registry sends the image too slowly"},
-		{registry.ErrOverloaded, husk.CodeRegistryUnreachable, "the registry responds with an error, perhaps because it limits requests; try again later"},
+		{registry.ErrOverloaded, husk.CodeRegistryUnreachable, "the registry responds with an error, perhaps because it limits requests; retry later"},
 		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, or its name resolves to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {
