@@ -20,7 +20,7 @@ import (
 )
 
 // CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
-// Codes: quota_exceeded, name_taken, image_not_found, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
+// Codes: quota_exceeded, name_taken, image_not_found, too_large, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
 func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
@@ -78,9 +78,10 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 	return checkQuota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
 }
 
-// findImages returns the tenant's image for each container, and locks the images against deletion until the transaction ends.
+// findImages returns the tenant's image for each container, and locks the images until the transaction ends. Codes: too_large (for a guest).
 func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
 	ids := make([]ID, 0, len(spec.Containers))
+	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
 	for i, c := range spec.Containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -91,8 +92,9 @@ func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSp
 			return nil, err
 		}
 		ids = append(ids, row.ID)
+		merged = append(merged, husk.MergeContainer(c, row.Config))
 	}
-	return ids, nil
+	return ids, husk.CheckGuestSize(merged)
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {
