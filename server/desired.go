@@ -63,6 +63,9 @@ func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}
+	if pod.State == husk.DesiredGone {
+		return pod, nil
+	}
 	return pod, husk.CheckGuestSize(pod.Containers) // for pods that an earlier version accepted
 }
 

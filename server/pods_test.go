@@ -20,6 +20,7 @@ import (
 	"husk"
 	"husk/ceph"
 	"husk/openapi"
+	"husk/store"
 )
 
 func TestAPodIsCreatedRunsAndIsDeletedOverHTTP(t *testing.T) {
@@ -388,12 +389,17 @@ func TestAPodThatCannotBeDeliveredFailsAlone(t *testing.T) {
 	for _, pod := range []openapi.Pod{large, other} {
 		s.place(node, c, pod.ID)
 	}
-	db := s.connect(store.RoleOwner)
+	db := s.connect(store.RoleControl)
 	if _, err := db.Exec(t.Context(), "UPDATE pods SET spec = jsonb_set(spec, '{containers,0,args}', to_jsonb(ARRAY[repeat('x', 900000)])) WHERE id = $1", large.ID); err != nil {
 		t.Fatal(err)
 	}
 	state := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
 	if len(state.Pods) != 1 || state.Pods[0].ID != other.ID {
 		t.Errorf("the node gets %d pods", len(state.Pods))
+	}
+	s.call("DELETE", "/v1/pods/"+large.ID.String(), c.token, nil)
+	state = as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
+	if len(state.Pods) != 2 {
+		t.Errorf("after the deletion of the large pod the node gets %d pods", len(state.Pods))
 	}
 }

@@ -121,7 +121,9 @@ type Disk struct {
 	Digest      string            // of the image; empty for a volume
 }
 
-func cloneOf(i db.Image) Disk { return Disk{husk.Image{ID: i.ID}.CloneName(), i.CloneID, i.CloneHeader, i.Digest} }
+func cloneOf(i db.Image) Disk {
+	return Disk{husk.Image{ID: i.ID}.CloneName(), i.CloneID, i.CloneHeader, i.Digest}
+}
 
 func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.RbdID, v.RbdHeader, ""} }
 
