@@ -120,7 +120,7 @@ func TestAnotherServerLeadsWhenTheLeadersMachineVanishes(t *testing.T) {
 	}
 	firstEnded := lead(first, "vanishes")
 	epoch := <-leads
-	port := queryOne[int](h, "postgres", "SELECT client_port FROM pg_stat_activity WHERE application_name = 'husk leader' AND datname = current_database()")
+	port := queryOne[int](h, "postgres", "SELECT client_port FROM pg_stat_activity WHERE application_name = 'husk-leader' AND datname = current_database()")
 	if port <= 0 {
 		t.Fatal("the leader is not connected over TCP")
 	}

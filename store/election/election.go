@@ -21,7 +21,7 @@ const leaderLock = 7207102
 // for TCP, which takes two hours, and nobody could lead meanwhile. The settings are those of
 // https://www.postgresql.org/docs/current/runtime-config-connection.html.
 var leaderSession = map[string]string{
-	"application_name":    "husk leader",
+	"application_name":    "husk-leader",
 	"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "5", // seconds; for a session without traffic
 	"tcp_user_timeout": "8000", // milliseconds; for data that is not acknowledged
 }
