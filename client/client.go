@@ -24,7 +24,7 @@ type Client struct {
 	Images  Images
 	Events  Events
 
-	// The accounts, users and issuers that have access to a tenant.
+	// The accounts and users that have access to a tenant, and the tenant's issuers.
 	ServiceAccounts ServiceAccounts
 	Users           Users
 	Issuers         Issuers
@@ -109,7 +109,7 @@ func FromEnvironment(opts ...Option) (*Client, error) {
 	return New(value["HUSK_API"], append([]Option{WithAPIKey(value["HUSK_CLIENT_ID"], value["HUSK_CLIENT_SECRET"])}, opts...)...)
 }
 
-// CheckURL checks the URL of an API and removes a slash at its end.
+// CheckURL checks the URL of an API and removes a slash at the end of it.
 func CheckURL(text string) (string, error) {
 	api := strings.TrimSuffix(text, "/")
 	u, err := url.Parse(api)

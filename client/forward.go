@@ -16,8 +16,8 @@ import (
 	"husk/session"
 )
 
-// Forward connects a local connection to a port of the pod, until one side has ended or ctx ends. It closes the local connection. Husk
-// connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
+// Forward connects a local connection to a port of the pod, until both directions have ended, one has failed, or ctx ends. It closes the
+// local connection. Husk connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
 func (p Pods) Forward(ctx context.Context, id uuid.UUID, port int, local net.Conn) error {
 	defer local.Close()
 	s, err := p.forward(ctx, id, port)
@@ -36,24 +36,25 @@ func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, e
 	}
 	near, far := net.Pipe()
 	conn := &portConn{Conn: near}
-	go func() { // ends when either side closes its connection
+	go func() { // returns when the caller closes conn, or the session has ended
 		defer far.Close()
-		_ = s.relay(context.WithoutCancel(ctx), portEnd{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
+		_ = s.relay(context.WithoutCancel(ctx), relaySide{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
 	}()
 	return conn, nil
 }
 
-// portConn is the caller's end of a pipe, to which the pod can send an end of its stream. A pipe of package net has no such end.
+// portConn is the caller's side of a pipe. When the pod ends its stream, reads return io.EOF, and writes still work. A pipe of package net
+// cannot do that.
 type portConn struct {
 	net.Conn
 
-	ended atomic.Bool
+	ended atomic.Bool // the pod has ended its stream
 }
 
-// past is a deadline that ends a read at once.
+// past is a deadline that makes a read return at once.
 var past = time.Unix(1, 0)
 
-// end makes all reads return io.EOF. The caller has read everything before, because a pipe has no buffer.
+// end makes all reads return io.EOF. The caller has already read everything that the pod sent, because a pipe has no buffer.
 func (c *portConn) end() error {
 	c.ended.Store(true)
 	return c.Conn.SetReadDeadline(past)
@@ -84,15 +85,15 @@ func (c *portConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
-// portEnd is the relay's end of the pipe.
-type portEnd struct {
+// relaySide is the relay's side of the pipe.
+type relaySide struct {
 	net.Conn
 
 	near *portConn
 }
 
 // CloseWrite ends the stream that the caller reads.
-func (e portEnd) CloseWrite() error { return e.near.end() }
+func (r relaySide) CloseWrite() error { return r.near.end() }
 
 func (p Pods) forward(ctx context.Context, id uuid.UUID, port int) (*Session, error) {
 	req, err := openapi.NewForwardPodPortRequest(p.c.api.Server, id, &openapi.ForwardPodPortParams{Port: port})
@@ -110,8 +111,8 @@ func (s *Session) relay(ctx context.Context, local net.Conn) error {
 				return // the receiver says why
 			}
 			if errors.Is(err, io.EOF) {
-				_ = s.conn.Send(session.EOF, nil)       //nolint:errcheck // the receiver says why
-				if _, whole := local.(portEnd); whole { // a pipe cannot be half closed
+				_ = s.conn.Send(session.EOF, nil)         //nolint:errcheck // the receiver says why
+				if _, whole := local.(relaySide); whole { // the caller cannot half close its side, so this is a Close
 					s.conn.Close()
 				}
 				return

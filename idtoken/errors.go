@@ -29,7 +29,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 func refuse(reason string, err error) error { return &RefusedError{Reason: reason, Err: err} }
 
-// IssuerError means that an issuer's keys are not available, so a token cannot be checked.
+// IssuerError means that an issuer cannot be used: its keys or its endpoints are not available.
 type IssuerError struct {
 	Issuer string
 	Reason string // may be shown to the user who configured the issuer; contains no address that is not in the configuration
