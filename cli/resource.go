@@ -15,8 +15,12 @@ import (
 
 // listCommand makes the command that lists and gets objects of a kind.
 func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
+	names := " [NAME|ID…]"
+	if k.NoIDs {
+		names = " [NAME…]"
+	}
 	cmd := &cobra.Command{
-		Use:     k.Plural + " [NAME|ID…]",
+		Use:     k.Plural + names,
 		Aliases: k.Aliases,
 		Short:   k.Short,
 		Args:    cobra.ArbitraryArgs,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,6 +83,9 @@ type follower struct {
 
 	last  *string // cursor of the last line
 	count int     // lines read
+
+	placed  bool        // the pod has been seen on a node
+	evicted atomic.Bool // the pod was on a node, and waits for the next one
 }
 
 // maxLogLine is the maximum length of one line of the stream, in bytes. The agent splits long lines into much shorter pieces.
@@ -144,6 +148,9 @@ func (f *follower) follow(ctx context.Context) error {
 		if f.count != before {
 			attempt = 1
 		}
+		if f.evicted.Load() { // it may wait for a node for any time
+			attempt = min(attempt, patience/2)
+		}
 		mayCome := IsUnreachable(err) || HasCode(err, husk.CodeLogsUnavailable) || HasCode(err, husk.CodeUnavailable)
 		if attempt >= patience || !mayCome {
 			return err
@@ -200,6 +207,11 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 		for {
 			pod, err := f.c.Pods.Get(ctx, f.id)
 			over := err == nil && HasEnded(pod, f.o.Container)
+			if err == nil {
+				pending := pod.Status.Phase == openapi.PodPhasePending
+				f.placed = f.placed || !pending
+				f.evicted.Store(f.placed && pending)
+			}
 			mayRun := IsUnreachable(err) && streaming.Err() == nil // no response says nothing about the container: the open stream may continue
 			if !mayRun && (err != nil || over || streaming.Err() != nil) {
 				stop()
@@ -225,12 +237,14 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	}
 }
 
-// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is stopping. An empty name is the pod's only
-// container.
+// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is being deleted. The containers of an evicted
+// pod run again on the next node. An empty name is the pod's only container.
 func HasEnded(pod openapi.Pod, container string) bool {
 	switch pod.Status.Phase { //nolint:exhaustive // in the others a container may run
-	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed, openapi.PodPhaseStopping:
+	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed:
 		return true
+	case openapi.PodPhaseStopping:
+		return pod.DeletionRequestedAt != nil
 	}
 	for _, s := range pod.Status.Containers {
 		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {

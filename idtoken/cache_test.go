@@ -105,7 +105,7 @@ func TestCachedKeysAreUsedForAnHourWhileTheIssuerIsDown(t *testing.T) {
 	before := i.count(keysPath)
 	c.advance(time.Second)
 	for range 10 {
-		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "does not respond") {
+		if down, ok := errors.AsType[*IssuerError](verify(s)); !ok || down.Misconfigured || !strings.Contains(down.Reason, "responds with status 503") {
 			t.Errorf("after the hour: %v", verify(s))
 		}
 	}
@@ -224,7 +224,8 @@ func TestCheckReturnsTheReasonWhyAnIssuerIsInvalid(t *testing.T) {
 		"no keys":                 {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
 		"keys that are not a set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
 		"too many keys":           {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
-		"no response with keys":   {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "does not respond", false},
+		"an error with keys":      {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "it responds with status 500", false},
+		"too many requests":       {made(func(i *issuer) { i.status = http.StatusTooManyRequests }), "status 429, because it gets too many requests", false},
 		"keys forbidden":          {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -19,6 +19,7 @@ var (
 	ErrNotFound     = errors.New("image not found")
 	ErrUnauthorized = errors.New("registry denies access")
 	ErrUnreachable  = errors.New("registry unreachable")
+	ErrFailing      = errors.New("registry responds with an error")
 	ErrForbidden    = errors.New("registry at a forbidden address")
 	ErrNoPlatform   = errors.New("image has no linux/amd64 variant")
 	ErrTooLarge     = errors.New("image too large")
@@ -30,7 +31,7 @@ func classify(ref string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
+	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrFailing, ErrForbidden, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("image %s: %w", ref, err)
 		}
@@ -52,6 +53,8 @@ func classify(ref string, err error) error {
 			kind = ErrNotFound
 		case http.StatusUnauthorized, http.StatusForbidden:
 			kind = ErrUnauthorized
+		default:
+			kind = ErrFailing
 		}
 	}
 	return fmt.Errorf("image %s: %w: %w", ref, kind, err)

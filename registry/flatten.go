@@ -30,7 +30,7 @@ import (
 // entries. In between, the layers are in a temporary file, compressed as they were received. It
 // calls Fetched while it downloads the layers.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrTooLarge or
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrFailing, ErrForbidden, ErrTooLarge or
 // ErrBadImage, wrapped, or the error of w.
 func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
 	err := r.flatten(ctx, w)

@@ -353,6 +353,9 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	closed := l.Addr().String()
 	_ = l.Close()
+	fails := func(status int) string {
+		return hostile(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	}
 
 	for _, tt := range []struct {
 		ref  string
@@ -367,6 +370,8 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 		{armOnly + ":image", Auth{}, ErrNoPlatform},
 		{armOnly + ":index", Auth{}, ErrNoPlatform},
 		{closed + "/x", Auth{}, ErrUnreachable},
+		{fails(http.StatusTooManyRequests) + "/x", Auth{}, ErrFailing},
+		{fails(http.StatusInternalServerError) + "/x", Auth{}, ErrFailing},
 		{"10.0.0.1/x", Auth{}, ErrForbidden},
 	} {
 		t.Run(fmt.Sprint(tt.ref, tt.want), func(t *testing.T) {

@@ -80,7 +80,7 @@ const (
 // Now and in Flatten it connects to hosts that the policy allows: the registry, its token server,
 // and the targets of their redirects.
 //
-// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
+// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrFailing, ErrForbidden,
 // ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that was given as
 // an address or as localhost. Another name that resolves to a forbidden address is ErrUnreachable,
 // and the wrapped egress.RefusedError has the details.

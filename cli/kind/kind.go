@@ -22,6 +22,7 @@ type Kind[T any] struct {
 	Aliases []string
 	Short   string // what the command lists
 	ID      func(T) string
+	NoIDs   bool // objects have only names, and ID returns the name
 	List    func(ctx context.Context, c *client.Client, q Query) iter.Seq2[T, error]
 	Find    func(ctx context.Context, c *client.Client, name string) (T, error)
 	// Watch is nil for kinds that cannot be watched.

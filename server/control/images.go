@@ -166,7 +166,8 @@ func RegistryProblem(err error) error {
 		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, or its name resolves to an address that this platform does not connect to"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, has no valid TLS certificate, or its name resolves to an address that this platform does not connect to"},
+		{registry.ErrFailing, husk.CodeRegistryUnreachable, "the registry responds with an error, such as too many requests; a later attempt may succeed"},
 	} {
 		if errors.Is(err, p.is) {
 			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)
