@@ -15,15 +15,14 @@ import (
 
 // listCommand makes the command that lists and gets objects of a kind.
 func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
-	names := " [NAME|ID…]"
-	if k.NoIDs {
-		names = " [NAME…]"
-	}
 	cmd := &cobra.Command{
-		Use:     k.Plural + names,
+		Use:     k.Plural + " [NAME|ID…]",
 		Aliases: k.Aliases,
 		Short:   k.Short,
 		Args:    cobra.ArbitraryArgs,
+	}
+	if k.NoID {
+		cmd.Use = k.Plural + " [NAME…]"
 	}
 	output := a.outputFlags(cmd, "table")
 	selector, watch := new(string), new(bool)

@@ -16,8 +16,8 @@ import (
 	"husk/session"
 )
 
-// Forward connects a local connection to a port of the pod, until both directions have ended, one has failed, or ctx ends. It closes the
-// local connection. Husk connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
+// Forward connects a local connection to a port of the pod, until both directions have ended, one has failed, or ctx
+// ends. It closes the local connection. Husk connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
 func (p Pods) Forward(ctx context.Context, id uuid.UUID, port int, local net.Conn) error {
 	defer local.Close()
 	s, err := p.forward(ctx, id, port)
@@ -36,25 +36,25 @@ func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, e
 	}
 	near, far := net.Pipe()
 	conn := &portConn{Conn: near}
-	go func() { // returns when the caller closes conn, or the session has ended
+	go func() { // ends when either side closes its connection
 		defer far.Close()
 		_ = s.relay(context.WithoutCancel(ctx), relaySide{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
 	}()
 	return conn, nil
 }
 
-// portConn is the caller's side of a pipe. When the pod ends its stream, reads return io.EOF, and writes still work. A pipe of package net
-// cannot do that.
+// portConn is the caller's side of a pipe. After the pod has ended its stream, reads return io.EOF, and writes still work. A pipe of package
+// net cannot do that.
 type portConn struct {
 	net.Conn
 
 	ended atomic.Bool // the pod has ended its stream
 }
 
-// past is a deadline that makes a read return at once.
+// past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// end makes all reads return io.EOF. The caller has already read everything that the pod sent, because a pipe has no buffer.
+// end makes all reads return io.EOF. The caller has read everything before, because a pipe has no buffer.
 func (c *portConn) end() error {
 	c.ended.Store(true)
 	return c.Conn.SetReadDeadline(past)
@@ -112,7 +112,7 @@ func (s *Session) relay(ctx context.Context, local net.Conn) error {
 			}
 			if errors.Is(err, io.EOF) {
 				_ = s.conn.Send(session.EOF, nil)         //nolint:errcheck // the receiver says why
-				if _, whole := local.(relaySide); whole { // the caller cannot half close its side, so this is a Close
+				if _, whole := local.(relaySide); whole { // the caller cannot half close its side, so it has closed it
 					s.conn.Close()
 				}
 				return

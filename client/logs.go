@@ -212,13 +212,13 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 				f.placed = f.placed || !pending
 				f.evicted.Store(f.placed && pending)
 			}
-			mayRun := IsUnreachable(err) && streaming.Err() == nil // no response says nothing about the container: the open stream may continue
+			mayRun := IsUnreachable(err) && streaming.Err() == nil // this says nothing about the container, and the open stream may continue
 			if !mayRun && (err != nil || over || streaming.Err() != nil) {
 				stop()
 				looked <- look{over, err}
 				return
 			}
-			_ = pause(streaming, lookEvery) //nolint:errcheck // if streaming has ended, the next round sees it
+			_ = pause(streaming, lookEvery) //nolint:errcheck // if the streaming has ended, the next round sees that
 		}
 	}()
 	err := f.follow(streaming)

@@ -22,12 +22,12 @@ type Kind[T any] struct {
 	Aliases []string
 	Short   string // what the command lists
 	ID      func(T) string
-	NoIDs   bool // objects have only names, and ID returns the name
 	List    func(ctx context.Context, c *client.Client, q Query) iter.Seq2[T, error]
 	Find    func(ctx context.Context, c *client.Client, name string) (T, error)
 	// Watch is nil for kinds that cannot be watched.
 	Watch    func(ctx context.Context, c *client.Client, q Query, o client.WatchOptions) iter.Seq2[client.Change[T], error]
 	Labels   bool   // can be selected by labels
+	NoID     bool   // objects have only a name
 	IfNone   string // a hint for an empty list
 	NewViews func(ctx context.Context, c *client.Client) print.View[T]
 }

@@ -25,7 +25,7 @@ import (
 const upLine = "husk is up"
 
 // detachDev starts this command again in the background, shows its progress, and returns when
-// everything is up or the command has failed.
+// everything is up or the command has failed. If another process runs already, it waits for that one.
 func detachDev(ctx context.Context, f devFlags) error {
 	if up, err := awaitHolder(ctx, f.stateDir); up || err != nil {
 		return err
