@@ -20,7 +20,9 @@ func TestAnIssuerThatFailsWhenACodeIsRedeemedIsNotReportedAsSilent(t *testing.T)
 		tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		t.Cleanup(tokens.Close)
 		i := startIssuer(t, newSigner(t, "1", "EdDSA"))
-		i.change(func() { i.document = `{"issuer":"` + i.url + `","jwks_uri":"` + i.url + `/keys","token_endpoint":"` + tokens.URL + `"}` })
+		i.change(func() {
+			i.document = `{"issuer":"` + i.url + `","jwks_uri":"` + i.url + `/keys","token_endpoint":"` + tokens.URL + `"}`
+		})
 		_, err := New(Config{Egress: local}).Redeem(t.Context(), i.url, Code{ClientID: "husk", Code: "code"})
 		got, ok := errors.AsType[*IssuerError](err)
 		if !ok || !strings.Contains(got.Detail(), want) {
