@@ -31,7 +31,7 @@ const (
 	CodeImageNotFound        Code = "image_not_found"        // the registry, or the tenant, has no such image
 	CodeImageUnsupported     Code = "image_unsupported"      // the image cannot run here
 	CodeRegistryUnauthorized Code = "registry_unauthorized"  // the registry refused the credentials
-	CodeRegistryUnreachable  Code = "registry_unreachable"   // the registry did not respond
+	CodeRegistryUnreachable  Code = "registry_unreachable"   // the registry did not respond, or only with an error
 	CodeIdempotencyMismatch  Code = "idempotency_mismatch"   // the key was used with another request
 	CodePreconditionFailed   Code = "precondition_failed"    // the object has changed since the version that If-Match names
 	CodeIssuerUnreachable    Code = "issuer_unreachable"     // the OIDC issuer did not respond as an OIDC issuer does

@@ -35,6 +35,7 @@ func logsCommand(a *app) *cobra.Command {
 name of its container.
 
 With --follow, husk prints new lines until the container ends and is not restarted.
+If the pod is evicted, new lines come from the next node it runs on.
 If the connection is lost, husk opens it again and continues after the last line.`,
 		Example: `  husk logs web
   husk logs -f --tail 20 --timestamps web -c nginx

@@ -109,7 +109,7 @@ func FromEnvironment(opts ...Option) (*Client, error) {
 	return New(value["HUSK_API"], append([]Option{WithAPIKey(value["HUSK_CLIENT_ID"], value["HUSK_CLIENT_SECRET"])}, opts...)...)
 }
 
-// CheckURL checks the URL of an API and removes a slash at its end.
+// CheckURL checks the URL of an API and removes a slash at the end of it.
 func CheckURL(text string) (string, error) {
 	api := strings.TrimSuffix(text, "/")
 	u, err := url.Parse(api)

@@ -38,7 +38,7 @@ func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, e
 	conn := &portConn{Conn: near}
 	go func() { // ends when either side closes its connection
 		defer far.Close()
-		_ = s.relay(context.WithoutCancel(ctx), portEnd{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
+		_ = s.relay(context.WithoutCancel(ctx), relaySide{far, conn}) //nolint:errcheck // the reader of conn sees that it was closed
 	}()
 	return conn, nil
 }
@@ -48,7 +48,7 @@ func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, e
 type portConn struct {
 	net.Conn
 
-	ended atomic.Bool
+	ended atomic.Bool // the pod has ended its stream
 }
 
 // past is a deadline that ends a read at once.
@@ -85,15 +85,15 @@ func (c *portConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
-// portEnd is the relay's end of the pipe.
-type portEnd struct {
+// relaySide is the relay's side of the pipe.
+type relaySide struct {
 	net.Conn
 
 	near *portConn
 }
 
 // CloseWrite ends the stream that the caller reads.
-func (e portEnd) CloseWrite() error { return e.near.end() }
+func (r relaySide) CloseWrite() error { return r.near.end() }
 
 func (p Pods) forward(ctx context.Context, id uuid.UUID, port int) (*Session, error) {
 	req, err := openapi.NewForwardPodPortRequest(p.c.api.Server, id, &openapi.ForwardPodPortParams{Port: port})
@@ -111,8 +111,8 @@ func (s *Session) relay(ctx context.Context, local net.Conn) error {
 				return // the receiver says why
 			}
 			if errors.Is(err, io.EOF) {
-				_ = s.conn.Send(session.EOF, nil)       //nolint:errcheck // the receiver says why
-				if _, whole := local.(portEnd); whole { // the caller cannot half close its side, so it has closed it
+				_ = s.conn.Send(session.EOF, nil)         //nolint:errcheck // the receiver says why
+				if _, whole := local.(relaySide); whole { // the caller cannot half close its side, so it has closed it
 					s.conn.Close()
 				}
 				return

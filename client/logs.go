@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,8 +42,9 @@ type LogOptions struct {
 	Tail      *int      // only the last lines; nil is all that are kept
 	Since     time.Time // only lines from this time on
 	After     string    // only lines after the one with this cursor
-	// Follow continues with new lines until the container ends and is not restarted, or the pod stops, because it is deleted or evicted. A
-	// connection that breaks is opened again after the last line, so no line is yielded twice.
+	// Follow continues with new lines until the container ends and is not restarted, or the pod is deleted. If the pod is evicted, it continues
+	// with the lines that the container writes on the next node. A connection that breaks is opened again after the last line, so no line is
+	// yielded twice.
 	Follow bool
 }
 
@@ -81,6 +83,9 @@ type follower struct {
 
 	last  *string // cursor of the last line
 	count int     // lines read
+
+	placed  bool        // the pod has been seen on a node
+	evicted atomic.Bool // the pod was on a node, and waits for the next one
 }
 
 // maxLogLine is the maximum length of one line of the stream, in bytes. The agent splits long lines into much shorter pieces.
@@ -143,6 +148,9 @@ func (f *follower) follow(ctx context.Context) error {
 		if f.count != before {
 			attempt = 1
 		}
+		if f.evicted.Load() { // it may wait for a node for any time
+			attempt = min(attempt, patience/2)
+		}
 		mayCome := IsUnreachable(err) || HasCode(err, husk.CodeLogsUnavailable) || HasCode(err, husk.CodeUnavailable)
 		if attempt >= patience || !mayCome {
 			return err
@@ -199,6 +207,11 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 		for {
 			pod, err := f.c.Pods.Get(ctx, f.id)
 			over := err == nil && HasEnded(pod, f.o.Container)
+			if err == nil {
+				pending := pod.Status.Phase == openapi.PodPhasePending
+				f.placed = f.placed || !pending
+				f.evicted.Store(f.placed && pending)
+			}
 			mayRun := IsUnreachable(err) && streaming.Err() == nil // this says nothing about the container, and the open stream may continue
 			if !mayRun && (err != nil || over || streaming.Err() != nil) {
 				stop()
@@ -224,12 +237,14 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	}
 }
 
-// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is stopping. An empty name is the pod's only
-// container.
+// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is being deleted. The containers of an evicted
+// pod run again on the next node. An empty name is the pod's only container.
 func HasEnded(pod openapi.Pod, container string) bool {
 	switch pod.Status.Phase { //nolint:exhaustive // in the others a container may run
-	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed, openapi.PodPhaseStopping:
+	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed:
 		return true
+	case openapi.PodPhaseStopping:
+		return pod.DeletionRequestedAt != nil
 	}
 	for _, s := range pod.Status.Containers {
 		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {

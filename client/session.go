@@ -47,7 +47,7 @@ func (p Pods) Exec(ctx context.Context, id uuid.UUID, o ExecOptions) (*Session, 
 type AttachOptions struct {
 	Container string // may be empty if the pod has only one
 	Stdin     bool   // input will be sent; the container must have been created with stdin
-	Terminal  bool   // attaches to its terminal; the container must have been created with tty
+	Terminal  bool   // attaches to the container's terminal; the container must have been created with tty
 	Size      session.Size
 	Backlog   bool // begins with the container's latest earlier output
 }
@@ -101,7 +101,7 @@ func (c *Client) open(ctx context.Context, req *http.Request, err error) (*Sessi
 // Exec gets SIGHUP.
 var ErrDetached = errors.New("detached")
 
-// Streams are the local ends of a session. Each may be nil.
+// Streams are the local input and outputs of a session. Each may be nil.
 type Streams struct {
 	// In is read to its end, and then the command's input ends. If a Read returns [ErrDetached], the client detaches.
 	In       io.Reader
@@ -171,7 +171,7 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// send passes input on until it ends. If the input ends with ErrDetached, send closes left and ends the session.
+// send passes input on until the input ends. If the input ends with ErrDetached, send closes left and ends the session.
 func (s *Session) send(in io.Reader, left chan<- struct{}) {
 	buf := make([]byte, session.Chunk)
 	for {

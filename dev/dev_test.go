@@ -286,7 +286,7 @@ func TestOnlyOneProcessHoldsAStateDirectory(t *testing.T) {
 	cfg := Config{StateDir: stateDirFor(t), Parts: Registry, RegistryPort: freePort(t), Throwaway: true}
 	start(t, cfg)
 	var inUse *InUseError
-	if _, err := Start(t.Context(), cfg); !errors.As(err, &inUse) {
+	if _, err := Start(t.Context(), cfg); !errors.As(err, &inUse) || inUse.PID != os.Getpid() {
 		t.Errorf("second start: %v", err)
 	}
 	if err := Clean(cfg.StateDir); !errors.As(err, &inUse) {

@@ -177,8 +177,12 @@ func (s *Stack) waitAndStop(ctx context.Context) {
 	close(s.done)
 }
 
+// SetUp records that everything is up, including what the caller runs next to the stack. See [Holder].
+func (s *Stack) SetUp() error { return s.dir.mark(markUp) }
+
 // down stops the programs, then the parts in parallel, each from its last child to its first.
 func (s *Stack) down() error {
+	unmarked := s.dir.mark(markNotUp)
 	s.stopPrograms()
 	var wg sync.WaitGroup
 	for _, p := range s.parts {
@@ -194,7 +198,7 @@ func (s *Stack) down() error {
 	}
 	wg.Wait()
 	s.forker.close()
-	return s.dir.close()
+	return errors.Join(unmarked, s.dir.close())
 }
 
 // Stop stops everything and returns when nothing is running any more or ctx ends.

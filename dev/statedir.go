@@ -21,13 +21,13 @@ const maxStateDir = 75
 // InUseError is returned if another process holds the state directory.
 type InUseError struct {
 	StateDir string
-	PID      string // as written by the holder; may be empty
+	PID      int // as written by the holder; may be 0
 }
 
 func (e *InUseError) Error() string {
 	holder := "another process"
-	if e.PID != "" {
-		holder = "pid " + e.PID
+	if e.PID != 0 {
+		holder = fmt.Sprintf("pid %d", e.PID)
 	}
 	return fmt.Sprintf("state directory %s is in use by %s; stop it first or pass another --state-dir", e.StateDir, holder)
 }
@@ -56,22 +56,42 @@ func openStateDir(path string) (*stateDir, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder, _ := os.ReadFile(d.join("lock")) // only for the message
+		pid, _ := holderOf(d.lock) // only for the message
 		_ = d.lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &InUseError{StateDir: path, PID: strings.TrimSpace(string(holder))}
+			return nil, &InUseError{StateDir: path, PID: pid}
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if err := errors.Join(
-		d.lock.Truncate(0),
-		func() error { _, err := fmt.Fprintln(d.lock, os.Getpid()); return err }(),
+		d.lock.Truncate(0), d.mark(markNotUp),
 		d.mkdir("run", 0o711), d.mkdir("log", 0o711), d.mkdir("secrets", 0o700),
 	); err != nil {
 		_ = d.lock.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// The texts that mark writes. They have the same length, so that each write replaces the previous one.
+const markUp, markNotUp = "up", "  "
+
+// mark writes the holder's process id and a mark into the lock file, in one write.
+func (d *stateDir) mark(mark string) error {
+	_, err := d.lock.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), mark), 0)
+	return err
+}
+
+// holderOf reads what mark wrote. It returns 0 if the holder has not written anything yet.
+func holderOf(lock *os.File) (pid int, up bool) {
+	raw := make([]byte, 32)
+	n, _ := lock.ReadAt(raw, 0)
+	number, mark, _ := strings.Cut(strings.TrimSpace(string(raw[:n])), " ")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, false
+	}
+	return pid, mark == markUp
 }
 
 func (d *stateDir) close() error { return d.lock.Close() }
@@ -117,21 +137,16 @@ func writeFileAtomic(path string, data []byte) error {
 	return err
 }
 
-// Holder returns the process that holds a state directory, or 0 if none does.
-func Holder(path string) int {
+// Holder returns the process that holds a state directory, or 0 if none does. It also reports whether
+// the process has called [Stack.SetUp] and is not stopping.
+func Holder(path string) (pid int, up bool) {
 	f, err := os.Open(filepath.Join(path, "lock"))
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return 0 // not held; closing the file releases the lock again
+		return 0, false // not held; closing the file releases the lock again
 	}
-	raw := make([]byte, 32)
-	n, _ := f.Read(raw) // an empty file gives 0
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw[:n])))
-	if err != nil {
-		return 0
-	}
-	return pid
+	return holderOf(f)
 }

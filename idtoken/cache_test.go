@@ -220,12 +220,13 @@ func TestCheckReturnsTheReasonWhyAnIssuerIsInvalid(t *testing.T) {
 		"keys inside": {made(func(i *issuer) {
 			i.document = `{"issuer":"` + i.url + `","jwks_uri":"http://127.0.0.2:` + port + `/keys"}`
 		}), "does not connect to", true},
-		"keys in a file":           {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
-		"no keys":                  {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
-		"keys that are not a set":  {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
-		"too many keys":            {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
-		"an error instead of keys": {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "status 500", false},
-		"keys forbidden":           {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
+		"keys in a file":          {made(func(i *issuer) { i.document = `{"issuer":"` + i.url + `","jwks_uri":"file:///etc/passwd"}` }), "jwks_uri", true},
+		"no keys":                 {made(func(i *issuer) { i.keys = `{"keys":[]}` }), "are not valid", true},
+		"keys that are not a set": {made(func(i *issuer) { i.keys = `[]` }), "are not valid", true},
+		"too many keys":           {made(func(i *issuer) { i.keys = `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}` }), "are not valid", true},
+		"an error with keys":      {made(func(i *issuer) { i.status = http.StatusInternalServerError }), "it responds with status 500", false},
+		"too many requests":       {made(func(i *issuer) { i.status = http.StatusTooManyRequests }), "status 429, because it gets too many requests", false},
+		"keys forbidden":          {made(func(i *issuer) { i.status = http.StatusForbidden }), "status 403", true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -76,12 +76,12 @@ func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, e
 		return "", unreachable(issuer, err)
 	}
 	defer resp.Body.Close()
+	if err := failing(issuer, at.token, resp); err != nil {
+		return "", err
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 	if err != nil {
 		return "", unreachable(issuer, err)
-	}
-	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
-		return "", overloaded(issuer, at.token, resp)
 	}
 	var said struct {
 		IDToken string `json:"id_token"`

@@ -100,8 +100,8 @@ func read(ctx context.Context, client *http.Client, issuer, from string) ([]byte
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
-			return nil, overloaded(issuer, from, resp)
+		if err := failing(issuer, from, resp); err != nil {
+			return nil, err
 		}
 		err := fmt.Errorf("%s responded %s", from, resp.Status)
 		return nil, misconfigured(issuer, fmt.Sprintf("it responds with status %d instead of its discovery document or keys", resp.StatusCode), err)

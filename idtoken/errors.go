@@ -33,7 +33,7 @@ func refuse(reason string, err error) error { return &RefusedError{Reason: reaso
 // IssuerError means that an issuer cannot be used: its keys or its endpoints are not available.
 type IssuerError struct {
 	Issuer string
-	Reason string // may be shown to the user who configured the issuer; contains no address that is not in the configuration
+	Reason string // may be shown to the user who configured the issuer and to those who log in; contains no address that is not in the configuration
 	// Misconfigured means that the configuration or the issuer must change. Otherwise a retry may succeed.
 	Misconfigured bool
 	Err           error // the details, for the log; may be nil
@@ -50,6 +50,14 @@ func (e *IssuerError) Error() string {
 // Unwrap returns the details.
 func (e *IssuerError) Unwrap() error { return e.Err }
 
+// Detail is the reason and what to do, as a part of a sentence about the issuer.
+func (e *IssuerError) Detail() string {
+	if e.Misconfigured {
+		return e.Reason + "; correct its URL or its configuration"
+	}
+	return e.Reason + "; retry later, or correct its URL if this does not end"
+}
+
 func misconfigured(issuer, reason string, err error) error {
 	return &IssuerError{Issuer: issuer, Reason: reason, Misconfigured: true, Err: err}
 }
@@ -61,15 +69,21 @@ func unreachable(issuer string, err error) error {
 	if refused, ok := errors.AsType[*egress.RefusedError](err); ok && refused.Obvious() {
 		return misconfigured(issuer, "it is at an address that this platform does not connect to, or leads to one", err)
 	}
-	reason := "it does not respond, or its name leads to an address that this platform does not connect to"
+	reason := "it does not respond, has no valid TLS certificate, or its name leads to an address that this platform does not connect to"
 	if strings.HasPrefix(issuer, "http:") {
-		reason = "it does not respond, or may not be reached without TLS; use an issuer with https"
+		reason = "it does not respond, or its URL must begin with https"
 	}
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: err}
 }
 
-// overloaded says that an issuer responded with an error that may pass.
-func overloaded(issuer, from string, resp *http.Response) error {
-	reason := fmt.Sprintf("it responds with status %d; retry later", resp.StatusCode)
+// failing returns the error for an issuer that responded with a status that says so, or nil for other statuses: a later request may succeed.
+func failing(issuer, from string, resp *http.Response) error {
+	if resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests {
+		return nil
+	}
+	reason := fmt.Sprintf("it responds with status %d", resp.StatusCode)
+	if resp.StatusCode == http.StatusTooManyRequests {
+		reason += ", because it gets too many requests"
+	}
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: fmt.Errorf("%s responded %s", from, resp.Status)}
 }

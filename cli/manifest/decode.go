@@ -158,7 +158,7 @@ func (d *decoder) unknown(key, value *yaml.Node, path string) {
 			d.fail(key, path, "%s", why)
 			return
 		}
-		d.fail(key, path, "Husk has no counterpart for this field; leave it out")
+		d.fail(key, path, "Husk has no counterpart for this field; leave the field out")
 		return
 	}
 	d.fail(key, path, "there is no such field")

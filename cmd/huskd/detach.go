@@ -25,11 +25,10 @@ import (
 const upLine = "husk is up"
 
 // detachDev starts this command again in the background, shows its progress, and returns when
-// everything is up or the command has failed. If a process runs already, it returns at once.
+// everything is up or the command has failed. If another process runs already, it waits for that one.
 func detachDev(ctx context.Context, f devFlags) error {
-	if pid := dev.Holder(f.stateDir); pid != 0 {
-		fmt.Fprintf(os.Stderr, "huskd dev is already running, with process id %d\n", pid)
-		return nil
+	if up, err := awaitHolder(ctx, f.stateDir); up || err != nil {
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -65,6 +64,29 @@ func detachDev(ctx context.Context, f devFlags) error {
 	return err
 }
 
+// awaitHolder waits while another process holds the state directory, until everything is up there or
+// the process has released the directory.
+func awaitHolder(ctx context.Context, stateDir string) (up bool, err error) {
+	for seen := 0; ; {
+		pid, up := dev.Holder(stateDir)
+		switch {
+		case up:
+			fmt.Fprintf(os.Stderr, "%s already, with process id %d\n", upLine, pid)
+			return true, nil
+		case pid == 0:
+			return false, nil
+		case pid != seen:
+			fmt.Fprintf(os.Stderr, "process %d is starting or stopping husk; waiting for this process\n", pid)
+			seen = pid
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // follow copies lines until the one that says that everything is up, or until the writer has ended.
 func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, err error) {
 	var last bool
@@ -94,7 +116,7 @@ func follow(ctx context.Context, r *bufio.Reader, ended <-chan error) (up bool, 
 // stopRunningDev asks the process that holds the state directory to stop, and waits until it has
 // stopped.
 func stopRunningDev(ctx context.Context, f devFlags) error {
-	pid := dev.Holder(f.stateDir)
+	pid, _ := dev.Holder(f.stateDir)
 	if pid == 0 {
 		fmt.Fprintln(os.Stderr, "nothing is running in", f.stateDir)
 		return nil
@@ -102,22 +124,26 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop process %d: %w", pid, err)
 	}
-	const patience = stopGrace + 10*time.Second
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	if err := awaitRelease(ctx, f.stateDir, pid, stopGrace+10*time.Second); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "stopped")
+	return nil
+}
+
+// awaitRelease waits until the process does not hold the state directory any more. The lock is
+// released when the process ends, but the process may stay in /proc until its parent reaps it.
+func awaitRelease(ctx context.Context, stateDir string, pid int, limit time.Duration) error {
+	expired := time.After(limit)
 	for {
-		// The lock is released when the process ends, but the process may stay in /proc until its
-		// parent reaps it.
-		if dev.Holder(f.stateDir) != pid {
-			fmt.Fprintln(os.Stderr, "stopped")
+		if now, _ := dev.Holder(stateDir); now != pid {
 			return nil
 		}
 		select {
-		case <-waiting.Done():
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("process %d did not stop within %s", pid, patience)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-expired:
+			return fmt.Errorf("process %[1]d did not stop within %[2]s; end it with \"kill -9 %[1]d\"; the next start cleans up after it", pid, limit)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -79,7 +79,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core may be allocated")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
-	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up; succeeds if it is already running")
+	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
 	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
 	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
 	return cmd
@@ -132,6 +132,9 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 		return fmt.Errorf("create the demo tenant: %w", err)
 	}
 	if err := writeDevEnv(f, stack, secrets, key); err != nil {
+		return err
+	}
+	if err := stack.SetUp(); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "husk is up after %.1f s: http://%s, settings in %s\n", time.Since(began).Seconds(), f.api, f.envFile)

@@ -132,7 +132,7 @@ func (a *Auth) createIssuer(ctx context.Context, owner issuerOwner, tenantID uui
 		if !ok {
 			return husk.OIDCIssuer{}, err
 		}
-		return husk.OIDCIssuer{}, errors.Join(husk.Errorf(husk.CodeIssuerUnreachable, "issuer", "%s cannot be used: %s", body.Issuer, unusable.Reason), err)
+		return husk.OIDCIssuer{}, errors.Join(husk.Errorf(husk.CodeIssuerUnreachable, "issuer", "%s cannot be used: %s", body.Issuer, unusable.Detail()), err)
 	}
 	return owner.CreateIssuer(ctx, request.Of(ctx).Idempotency(key), husk.OIDCIssuer{
 		Name: body.Name, Issuer: body.Issuer, ClientID: body.ClientID, RoleMappings: mappings,

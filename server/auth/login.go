@@ -38,7 +38,7 @@ func (a *Auth) tokenExchange(ctx context.Context, form openapi.IssueTokenFormdat
 
 func issuerUnavailable(issuer string, err error) error {
 	if unusable, ok := errors.AsType[*idtoken.IssuerError](err); ok {
-		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be reached: %s; retry", issuer, unusable.Reason), unusable)
+		return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the issuer %s cannot be used: %s", issuer, unusable.Detail()), unusable)
 	}
 	return err
 }

@@ -128,7 +128,7 @@ func RegistryProblem(err error) error {
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
 		{registry.ErrTooSlow, husk.CodeRegistryUnreachable, "the registry sends the image too slowly"},
 		{registry.ErrOverloaded, husk.CodeRegistryUnreachable, "the registry responds with an error, perhaps because it limits requests; retry later"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, or its name resolves to an address that this platform does not connect to"},
+		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, has no valid TLS certificate, or its name resolves to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {
 			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)
