@@ -94,7 +94,7 @@ func desiredContainer(c husk.Container, image store.DesiredImage) husk.DesiredCo
 	d := husk.DesiredContainer{
 		Name: c.Name, ImageSerial: serialOf("img", image.ID), Args: args, Env: mergeEnv(image.Config.Env, c.Env),
 		WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.Config.StopSignal, Files: c.Files, VolumeMounts: c.VolumeMounts,
-		Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,
+		Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged,
 	}
 	if d.Args == nil {
 		d.Args = []string{}

@@ -67,6 +67,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
   const [c, more] = containers;
   if (!c || more) return { why: "it has more than one container" };
+  if (c.privileged) return { why: "it is privileged" };
   if (c.stdinOnce) return { why: "it has stdinOnce" };
   if (c.files?.length) return { why: "it has files" };
   if ((c.command?.length ?? 0) > 1) return { why: "its command has more than one word" };
