@@ -20,7 +20,7 @@ var attacks = []struct{ what, command string }{
 	{"write core_pattern", `echo '|/bin/sh' > /proc/sys/kernel/core_pattern`},
 	{"write a setting of the network", `echo 1 > /proc/sys/net/ipv4/ip_forward`},
 	{"use the sysrq trigger", `echo h > /proc/sysrq-trigger`},
-	{"write to a PCI device through /proc", `f=$(ls -d /proc/bus/pci/*/* | head -n 1) && printf x | dd of=$f bs=1 seek=60 2>&1`},
+	{"write to a PCI device through /proc", `f=$(ls -d /proc/bus/pci/*/* | head -n 1) && test -n "$f" && printf x | dd of=$f bs=1 seek=60`},
 	{"move an interrupt", `echo 1 > /proc/irq/default_smp_affinity`},
 	{"read the kernel's memory", `head -c 1 /proc/kcore | grep -q .`},
 	{"read the kernel's keys", `grep -q . /proc/keys`},
@@ -40,17 +40,17 @@ var attacks = []struct{ what, command string }{
 	{"open a disk", `head -c 1 /dev/vda`},
 	{"open the guest channel", `ls /dev | grep -q vport`},
 	{"make the node of the guest channel", `mknod /tmp/channel c $(cat /sys/class/virtio-ports/*/dev | head -n 1 | tr : ' ')`},
-	{"load a module", `touch /tmp/m.ko && insmod /tmp/m.ko 2>&1 | grep -qv 'Operation not permitted'`},
+	{"load a module", `echo module > /tmp/m.ko && ! insmod /tmp/m.ko 2>&1 | grep -q 'not permitted'`},
 	{"read the kernel's log", `dmesg | grep -q .`},
 	{"change the hostname", `hostname attacked`},
-	{"reboot", `reboot -f -n 2>&1 | grep -qv 'not permitted'`},
+	{"reboot", `! reboot -f -n 2>&1 | grep -q 'not permitted'`},
 	{"see a process of another container", `ps | grep -v grep | grep -q neighbour`},
 	{"read another container's files", `cat /proc/*/root/secret`},
 	{"read its own file system outside of its root", `cat /proc/*/root/run/husk/volumes/* || ls /proc/*/root/run/husk`},
 	{"enter the namespaces of husk-init", `nsenter -t 1 -m -p ls /run/husk`},
-	{"attach to the process of husk-exec", `for n in $(seq 50); do cat /proc/*/exe 2>/dev/null | grep -q husk-init && exit 0; done; exit 1`},
+	{"read husk-init's program", `grep -q husk-init /proc/[0-9]*/exe`},
 	{"leave the root with chroot", `mkdir -p /tmp/x && chroot /tmp/x /bin/ls /run/husk`},
-	{"set the clock", `date -s '2001-01-01 00:00:00'`},
+	{"set the clock", `! date -s '2001-01-01 00:00:00' 2>&1 | grep -q 'not permitted'`},
 }
 
 // Root in a container, and in a command that is run in it, reaches neither husk-init nor another
@@ -58,7 +58,7 @@ var attacks = []struct{ what, command string }{
 func TestRootInAContainerStaysInIt(t *testing.T) {
 	t.Parallel()
 	more := []entry{{name: "disk", mode: 0o666, disk: true}, {name: "bin/suid", link: "", mode: 0o4755, content: "#!/bin/sh\n"}}
-	for _, applet := range strings.Fields("mkdir mknod insmod dmesg unshare nsenter umount ps seq chroot date reboot head dd tr touch printf sysctl ping kill linux32") {
+	for _, applet := range strings.Fields("mkdir mknod insmod dmesg unshare nsenter umount ps chroot date reboot head dd tr touch printf sysctl ping kill linux32") {
 		more = append(more, entry{name: "bin/" + applet, link: "busybox"})
 	}
 	v := bootVM(t, "256", []disk{{makeImage(t, more...), "image-1", true}})
