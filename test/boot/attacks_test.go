@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,8 +58,14 @@ var attacks = []struct{ what, command string }{
 // container of its pod. Root in a privileged container has the guest. Ordinary programs work.
 func TestRootInAContainerStaysInIt(t *testing.T) {
 	t.Parallel()
-	more := []entry{{name: "disk", mode: 0o666, disk: true}, {name: "bin/suid", link: "", mode: 0o4755, content: "#!/bin/sh\n"}}
-	for _, applet := range strings.Fields("mkdir mknod insmod dmesg unshare nsenter umount ps chroot date reboot head dd tr touch printf sysctl ping kill linux32") {
+	busybox, err := os.ReadFile(lookPath(t, "busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := []entry{
+		{name: "disk", mode: 0o666, disk: true}, {name: "suid/", mode: 0o755}, {name: "suid/ping", content: string(busybox), mode: 0o4755},
+	}
+	for _, applet := range strings.Fields("mkdir mknod insmod dmesg unshare nsenter umount ps chroot date reboot head dd tr touch printf sysctl ping") {
 		more = append(more, entry{name: "bin/" + applet, link: "busybox"})
 	}
 	v := bootVM(t, "256", []disk{{makeImage(t, more...), "image-1", true}})
@@ -126,6 +133,11 @@ func TestRootInAContainerStaysInIt(t *testing.T) {
 	} {
 		if got := run(t, c, guest.Exec{Container: "privileged", Args: []string{"sh", "-c", may}}); got.status.Code != 0 {
 			t.Errorf("root in a privileged container cannot run %q: %+v", may, got)
+		}
+	}
+	for program, code := range map[string]int{"/bin/ping": 1, "/suid/ping": 0} { // the second one runs as root
+		if got := run(t, c, guest.Exec{Container: "attacker", User: "app", Args: []string{program, "-c", "1", "127.0.0.1"}}); got.status.Code != code {
+			t.Errorf("%s of a user that is not root: %+v; want exit code %d", program, got, code)
 		}
 	}
 	for _, may := range []string{"su app -c id", "ping -c 1 127.0.0.1", "chroot / id", "cat /proc/sys/kernel/hostname /proc/self/status", "ls /sys/class/net"} {

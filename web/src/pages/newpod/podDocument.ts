@@ -67,7 +67,6 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
   const [c, more] = containers;
   if (!c || more) return { why: "it has more than one container" };
-  if (c.privileged) return { why: "it is privileged" };
   if (c.stdinOnce) return { why: "it has stdinOnce" };
   if (c.files?.length) return { why: "it has files" };
   if ((c.command?.length ?? 0) > 1) return { why: "its command has more than one word" };
@@ -86,6 +85,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
     const volume = volumes.find((v) => v.name === m.volume);
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
+  if (c.privileged) words.push("--privileged");
   if (c.user) flag("-u", c.user);
   if (c.workingDir) flag("-w", c.workingDir);
   if (c.command?.[0]) flag("--entrypoint", c.command[0]);
