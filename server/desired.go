@@ -63,10 +63,11 @@ func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}
-	if pod.State == husk.DesiredGone {
-		return pod, nil
+	err = husk.CheckGuestSize(pod.Containers) // an earlier version accepted pods that are too large
+	if err != nil && pod.State == husk.DesiredGone {
+		pod.Containers, err = []husk.DesiredContainer{}, nil // to remove a pod, its node needs only its id
 	}
-	return pod, husk.CheckGuestSize(pod.Containers) // for pods that an earlier version accepted
+	return pod, err
 }
 
 func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
