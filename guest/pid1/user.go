@@ -6,7 +6,6 @@ package pid1
 
 import (
 	"fmt"
-	"slices"
 	"syscall"
 
 	"github.com/moby/sys/user"
@@ -15,23 +14,16 @@ import (
 	"husk/guest/seccomp"
 )
 
-// capabilities are those of root in a container, see seccomp.Capabilities. Set-user-ID programs work
-// as usual: as with Docker and Kubernetes, no_new_privs is not set, because images need sudo, su and
-// ping.
-var capabilities = []uintptr{
-	unix.CAP_AUDIT_WRITE, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL,
-	unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW, unix.CAP_SETFCAP, unix.CAP_SETGID, unix.CAP_SETPCAP,
-	unix.CAP_SETUID, unix.CAP_SYS_CHROOT,
-}
-
 // confine takes from the process what a container does not get. The filter comes first, because
-// installing it needs CAP_SYS_ADMIN. The bounding set determines what root gets at exec.
+// installing it needs CAP_SYS_ADMIN. The bounding set determines what root gets at exec. Set-user-ID
+// programs work as usual: as with Docker and Kubernetes, no_new_privs is not set, because images need
+// sudo, su and ping.
 func confine() error {
 	if err := seccomp.Install(); err != nil {
 		return err
 	}
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if slices.Contains(capabilities, c) {
+		if _, kept := seccomp.Capabilities[c]; kept {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && err != unix.EINVAL {

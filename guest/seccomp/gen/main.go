@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -45,7 +46,7 @@ var operations = map[specs.LinuxSeccompOperator]compiler.Operation{
 // compile compiles Docker's default profile for a container with the capabilities that Husk gives.
 func compile() ([]byte, error) {
 	set, err := profile.GetDefaultProfile(&specs.Spec{Process: &specs.Process{
-		Capabilities: &specs.LinuxCapabilities{Bounding: seccomp.Capabilities},
+		Capabilities: &specs.LinuxCapabilities{Bounding: slices.Collect(maps.Values(seccomp.Capabilities))},
 	}})
 	if err != nil {
 		return nil, err
