@@ -79,6 +79,7 @@ type DesiredContainer struct {
 	Stdin        bool          `json:"stdin,omitempty"`
 	StdinOnce    bool          `json:"stdinOnce,omitempty"`
 	TTY          bool          `json:"tty,omitempty"`
+	Privileged   bool          `json:"privileged,omitempty"`
 }
 
 // DesiredVolume gives a disk the name that the pod's spec uses for the volume.

@@ -54,6 +54,7 @@ type Container struct {
 	Stdin        bool          `json:"stdin,omitempty"`     // keeps the standard input open for clients that attach
 	StdinOnce    bool          `json:"stdinOnce,omitempty"` // the input ends when the first of these clients disconnects
 	TTY          bool          `json:"tty,omitempty"`
+	Privileged   bool          `json:"privileged,omitempty"` // root in the container has the whole guest
 }
 
 // EnvVar is one environment variable.

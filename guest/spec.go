@@ -80,6 +80,9 @@ type Container struct {
 	StdinOnce bool `json:"stdinOnce,omitempty"`
 	// TTY makes input and both outputs one terminal.
 	TTY bool `json:"tty,omitempty"`
+	// Privileged gives root in the container the whole guest: all capabilities and devices, and no
+	// system call filter. A guest that does not know the field confines the container.
+	Privileged bool `json:"privileged,omitempty"`
 }
 
 // File is written to a container's root file system before it starts.

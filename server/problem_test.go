@@ -35,7 +35,7 @@ func TestAnInvalidRequestNamesTheField(t *testing.T) {
 	}{
 		"an unknown field":               {pod(func(p, _, _ m) { p["colour"] = "red" }), husk.CodeUnknownField, "colour"},
 		"an unknown field further down":  {pod(func(_, s, _ m) { s["resources"].(m)["gpus"] = 1 }), husk.CodeUnknownField, "spec.resources.gpus"},
-		"an unknown field in a list":     {pod(func(_, _, c m) { c["privileged"] = true }), husk.CodeUnknownField, "spec.containers[0].privileged"},
+		"an unknown field in a list":     {pod(func(_, _, c m) { c["hostname"] = true }), husk.CodeUnknownField, "spec.containers[0].hostname"},
 		"a text for a number":            {pod(func(_, s, _ m) { s["resources"].(m)["cpuMillis"] = "500" }), husk.CodeInvalid, "spec.resources.cpuMillis"},
 		"a fraction for a whole number":  {pod(func(_, s, _ m) { s["resources"].(m)["memoryMiB"] = 128.5 }), husk.CodeInvalid, "spec.resources.memoryMiB"},
 		"too little memory":              {pod(func(_, s, _ m) { s["resources"].(m)["memoryMiB"] = 1 }), husk.CodeInvalid, "spec.resources.memoryMiB"},

@@ -256,7 +256,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	plain := body["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
 	body["spec"].(map[string]any)["containers"] = []any{
 		map[string]any{"name": "shell", "image": plain["image"], "stdin": true, "tty": true},
-		map[string]any{"name": "filter", "image": plain["image"], "stdin": true, "stdinOnce": true},
+		map[string]any{"name": "filter", "image": plain["image"], "stdin": true, "stdinOnce": true, "privileged": true},
 		plain,
 	}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", s.tenant.token, body), 201)
@@ -277,11 +277,11 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range desired.Containers {
-				got = append(got, fmt.Sprintf("%s stdin=%t once=%t tty=%t\n", c.Name, c.Stdin, c.StdinOnce, c.TTY))
+				got = append(got, fmt.Sprintf("%s stdin=%t once=%t tty=%t privileged=%t\n", c.Name, c.Stdin, c.StdinOnce, c.TTY, c.Privileged))
 			}
 		}
 	}
-	if want := "shell stdin=true once=false tty=true\nfilter stdin=true once=true tty=false\nmain stdin=false once=false tty=false\n"; strings.Join(got, "") != want {
+	if want := "shell stdin=true once=false tty=true privileged=false\nfilter stdin=true once=true tty=false privileged=true\nmain stdin=false once=false tty=false privileged=false\n"; strings.Join(got, "") != want {
 		t.Errorf("the node's desired state is\n%swant\n%s", strings.Join(got, ""), want)
 	}
 

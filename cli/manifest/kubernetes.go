@@ -51,6 +51,9 @@ type (
 		Stdin     bool `json:"stdin"`
 		StdinOnce bool `json:"stdinOnce"`
 		TTY       bool `json:"tty"`
+		Security  struct {
+			Privileged bool `json:"privileged"`
+		} `json:"securityContext"`
 	}
 	kubernetesSize struct {
 		CPU    cpuQuantity    `json:"cpu"`
@@ -145,7 +148,7 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 		out.VolumeMounts = &mounts
 	}
 	// The same fields with the same meaning. Their default is false.
-	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty} {
+	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty, &c.Security.Privileged: &out.Privileged} {
 		if *said {
 			*to = said
 		}

@@ -15,6 +15,7 @@ import (
 // Pod holds the flags that describe a pod with one container.
 type Pod struct {
 	Interactive, Terminal bool
+	privileged            bool
 
 	name, cpus, memory, restart, user, workdir, entrypoint string
 	env, envFiles, volumes, labels                         []string
@@ -36,6 +37,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
 	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "send husk's standard input to the container; with -d or --wait, keep the container's standard input open for husk attach -i")
 	fs.BoolVarP(&f.Terminal, "tty", "t", false, "give the container a terminal")
+	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
 	f.scheduling.AddTo(fs)
 }
 
@@ -73,7 +75,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	container := openapi.Container{
 		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
-		StdinOnce: given(f.Interactive && !f.Terminal && followed),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
 	}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"

@@ -50,6 +50,11 @@ func becomeProcess(config *childConfig) error {
 	if err := limitFiles(); err != nil {
 		return err
 	}
+	if !c.Privileged {
+		if err := confine(); err != nil {
+			return err
+		}
+	}
 	if err := becomeUser(who); err != nil {
 		return err
 	}

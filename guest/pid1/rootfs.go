@@ -28,6 +28,10 @@ func buildRoot(config *childConfig) error {
 	if err != nil {
 		return err
 	}
+	devices, err := devicesOf(config.Container)
+	if err != nil {
+		return err
+	}
 	if err := mountOverlay(config.Image, config.Scratch); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
@@ -46,8 +50,13 @@ func buildRoot(config *childConfig) error {
 			return &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 	}
-	if err := mountSystem(); err != nil {
+	if err := mountSystem(config.Container.Privileged, devices); err != nil {
 		return err
+	}
+	if !config.Container.Privileged {
+		if err := hideKernel(); err != nil {
+			return err
+		}
 	}
 	for i, m := range config.Container.Mounts {
 		if err := volumes[i].attach(m.Path); err != nil {
@@ -74,7 +83,8 @@ func mountOverlay(image, scratch string) error {
 	if err := unix.Chown(upper, int(root.Uid), int(root.Gid)); err != nil {
 		return err
 	}
-	return unix.Mount("overlay", rootDir, "overlay", 0, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
+	// Device nodes of the image would open, although its own file system is mounted without devices.
+	return unix.Mount("overlay", rootDir, "overlay", unix.MS_NODEV, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
 }
 
 // pivot makes dir the root and unmounts the old one.
@@ -115,47 +125,6 @@ func writeFile(f guest.File) error {
 		return err
 	}
 	return unix.Fchmod(int(out.Fd()), mode)
-}
-
-func mountSystem() error {
-	// A cgroup namespace begins at the current group.
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-		return fmt.Errorf("cgroup namespace: %w", err)
-	}
-	for _, m := range []fsMount{
-		{"proc", "/proc", "proc", noExec, ""},
-		{"sysfs", "/sys", "sysfs", noExec | unix.MS_RDONLY, ""},
-		{"cgroup2", "/sys/fs/cgroup", "cgroup2", noExec | unix.MS_RDONLY, ""},
-		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755,size=64k"},
-		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
-		{"shm", "/dev/shm", "tmpfs", noExec, "mode=1777,size=50%"},
-		{"mqueue", "/dev/mqueue", "mqueue", noExec, ""},
-	} {
-		if err := os.MkdirAll(m.target, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
-			return fmt.Errorf("mount %s: %w", m.target, err)
-		}
-	}
-	defer unix.Umask(unix.Umask(0))
-	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
-		if err := unix.Mknod("/dev/"+name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
-			return fmt.Errorf("device %s: %w", name, err)
-		}
-	}
-	if err := unix.Mknod("/dev/tty", unix.S_IFCHR|0o666, int(unix.Mkdev(5, 0))); err != nil {
-		return fmt.Errorf("device tty: %w", err)
-	}
-	for name, target := range map[string]string{
-		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
-		"ptmx": "pts/ptmx",
-	} {
-		if err := os.Symlink(target, "/dev/"+name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tree is a part of a volume that is not mounted yet.

@@ -237,7 +237,11 @@ type entry struct {
 	name, content, link string
 	mode                int64
 	uid                 int
+	disk                bool // a device node for the first disk
 }
+
+// diskMajor is the number that the kernel gives the first driver of disks that asks for one.
+const diskMajor = 254
 
 // makeImage builds a squashfs with busybox and additional entries.
 func makeImage(t *testing.T, more ...entry) string {
@@ -262,6 +266,8 @@ func makeImage(t *testing.T, more ...entry) string {
 	for _, e := range append(entries, more...) {
 		h := &tar.Header{Name: e.name, Mode: e.mode, Uid: e.uid, Size: int64(len(e.content)), Typeflag: tar.TypeReg}
 		switch {
+		case e.disk:
+			h.Typeflag, h.Devmajor, h.Devminor = tar.TypeBlock, diskMajor, 0
 		case e.link != "":
 			h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
 		case strings.HasSuffix(e.name, "/"):

@@ -2248,6 +2248,11 @@ export interface components {
              * @example true
              */
             tty?: boolean;
+            /**
+             * @description Give root in the container the whole guest: all capabilities and devices, and no system call filter. The pod's isolation from other pods does not change.
+             * @default false
+             */
+            privileged?: boolean;
         };
         EnvVar: {
             name: string;
@@ -4226,6 +4231,11 @@ export interface components {
              * @default false
              */
             tty?: boolean;
+            /**
+             * @description Do not confine the container within its guest.
+             * @default false
+             */
+            privileged?: boolean;
         };
         DesiredVolume: {
             name: string;

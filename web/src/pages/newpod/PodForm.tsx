@@ -190,7 +190,7 @@ function ContainerForm({
         change={(env) => change({ env: Object.entries(env).map(([name, value]) => ({ name, value })) })}
       />
       <details>
-        <summary>User and working directory</summary>
+        <summary>User, working directory and privileges</summary>
         <div className="columns">
           <Input
             label="User"
@@ -205,6 +205,11 @@ function ContainerForm({
             error={error("workingDir")}
           />
         </div>
+        <Check
+          label="Privileged: root in the container has the whole virtual machine"
+          checked={c.privileged ?? false}
+          onChange={(on) => change({ privileged: on || undefined })}
+        />
       </details>
     </>
   );

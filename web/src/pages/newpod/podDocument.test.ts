@@ -39,6 +39,11 @@ test("a husk run command creates the same pod as the form", () => {
   );
 });
 
+test("a husk run command creates a privileged container", () => {
+  const privileged = { ...web, spec: { ...web.spec, containers: web.spec.containers.map((c) => ({ ...c, privileged: true })) } };
+  expect(runLine(privileged).text).toContain(" --privileged ");
+});
+
 test("if husk run cannot create a pod, the form shows the reason", () => {
   const two = { ...web, spec: { ...web.spec, containers: [...web.spec.containers, { name: "b", image: "c" }] } };
   expect(runLine(two)).toEqual({ why: "it has more than one container" });

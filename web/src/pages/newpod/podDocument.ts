@@ -85,6 +85,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
     const volume = volumes.find((v) => v.name === m.volume);
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
+  if (c.privileged) words.push("--privileged");
   if (c.user) flag("-u", c.user);
   if (c.workingDir) flag("-w", c.workingDir);
   if (c.command?.[0]) flag("--entrypoint", c.command[0]);
