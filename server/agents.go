@@ -15,6 +15,7 @@ import (
 	"husk/pki"
 	"husk/server/request"
 	"husk/store"
+	"husk/store/ledger"
 )
 
 // RegisterNode admits a node by its join token. The server uses only the secret in the token; the rest is for the agent.
@@ -124,7 +125,7 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 }
 
 // recordRuns records usage intervals. The store records all or none. If it cannot record one of them, recordRuns still records the others.
-func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]store.MisdatedRun, error) {
+func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]ledger.MisdatedRun, error) {
 	misdated, err := a.control.RecordRuns(ctx, node, runs)
 	if err == nil || ctx.Err() != nil || husk.CodeOf(err) != husk.CodeInternal {
 		return misdated, err
@@ -198,7 +199,7 @@ type clockWarnings struct {
 	last map[store.ID]time.Time // by node
 }
 
-func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []store.MisdatedRun, now time.Time) {
+func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []ledger.MisdatedRun, now time.Time) {
 	if len(runs) == 0 {
 		return
 	}
