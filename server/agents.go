@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +90,9 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
+// usageTimeout is how long a report waits for the ledger before it records the pods' statuses without it. The agent then reports again.
+const usageTimeout = 5 * time.Second
+
 // ReportStatus records an agent's reports about pods on its own node, each independently of the others.
 func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
 	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
@@ -97,19 +101,25 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	}
 	node, perItem := request.Of(ctx).Caller.NodeID, openapi.Value(r.Params.PerItem)
 	failures := itemFailures{items: request.Of(ctx).Items}
+	var usageErr error
 	if r.Body.Runs != nil { // first, because the last report about a pod deletes the pod's row
 		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
 		if err != nil {
 			return nil, err
 		}
-		misdated, err := a.recordRuns(ctx, node, runs)
-		if err := failures.add(openapi.Runs, err); err != nil {
-			return nil, err
+		ledger, done := context.WithTimeout(ctx, usageTimeout)
+		misdated, err := a.recordRuns(ledger, node, runs)
+		done()
+		if usageErr = failures.add(openapi.Runs, err); usageErr != nil { // the statuses do not wait for the ledger, but pods stay until their usage is recorded
+			reports = slices.DeleteFunc(reports, func(p husk.PodReport) bool { return p.Event == husk.EventGone })
 		}
 		a.clocks.warn(a.log, node, misdated, time.Now())
 	}
 	if err := failures.add(openapi.Pods, a.control.Report(ctx, node, reports)); err != nil {
 		return nil, err
+	}
+	if usageErr != nil {
+		return nil, usageErr
 	}
 	if failures.unrecorded != nil {
 		a.log.Error("could not record items of an agent's report; the others are recorded", "node", node, "items", len(failures.list), "error", failures.unrecorded)
