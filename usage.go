@@ -48,7 +48,7 @@ const (
 	UsageByTenant   UsageGroup = "tenant" // for operators
 )
 
-// Usage is what one group reserved and sent in one reporting interval. Reservations count whether they are used or not.
+// Usage is what one group reserved, received and sent in one reporting interval. Reservations count whether they are used or not.
 type Usage struct {
 	From                 time.Time `json:"from"`
 	To                   time.Time `json:"to"`             // excluded

@@ -4,7 +4,7 @@ package ceph
 
 import (
 	"archive/tar"
-	"context"
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -25,7 +25,10 @@ import (
 	"husk/dev/devtest"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
+func TestMain(m *testing.M) {
+	BeChild()
+	devtest.Main(m)
+}
 
 var errInterrupted = errors.New("interrupted by the test")
 
@@ -50,8 +53,8 @@ func name(t *testing.T, kind string) string {
 	return fmt.Sprintf("%s-%x", kind, sha256.Sum256([]byte(t.Name())))[:40]
 }
 
-// someFiles writes an image of a few MiB that cannot be compressed.
-func someFiles(_ context.Context, w io.Writer) error {
+// someFiles writes files of a few MiB that cannot be compressed.
+func someFiles(w io.Writer) error {
 	const size = 9 << 20
 	tw := tar.NewWriter(w)
 	if err := tw.WriteHeader(&tar.Header{Name: "data", Mode: 0o644, Size: size, Typeflag: tar.TypeReg}); err != nil {
@@ -64,6 +67,28 @@ func someFiles(_ context.Context, w io.Writer) error {
 		return err
 	}
 	return tw.Close()
+}
+
+// squashfs returns a squashfs file with someFiles.
+func squashfs(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "squashfs")
+	cmd := exec.CommandContext(t.Context(), "sqfstar", "-quiet", "-no-progress", file)
+	var tarball bytes.Buffer
+	if err := someFiles(&tarball); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = &tarball
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("sqfstar: %v\n%s", err, out)
+	}
+	return file
+}
+
+// store stores a squashfs file as the image of this test.
+func store(t *testing.T, c *Cluster, file string) (ImportedImage, error) {
+	t.Helper()
+	return c.StoreImage(t.Context(), digest(t), name(t, "staging"), file)
 }
 
 // interruptEverywhere runs an operation repeatedly, and interrupts it one step later each time.
@@ -120,23 +145,36 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func TestAnImageIsImportedOnce(t *testing.T) {
+// StoreImage writes all of an image even if the image exists, and keeps the first.
+func TestAnImageIsKeptOnce(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
+	file := squashfs(t)
 	began := time.Now()
-	first, err := c.ImportImage(t.Context(), digest(t), someFiles)
+	first, err := store(t, c, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("imported %d bytes in %s", first.SizeBytes, time.Since(began))
-	second, err := c.ImportImage(t.Context(), digest(t), func(context.Context, io.Writer) error {
-		return errors.New("filled again")
-	})
+	t.Logf("stored %d bytes in %s", first.SizeBytes, time.Since(began))
+	chunks := 0
+	c.after = func(step string) error {
+		if step == "chunk" {
+			chunks++
+		}
+		return nil
+	}
+	second, err := c.StoreImage(t.Context(), digest(t), name(t, "other"), file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(first, second); diff != "" || !first.Complete {
-		t.Errorf("second import (-first +second):\n%s", diff)
+		t.Errorf("stored again (-first +second):\n%s", diff)
+	}
+	if want := int((first.SizeBytes + chunkSize - 1) / chunkSize); chunks != want {
+		t.Errorf("stored again in %d chunks, want %d: the time shows that the image existed", chunks, want)
+	}
+	if left, err := c.ListStaging(t.Context()); err != nil || slices.Contains(left, name(t, "staging")) || slices.Contains(left, name(t, "other")) {
+		t.Errorf("what is left under staging names is %v: %v", left, err)
 	}
 	listing := run(t, "unsquashfs", "-ll", export(t, dev.ImagesPool, first.Name+"@husk"))
 	for _, want := range []string{"-rwsr-xr-x root/root", "9437184", "squashfs-root/data"} {
@@ -146,64 +184,26 @@ func TestAnImageIsImportedOnce(t *testing.T) {
 	}
 }
 
-func TestPaddingAfterTheArchiveIsIgnored(t *testing.T) {
+func TestStoringAnImageCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	img, err := c.ImportImage(t.Context(), digest(t), func(ctx context.Context, w io.Writer) error {
-		if err := someFiles(ctx, w); err != nil {
-			return err
-		}
-		_, err := w.Write(make([]byte, 1<<20)) // more than a pipe can hold
-		return err
-	})
-	if err != nil || !img.Complete {
-		t.Errorf("import: %+v, %v", img, err)
-	}
-}
-
-func TestAFailedImportLeavesNoCompleteImage(t *testing.T) {
-	t.Parallel()
-	c := connect(t)
-	_, err := c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
-		if _, err := io.CopyN(w, strings.NewReader(strings.Repeat("\x00", 10240)), 10240); err != nil {
-			return err
-		}
-		return errInterrupted // after data that looks like the end of an empty archive
-	})
-	if !errors.Is(err, errInterrupted) {
-		t.Fatalf("import: %v", err)
-	}
-	if _, err := c.CloneForTenant(t.Context(), digest(t), name(t, "clone")); !errors.Is(err, ErrNotFound) {
-		t.Errorf("clone of an image that does not exist: %v", err)
-	}
-	_, err = c.ImportImage(t.Context(), digest(t), func(_ context.Context, w io.Writer) error {
-		_, err := io.WriteString(w, strings.Repeat("this is not a tar archive", 1000))
-		return err
-	})
-	if err == nil {
-		t.Error("imported data that is not a tar archive")
-	}
-	if img, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil || !img.Complete {
-		t.Errorf("import after failures: %+v, %v", img, err)
-	}
-}
-
-func TestAnImportCanBeInterruptedAnywhere(t *testing.T) {
-	t.Parallel()
-	c := connect(t)
+	file := squashfs(t)
 	interruptEverywhere(t, c, func() error {
-		_, err := c.ImportImage(t.Context(), digest(t), someFiles)
+		_, err := store(t, c, file)
 		return err
-	}, func() error { return c.RemoveImage(t.Context(), digest(t)) })
+	}, func() error {
+		return errors.Join(c.RemoveStaging(t.Context(), name(t, "staging")), c.RemoveImage(t.Context(), digest(t)))
+	})
 }
 
 func TestRemovingAnImageCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
+	file := squashfs(t)
 	interruptEverywhere(t, c, func() error {
 		hook := c.after
 		c.after = func(string) error { return nil }
-		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
+		if _, err := store(t, c, file); err != nil {
 			return err
 		}
 		c.after = hook
@@ -215,38 +215,45 @@ func TestRemovingAnImageCanBeInterruptedAnywhere(t *testing.T) {
 	}
 }
 
-func TestIncompleteImagesAreListedAsIncomplete(t *testing.T) {
+func TestIncompleteImagesAreListed(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	for _, at := range []string{"created", "renamed"} {
+	file := squashfs(t)
+	interrupt := func(at string) {
+		t.Helper()
 		c.after = func(step string) error {
 			if step == at {
 				return errInterrupted
 			}
 			return nil
 		}
-		if _, err := c.ImportImage(t.Context(), digest(t), someFiles); !errors.Is(err, errInterrupted) {
+		if _, err := store(t, c, file); !errors.Is(err, errInterrupted) {
 			t.Fatal(err)
 		}
-		list, err := c.ListImages(t.Context())
-		i := slices.IndexFunc(list, func(i ImportedImage) bool { return i.Digest == digest(t) })
-		if err != nil || i < 0 || list[i].Complete {
-			t.Errorf("interrupted when %s: listed %+v, %v", at, list, err)
-		}
+	}
+	interrupt("created")
+	if staging, err := c.ListStaging(t.Context()); err != nil || !slices.Contains(staging, name(t, "staging")) {
+		t.Errorf("interrupted when created: staging is %v, %v", staging, err)
+	}
+	interrupt("renamed")
+	list, err := c.ListImages(t.Context())
+	i := slices.IndexFunc(list, func(i ImportedImage) bool { return i.Digest == digest(t) })
+	if err != nil || i < 0 || list[i].Complete {
+		t.Errorf("interrupted when renamed: listed %+v, %v", list, err)
 	}
 }
 
 func TestAnImageWithClonesIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	if _, err := c.ImportImage(t.Context(), digest(t), someFiles); err != nil {
+	if _, err := store(t, c, squashfs(t)); err != nil {
 		t.Fatal(err)
 	}
 	clone := name(t, "clone")
 	interruptEverywhere(t, c, func() error {
 		_, err := c.CloneForTenant(t.Context(), digest(t), clone)
 		return err
-	}, func() error { return c.RemoveDisk(t.Context(), clone) })
+	}, func() error { return c.RemoveDisk(t.Context(), Disk{Name: clone}) })
 
 	if _, err := c.CloneForTenant(t.Context(), digest(t), clone); err != nil {
 		t.Fatal(err)
@@ -268,7 +275,7 @@ func TestCreatingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	interruptEverywhere(t, c, func() error {
 		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
 		return err
-	}, func() error { return c.RemoveDisk(t.Context(), name(t, "vol")) })
+	}, func() error { return c.RemoveDisk(t.Context(), Disk{Name: name(t, "vol")}) })
 }
 
 func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
@@ -314,14 +321,14 @@ func TestADiskInUseIsNotRemoved(t *testing.T) {
 		t.Errorf("watchers: %v, %v", watchers, err)
 	}
 	var busy *BusyError
-	if err := c.RemoveDisk(t.Context(), vol); !errors.As(err, &busy) {
+	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) {
 		t.Errorf("remove a disk in use: %v", err)
 	}
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := c.RemoveDisk(t.Context(), vol); err != nil {
+		if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); err != nil {
 			t.Errorf("remove: %v", err)
 		}
 	}
@@ -337,11 +344,11 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
 			t.Errorf("volume %q was created", bad)
 		}
-		if _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
+		if _, _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
 			t.Errorf("key for pod %q was created", bad)
 		}
-		if _, err := c.ImportImage(t.Context(), bad, someFiles); err == nil {
-			t.Errorf("image %q was imported", bad)
+		if _, err := c.StoreImage(t.Context(), bad, name(t, "staging"), squashfs(t)); err == nil {
+			t.Errorf("image %q was stored", bad)
 		}
 	}
 }
@@ -365,14 +372,14 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	if _, err := c.ImportImage(ctx, digest(t), someFiles); err != nil {
+	if _, err := store(t, c, squashfs(t)); err != nil {
 		t.Fatal(err)
 	}
 	foreign := "sha256:" + strings.Repeat("f", 60) + "0bad" // of another tenant
-	if _, err := c.ImportImage(ctx, foreign, someFiles); err != nil {
+	if _, err := c.StoreImage(ctx, foreign, name(t, "staging"), squashfs(t)); err != nil {
 		t.Fatal(err)
 	}
-	foreignID := importID(t, c, foreign)
+	foreignID := importWithData(t, c, foreign)
 	image, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
 	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
 	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
@@ -380,7 +387,7 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	key, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
+	key, _, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,9 +422,9 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	}
 }
 
-// importID returns RBD's ID of an import. It checks that the import has data: without
+// importWithData returns RBD's ID of an import. It checks that the import has data: without
 // data, the reads that must be denied would fail anyway, and the test would prove nothing.
-func importID(t *testing.T, c *Cluster, digest string) string {
+func importWithData(t *testing.T, c *Cluster, digest string) string {
 	t.Helper()
 	image, err := imageName(digest)
 	if err != nil {
@@ -459,7 +466,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	}
 	var keys []Key
 	for _, write := range []bool{false, false, true} {
-		key, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
+		key, _, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,7 +479,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 		t.Errorf("not listed: %v, %v", list, err)
 	}
 	interruptEverywhere(t, c, func() error {
-		if _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
+		if _, _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
 			return err
 		}
 		return c.RemovePodKey(ctx, pod)

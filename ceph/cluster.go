@@ -65,13 +65,7 @@ func (c *Cluster) connect() error {
 			return fmt.Errorf("read %s: %w", c.cfg.ConfFile, err)
 		}
 	}
-	options := [][2]string{
-		// A cluster that does not respond must not block goroutines forever.
-		{"client_mount_timeout", "30"},
-		{"rados_mon_op_timeout", "30"},
-		{"rados_osd_op_timeout", "120"},
-		{"rbd_default_clone_format", "2"},
-	}
+	options := append(timeouts(), [2]string{"rbd_default_clone_format", "2"})
 	if len(c.cfg.MonHosts) > 0 {
 		options = append(options, [2]string{"mon_host", strings.Join(c.cfg.MonHosts, ",")})
 	}
@@ -97,6 +91,11 @@ func (c *Cluster) connect() error {
 		return fmt.Errorf("pool %s: %w", c.cfg.VolumesPool, err)
 	}
 	return nil
+}
+
+// timeouts are options with which a cluster that does not respond does not block goroutines forever.
+func timeouts() [][2]string {
+	return [][2]string{{"client_mount_timeout", "30"}, {"rados_mon_op_timeout", "30"}, {"rados_osd_op_timeout", "120"}}
 }
 
 // WorkDir returns the directory for files that are built before they are written to RBD.
@@ -126,6 +125,8 @@ type Disk struct {
 	Name      string
 	ID        string // part of the names of its objects: rbd_data.ID.…
 	SizeBytes int64
+	Header    Header // as it was when the disk was created
+	Digest    string // of the import that the disk is a clone of; empty for a volume
 }
 
 // BusyError means that an RBD image is still in use.

@@ -124,7 +124,8 @@ func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, er
 	if err := errors.Join(err1, err2); err != nil {
 		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
 	}
-	return Disk{Pool: c.cfg.VolumesPool, Name: name, ID: id, SizeBytes: int64(size)}, nil
+	header, err := c.readHeader(id)
+	return Disk{Pool: c.cfg.VolumesPool, Name: name, ID: id, SizeBytes: int64(size), Header: header}, err
 }
 
 func (c *Cluster) markReady(name string) error {
@@ -154,15 +155,6 @@ func (c *Cluster) ListDisks(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// RemoveDisk removes a clone or volume, if there is one. It returns *BusyError while a client has
-// it open. A client that crashed without closing it counts for up to 30 seconds.
-func (c *Cluster) RemoveDisk(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return c.remove(c.volumes, name)
 }
 
 // Watcher is a client that has a disk open for writing, or a QEMU that has it open in any mode.

@@ -5,7 +5,7 @@
 // pod's key.
 //
 //	images pool    img-<digest>        squashfs, one protected snapshot "husk"
-//	               img-<digest>.half   an import that is running or was interrupted
+//	               new-<caller's name>  an image that is being stored, or whose storing was interrupted
 //	volumes pool   caller's name       a tenant's clone of an image, or a volume
 //	               husk-pod-keys       index object: the pods that have a key
 //

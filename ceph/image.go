@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -17,9 +16,9 @@ import (
 )
 
 const (
-	imagePrefix = "img-"
-	halfSuffix  = ".half"
-	snapshot    = "husk"
+	imagePrefix   = "img-"
+	stagingPrefix = "new-" // no digest is stored under such a name
+	snapshot      = "husk"
 )
 
 // ImportedImage is an OCI image in the images pool.
@@ -27,7 +26,7 @@ type ImportedImage struct {
 	Digest    string
 	Name      string // of the RBD image
 	SizeBytes int64  // of the squashfs
-	Complete  bool   // false: an import was interrupted
+	Complete  bool   // false: StoreImage was interrupted
 }
 
 var validDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -39,70 +38,89 @@ func imageName(digest string) (string, error) {
 	return imagePrefix + strings.Replace(digest, ":", "-", 1), nil
 }
 
-// ImportImage stores the image with the given manifest digest. fill writes its flattened file tree
-// as a tar stream, which becomes a squashfs without being unpacked anywhere. If the image already
-// exists, fill is not called. After an interrupted import, the image's name tells how far it
-// came: an image named ".half" is removed and filled again; an image with its final name has all its
-// data, and needs only the protected snapshot.
-func (c *Cluster) ImportImage(ctx context.Context, digest string, fill func(ctx context.Context, w io.Writer) error) (ImportedImage, error) {
+// StoreImage stores the squashfs file of the image with the given manifest digest. It always writes
+// the whole file under the staging name first, even if the image exists already: how long it takes
+// must not tell a tenant that another tenant has the image. The image of the first that finishes is
+// kept. After an interruption, call it again with the same staging name, or call RemoveStaging.
+func (c *Cluster) StoreImage(ctx context.Context, digest, staging, file string) (ImportedImage, error) {
 	name, err := imageName(digest)
 	if err != nil {
 		return ImportedImage{}, err
 	}
-	img, err := c.inspectImage(name)
-	switch {
-	case err == nil && img.Complete:
-		return img, nil
-	case notFound(err):
-		if err := c.fillImage(ctx, name, fill); err != nil {
-			return ImportedImage{}, fmt.Errorf("import %s: %w", digest, err)
-		}
-	case err != nil:
-		return ImportedImage{}, fmt.Errorf("import %s: %w", digest, err)
+	staging, err = stagingName(staging)
+	if err != nil {
+		return ImportedImage{}, err
+	}
+	if err := c.stage(ctx, staging, file); err != nil {
+		return ImportedImage{}, fmt.Errorf("store %s: %w", digest, err)
+	}
+	err = rbd.GetImage(c.images, staging).Rename(name)
+	if hasErrno(err, eexist) {
+		err = c.remove(c.images, staging)
+	}
+	if err != nil {
+		return ImportedImage{}, fmt.Errorf("rename %s to %s: %w", staging, name, err)
+	}
+	if err := c.step(ctx, "renamed"); err != nil {
+		return ImportedImage{}, err
 	}
 	if err := c.protectImage(ctx, name); err != nil {
-		return ImportedImage{}, fmt.Errorf("import %s: %w", digest, err)
+		return ImportedImage{}, fmt.Errorf("store %s: %w", digest, err)
 	}
 	return c.inspectImage(name)
 }
 
-// fillImage writes the squashfs under the temporary name, and renames it when it is complete.
-func (c *Cluster) fillImage(ctx context.Context, name string, fill func(context.Context, io.Writer) error) error {
-	half := name + halfSuffix
-	if err := c.remove(c.images, half); err != nil {
+// stage writes a file to an RBD image of the images pool.
+func (c *Cluster) stage(ctx context.Context, staging, file string) error {
+	if err := c.remove(c.images, staging); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(c.cfg.WorkDir, "husk-image-*.squashfs")
+	info, err := os.Stat(file)
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = file.Close(), os.Remove(file.Name()) }()
-	if err := squash(ctx, file.Name(), fill); err != nil {
-		return err
-	}
-	if err := c.step(ctx, "squashed"); err != nil {
-		return err
-	}
-	info, err := os.Stat(file.Name())
-	if err != nil {
-		return err
-	}
-	if err := create(c.images, half, info.Size(), rbd.FeatureLayering); err != nil {
+	if err := create(c.images, staging, info.Size(), rbd.FeatureLayering); err != nil {
 		return err
 	}
 	if err := c.step(ctx, "created"); err != nil {
 		return err
 	}
-	if err := c.writeFile(ctx, c.images, half, file.Name()); err != nil {
+	if err := c.writeFile(ctx, c.images, staging, file); err != nil {
 		return err
 	}
-	if err := c.step(ctx, "written"); err != nil {
-		return err
+	return c.step(ctx, "written")
+}
+
+// stagingName returns the RBD name of an image that is being written.
+func stagingName(staging string) (string, error) {
+	return stagingPrefix + staging, checkName("staging", staging)
+}
+
+// RemoveStaging removes what an interrupted StoreImage left under its staging name.
+func (c *Cluster) RemoveStaging(ctx context.Context, staging string) error {
+	name, err := stagingName(staging)
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
 	}
-	if err := rbd.GetImage(c.images, half).Rename(name); err != nil {
-		return fmt.Errorf("rename %s: %w", half, err)
+	return c.remove(c.images, name)
+}
+
+// ListStaging returns the staging names under which there is something.
+func (c *Cluster) ListStaging(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	return c.step(ctx, "renamed")
+	names, err := rbd.GetImageNames(c.images)
+	if err != nil {
+		return nil, fmt.Errorf("list pool %s: %w", c.cfg.ImagesPool, err)
+	}
+	var staging []string
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, stagingPrefix); ok {
+			staging = append(staging, rest)
+		}
+	}
+	return staging, nil
 }
 
 func (c *Cluster) protectImage(ctx context.Context, name string) error {
@@ -148,8 +166,7 @@ func (c *Cluster) inspectImage(name string) (ImportedImage, error) {
 }
 
 func digestOf(name string) string {
-	name = strings.TrimSuffix(strings.TrimPrefix(name, imagePrefix), halfSuffix)
-	return strings.Replace(name, "-", ":", 1)
+	return strings.Replace(strings.TrimPrefix(name, imagePrefix), "-", ":", 1)
 }
 
 // ListImages returns all images, complete and incomplete.
@@ -184,9 +201,6 @@ func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
 func (c *Cluster) RemoveImage(ctx context.Context, digest string) error {
 	name, err := imageName(digest)
 	if err != nil {
-		return err
-	}
-	if err := c.remove(c.images, name+halfSuffix); err != nil {
 		return err
 	}
 	if err := c.unprotectImage(ctx, name); err != nil {
@@ -256,7 +270,7 @@ func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Dis
 	if err := checkName("clone", clone); err != nil {
 		return Disk{}, err
 	}
-	return c.ensureDisk(ctx, clone, recipe{
+	disk, err := c.ensureDisk(ctx, clone, recipe{
 		check: func(img *rbd.Image) error {
 			p, err := img.GetParent()
 			if err != nil && !notFound(err) {
@@ -281,4 +295,6 @@ func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Dis
 		},
 		fill: func() error { return nil },
 	})
+	disk.Digest = digest
+	return disk, err
 }

@@ -72,45 +72,56 @@ func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	return strings.Join(caps, ", ")
 }
 
-// parentsOf returns the ids of the imports that disks are clones of, sorted and without duplicates.
-func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
-	var ids []string
-	for _, a := range disks {
-		if a.Write {
-			continue // a volume has no parent
-		}
-		img, err := rbd.OpenImageReadOnly(c.volumes, a.Disk.Name, "")
-		if err != nil {
-			return nil, fmt.Errorf("disk %s: %w", a.Disk.Name, err)
-		}
-		parent, err := img.GetParent()
-		none := notFound(err)
-		if none {
-			err = nil
-		}
-		if err := errors.Join(err, img.Close()); err != nil {
-			return nil, fmt.Errorf("parent of %s: %w", a.Disk.Name, err)
-		}
-		if !none && !slices.Contains(ids, parent.Image.ImageID) {
-			ids = append(ids, parent.Image.ImageID)
-		}
+// importID returns RBD's ID of an import. No pod can write an import's header.
+func (c *Cluster) importID(digest string) (string, error) {
+	name, err := imageName(digest)
+	if err != nil {
+		return "", err
 	}
-	slices.Sort(ids)
-	return ids, nil
+	img, err := rbd.OpenImageReadOnly(c.images, name, "")
+	if err != nil {
+		return "", fmt.Errorf("import %s: %w", digest, err)
+	}
+	id, err := img.GetId()
+	return id, errors.Join(err, img.Close())
 }
 
 // CreatePodKey creates the pod's key, or changes its access. The same call again returns the same
-// key.
-func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (Key, error) {
+// key. It returns the names of disks whose header a pod had changed. It has restored these headers,
+// so that neither the next pod nor the server believes them.
+func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (key Key, tampered []string, _ error) {
 	if err := checkName("pod", podID); err != nil {
-		return Key{}, err
+		return Key{}, nil, err
 	}
+	var parents []string
+	for _, d := range disks {
+		changed, err := c.restoreHeader(d.Disk.ID, d.Disk.Header)
+		if err != nil {
+			return Key{}, nil, err
+		}
+		if changed {
+			tampered = append(tampered, d.Disk.Name)
+		}
+		if d.Disk.Digest == "" {
+			continue // a volume has no parent
+		}
+		id, err := c.importID(d.Disk.Digest)
+		if err != nil {
+			return Key{}, nil, fmt.Errorf("key of pod %s: %w", podID, err)
+		}
+		if !slices.Contains(parents, id) {
+			parents = append(parents, id)
+		}
+	}
+	slices.Sort(parents)
+	key, err := c.createKey(ctx, podID, c.podCaps(disks, parents))
+	return key, tampered, err
+}
+
+// createKey creates or changes a key and returns it.
+func (c *Cluster) createKey(ctx context.Context, podID, osdCaps string) (Key, error) {
 	if err := ctx.Err(); err != nil {
 		return Key{}, err
-	}
-	parents, err := c.parentsOf(disks)
-	if err != nil {
-		return Key{}, fmt.Errorf("key of pod %s: %w", podID, err)
 	}
 	// Add it to the index first, because a key that is not in the index would never be removed.
 	if err := c.volumes.SetOmap(keyIndex, map[string][]byte{podID: nil}); err != nil {
@@ -120,7 +131,7 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 		return Key{}, err
 	}
 	user := PodUser(podID)
-	caps := []string{"mon", "allow r", "osd", c.podCaps(disks, parents)}
+	caps := []string{"mon", "allow r", "osd", osdCaps}
 	out, err := c.monCommand(map[string]any{"prefix": "auth get-or-create", "entity": "client." + user, "caps": caps})
 	if hasErrno(err, einval) { // exists with other caps
 		if _, err := c.monCommand(map[string]any{"prefix": "auth caps", "entity": "client." + user, "caps": caps}); err != nil {

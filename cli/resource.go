@@ -21,6 +21,9 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 		Short:   k.Short,
 		Args:    cobra.ArbitraryArgs,
 	}
+	if k.NoID {
+		cmd.Use = k.Plural + " [NAME…]"
+	}
 	output := a.outputFlags(cmd, "table")
 	selector, watch := new(string), new(bool)
 	if k.Labels {

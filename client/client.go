@@ -24,7 +24,7 @@ type Client struct {
 	Images  Images
 	Events  Events
 
-	// The accounts, users and issuers that have access to a tenant.
+	// The accounts and users that have access to a tenant, and the tenant's issuers.
 	ServiceAccounts ServiceAccounts
 	Users           Users
 	Issuers         Issuers

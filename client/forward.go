@@ -16,8 +16,8 @@ import (
 	"husk/session"
 )
 
-// Forward connects a local connection to a port of the pod, until one side has ended or ctx ends. It closes the local connection. Husk
-// connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
+// Forward connects a local connection to a port of the pod, until both directions have ended, one has failed, or ctx
+// ends. It closes the local connection. Husk connects to the port on the pod's loopback address or, if nothing listens there, on the pod's network address.
 func (p Pods) Forward(ctx context.Context, id uuid.UUID, port int, local net.Conn) error {
 	defer local.Close()
 	s, err := p.forward(ctx, id, port)
@@ -43,7 +43,8 @@ func (p Pods) DialPort(ctx context.Context, id uuid.UUID, port int) (net.Conn, e
 	return conn, nil
 }
 
-// portConn is the caller's end of a pipe, to which the pod can send an end of its stream. A pipe of package net has no such end.
+// portConn is the caller's side of a pipe. After the pod has ended its stream, reads return io.EOF, and writes still work. A pipe of package
+// net cannot do that.
 type portConn struct {
 	net.Conn
 
@@ -111,7 +112,7 @@ func (s *Session) relay(ctx context.Context, local net.Conn) error {
 			}
 			if errors.Is(err, io.EOF) {
 				_ = s.conn.Send(session.EOF, nil)       //nolint:errcheck // the receiver says why
-				if _, whole := local.(portEnd); whole { // a pipe cannot be half closed
+				if _, whole := local.(portEnd); whole { // the caller cannot half close its side, so it has closed it
 					s.conn.Close()
 				}
 				return

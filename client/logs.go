@@ -41,8 +41,8 @@ type LogOptions struct {
 	Tail      *int      // only the last lines; nil is all that are kept
 	Since     time.Time // only lines from this time on
 	After     string    // only lines after the one with this cursor
-	// Follow continues with new lines until the container ends and is not restarted, or the pod is deleted. A connection that breaks is opened
-	// again after the last line, so no line is yielded twice.
+	// Follow continues with new lines until the container ends and is not restarted, or the pod stops, because it is deleted or evicted. A
+	// connection that breaks is opened again after the last line, so no line is yielded twice.
 	Follow bool
 }
 
@@ -127,7 +127,7 @@ func (f *follower) once(ctx context.Context, follow bool) error {
 }
 
 // patience is how many times in a row the follower tries to open a log before it reports the error.
-const patience = 12 // about 40 s with backoff, enough time to replace the agent of a node
+const patience = 12 // about 50 s with backoff, enough time to replace the agent of a node
 
 // follow reads until the log ends. It reopens a connection that breaks.
 func (f *follower) follow(ctx context.Context) error {
@@ -199,13 +199,13 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 		for {
 			pod, err := f.c.Pods.Get(ctx, f.id)
 			over := err == nil && HasEnded(pod, f.o.Container)
-			mayRun := IsUnreachable(err) && streaming.Err() == nil // the log may still be there although the API is not
+			mayRun := IsUnreachable(err) && streaming.Err() == nil // this says nothing about the container, and the open stream may continue
 			if !mayRun && (err != nil || over || streaming.Err() != nil) {
 				stop()
 				looked <- look{over, err}
 				return
 			}
-			_ = pause(streaming, lookEvery) //nolint:errcheck // the next round sees that it has ended
+			_ = pause(streaming, lookEvery) //nolint:errcheck // if the streaming has ended, the next round sees that
 		}
 	}()
 	err := f.follow(streaming)

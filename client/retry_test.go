@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// responses is a transport that returns these responses in order. Each is a status, optionally with
-// a Retry-After; "-" is a broken connection.
+// responses is a transport that returns these responses in order, and then repeats the last one.
+// Each is a status, optionally with a Retry-After; "-" is a broken connection.
 type responses struct {
 	left []string
 	sent []string // the bodies of the requests

@@ -34,7 +34,7 @@ type cluster struct {
 
 type cephTools struct{ mon, osd, mgr, monmaptool, ceph, rbd string }
 
-// ceph is one mon, one OSD on a sparse file and one mgr, with cephx everywhere. It is up in about
+// ceph is one mon, one OSD on a sparse file and, unless Throwaway, one mgr, with cephx everywhere. It is up in about
 // two seconds: before the mon starts, every key is known and the OSD is formatted, and the timers
 // that are meant for large clusters are short (cephconf.go).
 func (s *Stack) ceph() *part {
@@ -179,8 +179,8 @@ func (s *Stack) cephDaemons(ctx context.Context, p *part, tools cephTools, c clu
 	if err := s.cephCommands(ctx, tools, s.setup(c)); err != nil {
 		return err
 	}
-	// The mgr takes seconds to load its Python modules, so it starts first. Only the end of this
-	// function waits for it.
+	// The mgr takes seconds to load its Python modules, so it starts before the OSD. Only the end
+	// of this function waits for it.
 	if !s.cfg.Throwaway {
 		if err := daemon("mgr", tools.mgr, "a", 30*time.Second, func(context.Context) error { return nil }); err != nil {
 			return err

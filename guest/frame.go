@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -24,15 +25,18 @@ const (
 
 // writeFrame writes the length of v as JSON and then v, in one Write.
 func writeFrame(w io.Writer, v any, limit int) error {
-	body, err := json.Marshal(v)
-	if err != nil {
+	var encoded bytes.Buffer
+	e := json.NewEncoder(&encoded)
+	e.SetEscapeHTML(false) // an escape makes six bytes of one
+	if err := e.Encode(v); err != nil {
 		return err
 	}
+	body := encoded.Bytes()
 	if len(body) > limit {
 		return fmt.Errorf("frame of %d bytes: the limit is %d", len(body), limit)
 	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
-	_, err = w.Write(append(frame, body...))
+	_, err := w.Write(append(frame, body...))
 	return err
 }
 

@@ -81,7 +81,7 @@ func (v *Verifier) Redeem(ctx context.Context, issuer string, c Code) (string, e
 		return "", unreachable(issuer, err)
 	}
 	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
-		return "", unreachable(issuer, fmt.Errorf("%s responded %s", at.token, resp.Status))
+		return "", overloaded(issuer, at.token, resp)
 	}
 	var said struct {
 		IDToken string `json:"id_token"`

@@ -100,10 +100,10 @@ func read(ctx context.Context, client *http.Client, issuer, from string) ([]byte
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		err := fmt.Errorf("%s responded %s", from, resp.Status)
 		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
-			return nil, unreachable(issuer, err)
+			return nil, overloaded(issuer, from, resp)
 		}
+		err := fmt.Errorf("%s responded %s", from, resp.Status)
 		return nil, misconfigured(issuer, fmt.Sprintf("it responds with status %d instead of its discovery document or keys", resp.StatusCode), err)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))

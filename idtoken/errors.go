@@ -5,6 +5,7 @@ package idtoken
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"husk/egress"
@@ -29,7 +30,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 func refuse(reason string, err error) error { return &RefusedError{Reason: reason, Err: err} }
 
-// IssuerError means that an issuer's keys are not available, so a token cannot be checked.
+// IssuerError means that an issuer cannot be used: its keys or its endpoints are not available.
 type IssuerError struct {
 	Issuer string
 	Reason string // may be shown to the user who configured the issuer; contains no address that is not in the configuration
@@ -65,4 +66,10 @@ func unreachable(issuer string, err error) error {
 		reason = "it does not respond, or may not be reached without TLS; use an issuer with https"
 	}
 	return &IssuerError{Issuer: issuer, Reason: reason, Err: err}
+}
+
+// overloaded says that an issuer responded with an error that may pass.
+func overloaded(issuer, from string, resp *http.Response) error {
+	reason := fmt.Sprintf("it responds with status %d; retry later", resp.StatusCode)
+	return &IssuerError{Issuer: issuer, Reason: reason, Err: fmt.Errorf("%s responded %s", from, resp.Status)}
 }

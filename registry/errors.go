@@ -23,6 +23,8 @@ var (
 	ErrNoPlatform   = errors.New("image has no linux/amd64 variant")
 	ErrTooLarge     = errors.New("image too large")
 	ErrBadImage     = errors.New("bad image")
+	ErrTooSlow      = errors.New("registry too slow")
+	ErrOverloaded   = errors.New("registry responds with an error")
 )
 
 // classify converts an error of talking to a registry into one of the above.
@@ -30,7 +32,7 @@ func classify(ref string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrNoPlatform, ErrTooLarge, ErrBadImage} {
+	for _, known := range []error{ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrNoPlatform, ErrTooLarge, ErrBadImage, ErrTooSlow, ErrOverloaded} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("image %s: %w", ref, err)
 		}
@@ -52,6 +54,10 @@ func classify(ref string, err error) error {
 			kind = ErrNotFound
 		case http.StatusUnauthorized, http.StatusForbidden:
 			kind = ErrUnauthorized
+		default:
+			if answer.StatusCode >= http.StatusInternalServerError || answer.StatusCode == http.StatusTooManyRequests {
+				kind = ErrOverloaded
+			}
 		}
 	}
 	return fmt.Errorf("image %s: %w: %w", ref, kind, err)

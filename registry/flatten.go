@@ -27,13 +27,13 @@ import (
 // times and extended attributes, and omits devices. After an error, discard what was written.
 //
 // It reads the layers twice: first to find the entries of the final file system, then to copy these
-// entries. In between, the layers are in a temporary file, compressed as they were received. It
-// calls Fetched while it downloads the layers.
+// entries. In between, the layers are in the spool, compressed as they were received. It calls Fetched
+// while it downloads the layers.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden, ErrTooLarge or
-// ErrBadImage, wrapped, or the error of w.
-func (r *Resolved) Flatten(ctx context.Context, w io.Writer) error {
-	err := r.flatten(ctx, w)
+// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrOverloaded, ErrForbidden, ErrTooLarge
+// or ErrBadImage, wrapped, or the error of w.
+func (r *Resolved) Flatten(ctx context.Context, spool *os.File, w io.Writer) error {
+	err := r.flatten(ctx, spool, w)
 	if writing, ok := errors.AsType[*writeError](err); ok {
 		return writing.err
 	}
@@ -45,20 +45,14 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 
-func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
+func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) error {
 	if r.SizeBytes > r.Limits.Bytes {
 		return fmt.Errorf("%w: %d bytes compressed", ErrTooLarge, r.SizeBytes)
 	}
-	if err := hasSpace(r.WorkDir, r.SizeBytes); err != nil {
+	if err := hasSpace(spool, r.SizeBytes); err != nil {
 		return &writeError{err}
 	}
-	spool, err := os.CreateTemp(r.WorkDir, "husk-layers-*")
-	if err != nil {
-		return &writeError{err}
-	}
-	defer spool.Close()
-	// The file has no name from here on, so it is gone when the process ends, in whatever way.
-	if err := os.Remove(spool.Name()); err != nil {
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return &writeError{err}
 	}
 	layers, err := r.download(ctx, spool)
@@ -89,19 +83,16 @@ func (r *Resolved) flatten(ctx context.Context, w io.Writer) error {
 	return copyOut(ctx, w, layers, r.Limits, dirs, files)
 }
 
-// hasSpace checks that a directory has space for need bytes, and that a tenth of its file system
+// hasSpace checks that the file system of a file has space for need bytes, and that a tenth of it
 // then stays free for other imports and the system.
-func hasSpace(dir string, need int64) error {
-	if dir == "" {
-		dir = os.TempDir()
-	}
+func hasSpace(file *os.File, need int64) error {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("read the free space of %s: %w", dir, err)
+	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil {
+		return fmt.Errorf("read the free space of %s: %w", file.Name(), err)
 	}
 	free := int64(fs.Bavail) * fs.Bsize           //nolint:gosec // below 2^63 on every disk
 	if free-need < int64(fs.Blocks)*fs.Bsize/10 { //nolint:gosec // as above
-		return fmt.Errorf("%s has only %d bytes free, and the image has %d bytes of layers: %w", dir, free, need, unix.ENOSPC)
+		return fmt.Errorf("%s has only %d bytes free, and the image has %d bytes of layers: %w", file.Name(), free, need, unix.ENOSPC)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func flatten(t *testing.T, img v1.Image, limits Limits) ([]string, error) {
 	}
 	r.Limits = limits
 	var buf bytes.Buffer
-	if err := r.Flatten(t.Context(), &buf); err != nil {
+	if err := r.Flatten(t.Context(), spool(t), &buf); err != nil {
 		return nil, err
 	}
 	return listing(t, &buf), nil
@@ -220,7 +221,7 @@ func TestFlattenKeepsModesOwnersAndAttributes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := r.Flatten(t.Context(), &out); err != nil {
+	if err := r.Flatten(t.Context(), spool(t), &out); err != nil {
 		t.Fatal(err)
 	}
 	h, err := tar.NewReader(&out).Next()
@@ -231,6 +232,17 @@ func TestFlattenKeepsModesOwnersAndAttributes(t *testing.T) {
 	if h.Mode != 0o4755 || h.Uid != 1234 || h.Gid != 70000 || !cmp.Equal(want, h.PAXRecords) {
 		t.Errorf("got %+v", h)
 	}
+}
+
+// spool returns a file for Flatten.
+func spool(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
 func TestFlattenIsBounded(t *testing.T) {
@@ -263,12 +275,12 @@ func TestErrorsOfTheWriterAreNotErrorsOfTheImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := errors.New("disk full")
-	if err := r.Flatten(t.Context(), writerFunc(func([]byte) (int, error) { return 0, full })); !errors.Is(err, full) || errors.Is(err, ErrUnreachable) {
+	if err := r.Flatten(t.Context(), spool(t), writerFunc(func([]byte) (int, error) { return 0, full })); !errors.Is(err, full) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Flatten(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := r.Flatten(ctx, spool(t), io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -287,7 +299,7 @@ func TestFlattenReportsProgress(t *testing.T) {
 	for range 2 { // the second call starts at zero again
 		var reported []int64
 		r.Fetched = func(bytes int64) { reported = append(reported, bytes) }
-		if err := r.Flatten(t.Context(), io.Discard); err != nil {
+		if err := r.Flatten(t.Context(), spool(t), io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		if len(reported) < 3 || reported[0] > 300<<10 || !slices.IsSorted(reported) || reported[len(reported)-1] != r.SizeBytes {
@@ -308,7 +320,7 @@ func TestALayerThatIsTooLongIsNotCountedBeyondItsSize(t *testing.T) {
 	r.repo = must(name.NewRepository(host + "/x"))
 	var most int64
 	r.Fetched = func(bytes int64) { most = max(most, bytes) }
-	if err := r.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
+	if err := r.Flatten(t.Context(), spool(t), io.Discard); !errors.Is(err, ErrBadImage) {
 		t.Errorf("the error for a layer that is too long is %v", err)
 	}
 	if most != r.SizeBytes {
@@ -368,6 +380,8 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 		{armOnly + ":index", Auth{}, ErrNoPlatform},
 		{closed + "/x", Auth{}, ErrUnreachable},
 		{"10.0.0.1/x", Auth{}, ErrForbidden},
+		{responding(t, http.StatusTooManyRequests) + "/x", Auth{}, ErrOverloaded},
+		{responding(t, http.StatusBadGateway) + "/x", Auth{}, ErrOverloaded},
 	} {
 		t.Run(fmt.Sprint(tt.ref, tt.want), func(t *testing.T) {
 			t.Parallel()
@@ -376,6 +390,12 @@ func TestResolveReturnsTheKindOfError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// responding starts a registry that gives every request this status.
+func responding(t *testing.T, status int) string {
+	t.Helper()
+	return hostile(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 }
 
 // hostile starts a registry with a test's handler and returns its address.
@@ -416,7 +436,7 @@ func TestALayerThatDiffersFromItsDigestIsRefused(t *testing.T) {
 		host := hostile(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(response) })
 		forged := *r
 		forged.repo = must(name.NewRepository(host + "/x"))
-		if err := forged.Flatten(t.Context(), io.Discard); !errors.Is(err, ErrBadImage) {
+		if err := forged.Flatten(t.Context(), spool(t), io.Discard); !errors.Is(err, ErrBadImage) {
 			t.Errorf("%s content: %v", what, err)
 		}
 	}
@@ -446,7 +466,7 @@ func TestARegistryCannotRedirectToAForbiddenAddress(t *testing.T) {
 			http.Redirect(w, r, "http://198.18.0.1"+r.URL.Path, http.StatusTemporaryRedirect)
 		}
 	}) + "/x"))
-	err = forged.Flatten(t.Context(), io.Discard)
+	err = forged.Flatten(t.Context(), spool(t), io.Discard)
 	if refused, ok := errors.AsType[*egress.RefusedError](err); !ok || refused.Host != "198.18.0.1" || !errors.Is(err, ErrForbidden) {
 		t.Errorf("redirected: %v", err)
 	}

@@ -44,8 +44,6 @@ type Resolved struct {
 	SizeBytes int64  // compressed layers
 	Config    Config
 	Limits    Limits // for Flatten; may be changed before
-	// WorkDir is where Flatten keeps the layers, or empty for the system's temporary directory.
-	WorkDir string
 
 	// Fetched, if set, is called by Flatten, in its own goroutine, with how many of SizeBytes have
 	// been downloaded. It must return quickly.
@@ -80,9 +78,9 @@ const (
 // Now and in Flatten it connects to hosts that the policy allows: the registry, its token server,
 // and the targets of their redirects.
 //
-// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrForbidden,
-// ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that was given as
-// an address or as localhost. Another name that resolves to a forbidden address is ErrUnreachable,
+// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrOverloaded,
+// ErrForbidden, ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that
+// was given as an address or as localhost. Another name that resolves to a forbidden address is ErrUnreachable,
 // and the wrapped egress.RefusedError has the details.
 func Resolve(ctx context.Context, policy egress.Policy, reference string, auth Auth) (*Resolved, error) {
 	ref, err := name.ParseReference(reference)

@@ -82,8 +82,9 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	state := husk.DesiredState{Revision: revision, Pods: []husk.DesiredPod{}}
 	for _, p := range pods {
 		desired, err := a.desired.pod(p)
-		if err != nil {
-			return nil, fmt.Errorf("desired state of pod %s: %w", p.Pod.ID, err)
+		if err != nil { // the node still gets its other pods
+			a.log.Error("a pod cannot be delivered to its node; delete it", "tenant", p.Pod.TenantID, "pod", p.Pod.ID, "node", node, "error", err)
+			continue
 		}
 		state.Pods = append(state.Pods, desired)
 	}

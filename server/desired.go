@@ -5,7 +5,6 @@ package server
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -54,7 +53,9 @@ func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: serialOf("img", image.ID), ReadOnly: true,
 			})
 		}
-		pod.Containers = append(pod.Containers, desiredContainer(c, image))
+		container := husk.MergeContainer(c, image.Config)
+		container.ImageSerial = serialOf("img", image.ID)
+		pod.Containers = append(pod.Containers, container)
 	}
 	for _, v := range p.Pod.Spec.Volumes {
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
@@ -62,7 +63,11 @@ func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}
-	return pod, nil
+	err = husk.CheckGuestSize(pod.Containers) // an earlier version accepted pods that are too large
+	if err != nil && pod.State == husk.DesiredGone {
+		pod.Containers, err = []husk.DesiredContainer{}, nil // to remove a pod, its node needs only its id
+	}
+	return pod, err
 }
 
 func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
@@ -79,55 +84,4 @@ func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
 // serialOf returns a disk's serial. virtio-blk allows 20 characters, so the serial contains 64 bits of the id.
 func serialOf(kind string, id uuid.UUID) string {
 	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
-}
-
-// desiredContainer merges the image's configuration with the pod's overrides, as Kubernetes does: a command replaces the image's entrypoint and its
-// arguments; arguments without a command replace the image's arguments only.
-func desiredContainer(c husk.Container, image store.DesiredImage) husk.DesiredContainer {
-	args := slices.Concat(image.Config.Entrypoint, image.Config.Cmd)
-	switch {
-	case c.Command != nil:
-		args = slices.Concat(c.Command, c.Args)
-	case c.Args != nil:
-		args = slices.Concat(image.Config.Entrypoint, c.Args)
-	}
-	d := husk.DesiredContainer{
-		Name: c.Name, ImageSerial: serialOf("img", image.ID), Args: args, Env: mergeEnv(image.Config.Env, c.Env),
-		WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.Config.StopSignal, Files: c.Files, VolumeMounts: c.VolumeMounts,
-		Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY,
-	}
-	if d.Args == nil {
-		d.Args = []string{}
-	}
-	if d.WorkingDir == "" {
-		d.WorkingDir = image.Config.WorkingDir
-	}
-	if d.User == "" {
-		d.User = image.Config.User
-	}
-	if d.Files == nil {
-		d.Files = []husk.File{}
-	}
-	if d.VolumeMounts == nil {
-		d.VolumeMounts = []husk.VolumeMount{}
-	}
-	return d
-}
-
-// mergeEnv merges the pod's variables into the image's. As in Docker, there is always a PATH.
-func mergeEnv(image []string, pod []husk.EnvVar) []string {
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	set := func(name, value string) {
-		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
-		env = append(env, name+"="+value)
-	}
-	for _, e := range image {
-		if name, value, ok := strings.Cut(e, "="); ok && name != "" {
-			set(name, value)
-		}
-	}
-	for _, e := range pod {
-		set(e.Name, e.Value)
-	}
-	return env
 }

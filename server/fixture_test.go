@@ -24,15 +24,19 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/ceph"
 	"husk/dev/devtest"
 	"husk/egress"
 	"husk/openapi"
 	"husk/pki"
+	"husk/registry/importer"
 	"husk/store"
 	contracttest "husk/test/contract"
 )
 
 func TestMain(m *testing.M) {
+	importer.BeChild()
+	ceph.BeChild()
 	if url := os.Getenv(serveEnv); url != "" {
 		if err := serveForTests(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -284,7 +288,7 @@ func (s fixture) tenant() tenancy {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc"); err != nil {
+	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc", nil); err != nil {
 		s.t.Fatal(err)
 	}
 	return tenancy{made.ID, owner, s.token(owner), image}

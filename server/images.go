@@ -41,6 +41,9 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 		Entrypoint: resolved.Config.Entrypoint, Cmd: resolved.Config.Cmd, Env: resolved.Config.Env, WorkingDir: resolved.Config.WorkingDir,
 		User: resolved.Config.User, StopSignal: resolved.Config.StopSignal,
 	}
+	if err := config.Check(); err != nil {
+		return nil, err
+	}
 	image, err := a.tenant(ctx).CreateImage(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Reference, resolved.Digest, config, auth)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,11 +136,13 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 	registry := newLimitedProxy(t)
 	first, second := s.tenant(), s.tenant()
 	reference := pushedLarge(t, registry)
-	importImage := func(c tenancy) openapi.Image {
+	importImage := func(c tenancy, reference string) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("POST", "/v1/images", c.token, map[string]any{"reference": reference}), 201)
 	}
-	image, others := importImage(first), importImage(second)
+	image := importImage(first, reference)
+	// The same digest, from a registry that is not limited.
+	others := importImage(second, strings.Replace(reference, registry.host, devtest.Registry(t), 1))
 	get := func(c tenancy, i openapi.Image) openapi.Image {
 		t.Helper()
 		return as[openapi.Image](t, s.call("GET", "/v1/images/"+i.ID.String(), c.token, nil), 200)
@@ -151,43 +154,45 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 	if !readUntil(lines, "synced") {
 		t.Fatal("the watch ends before it sends synced")
 	}
-	pass := func(ctx context.Context) <-chan error {
+	pass := func(ctx context.Context, epoch int64) <-chan error {
 		ended := make(chan error, 1)
-		go func() { ended <- s.loops.Passes()["images"](ctx, 0) }()
+		go func() { ended <- s.loops.Passes()["images"](ctx, epoch) }()
 		return ended
 	}
-	// waitFor waits until the API shows for both images that at least this many bytes were fetched.
+	// waitFor waits until the API shows that at least this many bytes were fetched.
 	var total, last int64
 	waitFor := func(least int64) {
 		t.Helper()
 		deadline := time.After(patience)
-		for _, who := range []struct {
-			tenancy
-			openapi.Image
-		}{{first, image}, {second, others}} {
-			for {
-				now := get(who.tenancy, who.Image)
-				if p := now.Progress; p != nil && p.FetchedBytes >= least {
-					if now.State != openapi.ImageStateImporting || p.FetchedBytes < last || p.FetchedBytes > registry.passed.Load() || p.FetchedBytes > p.TotalBytes {
-						t.Fatalf("the last progress was %d bytes, the proxy has passed on %d, but the progress is %+v", last, registry.passed.Load(), *p)
-					}
-					last, total = max(last, least), p.TotalBytes
-					break
+		for {
+			now := get(first, image)
+			if p := now.Progress; p != nil && p.FetchedBytes >= least {
+				if now.State != openapi.ImageStateImporting || p.FetchedBytes < last || p.FetchedBytes > registry.passed.Load() || p.FetchedBytes > p.TotalBytes {
+					t.Fatalf("the last progress was %d bytes, the proxy has passed on %d, but the progress is %+v", last, registry.passed.Load(), *p)
 				}
-				select {
-				case <-deadline:
-					t.Fatalf("the progress does not reach %d bytes; the image is %s, %+v", least, now.State, now.Progress)
-				case <-time.After(20 * time.Millisecond):
-				}
+				last, total = max(last, least), p.TotalBytes
+				return
+			}
+			select {
+			case <-deadline:
+				t.Fatalf("the progress does not reach %d bytes; the image is %s, %+v", least, now.State, now.Progress)
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := pass(ctx)
+	ended := pass(ctx, 0)
 	waitFor(0)
 	if total < 1<<20 || total > 1<<20+8<<10 {
 		t.Errorf("the total is %d bytes", total)
+	}
+	for deadline := time.After(patience); get(second, others).State != openapi.ImageStateReady; {
+		select {
+		case <-deadline:
+			t.Fatal("a slow registry of one tenant delays the import of another tenant")
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	for quarter := range int64(2) {
 		registry.allow(256 << 10)
@@ -207,8 +212,11 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 	cancel()
 	<-ended
 	s = s.another()
+	if _, err := s.connect(store.RoleOwner).Exec(t.Context(), "UPDATE leadership SET epoch = 1"); err != nil {
+		t.Fatal(err)
+	}
 	last = 0
-	ended = pass(t.Context())
+	ended = pass(t.Context(), 1)
 	deadline := time.After(patience)
 	for {
 		if p := get(first, image).Progress; p != nil && p.FetchedBytes == 0 {
@@ -228,16 +236,66 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	if fetched := registry.passed.Load() - before; fetched != total {
-		t.Errorf("the server fetched %d bytes for both tenants, want %d", fetched, total)
+		t.Errorf("the server fetched %d bytes, want %d", fetched, total)
 	}
 	if now := get(first, image); now.State != openapi.ImageStateReady || now.Progress != nil {
 		t.Errorf("the image is %+v", now)
 	}
-	if now := get(second, others); now.State != openapi.ImageStateReady || now.Progress != nil {
-		t.Errorf("the second tenant's image is %+v", now)
-	}
 	var left int
 	if err := s.connect(store.RoleControl).QueryRow(t.Context(), `SELECT count(*) FROM images WHERE fetched_bytes IS NOT NULL OR total_bytes IS NOT NULL`).Scan(&left); err != nil || left > 0 {
 		t.Errorf("%d images still have progress after their import: %v", left, err)
+	}
+}
+
+// A tenant that knows the manifest of another tenant's private image does not get its layers.
+func TestAManifestAloneGivesNoAccess(t *testing.T) {
+	t.Parallel()
+	s := withCeph(t)
+	victim, attacker := s.tenant(), s.tenant()
+	reference := pushed(t)
+	image := as[openapi.Image](t, s.call("POST", "/v1/images", victim.token, map[string]any{"reference": reference}), 201)
+	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+image.ID.String(), victim.token, nil), 200); now.State != openapi.ImageStateReady {
+		t.Fatalf("the image is %+v", now)
+	}
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref, remote.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The attacker's registry has the manifest and the config, but no layers. It claims to have them.
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: devtest.Registry(t)})
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, layer := range manifest.Layers {
+			if strings.HasSuffix(r.URL.Path, "/blobs/"+layer.Digest.String()) {
+				w.Header().Set("Content-Length", strconv.FormatInt(layer.Size, 10))
+				if r.Method == http.MethodGet {
+					_, _ = w.Write(make([]byte, layer.Size))
+				}
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(evil.Close)
+	_, repository, _ := strings.Cut(reference, "/")
+	stolen := as[openapi.Image](t, s.call("POST", "/v1/images", attacker.token, map[string]any{"reference": strings.TrimPrefix(evil.URL, "http://") + "/" + repository}), 201)
+	if stolen.Digest != image.Digest {
+		t.Fatalf("the attacker's image has the digest %s, want %s", stolen.Digest, image.Digest)
+	}
+	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := as[openapi.Image](t, s.call("GET", "/v1/images/"+stolen.ID.String(), attacker.token, nil), 200); now.State != openapi.ImageStateFailed {
+		t.Errorf("the attacker's image is %+v", now)
 	}
 }

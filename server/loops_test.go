@@ -131,7 +131,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.cfg.Cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
+	if _, _, err := s.cfg.Cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
 		t.Fatal(err)
 	}
 	pass("collect")
@@ -155,7 +155,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	s.report(agent, pod.ID, 2, husk.EventGone)
 	s.call("DELETE", "/v1/volumes/"+volume.ID.String(), c.token, nil)
 	s.call("DELETE", "/v1/images/"+image.ID.String(), c.token, nil)
-	pass("volumes", "images", "collect")
+	pass("volume-removals", "image-removals", "collect")
 	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
 		t.Errorf("after the deletion the disks are %v", d)
 	}
@@ -255,7 +255,7 @@ func TestAMissingImportIsRepeated(t *testing.T) {
 	if err := s.loops.Passes()["images"](t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cfg.Cluster.RemoveDisk(t.Context(), husk.Image{ID: image.ID}.CloneName()); err != nil {
+	if err := s.cfg.Cluster.RemoveDisk(t.Context(), ceph.Disk{Name: husk.Image{ID: image.ID}.CloneName()}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.cfg.Cluster.RemoveImage(t.Context(), image.Digest); err != nil {

@@ -14,11 +14,7 @@ import (
 	"husk/store"
 )
 
-const (
-	defaultGracePeriod = 30 // seconds, as in Kubernetes
-	// maxSpecBytes limits the total size of a pod's argument vectors, environments and files.
-	maxSpecBytes = 512 << 10
-)
+const defaultGracePeriod = 30 // seconds, as in Kubernetes
 
 // CreatePod accepts a request for a pod.
 func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (openapi.CreatePodResponseObject, error) {

@@ -20,6 +20,7 @@ import (
 	"husk"
 	"husk/ceph"
 	"husk/openapi"
+	"husk/store"
 )
 
 func TestAPodIsCreatedRunsAndIsDeletedOverHTTP(t *testing.T) {
@@ -320,7 +321,7 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		},
 		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.PodUser(pod.ID.String()), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
-			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(mergeEnv(nil, nil), "A=pod"),
+			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
 			VolumeMounts: []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
 		}},
@@ -375,5 +376,30 @@ func TestViewersDoNotSeeSecrets(t *testing.T) {
 				t.Errorf("a viewer's watch has %+v", container)
 			}
 		}
+	}
+}
+
+// An earlier version accepted pods that are too large for a guest. Their nodes still get the state of the other pods.
+func TestAPodThatCannotBeDeliveredFailsAlone(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	large, other := s.createPod(c), s.createPod(c)
+	for _, pod := range []openapi.Pod{large, other} {
+		s.place(node, c, pod.ID)
+	}
+	db := s.connect(store.RoleControl)
+	if _, err := db.Exec(t.Context(), "UPDATE pods SET spec = jsonb_set(spec, '{containers,0,args}', to_jsonb(array_fill(repeat('x', 32000), ARRAY[32]))) WHERE id = $1", large.ID); err != nil {
+		t.Fatal(err)
+	}
+	state := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
+	if len(state.Pods) != 1 || state.Pods[0].ID != other.ID {
+		t.Errorf("the node gets %d pods", len(state.Pods))
+	}
+	s.call("DELETE", "/v1/pods/"+large.ID.String(), c.token, nil)
+	state = as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
+	if len(state.Pods) != 2 {
+		t.Errorf("after the deletion of the large pod the node gets %d pods", len(state.Pods))
 	}
 }

@@ -29,7 +29,6 @@ func completeSpec(spec *husk.PodSpec) error {
 		volumes[v.Name], volumeIDs[v.VolumeID] = true, true
 	}
 	names := map[string]bool{}
-	size := 0
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
 		field := fmt.Sprintf("spec.containers[%d]", i)
@@ -40,10 +39,6 @@ func completeSpec(spec *husk.PodSpec) error {
 		if err := completeContainer(c, field, volumes); err != nil {
 			return err
 		}
-		size += containerBytes(*c)
-	}
-	if size > maxSpecBytes {
-		return husk.Errorf(husk.CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes in total; the limit is %d", size, maxSpecBytes)
 	}
 	return nil
 }
@@ -125,18 +120,4 @@ func cleanPath(p, field string) error {
 		return husk.Errorf(husk.CodeInvalid, field, "the path must be absolute, must not contain '..' or '//', must not end in a slash, and must not be the root")
 	}
 	return nil
-}
-
-func containerBytes(c husk.Container) int {
-	n := 0
-	for _, s := range append(append([]string{}, c.Command...), c.Args...) {
-		n += len(s)
-	}
-	for _, e := range c.Env {
-		n += len(e.Name) + len(e.Value)
-	}
-	for _, f := range c.Files {
-		n += len(f.Path) + len(f.Content) + len(f.ContentBase64)
-	}
-	return n
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
-	"husk/store"
 )
 
 func TestASpecGetsItsDefaults(t *testing.T) {
@@ -44,86 +43,25 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		code  husk.Code
 		field string
 	}{
-		"two containers with one name":         {husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}, {Name: "a"}}}, husk.CodeInvalid, "spec.containers[2].name"},
-		"two volumes with one name":            {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "v", VolumeID: two}}}, husk.CodeInvalid, "spec.volumes[1].name"},
-		"one volume twice":                     {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
-		"a mount of an unknown volume":         {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
-		"two mounts at one path":               {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},
-		"a mount over the root":                {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a mount that goes up":                 {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a mount with a trailing slash":        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a file with a zero byte":              {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
-		"a file with two contents":             {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", Content: "x", ContentBase64: "eA=="}} }), husk.CodeInvalid, "spec.containers[0].files[0]"},
-		"a file that is not base64":            {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", ContentBase64: "eA="}} }), husk.CodeInvalid, "spec.containers[0].files[0].contentBase64"},
-		"a zero byte in a command":             {container(func(c *husk.Container) { c.Command = []string{"a\x00"} }), husk.CodeInvalid, "spec.containers[0]"},
-		"a zero byte in a value":               {container(func(c *husk.Container) { c.Env = []husk.EnvVar{{Name: "A", Value: "\x00"}} }), husk.CodeInvalid, "spec.containers[0]"},
-		"stdinOnce without stdin":              {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
-		"a spec that is too large for a guest": {container(func(c *husk.Container) { c.Args = []string{strings.Repeat("x", maxSpecBytes+1)} }), husk.CodeTooLarge, "spec.containers"},
+		"two containers with one name":  {husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}, {Name: "a"}}}, husk.CodeInvalid, "spec.containers[2].name"},
+		"two volumes with one name":     {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "v", VolumeID: two}}}, husk.CodeInvalid, "spec.volumes[1].name"},
+		"one volume twice":              {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
+		"a mount of an unknown volume":  {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
+		"two mounts at one path":        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},
+		"a mount over the root":         {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount that goes up":          {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount with a trailing slash": {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a file with a zero byte":       {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
+		"a file with two contents":      {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", Content: "x", ContentBase64: "eA=="}} }), husk.CodeInvalid, "spec.containers[0].files[0]"},
+		"a file that is not base64":     {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", ContentBase64: "eA="}} }), husk.CodeInvalid, "spec.containers[0].files[0].contentBase64"},
+		"a zero byte in a command":      {container(func(c *husk.Container) { c.Command = []string{"a\x00"} }), husk.CodeInvalid, "spec.containers[0]"},
+		"a zero byte in a value":        {container(func(c *husk.Container) { c.Env = []husk.EnvVar{{Name: "A", Value: "\x00"}} }), husk.CodeInvalid, "spec.containers[0]"},
+		"stdinOnce without stdin":       {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
 	} {
 		err := completeSpec(&c.spec)
 		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != c.code || e.Field != c.field {
 			t.Errorf("%s: the error is %v, want %s about %s", name, err, c.code, c.field)
 		}
-	}
-}
-
-func TestThePodsEnvironmentTakesPrecedenceOverTheImages(t *testing.T) {
-	t.Parallel()
-	const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	for name, c := range map[string]struct {
-		image []string
-		pod   []husk.EnvVar
-		want  []string
-	}{
-		"nothing":                            {nil, nil, []string{path}},
-		"the image's path":                   {[]string{"PATH=/bin"}, nil, []string{"PATH=/bin"}},
-		"the pod's take precedence":          {[]string{"PATH=/bin", "A=1"}, []husk.EnvVar{{Name: "PATH", Value: "/x"}, {Name: "A", Value: "2"}}, []string{"PATH=/x", "A=2"}},
-		"a value with equals signs":          {[]string{"A=b=c"}, []husk.EnvVar{{Name: "B", Value: "=d="}}, []string{path, "A=b=c", "B==d="}},
-		"names that begin alike":             {[]string{"A=1", "AB=2"}, []husk.EnvVar{{Name: "A", Value: "3"}}, []string{path, "AB=2", "A=3"}},
-		"a name twice":                       {nil, []husk.EnvVar{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}, []string{path, "A=2"}},
-		"an empty value":                     {[]string{"A=1"}, []husk.EnvVar{{Name: "A"}}, []string{path, "A="}},
-		"entries that are not variables":     {[]string{"A", ""}, nil, []string{path}},
-		"an image's variable without a name": {[]string{"=x"}, nil, []string{path}},
-	} {
-		if diff := cmp.Diff(c.want, mergeEnv(c.image, c.pod)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
-}
-
-func TestThePodsSettingsTakePrecedenceOverTheImages(t *testing.T) {
-	t.Parallel()
-	image := store.DesiredImage{ID: uuid.MustParse("00112233-4455-6677-8899-aabbccddeeff"), Config: husk.ImageConfig{
-		Entrypoint: []string{"/entry"}, Cmd: []string{"cmd"}, WorkingDir: "/image", User: "image", StopSignal: "SIGQUIT",
-	}}
-	for name, c := range map[string]struct {
-		command, args, want []string
-	}{
-		"nothing":                            {nil, nil, []string{"/entry", "cmd"}},
-		"arguments":                          {nil, []string{"a"}, []string{"/entry", "a"}},
-		"no arguments, said so":              {nil, []string{}, []string{"/entry"}},
-		"a command":                          {[]string{"/c"}, nil, []string{"/c"}},
-		"a command and arguments":            {[]string{"/c"}, []string{"a"}, []string{"/c", "a"}},
-		"an empty command without arguments": {[]string{}, nil, []string{}},
-	} {
-		got := desiredContainer(husk.Container{Command: c.command, Args: c.args}, image)
-		if diff := cmp.Diff(c.want, append([]string{}, got.Args...)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
-	want := husk.DesiredContainer{
-		Name: "a", ImageSerial: "img0011223344556677", Args: []string{"/entry", "cmd"}, Env: mergeEnv(nil, nil), WorkingDir: "/image", User: "image",
-		StopSignal: "SIGQUIT", Files: []husk.File{}, VolumeMounts: []husk.VolumeMount{},
-	}
-	if diff := cmp.Diff(want, desiredContainer(husk.Container{Name: "a"}, image)); diff != "" {
-		t.Errorf("the container (-want +got):\n%s", diff)
-	}
-	want.WorkingDir, want.User = "/pod", "pod"
-	if diff := cmp.Diff(want, desiredContainer(husk.Container{Name: "a", WorkingDir: "/pod", User: "pod"}, image)); diff != "" {
-		t.Errorf("the container (-want +got):\n%s", diff)
-	}
-	if len(want.ImageSerial) > 20 {
-		t.Errorf("virtio-blk cuts the serial %s", want.ImageSerial)
 	}
 }
 

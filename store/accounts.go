@@ -13,6 +13,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 	"husk/store/seal"
@@ -67,8 +68,8 @@ func (t Tenant) ServiceAccount(ctx context.Context, id ID) (husk.ServiceAccount,
 
 // ServiceAccounts lists the tenant's service accounts, oldest first. Codes: invalid (cursor).
 func (t Tenant) ServiceAccounts(ctx context.Context, page Page) ([]husk.ServiceAccount, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.ServiceAccount, error) {
-		return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.ServiceAccount, error) {
+		return q.ServiceAccounts(ctx, db.ServiceAccountsParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Max: limit})
 	}, convert.ServiceAccount, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
 }
 

@@ -5,8 +5,6 @@ package store
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -96,7 +94,7 @@ func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
 func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) error {
 	failed := husk.ItemsError{}
 	for i, r := range reports {
-		r = storableReport(r)
+		r = convert.Report(r)
 		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
 		switch err = wrap(err, "report of pod %s", r.PodID); {
 		case err == nil:
@@ -108,9 +106,6 @@ func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) 
 	}
 	return failed.OrNil()
 }
-
-// maxReportedText is the largest text in a report, in bytes. It is the contract's limit for a pod's message.
-const maxReportedText = 4096
 
 func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) error {
 	row, err := q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: r.PodID})
@@ -186,34 +181,6 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 	return q.Notify(ctx, hints.Node(*row.NodeID))
 }
 
-// Disk is one RBD image that a pod attaches.
-type Disk struct {
-	Name, RBDID string
-	Writable    bool
-}
-
-// PodDisks returns the disks of a pod.
-func (c Control) PodDisks(ctx context.Context, pod PodKey) ([]Disk, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
-		rows, err := q.PodDisks(ctx, db.PodDisksParams{TenantID: pod.TenantID, PodID: pod.ID})
-		return convert.All(rows, func(r db.PodDisksRow) Disk { return Disk{r.Name, r.RbdID, r.Writable} }), err
-	})
-}
-
-// KeylessPod is a placed pod that has no Ceph key yet.
-type KeylessPod struct {
-	PodKey
-	HadOne bool // it had a key for an earlier placement
-}
-
-// PodsWithoutKey returns up to limit placed pods that have no Ceph key yet, in the order of their placement.
-func (c Control) PodsWithoutKey(ctx context.Context, limit int) ([]KeylessPod, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]KeylessPod, error) {
-		rows, err := q.PodsWithoutKey(ctx, limit)
-		return convert.All(rows, func(r db.PodsWithoutKeyRow) KeylessPod { return KeylessPod{PodKey{r.TenantID, r.ID}, r.HadOne} }), err
-	})
-}
-
 // SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
 // allocated on a node.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
@@ -246,19 +213,4 @@ func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
 		}
 		return pods, err
 	})
-}
-
-// storableReport removes characters that Postgres cannot store and cuts texts that are too long. Some of the texts come from the guest,
-// which must not be able to block the node's reports about other pods.
-func storableReport(r husk.PodReport) husk.PodReport {
-	clean := func(s string) string {
-		return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReportedText)], "\uFFFD"), "\x00", "")
-	}
-	r.Reason, r.Message = clean(r.Reason), clean(r.Message)
-	r.Containers = slices.Clone(r.Containers)
-	for i := range r.Containers {
-		c := &r.Containers[i]
-		c.Name, c.State, c.Reason, c.Message = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message)
-	}
-	return r
 }

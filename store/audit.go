@@ -4,13 +4,13 @@ package store
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 )
 
@@ -30,8 +30,8 @@ func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, deta
 		return nil
 	}
 	p := db.InsertAuditEntryParams{
-		ID: uuid.New(), Operation: lowerFirst(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
-		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name, Detail: storable(detail, maxDetail),
+		ID: uuid.New(), Operation: convert.OperationName(r.Operation), ObjectKind: kind, ObjectID: id, RequestID: r.ID,
+		ActorKind: r.Caller.ActorKind(), ActorID: r.Caller.ID, ActorName: r.Caller.Name, Detail: convert.Storable(detail, maxDetail),
 	}
 	if tenantID != uuid.Nil {
 		p.TenantID = &tenantID
@@ -58,26 +58,10 @@ func (c Control) Audit(ctx context.Context, page Page, tenantID *ID) ([]husk.Aud
 func whereAuditEntry(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID }
 
 func auditEntries(ctx context.Context, tenantID *ID) pageQuery[db.Audit] {
-	return func(q *db.Queries, before position, limit int) ([]db.Audit, error) {
-		if before == (position{}) {
-			before = position{at: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), id: uuid.Max}
+	return func(q *db.Queries, before cursor.Position, limit int) ([]db.Audit, error) {
+		if before == (cursor.Position{}) {
+			before = cursor.Position{At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), ID: uuid.Max}
 		}
-		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.at, BeforeID: before.id, TenantID: tenantID, Max: limit})
+		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, Max: limit})
 	}
-}
-
-func lowerFirst(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToLower(s[:1]) + s[1:]
-}
-
-// storable returns a text without characters that Postgres cannot store, cut to at most so many bytes.
-func storable(s string, most int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most-len("…")], "") + "…"
-	}
-	return s
 }

@@ -8,6 +8,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 )
 
@@ -20,11 +21,11 @@ type EventFilter struct {
 
 // Events lists what happened to a tenant's objects, oldest first. Codes: invalid (cursor).
 func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]husk.Event, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Event, error) {
-		if after.at.Before(filter.After) {
-			after = position{at: filter.After}
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Event, error) {
+		if after.At.Before(filter.After) {
+			after = cursor.Position{At: filter.After}
 		}
-		return q.Events(ctx, db.EventsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Kind: filter.Kind, ObjectID: filter.ObjectID, Max: limit})
+		return q.Events(ctx, db.EventsParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Kind: filter.Kind, ObjectID: filter.ObjectID, Max: limit})
 	}, convert.Event, func(e husk.Event) (time.Time, ID) { return e.At, e.ID })
 }
 

@@ -176,6 +176,6 @@ func TestAGangWaitsForAllItsPods(t *testing.T) {
 	h.place(node.ID, first)
 	pending, err = h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || pending[0].GangPlaced != 1 {
-		t.Errorf("after one was deleted, the pending pods are %+v", pending)
+		t.Errorf("after one was placed, the pending pods are %+v", pending)
 	}
 }

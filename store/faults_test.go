@@ -5,6 +5,8 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,6 +96,65 @@ func TestOneServerLeadsAndAnotherTakesOver(t *testing.T) {
 	if ended[first.who] == nil {
 		t.Error("losing the lead returns no error")
 	}
+}
+
+// The machine of the leader vanishes: none of its packets arrive any more, and nothing closes its session.
+func TestAnotherServerLeadsWhenTheLeadersMachineVanishes(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Fatal("cutting a connection needs root")
+	}
+	h := open(t)
+	first, vanished := context.WithCancel(t.Context())
+	defer vanished()
+	leads := make(chan int64, 1)
+	lead := func(ctx context.Context, name string) <-chan error {
+		ended := make(chan error, 1)
+		go func() {
+			ended <- h.Lead(ctx, name, func(ctx context.Context, epoch int64) {
+				leads <- epoch
+				<-ctx.Done()
+			})
+		}()
+		return ended
+	}
+	firstEnded := lead(first, "vanishes")
+	epoch := <-leads
+	port := queryOne[int](h, "postgres", "SELECT client_port FROM pg_stat_activity WHERE application_name = 'husk leader' AND datname = current_database()")
+	if port <= 0 {
+		t.Fatal("the leader is not connected over TCP")
+	}
+	table := fmt.Sprintf("husk_test_%d", port)
+	nft := func(command string) {
+		t.Helper()
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "nft", command).CombinedOutput(); err != nil {
+			t.Fatalf("nft %s: %v: %s", command, err, out)
+		}
+	}
+	nft(fmt.Sprintf(`add table inet %[1]s; add chain inet %[1]s cut { type filter hook input priority 0; }; add rule inet %[1]s cut tcp sport %[2]d drop; add rule inet %[1]s cut tcp dport %[2]d drop`, table, port))
+	t.Cleanup(func() { nft("delete table inet " + table) })
+	began := time.Now()
+	second, stop := context.WithCancel(t.Context())
+	secondEnded := lead(second, "takes-over")
+	select {
+	case next := <-leads:
+		if next != epoch+1 {
+			t.Errorf("the new epoch is %d after %d", next, epoch)
+		}
+		t.Logf("another server leads after %s", time.Since(began))
+	case <-time.After(patience):
+		t.Error("no other server leads")
+	}
+	select {
+	case err := <-firstEnded:
+		if err == nil {
+			t.Error("the first leader has not noticed that it is cut off")
+		}
+	case <-time.After(patience):
+		t.Error("the first leader still leads")
+	}
+	stop()
+	<-secondEnded
 }
 
 func TestLeadReturnsWhenItsFunctionReturns(t *testing.T) {

@@ -105,7 +105,7 @@ func (h fixture) image(tenant husk.Tenant) husk.Image {
 	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
 	i, err := h.as(tenant.ID).CreateImage(h.t.Context(), once(), "registry.example.com/"+named("image")+":1", digest, husk.ImageConfig{Cmd: []string{"true"}}, nil)
 	must(h.t, i, err)
-	if err := h.ImageMade(h.t.Context(), i, 1<<20, "abc"); err != nil {
+	if err := h.ImageMade(h.t.Context(), i, 1<<20, "abc", nil); err != nil {
 		h.t.Fatal(err)
 	}
 	i, err = h.as(tenant.ID).Image(h.t.Context(), i.ID)
@@ -117,7 +117,7 @@ func (h fixture) volume(tenant husk.Tenant) husk.Volume {
 	h.t.Helper()
 	v, err := h.as(tenant.ID).CreateVolume(h.t.Context(), once(), named("volume"), map[string]string{}, 1)
 	must(h.t, v, err)
-	if err := h.VolumeMade(h.t.Context(), v, "def"); err != nil {
+	if err := h.VolumeMade(h.t.Context(), v, "def", nil); err != nil {
 		h.t.Fatal(err)
 	}
 	v, err = h.as(tenant.ID).Volume(h.t.Context(), v.ID)

@@ -13,6 +13,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
 )
@@ -98,8 +99,8 @@ func (t Tenant) Image(ctx context.Context, id ID) (husk.Image, error) {
 
 // Images lists the tenant's images, oldest first. With a reference, it lists only images imported by this reference. Codes: invalid (cursor).
 func (t Tenant) Images(ctx context.Context, page Page, reference *string) ([]husk.Image, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Image, error) {
-		return q.Images(ctx, db.ImagesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Reference: reference, Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Image, error) {
+		return q.Images(ctx, db.ImagesParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Reference: reference, Max: limit})
 	}, convert.Image, func(i husk.Image) (time.Time, ID) { return i.CreatedAt, i.ID })
 }
 
@@ -133,75 +134,21 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 	})
 }
 
-// ImageJob is an image to import or to remove.
-type ImageJob struct {
-	Image    husk.Image
-	Auth     *RegistryAuth
-	Attempts int
-}
-
-// UnfinishedImages returns the images of all tenants to import or to remove, those with the fewest attempts first.
-func (c Control) UnfinishedImages(ctx context.Context) ([]ImageJob, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]ImageJob, error) {
-		rows, err := q.UnfinishedImages(ctx)
-		if err != nil {
-			return nil, err
-		}
-		jobs := []ImageJob{}
-		for _, r := range rows {
-			job := ImageJob{Image: convert.Image(r), Attempts: r.Attempts}
-			if r.RegistryAuth != nil {
-				plain, err := c.openFor(ctx, q, r.TenantID, r.RegistryAuth, registryAuthOwner(r.ID))
-				if err != nil {
-					return nil, wrap(err, "registry login of image %s", r.ID)
-				}
-				job.Auth = &RegistryAuth{}
-				if err := json.Unmarshal(plain, job.Auth); err != nil {
-					return nil, wrap(err, "registry login of image %s", r.ID)
-				}
-			}
-			jobs = append(jobs, job)
-		}
-		return jobs, nil
-	})
-}
-
-// BlobSize returns the size of a complete import. It returns false if the digest is not imported.
-func (c Control) BlobSize(ctx context.Context, digest string) (int64, bool, error) {
-	blob, err := inControl(ctx, c.core, func(q *db.Queries) (db.Blob, error) { return q.Blob(ctx, digest) })
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, false, nil
-	}
-	return blob.SizeBytes, err == nil, err
-}
-
-// BlobImported publishes an import that is complete in Ceph.
-func (c Control) BlobImported(ctx context.Context, digest string, sizeBytes int64) error {
+// ImageProgress records how much of an image has been fetched.
+func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportProgress) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		return q.InsertBlob(ctx, db.InsertBlobParams{Digest: digest, SizeBytes: sizeBytes})
-	})
-}
-
-// ImageProgress records how much of a digest has been fetched, for all tenants that are importing it.
-func (c Control) ImageProgress(ctx context.Context, digest string, p husk.ImportProgress) error {
-	return controlDo(ctx, c, func(q *db.Queries) error {
-		tenants, err := q.SetImageProgress(ctx, db.SetImageProgressParams{Digest: digest, FetchedBytes: p.FetchedBytes, TotalBytes: p.TotalBytes})
-		if err != nil {
+		n, err := q.SetImageProgress(ctx, db.SetImageProgressParams{TenantID: i.TenantID, ID: i.ID, FetchedBytes: p.FetchedBytes, TotalBytes: p.TotalBytes})
+		if err != nil || n == 0 {
 			return err
 		}
-		for _, tenant := range tenants {
-			if err := q.Notify(ctx, hints.Imports(tenant)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return q.Notify(ctx, hints.Imports(i.TenantID))
 	})
 }
 
-// ImageMade records that the tenant's clone exists.
-func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string) error {
+// ImageMade records that the tenant's clone exists, with this ID and header.
+func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID})
+		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID, CloneHeader: header})
 		if err != nil || n == 0 {
 			return err
 		}
@@ -233,19 +180,6 @@ func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
 	})
 }
 
-// UnusedBlobs returns digests that no tenant's image uses.
-func (c Control) UnusedBlobs(ctx context.Context) ([]string, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]string, error) { return q.UnusedBlobs(ctx) })
-}
-
-// ForgetBlob unpublishes an import unless an image uses it by now. It reports whether it did.
-func (c Control) ForgetBlob(ctx context.Context, digest string) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
-		n, err := q.DeleteBlob(ctx, digest)
-		return n == 1, err
-	})
-}
-
 // ImageNames returns the names of all clones and the digests of all images. Anything else in the pools is an orphan.
 func (c Control) ImageNames(ctx context.Context) (clones, digests map[string]bool, err error) {
 	rows, err := inControl(ctx, c.core, func(q *db.Queries) ([]db.AllImagesRow, error) { return q.AllImages(ctx) })
@@ -255,4 +189,16 @@ func (c Control) ImageNames(ctx context.Context) (clones, digests map[string]boo
 		digests[r.Digest] = true
 	}
 	return clones, digests, err
+}
+
+// ImportingImages returns the ids of the images that are being imported.
+func (c Control) ImportingImages(ctx context.Context) (map[string]bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+		rows, err := q.ImportingImages(ctx)
+		ids := map[string]bool{}
+		for _, id := range rows {
+			ids[id.String()] = true
+		}
+		return ids, err
+	})
 }

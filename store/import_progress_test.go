@@ -13,40 +13,35 @@ import (
 	"husk/store"
 )
 
-func TestAllImportsOfADigestShowItsProgress(t *testing.T) {
+// The progress of a tenant's import shows nothing about the imports of others, even of the same digest.
+func TestAnImportShowsOnlyItsOwnProgress(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	first, second := h.tenant(), h.tenant()
-	importImage := func(tenant husk.Tenant, digest string) husk.Image {
+	importImage := func(tenant husk.Tenant) husk.Image {
 		t.Helper()
-		i, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/"+digest[7:]+":1", digest, husk.ImageConfig{}, nil)
+		i, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil)
 		return must(t, i, err)
-	}
-	progress := func(i husk.Image) *husk.ImportProgress {
-		t.Helper()
-		now, err := h.as(i.TenantID).Image(t.Context(), i.ID)
-		return must(t, now, err).Progress
 	}
 	wants := func(what string, i husk.Image, want *husk.ImportProgress) {
 		t.Helper()
-		if diff := cmp.Diff(want, progress(i)); diff != "" {
+		now, err := h.as(i.TenantID).Image(t.Context(), i.ID)
+		if diff := cmp.Diff(want, must(t, now, err).Progress); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
+	mine, others := importImage(first), importImage(second)
 	setProgress := func(fetched int64) *husk.ImportProgress {
 		t.Helper()
 		p := husk.ImportProgress{FetchedBytes: fetched, TotalBytes: 100}
-		if err := h.ImageProgress(t.Context(), "sha256:a", p); err != nil {
+		if err := h.ImageProgress(t.Context(), mine, p); err != nil {
 			t.Fatal(err)
 		}
 		return &p
 	}
-	mine, others, different := importImage(first, "sha256:a"), importImage(second, "sha256:a"), importImage(first, "sha256:b")
 	wants("before the download begins", mine, nil)
-	now := setProgress(7)
-	wants("the first tenant's import", mine, now)
-	wants("the second tenant's import", others, now)
-	wants("an import of another digest", different, nil)
+	wants("the first tenant's import", mine, setProgress(7))
+	wants("the second tenant's import", others, nil)
 
 	// A failed attempt has no progress, and neither has an import that has ended.
 	if err := h.ImageTrouble(t.Context(), mine, "the registry does not respond", false); err != nil {
@@ -59,22 +54,21 @@ func TestAllImportsOfADigestShowItsProgress(t *testing.T) {
 	}
 	wants("a failed import", mine, nil)
 	setProgress(9)
-	wants("a failed import, while others continue", mine, nil)
-	importImage(first, "sha256:a")
+	wants("a failed import, when an old attempt reports", mine, nil)
+	importImage(first)
 	wants("a repeated import", mine, nil)
 	setProgress(10)
-	if err := h.ImageMade(t.Context(), mine, 1, "x"); err != nil {
+	if err := h.ImageMade(t.Context(), mine, 1, "x", nil); err != nil {
 		t.Fatal(err)
 	}
-	now = setProgress(11)
+	setProgress(11)
 	wants("an image that is ready", mine, nil)
-	wants("an image that is not ready yet", others, now)
-	gone, err := h.as(second.ID).DeleteImage(t.Context(), others.ID)
+	gone, err := h.as(first.ID).DeleteImage(t.Context(), mine.ID)
 	if must(t, gone, err); gone.Progress != nil {
 		t.Errorf("an image that is being deleted has progress %+v", gone.Progress)
 	}
 	setProgress(12)
-	wants("an image that is being deleted", others, nil)
+	wants("an image that is being deleted", mine, nil)
 	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM images WHERE fetched_bytes IS NOT NULL OR total_bytes IS NOT NULL"); n != 0 {
 		t.Errorf("%d images still have progress after their import", n)
 	}
@@ -104,7 +98,7 @@ func TestProgressDoesNotBlockRequestsOrWakeOtherWatches(t *testing.T) {
 	}
 	setProgress := func(fetched int64) {
 		t.Helper()
-		if err := h.ImageProgress(t.Context(), "sha256:a", husk.ImportProgress{FetchedBytes: fetched, TotalBytes: 9}); err != nil {
+		if err := h.ImageProgress(t.Context(), image, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: 9}); err != nil {
 			t.Fatal(err)
 		}
 	}

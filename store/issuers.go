@@ -11,6 +11,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
@@ -170,8 +171,8 @@ func (o issuers) one(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
 
 func (o issuers) list(ctx context.Context, page Page) ([]husk.OIDCIssuer, string, error) {
 	l, err := inOwner(ctx, o, false, func(q *db.Queries) (list[husk.OIDCIssuer], error) {
-		return readPage(q, page, func(q *db.Queries, after position, limit int) ([]db.OidcIssuer, error) {
-			return q.OIDCIssuers(ctx, db.OIDCIssuersParams{TenantID: o.id(), AfterTime: after.at, AfterID: after.id, Max: limit})
+		return readPage(q, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.OidcIssuer, error) {
+			return q.OIDCIssuers(ctx, db.OIDCIssuersParams{TenantID: o.id(), AfterTime: after.At, AfterID: after.ID, Max: limit})
 		}, convert.Issuer, func(i husk.OIDCIssuer) (time.Time, ID) { return i.CreatedAt, i.ID })
 	})
 	return l.items, l.next, err

@@ -4,44 +4,17 @@ package store
 
 import (
 	"context"
-	"encoding/base64"
-	"strings"
 	"time"
 
-	"husk/store/db"
-
 	"husk"
+	"husk/store/cursor"
+	"husk/store/db"
 )
 
 // Page is the part of a list to read. Lists are ordered by creation time and id, so pages stay correct while rows are added and deleted.
 type Page struct {
 	Limit  int
 	Cursor string // empty for the first page
-}
-
-type position struct {
-	at time.Time
-	id ID
-}
-
-func (p Page) after() (position, error) {
-	if p.Cursor == "" {
-		return position{}, nil
-	}
-	invalid := husk.Errorf(husk.CodeInvalid, "cursor", "the cursor is not one that this API returned")
-	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil {
-		return position{}, invalid
-	}
-	at, id, found := strings.Cut(string(raw), " ")
-	var pos position
-	if !found || pos.id.UnmarshalText([]byte(id)) != nil {
-		return position{}, invalid
-	}
-	if pos.at, err = time.Parse(time.RFC3339Nano, at); err != nil {
-		return position{}, invalid
-	}
-	return pos, nil
 }
 
 // list is one page with the cursor of the next.
@@ -63,11 +36,11 @@ func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQ
 }
 
 // pageQuery reads up to limit rows after a position.
-type pageQuery[Row any] func(q *db.Queries, after position, limit int) ([]Row, error)
+type pageQuery[Row any] func(q *db.Queries, after cursor.Position, limit int) ([]Row, error)
 
 // readPage reads one page: it queries for one more row, which shows whether there is a next page.
 func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) (list[T], error) {
-	after, err := p.after()
+	after, err := cursor.Parse(p.Cursor)
 	if err != nil {
 		return list[T]{}, err
 	}
@@ -84,11 +57,7 @@ func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert f
 		return list[T]{items: items}, nil
 	}
 	at, id := where(items[len(items)-1])
-	return list[T]{items, cursorAt(at, id)}, nil
-}
-
-func cursorAt(at time.Time, id ID) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(at.UTC().Format(time.RFC3339Nano) + " " + id.String()))
+	return list[T]{items, cursor.Position{At: at, ID: id}.String()}, nil
 }
 
 // Filter selects the objects of a list. The zero value selects all.

@@ -11,6 +11,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/pgerr"
@@ -52,8 +53,8 @@ func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 
 // AllPods lists pods of all tenants. With a node, it lists pods that are allocated on it; with a tenant, pods of that tenant. Codes: invalid.
 func (c Control) AllPods(ctx context.Context, page Page, node, tenant *ID) ([]husk.PlacedPod, string, error) {
-	return controlPage(ctx, c, page, func(q *db.Queries, after position, limit int) ([]db.AllPodsRow, error) {
-		return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.at, AfterID: after.id, NodeID: node, TenantID: tenant, Max: limit})
+	return controlPage(ctx, c, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.AllPodsRow, error) {
+		return q.AllPods(ctx, db.AllPodsParams{AfterTime: after.At, AfterID: after.ID, NodeID: node, TenantID: tenant, Max: limit})
 	}, convert.PlacedPod, func(p husk.PlacedPod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 

@@ -218,9 +218,12 @@ func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 	if must(t, revision, err); len(pods) != 0 {
 		t.Errorf("before the pods have keys, the node's desired state has %d pods", len(pods))
 	}
-	without, err := h.PodsWithoutKey(t.Context(), 10)
-	if must(t, without, err); len(without) != 2 || without[0].HadOne || !slices.Contains(placed, without[0].PodKey) || !slices.Contains(placed, without[1].PodKey) {
+	without := h.claim(store.PodKeyCreation, 10)
+	if len(without) != 2 || !slices.Contains(placed, podOf(without[0])) || !slices.Contains(placed, podOf(without[1])) {
 		t.Errorf("the pods without a key are %v, the placed pods are %v", without, placed)
+	}
+	if _, had, err := h.PodToKey(t.Context(), without[0]); err != nil || had {
+		t.Errorf("a pod that was placed once had a key: %t, %v", had, err)
 	}
 	for range 2 {
 		if err := h.SetPodKeys(t.Context(), map[store.PodKey]string{placed[0]: "key", placed[1]: "key"}); err != nil {
@@ -441,6 +444,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	volume, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), "data", map[string]string{}, 1)
 	must(t, volume, err)
 	pod := h.createPod(tenant, specOf(image, volume))
+	header := map[string][]byte{"order": {22}, "size": {0, 255}}
 	waits := func() string {
 		pending, err := h.PendingPods(t.Context(), 10)
 		if must(t, pending, err); len(pending) != 1 {
@@ -451,21 +455,21 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	if got := waits(); got != "volume data is not available yet" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	if err := h.VolumeMade(t.Context(), volume, "123"); err != nil {
+	if err := h.VolumeMade(t.Context(), volume, "123", header); err != nil {
 		t.Fatal(err)
 	}
 	if got := waits(); got != "image registry.example.com/slow:1 (Importing) is not imported" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	if err := h.ImageMade(t.Context(), image, 1, "456"); err != nil {
+	if err := h.ImageMade(t.Context(), image, 1, "456", header); err != nil {
 		t.Fatal(err)
 	}
 	if got := waits(); got != "" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	disks, err := h.PodDisks(t.Context(), keyOf(pod))
+	disks, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
 	must(t, disks, err)
-	want := []store.Disk{{Name: image.CloneName(), RBDID: "456"}, {Name: volume.RBDName(), RBDID: "123", Writable: true}}
+	want := []store.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
 	if diff := cmp.Diff(want, disks); diff != "" {
 		t.Errorf("the disks (-want +got):\n%s", diff)
 	}

@@ -4,11 +4,9 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,12 +14,13 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
 
 // CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
-// Codes: quota_exceeded, name_taken, image_not_found, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
+// Codes: quota_exceeded, name_taken, image_not_found, too_large, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
 func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
@@ -79,9 +78,10 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 	return checkQuota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
 }
 
-// findImages returns the tenant's image for each container, and locks the images against deletion until the transaction ends.
+// findImages returns the tenant's image for each container, and locks the images until the transaction ends. Codes: too_large (for a guest).
 func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
 	ids := make([]ID, 0, len(spec.Containers))
+	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
 	for i, c := range spec.Containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -92,8 +92,9 @@ func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSp
 			return nil, err
 		}
 		ids = append(ids, row.ID)
+		merged = append(merged, husk.MergeContainer(c, row.Config))
 	}
-	return ids, nil
+	return ids, husk.CheckGuestSize(merged)
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {
@@ -112,7 +113,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: stored, CpuMillis: spec.Resources.CPUMillis,
-		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: macOf(id),
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id),
 	}
 	if sched := spec.Scheduling; sched != nil {
 		p.Priority = sched.Priority
@@ -158,8 +159,8 @@ func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
 
 // Pods lists a tenant's pods, oldest first. Codes: invalid (cursor).
 func (t Tenant) Pods(ctx context.Context, page Page, filter Filter) ([]husk.Pod, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.Pod, error) {
-		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Pod, error) {
+		return q.Pods(ctx, db.PodsParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
 	}, convert.Pod, func(p husk.Pod) (time.Time, ID) { return p.CreatedAt, p.ID })
 }
 
@@ -232,10 +233,4 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	}
 	n, err := Control{t.core}.Node(ctx, *node)
 	return n, err == nil, err
-}
-
-// macOf derives a pod's MAC address from its id, so that it is the same at every start. The address is locally administered and unicast.
-func macOf(pod ID) net.HardwareAddr {
-	h := sha256.Sum256(pod[:])
-	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
 }

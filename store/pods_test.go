@@ -482,9 +482,12 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	}
 	first, err := create()
 	must(t, first, err)
-	jobs, err := h.UnfinishedImages(t.Context())
-	if must(t, jobs, err); len(jobs) != 1 || jobs[0].Auth == nil || *jobs[0].Auth != *auth {
-		t.Errorf("the jobs are %+v", jobs)
+	work := h.claim(store.ImageImport, 10)
+	if len(work) != 1 {
+		t.Fatalf("the work is %+v", work)
+	}
+	if image, login, err := h.ImageToImport(t.Context(), work[0]); err != nil || image.ID != first.ID || login == nil || *login != *auth {
+		t.Errorf("the image to import is %+v with the credentials %+v: %v", image, login, err)
 	}
 	second, err := create()
 	if must(t, second, err); second.ID != first.ID {
@@ -502,7 +505,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	}
 	gone, err := h.as(tenant.ID).DeleteImage(t.Context(), first.ID)
 	must(t, gone, err)
-	if err := h.ImageMade(t.Context(), first, 1, "x"); err != nil { // an import that ends after the image was deleted
+	if err := h.ImageMade(t.Context(), first, 1, "x", nil); err != nil { // an import that ends after the image was deleted
 		t.Fatal(err)
 	}
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageDeleting {

@@ -27,6 +27,7 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		tenants[i] = h.tenant()
 		pod := h.createPod(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
 		h.place(node.ID, pod)
+		h.requestVolume(tenants[i])
 		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func tenantTables(h fixture) []string {
 }
 
 // onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
-var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true}
 
 // as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
 // back.

@@ -34,6 +34,7 @@ import (
 	"husk"
 	"husk/migrations"
 	"husk/store/db"
+	"husk/store/election"
 	"husk/store/hints"
 	"husk/store/seal"
 )
@@ -192,6 +193,15 @@ func Migrate(ctx context.Context, databaseURL string) error {
 		return fmt.Errorf("as %s: %w", RoleOwner, err)
 	}
 	return nil
+}
+
+// Lead waits until this process leads, and then calls work with the new epoch. See election.Lead.
+func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.Context, epoch int64)) error {
+	dsn, err := withRole(c.cfg.URL, RoleControl)
+	if err != nil {
+		return err
+	}
+	return election.Lead(ctx, dsn, holder, work)
 }
 
 // inControl runs a transaction of a loop, an operator or an agent.

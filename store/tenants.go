@@ -14,6 +14,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
@@ -79,8 +80,8 @@ func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
 
 // Tenants lists tenants, oldest first. Codes: invalid (cursor).
 func (c Control) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string, error) {
-	return controlPage(ctx, c, page, func(q *db.Queries, after position, limit int) ([]db.TenantsRow, error) {
-		return q.Tenants(ctx, db.TenantsParams{AfterTime: after.at, AfterID: after.id, Max: limit})
+	return controlPage(ctx, c, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.TenantsRow, error) {
+		return q.Tenants(ctx, db.TenantsParams{AfterTime: after.At, AfterID: after.ID, Max: limit})
 	}, func(r db.TenantsRow) husk.Tenant { return convert.Tenant(r.Tenant, r.Cidr) }, func(t husk.Tenant) (time.Time, ID) { return t.CreatedAt, t.ID })
 }
 

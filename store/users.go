@@ -13,6 +13,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
@@ -66,8 +67,8 @@ func (t Tenant) User(ctx context.Context, id ID) (husk.User, error) {
 
 // Users lists the tenant's users, oldest first. Codes: invalid (cursor).
 func (t Tenant) Users(ctx context.Context, page Page) ([]husk.User, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.User, error) {
-		return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.User, error) {
+		return q.Users(ctx, db.UsersParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Max: limit})
 	}, convert.User, func(u husk.User) (time.Time, ID) { return u.CreatedAt, u.ID })
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"husk"
 	"husk/store/convert"
+	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 )
@@ -59,8 +60,8 @@ func (t Tenant) Volume(ctx context.Context, id ID) (husk.Volume, error) {
 
 // Volumes lists a tenant's volumes, oldest first. Codes: invalid (cursor).
 func (t Tenant) Volumes(ctx context.Context, page Page, filter Filter) ([]husk.Volume, string, error) {
-	return tenantPage(ctx, t, page, func(q *db.Queries, after position, limit int) ([]db.VolumesRow, error) {
-		return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.at, AfterID: after.id, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.VolumesRow, error) {
+		return q.Volumes(ctx, db.VolumesParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
 	}, func(r db.VolumesRow) husk.Volume { return convert.Volume(r.Volume, r.PodID) }, func(v husk.Volume) (time.Time, ID) { return v.CreatedAt, v.ID })
 }
 
@@ -98,18 +99,10 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 	})
 }
 
-// UnfinishedVolumes returns the volumes of all tenants to create or to remove.
-func (c Control) UnfinishedVolumes(ctx context.Context) ([]husk.Volume, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Volume, error) {
-		rows, err := q.UnfinishedVolumes(ctx)
-		return convert.All(rows, func(v db.Volume) husk.Volume { return convert.Volume(v, nil) }), err
-	})
-}
-
-// VolumeMade records that the RBD image of a volume exists. It changes nothing if the volume is being deleted by now.
-func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string) error {
+// VolumeMade records that the RBD image of a volume exists, with this ID and header. It changes nothing if the volume is being deleted by now.
+func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID})
+		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID, RbdHeader: header})
 		if err != nil || n == 0 {
 			return err
 		}

@@ -27,6 +27,7 @@ type Kind[T any] struct {
 	// Watch is nil for kinds that cannot be watched.
 	Watch    func(ctx context.Context, c *client.Client, q Query, o client.WatchOptions) iter.Seq2[client.Change[T], error]
 	Labels   bool   // can be selected by labels
+	NoID     bool   // objects have only a name
 	IfNone   string // a hint for an empty list
 	NewViews func(ctx context.Context, c *client.Client) print.View[T]
 }

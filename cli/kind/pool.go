@@ -27,6 +27,7 @@ var Pools = Kind[openapi.Pool]{
 	},
 	Plural: "pools", Aliases: []string{"pool"}, Short: "List pools of nodes",
 	ID:     func(p openapi.Pool) string { return p.Name },
+	NoID:   true,
 	IfNone: "to create one, run \"husk pool set NAME\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Pool, error] {
 		return listed(c.Pools.List(ctx))

@@ -6,7 +6,7 @@ import "strings"
 
 const elsewhere = "Husk decides where a pod runs; leave it out"
 
-// kubernetesReasons say what to do instead of using a field of Kubernetes that Husk does not have.
+// kubernetesReasons say why Husk does not accept a field of Kubernetes, or what to use instead.
 var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"metadata.namespace":         "there are no namespaces; objects belong to the tenant of your login, which --context selects",
 	"metadata.annotations":       "there are no annotations; use labels",
@@ -18,7 +18,7 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.affinity.nodeAffinity": "use nodeSelector with the labels of the nodes",
 	"spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution":     "only required terms are supported; leave it out",
 	"spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution": "only required terms are supported; leave it out",
-	"spec.priorityClassName":                     "give the number in priority instead",
+	"spec.priorityClassName":                     "set the field priority to a number instead",
 	"spec.hostNetwork":                           "a pod is a virtual machine with its own network; leave it out",
 	"spec.hostPID":                               "a pod is a virtual machine; leave it out",
 	"spec.hostIPC":                               "a pod is a virtual machine; leave it out",
@@ -30,7 +30,7 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.securityContext":                       "set the user of each container with the field user, in a document of husk/v1",
 	"spec.containers[].securityContext":          "set the user of the container with the field user, in a document of husk/v1",
 	"spec.containers[].ports":                    "all ports of a pod are open to the tenant's other pods; leave it out",
-	"spec.containers[].env[].valueFrom":          "only the field value is supported; put the value there",
+	"spec.containers[].env[].valueFrom":          "only env[].value is supported; put the text there",
 	"spec.containers[].envFrom":                  "put the variables and their values into env instead",
 	"spec.containers[].imagePullPolicy":          "an image is imported once and never pulled; leave it out",
 	"spec.containers[].livenessProbe":            "there are no health checks yet",
@@ -50,8 +50,8 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.volumes[].ephemeral":                   "create a volume with \"husk volume create\" and name it with persistentVolumeClaim.claimName",
 	"spec.containers[].resources.limits.":        "only cpu and memory are supported",
 	"spec.containers[].resources.requests.":      "only cpu and memory are supported",
-	"spec.containers[].terminationMessagePath":   "messages come from the container's log; leave it out",
-	"spec.containers[].terminationMessagePolicy": "messages come from the container's log; leave it out",
+	"spec.containers[].terminationMessagePath":   "there are no termination messages; read the container's log, and leave this out",
+	"spec.containers[].terminationMessagePolicy": "there are no termination messages; read the container's log, and leave this out",
 }
 
 // kubernetesReason returns why Husk does not accept the field at this path (a path without indexes). An entry of the table that ends in a dot

@@ -86,7 +86,7 @@ func required(cmd *cobra.Command, names ...string) error {
 	return nil
 }
 
-// readSecret reads a file that contains one secret, without the newline at its end.
+// readSecret reads a file that contains one secret, and removes white space around it.
 func readSecret(file string) (string, error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the operator sets the path
 	if err != nil {

@@ -25,10 +25,10 @@ import (
 const upLine = "husk is up"
 
 // detachDev starts this command again in the background, shows its progress, and returns when
-// everything is up or the command has failed.
+// everything is up or the command has failed. If a process runs already, it returns at once.
 func detachDev(ctx context.Context, f devFlags) error {
 	if pid := dev.Holder(f.stateDir); pid != 0 {
-		fmt.Fprintf(os.Stderr, "%s already, with process id %d\n", upLine, pid)
+		fmt.Fprintf(os.Stderr, "huskd dev is already running, with process id %d\n", pid)
 		return nil
 	}
 	self, err := os.Executable()
@@ -102,18 +102,22 @@ func stopRunningDev(ctx context.Context, f devFlags) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop process %d: %w", pid, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopGrace+10*time.Second)
+	const patience = stopGrace + 10*time.Second
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		// The lock is released when the process ends. Its entry in /proc may remain if its parent
-		// does not reap it.
+		// The lock is released when the process ends, but the process may stay in /proc until its
+		// parent reaps it.
 		if dev.Holder(f.stateDir) != pid {
 			fmt.Fprintln(os.Stderr, "stopped")
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("process %d did not stop within %s", pid, stopGrace)
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("process %d did not stop within %s", pid, patience)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 
 	"husk/ceph"
@@ -31,7 +32,7 @@ func (s *collection) pass(ctx context.Context, _ int64) error {
 		_, err := forget(ctx)
 		failures = append(failures, err)
 	}
-	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.blobs(ctx))
+	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.staging(ctx), s.imports(ctx))
 }
 
 func (s *collection) keys(ctx context.Context) error {
@@ -43,9 +44,13 @@ func (s *collection) keys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	disks, err := s.ownedDisks(ctx)
+	if err != nil {
+		return err
+	}
 	var failures []error
 	for _, pod := range keys {
-		if owned[pod] {
+		if disk, removing := ceph.RemovalOf(pod); owned[pod] || removing && disks[disk] {
 			continue
 		}
 		if err := s.ceph.RemovePodKey(ctx, pod); err != nil {
@@ -57,25 +62,32 @@ func (s *collection) keys(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
+// ownedDisks returns the names of the disks that have a row.
+func (s *collection) ownedDisks(ctx context.Context) (map[string]bool, error) {
+	volumes, err := s.store.VolumeNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clones, _, err := s.store.ImageNames(ctx)
+	maps.Copy(volumes, clones)
+	return volumes, err
+}
+
 func (s *collection) disks(ctx context.Context) error {
 	disks, err := s.ceph.ListDisks(ctx)
 	if err != nil {
 		return err
 	}
-	volumes, err := s.store.VolumeNames(ctx)
-	if err != nil {
-		return err
-	}
-	clones, _, err := s.store.ImageNames(ctx)
+	owned, err := s.ownedDisks(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, d := range disks {
-		if volumes[d] || clones[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
+		if owned[d] || !strings.HasPrefix(d, "vol-") && !strings.HasPrefix(d, "img-") {
 			continue // it has an owner, or it is not an object of Husk
 		}
-		switch err := s.ceph.RemoveDisk(ctx, d); {
+		switch err := s.ceph.RemoveDisk(ctx, ceph.Disk{Name: d}); {
 		case err == nil:
 			s.log.Info("removed a disk without an owner", "disk", d)
 		case !busy(err): // a disk in use is left to a later pass
@@ -85,26 +97,41 @@ func (s *collection) disks(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// blobs removes imports that no image uses. It deletes the row first. From then on a new request imports the digest again, and completes what
-// is left of it in Ceph.
-func (s *collection) blobs(ctx context.Context) error {
-	unused, err := s.store.UnusedBlobs(ctx)
+// staging removes what interrupted imports left. An image that is being imported keeps its own.
+func (s *collection) staging(ctx context.Context) error {
+	staging, err := s.ceph.ListStaging(ctx)
+	if err != nil || len(staging) == 0 {
+		return err
+	}
+	importing, err := s.store.ImportingImages(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
-	for _, digest := range unused {
-		if _, err := s.store.ForgetBlob(ctx, digest); err != nil {
-			failures = append(failures, err)
+	for _, name := range staging {
+		if importing[name] {
+			continue
+		}
+		switch err := s.ceph.RemoveStaging(ctx, name); {
+		case err == nil:
+			s.log.Info("removed what an interrupted import left", "image", name)
+		case !busy(err):
+			failures = append(failures, fmt.Errorf("staging of image %s: %w", name, err))
 		}
 	}
+	return errors.Join(failures...)
+}
+
+// imports removes the imports of digests that no image has.
+func (s *collection) imports(ctx context.Context) error {
+	var failures []error
 	stored, err := s.ceph.ListImages(ctx)
 	if err != nil {
-		return errors.Join(append(failures, err)...)
+		return err
 	}
 	_, wanted, err := s.store.ImageNames(ctx)
 	if err != nil {
-		return errors.Join(append(failures, err)...)
+		return err
 	}
 	for _, i := range stored {
 		if wanted[i.Digest] {

@@ -6,23 +6,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"os"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"husk"
 	"husk/ceph"
 	"husk/egress"
 	"husk/registry"
+	"husk/registry/importer"
 	"husk/store"
 )
 
+// Limits of imports.
 const (
-	importWorkers  = 2 // imports at the same time; each of them runs a compressor
-	importAttempts = 5 // then the image is Failed, and its owner decides whether to retry
-	importTimeout  = 30 * time.Minute
+	importWorkers    = 4 // at the same time; each is a process with limits (registry/importer)
+	importsPerTenant = 2
+	importAttempts   = 5 // then the image is Failed, and its owner decides whether to retry
+	importTimeout    = 30 * time.Minute
 )
 
 // images imports images that tenants requested, and removes images that tenants deleted.
@@ -30,118 +31,77 @@ type images struct {
 	store  store.Control
 	ceph   *ceph.Cluster
 	egress egress.Policy
+	slow   importer.Slow
 	log    *slog.Logger
 }
 
-// pass imports and removes images. Imports of the same digest run one after the other.
-func (s *images) pass(ctx context.Context, _ int64) error {
-	jobs, err := s.store.UnfinishedImages(ctx)
+// importImage imports the image and creates the tenant's clone.
+//
+// It fetches every layer with the tenant's own credentials, even if another tenant has imported the same digest. Otherwise, a
+// manifest alone would give access to an image, and the progress or the time of an import would show which images other tenants have.
+// ceph.StoreImage keeps only the first of equal images.
+func (s *images) importImage(ctx context.Context, w store.Work) error {
+	if w.Attempts > importAttempts {
+		return fmt.Errorf("%d attempts ended without a result", w.Attempts-1) // perhaps each ended the server
+	}
+	image, auth, err := s.store.ImageToImport(ctx, w)
 	if err != nil {
 		return err
 	}
-	turns := inTurns(jobs)
-	failures := make([]error, len(turns))
-	var g errgroup.Group
-	g.SetLimit(importWorkers)
-	for i, turn := range turns {
-		g.Go(func() error {
-			for _, job := range turn {
-				step := s.importImage
-				if job.Image.State == husk.ImageDeleting {
-					step = s.removeImage
-				}
-				if err := safely(func() error { return step(ctx, job) }); err != nil && ctx.Err() == nil {
-					failures[i] = errors.Join(failures[i], s.imageTrouble(ctx, job, err))
-				}
-			}
-			return nil
-		})
+	start := time.Now()
+	pinned, err := registry.Pin(image.Reference, image.Digest) // the version that was resolved, even if the tag has moved
+	if err != nil {
+		return err
 	}
-	return errors.Join(append(failures, g.Wait())...)
+	file, err := os.CreateTemp(s.ceph.WorkDir(), "husk-image-*.squashfs")
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = file.Close(), os.Remove(file.Name()) }()
+	progress := s.reportProgress(ctx, image)
+	err = importer.Import(ctx, importer.Image{Reference: pinned, Auth: RegistryAuth(auth), Egress: s.egress, Slow: s.slow}, s.ceph.WorkDir(), file, progress.set)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	imported, err := s.ceph.StoreImage(ctx, image.Digest, image.ID.String(), file.Name())
+	if err != nil {
+		return err
+	}
+	clone, err := s.ceph.CloneForTenant(ctx, image.Digest, image.CloneName())
+	if err != nil {
+		return err
+	}
+	s.log.Info("image imported", "tenant", image.TenantID, "image", image.ID, "digest", image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
+	return s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID, clone.Header)
 }
 
-// inTurns groups imports of the same digest, so that they run one after the other: the first fetches the digest, and the others find it, even
-// if they belong to other tenants.
-func inTurns(jobs []store.ImageJob) [][]store.ImageJob {
-	var turns [][]store.ImageJob
-	of := map[string]int{}
-	for _, job := range jobs {
-		at, known := of[job.Image.Digest]
-		if known && job.Image.State == husk.ImageImporting {
-			turns[at] = append(turns[at], job)
-			continue
-		}
-		if job.Image.State == husk.ImageImporting {
-			of[job.Image.Digest] = len(turns)
-		}
-		turns = append(turns, []store.ImageJob{job})
-	}
-	return turns
-}
-
-func (s *images) imageTrouble(ctx context.Context, job store.ImageJob, err error) error {
-	text, final := "the import did not finish; Husk retries it", job.Attempts+1 >= importAttempts
+// importFailed tells the owner of an image why it is not imported, and whether Husk retries.
+func (s *images) importFailed(ctx context.Context, w store.Work, err error) (bool, error) {
+	text, final := "the import did not finish; Husk retries it", w.Attempts >= importAttempts
 	if final {
 		text = "the import did not finish; import the image again to retry"
 	}
 	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
 		text, final = shown.Detail, final || shown.Code != husk.CodeRegistryUnreachable
 	}
-	if job.Image.State == husk.ImageDeleting {
-		text, final = "the image could not be deleted yet; Husk retries", false
-	}
-	return errors.Join(fmt.Errorf("image %s of tenant %s: %w", job.Image.ID, job.Image.TenantID, err),
-		s.store.ImageTrouble(ctx, job.Image, text, final))
+	return final, s.store.ImageTrouble(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageImporting}, text, final)
 }
 
-// importImage imports the image into Ceph unless it exists, publishes it, and creates the tenant's clone. The steps are: staging image,
-// snapshot, database. The next attempt recognises an incomplete import by its name, and removes or finishes it.
-func (s *images) importImage(ctx context.Context, job store.ImageJob) error {
-	ctx, cancel := context.WithTimeout(ctx, importTimeout)
-	defer cancel()
-	_, here, err := s.store.BlobSize(ctx, job.Image.Digest)
+func (s *images) remove(ctx context.Context, w store.Work) error {
+	disk, err := s.store.DiskToRemove(ctx, w)
 	if err != nil {
 		return err
 	}
-	start := time.Now()
-	// This call is made even if the database says that the import exists, because the collector may have just removed it. It costs little if
-	// the import exists.
-	imported, err := s.ceph.ImportImage(ctx, job.Image.Digest, func(ctx context.Context, w io.Writer) error {
-		// By digest, so that it imports the version that was resolved, even if the tag has moved.
-		pinned, err := registry.Pin(job.Image.Reference, job.Image.Digest)
-		if err != nil {
-			return err
-		}
-		resolved, err := registry.Resolve(ctx, s.egress, pinned, RegistryAuth(job.Auth))
-		if err != nil {
-			return err
-		}
-		p := s.reportProgress(ctx, job.Image.Digest, resolved.SizeBytes)
-		defer p.end()
-		resolved.Fetched, resolved.WorkDir = p.fetched.Store, s.ceph.WorkDir()
-		return safely(func() error { return resolved.Flatten(ctx, w) }) // another goroutine calls this
-	})
-	if err != nil {
+	if err := errors.Join(s.ceph.RemoveStaging(ctx, w.ObjectID.String()), s.ceph.RemoveDisk(ctx, cephDisk(disk))); err != nil {
 		return err
 	}
-	if !here {
-		if err := s.store.BlobImported(ctx, job.Image.Digest, imported.SizeBytes); err != nil {
-			return err
-		}
-		s.log.Info("image imported", "digest", job.Image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
-	}
-	clone, err := s.ceph.CloneForTenant(ctx, job.Image.Digest, job.Image.CloneName())
-	if err != nil {
-		return err
-	}
-	return s.store.ImageMade(ctx, job.Image, imported.SizeBytes, clone.ID)
+	return s.store.ImageRemoved(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID})
 }
 
-func (s *images) removeImage(ctx context.Context, job store.ImageJob) error {
-	if err := s.ceph.RemoveDisk(ctx, job.Image.CloneName()); err != nil {
-		return err
-	}
-	return s.store.ImageRemoved(ctx, job.Image)
+func (s *images) removalFailed(ctx context.Context, w store.Work, _ error) (bool, error) {
+	image := husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageDeleting}
+	return false, s.store.ImageTrouble(ctx, image, "the image could not be deleted yet; Husk retries", false)
 }
 
 // RegistryAuth converts credentials for the registry client.
@@ -166,6 +126,8 @@ func RegistryProblem(err error) error {
 		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
 		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
 		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
+		{registry.ErrTooSlow, husk.CodeRegistryUnreachable, "the registry sends the image too slowly"},
+		{registry.ErrOverloaded, husk.CodeRegistryUnreachable, "the registry responds with an error, perhaps because it limits requests; retry later"},
 		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, or its name resolves to an address that this platform does not connect to"},
 	} {
 		if errors.Is(err, p.is) {

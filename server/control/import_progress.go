@@ -20,22 +20,20 @@ const (
 // and does not fail if the progress cannot be recorded.
 type importProgress struct {
 	images *images
-	digest string
-	total  int64
+	image  husk.Image
 
-	fetched atomic.Int64
-	written int64 // -1 before the first write
-	ended   chan struct{}
-	writing sync.WaitGroup
+	fetched, total atomic.Int64 // the total is 0 until it is known
+	written        int64        // -1 before the first write
+	ended          chan struct{}
+	writing        sync.WaitGroup
 }
 
 // reportProgress starts at zero, whatever an earlier attempt has fetched.
-func (s *images) reportProgress(ctx context.Context, digest string, total int64) *importProgress {
-	p := &importProgress{images: s, digest: digest, total: total, written: -1, ended: make(chan struct{})}
+func (s *images) reportProgress(ctx context.Context, image husk.Image) *importProgress {
+	p := &importProgress{images: s, image: image, written: -1, ended: make(chan struct{})}
 	p.writing.Go(func() {
 		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
-		p.write(ctx)
 		for {
 			select {
 			case <-p.ended:
@@ -49,6 +47,12 @@ func (s *images) reportProgress(ctx context.Context, digest string, total int64)
 	return p
 }
 
+// set records how much has been fetched.
+func (p *importProgress) set(fetched, total int64) {
+	p.fetched.Store(fetched)
+	p.total.Store(total)
+}
+
 // end writes the last progress and stops.
 func (p *importProgress) end() {
 	close(p.ended)
@@ -56,14 +60,14 @@ func (p *importProgress) end() {
 }
 
 func (p *importProgress) write(ctx context.Context) {
-	now := p.fetched.Load()
-	if now == p.written || ctx.Err() != nil {
+	now, total := p.fetched.Load(), p.total.Load()
+	if now == p.written || total == 0 || ctx.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
-	if err := p.images.store.ImageProgress(ctx, p.digest, husk.ImportProgress{FetchedBytes: now, TotalBytes: p.total}); err != nil {
-		p.images.log.Warn("could not record the progress of an import; the import continues", "digest", p.digest, "fetched", now, "of", p.total, "error", err)
+	if err := p.images.store.ImageProgress(ctx, p.image, husk.ImportProgress{FetchedBytes: now, TotalBytes: total}); err != nil {
+		p.images.log.Warn("could not record the progress of an import; the import continues", "image", p.image.ID, "digest", p.image.Digest, "fetched", now, "of", total, "error", err)
 		return
 	}
 	p.written = now

@@ -11,6 +11,9 @@
 // once per interval. A pass that fails or panics is retried after a pause that doubles each time. A pass that left work behind returns
 // ErrMore and runs again at once.
 //
+// Work on single objects outside Postgres comes from a queue in Postgres, in which tenants take turns. Such a loop is a lane: its pass
+// claims due work and ends when nothing is left. See lane.
+//
 // A server that has lost the lead without noticing must not write. Every pass is given the epoch of its leadership, and the store
 // checks it in the same transaction as each decision that two leaders could take differently.
 //
@@ -32,6 +35,7 @@ import (
 
 	"husk/ceph"
 	"husk/egress"
+	"husk/registry/importer"
 	"husk/store"
 )
 
@@ -43,6 +47,8 @@ type Config struct {
 
 	// Egress says which addresses the server may connect to on behalf of tenants.
 	Egress egress.Policy
+	// SlowRegistry says when a registry sends too slowly. The zero value is the default.
+	SlowRegistry importer.Slow
 	// VolumesPool is where volumes and the tenants' clones of images are.
 	VolumesPool string
 	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
@@ -77,22 +83,32 @@ type loop struct {
 // table lists the loops with the state of one leadership.
 func (l *Loops) table() []loop {
 	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
-	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, later: map[store.PodKey]time.Time{}}
+	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
-	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, log: l.log}
+	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
+	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
 	usage := &usage{store: l.store, log: l.log}
 	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	return []loop{
 		{"schedule", 2 * time.Second, true, scheduling.pass},
-		{"keys", 2 * time.Second, true, keys.pass},
-		{"volumes", 5 * time.Second, true, volumes.pass},
-		{"images", 5 * time.Second, true, images.pass},
+		{"keys", 2 * time.Second, true, l.lane(lane{kind: store.PodKeyCreation, workers: keyWorkers, perTenant: keyWorkers, timeout: cephTimeout, do: keys.create, failed: keys.failed})},
+		{"volumes", 5 * time.Second, true, l.lane(lane{kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed})},
+		{"volume-removals", 5 * time.Second, true, l.lane(lane{kind: store.VolumeRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.remove, failed: volumes.failed})},
+		{"images", 5 * time.Second, true, l.lane(lane{kind: store.ImageImport, workers: importWorkers, perTenant: importsPerTenant, timeout: importTimeout, do: images.importImage, failed: images.importFailed})},
+		{"image-removals", 5 * time.Second, true, l.lane(lane{kind: store.ImageRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: images.remove, failed: images.removalFailed})},
+		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"usage", time.Minute, false, usage.pass},
 		{"collect", 10 * time.Second, false, collection.pass},
 	}
+}
+
+// lane completes a lane and returns its pass.
+func (l *Loops) lane(of lane) Pass {
+	of.store, of.log, of.metrics = l.store, l.log, l.metrics
+	return of.pass
 }
 
 // electionPause is how long a server waits before it takes part in the election again.
@@ -144,7 +160,12 @@ func (l *Loops) lead(ctx context.Context, epoch int64) {
 	l.log.Info("this server leads", "epoch", epoch)
 	l.metrics.leading.Set(1)
 	defer l.metrics.leading.Set(0)
-	defer l.metrics.queueAge.Set(0) // from now on, another server reports it
+	defer func() { // from now on, another server reports them
+		l.metrics.queueAge.Set(0)
+		for _, gauge := range []*prometheus.GaugeVec{l.metrics.queue, l.metrics.queueStuck, l.metrics.queueWait} {
+			gauge.Reset()
+		}
+	}()
 	var running sync.WaitGroup
 	for _, one := range l.table() {
 		running.Go(func() { l.run(ctx, epoch, one) })

@@ -14,6 +14,11 @@ import (
 type metrics struct {
 	loops      *prometheus.HistogramVec
 	panics     *prometheus.CounterVec
+	work       *prometheus.CounterVec
+	tampered   prometheus.Counter
+	queue      *prometheus.GaugeVec
+	queueStuck *prometheus.GaugeVec
+	queueWait  *prometheus.GaugeVec
 	leading    prometheus.Gauge
 	placements prometheus.Counter
 	conflicts  prometheus.Counter
@@ -36,6 +41,17 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "husk_loop_panics_total", Help: "Panics in passes of a control loop. The pass is repeated.",
 		}, []string{"loop"}),
+		work: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "husk_work_attempts_total", Help: "Attempts at work on one object outside Postgres, such as an import or the removal of a volume.",
+		}, []string{"kind", "outcome"}),
+		tampered: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_disk_headers_restored_total", Help: "Disks whose RBD header a pod had changed."}),
+		queue:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
+		queueStuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "husk_work_stuck_objects", Help: "Objects whose work has failed so often that Husk retries it only every half an hour.",
+		}, []string{"kind"}),
+		queueWait: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "husk_work_queue_age_seconds", Help: "How long the oldest work has been due and no worker has been free for it.",
+		}, []string{"kind"}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
 		placements: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_placements_total", Help: "Pods placed by this server."}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
@@ -66,7 +82,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.panics, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
 	return m
 }
 

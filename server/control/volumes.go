@@ -5,14 +5,21 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"husk"
 	"husk/ceph"
 	"husk/store"
+)
+
+// volumeWorkers is how many volumes or clones are created, and how many are removed, at the same time. One tenant can have one worker less.
+const volumeWorkers = 4
+
+// How long work in Ceph may take for one object. The removal of a volume takes as long as the volume has objects.
+const (
+	cephTimeout    = 5 * time.Minute
+	removalTimeout = time.Hour
 )
 
 // volumes creates the RBD images of new volumes and removes those of deleted ones.
@@ -22,56 +29,39 @@ type volumes struct {
 	log   *slog.Logger
 }
 
-// pass creates the RBD images of new volumes and removes those of deleted ones. If this fails for one volume, its row tells the owner why, and
-// the other volumes are not delayed.
-func (s *volumes) pass(ctx context.Context, _ int64) error {
-	unfinished, err := s.store.UnfinishedVolumes(ctx)
+func (s *volumes) create(ctx context.Context, w store.Work) error {
+	v, err := s.store.VolumeToCreate(ctx, w)
 	if err != nil {
 		return err
 	}
-	failures := make([]error, len(unfinished))
-	var g errgroup.Group
-	g.SetLimit(volumeWorkers)
-	for i, v := range unfinished {
-		g.Go(func() error {
-			failures[i] = s.finishVolume(ctx, v)
-			return nil
-		})
-	}
-	return errors.Join(append(failures, g.Wait())...)
-}
-
-// volumeWorkers is how many volumes are created or removed at the same time, so that one that hangs in Ceph does not delay the others.
-const volumeWorkers = 4
-
-func (s *volumes) finishVolume(ctx context.Context, v husk.Volume) error {
-	step := s.makeVolume
-	if v.State == husk.VolumeDeleting {
-		step = s.removeVolume
-	}
-	if err := safely(func() error { return step(ctx, v) }); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errors.Join(fmt.Errorf("volume %s: %w", v.ID, err), s.store.VolumeTrouble(ctx, v, troubleText(err)))
-	}
-	s.log.Info("created or removed a volume", "tenant", v.TenantID, "volume", v.ID, "was", v.State)
-	return nil
-}
-
-func (s *volumes) makeVolume(ctx context.Context, v husk.Volume) error {
 	disk, err := s.ceph.CreateVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30)
 	if err != nil {
 		return err
 	}
-	return s.store.VolumeMade(ctx, v, disk.ID)
+	return s.store.VolumeMade(ctx, v, disk.ID, disk.Header)
 }
 
-func (s *volumes) removeVolume(ctx context.Context, v husk.Volume) error {
-	if err := s.ceph.RemoveDisk(ctx, v.RBDName()); err != nil {
+func (s *volumes) remove(ctx context.Context, w store.Work) error {
+	disk, err := s.store.DiskToRemove(ctx, w)
+	if err != nil {
 		return err
 	}
+	if err := s.ceph.RemoveDisk(ctx, cephDisk(disk)); err != nil {
+		return err
+	}
+	v := husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}
+	s.log.Info("removed a volume", "tenant", v.TenantID, "volume", v.ID)
 	return s.store.VolumeRemoved(ctx, v)
+}
+
+// cephDisk converts a disk of the store.
+func cephDisk(d store.Disk) ceph.Disk {
+	return ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest}
+}
+
+// failed tells the owner of a volume why it is not created or removed yet.
+func (s *volumes) failed(ctx context.Context, w store.Work, err error) (bool, error) {
+	return false, s.store.VolumeTrouble(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, troubleText(err))
 }
 
 // troubleText returns the tenant's message for a failure in the platform. It does not reveal how the platform is built.

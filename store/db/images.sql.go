@@ -42,31 +42,8 @@ func (q *Queries) AllImages(ctx context.Context) ([]AllImagesRow, error) {
 	return items, nil
 }
 
-const blob = `-- name: Blob :one
-SELECT digest, size_bytes, created_at FROM blobs WHERE digest = $1
-`
-
-func (q *Queries) Blob(ctx context.Context, digest string) (Blob, error) {
-	row := q.db.QueryRow(ctx, blob, digest)
-	var i Blob
-	err := row.Scan(&i.Digest, &i.SizeBytes, &i.CreatedAt)
-	return i, err
-}
-
-const deleteBlob = `-- name: DeleteBlob :execrows
-DELETE FROM blobs WHERE blobs.digest = $1 AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = $1)
-`
-
-func (q *Queries) DeleteBlob(ctx context.Context, digest string) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteBlob, digest)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const findImage = `-- name: FindImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND reference = $2 AND digest = $3 FOR UPDATE
 `
 
 type FindImageParams struct {
@@ -94,12 +71,13 @@ func (q *Queries) FindImage(ctx context.Context, arg FindImageParams) (Image, er
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const image = `-- name: Image :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND id = $2
 `
 
 type ImageParams struct {
@@ -126,12 +104,13 @@ func (q *Queries) Image(ctx context.Context, arg ImageParams) (Image, error) {
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const imageByReference = `-- name: ImageByReference :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND (reference = $2 OR id::text = $2) AND state IN ('Importing', 'Ready')
 ORDER BY created_at DESC LIMIT 1 FOR SHARE
 `
 
@@ -160,6 +139,7 @@ func (q *Queries) ImageByReference(ctx context.Context, arg ImageByReferencePara
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -192,7 +172,7 @@ func (q *Queries) ImageUse(ctx context.Context, tenantID uuid.UUID) (int, error)
 }
 
 const images = `-- name: Images :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR reference = $4)
 ORDER BY created_at, id LIMIT $5
@@ -237,6 +217,7 @@ func (q *Queries) Images(ctx context.Context, arg ImagesParams) ([]Image, error)
 			&i.ReadyAt,
 			&i.FetchedBytes,
 			&i.TotalBytes,
+			&i.CloneHeader,
 		); err != nil {
 			return nil, err
 		}
@@ -248,23 +229,33 @@ func (q *Queries) Images(ctx context.Context, arg ImagesParams) ([]Image, error)
 	return items, nil
 }
 
-const insertBlob = `-- name: InsertBlob :exec
-INSERT INTO blobs (digest, size_bytes) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING
+const importingImages = `-- name: ImportingImages :many
+SELECT id FROM images WHERE state = 'Importing'
 `
 
-type InsertBlobParams struct {
-	Digest    string
-	SizeBytes int64
-}
-
-func (q *Queries) InsertBlob(ctx context.Context, arg InsertBlobParams) error {
-	_, err := q.db.Exec(ctx, insertBlob, arg.Digest, arg.SizeBytes)
-	return err
+func (q *Queries) ImportingImages(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, importingImages)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const insertImage = `-- name: InsertImage :one
 INSERT INTO images (tenant_id, id, reference, digest, state, config, registry_auth)
-VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
+VALUES ($1, $2, $3, $4, 'Importing', $5, $6) RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header
 `
 
 type InsertImageParams struct {
@@ -302,12 +293,13 @@ func (q *Queries) InsertImage(ctx context.Context, arg InsertImageParams) (Image
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
 
 const lockImage = `-- name: LockImage :one
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header FROM images WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockImageParams struct {
@@ -334,6 +326,7 @@ func (q *Queries) LockImage(ctx context.Context, arg LockImageParams) (Image, er
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -354,7 +347,7 @@ func (q *Queries) RemoveImage(ctx context.Context, arg RemoveImageParams) error 
 
 const retryImage = `-- name: RetryImage :one
 UPDATE images SET state = 'Importing', message = '', attempts = 0, registry_auth = $1, fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes
+WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes, clone_header
 `
 
 type RetryImageParams struct {
@@ -382,6 +375,7 @@ func (q *Queries) RetryImage(ctx context.Context, arg RetryImageParams) (Image, 
 		&i.ReadyAt,
 		&i.FetchedBytes,
 		&i.TotalBytes,
+		&i.CloneHeader,
 	)
 	return i, err
 }
@@ -401,57 +395,52 @@ func (q *Queries) SetImageDeleting(ctx context.Context, arg SetImageDeletingPara
 	return err
 }
 
-const setImageProgress = `-- name: SetImageProgress :many
+const setImageProgress = `-- name: SetImageProgress :execrows
 UPDATE images i SET fetched_bytes = $1::bigint, total_bytes = $2::bigint
-FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = $3 AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
-WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id
+FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.tenant_id = $3 AND w.id = $4 AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) free
+WHERE i.tenant_id = free.tenant_id AND i.id = free.id
 `
 
 type SetImageProgressParams struct {
 	FetchedBytes int64
 	TotalBytes   int64
-	Digest       string
+	TenantID     uuid.UUID
+	ID           uuid.UUID
 }
 
-// For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped,
-// so that this statement and a request that uses the image do not wait for each other.
-func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, setImageProgress, arg.FetchedBytes, arg.TotalBytes, arg.Digest)
+// A row that another transaction has locked is skipped, so that this statement and a request that uses the image do not wait for each other.
+func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setImageProgress,
+		arg.FetchedBytes,
+		arg.TotalBytes,
+		arg.TenantID,
+		arg.ID,
+	)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	items := []uuid.UUID{}
-	for rows.Next() {
-		var tenant_id uuid.UUID
-		if err := rows.Scan(&tenant_id); err != nil {
-			return nil, err
-		}
-		items = append(items, tenant_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
 const setImageReady = `-- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, registry_auth = NULL, ready_at = clock_timestamp(),
+UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, clone_header = $3, registry_auth = NULL, ready_at = clock_timestamp(),
     fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $3 AND id = $4 AND state = 'Importing'
+WHERE tenant_id = $4 AND id = $5 AND state = 'Importing'
 `
 
 type SetImageReadyParams struct {
-	SizeBytes int64
-	CloneID   string
-	TenantID  uuid.UUID
-	ID        uuid.UUID
+	SizeBytes   int64
+	CloneID     string
+	CloneHeader map[string][]byte
+	TenantID    uuid.UUID
+	ID          uuid.UUID
 }
 
 func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (int64, error) {
 	result, err := q.db.Exec(ctx, setImageReady,
 		arg.SizeBytes,
 		arg.CloneID,
+		arg.CloneHeader,
 		arg.TenantID,
 		arg.ID,
 	)
@@ -482,70 +471,6 @@ func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams
 		arg.ID,
 	)
 	return err
-}
-
-const unfinishedImages = `-- name: UnfinishedImages :many
-SELECT tenant_id, id, reference, digest, state, message, config, size_bytes, clone_id, registry_auth, attempts, created_at, ready_at, fetched_bytes, total_bytes FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100
-`
-
-func (q *Queries) UnfinishedImages(ctx context.Context) ([]Image, error) {
-	rows, err := q.db.Query(ctx, unfinishedImages)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Image{}
-	for rows.Next() {
-		var i Image
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.Reference,
-			&i.Digest,
-			&i.State,
-			&i.Message,
-			&i.Config,
-			&i.SizeBytes,
-			&i.CloneID,
-			&i.RegistryAuth,
-			&i.Attempts,
-			&i.CreatedAt,
-			&i.ReadyAt,
-			&i.FetchedBytes,
-			&i.TotalBytes,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const unusedBlobs = `-- name: UnusedBlobs :many
-SELECT digest FROM blobs WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.digest = blobs.digest)
-`
-
-func (q *Queries) UnusedBlobs(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Query(ctx, unusedBlobs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []string{}
-	for rows.Next() {
-		var digest string
-		if err := rows.Scan(&digest); err != nil {
-			return nil, err
-		}
-		items = append(items, digest)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const useImage = `-- name: UseImage :exec

@@ -98,6 +98,7 @@ type Image struct {
 	ReadyAt      *time.Time
 	FetchedBytes *int64
 	TotalBytes   *int64
+	CloneHeader  map[string][]byte
 }
 
 type ImageUse struct {
@@ -371,10 +372,21 @@ type Volume struct {
 	Message   string
 	RbdID     string
 	CreatedAt time.Time
+	RbdHeader map[string][]byte
 }
 
 type VolumeClaim struct {
 	TenantID uuid.UUID
 	VolumeID uuid.UUID
 	PodID    uuid.UUID
+}
+
+type Work struct {
+	Kind           string
+	TenantID       uuid.UUID
+	ObjectID       uuid.UUID
+	Attempts       int
+	DueAt          time.Time
+	ClaimedEpoch   *int64
+	ClaimExpiresAt *time.Time
 }

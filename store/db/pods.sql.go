@@ -845,36 +845,47 @@ func (q *Queries) PodDecision(ctx context.Context, arg PodDecisionParams) (PodDe
 	return i, err
 }
 
-const podDisks = `-- name: PodDisks :many
-SELECT DISTINCT ('img-' || i.id)::text AS name, i.clone_id AS rbd_id, false AS writable
-FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id WHERE u.tenant_id = $1 AND u.pod_id = $2
-UNION ALL
-SELECT ('vol-' || v.id)::text, v.rbd_id, true
-FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = $1 AND c.pod_id = $2
+const podImages = `-- name: PodImages :many
+SELECT images.tenant_id, images.id, images.reference, images.digest, images.state, images.message, images.config, images.size_bytes, images.clone_id, images.registry_auth, images.attempts, images.created_at, images.ready_at, images.fetched_bytes, images.total_bytes, images.clone_header FROM images WHERE images.tenant_id = $1
+    AND images.id IN (SELECT u.image_id FROM image_uses u WHERE u.tenant_id = $1 AND u.pod_id = $2) ORDER BY images.id
 `
 
-type PodDisksParams struct {
+type PodImagesParams struct {
 	TenantID uuid.UUID
 	PodID    uuid.UUID
 }
 
-type PodDisksRow struct {
-	Name     string
-	RbdID    string
-	Writable bool
+type PodImagesRow struct {
+	Image Image
 }
 
-// The disks that a pod's key must open: the clones of its images and its volumes.
-func (q *Queries) PodDisks(ctx context.Context, arg PodDisksParams) ([]PodDisksRow, error) {
-	rows, err := q.db.Query(ctx, podDisks, arg.TenantID, arg.PodID)
+func (q *Queries) PodImages(ctx context.Context, arg PodImagesParams) ([]PodImagesRow, error) {
+	rows, err := q.db.Query(ctx, podImages, arg.TenantID, arg.PodID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []PodDisksRow{}
+	items := []PodImagesRow{}
 	for rows.Next() {
-		var i PodDisksRow
-		if err := rows.Scan(&i.Name, &i.RbdID, &i.Writable); err != nil {
+		var i PodImagesRow
+		if err := rows.Scan(
+			&i.Image.TenantID,
+			&i.Image.ID,
+			&i.Image.Reference,
+			&i.Image.Digest,
+			&i.Image.State,
+			&i.Image.Message,
+			&i.Image.Config,
+			&i.Image.SizeBytes,
+			&i.Image.CloneID,
+			&i.Image.RegistryAuth,
+			&i.Image.Attempts,
+			&i.Image.CreatedAt,
+			&i.Image.ReadyAt,
+			&i.Image.FetchedBytes,
+			&i.Image.TotalBytes,
+			&i.Image.CloneHeader,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -933,6 +944,51 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 	var i PodUseRow
 	err := row.Scan(&i.Pods, &i.CpuMillis, &i.MemoryMib)
 	return i, err
+}
+
+const podVolumes = `-- name: PodVolumes :many
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
+WHERE c.tenant_id = $1 AND c.pod_id = $2 ORDER BY volumes.id
+`
+
+type PodVolumesParams struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+}
+
+type PodVolumesRow struct {
+	Volume Volume
+}
+
+func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVolumesRow, error) {
+	rows, err := q.db.Query(ctx, podVolumes, arg.TenantID, arg.PodID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PodVolumesRow{}
+	for rows.Next() {
+		var i PodVolumesRow
+		if err := rows.Scan(
+			&i.Volume.TenantID,
+			&i.Volume.ID,
+			&i.Volume.Name,
+			&i.Volume.Labels,
+			&i.Volume.SizeGib,
+			&i.Volume.State,
+			&i.Volume.Message,
+			&i.Volume.RbdID,
+			&i.Volume.CreatedAt,
+			&i.Volume.RbdHeader,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const pods = `-- name: Pods :many
@@ -1067,44 +1123,6 @@ func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, 
 			&i.Decision,
 			&i.PlacedGeneration,
 			&i.Evicted,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const podsWithoutKey = `-- name: PodsWithoutKey :many
-SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
-ORDER BY placed_at LIMIT $1
-`
-
-type PodsWithoutKeyRow struct {
-	TenantID uuid.UUID
-	ID       uuid.UUID
-	NodeID   uuid.UUID
-	HadOne   bool
-}
-
-// Placed pods whose nodes do not know about them yet.
-func (q *Queries) PodsWithoutKey(ctx context.Context, max int) ([]PodsWithoutKeyRow, error) {
-	rows, err := q.db.Query(ctx, podsWithoutKey, max)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []PodsWithoutKeyRow{}
-	for rows.Next() {
-		var i PodsWithoutKeyRow
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.NodeID,
-			&i.HadOne,
 		); err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 
 const insertVolume = `-- name: InsertVolume :one
 INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state) VALUES ($1, $2, $3, $4, $5, 'Creating')
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header
 `
 
 type InsertVolumeParams struct {
@@ -87,12 +87,13 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.Message,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.RbdHeader,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -113,6 +114,7 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.Message,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.RbdHeader,
 	)
 	return i, err
 }
@@ -146,17 +148,23 @@ func (q *Queries) RemoveVolume(ctx context.Context, arg RemoveVolumeParams) erro
 }
 
 const setVolumeAvailable = `-- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating'
+UPDATE volumes SET state = 'Available', message = '', rbd_id = $1, rbd_header = $2 WHERE tenant_id = $3 AND id = $4 AND state = 'Creating'
 `
 
 type SetVolumeAvailableParams struct {
-	RbdID    string
-	TenantID uuid.UUID
-	ID       uuid.UUID
+	RbdID     string
+	RbdHeader map[string][]byte
+	TenantID  uuid.UUID
+	ID        uuid.UUID
 }
 
 func (q *Queries) SetVolumeAvailable(ctx context.Context, arg SetVolumeAvailableParams) (int64, error) {
-	result, err := q.db.Exec(ctx, setVolumeAvailable, arg.RbdID, arg.TenantID, arg.ID)
+	result, err := q.db.Exec(ctx, setVolumeAvailable,
+		arg.RbdID,
+		arg.RbdHeader,
+		arg.TenantID,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -192,42 +200,8 @@ func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessagePara
 	return err
 }
 
-const unfinishedVolumes = `-- name: UnfinishedVolumes :many
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at FROM volumes WHERE state <> 'Available' ORDER BY created_at LIMIT 100
-`
-
-func (q *Queries) UnfinishedVolumes(ctx context.Context) ([]Volume, error) {
-	rows, err := q.db.Query(ctx, unfinishedVolumes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Volume{}
-	for rows.Next() {
-		var i Volume
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.Name,
-			&i.Labels,
-			&i.SizeGib,
-			&i.State,
-			&i.Message,
-			&i.RbdID,
-			&i.CreatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -255,6 +229,7 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.Message,
 		&i.Volume.RbdID,
 		&i.Volume.CreatedAt,
+		&i.Volume.RbdHeader,
 		&i.PodID,
 	)
 	return i, err
@@ -293,7 +268,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -341,6 +316,7 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.Message,
 			&i.Volume.RbdID,
 			&i.Volume.CreatedAt,
+			&i.Volume.RbdHeader,
 			&i.PodID,
 		); err != nil {
 			return nil, err

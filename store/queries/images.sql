@@ -39,18 +39,14 @@ WHERE tenant_id = @tenant_id AND id = @id;
 -- name: UseImage :exec
 INSERT INTO image_uses (tenant_id, pod_id, container, image_id) VALUES (@tenant_id, @pod_id, @container, @image_id);
 
--- name: UnfinishedImages :many
-SELECT * FROM images WHERE state IN ('Importing', 'Deleting') ORDER BY attempts, created_at LIMIT 100;
-
--- name: SetImageProgress :many
--- For all images that wait for the digest, because it is fetched once for all of them. Rows that another transaction has locked are skipped,
--- so that this statement and a request that uses the image do not wait for each other.
+-- name: SetImageProgress :execrows
+-- A row that another transaction has locked is skipped, so that this statement and a request that uses the image do not wait for each other.
 UPDATE images i SET fetched_bytes = @fetched_bytes::bigint, total_bytes = @total_bytes::bigint
-FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.digest = @digest AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) waiting
-WHERE i.tenant_id = waiting.tenant_id AND i.id = waiting.id RETURNING i.tenant_id;
+FROM (SELECT w.tenant_id, w.id FROM images w WHERE w.tenant_id = @tenant_id AND w.id = @id AND w.state = 'Importing' FOR NO KEY UPDATE SKIP LOCKED) free
+WHERE i.tenant_id = free.tenant_id AND i.id = free.id;
 
 -- name: SetImageReady :execrows
-UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, registry_auth = NULL, ready_at = clock_timestamp(),
+UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, clone_header = @clone_header, registry_auth = NULL, ready_at = clock_timestamp(),
     fetched_bytes = NULL, total_bytes = NULL
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 
@@ -62,17 +58,8 @@ WHERE tenant_id = @tenant_id AND id = @id AND state IN ('Importing', 'Deleting')
 -- name: RemoveImage :exec
 DELETE FROM images WHERE tenant_id = @tenant_id AND id = @id AND state = 'Deleting';
 
--- name: Blob :one
-SELECT * FROM blobs WHERE digest = @digest;
-
--- name: InsertBlob :exec
-INSERT INTO blobs (digest, size_bytes) VALUES (@digest, @size_bytes) ON CONFLICT (digest) DO NOTHING;
-
--- name: UnusedBlobs :many
-SELECT digest FROM blobs WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.digest = blobs.digest);
-
--- name: DeleteBlob :execrows
-DELETE FROM blobs WHERE blobs.digest = @digest AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = @digest);
-
 -- name: AllImages :many
 SELECT id, digest FROM images;
+
+-- name: ImportingImages :many
+SELECT id FROM images WHERE state = 'Importing';

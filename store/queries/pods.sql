@@ -94,13 +94,13 @@ SELECT touch_node(@node::uuid);
 -- name: RemovePod :execrows
 DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
--- name: PodDisks :many
--- The disks that a pod's key must open: the clones of its images and its volumes.
-SELECT DISTINCT ('img-' || i.id)::text AS name, i.clone_id AS rbd_id, false AS writable
-FROM image_uses u JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id
-UNION ALL
-SELECT ('vol-' || v.id)::text, v.rbd_id, true
-FROM volume_claims c JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
+-- name: PodImages :many
+SELECT sqlc.embed(images) FROM images WHERE images.tenant_id = @tenant_id
+    AND images.id IN (SELECT u.image_id FROM image_uses u WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id) ORDER BY images.id;
+
+-- name: PodVolumes :many
+SELECT sqlc.embed(volumes) FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
+WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id ORDER BY volumes.id;
 
 -- name: DesiredPods :many
 -- Only pods that have a key or are being removed.
@@ -210,11 +210,6 @@ UPDATE pods p SET phase = 'Starting', reason = '', message = '', holds_room = tr
 FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
-
--- name: PodsWithoutKey :many
--- Placed pods whose nodes do not know about them yet.
-SELECT tenant_id, id, node_id::uuid AS node_id, placed_generation > 1 AS had_one FROM pods WHERE ceph_key IS NULL AND holds_room AND phase IN ('Starting', 'Unknown')
-ORDER BY placed_at LIMIT @max;
 
 -- name: SetPodKeys :many
 -- It also notifies the nodes.

@@ -34,11 +34,8 @@ SELECT pod_id FROM volume_claims WHERE tenant_id = @tenant_id AND volume_id = @v
 -- name: ReleaseClaims :exec
 DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
 
--- name: UnfinishedVolumes :many
-SELECT * FROM volumes WHERE state <> 'Available' ORDER BY created_at LIMIT 100;
-
 -- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
 -- name: SetVolumeMessage :exec
 UPDATE volumes SET message = @message WHERE tenant_id = @tenant_id AND id = @id;

@@ -103,13 +103,13 @@ func (s *suite) importing(ts *testscript.TestScript, _ bool, args []string) {
 	owner, err := s.Control.Authenticate(ctx, client, ts.Getenv("SECRET"))
 	ts.Check(err)
 	digest := "sha256:importing-" + owner.TenantID.String()
-	_, err = s.DB.Tenant(owner).CreateImage(ctx, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
+	image, err := s.DB.Tenant(owner).CreateImage(ctx, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
 	ts.Check(err)
 	fetched, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	total, err := strconv.ParseInt(args[2], 10, 64)
 	ts.Check(err)
-	ts.Check(s.Control.ImageProgress(ctx, digest, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: total}))
+	ts.Check(s.Control.ImageProgress(ctx, image, husk.ImportProgress{FetchedBytes: fetched, TotalBytes: total}))
 }
 
 // exits is a script command, exits CODE ARGS… It runs husk and checks its exit code.

@@ -65,8 +65,13 @@ func pull(t *testing.T, name string) (*registry.Resolved, string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
+	spool, err := os.Create(filepath.Join(t.TempDir(), "layers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
 	began = time.Now()
-	if err := r.Flatten(t.Context(), out); err != nil {
+	if err := r.Flatten(t.Context(), spool, out); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("flattened in %s", time.Since(began))

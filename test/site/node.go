@@ -142,29 +142,19 @@ func agentAPI(t testing.TB, s *Site, config *tls.Config) *agentclient.Client {
 
 // round runs each of the loops of server and node once.
 func (n *node) round(ctx context.Context) error {
-	volumes, err := n.store.UnfinishedVolumes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
-		if v.State == husk.VolumeDeleting {
-			err = n.store.VolumeRemoved(ctx, v)
-		} else {
-			err = n.store.VolumeMade(ctx, v, "rbd-"+v.ID.String())
-		}
-		if err != nil {
+	for kind, do := range map[store.WorkKind]func(store.Work) error{
+		store.VolumeCreation: func(w store.Work) error {
+			return n.store.VolumeMade(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, "rbd-"+w.ObjectID.String(), nil)
+		},
+		store.VolumeRemoval: func(w store.Work) error {
+			return n.store.VolumeRemoved(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID})
+		},
+		store.ImageRemoval: func(w store.Work) error {
+			return n.store.ImageRemoved(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID})
+		},
+	} {
+		if err := n.each(ctx, kind, do); err != nil {
 			return err
-		}
-	}
-	images, err := n.store.UnfinishedImages(ctx)
-	if err != nil {
-		return err
-	}
-	for _, i := range images {
-		if i.Image.State == husk.ImageDeleting {
-			if err := n.store.ImageRemoved(ctx, i.Image); err != nil {
-				return err
-			}
 		}
 	}
 	pending, err := n.store.PendingPods(ctx, 100)
@@ -185,18 +175,10 @@ func (n *node) round(ctx context.Context) error {
 			break // the placement has changed the node's version
 		}
 	}
-	keyless, err := n.store.PodsWithoutKey(ctx, 100)
-	if err != nil {
+	if err := n.each(ctx, store.PodKeyCreation, func(w store.Work) error {
+		return n.store.SetPodKeys(ctx, map[store.PodKey]string{{TenantID: w.TenantID, ID: w.ObjectID}: "cephx"})
+	}); err != nil {
 		return err
-	}
-	keys := map[store.PodKey]string{}
-	for _, p := range keyless {
-		keys[p.PodKey] = "cephx"
-	}
-	if len(keys) > 0 {
-		if err := n.store.SetPodKeys(ctx, keys); err != nil {
-			return err
-		}
 	}
 	_, desired, err := n.store.Desired(ctx, n.id)
 	if err != nil {
@@ -210,6 +192,20 @@ func (n *node) round(ctx context.Context) error {
 		return nil
 	}
 	return n.store.Report(ctx, n.id, reports)
+}
+
+// each does the work of one kind that is due.
+func (n *node) each(ctx context.Context, kind store.WorkKind, do func(store.Work) error) error {
+	claimed, err := n.store.ClaimWork(ctx, 0, store.Claim{Kind: kind, Max: 100, PerTenant: 100, Expires: time.Minute})
+	if err != nil {
+		return err
+	}
+	for _, w := range claimed {
+		if err := do(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // act starts a pod's container if it is not started yet, and reports its state.

@@ -180,7 +180,7 @@ func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 		}
 		return err
 	})
-	if list := tn.RBD(t, "ls", "husk-images"); strings.Contains(list, ".half") {
+	if list := tn.RBD(t, "ls", "husk-images"); strings.Contains(list, "new-") {
 		t.Errorf("an incomplete import still exists:\n%s", list)
 	}
 }

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package importer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/registry"
+)
+
+// The limits of an import's processes: the reader of the image and sqfstar. The largest images in use need a few minutes of CPU time and
+// a few hundred MiB.
+const (
+	maxMemory  = 2 << 30 // of each process; the metadata of an image counts against registry.Limits first
+	goMemory   = 1 << 30 // from here on, the collector works harder
+	maxCPU     = 30 * 60 // seconds, of each process
+	maxThreads = 128     // of both processes
+	maxFile    = 128 << 30
+
+	squashMemory = "256M"
+)
+
+const (
+	resolveTimeout = time.Minute
+	progressEvery  = 250 * time.Millisecond
+)
+
+// BeChild imports an image and ends the process, if the process was started for that by Import.
+// Otherwise, it does nothing.
+func BeChild() {
+	if len(os.Args) != 2 || os.Args[1] != Argument {
+		return
+	}
+	out := json.NewEncoder(os.Stdout)
+	if err := child(out); err != nil {
+		m := message{Error: err.Error()}
+		for _, kind := range kinds {
+			if errors.Is(err, kind) {
+				m.Kind = kind.Error()
+				break
+			}
+		}
+		_ = out.Encode(m) //nolint:errchkjson // without a parent nobody needs it
+		os.Exit(1)
+	}
+	_ = out.Encode(message{Done: true}) //nolint:errchkjson // as above
+	os.Exit(0)
+}
+
+func child(out *json.Encoder) error {
+	if err := limit(); err != nil {
+		return err
+	}
+	var image Image
+	if err := json.NewDecoder(os.Stdin).Decode(&image); err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	ctx := context.Background()
+	resolving, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	resolved, err := registry.Resolve(resolving, image.Egress, image.Reference, image.Auth)
+	if err != nil {
+		return err
+	}
+	downloading, tooSlow := context.WithCancelCause(ctx)
+	defer tooSlow(nil)
+	var fetched atomic.Int64
+	spool := os.NewFile(spoolFD, "the work directory")
+	resolved.Fetched = fetched.Store
+	finished := make(chan struct{})
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		report(out, &fetched, resolved.SizeBytes, image.Slow, finished, tooSlow)
+	}()
+	err = squash(downloading, "/proc/self/fd/"+strconv.Itoa(squashfsFD), func(ctx context.Context, w io.Writer) error { return resolved.Flatten(ctx, spool, w) })
+	close(finished)
+	<-reported // the last message comes after the last progress
+	if cause := context.Cause(downloading); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// limit limits this process and those that it starts.
+func limit() error {
+	debug.SetMemoryLimit(goMemory)
+	limits := map[int]uint64{unix.RLIMIT_DATA: maxMemory, unix.RLIMIT_CPU: maxCPU, unix.RLIMIT_FSIZE: maxFile, unix.RLIMIT_CORE: 0}
+	if os.Geteuid() == nobody { // another user has other processes, which count too
+		limits[unix.RLIMIT_NPROC] = maxThreads
+	}
+	for resource, n := range limits {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			return fmt.Errorf("limit the import's resources: %w", err)
+		}
+	}
+	return nil
+}
+
+// report sends the progress until the import has finished, and ends the download if the registry is too slow.
+func report(out *json.Encoder, fetched *atomic.Int64, total int64, slow Slow, finished <-chan struct{}, tooSlow context.CancelCauseFunc) {
+	if slow == (Slow{}) {
+		slow = DefaultSlow
+	}
+	tick := time.NewTicker(min(progressEvery, slow.Period))
+	defer tick.Stop()
+	sent, before, since := int64(-1), int64(0), time.Now()
+	for last := false; !last; {
+		select {
+		case <-finished:
+			last = true
+		case <-tick.C:
+		}
+		now := fetched.Load()
+		if now != sent {
+			if err := out.Encode(message{Fetched: now, Total: total}); err != nil {
+				return // the parent has ended
+			}
+			sent = now
+		}
+		if now < total && time.Since(since) >= slow.Period {
+			if now-before < slow.Bytes {
+				tooSlow(fmt.Errorf("%w: %d bytes in %s", registry.ErrTooSlow, now-before, slow.Period))
+			}
+			before, since = now, time.Now()
+		}
+	}
+}

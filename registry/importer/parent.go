@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package importer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/egress"
+	"husk/registry"
+)
+
+// Image is what to import.
+type Image struct {
+	Reference string // by digest, see registry.Pin
+	Auth      registry.Auth
+	Egress    egress.Policy
+	Slow      Slow
+}
+
+// Slow says when a registry sends too slowly: fewer than Bytes in a period. Zero means DefaultSlow.
+type Slow struct {
+	Bytes  int64
+	Period time.Duration
+}
+
+// DefaultSlow is 32 KiB/s over half a minute. A slower registry would occupy an import for hours.
+var DefaultSlow = Slow{Bytes: 30 * 32 << 10, Period: 30 * time.Second}
+
+// Argument is the only argument of a process that imports an image.
+const Argument = "import-image"
+
+// message is one line that the child writes.
+type message struct {
+	Fetched, Total int64  `json:",omitempty"`
+	Error          string `json:",omitempty"`
+	Kind           string `json:",omitempty"` // the text of one of kinds
+	Done           bool   `json:",omitempty"`
+}
+
+// kinds are the errors that keep their identity on the way from the child.
+var kinds = []error{
+	registry.ErrBadReference, registry.ErrNotFound, registry.ErrUnauthorized, registry.ErrUnreachable, registry.ErrForbidden,
+	registry.ErrNoPlatform, registry.ErrTooLarge, registry.ErrBadImage, registry.ErrTooSlow, registry.ErrOverloaded,
+}
+
+// The child's files, after standard input, output and error.
+const (
+	spoolFD    = 3
+	squashfsFD = 4
+)
+
+// Import writes the image's files as a squashfs to the file. The layers, as they were received, are
+// in dir meanwhile. progress is called with how many bytes of the layers have been downloaded, and
+// how many there are; it must return quickly.
+//
+// It returns the errors of registry.Resolve and registry.Flatten, and ErrTooLarge if the import
+// needs more resources than it may use.
+func Import(ctx context.Context, image Image, dir string, file *os.File, progress func(fetched, total int64)) error {
+	request, err := json.Marshal(image)
+	if err != nil {
+		return err
+	}
+	spool, err := os.CreateTemp(dir, "husk-layers-*")
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
+	// The file has no name from here on, so it is gone when the processes end, in whatever way.
+	if err := os.Remove(spool.Name()); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", Argument)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd.Dir = "/"
+	cmd.Stdin = bytes.NewReader(request)
+	stderr := &tail{}
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{spool, file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		if err := errors.Join(spool.Chown(nobody, nobody), file.Chown(nobody, nobody)); err != nil {
+			return err
+		}
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	// Pdeathsig is sent when the thread that started the child ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the process that imports an image: %w", err)
+	}
+	last := follow(bufio.NewReaderSize(out, 64<<10), progress)
+	waitErr := cmd.Wait()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of its group
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case last.Error != "":
+		return last.err()
+	case waitErr == nil && last.Done:
+		return nil
+	case exhausted(cmd.ProcessState, stderr.String()):
+		return fmt.Errorf("%w: its import needs more memory or time than an import may use", registry.ErrTooLarge)
+	default:
+		return fmt.Errorf("the process that imports an image failed: %w: %s", errors.Join(waitErr, unix.EPIPE), stderr)
+	}
+}
+
+// nobody is the user and group without rights of any kind (Debian: nobody and nogroup).
+const nobody = 65534
+
+// follow reads the child's messages to their end and returns the last one.
+func follow(r *bufio.Reader, progress func(fetched, total int64)) message {
+	var last message
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return last
+		}
+		var m message
+		if json.Unmarshal(line, &m) != nil {
+			return last
+		}
+		if last = m; m.Total > 0 {
+			progress(m.Fetched, m.Total)
+		}
+	}
+}
+
+func (m message) err() error {
+	for _, kind := range kinds {
+		if kind.Error() == m.Kind {
+			return fmt.Errorf("%w: %s", kind, m.Error)
+		}
+	}
+	return errors.New(m.Error)
+}
+
+// exhausted reports whether a process ended because of its limits.
+func exhausted(state *os.ProcessState, stderr string) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGXFSZ || status.Signal() == syscall.SIGKILL) ||
+		strings.Contains(stderr, "out of memory") || strings.Contains(stderr, "cannot allocate memory")
+}
+
+// tail keeps the first part of what is written to it, where a Go program says why it ends.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p[:min(len(p), 4096-min(len(t.text), 4096))]...)
+	return len(p), nil
+}
+
+func (t *tail) String() string { return strings.TrimSpace(string(t.text)) }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"husk"
+	"husk/store/convert"
+	"husk/store/db"
+)
+
+// WorkKind is a kind of work that the control loops do outside Postgres.
+type WorkKind string
+
+// The kinds of work.
+const (
+	ImageImport    WorkKind = "image-import"
+	ImageRemoval   WorkKind = "image-removal"
+	VolumeCreation WorkKind = "volume-creation"
+	VolumeRemoval  WorkKind = "volume-removal"
+	PodKeyCreation WorkKind = "pod-key"
+)
+
+// Work is an object that needs work, claimed by the leader. Triggers add and delete work with the object's state, in the same transaction.
+type Work struct {
+	Kind               WorkKind
+	TenantID, ObjectID ID
+	Attempts           int // including this one, and attempts that ended the server
+	epoch              int64
+}
+
+// Claim says what the leader takes on.
+type Claim struct {
+	Kind      WorkKind
+	Max       int           // at most this many objects
+	PerTenant int           // at most this many of one tenant, together with those that are being worked on
+	Expires   time.Duration // after that, the leader may claim the object again; a new leader may do so at once
+}
+
+// ClaimWork claims due work and counts an attempt for each object, before the work begins. Tenants take turns. It fails if another server
+// leads.
+func (c Control) ClaimWork(ctx context.Context, epoch int64, claim Claim) ([]Work, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]Work, error) {
+		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
+			return nil, wrap(err, "claim work as the leader of epoch %d", epoch)
+		}
+		rows, err := q.ClaimWork(ctx, db.ClaimWorkParams{
+			Kind: string(claim.Kind), Epoch: &epoch, Max: claim.Max, PerTenant: int64(claim.PerTenant), ClaimSeconds: claim.Expires.Seconds(),
+		})
+		return convert.All(rows, func(r db.ClaimWorkRow) Work { return Work{claim.Kind, r.TenantID, r.ObjectID, r.Attempts, epoch} }), err
+	})
+}
+
+// PostponeWork gives up the claim of work that failed. The work is due again after the delay.
+func (c Control) PostponeWork(ctx context.Context, w Work, delay time.Duration) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return q.PostponeWork(ctx, db.PostponeWorkParams{
+			Kind: string(w.Kind), TenantID: w.TenantID, ObjectID: w.ObjectID, Epoch: w.epoch, DelaySeconds: delay.Seconds(),
+		})
+	})
+}
+
+// FinishWork deletes work that is done.
+func (c Control) FinishWork(ctx context.Context, w Work) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return q.FinishWork(ctx, db.FinishWorkParams{Kind: string(w.Kind), TenantID: w.TenantID, ObjectID: w.ObjectID, Epoch: w.epoch})
+	})
+}
+
+// WorkCount is how much work of a kind there is.
+type WorkCount struct {
+	Kind   WorkKind
+	All    int           // waiting or being done
+	Stuck  int           // after so many attempts that the leader retries it rarely
+	Oldest time.Duration // how long the oldest work has been due without being claimed
+}
+
+// CountWork counts the work of each kind that has any. Work is stuck after this many attempts.
+func (c Control) CountWork(ctx context.Context, stuckAfter int) ([]WorkCount, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) ([]WorkCount, error) {
+		rows, err := q.WorkCounts(ctx, stuckAfter)
+		return convert.All(rows, func(r db.WorkCountsRow) WorkCount {
+			return WorkCount{WorkKind(r.Kind), r.Waiting, r.Stuck, time.Duration(r.OldestSeconds * float64(time.Second))}
+		}), err
+	})
+}
+
+// ImageToImport returns the image of an import, with the credentials for its registry. Codes: not_found.
+func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *RegistryAuth, error) {
+	var auth *RegistryAuth
+	image, err := inControl(ctx, c.core, func(q *db.Queries) (husk.Image, error) {
+		row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
+		if err != nil || row.RegistryAuth == nil {
+			return convert.Image(row), orNotFound(err, "image")
+		}
+		plain, err := c.openFor(ctx, q, row.TenantID, row.RegistryAuth, registryAuthOwner(row.ID))
+		if err != nil {
+			return husk.Image{}, wrap(err, "registry login of image %s", row.ID)
+		}
+		auth = &RegistryAuth{}
+		return convert.Image(row), wrap(json.Unmarshal(plain, auth), "registry login of image %s", row.ID)
+	})
+	return image, auth, err
+}
+
+// VolumeToCreate returns the volume of a creation. Codes: not_found.
+func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (husk.Volume, error) {
+		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
+		return convert.Volume(row.Volume, nil), orNotFound(err, "volume")
+	})
+}
+
+// Disk is a tenant's RBD image: a volume, or the clone of an image.
+type Disk struct {
+	Name, RBDID string
+	Header      map[string][]byte // as it was when the RBD image was created; nil if that is not known
+	Digest      string            // of the image; empty for a volume
+}
+
+func cloneOf(i db.Image) Disk {
+	return Disk{husk.Image{ID: i.ID}.CloneName(), i.CloneID, i.CloneHeader, i.Digest}
+}
+
+func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.RbdID, v.RbdHeader, ""} }
+
+// PodToKey returns the disks of a pod that needs a key, and whether it had a key for an earlier placement. Codes: not_found.
+func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey bool, _ error) {
+	disks, err := inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: w.TenantID, ID: w.ObjectID})
+		if err != nil {
+			return nil, orNotFound(err, "pod")
+		}
+		hadKey = row.PlacedGeneration > 1
+		images, err := q.PodImages(ctx, db.PodImagesParams{TenantID: w.TenantID, PodID: w.ObjectID})
+		if err != nil {
+			return nil, err
+		}
+		volumes, err := q.PodVolumes(ctx, db.PodVolumesParams{TenantID: w.TenantID, PodID: w.ObjectID})
+		return append(convert.All(images, func(r db.PodImagesRow) Disk { return cloneOf(r.Image) }),
+			convert.All(volumes, func(r db.PodVolumesRow) Disk { return diskOf(r.Volume) })...), err
+	})
+	return disks, hadKey, err
+}
+
+// DiskToRemove returns the disk of an image or volume that is being deleted. Codes: not_found.
+func (c Control) DiskToRemove(ctx context.Context, w Work) (Disk, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (Disk, error) {
+		if w.Kind == ImageRemoval {
+			row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
+			return cloneOf(row), orNotFound(err, "image")
+		}
+		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
+		return diskOf(row.Volume), orNotFound(err, "volume")
+	})
+}
