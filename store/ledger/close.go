@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package ledger records usage and closes its hours, in transactions of package store. The tables are described in migrations/006_usage.sql
-// and migrations/011_ledger.sql.
+// and migrations/013_ledger.sql.
 package ledger
 
 import (
