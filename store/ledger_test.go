@@ -82,7 +82,7 @@ func TestTheLedgerAgreesWithANaiveComputation(t *testing.T) {
 		control := h.connect(store.RoleControl)
 		defer control.Close(h.t.Context())
 		tenant := uuid.New()
-		first := now.Add(-5000 * time.Hour) // each draw closes four hours
+		first := now.Add(-5000 * time.Hour)              // each draw closes four hours
 		if last := h.nextToClose(); last.Year() < 9000 { // hours of an earlier draw are closed
 			first = last.Add(-time.Duration(rapid.IntRange(0, 3).Draw(t, "hours in closed ones")) * time.Hour)
 		}
