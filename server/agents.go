@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"husk/pki"
 	"husk/server/request"
 	"husk/store"
+	"husk/store/ledger"
 )
 
 // RegisterNode admits a node by its join token. The server uses only the secret in the token; the rest is for the agent.
@@ -89,6 +91,9 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
+// usageTimeout is how long a report waits for the ledger before it records the pods' statuses without it. The agent then reports again.
+const usageTimeout = 5 * time.Second
+
 // ReportStatus records an agent's reports about pods on its own node, each independently of the others.
 func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObject) (openapi.ReportStatusResponseObject, error) {
 	reports, err := openapi.Recast[[]husk.PodReport](r.Body.Pods)
@@ -97,19 +102,25 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	}
 	node, perItem := request.Of(ctx).Caller.NodeID, openapi.Value(r.Params.PerItem)
 	failures := itemFailures{items: request.Of(ctx).Items}
+	var usageErr error
 	if r.Body.Runs != nil { // first, because the last report about a pod deletes the pod's row
 		runs, err := openapi.Recast[[]husk.MachineRun](*r.Body.Runs)
 		if err != nil {
 			return nil, err
 		}
-		misdated, err := a.recordRuns(ctx, node, runs)
-		if err := failures.add(openapi.Runs, err); err != nil {
-			return nil, err
+		ledger, done := context.WithTimeout(ctx, usageTimeout)
+		misdated, err := a.recordRuns(ledger, node, runs)
+		done()
+		if usageErr = failures.add(openapi.Runs, err); usageErr != nil { // the statuses do not wait for the ledger, but pods stay until their usage is recorded
+			reports = slices.DeleteFunc(reports, func(p husk.PodReport) bool { return p.Event == husk.EventGone })
 		}
 		a.clocks.warn(a.log, node, misdated, time.Now())
 	}
 	if err := failures.add(openapi.Pods, a.control.Report(ctx, node, reports)); err != nil {
 		return nil, err
+	}
+	if usageErr != nil {
+		return nil, usageErr
 	}
 	if failures.unrecorded != nil {
 		a.log.Error("could not record items of an agent's report; the others are recorded", "node", node, "items", len(failures.list), "error", failures.unrecorded)
@@ -125,7 +136,7 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 }
 
 // recordRuns records usage intervals. The store records all or none. If it cannot record one of them, recordRuns still records the others.
-func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]store.MisdatedRun, error) {
+func (a api) recordRuns(ctx context.Context, node store.ID, runs []husk.MachineRun) ([]ledger.MisdatedRun, error) {
 	misdated, err := a.control.RecordRuns(ctx, node, runs)
 	if err == nil || ctx.Err() != nil || husk.CodeOf(err) != husk.CodeInternal {
 		return misdated, err
@@ -199,7 +210,7 @@ type clockWarnings struct {
 	last map[store.ID]time.Time // by node
 }
 
-func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []store.MisdatedRun, now time.Time) {
+func (c *clockWarnings) warn(log *slog.Logger, node store.ID, runs []ledger.MisdatedRun, now time.Time) {
 	if len(runs) == 0 {
 		return
 	}

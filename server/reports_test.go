@@ -3,6 +3,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/store"
 )
 
 func reportOf(pod uuid.UUID, change func(map[string]any)) map[string]any {
@@ -120,4 +122,35 @@ func TestARefusedSampleDoesNotAffectTheOtherSamplesOfItsNode(t *testing.T) {
 	if got := s.scrape(c.token).body; !strings.Contains(got, "husk_pod_cpu_seconds_total{") {
 		t.Errorf("the valid sample is not exposed: %s", got)
 	}
+}
+
+// The ledger is locked here, as by a slow query. The statuses are recorded all the same, but a pod's row stays until its usage is recorded.
+func TestStatusesDoNotWaitForTheLedger(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	running, gone := s.createPod(c), s.createPod(c)
+	s.place(node, c, running.ID)
+	s.place(node, c, gone.ID)
+	db := s.connect(store.RoleOwner)
+	tx, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE usage_intervals IN SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	a := agent.call("POST", "/v1/agent/status?perItem=true", "", map[string]any{
+		"pods": []any{reportOf(running.ID, func(map[string]any) {}), reportOf(gone.ID, func(r map[string]any) { r["event"] = husk.EventGone })},
+		"runs": []any{map[string]any{"podId": running.ID, "startedAt": time.Now(), "receivedBytes": 1, "sentBytes": 1}},
+	})
+	if a.status < 500 {
+		t.Errorf("the response is %d; the agent would not report its usage again", a.status)
+	}
+	if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+running.ID.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("the pod is %s, want Running", p.Status.Phase)
+	}
+	as[openapi.Pod](t, s.call("GET", "/v1/pods/"+gone.ID.String(), c.token, nil), 200)
 }

@@ -239,3 +239,31 @@ func TestExistingImagesHaveNoProgress(t *testing.T) {
 		t.Error("the fetched bytes may exceed the total")
 	}
 }
+
+// A server of the previous version recorded traffic per report, and closes hours itself. The totals follow it.
+func TestTheTotalsOfTheLedgerStartFromWhatWasRecorded(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 12)
+	control := s.as(store.RoleControl)
+	interval := func(name string) string {
+		return `WITH i AS (INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, started_at)
+			VALUES (gen_random_uuid(), 'pod', gen_random_uuid(), '` + name + `', '{}', '2026-01-01 00:00Z') RETURNING id, tenant_id) INSERT INTO usage_open SELECT id, tenant_id FROM i`
+	}
+	hours := func(hour string) string {
+		return `INSERT INTO usage_hours SELECT id, tenant_id, '` + hour + `', 3600, 10, 0 FROM usage_intervals WHERE name <> 'ended'`
+	}
+	control.exec(interval("open"))
+	control.exec(interval("ended"))
+	control.exec(`INSERT INTO usage_ends (interval_id, tenant_id, ended_at, recorded_at) SELECT id, tenant_id, '2026-01-01 00:30Z', '2026-01-01 00:30Z' FROM usage_intervals WHERE name = 'ended'`)
+	control.exec(`DELETE FROM usage_open o USING usage_ends e WHERE e.interval_id = o.interval_id`)
+	control.exec(`INSERT INTO usage_traffic SELECT id, tenant_id, '2026-01-01 00:00Z'::timestamptz + n * interval '1 minute', n, 0 FROM usage_intervals, generate_series(1, 90) n`)
+	control.exec(hours("2026-01-01 00:00Z"))
+	control.exec(`INSERT INTO usage_closed_hours VALUES ('2026-01-01 00:00Z', '2026-01-02 00:00Z')`)
+	s.migrate(13)
+	totals := `SELECT string_agg(i.name || ' ' || t.received_bytes || ' ' || COALESCE(t.recorded_seconds::text, 'not summed'), ',' ORDER BY i.id) FROM usage_totals t JOIN usage_intervals i ON i.id = t.interval_id`
+	control.want(totals, "open 90 not summed")
+	control.exec(interval("new"))
+	control.exec(`INSERT INTO usage_traffic SELECT id, tenant_id, '2026-01-01 02:00Z', 200, 0 FROM usage_intervals WHERE name <> 'ended'`)
+	control.exec(hours("2026-01-01 01:00Z"))
+	control.want(totals, "open 200 not summed,new 200 3600")
+}

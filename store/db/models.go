@@ -277,6 +277,12 @@ type UsageClosedHour struct {
 	ClosedAt time.Time
 }
 
+type UsageClosing struct {
+	OnlyOne       bool
+	Hour          time.Time
+	AfterInterval int64
+}
+
 type UsageEnd struct {
 	IntervalID int64
 	TenantID   uuid.UUID
@@ -321,6 +327,17 @@ type UsageLive struct {
 type UsageOpen struct {
 	IntervalID int64
 	TenantID   uuid.UUID
+}
+
+type UsageTotal struct {
+	IntervalID       int64
+	TenantID         uuid.UUID
+	ReceivedBytes    int64
+	SentBytes        int64
+	CountedAt        time.Time
+	RecordedSeconds  *float64
+	RecordedReceived *int64
+	RecordedSent     *int64
 }
 
 type UsageTraffic struct {

@@ -83,74 +83,59 @@ func (q *Queries) BeginVolume(ctx context.Context, arg BeginVolumeParams) error 
 	return err
 }
 
-const closeHour = `-- name: CloseHour :execrows
-WITH leader AS (
-    SELECT 1 FROM leadership WHERE epoch = $1 FOR SHARE
-), closed AS (
-    INSERT INTO usage_closed_hours (hour) SELECT $2::timestamptz WHERE EXISTS (SELECT 1 FROM leader) ON CONFLICT DO NOTHING RETURNING hour
-), last AS (
-    SELECT COALESCE(max(closed_at), '-infinity') AS at FROM usage_closed_hours
-), touched AS (
-    -- Intervals that are open, that ended in this hour or later, or whose end was reported since the last closing (an hour earlier, for transactions that were under way then).
-    SELECT interval_id AS id FROM usage_open
-    UNION SELECT e.interval_id FROM usage_ends e, last, closed c WHERE e.recorded_at >= last.at - interval '1 hour' OR e.ended_at >= c.hour
-), sums AS (
-    SELECT i.id, i.tenant_id, c.hour,
-        GREATEST(0, extract(epoch FROM LEAST(COALESCE(e.ended_at, 'infinity'), c.hour + interval '1 hour') - i.started_at))::double precision AS seconds,
-        COALESCE((SELECT max(u.received_bytes) FROM usage_traffic u WHERE u.interval_id = i.id AND u.at < c.hour + interval '1 hour'), 0) AS received,
-        COALESCE((SELECT max(u.sent_bytes) FROM usage_traffic u WHERE u.interval_id = i.id AND u.at < c.hour + interval '1 hour'), 0) AS sent,
-        COALESCE((SELECT sum(h.seconds) FROM usage_hours h WHERE h.interval_id = i.id), 0) AS booked_seconds,
-        COALESCE((SELECT sum(h.received_bytes) FROM usage_hours h WHERE h.interval_id = i.id), 0)::bigint AS booked_received,
-        COALESCE((SELECT sum(h.sent_bytes) FROM usage_hours h WHERE h.interval_id = i.id), 0)::bigint AS booked_sent
-    FROM touched t JOIN usage_intervals i ON i.id = t.id LEFT JOIN usage_ends e ON e.interval_id = i.id, closed c
-)
-INSERT INTO usage_hours (interval_id, tenant_id, hour, seconds, received_bytes, sent_bytes)
-SELECT id, tenant_id, hour, seconds - booked_seconds, received - booked_received, sent - booked_sent FROM sums
-WHERE seconds <> booked_seconds OR received <> booked_received OR sent <> booked_sent
+const continueClosing = `-- name: ContinueClosing :exec
+UPDATE usage_closing SET hour = $1, after_interval = $2
 `
 
-type CloseHourParams struct {
-	Epoch int64
-	Hour  time.Time
+type ContinueClosingParams struct {
+	Hour          time.Time
+	AfterInterval int64
 }
 
-// Records for every interval its usage until the end of the hour, minus what was recorded before. So late reports are recorded now, and a
-// closed hour never changes.
-func (q *Queries) CloseHour(ctx context.Context, arg CloseHourParams) (int64, error) {
-	result, err := q.db.Exec(ctx, closeHour, arg.Epoch, arg.Hour)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+func (q *Queries) ContinueClosing(ctx context.Context, arg ContinueClosingParams) error {
+	_, err := q.db.Exec(ctx, continueClosing, arg.Hour, arg.AfterInterval)
+	return err
 }
 
 const countTraffic = `-- name: CountTraffic :exec
-WITH told AS (
-    SELECT unnest($2::uuid[]) AS pod_id, unnest($3::timestamptz[]) AS started_at, unnest($4::bigint[]) AS received, unnest($5::bigint[]) AS sent
+WITH now AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), told AS (
+    SELECT t.pod_id, t.started_at, max(t.received) AS received, max(t.sent) AS sent
+    FROM (SELECT unnest($1::uuid[]) AS pod_id, unnest($2::timestamptz[]) AS started_at, unnest($3::bigint[]) AS received, unnest($4::bigint[]) AS sent) t
+    GROUP BY t.pod_id, t.started_at
+), grown AS MATERIALIZED (
+    SELECT u.interval_id, u.tenant_id, u.counted_at, u.received_bytes, u.sent_bytes, t.received, t.sent
+    FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = $5::uuid JOIN usage_totals u ON u.interval_id = i.id
+    WHERE t.received >= u.received_bytes AND t.sent >= u.sent_bytes AND (t.received, t.sent) <> (u.received_bytes, u.sent_bytes)
+    ORDER BY u.interval_id FOR NO KEY UPDATE OF u
+), kept AS (
+    INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes)
+    SELECT g.interval_id, g.tenant_id, g.counted_at, g.received_bytes, g.sent_bytes FROM grown g, now
+    WHERE g.counted_at > '-infinity' AND g.counted_at < date_trunc('hour', now.at)
+    ON CONFLICT DO NOTHING
 )
-INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes)
-SELECT i.id, i.tenant_id, clock_timestamp(), t.received, t.sent
-FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = $1::uuid
-WHERE NOT EXISTS (SELECT 1 FROM usage_traffic u WHERE u.interval_id = i.id AND (u.received_bytes > t.received OR u.sent_bytes > t.sent OR (u.received_bytes, u.sent_bytes) = (t.received, t.sent)))
-ON CONFLICT DO NOTHING
+UPDATE usage_totals u SET received_bytes = g.received, sent_bytes = g.sent, counted_at = GREATEST(u.counted_at, now.at)
+FROM grown g, now WHERE u.interval_id = g.interval_id
 `
 
 type CountTrafficParams struct {
-	NodeID   uuid.UUID
 	PodIds   []uuid.UUID
 	Starts   []time.Time
 	Received []int64
 	Sent     []int64
+	NodeID   uuid.UUID
 }
 
-// Counters never decrease. If one does, the node is wrong, and the old value stays.
+// Counters never decrease. If one does, the node is wrong, and the old value stays. The first report in an hour keeps the counters of the last
+// report before it, which close the hour of that report. The rows are locked in the same order as by LockUsageBatch.
 func (q *Queries) CountTraffic(ctx context.Context, arg CountTrafficParams) error {
 	_, err := q.db.Exec(ctx, countTraffic,
-		arg.NodeID,
 		arg.PodIds,
 		arg.Starts,
 		arg.Received,
 		arg.Sent,
+		arg.NodeID,
 	)
 	return err
 }
@@ -206,6 +191,75 @@ func (q *Queries) EndVolume(ctx context.Context, arg EndVolumeParams) error {
 	return err
 }
 
+const forgetSettled = `-- name: ForgetSettled :exec
+DELETE FROM usage_totals t USING usage_intervals i, usage_ends e
+WHERE t.interval_id > $1 AND t.interval_id <= $2 AND i.id = t.interval_id AND e.interval_id = t.interval_id
+  AND e.ended_at <= $3::timestamptz AND t.counted_at < $3::timestamptz
+  AND abs(t.recorded_seconds - extract(epoch FROM e.ended_at - i.started_at)) <= 0.0000005
+  AND t.recorded_received = t.received_bytes AND t.recorded_sent = t.sent_bytes
+`
+
+type ForgetSettledParams struct {
+	After   int64
+	Last    int64
+	HourEnd time.Time
+}
+
+// Removes the totals of intervals that have ended and are completely recorded.
+func (q *Queries) ForgetSettled(ctx context.Context, arg ForgetSettledParams) error {
+	_, err := q.db.Exec(ctx, forgetSettled, arg.After, arg.Last, arg.HourEnd)
+	return err
+}
+
+const lockUsageBatch = `-- name: LockUsageBatch :one
+SELECT COALESCE(max(b.interval_id), 0)::bigint AS last, count(*) AS intervals
+FROM (SELECT t.interval_id FROM usage_totals t WHERE t.interval_id > $1 ORDER BY t.interval_id LIMIT $2 FOR NO KEY UPDATE) b
+`
+
+type LockUsageBatchParams struct {
+	After int64
+	Max   int
+}
+
+type LockUsageBatchRow struct {
+	Last      int64
+	Intervals int64
+}
+
+// The next intervals of which usage is recorded. Reports about them wait until the batch is recorded.
+func (q *Queries) LockUsageBatch(ctx context.Context, arg LockUsageBatchParams) (LockUsageBatchRow, error) {
+	row := q.db.QueryRow(ctx, lockUsageBatch, arg.After, arg.Max)
+	var i LockUsageBatchRow
+	err := row.Scan(&i.Last, &i.Intervals)
+	return i, err
+}
+
+const lockUsageClosing = `-- name: LockUsageClosing :one
+SELECT hour, after_interval FROM usage_closing FOR UPDATE
+`
+
+type LockUsageClosingRow struct {
+	Hour          time.Time
+	AfterInterval int64
+}
+
+// Where the closing of an hour stands. Servers that close the same hour take turns.
+func (q *Queries) LockUsageClosing(ctx context.Context) (LockUsageClosingRow, error) {
+	row := q.db.QueryRow(ctx, lockUsageClosing)
+	var i LockUsageClosingRow
+	err := row.Scan(&i.Hour, &i.AfterInterval)
+	return i, err
+}
+
+const markHourClosed = `-- name: MarkHourClosed :exec
+INSERT INTO usage_closed_hours (hour) VALUES ($1) ON CONFLICT DO NOTHING
+`
+
+func (q *Queries) MarkHourClosed(ctx context.Context, hour time.Time) error {
+	_, err := q.db.Exec(ctx, markHourClosed, hour)
+	return err
+}
+
 const nextHourToClose = `-- name: NextHourToClose :one
 SELECT COALESCE((SELECT max(hour) + interval '1 hour' FROM usage_closed_hours), (SELECT date_trunc('hour', min(started_at)) FROM usage_intervals), '9999-01-01')::timestamptz AS hour
 `
@@ -216,6 +270,63 @@ func (q *Queries) NextHourToClose(ctx context.Context) (time.Time, error) {
 	var hour time.Time
 	err := row.Scan(&hour)
 	return hour, err
+}
+
+const recordUsageBatch = `-- name: RecordUsageBatch :exec
+INSERT INTO usage_hours (interval_id, tenant_id, hour, seconds, received_bytes, sent_bytes)
+SELECT s.interval_id, s.tenant_id, $1::timestamptz, s.seconds - s.recorded_seconds, s.received - s.recorded_received, s.sent - s.recorded_sent
+FROM (
+    SELECT t.interval_id, t.tenant_id, t.recorded_seconds, t.recorded_received, t.recorded_sent,
+        GREATEST(0, extract(epoch FROM LEAST(COALESCE(e.ended_at, 'infinity'), $2::timestamptz) - i.started_at))::double precision AS seconds,
+        CASE WHEN t.counted_at < $2::timestamptz THEN t.received_bytes ELSE COALESCE(u.received_bytes, 0) END AS received,
+        CASE WHEN t.counted_at < $2::timestamptz THEN t.sent_bytes ELSE COALESCE(u.sent_bytes, 0) END AS sent
+    FROM usage_totals t JOIN usage_intervals i ON i.id = t.interval_id LEFT JOIN usage_ends e ON e.interval_id = t.interval_id
+    LEFT JOIN LATERAL (SELECT k.received_bytes, k.sent_bytes FROM usage_traffic k WHERE t.counted_at >= $2::timestamptz
+        AND k.interval_id = t.interval_id AND k.at < $2::timestamptz ORDER BY k.at DESC LIMIT 1) u ON true
+    WHERE t.interval_id > $3 AND t.interval_id <= $4
+) s
+WHERE abs(s.seconds - s.recorded_seconds) > 0.0000005 OR s.received <> s.recorded_received OR s.sent <> s.recorded_sent
+ON CONFLICT DO NOTHING
+`
+
+type RecordUsageBatchParams struct {
+	Hour    time.Time
+	HourEnd time.Time
+	After   int64
+	Last    int64
+}
+
+// Records for every interval its usage until the end of the hour, minus what was recorded before. So late reports are recorded now, and a
+// closed hour never changes. A trigger adds the new rows to the totals. Smaller differences than a microsecond are rounding.
+func (q *Queries) RecordUsageBatch(ctx context.Context, arg RecordUsageBatchParams) error {
+	_, err := q.db.Exec(ctx, recordUsageBatch,
+		arg.Hour,
+		arg.HourEnd,
+		arg.After,
+		arg.Last,
+	)
+	return err
+}
+
+const sumRecorded = `-- name: SumRecorded :exec
+UPDATE usage_totals t SET recorded_seconds = s.seconds, recorded_received = s.received, recorded_sent = s.sent
+FROM (
+    SELECT n.interval_id, h.seconds, h.received, h.sent FROM usage_totals n CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(seconds), 0) AS seconds, COALESCE(sum(received_bytes), 0)::bigint AS received, COALESCE(sum(sent_bytes), 0)::bigint AS sent
+        FROM usage_hours WHERE interval_id = n.interval_id
+    ) h WHERE n.interval_id > $1 AND n.interval_id <= $2 AND n.recorded_seconds IS NULL
+) s WHERE t.interval_id = s.interval_id
+`
+
+type SumRecordedParams struct {
+	After int64
+	Last  int64
+}
+
+// Sums what earlier versions have recorded, once for each interval.
+func (q *Queries) SumRecorded(ctx context.Context, arg SumRecordedParams) error {
+	_, err := q.db.Exec(ctx, sumRecorded, arg.After, arg.Last)
+	return err
 }
 
 const usage = `-- name: Usage :many

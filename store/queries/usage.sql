@@ -31,15 +31,27 @@ WITH told AS (
 DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 
 -- name: CountTraffic :exec
--- Counters never decrease. If one does, the node is wrong, and the old value stays.
-WITH told AS (
-    SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at, unnest(@received::bigint[]) AS received, unnest(@sent::bigint[]) AS sent
+-- Counters never decrease. If one does, the node is wrong, and the old value stays. The first report in an hour keeps the counters of the last
+-- report before it, which close the hour of that report. The rows are locked in the same order as by LockUsageBatch.
+WITH now AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+), told AS (
+    SELECT t.pod_id, t.started_at, max(t.received) AS received, max(t.sent) AS sent
+    FROM (SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at, unnest(@received::bigint[]) AS received, unnest(@sent::bigint[]) AS sent) t
+    GROUP BY t.pod_id, t.started_at
+), grown AS MATERIALIZED (
+    SELECT u.interval_id, u.tenant_id, u.counted_at, u.received_bytes, u.sent_bytes, t.received, t.sent
+    FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = @node_id::uuid JOIN usage_totals u ON u.interval_id = i.id
+    WHERE t.received >= u.received_bytes AND t.sent >= u.sent_bytes AND (t.received, t.sent) <> (u.received_bytes, u.sent_bytes)
+    ORDER BY u.interval_id FOR NO KEY UPDATE OF u
+), kept AS (
+    INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes)
+    SELECT g.interval_id, g.tenant_id, g.counted_at, g.received_bytes, g.sent_bytes FROM grown g, now
+    WHERE g.counted_at > '-infinity' AND g.counted_at < date_trunc('hour', now.at)
+    ON CONFLICT DO NOTHING
 )
-INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes)
-SELECT i.id, i.tenant_id, clock_timestamp(), t.received, t.sent
-FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = @node_id::uuid
-WHERE NOT EXISTS (SELECT 1 FROM usage_traffic u WHERE u.interval_id = i.id AND (u.received_bytes > t.received OR u.sent_bytes > t.sent OR (u.received_bytes, u.sent_bytes) = (t.received, t.sent)))
-ON CONFLICT DO NOTHING;
+UPDATE usage_totals u SET received_bytes = g.received, sent_bytes = g.sent, counted_at = GREATEST(u.counted_at, now.at)
+FROM grown g, now WHERE u.interval_id = g.interval_id;
 
 -- name: BeginVolume :exec
 WITH begun AS (
@@ -62,32 +74,56 @@ DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 -- The hour after the last closed one, or the first hour with any usage; far in the future if there is no usage.
 SELECT COALESCE((SELECT max(hour) + interval '1 hour' FROM usage_closed_hours), (SELECT date_trunc('hour', min(started_at)) FROM usage_intervals), '9999-01-01')::timestamptz AS hour;
 
--- name: CloseHour :execrows
+-- name: LockUsageClosing :one
+-- Where the closing of an hour stands. Servers that close the same hour take turns.
+SELECT hour, after_interval FROM usage_closing FOR UPDATE;
+
+-- name: LockUsageBatch :one
+-- The next intervals of which usage is recorded. Reports about them wait until the batch is recorded.
+SELECT COALESCE(max(b.interval_id), 0)::bigint AS last, count(*) AS intervals
+FROM (SELECT t.interval_id FROM usage_totals t WHERE t.interval_id > @after ORDER BY t.interval_id LIMIT @max FOR NO KEY UPDATE) b;
+
+-- name: SumRecorded :exec
+-- Sums what earlier versions have recorded, once for each interval.
+UPDATE usage_totals t SET recorded_seconds = s.seconds, recorded_received = s.received, recorded_sent = s.sent
+FROM (
+    SELECT n.interval_id, h.seconds, h.received, h.sent FROM usage_totals n CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(seconds), 0) AS seconds, COALESCE(sum(received_bytes), 0)::bigint AS received, COALESCE(sum(sent_bytes), 0)::bigint AS sent
+        FROM usage_hours WHERE interval_id = n.interval_id
+    ) h WHERE n.interval_id > @after AND n.interval_id <= @last AND n.recorded_seconds IS NULL
+) s WHERE t.interval_id = s.interval_id;
+
+-- name: RecordUsageBatch :exec
 -- Records for every interval its usage until the end of the hour, minus what was recorded before. So late reports are recorded now, and a
--- closed hour never changes.
-WITH leader AS (
-    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
-), closed AS (
-    INSERT INTO usage_closed_hours (hour) SELECT @hour::timestamptz WHERE EXISTS (SELECT 1 FROM leader) ON CONFLICT DO NOTHING RETURNING hour
-), last AS (
-    SELECT COALESCE(max(closed_at), '-infinity') AS at FROM usage_closed_hours
-), touched AS (
-    -- Intervals that are open, that ended in this hour or later, or whose end was reported since the last closing (an hour earlier, for transactions that were under way then).
-    SELECT interval_id AS id FROM usage_open
-    UNION SELECT e.interval_id FROM usage_ends e, last, closed c WHERE e.recorded_at >= last.at - interval '1 hour' OR e.ended_at >= c.hour
-), sums AS (
-    SELECT i.id, i.tenant_id, c.hour,
-        GREATEST(0, extract(epoch FROM LEAST(COALESCE(e.ended_at, 'infinity'), c.hour + interval '1 hour') - i.started_at))::double precision AS seconds,
-        COALESCE((SELECT max(u.received_bytes) FROM usage_traffic u WHERE u.interval_id = i.id AND u.at < c.hour + interval '1 hour'), 0) AS received,
-        COALESCE((SELECT max(u.sent_bytes) FROM usage_traffic u WHERE u.interval_id = i.id AND u.at < c.hour + interval '1 hour'), 0) AS sent,
-        COALESCE((SELECT sum(h.seconds) FROM usage_hours h WHERE h.interval_id = i.id), 0) AS booked_seconds,
-        COALESCE((SELECT sum(h.received_bytes) FROM usage_hours h WHERE h.interval_id = i.id), 0)::bigint AS booked_received,
-        COALESCE((SELECT sum(h.sent_bytes) FROM usage_hours h WHERE h.interval_id = i.id), 0)::bigint AS booked_sent
-    FROM touched t JOIN usage_intervals i ON i.id = t.id LEFT JOIN usage_ends e ON e.interval_id = i.id, closed c
-)
+-- closed hour never changes. A trigger adds the new rows to the totals. Smaller differences than a microsecond are rounding.
 INSERT INTO usage_hours (interval_id, tenant_id, hour, seconds, received_bytes, sent_bytes)
-SELECT id, tenant_id, hour, seconds - booked_seconds, received - booked_received, sent - booked_sent FROM sums
-WHERE seconds <> booked_seconds OR received <> booked_received OR sent <> booked_sent;
+SELECT s.interval_id, s.tenant_id, sqlc.arg(hour)::timestamptz, s.seconds - s.recorded_seconds, s.received - s.recorded_received, s.sent - s.recorded_sent
+FROM (
+    SELECT t.interval_id, t.tenant_id, t.recorded_seconds, t.recorded_received, t.recorded_sent,
+        GREATEST(0, extract(epoch FROM LEAST(COALESCE(e.ended_at, 'infinity'), sqlc.arg(hour_end)::timestamptz) - i.started_at))::double precision AS seconds,
+        CASE WHEN t.counted_at < sqlc.arg(hour_end)::timestamptz THEN t.received_bytes ELSE COALESCE(u.received_bytes, 0) END AS received,
+        CASE WHEN t.counted_at < sqlc.arg(hour_end)::timestamptz THEN t.sent_bytes ELSE COALESCE(u.sent_bytes, 0) END AS sent
+    FROM usage_totals t JOIN usage_intervals i ON i.id = t.interval_id LEFT JOIN usage_ends e ON e.interval_id = t.interval_id
+    LEFT JOIN LATERAL (SELECT k.received_bytes, k.sent_bytes FROM usage_traffic k WHERE t.counted_at >= sqlc.arg(hour_end)::timestamptz
+        AND k.interval_id = t.interval_id AND k.at < sqlc.arg(hour_end)::timestamptz ORDER BY k.at DESC LIMIT 1) u ON true
+    WHERE t.interval_id > sqlc.arg(after) AND t.interval_id <= sqlc.arg(last)
+) s
+WHERE abs(s.seconds - s.recorded_seconds) > 0.0000005 OR s.received <> s.recorded_received OR s.sent <> s.recorded_sent
+ON CONFLICT DO NOTHING;
+
+-- name: ForgetSettled :exec
+-- Removes the totals of intervals that have ended and are completely recorded.
+DELETE FROM usage_totals t USING usage_intervals i, usage_ends e
+WHERE t.interval_id > sqlc.arg(after) AND t.interval_id <= sqlc.arg(last) AND i.id = t.interval_id AND e.interval_id = t.interval_id
+  AND e.ended_at <= sqlc.arg(hour_end)::timestamptz AND t.counted_at < sqlc.arg(hour_end)::timestamptz
+  AND abs(t.recorded_seconds - extract(epoch FROM e.ended_at - i.started_at)) <= 0.0000005
+  AND t.recorded_received = t.received_bytes AND t.recorded_sent = t.sent_bytes;
+
+-- name: ContinueClosing :exec
+UPDATE usage_closing SET hour = @hour, after_interval = @after_interval;
+
+-- name: MarkHourClosed :exec
+INSERT INTO usage_closed_hours (hour) VALUES (@hour) ON CONFLICT DO NOTHING;
 
 -- name: Usage :many
 -- Closed hours as they were recorded, and the hours since then as far as they are known.
