@@ -42,7 +42,7 @@ const (
 	CodeSessionSlow          Code = "session_slow"           // the session read a container's output too slowly
 	CodeCommandNotFound      Code = "command_not_found"      // the container has no such command
 	CodeCommandNotExecutable Code = "command_not_executable" // the command, its user or its directory cannot be used
-	CodeLogsUnavailable      Code = "logs_unavailable"       // the pod's node does not respond at the moment
+	CodeLogsUnavailable      Code = "logs_unavailable"       // the pod has no node yet, or its node does not respond at the moment
 	CodeUnavailable          Code = "unavailable"            // a required part of the platform is down; retry
 	CodeInternal             Code = "internal"               // an error inside Husk; the details are in the server's log
 )

@@ -114,7 +114,7 @@ func (r record) end(grace time.Duration) (bool, error) {
 	return true, fmt.Errorf("leftover %s (pid %d) does not end; end it by hand", r.Name, r.PID)
 }
 
-// exited waits until the process of a pidfd is gone.
+// exited waits until the process of a pidfd has ended, for at most the given time, and reports whether it has.
 func exited(fd int, within time.Duration) bool {
 	deadline := time.Now().Add(within)
 	for {

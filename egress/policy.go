@@ -56,7 +56,8 @@ func (p Policy) allows(addr netip.Addr) bool {
 	return false
 }
 
-// refusal says why an address may not be reached over plain HTTP or TLS; "" means that the address is allowed.
+// refusal says why an address may not be reached: over plain HTTP if plain is set, otherwise over TLS. It returns "" if the address is
+// allowed.
 func (p Policy) refusal(addr netip.Addr, plain bool) string {
 	addr = addr.WithZone("").Unmap() // no range contains an address with a zone
 	switch kind := notPublic(addr); {

@@ -28,7 +28,7 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 		}
 	}
 	// Without a console driver in the kernel, init begins without open files, and a Go program then
-	// opens this one. A regular file is enough: the archive cannot contain devices, and devtmpfs
+	// opens this one. A regular file is enough: the cpio library cannot write devices, and devtmpfs
 	// covers it as soon as init runs.
 	if err := a.file("dev/null", nil, 0o600); err != nil {
 		return err

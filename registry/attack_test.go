@@ -22,7 +22,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc) //nolint:gosec // far below 2^63
 }
 
-// Images with such entries have a few kilobytes. Importing them once took gigabytes of memory.
+// Images with such entries have a few kilobytes. Importing them used to take gigabytes of memory.
 func TestTheTreeKeepsItsBudget(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
 	xattr := func(i int) map[string]string {
 		return map[string]string{"SCHILY.xattr.user.a": strings.Repeat(fmt.Sprint(i%10), 1<<16)}

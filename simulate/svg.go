@@ -18,7 +18,7 @@ const (
 	margin       = 30
 )
 
-// Picture draws the packing when the last pod has arrived. Each used node is a column whose left
+// Picture draws the packing as it was when the last pod had arrived. Each used node is a column whose left
 // half is cpu and whose right half is memory. Each pod is a box as high as its share, and white is
 // free. It draws the fullest nodes first. If there are many, it draws a sample at equal distances,
 // so that the picture stays small.

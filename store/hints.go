@@ -30,7 +30,7 @@ func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.SigningKeys)
 }
 
-// notifyTenant sends a hint that something of the tenant has changed. SQL functions send the same payload.
+// notifyTenant sends a hint that something of the tenant has changed.
 func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {
 	return q.Notify(ctx, hints.Tenant(tenant))
 }

@@ -61,8 +61,7 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	return h, tenants[0], tenants[1]
 }
 
-// tenantTables returns the tables with tenants' rows from the catalogue, so that new tables are
-// included.
+// tenantTables asks the catalogue which tables have tenants' rows, so that new tables are included.
 func tenantTables(h fixture) []string {
 	h.t.Helper()
 	rows, err := h.connect(store.RoleOwner).Query(h.t.Context(), `SELECT c.table_name FROM information_schema.columns c
@@ -252,7 +251,7 @@ func TestEveryTableHasRowSecurity(t *testing.T) {
 	}
 }
 
-// Statements that a tenant's request cannot run with any role of the caller.
+// Statements that a tenant's request cannot run, whatever the role of the caller is.
 func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 	t.Parallel()
 	h, mine, _ := twoTenants(t)

@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// Clean makes text from elsewhere safe for a terminal and for a cell of a table. It removes control characters, also those that change the
+// Clean makes text from elsewhere safe for a terminal and for a cell of a table. It replaces control characters with spaces, also those that change the
 // direction of text.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -22,7 +22,7 @@ func Clean(text string) string {
 	}, text)
 }
 
-// Age says how long ago something was, in its largest unit.
+// Age says how long ago something was, in the largest unit of which at least two have passed, or in seconds.
 func Age(since time.Time) string {
 	d := max(time.Since(since), 0)
 	switch {

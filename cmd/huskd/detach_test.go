@@ -41,7 +41,7 @@ func startRegistry(t *testing.T) (stack *dev.Stack, stateDir string) {
 	return stack, stateDir
 }
 
-func TestDetachWaitsForAProcessThatIsStartingOrStopping(t *testing.T) {
+func TestDetachWaitsForAProcessThatIsStarting(t *testing.T) {
 	stack, dir := startRegistry(t)
 	brief := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

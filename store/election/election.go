@@ -17,7 +17,7 @@ import (
 // leaderLock is the key of the advisory lock that the leading server holds.
 const leaderLock = 7207102
 
-// leaderSession makes Postgres end the session of a leader whose machine has vanished within ten seconds. By default, Postgres would wait
+// leaderSession makes Postgres end the session of a leader within ten seconds after its machine has vanished. By default, Postgres would wait
 // for TCP, which takes two hours, and nobody could lead meanwhile. The settings are those of
 // https://www.postgresql.org/docs/current/runtime-config-connection.html.
 var leaderSession = map[string]string{
