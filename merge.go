@@ -14,6 +14,8 @@ const (
 	// MaxGuestBytes limits a pod's containers in the JSON form that the guest gets, after image and pod are merged. Together with names, volumes and
 	// mounts it stays below the largest frame of the guest's channel.
 	MaxGuestBytes = 768 << 10
+	// MaxFrameBytes is the largest frame of the guest's channel. A pod that an earlier version accepted may run with so much.
+	MaxFrameBytes = 1 << 20
 	// MaxImageStrings limits the variables of an image's configuration, and the elements of its entrypoint and of its command.
 	MaxImageStrings = 512
 	// MaxImageBytes limits an image's configuration as JSON.
@@ -72,8 +74,8 @@ func mergeEnv(image []string, pod []EnvVar) []string {
 	return merged
 }
 
-// CheckGuestSize refuses containers that do not fit into the guest's frame. Codes: too_large.
-func CheckGuestSize(containers []DesiredContainer) error {
+// CheckGuestSize refuses containers that have more than limit bytes in the form that the guest gets. Codes: too_large.
+func CheckGuestSize(containers []DesiredContainer, limit int) error {
 	n := 0
 	for _, c := range containers {
 		for _, f := range c.Files {
@@ -85,8 +87,8 @@ func CheckGuestSize(containers []DesiredContainer) error {
 		}
 		n += jsonBytes(c)
 	}
-	if n > MaxGuestBytes {
-		return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes together with those of the images; the limit is %d", n, MaxGuestBytes)
+	if n > limit {
+		return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes together with those of the images; the limit is %d", n, limit)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func TestConfigurationsAreBounded(t *testing.T) {
 		for range c.containers {
 			merged = append(merged, husk.MergeContainer(c.container, large))
 		}
-		if err := husk.CheckGuestSize(merged); (err == nil) != c.ok {
+		if err := husk.CheckGuestSize(merged, husk.MaxGuestBytes); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -5,6 +5,7 @@ package ceph
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -19,8 +20,14 @@ import (
 // disk is created is kept outside Ceph, and nothing reads a header again before restoreHeader has compared it.
 type Header map[string][]byte
 
-// maxHeader limits how many keys of a header are read. A header of ours has about 12.
-const maxHeader = 1000
+// Limits of what is read of a header. A header of ours has about 12 keys and a few hundred bytes.
+const (
+	maxHeaderKeys  = 100
+	maxHeaderBytes = 64 << 10
+)
+
+// errLargeHeader means that a header is larger than any that librbd writes for our disks.
+var errLargeHeader = errors.New("the header is too large")
 
 // volatile reports whether a key changes while a disk is used as it should be.
 func volatile(key string) bool {
@@ -29,13 +36,26 @@ func volatile(key string) bool {
 
 func headerObject(id string) string { return "rbd_header." + id }
 
-// readHeader reads a header without interpreting it.
+// readHeader reads a header without interpreting it. It reads one key per request, because a pod may have written large values: the OSD limits
+// each to 90 MB, and a request to 1 GiB. It returns errLargeHeader, wrapped, for a header that no client of ours has written.
 func (c *Cluster) readHeader(id string) (Header, error) {
-	values, err := c.volumes.GetOmapValues(headerObject(id), "", "", maxHeader)
-	if err != nil {
-		return nil, fmt.Errorf("header of disk %s: %w", id, err)
+	header, after, size := Header{}, "", 0
+	for {
+		next, err := c.volumes.GetOmapValues(headerObject(id), after, "", 1)
+		if err != nil {
+			return nil, fmt.Errorf("header of disk %s: %w", id, err)
+		}
+		if len(next) == 0 {
+			return header, nil
+		}
+		for key, value := range next {
+			header[key], after = value, key
+			size += len(key) + len(value)
+		}
+		if len(header) > maxHeaderKeys || size > maxHeaderBytes {
+			return nil, fmt.Errorf("header of disk %s: %w", id, errLargeHeader)
+		}
 	}
-	return values, nil
 }
 
 // minimal is what is known about the header of a disk whose original was not kept: librbd's default size of objects (2^22 bytes), and the
@@ -61,16 +81,16 @@ func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ err
 	if !kept {
 		original = minimal(id)
 	}
-	now, err := c.readHeader(id)
-	if err != nil {
-		return false, err
-	}
 	op := rados.CreateWriteOp()
 	defer op.Release()
-	if len(now) >= maxHeader && kept { // a pod has written thousands of keys; all of them go at once
+	now, err := c.readHeader(id)
+	if errors.Is(err, errLargeHeader) && kept { // all of it goes at once
 		op.CleanOmap()
 		op.SetOmap(original)
 		return true, op.Operate(c.volumes, headerObject(id), rados.OperationNoFlag)
+	}
+	if err != nil {
+		return false, err
 	}
 	var foreign []string
 	for key := range now {

@@ -18,7 +18,9 @@ import (
 const (
 	imagePrefix   = "img-"
 	stagingPrefix = "new-" // no digest is stored under such a name
-	snapshot      = "husk"
+	// oldStagingSuffix ends the names that servers of the previous version give to images that they are storing.
+	oldStagingSuffix = ".half"
+	snapshot         = "husk"
 )
 
 // ImportedImage is an OCI image in the images pool.
@@ -166,7 +168,7 @@ func (c *Cluster) inspectImage(name string) (ImportedImage, error) {
 }
 
 func digestOf(name string) string {
-	return strings.Replace(strings.TrimPrefix(name, imagePrefix), "-", ":", 1)
+	return strings.Replace(strings.TrimSuffix(strings.TrimPrefix(name, imagePrefix), oldStagingSuffix), "-", ":", 1)
 }
 
 // ListImages returns all images, complete and incomplete.
@@ -201,6 +203,9 @@ func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
 func (c *Cluster) RemoveImage(ctx context.Context, digest string) error {
 	name, err := imageName(digest)
 	if err != nil {
+		return err
+	}
+	if err := c.remove(c.images, name+oldStagingSuffix); err != nil {
 		return err
 	}
 	if err := c.unprotectImage(ctx, name); err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -125,14 +126,16 @@ func (c *Cluster) removeInChild(ctx context.Context, r removal) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", Argument)
-	var out, stderr bytes.Buffer
+	var out, stderr head
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // Pdeathsig is sent when the thread that started the child ends
+	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("the process that removes %s failed: %w: %.1000s", r.Name, errors.Join(err, ctx.Err()), stderr.String())
+		return fmt.Errorf("the process that removes %s failed: %w: %.1000s", r.Name, errors.Join(err, ctx.Err()), stderr)
 	}
 	var answer removed
-	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+	if err := json.Unmarshal(out, &answer); err != nil {
 		return fmt.Errorf("the process that removes %s gave an unexpected answer: %w", r.Name, err)
 	}
 	switch {
@@ -142,6 +145,15 @@ func (c *Cluster) removeInChild(ctx context.Context, r removal) error {
 		return fmt.Errorf("remove %s: %s", r.Name, answer.Error)
 	}
 	return nil
+}
+
+// head keeps the first part of what is written to it.
+type head []byte
+
+func (h *head) Write(p []byte) (int, error) {
+	const most = 4096
+	*h = append(*h, p[:min(len(p), most-len(*h))]...)
+	return len(p), nil
 }
 
 // BeChild removes a disk and ends the process, if the process was started for that by RemoveDisk.

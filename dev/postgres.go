@@ -61,6 +61,9 @@ func (s *Stack) postgres() *part {
 			if err := s.initdb(ctx, initdb, cred, password); err != nil {
 				return "", err
 			}
+			if err := s.awaitOldBackends(ctx); err != nil {
+				return "", err
+			}
 			if err := s.disownDeadPostmaster(); err != nil {
 				return "", err
 			}
@@ -151,6 +154,51 @@ func (s *Stack) disownDeadPostmaster() error {
 		return err
 	}
 	return os.WriteFile(path, fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
+}
+
+// awaitOldBackends waits until the backends of a killed predecessor have ended. They notice its end by themselves, but Postgres does not
+// start before. It gives up after a while, so that Postgres reports what is wrong.
+func (s *Stack) awaitOldBackends(ctx context.Context) error {
+	data, err := os.ReadFile(s.dir.join("postgres", "data", "postmaster.pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	const line = 6 // with the key and the id of the shared memory
+	lines := strings.Split(string(data), "\n")
+	if len(lines) <= line || len(strings.Fields(lines[line])) != 2 {
+		return nil
+	}
+	id := strings.Fields(lines[line])[1]
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); {
+		inUse, err := sharedMemoryInUse(id)
+		if err != nil || !inUse {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// sharedMemoryInUse reports whether a process is attached to the System V shared memory with this id.
+func sharedMemoryInUse(id string) (bool, error) {
+	const idColumn, attachedColumn = 1, 6
+	table, err := os.ReadFile("/proc/sysvipc/shm")
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > attachedColumn && f[idColumn] == id {
+			return f[attachedColumn] != "0", nil
+		}
+	}
+	return false, nil
 }
 
 // postgresArgs configures the server on its command line, so that a changed setting also applies to

@@ -1,3 +1,5 @@
+SET LOCAL lock_timeout = '5s'; -- requests wait for these locks while the migration does; it can be retried
+
 -- The queue of the control loops: one row for each object that needs work outside Postgres. Triggers
 -- write it in the transaction that changes the object, whatever version of the server that is, so an
 -- object that needs work always has a row, and an object that needs none has no row.

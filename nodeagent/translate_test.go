@@ -13,6 +13,9 @@ import (
 func TestAPodThatTheServerAcceptsFitsIntoTheGuestsFrame(t *testing.T) {
 	t.Parallel()
 	const around = 128 << 10 // 16 containers with 32 mounts each, whose paths the server has counted
+	if husk.MaxFrameBytes != guest.MaxFrame {
+		t.Errorf("the server delivers %d bytes, and a frame has %d", husk.MaxFrameBytes, guest.MaxFrame)
+	}
 	if husk.MaxGuestBytes+around > guest.MaxFrame {
 		t.Errorf("the server accepts %d bytes, and a frame has %d", husk.MaxGuestBytes, guest.MaxFrame)
 	}

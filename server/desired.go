@@ -63,7 +63,7 @@ func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}
-	err = husk.CheckGuestSize(pod.Containers) // an earlier version accepted pods that are too large
+	err = husk.CheckGuestSize(pod.Containers, husk.MaxFrameBytes) // an earlier version accepted pods that are too large
 	if err != nil && pod.State == husk.DesiredGone {
 		pod.Containers, err = []husk.DesiredContainer{}, nil // to remove a pod, its node needs only its id
 	}

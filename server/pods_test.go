@@ -390,7 +390,7 @@ func TestAPodThatCannotBeDeliveredFailsAlone(t *testing.T) {
 		s.place(node, c, pod.ID)
 	}
 	db := s.connect(store.RoleControl)
-	if _, err := db.Exec(t.Context(), "UPDATE pods SET spec = jsonb_set(spec, '{containers,0,args}', to_jsonb(array_fill(repeat('x', 32000), ARRAY[32]))) WHERE id = $1", large.ID); err != nil {
+	if _, err := db.Exec(t.Context(), "UPDATE pods SET spec = jsonb_set(spec, '{containers,0,args}', to_jsonb(array_fill(repeat('x', 32000), ARRAY[40]))) WHERE id = $1", large.ID); err != nil {
 		t.Fatal(err)
 	}
 	state := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)

@@ -94,7 +94,7 @@ func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSp
 		ids = append(ids, row.ID)
 		merged = append(merged, husk.MergeContainer(c, row.Config))
 	}
-	return ids, husk.CheckGuestSize(merged)
+	return ids, husk.CheckGuestSize(merged, husk.MaxGuestBytes)
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {

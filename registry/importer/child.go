@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -25,7 +26,8 @@ const (
 	maxMemory  = 2 << 30 // of each process; the metadata of an image counts against registry.Limits first
 	goMemory   = 1 << 30 // from here on, the collector works harder
 	maxCPU     = 30 * 60 // seconds, of each process
-	maxThreads = 128     // of both processes
+	maxThreads = 1024    // of all imports together, because they have the same user
+	maxCores   = 4       // of each process, so that the number of threads does not grow with the machine
 	maxFile    = 128 << 30
 
 	squashMemory = "256M"
@@ -96,6 +98,7 @@ func child(out *json.Encoder) error {
 // limit limits this process and those that it starts.
 func limit() error {
 	debug.SetMemoryLimit(goMemory)
+	runtime.GOMAXPROCS(cores())
 	limits := map[int]uint64{unix.RLIMIT_DATA: maxMemory, unix.RLIMIT_CPU: maxCPU, unix.RLIMIT_FSIZE: maxFile, unix.RLIMIT_CORE: 0}
 	if os.Geteuid() == nobody { // another user has other processes, which count too
 		limits[unix.RLIMIT_NPROC] = maxThreads
@@ -107,6 +110,8 @@ func limit() error {
 	}
 	return nil
 }
+
+func cores() int { return min(runtime.NumCPU(), maxCores) }
 
 // report sends the progress until the import has finished, and ends the download if the registry is too slow.
 func report(out *json.Encoder, fetched *atomic.Int64, total int64, slow Slow, finished <-chan struct{}, tooSlow context.CancelCauseFunc) {

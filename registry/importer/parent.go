@@ -83,7 +83,11 @@ func Import(ctx context.Context, image Image, dir string, file *os.File, progres
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", Argument)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	for _, name := range []string{"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"} { // the last two name the operator's certificate authorities
+		if value, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(request)
 	stderr := &tail{}

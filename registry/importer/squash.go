@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ func squash(ctx context.Context, path string, fill func(context.Context, io.Writ
 	// and sqfstar 4.5 has no option for a lower level. Speed matters more than size: pods wait
 	// for the import and for every block that they read, and the cluster stores each image once.
 	cmd := exec.CommandContext(ctx, "sqfstar", "-quiet", "-no-progress", "-force", "-exit-on-error",
-		"-comp", "lz4", "-mkfs-time", "0", "-root-mode", "755", "-mem", squashMemory,
+		"-comp", "lz4", "-mkfs-time", "0", "-root-mode", "755", "-mem", squashMemory, "-processors", strconv.Itoa(cores()),
 		filepath.Clean(path))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

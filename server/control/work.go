@@ -57,8 +57,11 @@ func (l *lane) pass(ctx context.Context, epoch int64) error {
 	for {
 		if free := l.workers - running; free > 0 {
 			claimed, err := l.store.ClaimWork(ctx, epoch, store.Claim{Kind: l.kind, Max: free, PerTenant: l.perTenant, Expires: l.timeout + claimMargin})
-			if err != nil {
+			if err != nil && (running == 0 || ctx.Err() != nil) {
 				return err
+			}
+			if err != nil { // a failure of Postgres must not wait for the slowest object
+				l.log.Warn("could not claim work; retrying", "kind", l.kind, "error", err)
 			}
 			for _, w := range claimed {
 				running++
