@@ -94,7 +94,11 @@ func holderOf(lock *os.File) (pid int, up bool) {
 	return pid, mark == markUp
 }
 
-func (d *stateDir) close() error { return d.lock.Close() }
+// close releases the lock explicitly. A process that is being forked has a copy of the file until it
+// executes its program, and the copy would keep the lock.
+func (d *stateDir) close() error {
+	return errors.Join(unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close())
+}
 
 func (d *stateDir) join(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
@@ -146,7 +150,8 @@ func Holder(path string) (pid int, up bool) {
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return 0, false // not held; closing the file releases the lock again
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // not only by closing it, see close
+		return 0, false
 	}
 	return holderOf(f)
 }

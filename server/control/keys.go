@@ -47,7 +47,8 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
 	}
 	for _, disk := range tampered {
-		s.log.Warn("a pod had changed the header of a disk; it is restored. A QEMU of this tenant may be under an attacker's control", "tenant", pod.TenantID, "disk", disk, "pod", pod.ID)
+		s.log.Warn("a pod had changed the header of a disk; it is restored. A QEMU of this tenant may be under an attacker's control",
+			"tenant", pod.TenantID, "disk", disk, "pod", pod.ID)
 		s.metrics.tampered.Inc()
 	}
 	return s.store.SetPodKeys(ctx, map[store.PodKey]string{pod: key.Secret})

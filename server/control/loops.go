@@ -92,11 +92,21 @@ func (l *Loops) table() []loop {
 	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	return []loop{
 		{"schedule", 2 * time.Second, true, scheduling.pass},
-		{"keys", 2 * time.Second, true, l.lane(lane{kind: store.PodKeyCreation, workers: keyWorkers, perTenant: keyWorkers, timeout: cephTimeout, do: keys.create, failed: keys.failed})},
-		{"volumes", 5 * time.Second, true, l.lane(lane{kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed})},
-		{"volume-removals", 5 * time.Second, true, l.lane(lane{kind: store.VolumeRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.remove, failed: volumes.failed})},
-		{"images", 5 * time.Second, true, l.lane(lane{kind: store.ImageImport, workers: importWorkers, perTenant: importsPerTenant, timeout: importTimeout, do: images.importImage, failed: images.importFailed})},
-		{"image-removals", 5 * time.Second, true, l.lane(lane{kind: store.ImageRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: images.remove, failed: images.removalFailed})},
+		{"keys", 2 * time.Second, true, l.lane(lane{
+			kind: store.PodKeyCreation, workers: keyWorkers, perTenant: keyWorkers - 1, timeout: cephTimeout, do: keys.create, failed: keys.failed,
+		})},
+		{"volumes", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
+		})},
+		{"volume-removals", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.remove, failed: volumes.failed,
+		})},
+		{"images", 5 * time.Second, true, l.lane(lane{
+			kind: store.ImageImport, workers: importWorkers, perTenant: importsPerTenant, timeout: importTimeout, do: images.importImage, failed: images.importFailed,
+		})},
+		{"image-removals", 5 * time.Second, true, l.lane(lane{
+			kind: store.ImageRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: images.remove, failed: images.removalFailed,
+		})},
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
