@@ -75,6 +75,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e/dashboard -count=1 -timeout 60m
 	@rm -f docs/dashboard/*-desktop-dark.png docs/dashboard/*-phone-light.png
 
+.PHONY: upgrade
+upgrade: build ## Replace the previous version of servers and agents by this one, while requests arrive
+	@. build/deps.env && ./test/upgrade/run
+
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
 	@. build/deps.env && go test ./server ./store -run '^$$' -bench . -benchtime 1x -timeout 20m

@@ -18,6 +18,10 @@ const (
 	NodeLost    NodeState = "Lost" // it has sent no heartbeat for a lease
 )
 
+// CapabilityPrivileged is of agents that run privileged containers. An older agent would run them
+// confined.
+const CapabilityPrivileged = "privileged"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`
@@ -28,6 +32,8 @@ type Node struct {
 	// SchedulableCPUMillis is the cpu capacity times the overcommit ratio of the node's pool.
 	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
 	VMMOverheadMiB       int `json:"vmmOverheadMiB"`
+	// Capabilities is what the agent can do beyond the first version of the protocol.
+	Capabilities []string `json:"capabilities"`
 	NodeSettings
 	Endpoint    string     `json:"-"` // the URL at which servers reach the agent
 	CreatedAt   time.Time  `json:"createdAt"`

@@ -69,13 +69,16 @@ func (a *Agent) loadRevision() (int64, error) {
 	return revision, json.Unmarshal(raw, &revision)
 }
 
+// capabilities is what this version can do beyond the first version of the protocol.
+var capabilities = []string{husk.CapabilityPrivileged}
+
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
 	for {
 		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
-			Endpoint: "https://" + a.cfg.Listen,
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities,
 		})
 		switch {
 		case ctx.Err() != nil:

@@ -146,8 +146,10 @@ func (w *worker) run() {
 			err = w.remove(ctx, desired)
 		case desired.State == husk.DesiredFinished, w.rec.Final != nil:
 			err = w.finish(ctx, desired)
-		default:
+		case desired.State == husk.DesiredRunning:
 			err = w.keepUp(ctx, desired)
+		default:
+			w.unknown(desired)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -163,6 +165,13 @@ func (w *worker) run() {
 		case <-w.wake:
 		}
 	}
+}
+
+// unknown leaves the pod as it is. A newer server may know instructions that this agent does not,
+// and each guess could be the wrong one.
+func (w *worker) unknown(desired husk.DesiredPod) {
+	w.agent.metrics.unknown.Inc()
+	w.log.Error("this agent does not know the pod's desired state and leaves the pod as it is; update the agent", "state", desired.State)
 }
 
 func (w *worker) file() string { return filepath.Join(w.agent.podDir(w.id), "state.json") }

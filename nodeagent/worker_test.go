@@ -4,12 +4,62 @@ package nodeagent
 
 import (
 	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/network"
 )
+
+// lines is what a logger has written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// A newer server may send instructions that this agent does not know. The agent has no libvirt here, so any attempt to start or end a
+// machine would fail.
+func TestAnUnknownInstructionChangesNothing(t *testing.T) {
+	t.Parallel()
+	var out lines
+	a := &Agent{cfg: Config{StateDir: t.TempDir()}, log: slog.New(slog.NewTextHandler(&out, nil))}
+	a.reports, a.net = newReporter(nil, nil, a.log), &network.Network{}
+	a.metrics = newMetrics(a)
+	w := newWorker(t.Context(), a, husk.DesiredPod{ID: uuid.UUID{1}, Generation: 2, State: "Hibernating"})
+	go w.run()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), "Hibernating"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the agent does not say that it does not know the state:\n%s", out.String())
+		}
+	}
+	w.cancel()
+	<-w.done
+	page := httptest.NewRecorder()
+	a.metrics.handler.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	if want := "\nhusk_agent_unknown_instructions_total 1\n"; !strings.Contains(page.Body.String(), want) {
+		t.Errorf("want %q in\n%s", want, page.Body)
+	}
+	if log := out.String(); strings.Contains(log, "retrying") {
+		t.Errorf("the agent did something:\n%s", log)
+	}
+}
 
 // The agent passes the complete desired state to its workers every few seconds. If that woke a worker, the worker would no longer wait for
 // what it waits for: the guest's response, or the time of the next start.

@@ -43,7 +43,7 @@ func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
 			containers[0].(map[string]any)["message"] = strings.Repeat("x", 4097)
 			r["containers"] = containers[:1]
 		},
-		"an unknown field": func(r map[string]any) { r["mood"] = "good" },
+		"an unknown event": func(r map[string]any) { r["event"] = "Dreaming" },
 		"no event":         func(r map[string]any) { delete(r, "event") },
 	} {
 		node, agent := s.node()
@@ -67,6 +67,36 @@ func TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode(t *testing.T) {
 				t.Errorf("%s: another pod of the node is %s", name, p.Status.Phase)
 			}
 		}
+	}
+}
+
+// An agent may be newer than its server, which ignores what it does not know.
+func TestUnknownFieldsOfANewerAgentAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pod := s.createPod(c)
+	s.place(node, c, pod.ID)
+	heartbeat := map[string]any{
+		"capacity": map[string]any{"cpuMillis": 8000, "memoryMiB": 16384, "gpus": 2}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
+		"capabilities": []string{"privileged", "telepathy"}, "mood": "good",
+	}
+	if a := agent.call("POST", "/v1/agent/heartbeat", "", heartbeat); a.status != 200 {
+		t.Errorf("a heartbeat with unknown fields got %d: %s", a.status, a.body)
+	}
+	container := map[string]any{"name": "main", "state": "Running", "restarts": 0, "mood": "good"}
+	report := reportOf(pod.ID, func(r map[string]any) { r["mood"], r["containers"] = "good", []any{container} })
+	body := map[string]any{"pods": []any{report}, "mood": "good"}
+	if a := agent.call("POST", "/v1/agent/status?perItem=true", "", body); a.status != 204 {
+		t.Errorf("a report with unknown fields got %d: %s", a.status, a.body)
+	}
+	if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("the pod is %s although its agent reported it as running", p.Status.Phase)
+	}
+	operator := s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil)
+	if n := as[openapi.Node](t, operator, 200); !slices.Equal(n.Capabilities, []string{"privileged", "telepathy"}) {
+		t.Errorf("the node's capabilities are %q", n.Capabilities)
 	}
 }
 

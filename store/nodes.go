@@ -23,7 +23,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
-			Endpoint: n.Endpoint,
+			Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...),
 		})
 		if err != nil {
 			return false, orNotFound(err, "node")
@@ -82,24 +82,28 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	})
 }
 
-// MarkLost marks a node as Lost and its pods as Unknown, if its latest heartbeat is still the one that the caller judged. It reports whether
-// it did, and the number of pods. It changes nothing if a heartbeat came meanwhile or another server leads.
-func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, int, error) {
-	type outcome struct {
-		lost bool
-		pods int
-	}
-	o, err := inControl(ctx, c.core, func(q *db.Queries) (outcome, error) {
+// MarkLost marks a node as Lost, if its latest heartbeat is still the one that the caller judged, and reports whether it did. It changes
+// nothing if a heartbeat came meanwhile or another server leads. MarkPodsUnknown follows, in transactions of its own: this one locks the
+// node, and pods are always locked before nodes.
+func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
-			return outcome{}, ignoreNoRows(err)
+			return false, ignoreNoRows(err)
 		}
 		n, err := q.SetNodeLost(ctx, db.SetNodeLostParams{ID: node.ID, HeartbeatAt: node.HeartbeatAt})
-		if err != nil || n == 0 {
-			return outcome{}, err
+		return n > 0, err
+	})
+}
+
+// MarkPodsUnknown marks pods of Lost nodes as Unknown, at most limit of them, and returns how many.
+func (c Control) MarkPodsUnknown(ctx context.Context, epoch int64, limit int) (int, error) {
+	return inControl(ctx, c.core, func(q *db.Queries) (int, error) {
+		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
+			return 0, ignoreNoRows(err)
 		}
-		pods, err := q.PodsOfLostNode(ctx, node.ID)
+		pods, err := q.PodsOfLostNodes(ctx, limit)
 		if err != nil {
-			return outcome{}, err
+			return 0, err
 		}
 		for _, p := range pods {
 			next, ok := p.Phase.Next(husk.EventNodeLost)
@@ -111,15 +115,14 @@ func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (boo
 				ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt,
 				DomainStartedAt: p.DomainStartedAt, GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 			}); err != nil {
-				return outcome{}, err
+				return 0, err
 			}
 			if err := record(ctx, q, p.TenantID, "pod", p.ID, string(next), "node lost"); err != nil {
-				return outcome{}, err
+				return 0, err
 			}
 		}
-		return outcome{true, len(pods)}, nil
+		return len(pods), nil
 	})
-	return o.lost, o.pods, err
 }
 
 func ignoreNoRows(err error) error {

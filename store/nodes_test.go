@@ -46,17 +46,21 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	if h.heartbeat(node) {
 		t.Error("a node that was Ready is asked to report its pods again")
 	}
-	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), judged); err != nil || lost {
+	if lost, err := h.MarkLost(t.Context(), h.epoch(), judged); err != nil || lost {
 		t.Errorf("a node that has sent a heartbeat in the meantime became Lost: %v", err)
 	}
-	if lost, _, err := h.MarkLost(t.Context(), h.epoch()+1, h.getNode(node.ID)); err != nil || lost {
+	if lost, err := h.MarkLost(t.Context(), h.epoch()+1, h.getNode(node.ID)); err != nil || lost {
 		t.Errorf("a leader of another epoch made a node Lost: %v", err)
 	}
-	lost, pods, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID))
-	if err != nil || !lost || pods != 2 {
-		t.Errorf("lost %v with %d pods: %v", lost, pods, err)
+	if lost, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
+		t.Errorf("lost %v: %v", lost, err)
 	}
-	if lost, _, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || lost {
+	for i, want := range []int{1, 1, 0} { // one pod at a time
+		if n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 1); err != nil || n != want {
+			t.Errorf("in step %d, %d pods became Unknown, want %d: %v", i, n, want, err)
+		}
+	}
+	if lost, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || lost {
 		t.Errorf("a Lost node became Lost again: %v", err)
 	}
 	for p, want := range map[*husk.Pod]husk.Phase{

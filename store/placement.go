@@ -23,9 +23,10 @@ type PendingPod struct {
 	TenantID, ID ID
 	Size         husk.Resources
 	CreatedAt    time.Time
-	WaitsFor     string // a volume, an image or other pods of its gang; empty if the pod can be placed
-	Attempts     int    // failed attempts to place it
-	Again        bool   // it was placed before
+	WaitsFor     string   // a volume, an image or other pods of its gang; empty if the pod can be placed
+	Attempts     int      // failed attempts to place it
+	Again        bool     // it was placed before
+	Needs        []string // capabilities that the agent of its node has to have
 	Labels       map[string]string
 	Scheduling   husk.Scheduling
 	GangCreated  int // pods of its gang that are pending or placed
@@ -44,6 +45,9 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt, Attempts: r.Tries, Again: r.PlacedGeneration > 0, Labels: r.Labels,
 				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: convert.Scheduling(r.Scheduling),
 				GangCreated: r.GangCreated, GangPlaced: r.GangPlaced,
+			}
+			if r.Privileged {
+				p.Needs = []string{husk.CapabilityPrivileged}
 			}
 			switch {
 			case r.WaitsForVolume != "":
@@ -66,6 +70,7 @@ type NodeCapacity struct {
 	Version             int64
 	Capacity, Allocated husk.Resources // cpu is schedulable cpu, with the overcommit ratio of the pool
 	VMMOverheadMiB      int
+	Capabilities        []string
 	husk.NodeSettings
 }
 
@@ -76,7 +81,7 @@ func (c Control) NodeCapacities(ctx context.Context) ([]NodeCapacity, error) {
 		return convert.All(rows, func(n db.NodeCapacitiesRow) NodeCapacity {
 			return NodeCapacity{
 				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.SchedulableCpuMillis, MemoryMiB: n.MemoryMib},
-				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib,
+				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib, Capabilities: n.Capabilities,
 				NodeSettings: husk.NodeSettings{Pool: n.Pool, Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
 			}
 		}), err
@@ -316,17 +321,21 @@ func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defrag
 			}
 			var nodes []ID
 			var pods []Eviction
+			var ids []ID
 			for _, n := range d.Freed {
 				nodes = append(nodes, n.NodeID)
 				for _, m := range n.Moves {
-					pods = append(pods, Eviction{PodKey{m.TenantID, m.PodID}, n.NodeID})
+					pods, ids = append(pods, Eviction{PodKey{m.TenantID, m.PodID}, n.NodeID}), append(ids, m.PodID)
 				}
-			}
-			if err := q.CordonNodes(ctx, nodes); err != nil {
-				return id, d, err
 			}
 			epoch, err := q.Epoch(ctx)
 			if err != nil {
+				return id, d, err
+			}
+			if err := q.LockPods(ctx, ids); err != nil {
+				return id, d, err
+			}
+			if err := q.CordonNodes(ctx, nodes); err != nil {
 				return id, d, err
 			}
 			_, err = evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: "Defragmented", Message: "its node is being drained; the pod starts on another node"})

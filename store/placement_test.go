@@ -28,9 +28,11 @@ func (h fixture) bringTo(phase husk.Phase, node husk.Node, p husk.Pod) {
 	case husk.PhaseFailed:
 		h.report(node.ID, p, husk.EventFailed)
 	case husk.PhaseUnknown:
-		if lost, _, err := h.MarkLost(h.t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
+		if lost, err := h.MarkLost(h.t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
 			h.t.Fatalf("node not lost: %v", err)
 		}
+		n, err := h.MarkPodsUnknown(h.t.Context(), h.epoch(), 100)
+		must(h.t, n, err)
 	case husk.PhaseStopping:
 		p, err := h.as(p.TenantID).DeletePod(h.t.Context(), p.ID)
 		must(h.t, p, err)
@@ -154,7 +156,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 			h.heartbeat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
 		}, false},
 		"on a node that is lost": {func(h fixture, p *store.Placement) {
-			_, _, _ = h.MarkLost(h.t.Context(), h.epoch(), h.getNode(p.Node))
+			_, _ = h.MarkLost(h.t.Context(), h.epoch(), h.getNode(p.Node))
 			p.NodeVersion++
 		}, false},
 		"on a node that does not exist":       {func(_ fixture, p *store.Placement) { p.Node = uuid.New() }, false},

@@ -108,7 +108,7 @@ func (x *index) sameNodes(nodes []store.NodeCapacity) bool {
 		}
 		known++
 		if n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.Pool != r.Pool ||
-			!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Taints, r.Taints) {
+			!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Capabilities, r.Capabilities) || !slices.Equal(n.node.Taints, r.Taints) {
 			return false
 		}
 	}
@@ -143,8 +143,22 @@ func (x *index) add(r store.NodeCapacity) *indexNode {
 func schedulerNode(r store.NodeCapacity) scheduler.Node {
 	return scheduler.Node{
 		ID: r.Name, Capacity: scheduler.Resources(r.Capacity), Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
-		Labels: r.Labels, Pool: r.Pool, Taints: r.Taints,
+		Labels: withCapabilities(r.Labels, r.Capabilities), Pool: r.Pool, Taints: r.Taints,
 	}
+}
+
+// withCapabilities returns labels, or a node selector, together with a label for each capability. No
+// label of a node or a tenant begins with the same character.
+func withCapabilities(labels map[string]string, capabilities []string) map[string]string {
+	if len(capabilities) == 0 {
+		return labels
+	}
+	all := make(map[string]string, len(labels)+len(capabilities))
+	maps.Copy(all, labels)
+	for _, c := range capabilities {
+		all["~"+c] = ""
+	}
+	return all
 }
 
 // load reads the pods of these nodes.

@@ -56,7 +56,11 @@ type nodes struct {
 	leases *leases
 }
 
-// pass marks nodes without heartbeats as Lost and their pods as Unknown. It moves no pods, because that needs fencing.
+// unknownBatch is how many pods of lost nodes one transaction marks as Unknown.
+const unknownBatch = 200
+
+// pass marks nodes without heartbeats as Lost and their pods as Unknown. It moves no pods, because that needs fencing. A leader that ends
+// between the two leaves the pods to the next one.
 func (s *nodes) pass(ctx context.Context, epoch int64) error {
 	all, err := s.store.Nodes(ctx)
 	if err != nil {
@@ -66,11 +70,19 @@ func (s *nodes) pass(ctx context.Context, epoch int64) error {
 	}
 	var failures []error
 	for _, n := range s.leases.silent(all, time.Now()) {
-		lost, pods, err := s.store.MarkLost(ctx, epoch, n)
+		lost, err := s.store.MarkLost(ctx, epoch, n)
 		failures = append(failures, err)
 		if lost {
-			s.log.Warn("node lost", "node", n.ID, "name", n.Name, "pods", pods, "lease", s.leases.lease)
+			s.log.Warn("node lost", "node", n.ID, "name", n.Name, "lease", s.leases.lease)
 		}
 	}
-	return errors.Join(failures...)
+	for {
+		pods, err := s.store.MarkPodsUnknown(ctx, epoch, unknownBatch)
+		if pods > 0 {
+			s.log.Warn("pods are Unknown, because their nodes are lost", "pods", pods)
+		}
+		if err != nil || pods < unknownBatch {
+			return errors.Join(append(failures, err)...)
+		}
+	}
 }

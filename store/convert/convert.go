@@ -72,7 +72,7 @@ func Node(n db.Node) husk.Node {
 		Allocated:            husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib},
 		SchedulableCPUMillis: n.SchedulableCpuMillis,
 		NodeSettings:         husk.NodeSettings{Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
-		VMMOverheadMiB:       n.VmmOverheadMib, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
+		VMMOverheadMiB:       n.VmmOverheadMib, Capabilities: n.Capabilities, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
 	}
 	if n.Pool != nil {
 		node.Pool = *n.Pool

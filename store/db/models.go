@@ -150,6 +150,7 @@ type Node struct {
 	Cordoned             bool
 	CpuOvercommit        float64
 	SchedulableCpuMillis int
+	Capabilities         []string
 }
 
 type NodeCertificate struct {

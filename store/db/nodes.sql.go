@@ -86,7 +86,8 @@ func (q *Queries) AllPods(ctx context.Context, arg AllPodsParams) ([]AllPodsRow,
 }
 
 const cordonNodes = `-- name: CordonNodes :exec
-UPDATE nodes SET cordoned = true, version = version + 1 WHERE id = ANY($1::uuid[]) AND NOT cordoned
+UPDATE nodes n SET cordoned = true, version = n.version + 1
+FROM (SELECT l.id FROM nodes l WHERE l.id = ANY($1::uuid[]) AND NOT l.cordoned ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
 `
 
 func (q *Queries) CordonNodes(ctx context.Context, ids []uuid.UUID) error {
@@ -132,12 +133,12 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 const heartbeat = `-- name: Heartbeat :one
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($2::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $3,
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
-        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state, GREATEST($4::integer, 1) AS cpu,
-    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($4::integer, 1)) AS overcommit
-    FROM nodes o WHERE o.id = $5 FOR UPDATE) old
+    vmm_overhead_mib = $3, capabilities = $4::text[],
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities) IS DISTINCT FROM
+        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer, $4::text[]) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST($5::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($5::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = $6 FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
@@ -146,6 +147,7 @@ type HeartbeatParams struct {
 	Endpoint       string
 	MemoryMib      int
 	VmmOverheadMib int
+	Capabilities   []string
 	CpuMillis      int
 	ID             uuid.UUID
 }
@@ -162,6 +164,7 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 		arg.Endpoint,
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
+		arg.Capabilities,
 		arg.CpuMillis,
 		arg.ID,
 	)
@@ -187,7 +190,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities
 `
 
 type InsertNodeParams struct {
@@ -218,6 +221,7 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.Cordoned,
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
+		&i.Capabilities,
 	)
 	return i, err
 }
@@ -240,7 +244,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -266,12 +270,13 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Cordoned,
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
+		&i.Capabilities,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes WHERE id = $1
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes WHERE id = $1
 `
 
 func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -297,13 +302,14 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.Cordoned,
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
+		&i.Capabilities,
 	)
 	return i, err
 }
 
 const nodeCapacities = `-- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
-    COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name
+    COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name
 `
 
 type NodeCapacitiesRow struct {
@@ -320,6 +326,7 @@ type NodeCapacitiesRow struct {
 	Labels               map[string]string
 	Taints               []string
 	Cordoned             bool
+	Capabilities         []string
 }
 
 func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, error) {
@@ -345,6 +352,7 @@ func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, erro
 			&i.Labels,
 			&i.Taints,
 			&i.Cordoned,
+			&i.Capabilities,
 		); err != nil {
 			return nil, err
 		}
@@ -368,7 +376,7 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis FROM nodes ORDER BY name
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes ORDER BY name
 `
 
 func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
@@ -400,6 +408,7 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 			&i.Cordoned,
 			&i.CpuOvercommit,
 			&i.SchedulableCpuMillis,
+			&i.Capabilities,
 		); err != nil {
 			return nil, err
 		}
@@ -412,8 +421,8 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 }
 
 const overcommitPool = `-- name: OvercommitPool :exec
-UPDATE nodes SET cpu_overcommit = GREATEST($1::double precision, allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1)), version = version + 1
-WHERE pool = $2::text
+UPDATE nodes n SET cpu_overcommit = GREATEST($1::double precision, n.allocated_cpu_millis::double precision / GREATEST(n.cpu_millis, 1)), version = n.version + 1
+FROM (SELECT l.id FROM nodes l WHERE l.pool = $2::text ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
 `
 
 type OvercommitPoolParams struct {
@@ -521,7 +530,7 @@ func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64
 const updateNode = `-- name: UpdateNode :one
 UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
     cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
-WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities
 `
 
 type UpdateNodeParams struct {
@@ -561,6 +570,7 @@ func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, e
 		&i.Cordoned,
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
+		&i.Capabilities,
 	)
 	return i, err
 }

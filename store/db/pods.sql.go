@@ -49,13 +49,15 @@ WITH leader AS (
 ), pending AS (
     SELECT w.tenant_id, w.pod_id, w.node_id, w.node_version, w.decision, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
     WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
-    FOR UPDATE OF p
+    ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), locked AS MATERIALIZED (
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM pending) ORDER BY l.id FOR NO KEY UPDATE
 ), charged AS (
     UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
         allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
         version = n.version + 1
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
-        FROM pending GROUP BY node_id, node_version) a
+        FROM pending GROUP BY node_id, node_version) a JOIN locked ON locked.id = a.node_id
     WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready' AND NOT n.cordoned
     RETURNING n.id, n.name, n.vmm_overhead_mib
 )
@@ -114,8 +116,10 @@ const deferPods = `-- name: DeferPods :exec
 UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
     next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
-FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
-    unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits, unnest($6::jsonb[]) AS decision) r
+FROM (SELECT w.tenant_id, w.id, w.reason, w.message, w.waits, w.decision FROM
+    (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id, unnest($3::text[]) AS reason,
+        unnest($4::text[]) AS message, unnest($5::boolean[]) AS waits, unnest($6::jsonb[]) AS decision) w
+    JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.id WHERE p.phase = 'Pending' ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p) r
 WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
   AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message))
 `
@@ -225,7 +229,8 @@ WITH leader AS (
     UPDATE pods p SET phase = 'Stopping', reason = $5, message = $6, evicted = true, generation = p.generation + 1
     FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
 ), told AS (
-    UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM evicted) e WHERE n.id = e.node_id
+    UPDATE nodes n SET desired_revision = n.desired_revision + 1
+    FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM evicted) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
 )
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted
 `
@@ -608,6 +613,16 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 	return i, err
 }
 
+const lockPods = `-- name: LockPods :exec
+SELECT 1 FROM pods p WHERE p.id = ANY($1::uuid[]) ORDER BY p.tenant_id, p.id FOR UPDATE
+`
+
+// Everything that changes pods and nodes locks the pods first, in the order of their ids, and then the nodes in the order of theirs.
+func (q *Queries) LockPods(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, lockPods, ids)
+	return err
+}
+
 const nodesOfTenants = `-- name: NodesOfTenants :many
 SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY($1::uuid[]) AND holds_room
 `
@@ -644,6 +659,7 @@ WITH volumes_missing AS (
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
 SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
+    jsonb_path_exists(p.spec, '$.containers[*].privileged ? (@ == true)')::boolean AS privileged,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
     COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
@@ -665,6 +681,7 @@ type PendingPodsRow struct {
 	Scheduling       []byte
 	Tries            int
 	PlacedGeneration int64
+	Privileged       bool
 	WaitsForVolume   string
 	WaitsForImage    string
 	GangCreated      int
@@ -694,6 +711,7 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 			&i.Scheduling,
 			&i.Tries,
 			&i.PlacedGeneration,
+			&i.Privileged,
 			&i.WaitsForVolume,
 			&i.WaitsForImage,
 			&i.GangCreated,
@@ -1072,12 +1090,14 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 	return items, nil
 }
 
-const podsOfLostNode = `-- name: PodsOfLostNode :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted FROM pods WHERE node_id = $1::uuid AND phase IN ('Starting', 'Running') FOR UPDATE
+const podsOfLostNodes = `-- name: PodsOfLostNodes :many
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted FROM pods p JOIN nodes n ON n.id = p.node_id
+WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
-func (q *Queries) PodsOfLostNode(ctx context.Context, nodeID uuid.UUID) ([]Pod, error) {
-	rows, err := q.db.Query(ctx, podsOfLostNode, nodeID)
+// Pods that are not Unknown although their node is Lost.
+func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
+	rows, err := q.db.Query(ctx, podsOfLostNodes, max)
 	if err != nil {
 		return nil, err
 	}
@@ -1172,11 +1192,14 @@ func (q *Queries) RequeuePod(ctx context.Context, arg RequeuePodParams) error {
 const setPodKeys = `-- name: SetPodKeys :many
 WITH made AS (
     SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id, unnest($3::bytea[]) AS ceph_key
+), waiting AS (
+    SELECT p.tenant_id, p.id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
 ), keyed AS (
-    UPDATE pods p SET ceph_key = m.ceph_key FROM made m
-    WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND p.ceph_key IS NULL AND p.holds_room RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
-UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM keyed) k WHERE n.id = k.node_id RETURNING n.id
+UPDATE nodes n SET desired_revision = n.desired_revision + 1
+FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM keyed) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id RETURNING n.id
 `
 
 type SetPodKeysParams struct {
@@ -1289,7 +1312,8 @@ func (q *Queries) UpdatePodStatus(ctx context.Context, arg UpdatePodStatusParams
 const wakePods = `-- name: WakePods :execrows
 UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
     SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
-      AND p.cpu_millis <= $1 AND p.memory_mib <= $2 ORDER BY p.priority DESC, p.created_at, p.id LIMIT $3)
+      AND p.cpu_millis <= $1 AND p.memory_mib <= $2 ORDER BY p.priority DESC, p.created_at, p.id LIMIT $3
+    FOR NO KEY UPDATE SKIP LOCKED)
 `
 
 type WakePodsParams struct {

@@ -22,7 +22,7 @@ SELECT * FROM nodes ORDER BY name;
 
 -- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
-    COALESCE(pool, '')::text AS pool, labels, taints, cordoned FROM nodes ORDER BY name;
+    COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name;
 
 -- name: UpdateNode :one
 UPDATE nodes SET pool = sqlc.narg(pool), labels = @labels, taints = @taints, cordoned = @cordoned, version = version + 1,
@@ -30,7 +30,8 @@ UPDATE nodes SET pool = sqlc.narg(pool), labels = @labels, taints = @taints, cor
 WHERE id = @id RETURNING *;
 
 -- name: CordonNodes :exec
-UPDATE nodes SET cordoned = true, version = version + 1 WHERE id = ANY(@ids::uuid[]) AND NOT cordoned;
+UPDATE nodes n SET cordoned = true, version = n.version + 1
+FROM (SELECT l.id FROM nodes l WHERE l.id = ANY(@ids::uuid[]) AND NOT l.cordoned ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id;
 
 -- name: Pools :many
 SELECT p.*, (SELECT count(*) FROM nodes n WHERE n.pool = p.name)::integer AS nodes FROM pools p ORDER BY p.name;
@@ -43,8 +44,8 @@ INSERT INTO pools (name, cpu_overcommit) VALUES (@name, @cpu_overcommit) ON CONF
 
 -- name: OvercommitPool :exec
 -- The schedulable cpu of the pool's nodes follows the pool's ratio, but never falls below what is allocated already.
-UPDATE nodes SET cpu_overcommit = GREATEST(@cpu_overcommit::double precision, allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1)), version = version + 1
-WHERE pool = @name::text;
+UPDATE nodes n SET cpu_overcommit = GREATEST(@cpu_overcommit::double precision, n.allocated_cpu_millis::double precision / GREATEST(n.cpu_millis, 1)), version = n.version + 1
+FROM (SELECT l.id FROM nodes l WHERE l.pool = @name::text ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id;
 
 -- name: DeletePool :execrows
 DELETE FROM pools WHERE name = @name;
@@ -60,9 +61,9 @@ SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 -- The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = @vmm_overhead_mib,
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib) IS DISTINCT FROM
-        ('Ready', old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer) THEN 1 ELSE 0 END
+    vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[],
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities) IS DISTINCT FROM
+        ('Ready', old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer, @capabilities::text[]) THEN 1 ELSE 0 END
 FROM (SELECT o.id, o.state, GREATEST(@cpu_millis::integer, 1) AS cpu,
     GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST(@cpu_millis::integer, 1)) AS overcommit
     FROM nodes o WHERE o.id = @id FOR UPDATE) old

@@ -50,6 +50,10 @@ SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
 WHERE tenant_id = @tenant_id AND id = @id;
 
+-- name: LockPods :exec
+-- Everything that changes pods and nodes locks the pods first, in the order of their ids, and then the nodes in the order of theirs.
+SELECT 1 FROM pods p WHERE p.id = ANY(@ids::uuid[]) ORDER BY p.tenant_id, p.id FOR UPDATE;
+
 -- name: EvictPods :many
 -- Stops pods on these nodes so that they are placed again, and notifies the nodes. It does nothing for a leader with an old epoch.
 WITH leader AS (
@@ -63,7 +67,8 @@ WITH leader AS (
     UPDATE pods p SET phase = 'Stopping', reason = @reason, message = @message, evicted = true, generation = p.generation + 1
     FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
 ), told AS (
-    UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM evicted) e WHERE n.id = e.node_id
+    UPDATE nodes n SET desired_revision = n.desired_revision + 1
+    FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM evicted) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
 )
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 
@@ -129,8 +134,10 @@ UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allo
 -- name: ClearPodAllocation :exec
 UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
 
--- name: PodsOfLostNode :many
-SELECT * FROM pods WHERE node_id = @node_id::uuid AND phase IN ('Starting', 'Running') FOR UPDATE;
+-- name: PodsOfLostNodes :many
+-- Pods that are not Unknown although their node is Lost.
+SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id
+WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
 
 -- name: KeyedPodIDs :many
 -- The pods that may have a key in Ceph: those that are allocated on a node, and evicted ones that are pending again, which may still have the
@@ -155,6 +162,7 @@ WITH volumes_missing AS (
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
 SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
+    jsonb_path_exists(p.spec, '$.containers[*].privileged ? (@ == true)')::boolean AS privileged,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
     COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
@@ -170,8 +178,10 @@ ORDER BY v.name IS NOT NULL OR i.name IS NOT NULL, p.priority DESC, p.created_at
 UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
     next_try_at = CASE WHEN r.waits THEN NULL ELSE clock_timestamp() + LEAST(power(2, tries), 30) * interval '1 second' END
-FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason,
-    unnest(@messages::text[]) AS message, unnest(@waits::boolean[]) AS waits, unnest(@decisions::jsonb[]) AS decision) r
+FROM (SELECT w.* FROM
+    (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS id, unnest(@reasons::text[]) AS reason,
+        unnest(@messages::text[]) AS message, unnest(@waits::boolean[]) AS waits, unnest(@decisions::jsonb[]) AS decision) w
+    JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.id WHERE p.phase = 'Pending' ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p) r
 WHERE pods.tenant_id = r.tenant_id AND pods.id = r.id AND pods.phase = 'Pending'
   AND (NOT r.waits OR (pods.reason, pods.message) IS DISTINCT FROM (r.reason, r.message));
 
@@ -182,7 +192,8 @@ SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > cloc
 -- Capacity was freed: deferred pods that fit into it are due at once, the highest priority first and the oldest first among equals.
 UPDATE pods SET next_try_at = NULL WHERE (tenant_id, id) IN (
     SELECT p.tenant_id, p.id FROM pods p WHERE p.phase = 'Pending' AND p.next_try_at > clock_timestamp()
-      AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.priority DESC, p.created_at, p.id LIMIT @max);
+      AND p.cpu_millis <= @cpu_millis AND p.memory_mib <= @memory_mib ORDER BY p.priority DESC, p.created_at, p.id LIMIT @max
+    FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: CommitPlacements :many
 -- One statement places a batch and returns the pods that it placed. It does nothing for a leader with an old epoch, for a node that has changed
@@ -195,13 +206,15 @@ WITH leader AS (
 ), pending AS (
     SELECT w.*, p.cpu_millis, p.memory_mib FROM wanted w JOIN pods p ON p.tenant_id = w.tenant_id AND p.id = w.pod_id
     WHERE p.phase = 'Pending' AND EXISTS (SELECT 1 FROM leader)
-    FOR UPDATE OF p
+    ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), locked AS MATERIALIZED (
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM pending) ORDER BY l.id FOR NO KEY UPDATE
 ), charged AS (
     UPDATE nodes n SET allocated_cpu_millis = n.allocated_cpu_millis + a.cpu_millis,
         allocated_memory_mib = n.allocated_memory_mib + a.memory_mib + a.pods * n.vmm_overhead_mib,
         version = n.version + 1
     FROM (SELECT node_id, node_version, sum(cpu_millis)::integer AS cpu_millis, sum(memory_mib)::integer AS memory_mib, count(*)::integer AS pods
-        FROM pending GROUP BY node_id, node_version) a
+        FROM pending GROUP BY node_id, node_version) a JOIN locked ON locked.id = a.node_id
     WHERE n.id = a.node_id AND n.version = a.node_version AND n.state = 'Ready' AND NOT n.cordoned
     RETURNING n.id, n.name, n.vmm_overhead_mib
 )
@@ -215,8 +228,11 @@ RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 -- It also notifies the nodes.
 WITH made AS (
     SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@ceph_keys::bytea[]) AS ceph_key
+), waiting AS (
+    SELECT p.tenant_id, p.id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
 ), keyed AS (
-    UPDATE pods p SET ceph_key = m.ceph_key FROM made m
-    WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND p.ceph_key IS NULL AND p.holds_room RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
-UPDATE nodes n SET desired_revision = n.desired_revision + 1 FROM (SELECT DISTINCT node_id FROM keyed) k WHERE n.id = k.node_id RETURNING n.id;
+UPDATE nodes n SET desired_revision = n.desired_revision + 1
+FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM keyed) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id RETURNING n.id;

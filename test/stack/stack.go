@@ -24,6 +24,40 @@ import (
 	"husk/test/pace"
 )
 
+// Boot is what a stack runs. The files are copied into the stack's directory, and huskd starts its
+// children from the copy, so that a test can replace it.
+type Boot struct{ Huskd, Initramfs string }
+
+// Previous is what stacks run instead of this checkout's version, if it is set before Main.
+var Previous Boot
+
+// Replace makes the next start of a server or an agent use another version.
+func (s *Stack) Replace(b Boot) error {
+	return errors.Join(copyFile(s.Huskd(), b.Huskd), copyFile(s.initramfs(), b.Initramfs))
+}
+
+// Huskd returns the path of the stack's copy of huskd.
+func (s *Stack) Huskd() string { return filepath.Join(s.Dir, "huskd") }
+
+func (s *Stack) initramfs() string { return filepath.Join(s.Dir, "initramfs.cpio") }
+
+// This returns this checkout's version.
+func This() Boot {
+	return Boot{filepath.Join(Repository(), "bin/huskd"), filepath.Join(Repository(), "build/initramfs.cpio")}
+}
+
+// copyFile replaces a file that may be running.
+func copyFile(to, from string) error {
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to+".new", raw, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
+}
+
 // Stack is one `huskd dev` for all tests of a binary.
 type Stack struct {
 	Dir      string            // has all files of the stack; the state directory is its subdirectory s
@@ -87,8 +121,15 @@ func start() (*Stack, error) {
 	defer log.Close() // the daemon has its own copy
 
 	// It ends when the stack is stopped.
-	s.cmd = exec.Command(filepath.Join(root, "bin/huskd"), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
-		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", filepath.Join(root, "build/initramfs.cpio"),
+	boot := This()
+	if Previous != (Boot{}) {
+		boot = Previous
+	}
+	if err := s.Replace(boot); err != nil {
+		return nil, err
+	}
+	s.cmd = exec.Command(s.Huskd(), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
+		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", s.initramfs(),
 		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // because one tenant has ten thousand pods

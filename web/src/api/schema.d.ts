@@ -3781,6 +3781,9 @@ export interface components {
          *         "memoryMiB": 384
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "capabilities": [
+         *         "privileged"
+         *       ],
          *       "createdAt": "2026-03-01T12:10:00Z",
          *       "heartbeatAt": "2026-03-02T08:59:58Z"
          *     }
@@ -3801,6 +3804,7 @@ export interface components {
             capacity: components["schemas"]["Capacity"];
             allocated: components["schemas"]["Capacity"];
             vmmOverheadMiB: number;
+            capabilities: components["schemas"]["Capabilities"];
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -3830,6 +3834,9 @@ export interface components {
          *             "memoryMiB": 384
          *           },
          *           "vmmOverheadMiB": 128,
+         *           "capabilities": [
+         *             "privileged"
+         *           ],
          *           "createdAt": "2026-03-01T12:10:00Z",
          *           "heartbeatAt": "2026-03-02T08:59:58Z"
          *         }
@@ -3946,12 +3953,16 @@ export interface components {
             items: components["schemas"]["NodeCertificate"][];
         };
         /**
+         * @description What an agent reports about its node. Servers ignore fields that they do not know, here and in all other requests of agents: an agent may be one minor version newer than its server.
          * @example {
          *       "capacity": {
          *         "cpuMillis": 64000,
          *         "memoryMiB": 260096
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "capabilities": [
+         *         "privileged"
+         *       ],
          *       "endpoint": "https://192.0.2.7:7443"
          *     }
          */
@@ -3959,12 +3970,20 @@ export interface components {
             capacity: components["schemas"]["Capacity"];
             /** @description The node memory that one virtual machine needs in addition to its guest's memory. */
             vmmOverheadMiB: number;
+            capabilities?: components["schemas"]["Capabilities"];
             /**
              * @description The URL at which servers reach the agent.
              * @example https://192.0.2.7:7443
              */
             endpoint: string;
         };
+        /**
+         * @description What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
+         * @example [
+         *       "privileged"
+         *     ]
+         */
+        Capabilities: string[];
         /**
          * @example {
          *       "leaseSeconds": 40,

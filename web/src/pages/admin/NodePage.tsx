@@ -115,6 +115,7 @@ function Page({ node: n }: { node: Node }) {
               ],
               ["Memory for pods", mebibytes(n.capacity.memoryMiB)],
               ["Overhead per virtual machine", mebibytes(n.vmmOverheadMiB)],
+              ["Capabilities of the agent", n.capabilities.join(", ") || "none"],
               ["Joined", <When key="joined" at={n.createdAt} />],
               ["ID", <Copy key="id" text={n.id} label="the ID" />],
             ]}
