@@ -41,7 +41,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 		revision int64
 		pods     []DesiredPod
 	}
-	d, err := inControl(ctx, c.core, func(q *db.Queries) (desired, error) {
+	d, err := inControl(ctx, c, func(q *db.Queries) (desired, error) {
 		// The revision is read first, so a change between the two reads is delivered twice instead of being missed.
 		revision, err := q.DesiredRevision(ctx, node)
 		if err != nil {
@@ -82,7 +82,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 
 // DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
 func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) {
 		revision, err := q.DesiredRevision(ctx, node)
 		return revision, orNotFound(err, "node")
 	})
@@ -95,7 +95,7 @@ func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) 
 	failed := husk.ItemsError{}
 	for i, r := range reports {
 		r = convert.Report(r)
-		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
+		_, err := inControl(ctx, c, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
 		switch err = wrap(err, "report of pod %s", r.PodID); {
 		case err == nil:
 		case ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable:
@@ -205,7 +205,7 @@ func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
 
 // KeyedPods returns the ids of the pods that may have a key in Ceph. Other keys are orphans.
 func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[string]bool, error) {
 		ids, err := q.KeyedPodIDs(ctx)
 		pods := map[string]bool{}
 		for _, id := range ids {

@@ -31,7 +31,7 @@ func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]hu
 
 // ForgetEvents deletes events older than 14 days and returns how many.
 func (c Control) ForgetEvents(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
 }
 
 // requested is like record, for changes that a request made: it also writes the audit entry.

@@ -31,7 +31,7 @@ func tenantPage[Row, T any](ctx context.Context, t Tenant, p Page, query pageQue
 
 // controlPage reads one page of a list that is not limited to one tenant.
 func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
-	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
+	l, err := inControl(ctx, c, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
 	return l.items, l.next, err
 }
 

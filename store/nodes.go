@@ -20,7 +20,7 @@ import (
 // Heartbeat renews a node's lease and records what the node reports about itself. It returns true if the agent must report every pod again:
 // the node was not Ready, or an earlier such response was lost and pods are still Unknown. Codes: not_found.
 func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
 			Endpoint: n.Endpoint,
@@ -37,7 +37,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 
 // Node returns a node. Codes: not_found.
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
 		return convert.Node(row), orNotFound(err, "node")
 	})
@@ -45,7 +45,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 
 // Nodes returns every node, sorted by name.
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
 		return convert.All(rows, convert.Node), err
 	})
@@ -89,7 +89,7 @@ func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (boo
 		lost bool
 		pods int
 	}
-	o, err := inControl(ctx, c.core, func(q *db.Queries) (outcome, error) {
+	o, err := inControl(ctx, c, func(q *db.Queries) (outcome, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return outcome{}, ignoreNoRows(err)
 		}
@@ -131,7 +131,7 @@ func ignoreNoRows(err error) error {
 
 // Pools returns every pool, sorted by name.
 func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Pool, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Pool, error) {
 		rows, err := q.Pools(ctx)
 		return convert.All(rows, func(p db.PoolsRow) husk.Pool {
 			return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}
@@ -141,7 +141,7 @@ func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
 
 // PutPool creates a pool, or changes it and all of its nodes.
 func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64) (husk.Pool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Pool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Pool, error) {
 		if err := q.PutPool(ctx, db.PutPoolParams{Name: name, CpuOvercommit: cpuOvercommit}); err != nil {
 			return husk.Pool{}, err
 		}
@@ -178,7 +178,7 @@ func (c Control) DeletePool(ctx context.Context, name string) error {
 // UpdateNode changes a node's settings. change gets the current settings and returns the new ones. Codes: not_found, invalid (pool),
 // precondition_failed.
 func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSettings) husk.NodeSettings) (husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
 			return husk.Node{}, orNotFound(err, "node")

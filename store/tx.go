@@ -11,11 +11,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"husk"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/pools"
 )
 
 // ID identifies an object.
@@ -31,11 +31,11 @@ const (
 
 // retry runs f in one transaction. It retries the whole transaction when the connection was lost or Postgres could not serialise it. f
 // must be repeatable: it reads and writes through q only, and an idempotency key, a unique name or a state guards what it creates.
-func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
+func retry[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	deadline := time.Now().Add(retryFor)
 	for attempt := 0; ; attempt++ {
-		result, err := once(ctx, pool, f)
+		result, err := once(ctx, pool, tenant, f)
 		if err == nil || !pgerr.Temporary(err) {
 			return result, pgerr.Explained(err)
 		}
@@ -51,9 +51,9 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 	}
 }
 
-func once[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
+func once[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var result T
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err := pool.Begin(ctx, tenant, func(tx pgx.Tx) error {
 		var err error
 		result, err = f(db.New(tx))
 		return err
