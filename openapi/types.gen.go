@@ -3609,8 +3609,8 @@ var swaggerSpec = []string{
 	"F+QpiydeU+7IVaguTy+xKoYCJ25W9p9PrfvV3BR/t6mx6LCN0yiywopt3hZlr1qdcrR/Hl2UolvBr1Za",
 	"KpmOlZkzHus6y45Ju9q17m6PQCr/O/QKVaBWgcpjOkO3pr8FqA7V+FyzPMYC1YVWl1zI43RJxK5ML7IX",
 	"md8mcUT1SCYFIg6nXDRrDnboO0LHToFzTYwhCbcC+odGUEcszCuL58RuhwLH8lPHEK4Ui7yaiwcacXPh",
-	"psKcN7MxAdUg141kMuRhCHwjoZrd2crUho1IeRfRBHx2qVBpjKR2x0QgQy7GrXZryvREIpoN1NNmtpMs",
-	"Jb0NiZSJoFHr9z///wAAAP//",
+	"psKcN7MxAdUg141kMuRhCHwjoZrd2crUmDSFaVfBPMvy01LeRTQBP14qVBoj+d0xEciQi3Gr3ZoyPZGI",
+	"cAM1tpntOEtTb0NyZSJo1Pr9z/8/AAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -59,7 +59,7 @@ func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (ope
 		return watch[husk.Pod, openapi.Pod]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
 	}
 	pods, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
-	return ourList[husk.Pod]{pods, next}, err
+	return ourList[husk.Pod]{pods, next, request.Of(ctx).Hold}, err
 }
 
 // hidden stands for what a viewer must not see.
@@ -109,15 +109,27 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 type ourList[T any] struct {
 	items []T
 	next  string
+	hold  func(bytes int) error
 }
 
 // VisitListPodsResponse writes the page.
 func (l ourList[T]) VisitListPodsResponse(w http.ResponseWriter) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(struct {
+	body, err := json.Marshal(struct {
 		Items      []T    `json:"items"`
 		NextCursor string `json:"nextCursor,omitempty"`
 	}{l.items, l.next})
+	if err != nil {
+		return err
+	}
+	if err := l.hold(len(body)); err != nil {
+		return err
+	}
+	l.items = nil // so that a client that reads slowly holds the response only
+	w.Header().Set("Content-Type", "application/json")
+	if _, err = w.Write(body); err != nil {
+		return nil //nolint:nilerr // the client has disconnected
+	}
+	return nil
 }
 
 func labelsOf(l *openapi.Labels) map[string]string {
