@@ -128,7 +128,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if err := q.RequeuePod(ctx, db.RequeuePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
-		if err := q.Notify(ctx, hints.Work); err != nil {
+		if err := hint(ctx, q, hints.Work); err != nil {
 			return err
 		}
 		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
@@ -158,7 +158,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 	if next != row.Phase {
 		return record(ctx, q, row.TenantID, "pod", row.ID, string(next), r.Message)
 	}
-	return notifyTenant(ctx, q, row.TenantID)
+	return hintTenant(ctx, q, row.TenantID)
 }
 
 // freeCapacity releases what a pod held after its virtual machine has ended: its allocation on the node and, unless the pod was only evicted,
@@ -173,12 +173,12 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 		return err
 	}
 	if row.Evicted { // it will run again with its volumes
-		return q.Notify(ctx, hints.Node(*row.NodeID))
+		return hint(ctx, q, hints.Node(*row.NodeID))
 	}
 	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
 		return err
 	}
-	return q.Notify(ctx, hints.Node(*row.NodeID))
+	return hint(ctx, q, hints.Node(*row.NodeID))
 }
 
 // SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
@@ -197,7 +197,7 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 		if err != nil {
 			return err
 		}
-		return q.NotifyAll(ctx, convert.All(nodes, hints.Node))
+		return hint(ctx, q, convert.All(nodes, hints.Node)...)
 	})
 }
 

@@ -47,5 +47,5 @@ func record(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID,
 	if err := q.InsertEvent(ctx, db.InsertEventParams{TenantID: tenantID, Kind: kind, ObjectID: id, Reason: reason, Message: message}); err != nil {
 		return err
 	}
-	return notifyWork(ctx, q, tenantID)
+	return hintWork(ctx, q, tenantID)
 }

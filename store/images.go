@@ -141,7 +141,7 @@ func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportP
 		if err != nil || n == 0 {
 			return err
 		}
-		return q.Notify(ctx, hints.Imports(i.TenantID))
+		return hint(ctx, q, hints.Imports(i.TenantID))
 	})
 }
 
@@ -166,7 +166,7 @@ func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string,
 		if err := q.SetImageTrouble(ctx, db.SetImageTroubleParams{TenantID: i.TenantID, ID: i.ID, State: state, Message: message}); err != nil {
 			return err
 		}
-		return notifyTenant(ctx, q, i.TenantID)
+		return hintTenant(ctx, q, i.TenantID)
 	})
 }
 

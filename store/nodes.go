@@ -31,7 +31,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 		if was.State == husk.NodeReady {
 			return was.HasUnknownPods, nil
 		}
-		return true, q.Notify(ctx, hints.Work)
+		return true, hint(ctx, q, hints.Work)
 	})
 }
 
@@ -155,7 +155,7 @@ func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64
 		if err != nil {
 			return husk.Pool{}, err
 		}
-		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, q.Notify(ctx, hints.Work)
+		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, hint(ctx, q, hints.Work)
 	})
 }
 
@@ -202,6 +202,6 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
 			return husk.Node{}, err
 		}
-		return convert.Node(row), q.Notify(ctx, hints.Work)
+		return convert.Node(row), hint(ctx, q, hints.Work)
 	})
 }

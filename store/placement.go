@@ -169,7 +169,7 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		if err := q.InsertEvents(ctx, events); err != nil {
 			return nil, err
 		}
-		return placed, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+		return placed, hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 	})
 }
 
@@ -203,7 +203,7 @@ func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 		if err := q.DeferPods(ctx, p); err != nil {
 			return err
 		}
-		return q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+		return hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 	})
 }
 
@@ -267,7 +267,7 @@ func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsPa
 	if err := q.InsertEvents(ctx, events); err != nil {
 		return nil, err
 	}
-	return evicted, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+	return evicted, hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 }
 
 // Decision returns the scheduler's latest decision about a pod of the tenant. Codes: not_found.

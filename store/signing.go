@@ -88,7 +88,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}
-			return platform, key, q.Notify(ctx, hints.SigningKeys)
+			return platform, key, hint(ctx, q, hints.SigningKeys)
 		})
 	})
 }
@@ -124,7 +124,7 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 		if err := audit(ctx, q, platform, "signingKey", id); err != nil {
 			return err
 		}
-		return q.Notify(ctx, hints.SigningKeys)
+		return hint(ctx, q, hints.SigningKeys)
 	})
 }
 
@@ -161,6 +161,6 @@ func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAf
 		if !changed {
 			return false, nil
 		}
-		return true, q.Notify(ctx, hints.SigningKeys)
+		return true, hint(ctx, q, hints.SigningKeys)
 	})
 }

@@ -60,14 +60,15 @@ type Store struct{ *core }
 type core struct {
 	pools []*pools.Pool
 	// Connections by purpose: requests of tenants, those that read a lot, and what such requests need from the platform; logins; agents,
-	// loops and operators, and operators' requests that read a lot.
-	tenants, reports, lookups, logins, control, adminReports *pools.Pool
+	// loops and operators, and operators' requests that read a lot; the outbox.
+	tenants, reports, lookups, logins, control, adminReports, hints *pools.Pool
 
 	seal        *seal.Sealer // with the master keys
 	tenantSeals tenantSeals
 	cfg         Config
 
 	hub      *hints.Hub
+	outbox   *hints.Outbox
 	stop     context.CancelFunc
 	finished sync.WaitGroup
 }
@@ -113,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := Migrate(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
-	s := &core{seal: master, cfg: cfg, hub: hints.NewHub()}
+	s := &core{seal: master, cfg: cfg, hub: hints.NewHub(), outbox: hints.NewOutbox()}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -128,6 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
 	s.finished.Go(func() { s.hub.Listen(listenCtx, dsn, cfg.Log) })
+	s.finished.Go(func() { s.outbox.Run(listenCtx, Control{s, s.hints}.sendHints, cfg.Log) })
 	return &Store{s}, nil
 }
 
@@ -163,12 +165,14 @@ func (s *core) connect(ctx context.Context) error {
 		{&s.logins, pools.Purpose{Name: "logins", Role: RoleControl, Max: max(1, n/loginsShare)}},
 		{&s.control, pools.Purpose{Name: "control", Role: RoleControl, Max: n}},
 		{&s.adminReports, pools.Purpose{Name: "admin-reports", Role: RoleControl, Max: max(1, n/reportsShare), Settings: heavy}},
+		{&s.hints, pools.Purpose{Name: "hints", Role: RoleControl, Max: 1}},
 	} {
 		var err error
 		if *p.pool, err = pools.Open(ctx, s.cfg.URL, p.of); err != nil {
 			s.disconnect()
 			return err
 		}
+		(*p.pool).Hinted = s.outbox.Wake
 		s.pools = append(s.pools, *p.pool)
 	}
 	return nil

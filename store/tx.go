@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
 	"husk/store/db"
@@ -53,12 +55,30 @@ func retry[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db
 
 func once[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var result T
+	hinted := false
 	err := pool.Begin(ctx, tenant, func(tx pgx.Tx) error {
 		var err error
-		result, err = f(db.New(tx))
+		result, err = f(db.New(hinting{tx, &hinted}))
 		return err
 	})
+	if err == nil && hinted {
+		pool.Hinted()
+	}
 	return result, err
+}
+
+// hinting is a transaction that notices whether it writes hints to the outbox.
+type hinting struct {
+	pgx.Tx
+	hinted *bool
+}
+
+// Exec implements db.DBTX. The functions and tables that it looks for are those of the queries Hint and TouchNode.
+func (h hinting) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if strings.Contains(sql, "INTO outbox") || strings.Contains(sql, "advance_node") {
+		*h.hinted = true
+	}
+	return h.Tx.Exec(ctx, sql, args...)
 }
 
 // orNotFound turns "no rows" into not_found, which is the response for objects that do not exist and for objects of other tenants.

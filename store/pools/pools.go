@@ -34,7 +34,9 @@ type Purpose struct {
 type Pool struct {
 	Purpose
 	*pgxpool.Pool
-	turns *turns
+	// Hinted is called after a commit of hints.
+	Hinted func()
+	turns  *turns
 }
 
 // Open prepares a pool. It connects when it is used.
@@ -63,7 +65,7 @@ func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to postgres as %s: %w", p.Role, err)
 	}
-	return &Pool{p, pool, newTurns(p)}, nil
+	return &Pool{Purpose: p, Pool: pool, turns: newTurns(p)}, nil
 }
 
 // Begin runs f in a transaction of this tenant, when it is the tenant's turn. It commits unless f returns an error.
