@@ -106,6 +106,7 @@ var importRules = map[string][]string{
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "session", "strictjson", "web",
 		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/request",
+		"server/watch",
 	},
 	"server/agents":  {"husk", "openapi", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
@@ -114,6 +115,7 @@ var importRules = map[string][]string{
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/request": {"husk", "openapi", "store"},
+	"server/watch":   {"husk", "store", "server/request"},
 
 	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session"},
 

@@ -16,6 +16,7 @@
 //   - server/held limits what a tenant holds at the same time
 //   - server/metrics serves metrics
 //   - server/agents calls the agents of nodes
+//   - server/watch streams changes of lists
 //   - server/request holds what is known about the request under way
 package server
 

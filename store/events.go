@@ -19,6 +19,11 @@ type EventFilter struct {
 	After    time.Time // zero for all stored events
 }
 
+// Matches reports whether the filter selects the event, whatever its time.
+func (f EventFilter) Matches(e husk.Event) bool {
+	return (f.Kind == nil || *f.Kind == e.Kind) && (f.ObjectID == nil || *f.ObjectID == e.ObjectID)
+}
+
 // Events lists what happened to a tenant's objects, oldest first. Codes: invalid (cursor).
 func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]husk.Event, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Event, error) {

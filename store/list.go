@@ -65,3 +65,8 @@ type Filter struct {
 	Name   *string
 	Labels husk.Selector
 }
+
+// Matches reports whether the filter selects an object with this name and these labels.
+func (f Filter) Matches(name string, labels map[string]string) bool {
+	return (f.Name == nil || *f.Name == name) && f.Labels.Matches(labels)
+}
