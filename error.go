@@ -22,6 +22,7 @@ const (
 	CodeUnauthenticated      Code = "unauthenticated"        // no token, or one that does not verify
 	CodeForbidden            Code = "forbidden"              // the token's kind, role or key is not authorized for this
 	CodeRateLimited          Code = "rate_limited"           // too many requests; Retry-After says when to retry
+	CodeConcurrencyLimit     Code = "concurrency_limit"      // the tenant has too many requests or streams open at the same time; retry when some have ended
 	CodeNotFound             Code = "not_found"              // no such object; an object of another tenant gets the same response
 	CodeMethodNotAllowed     Code = "method_not_allowed"     // the path exists, the method does not
 	CodeNameTaken            Code = "name_taken"             // another object of the tenant has this name

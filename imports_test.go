@@ -102,17 +102,20 @@ var importRules = map[string][]string{
 	"web":        {},
 	"dev":        {},
 
-	// No package below server imports server. Of each other, they import only request and agents.
+	// No package below server imports server. Of each other, they import only request, agents and held.
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "session", "strictjson", "web",
-		"server/agents", "server/auth", "server/control", "server/exec", "server/metrics", "server/request",
+		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/request",
+		"server/watch",
 	},
 	"server/agents":  {"husk", "openapi", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
 	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry"},
-	"server/exec":    {"husk", "openapi", "store", "session", "server/agents", "server/request"},
+	"server/exec":    {"husk", "openapi", "store", "session", "server/agents", "server/held", "server/request"},
+	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/request": {"husk", "openapi", "store"},
+	"server/watch":   {"husk", "store", "server/request"},
 
 	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session"},
 

@@ -2,6 +2,8 @@
 
 package husk
 
+import "slices"
+
 // Selector is a label selector. An object must meet every requirement.
 type Selector []Requirement
 
@@ -12,7 +14,7 @@ type Requirement struct {
 	Values []string   `json:"values,omitempty"` // of OpIn and OpNotIn
 }
 
-// SelectorOp is the operator of a requirement. The SQL function labels_match implements it.
+// SelectorOp is the operator of a requirement.
 type SelectorOp string
 
 // The operators of Kubernetes' label selectors. A key that is absent is not in any set.
@@ -22,3 +24,25 @@ const (
 	OpExists SelectorOp = "exists"
 	OpAbsent SelectorOp = "absent"
 )
+
+// Matches reports whether an object with these labels meets every requirement. The SQL function labels_match does the same in lists.
+func (s Selector) Matches(labels map[string]string) bool {
+	for _, r := range s {
+		value, has := labels[r.Key]
+		ok := false
+		switch r.Op {
+		case OpIn:
+			ok = has && slices.Contains(r.Values, value)
+		case OpNotIn:
+			ok = !has || !slices.Contains(r.Values, value)
+		case OpExists:
+			ok = has
+		case OpAbsent:
+			ok = !has
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}

@@ -3626,8 +3626,8 @@ var swaggerSpec = []string{
 	"UODEzcr+84l1v5qb4h82NRYdtnEaRVZYsc3bouxVq1OO9s+ji1J0K/jVSksl07Eyc8ZjXWfZMWlXu9bd",
 	"7RFI5X+HXqEK1CpQeUxn6Nb0twDVoRqfa5bHWKC60OqSc3mcLonYlelF9iLz2ySOqB7KpEDE4YSLZs3B",
 	"Dj0hdOQUONfECJJwK6B/aAR1xMK8snhO7HYocCwfOoZwpZjn1Vzc04ibCzcV5ryZjQmoBrluKJMBD0Pg",
-	"GwnV7NZWpjZsRMrbiCbgs0uFSmMktVsmAhlyMWq1WxOmxxLRbKCeNrOdZCnpbUikTASNWr/9+f8HAAD/",
-	"/w==",
+	"GwnV7NZWpsakKUy7CmZZlp+W8jaiCfjxUqHSGMnvlolAhlyMWu3WhOmxRIQbqLHNbMdZmnobkisTQaPW",
+	"b3/+/wEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -42,20 +42,18 @@ type api struct {
 	lease, heartbeat time.Duration
 	desired          desired
 	clocks           *clockWarnings
-	watchers         prometheus.Gauge
+	watches          watches
 }
 
 var _ openapi.StrictServerInterface = api{}
 
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, registry prometheus.Registerer) api {
-	out := api{
+	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desired{cfg.CephMonitors, cfg.VolumesPool},
-		clocks:   &clockWarnings{last: map[store.ID]time.Time{}},
-		watchers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."}),
+		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
+		watches: newWatches(cfg.Store, cfg.Log, registry),
 	}
-	registry.MustRegister(out.watchers)
-	return out
 }
 
 // tenant returns the database as the caller of this request may use it.

@@ -25,6 +25,7 @@ import (
 	"husk/openapi"
 	"husk/server/auth"
 	"husk/server/exec"
+	"husk/server/held"
 	"husk/server/metrics"
 	"husk/server/request"
 	"husk/store"
@@ -41,6 +42,7 @@ const maxDepth = 32
 type contract struct {
 	auth     *auth.Auth
 	metrics  *metrics.Metrics
+	held     *held.Held
 	log      *slog.Logger
 	problems problems
 	access   map[string]accessRule
@@ -53,7 +55,7 @@ type contract struct {
 }
 
 // newContract reads the contract and compares it with the access table.
-func newContract(a *auth.Auth, m *metrics.Metrics, cfg Config) (*contract, error) {
+func newContract(a *auth.Auth, m *metrics.Metrics, h *held.Held, cfg Config) (*contract, error) {
 	spec, err := openapi.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
@@ -70,7 +72,7 @@ func newContract(a *auth.Auth, m *metrics.Metrics, cfg Config) (*contract, error
 		return nil, err
 	}
 	return &contract{
-		auth: a, metrics: m, log: cfg.Log, problems: problems{cfg.Log}, access: access, spec: spec, router: router, proxies: cfg.TrustedProxies,
+		auth: a, metrics: m, held: h, log: cfg.Log, problems: problems{cfg.Log}, access: access, spec: spec, router: router, proxies: cfg.TrustedProxies,
 		readOnly: readOnlyProperties(spec), deprecations: deprecations,
 	}, nil
 }
@@ -91,6 +93,12 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			c.problems.write(w, r, err)
 			return
 		}
+		release, err := c.take(r, req)
+		if err != nil {
+			c.problems.write(w, r, err)
+			return
+		}
+		defer release()
 		ctx := store.WithRequest(r.Context(), store.Request{
 			ID: req.ID, Operation: req.Operation, Caller: req.Caller, Address: req.Address, IfMatch: r.Header.Get("If-Match"),
 		})
@@ -120,6 +128,46 @@ func (c *contract) hold(next http.Handler) http.Handler {
 		req.HTTP = r
 		next.ServeHTTP(w, r)
 	})
+}
+
+// take counts the request among those that its tenant has open, and the bytes of its body. Codes: concurrency_limit.
+func (c *contract) take(r *http.Request, req *request.Request) (release func(), err error) {
+	if req.Caller.Kind != husk.CallerTenant || exec.IsSession(req.Operation) { // a session is counted when it begins
+		return func() {}, nil
+	}
+	kind := held.Requests
+	switch {
+	case req.Operation == "GetPodLogs":
+		kind = held.Logs
+	case streams(req.Operation, r):
+		kind = held.Watches
+	}
+	open, err := c.held.Take(req.Caller.TenantID, kind)
+	if err != nil {
+		return nil, err
+	}
+	size := int(r.ContentLength)
+	if size < 0 || size > maxBody {
+		size = maxBody
+	}
+	releases := []func(){open}
+	release = func() {
+		for _, f := range releases {
+			f()
+		}
+	}
+	req.Take = func(bytes int) error {
+		f, err := c.held.TakeMany(req.Caller.TenantID, held.Bytes, bytes)
+		if err == nil {
+			releases = append(releases, f)
+		}
+		return err
+	}
+	if err := req.Take(size); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 // requestTimeout is how long a request can take, unless it is a stream. It is longer than the longest wait inside a request, which is for a registry.

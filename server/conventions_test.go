@@ -195,6 +195,21 @@ func TestLabelSelectorsAreThoseOfKubernetes(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s of %s (-want +got):\n%s", selector, list, diff)
 			}
+			// Lists select in SQL, watches select in the server.
+			watched := []string{}
+			lines := s.stream(list+"?watch=true&labelSelector="+strings.NewReplacer(" ", "%20", "=", "%3D", "!", "%21").Replace(selector), c.token)
+			for line := range lines {
+				if line == "event: synced" {
+					break
+				}
+				if data, ok := strings.CutPrefix(line, "data: "); ok {
+					watched = append(watched, as[struct{ Name string }](t, response{status: 200, body: data}, 200).Name)
+				}
+			}
+			slices.Sort(watched)
+			if diff := cmp.Diff(want, watched); diff != "" {
+				t.Errorf("a watch with %s of %s (-want +got):\n%s", selector, list, diff)
+			}
 		}
 	}
 	for _, bad := range []string{"app in", "=web", "app>5", "a=b,,", strings.Repeat("a,", 33) + "a", "app in (" + strings.Repeat("x", 70) + ")"} {

@@ -9,6 +9,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/server/request"
+	"husk/server/watch"
 	"husk/store"
 )
 
@@ -20,13 +21,12 @@ func (a api) ListEvents(ctx context.Context, r openapi.ListEventsRequestObject) 
 	tenant := a.tenant(ctx)
 	filter := store.EventFilter{Kind: (*string)(r.Params.Kind), ObjectID: r.Params.ObjectID}
 	if openapi.Value(r.Params.Watch) {
-		since := time.Time{}
-		return watch[husk.Event, openapi.Event]{api: a, ctx: ctx, hints: tenant.Watch, appendOnly: true, read: func(p store.Page) ([]husk.Event, string, error) {
-			if p.Cursor == "" { // a new read starts where the last one may have missed events
-				filter.After, since = since, time.Now().Add(-eventsSettle)
-			}
-			return tenant.Events(ctx, p, filter)
-		}, id: func(e husk.Event) store.ID { return e.ID }}, nil
+		return watching[husk.Event]{ctx, a.watches.events, watch.Watch[husk.Event]{
+			Match: filter.Matches,
+			Before: func(each func([]husk.Event) error) error {
+				return eachPage(func(p store.Page) ([]husk.Event, string, error) { return tenant.Events(ctx, p, filter) }, each)
+			},
+		}}, nil
 	}
 	events, next, err := tenant.Events(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"husk/registry"
 	"husk/server/control"
 	"husk/server/request"
+	"husk/server/watch"
 	"husk/store"
 )
 
@@ -55,13 +56,12 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 // ListImages lists or watches images.
 func (a api) ListImages(ctx context.Context, r openapi.ListImagesRequestObject) (openapi.ListImagesResponseObject, error) {
 	tenant := a.tenant(ctx)
-	read := func(p store.Page) ([]husk.Image, string, error) {
-		return tenant.Images(ctx, p, r.Params.Reference)
-	}
 	if openapi.Value(r.Params.Watch) {
-		return watch[husk.Image, openapi.Image]{api: a, ctx: ctx, hints: tenant.WatchImages, read: read, id: func(i husk.Image) store.ID { return i.ID }}, nil
+		return watching[husk.Image]{ctx, a.watches.images, watch.Watch[husk.Image]{Match: func(i husk.Image) bool {
+			return r.Params.Reference == nil || i.Reference == *r.Params.Reference
+		}}}, nil
 	}
-	images, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
+	images, next, err := tenant.Images(ctx, request.Page(r.Params.Limit, r.Params.Cursor), r.Params.Reference)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 
 	"husk/dev/devtest"
 	"husk/openapi"
+	"husk/server/watch"
 	"husk/store"
 )
 
@@ -198,7 +199,7 @@ func TestAnImportShowsItsProgress(t *testing.T) {
 		registry.allow(256 << 10)
 		waitFor((quarter + 1) * 256 << 10)
 	}
-	timeout := time.After(watchPing / 2) // before the first ping, which would send the progress even without a hint
+	timeout := time.After(watch.ReadEvery / 2) // before the first read without a hint, which would send the progress too
 	for received := false; !received; {
 		select {
 		case line := <-lines:

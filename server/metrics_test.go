@@ -65,14 +65,14 @@ func TestOperatorsSeeHeartbeatsAndConnections(t *testing.T) {
 	if at := s.metric(`husk_node_last_heartbeat_timestamp_seconds{node="` + node.Name + `"}`); time.Since(time.UnixMilli(int64(at*1000))).Abs() > time.Minute {
 		t.Errorf("the heartbeat was at %v", at)
 	}
-	for _, role := range []string{"husk_tenant", "husk_control"} {
-		of := func(name string) float64 { return s.metric(name + `{role="` + role + `"}`) }
-		used := s.metric(`husk_postgres_connections{role="`+role+`",state="in_use"}`) + s.metric(`husk_postgres_connections{role="`+role+`",state="idle"}`)
+	for _, pool := range []string{"tenants", "control"} {
+		of := func(name string) float64 { return s.metric(name + `{pool="` + pool + `"}`) }
+		used := s.metric(`husk_postgres_connections{pool="`+pool+`",state="in_use"}`) + s.metric(`husk_postgres_connections{pool="`+pool+`",state="idle"}`)
 		if most := of("husk_postgres_connections_max"); most != 6 || used > most {
-			t.Errorf("%s has %v of %v connections", role, used, most)
+			t.Errorf("%s has %v of %v connections", pool, used, most)
 		}
 		if of("husk_postgres_connection_waits_total") < 1 || of("husk_postgres_connection_wait_seconds_total") <= 0 { // the first connection had to be opened
-			t.Errorf("%s has never waited for a connection", role)
+			t.Errorf("%s has never waited for a connection", pool)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/server/request"
+	"husk/server/watch"
 	"husk/store"
 )
 
@@ -48,18 +49,14 @@ func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (ope
 	if err != nil {
 		return nil, err
 	}
-	read := func(p store.Page) ([]husk.Pod, string, error) {
-		pods, next, err := tenant.Pods(ctx, p, filter)
-		for i := range pods {
-			pods[i] = forCaller(request.Of(ctx).Caller, pods[i])
-		}
-		return pods, next, err
-	}
 	if openapi.Value(r.Params.Watch) {
-		return watch[husk.Pod, openapi.Pod]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(p husk.Pod) store.ID { return p.ID }}, nil
+		return watching[husk.Pod]{ctx, a.watches.pods, watch.Watch[husk.Pod]{Match: func(p husk.Pod) bool { return filter.Matches(p.Name, p.Labels) }}}, nil
 	}
-	pods, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
-	return ourList[husk.Pod]{pods, next}, err
+	pods, next, err := tenant.Pods(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
+	for i := range pods {
+		pods[i] = forCaller(request.Of(ctx).Caller, pods[i])
+	}
+	return ourList[husk.Pod]{pods, next, request.Of(ctx).Hold}, err
 }
 
 // hidden stands for what a viewer must not see.
@@ -70,6 +67,11 @@ func forCaller(caller husk.Caller, pod husk.Pod) husk.Pod {
 	if caller.Role != husk.RoleViewer {
 		return pod
 	}
+	return redactedPod(pod)
+}
+
+// redactedPod returns what viewers see.
+func redactedPod(pod husk.Pod) husk.Pod {
 	pod.Spec.Containers = slices.Clone(pod.Spec.Containers)
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
@@ -109,15 +111,27 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 type ourList[T any] struct {
 	items []T
 	next  string
+	hold  func(bytes int) error
 }
 
 // VisitListPodsResponse writes the page.
 func (l ourList[T]) VisitListPodsResponse(w http.ResponseWriter) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(struct {
+	body, err := json.Marshal(struct {
 		Items      []T    `json:"items"`
 		NextCursor string `json:"nextCursor,omitempty"`
 	}{l.items, l.next})
+	if err != nil {
+		return err
+	}
+	if err := l.hold(len(body)); err != nil {
+		return err
+	}
+	l.items = nil // so that a client that reads slowly holds the response only
+	w.Header().Set("Content-Type", "application/json")
+	if _, err = w.Write(body); err != nil {
+		return nil //nolint:nilerr // the client has disconnected
+	}
+	return nil
 }
 
 func labelsOf(l *openapi.Labels) map[string]string {

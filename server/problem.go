@@ -26,6 +26,7 @@ var statusOf = map[husk.Code]int{
 	husk.CodeUnauthenticated:      http.StatusUnauthorized,
 	husk.CodeForbidden:            http.StatusForbidden,
 	husk.CodeRateLimited:          http.StatusTooManyRequests,
+	husk.CodeConcurrencyLimit:     http.StatusTooManyRequests,
 	husk.CodeNotFound:             http.StatusNotFound,
 	husk.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
 	husk.CodeNameTaken:            http.StatusConflict,
@@ -99,6 +100,8 @@ func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusTooManyRequests:
 		if limited, ok := errors.AsType[*auth.RateLimitedError](err); ok {
 			h.Set("Retry-After", strconv.Itoa(limited.RetryAfter()))
+		} else if shown.Code == husk.CodeConcurrencyLimit {
+			h.Set("Retry-After", "1")
 		}
 	case http.StatusUpgradeRequired:
 		h.Set("Upgrade", "websocket")

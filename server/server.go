@@ -13,8 +13,10 @@
 //   - server/auth finds out who the caller is
 //   - server/control runs the background loops
 //   - server/exec relays sessions, logs and statistics of running pods
+//   - server/held limits what a tenant holds at the same time
 //   - server/metrics serves metrics
 //   - server/agents calls the agents of nodes
+//   - server/watch streams changes of lists
 //   - server/request holds what is known about the request under way
 package server
 
@@ -39,6 +41,7 @@ import (
 	"husk/server/auth"
 	"husk/server/control"
 	"husk/server/exec"
+	"husk/server/held"
 	"husk/server/metrics"
 	"husk/store"
 	"husk/web"
@@ -77,6 +80,9 @@ type Config struct {
 	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often the server
 	// re-checks that the caller is still authorized; 0 means 15 seconds.
 	SessionIdle, SessionCheck time.Duration
+
+	// Held says how much a tenant can hold at this server at the same time; 0 means the default.
+	Held held.Limits
 
 	// NodeCertificateLife is how long a node's certificate is valid; its agent renews it after two thirds of that.
 	NodeCertificateLife time.Duration
@@ -132,7 +138,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	nodes := agents.New(agents.Config{TLS: a.ClientTLS, Verify: a.VerifyNode, Known: isCallersFault})
 	m := metrics.New(cfg.Store, nodes, cfg.Log, registry)
-	contract, err := newContract(a, m, cfg)
+	limits := held.New(cfg.Held, registry)
+	contract, err := newContract(a, m, limits, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +148,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		Heartbeat: cfg.Heartbeat, SigningKeys: a.TendSigningKeys, Metrics: registry,
 	})
 	sessions := exec.New(exec.Config{
-		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Metrics: registry,
+		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,
 	})
 	api := newAPI(cfg, a, sessions, m, registry)
 	handler := newObserver(cfg.Log, registry).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))

@@ -13,10 +13,14 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/request"
 )
 
 // maxUsageRange is the longest time range of one request.
 const maxUsageRange = 400 * 24 * time.Hour
+
+// usageRowBytes is about what a row needs while a response is made and sent.
+const usageRowBytes = 1 << 10
 
 // GetUsage returns the usage of the tenant.
 func (a api) GetUsage(ctx context.Context, r openapi.GetUsageRequestObject) (openapi.GetUsageResponseObject, error) {
@@ -27,6 +31,9 @@ func (a api) GetUsage(ctx context.Context, r openapi.GetUsageRequestObject) (ope
 	}
 	rows, err := a.tenant(ctx).Usage(ctx, q)
 	if err != nil {
+		return nil, err
+	}
+	if err := request.Of(ctx).Hold(len(rows) * usageRowBytes); err != nil {
 		return nil, err
 	}
 	a.price(rows)

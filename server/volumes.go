@@ -8,7 +8,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/server/request"
-	"husk/store"
+	"husk/server/watch"
 )
 
 // CreateVolume accepts a request for a volume.
@@ -29,11 +29,10 @@ func (a api) ListVolumes(ctx context.Context, r openapi.ListVolumesRequestObject
 	if err != nil {
 		return nil, err
 	}
-	read := func(p store.Page) ([]husk.Volume, string, error) { return tenant.Volumes(ctx, p, filter) }
 	if openapi.Value(r.Params.Watch) {
-		return watch[husk.Volume, openapi.Volume]{api: a, ctx: ctx, hints: tenant.Watch, read: read, id: func(v husk.Volume) store.ID { return v.ID }}, nil
+		return watching[husk.Volume]{ctx, a.watches.volumes, watch.Watch[husk.Volume]{Match: func(v husk.Volume) bool { return filter.Matches(v.Name, v.Labels) }}}, nil
 	}
-	volumes, next, err := read(request.Page(r.Params.Limit, r.Params.Cursor))
+	volumes, next, err := tenant.Volumes(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
 	if err != nil {
 		return nil, err
 	}

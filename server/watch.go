@@ -4,179 +4,112 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"log/slog"
 	"net/http"
-	"reflect"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"husk"
 	"husk/openapi"
 	"husk/server/request"
+	"husk/server/watch"
 	"husk/store"
 )
 
-// watchPing is how often a quiet stream sends a comment, so that proxies keep it open and a dead reader is noticed.
-const watchPing = 15 * time.Second
+// watches are the feeds of the kinds of objects that can be watched.
+type watches struct {
+	pods    *watch.Feeds[husk.Pod]
+	volumes *watch.Feeds[husk.Volume]
+	images  *watch.Feeds[husk.Image]
+	events  *watch.Feeds[husk.Event]
+}
 
-// watch streams a tenant's objects as server-sent events. It holds no database connection: hints come from the listener of the process. At each hint it
-// reads the list again and sends the difference to what it sent before. So it cannot miss a change, and a reader that reconnects gets the complete list
-// again.
-type watch[Ours, Wire any] struct {
-	api        api
-	ctx        context.Context //nolint:containedctx // the generated interface hands none on
-	appendOnly bool            // objects that are no longer in the list are old, not deleted
-	hints      func() (<-chan struct{}, func())
-	read       func(store.Page) ([]Ours, string, error)
-	id         func(Ours) store.ID
+func newWatches(s *store.Store, log *slog.Logger, registry prometheus.Registerer) watches {
+	cfg := watch.NewConfig(s, log, registry)
+	return watches{
+		pods: watch.New(cfg, watch.Kind[husk.Pod]{
+			Name: "pods", ID: func(p husk.Pod) uuid.UUID { return p.ID }, Hints: store.Tenant.Watch,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Pod, error) {
+				return allPages(func(p store.Page) ([]husk.Pod, string, error) { return t.Pods(ctx, p, store.Filter{}) })
+			},
+			Wire: func(p husk.Pod, redacted bool) (any, error) {
+				if redacted {
+					p = redactedPod(p)
+				}
+				return openapi.Recast[openapi.Pod](p)
+			},
+		}),
+		volumes: watch.New(cfg, watch.Kind[husk.Volume]{
+			Name: "volumes", ID: func(v husk.Volume) uuid.UUID { return v.ID }, Hints: store.Tenant.Watch,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Volume, error) {
+				return allPages(func(p store.Page) ([]husk.Volume, string, error) { return t.Volumes(ctx, p, store.Filter{}) })
+			},
+			Wire: func(v husk.Volume, _ bool) (any, error) { return openapi.Recast[openapi.Volume](v) },
+		}),
+		images: watch.New(cfg, watch.Kind[husk.Image]{
+			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Image, error) {
+				return allPages(func(p store.Page) ([]husk.Image, string, error) { return t.Images(ctx, p, nil) })
+			},
+			Wire: func(i husk.Image, _ bool) (any, error) { return openapi.Recast[openapi.Image](i) },
+		}),
+		events: watch.New(cfg, watch.Kind[husk.Event]{
+			Name: "events", ID: func(e husk.Event) uuid.UUID { return e.ID }, Hints: store.Tenant.Watch, Settle: eventsSettle,
+			At: func(e husk.Event) time.Time { return e.At },
+			Read: func(ctx context.Context, t store.Tenant, since time.Time) ([]husk.Event, error) {
+				return allPages(func(p store.Page) ([]husk.Event, string, error) {
+					return t.Events(ctx, p, store.EventFilter{After: since})
+				})
+			},
+			Wire: func(e husk.Event, _ bool) (any, error) { return openapi.Recast[openapi.Event](e) },
+		}),
+	}
+}
+
+// watching is the response to a request that watches a list.
+type watching[T any] struct {
+	ctx   context.Context //nolint:containedctx // the generated interface hands none on
+	feeds *watch.Feeds[T]
+	watch watch.Watch[T]
 }
 
 // VisitListPodsResponse streams until the reader leaves.
-func (s watch[Ours, Wire]) VisitListPodsResponse(w http.ResponseWriter) error { return s.stream(w) }
+func (s watching[T]) VisitListPodsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListVolumesResponse streams until the reader leaves.
-func (s watch[Ours, Wire]) VisitListVolumesResponse(w http.ResponseWriter) error { return s.stream(w) }
+func (s watching[T]) VisitListVolumesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
-func (s watch[Ours, Wire]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }
+func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListEventsResponse streams until the reader leaves.
-func (s watch[Ours, Wire]) VisitListEventsResponse(w http.ResponseWriter) error { return s.stream(w) }
+func (s watching[T]) VisitListEventsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
-func (s watch[Ours, Wire]) stream(w http.ResponseWriter) error {
-	hint, done := s.hints()
-	defer done()
-	sent := map[store.ID]Ours{}
-	now, err := allPages(s.read)
-	if err != nil {
-		return err
-	}
-	s.api.watchers.Inc()
-	defer s.api.watchers.Dec()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	out := eventStream{w, http.NewResponseController(w)}
-	if s.send(out, sent, now) != nil || out.event("synced", "{}") != nil || out.flush() != nil {
-		return nil //nolint:nilerr // the reader has disconnected
-	}
-	ping := time.NewTicker(watchPing)
-	defer ping.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return nil
-		case <-ping.C:
-			// Reading the list also checks the reader, whose token may have been revoked meanwhile.
-			if err = out.comment("ping"); err == nil {
-				err = s.again(out, sent)
-			}
-		case <-hint:
-			err = s.again(out, sent)
-		}
-		if err != nil {
-			s.api.log.Debug("a watch ended", "tenant", request.Of(s.ctx).Caller.TenantID, "error", err)
-			return nil
-		}
-	}
-}
-
-func (s watch[Ours, Wire]) again(out eventStream, sent map[store.ID]Ours) error {
-	now, err := allPages(s.read)
-	if err != nil {
-		return err
-	}
-	if err := s.send(out, sent, now); err != nil {
-		return err
-	}
-	return out.flush()
-}
+func (s watching[T]) stream(w http.ResponseWriter) error { return s.feeds.Stream(s.ctx, w, s.watch) }
 
 // allPages reads a list to its end.
 func allPages[T any](read func(store.Page) ([]T, string, error)) ([]T, error) {
 	var all []T
+	err := eachPage(read, func(page []T) error {
+		all = append(all, page...)
+		return nil
+	})
+	return all, err
+}
+
+// eachPage calls each for every page of a list.
+func eachPage[T any](read func(store.Page) ([]T, string, error), each func([]T) error) error {
 	page := store.Page{Limit: request.MaxLimit}
 	for {
 		items, next, err := read(page)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, items...)
-		if next == "" {
-			return all, nil
+		if err := each(items); err != nil || next == "" {
+			return err
 		}
 		page.Cursor = next
 	}
 }
-
-// send sends the differences to what was sent before, and records them.
-func (s watch[Ours, Wire]) send(out eventStream, sent map[store.ID]Ours, now []Ours) error {
-	here := make(map[store.ID]bool, len(now))
-	for _, object := range now {
-		id := s.id(object)
-		here[id] = true
-		before, known := sent[id]
-		kind := "added"
-		if known {
-			if reflect.DeepEqual(before, object) {
-				continue
-			}
-			kind = "modified"
-		}
-		if err := sendObject[Wire](out, kind, object); err != nil {
-			return err
-		}
-		sent[id] = object
-	}
-	for id, object := range sent {
-		if here[id] {
-			continue
-		}
-		if !s.appendOnly {
-			if err := sendObject[Wire](out, "deleted", object); err != nil {
-				return err
-			}
-		}
-		delete(sent, id)
-	}
-	return nil
-}
-
-func sendObject[Wire any](out eventStream, kind string, object any) error {
-	wire, err := openapi.Recast[Wire](object)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(wire)
-	if err != nil {
-		return err
-	}
-	return out.event(kind, string(data))
-}
-
-// eventStream writes server-sent events (WHATWG HTML, section 9.2). A reader that does not read is disconnected.
-type eventStream struct {
-	w http.ResponseWriter
-	c *http.ResponseController
-}
-
-func (e eventStream) event(kind, data string) error {
-	return e.write("event: %s\ndata: %s\n\n", kind, data)
-}
-
-func (e eventStream) comment(text string) error {
-	if err := e.write(": %s\n\n", text); err != nil {
-		return err
-	}
-	return e.flush()
-}
-
-func (e eventStream) write(format string, args ...any) error {
-	if err := e.c.SetWriteDeadline(time.Now().Add(request.WriteTimeout)); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(e.w, format, args...)
-	return err
-}
-
-func (e eventStream) flush() error { return e.c.Flush() }

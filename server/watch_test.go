@@ -4,6 +4,7 @@ package server
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -134,4 +135,72 @@ func TestAFilteredWatchShowsOnlyMatchingObjects(t *testing.T) {
 		t.Error("the stream does not show the deletion")
 	}
 	wantProblem(t, s.call("GET", "/v1/pods?watch=true&labelSelector=%21%21", c.token, nil), 422, husk.CodeInvalid, "labelSelector")
+}
+
+// TestWatchesShareTheirReads counts the transactions that changes cause while many watches are open.
+func TestWatchesShareTheirReads(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	_, agent := s.node()
+	pod := s.createPod(c)
+	node, err := s.store.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.place(node[0].ID, c, pod.ID)
+	s.report(agent, pod.ID, 1, husk.EventStarting)
+	const watchers, changes = 100, 20
+	streams := make([]<-chan string, watchers)
+	for i := range streams {
+		streams[i] = s.stream("/v1/pods?watch=true", c.token)
+		if !readUntil(streams[i], "synced") {
+			t.Fatal("a watch ends before it sends synced")
+		}
+	}
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleOwner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	// Each transaction of a tenant begins with this function.
+	var function string
+	if err := db.QueryRow(t.Context(), "SELECT pg_get_functiondef('begin_tenant'::regproc)").Scan(&function); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		"CREATE SEQUENCE transactions", "GRANT USAGE ON transactions TO PUBLIC",
+		strings.Replace(function, "BEGIN\n", "BEGIN\n PERFORM nextval('transactions');\n", 1),
+	} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transactions := func() (n int) {
+		t.Helper()
+		if err := db.QueryRow(t.Context(), "SELECT last_value FROM transactions").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := transactions()
+	for i := range changes {
+		a := agent.call("POST", "/v1/agent/status", "", map[string]any{"pods": []any{map[string]any{
+			"podId": pod.ID, "generation": 1, "event": husk.EventStarting, "restarts": i + 1, "containers": []any{},
+		}}})
+		if a.status != http.StatusNoContent {
+			t.Fatalf("the report gets the response %d %s", a.status, a.body)
+		}
+		if !readUntil(streams[0], fmt.Sprintf(`"restarts":%d`, i+1)) {
+			t.Fatal("a watch ends without showing the change")
+		}
+	}
+	for _, lines := range streams[1:] {
+		if !readUntil(lines, fmt.Sprintf(`"restarts":%d`, changes)) {
+			t.Fatal("a watch ends without showing the last change")
+		}
+	}
+	if n := transactions() - before; n > watchers*changes/4 {
+		t.Errorf("%d changes with %d watches cause %d transactions of their tenant", changes, watchers, n)
+	}
 }

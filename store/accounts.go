@@ -189,7 +189,7 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 // CreateTenantKey creates a key for the named service account. If there is no such account, it creates one with the role owner; this is
 // how a tenant gets its first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
 func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyRequest) (husk.APIKey, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.APIKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
 		}
@@ -208,7 +208,7 @@ func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempote
 
 // TenantKeys lists all API keys of a tenant, for an operator. Codes: not_found (tenant).
 func (c Control) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.APIKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.APIKey, error) {
 		if _, err := tenant(ctx, q, tenantID); err != nil {
 			return nil, err
 		}
@@ -226,7 +226,7 @@ func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) err
 
 // ForgetExpiredKeys deletes API keys that expired at least 30 days ago and returns how many.
 func (c Control) ForgetExpiredKeys(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
 }
 
 func hashSecret(secret string) []byte {
@@ -253,7 +253,7 @@ func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string)
 
 // OperatorExists reports whether an operator's credentials still exist.
 func (c Control) OperatorExists(ctx context.Context, clientID ID) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		return q.CredentialExists(ctx, db.CredentialExistsParams{ClientID: clientID, Kind: husk.CallerOperator})
 	})
 }
@@ -265,7 +265,7 @@ const keyUseKept = time.Minute
 // expired key give the same error).
 func (c Control) Authenticate(ctx context.Context, clientID ID, secret string) (husk.Caller, error) {
 	hash := hashSecret(secret)
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Caller, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Caller, error) {
 		key, err := q.UseAPIKey(ctx, db.UseAPIKeyParams{ClientID: clientID, SecretHash: hash})
 		if err == nil {
 			if key.LastUsedAt == nil || time.Since(*key.LastUsedAt) > keyUseKept {

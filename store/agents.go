@@ -41,7 +41,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 		revision int64
 		pods     []DesiredPod
 	}
-	d, err := inControl(ctx, c.core, func(q *db.Queries) (desired, error) {
+	d, err := inControl(ctx, c, func(q *db.Queries) (desired, error) {
 		// The revision is read first, so a change between the two reads is delivered twice instead of being missed.
 		revision, err := q.DesiredRevision(ctx, node)
 		if err != nil {
@@ -82,7 +82,7 @@ func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, err
 
 // DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
 func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) {
 		revision, err := q.DesiredRevision(ctx, node)
 		return revision, orNotFound(err, "node")
 	})
@@ -95,7 +95,7 @@ func (c Control) Report(ctx context.Context, node ID, reports []husk.PodReport) 
 	failed := husk.ItemsError{}
 	for i, r := range reports {
 		r = convert.Report(r)
-		_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
+		_, err := inControl(ctx, c, func(q *db.Queries) (struct{}, error) { return struct{}{}, applyReport(ctx, q, node, r) })
 		switch err = wrap(err, "report of pod %s", r.PodID); {
 		case err == nil:
 		case ctx.Err() != nil || husk.CodeOf(err) == husk.CodeUnavailable:
@@ -128,7 +128,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if err := q.RequeuePod(ctx, db.RequeuePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
-		if err := q.Notify(ctx, hints.Work); err != nil {
+		if err := hint(ctx, q, hints.Work); err != nil {
 			return err
 		}
 		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
@@ -158,7 +158,7 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 	if next != row.Phase {
 		return record(ctx, q, row.TenantID, "pod", row.ID, string(next), r.Message)
 	}
-	return notifyTenant(ctx, q, row.TenantID)
+	return hintTenant(ctx, q, row.TenantID)
 }
 
 // freeCapacity releases what a pod held after its virtual machine has ended: its allocation on the node and, unless the pod was only evicted,
@@ -173,12 +173,12 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 		return err
 	}
 	if row.Evicted { // it will run again with its volumes
-		return q.Notify(ctx, hints.Node(*row.NodeID))
+		return hint(ctx, q, hints.Node(*row.NodeID))
 	}
 	if err := q.ReleaseClaims(ctx, db.ReleaseClaimsParams{TenantID: row.TenantID, PodID: row.ID}); err != nil {
 		return err
 	}
-	return q.Notify(ctx, hints.Node(*row.NodeID))
+	return hint(ctx, q, hints.Node(*row.NodeID))
 }
 
 // SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
@@ -197,7 +197,7 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 		if err != nil {
 			return err
 		}
-		return q.NotifyAll(ctx, convert.All(nodes, hints.Node))
+		return hint(ctx, q, convert.All(nodes, hints.Node)...)
 	})
 }
 
@@ -205,7 +205,7 @@ func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
 
 // KeyedPods returns the ids of the pods that may have a key in Ceph. Other keys are orphans.
 func (c Control) KeyedPods(ctx context.Context) (map[string]bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[string]bool, error) {
 		ids, err := q.KeyedPodIDs(ctx)
 		pods := map[string]bool{}
 		for _, id := range ids {

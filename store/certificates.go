@@ -29,7 +29,7 @@ type Authority struct {
 // CertificateAuthority returns the installation's authority. It calls make if there is none yet; servers that start at the same time agree
 // on one.
 func (c Control) CertificateAuthority(ctx context.Context, make func() (Authority, error)) (Authority, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (Authority, error) {
+	return inControl(ctx, c, func(q *db.Queries) (Authority, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return Authority{}, err
 		}
@@ -94,7 +94,7 @@ func goodCertificate(ctx context.Context, q *db.Queries, node ID, serial string)
 // RenewCertificate issues a new certificate to a node that has a valid one. The old one stays valid until it expires, because the response
 // may be lost. Codes: unauthenticated.
 func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, issue Issue) (IssuedCertificate, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (IssuedCertificate, error) {
+	return inControl(ctx, c, func(q *db.Queries) (IssuedCertificate, error) {
 		// Revoking takes the same lock, so a revoked certificate cannot be renewed at the same time.
 		if _, err := q.LockNode(ctx, node); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return IssuedCertificate{}, err
@@ -112,7 +112,7 @@ func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, i
 
 // NodeCertificates lists the certificates that were issued to a node, oldest first. Codes: not_found.
 func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCertificate, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.NodeCertificate, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.NodeCertificate, error) {
 		if _, err := q.Node(ctx, node); err != nil {
 			return nil, orNotFound(err, "node")
 		}
@@ -125,7 +125,7 @@ func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCert
 
 // CertificateExpiries returns the expiry time of each node's newest certificate, by node name. Revoked certificates do not count.
 func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[string]time.Time, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[string]time.Time, error) {
 		rows, err := q.CertificateExpiries(ctx)
 		expiries := make(map[string]time.Time, len(rows))
 		for _, r := range rows {
@@ -158,7 +158,7 @@ type JoinToken struct {
 // the request is repeated. With readmits, the token is for that existing node, which has lost its certificate; without, it is for a new
 // node. Codes: not_found (node), idempotency_mismatch.
 func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life time.Duration, readmits *ID) (JoinToken, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (JoinToken, error) {
+	return inControl(ctx, c, func(q *db.Queries) (JoinToken, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return JoinToken{}, err
 		}
@@ -185,7 +185,7 @@ func (c Control) RegisterNode(ctx context.Context, token, name string, issue Iss
 		id ID
 		c  IssuedCertificate
 	}
-	r, err := inControl(ctx, c.core, func(q *db.Queries) (registered, error) {
+	r, err := inControl(ctx, c, func(q *db.Queries) (registered, error) {
 		row, err := q.LockJoinToken(ctx, hashSecret(token))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return registered{}, errJoinToken

@@ -91,7 +91,7 @@ func (s *core) openFor(ctx context.Context, q *db.Queries, tenantID ID, sealed [
 // prepareTenantKeys creates keys for tenants without one, and rewraps keys that are wrapped by a master key other than the first.
 func (c Control) prepareTenantKeys(ctx context.Context) error {
 	for {
-		n, err := inControl(ctx, c.core, func(q *db.Queries) (int, error) {
+		n, err := inControl(ctx, c, func(q *db.Queries) (int, error) {
 			if err := q.LockOperators(ctx); err != nil {
 				return 0, err
 			}

@@ -19,6 +19,11 @@ type EventFilter struct {
 	After    time.Time // zero for all stored events
 }
 
+// Matches reports whether the filter selects the event, whatever its time.
+func (f EventFilter) Matches(e husk.Event) bool {
+	return (f.Kind == nil || *f.Kind == e.Kind) && (f.ObjectID == nil || *f.ObjectID == e.ObjectID)
+}
+
 // Events lists what happened to a tenant's objects, oldest first. Codes: invalid (cursor).
 func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]husk.Event, string, error) {
 	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Event, error) {
@@ -31,7 +36,7 @@ func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]hu
 
 // ForgetEvents deletes events older than 14 days and returns how many.
 func (c Control) ForgetEvents(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
 }
 
 // requested is like record, for changes that a request made: it also writes the audit entry.
@@ -47,5 +52,5 @@ func record(ctx context.Context, q *db.Queries, tenantID ID, kind string, id ID,
 	if err := q.InsertEvent(ctx, db.InsertEventParams{TenantID: tenantID, Kind: kind, ObjectID: id, Reason: reason, Message: message}); err != nil {
 		return err
 	}
-	return notifyWork(ctx, q, tenantID)
+	return hintWork(ctx, q, tenantID)
 }

@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
 
 	"husk/store/db"
 	"husk/store/hints"
@@ -30,15 +31,29 @@ func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.SigningKeys)
 }
 
-// notifyTenant sends a hint that something of the tenant has changed.
-func notifyTenant(ctx context.Context, q *db.Queries, tenant ID) error {
-	return q.Notify(ctx, hints.Tenant(tenant))
+// WatchAccess returns a counter that increases when access of the tenant's callers may have been revoked. Call the function when done. No
+// hint about a later change arrives before the counter increases.
+func (s *Store) WatchAccess(tenant ID) (*atomic.Uint64, func()) {
+	return s.hub.Count(hints.Access(tenant))
 }
 
-// notifyWork wakes the control loops and the tenant's watchers.
-func notifyWork(ctx context.Context, q *db.Queries, tenant ID) error {
-	if err := q.Notify(ctx, hints.Work); err != nil {
+// sendHints notifies all servers of the hints in the outbox.
+func (c Control) sendHints(ctx context.Context) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		_, err := q.SendHints(ctx)
 		return err
-	}
-	return notifyTenant(ctx, q, tenant)
+	})
+}
+
+// hint sends hints of these topics when the transaction is committed.
+func hint(ctx context.Context, q *db.Queries, topics ...string) error { return q.Hint(ctx, topics) }
+
+// hintTenant sends a hint that something of the tenant has changed.
+func hintTenant(ctx context.Context, q *db.Queries, tenant ID) error {
+	return hint(ctx, q, hints.Tenant(tenant))
+}
+
+// hintWork wakes the control loops and the tenant's watchers.
+func hintWork(ctx context.Context, q *db.Queries, tenant ID) error {
+	return hint(ctx, q, hints.Work, hints.Tenant(tenant))
 }

@@ -88,5 +88,5 @@ func creating[T any](ctx context.Context, q *db.Queries, owner ID, idem Idempote
 
 // ForgetIdempotencyKeys deletes keys older than 24 hours and returns how many.
 func (c Control) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
 }

@@ -141,7 +141,7 @@ func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportP
 		if err != nil || n == 0 {
 			return err
 		}
-		return q.Notify(ctx, hints.Imports(i.TenantID))
+		return hint(ctx, q, hints.Imports(i.TenantID))
 	})
 }
 
@@ -166,7 +166,7 @@ func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string,
 		if err := q.SetImageTrouble(ctx, db.SetImageTroubleParams{TenantID: i.TenantID, ID: i.ID, State: state, Message: message}); err != nil {
 			return err
 		}
-		return notifyTenant(ctx, q, i.TenantID)
+		return hintTenant(ctx, q, i.TenantID)
 	})
 }
 
@@ -182,7 +182,7 @@ func (c Control) ImageRemoved(ctx context.Context, i husk.Image) error {
 
 // ImageNames returns the names of all clones and the digests of all images. Anything else in the pools is an orphan.
 func (c Control) ImageNames(ctx context.Context) (clones, digests map[string]bool, err error) {
-	rows, err := inControl(ctx, c.core, func(q *db.Queries) ([]db.AllImagesRow, error) { return q.AllImages(ctx) })
+	rows, err := inControl(ctx, c, func(q *db.Queries) ([]db.AllImagesRow, error) { return q.AllImages(ctx) })
 	clones, digests = map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
 		clones[husk.Image{ID: r.ID}.CloneName()] = true
@@ -193,7 +193,7 @@ func (c Control) ImageNames(ctx context.Context) (clones, digests map[string]boo
 
 // ImportingImages returns the ids of the images that are being imported.
 func (c Control) ImportingImages(ctx context.Context) (map[string]bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[string]bool, error) {
 		rows, err := q.ImportingImages(ctx)
 		ids := map[string]bool{}
 		for _, id := range rows {

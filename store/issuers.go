@@ -49,7 +49,7 @@ func (o issuers) tenantID() ID {
 func inOwner[T any](ctx context.Context, o issuers, lock bool, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	if o.tenant == nil {
-		return inControl(ctx, o.core, func(q *db.Queries) (T, error) {
+		return inControl(ctx, Control{o.core, o.control}, func(q *db.Queries) (T, error) {
 			if lock {
 				if err := q.LockOperators(ctx); err != nil {
 					return zero, err

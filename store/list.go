@@ -31,7 +31,7 @@ func tenantPage[Row, T any](ctx context.Context, t Tenant, p Page, query pageQue
 
 // controlPage reads one page of a list that is not limited to one tenant.
 func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) ([]T, string, error) {
-	l, err := inControl(ctx, c.core, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
+	l, err := inControl(ctx, c, func(q *db.Queries) (list[T], error) { return readPage(q, p, query, convert, where) })
 	return l.items, l.next, err
 }
 
@@ -64,4 +64,9 @@ func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert f
 type Filter struct {
 	Name   *string
 	Labels husk.Selector
+}
+
+// Matches reports whether the filter selects an object with this name and these labels.
+func (f Filter) Matches(name string, labels map[string]string) bool {
+	return (f.Name == nil || *f.Name == name) && f.Labels.Matches(labels)
 }

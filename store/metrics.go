@@ -35,7 +35,7 @@ func (c Control) RecordSamples(ctx context.Context, node ID, samples []husk.PodS
 
 // ForgetSamples deletes samples that are too old to be shown.
 func (c Control) ForgetSamples(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
 }
 
 // TenantMetrics returns the metrics of all tenants, and those of the given callers who still have the credentials and the role of their
@@ -45,7 +45,7 @@ func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[
 		tenants map[ID]*husk.TenantMetrics
 		stand   []husk.Caller
 	}
-	r, err := inControl(ctx, c.core, func(q *db.Queries) (result, error) {
+	r, err := inControl(ctx, c, func(q *db.Queries) (result, error) {
 		stand, err := callersThatStand(ctx, q, callers)
 		if err != nil {
 			return result{}, err

@@ -20,7 +20,7 @@ import (
 // Heartbeat renews a node's lease and records what the node reports about itself. It returns true if the agent must report every pod again:
 // the node was not Ready, or an earlier such response was lost and pods are still Unknown. Codes: not_found.
 func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
 			Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...),
@@ -31,13 +31,13 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 		if was.State == husk.NodeReady {
 			return was.HasUnknownPods, nil
 		}
-		return true, q.Notify(ctx, hints.Work)
+		return true, hint(ctx, q, hints.Work)
 	})
 }
 
 // Node returns a node. Codes: not_found.
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
 		return convert.Node(row), orNotFound(err, "node")
 	})
@@ -45,7 +45,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 
 // Nodes returns every node, sorted by name.
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
 		return convert.All(rows, convert.Node), err
 	})
@@ -86,7 +86,7 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 // nothing if a heartbeat came meanwhile or another server leads. MarkPodsUnknown follows, in transactions of its own: this one locks the
 // node, and pods are always locked before nodes.
 func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return false, ignoreNoRows(err)
 		}
@@ -97,7 +97,7 @@ func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (boo
 
 // MarkPodsUnknown marks pods of Lost nodes as Unknown, at most limit of them, and returns how many.
 func (c Control) MarkPodsUnknown(ctx context.Context, epoch int64, limit int) (int, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return 0, ignoreNoRows(err)
 		}
@@ -134,7 +134,7 @@ func ignoreNoRows(err error) error {
 
 // Pools returns every pool, sorted by name.
 func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Pool, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Pool, error) {
 		rows, err := q.Pools(ctx)
 		return convert.All(rows, func(p db.PoolsRow) husk.Pool {
 			return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}
@@ -144,7 +144,7 @@ func (c Control) Pools(ctx context.Context) ([]husk.Pool, error) {
 
 // PutPool creates a pool, or changes it and all of its nodes.
 func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64) (husk.Pool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Pool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Pool, error) {
 		if err := q.PutPool(ctx, db.PutPoolParams{Name: name, CpuOvercommit: cpuOvercommit}); err != nil {
 			return husk.Pool{}, err
 		}
@@ -158,7 +158,7 @@ func (c Control) PutPool(ctx context.Context, name string, cpuOvercommit float64
 		if err != nil {
 			return husk.Pool{}, err
 		}
-		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, q.Notify(ctx, hints.Work)
+		return husk.Pool{Name: p.Name, CPUOvercommit: p.CpuOvercommit, Nodes: p.Nodes, CreatedAt: p.CreatedAt}, hint(ctx, q, hints.Work)
 	})
 }
 
@@ -181,7 +181,7 @@ func (c Control) DeletePool(ctx context.Context, name string) error {
 // UpdateNode changes a node's settings. change gets the current settings and returns the new ones. Codes: not_found, invalid (pool),
 // precondition_failed.
 func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSettings) husk.NodeSettings) (husk.Node, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
 			return husk.Node{}, orNotFound(err, "node")
@@ -205,6 +205,6 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
 			return husk.Node{}, err
 		}
-		return convert.Node(row), q.Notify(ctx, hints.Work)
+		return convert.Node(row), hint(ctx, q, hints.Work)
 	})
 }

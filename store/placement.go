@@ -38,7 +38,7 @@ type PodKey struct{ TenantID, ID ID }
 
 // PendingPods returns up to limit pods that wait to be placed, the highest priority first and the oldest first among equals.
 func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]PendingPod, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PendingPod, error) {
 		rows, err := q.PendingPods(ctx, limit)
 		return convert.All(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
@@ -76,7 +76,7 @@ type NodeCapacity struct {
 
 // NodeCapacities returns every node, sorted by name.
 func (c Control) NodeCapacities(ctx context.Context) ([]NodeCapacity, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]NodeCapacity, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]NodeCapacity, error) {
 		rows, err := q.NodeCapacities(ctx)
 		return convert.All(rows, func(n db.NodeCapacitiesRow) NodeCapacity {
 			return NodeCapacity{
@@ -102,7 +102,7 @@ type PlacedPod struct {
 
 // PlacedPods returns the pods that are allocated on these nodes.
 func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]PlacedPod, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PlacedPod, error) {
 		rows, err := q.PlacedPods(ctx, nodes)
 		return convert.All(rows, func(r db.PlacedPodsRow) PlacedPod {
 			p := PlacedPod{
@@ -119,12 +119,12 @@ func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error
 
 // NodesOfTenants returns the nodes on which pods of these tenants are allocated.
 func (c Control) NodesOfTenants(ctx context.Context, tenants []ID) ([]ID, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
+	return inControl(ctx, c, func(q *db.Queries) ([]ID, error) { return q.NodesOfTenants(ctx, tenants) })
 }
 
 // LeavingPods returns the pods that are being stopped and are still allocated.
 func (c Control) LeavingPods(ctx context.Context) ([]PodKey, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.LeavingPods(ctx)
 		return convert.All(rows, func(r db.LeavingPodsRow) PodKey { return PodKey{r.TenantID, r.ID} }), err
 	})
@@ -158,7 +158,7 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		}
 		p.Decisions = append(p.Decisions, raw)
 	}
-	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PodKey, error) {
 		rows, err := q.CommitPlacements(ctx, p)
 		if err != nil || len(rows) == 0 {
 			return nil, err
@@ -174,7 +174,7 @@ func (c Control) CommitPlacements(ctx context.Context, epoch int64, batch []Plac
 		if err := q.InsertEvents(ctx, events); err != nil {
 			return nil, err
 		}
-		return placed, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+		return placed, hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 	})
 }
 
@@ -208,25 +208,25 @@ func (c Control) Refuse(ctx context.Context, refusals []Refusal) error {
 		if err := q.DeferPods(ctx, p); err != nil {
 			return err
 		}
-		return q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+		return hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 	})
 }
 
 // AnyDeferred reports whether there is a deferred pod that is not due yet.
 func (c Control) AnyDeferred(ctx context.Context) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) { return q.AnyDeferred(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) { return q.AnyDeferred(ctx) })
 }
 
 // Wake makes deferred pods that fit into this free capacity due, at most limit of them, and returns how many.
 func (c Control) Wake(ctx context.Context, free husk.Resources, limit int) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) {
 		return q.WakePods(ctx, db.WakePodsParams{CpuMillis: free.CPUMillis, MemoryMib: free.MemoryMiB, Max: limit})
 	})
 }
 
 // PodPhases counts the pods of all tenants by phase.
 func (c Control) PodPhases(ctx context.Context) (map[husk.Phase]int, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[husk.Phase]int, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[husk.Phase]int, error) {
 		rows, err := q.PodPhases(ctx)
 		counts := map[husk.Phase]int{}
 		for _, r := range rows {
@@ -248,7 +248,7 @@ func (c Control) Evict(ctx context.Context, epoch int64, pods []Eviction, reason
 	if len(pods) == 0 {
 		return nil, nil
 	}
-	return inControl(ctx, c.core, func(q *db.Queries) ([]PodKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PodKey, error) {
 		return evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: reason, Message: message})
 	})
 }
@@ -272,7 +272,7 @@ func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsPa
 	if err := q.InsertEvents(ctx, events); err != nil {
 		return nil, err
 	}
-	return evicted, q.NotifyAll(ctx, slices.Collect(maps.Keys(topics)))
+	return evicted, hint(ctx, q, slices.Collect(maps.Keys(topics))...)
 }
 
 // Decision returns the scheduler's latest decision about a pod of the tenant. Codes: not_found.
@@ -282,7 +282,7 @@ func (t Tenant) Decision(ctx context.Context, podID ID) (husk.Placement, error) 
 
 // Decision returns the scheduler's latest decision about a pod of any tenant. Codes: not_found.
 func (c Control) Decision(ctx context.Context, tenantID, podID ID) (husk.Placement, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
+	return inControl(ctx, c, func(q *db.Queries) (husk.Placement, error) { return decision(ctx, q, tenantID, podID) })
 }
 
 func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Placement, error) {
@@ -310,7 +310,7 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 // Defragment stores a proposal as the response to a request. Unless it is a dry run, it also cordons the nodes and evicts their pods in the
 // same transaction. It skips pods that are no longer on their node. Codes: idempotency_mismatch.
 func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defragmentation) (husk.Defragmentation, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Defragmentation, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Defragmentation, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return d, err
 		}

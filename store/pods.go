@@ -218,7 +218,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 	if err != nil || f.node == nil {
 		return f.pod, husk.Node{}, false, err
 	}
-	node, err = Control{t.core}.Node(ctx, *f.node)
+	node, err = Control{t.core, t.lookups}.Node(ctx, *f.node)
 	return f.pod, node, err == nil, err
 }
 
@@ -231,6 +231,6 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	if err != nil || node == nil {
 		return husk.Node{}, false, err
 	}
-	n, err := Control{t.core}.Node(ctx, *node)
+	n, err := Control{t.core, t.lookups}.Node(ctx, *node)
 	return n, err == nil, err
 }

@@ -25,7 +25,7 @@ func signingKeyOwner(id string) string { return "signing key " + id }
 // SigningKeys returns the keys that sign tokens, the newest first. It calls make if there is none yet; servers that start at the same time
 // agree on one.
 func (c Control) SigningKeys(ctx context.Context, make func() (SigningKey, error)) ([]SigningKey, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]SigningKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]SigningKey, error) {
 		keys, err := c.signingKeys(ctx, q)
 		if err != nil || len(keys) > 0 {
 			return keys, err
@@ -75,7 +75,7 @@ func (s *core) addSigningKey(ctx context.Context, q *db.Queries, make func() (Si
 // RotateSigningKey adds a key that starts to sign after signsAfter, so that every server knows the key before it sees the key's first token.
 // Codes: idempotency_mismatch.
 func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAfter time.Duration, make func() (SigningKey, error)) (SigningKey, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (SigningKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) (SigningKey, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return SigningKey{}, err
 		}
@@ -88,7 +88,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}
-			return platform, key, q.Notify(ctx, hints.SigningKeys)
+			return platform, key, hint(ctx, q, hints.SigningKeys)
 		})
 	})
 }
@@ -124,14 +124,14 @@ func (c Control) DeleteSigningKey(ctx context.Context, id string) error {
 		if err := audit(ctx, q, platform, "signingKey", id); err != nil {
 			return err
 		}
-		return q.Notify(ctx, hints.SigningKeys)
+		return hint(ctx, q, hints.SigningKeys)
 	})
 }
 
 // TendSigningKeys creates a new key if the signing key is older than life, and deletes keys that were replaced longer ago than the lifetime
 // of a token. It returns whether anything changed.
 func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAfter, tokenLife time.Duration, make func() (SigningKey, error)) (bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return false, ignoreNoRows(err)
 		}
@@ -161,6 +161,6 @@ func (c Control) TendSigningKeys(ctx context.Context, epoch int64, life, signsAf
 		if !changed {
 			return false, nil
 		}
-		return true, q.Notify(ctx, hints.SigningKeys)
+		return true, hint(ctx, q, hints.SigningKeys)
 	})
 }

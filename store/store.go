@@ -19,23 +19,20 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"husk"
 	"husk/migrations"
+	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/election"
 	"husk/store/hints"
+	"husk/store/pools"
 	"husk/store/seal"
 )
 
@@ -49,7 +46,7 @@ const (
 // Config says where the database is and how tenants' networks are numbered.
 type Config struct {
 	URL           string       // postgres://host/db with the password that all three roles share; the user is set per role
-	MaxConns      int32        // per role; 0 means 16
+	MaxConns      int          // of the two largest pools; 0 means 16
 	MasterKeys    [][]byte     // each 32 bytes; the first one seals; the others open what they have sealed
 	PodRange      netip.Prefix // the range that tenants' networks are taken from
 	NetworkPrefix int          // prefix length of a tenant's network
@@ -61,12 +58,17 @@ type Store struct{ *core }
 
 // core is what both entry points share.
 type core struct {
-	tenant, control *pgxpool.Pool
-	seal            *seal.Sealer // with the master keys
-	tenantSeals     tenantSeals
-	cfg             Config
+	pools []*pools.Pool
+	// Connections by purpose: requests of tenants, those that read a lot, and what such requests need from the platform; logins; agents,
+	// loops and operators, and operators' requests that read a lot; the outbox.
+	tenants, reports, lookups, logins, control, adminReports, hints *pools.Pool
+
+	seal        *seal.Sealer // with the master keys
+	tenantSeals tenantSeals
+	cfg         Config
 
 	hub      *hints.Hub
+	outbox   *hints.Outbox
 	stop     context.CancelFunc
 	finished sync.WaitGroup
 }
@@ -78,15 +80,30 @@ type Tenant struct {
 	caller husk.Caller
 }
 
-// Control gives loops, operators and agents access to the rows of all tenants. Get it from Store.Control.
-type Control struct{ *core }
+// Control gives loops, operators and agents access to the rows of all tenants. Get it from Store.Control, Store.Logins or Store.Lookups.
+type Control struct {
+	*core
+	pool *pools.Pool
+}
 
 // Tenant returns the access of a tenant's caller. The caller must come from a verified token or certificate. A caller who does not
 // belong to a tenant gets a Tenant that refuses everything.
 func (s *Store) Tenant(caller husk.Caller) Tenant { return Tenant{s.core, caller.TenantID, caller} }
 
+// Watcher returns the access of watches to a tenant's lists. It does not check a caller: each watch checks its own.
+func (s *Store) Watcher(tenant ID) Tenant { return Tenant{s.core, tenant, watcher} }
+
+// watcher is the caller of reads for several watches. No token is for it.
+var watcher = husk.Caller{Kind: "watcher"}
+
 // Control returns the access of loops, operators and agents.
-func (s *Store) Control() Control { return Control{s.core} }
+func (s *Store) Control() Control { return Control{s.core, s.control} }
+
+// Logins is like Control, with connections of its own for logins, which anyone can send.
+func (s *Store) Logins() Control { return Control{s.core, s.logins} }
+
+// Lookups is like Control, with connections of its own for what requests of tenants need from the platform, such as their rate limits.
+func (s *Store) Lookups() Control { return Control{s.core, s.lookups} }
 
 // Open brings the schema up to date, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -103,26 +120,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := Migrate(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
-	s := &core{seal: master, cfg: cfg, hub: hints.NewHub()}
-	if s.tenant, err = s.pool(ctx, RoleTenant); err != nil {
+	s := &core{seal: master, cfg: cfg, hub: hints.NewHub(), outbox: hints.NewOutbox()}
+	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = s.pool(ctx, RoleControl); err != nil {
-		s.tenant.Close()
+	if err := (Control{s, s.control}).prepareTenantKeys(ctx); err != nil {
+		s.disconnect()
 		return nil, err
 	}
-	if err := (Control{s}).prepareTenantKeys(ctx); err != nil {
-		s.tenant.Close()
-		s.control.Close()
-		return nil, err
-	}
-	dsn, err := withRole(cfg.URL, RoleControl)
+	dsn, err := pools.WithRole(cfg.URL, RoleControl)
 	if err != nil {
 		return nil, err
 	}
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
 	s.finished.Go(func() { s.hub.Listen(listenCtx, dsn, cfg.Log) })
+	s.finished.Go(func() { s.outbox.Run(listenCtx, Control{s, s.hints}.sendHints, cfg.Log) })
 	return &Store{s}, nil
 }
 
@@ -130,62 +143,64 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) Close() {
 	s.stop()
 	s.finished.Wait()
-	s.tenant.Close()
-	s.control.Close()
+	s.disconnect()
+}
+
+// Shares of the connections: what one tenant can hold while others wait, and the sizes of the smaller pools.
+const (
+	defaultMaxConns = 16
+	tenantShare     = 2 // one half
+	loginsShare     = 2
+	lookupsShare    = 2
+	reportsShare    = 4
+)
+
+func (s *core) connect(ctx context.Context) error {
+	n := s.cfg.MaxConns
+	if n == 0 {
+		n = defaultMaxConns
+	}
+	heavy := map[string]string{"max_parallel_workers_per_gather": "0"} // one core per request
+	for _, p := range []struct {
+		pool **pools.Pool
+		of   pools.Purpose
+	}{
+		{&s.tenants, pools.Purpose{Name: "tenants", Role: RoleTenant, Max: n, PerTenant: max(1, n/tenantShare)}},
+		{&s.reports, pools.Purpose{Name: "reports", Role: RoleTenant, Max: max(1, n/reportsShare), PerTenant: 1, Rest: 1, Settings: heavy}},
+		{&s.lookups, pools.Purpose{Name: "lookups", Role: RoleControl, Max: max(1, n/lookupsShare)}},
+		{&s.logins, pools.Purpose{Name: "logins", Role: RoleControl, Max: max(1, n/loginsShare)}},
+		{&s.control, pools.Purpose{Name: "control", Role: RoleControl, Max: n}},
+		{&s.adminReports, pools.Purpose{Name: "admin-reports", Role: RoleControl, Max: max(1, n/reportsShare), Settings: heavy}},
+		{&s.hints, pools.Purpose{Name: "hints", Role: RoleControl, Max: 1}},
+	} {
+		var err error
+		if *p.pool, err = pools.Open(ctx, s.cfg.URL, p.of); err != nil {
+			s.disconnect()
+			return err
+		}
+		(*p.pool).Hinted = s.outbox.Wake
+		s.pools = append(s.pools, *p.pool)
+	}
+	return nil
+}
+
+func (s *core) disconnect() {
+	for _, p := range s.pools {
+		p.Close()
+	}
 }
 
 // Ping checks that Postgres responds, as the role for tenants.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.tenant.Ping(ctx); err != nil {
+	if err := s.tenants.Ping(ctx); err != nil {
 		return fmt.Errorf("postgres does not respond: %w", err)
 	}
 	return nil
 }
 
-// withRole puts the role into the database URL, keeping the password.
-func withRole(raw, role string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("the database must be given as a URL, postgres://:password@host:port/name")
-	}
-	if password, ok := u.User.Password(); ok {
-		u.User = url.UserPassword(role, password)
-	} else {
-		u.User = url.User(role)
-	}
-	return u.String(), nil
-}
-
-func (s *core) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {
-	dsn, err := withRole(s.cfg.URL, role)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("database url: %w", err)
-	}
-	cfg.MaxConns = 16
-	if s.cfg.MaxConns > 0 {
-		cfg.MaxConns = s.cfg.MaxConns
-	}
-	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
-	cfg.ConnConfig.RuntimeParams["application_name"] = "husk " + role
-	// A request that waits for a lock must not hold a connection indefinitely.
-	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "30s"
-	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
-	cfg.ConnConfig.RuntimeParams["jit"] = "off" // our statements are short: compiling one takes longer than running it
-	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect to postgres as %s: %w", role, err)
-	}
-	return pool, nil
-}
-
 // Migrate brings the schema up to date, as its owner.
 func Migrate(ctx context.Context, databaseURL string) error {
-	dsn, err := withRole(databaseURL, RoleOwner)
+	dsn, err := pools.WithRole(databaseURL, RoleOwner)
 	if err != nil {
 		return err
 	}
@@ -197,7 +212,7 @@ func Migrate(ctx context.Context, databaseURL string) error {
 
 // Lead waits until this process leads, and then calls work with the new epoch. See election.Lead.
 func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.Context, epoch int64)) error {
-	dsn, err := withRole(c.cfg.URL, RoleControl)
+	dsn, err := pools.WithRole(c.cfg.URL, RoleControl)
 	if err != nil {
 		return err
 	}
@@ -205,13 +220,13 @@ func (c Control) Lead(ctx context.Context, holder string, work func(ctx context.
 }
 
 // inControl runs a transaction of a loop, an operator or an agent.
-func inControl[T any](ctx context.Context, s *core, f func(q *db.Queries) (T, error)) (T, error) {
-	return retry(ctx, s.control, f)
+func inControl[T any](ctx context.Context, c Control, f func(q *db.Queries) (T, error)) (T, error) {
+	return retry(ctx, c.pool, platform, f)
 }
 
 // controlDo is inControl without a result.
 func controlDo(ctx context.Context, c Control, f func(q *db.Queries) error) error {
-	_, err := inControl(ctx, c.core, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
+	_, err := inControl(ctx, c, func(q *db.Queries) (struct{}, error) { return struct{}{}, f(q) })
 	return err
 }
 
@@ -223,15 +238,27 @@ func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error 
 
 // inTenant runs a transaction that sees one tenant's rows. Codes: unauthenticated (the credentials do not exist, or their role has changed).
 func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, error)) (T, error) {
-	if t.core == nil || t.caller.Kind != husk.CallerTenant || t.id == uuid.Nil || t.caller.ID == uuid.Nil {
+	var pool *pools.Pool
+	if t.core != nil {
+		pool = t.tenants
+	}
+	return inTenantOf(ctx, t, pool, f)
+}
+
+// inTenantOf is inTenant with connections of this pool.
+func inTenantOf[T any](ctx context.Context, t Tenant, pool *pools.Pool, f func(q *db.Queries) (T, error)) (T, error) {
+	if pool == nil || t.id == uuid.Nil || t.caller != watcher && (t.caller.Kind != husk.CallerTenant || t.caller.ID == uuid.Nil) {
 		var zero T
 		return zero, husk.Errorf(husk.CodeUnauthenticated, "", "this request needs a token of a tenant")
 	}
-	p := db.BeginTenantParams{Tenant: t.id, Subject: &t.caller.ID, ClaimedRole: string(t.caller.Role), ClaimedLimit: string(t.caller.Limit)}
+	p := db.BeginTenantParams{Tenant: t.id, ClaimedRole: string(t.caller.Role), ClaimedLimit: string(t.caller.Limit)}
+	if t.caller != watcher { // the database accepts no caller for the platform itself
+		p.Subject = &t.caller.ID
+	}
 	if t.caller.KeyID != uuid.Nil {
 		p.Key = &t.caller.KeyID
 	}
-	return retry(ctx, t.tenant, func(q *db.Queries) (T, error) {
+	return retry(ctx, pool, t.id, func(q *db.Queries) (T, error) {
 		var zero T
 		valid, err := q.BeginTenant(ctx, p)
 		if err != nil {
@@ -244,21 +271,7 @@ func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, er
 	})
 }
 
-// Connections is the state of one role's pool of connections to Postgres.
-type Connections struct {
-	Role             string
-	InUse, Idle, Max int32
-	Waits            int64         // transactions that had to wait for a connection
-	Waited           time.Duration // total waiting time
-}
-
 // Connections returns the state of each pool. It sends nothing to Postgres.
-func (s *Store) Connections() []Connections {
-	of := func(role string, pool *pgxpool.Pool) Connections {
-		stat := pool.Stat()
-		return Connections{
-			Role: role, InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Max: stat.MaxConns(), Waits: stat.EmptyAcquireCount(), Waited: stat.EmptyAcquireWaitTime(),
-		}
-	}
-	return []Connections{of(RoleTenant, s.tenant), of(RoleControl, s.control)}
+func (s *Store) Connections() []pools.Connections {
+	return convert.All(s.pools, (*pools.Pool).State)
 }

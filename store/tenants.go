@@ -21,7 +21,7 @@ import (
 
 // CreateTenant creates a tenant and its network. Codes: name_taken, unavailable (the pod range is exhausted).
 func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string, quota husk.Quota) (husk.Tenant, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Tenant, error) {
 		if err := q.LockOperators(ctx); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -70,7 +70,7 @@ func (s *core) network(ordinal int) (netip.Prefix, error) {
 
 // Tenant returns a tenant. Codes: not_found.
 func (c Control) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) { return tenant(ctx, q, id) })
+	return inControl(ctx, c, func(q *db.Queries) (husk.Tenant, error) { return tenant(ctx, q, id) })
 }
 
 func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
@@ -87,7 +87,7 @@ func (c Control) Tenants(ctx context.Context, page Page) ([]husk.Tenant, string,
 
 // SetQuota changes a tenant's limits. change gets the current limits and returns the new ones. Codes: not_found, precondition_failed.
 func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) husk.Quota) (husk.Tenant, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Tenant, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Tenant, error) {
 		row, err := lockTenant(ctx, q, id)
 		if err != nil {
 			return husk.Tenant{}, err
@@ -166,7 +166,7 @@ func checkQuota(field, what string, used, more, limit int) error {
 // TakeTenantTokens takes tokens for API requests of a tenant from a bucket that all servers share. The tenant's quota sets its rate. It
 // returns how many tokens were granted and the rate per second. A tenant that does not exist gets none.
 func (c Control) TakeTenantTokens(ctx context.Context, tenantID ID) (granted float64, perSecond int, err error) {
-	r, err := inControl(ctx, c.core, func(q *db.Queries) (db.TakeTenantTokensRow, error) {
+	r, err := inControl(ctx, c, func(q *db.Queries) (db.TakeTenantTokensRow, error) {
 		row, err := q.TakeTenantTokens(ctx, tenantID)
 		return row, ignoreNoRows(err)
 	})
@@ -175,12 +175,12 @@ func (c Control) TakeTenantTokens(ctx context.Context, tenantID ID) (granted flo
 
 // TakeTokens takes up to wanted tokens from a bucket that all servers share. The bucket fills at rate per second and holds burst.
 func (c Control) TakeTokens(ctx context.Context, bucket string, rate, burst, wanted float64) (float64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (float64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (float64, error) {
 		return q.TakeTokens(ctx, db.TakeTokensParams{Bucket: bucket, Rate: rate, Burst: burst, Wanted: wanted})
 	})
 }
 
 // ForgetRateBuckets deletes buckets that were not used for an hour: they are full again.
 func (c Control) ForgetRateBuckets(ctx context.Context) (int64, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (int64, error) { return q.ForgetRateBuckets(ctx) })
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetRateBuckets(ctx) })
 }

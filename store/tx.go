@@ -7,15 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/pools"
 )
 
 // ID identifies an object.
@@ -31,11 +33,11 @@ const (
 
 // retry runs f in one transaction. It retries the whole transaction when the connection was lost or Postgres could not serialise it. f
 // must be repeatable: it reads and writes through q only, and an idempotency key, a unique name or a state guards what it creates.
-func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
+func retry[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	deadline := time.Now().Add(retryFor)
 	for attempt := 0; ; attempt++ {
-		result, err := once(ctx, pool, f)
+		result, err := once(ctx, pool, tenant, f)
 		if err == nil || !pgerr.Temporary(err) {
 			return result, pgerr.Explained(err)
 		}
@@ -51,14 +53,32 @@ func retry[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries)
 	}
 }
 
-func once[T any](ctx context.Context, pool *pgxpool.Pool, f func(q *db.Queries) (T, error)) (T, error) {
+func once[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var result T
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	hinted := false
+	err := pool.Begin(ctx, tenant, func(tx pgx.Tx) error {
 		var err error
-		result, err = f(db.New(tx))
+		result, err = f(db.New(hinting{tx, &hinted}))
 		return err
 	})
+	if err == nil && hinted {
+		pool.Hinted()
+	}
 	return result, err
+}
+
+// hinting is a transaction that notices whether it writes hints to the outbox.
+type hinting struct {
+	pgx.Tx
+	hinted *bool
+}
+
+// Exec implements db.DBTX. The functions and tables that it looks for are those of the queries Hint and TouchNode.
+func (h hinting) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if strings.Contains(sql, "INTO outbox") || strings.Contains(sql, "advance_node") {
+		*h.hinted = true
+	}
+	return h.Tx.Exec(ctx, sql, args...)
 }
 
 // orNotFound turns "no rows" into not_found, which is the response for objects that do not exist and for objects of other tenants.

@@ -18,7 +18,7 @@ func (c Control) RecordRuns(ctx context.Context, node ID, runs []husk.MachineRun
 	if len(runs) == 0 {
 		return nil, nil
 	}
-	return inControl(ctx, c.core, func(q *db.Queries) ([]ledger.MisdatedRun, error) { return ledger.Record(ctx, q, node, runs) })
+	return inControl(ctx, c, func(q *db.Queries) ([]ledger.MisdatedRun, error) { return ledger.Record(ctx, q, node, runs) })
 }
 
 // CloseUsageHours closes the hours that ended long enough ago, and returns how many. Each batch is one transaction, so that the next call
@@ -40,15 +40,15 @@ func (c Control) CloseUsageHours(ctx context.Context, epoch int64, now time.Time
 
 // CloseUsageBatch closes the next part of an hour: so many intervals at most.
 func (c Control) CloseUsageBatch(ctx context.Context, epoch int64, now time.Time, size int) (ledger.Closed, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (ledger.Closed, error) { return ledger.CloseBatch(ctx, q, epoch, now, size) })
+	return inControl(ctx, c, func(q *db.Queries) (ledger.Closed, error) { return ledger.CloseBatch(ctx, q, epoch, now, size) })
 }
 
 // Usage returns the tenant's usage by period and group. Codes: too_large.
 func (t Tenant) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inTenant(ctx, t, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, &t.id, u) })
+	return inTenantOf(ctx, t, t.reports, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, &t.id, u) })
 }
 
 // Usage returns the usage of all tenants. Codes: too_large.
 func (c Control) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, nil, u) })
+	return inControl(ctx, Control{c.core, c.adminReports}, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, nil, u) })
 }

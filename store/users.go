@@ -117,7 +117,7 @@ func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, err
 
 // TenantByWord returns the id of the tenant with this id or name. Codes: not_found.
 func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (ID, error) {
+	return inControl(ctx, c, func(q *db.Queries) (ID, error) {
 		row, err := q.TenantByWord(ctx, word)
 		return row.ID, orNotFound(err, "tenant")
 	})
@@ -126,7 +126,7 @@ func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
 // IssuersOf returns the trusted issuers that an ID token of this issuer can match: those of the installation and, if a tenant is given,
 // those of the tenant.
 func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]husk.OIDCIssuer, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.OIDCIssuer, error) {
 		rows, err := q.IssuersOfToken(ctx, db.IssuersOfTokenParams{Issuer: issuer, TenantID: tenantID})
 		return convert.All(rows, convert.Issuer), err
 	})
@@ -142,7 +142,7 @@ func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Ca
 		caller husk.Caller
 		tenant string
 	}
-	a, err := inControl(ctx, c.core, func(q *db.Queries) (admitted, error) {
+	a, err := inControl(ctx, c, func(q *db.Queries) (admitted, error) {
 		in, err := chooseTenant(ctx, q, l, tenantID)
 		if err != nil {
 			return admitted{}, err

@@ -135,7 +135,7 @@ func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 
 // VolumeNames returns the names of the RBD images of all volumes, whatever their state. Anything else in the pool is an orphan.
 func (c Control) VolumeNames(ctx context.Context) (map[string]bool, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (map[string]bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (map[string]bool, error) {
 		ids, err := q.AllVolumeIDs(ctx)
 		names := map[string]bool{}
 		for _, id := range ids {

@@ -43,7 +43,7 @@ type Claim struct {
 // ClaimWork claims due work and counts an attempt for each object, before the work begins. Tenants take turns. It fails if another server
 // leads.
 func (c Control) ClaimWork(ctx context.Context, epoch int64, claim Claim) ([]Work, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]Work, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]Work, error) {
 		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
 			return nil, wrap(err, "claim work as the leader of epoch %d", epoch)
 		}
@@ -80,7 +80,7 @@ type WorkCount struct {
 
 // CountWork counts the work of each kind that has any. Work is stuck after this many attempts.
 func (c Control) CountWork(ctx context.Context, stuckAfter int) ([]WorkCount, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) ([]WorkCount, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]WorkCount, error) {
 		rows, err := q.WorkCounts(ctx, stuckAfter)
 		return convert.All(rows, func(r db.WorkCountsRow) WorkCount {
 			return WorkCount{WorkKind(r.Kind), r.Waiting, r.Stuck, time.Duration(r.OldestSeconds * float64(time.Second))}
@@ -91,7 +91,7 @@ func (c Control) CountWork(ctx context.Context, stuckAfter int) ([]WorkCount, er
 // ImageToImport returns the image of an import, with the credentials for its registry. Codes: not_found.
 func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *RegistryAuth, error) {
 	var auth *RegistryAuth
-	image, err := inControl(ctx, c.core, func(q *db.Queries) (husk.Image, error) {
+	image, err := inControl(ctx, c, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil || row.RegistryAuth == nil {
 			return convert.Image(row), orNotFound(err, "image")
@@ -108,7 +108,7 @@ func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *Regist
 
 // VolumeToCreate returns the volume of a creation. Codes: not_found.
 func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (husk.Volume, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Volume, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
 		return convert.Volume(row.Volume, nil), orNotFound(err, "volume")
 	})
@@ -129,7 +129,7 @@ func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.R
 
 // PodToKey returns the disks of a pod that needs a key, and whether it had a key for an earlier placement. Codes: not_found.
 func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey bool, _ error) {
-	disks, err := inControl(ctx, c.core, func(q *db.Queries) ([]Disk, error) {
+	disks, err := inControl(ctx, c, func(q *db.Queries) ([]Disk, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
 			return nil, orNotFound(err, "pod")
@@ -148,7 +148,7 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey boo
 
 // DiskToRemove returns the disk of an image or volume that is being deleted. Codes: not_found.
 func (c Control) DiskToRemove(ctx context.Context, w Work) (Disk, error) {
-	return inControl(ctx, c.core, func(q *db.Queries) (Disk, error) {
+	return inControl(ctx, c, func(q *db.Queries) (Disk, error) {
 		if w.Kind == ImageRemoval {
 			row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
 			return cloneOf(row), orNotFound(err, "image")

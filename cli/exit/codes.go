@@ -55,6 +55,7 @@ var ofProblem = map[husk.Code]int{
 	husk.CodeUnauthenticated:      Refused,
 	husk.CodeForbidden:            Refused,
 	husk.CodeRateLimited:          Limit,
+	husk.CodeConcurrencyLimit:     Limit,
 	husk.CodeNotFound:             NotFound,
 	husk.CodeMethodNotAllowed:     Failure,
 	husk.CodeNameTaken:            Conflict,

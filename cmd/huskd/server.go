@@ -22,6 +22,7 @@ import (
 	"husk/ceph"
 	"husk/egress"
 	"husk/server"
+	"husk/server/held"
 	"husk/store"
 )
 
@@ -36,6 +37,8 @@ type serverFlags struct {
 	cephMonitors, allowEgress, trustedProxies                                                         []string
 	signingKeyLife                                                                                    time.Duration
 	loginsPerSecond                                                                                   float64
+	held                                                                                              held.Limits
+	connectionsPerAddress                                                                             int
 	priceList                                                                                         string
 	lease, heartbeat, nodeCertificateLife, sessionIdle                                                time.Duration
 }
@@ -61,6 +64,12 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
 	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before it is rotated")
 	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "logins, and requests with an invalid token, per second and client address; the burst is five times as many")
+	most := held.DefaultLimits
+	fs.IntVar(&f.held.Requests, "tenant-requests", most.Requests, "requests that one tenant can have under way at this server")
+	fs.IntVar(&f.held.Watches, "tenant-watches", most.Watches, "open watches of one tenant at this server")
+	fs.IntVar(&f.held.Logs, "tenant-logs", most.Logs, "logs that one tenant can read from this server at the same time")
+	fs.IntVar(&f.held.Sessions, "tenant-sessions", most.Sessions, "open exec sessions, attachments, consoles, port forwards and copies of one tenant at this server")
+	fs.IntVar(&f.connectionsPerAddress, "connections-per-address", held.DefaultConnections, "open connections of one client address; those of --trusted-proxies are not limited")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
@@ -110,6 +119,9 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
 	}
+	if f.held.Requests < 1 || f.held.Watches < 1 || f.held.Logs < 1 || f.held.Sessions < 1 || f.connectionsPerAddress < 1 {
+		return errors.New("--tenant-requests, --tenant-watches, --tenant-logs, --tenant-sessions and --connections-per-address must be at least 1")
+	}
 	// Listening comes first: an address in use is the most common mistake, and should be reported
 	// before the server waits for the database.
 	listener, err := net.Listen("tcp", f.listen)
@@ -140,13 +152,13 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
-		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy,
+		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
 		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {
 		return err
 	}
-	return serve(ctx, srv, listener, tls.NewListener(agentListener, srv.AgentTLS()), log)
+	return serve(ctx, srv, held.Listen(listener, f.connectionsPerAddress, proxies), tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
 // masterKeys reads the keys, one per line: the first encrypts, and the others only decrypt what was

@@ -56,6 +56,7 @@ type Config struct {
 type Auth struct {
 	store     *store.Store
 	control   store.Control
+	logins    store.Control // with connections of its own
 	log       *slog.Logger
 	cfg       Config
 	tokens    *tokens
@@ -86,10 +87,10 @@ func New(ctx context.Context, cfg Config) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{
-		store: cfg.Store, control: control, log: cfg.Log, cfg: cfg, tokens: tokens, authority: authority,
+		store: cfg.Store, control: control, logins: cfg.Store.Logins(), log: cfg.Log, cfg: cfg, tokens: tokens, authority: authority,
 		idTokens: idtoken.New(idtoken.Config{Egress: cfg.Egress}),
 		limited:  prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_http_rate_limited_total", Help: "Requests refused because their tenant or address sent too many."}),
-		tenants:  newTenantLimiter(control), addresses: newLimiter(control, "address", cfg.LoginsPerSecond), outbound: newLimiter(control, "outbound", OutboundPerSecond),
+		tenants:  newTenantLimiter(cfg.Store.Lookups()), addresses: newLimiter(cfg.Store.Logins(), "address", cfg.LoginsPerSecond), outbound: newLimiter(cfg.Store.Lookups(), "outbound", OutboundPerSecond),
 	}
 	cfg.Metrics.MustRegister(a.limited)
 	return a, nil

@@ -42,7 +42,7 @@ func (a *Auth) configured(ctx context.Context, issuer, clientID, scope string) e
 	if err != nil {
 		return err
 	}
-	issuers, err := a.control.IssuersOf(ctx, issuer, tenantID)
+	issuers, err := a.logins.IssuersOf(ctx, issuer, tenantID)
 	if err == nil && !slices.ContainsFunc(issuers, func(i husk.OIDCIssuer) bool { return i.ClientID == clientID }) {
 		err = husk.Errorf(husk.CodeNotFound, "issuer", "neither the installation nor the tenant trusts this issuer with this client id")
 	}

@@ -54,7 +54,7 @@ func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (gr
 	if _, _, err := jwt.NewParser().ParseUnverified(raw, &said); err != nil || said.Issuer == "" {
 		return grant{}, refuseLogin(openapi.InvalidGrant, "the subject token is not an ID token")
 	}
-	configured, err := a.control.IssuersOf(ctx, said.Issuer, tenantID)
+	configured, err := a.logins.IssuersOf(ctx, said.Issuer, tenantID)
 	if err != nil {
 		return grant{}, err
 	}
@@ -65,7 +65,7 @@ func (a *Auth) admitPerson(ctx context.Context, raw, scope, clientID string) (gr
 	if err != nil {
 		return grant{}, err
 	}
-	caller, tenant, err := a.control.LogIn(ctx, login, tenantID)
+	caller, tenant, err := a.logins.LogIn(ctx, login, tenantID)
 	switch {
 	case errors.Is(err, store.ErrWhichTenant):
 		return grant{}, refuseLogin(openapi.InvalidScope, "this identity has access to several tenants; choose one with scope=tenant:NAME")
@@ -84,7 +84,7 @@ func (a *Auth) tenantOfScope(ctx context.Context, scope string) (*uuid.UUID, err
 		if !ok || found != nil {
 			return nil, refuseLogin(openapi.InvalidScope, "the scope must be tenant:NAME, once")
 		}
-		id, err := a.control.TenantByWord(ctx, name)
+		id, err := a.logins.TenantByWord(ctx, name)
 		if err != nil && husk.CodeOf(err) != husk.CodeNotFound {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (a *Auth) verifyLogin(ctx context.Context, raw string, configured []husk.OI
 
 // GetLoginOptions lists the ways to log in: the issuers of the installation.
 func (a *Auth) GetLoginOptions(ctx context.Context, _ openapi.GetLoginOptionsRequestObject) (openapi.GetLoginOptionsResponseObject, error) {
-	issuers, _, err := a.control.Issuers(ctx, store.Page{Limit: request.MaxLimit})
+	issuers, _, err := a.logins.Issuers(ctx, store.Page{Limit: request.MaxLimit})
 	if err != nil {
 		return nil, err
 	}

@@ -100,10 +100,10 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 	if err != nil || secret == "" {
 		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are required")
 	}
-	caller, err := a.control.Authenticate(ctx, clientID, secret)
+	caller, err := a.logins.Authenticate(ctx, clientID, secret)
 	// Conforming clients form-encode the credentials in the header (RFC 6749, 2.3.1); curl does not. The server accepts both.
 	if decoded, bad := url.QueryUnescape(secret); husk.CodeOf(err) == husk.CodeUnauthenticated && bad == nil && decoded != secret && request.Of(ctx).HasBasic {
-		caller, err = a.control.Authenticate(ctx, clientID, decoded)
+		caller, err = a.logins.Authenticate(ctx, clientID, decoded)
 	}
 	if husk.CodeOf(err) == husk.CodeUnauthenticated {
 		return grant{}, refuseLogin(openapi.InvalidClient, "unknown client or wrong secret")

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk/server/agents"
+	"husk/server/held"
 	"husk/store"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	Idle time.Duration
 	// Recheck is how often the server re-checks that the caller is still authorized; 0 means 15 seconds.
 	Recheck time.Duration
+	// Held limits the sessions of a tenant.
+	Held *held.Held
 	// Metrics is where the package registers its metrics.
 	Metrics prometheus.Registerer
 }
@@ -40,7 +43,7 @@ type Sessions struct {
 	log         *slog.Logger
 	issuer      string
 	idle, check time.Duration
-	counts      *counts
+	held        *held.Held
 	running     *prometheus.GaugeVec
 }
 
@@ -54,7 +57,7 @@ func New(cfg Config) *Sessions {
 	}
 	s := &Sessions{
 		store: cfg.Store, agents: cfg.Agents, log: cfg.Log, issuer: cfg.Issuer, idle: cfg.Idle, check: cfg.Recheck,
-		counts:  &counts{open: map[store.ID]int{}},
+		held:    cfg.Held,
 		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_sessions", Help: "Interactive sessions that this server relays."}, []string{"operation"}),
 	}
 	cfg.Metrics.MustRegister(s.running)

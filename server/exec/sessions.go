@@ -12,6 +12,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/held"
 	"husk/server/request"
 	"husk/session"
 	"husk/session/ws"
@@ -159,7 +160,7 @@ func (s *Sessions) open(ctx context.Context, inContainer bool, v verb) (*opened,
 // begin records the session in the audit log and has the agent start it.
 func (s *Sessions) begin(ctx context.Context, o *opened, v verb, pod husk.Pod) error {
 	tenant := s.store.Tenant(o.request.Caller)
-	leave, err := s.counts.enter(o.request.Caller.TenantID)
+	leave, err := s.held.Take(o.request.Caller.TenantID, held.Sessions)
 	if err != nil {
 		return err
 	}

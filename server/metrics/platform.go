@@ -83,15 +83,16 @@ func unixSeconds(at time.Time) float64 { return float64(at.UnixMilli()) / 1000 }
 type connections struct{ store *store.Store }
 
 var (
-	connectionsDesc    = prometheus.NewDesc("husk_postgres_connections", "Open connections of this server to Postgres, by role and state.", []string{"role", "state"}, nil)
-	connectionsMaxDesc = prometheus.NewDesc("husk_postgres_connections_max", "Maximum number of connections of this server to Postgres, by role.", []string{"role"}, nil)
-	waitsDesc          = prometheus.NewDesc("husk_postgres_connection_waits_total", "Transactions that had to wait for a connection.", []string{"role"}, nil)
-	waitedDesc         = prometheus.NewDesc("husk_postgres_connection_wait_seconds_total", "Total time that transactions waited for a connection.", []string{"role"}, nil)
+	connectionsDesc    = prometheus.NewDesc("husk_postgres_connections", "Open connections of this server to Postgres, by pool and state.", []string{"pool", "state"}, nil)
+	connectionsMaxDesc = prometheus.NewDesc("husk_postgres_connections_max", "Maximum number of connections of this server to Postgres, by pool.", []string{"pool"}, nil)
+	waitsDesc          = prometheus.NewDesc("husk_postgres_connection_waits_total", "Transactions that had to wait for a connection.", []string{"pool"}, nil)
+	shareDesc          = prometheus.NewDesc("husk_postgres_tenant_wait_seconds_total", "Total time that transactions waited because their tenant already used its share of the connections.", []string{"pool"}, nil)
+	waitedDesc         = prometheus.NewDesc("husk_postgres_connection_wait_seconds_total", "Total time that transactions waited for a connection.", []string{"pool"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c connections) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsDesc, connectionsMaxDesc, waitsDesc, waitedDesc} {
+	for _, d := range []*prometheus.Desc{connectionsDesc, connectionsMaxDesc, waitsDesc, waitedDesc, shareDesc} {
 		ch <- d
 	}
 }
@@ -99,10 +100,11 @@ func (c connections) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c connections) Collect(ch chan<- prometheus.Metric) {
 	for _, of := range c.store.Connections() {
-		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(of.InUse), of.Role, "in_use")
-		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(of.Idle), of.Role, "idle")
-		ch <- prometheus.MustNewConstMetric(connectionsMaxDesc, prometheus.GaugeValue, float64(of.Max), of.Role)
-		ch <- prometheus.MustNewConstMetric(waitsDesc, prometheus.CounterValue, float64(of.Waits), of.Role)
-		ch <- prometheus.MustNewConstMetric(waitedDesc, prometheus.CounterValue, of.Waited.Seconds(), of.Role)
+		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(of.InUse), of.Pool, "in_use")
+		ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(of.Idle), of.Pool, "idle")
+		ch <- prometheus.MustNewConstMetric(connectionsMaxDesc, prometheus.GaugeValue, float64(of.Max), of.Pool)
+		ch <- prometheus.MustNewConstMetric(waitsDesc, prometheus.CounterValue, float64(of.Full.Count), of.Pool)
+		ch <- prometheus.MustNewConstMetric(waitedDesc, prometheus.CounterValue, of.Full.Total.Seconds(), of.Pool)
+		ch <- prometheus.MustNewConstMetric(shareDesc, prometheus.CounterValue, of.Share.Total.Seconds(), of.Pool)
 	}
 }

@@ -34,6 +34,17 @@ type Request struct {
 	BasicUser   string
 	BasicPass   string
 	HasBasic    bool
+
+	// Take counts bytes that the request's response holds until the request ends; nil means that they are not limited.
+	Take func(bytes int) error
+}
+
+// Hold counts bytes that the response holds until the request ends. Codes: concurrency_limit.
+func (r *Request) Hold(bytes int) error {
+	if r.Take == nil {
+		return nil
+	}
+	return r.Take(bytes)
 }
 
 type key struct{}

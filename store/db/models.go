@@ -171,6 +171,10 @@ type OidcIssuer struct {
 	CreatedAt    time.Time
 }
 
+type Outbox struct {
+	Topic string
+}
+
 type Pod struct {
 	TenantID            uuid.UUID
 	ID                  uuid.UUID

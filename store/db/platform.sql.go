@@ -95,6 +95,15 @@ func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const hint = `-- name: Hint :exec
+INSERT INTO outbox (topic) SELECT unnest($1::text[])
+`
+
+func (q *Queries) Hint(ctx context.Context, topics []string) error {
+	_, err := q.db.Exec(ctx, hint, topics)
+	return err
+}
+
 const insertCredential = `-- name: InsertCredential :exec
 INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES ($1, $2, $3, $4)
 `
@@ -179,24 +188,6 @@ func (q *Queries) LockOperators(ctx context.Context) error {
 	return err
 }
 
-const notify = `-- name: Notify :exec
-SELECT pg_notify('husk', $1::text)
-`
-
-func (q *Queries) Notify(ctx context.Context, payload string) error {
-	_, err := q.db.Exec(ctx, notify, payload)
-	return err
-}
-
-const notifyAll = `-- name: NotifyAll :exec
-SELECT pg_notify('husk', payload) FROM unnest($1::text[]) AS payload
-`
-
-func (q *Queries) NotifyAll(ctx context.Context, payloads []string) error {
-	_, err := q.db.Exec(ctx, notifyAll, payloads)
-	return err
-}
-
 const resealSigningKey = `-- name: ResealSigningKey :exec
 UPDATE signing_keys SET private_key = $1 WHERE kid = $2
 `
@@ -209,6 +200,22 @@ type ResealSigningKeyParams struct {
 func (q *Queries) ResealSigningKey(ctx context.Context, arg ResealSigningKeyParams) error {
 	_, err := q.db.Exec(ctx, resealSigningKey, arg.PrivateKey, arg.Kid)
 	return err
+}
+
+const sendHints = `-- name: SendHints :execrows
+WITH taken AS (
+    DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING topic
+)
+SELECT pg_notify('husk', topic) FROM (SELECT DISTINCT topic FROM taken ORDER BY topic) AS topics
+`
+
+// Changes of access come first: see migration 015.
+func (q *Queries) SendHints(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, sendHints)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const signingKeys = `-- name: SigningKeys :many

@@ -1261,7 +1261,7 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 }
 
 const touchNode = `-- name: TouchNode :exec
-SELECT touch_node($1::uuid)
+SELECT advance_node($1::uuid)
 `
 
 func (q *Queries) TouchNode(ctx context.Context, node uuid.UUID) error {

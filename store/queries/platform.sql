@@ -17,11 +17,15 @@ UPDATE signing_keys SET private_key = @private_key WHERE kid = @kid;
 -- name: DeleteSigningKey :exec
 DELETE FROM signing_keys WHERE kid = @kid;
 
--- name: Notify :exec
-SELECT pg_notify('husk', @payload::text);
+-- name: Hint :exec
+INSERT INTO outbox (topic) SELECT unnest(@topics::text[]);
 
--- name: NotifyAll :exec
-SELECT pg_notify('husk', payload) FROM unnest(@payloads::text[]) AS payload;
+-- name: SendHints :execrows
+-- Changes of access come first: see migration 015.
+WITH taken AS (
+    DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING topic
+)
+SELECT pg_notify('husk', topic) FROM (SELECT DISTINCT topic FROM taken ORDER BY topic) AS topics;
 
 -- name: LockOperators :exec
 -- Serialises the requests of operators; there are few of them.

@@ -94,7 +94,7 @@ SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY(@tenant
 SELECT tenant_id, id FROM pods WHERE phase = 'Stopping' AND holds_room AND node_id IS NOT NULL;
 
 -- name: TouchNode :exec
-SELECT touch_node(@node::uuid);
+SELECT advance_node(@node::uuid);
 
 -- name: RemovePod :execrows
 DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
