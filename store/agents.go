@@ -181,8 +181,8 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 	return q.Notify(ctx, hints.Node(*row.NodeID))
 }
 
-// SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
-// allocated on a node.
+// SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now. The keys of pods that are no
+// longer allocated on a node become work to remove.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		var p db.SetPodKeysParams
@@ -195,6 +195,9 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 		}
 		nodes, err := q.SetPodKeys(ctx, p)
 		if err != nil {
+			return err
+		}
+		if err := q.RemoveUnusedKeys(ctx, db.RemoveUnusedKeysParams{TenantIds: p.TenantIds, PodIds: p.PodIds}); err != nil {
 			return err
 		}
 		return q.NotifyAll(ctx, convert.All(nodes, hints.Node))

@@ -389,4 +389,5 @@ type Work struct {
 	DueAt          time.Time
 	ClaimedEpoch   *int64
 	ClaimExpiresAt *time.Time
+	Digest         string
 }
