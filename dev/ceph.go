@@ -77,6 +77,9 @@ func (s *Stack) ceph() *part {
 // address at later starts.
 func (s *Stack) cephCluster(ctx context.Context, tools cephTools, addr netip.AddrPort) (cluster, error) {
 	var c cluster
+	if err := s.dir.mkdir("ceph", 0o700); err != nil { // keys and the tenants' data
+		return c, err
+	}
 	path := s.dir.join("ceph", "cluster.json")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -106,8 +109,8 @@ func (s *Stack) newCluster(ctx context.Context, tools cephTools, addr netip.Addr
 			return cluster{}, err
 		}
 	}
-	for _, dir := range []string{"ceph", "ceph/mon", "ceph/osd", "ceph/mgr"} {
-		if err := s.dir.mkdir(dir, 0o711); err != nil {
+	for _, dir := range []string{"ceph/mon", "ceph/osd", "ceph/mgr"} {
+		if err := s.dir.mkdir(dir, 0o700); err != nil {
 			return cluster{}, err
 		}
 	}

@@ -74,7 +74,7 @@ func (c *child) launch() (*running, error) {
 	if info, err := os.Stat(c.logPath()); err == nil && info.Size() > maxLog {
 		_ = os.Rename(c.logPath(), c.logPath()+".1")
 	}
-	log, err := os.OpenFile(c.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(c.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}

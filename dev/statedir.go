@@ -3,6 +3,7 @@
 package dev
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -104,8 +105,10 @@ func (d *stateDir) join(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
 }
 
+// mkdir creates a directory, or gives an older one this mode.
 func (d *stateDir) mkdir(name string, mode os.FileMode) error {
-	return os.MkdirAll(d.join(name), mode)
+	path := d.join(name)
+	return cmp.Or(os.MkdirAll(path, mode), os.Chmod(path, mode))
 }
 
 // secret returns the named random password, which is created at first use.

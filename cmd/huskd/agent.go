@@ -25,7 +25,8 @@ import (
 
 type agentFlags struct {
 	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
-	allowEmulation, stopPodsOnExit                                                                                     bool
+	machineUsers                                                                                                       string
+	allowEmulation, allowUnconfined, stopPodsOnExit                                                                    bool
 	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                                int
 	podResolvers, allowPodEgress, denyPodEgress                                                                        []string
 	bootTimeout                                                                                                        time.Duration
@@ -55,6 +56,8 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.initramfs, "initramfs", "/usr/lib/husk/initramfs.cpio", "initramfs with husk-init")
 	fs.StringVar(&f.firmware, "firmware", "/usr/share/qemu/qboot.rom", "firmware that boots the kernel")
 	fs.BoolVar(&f.allowEmulation, "allow-emulation", false, "run without KVM if it is not available; emulation is not a security boundary")
+	fs.BoolVar(&f.allowUnconfined, "allow-unconfined", false, "run with KVM although neither AppArmor nor SELinux confines QEMU")
+	fs.StringVar(&f.machineUsers, "machine-users", vm.DefaultUsers.String(), "range of user ids that nobody else has on this node; each machine runs as one of them")
 	fs.BoolVar(&f.stopPodsOnExit, "stop-pods-on-exit", false, "stop the pods' machines when the agent stops; by default they continue to run")
 	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu of the node, in thousandths of a core (default: all cores); the pool's overcommit ratio is applied to it")
 	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory for pods, in MiB (default: all except --reserve-memory-mib)")
@@ -93,6 +96,15 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		log.Warn("pods are emulated, which is not a security boundary", "reason", err)
 		emulate = true
 	}
+	if !emulate && !f.allowUnconfined {
+		if err := vm.CheckConfinement(f.libvirtURI); err != nil {
+			return fmt.Errorf("%w; set it up as docs/operations.md describes, or pass --allow-unconfined", err)
+		}
+	}
+	users, err := vm.ParseUsers(f.machineUsers)
+	if err != nil {
+		return fmt.Errorf("--machine-users: %w", err)
+	}
 	if f.overheadMiB == 0 {
 		f.overheadMiB = overheadKVM
 		if emulate {
@@ -120,6 +132,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
 			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
+			Users: users,
 		},
 	})
 	if err != nil {

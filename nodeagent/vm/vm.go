@@ -44,6 +44,7 @@ type Config struct {
 	// where it keeps the state of running domains.
 	LifeLogDir, RunDir string
 	LogDir             string // virtlogd logs consoles here, and limits and rotates the logs
+	Users              Users  // that machines run as, one each
 }
 
 // Spec is one virtual machine.
@@ -80,14 +81,15 @@ type Domain struct {
 
 // Manager is a client of one libvirt.
 type Manager struct {
-	cfg Config
+	cfg   Config
+	users *userTable
 
 	mu   sync.Mutex
 	conn *libvirt.Connect
 }
 
 // New returns a manager. It connects when it is first used.
-func New(cfg Config) *Manager { return &Manager{cfg: cfg} }
+func New(cfg Config) *Manager { return &Manager{cfg: cfg, users: newUserTable(cfg.Users, cfg.Node)} }
 
 // Close ends the connection. Domains continue to run.
 func (m *Manager) Close() error {
@@ -260,11 +262,16 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 
 // Start creates the pod's domain. It passes the Ceph key as an ephemeral, private secret.
 func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
-	text, err := domainXML(m.cfg, spec)
-	if err != nil {
-		return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
-	}
 	return call(ctx, m, startTimeout, func(c *libvirt.Connect) (Domain, error) {
+		user, err := m.users.take(c)
+		if err != nil {
+			return Domain{}, err
+		}
+		defer m.users.release(user)
+		text, err := domainXML(m.cfg, spec, user)
+		if err != nil {
+			return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
+		}
 		if err := putSecret(c, spec); err != nil {
 			return Domain{}, fmt.Errorf("ceph secret of pod %s: %w", spec.PodID, err)
 		}

@@ -25,8 +25,9 @@ const tcgCacheMiB = 64
 // lastSlot is the last free slot of the root bus; the chipset is at 31.
 const lastSlot = 28
 
-// qemuUser is the unprivileged user and group that Debian's libvirt runs QEMU as.
-const qemuUser = "libvirt-qemu:libvirt-qemu"
+// noNesting turns off hardware virtualization inside of a machine: nested virtualization is a large
+// part of KVM's attack surface.
+var noNesting = []libvirtxml.DomainCPUFeature{{Policy: "disable", Name: "vmx"}, {Policy: "disable", Name: "svm"}}
 
 func decodeKey(key string) ([]byte, error) {
 	raw, err := base64.StdEncoding.DecodeString(key)
@@ -39,7 +40,7 @@ func decodeKey(key string) ([]byte, error) {
 // domainXML describes a pod's machine: a q35 without graphics, USB or HPET, and with virtio devices
 // only. Qboot boots kernel and initramfs directly. Unless there are too many devices, they are on
 // the root bus itself, because a root port per device costs boot time.
-func domainXML(cfg Config, spec Spec) (string, error) {
+func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
 		return "", err
@@ -50,7 +51,7 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
 		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"},  //nolint:gosec // the contract bounds it
 		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint(spec.CPUs)}, //nolint:gosec // as above
-		CPU:        &libvirtxml.DomainCPU{Mode: "host-model"},
+		CPU:        &libvirtxml.DomainCPU{Mode: "host-model", Features: noNesting},
 		OnPoweroff: "destroy", OnReboot: "destroy", OnCrash: "destroy",
 		OS: &libvirtxml.DomainOS{
 			Type:   &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
@@ -59,9 +60,11 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 		},
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		Clock:    &libvirtxml.DomainClock{Offset: "utc", Timer: []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}},
-		// Kernel and initramfs are shared by all pods and must stay owned by root. Without this,
-		// libvirt would change their owner to QEMU's user.
-		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: qemuUser}},
+		// Kernel and initramfs are shared by all pods and must stay owned by root. With relabel, libvirt
+		// would change their owner to QEMU's user.
+		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: label(user, cfg.Emulate)}},
+		// Merged pages of two tenants tell each of them, by the time of a write, what the other has.
+		MemoryBacking: &libvirtxml.DomainMemoryBacking{MemoryNosharepages: &libvirtxml.DomainMemoryNosharepages{}},
 		Devices: &libvirtxml.DomainDeviceList{
 			Controllers: []libvirtxml.DomainController{
 				{Type: "usb", Model: "none"},
@@ -91,7 +94,7 @@ func domainXML(cfg Config, spec Spec) (string, error) {
 	}
 	if cfg.Emulate {
 		d.Type = "qemu"
-		d.CPU = &libvirtxml.DomainCPU{Mode: "maximum"}
+		d.CPU.Mode = "maximum"
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
 	for i, disk := range spec.Disks {

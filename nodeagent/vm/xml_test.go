@@ -21,7 +21,7 @@ func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, strin
 	for i := range disks {
 		spec.Disks = append(spec.Disks, Disk{Pool: "volumes", Name: fmt.Sprintf("disk-%d", i), Serial: fmt.Sprint(i), ReadOnly: i == 0})
 	}
-	text, err := domainXML(Config{Node: uuid.New(), Emulate: emulate, Kernel: "/k", Initramfs: "/i", Firmware: "/f"}, spec)
+	text, err := domainXML(Config{Node: uuid.New(), Emulate: emulate, Kernel: "/k", Initramfs: "/i", Firmware: "/f"}, spec, 1900000007)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"encoding/xml"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+)
+
+// Users is a range of user ids that belong to nobody else on the node. Each QEMU process gets one of
+// its own while it runs, so that a process that an attacker controls can neither trace nor signal
+// its neighbors, nor open their files.
+type Users struct {
+	First uint32
+	Count uint32
+}
+
+// DefaultUsers lies in a range that systemd assigns to nobody, below 2³¹, because some programs
+// take larger ids for negative (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
+var DefaultUsers = Users{First: 1_900_000_000, Count: 65_536}
+
+// ParseUsers reads FIRST-LAST.
+func ParseUsers(s string) (Users, error) {
+	first, last, _ := strings.Cut(s, "-")
+	a, errA := strconv.ParseUint(first, 10, 31)
+	b, errB := strconv.ParseUint(last, 10, 31)
+	if errA != nil || errB != nil || a == 0 || b < a {
+		return Users{}, fmt.Errorf("%q is not a range of user ids such as %s", s, DefaultUsers)
+	}
+	return Users{First: uint32(a), Count: uint32(b - a + 1)}, nil
+}
+
+func (u Users) String() string { return fmt.Sprintf("%d-%d", u.First, u.First+u.Count-1) }
+
+// userTable assigns user ids to machines. The ids of running machines are read from libvirt, so that
+// nothing is remembered across restarts of the agent.
+type userTable struct {
+	users Users
+
+	mu   sync.Mutex
+	held map[uint32]bool // by machines that are being started
+	next uint32          // ids take turns, so that a process that outlives its machine meets no successor
+}
+
+func newUserTable(users Users, node uuid.UUID) *userTable {
+	t := &userTable{users: users, held: map[uint32]bool{}}
+	if users.Count > 0 {
+		// Agents that share a libvirt begin at different ids.
+		t.next = node.ID() % users.Count
+	}
+	return t
+}
+
+// take returns an id that no running machine has. The caller gives it back with release, after the
+// machine runs or has failed to start.
+func (t *userTable) take(c *libvirt.Connect) (uint32, error) {
+	// A machine that was being started before the list was read may be missing in it, and be running
+	// and released by now.
+	t.mu.Lock()
+	starting := maps.Clone(t.held)
+	t.mu.Unlock()
+	used, err := usedIDs(c)
+	if err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for range t.users.Count {
+		id := t.users.First + t.next
+		t.next = (t.next + 1) % t.users.Count
+		if !used[id] && !starting[id] && !t.held[id] {
+			t.held[id] = true
+			return id, nil
+		}
+	}
+	return 0, fmt.Errorf("all user ids %s for machines are in use; give the agent a larger range with --machine-users", t.users)
+}
+
+func (t *userTable) release(id uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.held, id)
+}
+
+// usedIDs returns the user ids of all machines of this libvirt, also of those that are not ours.
+func usedIDs(c *libvirt.Connect) (map[uint32]bool, error) {
+	all, err := c.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_ACTIVE)
+	if err != nil {
+		return nil, fmt.Errorf("list domains: %w", err)
+	}
+	used := make(map[uint32]bool, len(all))
+	for i := range all {
+		text, err := all[i].GetXMLDesc(0)
+		_ = all[i].Free() //nolint:errcheck // it only drops a reference
+		if is(err, libvirt.ERR_NO_DOMAIN) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("describe a domain: %w", err)
+		}
+		var d libvirtxml.Domain
+		if err := xml.Unmarshal([]byte(text), &d); err != nil {
+			return nil, fmt.Errorf("read a domain's description: %w", err)
+		}
+		if id, ok := userOf(d); ok {
+			used[id] = true
+		}
+	}
+	return used, nil
+}
+
+// userOf returns the user id in a domain's static label, which is +UID:+GID or +UID:GROUP.
+func userOf(d libvirtxml.Domain) (uint32, bool) {
+	for _, label := range d.SecLabel {
+		if label.Model != "dac" {
+			continue
+		}
+		user, _, _ := strings.Cut(label.Label, ":")
+		if id, err := strconv.ParseUint(strings.TrimPrefix(user, "+"), 10, 32); err == nil {
+			return uint32(id), true
+		}
+	}
+	return 0, false
+}
+
+// label returns the static label of a machine. With KVM, QEMU needs the group that owns /dev/kvm;
+// it owns nothing else. The user id is what separates the machines.
+func label(id uint32, emulate bool) string {
+	if emulate {
+		return fmt.Sprintf("+%d:+%d", id, id)
+	}
+	return fmt.Sprintf("+%d:kvm", id)
+}
