@@ -19,6 +19,8 @@ type metrics struct {
 	deaths    prometheus.Counter
 	samples   prometheus.Histogram
 	floods    prometheus.Counter
+
+	desiredErrors prometheus.Counter
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -41,6 +43,9 @@ func newMetrics(a *Agent) *metrics {
 	m.floods = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "husk_agent_console_floods_total", Help: "Times that a virtual machine printed so much on its console that the agent slowed it down.",
 	})
+	m.desiredErrors = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "husk_agent_desired_state_errors_total", Help: "Times that the sum of the changes of the desired state was not the whole state. The agent then uses the whole state.",
+	})
 	m.samples = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "husk_agent_sample_duration_seconds", Help: "Time to sample the usage of all pods and report it to a server, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	})
@@ -59,7 +64,7 @@ func newMetrics(a *Agent) *metrics {
 		return 0
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.desiredErrors, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

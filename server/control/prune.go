@@ -16,6 +16,7 @@ func (s *pruning) pass(ctx context.Context, _ int64) error {
 	var failures []error
 	for _, forget := range []func(context.Context) (int64, error){
 		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets, s.store.ForgetSamples,
+		s.store.ForgetDesiredChanges,
 	} {
 		_, err := forget(ctx)
 		failures = append(failures, err)

@@ -63,6 +63,13 @@ type Credential struct {
 	LastUsedAt *time.Time
 }
 
+type DesiredChange struct {
+	NodeID    uuid.UUID
+	PodID     uuid.UUID
+	Revision  int64
+	ChangedAt time.Time
+}
+
 type Event struct {
 	TenantID uuid.UUID
 	Kind     string
@@ -150,6 +157,7 @@ type Node struct {
 	Cordoned             bool
 	CpuOvercommit        float64
 	SchedulableCpuMillis int
+	DesiredSince         int64
 }
 
 type NodeCertificate struct {
