@@ -8,10 +8,35 @@ import (
 	"github.com/google/uuid"
 )
 
-// DesiredState is everything that a node should run. Revision grows with every change; an agent refuses an older one.
+// DesiredState is everything that a node should run. Revision grows with every change; an agent refuses an older one. With Since, it is only
+// what has changed since that revision.
 type DesiredState struct {
-	Revision int64        `json:"revision"`
-	Pods     []DesiredPod `json:"pods"`
+	Revision    int64        `json:"revision"`
+	Since       *int64       `json:"since,omitempty"`
+	Pods        []DesiredPod `json:"pods"`
+	RemovedPods []uuid.UUID  `json:"removedPods,omitempty"`
+}
+
+// With returns the state after the changes. Changes that are a whole state replace it.
+func (s DesiredState) With(changes DesiredState) DesiredState {
+	if changes.Since == nil {
+		return changes
+	}
+	replaced := make(map[uuid.UUID]bool, len(changes.Pods)+len(changes.RemovedPods))
+	for _, p := range changes.Pods {
+		replaced[p.ID] = true
+	}
+	for _, id := range changes.RemovedPods {
+		replaced[id] = true
+	}
+	now := DesiredState{Revision: changes.Revision, Pods: make([]DesiredPod, 0, len(s.Pods)+len(changes.Pods))}
+	for _, p := range s.Pods {
+		if !replaced[p.ID] {
+			now.Pods = append(now.Pods, p)
+		}
+	}
+	now.Pods = append(now.Pods, changes.Pods...)
+	return now
 }
 
 // DesiredPodState is what a node should do with a pod.

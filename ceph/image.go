@@ -171,31 +171,23 @@ func digestOf(name string) string {
 	return strings.Replace(strings.TrimSuffix(strings.TrimPrefix(name, imagePrefix), oldStagingSuffix), "-", ":", 1)
 }
 
-// ListImages returns all images, complete and incomplete.
-func (c *Cluster) ListImages(ctx context.Context) ([]ImportedImage, error) {
+// ListDigests returns the digests of all images, complete and incomplete. It opens none of them.
+func (c *Cluster) ListDigests(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	names, err := rbd.GetImageNames(c.images)
 	if err != nil {
 		return nil, fmt.Errorf("list pool %s: %w", c.cfg.ImagesPool, err)
 	}
-	slices.Sort(names)
-	var list []ImportedImage
+	var digests []string
 	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if strings.HasPrefix(name, imagePrefix) {
+			digests = append(digests, digestOf(name))
 		}
-		if !strings.HasPrefix(name, imagePrefix) {
-			continue
-		}
-		img, err := c.inspectImage(name)
-		if notFound(err) {
-			continue // removed in the meantime
-		}
-		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", name, err)
-		}
-		list = append(list, img)
 	}
-	return list, nil
+	slices.Sort(digests)
+	return slices.Compact(digests), nil
 }
 
 // RemoveImage removes an image, complete or incomplete. It succeeds if there is none. It returns

@@ -13,12 +13,6 @@ CREATE POLICY control ON outbox TO husk_control USING (true) WITH CHECK (true);
 GRANT INSERT ON outbox TO husk_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO husk_control; -- UPDATE only for FOR UPDATE
 
--- Servers of the previous version still call touch_node, which notifies. A later migration drops it.
-CREATE FUNCTION advance_node(node uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public
-    AS $$ UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = node; INSERT INTO outbox (topic) VALUES ('node:' || node) $$;
-REVOKE ALL ON FUNCTION advance_node FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION advance_node TO husk_tenant, husk_control;
-
 -- Watches check their callers again after such a hint. They check before they show a change that
 -- was committed after the hint, because servers send this topic first.
 CREATE FUNCTION hint_access() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$

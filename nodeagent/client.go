@@ -76,11 +76,12 @@ func (s *serverClient) renew(ctx context.Context, request string) (openapi.Renew
 		s.api.RenewCertificate(ctx, openapi.CertificateRenewal{CertificateRequest: request}))
 }
 
-// desired waits for a desired state that is newer than the known revision, or until the poll ends.
+// desired waits for a desired state that is newer than the known revision, or until the poll ends. It returns only the changes since then, if the
+// server knows them. A server of an earlier version ignores the parameter changes, and returns the whole state.
 func (s *serverClient) desired(ctx context.Context, after int64) (husk.DesiredState, error) {
 	wait := int(pollWait.Seconds())
 	return decode[husk.DesiredState]("get the desired state")(
-		s.api.GetDesiredState(ctx, &openapi.GetDesiredStateParams{After: &after, WaitSeconds: &wait}))
+		s.api.GetDesiredState(ctx, &openapi.GetDesiredStateParams{After: &after, Changes: new(true), WaitSeconds: &wait}))
 }
 
 func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (openapi.Lease, error) {

@@ -10,22 +10,34 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
+
+	"github.com/google/uuid"
 
 	"husk"
 	"husk/openapi"
 )
 
-// follow keeps the desired state current. It refuses a revision older than one that was accepted
-// before, also across restarts: a replayed stale desired state must not restart a stopped pod.
+// wholeEvery is how often the agent gets the whole desired state, in order to compare it with the sum of the changes.
+const wholeEvery = time.Hour
+
+// follow keeps the desired state current. It gets the whole state at every start and every hour, and changes in between. It refuses a revision
+// older than one that was accepted before, also across restarts: a replayed stale desired state must not restart a stopped pod.
 func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
-	known := int64(-1) // get the complete state at every start
+	const none = int64(-1) // asks for the whole state
+	known := none
+	var current husk.DesiredState
+	var wholeAt time.Time
 	floor, err := a.loadRevision()
 	if err != nil {
 		a.log.Error("cannot read the last revision; accepting any revision", "error", err)
 	}
 	var wait backoff
 	for ctx.Err() == nil {
+		if time.Since(wholeAt) > wholeEvery {
+			known = none
+		}
 		state, err := a.server.desired(ctx, known)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -34,11 +46,21 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 			}
 			continue
 		}
-		wait.reset()
 		if state.Revision < floor {
 			a.log.Error("refused a stale desired state", "revision", state.Revision, "known", floor)
 			wait.sleep(ctx)
 			continue
+		}
+		if state.Since != nil && *state.Since != known {
+			a.log.Error("refused changes of another desired state; getting the whole state", "since", *state.Since, "known", known)
+			known = none
+			wait.sleep(ctx)
+			continue
+		}
+		wait.reset()
+		if state.Since == nil {
+			a.compare(current, state, !wholeAt.IsZero())
+			wholeAt = time.Now()
 		}
 		if state.Revision > floor {
 			floor = state.Revision
@@ -46,12 +68,34 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 				a.log.Error("cannot store the revision", "error", err)
 			}
 		}
-		known = state.Revision
+		same := state.Since != nil && state.Revision == known
+		current, known = current.With(state), state.Revision
+		if same {
+			continue // the poll has ended
+		}
 		select { // only the newest one matters
 		case <-out:
 		default:
 		}
-		out <- state
+		out <- current
+	}
+}
+
+// compare checks that the sum of the changes is the whole state. If it is not, the whole state replaces it.
+func (a *Agent) compare(sum, whole husk.DesiredState, known bool) {
+	if !known || sum.Revision != whole.Revision {
+		return // there is nothing to compare
+	}
+	byID := func(s husk.DesiredState) map[uuid.UUID]husk.DesiredPod {
+		pods := make(map[uuid.UUID]husk.DesiredPod, len(s.Pods))
+		for _, p := range s.Pods {
+			pods[p.ID] = p
+		}
+		return pods
+	}
+	if was, is := byID(sum), byID(whole); !reflect.DeepEqual(was, is) {
+		a.metrics.desiredErrors.Inc()
+		a.log.Error("the sum of the changes was not the desired state; using the whole state", "revision", whole.Revision, "pods", len(is), "pods_by_changes", len(was))
 	}
 }
 

@@ -20,6 +20,8 @@ type metrics struct {
 	samples   prometheus.Histogram
 	floods    prometheus.Counter
 	unknown   prometheus.Counter
+
+	desiredErrors prometheus.Counter
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -45,6 +47,9 @@ func newMetrics(a *Agent) *metrics {
 	m.unknown = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "husk_agent_unknown_instructions_total", Help: "Times that the server sent a desired state of a pod that this agent does not know. The agent left the pod as it was.",
 	})
+	m.desiredErrors = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "husk_agent_desired_state_errors_total", Help: "Times that the sum of the changes of the desired state was not the whole state. The agent then uses the whole state.",
+	})
 	m.samples = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "husk_agent_sample_duration_seconds", Help: "Time to sample the usage of all pods and report it to a server, in seconds.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	})
@@ -63,7 +68,7 @@ func newMetrics(a *Agent) *metrics {
 		return 0
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.desiredErrors, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

@@ -142,7 +142,7 @@ type ServerInterface interface {
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(w http.ResponseWriter, r *http.Request)
-	// GetDesiredState Get the full desired state of the node once it has changed
+	// GetDesiredState Get the desired state of the node once it has changed
 	// (GET /v1/agent/desired)
 	GetDesiredState(w http.ResponseWriter, r *http.Request, params GetDesiredStateParams)
 	// Heartbeat Renew the node's lease and report its capacity
@@ -547,7 +547,7 @@ func (_ Unimplemented) RenewCertificate(w http.ResponseWriter, r *http.Request) 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetDesiredState Get the full desired state of the node once it has changed
+// GetDesiredState Get the desired state of the node once it has changed
 // (GET /v1/agent/desired)
 func (_ Unimplemented) GetDesiredState(w http.ResponseWriter, r *http.Request, params GetDesiredStateParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2338,6 +2338,19 @@ func (siw *ServerInterfaceWrapper) GetDesiredState(w http.ResponseWriter, r *htt
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "changes" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "changes", r.URL.Query(), &params.Changes, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "changes"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "changes", Err: err})
 		}
 		return
 	}
@@ -9399,7 +9412,7 @@ type StrictServerInterface interface {
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
-	// GetDesiredState Get the full desired state of the node once it has changed
+	// GetDesiredState Get the desired state of the node once it has changed
 	// (GET /v1/agent/desired)
 	GetDesiredState(ctx context.Context, request GetDesiredStateRequestObject) (GetDesiredStateResponseObject, error)
 	// Heartbeat Renew the node's lease and report its capacity

@@ -121,6 +121,24 @@ func (f *Fleet) AddNode(n Node) int {
 	return int(i)
 }
 
+// ChangeNode gives a node without pods another capacity, other labels or other taints. Its id stays.
+func (f *Fleet) ChangeNode(node int, n Node) {
+	f.SetReady(node, false)
+	f.cap[node] = n.Capacity
+	r := &f.nodes[node]
+	r.free, r.over, r.shape = n.Capacity.minus(n.Allocated), n.Overhead, f.opening.shapeOf(n.Capacity, n.Overhead)
+	r.base, r.extra, r.strandedFor = n.Allocated != Resources{}, slices.Clone(n.Extra), 0
+	f.labels.set(node, n)
+	f.tainted = f.tainted || len(n.Taints) > 0
+	f.SetReady(node, n.Ready)
+}
+
+// RemoveNode removes a node without pods. Its index stays unused.
+func (f *Fleet) RemoveNode(node int) {
+	f.SetReady(node, false)
+	f.labels.remove(node)
+}
+
 // SetReady sets whether a node takes pods. A drained or lost node does not; the pods that run there
 // can still be released.
 func (f *Fleet) SetReady(node int, ready bool) {

@@ -56,6 +56,7 @@ type cluster struct {
 	nodes   []scheduler.Node
 	free    []scheduler.Resources
 	ready   []bool
+	gone    map[int]bool
 	running map[scheduler.Handle]scheduler.Pod
 	on      map[scheduler.Handle]int
 }
@@ -65,7 +66,7 @@ func anyCluster(t *rapid.T) *cluster {
 	for i := range nodes {
 		anyLabels(t, &nodes[i])
 	}
-	c := &cluster{fleet: scheduler.NewFleet(nodes, scheduler.Default()), nodes: nodes, running: map[scheduler.Handle]scheduler.Pod{}, on: map[scheduler.Handle]int{}}
+	c := &cluster{fleet: scheduler.NewFleet(nodes, scheduler.Default()), nodes: nodes, gone: map[int]bool{}, running: map[scheduler.Handle]scheduler.Pod{}, on: map[scheduler.Handle]int{}}
 	for _, n := range nodes {
 		c.ready = append(c.ready, n.Ready)
 		c.free = append(c.free, scheduler.Resources{CPUMillis: n.Capacity.CPUMillis - n.Allocated.CPUMillis, MemoryMiB: n.Capacity.MemoryMiB - n.Allocated.MemoryMiB})
@@ -94,7 +95,7 @@ func (c *cluster) total(group string) (n int) {
 
 func (c *cluster) value(node int, label string) (string, bool) {
 	if label == scheduler.NodeLabel {
-		return c.nodes[node].ID, true
+		return c.nodes[node].ID, !c.gone[node]
 	}
 	v, has := c.nodes[node].Labels[label]
 	return v, has
@@ -178,8 +179,17 @@ func (c *cluster) change(t *rapid.T) {
 			return
 		}
 		i := rapid.IntRange(0, len(c.nodes)-1).Draw(t, "node")
+		if c.gone[i] {
+			return
+		}
 		c.ready[i] = !c.ready[i]
 		c.fleet.SetReady(i, c.ready[i])
+	case 4: // a node gets other properties, or is removed; its pods have been forgotten, and return if it stays
+		if len(c.nodes) == 0 {
+			return
+		}
+		i := rapid.IntRange(0, len(c.nodes)-1).Draw(t, "node")
+		c.replace(t, i, rapid.IntRange(0, 3).Draw(t, "removed") == 0)
 	default: // a pod is created
 		p := scheduler.Pod{ID: "p", Size: anySize(t, 40, "pod"), Lifetime: rapid.SampledFrom([]float64{0, 10, 1000}).Draw(t, "lifetime")}
 		anyRules(t, &p)
@@ -204,6 +214,40 @@ func (c *cluster) change(t *rapid.T) {
 		}
 		c.record(h, node, p, 1)
 		c.running[h], c.on[h] = p, node
+	}
+}
+
+func (c *cluster) replace(t *rapid.T, i int, remove bool) {
+	pods := []scheduler.Pod{}
+	for h, p := range c.running {
+		if c.on[h] == i {
+			pods = append(pods, p)
+			c.fleet.Forget(h)
+			delete(c.running, h)
+			delete(c.on, h)
+		}
+	}
+	if remove {
+		if c.gone[i] {
+			return
+		}
+		c.fleet.RemoveNode(i)
+		c.gone[i], c.ready[i] = true, false
+		c.nodes[i].Labels = nil
+		c.free[i] = c.fleet.Free(i)
+		return
+	}
+	if c.gone[i] {
+		return
+	}
+	n := scheduler.Node{ID: c.nodes[i].ID, Ready: rapid.Bool().Draw(t, "ready"), Capacity: anySize(t, 100, "capacity")}
+	anyLabels(t, &n)
+	c.fleet.ChangeNode(i, n)
+	c.nodes[i], c.ready[i], c.free[i] = n, n.Ready, n.Capacity
+	for _, p := range pods {
+		h := c.fleet.Adopt(i, &p, 0)
+		c.record(h, i, p, 1)
+		c.running[h], c.on[h] = p, i
 	}
 }
 

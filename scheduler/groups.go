@@ -105,13 +105,13 @@ const anywhere = int32(-1)
 
 // fewest returns the smallest number of pods of any value of the label.
 func (l *labels) fewest(by counts, key string) int32 {
-	values := len(l.of)
+	values := l.nodes
 	if key != NodeLabel {
 		d := l.domains[key]
 		if d == nil {
 			return 0
 		}
-		values = len(d.values)
+		values = d.inUse
 	}
 	if len(by) < values {
 		return 0

@@ -13,6 +13,7 @@ type labels struct {
 	pairs   map[[2]string]int32
 	of      [][]int32 // the pairs of each node
 	taints  [][]string
+	nodes   int // without the removed ones
 	domains map[string]*domain
 }
 
@@ -21,6 +22,8 @@ type labels struct {
 type domain struct {
 	values map[string]int32
 	of     []int32 // by node; none if the node does not have the label
+	nodes  []int32 // the number of nodes by value
+	inUse  int     // values that some node has
 }
 
 func newLabels() labels {
@@ -28,7 +31,22 @@ func newLabels() labels {
 }
 
 func (l *labels) add(n Node) {
-	i := len(l.of)
+	l.of, l.taints = append(l.of, nil), append(l.taints, nil)
+	l.nodes++
+	l.set(len(l.of)-1, n)
+}
+
+// remove removes the labels and taints of a node for good.
+func (l *labels) remove(i int) {
+	l.set(i, Node{})
+	l.nodes--
+}
+
+// set replaces the labels and taints of a node.
+func (l *labels) set(i int, n Node) {
+	for _, d := range l.domains {
+		d.set(i, none)
+	}
 	var pairs []int32
 	one := func(k, v string) {
 		id, known := l.pairs[[2]string{k, v}]
@@ -37,8 +55,7 @@ func (l *labels) add(n Node) {
 			l.pairs[[2]string{k, v}] = id
 		}
 		pairs = append(pairs, id)
-		l.domain(k, i)
-		l.value(k, v)
+		l.domain(k).set(i, l.domain(k).value(v))
 	}
 	for k, v := range n.Labels {
 		if k != NodeLabel && k != PoolLabel { // built in; a label cannot set these
@@ -49,30 +66,47 @@ func (l *labels) add(n Node) {
 		one(PoolLabel, n.Pool)
 	}
 	slices.Sort(pairs)
-	l.of = append(l.of, pairs)
-	l.taints = append(l.taints, n.Taints)
+	l.of[i], l.taints[i] = pairs, n.Taints
 }
 
-func (l *labels) domain(key string, nodes int) *domain {
+func (l *labels) domain(key string) *domain {
 	d := l.domains[key]
 	if d == nil {
 		d = &domain{values: map[string]int32{}}
 		l.domains[key] = d
 	}
-	for len(d.of) < nodes {
-		d.of = append(d.of, none)
-	}
 	return d
 }
 
-func (l *labels) value(key, value string) {
-	d := l.domains[key]
+// value returns the number of a value.
+func (d *domain) value(value string) int32 {
 	id, known := d.values[value]
 	if !known {
 		id = int32(len(d.values))
 		d.values[value] = id
+		d.nodes = append(d.nodes, 0)
 	}
-	d.of = append(d.of, id)
+	return id
+}
+
+// set sets the value of a node, or none.
+func (d *domain) set(node int, value int32) {
+	if value == none && node >= len(d.of) {
+		return
+	}
+	for len(d.of) <= node {
+		d.of = append(d.of, none)
+	}
+	if was := d.of[node]; was != none {
+		if d.nodes[was]--; d.nodes[was] == 0 {
+			d.inUse--
+		}
+	}
+	if d.of[node] = value; value != none {
+		if d.nodes[value]++; d.nodes[value] == 1 {
+			d.inUse++
+		}
+	}
 }
 
 // at returns a node's value of a label as a number, or none. NodeLabel is the node itself.
@@ -123,9 +157,9 @@ func (l *labels) tolerated(node int32, tolerates []string) bool {
 }
 
 func (l *labels) clone() labels {
-	c := labels{pairs: maps.Clone(l.pairs), of: slices.Clone(l.of), taints: slices.Clone(l.taints), domains: map[string]*domain{}}
+	c := labels{pairs: maps.Clone(l.pairs), of: slices.Clone(l.of), taints: slices.Clone(l.taints), nodes: l.nodes, domains: map[string]*domain{}}
 	for k, d := range l.domains {
-		c.domains[k] = &domain{values: maps.Clone(d.values), of: slices.Clone(d.of)}
+		c.domains[k] = &domain{values: maps.Clone(d.values), of: slices.Clone(d.of), nodes: slices.Clone(d.nodes), inUse: d.inUse}
 	}
 	return c
 }

@@ -45,7 +45,7 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 }
 
 // GetDesiredState responds as soon as the node's desired state is newer than the revision that the agent knows, and after waitSeconds at
-// the latest.
+// the latest. An agent that says so gets only what has changed. Agents of earlier versions get the whole state.
 func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateRequestObject) (openapi.GetDesiredStateResponseObject, error) {
 	node := request.Of(ctx).Caller.NodeID
 	after := int64(-1)
@@ -75,18 +75,17 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	if err := a.control.AuthenticateNode(ctx, node, request.Of(ctx).Certificate); err != nil {
 		return nil, err
 	}
-	revision, pods, err := a.control.Desired(ctx, node)
+	var known *int64
+	if openapi.Value(r.Params.Changes) && after >= 0 {
+		known = &after
+	}
+	stored, err := a.control.Desired(ctx, node, known)
 	if err != nil {
 		return nil, err
 	}
-	state := husk.DesiredState{Revision: revision, Pods: []husk.DesiredPod{}}
-	for _, p := range pods {
-		desired, err := a.desired.pod(p)
-		if err != nil { // the node still gets its other pods
-			a.log.Error("a pod cannot be delivered to its node; delete it", "tenant", p.Pod.TenantID, "pod", p.Pod.ID, "node", node, "error", err)
-			continue
-		}
-		state.Pods = append(state.Pods, desired)
+	state, err := a.desired.of(node, after, stored)
+	if err != nil {
+		return nil, err
 	}
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }

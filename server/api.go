@@ -40,7 +40,7 @@ type api struct {
 	egress           egress.Policy
 	prices           husk.PriceList
 	lease, heartbeat time.Duration
-	desired          desired
+	desired          desiredStates
 	clocks           *clockWarnings
 	watches          watches
 }
@@ -50,7 +50,7 @@ var _ openapi.StrictServerInterface = api{}
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, registry prometheus.Registerer) api {
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
-		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desired{cfg.CephMonitors, cfg.VolumesPool},
+		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
 		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
 		watches: newWatches(cfg.Store, cfg.Log, registry),
 	}

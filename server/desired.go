@@ -3,7 +3,9 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 
@@ -12,16 +14,59 @@ import (
 	"husk"
 	"husk/ceph"
 	"husk/store"
+	"husk/store/desired"
 )
 
-// desired converts what the store knows about a pod into what the pod's node needs to know.
-type desired struct {
+// desiredStates converts what the store knows about pods into what their node needs to know.
+type desiredStates struct {
 	monitors    []string
 	volumesPool string
+	maxBytes    int // of the changes in a response, as JSON; at least one change is in it
+	log         *slog.Logger
+}
+
+// maxChangeBytes is less than what an agent accepts in a response.
+const maxChangeBytes = 8 << 20
+
+// of converts a state. If the changes are too large for one response, it returns the first ones and their revision.
+func (d desiredStates) of(node store.ID, after int64, s desired.State) (husk.DesiredState, error) {
+	state := husk.DesiredState{Revision: s.Revision, Pods: []husk.DesiredPod{}}
+	if !s.Whole {
+		state.Since = &after
+	}
+	size, last := 0, after
+	for _, c := range s.Changes {
+		pod, deliverable := husk.DesiredPod{}, false
+		if c.Pod != nil {
+			var err error
+			if pod, err = d.pod(*c.Pod); err != nil { // the node still gets its other pods
+				d.log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
+			}
+			deliverable = err == nil
+		}
+		if !s.Whole {
+			raw, err := json.Marshal(pod)
+			if err != nil {
+				return state, err
+			}
+			if size += len(raw); size > d.maxBytes && last > after {
+				state.Revision = last
+				return state, nil
+			}
+			last = c.Revision
+		}
+		switch {
+		case deliverable:
+			state.Pods = append(state.Pods, pod)
+		case !s.Whole:
+			state.RemovedPods = append(state.RemovedPods, c.PodID)
+		}
+	}
+	return state, nil
 }
 
 // pod resolves images to disks, and merges image configuration and spec into one argument vector and environment.
-func (d desired) pod(p store.DesiredPod) (husk.DesiredPod, error) {
+func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 	cidr, err := netip.ParsePrefix(p.Network.CIDR)
 	if err != nil {
 		return husk.DesiredPod{}, err

@@ -156,7 +156,11 @@ func TestTwoHundredRequestsFillAQuotaOfTenExactly(t *testing.T) {
 	for i := range 200 {
 		all.Go(func() {
 			url := []string{s.url, second.url}[i%2]
-			status, body, err := post(c.token, "/v1/pods", fmt.Sprintf("request-%d", i), c.body(fmt.Sprintf("pod-%d", i)))(t.Context(), url)
+			request := post(c.token, "/v1/pods", fmt.Sprintf("request-%d", i), c.body(fmt.Sprintf("pod-%d", i)))
+			status, body, err := request(t.Context(), url)
+			for ; err == nil && status == 429; status, body, err = request(t.Context(), url) { // more requests at a time than a tenant may have
+				time.Sleep(10 * time.Millisecond)
+			}
 			switch {
 			case err != nil:
 				t.Error(err)

@@ -3,7 +3,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -139,12 +138,10 @@ func (s fixture) loadOf(b *testing.B, tenants []tenancy, pods []openapi.Pod) fun
 }
 
 // scrapeAll starts to scrape each tenant once in a turn. The function stop waits until all scrapes
-// are done. The server updates its copy of the metrics only during that time.
+// are done.
 func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 	b.Helper()
-	ctx, cancel := context.WithCancel(b.Context())
-	var copying, scraping sync.WaitGroup
-	copying.Go(func() { s.metrics.Run(ctx) })
+	var scraping sync.WaitGroup
 	scraping.Go(func() {
 		start := time.Now()
 		for i, c := range tenants {
@@ -152,11 +149,7 @@ func (s fixture) scrapeAll(b *testing.B, tenants []tenancy) (stop func()) {
 			s.scrapeOnce(b, c.token)
 		}
 	})
-	return func() {
-		scraping.Wait()
-		cancel()
-		copying.Wait()
-	}
+	return scraping.Wait
 }
 
 // coreShare is CPU time of this process and of Postgres, in seconds, or in cores if it is divided

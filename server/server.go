@@ -161,7 +161,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // AgentTLS returns the TLS configuration of the listener that agents call. The handler is the same on every listener.
 func (s *Server) AgentTLS() *tls.Config { return s.auth.ListenerTLS() }
 
-// RunLoops keeps this server's copy of the tenants' metrics fresh, takes part in the election, and runs the control loops whenever this
+// RunLoops removes copies of metrics that nobody reads any more, takes part in the election, and runs the control loops whenever this
 // server leads. It returns when ctx ends.
 func (s *Server) RunLoops(ctx context.Context) {
 	var running sync.WaitGroup

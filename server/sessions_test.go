@@ -265,14 +265,14 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.place(node.ID, s.tenant, pod.ID)
-	_, pods, err := s.store.Desired(t.Context(), node.ID)
+	state, err := s.store.Desired(t.Context(), node.ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, d := range pods {
-		if d.Pod.ID == pod.ID {
-			desired, err := desired{s.cfg.CephMonitors, s.cfg.VolumesPool}.pod(d)
+	for _, d := range state.Changes {
+		if d.PodID == pod.ID {
+			desired, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool}.pod(*d.Pod)
 			if err != nil {
 				t.Fatal(err)
 			}

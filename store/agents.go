@@ -11,73 +11,25 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/desired"
 	"husk/store/hints"
 )
 
-// DesiredPod is what the store knows about a pod that a node should run.
-type DesiredPod struct {
-	Pod     husk.Pod
-	Network DesiredNetwork
-	CephKey string
-	Images  map[string]DesiredImage // by container
-}
-
-// DesiredNetwork is the network that a pod's interface belongs to.
-type DesiredNetwork struct {
-	ID   ID
-	CIDR string
-	MAC  string
-}
-
-// DesiredImage is the image that a container starts from.
-type DesiredImage struct {
-	ID     ID
-	Config husk.ImageConfig
-}
-
-// Desired returns the complete desired state of a node and its revision. Codes: not_found.
-func (c Control) Desired(ctx context.Context, node ID) (int64, []DesiredPod, error) {
-	type desired struct {
-		revision int64
-		pods     []DesiredPod
-	}
-	d, err := inControl(ctx, c, func(q *db.Queries) (desired, error) {
-		// The revision is read first, so a change between the two reads is delivered twice instead of being missed.
-		revision, err := q.DesiredRevision(ctx, node)
-		if err != nil {
-			return desired{}, orNotFound(err, "node")
-		}
-		rows, err := q.DesiredPods(ctx, node)
-		if err != nil {
-			return desired{}, err
-		}
-		images, err := q.ImagesOfNode(ctx, node)
-		if err != nil {
-			return desired{}, err
-		}
-		byPod := map[ID]map[string]DesiredImage{}
-		for _, i := range images {
-			if byPod[i.PodID] == nil {
-				byPod[i.PodID] = map[string]DesiredImage{}
-			}
-			byPod[i.PodID][i.Container] = DesiredImage{i.ID, i.Config}
-		}
-		d := desired{revision: revision, pods: []DesiredPod{}}
-		for _, r := range rows {
-			var key []byte
-			if r.Pod.CephKey != nil { // a pod that is being removed may never have had a key
-				if key, err = c.openFor(ctx, q, r.Pod.TenantID, r.Pod.CephKey, sealedKeyOwner(r.Pod.ID)); err != nil {
-					return desired{}, wrap(err, "ceph key of pod %s", r.Pod.ID)
-				}
-			}
-			d.pods = append(d.pods, DesiredPod{
-				Pod: convert.Pod(r.Pod), CephKey: string(key), Images: byPod[r.Pod.ID],
-				Network: DesiredNetwork{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
-			})
-		}
-		return d, nil
+// Desired returns the desired state of a node: what has changed after a revision, or everything if after is nil or the changes since then are
+// not known any more. Codes: not_found.
+func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.State, error) {
+	return inControl(ctx, c, func(q *db.Queries) (desired.State, error) {
+		state, err := desired.Read(ctx, q, node, after, func(pod db.Pod) (string, error) {
+			key, err := c.openFor(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
+			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
+		})
+		return state, orNotFound(err, "node")
 	})
-	return d.revision, d.pods, err
+}
+
+// ForgetDesiredChanges deletes changes of desired states that are older than an hour.
+func (c Control) ForgetDesiredChanges(ctx context.Context) (int64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetDesiredChanges(ctx) })
 }
 
 // DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
@@ -137,8 +89,8 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
-		if !row.HoldsRoom { // freeing the capacity has already touched the node
-			if err := q.TouchNode(ctx, node); err != nil {
+		if !row.HoldsRoom { // freeing the capacity has already notified the node
+			if err := hint(ctx, q, hints.Node(node)); err != nil {
 				return err
 			}
 		}
@@ -181,8 +133,8 @@ func freeCapacity(ctx context.Context, q *db.Queries, row db.Pod) error {
 	return hint(ctx, q, hints.Node(*row.NodeID))
 }
 
-// SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now, or that are no longer
-// allocated on a node.
+// SetPodKeys stores the sealed keys of placed pods and notifies their nodes. It skips pods that have a key by now. The keys of pods that are no
+// longer allocated on a node become work to remove.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		var p db.SetPodKeysParams
@@ -195,6 +147,9 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 		}
 		nodes, err := q.SetPodKeys(ctx, p)
 		if err != nil {
+			return err
+		}
+		if err := q.RemoveUnusedKeys(ctx, db.RemoveUnusedKeysParams{TenantIds: p.TenantIds, PodIds: p.PodIds}); err != nil {
 			return err
 		}
 		return hint(ctx, q, convert.All(nodes, hints.Node)...)

@@ -145,12 +145,20 @@ func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportP
 	})
 }
 
-// ImageMade records that the tenant's clone exists, with this ID and header.
+// ImageMade records that the tenant's clone exists, with this ID and header. Codes: not_found (the image is gone or is being deleted; the caller
+// removes the clone).
 func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID, CloneHeader: header})
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			row, err := q.Image(ctx, db.ImageParams{TenantID: i.TenantID, ID: i.ID})
+			if err == nil && row.State == husk.ImageDeleting {
+				return husk.NotFound("image")
+			}
+			return orNotFound(err, "image")
 		}
 		return record(ctx, q, i.TenantID, "image", i.ID, "Ready", "")
 	})

@@ -149,8 +149,8 @@ func TestATokenReadmitsTheNodeItNames(t *testing.T) {
 	}
 	h.wantRefused(node.ID, first.Serial)
 	h.wantValid(node.ID, second.Serial)
-	if _, pods, err := h.Desired(ctx, node.ID); err != nil || len(pods) != 1 {
-		t.Errorf("the re-admitted node runs %d pods: %v", len(pods), err)
+	if state, err := h.Desired(ctx, node.ID, nil); err != nil || len(state.Changes) != 1 {
+		t.Errorf("the re-admitted node runs %+v: %v", state, err)
 	}
 	h.heartbeat(node)
 	_, _, err = h.RegisterNode(ctx, token.Secret, node.Name, hour)

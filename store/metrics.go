@@ -38,9 +38,9 @@ func (c Control) ForgetSamples(ctx context.Context) (int64, error) {
 	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetSamples(ctx) })
 }
 
-// TenantMetrics returns the metrics of all tenants, and those of the given callers who still have the credentials and the role of their
+// TenantMetrics returns the metrics of these tenants, and those of the given callers who still have the credentials and the role of their
 // tokens. It takes one transaction of a few statements, however many tenants there are.
-func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[ID]*husk.TenantMetrics, []husk.Caller, error) {
+func (c Control) TenantMetrics(ctx context.Context, ids []ID, callers []husk.Caller) (map[ID]*husk.TenantMetrics, []husk.Caller, error) {
 	type result struct {
 		tenants map[ID]*husk.TenantMetrics
 		stand   []husk.Caller
@@ -50,7 +50,7 @@ func (c Control) TenantMetrics(ctx context.Context, callers []husk.Caller) (map[
 		if err != nil {
 			return result{}, err
 		}
-		tenants, err := tenantMetrics(ctx, q)
+		tenants, err := tenantMetrics(ctx, q, ids)
 		return result{tenants, stand}, err
 	})
 	return r.tenants, r.stand, err
@@ -82,8 +82,8 @@ func callersThatStand(ctx context.Context, q *db.Queries, callers []husk.Caller)
 	return stand, nil
 }
 
-func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetrics, error) {
-	tenants, err := q.MetricsOfTenants(ctx)
+func tenantMetrics(ctx context.Context, q *db.Queries, ids []ID) (map[ID]*husk.TenantMetrics, error) {
+	tenants, err := q.MetricsOfTenants(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 			},
 		}}
 	}
-	rows, err := q.FreshSamples(ctx)
+	rows, err := q.FreshSamples(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 	for i := range rows {
 		samples[rows[i].PodID] = &rows[i].Figures
 	}
-	pods, err := q.MetricsOfPods(ctx)
+	pods, err := q.MetricsOfPods(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries) (map[ID]*husk.TenantMetri
 		}
 		t.Pods = append(t.Pods, f)
 	}
-	volumes, err := q.MetricsOfVolumes(ctx)
+	volumes, err := q.MetricsOfVolumes(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

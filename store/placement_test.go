@@ -216,9 +216,9 @@ func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 	}
 	h.wantAllocated(stays.ID, 2)
 	h.wantAllocated(changes.ID, 1)
-	revision, pods, err := h.Desired(t.Context(), stays.ID)
-	if must(t, revision, err); len(pods) != 0 {
-		t.Errorf("before the pods have keys, the node's desired state has %d pods", len(pods))
+	before, err := h.Desired(t.Context(), stays.ID, nil)
+	if must(t, before, err); len(before.Changes) != 0 {
+		t.Errorf("before the pods have keys, the node's desired state is %+v", before)
 	}
 	without := h.claim(store.PodKeyCreation, 10)
 	if len(without) != 2 || !slices.Contains(placed, podOf(without[0])) || !slices.Contains(placed, podOf(without[1])) {
@@ -232,17 +232,18 @@ func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, pods, err := h.Desired(t.Context(), stays.ID)
-	if must(t, again, err); again != revision+1 {
-		t.Errorf("setting two keys twice changed the revision from %d to %d", revision, again)
+	after, err := h.Desired(t.Context(), stays.ID, nil)
+	if must(t, after, err); after.Revision != before.Revision+2 {
+		t.Errorf("setting two keys twice changed the revision from %d to %d", before.Revision, after.Revision)
 	}
-	for _, p := range pods {
+	for _, c := range after.Changes {
+		p := c.Pod
 		if p.CephKey != "key" || len(p.Images) != 1 || p.Network.CIDR != tenant.NetworkCIDR || !strings.HasPrefix(p.Network.MAC, "02:") {
 			t.Errorf("the node's desired state has the pod %+v", p)
 		}
 	}
-	if len(pods) != 2 {
-		t.Errorf("the node's desired state has %d pods", len(pods))
+	if len(after.Changes) != 2 {
+		t.Errorf("the node's desired state has %d pods", len(after.Changes))
 	}
 }
 

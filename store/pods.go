@@ -16,6 +16,7 @@ import (
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
+	"husk/store/hints"
 	"husk/store/pgerr"
 )
 
@@ -189,7 +190,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 			if err := q.SetPodStopping(ctx, db.SetPodStoppingParams{TenantID: t.id, ID: id}); err != nil {
 				return husk.Pod{}, err
 			}
-			if err := q.TouchNode(ctx, *row.NodeID); err != nil {
+			if err := hint(ctx, q, hints.Node(*row.NodeID)); err != nil {
 				return husk.Pod{}, err
 			}
 			if err := requested(ctx, q, t.id, "pod", id, "DeletionRequested", ""); err != nil {

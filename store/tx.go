@@ -73,9 +73,9 @@ type hinting struct {
 	hinted *bool
 }
 
-// Exec implements db.DBTX. The functions and tables that it looks for are those of the queries Hint and TouchNode.
+// Exec implements db.DBTX. The table that it looks for is that of the query Hint.
 func (h hinting) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if strings.Contains(sql, "INTO outbox") || strings.Contains(sql, "advance_node") {
+	if strings.Contains(sql, "INTO outbox") {
 		*h.hinted = true
 	}
 	return h.Tx.Exec(ctx, sql, args...)

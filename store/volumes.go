@@ -100,11 +100,19 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 }
 
 // VolumeMade records that the RBD image of a volume exists, with this ID and header. It changes nothing if the volume is being deleted by now.
+// Codes: not_found (the volume is gone or is being deleted; the caller removes the RBD image).
 func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID, RbdHeader: header})
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			row, err := q.Volume(ctx, db.VolumeParams{TenantID: v.TenantID, ID: v.ID})
+			if err == nil && row.Volume.State == husk.VolumeDeleting {
+				return husk.NotFound("volume")
+			}
+			return orNotFound(err, "volume")
 		}
 		if err := q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
 			return err

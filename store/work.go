@@ -22,13 +22,16 @@ const (
 	VolumeCreation WorkKind = "volume-creation"
 	VolumeRemoval  WorkKind = "volume-removal"
 	PodKeyCreation WorkKind = "pod-key"
+	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone
+	ImportRemoval  WorkKind = "import-removal" // if no image uses it any more
 )
 
 // Work is an object that needs work, claimed by the leader. Triggers add and delete work with the object's state, in the same transaction.
 type Work struct {
 	Kind               WorkKind
 	TenantID, ObjectID ID
-	Attempts           int // including this one, and attempts that ended the server
+	Attempts           int    // including this one, and attempts that ended the server
+	Digest             string // of an ImportRemoval
 	epoch              int64
 }
 
@@ -50,7 +53,7 @@ func (c Control) ClaimWork(ctx context.Context, epoch int64, claim Claim) ([]Wor
 		rows, err := q.ClaimWork(ctx, db.ClaimWorkParams{
 			Kind: string(claim.Kind), Epoch: &epoch, Max: claim.Max, PerTenant: int64(claim.PerTenant), ClaimSeconds: claim.Expires.Seconds(),
 		})
-		return convert.All(rows, func(r db.ClaimWorkRow) Work { return Work{claim.Kind, r.TenantID, r.ObjectID, r.Attempts, epoch} }), err
+		return convert.All(rows, func(r db.ClaimWorkRow) Work { return Work{claim.Kind, r.TenantID, r.ObjectID, r.Attempts, r.Digest, epoch} }), err
 	})
 }
 
@@ -144,6 +147,18 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey boo
 			convert.All(volumes, func(r db.PodVolumesRow) Disk { return diskOf(r.Volume) })...), err
 	})
 	return disks, hadKey, err
+}
+
+// PodHasKey reports whether the pod exists and keeps its key in Ceph.
+func (c Control) PodHasKey(ctx context.Context, pod PodKey) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
+		return q.PodHasKey(ctx, db.PodHasKeyParams{TenantID: pod.TenantID, ID: pod.ID})
+	})
+}
+
+// DigestUsed reports whether any tenant has an image with this digest, in any state.
+func (c Control) DigestUsed(ctx context.Context, digest string) (bool, error) {
+	return inControl(ctx, c, func(q *db.Queries) (bool, error) { return q.DigestUsed(ctx, digest) })
 }
 
 // DiskToRemove returns the disk of an image or volume that is being deleted. Codes: not_found.

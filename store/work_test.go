@@ -60,18 +60,99 @@ func TestWorkFollowsTheStateOfItsObject(t *testing.T) {
 		}
 	}
 	kinds("when both are ready")
+	if err := h.VolumeMade(t.Context(), volume, "y", nil); err != nil { // repeated
+		t.Fatal(err)
+	}
 	gone, err := as.DeleteImage(t.Context(), image.ID)
 	must(t, gone, err)
 	going, err := as.DeleteVolume(t.Context(), volume.ID)
 	must(t, going, err)
 	kinds("after both were deleted", "image-removal", "volume-removal")
+	wantCode(t, h.VolumeMade(t.Context(), volume, "y", nil), husk.CodeNotFound) // so that a late creation removes what it has created
 	if err := h.ImageRemoved(t.Context(), image); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.VolumeRemoved(t.Context(), volume); err != nil {
 		t.Fatal(err)
 	}
-	kinds("when both are removed")
+	kinds("when both are removed", "import-removal")
+	removals := h.claim(store.ImportRemoval, 2)
+	if len(removals) != 1 || removals[0].Digest != "sha256:a" {
+		t.Errorf("the imports to remove are %+v", removals)
+	}
+	if used, err := h.DigestUsed(t.Context(), "sha256:a"); err != nil || used {
+		t.Errorf("the digest is used: %v, %v", used, err)
+	}
+}
+
+// Whatever ends a pod's need for its key makes the removal of the key work, in the same transaction.
+func TestAKeyWithoutAPlacementIsRemoved(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(4)
+	spec := specOf(h.image(tenant))
+	report := func(pod husk.Pod, event husk.PhaseEvent) { t.Helper(); h.report(node.ID, pod, event) }
+	removed := func(what string, pod husk.Pod, want bool) {
+		t.Helper()
+		kinds := queryOne[[]string](h, store.RoleControl, "SELECT COALESCE(array_agg(kind ORDER BY kind), '{}') FROM work WHERE object_id = '"+pod.ID.String()+"'")
+		if got := slices.Equal(kinds, []string{"key-removal"}); got != want {
+			t.Errorf("%s, the pod's work is %v; want a removal of its key: %v", what, kinds, want)
+		}
+		if has, err := h.PodHasKey(t.Context(), keyOf(pod)); err != nil || has && want {
+			t.Errorf("%s, the pod has a key: %v, %v", what, has, err)
+		}
+	}
+	deleted := func(pod husk.Pod) {
+		t.Helper()
+		if _, err := h.as(tenant.ID).DeletePod(t.Context(), pod.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := h.createPod(tenant, spec)
+	deleted(waiting)
+	removed("never placed", waiting, false)
+
+	ended := h.createPod(tenant, spec)
+	h.place(node.ID, ended)
+	report(ended, husk.EventRunning)
+	removed("while it runs", ended, false)
+	report(ended, husk.EventSucceeded)
+	removed("when it has ended", ended, true)
+
+	gone := h.createPod(tenant, spec)
+	h.place(node.ID, gone)
+	report(gone, husk.EventRunning)
+	deleted(gone)
+	removed("while it stops", gone, false)
+	report(gone, husk.EventGone)
+	removed("when it is gone", gone, true)
+
+	evicted := h.createPod(tenant, spec)
+	h.place(node.ID, evicted)
+	evictions, err := h.Evict(t.Context(), h.epoch(), []store.Eviction{{Pod: keyOf(evicted), Node: node.ID}}, "Preempted", "")
+	must(t, evictions, err)
+	report(evicted, husk.EventGone)
+	removed("when it waits for its next placement", evicted, false)
+	deleted(evicted)
+	removed("when it was deleted while it waits", evicted, true)
+
+	// A key that is created while its pod is deleted is removed, even if the removal of the key is being done.
+	late := h.createPod(tenant, spec)
+	key := keyOf(late)
+	placed, err := h.CommitPlacements(t.Context(), h.epoch(), []store.Placement{{Pod: key, Node: node.ID, NodeVersion: h.version(node.ID)}})
+	must(t, placed, err)
+	deleted(late)
+	report(late, husk.EventGone)
+	claimed := h.claim(store.KeyRemoval, 10)
+	if err := h.SetPodKeys(t.Context(), map[store.PodKey]string{key: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range claimed {
+		if err := h.FinishWork(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed("when its key was created late", late, true)
 }
 
 func TestTenantsTakeTurnsInTheQueue(t *testing.T) {

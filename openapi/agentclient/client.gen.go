@@ -108,9 +108,9 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/certificate (the `RenewCertificate` operationId).
 	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDesiredState Get the full desired state of the node once it has changed
+	// GetDesiredState Get the desired state of the node once it has changed
 	//
-	// For the node's agent.
+	// The response is the whole state, or the changes after a revision that the agent knows. For the node's agent.
 	//
 	// Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 	GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -230,9 +230,9 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 	return c.Client.Do(req)
 }
 
-// GetDesiredState Get the full desired state of the node once it has changed
+// GetDesiredState Get the desired state of the node once it has changed
 //
-// For the node's agent.
+// The response is the whole state, or the changes after a revision that the agent knows. For the node's agent.
 //
 // Corresponds with GET /v1/agent/desired (the `GetDesiredState` operationId).
 func (c *Client) GetDesiredState(ctx context.Context, params *GetDesiredStateParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -474,6 +474,18 @@ func NewGetDesiredStateRequest(server string, params *GetDesiredStateParams) (*h
 		if params.After != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Changes != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "changes", *params.Changes, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -9,30 +9,30 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk/ceph"
 	"husk/store"
 )
 
-// collection removes objects that have no owner.
+// collectEvery is how often everything in Ceph is compared with the rows. An object that loses its owner becomes work in the queue, so there is
+// something to find only if a leader ended between two steps.
+const collectEvery = time.Hour
+
+// collection removes objects that have no owner and no row in the queue.
 type collection struct {
 	store store.Control
 	ceph  *ceph.Cluster
 	log   *slog.Logger
+	found prometheus.Counter
 }
 
-// pass removes orphans: keys of deleted pods, and clones, volumes and imports without a row. It also deletes rows that are past their
-// retention. It lists the existing objects before it reads the rows. Rows are written before objects are created, so an object without a row
-// has lost its row.
+// pass removes orphans: keys of deleted pods, and clones, volumes and imports without a row. It lists the existing objects before it reads the
+// rows. Rows are written before objects are created, so an object without a row has lost its row.
 func (s *collection) pass(ctx context.Context, _ int64) error {
-	var failures []error
-	for _, forget := range []func(context.Context) (int64, error){
-		s.store.ForgetIdempotencyKeys, s.store.ForgetEvents, s.store.ForgetExpiredKeys, s.store.ForgetRateBuckets, s.store.ForgetSamples,
-	} {
-		_, err := forget(ctx)
-		failures = append(failures, err)
-	}
-	return errors.Join(errors.Join(failures...), s.keys(ctx), s.disks(ctx), s.staging(ctx), s.imports(ctx))
+	return errors.Join(s.keys(ctx), s.disks(ctx), s.staging(ctx), s.imports(ctx))
 }
 
 func (s *collection) keys(ctx context.Context) error {
@@ -57,6 +57,7 @@ func (s *collection) keys(ctx context.Context) error {
 			failures = append(failures, fmt.Errorf("key of pod %s: %w", pod, err))
 			continue
 		}
+		s.found.Inc()
 		s.log.Info("removed a key without a pod", "pod", pod)
 	}
 	return errors.Join(failures...)
@@ -89,6 +90,7 @@ func (s *collection) disks(ctx context.Context) error {
 		}
 		switch err := s.ceph.RemoveDisk(ctx, ceph.Disk{Name: d}); {
 		case err == nil:
+			s.found.Inc()
 			s.log.Info("removed a disk without an owner", "disk", d)
 		case !busy(err): // a disk in use is left to a later pass
 			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
@@ -114,6 +116,7 @@ func (s *collection) staging(ctx context.Context) error {
 		}
 		switch err := s.ceph.RemoveStaging(ctx, name); {
 		case err == nil:
+			s.found.Inc()
 			s.log.Info("removed what an interrupted import left", "image", name)
 		case !busy(err):
 			failures = append(failures, fmt.Errorf("staging of image %s: %w", name, err))
@@ -125,7 +128,7 @@ func (s *collection) staging(ctx context.Context) error {
 // imports removes the imports of digests that no image has.
 func (s *collection) imports(ctx context.Context) error {
 	var failures []error
-	stored, err := s.ceph.ListImages(ctx)
+	stored, err := s.ceph.ListDigests(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,15 +136,16 @@ func (s *collection) imports(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range stored {
-		if wanted[i.Digest] {
+	for _, digest := range stored {
+		if wanted[digest] {
 			continue
 		}
-		switch err := s.ceph.RemoveImage(ctx, i.Digest); {
+		switch err := s.ceph.RemoveImage(ctx, digest); {
 		case err == nil:
-			s.log.Info("removed an import that no image uses", "digest", i.Digest)
+			s.found.Inc()
+			s.log.Info("removed an import that no image uses", "digest", digest)
 		case !busy(err): // an import in use is left to a later pass
-			failures = append(failures, fmt.Errorf("import %s: %w", i.Digest, err))
+			failures = append(failures, fmt.Errorf("import %s: %w", digest, err))
 		}
 	}
 	return errors.Join(failures...)

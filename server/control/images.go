@@ -73,7 +73,11 @@ func (s *images) importImage(ctx context.Context, w store.Work) error {
 		return err
 	}
 	s.log.Info("image imported", "tenant", image.TenantID, "image", image.ID, "digest", image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
-	return s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID, clone.Header)
+	err = unlessDeleted(ctx, s.ceph, clone, s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID, clone.Header))
+	if husk.CodeOf(err) == husk.CodeNotFound {
+		return errors.Join(err, s.removeImport(ctx, store.Work{Digest: image.Digest}))
+	}
+	return err
 }
 
 // importFailed tells the owner of an image why it is not imported, and whether Husk retries.
@@ -84,6 +88,11 @@ func (s *images) importFailed(ctx context.Context, w store.Work, err error) (boo
 	}
 	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
 		text, final = shown.Detail, final || shown.Code != husk.CodeRegistryUnreachable
+	}
+	if final { // an attempt that follows another writes over what that one left
+		if e := s.ceph.RemoveStaging(ctx, w.ObjectID.String()); e != nil {
+			s.log.Warn("what a failed import left could not be removed yet; Husk retries", "tenant", w.TenantID, "image", w.ObjectID, "error", e)
+		}
 	}
 	return final, s.store.ImageTrouble(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageImporting}, text, final)
 }
@@ -97,6 +106,19 @@ func (s *images) remove(ctx context.Context, w store.Work) error {
 		return err
 	}
 	return s.store.ImageRemoved(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID})
+}
+
+// removeImport removes an import, unless an image uses it.
+func (s *images) removeImport(ctx context.Context, w store.Work) error {
+	used, err := s.store.DigestUsed(ctx, w.Digest)
+	if err != nil || used {
+		return err
+	}
+	if err := s.ceph.RemoveImage(ctx, w.Digest); err != nil {
+		return err
+	}
+	s.log.Info("removed an import that no image uses", "digest", w.Digest)
+	return nil
 }
 
 func (s *images) removalFailed(ctx context.Context, w store.Work, _ error) (bool, error) {

@@ -15,7 +15,8 @@ import (
 )
 
 // index is the scheduler's view of the nodes. It is kept up to date from pass to pass: each pass re-reads the nodes whose version has changed,
-// and keeps the others. It belongs to one goroutine.
+// and keeps the others. After as many changes of nodes as there are nodes, it is rebuilt, so that labels and nodes that no longer exist
+// take no memory. It belongs to one goroutine.
 type index struct {
 	store store.Control
 	log   *slog.Logger
@@ -26,8 +27,10 @@ type index struct {
 	keys  map[scheduler.Handle]store.PodKey
 	// ruled are the tenants with a pod that has a rule about other pods. The index counts labels of these tenants' pods only.
 	ruled map[store.ID]bool
-	// rebuilt is true if the last sync read everything again.
+	// rebuilt is true if the last sync read everything again, and changed are the nodes whose capacity or settings it found to be different.
 	rebuilt bool
+	changed []store.ID
+	changes int // since everything was read
 }
 
 type indexNode struct {
@@ -57,15 +60,20 @@ func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.rebuilt = x.fleet == nil || !x.sameNodes(nodes); x.rebuilt {
+	if x.rebuilt = x.fleet == nil || x.changes > len(nodes); x.rebuilt {
 		x.rebuild(nodes)
 	}
 	x.fleet.At(float64(time.Now().UnixMilli()) / 1000)
+	x.changed = nil
+	x.removeOthers(nodes)
 	var stale []store.ID
 	for _, r := range nodes {
 		n := x.nodes[r.ID]
-		if n == nil {
+		switch {
+		case n == nil:
 			n = x.add(r)
+		case n.differs(r):
+			x.change(n, r)
 		}
 		if n.stale || n.node.Version != r.Version {
 			stale, n.stale = append(stale, r.ID), true
@@ -98,25 +106,47 @@ func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
 	return nodes, nil
 }
 
-// sameNodes reports whether all known nodes still exist and are unchanged, apart from the pods on them.
-func (x *index) sameNodes(nodes []store.NodeCapacity) bool {
-	known := 0
+// differs reports whether the capacity or the settings of the node have changed.
+func (n *indexNode) differs(r store.NodeCapacity) bool {
+	return n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.Pool != r.Pool ||
+		!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Capabilities, r.Capabilities) || !slices.Equal(n.node.Taints, r.Taints)
+}
+
+// change gives a node its new capacity and settings. Its pods are read again.
+func (x *index) change(n *indexNode, r store.NodeCapacity) {
+	x.empty(n)
+	x.fleet.ChangeNode(n.at, schedulerNode(r))
+	n.stale = true
+	x.changes++
+	x.changed = append(x.changed, r.ID)
+}
+
+// removeOthers removes the nodes that no longer exist.
+func (x *index) removeOthers(nodes []store.NodeCapacity) {
+	exists := make(map[store.ID]bool, len(nodes))
 	for _, r := range nodes {
-		n := x.nodes[r.ID]
-		if n == nil {
+		exists[r.ID] = true
+	}
+	for id, n := range x.nodes {
+		if exists[id] {
 			continue
 		}
-		known++
-		if n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.Pool != r.Pool ||
-			!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Capabilities, r.Capabilities) || !slices.Equal(n.node.Taints, r.Taints) {
-			return false
-		}
+		x.empty(n)
+		x.fleet.RemoveNode(n.at)
+		delete(x.nodes, id)
+		x.changes++
 	}
-	return known == len(x.nodes)
+}
+
+// empty forgets the pods of a node.
+func (x *index) empty(n *indexNode) {
+	for key := range n.pods {
+		x.forget(n, key, x.fleet.Forget)
+	}
 }
 
 func (x *index) rebuild(nodes []store.NodeCapacity) {
-	x.nodes, x.byAt = make(map[store.ID]*indexNode, len(nodes)), nil
+	x.nodes, x.byAt, x.changes = make(map[store.ID]*indexNode, len(nodes)), nil, 0
 	x.pods, x.keys, x.ruled = map[store.PodKey]placedPod{}, map[scheduler.Handle]store.PodKey{}, map[store.ID]bool{}
 	empty := make([]scheduler.Node, len(nodes))
 	byName := make(map[string]store.NodeCapacity, len(nodes))

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/store"
 )
 
 // After many changes, the index that the scheduler updates in each pass equals an index that is
@@ -62,6 +63,14 @@ func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	}
 	_, err := f.UpdateNode(t.Context(), nodes[0].ID, func(s husk.NodeSettings) husk.NodeSettings { s.Cordoned = true; return s })
 	must(t, err)
+	// A node gets more memory, one gets other labels, and one is deleted.
+	_, err = f.Heartbeat(t.Context(), husk.Node{ID: nodes[1].ID, Capacity: husk.Resources{CPUMillis: 4000, MemoryMiB: 10_000}, VMMOverheadMiB: 60, Endpoint: "https://192.0.2.7:7443"})
+	must(t, err)
+	_, err = f.UpdateNode(t.Context(), nodes[2].ID, func(s husk.NodeSettings) husk.NodeSettings { s.Labels = map[string]string{"zone": "z"}; return s })
+	must(t, err)
+	spare := f.node("node-e", husk.Resources{CPUMillis: 100, MemoryMiB: 100}, map[string]string{})
+	pass()
+	must(t, f.DeleteNode(t.Context(), spare.ID))
 	state := func(x *index) map[string]any {
 		t.Helper()
 		_, err := x.sync(context.WithoutCancel(t.Context()))
@@ -79,12 +88,61 @@ func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	}
 	kept := state(s.index)
 	if s.index.rebuilt {
-		t.Error("the index was rebuilt although no node has changed")
+		t.Error("the index was rebuilt, not only updated")
 	}
 	if n := len(s.index.pods); n != 9 {
 		t.Errorf("the index has %d pods, want 9", n)
 	}
 	if diff := cmp.Diff(state(newIndex(f.Control, log)), kept); diff != "" {
 		t.Errorf("the index (-rebuilt +updated):\n%s", diff)
+	}
+}
+
+// A change of one node costs the reading of that node's pods, not of all pods.
+func TestAChangedNodeIsUpdatedAlone(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	log := slog.New(slog.DiscardHandler)
+	s := &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
+	small := husk.Resources{CPUMillis: 1000, MemoryMiB: 1000}
+	first, second := f.node("node-a", small, map[string]string{}), f.node("node-b", small, map[string]string{})
+	f.pod(1, husk.Resources{CPUMillis: 800, MemoryMiB: 800}, map[string]string{}, nil)
+	f.pod(2, husk.Resources{CPUMillis: 800, MemoryMiB: 800}, map[string]string{}, nil)
+	must(t, s.pass(t.Context(), 0))
+	for i := range 3 {
+		node, other := first, second
+		if i%2 == 1 {
+			node, other = second, first
+		}
+		was := maps.Clone(s.index.nodes[other.ID].pods)
+		handles := maps.Clone(s.index.pods)
+		_, err := f.Heartbeat(t.Context(), husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 2000 + i, MemoryMiB: 2000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"})
+		must(t, err)
+		_, err = s.index.sync(t.Context())
+		must(t, err)
+		if s.index.rebuilt || !slices.Equal(s.index.changed, []store.ID{node.ID}) {
+			t.Fatalf("rebuilt: %v; changed: %v, want %s", s.index.rebuilt, s.index.changed, node.ID)
+		}
+		for key := range was {
+			if s.index.pods[key] != handles[key] {
+				t.Errorf("the pod %s of the other node was read again", key.ID)
+			}
+		}
+		if free := s.index.fleet.Free(s.index.nodes[node.ID].at); free.CPUMillis != 1200+i || free.MemoryMiB != 1150 {
+			t.Errorf("the changed node has %+v free", free)
+		}
+	}
+	// The new capacity wakes a pod that did not fit.
+	big := f.pod(3, husk.Resources{CPUMillis: 5000, MemoryMiB: 1000}, map[string]string{}, nil)
+	must(t, s.pass(t.Context(), 0))
+	_, err := f.Heartbeat(t.Context(), husk.Node{ID: first.ID, Capacity: husk.Resources{CPUMillis: 8000, MemoryMiB: 8000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"})
+	must(t, err)
+	for range 2 {
+		if err := s.pass(t.Context(), 0); err != nil && !errors.Is(err, ErrMore) {
+			t.Fatal(err)
+		}
+	}
+	if now, err := f.tenant.Pod(t.Context(), big.ID); err != nil || now.Status.Phase != husk.PhaseStarting {
+		t.Errorf("the pod is %+v: %v", now.Status, err)
 	}
 }

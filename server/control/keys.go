@@ -54,5 +54,16 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 	return s.store.SetPodKeys(ctx, map[store.PodKey]string{pod: key.Secret})
 }
 
-// failed records nothing: the pod shows that it is starting, and the operator's log and metrics show why it is not.
-func (s *keys) failed(context.Context, store.Work, error) (bool, error) { return false, nil }
+// remove removes the Ceph key of a pod that has ended or is gone.
+func (s *keys) remove(ctx context.Context, w store.Work) error {
+	pod := store.PodKey{TenantID: w.TenantID, ID: w.ObjectID}
+	wanted, err := s.store.PodHasKey(ctx, pod)
+	if err != nil || wanted {
+		return err
+	}
+	if err := s.ceph.RemovePodKey(ctx, pod.ID.String()); err != nil {
+		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+	}
+	s.log.Info("removed the key of a pod that has ended", "tenant", pod.TenantID, "pod", pod.ID)
+	return nil
+}

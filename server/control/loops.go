@@ -89,11 +89,15 @@ func (l *Loops) table() []loop {
 	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
 	usage := &usage{store: l.store, log: l.log}
-	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log}
+	pruning := &pruning{store: l.store}
+	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log, found: l.metrics.orphans}
 	return []loop{
 		{"schedule", 2 * time.Second, true, scheduling.pass},
 		{"keys", 2 * time.Second, true, l.lane(lane{
-			kind: store.PodKeyCreation, workers: keyWorkers, perTenant: keyWorkers - 1, timeout: cephTimeout, do: keys.create, failed: keys.failed,
+			kind: store.PodKeyCreation, workers: keyWorkers, perTenant: keyWorkers - 1, timeout: cephTimeout, do: keys.create, failed: silently,
+		})},
+		{"key-removals", 5 * time.Second, true, l.lane(lane{
+			kind: store.KeyRemoval, workers: keyWorkers, perTenant: keyWorkers - 1, timeout: cephTimeout, do: keys.remove, failed: silently,
 		})},
 		{"volumes", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
@@ -107,11 +111,15 @@ func (l *Loops) table() []loop {
 		{"image-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.ImageRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: images.remove, failed: images.removalFailed,
 		})},
+		{"import-removals", 5 * time.Second, true, l.lane(lane{
+			kind: store.ImportRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: images.removeImport, failed: silently,
+		})},
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"usage", time.Minute, false, usage.pass},
-		{"collect", 10 * time.Second, false, collection.pass},
+		{"prune", time.Minute, false, pruning.pass},
+		{"collect", collectEvery, false, collection.pass},
 	}
 }
 

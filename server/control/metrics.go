@@ -16,6 +16,7 @@ type metrics struct {
 	panics     *prometheus.CounterVec
 	work       *prometheus.CounterVec
 	tampered   prometheus.Counter
+	orphans    prometheus.Counter
 	queue      *prometheus.GaugeVec
 	queueStuck *prometheus.GaugeVec
 	queueWait  *prometheus.GaugeVec
@@ -45,6 +46,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "husk_work_attempts_total", Help: "Attempts at work on one object outside Postgres, such as an import or the removal of a volume.",
 		}, []string{"kind", "outcome"}),
 		tampered: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_disk_headers_restored_total", Help: "Disks whose RBD header a pod had changed."}),
+		orphans: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "husk_orphans_removed_total", Help: "Objects in Ceph without an owner that the hourly comparison found and removed. Others are removed at once.",
+		}),
 		queue:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
 		queueStuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_work_stuck_objects", Help: "Objects whose work has failed so often that Husk retries it only every half an hour.",
@@ -82,7 +86,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
 	return m
 }
 

@@ -55,7 +55,10 @@ func (p *scheduling) pass(ctx context.Context, epoch int64) error {
 		return err
 	}
 	if p.index.rebuilt {
-		p.free = nil // the constraints that rule out nodes may have changed too, so treat all free capacity as freed
+		p.free = nil // treat all free capacity as freed
+	}
+	for _, id := range p.index.changed {
+		delete(p.free, id) // the constraints that rule out the node may have changed too, so treat its free capacity as freed
 	}
 	if freed := p.freed(nodes); waiting && freed != (husk.Resources{}) {
 		woken, err := p.store.Wake(ctx, freed, wakeBatch)

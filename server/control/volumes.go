@@ -38,7 +38,19 @@ func (s *volumes) create(ctx context.Context, w store.Work) error {
 	if err != nil {
 		return err
 	}
-	return s.store.VolumeMade(ctx, v, disk.ID, disk.Header)
+	return unlessDeleted(ctx, s.ceph, disk, s.store.VolumeMade(ctx, v, disk.ID, disk.Header))
+}
+
+// unlessDeleted removes a new disk whose owner was deleted while it was created: err is the response to the attempt to record the disk. The
+// removal of the owner may have passed before there was a disk.
+func unlessDeleted(ctx context.Context, c *ceph.Cluster, disk ceph.Disk, err error) error {
+	if husk.CodeOf(err) != husk.CodeNotFound {
+		return err
+	}
+	if e := c.RemoveDisk(ctx, disk); e != nil {
+		return e
+	}
+	return err
 }
 
 func (s *volumes) remove(ctx context.Context, w store.Work) error {

@@ -107,6 +107,9 @@ func (l *lane) attempt(ctx context.Context, w store.Work) {
 	l.metrics.work.WithLabelValues(string(w.Kind), outcome).Inc()
 }
 
+// silently records nothing for the owner of an object: the operator's log and metrics show why the work is not done.
+func silently(context.Context, store.Work, error) (bool, error) { return false, nil }
+
 func (l *lane) retry(ctx context.Context, w store.Work, failure error) error {
 	final, err := l.failed(ctx, w, failure)
 	if final {

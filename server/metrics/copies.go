@@ -4,133 +4,98 @@ package metrics
 
 import (
 	"context"
-	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
 	"husk"
 	"husk/store"
 )
 
-// How this server keeps its copy of the tenants' metrics.
+// How this server keeps its copies of the tenants' metrics.
 const (
-	refreshEvery = 5 * time.Second  // between two reads
-	maxAge       = 15 * time.Second // an older copy is not shown, and a caller is re-checked after this time
-	idleAfter    = 5 * time.Minute  // without scrapes for this long, nothing is read
-	// maxCallers is how many callers are remembered; further callers are checked at each request.
-	maxCallers = 10_000
+	freshFor  = 5 * time.Second  // a scrape of an older copy reads the tenant's metrics again
+	maxAge    = 15 * time.Second // if that fails, an older copy than this is not shown; a caller is re-checked after this time
+	readLimit = 2 * time.Second  // how long a scrape waits for a read if it could show a copy instead
+	readMost  = 100              // tenants that one read includes
+	idleAfter = 5 * time.Minute  // without scrapes for this long, a tenant's copy is removed
+	// maxCallers is how many callers of a tenant are remembered; further callers are checked at each request.
+	maxCallers = 100
 )
 
-// copies is this server's copy of the metrics of all tenants, with the callers that have read them recently. A background loop reads everything again every
-// few seconds in one transaction, so that a scrape reads from memory only. This is the only place where a caller is not checked in the transaction of its
-// own request; see docs/decisions/0017.
+// copies are this server's copies of the metrics of the tenants that are scraped. A scrape reads its tenant's metrics from the database, unless
+// that was done in the last few seconds. Scrapes that arrive during a read share the next one. So the work depends on the pods that are scraped,
+// and not on the pods that exist. With a copy, the server remembers the callers who have read it. This is the only place where a caller is not
+// checked in the transaction of its own request; see docs/decisions/0017.
 type copies struct {
-	read  func(ctx context.Context, callers []husk.Caller) (map[store.ID]*husk.TenantMetrics, []husk.Caller, error)
+	read  func(ctx context.Context, tenants []store.ID, callers []husk.Caller) (map[store.ID]*husk.TenantMetrics, []husk.Caller, error)
 	check func(ctx context.Context, c husk.Caller) error
+	reads prometheus.Counter
 
-	reading sync.Mutex // one reader at a time
-	current atomic.Pointer[snapshot]
+	reading chan struct{} // one reader at a time
 
 	mu      sync.Mutex
+	tenants map[store.ID]*scraped
+}
+
+// scraped is a tenant that is scraped.
+type scraped struct {
 	asked   time.Time // time of the latest scrape
-	callers map[husk.Caller]*seenCaller
-	scrapes map[store.ID]*rate.Limiter
-}
-
-// snapshot is the result of one read.
-type snapshot struct {
-	at    time.Time
-	pages map[store.ID]*page
-}
-
-// seenCaller is a caller that scrapes.
-type seenCaller struct {
-	asked time.Time
-	stood time.Time // when the database last confirmed the caller
+	bucket  *rate.Limiter
+	page    *page // nil before the first read
+	at      time.Time
+	waiting bool                      // a scrape waits for the next read
+	callers map[husk.Caller]time.Time // when the database last confirmed them
 }
 
 func newCopies(s *store.Store) *copies {
 	return &copies{
 		read: s.Control().TenantMetrics, check: func(ctx context.Context, c husk.Caller) error { return s.Tenant(c).CheckCaller(ctx) },
-		callers: map[husk.Caller]*seenCaller{}, scrapes: map[store.ID]*rate.Limiter{},
+		reads: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "husk_tenant_metrics_reads_total", Help: "Tenants whose metrics this server has read from Postgres for their scrapes.",
+		}),
+		reading: make(chan struct{}, 1), tenants: map[store.ID]*scraped{},
 	}
 }
 
-// run keeps the copy fresh until ctx ends, as long as there are scrapes.
-func (l *copies) run(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(refreshEvery)
+// run removes what is not scraped any more, until ctx ends.
+func (l *copies) run(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		}
-		l.mu.Lock()
-		idle := time.Since(l.asked) > idleAfter
-		l.mu.Unlock()
-		if idle {
-			continue
-		}
-		if err := l.Refresh(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("could not read the metrics of tenants; retrying", "error", err, "after", refreshEvery)
+			l.sweep(time.Now())
 		}
 	}
 }
 
-// Refresh reads the metrics of all tenants again now.
-func (l *copies) Refresh(ctx context.Context) error {
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	return l.reload(ctx)
-}
-
-// reload is Refresh for a caller that holds reading.
-func (l *copies) reload(ctx context.Context) error {
-	start := time.Now()
-	l.mu.Lock()
-	callers := make([]husk.Caller, 0, len(l.callers))
-	for c, state := range l.callers {
-		if start.Sub(state.asked) > idleAfter {
-			delete(l.callers, c)
-			continue
-		}
-		callers = append(callers, c)
-	}
-	for tenant, bucket := range l.scrapes {
-		if bucket.TokensAt(start) >= scrapesAtOnce { // it equals a new one
-			delete(l.scrapes, tenant)
-		}
-	}
-	l.mu.Unlock()
-	tenants, stand, err := l.read(ctx, callers)
-	if err != nil {
-		return err
-	}
-	next := &snapshot{at: start, pages: make(map[store.ID]*page, len(tenants))}
-	for id, t := range tenants {
-		next.pages[id] = &page{tenant: t}
-	}
-	l.current.Store(next)
-	good := make(map[husk.Caller]bool, len(stand))
-	for _, c := range stand {
-		good[c] = true
-	}
+func (l *copies) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range callers {
-		switch state := l.callers[c]; {
-		case state == nil:
-		case good[c]:
-			state.stood = start
-		case state.stood.Before(start):
-			delete(l.callers, c)
+	for id, t := range l.tenants {
+		if now.Sub(t.asked) > idleAfter { // its bucket is full again
+			delete(l.tenants, id)
 		}
 	}
-	return nil
+}
+
+// Forget removes all copies, so that the next scrape of each tenant reads its metrics. Tests use it.
+func (l *copies) Forget() { l.sweep(time.Now().Add(2 * idleAfter)) }
+
+// tenant returns a tenant that is scraped. The caller holds mu.
+func (l *copies) tenant(id store.ID, now time.Time) *scraped {
+	t := l.tenants[id]
+	if t == nil {
+		t = &scraped{bucket: rate.NewLimiter(scrapesPerSecond, scrapesAtOnce), callers: map[husk.Caller]time.Time{}}
+		l.tenants[id] = t
+	}
+	t.asked = now
+	return t
 }
 
 // of returns the metrics of the caller's tenant. Codes: unauthenticated, unavailable.
@@ -138,34 +103,26 @@ func (l *copies) of(ctx context.Context, c husk.Caller) (*page, error) {
 	if err := l.admit(ctx, c); err != nil {
 		return nil, err
 	}
-	now, err := l.fresh(ctx)
+	page, err := l.fresh(ctx, c.TenantID)
 	if err != nil {
 		return nil, err
 	}
-	if page := now.pages[c.TenantID]; page != nil {
-		return page, nil
-	}
-	if err := l.Refresh(ctx); err != nil { // the tenant may have just been created
+	if err := l.admit(ctx, c); err != nil { // a read also re-checks the tenant's callers
 		return nil, err
 	}
-	if page := l.current.Load().pages[c.TenantID]; page != nil {
-		return page, nil
+	if page == nil {
+		return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token was deleted")
 	}
-	return nil, husk.Errorf(husk.CodeUnauthenticated, "", "the tenant of this token was deleted")
+	return page, nil
 }
 
 // admit refuses a caller whose account or role does not match the token. What it knows from the database can be up to maxAge old.
 func (l *copies) admit(ctx context.Context, c husk.Caller) error {
 	now := time.Now()
 	l.mu.Lock()
-	l.asked = now
-	state := l.callers[c]
-	known := state != nil && now.Sub(state.stood) < maxAge
-	if known {
-		state.asked = now
-	}
+	stood, seen := l.tenant(c.TenantID, now).callers[c]
 	l.mu.Unlock()
-	if known {
+	if seen && now.Sub(stood) < maxAge {
 		return nil
 	}
 	if err := l.check(ctx, c); err != nil {
@@ -173,26 +130,113 @@ func (l *copies) admit(ctx context.Context, c husk.Caller) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.callers) < maxCallers {
-		l.callers[c] = &seenCaller{asked: now, stood: now}
+	if t := l.tenant(c.TenantID, now); seen || len(t.callers) < maxCallers {
+		t.callers[c] = now
 	}
 	return nil
 }
 
-// fresh returns the copy. Only the first scrape after a pause waits for a read.
-func (l *copies) fresh(ctx context.Context) (*snapshot, error) {
-	if now := l.current.Load(); now != nil && time.Since(now.at) < maxAge {
-		return now, nil
+// copy returns a tenant's copy if it is younger than this. Otherwise, the next read includes the tenant.
+func (l *copies) copy(id store.ID, younger time.Duration) (*page, bool) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenant(id, now)
+	fresh := !t.at.IsZero() && now.Sub(t.at) < younger
+	t.waiting = t.waiting || !fresh
+	return t.page, fresh
+}
+
+// fresh returns a copy that is fresh, if the database responds. The page is nil if there is no such tenant.
+func (l *copies) fresh(ctx context.Context, id store.ID) (*page, error) {
+	if page, ok := l.copy(id, freshFor); ok {
+		return page, nil
 	}
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	if now := l.current.Load(); now != nil && time.Since(now.at) < maxAge {
-		return now, nil
+	limited := ctx
+	if _, ok := l.copy(id, maxAge); ok {
+		var done context.CancelFunc
+		limited, done = context.WithTimeout(ctx, readLimit)
+		defer done()
 	}
-	if err := l.reload(ctx); err != nil {
-		return nil, err
+	err := l.readWaiting(limited, id)
+	if err == nil {
+		page, _ := l.copy(id, maxAge)
+		return page, nil
 	}
-	return l.current.Load(), nil
+	if page, ok := l.copy(id, maxAge); ok && ctx.Err() == nil {
+		return page, nil
+	}
+	return nil, err
+}
+
+// readWaiting reads this tenant, unless another scrape has read it meanwhile, and other tenants whose scrapes wait.
+func (l *copies) readWaiting(ctx context.Context, id store.ID) error {
+	select {
+	case l.reading <- struct{}{}:
+		defer func() { <-l.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if _, ok := l.copy(id, freshFor); ok {
+		return nil
+	}
+	start := time.Now()
+	tenants, callers := l.take(id)
+	found, stand, err := l.read(ctx, tenants, callers)
+	if err != nil {
+		return err
+	}
+	l.reads.Add(float64(len(tenants)))
+	good := make(map[husk.Caller]bool, len(stand))
+	for _, c := range stand {
+		good[c] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range tenants {
+		t := l.tenants[id]
+		if t == nil {
+			continue // forgotten meanwhile
+		}
+		t.at, t.page, t.waiting = start, nil, false
+		if m := found[id]; m != nil {
+			t.page = &page{tenant: m}
+		}
+	}
+	for _, c := range callers {
+		t := l.tenants[c.TenantID]
+		if t == nil {
+			continue
+		}
+		switch stood, seen := t.callers[c]; {
+		case !seen:
+		case good[c]:
+			t.callers[c] = start
+		case stood.Before(start):
+			delete(t.callers, c)
+		}
+	}
+	return nil
+}
+
+// take returns this tenant and others whose scrapes wait, with their callers.
+func (l *copies) take(id store.ID) (tenants []store.ID, callers []husk.Caller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := func(id store.ID, t *scraped) {
+		t.waiting = false
+		tenants = append(tenants, id)
+		for c := range t.callers {
+			callers = append(callers, c)
+		}
+	}
+	one(id, l.tenant(id, time.Now()))
+	for id, t := range l.tenants {
+		if t.waiting && len(tenants) < readMost {
+			one(id, t)
+		}
+	}
+	return tenants, callers
 }
 
 // How often a tenant can scrape each server without the scrape counting as a request. Counting takes a query.
@@ -205,12 +249,7 @@ const (
 func (l *copies) Free(tenant store.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bucket := l.scrapes[tenant]
-	if bucket == nil {
-		bucket = rate.NewLimiter(scrapesPerSecond, scrapesAtOnce)
-		l.scrapes[tenant] = bucket
-	}
-	return bucket.AllowN(now, 1)
+	return l.tenant(tenant, now).bucket.AllowN(now, 1)
 }
 
 // IsScrape reports whether an operation is served from memory.

@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
 
 	"husk/store"
 )
 
 func TestScrapesOverTheFreeLimitCountAsRequests(t *testing.T) {
 	t.Parallel()
-	l := &copies{scrapes: map[store.ID]*rate.Limiter{}}
+	l := &copies{tenants: map[store.ID]*scraped{}}
 	tenant, now := uuid.New(), time.Now()
 	free := func() (n int) {
 		for range 100 {

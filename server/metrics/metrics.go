@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics is what a server exposes to Prometheus: each tenant's own metrics, from a copy in memory that a background loop keeps
-// fresh; the platform's metrics for operators; and the metrics of the nodes' agents, passed on. Its methods implement the operations of
+// Package metrics is what a server exposes to Prometheus: each tenant's own metrics, from a copy in memory that is at most a few
+// seconds old; the platform's metrics for operators; and the metrics of the nodes' agents, passed on. Its methods implement the operations of
 // the API that are about metrics. One table (table.go) lists a tenant's metrics.
 //
 // Other packages have their own metrics, and register them at the registry that the server passes to them.
@@ -30,17 +30,19 @@ type Metrics struct {
 	platform http.Handler
 }
 
-// New prepares the metrics of a server and registers those of the platform. Run keeps the tenants' metrics fresh.
+// New prepares the metrics of a server and registers those of the platform.
 func New(s *store.Store, a *agents.Agents, log *slog.Logger, registry *prometheus.Registry) *Metrics {
 	registry.MustRegister(platform{s.Control()}, connections{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	copies := newCopies(s)
+	registry.MustRegister(copies.reads)
 	return &Metrics{
-		copies: newCopies(s), control: s.Control(), agents: a, log: log,
+		copies: copies, control: s.Control(), agents: a, log: log,
 		platform: promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
 	}
 }
 
-// Run keeps the copy of the tenants' metrics fresh until ctx ends, while somebody reads it.
-func (m *Metrics) Run(ctx context.Context) { m.run(ctx, m.log) }
+// Run removes copies of metrics that nobody reads any more, until ctx ends.
+func (m *Metrics) Run(ctx context.Context) { m.run(ctx) }
 
 // Metrics responds with the platform's metrics in Prometheus' text format.
 func (m *Metrics) Metrics(ctx context.Context, _ openapi.MetricsRequestObject) (openapi.MetricsResponseObject, error) {

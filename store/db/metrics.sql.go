@@ -72,7 +72,7 @@ func (q *Queries) ForgetSamples(ctx context.Context) (int64, error) {
 }
 
 const freshSamples = `-- name: FreshSamples :many
-SELECT pod_id, figures FROM pod_samples WHERE at > clock_timestamp() - interval '1 minute'
+SELECT pod_id, figures FROM pod_samples WHERE tenant_id = ANY($1::uuid[]) AND at > clock_timestamp() - interval '1 minute'
 `
 
 type FreshSamplesRow struct {
@@ -80,8 +80,8 @@ type FreshSamplesRow struct {
 	Figures husk.PodSample
 }
 
-func (q *Queries) FreshSamples(ctx context.Context) ([]FreshSamplesRow, error) {
-	rows, err := q.db.Query(ctx, freshSamples)
+func (q *Queries) FreshSamples(ctx context.Context, tenants []uuid.UUID) ([]FreshSamplesRow, error) {
+	rows, err := q.db.Query(ctx, freshSamples, tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,8 @@ func (q *Queries) FreshSamples(ctx context.Context) ([]FreshSamplesRow, error) {
 }
 
 const metricsOfPods = `-- name: MetricsOfPods :many
-SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods ORDER BY tenant_id, name
+SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
+WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, name
 `
 
 type MetricsOfPodsRow struct {
@@ -119,8 +120,8 @@ type MetricsOfPodsRow struct {
 	DomainStartedAt *time.Time
 }
 
-func (q *Queries) MetricsOfPods(ctx context.Context) ([]MetricsOfPodsRow, error) {
-	rows, err := q.db.Query(ctx, metricsOfPods)
+func (q *Queries) MetricsOfPods(ctx context.Context, tenants []uuid.UUID) ([]MetricsOfPodsRow, error) {
+	rows, err := q.db.Query(ctx, metricsOfPods, tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -158,10 +159,11 @@ SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quo
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images
 FROM tenants t
 LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room) AS cpu_millis,
-    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods GROUP BY tenant_id) p ON p.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes GROUP BY tenant_id) v ON v.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks GROUP BY tenant_id) n ON n.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images GROUP BY tenant_id) i ON i.tenant_id = t.id
+    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods WHERE tenant_id = ANY($1::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes WHERE tenant_id = ANY($1) GROUP BY tenant_id) v ON v.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id = ANY($1) GROUP BY tenant_id) n ON n.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY($1) GROUP BY tenant_id) i ON i.tenant_id = t.id
+WHERE t.id = ANY($1)
 `
 
 type MetricsOfTenantsRow struct {
@@ -175,9 +177,9 @@ type MetricsOfTenantsRow struct {
 	Images    int64
 }
 
-// Like QuotaUse, for all tenants at once.
-func (q *Queries) MetricsOfTenants(ctx context.Context) ([]MetricsOfTenantsRow, error) {
-	rows, err := q.db.Query(ctx, metricsOfTenants)
+// Like QuotaUse, for several tenants at once.
+func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]MetricsOfTenantsRow, error) {
+	rows, err := q.db.Query(ctx, metricsOfTenants, tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +222,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context) ([]MetricsOfTenantsRow, 
 }
 
 const metricsOfVolumes = `-- name: MetricsOfVolumes :many
-SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name
+SELECT tenant_id, id, name, size_gib FROM volumes WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, name
 `
 
 type MetricsOfVolumesRow struct {
@@ -230,8 +232,8 @@ type MetricsOfVolumesRow struct {
 	SizeGib  int
 }
 
-func (q *Queries) MetricsOfVolumes(ctx context.Context) ([]MetricsOfVolumesRow, error) {
-	rows, err := q.db.Query(ctx, metricsOfVolumes)
+func (q *Queries) MetricsOfVolumes(ctx context.Context, tenants []uuid.UUID) ([]MetricsOfVolumesRow, error) {
+	rows, err := q.db.Query(ctx, metricsOfVolumes, tenants)
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,13 @@ type Credential struct {
 	LastUsedAt *time.Time
 }
 
+type DesiredChange struct {
+	NodeID    uuid.UUID
+	PodID     uuid.UUID
+	Revision  int64
+	ChangedAt time.Time
+}
+
 type Event struct {
 	TenantID uuid.UUID
 	Kind     string
@@ -151,6 +158,7 @@ type Node struct {
 	CpuOvercommit        float64
 	SchedulableCpuMillis int
 	Capabilities         []string
+	DesiredSince         int64
 }
 
 type NodeCertificate struct {
@@ -394,4 +402,5 @@ type Work struct {
 	DueAt          time.Time
 	ClaimedEpoch   *int64
 	ClaimExpiresAt *time.Time
+	Digest         string
 }

@@ -119,6 +119,55 @@ func (q *Queries) DeletePool(ctx context.Context, name string) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const desiredChanges = `-- name: DesiredChanges :many
+SELECT n.desired_revision AS node_revision, (n.desired_since <= $1::bigint AND n.desired_revision >= $1)::boolean AS known,
+    COALESCE(c.pod_id, '00000000-0000-0000-0000-000000000000')::uuid AS pod_id, COALESCE(c.revision, 0)::bigint AS revision
+FROM nodes n LEFT JOIN LATERAL (
+    SELECT d.pod_id, d.revision FROM desired_changes d WHERE d.node_id = n.id AND d.revision > $1 ORDER BY d.revision LIMIT $2
+) c ON true
+WHERE n.id = $3 ORDER BY 4
+`
+
+type DesiredChangesParams struct {
+	After int64
+	Max   int
+	ID    uuid.UUID
+}
+
+type DesiredChangesRow struct {
+	NodeRevision int64
+	Known        bool
+	PodID        uuid.UUID
+	Revision     int64
+}
+
+// The changes after a revision, the oldest first, from one snapshot with the node's revision and with whether all changes since then are known. If there
+// are none, there is one row without a pod.
+func (q *Queries) DesiredChanges(ctx context.Context, arg DesiredChangesParams) ([]DesiredChangesRow, error) {
+	rows, err := q.db.Query(ctx, desiredChanges, arg.After, arg.Max, arg.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []DesiredChangesRow{}
+	for rows.Next() {
+		var i DesiredChangesRow
+		if err := rows.Scan(
+			&i.NodeRevision,
+			&i.Known,
+			&i.PodID,
+			&i.Revision,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const desiredRevision = `-- name: DesiredRevision :one
 SELECT desired_revision FROM nodes WHERE id = $1
 `
@@ -128,6 +177,25 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 	var desired_revision int64
 	err := row.Scan(&desired_revision)
 	return desired_revision, err
+}
+
+const forgetDesiredChanges = `-- name: ForgetDesiredChanges :execrows
+WITH locked AS MATERIALIZED (
+    SELECT id FROM nodes WHERE id IN (SELECT node_id FROM desired_changes WHERE changed_at < clock_timestamp() - interval '1 hour') ORDER BY id FOR NO KEY UPDATE
+), forgotten AS (
+    DELETE FROM desired_changes d USING locked l WHERE d.node_id = l.id AND d.changed_at < clock_timestamp() - interval '1 hour' RETURNING d.node_id, d.revision
+)
+UPDATE nodes n SET desired_since = GREATEST(n.desired_since, f.revision)
+FROM (SELECT node_id, max(revision) AS revision FROM forgotten GROUP BY node_id) f WHERE n.id = f.node_id
+`
+
+// From now on, an agent that has not seen these changes gets the whole state. The nodes are locked first, as by changes.
+func (q *Queries) ForgetDesiredChanges(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetDesiredChanges)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const heartbeat = `-- name: Heartbeat :one
@@ -190,7 +258,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since
 `
 
 type InsertNodeParams struct {
@@ -222,6 +290,7 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
+		&i.DesiredSince,
 	)
 	return i, err
 }
@@ -244,7 +313,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -271,12 +340,13 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
+		&i.DesiredSince,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes WHERE id = $1
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes WHERE id = $1
 `
 
 func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -303,6 +373,7 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
+		&i.DesiredSince,
 	)
 	return i, err
 }
@@ -376,7 +447,7 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities FROM nodes ORDER BY name
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes ORDER BY name
 `
 
 func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
@@ -409,6 +480,7 @@ func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
 			&i.CpuOvercommit,
 			&i.SchedulableCpuMillis,
 			&i.Capabilities,
+			&i.DesiredSince,
 		); err != nil {
 			return nil, err
 		}
@@ -530,7 +602,7 @@ func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64
 const updateNode = `-- name: UpdateNode :one
 UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
     cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
-WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since
 `
 
 type UpdateNodeParams struct {
@@ -571,6 +643,7 @@ func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, e
 		&i.CpuOvercommit,
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
+		&i.DesiredSince,
 	)
 	return i, err
 }

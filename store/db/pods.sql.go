@@ -149,17 +149,23 @@ func (q *Queries) DeferPods(ctx context.Context, arg DeferPodsParams) error {
 
 const desiredPods = `-- name: DesiredPods :many
 SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
-WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id
+WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
+ORDER BY pods.created_at, pods.id
 `
+
+type DesiredPodsParams struct {
+	NodeID uuid.UUID
+	Ids    []uuid.UUID
+}
 
 type DesiredPodsRow struct {
 	Pod  Pod
 	Cidr netip.Prefix
 }
 
-// Only pods that have a key or are being removed.
-func (q *Queries) DesiredPods(ctx context.Context, nodeID uuid.UUID) ([]DesiredPodsRow, error) {
-	rows, err := q.db.Query(ctx, desiredPods, nodeID)
+// Only pods that have a key or are being removed: all, or those with these ids.
+func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]DesiredPodsRow, error) {
+	rows, err := q.db.Query(ctx, desiredPods, arg.NodeID, arg.Ids)
 	if err != nil {
 		return nil, err
 	}
@@ -223,14 +229,13 @@ WITH leader AS (
 ), wanted AS (
     SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::uuid[]) AS pod_id, unnest($4::uuid[]) AS node_id
 ), going AS (
-    SELECT p.tenant_id, p.id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
+    SELECT p.tenant_id, p.id, w.node_id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
     WHERE p.phase IN ('Starting', 'Running') AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
 ), evicted AS (
     UPDATE pods p SET phase = 'Stopping', reason = $5, message = $6, evicted = true, generation = p.generation + 1
-    FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
-), told AS (
-    UPDATE nodes n SET desired_revision = n.desired_revision + 1
-    FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM evicted) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
+    FROM going g JOIN locked ON locked.id = g.node_id WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
 )
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted
 `
@@ -250,7 +255,7 @@ type EvictPodsRow struct {
 	NodeID   uuid.UUID
 }
 
-// Stops pods on these nodes so that they are placed again, and notifies the nodes. It does nothing for a leader with an old epoch.
+// Stops pods on these nodes so that they are placed again. It does nothing for a leader with an old epoch.
 func (q *Queries) EvictPods(ctx context.Context, arg EvictPodsParams) ([]EvictPodsRow, error) {
 	rows, err := q.db.Query(ctx, evictPods,
 		arg.Epoch,
@@ -314,7 +319,7 @@ func (q *Queries) FreeAddress(ctx context.Context, arg FreeAddressParams) (netip
 
 const freeNodeCapacity = `-- name: FreeNodeCapacity :exec
 UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - $1, allocated_memory_mib = allocated_memory_mib - $2,
-    version = version + 1, desired_revision = desired_revision + 1 WHERE id = $3
+    version = version + 1 WHERE id = $3
 `
 
 type FreeNodeCapacityParams struct {
@@ -332,8 +337,13 @@ const imagesOfNode = `-- name: ImagesOfNode :many
 SELECT u.tenant_id, u.pod_id, u.container, i.id, i.config FROM image_uses u
 JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
 JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
-WHERE p.node_id = $1::uuid
+WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2))
 `
+
+type ImagesOfNodeParams struct {
+	NodeID uuid.UUID
+	Ids    []uuid.UUID
+}
 
 type ImagesOfNodeRow struct {
 	TenantID  uuid.UUID
@@ -343,8 +353,8 @@ type ImagesOfNodeRow struct {
 	Config    husk.ImageConfig
 }
 
-func (q *Queries) ImagesOfNode(ctx context.Context, nodeID uuid.UUID) ([]ImagesOfNodeRow, error) {
-	rows, err := q.db.Query(ctx, imagesOfNode, nodeID)
+func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]ImagesOfNodeRow, error) {
+	rows, err := q.db.Query(ctx, imagesOfNode, arg.NodeID, arg.Ids)
 	if err != nil {
 		return nil, err
 	}
@@ -1193,13 +1203,14 @@ const setPodKeys = `-- name: SetPodKeys :many
 WITH made AS (
     SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id, unnest($3::bytea[]) AS ceph_key
 ), waiting AS (
-    SELECT p.tenant_id, p.id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    SELECT p.tenant_id, p.id, p.node_id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
     WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM waiting) ORDER BY l.id FOR NO KEY UPDATE
 ), keyed AS (
-    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
-UPDATE nodes n SET desired_revision = n.desired_revision + 1
-FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM keyed) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id RETURNING n.id
+SELECT DISTINCT node_id::uuid AS node_id FROM keyed
 `
 
 type SetPodKeysParams struct {
@@ -1208,7 +1219,7 @@ type SetPodKeysParams struct {
 	CephKeys  [][]byte
 }
 
-// It also notifies the nodes.
+// It returns the nodes.
 func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, setPodKeys, arg.TenantIds, arg.PodIds, arg.CephKeys)
 	if err != nil {
@@ -1217,11 +1228,11 @@ func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.
 	defer rows.Close()
 	items := []uuid.UUID{}
 	for rows.Next() {
-		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
+		var node_id uuid.UUID
+		if err := rows.Scan(&node_id); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, node_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -1258,15 +1269,6 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 		&i.Cidr,
 	)
 	return i, err
-}
-
-const touchNode = `-- name: TouchNode :exec
-SELECT advance_node($1::uuid)
-`
-
-func (q *Queries) TouchNode(ctx context.Context, node uuid.UUID) error {
-	_, err := q.db.Exec(ctx, touchNode, node)
-	return err
 }
 
 const updatePodStatus = `-- name: UpdatePodStatus :exec

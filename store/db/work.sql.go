@@ -27,7 +27,7 @@ WITH turns AS (
 )
 UPDATE work SET claimed_epoch = $1, claim_expires_at = clock_timestamp() + make_interval(secs => $2::float8), attempts = attempts + 1
 FROM chosen WHERE work.kind = $3 AND work.tenant_id = chosen.tenant_id AND work.object_id = chosen.object_id
-RETURNING work.tenant_id, work.object_id, work.attempts
+RETURNING work.tenant_id, work.object_id, work.attempts, work.digest
 `
 
 type ClaimWorkParams struct {
@@ -42,6 +42,7 @@ type ClaimWorkRow struct {
 	TenantID uuid.UUID
 	ObjectID uuid.UUID
 	Attempts int
+	Digest   string
 }
 
 // The due work of one kind that nobody is doing: at most max rows, and at most per_tenant of a tenant, together with what is being done for it.
@@ -62,7 +63,12 @@ func (q *Queries) ClaimWork(ctx context.Context, arg ClaimWorkParams) ([]ClaimWo
 	items := []ClaimWorkRow{}
 	for rows.Next() {
 		var i ClaimWorkRow
-		if err := rows.Scan(&i.TenantID, &i.ObjectID, &i.Attempts); err != nil {
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ObjectID,
+			&i.Attempts,
+			&i.Digest,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -71,6 +77,17 @@ func (q *Queries) ClaimWork(ctx context.Context, arg ClaimWorkParams) ([]ClaimWo
 		return nil, err
 	}
 	return items, nil
+}
+
+const digestUsed = `-- name: DigestUsed :one
+SELECT EXISTS (SELECT 1 FROM images WHERE digest = $1)
+`
+
+func (q *Queries) DigestUsed(ctx context.Context, digest string) (bool, error) {
+	row := q.db.QueryRow(ctx, digestUsed, digest)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const finishWork = `-- name: FinishWork :exec
@@ -95,6 +112,22 @@ func (q *Queries) FinishWork(ctx context.Context, arg FinishWorkParams) error {
 	return err
 }
 
+const podHasKey = `-- name: PodHasKey :one
+SELECT EXISTS (SELECT 1 FROM pods WHERE tenant_id = $1 AND id = $2 AND has_key(pods))
+`
+
+type PodHasKeyParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) PodHasKey(ctx context.Context, arg PodHasKeyParams) (bool, error) {
+	row := q.db.QueryRow(ctx, podHasKey, arg.TenantID, arg.ID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const postponeWork = `-- name: PostponeWork :exec
 UPDATE work SET claimed_epoch = NULL, claim_expires_at = NULL, due_at = clock_timestamp() + make_interval(secs => $1::float8)
 WHERE kind = $2 AND tenant_id = $3 AND object_id = $4 AND claimed_epoch = $5::bigint
@@ -117,6 +150,24 @@ func (q *Queries) PostponeWork(ctx context.Context, arg PostponeWorkParams) erro
 		arg.ObjectID,
 		arg.Epoch,
 	)
+	return err
+}
+
+const removeUnusedKeys = `-- name: RemoveUnusedKeys :exec
+INSERT INTO work (kind, tenant_id, object_id)
+SELECT 'key-removal', m.tenant_id, m.pod_id FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id) m JOIN tenants t ON t.id = m.tenant_id
+WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND has_key(p))
+ON CONFLICT (kind, tenant_id, object_id) DO UPDATE SET due_at = clock_timestamp(), claimed_epoch = NULL, claim_expires_at = NULL
+`
+
+type RemoveUnusedKeysParams struct {
+	TenantIds []uuid.UUID
+	PodIds    []uuid.UUID
+}
+
+// The keys of these pods were created, but some of the pods have lost their placement meanwhile. If the removal of such a key is being done, it is repeated.
+func (q *Queries) RemoveUnusedKeys(ctx context.Context, arg RemoveUnusedKeysParams) error {
+	_, err := q.db.Exec(ctx, removeUnusedKeys, arg.TenantIds, arg.PodIds)
 	return err
 }
 

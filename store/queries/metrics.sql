@@ -7,28 +7,30 @@ JOIN pods p ON p.id = t.pod_id AND p.node_id = @node_id::uuid
 ON CONFLICT (tenant_id, pod_id) DO UPDATE SET node_id = EXCLUDED.node_id, at = clock_timestamp(), figures = EXCLUDED.figures;
 
 -- name: FreshSamples :many
-SELECT pod_id, figures FROM pod_samples WHERE at > clock_timestamp() - interval '1 minute';
+SELECT pod_id, figures FROM pod_samples WHERE tenant_id = ANY(@tenants::uuid[]) AND at > clock_timestamp() - interval '1 minute';
 
 -- name: ForgetSamples :execrows
 DELETE FROM pod_samples WHERE at < clock_timestamp() - interval '5 minutes';
 
 -- name: MetricsOfTenants :many
--- Like QuotaUse, for all tenants at once.
+-- Like QuotaUse, for several tenants at once.
 SELECT sqlc.embed(t), COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib,
     COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images
 FROM tenants t
 LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room) AS cpu_millis,
-    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods GROUP BY tenant_id) p ON p.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes GROUP BY tenant_id) v ON v.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks GROUP BY tenant_id) n ON n.tenant_id = t.id
-LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images GROUP BY tenant_id) i ON i.tenant_id = t.id;
+    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods WHERE tenant_id = ANY(@tenants::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) v ON v.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) n ON n.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) i ON i.tenant_id = t.id
+WHERE t.id = ANY(@tenants);
 
 -- name: MetricsOfPods :many
-SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods ORDER BY tenant_id, name;
+SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
+WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY tenant_id, name;
 
 -- name: MetricsOfVolumes :many
-SELECT tenant_id, id, name, size_gib FROM volumes ORDER BY tenant_id, name;
+SELECT tenant_id, id, name, size_gib FROM volumes WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY tenant_id, name;
 
 -- name: CallersThatStand :many
 -- Like begin_tenant, for many callers at once. It returns the positions of the callers who still have the credentials and the role of their tokens.

@@ -77,6 +77,26 @@ UPDATE nodes SET state = 'Lost', version = version + 1 WHERE id = @id AND state 
 -- name: DesiredRevision :one
 SELECT desired_revision FROM nodes WHERE id = @id;
 
+-- name: DesiredChanges :many
+-- The changes after a revision, the oldest first, from one snapshot with the node's revision and with whether all changes since then are known. If there
+-- are none, there is one row without a pod.
+SELECT n.desired_revision AS node_revision, (n.desired_since <= @after::bigint AND n.desired_revision >= @after)::boolean AS known,
+    COALESCE(c.pod_id, '00000000-0000-0000-0000-000000000000')::uuid AS pod_id, COALESCE(c.revision, 0)::bigint AS revision
+FROM nodes n LEFT JOIN LATERAL (
+    SELECT d.pod_id, d.revision FROM desired_changes d WHERE d.node_id = n.id AND d.revision > @after ORDER BY d.revision LIMIT @max
+) c ON true
+WHERE n.id = @id ORDER BY 4;
+
+-- name: ForgetDesiredChanges :execrows
+-- From now on, an agent that has not seen these changes gets the whole state. The nodes are locked first, as by changes.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM nodes WHERE id IN (SELECT node_id FROM desired_changes WHERE changed_at < clock_timestamp() - interval '1 hour') ORDER BY id FOR NO KEY UPDATE
+), forgotten AS (
+    DELETE FROM desired_changes d USING locked l WHERE d.node_id = l.id AND d.changed_at < clock_timestamp() - interval '1 hour' RETURNING d.node_id, d.revision
+)
+UPDATE nodes n SET desired_since = GREATEST(n.desired_since, f.revision)
+FROM (SELECT node_id, max(revision) AS revision FROM forgotten GROUP BY node_id) f WHERE n.id = f.node_id;
+
 -- name: AllPods :many
 SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
 FROM pods p JOIN tenants t ON t.id = p.tenant_id

@@ -55,20 +55,19 @@ WHERE tenant_id = @tenant_id AND id = @id;
 SELECT 1 FROM pods p WHERE p.id = ANY(@ids::uuid[]) ORDER BY p.tenant_id, p.id FOR UPDATE;
 
 -- name: EvictPods :many
--- Stops pods on these nodes so that they are placed again, and notifies the nodes. It does nothing for a leader with an old epoch.
+-- Stops pods on these nodes so that they are placed again. It does nothing for a leader with an old epoch.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), wanted AS (
     SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@node_ids::uuid[]) AS node_id
 ), going AS (
-    SELECT p.tenant_id, p.id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
+    SELECT p.tenant_id, p.id, w.node_id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
     WHERE p.phase IN ('Starting', 'Running') AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
 ), evicted AS (
     UPDATE pods p SET phase = 'Stopping', reason = @reason, message = @message, evicted = true, generation = p.generation + 1
-    FROM going g WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
-), told AS (
-    UPDATE nodes n SET desired_revision = n.desired_revision + 1
-    FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM evicted) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
+    FROM going g JOIN locked ON locked.id = g.node_id WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
 )
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 
@@ -93,9 +92,6 @@ SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY(@tenant
 -- name: LeavingPods :many
 SELECT tenant_id, id FROM pods WHERE phase = 'Stopping' AND holds_room AND node_id IS NOT NULL;
 
--- name: TouchNode :exec
-SELECT advance_node(@node::uuid);
-
 -- name: RemovePod :execrows
 DELETE FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
@@ -108,15 +104,16 @@ SELECT sqlc.embed(volumes) FROM volumes JOIN volume_claims c ON c.tenant_id = vo
 WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id ORDER BY volumes.id;
 
 -- name: DesiredPods :many
--- Only pods that have a key or are being removed.
+-- Only pods that have a key or are being removed: all, or those with these ids.
 SELECT sqlc.embed(pods), networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
-WHERE pods.node_id = @node_id::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') ORDER BY pods.created_at, pods.id;
+WHERE pods.node_id = @node_id::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND (sqlc.narg(ids)::uuid[] IS NULL OR pods.id = ANY(sqlc.narg(ids)))
+ORDER BY pods.created_at, pods.id;
 
 -- name: ImagesOfNode :many
 SELECT u.tenant_id, u.pod_id, u.container, i.id, i.config FROM image_uses u
 JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
 JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
-WHERE p.node_id = @node_id::uuid;
+WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)));
 
 -- name: LockNodePod :one
 SELECT * FROM pods WHERE node_id = @node_id::uuid AND id = @id FOR UPDATE;
@@ -129,7 +126,7 @@ WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: FreeNodeCapacity :exec
 UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allocated_memory_mib = allocated_memory_mib - @memory_mib,
-    version = version + 1, desired_revision = desired_revision + 1 WHERE id = @id;
+    version = version + 1 WHERE id = @id;
 
 -- name: ClearPodAllocation :exec
 UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
@@ -225,14 +222,15 @@ WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
 -- name: SetPodKeys :many
--- It also notifies the nodes.
+-- It returns the nodes.
 WITH made AS (
     SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@ceph_keys::bytea[]) AS ceph_key
 ), waiting AS (
-    SELECT p.tenant_id, p.id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    SELECT p.tenant_id, p.id, p.node_id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
     WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM waiting) ORDER BY l.id FOR NO KEY UPDATE
 ), keyed AS (
-    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
-UPDATE nodes n SET desired_revision = n.desired_revision + 1
-FROM (SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM keyed) ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id RETURNING n.id;
+SELECT DISTINCT node_id::uuid AS node_id FROM keyed;

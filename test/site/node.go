@@ -25,6 +25,7 @@ import (
 	"husk/session"
 	"husk/session/ws"
 	"husk/store"
+	"husk/store/desired"
 )
 
 // node is an agent that uses the API but has no machines. Its containers understand a few commands
@@ -180,13 +181,13 @@ func (n *node) round(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	_, desired, err := n.store.Desired(ctx, n.id)
+	state, err := n.store.Desired(ctx, n.id, nil)
 	if err != nil {
 		return err
 	}
 	var reports []husk.PodReport
-	for _, d := range desired {
-		reports = append(reports, n.act(d))
+	for _, c := range state.Changes {
+		reports = append(reports, n.act(*c.Pod))
 	}
 	if len(reports) == 0 {
 		return nil
@@ -209,7 +210,7 @@ func (n *node) each(ctx context.Context, kind store.WorkKind, do func(store.Work
 }
 
 // act starts a pod's container if it is not started yet, and reports its state.
-func (n *node) act(d store.DesiredPod) husk.PodReport {
+func (n *node) act(d desired.Pod) husk.PodReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	report := husk.PodReport{PodID: d.Pod.ID, Generation: d.Pod.Generation, Containers: []husk.ContainerStatus{}}

@@ -1498,8 +1498,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get the full desired state of the node once it has changed
-         * @description For the node's agent.
+         * Get the desired state of the node once it has changed
+         * @description The response is the whole state, or the changes after a revision that the agent knows. For the node's agent.
          */
         get: operations["getDesiredState"];
         put?: never;
@@ -4089,7 +4089,15 @@ export interface components {
              * @description Grows with every change. The agent must reject an older revision.
              */
             revision: number;
+            /**
+             * Format: int64
+             * @description If it is present, the response contains only the changes after this revision, which the agent named. Large changes come in several responses. Request again with the new revision to get the rest.
+             */
+            since?: number;
+            /** @description All pods of the node, or with `since` those that are new or have changed. */
             pods: components["schemas"]["DesiredPod"][];
+            /** @description With `since`, pods that have left the node. The agent may not know some of them. */
+            removedPods?: string[];
         };
         /**
          * @description A pod in the form that the node needs, with images and users resolved.
@@ -7287,6 +7295,8 @@ export interface operations {
             query?: {
                 /** @description Return once the revision is higher than this one. */
                 after?: number;
+                /** @description Return only the changes after the revision `after`, if the server still knows all of them. Otherwise, it returns the whole state. */
+                changes?: boolean;
                 /** @description Return the current state after this many seconds even if it has not changed. */
                 waitSeconds?: number;
             };

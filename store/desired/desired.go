@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package desired reads what a node should run, in transactions of package store: everything, or what has changed since a revision that the
+// node's agent knows. Triggers record the changes (migrations/016_changes.sql).
+package desired
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/convert"
+	"husk/store/db"
+)
+
+// maxChanges is how many changes one read returns. The next read returns the rest.
+const maxChanges = 200
+
+// State is the desired state of a node at a revision, or how to get to it from an earlier one.
+type State struct {
+	Revision int64
+	Whole    bool // Changes are all pods of the node
+	Changes  []Change
+}
+
+// Change is one pod that the node should run differently from now on, or a pod that has left the node. Changes are in the order of their revisions.
+type Change struct {
+	Revision int64
+	PodID    uuid.UUID
+	Pod      *Pod // nil if the pod has left the node
+}
+
+// Pod is what the store knows about a pod that a node should run.
+type Pod struct {
+	Pod     husk.Pod
+	Network Network
+	CephKey string
+	Images  map[string]Image // by container
+}
+
+// Network is the network that a pod's interface belongs to.
+type Network struct {
+	ID   uuid.UUID
+	CIDR string
+	MAC  string
+}
+
+// Image is the image that a container starts from.
+type Image struct {
+	ID     uuid.UUID
+	Config husk.ImageConfig
+}
+
+// Read returns what has changed after a revision, or everything if after is nil or the changes since then are not known. openKey decrypts the
+// Ceph key of a pod. If there is no such node, it returns pgx.ErrNoRows.
+func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, openKey func(db.Pod) (string, error)) (State, error) {
+	if after == nil {
+		return whole(ctx, q, node, openKey)
+	}
+	// The pods are read after the changes, so a change in between is delivered twice instead of being missed.
+	rows, err := q.DesiredChanges(ctx, db.DesiredChangesParams{ID: node, After: *after, Max: maxChanges})
+	switch {
+	case err != nil:
+		return State{}, err
+	case len(rows) == 0:
+		return State{}, pgx.ErrNoRows
+	case !rows[0].Known:
+		return whole(ctx, q, node, openKey)
+	case rows[0].Revision == 0:
+		return State{Revision: rows[0].NodeRevision}, nil
+	}
+	s := State{Revision: rows[0].NodeRevision}
+	if len(rows) == maxChanges { // there may be more
+		s.Revision = rows[len(rows)-1].Revision
+	}
+	ids := convert.All(rows, func(r db.DesiredChangesRow) uuid.UUID { return r.PodID })
+	pods, err := read(ctx, q, node, ids, openKey)
+	if err != nil {
+		return State{}, err
+	}
+	byID := make(map[uuid.UUID]*Pod, len(pods))
+	for i := range pods {
+		byID[pods[i].Pod.ID] = &pods[i]
+	}
+	for _, r := range rows {
+		s.Changes = append(s.Changes, Change{r.Revision, r.PodID, byID[r.PodID]})
+	}
+	return s, nil
+}
+
+func whole(ctx context.Context, q *db.Queries, node uuid.UUID, openKey func(db.Pod) (string, error)) (State, error) {
+	revision, err := q.DesiredRevision(ctx, node) // first, for the same reason
+	if err != nil {
+		return State{}, err
+	}
+	pods, err := read(ctx, q, node, nil, openKey)
+	s := State{Revision: revision, Whole: true}
+	for i := range pods {
+		s.Changes = append(s.Changes, Change{revision, pods[i].Pod.ID, &pods[i]})
+	}
+	return s, err
+}
+
+// read returns the pods that the node should run: all, or those of them with these ids.
+func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, openKey func(db.Pod) (string, error)) ([]Pod, error) {
+	rows, err := q.DesiredPods(ctx, db.DesiredPodsParams{NodeID: node, Ids: ids})
+	if err != nil {
+		return nil, err
+	}
+	images, err := q.ImagesOfNode(ctx, db.ImagesOfNodeParams{NodeID: node, Ids: ids})
+	if err != nil {
+		return nil, err
+	}
+	byPod := map[uuid.UUID]map[string]Image{}
+	for _, i := range images {
+		if byPod[i.PodID] == nil {
+			byPod[i.PodID] = map[string]Image{}
+		}
+		byPod[i.PodID][i.Container] = Image{i.ID, i.Config}
+	}
+	pods := make([]Pod, 0, len(rows))
+	for _, r := range rows {
+		key := ""
+		if r.Pod.CephKey != nil { // a pod that is being removed may never have had a key
+			if key, err = openKey(r.Pod); err != nil {
+				return nil, err
+			}
+		}
+		pods = append(pods, Pod{
+			Pod: convert.Pod(r.Pod), CephKey: key, Images: byPod[r.Pod.ID],
+			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
+		})
+	}
+	return pods, nil
+}
