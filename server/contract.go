@@ -101,6 +101,7 @@ func (c *contract) hold(next http.Handler) http.Handler {
 		defer release()
 		ctx := store.WithRequest(r.Context(), store.Request{
 			ID: req.ID, Operation: req.Operation, Caller: req.Caller, Address: req.Address, IfMatch: r.Header.Get("If-Match"),
+			Changes: r.Method != http.MethodGet && req.Caller.Kind != husk.CallerAgent, // an agent repeats what it reports
 		})
 		until := time.Time{} // the deadline of an earlier request on this connection must not end a stream
 		if !streams(req.Operation, r) {

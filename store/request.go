@@ -18,6 +18,7 @@ type Request struct {
 	Caller    husk.Caller
 	Address   netip.Addr // of the client
 	IfMatch   string     // the If-Match header (RFC 9110, 13.1.1)
+	Changes   bool       // it may change something
 }
 
 type requestKey struct{}

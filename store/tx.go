@@ -55,16 +55,47 @@ func retry[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db
 
 func once[T any](ctx context.Context, pool *pools.Pool, tenant ID, f func(q *db.Queries) (T, error)) (T, error) {
 	var result T
+	var transaction *string
 	hinted := false
+	r, _ := requestOf(ctx)
 	err := pool.Begin(ctx, tenant, func(tx pgx.Tx) error {
 		var err error
 		result, err = f(db.New(hinting{tx, &hinted}))
+		if err == nil && r.Changes {
+			err = tx.QueryRow(ctx, "SELECT pg_current_xact_id_if_assigned()::text").Scan(&transaction)
+		}
 		return err
 	})
+	if err != nil && transaction != nil {
+		err = outcome(ctx, pool, *transaction, err)
+	}
 	if err == nil && hinted {
 		pool.Hinted()
 	}
 	return result, err
+}
+
+// outcome returns nil if a transaction was committed although its commit failed with err, because the response was lost. Repeated, the
+// change would meet itself: the object no longer has the version that If-Match names, or no longer exists.
+func outcome(ctx context.Context, pool *pools.Pool, transaction string, err error) error {
+	deadline := time.Now().Add(retryFor)
+	for {
+		var status *string // NULL: so old that Postgres has forgotten it
+		asked := pool.QueryRow(ctx, "SELECT pg_xact_status($1::text::xid8)", transaction).Scan(&status)
+		switch {
+		case asked == nil && status != nil && *status == "committed":
+			return nil
+		case asked == nil && status != nil && *status == "aborted":
+			return err
+		case ctx.Err() != nil || time.Now().After(deadline) || asked == nil && status == nil:
+			unknown := husk.Errorf(husk.CodeUnavailable, "", "the database does not respond; it is not known whether the change was made")
+			return fmt.Errorf("%w: %v: %v", unknown, err, asked) //nolint:errorlint // nobody may take it for an error after which to repeat the change
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryBase):
+		}
+	}
 }
 
 // hinting is a transaction that notices whether it writes hints to the outbox.

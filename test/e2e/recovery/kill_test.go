@@ -3,8 +3,11 @@
 package recovery
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -185,18 +188,88 @@ func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 	}
 }
 
-// When libvirtd is killed, machines continue to run. New machines start when libvirtd runs again.
-func TestMachinesContinueWhenLibvirtIsKilled(t *testing.T) {
+// When libvirtd is killed, restarted or hangs, machines and sessions continue. New machines start when libvirtd responds again.
+func TestMachinesContinueWithoutLibvirt(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
 	first := tn.Create(t, "first", stack.Idle(busybox))
 	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
 	before := stack.QEMU(first.ID)
+	session := stack.Start(t, tn.Husk(t.Context(), "exec", "-i", "first", "--", "cat"))
+	say := func(text string) {
+		t.Helper()
+		if _, err := session.Write([]byte(text + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		session.Expect(t, text)
+	}
+	say("before")
 	tn.Kill(t, "libvirtd")
+	say("killed")
 	second := tn.Create(t, "second", stack.Idle(busybox))
 	tn.Wait(t, second.ID, openapi.PodPhaseRunning)
+	restartLibvirtd(t, tn)
+	say("restarted")
+	hungLibvirtd(t, tn)
+	say("resumed")
 	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
 	if after := stack.QEMU(first.ID); after != before {
 		t.Errorf("the machine was process %d and is %d", before, after)
 	}
+}
+
+// restartLibvirtd ends libvirtd in order, as an update of its package does.
+func restartLibvirtd(t *testing.T, tn *stack.Tenant) {
+	t.Helper()
+	before, err := tn.PID("libvirtd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(before, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	stack.Eventually(t, time.Minute, func() error {
+		now, err := tn.PID("libvirtd")
+		if err == nil && now == before {
+			err = errors.New("libvirtd was not restarted")
+		}
+		return err
+	})
+}
+
+// hungLibvirtd suspends libvirtd for a while. The agent gives up its calls, and none of them may leave a thread and a connection behind.
+func hungLibvirtd(t *testing.T, tn *stack.Tenant) {
+	t.Helper()
+	libvirtd, err1 := tn.PID("libvirtd")
+	agent, err2 := tn.PID("agent")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	files, threads := held(t, agent)
+	if err := syscall.Kill(libvirtd, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume := sync.OnceFunc(func() { _ = syscall.Kill(libvirtd, syscall.SIGCONT) })
+	t.Cleanup(resume)
+	mostFiles, mostThreads := files, threads
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		f, n := held(t, agent)
+		mostFiles, mostThreads = max(mostFiles, f), max(mostThreads, n)
+	}
+	t.Logf("files: %d, then at most %d; threads: %d, then at most %d", files, mostFiles, threads, mostThreads)
+	if mostFiles > files+6 || mostThreads > threads+6 {
+		t.Error("calls to a libvirtd that hangs leave threads and connections behind")
+	}
+	resume()
+}
+
+// held returns the numbers of open files and of threads of a process.
+func held(t *testing.T, pid int) (files, threads int) {
+	t.Helper()
+	open, err1 := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	tasks, err2 := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return len(open), len(tasks)
 }
