@@ -13,7 +13,6 @@ package nodeagent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -139,7 +138,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.waitWorkers()
 	reporting.Wait()
 	a.server.close()
-	return errors.Join(endpoint(), a.vms.Close())
+	a.vms.Close()
+	return endpoint()
 }
 
 // nodeStopGrace is how long pods have to end when the node shuts down.

@@ -33,5 +33,6 @@ func Purge(ctx context.Context, stateDir, libvirtURI string) error {
 	for _, d := range domains {
 		err = errors.Join(err, vms.Destroy(ctx, d.PodID))
 	}
-	return errors.Join(err, vms.Close(), network.Clear())
+	vms.Close()
+	return errors.Join(err, network.Clear())
 }

@@ -12,7 +12,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,25 +83,16 @@ type Domain struct {
 type Manager struct {
 	cfg   Config
 	users *userTable
-
-	mu   sync.Mutex
-	conn *libvirt.Connect
+	conns *connections
 }
 
 // New returns a manager. It connects when it is first used.
-func New(cfg Config) *Manager { return &Manager{cfg: cfg, users: newUserTable(cfg.Users, cfg.Node)} }
+func New(cfg Config) *Manager {
+	return &Manager{cfg: cfg, users: newUserTable(cfg.Users, cfg.Node), conns: newConnections(cfg.URI)}
+}
 
 // Close ends the connection. Domains continue to run.
-func (m *Manager) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.conn == nil {
-		return nil
-	}
-	_, err := m.conn.Close()
-	m.conn = nil
-	return err
-}
+func (m *Manager) Close() { m.conns.close() }
 
 // call runs f with a live connection and a deadline.
 func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(*libvirt.Connect) (T, error)) (T, error) {
@@ -112,59 +103,33 @@ func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	done := make(chan outcome, 1)
+	var used atomic.Pointer[connection]
 	go func() {
-		conn, err := m.connect()
+		conn, err := m.conns.begin(ctx)
 		if err != nil {
 			done <- outcome{err: fmt.Errorf("connect to libvirt at %s: %w", m.cfg.URI, err)}
 			return
 		}
-		value, err := f(conn)
+		defer m.conns.end(conn)
+		used.Store(conn)
+		value, err := f(conn.Connect)
 		if broken(err) {
-			m.drop(conn)
+			m.conns.replace(conn)
 		}
 		done <- outcome{value, err}
 	}()
 	select {
 	case o := <-done:
-		return o.value, o.err
-	case <-ctx.Done():
-		m.forget()
-		var zero T
-		return zero, fmt.Errorf("%w within %s", ErrUnresponsive, timeout)
-	}
-}
-
-func (m *Manager) connect() (*libvirt.Connect, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.conn != nil {
-		if alive, err := m.conn.IsAlive(); err == nil && alive {
-			return m.conn, nil
+		if o.err == nil || ctx.Err() == nil {
+			return o.value, o.err
 		}
-		m.conn = nil // its last user releases it
+	case <-ctx.Done():
 	}
-	conn, err := libvirt.NewConnect(m.cfg.URI)
-	if err != nil {
-		return nil, err
+	if conn := used.Load(); conn != nil {
+		m.conns.replace(conn) // a call hangs in it
 	}
-	m.conn = conn
-	return conn, nil
-}
-
-// forget abandons a connection in which a call hangs, because closing it would hang too.
-func (m *Manager) forget() {
-	if m.mu.TryLock() {
-		m.conn = nil
-		m.mu.Unlock()
-	}
-}
-
-func (m *Manager) drop(conn *libvirt.Connect) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.conn == conn {
-		m.conn = nil
-	}
+	var zero T
+	return zero, fmt.Errorf("%w within %s", ErrUnresponsive, timeout)
 }
 
 func is(err error, code libvirt.ErrorNumber) bool {
