@@ -75,6 +75,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 	@. build/deps.env && HUSK_SCREENSHOTS=$(CURDIR)/docs/dashboard HUSK_BROWSER_ONLY=pages go test ./test/e2e/dashboard -count=1 -timeout 60m
 	@rm -f docs/dashboard/*-desktop-dark.png docs/dashboard/*-phone-light.png
 
+.PHONY: attack
+attack: build ## Run the tests of attacks, and check that they fail without the defences
+	@. build/deps.env && go run ./test/attack
+
 .PHONY: upgrade
 upgrade: build ## Replace the previous version of servers and agents by this one, while requests arrive
 	@. build/deps.env && ./test/upgrade/run

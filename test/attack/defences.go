@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// edit replaces a text, which occurs once in a file.
+type edit struct{ file, old, new string }
+
+// defence is a part of Husk that attacks depend on. Without it, at least one of the tests fails.
+type defence struct {
+	name    string
+	remove  []edit
+	pkg     string
+	attacks string // a regular expression of tests
+}
+
+var defences = []defence{
+	{
+		"ingress allow list", []edit{
+			{"nodeagent/network/rules.go", "drop := nftables.ChainPolicyDrop", "drop := nftables.ChainPolicyAccept"},
+			{"nodeagent/network/rules.go", "rule(equals(linkLocalGroup, []byte{0x01, 0x80, 0xc2, 0, 0}), verdict(expr.VerdictDrop))", ""},
+			{"nodeagent/network/rules.go", "rule(differs(etherSource, p.MAC), verdict(expr.VerdictDrop))", ""},
+		}, "./nodeagent/network", "TestNoFrameReachesTheNodeOrAnotherTenant|TestAPodDoesNotConfigureItsNode|TestPortsUseOnlyTheirAddressAndNetworksAreIsolated",
+	},
+	{
+		"input drop", []edit{
+			{"nodeagent/network/rules.go", "rule(input, fromTap(), verdict(expr.VerdictDrop))", ""},
+			{"nodeagent/network/rules.go", "rule(input, fromBridge(), verdict(expr.VerdictDrop))", ""},
+		}, "./nodeagent/network", "TestNoFrameReachesTheNodeOrAnotherTenant|TestPodsReachOnlyThePublicInternet|TestOnlyTheOwnGatewayAnswersPings",
+	},
+	{
+		"watch on the rules", []edit{
+			{"nodeagent/network/watch.go", "if now == n.written && !n.broken.Load() {", "if now == now {"},
+		}, "./nodeagent/network", "TestRulesAreRestored",
+	},
+	{
+		"egress policy of pods", []edit{
+			{"nodeagent/network/rules.go", "range append(n.own, notInternet...) {", "range append(n.own, notInternet...)[:0] {"},
+		}, "./nodeagent/network", "TestPodsReachOnlyThePublicInternet",
+	},
+	{
+		"egress policy of the server", []edit{
+			{"egress/policy.go", "case kind != \"\":\n\t\treturn kind", "case kind != \"\":\n\t\treturn \"\""},
+		}, "./egress", ".",
+	},
+	{
+		"row-level security", []edit{
+			{"store/store.go", `pools.Purpose{Name: "tenants", Role: RoleTenant,`, `pools.Purpose{Name: "tenants", Role: RoleControl,`},
+		}, "./store", "Tenant|Row",
+	},
+	{
+		"access table", []edit{
+			{"server/access.go", "case !slices.Contains(r.kinds, c.Kind):", "case false:"},
+			{"server/access.go", "case c.Kind == husk.CallerTenant && !c.Role.Includes(r.role):", "case false:"},
+		}, "./server", "TestEveryOperationRefusesUnauthorizedCallers|TestEveryOperationForEveryCaller",
+	},
+	{
+		"caps of pods' keys", []edit{
+			{"ceph/key.go", `allow(a.Disk.Pool, "rwx", "rbd_header."+a.Disk.ID)`, `allow(a.Disk.Pool, "rwx", "rbd_")`},
+		}, "./ceph", "TestAPodKeyAuthorizesOnlyItsOwnDisks",
+	},
+	{
+		"kept headers of disks", []edit{
+			{"ceph/header.go", "\tkept := len(original) > 0\n", "\tif true {\n\t\treturn false, nil\n\t}\n\tkept := len(original) > 0\n"},
+		}, "./ceph", "TestAForgedHeader",
+	},
+	{
+		"reports one by one", []edit{
+			{"server/contract.go", "if err != nil || len(items.Refused) == 0 {", "if true {"},
+		}, "./server", "TestARefusedReportDoesNotAffectTheOtherReportsOfItsNode",
+	},
+	{
+		"budget of an image's metadata", []edit{
+			{"registry/tree.go", "t.budget.Metadata < 0", "t.budget.Metadata < -1<<62"},
+		}, "./registry", "TestTheTreeKeepsItsBudget",
+	},
+	{
+		"budget of a configuration", []edit{
+			{"merge.go", "func CheckGuestSize(", "func CheckGuestSize([]DesiredContainer, int) error { return nil }\n\nfunc checkGuestSize("},
+		}, ".", "TestConfigurationsAreBounded",
+	},
+	{
+		"limits of what a tenant holds", []edit{
+			{"server/held/held.go", "func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {",
+				"func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {\n\tif true {\n\t\treturn func() {}, nil\n\t}"},
+		}, "./server/held", "TestWhatATenantHoldsIsLimited",
+	},
+	{
+		"confinement of containers", []edit{
+			{"guest/pid1/user.go", "if err := seccomp.Install(); err != nil {", "if err := error(nil); err != nil {"},
+			{"guest/pid1/system.go", "for _, p := range masked {", "for _, p := range masked[:0] {"},
+			{"guest/pid1/system.go", "for _, p := range readOnlyPaths {", "for _, p := range readOnlyPaths[:0] {"},
+		}, "./test/boot", "TestRootInAContainerStaysInIt",
+	},
+}
