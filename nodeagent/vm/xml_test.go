@@ -53,8 +53,30 @@ func TestAMachineHasTheSizeOfItsPodAndNoUnneededDevices(t *testing.T) {
 
 func TestAnEmulatedMachineIsOfTypeQemu(t *testing.T) {
 	t.Parallel()
-	if d, _ := describeIt(t, true, 1); d.Type != "qemu" || d.Features.TCG == nil {
+	d, _ := describeIt(t, true, 1)
+	if d.Type != "qemu" || d.Features.TCG == nil {
 		t.Errorf("an emulated machine is described as %s", d.Type)
+	}
+	if len(d.CPU.Features) > 0 {
+		t.Error("with a list of features, static programs fail in an emulated guest")
+	}
+}
+
+func TestAMachineHasNoNestedVirtualizationAndSharesNoPages(t *testing.T) {
+	t.Parallel()
+	d, text := describeIt(t, false, 1)
+	off := map[string]bool{}
+	for _, f := range d.CPU.Features {
+		off[f.Name] = f.Policy == "disable"
+	}
+	if !off["vmx"] || !off["svm"] {
+		t.Errorf("nested virtualization is not off: %+v", d.CPU.Features)
+	}
+	if d.MemoryBacking == nil || d.MemoryBacking.MemoryNosharepages == nil {
+		t.Errorf("pages of the machine may be shared:\n%s", text)
+	}
+	if id, ok := userOf(d); !ok || id != 1900000007 {
+		t.Errorf("the machine runs as %d", id)
 	}
 }
 
