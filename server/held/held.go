@@ -6,6 +6,7 @@
 package held
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/google/uuid"
@@ -30,11 +31,14 @@ const (
 type Limits struct {
 	Requests, Watches, Logs, Sessions int
 	Bytes                             int // of bodies of requests, and of responses that are being sent
-	StreamBytesPerSecond              int // of all logs and sessions together
+	StreamBytesPerSecond              int // of all watches, logs and sessions together
 }
 
 // DefaultLimits are the limits if the operator sets no others.
-var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Bytes: 64 << 20, StreamBytesPerSecond: 32 << 20}
+var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Bytes: 64 << 20, StreamBytesPerSecond: max(2, runtime.GOMAXPROCS(0)) * streamBytesPerProcessor}
+
+// streamBytesPerProcessor costs about an eighth of a processor, with the connections to client and agent.
+const streamBytesPerProcessor = 4 << 20
 
 // Held counts what each tenant holds.
 type Held struct {

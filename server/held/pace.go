@@ -9,13 +9,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// pace is the rate at which one tenant's logs and sessions may pass, while it has any.
+// pace is the rate at which one tenant's watches, logs and sessions may pass, while it has any.
 type pace struct {
 	limiter *rate.Limiter
 	users   int
 }
 
-// Pace returns a function that waits until so many bytes of a tenant's logs and sessions may pass. All of a tenant's streams share the
+// Pace returns a function that waits until so many bytes of a tenant's watches, logs and sessions may pass. All of a tenant's streams share the
 // rate. Call done when the stream ends.
 func (h *Held) Pace(tenant uuid.UUID) (wait func(ctx context.Context, bytes int) error, done func()) {
 	h.mu.Lock()
