@@ -115,7 +115,7 @@ var importRules = map[string][]string{
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/request": {"husk", "openapi", "store"},
-	"server/watch":   {"husk", "store", "server/request"},
+	"server/watch":   {"husk", "store", "server/held", "server/request"},
 
 	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session"},
 

@@ -39,6 +39,7 @@ type Config struct {
 	PodRange  netip.Prefix
 	// Egress says what pods may reach outside of their networks. Its resolvers are their nameservers.
 	Egress   network.Egress
+	Limits   network.Limits // of one pod
 	VM       vm.Config
 	Capacity husk.Resources
 	// OverheadMiB is the memory that one virtual machine costs the node in addition to its guest's
@@ -87,7 +88,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	net, err := network.New(network.Config{PodRange: cfg.PodRange, Egress: cfg.Egress, Log: cfg.Log})
+	net, err := network.New(network.Config{PodRange: cfg.PodRange, Egress: cfg.Egress, Limits: cfg.Limits, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("prepare the network: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"husk/openapi"
 	"husk/server/auth"
 	"husk/server/exec"
+	"husk/server/held"
 	"husk/server/metrics"
 	"husk/server/request"
 	"husk/store"
@@ -47,12 +48,12 @@ type api struct {
 
 var _ openapi.StrictServerInterface = api{}
 
-func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, registry prometheus.Registerer) api {
+func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *held.Held, registry prometheus.Registerer) api {
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
 		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
-		watches: newWatches(cfg.Store, cfg.Log, registry),
+		watches: newWatches(cfg.Store, cfg.Log, h, registry),
 	}
 }
 

@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -212,7 +213,7 @@ func benchFixture(b *testing.B) fixture {
 	b.Cleanup(st.Close)
 	cfg := Config{
 		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
-		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
+		NodeCertificateLife: time.Hour, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	s, err := New(b.Context(), cfg)
 	if err != nil {
@@ -230,5 +231,11 @@ func benchFixture(b *testing.B) fixture {
 	go hs.Serve(l)                       //nolint:errcheck // it ends with Close
 	b.Cleanup(func() { _ = hs.Close() }) //nolint:errcheck // the benchmark has ended
 	out.url, out.web = "http://"+l.Addr().String(), http.DefaultClient
+	agents, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go hs.Serve(tls.NewListener(agents, s.AgentTLS())) //nolint:errcheck // as above
+	out.agentURL = "https://" + agents.Addr().String()
 	return out
 }

@@ -161,6 +161,7 @@ func (c *contract) take(r *http.Request, req *request.Request) (release func(), 
 		f, err := c.held.TakeMany(req.Caller.TenantID, held.Bytes, bytes)
 		if err == nil {
 			releases = append(releases, f)
+			c.auth.ChargeTenant(req.Caller.TenantID, bytes)
 		}
 		return err
 	}

@@ -30,6 +30,7 @@ import (
 	"husk/openapi"
 	"husk/pki"
 	"husk/registry/importer"
+	"husk/server/held"
 	"husk/store"
 	contracttest "husk/test/contract"
 )
@@ -110,6 +111,7 @@ func (s fixture) logging(handler slog.Handler) fixture {
 	return s.serve(Config{
 		Store: st, Issuer: issuer, Log: slog.New(handler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
+		Held:    held.Limits{Requests: 1000}, // tests send more requests at once than tenants
 		Cluster: s.cfg.Cluster, Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})
 }

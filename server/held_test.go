@@ -63,7 +63,7 @@ func TestATenantCannotHoldManyRequests(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		requests, size int
-	}{{"requests", 12, 100}, {"bodies", 10, 120 << 10}} {
+	}{{"requests", 40, 100}, {"bodies", 40, 120 << 10}} {
 		var conns []net.Conn
 		for range c.requests {
 			conns = append(conns, s.halfRequest(attacker.token, c.size))

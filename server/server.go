@@ -150,7 +150,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	sessions := exec.New(exec.Config{
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,
 	})
-	api := newAPI(cfg, a, sessions, m, registry)
+	api := newAPI(cfg, a, sessions, m, limits, registry)
 	handler := newObserver(cfg.Log, registry).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))
 	return &Server{handler: handler, contract: contract, auth: a, loops: loops, metrics: m, agents: nodes}, nil
 }

@@ -33,7 +33,7 @@ type sessionFixture struct {
 
 // newSessionFixture places a pod on a node. The handler act serves the sessions with the node's
 // pods.
-func newSessionFixture(t *testing.T, s fixture, act http.HandlerFunc) sessionFixture {
+func newSessionFixture(t testing.TB, s fixture, act http.HandlerFunc) sessionFixture {
 	t.Helper()
 	token := as[openapi.JoinToken](t, s.call("POST", "/v1/admin/join-tokens", s.operator(), map[string]any{}), 201).Token
 	node, agent, holder := s.register(token, named("node"))
@@ -52,7 +52,7 @@ func newSessionFixture(t *testing.T, s fixture, act http.HandlerFunc) sessionFix
 }
 
 // agentSession returns a handler that accepts a session as an agent does and runs act with it.
-func agentSession(t *testing.T, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
+func agentSession(t testing.TB, act func(conn session.Conn, r *http.Request)) http.HandlerFunc {
 	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := ws.Accept(w, r)

@@ -13,6 +13,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/held"
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/store"
@@ -26,8 +27,8 @@ type watches struct {
 	events  *watch.Feeds[husk.Event]
 }
 
-func newWatches(s *store.Store, log *slog.Logger, registry prometheus.Registerer) watches {
-	cfg := watch.NewConfig(s, log, registry)
+func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometheus.Registerer) watches {
+	cfg := watch.NewConfig(s, log, h, registry)
 	return watches{
 		pods: watch.New(cfg, watch.Kind[husk.Pod]{
 			Name: "pods", ID: func(p husk.Pod) uuid.UUID { return p.ID }, Hints: store.Tenant.Watch,

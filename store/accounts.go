@@ -39,6 +39,9 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 				return uuid.Nil, husk.ServiceAccount{}, err
 			}
 			return row.ID, convert.ServiceAccount(row), audit(ctx, q, t.id, "serviceAccount", row.ID.String())
+		}, func(id ID) (husk.ServiceAccount, error) {
+			row, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: id})
+			return convert.ServiceAccount(row), err
 		})
 	})
 }
@@ -125,7 +128,7 @@ func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, 
 		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
 			return husk.APIKey{}, orNotFound(err, "service account")
 		}
-		return creatingSecret(ctx, t.core, q, t.id, idem, func() (ID, husk.APIKey, error) {
+		return creatingSealed(ctx, t.core, q, t.id, idem, func() (ID, husk.APIKey, error) {
 			return insertAPIKey(ctx, q, t.id, account, order)
 		})
 	})
@@ -193,7 +196,7 @@ func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempote
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
 		}
-		return creatingSecret(ctx, c.core, q, tenantID, idem, func() (ID, husk.APIKey, error) {
+		return creatingSealed(ctx, c.core, q, tenantID, idem, func() (ID, husk.APIKey, error) {
 			row, err := q.ServiceAccountByName(ctx, db.ServiceAccountByNameParams{TenantID: tenantID, Name: account})
 			if errors.Is(err, pgx.ErrNoRows) {
 				row, err = insertServiceAccount(ctx, q, tenantID, account, husk.RoleOwner)

@@ -162,7 +162,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 		if err := q.LockOperators(ctx); err != nil {
 			return JoinToken{}, err
 		}
-		return creatingSecret(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
+		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
 			t, id := JoinToken{seal.NewSecret(), time.Now().Add(life)}, uuid.New()
 			if readmits != nil {
 				if _, err := q.LockNode(ctx, *readmits); err != nil { // so that it is not deleted meanwhile

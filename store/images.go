@@ -32,7 +32,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 		if err != nil {
 			return husk.Image{}, orNotFound(err, "tenant")
 		}
-		image, err := creating(ctx, q, t.id, idem, func() (ID, husk.Image, error) {
+		return creating(ctx, q, t.id, idem, func() (ID, husk.Image, error) {
 			row, err := q.FindImage(ctx, db.FindImageParams{TenantID: t.id, Reference: reference, Digest: digest})
 			known := err == nil
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -70,9 +70,10 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 				return id, husk.Image{}, err
 			}
 			return id, convert.Image(row), requested(ctx, q, t.id, "image", id, "ImportRequested", reference)
+		}, func(id ID) (husk.Image, error) {
+			row, err := q.Image(ctx, db.ImageParams{TenantID: t.id, ID: id})
+			return convert.Image(row), err
 		})
-		image.TenantID = t.id // a stored response has the form of the API, without the tenant
-		return image, err
 	})
 }
 

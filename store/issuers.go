@@ -49,7 +49,7 @@ func (o issuers) tenantID() ID {
 func inOwner[T any](ctx context.Context, o issuers, lock bool, f func(q *db.Queries) (T, error)) (T, error) {
 	var zero T
 	if o.tenant == nil {
-		return inControl(ctx, Control{o.core, o.control}, func(q *db.Queries) (T, error) {
+		return inControl(ctx, Control{o.core, o.pools.Control}, func(q *db.Queries) (T, error) {
 			if lock {
 				if err := q.LockOperators(ctx); err != nil {
 					return zero, err
@@ -142,6 +142,9 @@ func (o issuers) create(ctx context.Context, idem Idempotency, issuer husk.OIDCI
 				return id, husk.OIDCIssuer{}, err
 			}
 			return id, convert.Issuer(row), audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())
+		}, func(id ID) (husk.OIDCIssuer, error) {
+			row, err := q.OIDCIssuer(ctx, db.OIDCIssuerParams{TenantID: o.id(), ID: id})
+			return convert.Issuer(row), err
 		})
 	})
 }

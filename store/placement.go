@@ -314,7 +314,7 @@ func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defrag
 		if err := q.LockOperators(ctx); err != nil {
 			return d, err
 		}
-		return creating(ctx, q, platform, idem, func() (ID, husk.Defragmentation, error) {
+		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, husk.Defragmentation, error) {
 			id := uuid.New()
 			if err := audit(ctx, q, platform, "defragmentation", id.String()); err != nil || d.DryRun {
 				return id, d, err

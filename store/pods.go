@@ -28,7 +28,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "tenant")
 		}
-		pod, err := creating(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
+		return creating(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
 			if err := checkPodQuota(ctx, q, tenant, spec); err != nil {
 				return id, husk.Pod{}, err
@@ -52,9 +52,10 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 				}
 			}
 			return id, convert.Pod(row), requested(ctx, q, t.id, "pod", id, "Accepted", "")
+		}, func(id ID) (husk.Pod, error) {
+			row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
+			return convert.Pod(row), err
 		})
-		pod.TenantID = t.id // a stored response has the form of the API, without the tenant
-		return pod, err
 	})
 }
 
@@ -219,7 +220,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 	if err != nil || f.node == nil {
 		return f.pod, husk.Node{}, false, err
 	}
-	node, err = Control{t.core, t.lookups}.Node(ctx, *f.node)
+	node, err = Control{t.core, t.pools.Lookups}.Node(ctx, *f.node)
 	return f.pod, node, err == nil, err
 }
 
@@ -232,6 +233,6 @@ func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error
 	if err != nil || node == nil {
 		return husk.Node{}, false, err
 	}
-	n, err := Control{t.core, t.lookups}.Node(ctx, *node)
+	n, err := Control{t.core, t.pools.Lookups}.Node(ctx, *node)
 	return n, err == nil, err
 }

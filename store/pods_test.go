@@ -3,6 +3,8 @@
 package store_test
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -261,7 +263,7 @@ func TestAFullNetworkAcceptsNoPod(t *testing.T) {
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 
-func TestARepeatedRequestReturnsTheFirstPod(t *testing.T) {
+func TestARepeatedRequestReturnsTheSamePod(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant, other := h.tenant(), h.tenant()
@@ -291,10 +293,54 @@ func TestARepeatedRequestReturnsTheFirstPod(t *testing.T) {
 	// The key is stored longer than the pod: a late repetition does not create the pod again.
 	gone, err := h.as(tenant.ID).DeletePod(t.Context(), first.ID)
 	must(t, gone, err)
-	fourth, err := create(tenant, idem, spec)
-	must(t, fourth, err)
-	if h.phase(fourth) != husk.PhaseGone {
-		t.Error("a repeated request after the deletion created the pod again")
+	_, err = create(tenant, idem, spec)
+	wantCode(t, err, husk.CodeNotFound)
+	if pods, _, err := h.as(tenant.ID).Pods(t.Context(), store.Page{Limit: 10}, store.Filter{}); err != nil || len(pods) != 0 {
+		t.Errorf("after a repeated request for a deleted pod, the tenant has %d pods: %v", len(pods), err)
+	}
+}
+
+// TestARepeatedRequestReturnsTheObjectAsItIsNow changes each object between the two requests.
+func TestARepeatedRequestReturnsTheObjectAsItIsNow(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	owner := h.as(tenant.ID)
+	idem := store.NewIdempotency("key", "CreateVolume", "/v1/volumes", nil)
+	first, err := owner.CreateVolume(t.Context(), idem, "data", map[string]string{}, 1)
+	must(t, first, err)
+	if err := h.VolumeMade(t.Context(), first, "def", nil); err != nil {
+		t.Fatal(err)
+	}
+	second, err := owner.CreateVolume(t.Context(), idem, "data", map[string]string{}, 1)
+	if must(t, second, err); second.ID != first.ID || second.State != husk.VolumeAvailable {
+		t.Errorf("a repeated request returns the volume %s in the state %s", second.ID, second.State)
+	}
+	idem = store.NewIdempotency("account", "CreateServiceAccount", "/v1/service-accounts", nil)
+	account, err := owner.CreateServiceAccount(t.Context(), idem, "ci", husk.RoleViewer)
+	must(t, account, err)
+	changed, err := owner.SetServiceAccountRole(t.Context(), account.ID, husk.RoleDeveloper)
+	must(t, changed, err)
+	account, err = owner.CreateServiceAccount(t.Context(), idem, "ci", husk.RoleViewer)
+	if must(t, account, err); account.Role != husk.RoleDeveloper {
+		t.Errorf("a repeated request returns the role %s", account.Role)
+	}
+}
+
+// TestAnIdempotencyKeyIsSmall creates the largest pod. A tenant can create and delete many of them in the time for which keys are kept.
+func TestAnIdempotencyKeyIsSmall(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	spec := specOf(h.image(tenant))
+	content := make([]byte, 300<<10)
+	_, _ = rand.Read(content)
+	spec.Containers[0].Files = []husk.File{{Path: "/data", ContentBase64: base64.StdEncoding.EncodeToString(content)}}
+	idem := store.NewIdempotency(strings.Repeat("k", 255), "CreatePod", "/v1/pods", nil)
+	pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
+	must(t, pod, err)
+	if size := queryOne[int](h, store.RoleControl, "SELECT pg_column_size(k) FROM idempotency_keys k WHERE object_id = $1", pod.ID); size > 500 {
+		t.Errorf("a key takes %d bytes", size)
 	}
 }
 
@@ -357,13 +403,26 @@ func TestOldIdempotencyKeysAreDeleted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	volume := h.volume(tenant)
-	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE object_id = $1", volume.ID); err != nil {
-		t.Fatal(err)
+	create := func(key string, age string) store.ID {
+		volume, err := h.as(tenant.ID).CreateVolume(t.Context(), store.NewIdempotency(key, "CreateVolume", "/v1/volumes", nil), named("volume"), map[string]string{}, 1)
+		must(t, volume, err)
+		if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE idempotency_keys SET created_at = now() - $1::interval WHERE object_id = $2", age, volume.ID); err != nil {
+			t.Fatal(err)
+		}
+		return volume.ID
+	}
+	kept := map[store.ID]bool{
+		create("old", "25 hours"): false, create("", "11 minutes"): false, // the server made the second key
+		create("new", "23 hours"): true, create("", "9 minutes"): true,
 	}
 	n, err := h.ForgetIdempotencyKeys(t.Context())
-	if must(t, n, err); n != 1 {
-		t.Errorf("deleted %d keys, want only the volume's", n)
+	if must(t, n, err); n != 2 {
+		t.Errorf("deleted %d keys, want 2", n)
+	}
+	for volume, want := range kept {
+		if got := queryOne[bool](h, store.RoleControl, "SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE object_id = $1)", volume); got != want {
+			t.Errorf("a key is kept: %t, want %t", got, want)
+		}
 	}
 }
 

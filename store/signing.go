@@ -79,12 +79,12 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 		if err := q.LockOperators(ctx); err != nil {
 			return SigningKey{}, err
 		}
-		return creating(ctx, q, platform, idem, func() (ID, SigningKey, error) {
+		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, SigningKey, error) {
 			key, err := c.addSigningKey(ctx, q, make, signsAfter)
 			if err != nil {
 				return platform, key, err
 			}
-			key.Private = nil // the response is stored unencrypted, for repeated requests
+			key.Private = nil // no response contains it
 			if err := audit(ctx, q, platform, "signingKey", key.ID); err != nil {
 				return platform, key, err
 			}

@@ -58,11 +58,7 @@ type Store struct{ *core }
 
 // core is what both entry points share.
 type core struct {
-	pools []*pools.Pool
-	// Connections by purpose: requests of tenants, those that read a lot, and what such requests need from the platform; logins; agents,
-	// loops and operators, and operators' requests that read a lot; the outbox.
-	tenants, reports, lookups, logins, control, adminReports, hints *pools.Pool
-
+	pools       pools.Set
 	seal        *seal.Sealer // with the master keys
 	tenantSeals tenantSeals
 	cfg         Config
@@ -97,13 +93,13 @@ func (s *Store) Watcher(tenant ID) Tenant { return Tenant{s.core, tenant, watche
 var watcher = husk.Caller{Kind: "watcher"}
 
 // Control returns the access of loops, operators and agents.
-func (s *Store) Control() Control { return Control{s.core, s.control} }
+func (s *Store) Control() Control { return Control{s.core, s.pools.Control} }
 
 // Logins is like Control, with connections of its own for logins, which anyone can send.
-func (s *Store) Logins() Control { return Control{s.core, s.logins} }
+func (s *Store) Logins() Control { return Control{s.core, s.pools.Logins} }
 
 // Lookups is like Control, with connections of its own for what requests of tenants need from the platform, such as their rate limits.
-func (s *Store) Lookups() Control { return Control{s.core, s.lookups} }
+func (s *Store) Lookups() Control { return Control{s.core, s.pools.Lookups} }
 
 // Open brings the schema up to date, connects, and starts listening for hints.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -121,11 +117,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &core{seal: master, cfg: cfg, hub: hints.NewHub(), outbox: hints.NewOutbox()}
-	if err := s.connect(ctx); err != nil {
+	if s.pools, err = pools.OpenSet(ctx, cfg.URL, RoleTenant, RoleControl, cfg.MaxConns, s.outbox.Wake); err != nil {
 		return nil, err
 	}
-	if err := (Control{s, s.control}).prepareTenantKeys(ctx); err != nil {
-		s.disconnect()
+	if err := (Control{s, s.pools.Control}).prepareTenantKeys(ctx); err != nil {
+		s.pools.Close()
 		return nil, err
 	}
 	dsn, err := pools.WithRole(cfg.URL, RoleControl)
@@ -135,7 +131,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	listenCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
 	s.finished.Go(func() { s.hub.Listen(listenCtx, dsn, cfg.Log) })
-	s.finished.Go(func() { s.outbox.Run(listenCtx, Control{s, s.hints}.sendHints, cfg.Log) })
+	s.finished.Go(func() { s.outbox.Run(listenCtx, Control{s, s.pools.Hints}.sendHints, cfg.Log) })
 	return &Store{s}, nil
 }
 
@@ -143,56 +139,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) Close() {
 	s.stop()
 	s.finished.Wait()
-	s.disconnect()
-}
-
-// Shares of the connections: what one tenant can hold while others wait, and the sizes of the smaller pools.
-const (
-	defaultMaxConns = 16
-	tenantShare     = 2 // one half
-	loginsShare     = 2
-	lookupsShare    = 2
-	reportsShare    = 4
-)
-
-func (s *core) connect(ctx context.Context) error {
-	n := s.cfg.MaxConns
-	if n == 0 {
-		n = defaultMaxConns
-	}
-	heavy := map[string]string{"max_parallel_workers_per_gather": "0"} // one core per request
-	for _, p := range []struct {
-		pool **pools.Pool
-		of   pools.Purpose
-	}{
-		{&s.tenants, pools.Purpose{Name: "tenants", Role: RoleTenant, Max: n, PerTenant: max(1, n/tenantShare)}},
-		{&s.reports, pools.Purpose{Name: "reports", Role: RoleTenant, Max: max(1, n/reportsShare), PerTenant: 1, Rest: 1, Settings: heavy}},
-		{&s.lookups, pools.Purpose{Name: "lookups", Role: RoleControl, Max: max(1, n/lookupsShare)}},
-		{&s.logins, pools.Purpose{Name: "logins", Role: RoleControl, Max: max(1, n/loginsShare)}},
-		{&s.control, pools.Purpose{Name: "control", Role: RoleControl, Max: n}},
-		{&s.adminReports, pools.Purpose{Name: "admin-reports", Role: RoleControl, Max: max(1, n/reportsShare), Settings: heavy}},
-		{&s.hints, pools.Purpose{Name: "hints", Role: RoleControl, Max: 1}},
-	} {
-		var err error
-		if *p.pool, err = pools.Open(ctx, s.cfg.URL, p.of); err != nil {
-			s.disconnect()
-			return err
-		}
-		(*p.pool).Hinted = s.outbox.Wake
-		s.pools = append(s.pools, *p.pool)
-	}
-	return nil
-}
-
-func (s *core) disconnect() {
-	for _, p := range s.pools {
-		p.Close()
-	}
+	s.pools.Close()
 }
 
 // Ping checks that Postgres responds, as the role for tenants.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.tenants.Ping(ctx); err != nil {
+	if err := s.pools.Tenants.Ping(ctx); err != nil {
 		return fmt.Errorf("postgres does not respond: %w", err)
 	}
 	return nil
@@ -240,7 +192,7 @@ func tenantDo(ctx context.Context, t Tenant, f func(q *db.Queries) error) error 
 func inTenant[T any](ctx context.Context, t Tenant, f func(q *db.Queries) (T, error)) (T, error) {
 	var pool *pools.Pool
 	if t.core != nil {
-		pool = t.tenants
+		pool = t.pools.Tenants
 	}
 	return inTenantOf(ctx, t, pool, f)
 }
@@ -273,5 +225,5 @@ func inTenantOf[T any](ctx context.Context, t Tenant, pool *pools.Pool, f func(q
 
 // Connections returns the state of each pool. It sends nothing to Postgres.
 func (s *Store) Connections() []pools.Connections {
-	return convert.All(s.pools, (*pools.Pool).State)
+	return convert.All(s.pools.All(), (*pools.Pool).State)
 }

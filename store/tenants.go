@@ -53,7 +53,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 				return id, husk.Tenant{}, err
 			}
 			return id, convert.Tenant(row, cidr), audit(ctx, q, id, "tenant", id.String())
-		})
+		}, func(id ID) (husk.Tenant, error) { return tenant(ctx, q, id) })
 	})
 }
 

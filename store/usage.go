@@ -45,10 +45,10 @@ func (c Control) CloseUsageBatch(ctx context.Context, epoch int64, now time.Time
 
 // Usage returns the tenant's usage by period and group. Codes: too_large.
 func (t Tenant) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inTenantOf(ctx, t, t.reports, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, &t.id, u) })
+	return inTenantOf(ctx, t, t.pools.Reports, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, &t.id, u) })
 }
 
 // Usage returns the usage of all tenants. Codes: too_large.
 func (c Control) Usage(ctx context.Context, u husk.UsageQuery) ([]husk.Usage, error) {
-	return inControl(ctx, Control{c.core, c.adminReports}, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, nil, u) })
+	return inControl(ctx, Control{c.core, c.pools.AdminReports}, func(q *db.Queries) ([]husk.Usage, error) { return ledger.Usage(ctx, q, nil, u) })
 }

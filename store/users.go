@@ -31,6 +31,9 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 				return uuid.Nil, husk.User{}, err
 			}
 			return row.ID, convert.User(row), audit(ctx, q, t.id, "user", row.ID.String())
+		}, func(id ID) (husk.User, error) {
+			row, err := q.User(ctx, db.UserParams{TenantID: t.id, ID: id})
+			return convert.User(row), err
 		})
 	})
 }

@@ -24,7 +24,7 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "tenant")
 		}
-		volume, err := creating(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
+		return creating(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
 			use, err := q.VolumeUse(ctx, t.id)
 			if err != nil {
@@ -44,9 +44,10 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 				return id, husk.Volume{}, err
 			}
 			return id, convert.Volume(row, nil), requested(ctx, q, t.id, "volume", id, "Created", "")
+		}, func(id ID) (husk.Volume, error) {
+			row, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
+			return convert.Volume(row.Volume, row.PodID), err
 		})
-		volume.TenantID = t.id // a stored response has the form of the API, without the tenant
-		return volume, err
 	})
 }
 

@@ -30,6 +30,7 @@ type agentFlags struct {
 	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                                int
 	podResolvers, allowPodEgress, denyPodEgress                                                                        []string
 	bootTimeout                                                                                                        time.Duration
+	limits                                                                                                             podLimits
 }
 
 func agentCommand() *cobra.Command {
@@ -50,6 +51,7 @@ func agentCommand() *cobra.Command {
 	fs.StringSliceVar(&f.podResolvers, "pod-resolver", nil, "IPv4 addresses of the pods' nameservers (default: the node's own that pods may reach, or else "+strings.Join(publicResolvers, " and ")+")")
 	fs.StringSliceVar(&f.allowPodEgress, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
 	fs.StringSliceVar(&f.denyPodEgress, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
+	f.limits.register(fs)
 	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads them to learn at what time machines stopped while it was not running")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of libvirt")
 	fs.StringVar(&f.kernel, "kernel", "/usr/lib/husk/vmlinuz", "kernel of the pods")
@@ -85,6 +87,14 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		return fmt.Errorf("--pod-range: %w", err)
 	}
 	egress, err := egressOf(f)
+	if err != nil {
+		return err
+	}
+	networkLimits, err := f.limits.network()
+	if err != nil {
+		return err
+	}
+	diskLimits, err := f.limits.disks()
 	if err != nil {
 		return err
 	}
@@ -127,11 +137,12 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		return err
 	}
 	agent, err := nodeagent.New(cmd.Context(), nodeagent.Config{
-		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange, Egress: egress,
+		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange, Egress: egress, Limits: networkLimits,
 		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
 			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
+			Disks: diskLimits,
 			Users: users,
 		},
 	})

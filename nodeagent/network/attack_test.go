@@ -367,15 +367,18 @@ func watch(t *testing.T, n *Network) {
 
 func TestRulesAreRestored(t *testing.T) {
 	inNamespace(t)
-	n := start(t, Egress{})
+	n := startWith(t, Egress{}, Limits{PacketsPerSecond: 100_000, BytesPerSecond: 100 << 20, Connections: 1000})
 	red, blue := boot(t, n, uuid.New(), "100.64.0.0/24", 2), boot(t, n, uuid.New(), "100.64.1.0/24", 2)
 	watch(t, n)
 	table := func(family nftables.TableFamily) *nftables.Table {
 		return &nftables.Table{Name: tableName, Family: family}
 	}
 	for name, change := range map[string]func(c *nftables.Conn){
-		"flush ruleset":              func(c *nftables.Conn) { c.FlushRuleset() },
-		"delete one table":           func(c *nftables.Conn) { c.DelTable(table(nftables.TableFamilyNetdev)) },
+		"flush ruleset":    func(c *nftables.Conn) { c.FlushRuleset() },
+		"delete one table": func(c *nftables.Conn) { c.DelTable(table(nftables.TableFamilyNetdev)) },
+		"delete the table of connections": func(c *nftables.Conn) {
+			c.DelTable(&nftables.Table{Name: connectionsTable, Family: nftables.TableFamilyINet})
+		},
 		"flush the rules of a table": func(c *nftables.Conn) { c.FlushTable(table(nftables.TableFamilyINet)) },
 		"add a rule that accepts everything": func(c *nftables.Conn) {
 			t := table(nftables.TableFamilyINet)
@@ -403,12 +406,12 @@ func TestRulesAreRestored(t *testing.T) {
 				t.Fatalf("%s: the rules were not restored", name)
 			}
 		}
-		if now, _, err := readFingerprint(); err != nil || n.Broken() || now != n.written {
+		if now, _, err := readFingerprint(ourTables...); err != nil || n.Broken() || now != n.written {
 			t.Errorf("%s: the rules are not as before (%v)", name, err)
 		}
 	}
 	// A change while the agent restores the rules must not count as what it wrote.
-	_, want, err := readFingerprint()
+	_, want, err := readFingerprint(ourTables...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,7 +436,7 @@ func TestRulesAreRestored(t *testing.T) {
 			time.Sleep(time.Duration(i/2) * 200 * time.Microsecond) // so that the second change meets the agent at different moments
 		}
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			_, is, err := readFingerprint()
+			_, is, err := readFingerprint(ourTables...)
 			if err == nil && maps.Equal(is, want) && !n.Broken() {
 				break
 			}

@@ -59,18 +59,21 @@ type Network struct {
 	mtu int
 	log *slog.Logger
 
-	mu       sync.Mutex
-	ports    map[uuid.UUID]Port
-	own      []netip.Prefix // the networks of the node's other interfaces
-	written  fingerprint    // of the rules, when they were last written
-	restored atomic.Int64
-	broken   atomic.Bool // the kernel's rules differ from those written, and are not restored yet; the taps are down
+	mu      sync.Mutex
+	ports   map[uuid.UUID]Port
+	own     []netip.Prefix // the networks of the node's other interfaces
+	written fingerprint    // of the rules, when they were last written
+	// connections is the part of written that is about the limits of connections.
+	connections fingerprint
+	restored    atomic.Int64
+	broken      atomic.Bool // the kernel's rules differ from those written, and are not restored yet; the taps are down
 }
 
 // Config is what the network of a node needs to know.
 type Config struct {
 	PodRange netip.Prefix // the addresses of all tenants' networks
 	Egress   Egress
+	Limits   Limits
 	Log      *slog.Logger
 }
 

@@ -45,7 +45,12 @@ func inNamespace(t *testing.T) {
 // start prepares the namespace as an agent does.
 func start(t *testing.T, egress Egress) *Network {
 	t.Helper()
-	n, err := New(Config{PodRange: netip.MustParsePrefix("100.64.0.0/11"), Egress: egress, Log: slog.New(slog.DiscardHandler)})
+	return startWith(t, egress, Limits{})
+}
+
+func startWith(t *testing.T, egress Egress, limits Limits) *Network {
+	t.Helper()
+	n, err := New(Config{PodRange: netip.MustParsePrefix("100.64.0.0/11"), Egress: egress, Limits: limits, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,11 +17,13 @@ import (
 
 // writeRules replaces Husk's tables in one kernel transaction.
 //
-//	netdev husk: per tap, at its ingress: only ARP and IPv4 with the pod's own addresses. Everything else is dropped before it
-//	             reaches the bridge or the node, whatever its destination is.
-//	inet husk:   forward  same bridge → accept; bridge → other bridge → drop; bridge → outside by Egress; outside → bridge only replies
+//	netdev husk: per tap, at its ingress: only ARP and IPv4 with the pod's own addresses, within Limits. Everything else is dropped before
+//	             it reaches the bridge or the node, whatever its destination is. At its egress: Limits.
+//	inet husk:   forward  same bridge → accept if a pod has the address; bridge → other bridge → drop; bridge → outside by Egress;
+//	                      outside → bridge only replies
 //	             input    bridge → node: only replies, and echo requests to the bridge's own address; tap → node: nothing
 //	             nat      pod range → outside: masquerade
+//	inet husk-connections: Limits of connections
 func (n *Network) writeRules() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -31,13 +33,19 @@ func (n *Network) writeRules() error {
 		return err
 	}
 	b := builder{c, shape{}}
-	n.inetTable(b)
+	if err := errors.Join(n.inetTable(b), n.connectionsTable(b)); err != nil {
+		return err
+	}
 	n.netdevTable(b)
-	removeTable(c, nftables.TableFamilyBridge) // of earlier releases
+	removeTable(c, tableName, nftables.TableFamilyBridge) // of earlier releases
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("write nftables rules for %d ports: %w", len(n.ports), err)
 	}
-	written, is, err := readFingerprint()
+	written, is, err := readFingerprint(ourTables...)
+	if err != nil {
+		return err
+	}
+	connections, _, err := readFingerprint(connectionsTable)
 	if err != nil {
 		return err
 	}
@@ -45,11 +53,11 @@ func (n *Network) writeRules() error {
 	if !maps.Equal(is, b.shape) {
 		return errors.New("something else changed the nftables rules while they were written")
 	}
-	n.written = written
+	n.written, n.connections = written, connections
 	return nil
 }
 
-// builder adds chains and rules, and counts them.
+// builder adds chains and rules, and counts them. Without a connection, it only counts.
 type builder struct {
 	c     *nftables.Conn
 	shape shape
@@ -60,47 +68,66 @@ type builder struct {
 // and rules of a new table from 1, so an added or replaced rule has a higher handle than expected.
 type shape map[string]int
 
-func (s shape) table(family nftables.TableFamily, flags uint32) {
-	s[fmt.Sprintf("%d flags %d", family, flags)] = 1
+func (s shape) table(name string, family nftables.TableFamily, flags uint32) {
+	s[fmt.Sprintf("%s %d flags %d", name, family, flags)] = 1
 }
 
-func (s shape) chain(family nftables.TableFamily, chain *nftables.Chain) string {
+func (s shape) chain(chain *nftables.Chain) string {
 	policy := nftables.ChainPolicyAccept
 	if chain.Policy != nil {
 		policy = *chain.Policy
 	}
-	return fmt.Sprintf("%d chain %s policy %d", family, chain.Name, policy)
+	return fmt.Sprintf("%s %d chain %s policy %d", chain.Table.Name, chain.Table.Family, chain.Name, policy)
 }
 
-func (s shape) handles(family nftables.TableFamily) string { return fmt.Sprintf("%d handles", family) }
+func (s shape) handles(t *nftables.Table) string {
+	return fmt.Sprintf("%s %d handles", t.Name, t.Family)
+}
 
-func (b builder) table(family nftables.TableFamily) *nftables.Table {
-	b.shape.table(family, 0)
-	return fresh(b.c, family)
+func (b builder) table(name string, family nftables.TableFamily) *nftables.Table {
+	b.shape.table(name, family, 0)
+	if b.c == nil {
+		return &nftables.Table{Name: name, Family: family}
+	}
+	return fresh(b.c, name, family)
+}
+
+func (b builder) set(set *nftables.Set, elements []nftables.SetElement) error {
+	b.shape[b.shape.handles(set.Table)]++
+	if b.c == nil {
+		return nil
+	}
+	return b.c.AddSet(set, elements)
 }
 
 func (b builder) chain(chain *nftables.Chain) *nftables.Chain {
-	b.shape[b.shape.chain(chain.Table.Family, chain)] = 0
-	b.shape[b.shape.handles(chain.Table.Family)]++
+	b.shape[b.shape.chain(chain)] = 0
+	b.shape[b.shape.handles(chain.Table)]++
+	if b.c == nil {
+		return chain
+	}
 	return b.c.AddChain(chain)
 }
 
 func (b builder) rule(chain *nftables.Chain, parts ...[]expr.Any) {
-	b.shape[b.shape.chain(chain.Table.Family, chain)]++
-	b.shape[b.shape.handles(chain.Table.Family)]++
+	b.shape[b.shape.chain(chain)]++
+	b.shape[b.shape.handles(chain.Table)]++
+	if b.c == nil {
+		return
+	}
 	b.c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: join(parts...)})
 }
 
 // fresh replaces a table with an empty one and returns it.
-func fresh(c *nftables.Conn, family nftables.TableFamily) *nftables.Table {
-	removeTable(c, family)
-	return c.AddTable(&nftables.Table{Name: tableName, Family: family})
+func fresh(c *nftables.Conn, name string, family nftables.TableFamily) *nftables.Table {
+	removeTable(c, name, family)
+	return c.AddTable(&nftables.Table{Name: name, Family: family})
 }
 
 // removeTable adds the table before it deletes it, because deleting a table that does not exist is an
 // error.
-func removeTable(c *nftables.Conn, family nftables.TableFamily) {
-	t := &nftables.Table{Name: tableName, Family: family}
+func removeTable(c *nftables.Conn, name string, family nftables.TableFamily) {
+	t := &nftables.Table{Name: name, Family: family}
 	c.AddTable(t)
 	c.DelTable(t)
 }
@@ -111,16 +138,21 @@ func removeTables() error {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev, nftables.TableFamilyBridge} {
-		removeTable(c, family)
+		removeTable(c, tableName, family)
 	}
+	removeTable(c, connectionsTable, nftables.TableFamilyINet)
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("remove nftables tables: %w", err)
 	}
 	return nil
 }
 
-func (n *Network) inetTable(b builder) {
-	t := b.table(nftables.TableFamilyINet)
+func (n *Network) inetTable(b builder) error {
+	t := b.table(tableName, nftables.TableFamilyINet)
+	known := &nftables.Set{Table: t, Name: "pods", KeyType: nftables.TypeIPAddr}
+	if err := b.set(known, n.knownAddresses()); err != nil {
+		return err
+	}
 	forward := b.chain(&nftables.Chain{
 		Table: t, Name: "forward", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
 	})
@@ -131,11 +163,13 @@ func (n *Network) inetTable(b builder) {
 		Table: t, Name: "postrouting", Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
 	rule := b.rule
+	rule(forward, fromBridge(), toBridge(), toStrangers(known), verdict(expr.VerdictDrop))
 	bridges := map[string]bool{}
 	for _, p := range n.sorted() {
 		if name := p.Bridge(); !bridges[name] {
 			bridges[name] = true
-			// This rule only has an effect if bridged frames also pass IP's hooks (br_netfilter).
+			// This rule is for pods that send frames for their own network to the gateway, and for bridged frames that also pass IP's
+			// hooks (br_netfilter).
 			rule(forward, inInterface(name), outInterface(name), verdict(expr.VerdictAccept))
 			rule(input, inInterface(name), destinationIn(netip.PrefixFrom(p.Gateway, 32)), echoRequest(), verdict(expr.VerdictAccept))
 		}
@@ -162,12 +196,13 @@ func (n *Network) inetTable(b builder) {
 	rule(input, fromBridge(), established(), verdict(expr.VerdictAccept))
 	rule(input, fromBridge(), verdict(expr.VerdictDrop))
 	rule(nat, sourceIn(n.cfg.PodRange), notToBridge(), []expr.Any{&expr.Masq{}})
+	return nil
 }
 
 // netdevTable has a chain per tap, because a chain at ingress belongs to one device. It drops what
 // none of its rules accepts.
 func (n *Network) netdevTable(b builder) {
-	t := b.table(nftables.TableFamilyNetdev)
+	t := b.table(tableName, nftables.TableFamilyNetdev)
 	drop := nftables.ChainPolicyDrop
 	for _, p := range n.sorted() {
 		if !exists(p.Tap()) {
@@ -178,11 +213,25 @@ func (n *Network) netdevTable(b builder) {
 			Priority: nftables.ChainPriorityFilter, Policy: &drop,
 		})
 		rule := func(parts ...[]expr.Any) { b.rule(chain, parts...) }
+		excess := n.cfg.Limits.excess()
+		for _, over := range excess {
+			rule(over, verdict(expr.VerdictDrop))
+		}
 		ip := p.Address.Addr().AsSlice()
 		rule(equals(linkLocalGroup, []byte{0x01, 0x80, 0xc2, 0, 0}), verdict(expr.VerdictDrop))
 		rule(differs(etherSource, p.MAC), verdict(expr.VerdictDrop))
 		rule(equals(etherType, []byte{0x08, 0x06}), equals(arpSenderMAC, p.MAC), equals(arpSenderIP, ip), verdict(expr.VerdictAccept))
 		rule(equals(etherType, []byte{0x08, 0x00}), equals(ipSource, ip), verdict(expr.VerdictAccept))
+		if len(excess) == 0 {
+			continue
+		}
+		toPod := b.chain(&nftables.Chain{
+			Table: t, Name: p.Tap() + "-to-pod", Device: p.Tap(), Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookEgress,
+			Priority: nftables.ChainPriorityFilter,
+		})
+		for _, over := range excess {
+			b.rule(toPod, over, verdict(expr.VerdictDrop))
+		}
 	}
 }
 
@@ -261,11 +310,16 @@ func notToBridge() []expr.Any {
 }
 
 func established() []expr.Any {
+	return state(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)
+}
+
+// state matches packets whose connection is in one of these states.
+func state(bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Bitwise{
 			SourceRegister: 1, DestRegister: 1, Len: 4, Xor: binaryutil.NativeEndian.PutUint32(0),
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED),
+			Mask: binaryutil.NativeEndian.PutUint32(bits),
 		},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
 	}

@@ -96,7 +96,7 @@ func (n *Network) check() error {
 	if err != nil {
 		return err
 	}
-	now, _, err := readFingerprint()
+	now, _, err := readFingerprint(ourTables...)
 	if err != nil {
 		return err
 	}
@@ -133,37 +133,39 @@ func (n *Network) Broken() bool { return n.broken.Load() }
 // which the kernel never uses twice in a table.
 type fingerprint [sha256.Size]byte
 
-func readFingerprint() (fingerprint, shape, error) {
+func readFingerprint(tables ...string) (fingerprint, shape, error) {
 	c, err := nftables.New()
 	if err != nil {
 		return fingerprint{}, nil, fmt.Errorf("open nftables: %w", err)
 	}
 	sum, is := sha256.New(), shape{}
-	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev} {
-		if err := addTable(c, sum, is, family); err != nil {
-			return fingerprint{}, nil, fmt.Errorf("read nftables rules: %w", err)
+	for _, name := range tables {
+		for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev} {
+			if err := addTable(c, sum, is, name, family); err != nil {
+				return fingerprint{}, nil, fmt.Errorf("read nftables rules: %w", err)
+			}
 		}
 	}
 	return fingerprint(sum.Sum(nil)), is, nil
 }
 
-func addTable(c *nftables.Conn, sum hash.Hash, is shape, family nftables.TableFamily) error {
+func addTable(c *nftables.Conn, sum hash.Hash, is shape, name string, family nftables.TableFamily) error {
 	tables, err := c.ListTablesOfFamily(family)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName })
+	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == name })
 	if i < 0 {
 		return nil
 	}
-	fmt.Fprintln(sum, family, tables[i].Flags)
-	is.table(family, tables[i].Flags)
+	fmt.Fprintln(sum, name, family, tables[i].Flags)
+	is.table(name, family, tables[i].Flags)
 	chains, err := c.ListChainsOfTableFamily(family)
 	if err != nil {
 		return err
 	}
 	for _, chain := range chains {
-		if chain.Table.Name != tableName {
+		if chain.Table.Name != name {
 			continue
 		}
 		policy := nftables.ChainPolicyAccept
@@ -175,9 +177,10 @@ func addTable(c *nftables.Conn, sum hash.Hash, is shape, family nftables.TableFa
 		if err != nil {
 			return err
 		}
-		is[is.chain(family, chain)] = len(rules)
+		is[is.chain(chain)] = len(rules)
 		for _, r := range rules {
-			is[is.handles(family)] = max(is[is.handles(family)], int(r.Handle)) //nolint:gosec // far below 2^63
+			handles := is.handles(chain.Table)
+			is[handles] = max(is[handles], int(r.Handle)) //nolint:gosec // far below 2^63
 			if err := addRule(sum, family, r); err != nil {
 				return err
 			}

@@ -45,7 +45,11 @@ type Config struct {
 	LifeLogDir, RunDir string
 	LogDir             string // virtlogd logs consoles here, and limits and rotates the logs
 	Users              Users  // that machines run as, one each
+	Disks              DiskLimits
 }
+
+// DiskLimits is how much all disks of one machine can read and write together. 0 means no limit.
+type DiskLimits struct{ BytesPerSecond, OperationsPerSecond uint64 }
 
 // Spec is one virtual machine.
 type Spec struct {

@@ -100,9 +100,19 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
 	for i, disk := range spec.Disks {
-		d.Devices.Disks = append(d.Devices.Disks, diskXML(spec, disk, i, slots.next()))
+		x := diskXML(spec, disk, i, slots.next())
+		x.IOTune = cfg.Disks.tune()
+		d.Devices.Disks = append(d.Devices.Disks, x)
 	}
 	return d.Marshal()
+}
+
+// tune returns the limits in libvirt's form: one group for all disks of a machine.
+func (l DiskLimits) tune() *libvirtxml.DomainDiskIOTune {
+	if l == (DiskLimits{}) {
+		return nil
+	}
+	return &libvirtxml.DomainDiskIOTune{TotalBytesSec: l.BytesPerSecond, TotalIopsSec: l.OperationsPerSecond, GroupName: "pod"}
 }
 
 // ConsoleLog returns the path of a pod's console log.

@@ -80,6 +80,29 @@ func TestAMachineHasNoNestedVirtualizationAndSharesNoPages(t *testing.T) {
 	}
 }
 
+func TestTheDisksOfAMachineShareOneLimit(t *testing.T) {
+	t.Parallel()
+	unlimited, _ := describeIt(t, false, 2)
+	if tune := unlimited.Devices.Disks[0].IOTune; tune != nil {
+		t.Errorf("without limits, a disk has %+v", tune)
+	}
+	text, err := domainXML(Config{Node: uuid.New(), Disks: DiskLimits{BytesPerSecond: 1 << 20, OperationsPerSecond: 100}}, Spec{
+		PodID: uuid.New(), CPUs: 1, MemoryMiB: 64, Disks: []Disk{{Name: "image", ReadOnly: true}, {Name: "volume"}},
+	}, 1900000007)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d libvirtxml.Domain
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, disk := range d.Devices.Disks {
+		if tune := disk.IOTune; tune == nil || tune.TotalBytesSec != 1<<20 || tune.TotalIopsSec != 100 || tune.GroupName == "" || tune.GroupName != d.Devices.Disks[0].IOTune.GroupName {
+			t.Errorf("the limits of disk %s are %+v", disk.Target.Dev, tune)
+		}
+	}
+}
+
 func TestDevicesAreOnTheRootBusWhileTheyFit(t *testing.T) {
 	t.Parallel()
 	few, _ := describeIt(t, false, 20)

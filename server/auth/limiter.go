@@ -27,7 +27,7 @@ type limiter struct {
 // bucket holds the tokens that this server has taken for one key.
 type bucket struct {
 	mu      sync.Mutex
-	left    float64
+	left    float64 // negative: requests that cost more than was taken for them
 	takenAt time.Time
 	emptyTo time.Time // until then the shared bucket is empty
 	openTo  time.Time // until then all requests pass, because the shared bucket could not be reached
@@ -39,6 +39,7 @@ const (
 	slowestRefill = time.Second
 	takeTimeout   = time.Second // other requests with the same key wait meanwhile
 	openFor       = time.Second
+	longestDebt   = 60 // seconds that requests of the past can delay the next one
 )
 
 func newTenantLimiter(s store.Control) *limiter {
@@ -83,7 +84,7 @@ func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, er
 	defer b.mu.Unlock()
 	now := time.Now()
 	if now.Sub(b.takenAt) > bucketKept {
-		b.left = 0
+		b.left = min(b.left, 0)
 	}
 	if b.left >= 1 {
 		b.left--
@@ -98,14 +99,21 @@ func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, er
 	// Without the caller's cancellation: clients that hang up on purpose must not open the limit for others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTimeout)
 	defer cancel()
-	granted, perSecond, err := l.take(ctx, key)
-	if err != nil {
-		b.openTo = time.Now().Add(openFor)
-		return 0, err
+	var perSecond float64
+	for b.left < 1 {
+		var granted float64
+		if granted, perSecond, err = l.take(ctx, key); err != nil {
+			b.openTo = time.Now().Add(openFor)
+			return 0, err
+		}
+		b.takenAt = now
+		b.left = max(b.left, -longestDebt*perSecond) + granted
+		if granted < 1 {
+			break
+		}
 	}
-	b.takenAt = now
-	if granted >= 1 {
-		b.left = granted - 1
+	if b.left >= 1 {
+		b.left--
 		return 0, nil
 	}
 	wait = slowestRefill
@@ -114,6 +122,14 @@ func (l *limiter) allow(ctx context.Context, key string) (wait time.Duration, er
 	}
 	b.emptyTo = now.Add(wait)
 	return wait, nil
+}
+
+// charge takes more tokens for a request that was allowed. The next ones pay for it.
+func (l *limiter) charge(key string, tokens float64) {
+	b := l.bucket(key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left -= tokens
 }
 
 func (l *limiter) bucket(key string) *bucket {
@@ -151,6 +167,17 @@ func (r *RateLimitedError) RetryAfter() int { return int(math.Max(1, math.Ceil(r
 // LimitTenant counts a request of a tenant, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitTenant(ctx context.Context, tenant store.ID) error {
 	return a.limit(ctx, a.tenants, tenant.String())
+}
+
+// bytesPerToken is how many bytes of bodies cost as much as a request.
+const bytesPerToken = 16 << 10
+
+// ChargeTenant counts the bytes of a request's body and response like further requests: reading, checking and writing them costs more than
+// everything else.
+func (a *Auth) ChargeTenant(tenant store.ID, bytes int) {
+	if tokens := bytes / bytesPerToken; tokens > 0 {
+		a.tenants.charge(tenant.String(), float64(tokens))
+	}
 }
 
 // LimitAddress counts a login, or a request whose token does not verify, and refuses it if there are too many. Codes: rate_limited.

@@ -63,3 +63,43 @@ func TestAddressesInOneIPv6NetworkShareALimit(t *testing.T) {
 		t.Errorf("addresses of one network have the different limits %s and %s", a, b)
 	}
 }
+
+func TestLargeBodiesCountLikeSeveralRequests(t *testing.T) {
+	t.Parallel()
+	full := 20.0 // tokens in the shared bucket, which is not refilled
+	l := &limiter{buckets: map[string]*bucket{}, take: func(context.Context, string) (float64, float64, error) {
+		granted := min(full, 5)
+		full -= granted
+		return granted, 10, nil
+	}}
+	allowed := func() bool {
+		wait, err := l.allow(t.Context(), "tenant")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.bucket("tenant").emptyTo = time.Time{} // as if the time had passed
+		return wait == 0
+	}
+	if !allowed() {
+		t.Fatal("the first request is refused")
+	}
+	l.charge("tenant", 12) // 13 of 20 tokens are used
+	for i := range 7 {
+		if !allowed() {
+			t.Fatalf("request %d after a large one is refused; 7 tokens are left", i+1)
+		}
+	}
+	if allowed() {
+		t.Error("a large request costs nothing")
+	}
+	l.charge("tenant", 1e9)
+	full = 1e9
+	for range 60*10/5 + 1 {
+		if allowed() {
+			return
+		}
+	}
+	if !allowed() {
+		t.Error("a very large request delays the next ones for more than a minute")
+	}
+}

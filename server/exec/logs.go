@@ -37,7 +37,8 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 	if err != nil {
 		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "the log cannot be read from node %s at the moment; retry", node.Name), err)
 	}
-	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }}, nil
+	wait, done := s.held.Pace(request.Of(ctx).Caller.TenantID)
+	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }, func(n int) error { return wait(ctx, n) }, done}, nil
 }
 
 func chooseContainer(pod husk.Pod, asked *string) (string, error) {
@@ -59,6 +60,8 @@ func chooseContainer(pod husk.Pod, asked *string) (string, error) {
 type proxied struct {
 	resp  *http.Response
 	again func() error // returns an error if the reader is no longer authorized
+	wait  func(bytes int) error
+	done  func()
 }
 
 // recheckEvery is how often the server re-checks that the reader of a followed log is still authorized.
@@ -66,6 +69,7 @@ const recheckEvery = 15 * time.Second
 
 // VisitGetPodLogsResponse copies until the agent or the reader closes the stream.
 func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
+	defer p.done()
 	defer p.resp.Body.Close()
 	h := w.Header()
 	h.Set("Content-Type", p.resp.Header.Get("Content-Type"))
@@ -92,6 +96,9 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 	for {
 		n, err := p.resp.Body.Read(buf)
 		if n > 0 {
+			if p.wait(n) != nil {
+				return nil // the reader has gone
+			}
 			if e := errors.Join(c.SetWriteDeadline(time.Now().Add(request.WriteTimeout))); e != nil {
 				return nil //nolint:nilerr // the reader has gone
 			}

@@ -69,8 +69,10 @@ func (o *opened) serve(w http.ResponseWriter) error {
 	var moved atomic.Int64
 	moved.Store(time.Now().UnixNano())
 	ended, gone := make(chan error, 1), make(chan (<-chan struct{}), 1)
+	wait, done := o.sessions.held.Pace(o.request.Caller.TenantID)
+	defer done()
 	go func() {
-		left, err := session.Relay(client, o.agent, func() { moved.Store(time.Now().UnixNano()) })
+		left, err := session.Relay(paced{client, o.ctx, wait}, paced{o.agent, o.ctx, wait}, func() { moved.Store(time.Now().UnixNano()) })
 		gone <- left
 		ended <- err
 	}()
@@ -87,6 +89,22 @@ func (o *opened) serve(w http.ResponseWriter) error {
 	o.sessions.log.Info("session ended", "request_id", o.request.ID, "operation", o.request.Operation, "tenant", o.request.Caller.TenantID, "pod", o.pod,
 		"took", time.Since(began), "reason", why, "closing", closed)
 	return nil
+}
+
+// paced is a connection whose frames wait until they may pass.
+type paced struct {
+	session.Conn
+	ctx  context.Context //nolint:containedctx // a frame is received without one
+	wait func(ctx context.Context, bytes int) error
+}
+
+// Receive implements session.Conn.
+func (p paced) Receive() (session.Frame, error) {
+	f, err := p.Conn.Receive()
+	if err == nil {
+		err = p.wait(p.ctx, len(f.Payload))
+	}
+	return f, err
 }
 
 // watch waits for the end of a session. It returns why the server must end it, and nil if client or agent ended it.

@@ -6,6 +6,7 @@
 package held
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/google/uuid"
@@ -30,18 +31,25 @@ const (
 type Limits struct {
 	Requests, Watches, Logs, Sessions int
 	Bytes                             int // of bodies of requests, and of responses that are being sent
+	StreamBytesPerSecond              int // of all watches, logs and sessions together
 }
 
 // DefaultLimits are the limits if the operator sets no others.
-var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Bytes: 64 << 20}
+var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Bytes: 64 << 20, StreamBytesPerSecond: max(2, runtime.GOMAXPROCS(0)) * streamBytesPerProcessor}
+
+// streamBytesPerProcessor costs about an eighth of a processor, with the connections to client and agent.
+const streamBytesPerProcessor = 4 << 20
 
 // Held counts what each tenant holds.
 type Held struct {
 	limits  map[Kind]int
 	refused *prometheus.CounterVec
 
-	mu   sync.Mutex
-	held map[holder]int
+	streamRate int
+
+	mu    sync.Mutex
+	held  map[holder]int
+	paces map[uuid.UUID]*pace
 }
 
 type holder struct {
@@ -62,7 +70,7 @@ func New(l Limits, registry prometheus.Registerer) *Held {
 			Requests: or(l.Requests, DefaultLimits.Requests), Watches: or(l.Watches, DefaultLimits.Watches), Logs: or(l.Logs, DefaultLimits.Logs),
 			Sessions: or(l.Sessions, DefaultLimits.Sessions), Bytes: or(l.Bytes, DefaultLimits.Bytes),
 		},
-		held: map[holder]int{},
+		held: map[holder]int{}, paces: map[uuid.UUID]*pace{}, streamRate: or(l.StreamBytesPerSecond, DefaultLimits.StreamBytesPerSecond),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "husk_http_concurrency_refused_total", Help: "Requests refused because their tenant holds too much of this kind at this server.",
 		}, []string{"kind"}),

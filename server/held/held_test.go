@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -125,4 +127,35 @@ func TestConnectionsOfAnAddressAreLimited(t *testing.T) {
 func isTimeout(err error) bool {
 	e, ok := errors.AsType[net.Error](err)
 	return ok && e.Timeout()
+}
+
+func TestStreamsOfATenantShareARate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Limits{StreamBytesPerSecond: 1000}, prometheus.NewRegistry())
+		one, other := uuid.New(), uuid.New()
+		began := time.Now()
+		var running sync.WaitGroup
+		for range 4 {
+			wait, done := h.Pace(one)
+			running.Go(func() {
+				defer done()
+				if err := wait(t.Context(), 1000); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait, done := h.Pace(other)
+		if err := wait(t.Context(), 100); err != nil || time.Since(began) > 0 {
+			t.Errorf("another tenant waits %s: %v", time.Since(began), err)
+		}
+		done()
+		running.Wait()
+		if took := time.Since(began); took < 3800*time.Millisecond || took > 4*time.Second {
+			t.Errorf("4000 bytes pass in %s at a rate of 1000 per second", took)
+		}
+		if len(h.paces) != 0 {
+			t.Error("a rate is kept although there is no stream")
+		}
+	})
 }

@@ -34,8 +34,11 @@ func (f *Feeds[T]) Stream(ctx context.Context, w http.ResponseWriter, watch Watc
 	defer f.callers.enter(caller)()
 	access, done := f.cfg.Store.WatchAccess(caller.TenantID)
 	defer done()
+	wait, ended := f.cfg.Held.Pace(caller.TenantID)
+	defer ended()
 	r := reader[T]{
 		Watch: watch, feeds: f, caller: caller, redacted: caller.Role == husk.RoleViewer, sent: map[uuid.UUID]time.Time{}, out: eventStream{w, http.NewResponseController(w)},
+		wait:   func(bytes int) error { return wait(ctx, bytes) },
 		verify: func() error { return f.callers.verify(ctx, caller, access.Load()) },
 	}
 	if err := r.verify(); err != nil {
@@ -67,6 +70,7 @@ type reader[T any] struct {
 	caller   husk.Caller
 	redacted bool
 	verify   func() error
+	wait     func(bytes int) error // until so much may be sent
 	out      eventStream
 	sent     map[uuid.UUID]time.Time // the objects that the reader knows, with their times if objects are only appended
 }
@@ -180,6 +184,9 @@ func (r *reader[T]) send(kind string, e *entry[T]) error {
 	}
 	if r.feeds.kind.Settle == 0 || time.Since(at) < 2*r.feeds.kind.Settle {
 		r.sent[e.id] = at
+	}
+	if err := r.wait(len(data)); err != nil {
+		return err
 	}
 	return r.out.event(kind, data)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"husk/server/held"
 	"husk/store"
 )
 
@@ -28,15 +29,16 @@ import (
 type Config struct {
 	Store *store.Store
 	Log   *slog.Logger
+	Held  *held.Held // limits how fast a tenant's changes are sent
 
 	open  prometheus.Gauge
 	reads *prometheus.CounterVec
 }
 
 // NewConfig prepares watches and registers their metrics.
-func NewConfig(s *store.Store, log *slog.Logger, registry prometheus.Registerer) Config {
+func NewConfig(s *store.Store, log *slog.Logger, h *held.Held, registry prometheus.Registerer) Config {
 	c := Config{
-		Store: s, Log: log,
+		Store: s, Log: log, Held: h,
 		open:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_watchers", Help: "Streams with watch=true that this server serves."}),
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "husk_watch_reads_total", Help: "Reads of a tenant's list for all of its watches."}, []string{"kind"}),
 	}

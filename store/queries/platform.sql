@@ -39,7 +39,8 @@ INSERT INTO idempotency_keys (tenant_id, key, request_hash, object_id, response)
 VALUES (@tenant_id, @key, @request_hash, @object_id, @response);
 
 -- name: ForgetIdempotencyKeys :execrows
-DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours';
+DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
+    OR created_at < now() - interval '10 minutes' AND key LIKE 'server:%';
 
 -- name: InsertCredential :exec
 INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES (@client_id, @kind, @name, @secret_hash);
