@@ -77,7 +77,7 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
-	@. build/deps.env && go test ./server ./store -run '^$$' -bench . -benchtime 1x -timeout 20m
+	@. build/deps.env && go test ./server ./store ./test/scale -run '^$$' -bench . -benchtime 1x -timeout 20m
 	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
 
 .PHONY: lint

@@ -53,7 +53,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		outside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_rows_outside_partitions", Help: "Rows whose month has no partition. They are in the default partition, and nothing drops them.",
 		}, []string{"table"}),
-		queue:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
+		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
 		queueStuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_work_stuck_objects", Help: "Objects whose work has failed so often that Husk retries it only every half an hour.",
 		}, []string{"kind"}),
