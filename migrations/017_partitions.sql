@@ -5,6 +5,10 @@
 -- stay, so servers of the previous version continue to work. Each step can be repeated.
 SET lock_timeout = '5s'; -- requests wait for these locks while a step does; the migration can be retried
 
+-- Partitions are in a schema that only the owner can use. So nobody can read a partition without the
+-- row-level security of its table, and programs that list the tables see one of each.
+CREATE SCHEMA IF NOT EXISTS partitions;
+
 -- The tables, and the column that says which month a row belongs to.
 CREATE OR REPLACE FUNCTION partitioned_tables() RETURNS TABLE (tab text, col text) LANGUAGE sql IMMUTABLE AS
     $$ VALUES ('events', 'at'), ('audit', 'at'), ('usage_hours', 'hour'), ('usage_traffic', 'at') $$;
@@ -34,18 +38,17 @@ CREATE OR REPLACE FUNCTION partitions_of(tab text) RETURNS TABLE (name text, unt
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = tab::regclass
 $$;
 
--- Makes an empty table that can become a partition. Nobody can use a partition directly.
+-- Makes an empty table that can become a partition.
 CREATE OR REPLACE FUNCTION new_partition(tab text, part text) RETURNS void LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
-    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', part, tab);
+    EXECUTE format('CREATE TABLE partitions.%I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', part, tab);
     IF tab = 'events' THEN -- a primary key of the whole table would have to contain the time
-        EXECUTE format('ALTER TABLE %I ADD PRIMARY KEY (tenant_id, id)', part);
+        EXECUTE format('ALTER TABLE partitions.%I ADD PRIMARY KEY (tenant_id, id)', part);
     ELSIF tab = 'audit' THEN
-        EXECUTE format('ALTER TABLE %I ADD PRIMARY KEY (id)', part);
+        EXECUTE format('ALTER TABLE partitions.%I ADD PRIMARY KEY (id)', part);
     END IF;
-    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', part);
     IF tab <> 'events' THEN
-        EXECUTE format('CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', part);
+        EXECUTE format('CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON partitions.%I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', part);
     END IF;
 END $$;
 
@@ -60,32 +63,22 @@ BEGIN
         WHILE month < date_trunc('month', now()) + (months_ahead + 1) * interval '1 month' LOOP
             part := r.tab || to_char(month, '_YYYY_MM');
             PERFORM new_partition(r.tab, part);
-            EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %I >= $1 AND %I < $1 + interval ''1 month'')', r.tab || '_default', r.col, r.col) INTO inside USING month;
+            EXECUTE format('SELECT EXISTS (SELECT FROM partitions.%I WHERE %I >= $1 AND %I < $1 + interval ''1 month'')', r.tab || '_default', r.col, r.col) INTO inside USING month;
             IF inside THEN
-                EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', r.tab, r.tab || '_default');
-                EXECUTE format('ALTER TABLE %I RENAME TO %I', r.tab || '_default', r.tab || '_moving');
-                PERFORM rename_indexes(r.tab || '_moving', '_moving');
+                EXECUTE format('ALTER TABLE %I DETACH PARTITION partitions.%I', r.tab, r.tab || '_default');
+                EXECUTE format('ALTER TABLE partitions.%I RENAME TO %I', r.tab || '_default', r.tab || '_moving');
                 PERFORM new_partition(r.tab, r.tab || '_default');
-                EXECUTE format('INSERT INTO %I SELECT * FROM %I WHERE %I >= $1 AND %I < $1 + interval ''1 month''', part, r.tab || '_moving', r.col, r.col) USING month;
-                EXECUTE format('INSERT INTO %I SELECT * FROM %I WHERE NOT (%I >= $1 AND %I < $1 + interval ''1 month'')', r.tab || '_default', r.tab || '_moving', r.col, r.col) USING month;
-                EXECUTE format('DROP TABLE %I', r.tab || '_moving');
-                EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I DEFAULT', r.tab, r.tab || '_default');
+                EXECUTE format('INSERT INTO partitions.%I SELECT * FROM partitions.%I WHERE %I >= $1 AND %I < $1 + interval ''1 month''', part, r.tab || '_moving', r.col, r.col) USING month;
+                EXECUTE format('INSERT INTO partitions.%I SELECT * FROM partitions.%I WHERE NOT (%I >= $1 AND %I < $1 + interval ''1 month'')', r.tab || '_default', r.tab || '_moving', r.col, r.col) USING month;
+                EXECUTE format('DROP TABLE partitions.%I', r.tab || '_moving');
+                EXECUTE format('ALTER TABLE %I ATTACH PARTITION partitions.%I DEFAULT', r.tab, r.tab || '_default');
             END IF;
-            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', r.tab, part, month, month + interval '1 month');
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION partitions.%I FOR VALUES FROM (%L) TO (%L)', r.tab, part, month, month + interval '1 month');
             made := made + 1;
             month := month + interval '1 month';
         END LOOP;
     END LOOP;
     RETURN made;
-END $$;
-
--- Frees the names of a table's indexes for another table.
-CREATE OR REPLACE FUNCTION rename_indexes(tab text, suffix text) RETURNS void LANGUAGE plpgsql SET search_path = public AS $$
-DECLARE i record;
-BEGIN
-    FOR i IN SELECT x.indexrelid::regclass::text AS name FROM pg_index x WHERE x.indrelid = tab::regclass LOOP
-        EXECUTE format('ALTER INDEX %s RENAME TO %I', i.name, left(i.name, 50) || suffix);
-    END LOOP;
 END $$;
 
 -- Drops the partitions that ended before this age, and returns how many. The servers may drop only
@@ -106,7 +99,7 @@ BEGIN
         before := LEAST(before, (SELECT COALESCE(max(hour), '-infinity') FROM usage_closed_hours));
     END IF;
     FOR p IN SELECT name FROM partitions_of(tab) WHERE until <= before LOOP
-        EXECUTE format('DROP TABLE %I', p.name);
+        EXECUTE format('DROP TABLE partitions.%I', p.name);
         dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
@@ -116,7 +109,7 @@ END $$;
 CREATE OR REPLACE FUNCTION rows_outside_partitions() RETURNS TABLE (tab text, n bigint) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public AS $$
 BEGIN
     FOR tab IN SELECT t.tab FROM partitioned_tables() t LOOP
-        EXECUTE format('SELECT count(*) FROM %I', tab || '_default') INTO n;
+        EXECUTE format('SELECT count(*) FROM partitions.%I', tab || '_default') INTO n;
         RETURN NEXT;
     END LOOP;
 END $$;
@@ -135,16 +128,16 @@ BEGIN
         SELECT (regexp_match(pg_get_constraintdef(oid), '''([^'']+)'''))[1] INTO bound FROM pg_constraint WHERE conrelid = r.tab::regclass AND conname = 'before_partitions';
         EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', r.tab);
         EXECUTE format('ALTER TABLE %I RENAME TO %I', r.tab, old);
-        EXECUTE format('ALTER TABLE %I NO FORCE ROW LEVEL SECURITY', old);
-        EXECUTE format('REVOKE ALL ON %I FROM husk_control, husk_tenant', old);
-        PERFORM rename_indexes(old, '_before');
+        EXECUTE format('ALTER TABLE %I SET SCHEMA partitions', old); -- with its indexes
+        EXECUTE format('ALTER TABLE partitions.%I NO FORCE ROW LEVEL SECURITY', old);
+        EXECUTE format('REVOKE ALL ON partitions.%I FROM husk_control, husk_tenant', old);
         IF r.tab <> 'events' THEN
-            EXECUTE format('DROP TRIGGER append_only ON %I', old);
+            EXECUTE format('DROP TRIGGER append_only ON partitions.%I', old);
         END IF;
         IF r.tab IN ('usage_hours', 'usage_traffic') THEN
-            EXECUTE format('DROP TRIGGER totals ON %I', old);
+            EXECUTE format('DROP TRIGGER totals ON partitions.%I', old);
         END IF;
-        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE (%I)', r.tab, old, r.col);
+        EXECUTE format('CREATE TABLE %I (LIKE partitions.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE (%I)', r.tab, old, r.col);
         EXECUTE format('ALTER TABLE %I DROP CONSTRAINT before_partitions', r.tab);
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', r.tab);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', r.tab);
@@ -176,14 +169,14 @@ BEGIN
     FOR r IN SELECT * FROM partitioned_tables() LOOP
         old := r.tab || '_before';
         PERFORM new_partition(r.tab, r.tab || '_default');
-        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I DEFAULT', r.tab, r.tab || '_default');
-        SELECT (regexp_match(pg_get_constraintdef(oid), '''([^'']+)'''))[1] INTO bound FROM pg_constraint WHERE conrelid = old::regclass AND conname = 'before_partitions';
-        EXECUTE format('SELECT 1 FROM %I LIMIT 1', old) INTO i;
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION partitions.%I DEFAULT', r.tab, r.tab || '_default');
+        SELECT (regexp_match(pg_get_constraintdef(oid), '''([^'']+)'''))[1] INTO bound FROM pg_constraint WHERE conrelid = ('partitions.' || old)::regclass AND conname = 'before_partitions';
+        EXECUTE format('SELECT 1 FROM partitions.%I LIMIT 1', old) INTO i;
         IF i IS NULL THEN -- a new installation
-            EXECUTE format('DROP TABLE %I', old);
+            EXECUTE format('DROP TABLE partitions.%I', old);
         ELSE
-            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)', r.tab, old, bound);
-            EXECUTE format('ALTER TABLE %I DROP CONSTRAINT before_partitions', old);
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION partitions.%I FOR VALUES FROM (MINVALUE) TO (%L)', r.tab, old, bound);
+            EXECUTE format('ALTER TABLE partitions.%I DROP CONSTRAINT before_partitions', old);
         END IF;
         IF r.tab <> 'events' THEN
             EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION refuse_change()', r.tab);
@@ -195,5 +188,5 @@ BEGIN
     PERFORM make_partitions();
 END $$;
 
-REVOKE ALL ON FUNCTION new_partition, make_partitions, rename_indexes, drop_partitions, rows_outside_partitions FROM PUBLIC;
+REVOKE ALL ON FUNCTION new_partition, make_partitions, drop_partitions, rows_outside_partitions FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_partitions, drop_partitions, rows_outside_partitions TO husk_control;

@@ -48,7 +48,7 @@ func TestTheAuditLogIsPrunedAsDocumented(t *testing.T) {
 	}
 	for _, months := range []int{-16, -12} { // of an installation that is as old
 		begin, end := monthStart(months), monthStart(months+1)
-		exec(fmt.Sprintf("SELECT new_partition('audit', 'audit%[1]s'); ALTER TABLE audit ATTACH PARTITION audit%[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')",
+		exec(fmt.Sprintf("SELECT new_partition('audit', 'audit%[1]s'); ALTER TABLE audit ATTACH PARTITION partitions.audit%[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')",
 			begin.Format("_2006_01"), begin.Format(time.RFC3339), end.Format(time.RFC3339)))
 		exec(`INSERT INTO audit (id, at, operation, actor_kind, actor_id, actor_name, request_id) VALUES ($1, $2, 'createPod', 'operator', $1, 'first-operator', 'test')`, uuid.New(), begin.Add(time.Hour))
 	}
@@ -61,7 +61,7 @@ func TestTheAuditLogIsPrunedAsDocumented(t *testing.T) {
 	if err != nil || len(left) != 1 || left[0].At.Before(monthStart(-12)) {
 		t.Fatalf("after pruning, the entries are %+v, want only the one that is younger than 400 days: %v", left, err)
 	}
-	for _, sql := range []string{"DELETE FROM audit", "DELETE FROM audit" + monthStart(-12).Format("_2006_01"), "TRUNCATE audit", "TRUNCATE audit" + monthStart(0).Format("_2006_01")} {
+	for _, sql := range []string{"DELETE FROM audit", "DELETE FROM partitions.audit" + monthStart(-12).Format("_2006_01"), "TRUNCATE audit", "TRUNCATE partitions.audit" + monthStart(0).Format("_2006_01")} {
 		if _, err := super.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "append-only") {
 			t.Errorf("after pruning, %s returns %v", sql, err)
 		}
