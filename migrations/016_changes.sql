@@ -59,7 +59,7 @@ ALTER TABLE nodes ADD COLUMN desired_since bigint NOT NULL DEFAULT 0;
 UPDATE nodes SET desired_since = desired_revision;
 
 -- Each change has a revision of its own. The transaction holds the node's row until it ends, so
--- whoever sees a revision also sees all changes up to it.
+-- a transaction that sees a revision also sees all changes up to it.
 CREATE FUNCTION record_desired_change(node uuid, pod uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public AS $$
     WITH n AS (UPDATE nodes SET desired_revision = desired_revision + 1 WHERE id = node RETURNING desired_revision)
     INSERT INTO desired_changes (node_id, pod_id, revision) SELECT node, pod, desired_revision FROM n
@@ -87,6 +87,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+-- The condition keeps placements as cheap as they were: a placed pod has no key yet.
 CREATE TRIGGER desired AFTER UPDATE ON pods FOR EACH ROW
-    WHEN ((OLD.node_id, OLD.generation, OLD.ceph_key, OLD.phase) IS DISTINCT FROM (NEW.node_id, NEW.generation, NEW.ceph_key, NEW.phase)) EXECUTE FUNCTION desired_change();
+    WHEN ((OLD.ceph_key IS NOT NULL OR NEW.ceph_key IS NOT NULL OR OLD.phase = 'Stopping' OR NEW.phase = 'Stopping') AND (OLD.node_id, OLD.generation, OLD.ceph_key, OLD.phase) IS DISTINCT FROM (NEW.node_id, NEW.generation, NEW.ceph_key, NEW.phase)) EXECUTE FUNCTION desired_change();
 CREATE TRIGGER desired_deleted AFTER DELETE ON pods FOR EACH ROW WHEN (on_node(OLD)) EXECUTE FUNCTION desired_change();

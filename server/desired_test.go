@@ -32,7 +32,7 @@ func (s fixture) desiredWhole() husk.DesiredState {
 	return as[husk.DesiredState](s.t, s.call("GET", "/v1/agent/desired?after=-1", "", nil), 200)
 }
 
-// podsOf returns the state as JSON by pod. The order of pods has no meaning.
+// podsOf returns the pods of a state as JSON, sorted, because their sequence has no meaning.
 func podsOf(state husk.DesiredState) []string {
 	var all []string
 	for _, p := range state.Pods {
@@ -69,7 +69,9 @@ func (f *deltaAgent) follow() {
 func (s fixture) randomChange(r *rand.Rand, c tenancy, node store.ID) {
 	s.t.Helper()
 	ctx := s.t.Context()
-	pods, err := allPages(func(p store.Page) ([]husk.Pod, string, error) { return s.db.Tenant(c.owner).Pods(ctx, p, store.Filter{}) })
+	pods, err := allPages(func(p store.Page) ([]husk.Pod, string, error) {
+		return s.db.Tenant(c.owner).Pods(ctx, p, store.Filter{})
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -34,9 +34,30 @@ func (t Tenant) Events(ctx context.Context, page Page, filter EventFilter) ([]hu
 	}, convert.Event, func(e husk.Event) (time.Time, ID) { return e.At, e.ID })
 }
 
-// ForgetEvents deletes events older than 14 days and returns how many.
-func (c Control) ForgetEvents(ctx context.Context) (int64, error) {
-	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetEvents(ctx) })
+// TendPartitions makes the partitions of the coming months, and drops those that nobody needs. It returns how many rows are outside of all
+// partitions, by table.
+func (c Control) TendPartitions(ctx context.Context) (made, dropped int, outside map[string]int64, _ error) {
+	err := controlDo(ctx, c, func(q *db.Queries) (err error) {
+		made, err = q.MakePartitions(ctx)
+		return err
+	})
+	if err == nil {
+		err = controlDo(ctx, c, func(q *db.Queries) (err error) {
+			dropped, err = q.DropPartitions(ctx)
+			return err
+		})
+	}
+	if err != nil {
+		return made, dropped, nil, err
+	}
+	outside = map[string]int64{}
+	return made, dropped, outside, controlDo(ctx, c, func(q *db.Queries) error {
+		rows, err := q.RowsOutsidePartitions(ctx)
+		for _, r := range rows {
+			outside[r.Tab] = r.N
+		}
+		return err
+	})
 }
 
 // requested is like record, for changes that a request made: it also writes the audit entry.

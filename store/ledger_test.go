@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"husk"
@@ -294,5 +295,51 @@ func TestAnHourHasOneTrafficRow(t *testing.T) {
 	}
 	if a, b, c := byHour(1), byHour(2), byHour(3); a != 10 || b != 10 || c != 10 {
 		t.Errorf("the bytes by hour are %d, %d, %d, want 10 each", a, b, c)
+	}
+}
+
+// However many intervals are open, reports wait for the closing of an hour for less than a second. The test runs alone. Another process can still
+// stall one batch.
+func TestNoBatchOfAClosingTakesASecond(t *testing.T) { //nolint:paralleltest // it measures time
+	const intervals = 100_000
+	h := open(t)
+	hour := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
+	super, err := pgx.Connect(t.Context(), h.url("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer super.Close(t.Context())
+	for _, sql := range []string{
+		`INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, cpu_millis, memory_mib, started_at)
+			SELECT gen_random_uuid(), 'pod', gen_random_uuid(), 'pod', '{}', 500, 128, $1::timestamptz + interval '10 minutes' FROM generate_series(1, $2::int)`,
+		`INSERT INTO usage_open SELECT id, tenant_id FROM usage_intervals WHERE started_at > $1 AND $2 > 0`,
+		`UPDATE usage_totals SET received_bytes = 2000, sent_bytes = 2000, counted_at = $1::timestamptz + interval '70 minutes' WHERE $2 > 0`,
+		`INSERT INTO usage_traffic SELECT id, tenant_id, $1::timestamptz + interval '50 minutes', 1000, 1000 FROM usage_intervals WHERE $2 > 0`,
+	} {
+		if _, err := super.Exec(t.Context(), sql, hour, intervals); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	if _, err := super.Exec(t.Context(), "VACUUM ANALYZE usage_totals, usage_intervals, usage_traffic"); err != nil {
+		t.Fatal(err)
+	}
+	began, longest, batches, slow := time.Now(), time.Duration(0), 0, 0
+	for size, done := ledger.FirstBatch, ledger.Batch; done != ledger.Hour; {
+		start := time.Now()
+		if done, err = h.CloseUsageBatch(t.Context(), h.epoch(), hour.Add(80*time.Minute), size); err != nil || done == ledger.Nothing {
+			t.Fatalf("after %d batches, the closing returns %v: %v", batches, done, err)
+		}
+		took := time.Since(start)
+		longest, batches, size = max(longest, took), batches+1, ledger.NextSize(size, took)
+		if took >= time.Second {
+			slow++
+		}
+	}
+	t.Logf("%d batches in %s, the longest in %s", batches, time.Since(began), longest)
+	if slow > 1 {
+		t.Errorf("%d batches take a second or more", slow)
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM usage_hours WHERE seconds = 3000 AND received_bytes = 1000"); n != intervals {
+		t.Errorf("the usage of %d of %d intervals is recorded", n, intervals)
 	}
 }

@@ -237,7 +237,7 @@ func TestNoUniqueKeyOfATenantsTableLeaksAcrossTenants(t *testing.T) {
 func TestEveryTableHasRowSecurity(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+	rows, err := h.connect(store.RoleOwner).Query(t.Context(), `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
 		AND relname <> 'schema_version' AND NOT (relrowsecurity AND (relforcerowsecurity OR NOT has_table_privilege('husk_tenant', oid, 'INSERT'))) ORDER BY 1`)
 	must(t, rows, err)
 	open, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -53,7 +53,9 @@ func (c Control) ClaimWork(ctx context.Context, epoch int64, claim Claim) ([]Wor
 		rows, err := q.ClaimWork(ctx, db.ClaimWorkParams{
 			Kind: string(claim.Kind), Epoch: &epoch, Max: claim.Max, PerTenant: int64(claim.PerTenant), ClaimSeconds: claim.Expires.Seconds(),
 		})
-		return convert.All(rows, func(r db.ClaimWorkRow) Work { return Work{claim.Kind, r.TenantID, r.ObjectID, r.Attempts, r.Digest, epoch} }), err
+		return convert.All(rows, func(r db.ClaimWorkRow) Work {
+			return Work{claim.Kind, r.TenantID, r.ObjectID, r.Attempts, r.Digest, epoch}
+		}), err
 	})
 }
 

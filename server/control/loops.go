@@ -90,6 +90,7 @@ func (l *Loops) table() []loop {
 	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
+	partitions := &partitions{store: l.store, log: l.log, outside: l.metrics.outside}
 	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log, found: l.metrics.orphans}
 	return []loop{
 		{"schedule", 2 * time.Second, true, scheduling.pass},
@@ -119,6 +120,7 @@ func (l *Loops) table() []loop {
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"usage", time.Minute, false, usage.pass},
 		{"prune", time.Minute, false, pruning.pass},
+		{"partitions", time.Hour, false, partitions.pass},
 		{"collect", collectEvery, false, collection.pass},
 	}
 }

@@ -17,6 +17,7 @@ type metrics struct {
 	work       *prometheus.CounterVec
 	tampered   prometheus.Counter
 	orphans    prometheus.Counter
+	outside    *prometheus.GaugeVec
 	queue      *prometheus.GaugeVec
 	queueStuck *prometheus.GaugeVec
 	queueWait  *prometheus.GaugeVec
@@ -49,7 +50,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		orphans: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "husk_orphans_removed_total", Help: "Objects in Ceph without an owner that the hourly comparison found and removed. Others are removed at once.",
 		}),
-		queue:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
+		outside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "husk_rows_outside_partitions", Help: "Rows whose month has no partition. They are in the default partition, and nothing drops them.",
+		}, []string{"table"}),
+		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_work_objects", Help: "Objects that wait for work outside Postgres or are being worked on."}, []string{"kind"}),
 		queueStuck: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_work_stuck_objects", Help: "Objects whose work has failed so often that Husk retries it only every half an hour.",
 		}, []string{"kind"}),
@@ -86,7 +90,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
 	return m
 }
 

@@ -116,18 +116,6 @@ func (q *Queries) Events(ctx context.Context, arg EventsParams) ([]Event, error)
 	return items, nil
 }
 
-const forgetEvents = `-- name: ForgetEvents :execrows
-DELETE FROM events WHERE at < now() - interval '14 days'
-`
-
-func (q *Queries) ForgetEvents(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, forgetEvents)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const insertAuditEntry = `-- name: InsertAuditEntry :exec
 INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)

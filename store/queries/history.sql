@@ -12,9 +12,6 @@ WHERE tenant_id = @tenant_id AND (at, id) > (@after_time::timestamptz, @after_id
   AND (sqlc.narg(kind)::text IS NULL OR kind = sqlc.narg(kind)) AND (sqlc.narg(object_id)::uuid IS NULL OR object_id = sqlc.narg(object_id))
 ORDER BY at, id LIMIT @max;
 
--- name: ForgetEvents :execrows
-DELETE FROM events WHERE at < now() - interval '14 days';
-
 -- name: InsertAuditEntry :exec
 INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail)
 VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_kind, @actor_id, @actor_name, sqlc.narg(key_id), sqlc.narg(address), @request_id, @detail);

@@ -54,8 +54,8 @@ func (s huskd) fill(b *testing.B, db *pgx.Conn) openapi.Tenant {
 			SELECT t.id, gen_random_uuid(), 'pod-' || p, '{"app": "web"}',
 				'{"containers": [{"name": "main", "image": "registry.example.com/web:1"}], "resources": {"cpuMillis": 500, "memoryMiB": 128}, "restartPolicy": "Always"}',
 				500, 128, w.id, set_masklen(w.cidr::inet, 32) + 2 + p, '02:00:00:00:00:01', 'Running', m.id, m.name, true, 128, 1, 1, 1, 'sealed',
-				'[{"name": "main", "state": "Running", "restarts": 0}]', now(), now(), now()
-			FROM t JOIN networks w ON w.tenant_id = t.id, generate_series(0, %[1]d - 1) p, m WHERE m.n = (t.n * %[1]d + p) %% %[2]d + 1`, pods/tenants, nodes),
+				'[{"name": "main", "state": "Running", "restarts": 0}]', w.placed_at, w.placed_at, w.placed_at
+			FROM t JOIN (SELECT *, now() AS placed_at FROM networks) w ON w.tenant_id = t.id, generate_series(0, %[1]d - 1) p, m WHERE m.n = (t.n * %[1]d + p) %% %[2]d + 1`, pods/tenants, nodes),
 		"INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, 'main', i.id FROM pods p JOIN images i ON i.tenant_id = p.tenant_id",
 		`INSERT INTO pod_samples (tenant_id, pod_id, node_id, at, figures) SELECT tenant_id, id, node_id, now() + interval '1 day', jsonb_build_object('podId', id, 'cpuNanos', 123456789012, 'cpuStealNanos', 12345678,
 			'machineBytes', 234567890, 'networkReceiveBytes', 1234567890, 'networkReceivePackets', 1234567, 'networkTransmitBytes', 1234567890, 'networkTransmitPackets', 1234567,

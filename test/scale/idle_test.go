@@ -63,6 +63,7 @@ func BenchmarkIdleServer(b *testing.B) {
 
 // keepAlive gives the nodes' heartbeats a new time, as their agents do.
 func keepAlive(ctx context.Context, b *testing.B, db *pgx.Conn) {
+	b.Helper()
 	for ctx.Err() == nil {
 		if _, err := db.Exec(ctx, "UPDATE nodes SET heartbeat_at = clock_timestamp()"); err != nil && ctx.Err() == nil {
 			b.Error(err)
