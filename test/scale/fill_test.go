@@ -50,11 +50,11 @@ func (s huskd) fill(b *testing.B, db *pgx.Conn) openapi.Tenant {
 			SELECT gen_random_uuid(), 'metal-' || n, 'Ready', 64000, 131072, 128, 50000, 25600, now(), 'https://192.0.2.7:7443' FROM generate_series(1, %d) n`, nodes),
 		"CREATE TEMP TABLE m AS SELECT id, name, row_number() OVER (ORDER BY name) AS n FROM nodes",
 		fmt.Sprintf(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, node_name, holds_room, vmm_overhead_mib,
-				generation, observed_generation, placed_generation, ceph_key, containers, placed_at, domain_started_at, running_at)
+				generation, observed_generation, placed_generation, placed_at, ceph_key, domain_started_at, containers, running_at)
 			SELECT t.id, gen_random_uuid(), 'pod-' || p, '{"app": "web"}',
 				'{"containers": [{"name": "main", "image": "registry.example.com/web:1"}], "resources": {"cpuMillis": 500, "memoryMiB": 128}, "restartPolicy": "Always"}',
-				500, 128, w.id, set_masklen(w.cidr::inet, 32) + 2 + p, '02:00:00:00:00:01', 'Running', m.id, m.name, true, 128, 1, 1, 1, 'sealed',
-				'[{"name": "main", "state": "Running", "restarts": 0}]', w.placed_at, w.placed_at, w.placed_at
+				500, 128, w.id, set_masklen(w.cidr::inet, 32) + 2 + p, '02:00:00:00:00:01', 'Running', m.id, m.name, true, 128, 1, 1, 1,
+				w.placed_at, 'sealed', w.placed_at, '[{"name": "main", "state": "Running", "restarts": 0}]', w.placed_at
 			FROM t JOIN (SELECT *, now() AS placed_at FROM networks) w ON w.tenant_id = t.id, generate_series(0, %[1]d - 1) p, m WHERE m.n = (t.n * %[1]d + p) %% %[2]d + 1`, pods/tenants, nodes),
 		"INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, 'main', i.id FROM pods p JOIN images i ON i.tenant_id = p.tenant_id",
 		`INSERT INTO pod_samples (tenant_id, pod_id, node_id, at, figures) SELECT tenant_id, id, node_id, now() + interval '1 day', jsonb_build_object('podId', id, 'cpuNanos', 123456789012, 'cpuStealNanos', 12345678,
