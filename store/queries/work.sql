@@ -39,6 +39,7 @@ FROM work GROUP BY kind;
 INSERT INTO work (kind, tenant_id, object_id)
 SELECT 'key-removal', m.tenant_id, m.pod_id FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id) m JOIN tenants t ON t.id = m.tenant_id
 WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND has_key(p))
+ORDER BY m.tenant_id, m.pod_id -- rows of the queue are locked in the order of their ids, too
 ON CONFLICT (kind, tenant_id, object_id) DO UPDATE SET due_at = clock_timestamp(), claimed_epoch = NULL, claim_expires_at = NULL;
 
 -- name: PodHasKey :one
