@@ -39,7 +39,7 @@ const (
 
 // BenchmarkNeighbor measures the requests of a tenant while another tenant does nothing, and while it does everything at once: watches next
 // to pods that change all the time, reports of usage, logins, creations of large pods with idempotency keys, followed logs, and sessions
-// that echo as fast as they can. ATTACK=watches,usage and so on chooses parts. The clients and the agent of the attack share the cores
+// that echo without a pause. ATTACK=watches,usage and so on chooses parts. The clients and the agent of the attack share the cores
 // with the server and Postgres.
 func BenchmarkNeighbor(b *testing.B) {
 	s := benchFixture(b)
