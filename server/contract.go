@@ -117,6 +117,14 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			c.problems.write(w, r, err)
 			return
 		}
+		if req.Caller.Kind == husk.CallerTenant && len(req.Body) >= held.LargeBody {
+			done, err := c.held.Turn(ctx, req.Caller.TenantID)
+			if err != nil {
+				c.problems.write(w, r, err)
+				return
+			}
+			defer done()
+		}
 		r.Body = io.NopCloser(bytes.NewReader(req.Body))
 		if err := validate(r, route, params); err != nil {
 			if err = c.withoutInvalidItems(r, req, route, params, err); err != nil {

@@ -6,15 +6,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,8 +33,8 @@ import (
 // The attack of BenchmarkNeighbor: one tenant does everything that its quota and the server allow.
 const (
 	attackTurn    = 5 * time.Second // of each measurement
-	attackTurns   = 1               // quiet and noisy alternately
-	attackTries   = 300             // watches, logs and sessions that the tenant tries to open, each
+	attackTurns   = 2               // quiet and noisy alternately
+	attackTries   = 200             // watches, logs and sessions that the tenant tries to open, each
 	attackPods    = 60              // pods that change once a second
 	attackHistory = 400             // days of usage of each pod
 	victimPeriod  = 10 * time.Millisecond
@@ -50,14 +53,19 @@ func BenchmarkNeighbor(b *testing.B) {
 	}
 	a.victim(victim, 2*time.Second) // fills caches
 	var quiet, noisy victimTimes
+	var done []string
 	for range attackTurns {
 		quiet.add(a.victim(victim, attackTurn))
 		stop := a.begin()
 		a.victim(victim, 3*time.Second) // until the attack has its full strength
 		noisy.add(a.victim(victim, attackTurn))
-		stop()
+		done = append(done, stop())
 	}
-	fmt.Printf("\n%d turns of %s each; the attack: %s\n", attackTurns, attackTurn, a)
+	fmt.Printf("\n%d turns of %s each; the attacks:\n%s\n", attackTurns, attackTurn, strings.Join(done, "\n"))
+	for _, p := range s.db.Connections() {
+		fmt.Printf("pool %-14s %d transactions waited %s because all connections were in use, and %d waited %s for their tenant's share\n",
+			p.Pool, p.Full.Count, p.Full.Total.Round(time.Millisecond), p.Share.Count, p.Share.Total.Round(time.Millisecond))
+	}
 	var worst float64
 	for _, kind := range []string{"get", "list", "create", "delete", "all"} {
 		q, n := quiet.of(kind), noisy.of(kind)
@@ -93,28 +101,62 @@ func (v *victimTimes) of(kind string) *latencies {
 	return (*v)[kind]
 }
 
-// attack is what one tenant does.
+// attack is what one tenant does. Its clients are a process of their own with the lowest priority: their work is not the server's.
 type attack struct {
 	b      *testing.B
 	s      fixture
 	tenant tenancy
-	key    husk.APIKey
 	pods   []openapi.Pod
 	agent  fixture
-	parts  string
-	client *http.Client
-	counts struct{ watches, events, usage, logins, creates, logs, sessions, bytes, refused atomic.Int64 }
+	order  attackOrder
 }
 
-func (a *attack) String() string {
-	c := &a.counts
-	return fmt.Sprintf("%d watches with %d events, %d reports of usage, %d logins, %d creations, %d logs, %d sessions, %d MiB of streams, %d refusals",
-		c.watches.Load(), c.events.Load(), c.usage.Load(), c.logins.Load(), c.creates.Load(), c.logs.Load(), c.sessions.Load(), c.bytes.Load()>>20, c.refused.Load())
+// attackOrder is what the process of the clients needs to know.
+type attackOrder struct {
+	URL, Token, ID, Secret, Image string
+	Pod                           uuid.UUID
+	Parts                         string
+}
+
+// attackCounts is what the clients have done.
+type attackCounts struct{ Watches, Events, Usage, Logins, Creates, Logs, Sessions, Bytes, Refused atomic.Int64 }
+
+// attackEnv names the variable with the order for the process.
+const attackEnv = "HUSK_TEST_ATTACK"
+
+// attackForTests runs the clients until the standard input ends.
+func attackForTests(order string) error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+		return err
+	}
+	c := attackClients{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}}
+	if err := json.Unmarshal([]byte(order), &c.attackOrder); err != nil {
+		return err
+	}
+	stop := c.begin()
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	stop()
+	fmt.Println(&c.counts)
+	return nil
+}
+
+type attackClients struct {
+	attackOrder
+	client *http.Client
+	counts attackCounts
+}
+
+// String says what the clients have done.
+func (c *attackCounts) String() string {
+	return fmt.Sprintf("%d watches with %d MiB of events, %d reports of usage, %d logins, %d creations, %d logs, %d sessions, %d MiB of streams, %d refusals",
+		c.Watches.Load(), c.Events.Load()>>20, c.Usage.Load(), c.Logins.Load(), c.Creates.Load(), c.Logs.Load(), c.Sessions.Load(), c.Bytes.Load()>>20, c.Refused.Load())
 }
 
 func newAttack(b *testing.B, s fixture) *attack {
 	b.Helper()
-	a := &attack{b: b, s: s, parts: os.Getenv("ATTACK"), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}}
+	a := &attack{b: b, s: s}
 	line := bytes.Repeat([]byte("x"), 8<<10)
 	f := newSessionFixture(b, s, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/logs") { // as much as the agent lets a pod write
@@ -143,7 +185,9 @@ func newAttack(b *testing.B, s fixture) *attack {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a.key = key
+	a.order = attackOrder{
+		URL: s.url, Token: a.tenant.token, ID: key.ClientID.String(), Secret: key.Secret, Image: a.tenant.image.Reference, Pod: f.pod, Parts: os.Getenv("ATTACK"),
+	}
 	node, agent := s.node()
 	a.agent = agent
 	a.pods = append(a.pods, openapi.Pod{ID: f.pod})
@@ -176,14 +220,50 @@ func (a *attack) history() {
 	}
 }
 
-// does reports whether a part of the attack takes place.
-func (a *attack) does(part string) bool {
-	return a.parts == "" || strings.Contains(","+a.parts+",", ","+part+",")
+// begin starts the attack. It returns a function that ends it and says what was done.
+func (a *attack) begin() (stop func() string) {
+	raw, err := json.Marshal(a.order)
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	clients := exec.CommandContext(a.b.Context(), self)
+	clients.Env = append(os.Environ(), attackEnv+"="+string(raw))
+	var out bytes.Buffer
+	clients.Stdout, clients.Stderr = &out, os.Stderr
+	in, err := clients.StdinPipe()
+	if err == nil {
+		err = clients.Start()
+	}
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(a.b.Context())
+	var running sync.WaitGroup
+	if a.order.does("watches") {
+		running.Go(func() { a.flap(ctx) })
+	}
+	return func() string {
+		cancel()
+		running.Wait()
+		if err := errors.Join(in.Close(), clients.Wait()); err != nil {
+			a.b.Error(err)
+		}
+		return strings.TrimSpace(out.String())
+	}
 }
 
-// begin starts the attack. It returns a function that ends it.
-func (a *attack) begin() (stop func()) {
-	ctx, cancel := context.WithCancel(a.b.Context())
+// does reports whether a part of the attack takes place.
+func (o attackOrder) does(part string) bool {
+	return o.Parts == "" || strings.Contains(","+o.Parts+",", ","+part+",")
+}
+
+// begin starts the clients. It returns a function that ends them.
+func (a *attackClients) begin() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	repeat := func(part string, clients int, do func(ctx context.Context)) {
 		if !a.does(part) {
@@ -197,12 +277,9 @@ func (a *attack) begin() (stop func()) {
 			})
 		}
 	}
-	if a.does("watches") {
-		running.Go(func() { a.flap(ctx) })
-	}
 	from := time.Now().Add(-399 * 24 * time.Hour).UTC().Format(time.RFC3339)
 	repeat("usage", 16, func(ctx context.Context) {
-		if a.get(ctx, "/v1/usage?groupBy=object&from="+from, &a.counts.usage) != nil {
+		if a.get(ctx, "/v1/usage?groupBy=object&from="+from, &a.counts.Usage) != nil {
 			pause(ctx)
 		}
 	})
@@ -211,11 +288,11 @@ func (a *attack) begin() (stop func()) {
 	for i := range attackTries {
 		if a.does("watches") {
 			path := []string{"/v1/pods?watch=true", "/v1/events?watch=true"}[i%2]
-			running.Go(func() { a.stream(ctx, path, &a.counts.watches, &a.counts.events) })
+			running.Go(func() { a.stream(ctx, path, &a.counts.Watches, &a.counts.Events) })
 		}
 		if a.does("logs") {
 			running.Go(func() {
-				a.stream(ctx, "/v1/pods/"+a.pods[0].ID.String()+"/logs?follow=true", &a.counts.logs, &a.counts.bytes)
+				a.stream(ctx, "/v1/pods/"+a.Pod.String()+"/logs?follow=true", &a.counts.Logs, &a.counts.Bytes)
 			})
 		}
 		if a.does("sessions") {
@@ -249,7 +326,7 @@ func (a *attack) flap(ctx context.Context) {
 	}
 }
 
-func (a *attack) get(ctx context.Context, path string, count *atomic.Int64) error {
+func (a *attackClients) get(ctx context.Context, path string, count *atomic.Int64) error {
 	resp, err := a.send(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
@@ -261,7 +338,7 @@ func (a *attack) get(ctx context.Context, path string, count *atomic.Int64) erro
 }
 
 // send sends a request. An error also stands for a refusal.
-func (a *attack) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
+func (a *attackClients) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
 	var reader io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -270,7 +347,7 @@ func (a *attack) send(ctx context.Context, method, path string, body any, header
 		}
 		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, a.s.url+path, reader)
+	r, err := http.NewRequestWithContext(ctx, method, a.URL+path, reader)
 	if err != nil {
 		return nil, err
 	}
@@ -280,20 +357,20 @@ func (a *attack) send(ctx context.Context, method, path string, body any, header
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	r.Header.Set("Authorization", "Bearer "+a.tenant.token)
+	r.Header.Set("Authorization", "Bearer "+a.Token)
 	r.Header.Set("X-Forwarded-For", "198.51.100.1")
 	resp, err := a.client.Do(r)
 	if err == nil && resp.StatusCode >= 400 {
 		resp.Body.Close()
-		a.counts.refused.Add(1)
+		a.counts.Refused.Add(1)
 		err = fmt.Errorf("%s", resp.Status)
 	}
 	return resp, err
 }
 
-func (a *attack) logIn(ctx context.Context) {
-	form := url.Values{"grant_type": {grantClientCredentials}, "client_id": {a.key.ClientID.String()}, "client_secret": {a.key.Secret}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.s.url+"/oauth2/token", strings.NewReader(form.Encode()))
+func (a *attackClients) logIn(ctx context.Context) {
+	form := url.Values{"grant_type": {grantClientCredentials}, "client_id": {a.ID}, "client_secret": {a.Secret}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL+"/oauth2/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return
 	}
@@ -305,21 +382,21 @@ func (a *attack) logIn(ctx context.Context) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		a.counts.refused.Add(1)
+		a.counts.Refused.Add(1)
 		pause(ctx)
 		return
 	}
-	a.counts.logins.Add(1)
+	a.counts.Logins.Add(1)
 }
 
 // createAndDelete creates a pod that is about as large as a pod can be.
-func (a *attack) createAndDelete(ctx context.Context) {
-	pod := a.tenant.body(named("large"))
+func (a *attackClients) createAndDelete(ctx context.Context) {
+	pod := tenancy{image: husk.Image{Reference: a.Image}}.body("large-" + uuid.NewString())
 	files := []any{}
 	for i := range 2 {
 		files = append(files, map[string]any{"path": fmt.Sprintf("/data/%d", i), "content": strings.Repeat("0123456789abcdef", 15<<10)})
 	}
-	pod["spec"].(map[string]any)["containers"] = []any{map[string]any{"name": "main", "image": a.tenant.image.Reference, "files": files}} //nolint:forcetypeassert // see body
+	pod["spec"].(map[string]any)["containers"] = []any{map[string]any{"name": "main", "image": a.Image, "files": files}} //nolint:forcetypeassert // see body
 	resp, err := a.send(ctx, http.MethodPost, "/v1/pods", pod, http.Header{"Idempotency-Key": {uuid.NewString()}})
 	if err != nil {
 		pause(ctx)
@@ -330,7 +407,7 @@ func (a *attack) createAndDelete(ctx context.Context) {
 	if json.NewDecoder(resp.Body).Decode(&made) != nil {
 		return
 	}
-	a.counts.creates.Add(1)
+	a.counts.Creates.Add(1)
 	for ctx.Err() == nil {
 		gone, err := a.send(ctx, http.MethodDelete, "/v1/pods/"+made.ID, nil, nil)
 		if err == nil {
@@ -342,7 +419,7 @@ func (a *attack) createAndDelete(ctx context.Context) {
 }
 
 // stream opens a stream and reads it to its end.
-func (a *attack) stream(ctx context.Context, path string, count, bytes *atomic.Int64) {
+func (a *attackClients) stream(ctx context.Context, path string, count, bytes *atomic.Int64) {
 	for ctx.Err() == nil {
 		resp, err := a.send(ctx, http.MethodGet, path, nil, nil)
 		if err != nil {
@@ -360,16 +437,16 @@ func (a *attack) stream(ctx context.Context, path string, count, bytes *atomic.I
 }
 
 // session opens a session and sends as fast as the pod echoes.
-func (a *attack) session(ctx context.Context) {
+func (a *attackClients) session(ctx context.Context) {
 	for ctx.Err() == nil {
-		h := http.Header{"Authorization": {"Bearer " + a.tenant.token}}
-		conn, _, err := ws.Dial(ctx, &http.Client{Transport: http.DefaultTransport}, a.s.url+"/v1/pods/"+a.pods[0].ID.String()+"/exec?command=cat&stdin=true", h)
+		h := http.Header{"Authorization": {"Bearer " + a.Token}}
+		conn, _, err := ws.Dial(ctx, &http.Client{Transport: http.DefaultTransport}, a.URL+"/v1/pods/"+a.Pod.String()+"/exec?command=cat&stdin=true", h)
 		if err != nil {
-			a.counts.refused.Add(1)
+			a.counts.Refused.Add(1)
 			pause(ctx)
 			continue
 		}
-		a.counts.sessions.Add(1)
+		a.counts.Sessions.Add(1)
 		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		data := make([]byte, 16<<10)
 		for conn.Send(session.Stdin, data) == nil {
@@ -377,7 +454,7 @@ func (a *attack) session(ctx context.Context) {
 			if err != nil {
 				break
 			}
-			a.counts.bytes.Add(int64(len(f.Payload)))
+			a.counts.Bytes.Add(int64(len(f.Payload)))
 		}
 		stop()
 		_ = conn.Close()
