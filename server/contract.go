@@ -140,7 +140,13 @@ func (c *contract) hold(next http.Handler) http.Handler {
 
 // take counts the request among those that its tenant has open, and the bytes of its body. Codes: concurrency_limit.
 func (c *contract) take(r *http.Request, req *request.Request) (release func(), err error) {
-	if req.Caller.Kind != husk.CallerTenant || exec.IsSession(req.Operation) { // a session is counted when it begins
+	if req.Caller.Kind != husk.CallerTenant {
+		return func() {}, nil
+	}
+	if streams(req.Operation, r) {
+		c.auth.ChargeStream(req.Caller.TenantID)
+	}
+	if exec.IsSession(req.Operation) { // it is counted when it begins
 		return func() {}, nil
 	}
 	kind := held.Requests

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -57,7 +58,7 @@ func BenchmarkNeighbor(b *testing.B) {
 	for range attackTurns {
 		quiet.add(a.victim(victim, attackTurn))
 		stop := a.begin()
-		a.victim(victim, 3*time.Second) // until the attack has its full strength
+		a.victim(victim, 10*time.Second) // until the attack has its full strength
 		noisy.add(a.victim(victim, attackTurn))
 		done = append(done, stop())
 	}
@@ -302,10 +303,11 @@ func (a *attackClients) begin() (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
+// pause waits after a refusal as long as a client with many waiting requests should.
 func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(time.Second + rand.N(4*time.Second)): //nolint:gosec // jitter needs no secrecy
 	}
 }
 
