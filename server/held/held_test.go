@@ -147,7 +147,7 @@ func TestStreamsOfATenantShareARate(t *testing.T) {
 			})
 		}
 		wait, done := h.Pace(other)
-		if err := wait(t.Context(), 100); err != nil || time.Since(began) > 0 {
+		if err := wait(t.Context(), 10); err != nil || time.Since(began) > 0 {
 			t.Errorf("another tenant waits %s: %v", time.Since(began), err)
 		}
 		done()
