@@ -354,6 +354,11 @@ func (c *contract) badRequest(err error) error {
 		}
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
 	}
+	if schema.SchemaField == "pattern" {
+		if words, ok := patternWords[schema.Schema.Pattern]; ok {
+			return husk.Errorf(husk.CodeInvalid, field, "this value is not valid: %s", words)
+		}
+	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
 }
 
