@@ -84,7 +84,7 @@ succeeded. It then prints the pod's name.`,
 	fs.Bool("help", false, "help for run")
 	fs.StringP("hostname", "h", "", "not implemented: the host name of a pod is its name")
 	_ = fs.MarkHidden("hostname") //nolint:errcheck // it exists
-	cmd.SetFlagErrorFunc(counterpart)
+	cmd.SetFlagErrorFunc(parse.Counterpart)
 	a.completeWords(cmd, "restart", "no", "on-failure", "always")
 	a.completeWords(cmd, "wait", "running", "succeeded")
 	output := a.outputFlags(cmd, "text")

@@ -187,8 +187,10 @@ func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(id)); err != nil {
 		return err
 	}
-	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {
-		return err
+	// What libvirt has logged is of no use any more, now that the usage is recorded.
+	logs := errors.Join(removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())), removeAll(vm.LifeLog(a.cfg.VM.LifeLogDir, id.String())))
+	if logs != nil {
+		return logs
 	}
 	return os.RemoveAll(a.podDir(id))
 }

@@ -355,7 +355,7 @@ func (c *contract) badRequest(err error) error {
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
 	}
 	if schema.SchemaField == "pattern" {
-		if words, ok := patternWords[schema.Schema.Pattern]; ok {
+		if words, ok := request.PatternWords[schema.Schema.Pattern]; ok {
 			return husk.Errorf(husk.CodeInvalid, field, "this value is not valid: %s", words)
 		}
 	}

@@ -39,6 +39,9 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State) (husk.Des
 		pod, deliverable := husk.DesiredPod{}, false
 		if c.Pod != nil {
 			var err error
+			if c.Pod.KeyErr != nil { // its machine may run, so the node gets the pod all the same
+				d.log.Error("a pod cannot be started on its node any more; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", c.Pod.KeyErr)
+			}
 			if pod, err = d.pod(*c.Pod); err != nil { // the node still gets its other pods
 				d.log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"husk"
 	"husk/openapi"
@@ -273,4 +274,32 @@ func BenchmarkDesiredState(b *testing.B) {
 	b.ReportMetric(float64(part), "bytes/change")
 	b.ReportMetric(float64(whole), "whole-bytes/change")
 	b.ReportMetric(0, "ns/op")
+}
+
+// A key that cannot be opened any more, because its row is damaged, affects only its own pod. The machine of that pod may run, so the node
+// still gets the pod.
+func TestADamagedKeyAffectsOnlyItsPod(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	damaged, healthy := s.createPod(c), s.createPod(c)
+	s.place(node, c, damaged.ID)
+	s.place(node, c, healthy.ID)
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	if _, err := db.Exec(t.Context(), `UPDATE pods SET ceph_key = '\x00ff' WHERE id = $1`, damaged.ID); err != nil {
+		t.Fatal(err)
+	}
+	state := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
+	keys := map[uuid.UUID]string{}
+	for _, p := range state.Pods {
+		keys[p.ID] = p.Ceph.Key
+	}
+	if len(keys) != 2 || keys[damaged.ID] != "" || keys[healthy.ID] == "" {
+		t.Errorf("the node gets pods with these keys: %v", keys)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/server/request"
 )
 
 func TestAnInvalidRequestNamesTheField(t *testing.T) {
@@ -266,11 +267,11 @@ func TestNoProblemContainsARegularExpression(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range regexp.MustCompile(`pattern: '([^']+)'`).FindAllSubmatch(raw, -1) {
 		used[string(m[1])] = true
-		if patternWords[string(m[1])] == "" {
-			t.Errorf("patternWords does not say in words what %s requires", m[1])
+		if request.PatternWords[string(m[1])] == "" {
+			t.Errorf("PatternWords does not say in words what %s requires", m[1])
 		}
 	}
-	for pattern := range patternWords {
+	for pattern := range request.PatternWords {
 		if !used[pattern] {
 			t.Errorf("the contract has no pattern %s", pattern)
 		}

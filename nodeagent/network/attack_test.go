@@ -452,3 +452,42 @@ func TestRulesAreRestored(t *testing.T) {
 		t.Errorf("after the rules were restored, the node does not reach a pod: %v", err)
 	}
 }
+
+// A flush between the agent's two looks at the rules made it believe that the missing table of
+// connections was the one that it had written. Then it never wrote that table again.
+func TestAMissingTableIsNotTakenForAWrittenOne(t *testing.T) {
+	inNamespace(t)
+	n := startWith(t, Egress{}, Limits{Connections: 1000})
+	boot(t, n, uuid.New(), "100.64.0.0/24", 2)
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.FlushRuleset()
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n.connections, _, err = readFingerprint(connectionsTable); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.writeRules(); err != nil {
+		t.Errorf("the rules are not written again: %v", err)
+	}
+}
+
+// An agent that ends while it restores the rules leaves the taps down.
+func TestTheNextAgentSetsTheTapsUp(t *testing.T) {
+	inNamespace(t)
+	first := startWith(t, Egress{}, Limits{})
+	pod := boot(t, first, uuid.New(), "100.64.0.0/24", 2)
+	if err := first.setTaps(false); err != nil {
+		t.Fatal(err)
+	}
+	next := startWith(t, Egress{}, Limits{})
+	if err := next.Adopt([]Port{pod.port}); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach("", pod.port.Address.Addr(), patient); err != nil {
+		t.Errorf("the pod is not reached: %v", err)
+	}
+}

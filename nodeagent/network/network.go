@@ -171,11 +171,15 @@ func (n *Network) Attach(p Port) error {
 }
 
 // Adopt attaches the ports of machines that already run, all in one change of the rules, so that
-// none is without rules in between.
+// none is without rules in between. The taps may be down: the previous agent may have ended while it
+// restored the rules.
 func (n *Network) Adopt(ports []Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.attach(ports...)
+	if err := n.attach(ports...); err != nil {
+		return err
+	}
+	return n.setTaps(true)
 }
 
 func (n *Network) attach(ports ...Port) error {

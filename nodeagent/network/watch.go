@@ -133,6 +133,7 @@ func (n *Network) Broken() bool { return n.broken.Load() }
 // which the kernel never uses twice in a table.
 type fingerprint [sha256.Size]byte
 
+// readFingerprint returns the zero fingerprint if none of the tables exists.
 func readFingerprint(tables ...string) (fingerprint, shape, error) {
 	c, err := nftables.New()
 	if err != nil {
@@ -145,6 +146,9 @@ func readFingerprint(tables ...string) (fingerprint, shape, error) {
 				return fingerprint{}, nil, fmt.Errorf("read nftables rules: %w", err)
 			}
 		}
+	}
+	if len(is) == 0 {
+		return fingerprint{}, is, nil
 	}
 	return fingerprint(sum.Sum(nil)), is, nil
 }

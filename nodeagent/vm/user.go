@@ -4,8 +4,11 @@ package vm
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,11 +134,36 @@ func userOf(d libvirtxml.Domain) (uint32, bool) {
 	return 0, false
 }
 
-// label returns the static label of a machine. With KVM, QEMU needs the group that owns /dev/kvm;
-// it owns nothing else. The user id is what separates the machines.
-func label(id uint32, emulate bool) string {
-	if emulate {
-		return fmt.Sprintf("+%d:+%d", id, id)
+// label returns the static label of a machine. The group is its own, too: libvirt gives the group of
+// a machine access to the directory with the machine's sockets.
+func label(id uint32) string { return fmt.Sprintf("+%d:+%d", id, id) }
+
+// libvirtDirs are the directories in which libvirt makes one for each machine. Debian's package gives
+// them to the group of its own QEMU user.
+var libvirtDirs = []string{"/var/lib/libvirt/qemu", "/var/lib/libvirt/qemu/channel", "/var/lib/libvirt/qemu/channel/target"}
+
+// letThrough lets the users of machines pass through directories without listing them, and use KVM.
+// It runs before each start, because an update of libvirt's package undoes it.
+func letThrough(emulate bool) error {
+	const pass, use = 0o001, 0o006
+	for _, dir := range libvirtDirs {
+		if err := allow(dir, pass); err != nil {
+			return err
+		}
 	}
-	return fmt.Sprintf("+%d:kvm", id)
+	if emulate {
+		return nil
+	}
+	return allow("/dev/kvm", use) // as systemd's udev rules do by default
+}
+
+func allow(path string, others os.FileMode) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // libvirt makes the directory when it is needed
+	}
+	if err != nil || info.Mode()&others == others {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()|others)
 }

@@ -62,7 +62,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		Clock:    &libvirtxml.DomainClock{Offset: "utc", Timer: []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}},
 		// Kernel and initramfs are shared by all pods and must stay owned by root. With relabel, libvirt
 		// would change their owner to QEMU's user.
-		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: label(user, cfg.Emulate)}},
+		SecLabel: []libvirtxml.DomainSecLabel{{Type: "static", Model: "dac", Relabel: "no", Label: label(user)}},
 		// Merged pages of two tenants tell each of them, by the time of a write, what the other has.
 		MemoryBacking: &libvirtxml.DomainMemoryBacking{MemoryNosharepages: &libvirtxml.DomainMemoryNosharepages{}},
 		Devices: &libvirtxml.DomainDeviceList{

@@ -6,6 +6,7 @@ package desired
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,6 +14,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/seal"
 )
 
 // maxChanges is how many changes one read returns. The next read returns the rest.
@@ -36,7 +38,8 @@ type Change struct {
 type Pod struct {
 	Pod     husk.Pod
 	Network Network
-	CephKey string
+	CephKey string           // empty if KeyErr is set
+	KeyErr  error            // the stored key cannot be opened
 	Images  map[string]Image // by container
 }
 
@@ -123,13 +126,14 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, o
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
 		key := ""
+		var keyErr error
 		if r.Pod.CephKey != nil { // a pod that is being removed may never have had a key
-			if key, err = openKey(r.Pod); err != nil {
-				return nil, err
+			if key, keyErr = openKey(r.Pod); keyErr != nil && !errors.Is(keyErr, seal.ErrSealed) {
+				return nil, keyErr
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), CephKey: key, Images: byPod[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, Images: byPod[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}

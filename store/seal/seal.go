@@ -13,6 +13,9 @@ import (
 	"fmt"
 )
 
+// ErrSealed means that a value cannot be opened, now or later.
+var ErrSealed = errors.New("a sealed value does not open: it is damaged, it was moved from another row, or the server was not given its master key")
+
 // Sealer encrypts secrets with AES-256-GCM. The owner of a secret is the additional data, so a sealed value that was moved to another row
 // does not open. The first key seals; all keys open.
 type Sealer struct {
@@ -66,7 +69,7 @@ func (s *Sealer) OpenNoting(sealed []byte, owner string) (plain []byte, old bool
 			return plain, i > 0, nil
 		}
 	}
-	return nil, false, errors.New("a sealed value does not open: it is damaged, it was moved from another row, or the server was not given its master key")
+	return nil, false, ErrSealed
 }
 
 // NewSecret returns 32 random bytes in text form, for client secrets and join tokens.

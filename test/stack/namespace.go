@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,6 +172,9 @@ func initRole() (int, error) {
 			return 1, fmt.Errorf("mount %s: %w", dir, err)
 		}
 	}
+	if err := libvirtDirs(); err != nil {
+		return 1, err
+	}
 	if err := loopbackUp(); err != nil {
 		return 1, fmt.Errorf("switch on loopback: %w", err)
 	}
@@ -195,6 +200,25 @@ func initRole() (int, error) {
 			return 1, fmt.Errorf("the tests were ended by %s", status.Signal())
 		}
 	}
+}
+
+// libvirtDirs makes the directories that Debian's package makes, with its owners and modes.
+func libvirtDirs() error {
+	qemu, err := user.Lookup("libvirt-qemu")
+	if err != nil {
+		return err
+	}
+	uid, err1 := strconv.Atoi(qemu.Uid)
+	gid, err2 := strconv.Atoi(qemu.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/var/lib/libvirt/qemu", "/var/lib/libvirt/qemu/channel", "/var/lib/libvirt/qemu/channel/target"} {
+		if err := errors.Join(os.Mkdir(dir, 0o750), os.Chown(dir, uid, gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func loopbackUp() error {

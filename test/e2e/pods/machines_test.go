@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ func TestAMachineHasNoAccessToAnother(t *testing.T) {
 		{"read the environment", "cat /proc/{pid}/environ"},
 		{"list open files", "ls /proc/{pid}/fd/"},
 		{"reach its memory", "exec 3<>/proc/{pid}/mem"},
+		{"write to its channel", "test -w {socket}"},
 	} {
 		if out, err := attacker.try(attempt.script, attacker); err != nil {
 			t.Errorf("%s of the own machine: %v: %s", attempt.what, err, out)
@@ -65,7 +67,7 @@ func TestAMachineHasNoAccessToAnother(t *testing.T) {
 // process is a running QEMU.
 type process struct {
 	pid, user, group int
-	cmdline          string
+	cmdline, socket  string
 	status           map[string]string // /proc/PID/status
 }
 
@@ -90,6 +92,12 @@ func processOf(t *testing.T, pod uuid.UUID) process {
 		t.Fatal(err)
 	}
 	p.cmdline = strings.ReplaceAll(string(cmdline), "\x00", " ")
+	domain := stack.Get(t).Virsh("dumpxml", pod.String())
+	socket := regexp.MustCompile(`<source mode='bind' path='([^']+)'`).FindStringSubmatch(domain)
+	if socket == nil {
+		t.Fatalf("no channel in %s", domain)
+	}
+	p.socket = socket[1]
 	return p
 }
 
@@ -104,7 +112,7 @@ func firstID(t *testing.T, ids string) int {
 
 // try runs a script about another process as this process's user.
 func (p process) try(script string, about process) (string, error) {
-	script = strings.ReplaceAll(script, "{pid}", strconv.Itoa(about.pid))
+	script = strings.NewReplacer("{pid}", strconv.Itoa(about.pid), "{socket}", about.socket).Replace(script)
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(p.user), Gid: uint32(p.group)}}

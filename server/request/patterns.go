@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package request
 
-// patternWords says in words what the patterns of the contract require. Problems contain these instead of regular expressions.
-var patternWords = map[string]string{
+// PatternWords says in words what the patterns of the contract require. Problems contain these instead of regular expressions.
+var PatternWords = map[string]string{
 	`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`:    "use lowercase letters, digits and hyphens, and begin and end with a letter or a digit",
 	`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`: "use lowercase letters, digits and hyphens, and begin and end with a letter or a digit",
 	`^[a-z0-9-]+$`:                       "use lowercase letters, digits and hyphens",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package parse
 
 import (
 	"fmt"
@@ -37,8 +37,8 @@ var dockerFlags = map[string]string{
 	"oom-kill-disable": "use --memory",
 }
 
-// counterpart adds to the error about an unknown flag what to do instead, if docker has the flag.
-func counterpart(_ *cobra.Command, err error) error {
+// Counterpart adds to the error about an unknown flag what to do instead, if docker has the flag.
+func Counterpart(_ *cobra.Command, err error) error {
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if why, ok := dockerFlags[name]; unknown && ok {
 		return fmt.Errorf("husk run has no --%s: %s", name, why)
