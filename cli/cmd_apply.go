@@ -62,17 +62,22 @@ A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, then pods.
 husk imports the images that pods need and that are not imported yet.
 
-husk also accepts a v1 Pod of Kubernetes if Husk has a counterpart for each of its
-fields. The size of the virtual machine is the sum of the containers' limits. For
-a container without a limit, its request counts.
-persistentVolumeClaim.claimName names a volume. If a field has no counterpart, husk
-reports an error that names the field.
+husk also accepts a Pod, a PersistentVolumeClaim and a List of Kubernetes, such as
+the output of kubectl. The size of the virtual machine is the sum of the
+containers' limits. For a container without a limit, its request counts. A claim
+becomes a volume, which persistentVolumeClaim.claimName names. husk warns about
+fields that it ignores because the pod does the same without them. Any other field
+without a counterpart is an error that names the field and its line.
 
 A pod cannot be changed. If it differs from its document, husk reports an error.
 With --replace, husk deletes the pod and creates it again; the pod's volumes keep
-their data.`,
+their data.
+
+With --dry-run=client, husk compares the documents with the existing objects. With
+--dry-run=server, the API also checks each object that would be created, including
+its name, its volumes and the quota, without storing it. Images are not checked.`,
 		Example: `  husk apply -f web.yaml
-  husk apply -f deploy/ --dry-run=client
+  husk apply -f deploy/ --dry-run=server
   husk apply -f - --replace < web.json`,
 		Args: cobra.NoArgs,
 	}
@@ -80,16 +85,16 @@ their data.`,
 	fs.StringArrayVarP(&f.files, "filename", "f", nil, "read documents from this file or directory, or from standard input if it is -; may be repeated")
 	fs.BoolVar(&f.replace, "replace", false, "delete a pod that differs, and create it again")
 	fs.BoolVar(&f.wait, "wait", false, "wait until pods are running, volumes are available and images are ready")
-	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what husk would do; none: do it")
+	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what husk would do; server: the API checks it as well; none: do it")
 	fs.Lookup("dry-run").NoOptDefVal = "client"
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for each object")
-	a.completeWords(cmd, "dry-run", "none", "client")
+	a.completeWords(cmd, "dry-run", "none", "client", "server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case len(f.files) == 0:
 			return exit.Usagef("no documents given; add -f with a file, a directory, or - for standard input")
-		case f.dryRun != "client" && f.dryRun != "none":
-			return exit.Usagef("--dry-run: %q is not client or none", f.dryRun)
+		case !slices.Contains([]string{"client", "server", "none"}, f.dryRun):
+			return exit.Usagef("--dry-run: %q is not client, server or none", f.dryRun)
 		}
 		docs, err := a.documents(f.files)
 		if err != nil {
@@ -144,17 +149,20 @@ type application struct {
 
 	client  *client.Client
 	flags   applyFlags
-	planned map[string]bool // volumes that husk would create if this were not a dry run
+	planned map[string]uuid.UUID // volumes that husk would create if this were not a dry run, with IDs that stand for them
 }
 
-func (a *application) dry() bool { return a.flags.dryRun == "client" }
+func (a *application) dry() bool { return a.flags.dryRun != "none" }
 
 // all applies one document after the other. It continues after one that fails.
 func (a *application) all(ctx context.Context, docs []manifest.Document) error {
-	a.planned = map[string]bool{}
+	a.planned = map[string]uuid.UUID{}
 	var failures []error
 	var waitFor []kind.Ref
 	for _, d := range docs {
+		for _, warning := range d.Warnings {
+			fmt.Fprintln(a.errs, "husk: warning:", print.Clean(warning))
+		}
 		var done string
 		var err error
 		switch {
@@ -169,10 +177,20 @@ func (a *application) all(ctx context.Context, docs []manifest.Document) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			failures = append(failures, fmt.Errorf("%s, %s: %w", d.Where, d.Ref(), err))
+			where := d.Where
+			if refused, ok := err.(*client.Error); ok && refused.Field != "" { //nolint:errorlint // an error about something else names no field of the document
+				at := *refused
+				where, at.Field = d.Locate(refused.Field)
+				err = &at
+			}
+			failures = append(failures, fmt.Errorf("%s, %s: %w", where, d.Ref(), err))
 			continue
 		}
-		if a.dry() && done != "unchanged" {
+		switch {
+		case done == "unchanged":
+		case a.flags.dryRun == "server":
+			done += " (server dry run)"
+		case a.dry():
 			done += " (dry run)"
 		}
 		fmt.Fprintln(a.out, print.Clean(d.Ref()), done)
@@ -217,13 +235,15 @@ func (a *application) volume(ctx context.Context, want openapi.VolumeCreate) (st
 		return "unchanged", nil
 	case !client.IsNotFound(err):
 		return "", err
-	case a.dry():
-		a.planned[want.Name] = true
-		return "created", nil
+	case a.flags.dryRun == "server":
+		if _, err := a.client.Volumes.DryRun(ctx, want); err != nil {
+			return "", err
+		}
+	case !a.dry():
+		_, err := a.client.Volumes.Create(ctx, want)
+		return "created", err
 	}
-	if _, err := a.client.Volumes.Create(ctx, want); err != nil {
-		return "", err
-	}
+	a.planned[want.Name] = uuid.New()
 	return "created", nil
 }
 
@@ -239,10 +259,11 @@ func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error
 		return "", err
 	}
 	if have.DeletionRequestedAt != nil { // the name can be used again once the pod is deleted
-		if !a.dry() {
-			if err := a.untilGone(ctx, kind.PodObject(a.client, have), a.flags.timeout); err != nil {
-				return "", err
-			}
+		if a.dry() { // the API cannot check a pod while its name and volumes are in use
+			return "created", nil
+		}
+		if err := a.untilGone(ctx, kind.PodObject(a.client, have), a.flags.timeout); err != nil {
+			return "", err
 		}
 		return "created", a.create(ctx, want)
 	}
@@ -269,7 +290,7 @@ func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error
 	return "replaced", a.create(ctx, want)
 }
 
-// resolveVolumes replaces the names of volumes by their IDs.
+// resolveVolumes replaces the names of volumes by their IDs. In a dry run, it also checks that volumes exist that a document names by their IDs.
 func (a *application) resolveVolumes(ctx context.Context, pod *manifest.Pod) error {
 	if pod.Spec.Volumes == nil {
 		return nil
@@ -277,10 +298,20 @@ func (a *application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 	volumes := slices.Clone(*pod.Spec.Volumes)
 	for i, v := range volumes {
 		name, named := pod.VolumeNames[v.Name]
-		if !named || v.VolumeID != uuid.Nil || a.planned[name] {
+		if planned, isPlanned := a.planned[name]; isPlanned {
+			volumes[i].VolumeID = planned
+			continue
+		}
+		switch {
+		case !named && a.dry():
+			name = v.VolumeID.String()
+		case !named:
 			continue
 		}
 		found, err := a.client.Volumes.Find(ctx, name)
+		if refused, ok := errors.AsType[*client.Error](err); ok && refused.Field == "" {
+			refused.Field = fmt.Sprintf("spec.volumes[%d].volumeId", i)
+		}
 		if err != nil {
 			return err
 		}
@@ -291,8 +322,12 @@ func (a *application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 }
 
 func (a *application) create(ctx context.Context, want manifest.Pod) error {
-	if a.dry() {
+	switch a.flags.dryRun {
+	case "client":
 		return nil
+	case "server":
+		_, err := a.client.Pods.DryRun(ctx, want.PodCreate)
+		return err
 	}
 	if err := a.haveImages(ctx, want); err != nil {
 		return err

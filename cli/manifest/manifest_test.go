@@ -76,7 +76,11 @@ func outcome(t *testing.T, raw []byte) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.WriteString("# " + d.Where + " " + d.Ref() + "\n" + string(text) + "\n")
+		b.WriteString("# " + d.Where + " " + d.Ref() + "\n")
+		for _, warning := range d.Warnings {
+			b.WriteString("# warning: " + warning + "\n")
+		}
+		b.WriteString(string(text) + "\n")
 	}
 	return b.String()
 }
