@@ -65,17 +65,18 @@ husk imports the images that pods need and that are not imported yet.
 husk also accepts a Pod, a PersistentVolumeClaim and a List of Kubernetes, such as
 the output of kubectl. The size of the virtual machine is the sum of the
 containers' limits. For a container without a limit, its request counts. A claim
-becomes a volume, which persistentVolumeClaim.claimName names. husk warns about
-fields that it ignores because the pod does the same without them. Any other field
-without a counterpart is an error that names the field and its line.
+becomes a volume, which persistentVolumeClaim.claimName names. Fields that make no
+difference to the pod are ignored, with a warning. Any other field without a
+counterpart is an error that names the field and its line.
 
 A pod cannot be changed. If it differs from its document, husk reports an error.
 With --replace, husk deletes the pod and creates it again; the pod's volumes keep
 their data.
 
-With --dry-run=client, husk compares the documents with the existing objects. With
+--dry-run=client compares the documents with the existing objects. With
 --dry-run=server, the API also checks each object that would be created, including
-its name, its volumes and the quota, without storing it. Images are not checked.`,
+its name, its volumes and the quota, without storing it. Missing images are not
+checked, and neither are pods that would be replaced.`,
 		Example: `  husk apply -f web.yaml
   husk apply -f deploy/ --dry-run=server
   husk apply -f - --replace < web.json`,

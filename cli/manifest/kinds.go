@@ -73,6 +73,7 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"ClusterRoleBinding":      noAccess,
 	"HorizontalPodAutoscaler": "apply as many pods as you need",
 	"PodDisruptionBudget":     "set spec.scheduling.disruption in a Pod of " + APIVersion,
+	"PodSecurityPolicy":       noRules,
 	"PriorityClass":           "set the field priority of the Pod to a number",
 	"LimitRange":              "set the resources of each Pod; " + noRules,
 	"ResourceQuota":           "an operator sets the quota of a tenant; \"husk quota\" shows it",
@@ -82,9 +83,9 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 
 // otherKind returns why a document of this kind is refused.
 func otherKind(h header) string {
-	what := fmt.Sprintf("there is no counterpart of a %s of %s", h.Kind, h.APIVersion)
+	what := fmt.Sprintf("Husk has no %s (%s)", h.Kind, h.APIVersion)
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; Husk accepts Pod, Volume and Image of %s, and Pod, PersistentVolumeClaim and List of v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume and Image of %s, and Pod, PersistentVolumeClaim and List of v1", what, APIVersion)
 }

@@ -5,6 +5,7 @@ package manifest
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"husk/openapi"
@@ -122,6 +123,9 @@ func (t *translation) translate() *Pod {
 	return &out
 }
 
+// protecting matches the annotations with which older documents choose a profile of seccomp or AppArmor.
+var protecting = regexp.MustCompile(`^(container\.apparmor\.security\.beta|(container\.)?seccomp\.security\.alpha)\.kubernetes\.io/`)
+
 // informational checks and reports the fields that make no difference to the pod.
 func (t *translation) informational() {
 	p := t.pod
@@ -129,13 +133,15 @@ func (t *translation) informational() {
 		t.warn("metadata.namespace", "ignored: "+noNamespaces)
 	}
 	ignored := false
-	for key := range p.Metadata.Annotations {
-		if strings.HasPrefix(key, "container.apparmor.security.beta.kubernetes.io/") || strings.HasPrefix(key, "seccomp.security.alpha.kubernetes.io/") ||
-			strings.HasPrefix(key, "container.seccomp.security.alpha.kubernetes.io/") {
+	for key, value := range p.Metadata.Annotations {
+		switch {
+		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
 			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and Husk has no annotations; containers have Docker's default system call filter")
-			continue
+		case strings.Contains(key, "apparmor") && value == "runtime/default":
+			t.refuse(join("metadata.annotations", key), "there is no AppArmor in a pod; leave the annotation out")
+		case key != "kubectl.kubernetes.io/last-applied-configuration":
+			ignored = true
 		}
-		ignored = ignored || key != "kubectl.kubernetes.io/last-applied-configuration"
 	}
 	if ignored {
 		t.warn("metadata.annotations", "ignored: Husk has no annotations; use labels for what you select by")

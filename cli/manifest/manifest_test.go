@@ -214,6 +214,7 @@ func FuzzParse(f *testing.F) {
 		for _, d := range docs {
 			if d.Pod != nil {
 				DiffPod(d.Pod.PodCreate, openapi.Pod{})
+				d.Locate("spec.containers[0].volumeMounts[0].volume")
 			}
 		}
 	})
